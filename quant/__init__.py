@@ -1,0 +1,1 @@
+"""The mathematics of quantization; torch, and nothing above it."""

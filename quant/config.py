@@ -1,0 +1,231 @@
+"""The wish for the whole model: a default and ordered rules, each of which must match something."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+
+from quant.errors import ConfigError
+from quant.spec import Estimator, Granularity, QuantSpec, SpecChange, read_spec_fields
+
+WEIGHT_DEFAULT = QuantSpec(8, symmetric=True, granularity=Granularity.PER_CHANNEL)
+ACTIVATION_DEFAULT = QuantSpec(8, symmetric=False, granularity=Granularity.PER_TENSOR)
+
+
+class Named(Protocol):
+    """What a selector looks at: a layer's name and kind."""
+
+    @property
+    def name(self) -> str:
+        """The layer's path."""
+
+    @property
+    def kind(self) -> str:
+        """What the layer computes, such as "conv"."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerConfig:
+    """What one layer's weight and its output activation shall be.
+
+    Raises:
+        ConfigError: activations are not per-tensor (no other scale can leave the sum, white paper
+            section 2.2.2) or weights ask for an estimator that only activations have.
+    """
+
+    weight: QuantSpec = WEIGHT_DEFAULT
+    activation: QuantSpec = ACTIVATION_DEFAULT
+
+    def __post_init__(self) -> None:
+        if self.activation.granularity is not Granularity.PER_TENSOR:
+            raise ConfigError(
+                "Activations must be per-tensor, since a scale per channel cannot leave the sum; "
+                f"got {self.activation.granularity}."
+            )
+        if self.weight.estimator in (Estimator.CROSS_ENTROPY, Estimator.BATCH_NORM):
+            raise ConfigError(
+                f"Weights take min-max, percentile or mse; got {self.weight.estimator}, "
+                "which is for activations."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Changes for the layers that `select` matches.
+
+    `select` is a name with `*` and `?` ("blocks.*.expand.0"), `kind:` and a kind
+    ("kind:depthwise"), `first` or `last` (the first and last layer that has weights), or `input`.
+    """
+
+    select: str
+    weight: SpecChange = field(default_factory=SpecChange)
+    activation: SpecChange = field(default_factory=SpecChange)
+
+    def matches(self, layers: Iterable[Named]) -> frozenset[str]:
+        """Return the names of the layers that this rule touches."""
+        layers = tuple(layers)
+        if self.select in ("first", "last"):
+            weighted = [layer.name for layer in layers if layer.kind in WEIGHTED_KINDS]
+            return frozenset(weighted[:1] if self.select == "first" else weighted[-1:])
+        if self.select.startswith("kind:"):
+            kind = self.select.removeprefix("kind:")
+            return frozenset(layer.name for layer in layers if layer.kind == kind)
+        # brackets are common in layer names and mean themselves here
+        pattern = self.select.replace("[", "[[]")
+        return frozenset(layer.name for layer in layers if fnmatchcase(layer.name, pattern))
+
+
+WEIGHTED_KINDS = ("conv", "depthwise", "linear")
+
+
+@dataclass(frozen=True, slots=True)
+class QuantConfig:
+    """What to do with every layer: a default, then rules in order, a later one over an earlier."""
+
+    default: LayerConfig = field(default_factory=LayerConfig)
+    rules: tuple[Rule, ...] = ()
+
+    def resolve(self, layers: Iterable[Named]) -> "Resolved":
+        """Return the choice for every layer and how many layers each rule matched.
+
+        Raises:
+            ConfigError: a rule matches no layer, or its change leaves the bounds of a spec.
+        """
+        layers = tuple(layers)
+        chosen = {layer.name: self.default for layer in layers}
+        counts = []
+        for rule in self.rules:
+            names = rule.matches(layers)
+            if not names:
+                raise ConfigError(
+                    f"Every rule must match a layer; {rule.select!r} matches none of "
+                    f"{len(layers)}. Correct the selector or delete the rule."
+                )
+            counts.append(len(names))
+            for name in names:
+                old = chosen[name]
+                chosen[name] = LayerConfig(
+                    rule.weight.apply(old.weight), rule.activation.apply(old.activation)
+                )
+        return Resolved(chosen, tuple(counts))
+
+    def with_change(
+        self, layer: str, weight: SpecChange | None = None, activation: SpecChange | None = None
+    ) -> "QuantConfig":
+        """Return this config with a rule for exactly one layer, merged into the one it has."""
+        rules = list(self.rules)
+        new = Rule(layer, weight or SpecChange(), activation or SpecChange())
+        if rules and rules[-1].select == layer:
+            old = rules.pop()
+            new = Rule(layer, new.weight.over(old.weight), new.activation.over(old.activation))
+        return replace(self, rules=(*rules, new))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "version": 1,
+            "default": {
+                "weight": asdict(self.default.weight),
+                "activation": asdict(self.default.activation),
+            },
+            "rules": [
+                {
+                    "select": rule.select,
+                    "weight": rule.weight.to_dict(),
+                    "activation": rule.activation.to_dict(),
+                }
+                for rule in self.rules
+            ],
+        }
+
+    def to_json(self) -> str:
+        """Return the configuration as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Resolved:
+    """A config applied to the layers of one model; `matched[i]` counts the layers of rule i."""
+
+    layers: dict[str, LayerConfig]
+    matched: tuple[int, ...]
+
+    def __getitem__(self, layer: str) -> LayerConfig:
+        """Return the choice for the layer of that name."""
+        return self.layers[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names in the order of execution."""
+        return iter(self.layers)
+
+
+def config_from_dict(raw: object) -> QuantConfig:
+    """Return the configuration that `QuantConfig.to_dict` wrote.
+
+    Raises:
+        ConfigError: a key is unknown, a value is of the wrong type or out of bounds.
+    """
+    if not isinstance(raw, dict) or set(raw) - {"version", "default", "rules"}:
+        got = sorted(raw) if isinstance(raw, dict) else raw
+        raise ConfigError(f"A configuration has version, default and rules; got {got!r}.")
+    if raw.get("version", 1) != 1:
+        raise ConfigError(f"A configuration must be of version 1; got {raw['version']!r}.")
+    default = _object(raw.get("default", {}), {"weight", "activation"}, "default")
+    rules = raw.get("rules", [])
+    if not isinstance(rules, list):
+        raise ConfigError(f"rules must be a list; got {rules!r}.")
+    return QuantConfig(
+        LayerConfig(
+            replace(WEIGHT_DEFAULT, **read_spec_fields(default.get("weight", {}), "weight")),
+            replace(
+                ACTIVATION_DEFAULT, **read_spec_fields(default.get("activation", {}), "activation")
+            ),
+        ),
+        tuple(_read_rule(rule, position) for position, rule in enumerate(rules)),
+    )
+
+
+def config_from_json(text: str) -> QuantConfig:
+    """Return the configuration in JSON `text`.
+
+    Raises:
+        ConfigError: the text is no JSON or no configuration.
+    """
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"A configuration must be JSON; {error}.") from None
+    return config_from_dict(raw)
+
+
+def _object(raw: object, keys: set[str], where: str) -> dict[str, Any]:
+    if not isinstance(raw, dict) or set(raw) - keys:
+        got = sorted(raw) if isinstance(raw, dict) else raw
+        raise ConfigError(f"{where} must be an object of {', '.join(sorted(keys))}; got {got!r}.")
+    return raw
+
+
+def _read_rule(raw: object, position: int) -> Rule:
+    where = f"rules[{position}]"
+    rule = _object(raw, {"select", "weight", "activation"}, where)
+    select = rule.get("select")
+    if not isinstance(select, str) or not select:
+        raise ConfigError(f"{where}.select must be a name or pattern; got {select!r}.")
+    return Rule(
+        select,
+        SpecChange(**read_spec_fields(rule.get("weight", {}), f"{where}.weight")),
+        SpecChange(**read_spec_fields(rule.get("activation", {}), f"{where}.activation")),
+    )
+
+
+def uniform(
+    weight_bits: int, activation_bits: int, granularity: Granularity = Granularity.PER_CHANNEL
+) -> QuantConfig:
+    """Return one width for all weights and one for all activations."""
+    return QuantConfig(
+        LayerConfig(
+            replace(WEIGHT_DEFAULT, bits=weight_bits, granularity=granularity),
+            replace(ACTIVATION_DEFAULT, bits=activation_bits),
+        )
+    )

@@ -1,0 +1,119 @@
+"""A calibrated grid: the only place where numbers are rounded."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quant.errors import CalibrationError
+from quant.spec import QuantSpec, ScaleKind
+
+# Below this a scale is no normal float32 any more and dividing by it overflows.
+SMALLEST_SCALE = 2.0**-120
+
+
+@dataclass(frozen=True, eq=False, slots=True)  # tensors have no single truth value
+class Encoding:
+    """A grid: real = scale * (q - zero_point), q whole and in [qmin, qmax].
+
+    `scale` and `zero_point` are float32 of one shape that broadcasts against the tensor:
+    () for per-tensor, (C, 1, ..., 1) for per-channel, (C, I, 1, ..., 1) for per-group, where the
+    input channels of one group repeat one value. `zero_point` holds whole numbers.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+    qmin: int
+    qmax: int
+
+    @property
+    def low(self) -> Tensor:
+        """Smallest real number of the grid."""
+        return (self.qmin - self.zero_point) * self.scale
+
+    @property
+    def high(self) -> Tensor:
+        """Largest real number of the grid."""
+        return (self.qmax - self.zero_point) * self.scale
+
+    def quantize(self, x: Tensor) -> Tensor:
+        """Return whole numbers held as float; bit-exact with ONNX QuantizeLinear."""
+        # Divide, round half to even, then shift: the order ONNX prescribes.
+        return (x / self.scale).round_().add_(self.zero_point).clamp_(self.qmin, self.qmax)
+
+    def dequantize(self, q: Tensor) -> Tensor:
+        """Return the real numbers that the whole numbers `q` stand for."""
+        return (q - self.zero_point) * self.scale
+
+    def fake_quantize(self, x: Tensor) -> Tensor:
+        """Return `dequantize(quantize(x))`, equal in value, in fewer passes over memory.
+
+        Whole numbers below 2**24 are exact in float32, so the zero point may move from the values
+        to the limits. Gradients pass straight through inside the limits and stop outside.
+        """
+        if torch.is_grad_enabled() and x.requires_grad:
+            inside = x.clamp(self.low, self.high)
+            return inside + (self._round_trip(x.detach()) - inside).detach()
+        return self._round_trip(x)
+
+    def _round_trip(self, x: Tensor) -> Tensor:
+        steps = torch.div(x, self.scale).round_()
+        if self.scale.dim() == 0:  # plain numbers take the fast kernel
+            zero_point = int(self.zero_point)
+            steps.clamp_(self.qmin - zero_point, self.qmax - zero_point)
+        else:
+            steps.clamp_(self.qmin - self.zero_point, self.qmax - self.zero_point)
+        return steps.mul_(self.scale)
+
+
+def grid_limits(spec: QuantSpec, low: Tensor) -> tuple[int, int]:
+    """Return (qmin, qmax): unsigned if asymmetric, or symmetric with nothing below zero (8b, 8c).
+
+    `low` is the lower end of the range, of any shape.
+    """
+    if spec.symmetric and bool((low < 0).any()):
+        return -spec.levels // 2, spec.levels // 2 - 1
+    return 0, spec.levels - 1
+
+
+def encode_range(low: Tensor, high: Tensor, spec: QuantSpec) -> Encoding:
+    """Return the grid that covers [low, high] (white paper, section 2.2).
+
+    `low` and `high` have one shape, the shape of the scale. The range is widened to hold zero, so
+    zero is exact. Symmetric: the scale covers max(-low / -qmin, high / qmax).
+
+    Raises:
+        CalibrationError: a limit is not finite or the limits are the wrong way round.
+    """
+    if not bool(torch.isfinite(low).all() and torch.isfinite(high).all()):
+        raise CalibrationError(
+            "A range must be finite; got NaN or infinity. "
+            "Look for a layer of the float network that overflows on this data."
+        )
+    if bool((low > high).any()):
+        raise CalibrationError("A range's low end must not exceed its high end.")
+    low = low.double().clamp(max=0.0)
+    high = high.double().clamp(min=0.0)
+    qmin, qmax = grid_limits(spec, low)
+    if spec.symmetric:
+        scale = high / qmax
+        if qmin < 0:
+            scale = torch.maximum(scale, low / qmin)
+    else:
+        scale = (high - low) / (qmax - qmin)
+    scale = _round_scale(scale, spec)
+    if spec.symmetric:
+        zero_point = torch.zeros_like(scale)
+    else:
+        zero_point = (qmin - low / scale.double()).round().clamp(qmin, qmax).float()
+    return Encoding(scale, zero_point, qmin, qmax)
+
+
+def _round_scale(scale: Tensor, spec: QuantSpec) -> Tensor:
+    """Return the scale as float32: at least normal, and a power of two where the spec asks."""
+    # A constant-zero channel has no range; any scale represents it.
+    scale = torch.where(scale < SMALLEST_SCALE, torch.ones_like(scale), scale)
+    if spec.scale is ScaleKind.POWER_OF_TWO:
+        # rounding up never clips what a free scale would have held
+        scale = torch.exp2(torch.ceil(torch.log2(scale) - 1e-9))
+    return scale.float()

@@ -1,0 +1,420 @@
+"""The one graph: capture a network, list its layers, copy it."""
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram, export
+
+from quant import operators as ops
+from quant.errors import CaptureError
+from quant.operators import Kind, operator
+
+INPUT_LAYER = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One operation with a choice of bits, and the functions that are fused with it.
+
+    `name` is the path people see, `node` the operation, `output` the node whose value leaves the
+    layer, `inputs` the nodes whose values enter it. `channel_axis` is the axis of the weight that
+    counts output channels. Shapes hold for one image: the first axis of
+    `shape` and `input_shapes`, the batch, is 1. `macs` counts multiply-accumulates for one image.
+    """
+
+    name: str
+    kind: Kind
+    node: str
+    output: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    input_shapes: tuple[tuple[int, ...], ...] = ()
+    weight: str | None = None
+    bias: str | None = None
+    weight_shape: tuple[int, ...] = ()
+    channel_axis: int = 0
+    parameters: int = 0
+    macs: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ChannelNormal:
+    """What a batch norm says of a layer's output before its activation function.
+
+    `mean` (beta) and `std` (|gamma|) have one value a channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+
+@dataclass(eq=False)
+class FloatGraph:
+    """A network as a graph of ATen operators with plain shapes on its nodes.
+
+    `input_shape` is the shape of one image without the batch. `batch` is None where any batch
+    size runs, else the only one that does. `normals` maps a layer's node to its batch norm's
+    statistics once batch norms are folded.
+    """
+
+    module: fx.GraphModule
+    input_shape: tuple[int, ...]
+    batch: int | None = None
+    normals: dict[str, ChannelNormal] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.layers = tuple(_find_layers(self))
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Run the network on inputs (N, *input_shape)."""
+        result: Tensor = self.module(inputs)
+        return result
+
+    def __getitem__(self, name: str) -> Layer:
+        """Return the layer of that name; a KeyError names those that exist."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"No layer {name!r}; there are {[layer.name for layer in self.layers]}.")
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the output for one image, without the batch."""
+        return shape_of(self.output_node)[1:]
+
+    @property
+    def output_node(self) -> fx.Node:
+        """The node whose value is the network's output."""
+        node: object = self.module.graph.output_node().args[0]
+        if not isinstance(node, fx.Node):
+            raise CaptureError("A network must return one tensor.")
+        return node
+
+    def node(self, name: str) -> fx.Node:
+        """Return the node of that name."""
+        return next(node for node in self.module.graph.nodes if node.name == name)
+
+    def tensor(self, target: str) -> Tensor:
+        """Return the parameter or buffer that a get_attr node or a layer names."""
+        owner, _, name = target.rpartition(".")
+        value: Tensor = getattr(self.module.get_submodule(owner), name)
+        return value
+
+    def set_tensor(self, target: str, value: Tensor) -> None:
+        """Put `value` where `target` points, as a parameter; make it if there is none."""
+        owner, _, name = target.rpartition(".")
+        module = self.module.get_submodule(owner)
+        if name in module._buffers:  # noqa: SLF001  no public way to ask
+            module.register_buffer(name, value.detach())
+        else:
+            module.register_parameter(name, nn.Parameter(value.detach(), requires_grad=False))
+
+    def copy(self) -> "FloatGraph":
+        """Return a graph with weights of its own."""
+        return FloatGraph(
+            copy_module(self.module), self.input_shape, self.batch, dict(self.normals)
+        )
+
+    def parameters(self) -> int:
+        """Return the number of weights and biases, batch norms' included."""
+        return sum(p.numel() for p in self.module.parameters())
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Return the node's shape for one image; the batch counts as 1. Empty if it is no tensor."""
+    shape: tuple[int, ...] = node.meta.get("shape", ())
+    return shape
+
+
+def is_activation(node: fx.Node) -> bool:
+    """Whether the node's value is a real-valued tensor that depends on the input."""
+    return bool(node.meta.get("activation"))
+
+
+def copy_module(module: fx.GraphModule) -> fx.GraphModule:
+    """Return a copy with a graph and tensors of its own; tensors used twice stay one."""
+    memo: dict[int, Tensor] = {}
+    root: dict[str, Any] = {}
+    for node in module.graph.nodes:
+        if node.op == "get_attr":
+            owner, _, name = str(node.target).rpartition(".")
+            value = getattr(module.get_submodule(owner), name)
+            root[str(node.target)] = memo.setdefault(id(value), copy.deepcopy(value))
+        elif node.op == "call_module":
+            root[str(node.target)] = copy.deepcopy(module.get_submodule(str(node.target)))
+    graph = fx.Graph()
+    mapped: dict[fx.Node, fx.Node] = {}
+    for node in module.graph.nodes:
+        mapped[node] = graph.node_copy(node, lambda old: mapped[old])
+        mapped[node].meta = dict(node.meta)
+    return fx.GraphModule(root, graph)
+
+
+def capture(model: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> FloatGraph:
+    """Turn a network in eval mode, which takes one tensor (N, *input_shape), into a graph.
+
+    Raises:
+        CaptureError: torch.export cannot trace the network, or it takes or gives more than one
+            tensor. The message names the module at fault and what can be done.
+    """
+    program = model if isinstance(model, ExportedProgram) else _export(model, input_shape)
+    traced = program.module(check_guards=False)
+    if not isinstance(traced, fx.GraphModule):
+        raise CaptureError("torch.export gave no graph for this network.")
+    return FloatGraph(*_plain(traced, input_shape))
+
+
+def _export(model: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
+    """Export with any batch size; where the network fixes it, with a batch of one."""
+    if any(module.training for module in model.modules()) and not isinstance(model, fx.GraphModule):
+        model = copy.deepcopy(model).eval()
+    problem: Exception | None = None
+    for batch, dims in ((2, ({0: Dim("batch", min=1, max=65536)},)), (1, None)):
+        try:
+            with torch.no_grad():
+                return export(model, (torch.zeros(batch, *input_shape),), dynamic_shapes=dims)
+        except Exception as error:  # noqa: BLE001  torch.export raises every kind of error
+            problem = problem or error
+    text = str(problem).strip() or type(problem).__name__
+    raise CaptureError(
+        f"The network must be traceable by torch.export with an input of shape "
+        f"(batch, {', '.join(map(str, input_shape))}); it stopped{_guilty_module(text)} with: "
+        f"{text.splitlines()[0][:300]} Replace control flow that depends on values, "
+        "or check the input shape."
+    )
+
+
+def _guilty_module(text: str) -> str:
+    """Return where the user's code stood when tracing stopped, if torch tells."""
+    frames = [line.strip() for line in text.splitlines() if line.strip().startswith('File "')]
+    own = [frame for frame in frames if "/torch/" not in frame]
+    return f" in {own[-1].removeprefix('File ')}" if own else ""
+
+
+def _plain(
+    traced: fx.GraphModule, input_shape: tuple[int, ...]
+) -> tuple[fx.GraphModule, tuple[int, ...], int | None]:
+    """Return a graph free of torch.export's extras: flat input and output, shapes as tuples."""
+    graph = fx.Graph()
+    mapped: dict[fx.Node, fx.Node] = {}
+    root: dict[str, Any] = {}
+    batch: int | None = None
+    for node in traced.graph.nodes:
+        if node.op == "call_module":  # the guard on input shapes, which we check ourselves
+            continue
+        if node.op == "output":
+            graph.output(mapped[_only_output(node)])
+            break
+        if node.op == "placeholder" and any(n.op == "placeholder" for n in mapped):
+            raise CaptureError("A network must take one tensor; this one takes several.")
+        new = graph.node_copy(node, lambda old: mapped[old])
+        new.meta = _plain_meta(node)
+        if node.op == "placeholder":
+            # export may have frozen what its example showed
+            first = node.meta["val"].shape[0]
+            batch = first if isinstance(first, int) else None
+        if node.op == "get_attr":
+            root[str(node.target)] = _attribute(traced, str(node.target))
+        mapped[node] = new
+    graph.eliminate_dead_code()
+    _mark_activations(graph)
+    return fx.GraphModule(root, graph), input_shape, batch
+
+
+def _attribute(module: nn.Module, target: str) -> Any:
+    owner, _, name = target.rpartition(".")
+    value = getattr(module.get_submodule(owner), name)
+    if isinstance(value, nn.Parameter):
+        # our own copy: the caller's network must not change when ours does
+        return nn.Parameter(value.detach().clone(), requires_grad=False)
+    return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _only_output(node: fx.Node) -> fx.Node:
+    found: list[fx.Node] = []
+    fx.node.map_arg(node.args[0], found.append)
+    if len(found) != 1:
+        raise CaptureError(f"A network must return one tensor; this one returns {len(found)}.")
+    return found[0]
+
+
+def _plain_meta(node: fx.Node) -> dict[str, Any]:
+    value = node.meta.get("val")
+    path, is_operation = _module_path(node)
+    meta: dict[str, Any] = {"path": path, "alone": is_operation}
+    if isinstance(value, Tensor):
+        # a symbolic size is the batch; every figure on screen is for one image
+        meta["shape"] = tuple(size if isinstance(size, int) else 1 for size in value.shape)
+        meta["real"] = value.is_floating_point()
+    return meta
+
+
+def _module_path(node: fx.Node) -> tuple[str, bool]:
+    """Return the path of the innermost module and whether that is one of torch's own layers."""
+    stack = node.meta.get("nn_module_stack")
+    if not stack:
+        return "", False
+    path, kind = list(stack.values())[-1]
+    path = str(path).removeprefix("L['self'].").removeprefix("L__self___")
+    return path, "torch.nn.modules." in str(kind)
+
+
+def _mark_activations(graph: fx.Graph) -> None:
+    for node in graph.nodes:
+        depends = node.op == "placeholder" or any(
+            is_activation(source) for source in node.all_input_nodes
+        )
+        node.meta["activation"] = depends and ("shape" not in node.meta or node.meta["real"])
+
+
+def _find_layers(graph: FloatGraph) -> Iterator[Layer]:
+    """List the input and every operation whose output gets a grid, in order of execution."""
+    taken: set[str] = set()
+    fused: set[fx.Node] = set()
+    for node in graph.module.graph.nodes:
+        if node.op == "placeholder":
+            yield Layer(INPUT_LAYER, Kind.INPUT, node.name, node.name, (), shape_of(node))
+            continue
+        if node.op != "call_function" or not is_activation(node) or node in fused:
+            continue
+        kind = kind_of(node)
+        if kind is None:
+            continue
+        chain = fused_chain(node)
+        fused.update(chain)
+        yield _layer(graph, node, kind, chain, taken)
+
+
+def kind_of(node: fx.Node) -> Kind | None:
+    """Return what the operation computes; None if values only pass through it."""
+    name = operator(node)
+    if ops.is_pass_through(node) or "shape" not in node.meta:
+        return None
+    if name in ops.CONVOLUTIONS:
+        return Kind.DEPTHWISE if _is_depthwise(node) else Kind.CONV
+    table = (
+        (ops.LINEARS, Kind.LINEAR),
+        (ops.MATMULS, Kind.MATMUL),
+        (ops.ATTENTIONS, Kind.ATTENTION),
+        (ops.ADDS, Kind.ADD),
+        (ops.MULTIPLIES, Kind.MULTIPLY),
+        (ops.CONCATS, Kind.CONCAT),
+        (ops.AVERAGE_POOLS, Kind.AVERAGE_POOL),
+        (ops.NORMS, Kind.NORM),
+        (ops.FUNCTIONS | ops.FUSED_FUNCTIONS, Kind.ACTIVATION),
+    )
+    for names, kind in table:
+        if name in names:
+            return kind
+    if name in ops.MEANS and _is_spatial_mean(node):
+        return Kind.AVERAGE_POOL
+    return Kind.OTHER
+
+
+def _is_depthwise(node: fx.Node) -> bool:
+    groups = node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1)
+    source = node.args[0]
+    if operator(node).startswith("aten.conv_transpose") or not isinstance(source, fx.Node):
+        return False
+    return isinstance(groups, int) and groups > 1 and groups == shape_of(source)[1]
+
+
+def _is_spatial_mean(node: fx.Node) -> bool:
+    source, axes = node.args[0], node.args[1]
+    if not isinstance(source, fx.Node) or not isinstance(axes, list | tuple):
+        return False
+    rank = len(shape_of(source))
+    return rank == 4 and {int(axis) % rank for axis in axes if isinstance(axis, int)} == {2, 3}
+
+
+def fused_chain(node: fx.Node) -> list[fx.Node]:
+    """Return the functions that hardware applies to the operation's result before it is stored.
+
+    A chain of piece-wise linear functions and scalings, each the only user of the one before.
+    """
+    chain: list[fx.Node] = []
+    last = node
+    while len(last.users) == 1:
+        user = next(iter(last.users))
+        if operator(user) not in ops.FUSED_FUNCTIONS and not ops.is_scaling(user):
+            break
+        if user.all_input_nodes[0] is not last:
+            break
+        chain.append(user)
+        last = user
+    return chain
+
+
+def _layer(
+    graph: FloatGraph, node: fx.Node, kind: Kind, chain: list[fx.Node], taken: set[str]
+) -> Layer:
+    weight, bias = _weights(node, kind)
+    name = _unique(weight.rpartition(".")[0] if weight else _readable(node), taken)
+    inputs = tuple(source for source in node.all_input_nodes if is_activation(source))
+    weight_shape = tuple(graph.tensor(weight).shape) if weight else ()
+    output = chain[-1] if chain else node
+    return Layer(
+        name=name,
+        kind=kind,
+        node=node.name,
+        output=output.name,
+        inputs=tuple(source.name for source in inputs),
+        shape=shape_of(output),
+        input_shapes=tuple(shape_of(source) for source in inputs),
+        weight=weight,
+        bias=bias,
+        weight_shape=weight_shape,
+        channel_axis=1 if operator(node).startswith("aten.conv_transpose") else 0,
+        parameters=sum(graph.tensor(t).numel() for t in (weight, bias) if t),
+        macs=_macs(node, kind, weight_shape, inputs),
+    )
+
+
+def _weights(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
+    """Return the attribute paths of weight and bias, where they are plain parameters."""
+    if kind not in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR):
+        return None, None
+    targets = [
+        str(arg.target) if isinstance(arg, fx.Node) and arg.op == "get_attr" else None
+        for arg in ([*node.args[1:3], None, None])[:2]
+    ]
+    return targets[0], targets[1]
+
+
+def _readable(node: fx.Node) -> str:
+    """Return the path of the module that the operation stands in, then what it does there."""
+    path = str(node.meta.get("path", ""))
+    verb = operator(node).split(".")[1].strip("_")
+    # a module that is nothing but this operation needs no verb after its name
+    return path if path and node.meta.get("alone") else f"{path}.{verb}" if path else verb
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    candidate, count = name, 1
+    while candidate in taken or candidate == INPUT_LAYER:
+        count += 1
+        candidate = f"{name}_{count}"
+    taken.add(candidate)
+    return candidate
+
+
+def _macs(
+    node: fx.Node, kind: Kind, weight_shape: tuple[int, ...], inputs: tuple[fx.Node, ...]
+) -> int:
+    outputs = math.prod(shape_of(node))
+    if kind is Kind.ATTENTION:
+        query, key, value = (shape_of(source) for source in inputs[:3])
+        scores = math.prod(query[:-1]) * key[-2]
+        return scores * (query[-1] + value[-1])
+    if kind is Kind.MATMUL:
+        return outputs * shape_of(inputs[0])[-1]
+    if not weight_shape:
+        return 0
+    if operator(node).startswith("aten.conv_transpose"):
+        return math.prod(shape_of(inputs[0])) * math.prod(weight_shape[1:])
+    return outputs * math.prod(weight_shape[1:])

@@ -1,0 +1,145 @@
+"""Statistics of a stream of values: bounded in memory, and merged without loss."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from quant.errors import CalibrationError
+
+# Bins on either side of zero. The largest value always falls in the outer half, so at least
+# 4096 bins lie between zero and it: sixteen for every step of an 8-bit grid.
+SIDE = 8192
+LOGIT_ROWS = 512
+
+
+@dataclass(eq=False)
+class Statistics:
+    """A histogram with power-of-two bins anchored at zero, exact limits, and the count of zeros.
+
+    Bin k holds the values in [(k - SIDE) 2**exponent, (k - SIDE + 1) 2**exponent). Where a larger
+    value comes, pairs of bins merge and the exponent grows, so the counts after any order of
+    batches, and of merges, are the same. `rows` keeps the first rows of a network's output, which
+    the cross-entropy estimator needs whole; other sites leave it empty.
+    """
+
+    keep_rows: bool = False
+    count: int = 0
+    zeros: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+    exponent: int = -126
+    counts: Tensor = field(default_factory=lambda: torch.zeros(2 * SIDE, dtype=torch.int64))
+    rows: Tensor | None = None
+
+    @torch.no_grad()
+    def collect(self, x: Tensor) -> None:
+        """Take in a tensor of any shape.
+
+        Raises:
+            CalibrationError: a value is NaN or infinite.
+        """
+        flat = _flat(x)
+        if flat.numel() == 0:
+            return
+        low, high = (float(limit) for limit in torch.aminmax(flat))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise CalibrationError(
+                "Activations must be finite; got NaN or infinity while calibrating. "
+                "Check the preprocessing and the float network's output on these inputs."
+            )
+        self._coarsen(_exponent_for(max(-low, high)))
+        bins = (flat * 2.0**-self.exponent).floor_().add_(SIDE).long()
+        self.counts += torch.bincount(bins, minlength=2 * SIDE)
+        self.count += flat.numel()
+        self.zeros += flat.numel() - int(torch.count_nonzero(flat))
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        if self.keep_rows:
+            self._keep(x.detach())
+
+    def merge(self, other: "Statistics") -> "Statistics":
+        """Return the statistics of both streams; neither operand changes."""
+        exponent = max(self.exponent, other.exponent)
+        result = Statistics(
+            keep_rows=self.keep_rows,
+            count=self.count + other.count,
+            zeros=self.zeros + other.zeros,
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+            exponent=exponent,
+            counts=_coarse(self.counts, exponent - self.exponent)
+            + _coarse(other.counts, exponent - other.exponent),
+            rows=self.rows,
+        )
+        if other.rows is not None:
+            result._keep(other.rows)  # noqa: SLF001  a Statistics too
+        return result
+
+    @property
+    def edges(self) -> Tensor:
+        """The 2 * SIDE + 1 limits of the bins, float64."""
+        return torch.arange(-SIDE, SIDE + 1, dtype=torch.float64) * 2.0**self.exponent
+
+    def used(self) -> tuple[Tensor, Tensor]:
+        """Return (counts, edges) from the first filled bin to the last, edges cut to the limits.
+
+        Exact zeros are left out of the counts: zero is exact on every grid.
+        """
+        counts = self.counts.clone()
+        counts[SIDE] -= self.zeros
+        filled = torch.nonzero(self.counts).flatten()
+        if len(filled) == 0:
+            raise CalibrationError("Statistics must hold values; none were collected.")
+        first, last = int(filled[0]), int(filled[-1])
+        edges = self.edges[first : last + 2].clamp(self.low, self.high)
+        return counts[first : last + 1], edges
+
+    def quantile(self, share: float) -> float:
+        """Return the value below which `share` of all values lie, exact to one bin."""
+        counts, edges = self.counts.double(), self.edges
+        cumulative = counts.cumsum(0)
+        target = share * self.count
+        index = min(int(torch.searchsorted(cumulative, target)), 2 * SIDE - 1)
+        inside = float(counts[index])
+        below = float(cumulative[index]) - inside
+        part = (target - below) / inside if inside else 0.0
+        value = float(edges[index]) + part * 2.0**self.exponent
+        return min(max(value, self.low), self.high)
+
+    def _keep(self, rows: Tensor) -> None:
+        old = [] if self.rows is None else [self.rows]
+        self.rows = torch.cat([*old, rows.reshape(-1, rows.shape[-1])])[:LOGIT_ROWS]
+
+    def _coarsen(self, exponent: int) -> None:
+        if exponent > self.exponent:
+            self.counts = _coarse(self.counts, exponent - self.exponent)
+            self.exponent = exponent
+
+
+def _exponent_for(magnitude: float) -> int:
+    """Return the smallest exponent whose bins reach `magnitude`; frexp makes it exact."""
+    if magnitude == 0:
+        return -126
+    # frexp: magnitude = m 2**e with m in [0.5, 1), so magnitude < 2**e = SIDE 2**(e - log2 SIDE)
+    return max(-126, math.frexp(magnitude)[1] - int(math.log2(SIDE)))
+
+
+def _coarse(counts: Tensor, steps: int) -> Tensor:
+    """Return the counts with 2**steps neighbouring bins merged, counted from zero outwards."""
+    if steps == 0:
+        return counts.clone()
+    group = 2 ** min(steps, int(math.log2(SIDE)))
+    merged = counts.reshape(-1, group).sum(1)
+    result = torch.zeros_like(counts)
+    half = SIDE // group
+    result[SIDE - half : SIDE + half] = merged
+    return result
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Return the values as one float32 axis in memory order, so nothing is copied."""
+    x = x.detach().float()
+    if x.dim() == 4 and not x.is_contiguous():
+        x = x.permute(0, 2, 3, 1)
+    return x.reshape(-1)

@@ -1,0 +1,1 @@
+"""Passes: frozen dataclasses that take a graph and give a better one."""

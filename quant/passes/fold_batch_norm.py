@@ -1,0 +1,95 @@
+"""Fold batch norms into the layer before them (white paper, section 2.3.1)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from quant import operators as ops
+from quant.graph import ChannelNormal, FloatGraph, Layer, shape_of
+from quant.operators import Kind, operator
+
+
+@dataclass(frozen=True, slots=True)
+class FoldBatchNorm:
+    """Return a graph without batch norms that follow a convolution or linear layer.
+
+    W~_k = gamma_k W_k / sqrt(var_k + eps) and b~_k = beta_k + (b_k - mean_k) gamma_k / sqrt(var_k +
+    eps). The float function stays; what the batch norm knew of each channel is kept in `normals`.
+    A batch norm after anything else, or after a layer whose weight or output is used twice, stays.
+    """
+
+    def __call__(self, graph: FloatGraph) -> FloatGraph:
+        """Return the folded copy of `graph`."""
+        result = graph.copy()
+        layers = {layer.node: layer for layer in result.layers}
+        for node in list(result.module.graph.nodes):
+            if operator(node) not in ops.BATCH_NORMS:
+                continue
+            source = node.args[0]
+            layer = layers.get(source.name)
+            if layer is not None and _can_fold(source, layer):
+                _fold(result, node, source, layer)
+        result.module.graph.eliminate_dead_code()
+        result.module.recompile()
+        return FloatGraph(result.module, result.input_shape, result.batch, result.normals)
+
+
+def _can_fold(source: fx.Node, layer: Layer) -> bool:
+    if layer.weight is None or len(source.users) != 1:
+        return False
+    weight, bias = source.args[1], source.args[2] if len(source.args) > 2 else None
+    shared = any(isinstance(arg, fx.Node) and len(arg.users) > 1 for arg in (weight, bias))
+    # a linear layer over tokens has its features last, a batch norm's channels are axis 1
+    misaligned = layer.kind is Kind.LINEAR and len(shape_of(source)) != 2
+    grouped_transpose = layer.channel_axis == 1 and _groups(source) != 1
+    return not (shared or misaligned or grouped_transpose)
+
+
+def _groups(node: fx.Node) -> int:
+    groups = node.args[7] if len(node.args) > 7 else 1
+    return groups if isinstance(groups, int) else 1
+
+
+def _fold(graph: FloatGraph, node: fx.Node, source: fx.Node, layer: Layer) -> None:
+    gamma, beta, mean, variance = (_value(graph, arg) for arg in node.args[1:5])
+    epsilon = node.args[7]
+    if layer.weight is None or mean is None or variance is None or not isinstance(epsilon, float):
+        return
+    gamma = torch.ones_like(mean) if gamma is None else gamma
+    beta = torch.zeros_like(mean) if beta is None else beta
+    factor = gamma.double() / torch.sqrt(variance.double() + epsilon)
+    weight = graph.tensor(layer.weight)
+    shape = [-1 if axis == layer.channel_axis else 1 for axis in range(weight.dim())]
+    folded = (weight.double() * factor.reshape(shape)).to(weight.dtype)
+    old_bias = graph.tensor(layer.bias).double() if layer.bias else torch.zeros_like(factor)
+    bias = beta.double() + (old_bias - mean.double()) * factor
+    graph.set_tensor(layer.weight, folded.contiguous(memory_format=_format(folded)))
+    _set_bias(graph, source, layer, bias.to(weight.dtype))
+    graph.normals[source.name] = ChannelNormal(beta.float(), gamma.float().abs())
+    node.replace_all_uses_with(source)
+    graph.module.graph.erase_node(node)
+
+
+def _format(weight: Tensor) -> torch.memory_format:
+    return torch.channels_last if weight.dim() == 4 else torch.contiguous_format
+
+
+def _value(graph: FloatGraph, arg: object) -> Tensor | None:
+    if isinstance(arg, fx.Node) and arg.op == "get_attr":
+        return graph.tensor(str(arg.target))
+    return None
+
+
+def _set_bias(graph: FloatGraph, source: fx.Node, layer: Layer, bias: Tensor) -> None:
+    """Store the bias; give the operation one if it had none."""
+    if layer.bias is not None:
+        graph.set_tensor(layer.bias, bias)
+        return
+    owner = str(layer.weight).rpartition(".")[0]
+    target = f"{owner}.bias" if owner else "bias"
+    graph.set_tensor(target, bias)
+    with graph.module.graph.inserting_before(source):
+        node = graph.module.graph.get_attr(target)
+    node.meta = {"path": owner, "shape": tuple(bias.shape), "real": True, "activation": False}
+    source.args = (source.args[0], source.args[1], node, *source.args[3:])
