@@ -90,10 +90,8 @@ class FloatGraph:
     @property
     def output_node(self) -> fx.Node:
         """The node whose value is the network's output."""
-        node: object = self.module.graph.output_node().args[0]
-        if not isinstance(node, fx.Node):
-            raise CaptureError("A network must return one tensor.")
-        return node
+        nodes = list(self.module.graph.nodes)
+        return next(node for node in nodes if node.op == "output").all_input_nodes[0]
 
     def node(self, name: str) -> fx.Node:
         """Return the node of that name."""

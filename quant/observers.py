@@ -73,7 +73,7 @@ class Statistics:
             rows=self.rows,
         )
         if other.rows is not None:
-            result._keep(other.rows)  # noqa: SLF001  a Statistics too
+            result._keep(other.rows)
         return result
 
     @property

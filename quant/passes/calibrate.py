@@ -1,0 +1,49 @@
+"""Calibrate: one pass of data through the float network serves every bit-width."""
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quant.config import QuantConfig
+from quant.graph import FloatGraph
+from quant.observers import Statistics
+from quant.progress import Progress
+from quant.simulation import QuantGraph, Role, plan
+
+Calibration = dict[str, Statistics]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrate:
+    """Collect the statistics of every activation from inputs (N, *input_shape).
+
+    `total` is the number of images to come, for the progress alone.
+    """
+
+    total: int = 0
+
+    def __call__(
+        self, graph: FloatGraph, batches: Iterable[Tensor]
+    ) -> Generator[Progress, None, Calibration]:
+        """Return statistics by site name; memory does not grow with the number of images.
+
+        Raises:
+            CalibrationError: an activation is NaN or infinite, or there is no image.
+        """
+        watched = QuantGraph(graph, plan(graph, QuantConfig()))
+        statistics: Calibration = {}
+        output = graph.output_node.name
+        for site in watched.sites:
+            if site.role is Role.ACTIVATION:
+                found = Statistics(keep_rows=site.node == output)
+                statistics[site.name] = watched.quantizers[site.name].statistics = found
+        done = 0
+        with watched.observing():
+            for batch in batches:
+                with torch.inference_mode():
+                    watched(batch)
+                done += len(batch)
+                yield Progress(done / max(self.total, done), f"Calibrating: {done} images")
+        return statistics
