@@ -83,7 +83,7 @@ def train(name: str, epochs: int, lr: float, seed: int, folder: Path) -> None:
     generator = torch.Generator().manual_seed(seed)
     images, labels = read_split(folder, "train")
     test_images, test_labels = read_split(folder, "t10k")
-    model = BUILDERS[name]().to(memory_format=torch.channels_last)
+    model = BUILDERS[name]().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch = 128
     steps = epochs * (len(images) // batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.02)

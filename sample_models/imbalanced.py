@@ -1,0 +1,94 @@
+"""A network spoilt on purpose: the same function as fashion-mobilenet, unequal channels.
+
+Made by running cross-layer equalization (Nagel et al. 2019, section 4.1) backwards. Between two
+layers every channel is multiplied by its own factor s, drawn log-uniformly from 2^-4 to 2^4 with a
+fixed seed, and divided by it again in the next layer: s stands in the first layer's batch norm,
+1/s in the second layer's weights, and the ReLU6 between them cuts at 6 s instead of 6. The float
+outputs stay the same to rounding, because min(max(s x, 0), 6 s) = s min(max(x, 0), 6) for s > 0.
+Weights of one layer then differ by factors of up to 256 in size, as found in trained MobileNets,
+and one scale a tensor no longer serves them all.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from sample_models.mobilenet import FashionMobileNet, InvertedResidual
+
+SEED = 0
+OCTAVES = 4.0
+"""Factors lie between 2 to the power of minus this and of plus this."""
+
+
+class ClippedReLU(nn.Module):
+    """ReLU that cuts at its own height in every channel: `min(max(x, 0), cap)`.
+
+    Exported by torch.export as one `aten.clamp.Tensor(x, floor, cap)`.
+
+    Args:
+        cap: where each channel is cut, above 0; shape (C,).
+    """
+
+    floor: Tensor
+    cap: Tensor
+
+    def __init__(self, cap: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("floor", torch.zeros(len(cap), 1, 1))
+        self.register_buffer("cap", cap.detach().clone().reshape(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        return torch.clamp(x, self.floor, self.cap)
+
+
+def unbalance(model: FashionMobileNet, seed: int = SEED) -> FashionMobileNet:
+    """Rescale the channels of `model` in place, as the module's text says, and return it.
+
+    Left alone are the channels that a skip connection adds up: they belong to several layers.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for block in model.blocks:
+            if not isinstance(block, InvertedResidual):
+                raise TypeError(f"Blocks must be InvertedResidual, got {type(block).__name__}.")
+            if isinstance(block.expand, nn.Sequential):
+                _rescale(block.expand, _convolution(block.depthwise), generator)
+            _rescale(block.depthwise, _convolution(block.project), generator)
+        _rescale(model.head, model.classifier, generator)
+    return model
+
+
+def _rescale(first: nn.Module, second: nn.Module, generator: torch.Generator) -> None:
+    """Multiply the channels of `first` (conv, batch norm, ReLU6) by s, divide in `second`."""
+    norm, weight = _norm(first), _weight(second)
+    draw = torch.rand(norm.num_features, generator=generator)
+    factors = torch.exp2((2 * draw - 1) * OCTAVES)
+    norm.weight.mul_(factors)
+    norm.bias.mul_(factors)
+    if isinstance(second, nn.Conv2d) and second.groups > 1:
+        weight.div_(factors.reshape(-1, 1, 1, 1))
+    else:
+        weight.div_(factors.reshape(-1, *[1] * (weight.ndim - 2)))
+    if isinstance(first, nn.Sequential):
+        first[2] = ClippedReLU(6 * factors)
+
+
+def _convolution(layer: nn.Module) -> nn.Module:
+    """Return the convolution of a layer made of convolution, batch norm and activation."""
+    return layer.get_submodule("0")
+
+
+def _norm(layer: nn.Module) -> nn.BatchNorm2d:
+    """Return the batch norm of such a layer."""
+    norm = layer.get_submodule("1")
+    if not isinstance(norm, nn.BatchNorm2d):
+        raise TypeError(f"The second module must be a BatchNorm2d, got {type(norm).__name__}.")
+    return norm
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """Return the weight of a convolution or linear layer."""
+    weight = layer.weight
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"A layer must have a weight tensor, got {type(weight).__name__}.")
+    return weight

@@ -1,0 +1,199 @@
+"""The networks that come with the project, by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from datasets.bundled import CLASS_NAMES, FASHION
+from datasets.preprocessing import Interpolation, Preprocess
+from sample_models import efficientnet_lite
+from sample_models.imbalanced import unbalance
+from sample_models.mobilenet import FashionMobileNet, fashion_mobilenet
+from sample_models.resnet import fashion_resnet
+from sample_models.vit import fashion_vit
+
+WEIGHTS = Path(__file__).parent / "weights"
+# The evaluation of the EfficientNet papers: a square of 224/256 of the short side, made 224 wide.
+IMAGENET = Preprocess(
+    channels=3,
+    crop_fraction=224 / 256,
+    resize=224,
+    interpolation=Interpolation.BICUBIC,
+    mean=(127.0, 127.0, 127.0),
+    std=(128.0, 128.0, 128.0),
+)
+OWN_LICENCE = "trained by this project; the images are MIT, Copyright (c) 2017 Zalando SE"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A network with weights, and what is needed to feed and to judge it.
+
+    Attributes:
+        name: how it is asked for.
+        title: what to call it on a page.
+        teaches: what one can learn from it, in a sentence or two.
+        load: builds the network with its weights; use `build`.
+        preprocess: from an image to its input.
+        dataset: the data it is scored on: "fashion" (bundled) or "imagenet" (the user's folder).
+        classes: how many logits it gives.
+        class_names: their names in order, or empty where the data names them.
+        input_shape: of one input, (C, H, W).
+        licence: of the weights.
+        weights: the file whose metadata holds the measured float top-1; None where it is cited.
+        cited_top1: float top-1 in [0, 1] where no file of ours says it.
+        cited_from: what that number was measured on.
+    """
+
+    name: str
+    title: str
+    teaches: str
+    load: Callable[[], nn.Module]
+    preprocess: Preprocess
+    dataset: str
+    classes: int
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    licence: str
+    weights: Path | None = None
+    cited_top1: float = float("nan")
+    cited_from: str = "the Fashion-MNIST test set, 10 000 images"
+
+    @property
+    def float_top1(self) -> float:
+        """Top-1 accuracy of the float network in [0, 1]; NaN where it is not known."""
+        return self.cited_top1 if self.weights is None else measured_top1(self.weights)
+
+    def build(self) -> nn.Module:
+        """Return a fresh network with its weights, in eval mode.
+
+        Raises:
+            FileNotFoundError: the weights are not there; the sentence says how to get them.
+        """
+        return self.load().eval()
+
+
+def measured_top1(weights: Path) -> float:
+    """Return the float top-1 in [0, 1] that train.py wrote beside the weights; NaN without it."""
+    if not weights.is_file():
+        return float("nan")
+    with safe_open(weights, "pt") as file:
+        return float((file.metadata() or {}).get("top1", "nan"))
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all samples, in the order in which a page should list them."""
+    return tuple(SAMPLES)
+
+
+def sample(name: str) -> Sample:
+    """Return the sample of that name.
+
+    Raises:
+        ValueError: no such sample.
+    """
+    if name not in SAMPLES:
+        raise ValueError(f"A sample must be one of {', '.join(SAMPLES)}, got {name!r}.")
+    return SAMPLES[name]
+
+
+def _with_weights(name: str, model: nn.Module) -> nn.Module:
+    """Return `model` with the weights that train.py made."""
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The sample {name} needs its weights in sample_models/weights, got none; check the "
+            f"files out again, or train it: python -m sample_models.train {name}"
+        )
+    model.load_state_dict(load_file(path))
+    return model
+
+
+def _mobilenet() -> nn.Module:
+    return _with_weights("fashion-mobilenet", fashion_mobilenet())
+
+
+def _resnet() -> nn.Module:
+    return _with_weights("fashion-resnet", fashion_resnet())
+
+
+def _vit() -> nn.Module:
+    return _with_weights("fashion-vit", fashion_vit())
+
+
+def _imbalanced() -> nn.Module:
+    model = FashionMobileNet()
+    _with_weights("fashion-mobilenet", model)
+    return unbalance(model)
+
+
+def _fashion(
+    name: str, title: str, teaches: str, load: Callable[[], nn.Module], weights: str = ""
+) -> Sample:
+    """Return a sample of Fashion-MNIST."""
+    return Sample(
+        name=name,
+        title=title,
+        teaches=teaches,
+        load=load,
+        preprocess=FASHION,
+        dataset="fashion",
+        classes=10,
+        class_names=CLASS_NAMES,
+        input_shape=(1, 28, 28),
+        licence=OWN_LICENCE,
+        weights=WEIGHTS / f"{weights or name}.safetensors",
+    )
+
+
+_ALL = (
+    _fashion(
+        "fashion-mobilenet",
+        "MobileNet (Fashion-MNIST)",
+        "Depthwise convolutions: few weights a channel, so that 4 bits hurt here first.",
+        _mobilenet,
+    ),
+    _fashion(
+        "fashion-mobilenet-imbalanced",
+        "MobileNet with unequal channels (Fashion-MNIST)",
+        "The same function as fashion-mobilenet, spoilt on purpose: every channel between two "
+        "layers was multiplied by a random factor of 1/16 to 16 and divided again in the next "
+        "layer. One 8-bit scale a tensor ruins it; one a channel, or equalization, repairs it.",
+        _imbalanced,
+        "fashion-mobilenet",
+    ),
+    _fashion(
+        "fashion-resnet",
+        "ResNet (Fashion-MNIST)",
+        "Plain convolutions with skip connections: robust at 8 bits, and a good start.",
+        _resnet,
+    ),
+    _fashion(
+        "fashion-vit",
+        "Vision transformer (Fashion-MNIST)",
+        "Attention, softmax, GELU and layer norm: where activations, not weights, are the hard "
+        "part.",
+        _vit,
+    ),
+    Sample(
+        name="efficientnet-lite0",
+        title="EfficientNet-Lite0 (ImageNet)",
+        teaches="A real network of 4.7 million weights, cut at 6 (ReLU6) everywhere: treat ReLU6 "
+        "as ReLU and 29 points of top-1 go.",
+        load=efficientnet_lite.pretrained,
+        preprocess=IMAGENET,
+        dataset="imagenet",
+        classes=1000,
+        class_names=(),
+        input_shape=(3, 224, 224),
+        licence="Apache 2.0, Copyright (c) 2020 ML Illustrated; converted from Google's release",
+        cited_top1=0.88,
+        cited_from="500 ImageNet-like images, one of each of 500 classes, measured by this project",
+    ),
+)
+SAMPLES: dict[str, Sample] = {entry.name: entry for entry in _ALL}
+"""All samples by name."""
