@@ -90,12 +90,13 @@ class FloatGraph:
     @property
     def output_node(self) -> fx.Node:
         """The node whose value is the network's output."""
-        nodes = list(self.module.graph.nodes)
+        nodes: list[fx.Node] = list(self.module.graph.nodes)
         return next(node for node in nodes if node.op == "output").all_input_nodes[0]
 
     def node(self, name: str) -> fx.Node:
         """Return the node of that name."""
-        return next(node for node in self.module.graph.nodes if node.name == name)
+        nodes: list[fx.Node] = list(self.module.graph.nodes)
+        return next(node for node in nodes if node.name == name)
 
     def tensor(self, target: str) -> Tensor:
         """Return the parameter or buffer that a get_attr node or a layer names."""

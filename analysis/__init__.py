@@ -1,0 +1,1 @@
+"""Questions asked of a model; every answer is a frozen result."""

@@ -1,0 +1,47 @@
+"""Float against simulated, layer by layer."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from analysis.measures import sqnr_db
+from analysis.network import Network, forward
+from quant.simulation import QuantGraph, Role
+
+
+def layer_sqnr(network: Network, quantized: QuantGraph, inputs: Tensor) -> dict[str, float]:
+    """Return the SQNR in dB of each layer's output, errors of the layers before it included.
+
+    `inputs` (N, ...) should be few images: all activations of both networks are held at once.
+    """
+    wanted = {
+        site.name: quantized.quantizers[site.name]
+        for site in quantized.sites
+        if site.role is Role.ACTIVATION
+    }
+    with quantized.floating():
+        reference = _outputs(network, quantized, wanted, inputs)
+    simulated = _outputs(network, quantized, wanted, inputs)
+    return {name: sqnr_db(reference[name], simulated[name]) for name in wanted}
+
+
+def _outputs(
+    network: Network, graph: QuantGraph, modules: Mapping[str, nn.Module], inputs: Tensor
+) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            found[name] = output
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
+    try:
+        with torch.inference_mode():
+            forward(graph, network.graph.batch, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found

@@ -1,0 +1,181 @@
+"""Score a simulated network beside its float original: the one place that loops over data."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from torch import Tensor
+
+from analysis.measures import Interval, paired_interval, proportion_interval, signal_to_noise_db
+from analysis.network import Network, forward
+from quant.errors import QuantError
+from quant.progress import Progress, Steps
+from quant.simulation import QuantGraph
+
+KEPT_DISAGREEMENTS = 48
+
+
+class Batch(Protocol):
+    """Images (N, ...), their labels (N,) or None, and their places in the data."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """The images as the network takes them."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The right classes, if known."""
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The place of each image in the whole data."""
+
+
+class Data(Protocol):
+    """Images that can be read in batches, any number of times."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Yield all images, `size` at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """An image on which the float and the quantized network answer differently."""
+
+    index: int
+    label: int | None
+    float_class: int
+    quantized_class: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Float and quantized network on the same images; shares of 1, intervals of 95 %.
+
+    Top-1 figures are None where the data has no labels; agreement (same top-1 class as the float
+    network) and the output's SQNR in dB take their place. `top1_drop` is float minus quantized.
+    """
+
+    samples: int
+    labelled: bool
+    agreement: float
+    agreement_ci95: Interval
+    sqnr_db: float
+    float_top1: float | None = None
+    float_top1_ci95: Interval | None = None
+    quantized_top1: float | None = None
+    quantized_top1_ci95: Interval | None = None
+    top1_drop: float | None = None
+    top1_drop_ci95: Interval | None = None
+    disagreements: tuple[Disagreement, ...] = ()
+
+
+class _Tally:
+    """Running counts; nothing in it grows with the number of images."""
+
+    def __init__(self) -> None:
+        self.samples = self.agreed = 0
+        self.float_hits = self.quantized_hits = self.lost = self.won = 0
+        self.signal = self.noise = 0.0
+        self.labelled = True
+        self.disagreements: list[Disagreement] = []
+
+    def add(self, batch: Batch, reference: Tensor, quantized: Tensor) -> None:
+        """Take in the logits of both networks for one batch."""
+        self.samples += len(reference)
+        self.signal += float(reference.double().square().sum())
+        self.noise += float((reference.double() - quantized.double()).square().sum())
+        before, after = reference.argmax(-1), quantized.argmax(-1)
+        differs = (before != after).reshape(len(reference), -1).any(1)
+        self.agreed += int((~differs).sum())
+        if batch.labels is None or before.dim() != 1:
+            self.labelled = False
+        else:
+            self._score(batch.labels, before, after)
+        for position in differs.nonzero().flatten().tolist():
+            if len(self.disagreements) < KEPT_DISAGREEMENTS and before.dim() == 1:
+                label = None if batch.labels is None else int(batch.labels[position])
+                self.disagreements.append(
+                    Disagreement(
+                        batch.indices[position], label, int(before[position]), int(after[position])
+                    )
+                )
+
+    def _score(self, labels: Tensor, before: Tensor, after: Tensor) -> None:
+        right_before, right_after = before == labels, after == labels
+        self.float_hits += int(right_before.sum())
+        self.quantized_hits += int(right_after.sum())
+        self.lost += int((right_before & ~right_after).sum())
+        self.won += int((~right_before & right_after).sum())
+
+    def result(self) -> Evaluation:
+        """Return the figures with their intervals."""
+        n = self.samples
+        unlabelled = Evaluation(
+            samples=n,
+            labelled=False,
+            agreement=self.agreed / n,
+            agreement_ci95=proportion_interval(self.agreed, n),
+            sqnr_db=signal_to_noise_db(self.signal, self.noise),
+            disagreements=tuple(self.disagreements),
+        )
+        if not self.labelled:
+            return unlabelled
+        return replace(
+            unlabelled,
+            labelled=True,
+            float_top1=self.float_hits / n,
+            float_top1_ci95=proportion_interval(self.float_hits, n),
+            quantized_top1=self.quantized_hits / n,
+            quantized_top1_ci95=proportion_interval(self.quantized_hits, n),
+            top1_drop=(self.float_hits - self.quantized_hits) / n,
+            top1_drop_ci95=paired_interval(self.lost, self.won, n),
+        )
+
+
+def evaluate(network: Network, quantized: QuantGraph, data: Data) -> Steps[Evaluation]:
+    """Run both networks over all images of `data`, batch by batch.
+
+    Raises:
+        QuantError: there is no image, or a label is no output of the network.
+    """
+    tally = _Tally()
+    total = len(data)
+    if total == 0:
+        raise QuantError("A score needs images; the data has none. Choose other data.")
+    for batch in data.batches(network.batch_size):
+        if batch.labels is not None and int(batch.labels.max()) >= network.outputs:
+            raise QuantError(
+                f"Labels must be below the network's {network.outputs} outputs; got "
+                f"{int(batch.labels.max())}. Choose data made for this model."
+            )
+        reference = forward(network.graph, network.graph.batch, batch.inputs)
+        simulated = forward(quantized, network.graph.batch, batch.inputs)
+        tally.add(batch, reference, simulated)
+        yield Progress(tally.samples / total, f"Scoring: {tally.samples} of {total} images")
+    return tally.result()
+
+
+@dataclass(frozen=True, slots=True)
+class FloatScore:
+    """The float network alone: top-1 with its interval, on `samples` images."""
+
+    samples: int
+    top1: float
+    top1_ci95: Interval
+
+
+def score_float(network: Network, data: Data) -> Steps[FloatScore | None]:
+    """Return the float network's top-1, or None where the data has no labels."""
+    hits = samples = 0
+    for batch in data.batches(network.batch_size):
+        if batch.labels is None or len(network.graph.output_shape) != 1:
+            return None
+        logits = forward(network.graph, network.graph.batch, batch.inputs)
+        hits += int((logits.argmax(1) == batch.labels).sum())
+        samples += len(logits)
+        yield Progress(samples / len(data), f"Float network: {samples} of {len(data)} images")
+    return FloatScore(samples, hits / samples, proportion_interval(hits, samples))

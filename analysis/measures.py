@@ -1,0 +1,62 @@
+"""Measures: tensors or counts in, numbers out."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Z95 = 1.959963984540054  # two-sided 95 % of the standard normal
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % confidence interval, in the unit of the figure it belongs to."""
+
+    low: float
+    high: float
+
+
+def signal_to_noise_db(signal: float, noise: float) -> float:
+    """Return 10 log10(signal / noise) of two energies; higher is better, inf without noise."""
+    if noise <= 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+
+
+def sqnr_db(reference: Tensor, noisy: Tensor) -> float:
+    """Return the signal-to-quantization-noise ratio of `noisy` in dB; higher is better."""
+    reference, noisy = reference.double(), noisy.double()
+    return signal_to_noise_db(
+        float(reference.square().sum()), float((reference - noisy).square().sum())
+    )
+
+
+def proportion_interval(hits: int, trials: int) -> Interval:
+    """Return Wilson's score interval of a proportion (Wilson 1927), as shares of 1."""
+    if trials == 0:
+        return Interval(0.0, 1.0)
+    share, z2 = hits / trials, Z95**2
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
+def paired_interval(lost: int, won: int, trials: int) -> Interval:
+    """Return the interval of a difference of two proportions on the same images.
+
+    `lost` images were right before and wrong after, `won` the reverse; the difference is
+    (lost - won) / trials. Adjusted Wald of Agresti and Min (2005): half a count in each cell.
+    """
+    lost_half, won_half, n = lost + 0.5, won + 0.5, trials + 2
+    difference = (lost_half - won_half) / n
+    variance = (lost_half + won_half - (lost_half - won_half) ** 2 / n) / n**2
+    half = Z95 * math.sqrt(variance)
+    return Interval(max(-1.0, difference - half), min(1.0, difference + half))
+
+
+def entropy_bits(values: Tensor) -> float:
+    """Return the entropy of whole numbers in bits a value."""
+    _, counts = torch.unique(values, return_counts=True)
+    share = counts.double() / counts.sum()
+    return max(0.0, float(-(share * share.log2()).sum()))

@@ -1,0 +1,78 @@
+"""Frozen results to plain JSON values and back, checked against their types."""
+
+import math
+import types
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """Return dicts, lists, numbers and strings for a result; infinities become strings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no infinity
+    return value
+
+
+def from_plain(kind: type[T], raw: Any) -> T:
+    """Return the result of type `kind` that `to_plain` wrote.
+
+    Raises:
+        ValueError: a value does not have the type that the result declares.
+    """
+    result: T = _read(kind, raw, kind.__name__)
+    return result
+
+
+def _read(kind: Any, raw: Any, where: str) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if raw is None and type(None) in arguments:
+            return None
+        return _read(next(a for a in arguments if a is not type(None)), raw, where)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _read_dataclass(kind, raw, where)
+    if origin is tuple:
+        return _read_tuple(arguments, raw, where)
+    if origin is dict:
+        return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in raw.items()}
+    if kind is Any:
+        return raw
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(raw)
+    if kind is float and isinstance(raw, int | float | str) and not isinstance(raw, bool):
+        return float(raw)
+    if not isinstance(raw, kind):
+        raise ValueError(f"{where} must be of type {kind.__name__}; got {raw!r}.")
+    return raw
+
+
+def _read_dataclass(kind: type, raw: Any, where: str) -> Any:
+    if not isinstance(raw, dict):
+        raise ValueError(f"{where} must be an object; got {raw!r}.")
+    hints = get_type_hints(kind)
+    known = {field.name for field in fields(kind) if field.init}
+    return kind(
+        **{
+            name: _read(hints[name], item, f"{where}.{name}")
+            for name, item in raw.items()
+            if name in known
+        }
+    )
+
+
+def _read_tuple(arguments: tuple[Any, ...], raw: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(raw, list):
+        raise ValueError(f"{where} must be a list; got {raw!r}.")
+    kinds = [arguments[0]] * len(raw) if arguments[-1] is Ellipsis else list(arguments)
+    return tuple(_read(kind, item, where) for kind, item in zip(kinds, raw, strict=True))
