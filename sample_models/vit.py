@@ -19,7 +19,8 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """Map (N, T, width) to (N, heads, T, head width)."""
-        return x.unflatten(2, (self.heads, self.head_width)).transpose(1, 2)
+        heads: Tensor = x.unflatten(2, (self.heads, self.head_width)).transpose(1, 2)
+        return heads
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, T, width) to the same shape."""

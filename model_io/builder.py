@@ -1,0 +1,74 @@
+"""A network from a Python function of the user's own: `path.py:function`.
+
+This runs the named file. It is meant for files on the user's own machine, named by hand (the
+command line, a path typed into a page that runs locally); an upload must never come here.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from torch import nn
+
+from model_io.errors import ModelError
+
+_PRIVATE_NAME = "_quantscope_builder"
+
+
+def build(builder: str) -> nn.Module:
+    """Return the network that the function makes, in eval mode.
+
+    Args:
+        builder: a file and a function in it that takes no arguments, as "nets/mine.py:my_net".
+
+    Raises:
+        ModelError: no such file or function, an error in either, or no network returned.
+    """
+    file, separator, function = builder.rpartition(":")
+    path = Path(file)
+    if not separator or path.suffix != ".py" or not function.isidentifier():
+        raise ModelError(
+            f"A builder must be written path.py:function, got {builder!r}; name the file and the "
+            "function that returns the network."
+        )
+    make = getattr(_imported(path), function, None)
+    if not callable(make):
+        raise ModelError(
+            f"{path.name} must define the function {function}, got none of that name; check the "
+            "spelling."
+        )
+    try:
+        model = make()
+    except Exception as error:
+        raise ModelError(
+            f"{path.name}:{function} must return a network when called without arguments, got "
+            f"{type(error).__name__}: {error}."
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"{path.name}:{function} must return a torch.nn.Module, got {type(model).__name__}; "
+            "return the network itself."
+        )
+    return model.eval()
+
+
+def _imported(path: Path) -> ModuleType:
+    """Return the file as a module under a private name, so that it can shadow no other."""
+    if not path.is_file():
+        raise ModelError(f"The builder's file must exist, got {path.name}; check its path.")
+    spec = importlib.util.spec_from_file_location(_PRIVATE_NAME, path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"The builder's file must be Python, got {path.name}; name a .py file.")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickles look their module up by name while the file runs.
+    sys.modules[_PRIVATE_NAME] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ModelError(
+            f"{path.name} must run without errors, got {type(error).__name__}: {error}."
+        ) from error
+    finally:
+        sys.modules.pop(_PRIVATE_NAME, None)
+    return module

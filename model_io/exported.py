@@ -1,0 +1,144 @@
+"""Load a `.pt2` file of torch.export without trusting it."""
+
+import io
+import json
+import re
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.pt2_archive import PT2ArchiveWriter
+
+from model_io.archive import (
+    CONSTANTS_CONFIG,
+    MAX_JSON_BYTES,
+    PROGRAM,
+    REMEDY,
+    SAMPLE_INPUTS,
+    WEIGHTS_CONFIG,
+    Archive,
+    open_archive,
+)
+from model_io.errors import ModelError, UnsafeFileError
+from model_io.program_check import check_values, checked_program, parsed
+from model_io.tensor_check import check_tensor
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A loaded program and the shape of its one input.
+
+    Attributes:
+        program: its `.module()` computes the network.
+        input_shape: of one item, without the batch axis.
+        batch: the batch size it was exported for, or None where any will do.
+    """
+
+    program: ExportedProgram
+    input_shape: tuple[int, ...]
+    batch: int | None
+
+
+def load_exported(path: Path, shown: str) -> Exported:
+    """Return the program in the `.pt2` at `path`; no part of the file is ever run.
+
+    torch.export.load is given an archive that this function writes itself, from the tensors' raw
+    bytes and from JSON whose every string was checked. It holds no pickle, no guard and no
+    library, whatever the file held.
+
+    Args:
+        path: the file.
+        shown: what sentences call it.
+
+    Raises:
+        ModelError: not a program of torch.export, or not one network with one tensor as input.
+        UnsafeFileError: content that could run code or exhaust memory.
+    """
+    archive = open_archive(path, shown)
+    with archive.file:
+        program = checked_program(archive.read(PROGRAM, MAX_JSON_BYTES))
+        input_shape, batch = _input_shape(program, shown)
+        buffer = _rewritten(archive, program)
+    try:
+        loaded = torch.export.load(buffer)
+    except Exception as error:  # noqa: BLE001 (torch raises anything on an inconsistent graph)
+        raise ModelError(
+            f"{shown} must hold a consistent program, got one that torch cannot load "
+            f"({type(error).__name__}: {_first_line(error)}). {REMEDY}"
+        ) from None
+    return Exported(loaded, input_shape, batch)
+
+
+def _rewritten(archive: Archive, program: dict[str, Any]) -> io.BytesIO:
+    """Return a new archive made of checked parts alone."""
+    buffer = io.BytesIO()
+    with PT2ArchiveWriter(buffer) as writer:
+        for config_name, prefix in ((WEIGHTS_CONFIG, "weight"), (CONSTANTS_CONFIG, "tensor")):
+            config = _checked_config(archive, config_name, prefix)
+            folder = config_name.rpartition("/")[0]
+            for name in sorted({entry["path_name"] for entry in config.values()}):
+                writer.write_bytes(f"{folder}/{name}", archive.read(f"{folder}/{name}"))
+            writer.write_string(config_name, json.dumps({"config": config}))
+        writer.write_string(PROGRAM, json.dumps(program))
+        writer.write_bytes(SAMPLE_INPUTS, b"")
+    buffer.seek(0)
+    return buffer
+
+
+def _checked_config(archive: Archive, name: str, prefix: str) -> dict[str, dict[str, Any]]:
+    """Return the table of tensors: each raw, on the CPU, and inside its bytes."""
+    table = parsed(archive.read(name, MAX_JSON_BYTES))
+    config = table.get("config")
+    if not isinstance(config, dict) or not all(isinstance(e, dict) for e in config.values()):
+        raise ModelError(f"{name} must list tensors, got something else. {REMEDY}")
+    for entry in config.values():
+        if entry.get("use_pickle") is not False:
+            raise UnsafeFileError(
+                f"Tensors must be stored as raw bytes, got a pickled one ({entry.get('path_name')}"
+                "), and unpickling can run code. Convert tensor subclasses to plain tensors before "
+                "torch.export.export."
+            )
+    check_values({"config": config})
+    folder = name.rpartition("/")[0]
+    for path, entry in config.items():
+        member = archive.members.get(f"{folder}/{entry.get('path_name')}")
+        if member is None or not str(entry["path_name"]).startswith(prefix):
+            raise ModelError(f"{path} must have its bytes in the file, got none. {REMEDY}")
+        check_tensor(path, entry.get("tensor_meta"), member.file_size)
+    return config
+
+
+def _input_shape(program: dict[str, Any], shown: str) -> tuple[tuple[int, ...], int | None]:
+    """Return (shape of one item, batch size or None for any) of the only input."""
+    graph_module = program["graph_module"]
+    try:
+        specs = [
+            spec["user_input"]["arg"]
+            for spec in graph_module["signature"]["input_specs"]
+            if "user_input" in spec
+        ]
+        tensors = [arg["as_tensor"]["name"] for arg in specs if "as_tensor" in arg]
+        sizes = graph_module["graph"]["tensor_values"][tensors[0]]["sizes"]
+        fixed = [size.get("as_int") for size in sizes]
+    except (KeyError, TypeError, AttributeError, IndexError):
+        specs, tensors, fixed = [], [], []
+    if len(specs) != 1 or len(tensors) != 1:
+        raise ModelError(
+            f"A network must take exactly one tensor, got {len(specs)} inputs in {shown}; wrap it "
+            "in a module whose forward takes one tensor, and export that."
+        )
+    if len(fixed) < 2 or not all(isinstance(size, int) for size in fixed[1:]):
+        raise ModelError(
+            f"Only the batch axis, the first, may be of any size, got sizes {fixed} (None: any) in "
+            f"{shown}; export with fixed sizes for the other axes."
+        )
+    return tuple(fixed[1:]), fixed[0]
+
+
+def _first_line(error: Exception) -> str:
+    """Return the beginning of an error's text, without paths of this machine."""
+    line = next(chain(str(error).splitlines(), [""]))
+    return re.sub(r"/\S+/", "", line)[:160]

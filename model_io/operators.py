@@ -1,0 +1,58 @@
+"""Which operators a program may name: those of ATen that compute, and arithmetic on shapes."""
+
+import re
+from functools import cache
+
+import torch
+
+_ATEN = re.compile(r"torch\.ops\.aten\.([a-zA-Z0-9_]+)\.([a-zA-Z0-9_]+)", re.ASCII)
+_ARITHMETIC = {
+    *(f"_operator.{name}" for name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg")),
+    *(f"_operator.{name}" for name in ("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_")),
+    *(f"math.{name}" for name in ("ceil", "floor", "trunc")),
+    *(f"torch.sym_{name}" for name in ("not", "float", "int", "max", "min", "ite")),
+}
+# Reads and writes files.
+_REFUSED = {"from_file"}
+# Internal operators trust their arguments, which a hostile file could point outside a tensor;
+# these are the ones that torch.export writes for ordinary networks.
+_INTERNAL = {
+    "__and__",
+    "__or__",
+    "_adaptive_avg_pool2d",
+    "_assert_scalar",
+    "_assert_tensor_metadata",
+    "_local_scalar_dense",
+    "_log_softmax",
+    "_native_batch_norm_legit_no_training",
+    "_safe_softmax",
+    "_scaled_dot_product_attention_math",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_softmax",
+    "_to_copy",
+    "_unsafe_view",
+    "_weight_norm",
+}
+
+
+def is_known_operator(target: str) -> bool:
+    """Whether `target`, as written in a `.pt2`, names an operator that only computes.
+
+    ATen's operators must be registered with torch's dispatcher: TorchScript's builtins under the
+    same prefix, such as aten::save, which writes files, are not.
+    """
+    if target in _ARITHMETIC:
+        return True
+    match = _ATEN.fullmatch(target)
+    if match is None:
+        return False
+    name, overload = match.groups()
+    if name in _REFUSED or (name.startswith("_") and name not in _INTERNAL):
+        return False
+    return f"aten::{name}" + ("" if overload == "default" else f".{overload}") in _dispatched()
+
+
+@cache
+def _dispatched() -> frozenset[str]:
+    """Return the full names of all operators that torch's dispatcher knows."""
+    return frozenset(torch._C._dispatch_get_all_op_names())  # noqa: SLF001 (no public list)

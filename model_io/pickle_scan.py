@@ -1,0 +1,65 @@
+"""Look into the one pickle that every `.pt2` carries, its sample inputs, without running it.
+
+The sample inputs are not needed and never unpickled. They are scanned all the same: a file that
+hides a call there is hostile, and its owner should hear it.
+"""
+
+import io
+import pickletools
+import zipfile
+
+from model_io.errors import UnsafeFileError
+
+_MAX_PICKLE_BYTES = 4 * 1024**2
+# What torch.save names for a tuple of tensors: rebuilding a tensor from a storage, no more.
+_ALLOWED = {
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+    "torch.serialization _get_layout",
+    "torch Size",
+    "collections OrderedDict",
+}
+_STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+_ALLOWED |= {f"torch {name}Storage" for name in _STORAGES}
+# Other ways in which a pickle can name a function; torch.save uses none of them.
+_REFUSED_OPCODES = {"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
+
+
+def check_sample_inputs(data: bytes, shown: str) -> None:
+    """Raise UnsafeFileError unless `data` is empty or a torch.save of plain tensors.
+
+    Args:
+        data: the member `data/sample_inputs/model.pt`.
+        shown: the file's name, for the sentence.
+    """
+    if not data:
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as inner:
+            pickles = [i for i in inner.infolist() if i.filename.endswith("/data.pkl")]
+            found = {f"{len(pickles)} pickles"}
+            if len(pickles) == 1 and pickles[0].file_size <= _MAX_PICKLE_BYTES:
+                found = _names(inner.read(pickles[0]))
+    except Exception as error:  # noqa: BLE001 (hostile bytes raise anything)
+        raise _refusal(shown, f"what cannot be scanned ({type(error).__name__})") from None
+    if strange := sorted(found - _ALLOWED):
+        raise _refusal(shown, ", ".join(strange[:3])[:120])
+
+
+def _names(pickled: bytes) -> set[str]:
+    """Return the "module name" pairs a pickle refers to, and opcodes that hide such names."""
+    found: set[str] = set()
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name == "GLOBAL":
+            found.add(str(argument))
+        elif opcode.name in _REFUSED_OPCODES:
+            found.add(f"opcode {opcode.name}")
+    return found
+
+
+def _refusal(shown: str, got: str) -> UnsafeFileError:
+    """Return the error that says what was found."""
+    return UnsafeFileError(
+        f"The sample inputs in {shown} must be plain tensors, got a pickle that names {got}. It "
+        "was not run; do not open this file elsewhere if you do not know where it comes from."
+    )

@@ -1,0 +1,49 @@
+"""Check what a `.pt2` says of a tensor against the bytes that it brings."""
+
+from typing import Any
+
+from model_io.errors import UnsafeFileError
+
+# torch._export.serde.schema.ScalarType: bytes of one element
+_ELEMENT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}
+_STRIDED = 7
+
+
+def check_tensor(path: str, meta: Any, stored_bytes: int) -> None:
+    """Raise UnsafeFileError unless every element of the tensor lies inside its bytes.
+
+    A tensor without bytes would be filled with zeros of any size, one with wrong strides would
+    read memory beyond its own.
+
+    Args:
+        path: the tensor's name in the network.
+        meta: its `tensor_meta`: dtype, sizes, strides, storage offset, layout.
+        stored_bytes: how many bytes the file holds for it.
+    """
+    try:
+        element = _ELEMENT_BYTES[meta["dtype"]]
+        sizes = [_whole(size["as_int"]) for size in meta["sizes"]]
+        strides = [_whole(stride["as_int"]) for stride in meta["strides"]]
+        offset = _whole(meta["storage_offset"]["as_int"])
+        dense = meta["layout"] == _STRIDED and len(sizes) == len(strides) <= 8
+    except (KeyError, TypeError, ValueError):
+        dense = False
+    if not dense:
+        raise UnsafeFileError(
+            f"{path} must be a plain dense tensor of a known type and fixed size, got another. "
+            "Convert it before torch.export.export."
+        )
+    last = offset + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
+    needed = 0 if 0 in sizes else (last + 1) * element
+    if needed > stored_bytes:
+        raise UnsafeFileError(
+            f"{path} must lie inside its stored bytes, got {stored_bytes} bytes for a tensor that "
+            f"reaches to byte {needed}. Export the network again."
+        )
+
+
+def _whole(value: Any) -> int:
+    """Return a whole number from 0 on."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**40:
+        raise ValueError(value)
+    return value
