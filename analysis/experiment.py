@@ -4,7 +4,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import torch
@@ -45,7 +45,22 @@ class Experiment:
     seed: int = 0
 
 
-def calibrate(network: Network, data: Data) -> Steps[Calibration]:
+@dataclass(frozen=True, eq=False, slots=True)
+class Calibrated:
+    """What activation ranges are chosen from.
+
+    `statistics` by site, from `images` images; `input_range` bounds the network's input by its
+    preprocessing, for data-free ranges.
+    """
+
+    statistics: Calibration = field(default_factory=dict)
+    images: int = 0
+    input_range: tuple[float, float] | None = None
+
+
+def calibrate(
+    network: Network, data: Data, input_range: tuple[float, float] | None = None
+) -> Steps[Calibrated]:
     """Collect the statistics of all activations from the images of `data`.
 
     Raises:
@@ -59,7 +74,8 @@ def calibrate(network: Network, data: Data) -> Steps[Calibration]:
             if whole:  # a network of fixed batch cannot take the remainder
                 yield batch.inputs.contiguous(memory_format=_format(batch.inputs))
 
-    return (yield from Calibrate(len(data))(network.graph, inputs()))
+    statistics = yield from Calibrate(len(data))(network.graph, inputs())
+    return Calibrated(statistics, len(data), input_range)
 
 
 def _format(inputs: Tensor) -> torch.memory_format:
@@ -94,12 +110,7 @@ def cost(
 
 
 def run_experiment(
-    network: Network,
-    data: IdentifiedData,
-    calibration: Calibration | None,
-    experiment: Experiment,
-    input_range: tuple[float, float] | None = None,
-    calibration_images: int = 0,
+    network: Network, data: IdentifiedData, calibrated: Calibrated, experiment: Experiment
 ) -> Steps[Run]:
     """Quantize as the experiment says, score on all of `data`, and estimate the cost.
 
@@ -108,7 +119,9 @@ def run_experiment(
     """
     start = time.monotonic()
     yield Progress(0.0, "Choosing ranges")
-    quantized = quantize(network.graph, experiment.config, calibration, input_range)
+    quantized = quantize(
+        network.graph, experiment.config, calibrated.statistics, calibrated.input_range
+    )
     report = cost(network, experiment.config, experiment.machine)
     evaluation = yield from evaluate(network, quantized, data)
     yield Progress(1.0, "Comparing layer by layer")
@@ -120,7 +133,7 @@ def run_experiment(
         data=data.name,
         data_digest=data.digest,
         config=experiment.config.to_dict(),
-        calibration_images=calibration_images,
+        calibration_images=calibrated.images,
         evaluation=evaluation,
         cost=report,
         layer_sqnr_db=by_layer,

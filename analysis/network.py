@@ -36,7 +36,7 @@ class Network:
             return self.graph.batch
         largest = max(4 * math.prod(layer.shape) for layer in self.graph.layers)
         fitting = max(1, CACHE_FRIENDLY_BYTES // largest)
-        return min(LARGEST_BATCH, 2 ** int(math.log2(fitting)))
+        return min(LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
 
     @property
     def outputs(self) -> int:

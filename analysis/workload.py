@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from torch import fx
 
@@ -141,7 +142,7 @@ class _Builder:
             yield from self._attention(layer, sources)
             return
         weight = self.chosen[layer.name].weight
-        widths: dict[str, int | float | None] = {
+        widths: dict[str, Any] = {
             "weight_bits": weight.bits if layer.weight else self.tensors[sources[-1]].bits,
             "activation_bits": max(self.tensors[source].bits for source in sources[:1]),
             "output_bits": self.bits[layer.name],
@@ -154,7 +155,7 @@ class _Builder:
             output=layer.name,
             multiply=layer.kind is Kind.MULTIPLY,
             **self._sizes(layer),
-            **widths,  # type: ignore[arg-type]  the widths are whole, the entropy is not
+            **widths,
         )
 
     def _op_kind(self, layer: Layer) -> OpKind:
@@ -165,7 +166,7 @@ class _Builder:
             return OpKind.LINEAR
         return OpKind.MATMUL if layer.kind is Kind.MATMUL else _KINDS[layer.kind]
 
-    def _sizes(self, layer: Layer) -> dict[str, int]:
+    def _sizes(self, layer: Layer) -> dict[str, Any]:
         kind = self._op_kind(layer)
         if kind is OpKind.MATMUL:
             return _matmul(layer)
@@ -179,7 +180,7 @@ class _Builder:
             sizes |= {"kernel_h": window[0], "kernel_w": window[1]}
         return sizes
 
-    def _linear(self, layer: Layer) -> dict[str, int]:
+    def _linear(self, layer: Layer) -> dict[str, Any]:
         """A linear layer, or a transposed convolution as the product that it is."""
         rows = layer.macs // math.prod(layer.weight_shape)
         c_in = layer.weight_shape[layer.channel_axis ^ 1]
@@ -191,7 +192,7 @@ class _Builder:
             "bias_elements": self._bias(layer),
         }
 
-    def _convolution(self, layer: Layer) -> dict[str, int]:
+    def _convolution(self, layer: Layer) -> dict[str, Any]:
         node = self.graph.node(layer.node)
         kernel, stride, dilation = (
             _pair(layer.weight_shape[2:]),
@@ -236,13 +237,13 @@ class _Builder:
         )  # fmt: skip
 
 
-def _matmul(layer: Layer) -> dict[str, int]:
+def _matmul(layer: Layer) -> dict[str, Any]:
     left, right = layer.input_shapes[0], layer.input_shapes[-1]
     groups = math.prod(layer.shape[:-2])
     return {"batch": left[-2], "c_in": left[-1], "c_out": right[-1], "groups": groups}
 
 
-def _planes(before: tuple[int, ...], after: tuple[int, ...]) -> dict[str, int]:
+def _planes(before: tuple[int, ...], after: tuple[int, ...]) -> dict[str, Any]:
     """Return channels, height and width of input and output; other ranks fill the height."""
     c_in, in_h, in_w = _channels_height_width(before)
     c_out, out_h, out_w = _channels_height_width(after)
