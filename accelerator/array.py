@@ -1,0 +1,237 @@
+"""The multiplier arrays a machine may have, and the widths its multipliers support."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from accelerator.workload import FLOAT_BITS
+
+LARGEST_SIDE = 65_536
+
+
+class Dataflow(StrEnum):
+    """Which operand a systolic array keeps in place: weights, outputs or inputs."""
+
+    WEIGHTS = "ws"
+    OUTPUTS = "os"
+    INPUTS = "is"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Systolic:
+    """A grid of rows x columns PEs through which operands flow (SCALE-Sim's machine).
+
+    `pack_groups` puts several small groups on the array at once, block-diagonally (ours);
+    `overlap_weight_load` loads the next stationary tile while this one streams (ours).
+    """
+
+    kind: Literal["systolic"] = "systolic"
+    rows: int
+    columns: int
+    dataflow: Dataflow
+    pack_groups: bool
+    overlap_weight_load: bool
+    accumulator_in_array: bool
+
+    def __post_init__(self) -> None:
+        check_sizes("array", rows=self.rows, columns=self.columns)
+
+    @property
+    def pes(self) -> int:
+        """Processing elements."""
+        return self.rows * self.columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unroll:
+    """How many indices of each loop a spatial array works on at once (a count each)."""
+
+    out_rows: int
+    out_columns: int
+    outputs: int
+    depth: int
+
+    def __post_init__(self) -> None:
+        check_sizes(
+            "array.unroll",
+            out_rows=self.out_rows,
+            out_columns=self.out_columns,
+            outputs=self.outputs,
+            depth=self.depth,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthwiseUnroll:
+    """The loops a spatial array unrolls in a depthwise convolution, and cycles for one step."""
+
+    out_rows: int
+    out_columns: int
+    channels: int
+    taps: int
+    cycles_per_step: int
+
+    def __post_init__(self) -> None:
+        check_sizes(
+            "array.depthwise",
+            out_rows=self.out_rows,
+            out_columns=self.out_columns,
+            channels=self.channels,
+            taps=self.taps,
+            cycles_per_step=self.cycles_per_step,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """How many steps an operand stays at the array before the buffer is read again."""
+
+    weight: int
+    input: int
+
+    def __post_init__(self) -> None:
+        check_sizes("array.reuse", weight=self.weight, input=self.input)
+
+
+class InnerRule(StrEnum):
+    """How a spatial array walks kernel taps and input channels of one output.
+
+    plain: tap by tap; flatten_shallow: all taps as one depth where there are fewer channels than
+    lanes (BitFusion's first layer); ethos: the better of Arm's depth-first and part-kernel walks.
+    """
+
+    PLAIN = "plain"
+    FLATTEN_SHALLOW = "flatten_shallow"
+    ETHOS = "ethos"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spatial:
+    """Dot-product units with fixed unrolled loops (ZigZag, NVDLA, BitFusion, Ethos-U)."""
+
+    kind: Literal["spatial"] = "spatial"
+    unroll: Unroll
+    depthwise: DepthwiseUnroll | None
+    reuse: Reuse
+    inner: InnerRule
+    accumulator_in_array: bool
+
+    @property
+    def pes(self) -> int:
+        """Multipliers."""
+        u = self.unroll
+        return u.out_rows * u.out_columns * u.outputs * u.depth
+
+    @property
+    def columns(self) -> int:
+        """Output channels worked on at once."""
+        return self.unroll.outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowStationary:
+    """Eyeriss: filter rows stay in a rows x columns grid; buffer traffic is measured per MAC."""
+
+    kind: Literal["row_stationary"] = "row_stationary"
+    rows: int
+    columns: int
+    buffer_accesses_per_mac_conv: float
+    buffer_accesses_per_mac_linear: float
+    noc_accesses_per_mac_conv: float
+    noc_accesses_per_mac_linear: float
+
+    def __post_init__(self) -> None:
+        check_sizes("array", rows=self.rows, columns=self.columns)
+
+    @property
+    def pes(self) -> int:
+        """Processing elements."""
+        return self.rows * self.columns
+
+
+Array = Systolic | Spatial | RowStationary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """Operand widths a PE multiplies, and the MACs it completes in a cycle at them.
+
+    `macs_per_pe_cycle_linear` replaces the rate in linear layers where it differs (Loom).
+    """
+
+    weight_bits: int
+    activation_bits: int
+    macs_per_pe_cycle: float
+    macs_per_pe_cycle_linear: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, bits in (("weight", self.weight_bits), ("activation", self.activation_bits)):
+            if not 1 <= bits <= FLOAT_BITS:
+                raise ValueError(
+                    f"modes.{name}_bits must lie in 1..{FLOAT_BITS}, got {bits}; correct it"
+                )
+        if min(self.macs_per_pe_cycle, self.macs_per_pe_cycle_linear or 1.0) <= 0:
+            raise ValueError("modes.macs_per_pe_cycle must be above 0, got 0; correct it")
+
+
+class Family(StrEnum):
+    """Rules that generate modes: see `generate_modes`."""
+
+    PAIRS = "pairs"
+    FUSION = "fusion"
+    SERIAL_ACTIVATIONS = "serial_a"
+    SERIAL_BOTH = "serial_ab"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeFamily:
+    """A family of modes between two widths in bits."""
+
+    family: Family
+    narrowest_bits: int
+    widest_bits: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.narrowest_bits <= self.widest_bits <= FLOAT_BITS:
+            raise ValueError(
+                "mode_family widths must satisfy 1 <= narrowest_bits <= widest_bits <= "
+                f"{FLOAT_BITS}, got {self.narrowest_bits} and {self.widest_bits}; correct them"
+            )
+
+
+def generate_modes(rule: ModeFamily) -> tuple[Mode, ...]:
+    """List a family's modes.
+
+    pairs: doubled widths, one MAC a cycle; fusion: (p/w)(p/a) as in BitFusion (ISCA'18);
+    serial_a: p/a as in Stripes (MICRO'16); serial_ab: p^2/(wa), linear p/w, as in Loom (2018).
+    """
+    top, low = rule.widest_bits, rule.narrowest_bits
+    doubled = [low << i for i in range(6) if low << i <= top]
+    every = range(low, top + 1)
+
+    def mode(w: int, a: int, rate: float, linear: float | None = None) -> Mode:
+        return Mode(
+            weight_bits=w,
+            activation_bits=a,
+            macs_per_pe_cycle=rate,
+            macs_per_pe_cycle_linear=linear,
+        )
+
+    match rule.family:
+        case Family.PAIRS:
+            return tuple(mode(w, a, 1.0) for w in doubled for a in doubled)
+        case Family.FUSION:
+            return tuple(mode(w, a, top / w * top / a) for w in doubled for a in doubled)
+        case Family.SERIAL_ACTIVATIONS:
+            return tuple(mode(top, a, top / a) for a in every)
+        case Family.SERIAL_BOTH:
+            return tuple(mode(w, a, top * top / (w * a), top / w) for w in every for a in every)
+
+
+def check_sizes(table: str, **sizes: int) -> None:
+    """Raise ValueError where a size is not in 1..65536."""
+    for name, size in sizes.items():
+        if not 1 <= size <= LARGEST_SIDE:
+            raise ValueError(
+                f"{table}.{name} must lie in 1..{LARGEST_SIDE}, got {size}; correct it"
+            )

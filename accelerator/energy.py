@@ -1,0 +1,126 @@
+"""What each multiplication, access and transferred bit costs in pJ."""
+
+from dataclasses import dataclass, fields
+
+from accelerator.accesses import BufferBits
+from accelerator.array import RowStationary
+from accelerator.cycles import count_element_ops
+from accelerator.machine import Machine, SramPrice
+from accelerator.prices import (
+    ADD_PJ_PER_BIT,
+    FLOAT_ADD_PJ,
+    FLOAT_MAC_PJ,
+    REQUANT_PJ,
+    Prices,
+    mac_pj,
+)
+from accelerator.traffic import DramTraffic
+from accelerator.widths import Widths
+from accelerator.workload import FLOAT_BITS, GEMM_KINDS, Op, OpKind
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Energy in pJ by where it is spent."""
+
+    mac_pj: float = 0.0
+    register_pj: float = 0.0
+    sram_pj: float = 0.0
+    noc_pj: float = 0.0
+    dram_pj: float = 0.0
+    requant_pj: float = 0.0
+    static_pj: float = 0.0
+
+    @property
+    def total_pj(self) -> float:
+        """Sum of all parts."""
+        return sum(self.parts().values())
+
+    def parts(self) -> dict[str, float]:
+        """Return the parts in pJ by name."""
+        return {name: getattr(self, name) for name in _PARTS}
+
+    def __add__(self, other: "Energy") -> "Energy":
+        return Energy(*(getattr(self, name) + getattr(other, name) for name in _PARTS))
+
+
+_PARTS = tuple(field.name for field in fields(Energy))
+
+
+def price_gemm(
+    op: Op, machine: Machine, prices: Prices, widths: Widths, bits: BufferBits
+) -> Energy:
+    """Price a matrix product's arithmetic, registers, buffers, network and requantization."""
+    energy = machine.energy
+    steps = op.macs * widths.passes
+    if op.is_float:
+        unit = machine.float_unit
+        per_mac = unit.pj_per_mac if unit else FLOAT_MAC_PJ * prices.node_factor
+        arithmetic = op.macs * per_mac
+    else:
+        arithmetic = steps * mac_pj(
+            machine, widths.weight, widths.activation, widths.accumulator, widths.rate
+        )
+    # Each MAC reads both operands, and reads and writes its partial sum.
+    registers = steps * (
+        widths.weight * energy.weight_register_pj_per_bit
+        + widths.activation * energy.input_register_pj_per_bit
+        + 2 * widths.accumulator * energy.accumulator_register_pj_per_bit
+    )
+    return Energy(
+        mac_pj=arithmetic,
+        register_pj=registers,
+        sram_pj=price_buffers(bits, prices.sram),
+        noc_pj=energy.noc_pj_per_bit * _count_noc_bits(op, machine, widths, bits),
+    )
+
+
+def price_elements(
+    op: Op, machine: Machine, prices: Prices, widths: Widths, *, elements: int, outputs: int
+) -> float:
+    """Return pJ of the arithmetic of an elementwise, pooling or vector op."""
+    count = count_element_ops(op, machine, elements, outputs)
+    if op.is_float:
+        multiplied = op.kind is OpKind.ELTWISE and op.multiply
+        unit_pj = FLOAT_MAC_PJ - FLOAT_ADD_PJ if multiplied else FLOAT_ADD_PJ
+        return count * unit_pj * prices.node_factor
+    if op.kind is OpKind.ELTWISE and op.multiply:
+        pair = (widths.weight, widths.activation, widths.accumulator, widths.rate)
+        return count * widths.passes * mac_pj(machine, *pair)
+    width = widths.stored_input if op.kind is OpKind.POOL else widths.accumulator
+    return count * width * ADD_PJ_PER_BIT * prices.node_factor
+
+
+def price_requantization(op: Op, machine: Machine, prices: Prices, outputs: int) -> float:
+    """Return pJ to bring accumulators to output widths; float outputs and pools need none."""
+    requantized = op.kind in GEMM_KINDS or op.kind is OpKind.ELTWISE
+    if not requantized or op.output_bits >= FLOAT_BITS:
+        return 0.0
+    return outputs * REQUANT_PJ[machine.post.requant] * prices.node_factor
+
+
+def price_dram(traffic: DramTraffic, machine: Machine) -> float:
+    """Return pJ of all bits read from and written to DRAM."""
+    read = traffic.weight_bits + traffic.input_bits
+    return read * machine.dram.read_pj_per_bit + traffic.output_bits * machine.dram.write_pj_per_bit
+
+
+def price_buffers(bits: BufferBits, price: SramPrice) -> float:
+    """Return pJ of all buffer reads and writes."""
+    return (
+        bits.weight_reads * price.weight_read_pj_per_bit
+        + bits.weight_writes * price.weight_write_pj_per_bit
+        + bits.input_reads * price.input_read_pj_per_bit
+        + bits.input_writes * price.input_write_pj_per_bit
+        + bits.output_reads * price.output_read_pj_per_bit
+        + bits.output_writes * price.output_write_pj_per_bit
+    )
+
+
+def _count_noc_bits(op: Op, machine: Machine, widths: Widths, bits: BufferBits) -> float:
+    array = machine.array
+    if not isinstance(array, RowStationary):
+        return bits.array
+    linear = op.kind in (OpKind.LINEAR, OpKind.MATMUL)
+    ratio = array.noc_accesses_per_mac_linear if linear else array.noc_accesses_per_mac_conv
+    return op.macs * widths.passes * ratio * widths.activation

@@ -1,0 +1,110 @@
+"""The answer: what each layer and the whole network cost on one machine."""
+
+import math
+from dataclasses import asdict, dataclass
+
+from accelerator.energy import Energy
+from accelerator.workload import OpKind
+
+__all__ = ["CostReport", "Energy", "LayerCost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCost:
+    """The cost of one op: energy in pJ, compute cycles, latency in s, traffic in bits.
+
+    `bound` names what limits it: compute, dram or sram. Requested, computed and stored widths
+    stand side by side, since they often differ; `warnings` say where and why. `on_host` marks
+    an op the machine cannot do, whose cost is a stand-in.
+    """
+
+    layer: str
+    kind: OpKind
+    macs: int
+    energy: Energy
+    cycles: int
+    latency_s: float
+    bound: str
+    dram_weight_bits: int
+    dram_input_bits: int
+    dram_output_bits: int
+    sram_bits: int
+    requested_weight_bits: int
+    requested_activation_bits: int
+    compute_weight_bits: int
+    compute_activation_bits: int
+    stored_weight_bits: float
+    stored_activation_bits: int
+    passes: int
+    utilization: float
+    on_host: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def energy_pj(self) -> float:
+        """Energy of all parts in pJ."""
+        return self.energy.total_pj
+
+    @property
+    def dram_bits(self) -> int:
+        """Bits read from and written to DRAM."""
+        return self.dram_weight_bits + self.dram_input_bits + self.dram_output_bits
+
+    @property
+    def intensity_macs_per_byte(self) -> float:
+        """MACs per byte of DRAM traffic; infinite where nothing crosses."""
+        return 8 * self.macs / self.dram_bits if self.dram_bits else math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostReport:
+    """The cost of one inference: energy in pJ, latency in s, memory in bytes, roofline limits.
+
+    `peak_activation_step` is the op during which the most activation memory is alive, and
+    `peak_tensors` what is alive then, largest first. `bops` sum MACs times both widths asked.
+    """
+
+    machine: str
+    workload: str
+    layers: tuple[LayerCost, ...]
+    energy: Energy
+    latency_s: float
+    cycles: int
+    macs: int
+    bops: int
+    weight_bytes: int
+    peak_activation_bytes: int
+    peak_activation_step: str
+    peak_tensors: tuple[str, ...]
+    peak_macs_per_s: float
+    ridge_macs_per_byte: float
+    illustrative: bool
+    notes: tuple[str, ...]
+
+    @property
+    def energy_pj(self) -> float:
+        """Energy of all layers in pJ."""
+        return self.energy.total_pj
+
+    @property
+    def dram_bits(self) -> int:
+        """Bits all layers read from and write to DRAM."""
+        return sum(layer.dram_bits for layer in self.layers)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON; an infinite intensity becomes None."""
+        plain = asdict(self)
+        plain["energy_pj"] = self.energy_pj
+        plain["dram_bits"] = self.dram_bits
+        plain["layers"] = [_layer_to_dict(layer) for layer in self.layers]
+        return plain
+
+
+def _layer_to_dict(layer: LayerCost) -> dict[str, object]:
+    intensity = layer.intensity_macs_per_byte
+    return asdict(layer) | {
+        "kind": layer.kind.value,
+        "energy_pj": layer.energy_pj,
+        "dram_bits": layer.dram_bits,
+        "intensity_macs_per_byte": intensity if math.isfinite(intensity) else None,
+    }

@@ -1,0 +1,92 @@
+"""How many bits cross between DRAM and the buffers."""
+
+import math
+from dataclasses import dataclass
+
+from accelerator.machine import Buffers, Machine
+from accelerator.widths import Widths
+from accelerator.workload import Gemm, Op
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """Which operands of an op cross the DRAM border, the others staying on chip."""
+
+    weights: bool = True
+    inputs: bool = True
+    outputs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DramTraffic:
+    """Bits read and written at the DRAM, partial sums spilled on chip, and tiles streamed."""
+
+    weight_bits: int
+    input_bits: int
+    output_bits: int
+    partial_bits: int
+    tiles: int
+
+
+def count_dram_traffic(
+    op: Op, machine: Machine, widths: Widths, crossing: Crossing, outputs: int
+) -> DramTraffic:
+    """Return DRAM bits of one matrix product, every operand fetched whole or re-streamed.
+
+    The cheaper of weights outer or inputs outer (rule of NVIDIA's NVDLA performance sheet,
+    column AO). An output-channel tile too large for the weight buffer splits the depth.
+    """
+    gemm = op.gemm()
+    weight_bits = gemm.depth * gemm.columns * gemm.groups * widths.stored_weight
+    input_bits = op.input_elements * widths.stored_input
+    output_bits = outputs * widths.stored_output
+    weight_room, input_room = _rooms(op, machine, widths, weight_bits, input_bits)
+    weight_tiles = max(1, math.ceil(weight_bits / weight_room))
+    input_tiles = max(1, math.ceil(input_bits / input_room))
+    weight_cost, input_cost = weight_bits * crossing.weights, input_bits * crossing.inputs
+    if min(weight_tiles, input_tiles) > 1 and gemm.groups == 1:
+        inputs_again = (weight_cost, weight_tiles * input_cost)
+        halo = 1 + _share_halo(op) * (input_tiles - 1)
+        weights_again = (input_tiles * weight_cost, input_cost * halo)
+        weight_cost, input_cost = min(inputs_again, weights_again, key=sum)
+    partial = _split_depth(gemm, machine, widths, outputs)
+    on_chip = outputs * widths.accumulator <= 8 * machine.buffers.output_bytes
+    output_cost = output_bits * crossing.outputs + (0 if on_chip else partial)
+    return DramTraffic(
+        math.ceil(weight_cost),
+        math.ceil(input_cost),
+        math.ceil(output_cost),
+        partial if on_chip else 0,
+        max(weight_tiles, input_tiles),
+    )
+
+
+def _share_halo(op: Op) -> float:
+    """Part of the input that two neighbouring stripes both read."""
+    return max(0, (op.kernel_h - 1) * op.dilation_h + 1 - op.stride_h) / op.in_h
+
+
+def _rooms(
+    op: Op, machine: Machine, widths: Widths, weight_bits: float, input_bits: float
+) -> tuple[float, float]:
+    """Bits one tile of weights and one of inputs may occupy."""
+    buffers = machine.buffers
+    half = 0.5 if buffers.double_buffer else 1.0
+    if not buffers.unified:
+        return 8 * buffers.weight_bytes * half, 8 * buffers.input_bytes * half
+    store = 8 * buffers.weight_bytes * half
+    gemm = op.gemm()
+    stripe = op.kernel_h * op.in_w * op.c_in * widths.stored_input
+    tile = gemm.depth * min(gemm.columns, machine.array.columns) * widths.stored_weight
+    # An eighth always stays for the other operand, else nothing could be streamed: our choice.
+    weight_room = max(store - min(input_bits, stripe), store / 8)
+    return weight_room, max(store - min(weight_bits, tile), store / 8)
+
+
+def _split_depth(gemm: Gemm, machine: Machine, widths: Widths, outputs: int) -> int:
+    """Bits of partial sums written and read again when one tile of weights has no room."""
+    buffers: Buffers = machine.buffers
+    room = 8 * buffers.weight_bytes / (2 if buffers.double_buffer else 1)
+    tile = gemm.depth * min(gemm.columns, machine.array.columns) * widths.stored_weight
+    splits = max(1, math.ceil(tile / room))
+    return 2 * outputs * widths.accumulator * (splits - 1)

@@ -1,0 +1,184 @@
+"""From the widths asked for to those stored and those computed with."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from accelerator.array import Mode
+from accelerator.machine import Machine, Storage
+from accelerator.workload import FLOAT_BITS, GEMM_KINDS, Op, OpKind
+
+CODING_OVERHEAD = 1.05
+"""Coded over entropy: Arm Vela 5.2.0 codes int8 weights 1 to 8 % above it (our runs)."""
+
+_CONTAINERS = (8, 16, FLOAT_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """What a machine makes of an op: bits computed with and stored, MACs a PE and cycle, parts."""
+
+    weight: int
+    activation: int
+    rate: float
+    weight_parts: int
+    activation_parts: int
+    accumulator: int
+    stored_weight: float
+    stored_input: int
+    stored_output: int
+    on_host: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def passes(self) -> int:
+        """Times the array runs: each part of one operand meets each part of the other."""
+        return self.weight_parts * self.activation_parts
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A mode, and into how many parts each operand is cut to fit it."""
+
+    mode: Mode
+    weight_parts: int = 1
+    activation_parts: int = 1
+
+    @property
+    def passes(self) -> int:
+        """Times the array runs."""
+        return self.weight_parts * self.activation_parts
+
+
+ModeChooser = Callable[[Op], Choice]
+
+
+def choose_widths(op: Op, machine: Machine, choose_mode: ModeChooser | None = None) -> Widths:
+    """Choose the cheapest mode at least as wide as asked, or several passes of a narrower one.
+
+    What the machine cannot do (float, or wide integers without decomposition) is priced as
+    passes all the same and marked `on_host` with a warning.
+    """
+    choice = (choose_mode or mode_chooser(machine))(op)
+    mode = choice.mode
+    asked = op.accumulator_bits
+    return Widths(
+        weight=mode.weight_bits,
+        activation=mode.activation_bits,
+        rate=_rate(mode, op.kind is OpKind.LINEAR),
+        weight_parts=choice.weight_parts,
+        activation_parts=choice.activation_parts,
+        accumulator=min(asked, machine.accumulator_bits or asked),
+        stored_weight=_store_weight(op, machine),
+        stored_input=store_activation(op.activation_bits, machine),
+        stored_output=store_activation(op.output_bits, machine),
+        on_host=not _supports(op, machine, choice.passes),
+        warnings=_explain(op, machine, choice),
+    )
+
+
+def mode_chooser(machine: Machine) -> ModeChooser:
+    """Return a function choosing an op's mode; it remembers widths it has seen."""
+    modes = machine.all_modes
+    seen: dict[tuple[int, int, bool], Choice] = {}
+
+    def choose(op: Op) -> Choice:
+        linear = op.kind is OpKind.LINEAR
+        key = (_operand_bits(op), op.activation_bits, linear)
+        if key not in seen:
+            float_mode = _float_mode(machine) if op.is_float else None
+            seen[key] = Choice(float_mode) if float_mode else _choose_mode(modes, *key)
+        return seen[key]
+
+    return choose
+
+
+def store_activation(bits: int, machine: Machine) -> int:
+    """Return the bits one activation of `bits` occupies in the machine's memory."""
+    return bits if machine.activation_storage is Storage.PACKED else _container(bits)
+
+
+def _operand_bits(op: Op) -> int:
+    """Give ops without weights the width of their activations."""
+    return op.weight_bits if op.kind in GEMM_KINDS else op.activation_bits
+
+
+def _float_mode(machine: Machine) -> Mode | None:
+    if machine.float_unit is None:
+        return None
+    return Mode(
+        weight_bits=FLOAT_BITS,
+        activation_bits=FLOAT_BITS,
+        macs_per_pe_cycle=machine.float_unit.macs_per_pe_cycle,
+    )
+
+
+def _choose_mode(modes: tuple[Mode, ...], weight: int, activation: int, linear: bool) -> Choice:
+    """Take the fewest cycles per MAC, then the narrowest operands."""
+
+    def price(choice: Choice) -> tuple[float, int]:
+        mode, passes = choice.mode, choice.passes
+        return passes / _rate(mode, linear), passes * mode.weight_bits * mode.activation_bits
+
+    cut = [
+        Choice(m, math.ceil(weight / m.weight_bits), math.ceil(activation / m.activation_bits))
+        for m in modes
+    ]
+    whole = [choice for choice in cut if choice.passes == 1]
+    return min(whole or cut, key=price)
+
+
+def _rate(mode: Mode, linear: bool) -> float:
+    return (linear and mode.macs_per_pe_cycle_linear) or mode.macs_per_pe_cycle
+
+
+def _supports(op: Op, machine: Machine, passes: int) -> bool:
+    if op.kind is OpKind.VECTOR and machine.post.vector_ops_per_element is None:
+        return False
+    if op.is_float:
+        return machine.float_unit is not None
+    return passes == 1 or machine.decompose or op.kind not in GEMM_KINDS
+
+
+def _store_weight(op: Op, machine: Machine) -> float:
+    """Bits of one second operand in memory; of a matmul it is an activation."""
+    if op.kind is OpKind.MATMUL:
+        return store_activation(op.weight_bits, machine)
+    container = _container(op.weight_bits)
+    if machine.weight_storage is Storage.CONTAINER or op.weight_bits >= FLOAT_BITS:
+        return container
+    if machine.weight_storage is Storage.PACKED:
+        return op.weight_bits
+    # Entropy never exceeds the width, so the width stands in for a missing measurement.
+    entropy = op.weight_bits if op.weight_entropy is None else op.weight_entropy
+    return min(container, CODING_OVERHEAD * entropy)
+
+
+def _container(bits: int) -> int:
+    return next(size for size in _CONTAINERS if size >= bits)
+
+
+def _explain(op: Op, machine: Machine, choice: Choice) -> tuple[str, ...]:
+    """Say where the machine does something else than was asked."""
+    mode, passes = choice.mode, choice.passes
+    if not _supports(op, machine, passes):
+        if op.kind is OpKind.VECTOR and not op.is_float:
+            return ("host: this machine has no vector unit; priced as if it had one",)
+        what = "float" if op.is_float else f"{op.weight_bits} x {op.activation_bits} bit"
+        return (f"host: this machine has no {what} unit; its cost is a rough stand-in",)
+    if op.kind not in GEMM_KINDS or op.is_float:
+        return ()
+    asked = f"{op.weight_bits} x {op.activation_bits} bit"
+    has = f"{mode.weight_bits} x {mode.activation_bits} bit"
+    warnings = []
+    if passes > 1:
+        warnings.append(f"{asked} takes {passes} passes of {has} multiplications")
+    elif (mode.weight_bits, mode.activation_bits) != (op.weight_bits, op.activation_bits):
+        warnings.append(f"{asked} asked, computed as {has}")
+    stored = _store_weight(op, machine)
+    if stored > op.weight_bits:
+        warnings.append(f"weights of {op.weight_bits} bit are stored in {stored:g} bit")
+    kept = store_activation(op.activation_bits, machine)
+    if kept > op.activation_bits:
+        warnings.append(f"activations of {op.activation_bits} bit are stored in {kept} bit")
+    return tuple(warnings)
