@@ -64,8 +64,10 @@ class Archive:
             )
         try:
             return self.file.read(info)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-            raise ModelError(f"{name} must be readable, got damaged data: {error}.") from None
+        except Exception as error:  # noqa: BLE001 (zipfile raises anything on damaged data)
+            raise ModelError(
+                f"{name} must be readable, got damaged data ({type(error).__name__}). {REMEDY}"
+            ) from None
 
 
 def open_archive(path: Path, shown: str) -> Archive:
@@ -78,7 +80,7 @@ def open_archive(path: Path, shown: str) -> Archive:
     """
     try:
         file = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except Exception:  # noqa: BLE001 (as above)
         raise ModelError(
             f"{shown} must be a zip archive written by torch.export.save, got something "
             f"else or a damaged file. {REMEDY}"
@@ -141,6 +143,8 @@ def _check_name(info: zipfile.ZipInfo, name: str, shown: str) -> None:
         raise UnsafeFileError(
             f"{shown} must not be encrypted, got an encrypted member {name}. Unpack it first."
         )
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UnsafeFileError(f"{shown} must be stored or deflated, got another. {REMEDY}")
     path = info.filename
     if path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/"):
         raise UnsafeFileError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from model_io.builder import build
 from model_io.errors import ModelError, UnsafeFileError
@@ -40,6 +41,8 @@ class LoadedModel:
         batch: the one batch size it takes, or None where any will do.
         digest: SHA-256 of what it computes with; equal digests mean equal models.
         origin: where it came from.
+        program: what torch.export wrote, where the model came as that; capturing it needs no
+            second export.
     """
 
     name: str
@@ -48,6 +51,7 @@ class LoadedModel:
     batch: int | None
     digest: str
     origin: Origin
+    program: ExportedProgram | None = None
 
     def example(self, batch: int = 2) -> Tensor:
         """Return zeros in the shape of a batch of inputs; `batch` is ignored where it is fixed.
@@ -154,6 +158,7 @@ def _load_pt2(
         batch=exported.batch,
         digest=digest,
         origin=Origin.EXPORTED,
+        program=exported.program,
     )
 
 

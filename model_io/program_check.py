@@ -187,7 +187,7 @@ def checked_program(text: bytes) -> dict[str, Any]:
         nodes = graph_module["graph"]["nodes"]
         metadata = [_kept_metadata(node.pop("metadata")) for node in nodes]
         graph_module["metadata"] = {}
-        outputs = list(graph_module["signature"]["output_specs"])
+        in_eval_mode = not any(_trains(entry) for node in nodes for entry in node["inputs"])
         checked = {
             "graph_module": graph_module,
             "range_constraints": program["range_constraints"],
@@ -197,15 +197,20 @@ def checked_program(text: bytes) -> dict[str, Any]:
             "The graph must be the JSON that torch.export.save writes, got another. Export the "
             "network again with torch 2.13."
         ) from None
-    if any("buffer_mutation" in output for output in outputs):
+    if not in_eval_mode:
         raise ModelError(
-            "The network must be exported in eval mode, got one whose batch norm or other state "
-            "changes at every call. Call .eval() before torch.export.export."
+            "The network must be exported in eval mode, got one in train mode: its batch norm or "
+            "dropout changes at every call. Call .eval() before torch.export.export."
         )
     check_values(checked)
     for node, kept in zip(nodes, metadata, strict=True):
         node["metadata"] = kept
     return checked | versions | {"verifiers": ["TRAINING"], "guards_code": []}
+
+
+def _trains(entry: dict[str, Any]) -> bool:
+    """Whether an operator's argument switches train mode on (of batch norm, of dropout)."""
+    return entry["name"] in ("training", "train") and entry["arg"] == {"as_bool": True}
 
 
 def _versions(program: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,267 @@
+"""Good files load and compute what they computed before; others are refused in clear words."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Net
+from safetensors.torch import save_file
+from torch import nn
+
+from model_io.archive import PROGRAM
+from model_io.errors import ModelError
+from model_io.load import LoadedModel, Origin, load_model, load_sample, load_upload, state_digest
+from sample_models.registry import names, sample
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return Net().eval()
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_exported_networks_give_equal_outputs(
+    good: dict[bool, bytes], tmp_path: Path, dynamic: bool
+) -> None:
+    path = tmp_path / "net.pt2"
+    path.write_bytes(good[dynamic])
+    loaded = load_model(path)
+    assert (loaded.name, loaded.input_shape, loaded.origin) == ("net", (1, 6, 6), Origin.EXPORTED)
+    assert loaded.batch == (None if dynamic else 2)
+    x = torch.randn(2, 1, 6, 6)
+    with torch.no_grad():
+        assert torch.equal(loaded.module(x), net()(x))
+        if dynamic:
+            x = torch.randn(5, 1, 6, 6)
+            assert torch.equal(loaded.module(x), net()(x))
+    assert loaded.example(7).shape == ((7, 1, 6, 6) if dynamic else (2, 1, 6, 6))
+    again = load_upload(path, "folder/other.pt2")
+    assert again.name == "other"
+    assert again.digest == loaded.digest
+
+
+@pytest.mark.parametrize("name", names())
+def test_samples_survive_export_and_load(tmp_path: Path, name: str) -> None:
+    try:
+        model = sample(name).build()
+    except FileNotFoundError:
+        pytest.skip("weights are not there")
+    x = torch.randn(2, *sample(name).input_shape)
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(model, (x,), dynamic_shapes=({0: batch},))
+    torch.export.save(program, tmp_path / "net.pt2")
+    with torch.no_grad():
+        assert torch.equal(load_model(tmp_path / "net.pt2").module(x), model(x))
+
+
+class Wide(nn.Module):
+    """Operators, types and arguments that small convolutional networks do not need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask = nn.Buffer(torch.ones(4, 4).tril().bool())
+        self.norm = nn.LayerNorm(4)
+        self.act = nn.GELU(approximate="tanh")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = torch.einsum("bij,bkj->bik", x, x).masked_fill(~self.mask, float("-inf"))
+        y = nn.functional.scaled_dot_product_attention(x, x, x) + scores.softmax(-1)
+        y = torch.cat([self.act(self.norm(y)), x.half().float()], dim=1)
+        y = nn.functional.interpolate(y[:, None], scale_factor=2, mode="bilinear")
+        return nn.functional.pad(y, (1, 1, 1, 1), mode="reflect").reshape(x.shape[0], -1)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_wide_range_of_operators(tmp_path: Path, dynamic: bool) -> None:
+    shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic else None
+    x = torch.randn(3, 4, 4)
+    program = torch.export.export(Wide().eval(), (x,), dynamic_shapes=shapes)
+    torch.export.save(program, tmp_path / "wide.pt2")
+    loaded = load_model(tmp_path / "wide.pt2")
+    assert torch.equal(loaded.module(x), Wide().eval()(x))
+
+
+def test_shared_weights_stay_shared(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(4, 4)
+            self.b = nn.Linear(4, 4)
+            self.b.weight = self.a.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.a(x))
+
+    model = Tied().eval()
+    x = torch.randn(2, 4)
+    torch.export.save(torch.export.export(model, (x,)), tmp_path / "tied.pt2")
+    with torch.no_grad():
+        assert torch.equal(load_model(tmp_path / "tied.pt2").module(x), model(x))
+
+
+def test_train_mode_is_refused(tmp_path: Path) -> None:
+    program = torch.export.export(Net().train(), (torch.randn(2, 1, 6, 6),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    with pytest.raises(ModelError, match=r"eval mode.*\.eval\(\)"):
+        load_model(tmp_path / "net.pt2")
+
+
+def test_two_inputs_are_refused(tmp_path: Path) -> None:
+    class Two(nn.Module):
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return a + b
+
+    program = torch.export.export(Two(), (torch.zeros(2, 3), torch.zeros(2, 3)))
+    torch.export.save(program, tmp_path / "two.pt2")
+    with pytest.raises(ModelError, match=r"exactly one tensor, got 2 inputs in two\.pt2"):
+        load_model(tmp_path / "two.pt2")
+
+
+def test_program_without_its_parts(
+    tampered_json: Callable[[str, Callable[[dict[str, Any]], object]], Path],
+) -> None:
+    path = tampered_json(PROGRAM, lambda program: program.pop("graph_module"))
+    with pytest.raises(ModelError, match=r"JSON that torch\.export\.save writes"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + bytes(18), b"not a zip", b"[" * 99])
+def test_files_that_are_no_archives(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "net.pt2"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"net\.pt2 must"):
+        load_model(path)
+
+
+def test_sample_names() -> None:
+    try:
+        loaded = load_sample("fashion-resnet")
+    except FileNotFoundError:
+        pytest.skip("weights are not there")
+    assert load_model("fashion-resnet").digest == loaded.digest
+    assert loaded.origin is Origin.SAMPLE
+    assert loaded.module(loaded.example(3)).shape == (3, 10)
+
+
+@pytest.mark.parametrize("source", ["no-such-sample", "net.h5", "gone.pt2", ""])
+def test_what_is_no_model(source: str) -> None:
+    with pytest.raises(ModelError, match=r"sample \(fashion-mobilenet.*\.pt2"):
+        load_model(source)
+
+
+def test_onnx_is_not_built_yet(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"")
+    for load in (lambda: load_model(path), lambda: load_upload(path, "net.onnx")):
+        with pytest.raises(ModelError, match=r"ONNX import is not built yet \(issue 6\)"):
+            load()
+
+
+def test_uploads_are_exported_programs_only(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"")
+    with pytest.raises(ModelError, match=r"upload must be one of \.pt2, got 'net\.safetensors'"):
+        load_upload(path, "net.safetensors")
+
+
+BUILDER = """
+import torch
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+
+def broken():
+    raise RuntimeError("no such luck")
+
+def no_net():
+    return 3
+"""
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> Path:
+    path = tmp_path / "nets.py"
+    path.write_text(BUILDER)
+    return path
+
+
+def load_weights_of(model: nn.Module, builder: Path, function: str = "net") -> LoadedModel:
+    path = builder.with_name("weights.safetensors")
+    save_file(model.state_dict(), path)
+    return load_model(path, f"{builder}:{function}", (4,))
+
+
+def small() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+
+
+def test_weights_with_a_builder(builder: Path) -> None:
+    model = small()
+    loaded = load_weights_of(model, builder)
+    x = torch.randn(5, 4)
+    with torch.no_grad():
+        assert torch.equal(loaded.module(x), model(x))
+    assert not loaded.module.training
+    assert (loaded.name, loaded.input_shape) == ("weights", (4,))
+    assert loaded.digest == load_weights_of(model, builder).digest
+    assert loaded.digest != load_weights_of(small(), builder).digest
+
+
+def test_weights_that_do_not_fit(builder: Path) -> None:
+    class Other(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 3)
+            self.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(4))
+
+    with pytest.raises(ModelError, match=r"lacks 4: 0\.weight, .*, \.\.\.; has unknown 10: "):
+        load_weights_of(Other(), builder)
+    wide = nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2))
+    with pytest.raises(ModelError, match=r"other shapes in 1: 0\.weight .*3 x 5.*has 3 x 4"):
+        load_weights_of(wide, builder)
+
+
+def test_builders_that_fail(builder: Path) -> None:
+    cases = {
+        "broken": r"nets\.py:broken must return a network.*RuntimeError: no such luck",
+        "no_net": r"must return a torch\.nn\.Module, got int",
+        "gone": r"nets\.py must define the function gone",
+    }
+    for function, match in cases.items():
+        with pytest.raises(ModelError, match=match):
+            load_weights_of(small(), builder, function)
+    builder.write_text("import no_such_module_here")
+    with pytest.raises(ModelError, match=r"nets\.py must run without errors, got ModuleNotFound"):
+        load_weights_of(small(), builder)
+    with pytest.raises(ModelError, match=r"builder's file must exist, got gone\.py"):
+        load_model(builder.with_name("weights.safetensors"), "gone.py:net")
+    with pytest.raises(ModelError, match=r"path\.py:function, got 'nets'"):
+        load_model(builder.with_name("weights.safetensors"), "nets")
+    with pytest.raises(ModelError, match="Weights alone are no network"):
+        load_model(builder.with_name("weights.safetensors"))
+
+
+def test_no_safetensors(builder: Path) -> None:
+    path = builder.with_name("weights.safetensors")
+    path.write_bytes(json.dumps({"a": 1}).encode())
+    with pytest.raises(ModelError, match="must be a safetensors file"):
+        load_model(path, f"{builder}:net")
+
+
+def test_example_without_a_shape() -> None:
+    loaded = LoadedModel("net", net(), (), None, "", Origin.BUILDER)
+    with pytest.raises(ModelError, match="needs the input's shape"):
+        loaded.example()
+
+
+def test_digest_follows_the_values() -> None:
+    model = net()
+    before = state_digest(model)
+    assert before == state_digest(net())
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] += 1
+    assert state_digest(model) != before
