@@ -28,7 +28,7 @@ from accelerator.prices import Prices, set_prices
 from accelerator.report import CostReport, LayerCost
 from accelerator.traffic import Crossing, DramTraffic, count_dram_traffic
 from accelerator.widths import Widths, choose_widths, mode_chooser, store_activation
-from accelerator.workload import GEMM_KINDS, Op, OpKind, TensorInfo, Workload
+from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, OpKind, TensorInfo, Workload
 
 PJ_PER_J = 1e12
 
@@ -108,6 +108,8 @@ def _cost_layer(op: Op, widths: Widths, scene: _Scene) -> LayerCost:
         static_pj=machine.static_w * latency_s * PJ_PER_J,
     )
     busy = machine.array.pes * widths.rate * cycles
+    # The second operand of a matmul takes the weights' road but is an activation.
+    weight_bits = traffic.weight_bits if op.kind in WEIGHT_KINDS else 0
     return LayerCost(
         layer=op.name,
         kind=op.kind,
@@ -116,8 +118,8 @@ def _cost_layer(op: Op, widths: Widths, scene: _Scene) -> LayerCost:
         cycles=cycles,
         latency_s=latency_s,
         bound=bound,
-        dram_weight_bits=traffic.weight_bits,
-        dram_input_bits=traffic.input_bits,
+        dram_weight_bits=weight_bits,
+        dram_input_bits=traffic.input_bits + traffic.weight_bits - weight_bits,
         dram_output_bits=traffic.output_bits,
         sram_bits=bits.total,
         requested_weight_bits=op.weight_bits,

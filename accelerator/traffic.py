@@ -38,7 +38,7 @@ def count_dram_traffic(
     """
     gemm = op.gemm()
     weight_bits = gemm.depth * gemm.columns * gemm.groups * widths.stored_weight
-    input_bits = op.input_elements * widths.stored_input
+    input_bits = float(op.input_elements * widths.stored_input)
     output_bits = outputs * widths.stored_output
     weight_room, input_room = _rooms(op, machine, widths, weight_bits, input_bits)
     weight_tiles = max(1, math.ceil(weight_bits / weight_room))
@@ -53,9 +53,9 @@ def count_dram_traffic(
     on_chip = outputs * widths.accumulator <= 8 * machine.buffers.output_bytes
     output_cost = output_bits * crossing.outputs + (0 if on_chip else partial)
     return DramTraffic(
-        math.ceil(weight_cost),
-        math.ceil(input_cost),
-        math.ceil(output_cost),
+        round(weight_cost),
+        round(input_cost),
+        round(output_cost),
         partial if on_chip else 0,
         max(weight_tiles, input_tiles),
     )

@@ -99,8 +99,8 @@ def store_activation(bits: int, machine: Machine) -> int:
 
 
 def _operand_bits(op: Op) -> int:
-    """Give ops without weights the width of their activations."""
-    return op.weight_bits if op.kind in GEMM_KINDS else op.activation_bits
+    """Width of the second operand; ops without one get that of their activations."""
+    return op.weight_bits if op.kind in GEMM_KINDS or op.multiply else op.activation_bits
 
 
 def _float_mode(machine: Machine) -> Mode | None:
@@ -114,18 +114,23 @@ def _float_mode(machine: Machine) -> Mode | None:
 
 
 def _choose_mode(modes: tuple[Mode, ...], weight: int, activation: int, linear: bool) -> Choice:
-    """Take the fewest cycles per MAC, then the narrowest operands."""
+    """Take the fewest cycles per MAC, then the narrowest operands.
+
+    An operand wider than every mode is cut into parts of the widest; others are rounded up.
+    """
+    least_w = min(weight, max(mode.weight_bits for mode in modes))
+    least_a = min(activation, max(mode.activation_bits for mode in modes))
+    wide = [m for m in modes if m.weight_bits >= least_w and m.activation_bits >= least_a]
 
     def price(choice: Choice) -> tuple[float, int]:
         mode, passes = choice.mode, choice.passes
         return passes / _rate(mode, linear), passes * mode.weight_bits * mode.activation_bits
 
-    cut = [
+    cut = (
         Choice(m, math.ceil(weight / m.weight_bits), math.ceil(activation / m.activation_bits))
-        for m in modes
-    ]
-    whole = [choice for choice in cut if choice.passes == 1]
-    return min(whole or cut, key=price)
+        for m in wide or modes
+    )
+    return min(cut, key=price)
 
 
 def _rate(mode: Mode, linear: bool) -> float:

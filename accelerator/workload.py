@@ -170,8 +170,8 @@ class Op:
     @property
     def is_float(self) -> bool:
         """Whether an operand is float, so that no integer unit can do the op."""
-        weights = self.kind in GEMM_KINDS and self.weight_bits >= FLOAT_BITS
-        return weights or self.activation_bits >= FLOAT_BITS
+        multiplies = self.kind in GEMM_KINDS or self.multiply
+        return self.activation_bits >= FLOAT_BITS or (multiplies and self.weight_bits >= FLOAT_BITS)
 
 
 _SIZES = tuple(field.name for field in fields(Op) if field.default == 1)

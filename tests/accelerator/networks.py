@@ -1,5 +1,7 @@
 """Networks built by hand for the tests of the cost model."""
 
+from dataclasses import replace
+
 from accelerator import Op, OpKind, TensorInfo, Workload
 
 
@@ -111,9 +113,6 @@ class Chain:
     def _append(
         self, op: Op, channels: int, size: int, *, inputs: tuple[str, ...] | None = None
     ) -> str:
-        from dataclasses import replace
-
-        widths = {"activation_bits": self.bits, "output_bits": self.bits}
         out = self._store(f"t{len(self.ops)}", channels, size)
         self.ops.append(
             replace(
@@ -121,7 +120,8 @@ class Chain:
                 inputs=inputs or (self.x,),
                 output=out,
                 weight_bits=self.weight_bits,
-                **widths,
+                activation_bits=self.bits,
+                output_bits=self.bits,
             )
         )
         self.x = out
