@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from accelerator.accesses import BufferBits
 from accelerator.array import RowStationary
 from accelerator.cycles import count_element_ops
-from accelerator.machine import Machine, SramPrice
+from accelerator.machine import Machine
+from accelerator.parts import SramPrice
 from accelerator.prices import (
     ADD_PJ_PER_BIT,
     FLOAT_ADD_PJ,

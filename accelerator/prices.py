@@ -4,14 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from accelerator.machine import (
-    CycleMac,
-    FittedMac,
-    Machine,
-    MachineEnergy,
-    Requant,
-    SramPrice,
-)
+from accelerator.machine import Machine
+from accelerator.parts import CycleMac, FittedMac, MachineEnergy, Requant, SramPrice
 from accelerator.technology import REFERENCE_NM, SUPPLY_V, scale_energy
 
 # Horowitz, ISSCC 2014, 45 nm, pJ: 32-bit add 0.1 and multiply 3.1, float add 0.9, multiply 3.7.

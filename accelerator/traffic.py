@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from accelerator.machine import Buffers, Machine
+from accelerator.machine import Machine
+from accelerator.parts import Buffers
 from accelerator.widths import Widths
 from accelerator.workload import Gemm, Op
 

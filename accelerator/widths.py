@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from accelerator.array import Mode
 from accelerator.machine import Machine, Storage
+from accelerator.modes import Mode
 from accelerator.workload import FLOAT_BITS, GEMM_KINDS, Op, OpKind
 
 CODING_OVERHEAD = 1.05

@@ -65,7 +65,7 @@ def alone(op: Op) -> Workload:
     """A network of one op with one or more inputs of its own size."""
     rows = op.gemm().rows * op.gemm().columns * op.gemm().groups
     sizes = {op.output: (rows, op.output_bits)}
-    sizes |= {name: (op.input_elements, op.activation_bits) for name in op.inputs}
+    sizes |= dict.fromkeys(op.inputs, (op.input_elements, op.activation_bits))
     tensors = tuple(TensorInfo(name, count, bits) for name, (count, bits) in sizes.items())
     return Workload(op.name, (op,), tensors, op.inputs, (op.output,))
 

@@ -2,6 +2,8 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,8 @@ from accelerator import (
 )
 from accelerator.array import Systolic
 from accelerator.cycles import systolic_cycles
-from accelerator.machine import Buffers, Spill, Storage
+from accelerator.machine import Spill, Storage
+from accelerator.parts import Buffers
 from accelerator.workload import Gemm
 from tests.accelerator.networks import alone, conv, linear, mobilenet_v2, resnet18
 
@@ -61,8 +64,9 @@ def test_parts_sum_to_total(name: str, network: Workload) -> None:
 @pytest.mark.parametrize("width", ["weight_bits", "activation_bits", "output_bits"])
 def test_packed_storage_never_costs_more_with_fewer_bits(name: str, op: Op, width: str) -> None:
     machine = load_preset(name)
-    reports = [cost(replace(op, **{width: bits}), machine) for bits in BITS]
-    for fewer, more in zip(reports, reports[1:], strict=False):
+    changes: list[dict[str, Any]] = [{width: bits} for bits in BITS]
+    reports = [cost(replace(op, **change), machine) for change in changes]
+    for fewer, more in pairwise(reports):
         assert fewer.dram_bits <= more.dram_bits
         assert fewer.energy.dram_pj <= more.energy.dram_pj
         assert fewer.energy.mac_pj <= more.energy.mac_pj
