@@ -1,0 +1,67 @@
+"""One meaning a colour, everywhere; all readable on light and on dark.
+
+Energy components were searched for the largest distance between any two as seen with normal
+vision, protanopia, deuteranopia and tritanopia (Machado et al. 2009); tests measure it again.
+"""
+
+import math
+
+WEIGHT = "#2F7FC1"
+ACTIVATION = "#D9711A"
+FLOAT = "#8B9097"
+BEFORE = "#5D4FB3"
+AFTER = "#A79BE8"
+
+COMPONENTS = {
+    "mac_pj": "#A3302D",
+    "register_pj": "#EB1E0C",
+    "sram_pj": "#16DAF2",
+    "noc_pj": "#1EA07B",
+    "dram_pj": "#255E72",
+    "requant_pj": "#BACD6A",
+    "static_pj": "#EDC129",
+}
+"""Colours by the names of `Energy.parts()`."""
+
+COMPONENT_NAMES = {
+    "mac_pj": "MAC",
+    "register_pj": "Registers",
+    "sram_pj": "SRAM",
+    "noc_pj": "Network on chip",
+    "dram_pj": "DRAM",
+    "requant_pj": "Requantization",
+    "static_pj": "Static",
+}
+
+BOUNDS = {
+    "compute": COMPONENTS["mac_pj"],
+    "dram": COMPONENTS["dram_pj"],
+    "sram": COMPONENTS["sram_pj"],
+}
+"""What limits a layer has the colour of the energy spent there."""
+
+BOUND_NAMES = {"compute": "compute", "dram": "DRAM", "sram": "SRAM"}
+
+_BIT_STOPS = ((2, (194, 22, 47)), (4, (228, 87, 46)), (8, (224, 166, 60)), (16, (120, 165, 190)))
+
+
+def bits_color(bits: float) -> str:
+    """Return the colour of a width: hot for few bits, cool for many, grey for float."""
+    if bits > 16:
+        return FLOAT
+    place = min(max(math.log2(max(bits, 1)) - 1, 0.0), 3.0)
+    low = min(int(place), 2)
+    start, end = _BIT_STOPS[low][1], _BIT_STOPS[low + 1][1]
+    mixed = (round(a + (place - low) * (b - a)) for a, b in zip(start, end, strict=True))
+    return "#{:02X}{:02X}{:02X}".format(*mixed)
+
+
+def bits_scale() -> list[list[float | str]]:
+    """Return the same scale for Plotly's `colorscale`, over log2(bits) from 1 to 4."""
+    return [[place / 3, bits_color(2 ** (place + 1))] for place in range(4)]
+
+
+def faded(color: str, opacity: float = 0.45) -> str:
+    """Return a "#rrggbb" colour as rgba with the opacity given."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

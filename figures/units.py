@@ -1,0 +1,87 @@
+"""Numbers as people read them: three digits, an SI prefix, a unit."""
+
+import math
+
+_ENERGY = ((1.0, "pJ"), (1e3, "nJ"), (1e6, "µJ"), (1e9, "mJ"), (1e12, "J"))
+_TIME = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
+_BYTES = ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB"), (2.0**30, "GiB"))
+_COUNT = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
+
+Steps = tuple[tuple[float, str], ...]
+
+
+def format_energy(pj: float) -> str:
+    """Return an energy in pJ as text, such as "1.23 µJ"."""
+    return _format(pj, _ENERGY)
+
+
+def format_time(seconds: float) -> str:
+    """Return a time in seconds as text, such as "180 µs"."""
+    return _format(seconds, _TIME)
+
+
+def format_bytes(size: float) -> str:
+    """Return a size in bytes as text in binary units, such as "1.5 MiB"."""
+    return _format(size, _BYTES)
+
+
+def format_count(count: float) -> str:
+    """Return a number of things as text, such as "5.4 M"."""
+    return _format(count, _COUNT)
+
+
+def format_rate(macs_per_s: float) -> str:
+    """Return a rate in MAC/s as text, such as "512 GMAC/s"."""
+    number, _, prefix = format_count(macs_per_s).partition(" ")
+    return f"{number} {prefix}MAC/s"
+
+
+def format_share(share: float) -> str:
+    """Return a share of 1 as text, such as "71 %"; small ones keep a digit after the point."""
+    percent = 100 * share
+    return f"{percent:.1f} %" if 0 < abs(percent) < 9.95 else f"{percent:.0f} %"
+
+
+def format_bits(bits: float) -> str:
+    """Return a width as text; 32 bits mean float."""
+    return "float" if bits >= 32 else f"{bits:.3g} bit"
+
+
+def energy_scale(max_pj: float) -> tuple[float, str]:
+    """Return (factor, unit): pJ times the factor are in the unit that suits the largest value."""
+    return _scale(max_pj, _ENERGY)
+
+
+def time_scale(max_s: float) -> tuple[float, str]:
+    """Return (factor, unit): seconds times the factor are in the unit."""
+    return _scale(max_s, _TIME)
+
+
+def bytes_scale(max_bytes: float) -> tuple[float, str]:
+    """Return (factor, unit): bytes times the factor are in the unit."""
+    return _scale(max_bytes, _BYTES)
+
+
+def _scale(largest: float, steps: Steps) -> tuple[float, str]:
+    size, unit = _step(largest, steps)
+    return 1 / size, unit
+
+
+def _format(value: float, steps: Steps) -> str:
+    if not math.isfinite(value):
+        return "unknown" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
+    size, unit = _step(value, steps)
+    return f"{_three_digits(value / size)} {unit}".strip()
+
+
+def _step(value: float, steps: Steps) -> tuple[float, str]:
+    """Return the largest step that the value reaches once it is rounded to three digits."""
+    magnitude = abs(value) if math.isfinite(value) else 0.0
+    rounded = float(f"{magnitude:.2e}")
+    if rounded == 0:
+        return next((step for step in steps if step[0] == 1), steps[0])
+    return next((step for step in reversed(steps) if rounded >= step[0]), steps[0])
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.0f}" if abs(number) >= 99.95 else f"{number:.3g}"
