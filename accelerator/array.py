@@ -114,6 +114,17 @@ class Spatial:
     inner: InnerRule
     accumulator_in_array: bool
 
+    def __post_init__(self) -> None:
+        loops = self.depthwise
+        if loops is None:
+            return
+        macs = loops.out_rows * loops.out_columns * loops.channels * loops.taps
+        if macs > self.pes * loops.cycles_per_step:
+            raise ValueError(
+                f"array.depthwise must use at most the {self.pes} multipliers of array.unroll, "
+                f"got {macs} in {loops.cycles_per_step} cycles; correct one of them"
+            )
+
     @property
     def pes(self) -> int:
         """Multipliers."""

@@ -108,6 +108,7 @@ def _cost_layer(op: Op, widths: Widths, scene: _Scene) -> LayerCost:
         static_pj=machine.static_w * latency_s * PJ_PER_J,
     )
     busy = machine.array.pes * widths.rate * cycles
+    second = op.kind in GEMM_KINDS or op.multiply
     # The second operand of a matmul takes the weights' road but is an activation.
     weight_bits = traffic.weight_bits if op.kind in WEIGHT_KINDS else 0
     return LayerCost(
@@ -122,11 +123,11 @@ def _cost_layer(op: Op, widths: Widths, scene: _Scene) -> LayerCost:
         dram_input_bits=traffic.input_bits + traffic.weight_bits - weight_bits,
         dram_output_bits=traffic.output_bits,
         sram_bits=bits.total,
-        requested_weight_bits=op.weight_bits,
+        requested_weight_bits=op.weight_bits if second else 0,
         requested_activation_bits=op.activation_bits,
-        compute_weight_bits=widths.weight,
+        compute_weight_bits=widths.weight if second else 0,
         compute_activation_bits=widths.activation,
-        stored_weight_bits=widths.stored_weight,
+        stored_weight_bits=widths.stored_weight if second else 0,
         stored_activation_bits=widths.stored_input,
         passes=widths.passes,
         utilization=op.macs * widths.passes / busy if busy else 0.0,

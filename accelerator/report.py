@@ -14,7 +14,8 @@ class LayerCost:
     """The cost of one op: energy in pJ, compute cycles, latency in s, traffic in bits.
 
     `bound` names what limits it: compute, dram or sram. Requested, computed and stored widths
-    stand side by side, since they often differ; `warnings` say where and why. `on_host` marks
+    stand side by side, since they often differ; `warnings` say where and why. Weight widths are
+    those of a product's second operand, 0 where there is none. `on_host` marks
     an op the machine cannot do, whose cost is a stand-in.
     """
 

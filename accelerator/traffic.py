@@ -51,7 +51,9 @@ def count_dram_traffic(
         weights_again = (input_tiles * weight_cost, input_cost * halo)
         weight_cost, input_cost = min(inputs_again, weights_again, key=sum)
     partial = _split_depth(gemm, machine, widths, outputs)
-    on_chip = outputs * widths.accumulator <= 8 * machine.buffers.output_bytes
+    # The depth is split within one tile of output channels, so only its sums are alive at once.
+    alive = gemm.rows * min(gemm.columns, machine.array.columns) * widths.accumulator
+    on_chip = alive <= 8 * machine.buffers.output_bytes
     output_cost = output_bits * crossing.outputs + (0 if on_chip else partial)
     return DramTraffic(
         round(weight_cost),
