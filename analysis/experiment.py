@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -28,11 +29,16 @@ from quant.spec import Estimator
 SQNR_IMAGES = 8
 
 
-class IdentifiedData(Data):
+class IdentifiedData(Data, Protocol):
     """Data with a name and a digest of its content."""
 
-    name: str
-    digest: str
+    @property
+    def name(self) -> str:
+        """What to call it."""
+
+    @property
+    def digest(self) -> str:
+        """Equal digests mean equal content."""
 
 
 @dataclass(frozen=True, slots=True)
