@@ -1,0 +1,185 @@
+"""Which images a run is scored on, and which others choose the ranges."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from analysis.experiment import needs_data
+from analysis.network import Network
+from datasets.arrays import ArraySource
+from datasets.bundled import fashion_test, fashion_train_part
+from datasets.dataset import Dataset, check_classes
+from datasets.errors import DatasetError
+from datasets.open_dataset import open_dataset
+from datasets.preprocessing import Preprocess
+from quant.config import QuantConfig
+from quant.graph import INPUT_LAYER
+from sample_models.registry import SAMPLES
+
+LARGEST_SHARE = 2  # calibration takes at most 1 / LARGEST_SHARE of the user's own images
+
+
+@dataclass(frozen=True, slots=True)
+class ImageChoice:
+    """What the user says about images; None stands for a sample's own, or for all of them.
+
+    `data` is a folder of images or an .npz file. `calibration` images choose ranges where any are
+    needed; `samples` of the others are scored, drawn with `seed`.
+
+    Raises:
+        DatasetError: a number is out of bounds.
+    """
+
+    data: Path | None = None
+    preprocess: Preprocess | None = None
+    samples: int | None = None
+    calibration: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples is not None and self.samples < 1:
+            raise DatasetError(f"Samples must number at least 1; got {self.samples}.")
+        if self.calibration < 0:
+            raise DatasetError(f"Calibration images must number 0 or more; got {self.calibration}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Images to score on and images to calibrate on; they share none.
+
+    `calibration` is None where no image chooses a range. `input_range` bounds the inputs that
+    8-bit pixels can become; None where the data are numbers of their own. `notes` say in words
+    what was done.
+    """
+
+    score: Dataset
+    calibration: Dataset | None
+    input_range: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def choose_split(model: str, network: Network, config: QuantConfig, choice: ImageChoice) -> Split:
+    """Return the images for a model: those at `choice.data`, or a sample's own.
+
+    `model` is a sample's name or anything else. Samples of Fashion-MNIST are scored on the test
+    set and calibrated on images of the training set; other data are divided at random.
+
+    Raises:
+        DatasetError: data or preprocessing is needed and was not named, cannot be read, or does
+            not fit the network.
+    """
+    if choice.data is None:
+        split = _bundled(model, choice, _calibrated_on(network, config, choice, pixels=True))
+    else:
+        sample = SAMPLES.get(model)
+        preprocess = choice.preprocess or (sample.preprocess if sample else None)
+        data = _open(choice.data, preprocess)
+        count = _calibrated_on(network, config, choice, pixels=not _ready(data))
+        split = _divide(data, count, choice)
+        if preprocess is not None and not _ready(data):
+            split = replace(split, input_range=pixel_range(preprocess))
+    check_images(network, split.score)
+    return _limited(split, choice)
+
+
+def _calibrated_on(
+    network: Network, config: QuantConfig, choice: ImageChoice, *, pixels: bool
+) -> int:
+    """Return how many images shall choose ranges: none where all ranges follow without data."""
+    chosen = config.resolve(network.graph.layers)
+    free = not needs_data(network, config)
+    if free and (pixels or chosen[INPUT_LAYER].activation.is_float):
+        return 0
+    if choice.calibration == 0:
+        raise DatasetError(
+            "Ranges of this configuration need calibration images; got 0. Allow some, or choose "
+            "the estimator batch-norm."
+        )
+    return choice.calibration
+
+
+def _bundled(model: str, choice: ImageChoice, count: int) -> Split:
+    """Return the Fashion-MNIST test set and, to calibrate, images of the training set."""
+    sample = SAMPLES.get(model)
+    if sample is None or sample.dataset != "fashion":
+        raise DatasetError(
+            f"{model} comes without images; got no data. Name a folder of images or an .npz file."
+        )
+    if choice.preprocess is not None:
+        raise DatasetError(
+            "Preprocessing belongs to data of your own; got none. Name the data, or leave it out."
+        )
+    chosen = fashion_train_part().sample(count, choice.seed) if count else None
+    return Split(fashion_test(), chosen, pixel_range(sample.preprocess))
+
+
+def _open(data: Path, preprocess: Preprocess | None) -> Dataset:
+    """Open the data; images need preprocessing, floats in an .npz are ready as they are."""
+    found = open_dataset(data, preprocess or Preprocess())
+    if preprocess is None and not _ready(found):
+        raise DatasetError(
+            f"Images need the preprocessing that the model was trained with; got none for "
+            f"{found.name}. Name a preprocessing file, such as "
+            '{"resize": 256, "crop": 224, "mean": [0, 0, 0], "std": [255, 255, 255]}.'
+        )
+    return found
+
+
+def _ready(data: Dataset) -> bool:
+    """Whether the data are floats that the network takes as they are."""
+    return isinstance(data.source, ArraySource) and data.source.inputs.dtype != np.uint8
+
+
+def _divide(data: Dataset, count: int, choice: ImageChoice) -> Split:
+    """Draw calibration images, at most half of `data`, and keep all others for the score."""
+    if count == 0:
+        return Split(data, None)
+    if len(data) < LARGEST_SHARE:
+        raise DatasetError(
+            f"Calibration and score need images of their own, at least 2; got {len(data)} in "
+            f"{data.name}. Add images."
+        )
+    drawn = min(count, len(data) // LARGEST_SHARE)
+    chosen, rest = data.split(drawn, choice.seed)
+    notes = [f"{drawn} of {len(data)} images, drawn at random, chose the ranges; not scored."]
+    if drawn < count:
+        notes.append(f"{count} images were to choose ranges; half of the data is the most.")
+    return Split(rest, chosen, notes=tuple(notes))
+
+
+def _limited(split: Split, choice: ImageChoice) -> Split:
+    """Return the split with as many images to score on as were asked for."""
+    count = choice.samples
+    if count is None or count >= len(split.score):
+        return split
+    note = f"Scored on {count} images drawn at random from {len(split.score)}."
+    return replace(split, score=split.score.sample(count, choice.seed), notes=(*split.notes, note))
+
+
+def check_images(network: Network, data: Dataset) -> None:
+    """Read one image and compare its shape, and all labels, with what the network takes and gives.
+
+    Raises:
+        DatasetError: they do not fit; the sentence says which.
+    """
+    if len(data) == 0:
+        raise DatasetError(f"A score needs images; {data.name} has none. Choose other data.")
+    batch = next(iter(data.first(1).batches(1)))
+    got = tuple(batch.inputs.shape[1:])
+    if got != network.graph.input_shape:
+        raise DatasetError(
+            f"An input must have the shape {network.graph.input_shape} that the model takes; "
+            f"{data.name} gives {got}. Set channels, resize, crop and layout of the preprocessing."
+        )
+    if data.labelled and len(network.graph.output_shape) == 1:
+        check_classes(data, network.outputs)
+
+
+def pixel_range(preprocess: Preprocess) -> tuple[float, float]:
+    """Return the least and greatest input that 8-bit pixels can become."""
+    pairs = list(zip(preprocess.mean, preprocess.std, strict=True))
+    return (
+        min((0 - mean) / std for mean, std in pairs),
+        max((255 - mean) / std for mean, std in pairs),
+    )

@@ -1,0 +1,285 @@
+"""QuantScope without a browser: the same questions, answers as JSON, errors with exit code 2."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from accelerator.machine import Machine, load_machine, load_preset, presets
+from quant.config import (
+    ACTIVATION_DEFAULT,
+    WEIGHT_DEFAULT,
+    LayerConfig,
+    QuantConfig,
+    config_from_json,
+)
+from quant.errors import ConfigError
+from quant.progress import Steps
+from quant.spec import Estimator, Granularity
+
+# Importing torch takes seconds, so the commands that need it import it themselves (PLC0415).
+if TYPE_CHECKING:
+    from analysis.network import Network
+    from datasets.preprocessing import Preprocess
+
+T = TypeVar("T")
+
+MACHINE = "edge_systolic_8b"
+FOR_ACTIVATIONS = (Estimator.CROSS_ENTROPY, Estimator.BATCH_NORM)
+REPORT_EVERY_S = 2.0
+
+app = typer.Typer(
+    help="Where does quantization hurt a network, and what does each choice cost?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+ModelOption = Annotated[
+    str, typer.Option("--model", help="A sample's name, a .pt2 file or a .safetensors file.")
+]
+BuilderOption = Annotated[
+    str | None,
+    typer.Option(help="path.py:function that makes the network of a .safetensors file. It is run."),
+]
+ShapeOption = Annotated[
+    str | None,
+    typer.Option(help="Shape of one input where the file does not tell, such as 3,224,224."),
+]
+MachineOption = Annotated[str, typer.Option(help="A preset's name or a machine's TOML file.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="A configuration (JSON) instead of the four options below.")
+]
+WeightBitsOption = Annotated[
+    int | None, typer.Option(help="2 to 16, or 32 for float.", show_default="8")
+]
+ActivationBitsOption = Annotated[
+    int | None, typer.Option(help="2 to 16, or 32 for float.", show_default="8")
+]
+GranularityOption = Annotated[
+    Granularity | None, typer.Option(help="Of weights.", show_default="per-channel")
+]
+EstimatorOption = Annotated[
+    Estimator | None, typer.Option(help="How ranges are chosen.", show_default="mse")
+]
+JsonOption = Annotated[
+    str, typer.Option("--json", help="File for the answer, or - for standard output.")
+]
+
+
+@app.command()
+def models(out: JsonOption = "-") -> None:
+    """List the networks that come with the project."""
+    with _told(out):
+        from analysis.summary import summarize_samples  # noqa: PLC0415
+
+        _write(out, summarize_samples())
+
+
+@app.command()
+def machines(out: JsonOption = "-") -> None:
+    """List the machines whose cost can be estimated."""
+    wanted = ("name", "title", "illustrative", "technology_nm", "clock_hz")
+    with _told(out):
+        found = [load_preset(name) for name in presets()]
+        _write(out, [{key: getattr(machine, key) for key in wanted} for machine in found])
+
+
+@app.command()
+def cost(
+    *,
+    model: ModelOption,
+    machine: MachineOption = MACHINE,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    config: ConfigOption = None,
+    weight_bits: WeightBitsOption = None,
+    activation_bits: ActivationBitsOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    out: JsonOption = "-",
+) -> None:
+    """Estimate energy, latency and memory of one image; needs no data."""
+    with _told(out):
+        wish = _config(config, weight_bits, activation_bits, granularity, estimator)
+        place = _machine(machine)
+        from analysis import experiment, summary  # noqa: PLC0415
+
+        network = _network(model, builder, input_shape)
+        _write(out, summary.summarize_cost(network, wish, experiment.cost(network, wish, place)))
+
+
+@app.command()
+def evaluate(
+    *,
+    model: ModelOption,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: Annotated[Path | None, typer.Option(help="A folder of images or an .npz file.")] = None,
+    preprocess: Annotated[
+        Path | None, typer.Option(help="Preprocessing (JSON); samples bring their own.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Score on so many images only.")] = None,
+    calibration: Annotated[int, typer.Option(help="Images to choose ranges from.")] = 256,
+    config: ConfigOption = None,
+    weight_bits: WeightBitsOption = None,
+    activation_bits: ActivationBitsOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    machine: MachineOption = MACHINE,
+    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    out: JsonOption = "-",
+) -> None:
+    """Quantize, score beside the float network on the same images, and estimate the cost."""
+    with _told(out):
+        wish = _config(config, weight_bits, activation_bits, granularity, estimator)
+        place = _machine(machine)
+        from analysis import experiment, split, summary  # noqa: PLC0415
+
+        choice = split.ImageChoice(data, _preprocess(preprocess), samples, calibration, seed)
+        network = _network(model, builder, input_shape)
+        images = split.choose_split(model, network, wish, choice)
+        ranges = experiment.Calibrated(input_range=images.input_range)
+        if images.calibration is not None:
+            ranges = _watch(experiment.calibrate(network, images.calibration, images.input_range))
+        what = experiment.Experiment("command line", wish, place, seed)
+        run = _watch(experiment.run_experiment(network, images.score, ranges, what))
+        _write(out, summary.summarize_run(run, network, images.notes))
+
+
+@contextmanager
+def _told(out: str) -> Iterator[None]:
+    """Turn what a user can put right into one sentence on standard error and exit code 2."""
+    try:
+        _check_place(out)
+        yield
+    except (ValueError, OSError, RecursionError) as error:
+        typer.echo(f"Error: {_sentence(error)}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _check_place(out: str) -> None:
+    """Find out before the work whether its answer can be written."""
+    if out != "-" and (Path(out).is_dir() or not Path(out).parent.is_dir()):
+        raise ValueError(f"--json must name a file in a folder that exists; got {out}.")
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename} cannot be opened: {error.strerror}. Check the path."
+    if isinstance(error, RecursionError):
+        return "A file is nested too deeply. Check what you named."
+    return " ".join(str(error).split())
+
+
+def _config(
+    file: Path | None,
+    weight_bits: int | None,
+    activation_bits: int | None,
+    granularity: Granularity | None,
+    estimator: Estimator | None,
+) -> QuantConfig:
+    """Return the configuration in `file`, or the one that the other options describe."""
+    if file is not None:
+        if any(v is not None for v in (weight_bits, activation_bits, granularity, estimator)):
+            raise ConfigError(
+                "A configuration file must come alone; got bits, granularity or estimator beside "
+                "it. Leave them out, or write them into the file."
+            )
+        return config_from_json(_read(file))
+    weight = replace(
+        WEIGHT_DEFAULT,
+        bits=WEIGHT_DEFAULT.bits if weight_bits is None else weight_bits,
+        granularity=granularity or WEIGHT_DEFAULT.granularity,
+        estimator=WEIGHT_DEFAULT.estimator if estimator in (None, *FOR_ACTIVATIONS) else estimator,
+    )
+    activation = replace(
+        ACTIVATION_DEFAULT,
+        bits=ACTIVATION_DEFAULT.bits if activation_bits is None else activation_bits,
+        estimator=estimator or ACTIVATION_DEFAULT.estimator,
+    )
+    return QuantConfig(LayerConfig(weight, activation))
+
+
+def _machine(name: str) -> Machine:
+    """Return a preset, or the machine in a TOML file."""
+    if name in presets() or not name.endswith(".toml"):
+        return load_preset(name)
+    return load_machine(name)
+
+
+def _network(model: str, builder: str | None, input_shape: str | None) -> "Network":
+    """Load and prepare a network with the number of threads that is fastest here."""
+    from analysis.network import prepare  # noqa: PLC0415
+    from analysis.threads import choose_threads  # noqa: PLC0415
+    from model_io.load import load_model  # noqa: PLC0415
+
+    choose_threads()
+    _say(f"Loading {model}")
+    loaded = load_model(model, builder, _shape(input_shape))
+    if not loaded.input_shape:
+        raise ValueError(
+            f"The shape of an input must be known; {model} does not tell it. Name it with "
+            "--input-shape, such as 3,224,224."
+        )
+    return prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest, loaded.batch)
+
+
+def _shape(text: str | None) -> tuple[int, ...]:
+    """Return the sizes in a text such as 3,224,224."""
+    parts = [] if text is None else text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(f"--input-shape must be sizes such as 3,224,224; got {text}.")
+    return tuple(int(part) for part in parts)
+
+
+def _preprocess(path: Path | None) -> "Preprocess | None":
+    from datasets.preprocessing import Preprocess  # noqa: PLC0415
+
+    return None if path is None else Preprocess.from_json(_read(path))
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file that the user named."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} must be a text file; it is not. Check the name.") from None
+
+
+def _watch(steps: Steps[T]) -> T:
+    """Run long work to its end; tell on standard error how far it is, every few seconds."""
+    told = -REPORT_EVERY_S
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        if time.monotonic() - told >= REPORT_EVERY_S:
+            told = time.monotonic()
+            _say(progress.text)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _write(out: str, answer: object) -> None:
+    """Write JSON to a file, or to standard output for "-"."""
+    text = json.dumps(answer, indent=2, allow_nan=False)
+    if out == "-":
+        typer.echo(text)
+    else:
+        Path(out).write_text(text + "\n", encoding="utf-8")
+        _say(f"Wrote {out}")
+
+
+if __name__ == "__main__":
+    app()
