@@ -118,7 +118,7 @@ def compare_layers(before: Run, after: Run) -> go.Figure:
         ("After", after, new, AFTER),
     ):
         figure.add_bar(
-            name=f"{label}: {escape(shorten(run.name))}",
+            name=f"{label}: {escape(shorten(run.name, 16))}",
             orientation="h",
             x=[factor * energies[name] if name in energies else None for name in names],
             y=list(range(len(names))),

@@ -1,15 +1,20 @@
 """What all figures share: a title that says the takeaway, names that fit, heights that suffice."""
 
 import html
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
+from figures.units import format_count
+
 ROW_PX = 18
+TITLE_PX = 16
 TITLE_LINE_PX = 22
-TITLE_WIDTH = 68
+TITLE_WIDTH = 56
 NAME_LENGTH = 26
 _WORDS = (
     "No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten",
@@ -23,26 +28,36 @@ def takeaway(figure: go.Figure) -> str:
     return html.unescape(text.replace("<br>", " "))
 
 
-def finish(figure: go.Figure, title: str, plot_px: int, *, legend_below: bool = False) -> go.Figure:
+def finish(
+    figure: go.Figure,
+    title: str,
+    plot_px: int,
+    *,
+    legend_below: bool = False,
+    subtitle_px: int = 0,
+) -> go.Figure:
     """Give a figure its title, height and margins; returns the same figure.
 
-    `plot_px` is the height of the plot without title and axis. Colours of text, grid and
+    `plot_px` is the height of the plot without title and axis, `subtitle_px` what to keep free
+    between the two. Colours of text, grid and
     background stay with the page's theme.
     """
     lines = wrap(title)
-    top = 18 + TITLE_LINE_PX * len(lines)
+    top = 18 + TITLE_LINE_PX * len(lines) + subtitle_px
+    above = round(1.3 * TITLE_PX * (len(lines) - 1))  # Plotly anchors the first line, not the last
     bottom = 110 if legend_below else 56
     figure.update_layout(
         title={
             "text": "<br>".join(escape(line) for line in lines),
-            "x": 0, "xanchor": "left", "yref": "container", "y": 1, "yanchor": "top",
-            "pad": {"t": 8}, "font": {"size": 16},
+            "x": 0, "xanchor": "left", "font": {"size": TITLE_PX},
+            "yref": "paper", "y": 1, "yanchor": "bottom", "pad": {"b": 10 + subtitle_px + above},
         },
         height=top + plot_px + bottom,
         margin={"t": top, "b": bottom, "l": 8, "r": 16},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         hoverlabel={"align": "left", "namelength": -1},
+        legend={"traceorder": "normal"},
     )  # fmt: skip
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
@@ -50,10 +65,22 @@ def finish(figure: go.Figure, title: str, plot_px: int, *, legend_below: bool = 
         figure.update_layout(
             legend={
                 "orientation": "h", "x": 0, "xanchor": "left",
-                "y": -52 / plot_px, "yanchor": "top", "traceorder": "normal",
+                "y": -52 / plot_px, "yanchor": "top",
             }
         )  # fmt: skip
     return figure
+
+
+def decades(low: float, high: float) -> dict[str, Any]:
+    """Return a log axis over whole powers of ten from `low` to `high`, with SI prefixes."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    powers = range(first, last + 1)
+    return {
+        "type": "log",
+        "tickmode": "array",
+        "tickvals": [10.0**power for power in powers],
+        "ticktext": [format_count(10.0**power) for power in powers],
+    }
 
 
 def rows_px(rows: int, row_px: int = ROW_PX) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from accelerator.report import CostReport, LayerCost
-from figures.layout import escape, finish
+from figures.layout import decades, escape, finish
 from figures.palette import BOUND_NAMES, BOUNDS, FLOAT
 from figures.units import format_count, format_energy, format_rate, format_share, format_time
 
@@ -28,13 +28,13 @@ def roofline(report: CostReport) -> go.Figure:
     for bound in BOUNDS:
         _add_points(figure, report, [layer for layer in layers if layer.bound == bound], right)
     figure.update_xaxes(
-        type="log",
         title="Intensity (MAC per byte of DRAM traffic), higher is better",
         range=[math.log10(left), math.log10(right * 1.5)],
-        exponentformat="power",
+        **decades(left, right * 1.5),
     )
+    slowest = min([report.peak_macs_per_s, *(_speed(layer) for layer in layers)])
     figure.update_yaxes(
-        type="log", title="Speed (MAC/s), higher is better", exponentformat="SI", ticksuffix=""
+        title="Speed (MAC/s), higher is better", **decades(slowest, report.peak_macs_per_s)
     )
     return finish(figure, _title(layers), PLOT_PX, legend_below=True)
 
@@ -70,7 +70,7 @@ def _add_points(
     figure.add_scatter(
         name=f"Limited by {BOUND_NAMES[bound]}",
         x=[min(layer.intensity_macs_per_byte, right) for layer in layers],
-        y=[layer.macs / layer.latency_s for layer in layers],
+        y=[_speed(layer) for layer in layers],
         mode="markers",
         marker={
             "color": BOUNDS[bound],
@@ -90,6 +90,10 @@ def _add_points(
     )
 
 
+def _speed(layer: LayerCost) -> float:
+    return layer.macs / layer.latency_s
+
+
 def _size(layer: LayerCost, report: CostReport) -> float:
     """Return a diameter in pixels whose area grows with the share of the latency."""
     return 8 + 30 * math.sqrt(layer.latency_s / report.latency_s)
@@ -106,7 +110,7 @@ def _describe(layer: LayerCost, report: CostReport) -> str:
     return "<br>".join(
         (
             f"<b>{escape(layer.layer)}</b>",
-            f"{format_rate(layer.macs / layer.latency_s)}, {traffic}",
+            f"{format_rate(_speed(layer))}, {traffic}",
             f"{format_count(layer.macs)} MAC in {format_time(layer.latency_s)} ({share})",
             f"{format_energy(layer.energy_pj)}, limited by {BOUND_NAMES[layer.bound]}",
         )

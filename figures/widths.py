@@ -57,9 +57,7 @@ def requested_and_effective(report: CostReport) -> go.Figure:
     label_rows(figure, names)
     differing = {entry.layer.layer for side in sides for entry in side if entry.differs}
     title = _title(len(differing), len(names))
-    finish(figure, title, rows_px(len(names)))
-    figure.update_layout(margin_t=figure.layout.margin.t + 24)  # for the columns' titles
-    return figure
+    return finish(figure, title, rows_px(len(names)), subtitle_px=24)
 
 
 def _weights(layers: Sequence[LayerCost]) -> list[_Widths]:
