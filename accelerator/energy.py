@@ -51,7 +51,7 @@ _PARTS = tuple(field.name for field in fields(Energy))
 def price_gemm(
     op: Op, machine: Machine, prices: Prices, widths: Widths, bits: BufferBits
 ) -> Energy:
-    """Price a matrix product's arithmetic, registers, buffers, network and requantization."""
+    """Price a matrix product's arithmetic, registers, buffers and network in pJ."""
     energy = machine.energy
     steps = op.macs * widths.passes
     if op.is_float:
