@@ -39,10 +39,11 @@ class ArraySource:
     def read(self, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         """Return (float32 inputs, labels or None) of the given items, in this order."""
         chosen = list(indices)
-        values = torch.from_numpy(np.array(self.inputs[chosen]))
+        kept = np.uint8 if self.inputs.dtype == np.uint8 else np.float32
+        values = torch.from_numpy(np.array(self.inputs[chosen], dtype=kept))
         labels = None if self.labels is None else torch.from_numpy(self.labels[chosen])
         if values.dtype != torch.uint8:
-            return values.float(), labels
+            return values, labels
         if self.preprocess.keeps_size and values.shape[1] == self.preprocess.channels:
             return self.preprocess.scale(values), labels
         images = values.permute(0, 2, 3, 1).numpy()
@@ -122,12 +123,13 @@ def _checked_inputs(inputs: NDArray[Any], shown: str) -> NDArray[Any]:
             f"{inputs.dtype}; convert them with astype."
         )
     for start, block in enumerate(_blocks(inputs)):
-        finite = np.isfinite(block.reshape(len(block), -1)).all(axis=1)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is told
+            finite = np.isfinite(block.astype(np.float32).reshape(len(block), -1)).all(axis=1)
         if not finite.all():
             index = start * _block_length(inputs) + int(np.argmin(finite))
             raise DatasetError(
-                f"inputs in {shown} must be finite, got NaN or infinity in item {index} (counted "
-                "from 0); repair or remove it."
+                f"inputs in {shown} must be finite in float32, got NaN or infinity in item {index} "
+                "(counted from 0); repair or remove it."
             )
     return inputs
 

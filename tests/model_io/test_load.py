@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import Net
 from safetensors.torch import save_file
 from torch import nn
 
@@ -15,11 +15,13 @@ from model_io.archive import PROGRAM
 from model_io.errors import ModelError
 from model_io.load import LoadedModel, Origin, load_model, load_sample, load_upload, state_digest
 from sample_models.registry import names, sample
+from tests.model_io.pt2_files import Net
 
 
 def net() -> nn.Module:
     torch.manual_seed(0)
-    return Net().eval()
+    model: nn.Module = Net().eval()
+    return model
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
@@ -71,7 +73,8 @@ class Wide(nn.Module):
         y = nn.functional.scaled_dot_product_attention(x, x, x) + scores.softmax(-1)
         y = torch.cat([self.act(self.norm(y)), x.half().float()], dim=1)
         y = nn.functional.interpolate(y[:, None], scale_factor=2, mode="bilinear")
-        return nn.functional.pad(y, (1, 1, 1, 1), mode="reflect").reshape(x.shape[0], -1)
+        padded = nn.functional.pad(y, (1, 1, 1, 1), mode="reflect")
+        return padded.reshape(x.shape[0], -1)
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
@@ -93,7 +96,8 @@ def test_shared_weights_stay_shared(tmp_path: Path) -> None:
             self.b.weight = self.a.weight
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.b(self.a(x))
+            y: torch.Tensor = self.b(self.a(x))
+            return y
 
     model = Tied().eval()
     x = torch.randn(2, 4)
@@ -155,7 +159,7 @@ def test_what_is_no_model(source: str) -> None:
 def test_onnx_is_not_built_yet(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(b"")
-    for load in (lambda: load_model(path), lambda: load_upload(path, "net.onnx")):
+    for load in (partial(load_model, path), partial(load_upload, path, "net.onnx")):
         with pytest.raises(ModelError, match=r"ONNX import is not built yet \(issue 6\)"):
             load()
 

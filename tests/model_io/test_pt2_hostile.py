@@ -9,6 +9,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -328,7 +329,8 @@ def test_checkpoints_are_never_opened(
 ) -> None:
     path = tmp_path / f"net{suffix}"
     path.write_bytes(pickled)
-    for load in (lambda: load_model(path), lambda: load_upload(path, f"a/b/net{suffix}")):
+    loads = (partial(load_model, path), partial(load_upload, path, f"a/b/net{suffix}"))
+    for load in loads:
         with pytest.raises(UnsafeFileError, match=r"safetensors.*torch\.export\.save") as refusal:
             load()
         assert str(tmp_path) not in str(refusal.value)
