@@ -11,10 +11,13 @@ from quant.errors import CalibrationError
 from quant.observers import Statistics
 from quant.spec import Estimator, Granularity, QuantSpec
 
-# What the search tries: the whole range shrunk evenly first, then each end by itself. A finer
-# first grid gains less than 0.01 dB on the sample networks.
-COARSE = tuple(step / 24 for step in range(23, 1, -1))
-FINE = (0.03, 0.01)
+# What the search tries: the whole range shrunk evenly; where the ends are free, each end by itself,
+# or one outlier would cost the other side; then small steps around the best. The tests hold it
+# against brute force: the error is at most 5 % above the least, over eleven kinds of values.
+BOTH_ENDS = tuple(0.8**step for step in range(1, 21))
+ONE_END = tuple(0.7**step for step in range(1, 14))
+FINE_BOTH = (0.91, 0.955, 1.045, 1.09, 0.97, 0.985, 1.015, 1.03)
+FINE_ONE = (0.84, 0.92, 1.08, 1.16, 0.94, 0.97, 1.03, 1.06, 0.98, 0.99, 1.01, 1.02)
 SEARCH_BINS = 2048
 
 
@@ -79,28 +82,45 @@ def search(
     `low` and `high` have shape (R,) or (); `error` maps an encoding of that shape to one number an
     element. The full range is a candidate, so the result is never worse than min-max.
     """
-    best_low, best_high = low, high
-    best = error(encode_range(low, high, spec))
+    low, high = low.clamp(max=0.0), high.clamp(min=0.0)  # as every grid has it
+    best = _Best(low, high, lambda a, b: error(encode_range(a, b, spec)))
+    for ratio in BOTH_ENDS:
+        best.attempt(low * ratio, high * ratio)
+    if not spec.symmetric:
+        _shrink_one_end(best, low, high)
+        # again: the best place of one end depends on the other
+        _shrink_one_end(best, best.low, best.high)
+    for factor in FINE_BOTH:
+        best.attempt(best.low * factor, best.high * factor)
+    if not spec.symmetric:
+        for factor in FINE_ONE:
+            best.attempt(best.low * factor, best.high)
+            best.attempt(best.low, best.high * factor)
+    return best.low, best.high
 
-    def attempt(new_low: Tensor, new_high: Tensor) -> None:
-        nonlocal best_low, best_high, best
-        loss = error(encode_range(new_low, new_high, spec))
-        better = loss < best
-        best = torch.where(better, loss, best)
-        best_low = torch.where(better, new_low, best_low)
-        best_high = torch.where(better, new_high, best_high)
 
-    for ratio in COARSE:
-        attempt(low * ratio, high * ratio)
-    for step in FINE:
-        for factor in (1 - 2 * step, 1 - step, 1 + step, 1 + 2 * step):
-            attempt(best_low * factor, best_high * factor)
-        if spec.symmetric:
-            continue
-        for factor in (1 - 8 * step, 1 - 4 * step, 1 - step, 1 + step, 1 + 4 * step):
-            attempt(best_low * factor, best_high)
-            attempt(best_low, best_high * factor)
-    return best_low, best_high
+class _Best:
+    """The range with the least loss so far, for each element."""
+
+    def __init__(
+        self, low: Tensor, high: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        self.low, self.high, self._loss_of = low, high, loss_of
+        self._loss = loss_of(low, high)
+
+    def attempt(self, low: Tensor, high: Tensor) -> None:
+        """Take over the given range where its loss is less."""
+        loss = self._loss_of(low, high)
+        better = loss < self._loss
+        self._loss = torch.where(better, loss, self._loss)
+        self.low = torch.where(better, low, self.low)
+        self.high = torch.where(better, high, self.high)
+
+
+def _shrink_one_end(best: _Best, low: Tensor, high: Tensor) -> None:
+    for ratio in ONE_END:
+        best.attempt(low, high * ratio)
+        best.attempt(low * ratio, high)
 
 
 def histogram_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> Tensor:
