@@ -51,7 +51,8 @@ class Statistics:
             )
         self._coarsen(_exponent_for(max(-low, high)))
         bins = (flat * 2.0**-self.exponent).floor_().add_(SIDE).long()
-        self.counts += torch.bincount(bins, minlength=2 * SIDE)
+        # no "+=": counts made in inference mode may not be changed in place outside it
+        self.counts = self.counts + torch.bincount(bins, minlength=2 * SIDE)
         self.count += flat.numel()
         self.zeros += flat.numel() - int(torch.count_nonzero(flat))
         self.low, self.high = min(self.low, low), max(self.high, high)
