@@ -1,0 +1,11 @@
+"""What every test gets: one thread, and the same random numbers whichever tests run."""
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
