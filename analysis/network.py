@@ -50,14 +50,18 @@ class Network:
 
 
 def prepare(
-    name: str, model: nn.Module | ExportedProgram, input_shape: tuple[int, ...], digest: str
+    name: str,
+    model: nn.Module | ExportedProgram,
+    input_shape: tuple[int, ...],
+    digest: str,
+    batch: int | None = None,
 ) -> Network:
-    """Capture and fold a model that takes (N, *input_shape).
+    """Capture and fold a model that takes (N, *input_shape), or only N = `batch`.
 
     Raises:
         CaptureError: the model cannot be traced; the message says where and what to do.
     """
-    graph = capture(model, input_shape)
+    graph = capture(model, input_shape, batch)
     return Network(name, digest, FoldBatchNorm()(graph), graph.parameters())
 
 

@@ -17,6 +17,7 @@ FORMAT = 1
 _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL, format INTEGER NOT NULL,
     content TEXT NOT NULL)"""
+_ANSWERS = "CREATE TABLE IF NOT EXISTS answers (question TEXT PRIMARY KEY, answer TEXT NOT NULL)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class RunStore:
         self.path = folder / "runs.sqlite"
         with closing(self._open()) as database, database:
             database.execute(_TABLE)
+            database.execute(_ANSWERS)
 
     def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=30)
@@ -86,3 +88,16 @@ class RunStore:
         """Forget a run."""
         with closing(self._open()) as database, database:
             database.execute("DELETE FROM runs WHERE id = ?", (identity,))
+
+    def answer(self, question: str) -> Any:
+        """Return the JSON value kept under `question`, or None."""
+        with closing(self._open()) as database:
+            query = "SELECT answer FROM answers WHERE question = ?"
+            row = database.execute(query, (question,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def keep_answer(self, question: str, answer: Any) -> None:
+        """Keep a JSON value under `question`, which names everything the answer depends on."""
+        row = (question, json.dumps(answer))
+        with closing(self._open()) as database, database:
+            database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)

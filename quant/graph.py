@@ -154,26 +154,31 @@ def copy_module(module: fx.GraphModule) -> fx.GraphModule:
     return fx.GraphModule(root, graph)
 
 
-def capture(model: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> FloatGraph:
+def capture(
+    model: nn.Module | ExportedProgram, input_shape: tuple[int, ...], batch: int | None = None
+) -> FloatGraph:
     """Turn a network in eval mode, which takes one tensor (N, *input_shape), into a graph.
+
+    `batch` is the only batch size that the network takes, or None to find out.
 
     Raises:
         CaptureError: torch.export cannot trace the network, or it takes or gives more than one
             tensor. The message names the module at fault and what can be done.
     """
-    program = model if isinstance(model, ExportedProgram) else _export(model, input_shape)
+    program = model if isinstance(model, ExportedProgram) else _export(model, input_shape, batch)
     traced = program.module(check_guards=False)
     if not isinstance(traced, fx.GraphModule):
         raise CaptureError("torch.export gave no graph for this network.")
     return FloatGraph(*_plain(traced, input_shape))
 
 
-def _export(model: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
-    """Export with any batch size; where the network fixes it, with a batch of one."""
+def _export(model: nn.Module, input_shape: tuple[int, ...], fixed: int | None) -> ExportedProgram:
+    """Export with any batch size; where the network fixes it, with that one or a batch of one."""
     if any(module.training for module in model.modules()) and not isinstance(model, fx.GraphModule):
         model = copy.deepcopy(model).eval()
     problem: Exception | None = None
-    for batch, dims in ((2, ({0: Dim("batch", min=1, max=65536)},)), (1, None)):
+    free = (2, ({0: Dim("batch", min=1, max=65536)},))
+    for batch, dims in ((fixed, None),) if fixed else (free, (1, None)):
         try:
             with torch.no_grad():
                 return export(model, (torch.zeros(batch, *input_shape),), dynamic_shapes=dims)

@@ -18,6 +18,17 @@ class Progress:
 Steps = Generator[Progress, None, T]
 
 
+def part(steps: Steps[T], start: float, end: float) -> Steps[T]:
+    """Run a generator as the part of a longer one that fills the fractions `start` to `end`."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        yield Progress(start + (end - start) * step.fraction, step.text)
+
+
 def drain(steps: Steps[T]) -> T:
     """Run a generator of progress to its end and return its result."""
     while True:

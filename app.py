@@ -1,0 +1,18 @@
+"""QuantScope: what quantization of a network costs, and what it saves. `streamlit run app.py`."""
+
+import streamlit as st
+
+from analysis.threads import choose_threads
+from ui.frame import show_frame
+from ui.navigation import pages
+from ui.sessions import keep_address, open_workspace
+from ui.workspace import has_workspace, set_workspace, workspace
+
+st.set_page_config(page_title="QuantScope", page_icon=":material/target:", layout="wide")
+page = st.navigation(pages())
+if not has_workspace():
+    choose_threads()
+    set_workspace(open_workspace())
+keep_address(workspace())
+show_frame(workspace())
+page.run()

@@ -1,0 +1,75 @@
+import streamlit as st
+
+from figures import takeaway
+from figures.energy import energy_by_component
+from quant.config import config_from_json
+from quant.errors import QuantError
+from ui.config_editor import PRESETS, bulk_edit, layer_editor, rule_list, set_config
+from ui.machines import bring_machine, machine_note, machine_picker, widths_note
+from ui.metrics import cost_cards
+from ui.navigation import MODEL, RUNS
+from ui.workspace import workspace
+
+work = workspace()
+
+st.title("Configure")
+st.caption("What do I choose? Bits, granularity and ranges; the cost moves while you edit.")
+
+if work.network is None:
+    st.info("No model is loaded.")
+    st.page_link(MODEL, label="Choose one", icon=":material/deployed_code:")
+    st.stop()
+
+config = work.config.present
+chosen = config.resolve(work.network.graph.layers)
+preset_column, apply_column, machine_column, against_column = st.columns(
+    [2, 1, 2, 2], vertical_alignment="bottom"
+)
+preset = preset_column.selectbox("Preset", list(PRESETS), key="configure.preset")
+apply_column.button(
+    "Apply preset", key="configure.apply", width="stretch", on_click=set_config,
+    args=(work, PRESETS[preset], preset),
+    help="Replaces the default and all rules; Undo brings them back",
+)  # fmt: skip
+with machine_column:
+    machine_picker(work, "configure")
+against = against_column.selectbox(
+    "Compare with", list(PRESETS), key="configure.against", persist_state="session",
+    help="The configuration that the changes below are measured against",
+)  # fmt: skip
+machine_note(work)
+report, reference = work.cost_of(config), work.cost_of(PRESETS[against])
+cost_cards(report, reference, against)
+widths_note(work, report)
+
+ticked = layer_editor(work, chosen, report)
+st.caption(
+    "A bits: the layer's output as it is stored. Layers without weights have no W columns. "
+    "Every edit becomes a rule below."
+)
+edit_column, energy_column = st.columns([1.6, 1], gap="large")
+with edit_column:
+    bulk_edit(work, ticked)
+with energy_column:
+    figure = energy_by_component(report)
+    st.plotly_chart(figure, key="configure.energy", alt=takeaway(figure))
+    st.page_link(RUNS, label="Run it and measure its accuracy", icon=":material/play_circle:")
+with st.expander(f"Rules in order ({len(config.rules)})", icon=":material/list:"):
+    rule_list(work, chosen)
+with st.expander("As a file", icon=":material/description:"):
+    st.download_button(
+        "Configuration as JSON", config.to_json(), f"{work.config_name}.json",
+        "application/json", icon=":material/download:",
+    )  # fmt: skip
+    uploaded = st.file_uploader("Open a configuration", type="json", key="configure.open")
+    if uploaded is not None and st.button("Use this configuration", key="configure.use"):
+        try:
+            opened = config_from_json(uploaded.getvalue().decode(errors="replace"))
+            opened.resolve(work.network.graph.layers)
+        except QuantError as error:
+            st.error(str(error))
+        else:
+            set_config(work, opened, uploaded.name.removesuffix(".json"))
+            st.rerun()
+with st.expander("The machine's numbers and their sources", icon=":material/memory:"):
+    bring_machine(work)

@@ -1,0 +1,113 @@
+import streamlit as st
+
+from figures.units import format_bytes, format_count
+from quant.config import uniform
+from ui.cached import first_images, float_score, measure_float
+from ui.metrics import interval_text, share_text
+from ui.model_forms import bring_data, bring_model, sample_cards
+from ui.navigation import CONFIGURE, RUNS
+from ui.tables import by, layer_table
+from ui.workspace import workspace
+
+work = workspace()
+network = work.network
+
+st.title("Model")
+st.caption("What have I got? The network as it will be quantized, and the images it is judged on.")
+
+if network is None:
+    st.info("No model is loaded. Choose a sample below or bring your own.")
+    sample_cards(work)
+    bring_model(work)
+    st.stop()
+
+measure_float(work)
+as_float, at_8_bits = work.cost_of(uniform(32, 32)), work.cost_of(uniform(8, 8))
+score = float_score(work)
+
+st.subheader(network.name, anchor=False)
+cards = st.columns(5)
+if score is not None:
+    cards[0].metric(
+        "Float top-1", share_text(score.top1), border=True, height="stretch", delta_color="off",
+        delta=interval_text(score.top1_ci95), delta_arrow="off",
+        help=f"Measured on {score.samples} images; the interval is Wilson's at 95 %.",
+    )  # fmt: skip
+else:
+    missing = "being measured" if work.parts and work.parts.score.labelled else "needs labels"
+    cards[0].metric(
+        "Float top-1", "–", border=True, height="stretch", delta=missing, delta_color="off", delta_arrow="off",
+    )  # fmt: skip
+cards[1].metric("Parameters", format_count(network.parameters), border=True, height="stretch")
+cards[2].metric(
+    "MACs an image",
+    format_count(network.macs),
+    border=True,
+    help="Multiply-accumulates",
+    height="stretch",
+)
+cards[3].metric(
+    "Weights in float", format_bytes(as_float.weight_bytes), border=True, height="stretch", delta_color="off",
+    delta=f"{format_bytes(at_8_bits.weight_bytes)} at 8 bits", delta_arrow="off",
+    help=f"As {work.machine.title} stores them, with scales and biases",
+)  # fmt: skip
+cards[4].metric(
+    "Peak memory", format_bytes(at_8_bits.peak_activation_bytes), border=True,
+    delta=f"at {at_8_bits.peak_activation_step}", delta_color="off", delta_arrow="off",
+    help="Activations at 8 bits, in the order of execution: the most that is alive at once",
+)  # fmt: skip
+
+links = st.columns([1, 1, 3])
+links[0].page_link(RUNS, label="Run W8A8 and see", icon=":material/play_circle:")
+links[1].page_link(CONFIGURE, label="Choose bits by layer", icon=":material/tune:")
+
+st.subheader("Data", anchor=False)
+if work.data_problem:
+    st.error(work.data_problem, icon=":material/error:")
+elif work.parts is None:
+    st.warning(
+        "This model comes without images. Bring a folder or an .npz file below to measure "
+        "anything; costs need none.", icon=":material/image:",
+    )  # fmt: skip
+else:
+    parts = work.parts
+    labels = "labelled" if parts.score.labelled else (
+        "without labels: agreement with the float network and SQNR take accuracy's place"
+    )  # fmt: skip
+    st.markdown(
+        f"**{parts.score.name}** · {len(parts.score)} images to score, {labels} · "
+        f"{len(parts.calibration or ())} others to calibrate with"
+    )
+    for column, image in zip(st.columns(10), first_images(work), strict=False):
+        column.image(image.picture, width="stretch")
+        mark = {True: ":material/check:", False: ":material/close:", None: ""}[image.right]
+        truth = f", is {image.label}" if image.right is False else ""
+        column.caption(f"{mark} {image.answer}{truth}")
+    st.caption("The first images as the model sees them, and what the float network answers.")
+with st.expander("Choose other data", icon=":material/photo_library:"):
+    bring_data(work)
+
+st.subheader("Layers", anchor=False)
+table = layer_table(network)
+weighted = sum(1 for layer in network.graph.layers if layer.weight)
+st.caption(
+    f"{len(table)} layers after folding batch norms, {weighted} of them with weights; "
+    f"input {by(network.graph.input_shape)}, output {by(network.graph.output_shape)}."
+)
+st.dataframe(
+    table, hide_index=True, width="stretch", height=380,
+    column_config={
+        "MACs %": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100),
+        "MACs": st.column_config.NumberColumn(format="localized"),
+        "parameters": st.column_config.NumberColumn(format="localized"),
+    },
+)  # fmt: skip
+st.download_button(
+    "Table as CSV", table.to_csv(index=False), f"{network.name}-layers.csv", "text/csv",
+    icon=":material/download:",
+)  # fmt: skip
+
+st.subheader("Sample models", anchor=False)
+sample_cards(work)
+st.subheader("Bring your own model", anchor=False)
+bring_model(work)

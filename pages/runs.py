@@ -1,0 +1,91 @@
+import streamlit as st
+
+from figures import takeaway
+from figures.accuracy import accuracy_with_interval
+from figures.energy import energy_by_component, energy_by_layer, energy_comparison
+from figures.layers import compare_layers, sqnr_by_layer
+from figures.roofline import roofline
+from figures.widths import requested_and_effective
+from ui.metrics import cost_cards, score_cards
+from ui.navigation import MODEL
+from ui.run_forms import differences, disagreements, manage_run, run_form
+from ui.tables import effective_table, run_table
+from ui.workspace import workspace
+
+VIEWS = {
+    "Energy": (energy_by_component, energy_by_layer),
+    "Roofline": (roofline,),
+    "Widths": (requested_and_effective,),
+}
+work = workspace()
+
+st.title("Run and compare")
+st.caption("What happened? Accuracy is measured on your images; cost is estimated for the machine.")
+
+if work.network is None or work.parts is None:
+    st.info(work.data_problem or "A run needs a model and images.")
+    st.page_link(MODEL, label="Choose them", icon=":material/deployed_code:")
+else:
+    st.markdown(
+        f"**{work.config_name}** on **{work.network.name}**, {len(work.parts.score)} images of "
+        f"{work.parts.score.name}, machine {work.machine.title}"
+    )
+    run_form(work, work.config.present)
+
+runs = work.store.all()
+if not runs:
+    st.info("No runs yet. Press Run: the first result takes a few seconds.")
+    st.stop()
+
+st.subheader("Runs", anchor=False)
+picked = st.dataframe(
+    run_table(runs), key="runs.table", hide_index=True, on_select="rerun",
+    selection_mode="multi-row", width="stretch", height=min(38 + 35 * len(runs), 300),
+    column_config={
+        "name": st.column_config.TextColumn(pinned=True),
+        **{
+            column: st.column_config.NumberColumn(format=f"%.{digits}f")
+            for column, digits in
+            {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "seconds": 1}.items()
+        },
+    },
+)["selection"]["rows"]  # fmt: skip
+st.caption("Tick one run to see it, two to compare. Without a tick the newest is shown.")
+shown = [runs[row] for row in picked if row < len(runs)][:2] or [runs[0]]
+
+if len(shown) == 2:
+    after, before = sorted(shown, key=runs.index)
+    st.subheader(f"{after.name} against {before.name}", anchor=False)
+    differences(before, after)
+    for number, figure in enumerate(
+        (
+            accuracy_with_interval([before, after]),
+            energy_comparison({before.name: before.cost, f"{after.name} ": after.cost}),
+            compare_layers(before, after),
+        )
+    ):
+        st.plotly_chart(figure, key=f"runs.compare.{number}", alt=takeaway(figure))
+    st.stop()
+
+run = shown[0]
+st.subheader(run.name, anchor=False)
+score_cards(run)
+cost_cards(run.cost, run.cost, run.name)
+view = st.segmented_control(
+    "View", [*VIEWS, "SQNR by layer", "Table", "Disagreements"], default="Energy",
+    key="runs.view", persist_state="session", required=True, label_visibility="collapsed",
+)  # fmt: skip
+if view == "Table":
+    table = effective_table(run.cost)
+    st.dataframe(table, hide_index=True, width="stretch", height=480)
+    st.download_button("Table as CSV", table.to_csv(index=False), f"{run.name}.csv", "text/csv")
+elif view == "Disagreements":
+    disagreements(work, run)
+else:
+    makers = VIEWS.get(view or "Energy", ())
+    figures = [make(run.cost) for make in makers] or [sqnr_by_layer(run.layer_sqnr_db)]
+    for number, figure in enumerate(figures):
+        st.plotly_chart(figure, key=f"runs.{view}.{number}", alt=takeaway(figure))
+for note in run.cost.notes:
+    st.caption(f":material/info: {note}")
+manage_run(work, run)

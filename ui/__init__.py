@@ -1,0 +1,1 @@
+"""Everything that may import Streamlit, apart from app.py and pages/."""

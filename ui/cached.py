@@ -1,0 +1,93 @@
+"""Answers that are kept: for a page's rerun in the cache, for the next start in the run store."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from analysis.evaluation import FloatScore, score_float
+from analysis.network import forward
+from analysis.records import from_plain, to_plain
+from quant.progress import Steps
+from ui.jobs import Job
+from ui.workspace import Workspace
+
+SHOWN_IMAGES = 5
+
+
+def float_score(workspace: Workspace) -> FloatScore | None:
+    """Return the float network's top-1 on the chosen images, once it has been measured."""
+    kept = workspace.store.answer(_question(workspace))
+    return from_plain(FloatScore, kept) if kept else None
+
+
+def measure_float(workspace: Workspace) -> None:
+    """Measure the float top-1 beside the page, unless it is known or already under way."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None or not parts.score.labelled:
+        return
+    question = _question(workspace)
+    title = f"Float accuracy of {network.name}"
+    if workspace.store.answer(question) or any(j.title == title for j in workspace.runner.active):
+        return
+
+    def steps() -> Steps[FloatScore | None]:
+        return score_float(network, parts.score)
+
+    def finish(score: FloatScore | None) -> None:
+        if score is not None:
+            workspace.store.keep_answer(question, to_plain(score))
+
+    workspace.runner.submit(Job(title, steps, finish))
+
+
+def _question(workspace: Workspace) -> str:
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return ""
+    return f"float-top1 {network.digest} {parts.score.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An image as the model sees it, stretched to 0..1 for display, and its answer."""
+
+    picture: NDArray[np.float32]
+    answer: str
+    label: str
+    right: bool | None
+
+
+def first_images(workspace: Workspace) -> list[Shown]:
+    """Return the first images of the data with the float network's answers."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return []
+    return _first_images(network.digest, parts.score.digest, workspace)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _first_images(model: str, data: str, _workspace: Workspace) -> list[Shown]:
+    del model, data  # they are the key of the cache
+    network, parts = _workspace.network, _workspace.parts
+    if network is None or parts is None:
+        return []
+    batch = next(parts.score.batches(SHOWN_IMAGES))
+    logits = forward(network.graph, network.graph.batch, batch.inputs)
+    names = parts.score.class_names
+    shown = []
+    for position, image in enumerate(batch.inputs):
+        low, high = image.min(), image.max()
+        picture = ((image - low) / (high - low).clamp(min=1e-9)).numpy()
+        picture = picture.transpose(1, 2, 0) if picture.shape[0] in (1, 3) else picture
+        if logits.dim() != 2:
+            shown.append(Shown(picture, "", "", None))
+            continue
+        answer = int(logits[position].argmax())
+        label = None if batch.labels is None else int(batch.labels[position])
+        name = names[answer] if answer < len(names) else str(answer)
+        right_name = "" if label is None else names[label] if label < len(names) else str(label)
+        right = None if label is None else label == answer
+        shown.append(Shown(picture, name, right_name, right))
+    return shown

@@ -1,0 +1,110 @@
+"""What the user chose, as plain values that can be written down and loaded again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.network import Network, prepare
+from analysis.split import ImageChoice, Split, choose_split
+from datasets.preprocessing import Preprocess
+from model_io.load import LoadedModel, load_model, load_upload
+from quant.config import uniform
+from quant.errors import QuantError
+from quant.progress import Progress, Steps
+from sample_models.registry import SAMPLES
+
+BUNDLED = "fashion"
+CALIBRATION_IMAGES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A sample's name or a file; `shown` is the name the user gave an upload."""
+
+    source: str = "fashion-mobilenet"
+    builder: str | None = None
+    input_shape: tuple[int, ...] = ()
+    shown: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataChoice:
+    """The bundled data or a path, how images are prepared, and how many calibrate and score.
+
+    `preprocess` is the JSON of a Preprocess. `samples` of 0 means all.
+    """
+
+    source: str | None = BUNDLED
+    preprocess: str = ""
+    calibration: int = CALIBRATION_IMAGES
+    samples: int = 2000
+    seed: int = 0
+    shown: str | None = None
+
+
+def read_model(choice: ModelChoice) -> LoadedModel:
+    """Read the model that was chosen.
+
+    Raises:
+        ValueError: it cannot be read; the sentence says why and what to do.
+    """
+    if choice.shown is not None:
+        return load_upload(Path(choice.source), choice.shown)
+    return load_model(choice.source, choice.builder, choice.input_shape)
+
+
+def load_network(choice: ModelChoice) -> Steps[Network]:
+    """Read, trace and fold the chosen model.
+
+    Raises:
+        ValueError: the model cannot be read or traced.
+    """
+    yield Progress(0.1, "Reading the model")
+    loaded = read_model(choice)
+    shape = loaded.input_shape or choice.input_shape
+    if not shape:
+        raise QuantError(
+            "The shape of one input must be known; the file does not tell. "
+            "Give it as channels, height, width."
+        )
+    yield Progress(0.4, "Tracing the network")
+    return prepare(loaded.name, loaded.module, shape, loaded.digest, loaded.batch)
+
+
+def default_data(choice: ModelChoice, network: Network) -> DataChoice:
+    """Return the data that a model starts with: bundled for the Fashion samples, else none yet."""
+    sample = SAMPLES.get(choice.source)
+    if sample is not None and sample.dataset == BUNDLED:
+        return DataChoice(preprocess=sample.preprocess.to_json())
+    if sample is not None:
+        return DataChoice(None, sample.preprocess.to_json(), calibration=64, samples=0)
+    channels = network.graph.input_shape[0]
+    plain = Preprocess(
+        channels=channels if channels in (1, 3) else 3,
+        resize=network.graph.input_shape[-1],
+        mean=(0.0,) * (channels if channels in (1, 3) else 3),
+        std=(255.0,) * (channels if channels in (1, 3) else 3),
+    )
+    return DataChoice(None, plain.to_json(), calibration=64, samples=0)
+
+
+def open_data(choice: DataChoice, model: ModelChoice, network: Network) -> Split:
+    """Open the chosen data and check that it fits the network.
+
+    The images to score are the same for every configuration, so that runs can be compared.
+
+    Raises:
+        ValueError: the data cannot be read or does not fit the network.
+    """
+    own = choice.source != BUNDLED and choice.source is not None
+    return choose_split(
+        model.source,
+        network,
+        uniform(8, 8),
+        ImageChoice(
+            data=Path(str(choice.source)) if own else None,
+            preprocess=Preprocess.from_json(choice.preprocess) if own else None,
+            samples=choice.samples or None,
+            calibration=choice.calibration,
+            seed=choice.seed,
+        ),
+    )

@@ -1,0 +1,252 @@
+"""The configuration's editor: presets, the layer table, bulk edits, rules."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from accelerator.report import CostReport
+from quant.config import QuantConfig, Resolved, Rule, uniform
+from quant.errors import QuantError
+from quant.simulation import Role, plan
+from quant.spec import Estimator, Granularity, SpecChange
+from ui.tables import BIT_CHOICES, config_table
+from ui.workspace import Workspace
+
+PRESETS: dict[str, QuantConfig] = {
+    "W8A8 per-channel": uniform(8, 8),
+    "W8A8 per-tensor": uniform(8, 8, Granularity.PER_TENSOR),
+    "W6A8 per-channel": uniform(6, 8),
+    "W4A8 per-channel": uniform(4, 8),
+    "W4A4 per-channel": uniform(4, 4),
+    "W8A16 per-channel": uniform(8, 16),
+    "Float": uniform(32, 32),
+}
+WEIGHT_ESTIMATORS = tuple(str(e) for e in (Estimator.MIN_MAX, Estimator.PERCENTILE, Estimator.MSE))
+ESTIMATORS = tuple(str(e) for e in Estimator)
+GRANULARITIES = tuple(str(g) for g in Granularity)
+_WEIGHT_COLUMNS = {
+    "weight_bits": "bits",
+    "granularity": "granularity",
+    "weight_symmetric": "symmetric",
+    "weight_estimator": "estimator",
+}
+_ACTIVATION_COLUMNS = {
+    "activation_bits": "bits",
+    "activation_symmetric": "symmetric",
+    "activation_estimator": "estimator",
+}
+_READERS: dict[str, Any] = {
+    "bits": int,
+    "granularity": Granularity,
+    "symmetric": bool,
+    "estimator": Estimator,
+}
+
+
+def set_config(workspace: Workspace, config: QuantConfig, name: str | None = None) -> None:
+    """Make a configuration the present one if it fits the model, or say why it does not."""
+    try:
+        if workspace.network is not None:
+            config.resolve(workspace.network.graph.layers)
+    except QuantError as error:
+        workspace.notes.append(str(error))
+        return
+    workspace.config.change(config)
+    base = workspace.config_name.removesuffix(", edited")
+    workspace.config_name = name or f"{base}, edited"
+    workspace.save()
+
+
+def edit_rows(config: QuantConfig, names: list[str], edits: Mapping[int, Any]) -> QuantConfig:
+    """Return the configuration after the table's edits, a rule for each layer touched.
+
+    `edits` maps a row to the columns that changed, as st.data_editor gives them.
+
+    Raises:
+        ConfigError: a value lies outside its bounds.
+    """
+    for row, columns in edits.items():
+        weight, activation = (
+            SpecChange(
+                **{
+                    wanted[column]: _READERS[wanted[column]](value)
+                    for column, value in columns.items()
+                    if column in wanted and value is not None
+                }
+            )
+            for wanted in (_WEIGHT_COLUMNS, _ACTIVATION_COLUMNS)
+        )
+        if weight.to_dict() or activation.to_dict():
+            config = config.with_change(names[int(row)], weight, activation)
+    return config
+
+
+def layer_editor(workspace: Workspace, chosen: Resolved, report: CostReport) -> list[str]:
+    """Show the table of layers; return the names of those whose box is ticked."""
+    if workspace.network is None:
+        return []
+    graph = workspace.network.graph
+    shared = {
+        site.layer: site.shared_with
+        for site in plan(graph, workspace.config.present)
+        if site.role is Role.ACTIVATION and site.shared_with
+    }
+    names = [layer.name for layer in graph.layers]
+    key = f"configure.table.{workspace.id}.{workspace.config.version}"
+
+    def take() -> None:
+        edits = st.session_state[key]["edited_rows"]
+        try:
+            changed = edit_rows(workspace.config.present, names, edits)
+        except QuantError as error:
+            workspace.notes.append(str(error))
+            return
+        set_config(workspace, changed)
+
+    edited = st.data_editor(
+        config_table(graph.layers, chosen, report, shared),
+        key=key, on_change=take, hide_index=True, height=520, width="stretch", placeholder="",
+        column_config=_columns(), disabled=["layer", "kind", "effective", "energy", "note"],
+    )  # fmt: skip
+    return [name for name, ticked in zip(names, edited["select"], strict=True) if ticked]
+
+
+def _columns() -> dict[str, Any]:
+    column = st.column_config
+    return {
+        "select": column.CheckboxColumn("", help="Tick layers to change them together", width=30),
+        "layer": column.TextColumn("Layer", pinned=True, width=170),
+        "kind": column.TextColumn("Kind", width=80),
+        "weight_bits": column.SelectboxColumn(
+            "W bits", options=list(BIT_CHOICES), width=60,
+            help="Bits of the weight; 32 is float. Empty: the layer has no weight.",
+        ),
+        "granularity": column.SelectboxColumn(
+            "Granularity", options=list(GRANULARITIES), width=95,
+            help="How many weights share a scale",
+        ),
+        "weight_symmetric": column.CheckboxColumn("W sym.", width=55, help="Zero point 0"),
+        "weight_estimator": column.SelectboxColumn(
+            "W range", options=list(WEIGHT_ESTIMATORS), width=80, help="How the range is chosen",
+        ),
+        "activation_bits": column.SelectboxColumn(
+            "A bits", options=list(BIT_CHOICES), width=60, required=True,
+            help="Bits of the layer's output as it is stored; 32 is float",
+        ),
+        "activation_symmetric": column.CheckboxColumn("A sym.", width=55, help="Zero point 0"),
+        "activation_estimator": column.SelectboxColumn(
+            "A range", options=list(ESTIMATORS), width=90, required=True,
+            help="batch-norm needs no data; cross-entropy is for the logits, MSE elsewhere",
+        ),
+        "effective": column.TextColumn(
+            "Computed as", width=85,
+            help="The widths that the machine really multiplies: weight and input",
+        ),
+        "energy": column.ProgressColumn(
+            "Energy", format="%.1f %%", min_value=0, max_value=100, width=85,
+            help="Share of the network's energy on the chosen machine",
+        ),
+        "note": column.TextColumn("Remark", width=150),
+    }  # fmt: skip
+
+
+def bulk_edit(workspace: Workspace, ticked: list[str]) -> None:
+    """Change many layers at once: those that are ticked, or those that a selector matches."""
+    with st.form("configure.bulk", border=True):
+        st.markdown("**Change several layers at once**")
+        select = st.text_input(
+            "Which layers", value="", key="configure.bulk.select",
+            placeholder=f"{len(ticked)} ticked layers" if ticked else "blocks.*.expand.0",
+            help="A name with * and ?, kind:depthwise, first, last, input; empty: the ticked ones",
+        )  # fmt: skip
+        columns = st.columns(5)
+        weight_bits = columns[0].selectbox("Weight bits", [None, *BIT_CHOICES], key="configure.bw")
+        granularity = columns[1].selectbox(
+            "Granularity", [None, *GRANULARITIES], key="configure.bg"
+        )
+        activation_bits = columns[2].selectbox(
+            "Activation bits", [None, *BIT_CHOICES], key="configure.ba"
+        )
+        weight_range = columns[3].selectbox(
+            "Weight range", [None, *WEIGHT_ESTIMATORS], key="configure.bwe"
+        )
+        activation_range = columns[4].selectbox(
+            "Activation range", [None, *ESTIMATORS], key="configure.bae"
+        )
+        pressed = st.form_submit_button("Apply", icon=":material/done_all:")
+    if not pressed:
+        return
+    weight = SpecChange(
+        bits=weight_bits,
+        granularity=Granularity(granularity) if granularity else None,
+        estimator=Estimator(weight_range) if weight_range else None,
+    )
+    activation = SpecChange(
+        bits=activation_bits, estimator=Estimator(activation_range) if activation_range else None
+    )
+    problem = _apply_bulk(workspace, select.strip(), ticked, weight, activation)
+    if problem:
+        st.error(problem)
+    else:
+        st.rerun()
+
+
+def _apply_bulk(
+    workspace: Workspace,
+    select: str,
+    ticked: list[str],
+    weight: SpecChange,
+    activation: SpecChange,
+) -> str:
+    """Apply a bulk edit; return what stands in its way, or nothing."""
+    if not weight.to_dict() and not activation.to_dict():
+        return "A change must set something; all five fields are empty."
+    if not select and not ticked:
+        return "Layers must be chosen: tick some in the table or name them."
+    present = workspace.config.present
+    rules = (
+        (Rule(select, weight, activation),)
+        if select
+        else tuple(Rule(name, weight, activation) for name in ticked)
+    )
+    config = QuantConfig(present.default, (*present.rules, *rules))
+    try:
+        if workspace.network is not None:
+            config.resolve(workspace.network.graph.layers)
+    except QuantError as error:
+        return str(error)
+    set_config(workspace, config)
+    return ""
+
+
+def rule_list(workspace: Workspace, chosen: Resolved) -> None:
+    """Show the rules in order with the number of layers each matched, and let one delete them."""
+    rules = workspace.config.present.rules
+    if not rules:
+        st.caption("No rules: every layer follows the default. Edits of the table become rules.")
+        return
+    for number, (rule, matched) in enumerate(zip(rules, chosen.matched, strict=True)):
+        text, button = st.columns([8, 1], vertical_alignment="center")
+        text.markdown(f"{number + 1}. `{rule.select}` · {matched} layers · {describe(rule)}")
+        button.button(
+            "Delete", key=f"configure.rule.{number}", icon=":material/delete:", type="tertiary",
+            on_click=_delete_rule, args=(workspace, number),
+        )  # fmt: skip
+
+
+def _delete_rule(workspace: Workspace, number: int) -> None:
+    present = workspace.config.present
+    rules = present.rules[:number] + present.rules[number + 1 :]
+    set_config(workspace, QuantConfig(present.default, rules))
+
+
+def describe(rule: Rule) -> str:
+    """Return what a rule sets, in words."""
+    parts = []
+    for role, change in (("weights", rule.weight), ("activations", rule.activation)):
+        fields = change.to_dict()
+        if fields:
+            words = ", ".join(f"{name} {value}" for name, value in fields.items())
+            parts.append(f"{role}: {words}")
+    return "; ".join(parts) or "nothing"

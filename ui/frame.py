@@ -1,0 +1,76 @@
+"""What stands on every page: the working context and the job that runs."""
+
+import streamlit as st
+
+from quant.errors import QuantError
+from ui.jobs import JobState, watch
+from ui.workspace import Workspace
+
+RELOAD_HELP = "Everything here is kept while you change pages, reload or open a second tab."
+
+
+def show_frame(workspace: Workspace) -> None:
+    """Draw the sidebar under the navigation, and what earlier steps left to say."""
+    with st.sidebar:
+        _context(workspace)
+        st.space("small")
+        watch(workspace.runner, "frame")
+    _say(workspace)
+
+
+def _context(workspace: Workspace) -> None:
+    network, parts = workspace.network, workspace.parts
+    data = f"{parts.score.name}, {len(parts.score)} images" if parts else "none chosen"
+    lines = {
+        "Model": network.name if network else "none loaded",
+        "Data": data,
+        "Machine": workspace.machine.title,
+        "Configuration": workspace.config_name,
+    }
+    for label, value in lines.items():
+        st.caption(f"{label}  \n**{value}**")
+    history = workspace.config
+    undo, redo = st.columns(2)
+    undo.button(
+        f"Undo ({len(history.past)})", on_click=undo_change, args=(workspace,),
+        key="frame.undo", disabled=not history.past, icon=":material/undo:", width="stretch",
+        help="Take back the last change of the configuration",
+    )  # fmt: skip
+    redo.button(
+        "Redo", on_click=redo_change, args=(workspace,), key="frame.redo",
+        disabled=not history.future, icon=":material/redo:", width="stretch",
+        help="Make the change again that was taken back",
+    )  # fmt: skip
+
+
+def undo_change(workspace: Workspace) -> None:
+    """Take back the last change of the configuration."""
+    workspace.config.undo()
+    workspace.save()
+
+
+def redo_change(workspace: Workspace) -> None:
+    """Make the change again that was taken back."""
+    workspace.config.redo()
+    workspace.save()
+
+
+def _say(workspace: Workspace) -> None:
+    while workspace.notes:
+        st.toast(workspace.notes.pop(0), icon=":material/info:", duration="long")
+    last = workspace.runner.last
+    if last is None or last.shown:
+        return
+    if last.state is JobState.FAILED:
+        show_problem(last.title, last.problem)
+    elif last.state is JobState.CANCELLED:
+        st.toast(f"{last.title}: cancelled. Nothing else changed.", icon=":material/close:")
+        last.shown = True
+
+
+def show_problem(title: str, problem: Exception | None) -> None:
+    """Show an error in its own words if it is one a user can put right, else as the bug it is."""
+    if isinstance(problem, ValueError | OSError | QuantError):
+        st.error(f"**{title}** stopped: {problem}", icon=":material/error:")
+    elif problem is not None:
+        st.exception(problem)

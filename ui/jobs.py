@@ -1,0 +1,157 @@
+"""Long work beside the page: the only place with a thread; knows nothing of quantization."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import streamlit as st
+
+from quant.progress import Progress, Steps
+
+
+class JobState(StrEnum):
+    """Where a job stands; stored, never inferred."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE = (JobState.QUEUED, JobState.RUNNING)
+
+
+class Job:
+    """A generator of Progress that a worker thread drives; it can be watched and cancelled.
+
+    `finish` gets the result on the worker thread. `problem` holds what made it fail,
+    and `shown` whether the person has been told how it ended.
+    """
+
+    def __init__(
+        self, title: str, steps: Callable[[], Steps[Any]], finish: Callable[[Any], None]
+    ) -> None:
+        self.title = title
+        self.state = JobState.QUEUED
+        self.progress = Progress(0.0, "Waiting for the job before it")
+        self.problem: Exception | None = None
+        self.shown = False
+        self._steps = steps
+        self._finish = finish
+        self._cancel = threading.Event()
+        self._started = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ACTIVE
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated seconds to go; None until there is something to judge by."""
+        elapsed, done = time.monotonic() - self._started, self.progress.fraction
+        if self.state is not JobState.RUNNING or done < 0.02 or elapsed < 1:
+            return None
+        return elapsed / done * (1 - done)
+
+    def cancel(self) -> None:
+        """Stop before the next step; what was finished by then is kept by whoever kept it."""
+        self._cancel.set()
+        if self.state is JobState.QUEUED:
+            self.state = JobState.CANCELLED
+
+    def work(self) -> None:
+        """Drive the generator to its end, on the calling thread."""
+        if self._cancel.is_set():
+            self.state = JobState.CANCELLED
+            return
+        self.state, self._started = JobState.RUNNING, time.monotonic()
+        try:
+            self._drive(self._steps())
+        except Exception as error:  # noqa: BLE001  the page shows it in its own words
+            self.problem, self.state = error, JobState.FAILED
+
+    def _drive(self, steps: Steps[Any]) -> None:
+        while not self._cancel.is_set():
+            try:
+                self.progress = next(steps)
+            except StopIteration as stop:
+                self._finish(stop.value)
+                self.state = JobState.DONE
+                return
+        steps.close()
+        self.state = JobState.CANCELLED
+
+
+class JobRunner:
+    """One worker thread and its queue; jobs run in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Job] = deque()
+        self._busy = False
+        self.ended = 0
+        self.current: Job | None = None
+        self.last: Job | None = None
+
+    def submit(self, job: Job) -> Job:
+        """Queue a job and return it."""
+        with self._lock:
+            self._waiting.append(job)
+            if not self._busy:
+                self._busy = True
+                threading.Thread(target=self._work, name="quantscope-jobs", daemon=True).start()
+        return job
+
+    @property
+    def active(self) -> tuple[Job, ...]:
+        """The job that runs and those that wait."""
+        with self._lock:
+            jobs = [self.current, *self._waiting]
+        return tuple(job for job in jobs if job is not None and job.active)
+
+    def shutdown(self) -> None:
+        """Cancel everything."""
+        for job in self.active:
+            job.cancel()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._busy = False
+                    return
+                self.current = self._waiting.popleft()
+            self.current.work()
+            with self._lock:
+                self.last, self.current = self.current, None
+                self.ended += 1
+
+
+def watch(runner: JobRunner, place: str) -> None:
+    """Show the jobs of `runner` with progress and Cancel, and redraw the page when one ends."""
+    interval = 0.5 if runner.active else None
+    seen = runner.ended
+
+    @st.fragment(run_every=interval)
+    def show() -> None:
+        if runner.ended != seen:
+            st.rerun()
+        for number, job in enumerate(runner.active):
+            st.progress(min(job.progress.fraction, 1.0), text=_line(job))
+            st.button(
+                "Cancel", key=f"{place}.cancel.{number}", icon=":material/close:",
+                on_click=job.cancel, help=f"Stop: {job.title}",
+            )  # fmt: skip
+
+    show()
+
+
+def _line(job: Job) -> str:
+    left = job.remaining_s
+    time_left = "" if left is None else f", about {left:.0f} s left"
+    return f"**{job.title}** · {job.progress.text}{time_left}"

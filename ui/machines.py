@@ -1,0 +1,77 @@
+"""Choosing the machine, or bringing one."""
+
+import streamlit as st
+
+from accelerator.machine import Machine, load_preset, parse_machine, presets
+from accelerator.report import CostReport
+from ui.workspace import Workspace
+
+
+def machine_picker(workspace: Workspace, place: str) -> None:
+    """Show the machines to choose from; the choice counts for every page."""
+    own = workspace.machines
+    names = [*presets(), *own]
+    key = f"{place}.machine.{workspace.machine.name}"
+
+    def take() -> None:
+        choose_machine(workspace, st.session_state[key])
+
+    st.selectbox(
+        "Machine", names, index=names.index(workspace.machine.name), key=key, on_change=take,
+        format_func=lambda name: machine_named(workspace, name).title,
+        help="The accelerator whose energy, latency and memory are estimated",
+    )  # fmt: skip
+
+
+def machine_note(workspace: Workspace) -> None:
+    """Say where the machine's energies are placeholders."""
+    if workspace.machine.illustrative:
+        st.caption(
+            ":material/info: Illustrative: the maker never published this machine's energies; "
+            "they are placeholders, so compare configurations and not machines."
+        )
+
+
+def widths_note(workspace: Workspace, report: CostReport) -> None:
+    """Say how many layers the machine computes at other widths than were asked for."""
+    differing = sum(
+        1
+        for layer in report.layers
+        if layer.macs
+        and (layer.requested_weight_bits, layer.requested_activation_bits)
+        != (layer.compute_weight_bits, layer.compute_activation_bits)
+    )
+    if differing:
+        st.warning(
+            f"{workspace.machine.title} computes {differing} layers at other widths than "
+            "requested; see “Computed as”. Fewer bits then save storage and traffic at most.",
+            icon=":material/rule:",
+        )
+
+
+def machine_named(workspace: Workspace, name: str) -> Machine:
+    """Return a preset or one of the user's own machines."""
+    return workspace.machines.get(name) or load_preset(name)
+
+
+def choose_machine(workspace: Workspace, name: str) -> None:
+    """Make a machine the current one."""
+    workspace.machine = machine_named(workspace, name)
+    workspace.save()
+
+
+def bring_machine(workspace: Workspace) -> None:
+    """Offer the upload of a machine file, and show where the present one's numbers come from."""
+    uploaded = st.file_uploader("Your own machine (TOML)", type="toml", key="machine.upload")
+    if uploaded is not None and st.button("Use this machine", key="machine.use"):
+        try:
+            machine = parse_machine(uploaded.getvalue().decode())
+        except ValueError as error:  # a UnicodeDecodeError is one too
+            st.error(str(error))
+            return
+        workspace.add_machine(machine)
+        st.rerun()
+    st.dataframe(
+        [{"number": key, "source": source} for key, source in workspace.machine.sources],
+        hide_index=True, width="stretch", height=260,
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""Figures as cards: value, interval, and change against a reference."""
+
+import streamlit as st
+
+from accelerator.report import CostReport
+from analysis.measures import Interval
+from analysis.runs import Run
+from figures.units import format_bytes, format_energy, format_share, format_time
+
+
+def share_text(share: float) -> str:
+    """Return a share of 1 in percent with two digits after the point."""
+    return f"{100 * share:.2f} %"
+
+
+def interval_text(interval: Interval) -> str:
+    """Return a 95 % interval in percent."""
+    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f} % (95 %)"
+
+
+def change_text(value: float, reference: float) -> str | None:
+    """Return how a value differs from a reference, in percent of it; None where it does not."""
+    if reference in (0, value):
+        return None
+    change = value / reference - 1
+    return f"{'+' if change > 0 else '-'}{format_share(abs(change))}"
+
+
+def cost_cards(report: CostReport, reference: CostReport, against: str) -> None:
+    """Show energy, latency, weight size and peak memory, each against a reference."""
+    figures = (
+        ("Energy an image", format_energy, report.energy_pj, reference.energy_pj,
+         "Estimated; absolute energy is good to about ±40 %, ratios are better"),
+        ("Latency", format_time, report.latency_s, reference.latency_s,
+         "Estimated for one image, layer after layer"),
+        ("Weight size", format_bytes, report.weight_bytes, reference.weight_bytes,
+         "As the machine stores them, with scales and biases"),
+        ("Peak memory", format_bytes, report.peak_activation_bytes,
+         reference.peak_activation_bytes, f"Reached at {report.peak_activation_step}"),
+    )  # fmt: skip
+    columns = st.columns(4)
+    for number, (label, write, value, old, explanation) in enumerate(figures):
+        delta = change_text(value, old)
+        columns[number].metric(
+            label, write(value), delta, delta_color="inverse", border=True, help=explanation, height="stretch",
+            delta_description=f"against {against}" if delta else None,
+        )  # fmt: skip
+
+
+def score_cards(run: Run) -> None:
+    """Show accuracy with its interval beside the float one, agreement and SQNR."""
+    found = run.evaluation
+    columns = st.columns(4)
+    if found.quantized_top1 is not None and found.float_top1 is not None:
+        spread = found.quantized_top1_ci95 or Interval(0, 1)
+        columns[0].metric(
+            "Quantized top-1", share_text(found.quantized_top1), border=True,
+            delta=interval_text(spread), delta_color="off", delta_arrow="off",
+            help=f"On {found.samples} images; Wilson's 95 % interval",
+        )  # fmt: skip
+        drop = found.top1_drop_ci95 or Interval(-1, 1)
+        columns[1].metric(
+            "Float top-1", share_text(found.float_top1), border=True,
+            delta=f"drop {100 * (found.top1_drop or 0):.2f} points "
+            f"({100 * drop.low:.2f} to {100 * drop.high:.2f})",
+            delta_color="off", delta_arrow="off",
+            help="The drop's interval is paired: both networks saw the same images",
+        )  # fmt: skip
+    else:
+        columns[0].metric("Quantized top-1", "no labels", border=True)
+        columns[1].metric("Float top-1", "no labels", border=True)
+    columns[2].metric(
+        "Agreement with float", share_text(found.agreement), border=True,
+        delta=interval_text(found.agreement_ci95), delta_color="off", delta_arrow="off",
+        help="Share of images on which both networks answer the same class",
+    )  # fmt: skip
+    columns[3].metric(
+        "Output SQNR", f"{found.sqnr_db:.1f} dB" if found.sqnr_db < 300 else "exact", border=True,
+        delta="higher is better", delta_color="off", delta_arrow="off",
+        help="Signal to quantization noise of the logits",
+    )  # fmt: skip

@@ -1,0 +1,247 @@
+"""Choosing or bringing a model and data."""
+
+import shutil
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from datasets.preprocessing import Interpolation, Layout, Preprocess, ResizeTo
+from figures.units import format_share
+from quant.errors import QuantError
+from sample_models.registry import SAMPLES
+from ui.choices import BUNDLED, DataChoice, ModelChoice, load_network
+from ui.jobs import Job
+from ui.settings import MIB
+from ui.workspace import Workspace
+
+UPLOADED_IMAGES = "images"
+
+
+def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
+    """Load a model beside the page; the present one stays until the new one is ready."""
+    title = f"Loading {choice.shown or choice.source}"
+    workspace.runner.submit(
+        Job(
+            title,
+            lambda: load_network(choice),
+            lambda network: workspace.take_network(choice, network),
+        )
+    )
+
+
+def sample_cards(workspace: Workspace) -> None:
+    """Show the sample models, each with what it teaches."""
+    columns = st.columns(len(SAMPLES))
+    for column, sample in zip(columns, SAMPLES.values(), strict=True):
+        with column.container(border=True, height="stretch"):
+            st.markdown(f"**{sample.title}**")
+            st.caption(sample.teaches)
+            st.caption(
+                f"Float top-1 {format_share(sample.float_top1)} on {sample.cited_from}. "
+                f"Licence: {sample.licence}."
+            )
+            current = workspace.model.source == sample.name
+            st.button(
+                "In use" if current else "Use", key=f"model.use.{sample.name}", disabled=current,
+                on_click=start_loading, args=(workspace, ModelChoice(sample.name)),
+                width="stretch",
+            )  # fmt: skip
+
+
+def bring_model(workspace: Workspace) -> None:
+    """Offer an upload, and a path on this machine where the settings allow it."""
+    limit = workspace.settings.upload_mib
+    uploaded = st.file_uploader(
+        f"A network saved with torch.export.save (.pt2), at most {limit} MiB",
+        key="model.upload", max_upload_size=limit,
+        help="Checked before it is opened: a file that would run code is refused.",
+    )  # fmt: skip
+    if uploaded is not None and st.button("Load this file", key="model.upload.load"):
+        path = workspace.folder / f"{uuid.uuid4().hex}.upload"
+        path.write_bytes(uploaded.getbuffer())
+        start_loading(workspace, ModelChoice(str(path), shown=uploaded.name))
+        st.rerun()
+    if not workspace.settings.local_paths:
+        st.caption("Paths on the server are closed here, since the server is shared.")
+        return
+    with st.form("model.path", border=False):
+        path_column, builder_column, shape_column = st.columns([3, 3, 2])
+        path_text = path_column.text_input(
+            "Or a path on this machine", key="model.path.text",
+            placeholder="/models/net.pt2 or weights.safetensors",
+        )  # fmt: skip
+        builder = builder_column.text_input(
+            "Builder for safetensors weights", key="model.path.builder",
+            placeholder="/models/net.py:build",
+            help="A Python function that makes the network. It is code and runs when you load.",
+        )  # fmt: skip
+        shape = shape_column.text_input(
+            "Shape of one input", key="model.path.shape", placeholder="3, 224, 224",
+            help="Channels, height, width; a .pt2 file knows its own",
+        )  # fmt: skip
+        if st.form_submit_button("Load from path", icon=":material/folder_open:"):
+            try:
+                choice = ModelChoice(path_text.strip(), builder.strip() or None, read_shape(shape))
+            except QuantError as error:
+                st.error(str(error))
+                return
+            start_loading(workspace, choice)
+            st.rerun()
+
+
+def read_shape(text: str) -> tuple[int, ...]:
+    """Return the whole numbers in `text`, separated by commas or x; empty text gives none.
+
+    Raises:
+        QuantError: something else than positive whole numbers stands there.
+    """
+    words = text.replace("x", ",").split(",") if text.strip() else []
+    try:
+        shape = tuple(int(word) for word in words)
+    except ValueError:
+        shape = (0,)
+    if any(size < 1 for size in shape):
+        raise QuantError(f"A shape must be whole numbers such as 3, 224, 224; got {text!r}.")
+    return shape
+
+
+def bring_data(workspace: Workspace) -> None:
+    """Offer the bundled data, an upload, a path, and the preprocessing form."""
+    choice = workspace.data
+    if workspace.network is not None and workspace.network.graph.input_shape == (1, 28, 28):
+        st.button(
+            "Use the bundled Fashion-MNIST test set", key="data.bundled",
+            disabled=choice.source == BUNDLED, on_click=workspace.take_data,
+            args=(DataChoice(),),
+        )  # fmt: skip
+    images = st.file_uploader(
+        "A folder of images, one sub-folder a class",
+        accept_multiple_files="directory", key="data.folder",
+        help="classes.txt in it gives the order of the model's outputs; without it, alphabetical. "
+        "A folder without sub-folders holds images without labels.",
+    )  # fmt: skip
+    arrays = st.file_uploader(
+        "Or an .npz file with inputs and, if known, labels", type="npz", key="data.npz"
+    )
+    source = _uploaded_source(workspace, images, arrays)
+    path = ""
+    if workspace.settings.local_paths:
+        path = st.text_input(
+            "Or a path on this machine", key="data.path",
+            placeholder="/data/imagenet-sample or /data/images.npz",
+        ).strip()  # fmt: skip
+    preprocess = preprocess_form(choice.preprocess)
+    counts = st.columns(3)
+    calibration = counts[0].number_input(
+        "Images to calibrate with", 8, 4096, choice.calibration, key="data.calibration",
+        help="Drawn at random and kept apart from the images that are scored",
+    )  # fmt: skip
+    samples = counts[1].number_input(
+        "Images to score (0: all)", 0, 1_000_000, choice.samples, key="data.samples"
+    )
+    seed = counts[2].number_input("Seed of the choice", 0, 2**31 - 1, choice.seed, key="data.seed")
+    if st.button("Use this data", key="data.use", type="primary", icon=":material/check:"):
+        wanted = source() or path or choice.source
+        shown = Path(wanted).name if wanted and wanted != BUNDLED else None
+        taken = DataChoice(wanted, preprocess, int(calibration), int(samples), int(seed), shown)
+        with st.spinner("Reading the images…"):
+            workspace.take_data(replace(taken))
+        st.rerun()
+
+
+def _uploaded_source(workspace: Workspace, images: list[Any], arrays: Any) -> Any:
+    """Return a function that writes the upload, if there is one, and gives its path."""
+
+    def write() -> str:
+        if arrays is not None:
+            target = workspace.folder / f"{uuid.uuid4().hex}.npz"
+            target.write_bytes(arrays.getbuffer())
+            return str(target)
+        return write_images(workspace, images) if images else ""
+
+    return write
+
+
+def write_images(workspace: Workspace, images: list[Any]) -> str:
+    """Write an uploaded folder into the workspace's own; return where its classes start.
+
+    Raises:
+        QuantError: the images together are larger than an upload may be.
+    """
+    limit = workspace.settings.upload_mib * MIB
+    total = sum(image.size for image in images)
+    if total > limit:
+        raise QuantError(
+            f"An upload must be at most {limit // MIB} MiB; this folder has {total // MIB} MiB. "
+            "Upload a part of it, or start the server with a larger server.maxUploadSize."
+        )
+    root = workspace.folder / UPLOADED_IMAGES
+    shutil.rmtree(root, ignore_errors=True)
+    for image in images:
+        # names come from the browser: nothing of them may lead out of the folder
+        parts = [p for p in Path(image.name.replace("\\", "/")).parts if p not in ("..", "/", ".")]
+        target = root.joinpath(*parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(image.getbuffer())
+    inside = list(root.iterdir())
+    return str(inside[0] if len(inside) == 1 and inside[0].is_dir() else root)
+
+
+def preprocess_form(present: str) -> str:
+    """Show the steps from an image to an input; return them as JSON."""
+    steps = Preprocess.from_json(present) if present else Preprocess()
+    with st.expander("How an image becomes an input", icon=":material/crop:"):
+        first, second, third, fourth = st.columns(4)
+        channels = first.selectbox(
+            "Channels", [1, 3], index=0 if steps.channels == 1 else 1, key="data.channels"
+        )
+        fraction = second.number_input(
+            "Centre crop first (part of the short side)", 0.1, 1.0, steps.crop_fraction or 1.0,
+            step=0.005, format="%.3f", key="data.crop_fraction",
+        )  # fmt: skip
+        resize = third.number_input("Resize to (0: no)", 0, 4096, steps.resize or 0, key="data.re")
+        resize_to = fourth.selectbox(
+            "which is", list(ResizeTo), index=list(ResizeTo).index(steps.resize_to), key="data.to"
+        )
+        crop = first.number_input("Crop last (0: no)", 0, 4096, steps.crop or 0, key="data.crop")
+        interpolation = second.selectbox(
+            "Interpolation", list(Interpolation),
+            index=list(Interpolation).index(steps.interpolation), key="data.interpolation",
+        )  # fmt: skip
+        mean = third.text_input("Mean (0 to 255)", _numbers(steps.mean), key="data.mean")
+        std = fourth.text_input("Standard deviation", _numbers(steps.std), key="data.std")
+        layout = first.selectbox(
+            "Layout", list(Layout), index=list(Layout).index(steps.layout), key="data.layout"
+        )
+    try:
+        result = Preprocess(
+            channels=channels,
+            crop_fraction=None if fraction >= 1 else fraction,
+            resize=resize or None,
+            resize_to=resize_to or steps.resize_to,
+            interpolation=interpolation or steps.interpolation,
+            crop=crop or None,
+            mean=_read_numbers(mean, channels),
+            std=_read_numbers(std, channels),
+            layout=layout or steps.layout,
+        )
+    except ValueError as error:
+        st.error(str(error))
+        return present
+    return result.to_json()
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _read_numbers(text: str, count: int) -> tuple[float, ...]:
+    """Return the numbers in `text`, one for each channel; a single number serves all."""
+    try:
+        values = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise QuantError(f"Mean and deviation must be numbers; got {text!r}.") from None
+    return values * count if len(values) == 1 else values

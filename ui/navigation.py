@@ -1,0 +1,25 @@
+"""The one list of pages, in the order of the work."""
+
+import streamlit as st
+
+MODEL = "pages/model.py"
+CONFIGURE = "pages/configure.py"
+RUNS = "pages/runs.py"
+
+
+def pages() -> list[st.Page]:
+    """Return the pages with their titles, icons and what each is for."""
+    return [
+        st.Page(
+            MODEL, title="Model", icon=":material/deployed_code:", default=True,
+            help="What have I got? Choose or bring a model and data.",
+        ),
+        st.Page(
+            CONFIGURE, title="Configure", icon=":material/tune:",
+            help="What do I choose? Bits, granularity and ranges, layer by layer.",
+        ),
+        st.Page(
+            RUNS, title="Run and compare", icon=":material/play_circle:",
+            help="What happened? Measured accuracy beside estimated cost.",
+        ),
+    ]  # fmt: skip

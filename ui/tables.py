@@ -1,0 +1,142 @@
+"""Rows for the tables of the pages."""
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from accelerator.report import CostReport
+from analysis.network import Network
+from analysis.runs import Run
+from figures.units import format_bytes, format_energy, format_time
+from quant.config import LayerConfig, Resolved
+from quant.graph import Layer
+from quant.operators import Kind
+
+BIT_CHOICES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 32)
+
+
+def layer_table(network: Network) -> pd.DataFrame:
+    """Return what each layer is: kind, shapes, parameters, MACs."""
+    layers = [layer for layer in network.graph.layers if layer.kind is not Kind.INPUT]
+    total = max(1, sum(layer.macs for layer in layers))
+    return pd.DataFrame(
+        {
+            "layer": [layer.name for layer in layers],
+            "kind": [str(layer.kind) for layer in layers],
+            "output": [by(layer.shape[1:]) for layer in layers],
+            "weight": [by(layer.weight_shape) for layer in layers],
+            "parameters": [layer.parameters for layer in layers],
+            "MACs": [layer.macs for layer in layers],
+            "MACs %": [100 * layer.macs / total for layer in layers],
+        }
+    )
+
+
+def by(shape: Sequence[int]) -> str:
+    """Return a shape as people write it, such as "32 x 14 x 14"."""
+    return " x ".join(map(str, shape))
+
+
+def config_table(
+    layers: Iterable[Layer], chosen: Resolved, report: CostReport, shared: dict[str, str]
+) -> pd.DataFrame:
+    """Return the editor's rows: each layer's choice beside what the machine makes of it.
+
+    `shared` says for a layer whose grid is another's, whose.
+    """
+    costs = {layer.layer: layer for layer in report.layers}
+    total = max(report.energy_pj, 1e-30)
+    rows = []
+    for layer in layers:
+        wish, found = chosen[layer.name], costs.get(layer.name)
+        rows.append(
+            {
+                "select": False,
+                "layer": layer.name,
+                "kind": str(layer.kind),
+                **_weight_cells(layer, wish),
+                "activation_bits": wish.activation.bits,
+                "activation_symmetric": wish.activation.symmetric,
+                "activation_estimator": str(wish.activation.estimator),
+                "effective": _effective(layer, found),
+                "energy": 100 * found.energy_pj / total if found else None,
+                "note": f"grid of {shared[layer.name]}" if layer.name in shared else "",
+            }
+        )
+    return pd.DataFrame(rows).astype({"weight_bits": "Int64"})
+
+
+def _weight_cells(layer: Layer, wish: LayerConfig) -> dict[str, object]:
+    if layer.weight is None:
+        empty = ("weight_bits", "granularity", "weight_symmetric", "weight_estimator")
+        return dict.fromkeys(empty)
+    return {
+        "weight_bits": wish.weight.bits,
+        "granularity": str(wish.weight.granularity),
+        "weight_symmetric": wish.weight.symmetric,
+        "weight_estimator": str(wish.weight.estimator),
+    }
+
+
+def _effective(layer: Layer, found: object) -> str:
+    weight, activation = (
+        getattr(found, "compute_weight_bits", 0),
+        getattr(found, "compute_activation_bits", 0),
+    )
+    if not layer.macs or not weight:
+        return ""
+    return f"W{weight} A{activation}" if weight < 32 else "float"
+
+
+def effective_table(report: CostReport) -> pd.DataFrame:
+    """Return requested beside computed and stored widths, and the cost of each layer."""
+    return pd.DataFrame(
+        [
+            {
+                "layer": layer.layer,
+                "kind": str(layer.kind),
+                "requested W/A": f"{layer.requested_weight_bits}/{layer.requested_activation_bits}",
+                "computed W/A": f"{layer.compute_weight_bits}/{layer.compute_activation_bits}",
+                "stored W/A": f"{layer.stored_weight_bits:.3g}/{layer.stored_activation_bits}",
+                "MACs": layer.macs,
+                "cycles": layer.cycles,
+                "energy nJ": layer.energy_pj / 1e3,
+                "latency µs": layer.latency_s * 1e6,
+                "bound": layer.bound,
+                "utilization %": 100 * layer.utilization,
+                "remarks": "; ".join(layer.warnings),
+            }
+            for layer in report.layers
+        ]
+    )
+
+
+def run_table(runs: Iterable[Run]) -> pd.DataFrame:
+    """Return one line a run."""
+    return pd.DataFrame(
+        [
+            {
+                "name": run.name,
+                "model": run.model,
+                "top-1 %": percent(run.evaluation.quantized_top1),
+                "drop": percent(run.evaluation.top1_drop),
+                "agreement %": percent(run.evaluation.agreement),
+                "SQNR dB": run.evaluation.sqnr_db,
+                "energy": format_energy(run.cost.energy_pj),
+                "latency": format_time(run.cost.latency_s),
+                "weights": format_bytes(run.cost.weight_bytes),
+                "peak memory": format_bytes(run.cost.peak_activation_bytes),
+                "machine": run.cost.machine,
+                "images": run.evaluation.samples,
+                "data": run.data,
+                "seconds": run.seconds,
+                "when": run.created,
+            }
+            for run in runs
+        ]
+    )
+
+
+def percent(share: float | None) -> float | None:
+    """Return a share of 1 in percent; None stays None."""
+    return None if share is None else 100 * share

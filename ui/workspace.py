@@ -1,0 +1,179 @@
+"""The work of one person: what is chosen, what is loaded, what runs; and how pages reach it."""
+
+import json
+import shutil
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import streamlit as st
+
+from accelerator.machine import Machine, load_preset
+from accelerator.report import CostReport
+from analysis.experiment import Calibrated, cost
+from analysis.network import Network
+from analysis.records import from_plain, to_plain
+from analysis.runs import RunStore
+from analysis.split import Split
+from analysis.workload import Entropies
+from quant.config import QuantConfig, config_from_dict, uniform
+from quant.progress import drain
+from ui.choices import DataChoice, ModelChoice, default_data, load_network, open_data
+from ui.history import History
+from ui.jobs import JobRunner
+from ui.navigation import pages
+from ui.settings import Settings, read_settings
+
+DEFAULT_MACHINE = "edge_systolic_8b"
+_KEY = "workspace"
+SNAPSHOT = "workspace.json"
+
+
+@dataclass(eq=False)
+class Workspace:
+    """Everything that must outlive a rerun, a page change and a reload."""
+
+    settings: Settings
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    model: ModelChoice = field(default_factory=ModelChoice)
+    network: Network | None = None
+    data: DataChoice = field(default_factory=DataChoice)
+    parts: Split | None = None
+    data_problem: str = ""
+    machine: Machine = field(default_factory=lambda: load_preset(DEFAULT_MACHINE))
+    machines: dict[str, Machine] = field(default_factory=dict)
+    config: History[QuantConfig] = field(default_factory=lambda: History(uniform(8, 8)))
+    config_name: str = "W8A8 per-channel"
+    entropies: Entropies = field(default_factory=dict)
+    runner: JobRunner = field(default_factory=JobRunner)
+    notes: list[str] = field(default_factory=list)
+    used: float = field(default_factory=time.monotonic)
+    _calibrated: dict[str, Calibrated] = field(default_factory=dict)
+    _folder: Path | None = None
+
+    @property
+    def store(self) -> RunStore:
+        """The runs under the folder that the settings name."""
+        return RunStore(self.settings.runs)
+
+    @property
+    def folder(self) -> Path:
+        """This workspace's own folder for uploads; it goes when the workspace goes."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="quantscope-"))
+        return self._folder
+
+    def take_network(self, choice: ModelChoice, network: Network) -> None:
+        """Make a loaded model the current one, with the data it starts with.
+
+        Raises nothing: rules of the configuration that do not fit the new model are dropped, and
+        a note says so.
+        """
+        self.model, self.network = choice, network
+        self.entropies, self._calibrated = {}, {}
+        names = network.graph.layers
+        rules = self.config.present.rules
+        fitting = tuple(rule for rule in rules if rule.matches(names))
+        if fitting != rules:
+            self.notes.append(
+                f"{len(rules) - len(fitting)} rules named layers that {network.name} does not "
+                "have; they were dropped. Undo brings them back for the earlier model."
+            )
+            self.config.change(QuantConfig(self.config.present.default, fitting))
+        self.take_data(default_data(choice, network))
+
+    def take_data(self, choice: DataChoice) -> None:
+        """Make other data the current one; where it does not fit, `data_problem` says why."""
+        self.data, self.parts, self.data_problem = choice, None, ""
+        if self.network is not None and choice.source is not None:
+            try:
+                self.parts = open_data(choice, self.model, self.network)
+            except (ValueError, OSError) as error:
+                self.data_problem = str(error)
+        self.save()
+
+    def calibrated(self) -> Calibrated | None:
+        """Return the statistics for the present model and calibration images, if collected."""
+        return self._calibrated.get(self._calibration_key())
+
+    def keep_calibrated(self, calibrated: Calibrated) -> None:
+        """Keep statistics for the present model and calibration images."""
+        self._calibrated[self._calibration_key()] = calibrated
+
+    def _calibration_key(self) -> str:
+        return self.parts.calibration.digest if self.parts and self.parts.calibration else ""
+
+    def add_machine(self, machine: Machine) -> None:
+        """Keep a machine of the user's own and make it the current one."""
+        self.machines[machine.name] = machine
+        self.machine = machine
+
+    def cost_of(self, config: QuantConfig, machine: Machine | None = None) -> CostReport:
+        """Return the estimated cost of a configuration on the present, or another, machine."""
+        if self.network is None:
+            raise ValueError("A cost needs a model; none is loaded. Choose one on Model.")
+        return cost(self.network, config, machine or self.machine, self.entropies)
+
+    def save(self) -> None:
+        """Write down the choices, so that a new tab or a restarted server finds them."""
+        if not self.settings.local_paths:
+            return  # on a shared server one person's choices are no other's business
+        choices = {
+            "model": to_plain(self.model),
+            "data": to_plain(self.data),
+            "machine": self.machine.name,
+            "config": self.config.present.to_dict(),
+            "config_name": self.config_name,
+        }
+        self.settings.runs.mkdir(parents=True, exist_ok=True)
+        (self.settings.runs / SNAPSHOT).write_text(json.dumps(choices))
+
+    def close(self) -> None:
+        """Cancel its jobs and remove its uploads."""
+        self.runner.shutdown()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def new_workspace() -> Workspace:
+    """Return a workspace with the last choices, or with the first sample where there are none."""
+    result = Workspace(read_settings())
+    data: DataChoice | None = None
+    try:
+        saved = json.loads((result.settings.runs / SNAPSHOT).read_text())
+        result.config = History(config_from_dict(saved["config"]))
+        result.config_name = str(saved["config_name"])
+        result.machine = load_preset(saved["machine"])
+        model = from_plain(ModelChoice, saved["model"])
+        data = from_plain(DataChoice, saved["data"])
+        network = drain(load_network(model))
+    except (OSError, ValueError, KeyError):
+        # nothing saved, or saved by another version, or a file that has gone: start afresh
+        model, data = ModelChoice(), None
+        network = drain(load_network(model))
+    result.take_network(model, network)
+    if data is not None:
+        result.take_data(data)
+    return result
+
+
+def has_workspace() -> bool:
+    """Whether app.py has run in this session."""
+    return _KEY in st.session_state
+
+
+def workspace() -> Workspace:
+    """Return this session's work; a page opened by its own address first goes through app.py."""
+    if not has_workspace():
+        st.navigation(pages())  # makes Streamlit forget the pages/ convention
+        st.rerun()  # and start again at app.py, on the same page
+    found: Workspace = st.session_state[_KEY]
+    return found
+
+
+def set_workspace(found: Workspace) -> None:
+    """Give this session its workspace; called by app.py alone."""
+    st.session_state[_KEY] = found
