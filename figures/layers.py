@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from analysis.differences import LayerDifference, layer_differences
 from analysis.runs import Run
 from figures.layout import (
     count_word,
@@ -108,10 +109,10 @@ def compare_layers(before: Run, after: Run) -> go.Figure:
 
     A layer that only one run has shows one bar and says so.
     """
-    old = {layer.layer: layer.energy_pj for layer in before.cost.layers}
-    new = {layer.layer: layer.energy_pj for layer in after.cost.layers}
-    names = merge_order(list(old), list(new))
-    factor, unit = energy_scale(max([*old.values(), *new.values()], default=0.0))
+    rows = [row for row in layer_differences(before, after) if _has_energy(row)]
+    old = [row.energy_before_pj for row in rows]
+    new = [row.energy_after_pj for row in rows]
+    factor, unit = energy_scale(max((known or 0.0 for known in (*old, *new)), default=0.0))
     figure = go.Figure()
     for label, run, energies, color in (
         ("Before", before, old, BEFORE),
@@ -120,65 +121,49 @@ def compare_layers(before: Run, after: Run) -> go.Figure:
         figure.add_bar(
             name=f"{label}: {escape(shorten(run.name, 16))}",
             orientation="h",
-            x=[factor * energies[name] if name in energies else None for name in names],
-            y=list(range(len(names))),
+            x=[None if energy is None else factor * energy for energy in energies],
+            y=list(range(len(rows))),
             marker={"color": color, "line": {"width": 0}},
-            customdata=[[escape(name), _change(name, old, new)] for name in names],
+            customdata=[[escape(row.layer), _change(row)] for row in rows],
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
         )
     figure.update_layout(barmode="group", bargap=0.25)
     figure.update_xaxes(title=f"Energy per image ({unit}), lower is better", rangemode="tozero")
-    label_rows(figure, names)
-    return finish(figure, _comparison_title(before, after), rows_px(len(names), PAIR_PX))
+    label_rows(figure, [row.layer for row in rows])
+    return finish(figure, _comparison_title(before, after, rows), rows_px(len(rows), PAIR_PX))
 
 
-def merge_order(before: Sequence[str], after: Sequence[str]) -> list[str]:
-    """Return all names in order of execution: those that only `after` has follow their neighbour.
-
-    Equal names are one.
-    """
-    merged = list(dict.fromkeys(before))
-    place = 0
-    for name in dict.fromkeys(after):
-        if name in merged:
-            place = merged.index(name) + 1
-        else:
-            merged.insert(place, name)
-            place += 1
-    return merged
+def _has_energy(row: LayerDifference) -> bool:
+    return row.energy_before_pj is not None or row.energy_after_pj is not None
 
 
-def _change(name: str, old: Mapping[str, float], new: Mapping[str, float]) -> str:
-    if name not in old or name not in new:
-        known, side = (old, "before") if name in old else (new, "after")
-        return f"{format_energy(known[name])}, only {side}"
-    text = f"{format_energy(old[name])} to {format_energy(new[name])}"
-    if not old[name] or old[name] == new[name]:
+def _change(row: LayerDifference) -> str:
+    old, new = row.energy_before_pj, row.energy_after_pj
+    if old is None or new is None:
+        side = "after" if old is None else "before"
+        return f"{format_energy((old or 0.0) + (new or 0.0))}, only {side}"
+    text = f"{format_energy(old)} to {format_energy(new)}"
+    if not old or old == new:
         return text
-    return f"{text} ({'+' if new[name] > old[name] else '-'}{_change_share(old[name], new[name])})"
+    return f"{text} ({'+' if new > old else '-'}{_change_share(old, new)})"
 
 
 def _change_share(old: float, new: float) -> str:
     return format_share(abs(new - old) / old)
 
 
-def _comparison_title(before: Run, after: Run) -> str:
+def _comparison_title(before: Run, after: Run, rows: Sequence[LayerDifference]) -> str:
     old, new = before.cost.energy_pj, after.cost.energy_pj
     names = shorten(after.name, 30), shorten(before.name, 30)
     if old == new or not old:
         return f"{names[0]} needs the same energy as {names[1]}"
-    word = "less" if new < old else "more"
+    word, sign = ("less", -1) if new < old else ("more", 1)
     title = f"{names[0]} needs {_change_share(old, new)} {word} energy than {names[1]}"
-    changes = _changes(before, after, sign=1 if new > old else -1)
-    half = fewest_for_half(changes)
-    layers = "layer" if len(half) == 1 else "layers"
-    return f"{title}; {count_word(len(half)).lower()} {layers} of {len(changes)} make half of it"
-
-
-def _changes(before: Run, after: Run, sign: int) -> dict[str, float]:
-    """Return by layer how far it goes the way of the whole; the other way counts as nothing."""
-    changes: dict[str, float] = {}
-    for run, factor in ((before, -sign), (after, sign)):
-        for layer in run.cost.layers:
-            changes[layer.layer] = changes.get(layer.layer, 0.0) + factor * layer.energy_pj
-    return {name: max(0.0, change) for name, change in changes.items()}
+    # how far each layer goes the way of the whole; the other way counts as nothing
+    steps = {
+        row.layer: sign * ((row.energy_after_pj or 0.0) - (row.energy_before_pj or 0.0))
+        for row in rows
+    }
+    half = fewest_for_half({name: max(0.0, step) for name, step in steps.items()})
+    verb = "layers makes" if len(half) == 1 else "layers make"
+    return f"{title}; {count_word(len(half)).lower()} of {len(rows)} {verb} half the change"
