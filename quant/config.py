@@ -212,11 +212,18 @@ def _read_rule(raw: object, position: int) -> Rule:
     select = rule.get("select")
     if not isinstance(select, str) or not select:
         raise ConfigError(f"{where}.select must be a name or pattern; got {select!r}.")
-    return Rule(
+    result = Rule(
         select,
         SpecChange(**read_spec_fields(rule.get("weight", {}), f"{where}.weight")),
         SpecChange(**read_spec_fields(rule.get("activation", {}), f"{where}.activation")),
     )
+    try:  # a value out of bounds is so whatever the rule is applied to
+        LayerConfig(
+            result.weight.apply(WEIGHT_DEFAULT), result.activation.apply(ACTIVATION_DEFAULT)
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return result
 
 
 def uniform(
