@@ -1,0 +1,219 @@
+"""The wish for a whole model: rules in order, selectors, and JSON that says what is wrong."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from quant.config import (
+    LayerConfig,
+    QuantConfig,
+    Rule,
+    config_from_dict,
+    config_from_json,
+    uniform,
+)
+from quant.errors import ConfigError
+from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
+
+
+@dataclass(frozen=True)
+class Stub:
+    name: str
+    kind: str
+
+
+LAYERS = (
+    Stub("input", "input"),
+    Stub("stem", "conv"),
+    Stub("blocks[0].expand", "conv"),
+    Stub("blocks[0].dw", "depthwise"),
+    Stub("blocks[0].add", "add"),
+    Stub("blocks[1].dw", "depthwise"),
+    Stub("head", "linear"),
+    Stub("softmax", "activation"),
+)
+
+
+def bits(n: int) -> SpecChange:
+    return SpecChange(bits=n)
+
+
+def weight_bits(*rules: Rule) -> dict[str, int]:
+    resolved = QuantConfig(rules=rules).resolve(LAYERS)
+    return {name: resolved[name].weight.bits for name in resolved}
+
+
+def test_without_rules_every_layer_takes_the_default() -> None:
+    resolved = QuantConfig().resolve(LAYERS)
+    assert list(resolved) == [layer.name for layer in LAYERS]
+    assert {resolved[name] for name in resolved} == {LayerConfig()}
+    assert LayerConfig().weight == QuantSpec(8, True, Granularity.PER_CHANNEL, Estimator.MSE)
+    assert LayerConfig().activation == QuantSpec(8, False, Granularity.PER_TENSOR, Estimator.MSE)
+
+
+@pytest.mark.parametrize(
+    ("select", "wanted"),
+    [
+        ("stem", {"stem"}),
+        ("kind:depthwise", {"blocks[0].dw", "blocks[1].dw"}),
+        ("first", {"stem"}),
+        ("last", {"head"}),
+        ("input", {"input"}),
+        ("blocks[0].*", {"blocks[0].expand", "blocks[0].dw", "blocks[0].add"}),
+        ("blocks[?].dw", {"blocks[0].dw", "blocks[1].dw"}),
+        ("blocks[1].dw", {"blocks[1].dw"}),
+        ("*", {layer.name for layer in LAYERS}),
+        ("Stem", set()),
+        ("kind:dw", set()),
+    ],
+)
+def test_a_selector_matches_by_name_pattern_kind_or_place(select: str, wanted: set[str]) -> None:
+    assert Rule(select).matches(LAYERS) == wanted
+
+
+def test_a_later_rule_wins_over_an_earlier_one_field_by_field() -> None:
+    rules = (
+        Rule("*", weight=SpecChange(bits=4, symmetric=False)),
+        Rule("kind:depthwise", weight=bits(6)),
+        Rule("blocks[1].*", weight=bits(7)),
+    )
+    chosen = QuantConfig(rules=rules).resolve(LAYERS)
+    assert chosen["stem"].weight.bits == 4
+    assert chosen["blocks[0].dw"].weight.bits == 6
+    assert chosen["blocks[1].dw"].weight.bits == 7
+    assert not chosen["blocks[1].dw"].weight.symmetric  # of the first rule
+    assert weight_bits(*reversed(rules))["blocks[1].dw"] == 4
+
+
+def test_a_rule_changes_only_what_it_sets() -> None:
+    change = SpecChange(scale=ScaleKind.POWER_OF_TWO)
+    chosen = QuantConfig(rules=(Rule("stem", activation=change),)).resolve(LAYERS)["stem"]
+    assert chosen.weight == LayerConfig().weight
+    assert chosen.activation == replace(LayerConfig().activation, scale=ScaleKind.POWER_OF_TWO)
+
+
+def test_every_rule_says_how_many_layers_it_matched() -> None:
+    rules = (Rule("*"), Rule("kind:depthwise"), Rule("first"), Rule("blocks*"))
+    assert QuantConfig(rules=rules).resolve(LAYERS).matched == (8, 2, 1, 4)
+
+
+@pytest.mark.parametrize("select", ["kind:attention", "conv9", "blocks[0]", "blocks.0.dw"])
+def test_a_rule_that_matches_nothing_is_an_error_that_names_it(select: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        QuantConfig(rules=(Rule("*"), Rule(select))).resolve(LAYERS)
+    assert repr(select) in str(error.value)
+    assert "matches none of 8" in str(error.value)
+
+
+def test_first_and_last_match_nothing_where_no_layer_has_weights() -> None:
+    for select in ("first", "last"):
+        assert Rule(select).matches([Stub("relu", "activation")]) == frozenset()
+
+
+def test_a_change_for_one_layer_merges_with_the_one_before() -> None:
+    config = QuantConfig().with_change("stem", weight=bits(4)).with_change("stem", bits(5), bits(6))
+    assert config.rules == (Rule("stem", bits(5), bits(6)),)
+    more = config.with_change("head", weight=bits(3)).with_change("stem", weight=bits(2))
+    assert [rule.select for rule in more.rules] == ["stem", "head", "stem"]
+    assert more.resolve(LAYERS)["stem"].weight.bits == 2
+    assert more.resolve(LAYERS)["stem"].activation.bits == 6
+
+
+def test_per_channel_activations_are_refused_in_default_and_rules() -> None:
+    with pytest.raises(ConfigError, match=r"Activations must be per-tensor.*got per-channel"):
+        LayerConfig(activation=QuantSpec(granularity=Granularity.PER_CHANNEL))
+    rule = Rule("stem", activation=SpecChange(granularity=Granularity.PER_GROUP))
+    with pytest.raises(ConfigError, match=r"Activations must be per-tensor.*got per-group"):
+        QuantConfig(rules=(rule,)).resolve(LAYERS)
+
+
+@pytest.mark.parametrize("estimator", [Estimator.CROSS_ENTROPY, Estimator.BATCH_NORM])
+def test_weights_refuse_the_estimators_of_activations(estimator: Estimator) -> None:
+    with pytest.raises(ConfigError, match=f"Weights take min-max.*got {estimator}"):
+        LayerConfig(weight=QuantSpec(estimator=estimator))
+
+
+def test_uniform_sets_one_width_for_all_weights_and_one_for_all_activations() -> None:
+    config = uniform(4, 6, Granularity.PER_TENSOR)
+    assert (config.default.weight.bits, config.default.activation.bits) == (4, 6)
+    assert config.default.weight.granularity is Granularity.PER_TENSOR
+    assert config.rules == ()
+
+
+FULL = QuantConfig(
+    LayerConfig(
+        QuantSpec(4, False, Granularity.PER_GROUP, Estimator.PERCENTILE, group_size=16),
+        QuantSpec(12, True, scale=ScaleKind.POWER_OF_TWO, percentile=99.5),
+    ),
+    (
+        Rule("first", weight=SpecChange(bits=8, granularity=Granularity.PER_CHANNEL)),
+        Rule("blocks[0].*", SpecChange(group_size=8, percentile=99.0), bits(32)),
+        Rule("last", activation=SpecChange(estimator=Estimator.CROSS_ENTROPY, symmetric=False)),
+    ),
+)
+
+
+@pytest.mark.parametrize("config", [QuantConfig(), FULL, uniform(2, 16)])
+def test_json_round_trip_is_exact(config: QuantConfig) -> None:
+    assert config_from_json(config.to_json()) == config
+    assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_what_json_leaves_out_takes_the_default() -> None:
+    assert config_from_json("{}") == QuantConfig()
+    got = config_from_dict({"default": {"weight": {"bits": 4}}, "rules": [{"select": "a"}]})
+    assert got == QuantConfig(
+        LayerConfig(replace(LayerConfig().weight, bits=4)), (Rule("a", SpecChange(), SpecChange()),)
+    )
+
+
+def rule(**fields: Any) -> dict[str, Any]:
+    return {"rules": [{"select": "a"}, {"select": "b", **fields}]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ([], "has version, default and rules; got"),
+        ({"rulez": []}, "has version, default and rules; got .'rulez'."),
+        ({"version": 2}, "must be of version 1; got 2"),
+        ({"rules": {}}, "rules must be a list"),
+        ({"default": []}, "default must be an object of activation, weight"),
+        ({"default": {"weights": {}}}, "default must be an object.*got .'weights'."),
+        ({"default": {"weight": 8}}, "weight must be an object of bits, .*; got 8"),
+        ({"default": {"weight": {"bit": 8}}}, "weight knows bits, .*; got 'bit'"),
+        ({"default": {"weight": {"bits": "8"}}}, "weight.bits must be of type int; got '8'"),
+        ({"default": {"weight": {"bits": 8.0}}}, "weight.bits must be of type int; got 8.0"),
+        ({"default": {"weight": {"bits": True}}}, "weight.bits must be of type int; got True"),
+        ({"default": {"weight": {"bits": None}}}, "weight.bits must be of type int; got None"),
+        ({"default": {"weight": {"bits": 1}}}, "bits must lie between 2 and 16.*got 1"),
+        ({"default": {"weight": {"symmetric": 1}}}, "weight.symmetric must be of type bool; got 1"),
+        ({"default": {"weight": {"group_size": 0}}}, "group_size must be at least 1; got 0"),
+        ({"default": {"weight": {"percentile": float("nan")}}}, "percentile must be over 50"),
+        ({"default": {"weight": {"percentile": "99"}}}, "weight.percentile must be of type float"),
+        ({"default": {"weight": {"estimator": "max"}}}, "estimator must be one of .*'mse'.*'max'"),
+        ({"default": {"weight": {"granularity": []}}}, "granularity must be one of"),
+        ({"default": {"activation": {"granularity": "per-channel"}}}, "must be per-tensor"),
+        (rule(weight={"bits": 1}), r"rules\[1\].*bits must lie between 2 and 16.*got 1"),
+        (rule(activation={"granularity": "per-channel"}), r"rules\[1\].*must be per-tensor"),
+        (rule(weight={"estimator": "batch-norm"}), r"rules\[1\].*Weights take min-max"),
+        (rule(weight={"bits": "x"}), r"rules\[1\]\.weight\.bits must be of type int"),
+        (rule(sélect="c"), r"rules\[1\] must be an object of activation, select, weight"),
+        ({"rules": ["first"]}, r"rules\[0\] must be an object of"),
+        ({"rules": [{"weight": {}}]}, r"rules\[0\]\.select must be a name or pattern; got None"),
+        ({"rules": [{"select": ""}]}, r"rules\[0\]\.select must be a name or pattern; got ''"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_refused_in_a_sentence(
+    raw: object, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        config_from_dict(raw)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1,", "nonsense"])
+def test_text_that_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="A configuration must be JSON;"):
+        config_from_json(text)
