@@ -4,7 +4,7 @@ import hashlib
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def open_arrays(path: Path, preprocess: Preprocess) -> Dataset:
         indices=tuple(range(len(inputs))),
         labelled=labels is not None,
         class_names=(),
-        source_digest=partial(array_digest, source),
+        source_digest=cache(partial(array_digest, source)),
         largest_label=-1 if labels is None else int(labels.max()),
     )
 

@@ -45,7 +45,7 @@ class Dataset:
         indices: the images of the source that belong to this dataset, in order.
         labelled: whether every image has a label.
         class_names: the name of each model output, or empty where unknown.
-        source_digest: gives the digest of the whole source; called when first needed.
+        source_digest: gives the digest of the whole source and remembers it: files are read once.
         largest_label: the largest label where no names are known, else -1.
     """
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -61,8 +61,9 @@ def open_folder(root: Path, preprocess: Preprocess) -> Dataset:
         raise DatasetError(f"A folder of images must exist, got {root.name}, which is none.")
     folders = sorted(path.name for path in root.iterdir() if _is_class_folder(path))
     classes = _classes(root, folders)
+    label = {name: index for index, name in enumerate(classes)}
     pairs = [
-        (f"{folder}/{name}", classes.index(folder))
+        (f"{folder}/{name}", label[folder])
         for folder in folders
         for name in _images(root, root / folder)
     ]
@@ -86,7 +87,7 @@ def open_folder(root: Path, preprocess: Preprocess) -> Dataset:
         indices=tuple(range(len(names))),
         labelled=bool(pairs),
         class_names=classes if pairs else (),
-        source_digest=partial(folder_digest, source),
+        source_digest=cache(partial(folder_digest, source)),
     )
 
 
@@ -130,18 +131,18 @@ def _is_class_folder(path: Path) -> bool:
 
 def _images(root: Path, folder: Path) -> list[str]:
     """Return the names of the images directly in `folder`, sorted."""
-    inside = root.resolve()
-    names = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
-            continue
-        if not path.resolve().is_relative_to(inside):
+    images = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
+    for path in [folder, *images]:
+        if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
             raise DatasetError(
                 f"Images must lie inside {root.name}, got {path.relative_to(root)}, a link that "
-                "leads outside; copy the image instead."
+                "leads outside; copy the images instead."
             )
-        names.append(path.name)
-    return names
+    return [path.name for path in images]
 
 
 def _classes(root: Path, folders: list[str]) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ class Layout(StrEnum):
 _MODES = {1: "L", 3: "RGB"}
 _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 _LARGEST_SIDE = 4096
+_MAX_PIXELS = 64 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,13 @@ class Preprocess:
             return side, side
         width, height = size
         short = min(size)
-        return max(side, int(side * width / short)), max(side, int(side * height / short))
+        resized = max(side, int(side * width / short)), max(side, int(side * height / short))
+        if resized[0] * resized[1] > _MAX_PIXELS:
+            raise DatasetError(
+                f"An image must have at most {_MAX_PIXELS} pixels after the resize, got "
+                f"{width} x {height}, which becomes {resized[0]} x {resized[1]}; cut it first."
+            )
+        return resized
 
     def _filter(self) -> Image.Resampling:
         """Return Pillow's filter of the same name."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.export import ExportedProgram
 from torch.export.pt2_archive import PT2ArchiveWriter
 
@@ -32,12 +33,14 @@ class Exported:
     """A loaded program and the shape of its one input.
 
     Attributes:
-        program: its `.module()` computes the network.
+        program: what torch.export wrote.
+        module: computes the network: `program.module()`.
         input_shape: of one item, without the batch axis.
         batch: the batch size it was exported for, or None where any will do.
     """
 
     program: ExportedProgram
+    module: nn.Module
     input_shape: tuple[int, ...]
     batch: int | None
 
@@ -57,19 +60,25 @@ def load_exported(path: Path, shown: str) -> Exported:
         ModelError: not a program of torch.export, or not one network with one tensor as input.
         UnsafeFileError: content that could run code or exhaust memory.
     """
-    archive = open_archive(path, shown)
-    with archive.file:
-        program = checked_program(archive.read(PROGRAM, MAX_JSON_BYTES))
-        input_shape, batch = _input_shape(program, shown)
-        buffer = _rewritten(archive, program)
+    buffer, input_shape, batch = _checked(path, shown)
     try:
         loaded = torch.export.load(buffer)
+        module = loaded.module()
     except Exception as error:  # noqa: BLE001 (torch raises anything on an inconsistent graph)
         raise ModelError(
             f"{shown} must hold a consistent program, got one that torch cannot load "
             f"({type(error).__name__}: {_first_line(error)}). {REMEDY}"
         ) from None
-    return Exported(loaded, input_shape, batch)
+    return Exported(loaded, module, input_shape, batch)
+
+
+def _checked(path: Path, shown: str) -> tuple[io.BytesIO, tuple[int, ...], int | None]:
+    """Return (the new archive, shape of one input, batch size or None for any)."""
+    archive = open_archive(path, shown)
+    with archive.file:
+        program = checked_program(archive.read(PROGRAM, MAX_JSON_BYTES))
+        input_shape, batch = _input_shape(program, shown)
+        return _rewritten(archive, program), input_shape, batch
 
 
 def _rewritten(archive: Archive, program: dict[str, Any]) -> io.BytesIO:
@@ -130,7 +139,7 @@ def _input_shape(program: dict[str, Any], shown: str) -> tuple[tuple[int, ...], 
             f"A network must take exactly one tensor, got {len(specs)} inputs in {shown}; wrap it "
             "in a module whose forward takes one tensor, and export that."
         )
-    if len(fixed) < 2 or not all(isinstance(size, int) for size in fixed[1:]):
+    if len(fixed) < 2 or not all(isinstance(size, int) and size > 0 for size in fixed[1:]):
         raise ModelError(
             f"Only the batch axis, the first, may be of any size, got sizes {fixed} (None: any) in "
             f"{shown}; export with fixed sizes for the other axes."

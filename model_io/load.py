@@ -150,10 +150,9 @@ def _load_pt2(
     exported = load_exported(path, name or path.name)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    module = exported.program.module()
     return LoadedModel(
         name=Path(name or path.name).stem,
-        module=module,
+        module=exported.module,
         input_shape=exported.input_shape,
         batch=exported.batch,
         digest=digest,

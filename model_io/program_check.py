@@ -24,6 +24,7 @@ _ARITHMETIC = re.compile(
 )
 _TREE = re.compile(r"builtins\.(tuple|list|dict)")
 _FLAT_NAMES = re.compile(r'null|\[("\w+"(, ?"\w+")*)?\]')
+_MAX_DEPTH = 40
 _NUMBER_WORDS = ("Infinity", "-Infinity", "NaN")
 
 
@@ -110,8 +111,10 @@ _REFUSED = {
 }
 
 
-def check_values(value: Any, key: str = "") -> None:
+def check_values(value: Any, key: str = "", depth: int = 0) -> None:
     """Raise UnsafeFileError at the first string, anywhere in `value`, that breaks its rule."""
+    if depth > _MAX_DEPTH:
+        raise _broken(key, f"nested at most {_MAX_DEPTH} deep", "more")
     if isinstance(value, dict):
         for name, inner in value.items():
             if name in _REFUSED and inner not in ({}, [], None):
@@ -122,12 +125,12 @@ def check_values(value: Any, key: str = "") -> None:
             rule = {"config": _is_path, "range_constraints": _is_symbol}.get(key, _is_name)
             if not rule(name):
                 raise _broken(key or "the program", "names", name)
-            check_values(inner, "" if key in _KEYED_BY_NAME | {"config"} else name)
+            check_values(inner, "" if key in _KEYED_BY_NAME | {"config"} else name, depth + 1)
         if key in _RULES:
             raise _broken(key, _RULES[key][1], "an object")
     elif isinstance(value, list):
         for inner in value:
-            check_values(inner, key)
+            check_values(inner, key, depth + 1)
     elif isinstance(value, str):
         check, meaning = _RULES.get(key, (_never, "no text"))
         if not check(value):

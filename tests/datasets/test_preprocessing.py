@@ -49,6 +49,13 @@ def test_short_side_then_crop() -> None:
     assert torch.equal(steps.apply(image), torch.from_numpy(wanted).permute(2, 0, 1).float())
 
 
+def test_long_thin_images_do_not_fill_the_memory() -> None:
+    with pytest.raises(
+        DatasetError, match="at most 67108864 pixels after the resize, got 1 x 30000"
+    ):
+        dataclasses.replace(RAW, resize=224).apply(Image.new("L", (1, 30_000)))
+
+
 def test_stretch_to_a_square() -> None:
     steps = dataclasses.replace(RAW, resize=20, resize_to=ResizeTo.BOTH_SIDES)
     assert steps.apply(picture(50, 100)).shape == (3, 20, 20)

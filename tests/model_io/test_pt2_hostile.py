@@ -289,6 +289,26 @@ def test_doubled_member(good: dict[bool, bytes], tmp_path: Path) -> None:
         load_model(path)
 
 
+@pytest.mark.parametrize("depth", [400, 900, 100_000])
+def test_endless_nesting(tampered: Make, depth: int) -> None:
+    nested = b'{"graph_module": ' + b"[" * depth + b"]" * depth + b"}"
+    path = tampered(lambda members: members.update({PROGRAM: nested}))
+    with pytest.raises(ModelError, match="must"):
+        load_model(path)
+    path.unlink()
+    path.parent.rmdir()
+
+
+def test_nesting_inside_a_sound_graph(tampered_json: MakeJson, marker: Path) -> None:
+    nested: list[Any] = []
+    for _ in range(400):
+        nested = [nested]
+    path = tampered_json(PROGRAM, lambda p: p["graph_module"]["graph"].update(extra=nested))
+    with pytest.raises(ModelError, match="must"):
+        load_model(path)
+    assert not marker.exists()
+
+
 def test_zip_bomb(tampered: Make, tmp_path: Path) -> None:
     del tampered
     path = tmp_path / "bomb.pt2"
