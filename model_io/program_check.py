@@ -17,10 +17,12 @@ from model_io.errors import ModelError, UnsafeFileError
 from model_io.operators import is_known_operator
 
 _SYMBOL = re.compile(
-    r"Symbol\('[su]\d{1,6}'(, (positive|nonnegative|integer|finite)=True){0,4}\)|[su]\d{1,6}"
+    r"Symbol\('[su]\d{1,6}'(, (positive|nonnegative|integer|finite)=True){0,4}\)|[su]\d{1,6}",
+    re.ASCII,
 )
+# Possessive (the second +): a long row of digits must not be tried in every division.
 _ARITHMETIC = re.compile(
-    r"(\d{1,19}|FloorDiv|CeilDiv|CleanDiv|PythonMod|Mod|Max|Min|Integer|[-+*/(), ])*"
+    r"(\d++|FloorDiv|CeilDiv|CleanDiv|PythonMod|Mod|Max|Min|Integer|[-+*/(), ])*+", re.ASCII
 )
 _TREE = re.compile(r"builtins\.(tuple|list|dict)")
 _FLAT_NAMES = re.compile(r'null|\[("\w+"(, ?"\w+")*)?\]')
@@ -99,7 +101,13 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     ),
     "as_strings": (lambda text: re.fullmatch(r"\w{0,100}", text, re.ASCII) is not None, "words"),
 }
-_KEYED_BY_NAME = {"tensor_values", "sym_int_values", "sym_bool_values", "sym_float_values"}
+_KEYED_BY_NAME = {
+    "tensor_values",
+    "sym_int_values",
+    "sym_bool_values",
+    "sym_float_values",
+    "config",
+}
 _REFUSED = {
     "as_graph": "a graph inside the graph (control flow, or a torch.no_grad block)",
     "as_operator": "an operator as an argument",
@@ -116,18 +124,7 @@ def check_values(value: Any, key: str = "", depth: int = 0) -> None:
     if depth > _MAX_DEPTH:
         raise _broken(key, f"nested at most {_MAX_DEPTH} deep", "more")
     if isinstance(value, dict):
-        for name, inner in value.items():
-            if name in _REFUSED and inner not in ({}, [], None):
-                raise UnsafeFileError(
-                    f"The graph must hold tensors and plain operators only, got {_REFUSED[name]}. "
-                    "Export the network without it."
-                )
-            rule = {"config": _is_path, "range_constraints": _is_symbol}.get(key, _is_name)
-            if not rule(name):
-                raise _broken(key or "the program", "names", name)
-            check_values(inner, "" if key in _KEYED_BY_NAME | {"config"} else name, depth + 1)
-        if key in _RULES:
-            raise _broken(key, _RULES[key][1], "an object")
+        _check_object(value, key, depth)
     elif isinstance(value, list):
         for inner in value:
             check_values(inner, key, depth + 1)
@@ -135,6 +132,23 @@ def check_values(value: Any, key: str = "", depth: int = 0) -> None:
         check, meaning = _RULES.get(key, (_never, "no text"))
         if not check(value):
             raise _broken(key, meaning, value)
+
+
+def _check_object(value: dict[str, Any], key: str, depth: int) -> None:
+    """Check the keys of an object, then what it holds."""
+    if key in _RULES:
+        raise _broken(key, _RULES[key][1], "an object")
+    is_allowed = {"config": _is_path, "range_constraints": _is_symbol}.get(key, _is_name)
+    for name, inner in value.items():
+        if name in _REFUSED and inner not in ({}, [], None):
+            raise UnsafeFileError(
+                f"The graph must hold tensors and plain operators only, got {_REFUSED[name]}. "
+                "Export the network without it."
+            )
+        if not is_allowed(name):
+            raise _broken(key or "the program", "names", name)
+        # The keys of these are names of the network's own, which may equal a field's.
+        check_values(inner, "" if key in _KEYED_BY_NAME else name, depth + 1)
 
 
 def _never(_: str) -> bool:

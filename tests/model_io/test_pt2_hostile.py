@@ -151,6 +151,20 @@ def test_shape_expression_that_is_python(tampered_json: MakeJson, marker: Path) 
     assert_refused(tampered_json(PROGRAM, change), marker, "integer arithmetic")
 
 
+@pytest.mark.parametrize(
+    "text", ["9**9**9**9", "1" * 499 + "x", "s0.__class__", "Mod(s0, 2)[0]", "0x9", "(" * 501]
+)
+def test_shape_expressions_that_are_no_arithmetic(
+    tampered_json: MakeJson, marker: Path, text: str
+) -> None:
+    def change(program: Json) -> None:
+        values = program["graph_module"]["graph"]["tensor_values"]
+        values["x"]["sizes"][0]["as_expr"]["expr_str"] = text
+
+    path = tampered_json(PROGRAM, change)
+    assert_refused(path, marker, "integer arithmetic", real=False)
+
+
 def test_name_of_an_input_that_is_python(tampered_json: MakeJson, marker: Path) -> None:
     evil = f"x=[{code(marker)}]"
 
