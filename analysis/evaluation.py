@@ -147,16 +147,23 @@ def evaluate(network: Network, quantized: QuantGraph, data: Data) -> Steps[Evalu
     if total == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")
     for batch in data.batches(network.batch_size):
-        if batch.labels is not None and int(batch.labels.max()) >= network.outputs:
-            raise QuantError(
-                f"Labels must be below the network's {network.outputs} outputs; got "
-                f"{int(batch.labels.max())}. Choose data made for this model."
-            )
+        _check_labels(batch.labels, network.outputs)
         reference = forward(network.graph, network.graph.batch, batch.inputs)
         simulated = forward(quantized, network.graph.batch, batch.inputs)
         tally.add(batch, reference, simulated)
         yield Progress(tally.samples / total, f"Scoring: {tally.samples} of {total} images")
     return tally.result()
+
+
+def _check_labels(labels: Tensor | None, outputs: int) -> None:
+    if labels is None:
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= outputs:
+        raise QuantError(
+            f"Labels must lie between 0 and {outputs - 1}, the network's outputs; got "
+            f"{low if low < 0 else high}. Choose data made for this model."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +176,16 @@ class FloatScore:
 
 
 def score_float(network: Network, data: Data) -> Steps[FloatScore | None]:
-    """Return the float network's top-1, or None where the data has no labels."""
+    """Return the float network's top-1, or None where the data has no labels or no image."""
     hits = samples = 0
     for batch in data.batches(network.batch_size):
         if batch.labels is None or len(network.graph.output_shape) != 1:
             return None
+        _check_labels(batch.labels, network.outputs)
         logits = forward(network.graph, network.graph.batch, batch.inputs)
         hits += int((logits.argmax(1) == batch.labels).sum())
         samples += len(logits)
         yield Progress(samples / len(data), f"Float network: {samples} of {len(data)} images")
+    if samples == 0:
+        return None
     return FloatScore(samples, hits / samples, proportion_interval(hits, samples))

@@ -2,7 +2,7 @@
 
 import math
 import types
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -45,14 +45,14 @@ def _read(kind: Any, raw: Any, where: str) -> Any:
     if origin is tuple:
         return _read_tuple(arguments, raw, where)
     if origin is dict:
-        return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in raw.items()}
+        return _read_dict(arguments[1], raw, where)
     if kind is Any:
         return raw
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(raw)
     if kind is float and isinstance(raw, int | float | str) and not isinstance(raw, bool):
         return float(raw)
-    if not isinstance(raw, kind):
+    if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
         raise ValueError(f"{where} must be of type {kind.__name__}; got {raw!r}.")
     return raw
 
@@ -62,6 +62,10 @@ def _read_dataclass(kind: type, raw: Any, where: str) -> Any:
         raise ValueError(f"{where} must be an object; got {raw!r}.")
     hints = get_type_hints(kind)
     known = {field.name for field in fields(kind) if field.init}
+    for field in fields(kind):
+        optional = field.default is not MISSING or field.default_factory is not MISSING
+        if field.init and not optional and field.name not in raw:
+            raise ValueError(f"{where}.{field.name} must be there; got {sorted(raw)}.")
     return kind(
         **{
             name: _read(hints[name], item, f"{where}.{name}")
@@ -69,6 +73,12 @@ def _read_dataclass(kind: type, raw: Any, where: str) -> Any:
             if name in known
         }
     )
+
+
+def _read_dict(kind: Any, raw: Any, where: str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise ValueError(f"{where} must be an object; got {raw!r}.")
+    return {key: _read(kind, item, f"{where}.{key}") for key, item in raw.items()}
 
 
 def _read_tuple(arguments: tuple[Any, ...], raw: Any, where: str) -> tuple[Any, ...]:

@@ -267,8 +267,8 @@ def _window(before: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _pair(value: object) -> tuple[int, int]:
-    """Return (height, width) of a kernel or stride given as a number or a list of one or two."""
+    """Return (height, width) of a kernel or stride; a third axis of space joins the width."""
     sizes = [int(v) for v in value if isinstance(v, int)] if isinstance(value, list | tuple) else []
     if not sizes:
         return (value, value) if isinstance(value, int) else (1, 1)
-    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
+    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], math.prod(sizes[1:]))
