@@ -1,0 +1,63 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from analysis.network import Network, forward, prepare
+from quant.graph import capture
+from tests.networks import CASES
+
+
+def wide(values: int) -> Network:
+    """A network whose largest activation has so many values."""
+    return Network("wide", "d", capture(nn.Linear(1, values), (1,)), 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "size"),
+    [(1, 256), (39_062, 256), (39_063, 128), (1_204_224, 8), (10_000_000, 1), (20_000_000, 1)],
+)
+def test_batches_fit_the_cache(values: int, size: int) -> None:
+    # 4 bytes a value, 40 MB a batch, a power of two; 8 for EfficientNet-Lite0 (112 x 112 x 96)
+    assert wide(values).batch_size == size
+
+
+def test_prepare_folds_and_keeps_the_function() -> None:
+    case = CASES["plain"]
+    model = case.model()
+    network = prepare("plain", model, case.shape, "digest")
+    inputs = case.inputs(5)
+    torch.testing.assert_close(
+        forward(network.graph, None, inputs), model(inputs), rtol=1e-4, atol=1e-5
+    )
+    operators = [str(node.target) for node in network.graph.module.graph.nodes]
+    assert not any("batch_norm" in name for name in operators)
+    assert network.parameters == sum(p.numel() for p in model.parameters())
+    assert network.outputs == 10
+
+
+def test_macs_by_hand() -> None:
+    # conv 8x8x8 x 3x3x3, depthwise 8x8x8 x 9, linear 8 x 10
+    case = CASES["plain"]
+    macs = prepare("plain", case.model(), case.shape, "d").macs
+    assert macs == 512 * 27 + 512 * 9 + 80
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 10])
+def test_a_fixed_batch_is_fed_padded_batches(count: int) -> None:
+    linear = nn.Linear(6, 2)
+    sizes = []
+
+    def run(inputs: Tensor) -> Tensor:
+        sizes.append(len(inputs))
+        result: Tensor = linear(inputs)
+        return result
+
+    inputs = torch.randn(count, 6)
+    torch.testing.assert_close(forward(run, 4, inputs), linear(inputs))
+    assert set(sizes) == {4}
+
+
+def test_a_fixed_batch_is_the_batch_size() -> None:
+    network = wide(10)
+    network.graph.batch = 3
+    assert network.batch_size == 3
