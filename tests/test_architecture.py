@@ -1,0 +1,125 @@
+"""The directions of imports and the limits of size that the architecture page lays down."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OUTER = {"torch", "numpy", "pandas", "streamlit", "plotly", "typer", "PIL", "onnx", "safetensors"}
+INNER = {
+    "accelerator", "analysis", "benchmarks", "datasets", "figures", "model_io", "quant",
+    "sample_models", "tests", "ui",
+}  # fmt: skip
+# What each part may import of all that is watched; everything else is a breach.
+ALLOWED = {
+    "quant": {"quant", "torch", "numpy"},
+    "accelerator": {"accelerator"},
+    "datasets": {"datasets", "sample_models", "torch", "numpy", "PIL"},
+    "sample_models": {"sample_models", "datasets", "torch", "numpy", "safetensors"},
+    "model_io": {"model_io", "sample_models", "torch", "numpy", "safetensors", "onnx"},
+    "analysis": {
+        "analysis", "accelerator", "quant", "datasets", "sample_models", "torch", "numpy",
+    },
+    "figures": {"figures", "analysis", "accelerator", "plotly", "numpy"},
+    "ui": {
+        "ui", "figures", "analysis", "accelerator", "quant", "datasets", "model_io",
+        "sample_models", "streamlit", "numpy", "pandas",
+    },
+    "pages": {"ui", "figures", "analysis", "accelerator", "quant", "streamlit"},
+    "app.py": {"ui", "analysis", "streamlit"},
+    "cli.py": {"analysis", "accelerator", "quant", "datasets", "model_io", "typer"},
+}  # fmt: skip
+MODULE_LINES = {"app.py": 40, "pages": 120}
+VAGUE = {"utils", "util", "helpers", "helper", "manager", "base", "common", "misc"}
+
+
+def imported(text: str) -> Iterator[str]:
+    """Yield the first name of every module that a source imports, wherever it stands in it."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0] if not node.level else "relative"
+
+
+def breaches(part: str, text: str) -> set[str]:
+    """Return what a source of that part imports and must not."""
+    watched = OUTER | INNER | {"relative"}
+    return (set(imported(text)) & watched) - ALLOWED[part]
+
+
+def modules(part: str) -> list[Path]:
+    """Return the sources of a part."""
+    place = ROOT / part
+    return [place] if place.suffix == ".py" else sorted(place.rglob("*.py"))
+
+
+def too_long(part: str, text: str) -> bool:
+    """Return whether a source is longer than its part allows."""
+    return len(text.splitlines()) > MODULE_LINES[part]
+
+
+def vague(name: str) -> bool:
+    """Return whether a module's name says nothing of what is in it."""
+    return bool(set(Path(name).stem.lower().split("_")) & VAGUE)
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_a_part_imports_only_what_it_may(part: str) -> None:
+    sources = modules(part)
+    assert sources, f"{part} has no source"
+    found = {str(path): breaches(part, path.read_text(encoding="utf-8")) for path in sources}
+    assert not {path: names for path, names in found.items() if names}
+
+
+@pytest.mark.parametrize("part", MODULE_LINES)
+def test_scripts_stay_short(part: str) -> None:
+    long = [path.name for path in modules(part) if too_long(part, path.read_text(encoding="utf-8"))]
+    assert not long
+
+
+def test_module_names_say_what_is_in_them() -> None:
+    assert not [path.name for part in ALLOWED for path in modules(part) if vague(path.name)]
+
+
+@pytest.mark.parametrize(
+    ("part", "planted"),
+    [
+        ("quant", "from accelerator.report import CostReport"),
+        ("quant", "import streamlit as st"),
+        ("quant", "def late():\n    import plotly.graph_objects as go"),
+        ("quant", "from analysis import evaluation"),
+        ("accelerator", "import torch"),
+        ("accelerator", "import numpy as np"),
+        ("accelerator", "from quant.spec import QuantSpec"),
+        ("datasets", "from quant import graph"),
+        ("model_io", "import analysis.network"),
+        ("analysis", "import streamlit"),
+        ("analysis", "from model_io.load import load_model"),
+        ("analysis", "from . import measures"),
+        ("figures", "import streamlit"),
+        ("figures", "import torch"),
+        ("ui", "import plotly.express"),
+        ("ui", "import torch"),
+        ("pages", "import torch"),
+        ("pages", "from model_io.load import load_model"),
+        ("cli.py", "import streamlit"),
+    ],
+)
+def test_a_planted_breach_is_found(part: str, planted: str) -> None:
+    lawful = modules(part)[-1].read_text(encoding="utf-8")
+    assert breaches(part, lawful) == set()
+    # after the code and before it: order does not matter, nor does a place inside a function
+    assert breaches(part, f"{lawful}\n{planted}\n")
+    assert breaches(part, planted)
+
+
+def test_a_long_script_and_a_vague_name_are_found() -> None:
+    assert too_long("app.py", "x = 1\n" * 41)
+    assert not too_long("app.py", "x = 1\n" * 40)
+    assert too_long("pages", "x = 1\n" * 121)
+    assert vague("quant/utils.py")
+    assert vague("job_manager.py")
+    assert not vague("jobs.py")
