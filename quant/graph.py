@@ -358,7 +358,8 @@ def _layer(
     graph: FloatGraph, node: fx.Node, kind: Kind, chain: list[fx.Node], taken: set[str]
 ) -> Layer:
     weight, bias = _weights(node, kind)
-    name = _unique(weight.rpartition(".")[0] if weight else _readable(node), taken)
+    owner = weight.rpartition(".")[0] if weight else ""
+    name = _unique(owner or _readable(node), taken)
     inputs = tuple(source for source in node.all_input_nodes if is_activation(source))
     weight_shape = tuple(graph.tensor(weight).shape) if weight else ()
     output = chain[-1] if chain else node
@@ -412,7 +413,8 @@ def _macs(
 ) -> int:
     outputs = math.prod(shape_of(node))
     if kind is Kind.ATTENTION:
-        query, key, value = (shape_of(source) for source in inputs[:3])
+        # not `inputs`, which names a tensor that plays two parts once
+        query, key, value = (shape_of(arg) for arg in node.args[:3] if isinstance(arg, fx.Node))
         scores = math.prod(query[:-1]) * key[-2]
         return scores * (query[-1] + value[-1])
     if kind is Kind.MATMUL:
