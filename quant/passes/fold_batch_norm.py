@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx
 
 from quant import operators as ops
-from quant.graph import ChannelNormal, FloatGraph, Layer, shape_of
+from quant.graph import ChannelNormal, FloatGraph, Layer, copy_module, shape_of
 from quant.operators import Kind, operator
 
 
@@ -31,8 +31,9 @@ class FoldBatchNorm:
             if layer is not None and _can_fold(source, layer):
                 _fold(result, node, source, layer)
         result.module.graph.eliminate_dead_code()
-        result.module.recompile()
-        return FloatGraph(result.module, result.input_shape, result.batch, result.normals)
+        # a copy holds only what its graph uses: no tensors of batch norms that are gone
+        module = copy_module(result.module)
+        return FloatGraph(module, result.input_shape, result.batch, result.normals)
 
 
 def _can_fold(source: fx.Node, layer: Layer) -> bool:
@@ -47,7 +48,7 @@ def _can_fold(source: fx.Node, layer: Layer) -> bool:
 
 
 def _groups(node: fx.Node) -> int:
-    groups = node.args[7] if len(node.args) > 7 else 1
+    groups = node.args[6] if len(node.args) > 6 else 1
     return groups if isinstance(groups, int) else 1
 
 
@@ -88,6 +89,8 @@ def _set_bias(graph: FloatGraph, source: fx.Node, layer: Layer, bias: Tensor) ->
         return
     owner = str(layer.weight).rpartition(".")[0]
     target = f"{owner}.bias" if owner else "bias"
+    if hasattr(graph.module.get_submodule(owner), "bias"):  # of another operation
+        target = f"{layer.weight}_bias"
     graph.set_tensor(target, bias)
     with graph.module.graph.inserting_before(source):
         node = graph.module.graph.get_attr(target)
