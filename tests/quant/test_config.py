@@ -49,8 +49,8 @@ def test_without_rules_every_layer_takes_the_default() -> None:
     resolved = QuantConfig().resolve(LAYERS)
     assert list(resolved) == [layer.name for layer in LAYERS]
     assert {resolved[name] for name in resolved} == {LayerConfig()}
-    assert LayerConfig().weight == QuantSpec(8, True, Granularity.PER_CHANNEL, Estimator.MSE)
-    assert LayerConfig().activation == QuantSpec(8, False, Granularity.PER_TENSOR, Estimator.MSE)
+    assert LayerConfig().weight == QuantSpec(8, symmetric=True, granularity=Granularity.PER_CHANNEL)
+    assert LayerConfig().activation == QuantSpec(8, symmetric=False)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,14 @@ def test_uniform_sets_one_width_for_all_weights_and_one_for_all_activations() ->
 
 FULL = QuantConfig(
     LayerConfig(
-        QuantSpec(4, False, Granularity.PER_GROUP, Estimator.PERCENTILE, group_size=16),
-        QuantSpec(12, True, scale=ScaleKind.POWER_OF_TWO, percentile=99.5),
+        QuantSpec(
+            4,
+            symmetric=False,
+            granularity=Granularity.PER_GROUP,
+            estimator=Estimator.PERCENTILE,
+            group_size=16,
+        ),
+        QuantSpec(12, symmetric=True, scale=ScaleKind.POWER_OF_TWO, percentile=99.5),
     ),
     (
         Rule("first", weight=SpecChange(bits=8, granularity=Granularity.PER_CHANNEL)),

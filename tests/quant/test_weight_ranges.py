@@ -14,7 +14,9 @@ SHAPES = [(6, 5, 3, 3), (6, 5, 4), (6, 5), (6, 1, 3, 3), (6,)]
 
 
 def spec(granularity: Granularity, group_size: int = 2, bits: int = 8) -> QuantSpec:
-    return QuantSpec(bits, False, granularity, MIN_MAX, group_size=group_size)
+    return QuantSpec(
+        bits, symmetric=False, granularity=granularity, estimator=MIN_MAX, group_size=group_size
+    )
 
 
 def test_per_tensor_has_one_scale_over_all_values() -> None:
@@ -87,14 +89,20 @@ def test_percentiles_of_each_channel_equal_numpy_to_the_neighbouring_value(
     percentile: float,
 ) -> None:
     weight = torch.randn(4, 5000)
-    wish = QuantSpec(8, False, Granularity.PER_CHANNEL, Estimator.PERCENTILE, percentile=percentile)
+    wish = QuantSpec(
+        8,
+        symmetric=False,
+        granularity=Granularity.PER_CHANNEL,
+        estimator=Estimator.PERCENTILE,
+        percentile=percentile,
+    )
     encoding = encode_weight(weight, wish)
     for row, scale in zip(weight.numpy(), encoding.scale.flatten().tolist(), strict=True):
-        inner, outer = (
-            np.percentile(row, percentile, method=method)
-            - np.percentile(row, 100 - percentile, method=opposite)
-            for method, opposite in (("lower", "higher"), ("higher", "lower"))
-        )
+        above, below = percentile, 100 - percentile
+        inner = np.percentile(row, above, method="lower")
+        inner -= np.percentile(row, below, method="higher")
+        outer = np.percentile(row, above, method="higher")
+        outer -= np.percentile(row, below, method="lower")
         assert inner / 255 * (1 - 1e-6) <= scale <= outer / 255 * (1 + 1e-6)
 
 
