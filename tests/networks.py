@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -60,10 +61,8 @@ class Wired(nn.Module):
         for name, part in parts.items():
             self.add_module(name, part)
 
-    def __getattr__(self, name: str) -> nn.Module:
-        part = super().__getattr__(name)
-        assert isinstance(part, nn.Module)
-        return part
+    def __getattr__(self, name: str) -> Network:  # type: ignore[override]
+        return cast("Network", super().__getattr__(name))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.wire(self, x)
@@ -275,7 +274,7 @@ def scaled() -> nn.Module:
     def wire(m: Wired, x: Tensor) -> Tensor:
         x = (m.conv(x) * 0.25).clamp(min=-0.3)
         x = m.bn(torch.cat([x, x + x], 1))
-        return m.prelu(x).clamp_max(1.5)
+        return m.prelu(x).clamp(max=1.5)
 
     return Wired(wire, conv=nn.Conv2d(3, 3, 3), bn=nn.BatchNorm2d(6), prelu=nn.PReLU(6))
 
