@@ -36,7 +36,8 @@ if score is not None:
 else:
     missing = "being measured" if work.parts and work.parts.score.labelled else "needs labels"
     cards[0].metric(
-        "Float top-1", "–", border=True, height="stretch", delta=missing, delta_color="off", delta_arrow="off",
+        "Float top-1", "?", border=True, height="stretch", delta=missing, delta_color="off",
+        delta_arrow="off",
     )  # fmt: skip
 cards[1].metric("Parameters", format_count(network.parameters), border=True, height="stretch")
 cards[2].metric(
@@ -47,8 +48,8 @@ cards[2].metric(
     height="stretch",
 )
 cards[3].metric(
-    "Weights in float", format_bytes(as_float.weight_bytes), border=True, height="stretch", delta_color="off",
-    delta=f"{format_bytes(at_8_bits.weight_bytes)} at 8 bits", delta_arrow="off",
+    "Weights in float", format_bytes(as_float.weight_bytes), border=True, height="stretch",
+    delta_color="off", delta=f"{format_bytes(at_8_bits.weight_bytes)} at 8 bits", delta_arrow="off",
     help=f"As {work.machine.title} stores them, with scales and biases",
 )  # fmt: skip
 cards[4].metric(

@@ -67,7 +67,7 @@ def load_network(choice: ModelChoice) -> Steps[Network]:
             "Give it as channels, height, width."
         )
     yield Progress(0.4, "Tracing the network")
-    return prepare(loaded.name, loaded.module, shape, loaded.digest, loaded.batch)
+    return prepare(loaded.name, loaded.program or loaded.module, shape, loaded.digest, loaded.batch)
 
 
 def default_data(choice: ModelChoice, network: Network) -> DataChoice:

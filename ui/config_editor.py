@@ -9,7 +9,7 @@ from accelerator.report import CostReport
 from quant.config import QuantConfig, Resolved, Rule, uniform
 from quant.errors import QuantError
 from quant.simulation import Role, plan
-from quant.spec import Estimator, Granularity, SpecChange
+from quant.spec import Estimator, Granularity, ScaleKind, SpecChange
 from ui.tables import BIT_CHOICES, config_table
 from ui.workspace import Workspace
 
@@ -24,6 +24,7 @@ PRESETS: dict[str, QuantConfig] = {
 }
 WEIGHT_ESTIMATORS = tuple(str(e) for e in (Estimator.MIN_MAX, Estimator.PERCENTILE, Estimator.MSE))
 ESTIMATORS = tuple(str(e) for e in Estimator)
+SYMMETRIES = ("symmetric", "asymmetric")
 GRANULARITIES = tuple(str(g) for g in Granularity)
 _WEIGHT_COLUMNS = {
     "weight_bits": "bits",
@@ -160,36 +161,51 @@ def bulk_edit(workspace: Workspace, ticked: list[str]) -> None:
             placeholder=f"{len(ticked)} ticked layers" if ticked else "blocks.*.expand.0",
             help="A name with * and ?, kind:depthwise, first, last, input; empty: the ticked ones",
         )  # fmt: skip
-        columns = st.columns(5)
-        weight_bits = columns[0].selectbox("Weight bits", [None, *BIT_CHOICES], key="configure.bw")
-        granularity = columns[1].selectbox(
-            "Granularity", [None, *GRANULARITIES], key="configure.bg"
-        )
-        activation_bits = columns[2].selectbox(
-            "Activation bits", [None, *BIT_CHOICES], key="configure.ba"
-        )
-        weight_range = columns[3].selectbox(
-            "Weight range", [None, *WEIGHT_ESTIMATORS], key="configure.bwe"
-        )
-        activation_range = columns[4].selectbox(
-            "Activation range", [None, *ESTIMATORS], key="configure.bae"
-        )
+        st.caption("Weights")
+        weight = _bulk_change("w", GRANULARITIES, WEIGHT_ESTIMATORS)
+        st.caption("Activations")
+        activation = _bulk_change("a", (), ESTIMATORS)
         pressed = st.form_submit_button("Apply", icon=":material/done_all:")
     if not pressed:
         return
-    weight = SpecChange(
-        bits=weight_bits,
-        granularity=Granularity(granularity) if granularity else None,
-        estimator=Estimator(weight_range) if weight_range else None,
-    )
-    activation = SpecChange(
-        bits=activation_bits, estimator=Estimator(activation_range) if activation_range else None
-    )
     problem = _apply_bulk(workspace, select.strip(), ticked, weight, activation)
     if problem:
         st.error(problem)
     else:
         st.rerun()
+
+
+def _bulk_change(
+    place: str, granularities: tuple[str, ...], estimators: tuple[str, ...]
+) -> SpecChange:
+    """Show one field for each property of a spec; those left at "keep" change nothing."""
+    columns = st.columns(5)
+
+    def pick(column: int, label: str, options: tuple[Any, ...], explanation: str) -> Any:
+        return columns[column].selectbox(
+            label, [None, *options], key=f"configure.bulk.{place}.{label}", help=explanation,
+            format_func=lambda value: "keep" if value is None else str(value),
+        )  # fmt: skip
+
+    bits = pick(0, "Bits", BIT_CHOICES, "32 is float")
+    symmetry = pick(1, "Symmetry", SYMMETRIES, "Symmetric: zero point 0")
+    estimator = pick(2, "Range", estimators, "How the range is chosen")
+    scale = pick(3, "Scale", tuple(ScaleKind), "Power of two: requantize by a shift")
+    granularity = group = None
+    if granularities:
+        granularity = pick(4, "Granularity", granularities, "How many weights share a scale")
+        group = columns[4].number_input(
+            "Group size", 1, 4096, None, key="configure.bulk.group", placeholder="keep",
+            help="Input channels that share a scale; for per-group alone",
+        )  # fmt: skip
+    return SpecChange(
+        bits=bits,
+        symmetric=None if symmetry is None else symmetry == SYMMETRIES[0],
+        granularity=Granularity(granularity) if granularity else None,
+        estimator=Estimator(estimator) if estimator else None,
+        scale=scale,
+        group_size=group,
+    )
 
 
 def _apply_bulk(
@@ -201,7 +217,7 @@ def _apply_bulk(
 ) -> str:
     """Apply a bulk edit; return what stands in its way, or nothing."""
     if not weight.to_dict() and not activation.to_dict():
-        return "A change must set something; all five fields are empty."
+        return "A change must set something; all fields say keep."
     if not select and not ticked:
         return "Layers must be chosen: tick some in the table or name them."
     present = workspace.config.present

@@ -42,7 +42,8 @@ def cost_cards(report: CostReport, reference: CostReport, against: str) -> None:
     for number, (label, write, value, old, explanation) in enumerate(figures):
         delta = change_text(value, old)
         columns[number].metric(
-            label, write(value), delta, delta_color="inverse", border=True, help=explanation, height="stretch",
+            label, write(value), delta, delta_color="inverse", border=True, help=explanation,
+            height="stretch",
             delta_description=f"against {against}" if delta else None,
         )  # fmt: skip
 

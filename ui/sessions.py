@@ -1,6 +1,7 @@
 """Workspaces by the key in the address: a reload or a second visit finds the same work."""
 
 import atexit
+import gc
 import threading
 import time
 from dataclasses import dataclass, field
@@ -74,8 +75,19 @@ def open_workspace() -> Workspace:
         with st.spinner("Reading the model and tracing the network…"):
             found = new_workspace()
         registry().add(found)
+        _spare_the_collector()
     _presence(found.id)
     return found
+
+
+def _spare_the_collector() -> None:
+    """Take what is loaded now out of the garbage collector's rounds.
+
+    Streamlit collects all generations after every script run, and a progress bar runs twice a
+    second; walking torch's million objects each time left a run a twelfth of its speed.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def keep_address(workspace: Workspace) -> None:
