@@ -214,12 +214,15 @@ class _Builder:
 
     def _attention(self, layer: Layer, sources: tuple[str, ...]) -> Iterator[Op]:
         """Scores, softmax and mix; the scores and their softmax have the layer's output width."""
-        query, key, value = layer.input_shapes[:3]
+        # not `inputs`, which names a tensor that plays two parts once and leaves out constants
+        operands = [o for o in self.graph.node(layer.node).args[:3] if isinstance(o, fx.Node)]
+        query, key, value = (shape_of(operand) for operand in operands)
+        sources = tuple(self.tensor_of.get(operand.name, sources[0]) for operand in operands)
         groups, bits = math.prod(query[:-2]), self.bits[layer.name]
         scores, weights = f"{layer.name} scores", f"{layer.name} softmax"
         for name in (scores, weights):
             self._store(name, groups * query[-2] * key[-2], bits)
-        widths = [self.tensors[source].bits for source in sources[:3]]
+        widths = [self.tensors[source].bits for source in sources]
         yield Op(
             name=scores, kind=OpKind.MATMUL, inputs=sources[:2], output=scores,
             batch=query[-2], c_in=query[-1], c_out=key[-2], groups=groups,
@@ -238,9 +241,11 @@ class _Builder:
 
 
 def _matmul(layer: Layer) -> dict[str, Any]:
-    left, right = layer.input_shapes[0], layer.input_shapes[-1]
+    """Return the sizes of a product; from the output, as an operand may be a constant."""
+    rows, columns = (1, *layer.shape)[-2:]
+    depth = layer.macs // math.prod(layer.shape)
     groups = math.prod(layer.shape[:-2])
-    return {"batch": left[-2], "c_in": left[-1], "c_out": right[-1], "groups": groups}
+    return {"batch": rows, "c_in": depth, "c_out": columns, "groups": groups}
 
 
 def _planes(before: tuple[int, ...], after: tuple[int, ...]) -> dict[str, Any]:
