@@ -25,7 +25,7 @@ from analysis.measures import (
 def test_wilson_gives_the_published_values(hits: int, trials: int, low: float, high: float) -> None:
     # 81 of 263 is Newcombe's (1998) example
     found = proportion_interval(hits, trials)
-    assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
 
 
 @pytest.mark.parametrize("trials", [1, 7, 500])

@@ -1,0 +1,195 @@
+import json
+import math
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from accelerator.machine import Machine, Storage, load_preset, presets
+from accelerator.report import CostReport
+from analysis.comparison import layer_sqnr
+from analysis.experiment import (
+    Calibrated,
+    Experiment,
+    calibrate,
+    cost,
+    needs_data,
+    run_experiment,
+)
+from analysis.network import Network, forward, prepare
+from analysis.runs import Run, RunStore
+from analysis.workload import Entropies
+from quant.config import QuantConfig, Rule, config_from_dict, uniform
+from quant.errors import CalibrationError
+from quant.progress import drain
+from quant.simulation import quantize
+from quant.spec import Estimator, SpecChange
+from tests.analysis.results import ToyData
+from tests.networks import CASES
+
+
+@cache
+def network(name: str = "plain") -> Network:
+    case = CASES[name]
+    return prepare(name, case.model(), case.shape, f"digest of {name}")
+
+
+@cache
+def data() -> ToyData:
+    """Images whose labels are the float network's answers, so that it is always right."""
+    inputs = CASES["plain"].inputs(40)
+    answers: list[int] = forward(network().graph, None, inputs).argmax(1).tolist()
+    return ToyData(inputs, answers)
+
+
+@cache
+def calibrated() -> Calibrated:
+    return drain(calibrate(network(), data()))
+
+
+def machine(name: str = "bitfusion_like") -> Machine:
+    return load_preset(name)
+
+
+def run(config: QuantConfig, name: str = "run") -> Run:
+    return drain(
+        run_experiment(network(), data(), calibrated(), Experiment(name, config, machine(), seed=7))
+    )
+
+
+def test_the_whole_road_and_back_from_disk(tmp_path: Path) -> None:
+    config = QuantConfig(rules=(Rule("first", weight=SpecChange(bits=4)),))
+    found = run(config, "first at 4 bits")
+    assert (found.name, found.model, found.model_digest) == (
+        "first at 4 bits", "plain", "digest of plain",
+    )  # fmt: skip
+    assert (found.data, found.data_digest, found.calibration_images) == (
+        "toy", "digest of toy", 40,
+    )  # fmt: skip
+    assert (found.evaluation.samples, found.evaluation.float_top1, found.seed) == (40, 1.0, 7)
+    assert found.evaluation.sqnr_db > 5
+    assert found.cost == cost(network(), config, machine())
+    assert config_from_dict(found.config) == config
+    layers = [layer.name for layer in network().graph.layers]
+    assert list(found.layer_sqnr_db) == layers
+    RunStore(tmp_path).save(found)
+    assert RunStore(tmp_path).all() == (found,)
+
+
+def test_a_report_is_plain_json() -> None:
+    report = cost(network(), uniform(8, 8), machine())
+    text = json.dumps(report.to_dict(), allow_nan=False)
+    assert json.loads(text)["energy_pj"] == pytest.approx(report.energy_pj)
+
+
+def test_float_is_exact() -> None:
+    found = run(uniform(32, 32)).evaluation
+    assert (found.agreement, found.sqnr_db) == (1.0, math.inf)
+    assert (found.float_top1, found.quantized_top1, found.top1_drop) == (1.0, 1.0, 0.0)
+
+
+def test_fewer_bits_are_noisier_and_cheaper() -> None:
+    runs = [run(uniform(bits, bits)) for bits in (8, 4, 2)]
+    noise = [found.evaluation.sqnr_db for found in runs]
+    energy = [found.cost.energy_pj for found in runs]
+    assert noise == sorted(noise, reverse=True)
+    assert noise[0] > 25
+    assert energy == sorted(energy, reverse=True)
+
+
+def test_progress_grows_to_one() -> None:
+    steps = run_experiment(
+        network(), data(), calibrated(), Experiment("p", uniform(8, 8), machine())
+    )
+    fractions = [step.fraction for step in steps]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+
+
+def test_calibration_is_needed_unless_ranges_follow_from_batch_norms() -> None:
+    config = uniform(8, 8)
+    assert needs_data(network(), config)
+    assert not needs_data(network(), uniform(4, 32))
+    free = SpecChange(estimator=Estimator.BATCH_NORM)
+    assert not needs_data(network(), QuantConfig(rules=(Rule("*", activation=free),)))
+    with pytest.raises(CalibrationError, match="Calibrate first"):
+        drain(run_experiment(network(), data(), Calibrated(), Experiment("x", config, machine())))
+
+
+def test_bits_matter_on_a_machine_that_fuses_them() -> None:
+    name = "fashion-resnet"
+    eight, four, mixed = (
+        cost(network(name), config, machine())
+        for config in (
+            uniform(8, 8),
+            uniform(4, 4),
+            QuantConfig(rules=(Rule("first", SpecChange(bits=2)),)),
+        )
+    )
+    assert four.energy_pj < 0.7 * eight.energy_pj
+    assert four.cycles < eight.cycles
+    assert four.latency_s < eight.latency_s
+    assert four.weight_bytes < 0.6 * eight.weight_bytes
+    assert four.bops == eight.bops // 4
+    assert mixed.energy_pj < eight.energy_pj
+    assert four.macs == eight.macs == network(name).macs
+
+
+def test_bits_save_no_cycles_on_an_eight_bit_machine() -> None:
+    edge = machine("edge_systolic_8b")
+    eight, four = (cost(network("fashion-resnet"), uniform(b, b), edge) for b in (8, 4))
+    assert four.cycles == eight.cycles
+    assert four.energy_pj == eight.energy_pj
+    asked = [layer for layer in four.layers if layer.kind == "conv"]
+    assert asked
+    for layer in asked:
+        assert (layer.requested_weight_bits, layer.compute_weight_bits) == (4, 8)
+        assert (layer.stored_weight_bits, layer.stored_activation_bits) == (8, 8)
+    assert all(layer.warnings for layer in asked)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_machine_prices_every_kind_of_network(name: str) -> None:
+    for model in ("plain", "kitchen", "gated", "attention", "one-dimensional", "transposed"):
+        report = cost(network(model), uniform(8, 8), machine(name))
+        assert report.energy_pj > 0
+        assert report.latency_s > 0
+        assert report.macs == network(model).macs
+
+
+def test_entropy_counts_where_weights_are_compressed() -> None:
+    name = next(n for n in presets() if machine(n).weight_storage is Storage.ENTROPY)
+    known: Entropies = {}
+    reports: list[CostReport] = [
+        cost(network(), uniform(bits, 8), machine(name), known) for bits in (8, 4)
+    ]
+    assert reports[1].weight_bytes < reports[0].weight_bytes
+    assert len(known) == 2 * sum(layer.weight is not None for layer in network().graph.layers)
+
+
+def test_layer_sqnr_of_one_noisy_layer() -> None:
+    graph = network().graph
+    noisy = next(layer.name for layer in graph.layers if layer.kind == "depthwise")
+    config = QuantConfig(uniform(32, 32).default, (Rule(noisy, weight=SpecChange(bits=2)),))
+    found = layer_sqnr(network(), quantize(graph, config), data().inputs[:4])
+    names = list(found)
+    at = names.index(noisy)
+    assert [found[name] for name in names[:at]] == [math.inf] * at
+    assert all(math.isfinite(found[name]) for name in names[at:])
+
+
+def test_layer_sqnr_by_hand() -> None:
+    linear = torch.nn.Linear(2, 2, bias=False)
+    weight = torch.tensor([[1.0, 0.3], [0.2, 0.9]])
+    linear.load_state_dict({"weight": weight})
+    small = prepare("two", torch.nn.Sequential(linear), (2,), "d")
+    config = QuantConfig(uniform(32, 32).default, (Rule("0", weight=SpecChange(bits=8)),))
+    graph = quantize(small.graph, config)
+    inputs = torch.tensor([[1.0, 2.0]])
+    grid = graph.quantizers["0 weight"].encoding
+    assert grid is not None
+    error = (weight - grid.fake_quantize(weight)) @ inputs[0]
+    wanted = 10 * math.log10(float((weight @ inputs[0]).square().sum() / error.square().sum()))
+    assert layer_sqnr(small, graph, inputs)["0"] == pytest.approx(wanted, rel=1e-4)
+    assert layer_sqnr(small, graph, inputs)["input"] == math.inf
