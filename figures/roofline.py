@@ -124,7 +124,11 @@ def _title(layers: Sequence[LayerCost]) -> str:
     name = BOUND_NAMES[bound]
     name = name[0].upper() + name[1:]
     if count == len(layers):
-        return f"{name} limits all {count} layers with MACs"
+        return f"{name} limits {_all(count)} with MACs"
     total = sum(layer.latency_s for layer in layers)
     share = sum(layer.latency_s for layer in layers if layer.bound == bound) / total
     return f"{name} limits {count} of {len(layers)} layers, {format_share(share)} of their time"
+
+
+def _all(count: int) -> str:
+    return "the only layer" if count == 1 else f"all {count} layers"

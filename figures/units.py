@@ -77,7 +77,8 @@ def _format(value: float, steps: Steps) -> str:
 def _step(value: float, steps: Steps) -> tuple[float, str]:
     """Return the largest step that the value reaches once it is rounded to three digits."""
     magnitude = abs(value) if math.isfinite(value) else 0.0
-    rounded = float(f"{magnitude:.2e}")
+    # 999.6 reads 1000; but 1024 must not sink below its own step
+    rounded = max(magnitude, float(f"{magnitude:.2e}"))
     if rounded == 0:
         return next((step for step in steps if step[0] == 1), steps[0])
     return next((step for step in reversed(steps) if rounded >= step[0]), steps[0])

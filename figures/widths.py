@@ -141,5 +141,5 @@ def _describe(entry: _Widths) -> str:
 
 def _title(differing: int, layers: int) -> str:
     if not differing:
-        return f"All {layers} layers are computed and stored in the widths requested"
+        return f"Widths are computed and stored as requested in all layers ({layers})"
     return f"Requested and effective widths differ in {differing} of {layers} layers"
