@@ -105,7 +105,7 @@ class TestEveryFigure:
 
     def test_rows_have_room_and_names_of_their_own(self, name: str, count: int) -> None:
         layout = ALL[name](count).layout
-        assert 200 <= layout.height <= 200 * 50
+        assert 180 <= layout.height <= 200 * 50
         if name in ROWS:
             room = layout.height - layout.margin.t - layout.margin.b
             assert room >= 17 * count
@@ -137,11 +137,7 @@ def test_values_are_in_the_axis_unit() -> None:
     figure = energy_by_layer(report(layer_cost("a", 2.5e6), layer_cost("b", 0.5e6)))
     assert list(figure.data[0].x) == pytest.approx([2.5, 0.5])
     assert figure.layout.xaxis.title.text == "Energy per image (µJ), lower is better"
-    assert (
-        figure.data[0].customdata[1].tolist()
-        if hasattr(figure.data[0].customdata[1], "tolist")
-        else list(figure.data[0].customdata[1]) == ["b", "500 nJ", "100 %", "500 nJ"]
-    )
+    assert list(figure.data[0].customdata[1]) == ["b", "500 nJ", "100 %", "500 nJ"]
 
 
 def test_stacks_sum_to_the_layers() -> None:
@@ -183,7 +179,7 @@ def test_comparison_titles() -> None:
     ],
 )  # fmt: skip
 def test_nothing_to_compare_is_refused(draw: Callable[[], go.Figure]) -> None:
-    with pytest.raises(ValueError, match="needs a re?[pu]"):
+    with pytest.raises(ValueError, match=r"needs a r(un|eport)"):
         draw()
 
 
@@ -217,7 +213,7 @@ def test_roofline_titles() -> None:
     dram = layer_cost("a", bound="dram", latency_s=3e-6)
     made = report(dram, replace(dram, layer="b"), layer_cost("c", latency_s=2e-6))
     assert takeaway(roofline(made)) == "DRAM limits 2 of 3 layers, 75 % of their time"
-    assert takeaway(roofline(report(layer_cost("a")))) == "Compute limits all 1 layers with MACs"
+    assert takeaway(roofline(report(layer_cost("a")))) == "Compute limits the only layer with MACs"
     nothing = roofline(report(layer_cost("a", macs=0)))
     assert takeaway(nothing).startswith("No layer multiplies")
 
@@ -244,7 +240,7 @@ def test_widths_that_differ_stand_out() -> None:
 
 def test_widths_title_where_all_is_as_asked() -> None:
     text = takeaway(requested_and_effective(report(layer_cost("a"), layer_cost("b"))))
-    assert text == "All 2 layers are computed and stored in the widths requested"
+    assert text == "Widths are computed and stored as requested in all layers (2)"
 
 
 def test_accuracy_points_and_intervals() -> None:

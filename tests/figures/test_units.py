@@ -69,9 +69,11 @@ def test_rate_share_and_bits() -> None:
     [(0.0, 1.0, "pJ"), (2e6, 1e-6, "µJ"), (999.9, 1e-3, "nJ"), (7e9, 1e-9, "mJ")],
 )
 def test_one_scale_for_an_axis(largest: float, factor: float, unit: str) -> None:
-    assert energy_scale(largest) == (pytest.approx(factor), unit)
+    found = energy_scale(largest)
+    assert found[0] == pytest.approx(factor)
+    assert found[1] == unit
 
 
 def test_scales_of_time_and_size() -> None:
-    assert time_scale(2e-3) == (pytest.approx(1e3), "ms")
-    assert bytes_scale(3000) == (pytest.approx(1 / 1024), "KiB")
+    assert time_scale(2e-3) == (1e3, "ms")
+    assert bytes_scale(3000) == (1 / 1024, "KiB")
