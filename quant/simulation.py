@@ -119,7 +119,7 @@ class Quantizer(nn.Module):
         self.encoding: Encoding | None = None
         self.statistics: Statistics | None = None
         self._subsumed = False
-        self._kept: tuple[tuple[int, int, int], Tensor] | None = None
+        self._kept: tuple[Tensor, int, Tensor] | None = None
 
     def set_encoding(self, encoding: Encoding | None) -> None:
         """Take a grid; without one the quantizer lets values pass."""
@@ -152,10 +152,12 @@ class Quantizer(nn.Module):
         if torch.is_grad_enabled() and weight.requires_grad:
             return encoding.fake_quantize(weight)
         # a weight changes rarely; its version tells when it has
-        key = (weight.data_ptr(), weight._version, id(encoding))  # noqa: SLF001
-        if self._kept is None or self._kept[0] != key:
-            self._kept = (key, encoding.fake_quantize(weight))
-        return self._kept[1]
+        version = weight._version  # noqa: SLF001  no public way to ask
+        if self._kept is None or self._kept[0] is not weight or self._kept[1] != version:
+            # a tensor of inference mode would later stop gradients on their way to the input
+            with torch.inference_mode(mode=False), torch.no_grad():
+                self._kept = (weight, version, encoding.fake_quantize(weight))
+        return self._kept[2]
 
 
 def subsumes(encoding: Encoding, clip: tuple[float | None, float | None]) -> bool:
