@@ -162,12 +162,14 @@ class Quantizer(nn.Module):
 
 def subsumes(encoding: Encoding, clip: tuple[float | None, float | None]) -> bool:
     """Whether clipping to the grid's own ends gives what clipping to `clip` first would give."""
-    low, high = clip
-    steps_low = encoding.qmin - float(encoding.zero_point)
-    steps_high = encoding.qmax - float(encoding.zero_point)
-    scale = float(encoding.scale)
-    return (low is None or round(low / scale) <= steps_low) and (
-        high is None or round(high / scale) >= steps_high
+    # in float32, as the quantizer itself divides: a limit may lie half way between two steps
+    low, high = (
+        None if limit is None else float((torch.tensor(limit) / encoding.scale).round())
+        for limit in clip
+    )
+    zero_point = float(encoding.zero_point)
+    return (low is None or low <= encoding.qmin - zero_point) and (
+        high is None or high >= encoding.qmax - zero_point
     )
 
 
