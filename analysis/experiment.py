@@ -20,6 +20,7 @@ from analysis.network import Network
 from analysis.runs import Run
 from analysis.workload import Entropies, build_workload, weight_entropies
 from quant.config import QuantConfig
+from quant.errors import CalibrationError
 from quant.graph import INPUT_LAYER
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.progress import Progress, Steps
@@ -70,18 +71,27 @@ def calibrate(
     """Collect the statistics of all activations from the images of `data`.
 
     Raises:
-        CalibrationError: there is no image or an activation is not finite.
+        CalibrationError: there is no image, fewer than the network's fixed batch, or an activation
+            is not finite.
     """
     size = network.batch_size
+    used = 0
 
     def inputs() -> Iterator[Tensor]:
+        nonlocal used
         for batch in data.batches(size):
             whole = network.graph.batch is None or len(batch.inputs) == size
             if whole:  # a network of fixed batch cannot take the remainder
+                used += len(batch.inputs)
                 yield batch.inputs.contiguous(memory_format=_format(batch.inputs))
 
     statistics = yield from Calibrate(len(data))(network.graph, inputs())
-    return Calibrated(statistics, len(data), input_range)
+    if used == 0:
+        least = network.graph.batch or 1
+        raise CalibrationError(
+            f"Calibration needs at least {least} images; got {len(data)}. Allow more."
+        )
+    return Calibrated(statistics, used, input_range)
 
 
 def _format(inputs: Tensor) -> torch.memory_format:

@@ -66,11 +66,11 @@ class RunStore:
             database.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", row)
 
     def all(self) -> tuple[Run, ...]:
-        """Return every run that this version can read, the newest first."""
+        """Return every run that this version can read, the newest first; others are left alone."""
         query = "SELECT content, name FROM runs WHERE format = ? ORDER BY created DESC, rowid DESC"
         with closing(self._open()) as database:
             rows = database.execute(query, (FORMAT,)).fetchall()
-        return tuple(from_plain(Run, {**json.loads(row), "name": name}) for row, name in rows)
+        return tuple(run for row, name in rows if (run := _read(row, name)) is not None)
 
     def rename(self, identity: str, name: str) -> None:
         """Give a run another name.
@@ -101,3 +101,11 @@ class RunStore:
         row = (question, json.dumps(answer))
         with closing(self._open()) as database, database:
             database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)
+
+
+def _read(content: str, name: str) -> Run | None:
+    """Return the run in a row; None for one that was damaged, so that it hides no other."""
+    try:
+        return from_plain(Run, {**json.loads(content), "name": name})
+    except ValueError:
+        return None

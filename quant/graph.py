@@ -113,6 +113,31 @@ class FloatGraph:
         else:
             module.register_parameter(name, nn.Parameter(value.detach(), requires_grad=False))
 
+    def set_bias(self, layer: Layer, bias: Tensor) -> None:
+        """Store a layer's bias; give the operation one if it had none (recompile afterwards)."""
+        operation = self.node(layer.node)
+        held = operation.args[2] if len(operation.args) > 2 else None
+        if isinstance(held, fx.Node):
+            self.set_tensor(str(held.target), bias)
+            return
+        owner = str(layer.weight).rpartition(".")[0]
+        target = f"{owner}.bias" if owner else "bias"
+        if hasattr(self.module.get_submodule(owner), "bias"):  # of another operation
+            target = f"{layer.weight}_bias"
+        self.set_tensor(target, bias)
+        with self.module.graph.inserting_before(operation):
+            node = self.module.graph.get_attr(target)
+        node.meta = {"path": owner, "shape": tuple(bias.shape), "real": True, "activation": False}
+        operation.args = (*operation.args[:2], node, *operation.args[3:])
+
+    def bias_of(self, layer: Layer) -> Tensor:
+        """Return a layer's bias; zeros where it has none."""
+        operation = self.node(layer.node)
+        held = operation.args[2] if len(operation.args) > 2 else None
+        if isinstance(held, fx.Node):
+            return self.tensor(str(held.target))
+        return torch.zeros(layer.shape[1] if len(layer.shape) == 4 else layer.shape[-1])
+
     def copy(self) -> "FloatGraph":
         """Return a graph with weights of its own."""
         return FloatGraph(
@@ -418,7 +443,8 @@ def _macs(
         scores = math.prod(query[:-1]) * key[-2]
         return scores * (query[-1] + value[-1])
     if kind is Kind.MATMUL:
-        return outputs * shape_of(inputs[0])[-1]
+        first = node.args[0]  # a constant too, which `inputs` leaves out
+        return outputs * shape_of(first)[-1] if isinstance(first, fx.Node) else 0
     if not weight_shape:
         return 0
     if operator(node).startswith("aten.conv_transpose"):

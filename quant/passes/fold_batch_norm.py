@@ -66,7 +66,7 @@ def _fold(graph: FloatGraph, node: fx.Node, source: fx.Node, layer: Layer) -> No
     old_bias = graph.tensor(layer.bias).double() if layer.bias else torch.zeros_like(factor)
     bias = beta.double() + (old_bias - mean.double()) * factor
     graph.set_tensor(layer.weight, folded.contiguous(memory_format=_format(folded)))
-    _set_bias(graph, source, layer, bias.to(weight.dtype))
+    graph.set_bias(layer, bias.to(weight.dtype))
     graph.normals[source.name] = ChannelNormal(beta.float(), gamma.float().abs())
     node.replace_all_uses_with(source)
     graph.module.graph.erase_node(node)
@@ -80,19 +80,3 @@ def _value(graph: FloatGraph, arg: object) -> Tensor | None:
     if isinstance(arg, fx.Node) and arg.op == "get_attr":
         return graph.tensor(str(arg.target))
     return None
-
-
-def _set_bias(graph: FloatGraph, source: fx.Node, layer: Layer, bias: Tensor) -> None:
-    """Store the bias; give the operation one if it had none."""
-    if layer.bias is not None:
-        graph.set_tensor(layer.bias, bias)
-        return
-    owner = str(layer.weight).rpartition(".")[0]
-    target = f"{owner}.bias" if owner else "bias"
-    if hasattr(graph.module.get_submodule(owner), "bias"):  # of another operation
-        target = f"{layer.weight}_bias"
-    graph.set_tensor(target, bias)
-    with graph.module.graph.inserting_before(source):
-        node = graph.module.graph.get_attr(target)
-    node.meta = {"path": owner, "shape": tuple(bias.shape), "real": True, "activation": False}
-    source.args = (source.args[0], source.args[1], node, *source.args[3:])

@@ -1,0 +1,112 @@
+"""Absorb high biases into the next layer (white paper, section 3.2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from quant.connections import Pair, find_pairs, groups_of
+from quant.graph import ChannelNormal, FloatGraph
+from quant.operators import RELUS, operator
+from quant.passes.equalize import caps_of, make_caps, put
+
+SIGMAS = 3.0  # beta - 3 gamma: exact for 99.865 % of inputs if they are normal
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Absorbed:
+    """The graph afterwards, and what was absorbed per pair: c (C,) in the unit of the activation.
+
+    `inexact` names the pairs whose second layer pads with zeros: there the border is approximate.
+    """
+
+    graph: FloatGraph
+    shifts: dict[tuple[str, str], Tensor]
+    inexact: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AbsorbBias:
+    """Move c from the bias of a pair's first layer through its ReLU into the second's.
+
+    b1' = b1 - c and b2' = b2 + W2 c; exact where the activation before ReLU is at least c. Data-
+    free c = max(0, beta - 3 gamma); with `minima` (layer -> (C,) least value before the
+    activation function, over calibration images) c = max(0, minimum). A clip's cap falls by c.
+    """
+
+    def __call__(self, graph: FloatGraph, minima: Mapping[str, Tensor] | None = None) -> Absorbed:
+        """Return a copy of a folded (and, if wished, equalized) graph with biases absorbed."""
+        result = graph.copy()
+        shifts: dict[tuple[str, str], Tensor] = {}
+        inexact: list[tuple[str, str]] = []
+        for pair in find_pairs(result)[0]:
+            shift = _shift(result, pair, minima)
+            if shift is None or not bool((shift > 0).any()):
+                continue
+            _absorb(result, pair, shift)
+            shifts[pair.first, pair.second] = shift
+            if _pads(result, pair):
+                inexact.append((pair.first, pair.second))
+        result.module.recompile()
+        whole = FloatGraph(result.module, result.input_shape, result.batch, result.normals)
+        return Absorbed(whole, shifts, tuple(inexact))
+
+
+def _shift(graph: FloatGraph, pair: Pair, minima: Mapping[str, Tensor] | None) -> Tensor | None:
+    """Return c (C,) for the pair, or None where nothing can be said or done."""
+    first = graph[pair.first]
+    if pair.sloped or first.bias is None or not _rectified(graph, pair):
+        return None
+    if minima is not None:
+        least = minima.get(pair.first)
+        return None if least is None else least.clamp(min=0)
+    normal = graph.normals.get(first.node)
+    return None if normal is None else (normal.mean - SIGMAS * normal.std).clamp(min=0)
+
+
+def _rectified(graph: FloatGraph, pair: Pair) -> bool:
+    """Whether a function with f(x) = x above zero stands between; a bare connection has no gain."""
+    if pair.clips:
+        return True
+    node = graph.node(graph[pair.first].node)
+    stop = graph[pair.second].node
+    while node.name != stop:
+        if operator(node) in RELUS:
+            return True
+        node = next(iter(node.users))
+    return False
+
+
+def _absorb(graph: FloatGraph, pair: Pair, shift: Tensor) -> None:
+    first, second = graph[pair.first], graph[pair.second]
+    for clip in pair.clips:
+        make_caps(graph, clip)
+        caps = graph.tensor(caps_of(graph, clip))
+        put(graph, caps_of(graph, clip), caps - shift.reshape(caps.shape))
+    put(graph, str(first.bias), graph.tensor(str(first.bias)) - shift)
+    groups = groups_of(graph, second)
+    weight = graph.tensor(str(second.weight))
+    carried = carried_mean(weight, shift, groups)
+    graph.set_bias(second, graph.bias_of(second) + carried)
+    normal = graph.normals.get(first.node)
+    if normal is not None:
+        graph.normals[first.node] = ChannelNormal(normal.mean - shift, normal.std)
+
+
+def carried_mean(weight: Tensor, shift: Tensor, groups: int) -> Tensor:
+    """Return W c (O,): what means c (C,) of the inputs add to each output, borders apart."""
+    taps = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
+    grouped = taps.reshape(groups, -1, taps.shape[1])
+    return torch.einsum("goi,gi->go", grouped, shift.reshape(groups, -1)).reshape(-1)
+
+
+def _pads(graph: FloatGraph, pair: Pair) -> bool:
+    """Whether zeros are put around the second layer's input, by itself or by a node before."""
+    node = graph.node(graph[pair.second].node)
+    padding = node.args[4] if len(node.args) > 4 else 0
+    own = padding != "valid" and any(
+        size != 0 for size in (padding if isinstance(padding, list | tuple) else (padding,))
+    )
+    before = node.args[0]
+    return own or (isinstance(before, fx.Node) and "pad" in operator(before))

@@ -1,0 +1,205 @@
+"""AdaRound: learn for each weight whether to round up or down (white paper, section 3.4)."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quant.connections import WEIGHTED, groups_of
+from quant.encoding import Encoding
+from quant.graph import FloatGraph, Layer
+from quant.passes.samples import Samples, activation_of, collect, has_rows
+from quant.progress import Progress, Steps
+from quant.simulation import QuantGraph
+
+ZETA, GAMMA = 1.1, -0.1  # the stretch of the rectified sigmoid
+STEPS_A_PROGRESS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """Reconstruction error of one layer, nearest rounding beside learned: mean square, same unit.
+
+    `flipped` is the share of weights that are not rounded to nearest.
+    """
+
+    layer: str
+    nearest: float
+    learned: float
+    flipped: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdaRoundResult:
+    """What became of each layer, and the layers left at nearest with the reason."""
+
+    layers: tuple[Rounded, ...]
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AdaRound:
+    """Minimise ||f_a(W x) - f_a(W~ x^)||^2 + lambda sum(1 - |2 h(V) - 1|^beta), layer by layer.
+
+    W~ = s clamp(floor(W/s) + h(V), qmin, qmax) with h the rectified sigmoid (zeta 1.1, gamma
+    -0.1), x^ the layer's input in the quantized network and f_a its activation function. beta
+    falls from 20 to 2; the first fifth of the iterations has no rounding loss. Instead of whole
+    images, `rows` output positions drawn at random stand for a layer: the loss is a sum over
+    positions. A layer whose learned rounding is no better than nearest keeps nearest.
+    """
+
+    iterations: int = 1000
+    rows: int = 8192
+    batch: int = 1024
+    learning_rate: float = 1e-2
+    regularization: float = 0.01
+    warm_start: float = 0.2
+    beta: tuple[float, float] = (20.0, 2.0)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.rows < 1 or self.batch < 1:
+            raise ValueError(
+                "iterations, rows and batch must be at least 1; got "
+                f"{self.iterations}, {self.rows} and {self.batch}."
+            )
+
+    def __call__(
+        self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Tensor]
+    ) -> Steps[AdaRoundResult]:
+        """Round the weights of `quantized` in place; `graph` is what it was made from.
+
+        A cancelled pass leaves the layers done so far rounded and the graph usable.
+        """
+        images = list(batches)
+        generator = torch.Generator().manual_seed(self.seed)
+        layers = [layer for layer in graph.layers if layer.kind in WEIGHTED and layer.weight]
+        done: list[Rounded] = []
+        skipped: dict[str, str] = {}
+        for number, layer in enumerate(layers):
+            encoding = quantized.quantizers[f"{layer.name} weight"].encoding
+            if encoding is None:
+                skipped[layer.name] = "its weight is float"
+            elif layer.channel_axis != 0 or not has_rows(layer):
+                skipped[layer.name] = "it is neither a linear layer nor a plain 2-d convolution"
+            else:
+                start, end = number / len(layers), (number + 1) / len(layers)
+                yield Progress(start, f"AdaRound: reading what {layer.name} receives")
+                samples = collect(graph, quantized, layer, images, self.rows, generator)
+                problem = _Problem(graph, quantized, layer, encoding, samples)
+                done.append((yield from self._round(problem, generator, (start, end))))
+        return AdaRoundResult(tuple(done), skipped)
+
+    def _round(
+        self, problem: "_Problem", generator: torch.Generator, span: tuple[float, float]
+    ) -> Steps[Rounded]:
+        """Learn one layer's rounding and write the weights it gives."""
+        variable = problem.start()
+        optimizer = torch.optim.Adam([variable], lr=self.learning_rate)
+        count = len(problem.samples.inputs)
+        warm = int(self.warm_start * self.iterations)
+        for step in range(self.iterations):
+            chosen = torch.randint(count, (min(self.batch, count),), generator=generator)
+            with torch.enable_grad():
+                up = rectified_sigmoid(variable)
+                loss = problem.loss(problem.soft(up), chosen)
+                if step >= warm:
+                    beta = self._beta((step - warm) / max(1, self.iterations - warm))
+                    loss = loss + self.regularization * rounding_loss(up, beta)
+                optimizer.zero_grad()
+                loss.backward()
+            optimizer.step()
+            if step % STEPS_A_PROGRESS == 0:
+                part = span[0] + (span[1] - span[0]) * step / self.iterations
+                yield Progress(part, f"AdaRound: {problem.layer.name}, step {step}")
+        return problem.finish(variable.detach())
+
+    def _beta(self, share: float) -> float:
+        """Return the exponent at a share of the annealed steps: a half cosine, as published."""
+        high, low = self.beta
+        return low + 0.5 * (high - low) * (1 + math.cos(share * math.pi))
+
+
+def rectified_sigmoid(variable: Tensor) -> Tensor:
+    """Return h(V) = clip(sigmoid(V) (zeta - gamma) + gamma, 0, 1)."""
+    return (torch.sigmoid(variable) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+
+
+def rounding_loss(up: Tensor, beta: float) -> Tensor:
+    """Return sum(1 - |2 h - 1|^beta), zero once every weight is decided (equation 34)."""
+    return (1 - (2 * up - 1).abs().pow(beta)).sum()
+
+
+class _Problem:
+    """One layer's reconstruction: its float weights, its grid, and samples of what it sees."""
+
+    def __init__(
+        self,
+        graph: FloatGraph,
+        quantized: QuantGraph,
+        layer: Layer,
+        encoding: Encoding,
+        samples: Samples,
+    ) -> None:
+        self.quantized = quantized
+        self.layer = layer
+        self.encoding = encoding
+        self.samples = samples
+        self.weight = graph.tensor(str(layer.weight)).detach().clone()
+        self.bias = quantized.graph.bias_of(layer).detach().clone()
+        self.groups = groups_of(graph, layer)
+        self.activation = activation_of(graph, layer)
+        self.target = self.activation(samples.outputs)
+        self.floor = torch.floor(self.weight / encoding.scale)
+        # the loss is measured against what nearest rounding leaves, so that one lambda serves
+        # layers of every scale
+        self.nearest = encoding.fake_quantize(self.weight)
+        self.nearest_error = self.error(self.nearest)
+
+    def start(self) -> Tensor:
+        """Return V with h(V) = W/s - floor(W/s)."""
+        rest = (self.weight / self.encoding.scale - self.floor).clamp(0.01, 0.99)
+        return (-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1)).requires_grad_()
+
+    def soft(self, up: Tensor) -> Tensor:
+        """Return W~ for `up` = h(V) (equation 33)."""
+        steps = self.floor + up + self.encoding.zero_point
+        return self.encoding.dequantize(steps.clamp(self.encoding.qmin, self.encoding.qmax))
+
+    def outputs(self, weight: Tensor, inputs: Tensor) -> Tensor:
+        """Return f_a(W~ x^ + b) as (R, O) for rows (R, groups, K)."""
+        grouped = weight.reshape(self.groups, len(weight) // self.groups, -1)
+        product = torch.einsum("rgk,gok->rgo", inputs, grouped).flatten(1)
+        return self.activation(product + self.bias)
+
+    def loss(self, weight: Tensor, chosen: Tensor) -> Tensor:
+        """Return the reconstruction error of some rows, in units that suit lambda."""
+        difference = self.outputs(weight, self.samples.inputs[chosen]) - self.target[chosen]
+        return difference.square().sum(1).mean() * self.unit
+
+    @property
+    def unit(self) -> float:
+        """Return what makes the error of nearest rounding as large as a tenth of the weights."""
+        return 0.1 * self.weight.numel() / max(self.nearest_error * len(self.weight), 1e-30)
+
+    @torch.no_grad()
+    def error(self, weight: Tensor) -> float:
+        """Return the mean square error over all rows and outputs."""
+        total = 0.0
+        pairs = zip(self.samples.inputs.split(1024), self.target.split(1024), strict=True)
+        for inputs, target in pairs:
+            total += float((self.outputs(weight, inputs) - target).double().square().sum())
+        return total / self.target.numel()
+
+    @torch.no_grad()
+    def finish(self, variable: Tensor) -> Rounded:
+        """Write the better of learned and nearest rounding into the quantized graph."""
+        learned = self.soft((variable >= 0).float())
+        error = self.error(learned)
+        better = error < self.nearest_error
+        chosen = learned if better else self.nearest
+        self.quantized.graph.set_tensor(str(self.layer.weight), chosen)
+        flipped = float((chosen - self.nearest).abs().gt(self.encoding.scale / 2).float().mean())
+        return Rounded(self.layer.name, self.nearest_error, min(error, self.nearest_error), flipped)

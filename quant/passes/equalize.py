@@ -1,0 +1,171 @@
+"""Cross-layer equalization (white paper, section 3.2; Nagel et al. 2019)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from quant.connections import (
+    Pair,
+    Unpaired,
+    by_input_channel,
+    find_pairs,
+    groups_of,
+    scaled_inputs,
+)
+from quant.graph import ChannelNormal, FloatGraph, shape_of
+from quant.operators import clip_limits, operator
+
+CONVERGED = 1e-4
+MOST_ROUNDS = 200
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Equalized:
+    """The equalized graph, what was paired and what was not, and how many rounds it took."""
+
+    graph: FloatGraph
+    pairs: tuple[Pair, ...]
+    unpaired: tuple[Unpaired, ...]
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Equalize:
+    """Rescale channels so that both layers of every pair use their range equally.
+
+    s_i = sqrt(r1_i / r2_i); the first layer's channel i is divided by s_i, the second's input
+    channel multiplied; both ranges become sqrt(r1_i r2_i). Pairs share layers, so rounds over all
+    of them repeat until no s differs from 1 by more than 1e-4. The float function stays: a clip's
+    cap becomes a cap for each channel, 6 / s_i for ReLU6. With `replace_relu6` clips become ReLU
+    first, which changes the function.
+    """
+
+    replace_relu6: bool = False
+
+    def __call__(self, graph: FloatGraph) -> Equalized:
+        """Return an equalized copy of a folded graph."""
+        result = graph.copy()
+        if self.replace_relu6:
+            replace_clips(result)
+        pairs, unpaired = find_pairs(result)
+        for pair in pairs:
+            for clip in pair.clips:
+                make_caps(result, clip)
+        rounds = 0
+        while pairs and rounds < MOST_ROUNDS:
+            rounds += 1
+            largest = max(_equalize_pair(result, pair) for pair in pairs)
+            if largest < CONVERGED:
+                break
+        result.module.recompile()
+        whole = FloatGraph(result.module, result.input_shape, result.batch, result.normals)
+        return Equalized(whole, pairs, unpaired, rounds)
+
+
+def replace_clips(graph: FloatGraph) -> None:
+    """Turn every clip to [0, cap] into a ReLU, in place; the float function changes."""
+    for node in list(graph.module.graph.nodes):
+        limits = clip_limits(node) if node.op == "call_function" else None
+        if limits is not None and limits[0] == 0.0 and limits[1] is not None:
+            node.target = torch.ops.aten.relu.default
+            node.args, node.kwargs = (node.args[0],), {}
+    graph.module.recompile()
+
+
+def ranges_of(graph: FloatGraph, pair: Pair) -> tuple[Tensor, Tensor]:
+    """Return r1 and r2, (C,): the largest |weight| of each channel between the two layers."""
+    first, second = graph[pair.first], graph[pair.second]
+    weight, following = graph.tensor(str(first.weight)), graph.tensor(str(second.weight))
+    return (
+        weight.flatten(1).abs().amax(1),
+        by_input_channel(following, groups_of(graph, second)).abs().amax(1),
+    )
+
+
+def _equalize_pair(graph: FloatGraph, pair: Pair) -> float:
+    """Equalize one pair in place; return by how much the outermost scale differs from 1."""
+    before, after = ranges_of(graph, pair)
+    usable = (before > 0) & (after > 0)
+    scales = torch.where(usable, before.double() / after.double().clamp(min=1e-300), 1.0).sqrt()
+    # an extreme scale would leave float32's range in the bias or the caps
+    scales = scales.clamp(1e-8, 1e8).float()
+    rescale(graph, pair, scales)
+    return float((scales - 1).abs().max())
+
+
+def rescale(graph: FloatGraph, pair: Pair, scales: Tensor) -> None:
+    """Divide channel i between a pair's layers by scales[i] (C,), in place; exact.
+
+    Works on pairs whose clips already have caps for each channel.
+    """
+    first, second = graph[pair.first], graph[pair.second]
+    weight = graph.tensor(str(first.weight))
+    shape = (-1, *(1,) * (weight.dim() - 1))
+    put(graph, str(first.weight), weight / scales.reshape(shape))
+    if first.bias is not None:
+        put(graph, first.bias, graph.tensor(first.bias) / scales)
+    following = graph.tensor(str(second.weight))
+    put(graph, str(second.weight), scaled_inputs(following, scales, groups_of(graph, second)))
+    for clip in pair.clips:
+        target = caps_of(graph, clip)
+        caps = graph.tensor(target)
+        put(graph, target, caps / scales.reshape(caps.shape))
+    normal = graph.normals.get(first.node)
+    if normal is not None:
+        graph.normals[first.node] = ChannelNormal(normal.mean / scales, normal.std / scales)
+
+
+def put(graph: FloatGraph, target: str, value: Tensor) -> None:
+    """Overwrite a tensor of the graph's own with another of its shape."""
+    with torch.no_grad():
+        graph.tensor(target).copy_(value)
+
+
+def caps_of(graph: FloatGraph, clip: str) -> str:
+    """Return the name of the buffer that holds a clip's caps."""
+    node = graph.node(clip)
+    held = [arg for arg in node.all_input_nodes[1:] if arg.op == "get_attr"]
+    return str(held[-1].target)
+
+
+def make_caps(graph: FloatGraph, clip: str) -> None:
+    """Turn a clip with one cap into one with a cap for each channel, in place.
+
+    One that has caps already gets a buffer of its own; one that this made stays as it is.
+    """
+    node = graph.node(clip)
+    target = f"caps_{clip}"
+    if hasattr(graph.module, target):
+        return
+    shape = (shape_of(node)[1],) + (1,) * (len(shape_of(node)) - 2)
+    limits = clip_limits(node)
+    if limits is not None and limits[1] is not None:
+        caps, floor = torch.full(shape, limits[1]), limits[0]
+    else:
+        old = graph.tensor(caps_of(graph, clip))
+        caps = old.detach().expand(shape).clone()
+        floor = 0.0 if operator(node).startswith("aten.clamp") else None
+    graph.module.register_buffer(target, caps)
+    nodes = graph.module.graph
+    with nodes.inserting_before(node):
+        held = nodes.get_attr(target)
+        held.meta = {"shape": shape, "real": True, "activation": False, "path": ""}
+        lower = _floor_node(graph, nodes, clip, floor, held)
+    if lower is None:
+        node.target = torch.ops.aten.minimum.default
+        node.args, node.kwargs = (node.args[0], held), {}
+    else:
+        node.target = torch.ops.aten.clamp.Tensor
+        node.args, node.kwargs = (node.args[0], lower, held), {}
+
+
+def _floor_node(
+    graph: FloatGraph, nodes: fx.Graph, clip: str, floor: float | None, held: fx.Node
+) -> fx.Node | None:
+    if floor is None:
+        return None
+    graph.module.register_buffer(f"floor_{clip}", torch.zeros(()))
+    lower = nodes.get_attr(f"floor_{clip}")
+    lower.meta = {**held.meta, "shape": ()}
+    return lower
