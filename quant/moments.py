@@ -1,7 +1,7 @@
 """Means and variances of activations from batch norms alone (white paper, sections 3.1 and 3.3)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, fx
@@ -18,17 +18,23 @@ class Moments:
     """Mean and standard deviation of each channel of an activation, and the limits of its values.
 
     `mean` and `std` have shape (C,); `low` and `high` bound every value, infinite if nothing does.
+    `unclipped` holds the moments before a clip.
     """
 
     mean: Tensor
     std: Tensor
     low: float = -torch.inf
     high: float = torch.inf
+    unclipped: "Moments | None" = None
 
     def range(self, alpha: float = ALPHA) -> tuple[Tensor, Tensor]:
-        """Return the outermost mean -+ alpha std over channels, cut to the limits."""
-        low = (self.mean - alpha * self.std).min().clamp(self.low, self.high)
-        high = (self.mean + alpha * self.std).max().clamp(self.low, self.high)
+        """Return the outermost mean -+ alpha std over channels, cut to the limits.
+
+        Mean and std are the batch norm's own, beta and |gamma|, also behind a clip.
+        """
+        normal = self.unclipped or self
+        low = (normal.mean - alpha * normal.std).min().clamp(self.low, self.high)
+        high = (normal.mean + alpha * normal.std).max().clamp(self.low, self.high)
         return low, high
 
 
@@ -94,11 +100,12 @@ def _moments_of(
     if limits is not None:
         low = max(first.low, -torch.inf if limits[0] is None else limits[0])
         high = min(first.high, torch.inf if limits[1] is None else limits[1])
-        return clipped_normal(first.mean, first.std, low, high)
+        whole = first.unclipped or first  # two clips in a row are one
+        return replace(clipped_normal(whole.mean, whole.std, low, high), unclipped=whole)
     if operator(node) in ops.CHANNEL_CLIPS:
         return _channel_clip(graph, node, first)
     if layer is not None and layer.kind is Kind.ADD and len(sources) == 2:
-        return _sum(sources)
+        return _sum(node, sources)
     if layer is not None and layer.kind is Kind.AVERAGE_POOL:
         return first
     if layer is not None and layer.weight is not None:
@@ -114,23 +121,30 @@ def _channel_clip(graph: FloatGraph, node: fx.Node, source: Moments) -> Moments 
     ]
     if not caps:
         return None
-    cap = caps[-1].flatten().expand(len(source.mean))
+    whole = source.unclipped or source
+    cap = caps[-1].flatten().expand(len(whole.mean))
     low = 0.0 if operator(node).startswith("aten.clamp") else source.low
     unit = cap.clamp(min=1e-12)
     # a normal clipped at its own cap is the same problem in units of that cap
-    scaled = clipped_normal(source.mean / unit, source.std / unit, low, 1.0)
-    return Moments(scaled.mean * unit, scaled.std * unit, low, float(cap.max()))
+    scaled = clipped_normal(whole.mean / unit, whole.std / unit, low, 1.0)
+    mean, std = scaled.mean * unit, scaled.std * unit
+    return Moments(mean, std, low, float(cap.max()), whole)
 
 
-def _sum(sources: list[Moments | None]) -> Moments | None:
+def _sum(node: fx.Node, sources: list[Moments | None]) -> Moments | None:
     left, right = sources
     if left is None or right is None or left.mean.shape != right.mean.shape:
         return None
+    factor = node.kwargs.get("alpha", 1)
+    factor = float(factor) if isinstance(factor, int | float) else 1.0
+    if operator(node).startswith("aten.sub"):
+        factor = -factor
+    ends = sorted((factor * right.low, factor * right.high))
     return Moments(
-        left.mean + right.mean,
-        (left.std**2 + right.std**2).sqrt(),
-        left.low + right.low,
-        left.high + right.high,
+        left.mean + factor * right.mean,
+        (left.std**2 + (factor * right.std) ** 2).sqrt(),
+        left.low + ends[0],
+        left.high + ends[1],
     )
 
 
