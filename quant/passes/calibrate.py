@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from quant.config import QuantConfig
+from quant.errors import CalibrationError
 from quant.graph import FloatGraph
 from quant.observers import Statistics
 from quant.progress import Progress
@@ -46,4 +47,8 @@ class Calibrate:
                     watched(batch)
                 done += len(batch)
                 yield Progress(done / max(self.total, done), f"Calibrating: {done} images")
+        if done == 0:
+            raise CalibrationError(
+                "Calibration needs at least one image; got none. Check the data set."
+            )
         return statistics
