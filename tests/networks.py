@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from quant.graph import FloatGraph, capture
 from sample_models.efficientnet_lite import efficientnet_lite0
-from sample_models.mobilenet import fashion_mobilenet
+from sample_models.imbalanced import unbalance
+from sample_models.mobilenet import FashionMobileNet, fashion_mobilenet
 from sample_models.resnet import fashion_resnet
 from sample_models.vit import fashion_vit
 
@@ -297,8 +298,16 @@ SMALL = {
     "scaled": Case(scaled, (3, 6, 6)),
     "bare": Case(partial(nn.Linear, 5, 4), (5,)),
 }
+
+
+def unbalanced() -> nn.Module:
+    """Return the MobileNet whose ReLU6 cut every channel at a height of its own."""
+    return unbalance(FashionMobileNet())
+
+
 SAMPLES = {
     "fashion-mobilenet": Case(fashion_mobilenet, (1, 28, 28)),
+    "fashion-mobilenet-imbalanced": Case(unbalanced, (1, 28, 28)),
     "fashion-resnet": Case(fashion_resnet, (1, 28, 28)),
     "fashion-vit": Case(fashion_vit, (1, 28, 28)),
     "efficientnet-lite0": Case(efficientnet_lite0, (3, 64, 64)),

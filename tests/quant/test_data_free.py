@@ -57,7 +57,9 @@ def data_free(name: str) -> tuple[FloatGraph, QuantGraph]:
     return graph, quantize(graph, BATCH_NORM, input_range=(-4.0, 4.0))
 
 
-@pytest.mark.parametrize("name", ["plain", "fashion-mobilenet", "fashion-resnet"])
+@pytest.mark.parametrize(
+    "name", ["plain", "fashion-mobilenet", "fashion-mobilenet-imbalanced", "fashion-resnet"]
+)
 def test_a_network_of_batch_norms_is_quantized_without_any_data(name: str) -> None:
     _, result = data_free(name)
     assert all(result.quantizers[site.name].encoding is not None for site in result.sites)

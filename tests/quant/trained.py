@@ -1,0 +1,49 @@
+"""Trained samples and their images, calibrated once for all tests that need them."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from datasets.bundled import fashion_test, fashion_train_part
+from quant.graph import FloatGraph, capture
+from quant.passes.calibrate import Calibrate, Calibration
+from quant.passes.fold_batch_norm import FoldBatchNorm
+from quant.progress import drain
+from quant.simulation import QuantGraph
+from sample_models.registry import sample
+
+BATCH = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A folded network and the statistics of 256 training images, 50 a batch."""
+
+    graph: FloatGraph
+    calibration: Calibration
+
+
+@cache
+def trained(name: str) -> Trained:
+    """Return the sample of that name; one for all tests, so none may change it."""
+    entry = sample(name)
+    graph = FoldBatchNorm()(capture(entry.build(), entry.input_shape))
+    data = fashion_train_part().sample(256)
+    batches = (batch.inputs for batch in data.batches(BATCH))
+    return Trained(graph, drain(Calibrate(len(data))(graph, batches)))
+
+
+@cache
+def images(count: int) -> tuple[Tensor, Tensor]:
+    """Return the first `count` test images and their labels."""
+    batch = next(fashion_test().batches(count))
+    assert batch.labels is not None
+    return batch.inputs, batch.labels
+
+
+@torch.inference_mode()
+def logits(graph: FloatGraph | QuantGraph, inputs: Tensor) -> Tensor:
+    """Return the network's output for all inputs, in small batches."""
+    return torch.cat([graph(part) for part in inputs.split(BATCH)])
