@@ -40,13 +40,13 @@ against = against_column.selectbox(
 machine_note(work)
 report, reference = work.cost_of(config), work.cost_of(PRESETS[against])
 cost_cards(report, reference, against)
-widths_note(work, report)
 
 ticked = layer_editor(work, chosen, report)
 st.caption(
     "A bits: the layer's output as it is stored. Layers without weights have no W columns. "
     "Every edit becomes a rule below."
 )
+widths_note(work, report)
 edit_column, energy_column = st.columns([1.6, 1], gap="large")
 with edit_column:
     bulk_edit(work, ticked)

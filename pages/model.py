@@ -3,7 +3,7 @@ import streamlit as st
 from figures.units import format_bytes, format_count
 from quant.config import uniform
 from ui.cached import first_images, float_score, measure_float
-from ui.metrics import interval_text, share_text
+from ui.metrics import image_strip, interval_text, share_text
 from ui.model_forms import bring_data, bring_model, sample_cards
 from ui.navigation import CONFIGURE, RUNS
 from ui.tables import by, layer_table
@@ -34,7 +34,10 @@ if score is not None:
         help=f"Measured on {score.samples} images; the interval is Wilson's at 95 %.",
     )  # fmt: skip
 else:
-    missing = "being measured" if work.parts and work.parts.score.labelled else "needs labels"
+    labelled = work.parts is not None and work.parts.score.labelled
+    missing = ("being measured" if work.runner.active else "stopped") if labelled else (
+        "needs labels" if work.parts else "needs images"
+    )  # fmt: skip
     cards[0].metric(
         "Float top-1", "?", border=True, height="stretch", delta=missing, delta_color="off",
         delta_arrow="off",
@@ -79,11 +82,7 @@ else:
         f"**{parts.score.name}** · {len(parts.score)} images to score, {labels} · "
         f"{len(parts.calibration or ())} others to calibrate with"
     )
-    for column, image in zip(st.columns(10), first_images(work), strict=False):
-        column.image(image.picture, width="stretch")
-        mark = {True: ":material/check:", False: ":material/close:", None: ""}[image.right]
-        truth = f", is {image.label}" if image.right is False else ""
-        column.caption(f"{mark} {image.answer}{truth}")
+    image_strip(first_images(work))
     st.caption("The first images as the model sees them, and what the float network answers.")
 with st.expander("Choose other data", icon=":material/photo_library:"):
     bring_data(work)
@@ -96,7 +95,7 @@ st.caption(
     f"input {by(network.graph.input_shape)}, output {by(network.graph.output_shape)}."
 )
 st.dataframe(
-    table, hide_index=True, width="stretch", height=380,
+    table, hide_index=True, width="stretch", height=380, alt=f"The layers of {network.name}",
     column_config={
         "MACs %": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100),
         "MACs": st.column_config.NumberColumn(format="localized"),

@@ -41,6 +41,7 @@ st.subheader("Runs", anchor=False)
 picked = st.dataframe(
     run_table(runs), key="runs.table", hide_index=True, on_select="rerun",
     selection_mode="multi-row", width="stretch", height=min(38 + 35 * len(runs), 300),
+    alt="All runs, the newest first",
     column_config={
         "name": st.column_config.TextColumn(pinned=True),
         **{
@@ -70,14 +71,16 @@ if len(shown) == 2:
 run = shown[0]
 st.subheader(run.name, anchor=False)
 score_cards(run)
-cost_cards(run.cost, run.cost, run.name)
+cost_cards(run.cost)
 view = st.segmented_control(
     "View", [*VIEWS, "SQNR by layer", "Table", "Disagreements"], default="Energy",
     key="runs.view", persist_state="session", required=True, label_visibility="collapsed",
 )  # fmt: skip
 if view == "Table":
     table = effective_table(run.cost)
-    st.dataframe(table, hide_index=True, width="stretch", height=480)
+    st.dataframe(
+        table, hide_index=True, width="stretch", height=480, alt="Widths and cost by layer"
+    )
     st.download_button("Table as CSV", table.to_csv(index=False), f"{run.name}.csv", "text/csv")
 elif view == "Disagreements":
     disagreements(work, run)

@@ -23,13 +23,15 @@ def float_score(workspace: Workspace) -> FloatScore | None:
 
 
 def measure_float(workspace: Workspace) -> None:
-    """Measure the float top-1 beside the page, unless it is known or already under way."""
+    """Measure the float top-1 beside the page, unless it is known or was asked for already.
+
+    Draws the page again once the job stands in the queue, so that the frame shows it.
+    """
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None or not parts.score.labelled:
         return
     question = _question(workspace)
-    title = f"Float accuracy of {network.name}"
-    if workspace.store.answer(question) or any(j.title == title for j in workspace.runner.active):
+    if question in workspace.asked or workspace.store.answer(question):
         return
 
     def steps() -> Steps[FloatScore | None]:
@@ -39,7 +41,9 @@ def measure_float(workspace: Workspace) -> None:
         if score is not None:
             workspace.store.keep_answer(question, to_plain(score))
 
-    workspace.runner.submit(Job(title, steps, finish))
+    workspace.asked.add(question)  # one that fails or is cancelled is not put again and again
+    workspace.runner.submit(Job(f"Float accuracy of {network.name}", steps, finish))
+    st.rerun()
 
 
 def _question(workspace: Workspace) -> str:

@@ -38,7 +38,6 @@ class DataChoice:
     calibration: int = CALIBRATION_IMAGES
     samples: int = 2000
     seed: int = 0
-    shown: str | None = None
 
 
 def read_model(choice: ModelChoice) -> LoadedModel:

@@ -1,15 +1,16 @@
 """The configuration's editor: presets, the layer table, bulk edits, rules."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from accelerator.report import CostReport
 from quant.config import QuantConfig, Resolved, Rule, uniform
-from quant.errors import QuantError
+from quant.errors import ConfigError, QuantError
+from quant.graph import Layer
 from quant.simulation import Role, plan
-from quant.spec import Estimator, Granularity, ScaleKind, SpecChange
+from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
 from ui.tables import BIT_CHOICES, config_table
 from ui.workspace import Workspace
 
@@ -26,6 +27,11 @@ WEIGHT_ESTIMATORS = tuple(str(e) for e in (Estimator.MIN_MAX, Estimator.PERCENTI
 ESTIMATORS = tuple(str(e) for e in Estimator)
 SYMMETRIES = ("symmetric", "asymmetric")
 GRANULARITIES = tuple(str(g) for g in Granularity)
+ORDER = (
+    "select", "layer", "weight_bits", "activation_bits", "effective", "energy", "kind",
+    "granularity", "weight_symmetric", "weight_estimator", "activation_symmetric",
+    "activation_estimator", "note",
+)  # fmt: skip
 _WEIGHT_COLUMNS = {
     "weight_bits": "bits",
     "granularity": "granularity",
@@ -59,28 +65,44 @@ def set_config(workspace: Workspace, config: QuantConfig, name: str | None = Non
     workspace.save()
 
 
-def edit_rows(config: QuantConfig, names: list[str], edits: Mapping[int, Any]) -> QuantConfig:
-    """Return the configuration after the table's edits, a rule for each layer touched.
+def edit_rows(
+    config: QuantConfig, layers: Sequence[Layer], edits: Mapping[int, Any]
+) -> QuantConfig:
+    """Return the configuration after the table's edits, a rule for each layer changed.
 
-    `edits` maps a row to the columns that changed, as st.data_editor gives them.
+    `edits` maps a row to the columns that changed since the table was drawn first, as
+    st.data_editor gives them. Values that the configuration holds already add no rule.
 
     Raises:
-        ConfigError: a value lies outside its bounds.
+        ConfigError: a value lies outside its bounds, or a weight is set where there is none.
     """
+    chosen = config.resolve(layers)
     for row, columns in edits.items():
-        weight, activation = (
-            SpecChange(
-                **{
-                    wanted[column]: _READERS[wanted[column]](value)
-                    for column, value in columns.items()
-                    if column in wanted and value is not None
-                }
+        layer = layers[int(row)]
+        wish = chosen[layer.name]
+        weight = _changed(wish.weight, _WEIGHT_COLUMNS, columns)
+        activation = _changed(wish.activation, _ACTIVATION_COLUMNS, columns)
+        if layer.weight is not None and None in columns.values():
+            raise ConfigError(f"A cell of {layer.name} must hold a value; 32 bits are float.")
+        if weight.to_dict() and layer.weight is None:
+            raise ConfigError(
+                f"A weight can be quantized where there is one; {layer.name} has none. "
+                "Set the bits of its activation."
             )
-            for wanted in (_WEIGHT_COLUMNS, _ACTIVATION_COLUMNS)
-        )
         if weight.to_dict() or activation.to_dict():
-            config = config.with_change(names[int(row)], weight, activation)
+            config = config.with_change(layer.name, weight, activation)
+    config.resolve(layers)
     return config
+
+
+def _changed(spec: QuantSpec, fields: Mapping[str, str], columns: Mapping[str, Any]) -> SpecChange:
+    """Return what a row's edited columns change in the spec that the row shows."""
+    wanted = {
+        fields[column]: _READERS[fields[column]](value)
+        for column, value in columns.items()
+        if column in fields and value is not None
+    }
+    return SpecChange(**{n: value for n, value in wanted.items() if getattr(spec, n) != value})
 
 
 def layer_editor(workspace: Workspace, chosen: Resolved, report: CostReport) -> list[str]:
@@ -94,61 +116,70 @@ def layer_editor(workspace: Workspace, chosen: Resolved, report: CostReport) -> 
         if site.role is Role.ACTIVATION and site.shared_with
     }
     names = [layer.name for layer in graph.layers]
-    key = f"configure.table.{workspace.id}.{workspace.config.version}"
+    # a key that outlives the table's own edits keeps the row in sight and the ticks ticked
+    series = workspace.config.version - workspace.table_edits
+    key = f"configure.table.{workspace.id}.{workspace.network.digest[:8]}.{series}"
 
     def take() -> None:
-        edits = st.session_state[key]["edited_rows"]
+        edits, version = st.session_state[key]["edited_rows"], workspace.config.version
         try:
-            changed = edit_rows(workspace.config.present, names, edits)
+            changed = edit_rows(workspace.config.present, graph.layers, edits)
         except QuantError as error:
             workspace.notes.append(str(error))
+            workspace.table_edits -= 1  # a new table, without what was refused
             return
         set_config(workspace, changed)
+        workspace.table_edits += workspace.config.version - version
 
     edited = st.data_editor(
         config_table(graph.layers, chosen, report, shared),
         key=key, on_change=take, hide_index=True, height=520, width="stretch", placeholder="",
-        column_config=_columns(), disabled=["layer", "kind", "effective", "energy", "note"],
+        column_config=_columns(report), alt="The choice for every layer and what it costs",
+        column_order=ORDER,
+        disabled=["layer", "kind", "effective", "energy", "note"],
     )  # fmt: skip
     return [name for name, ticked in zip(names, edited["select"], strict=True) if ticked]
 
 
-def _columns() -> dict[str, Any]:
+def _columns(report: CostReport) -> dict[str, Any]:
     column = st.column_config
+    most = max((layer.energy_pj for layer in report.layers), default=0.0)
     return {
-        "select": column.CheckboxColumn("", help="Tick layers to change them together", width=30),
-        "layer": column.TextColumn("Layer", pinned=True, width=170),
-        "kind": column.TextColumn("Kind", width=80),
+        "select": column.CheckboxColumn("", help="Tick layers to change them together", width=40),
+        "layer": column.TextColumn("Layer", pinned=True, width=165),
+        "kind": column.TextColumn("Kind", width=90),
         "weight_bits": column.SelectboxColumn(
-            "W bits", options=list(BIT_CHOICES), width=60,
+            "W bits", options=list(BIT_CHOICES), width=85,
             help="Bits of the weight; 32 is float. Empty: the layer has no weight.",
         ),
         "granularity": column.SelectboxColumn(
-            "Granularity", options=list(GRANULARITIES), width=95,
+            "Granularity", options=list(GRANULARITIES), width=120,
             help="How many weights share a scale",
         ),
-        "weight_symmetric": column.CheckboxColumn("W sym.", width=55, help="Zero point 0"),
+        "weight_symmetric": column.CheckboxColumn("W sym.", width=90, help="Zero point 0"),
         "weight_estimator": column.SelectboxColumn(
-            "W range", options=list(WEIGHT_ESTIMATORS), width=80, help="How the range is chosen",
+            "W range", options=list(WEIGHT_ESTIMATORS), width=105,
+            help="How the range is chosen",
         ),
         "activation_bits": column.SelectboxColumn(
-            "A bits", options=list(BIT_CHOICES), width=60, required=True,
+            "A bits", options=list(BIT_CHOICES), width=85, required=True,
             help="Bits of the layer's output as it is stored; 32 is float",
         ),
-        "activation_symmetric": column.CheckboxColumn("A sym.", width=55, help="Zero point 0"),
+        "activation_symmetric": column.CheckboxColumn("A sym.", width=90, help="Zero point 0"),
         "activation_estimator": column.SelectboxColumn(
-            "A range", options=list(ESTIMATORS), width=90, required=True,
+            "A range", options=list(ESTIMATORS), width=110, required=True,
             help="batch-norm needs no data; cross-entropy is for the logits, MSE elsewhere",
         ),
         "effective": column.TextColumn(
-            "Computed as", width=85,
+            "Computed as", width=105,
             help="The widths that the machine really multiplies: weight and input",
         ),
         "energy": column.ProgressColumn(
-            "Energy", format="%.1f %%", min_value=0, max_value=100, width=85,
-            help="Share of the network's energy on the chosen machine",
+            "Energy", format="%.1f %%", min_value=0, width=130,
+            max_value=max(100 * most / max(report.energy_pj, 1e-30), 1.0),
+            help="Share of the network's energy on the chosen machine; the longest bar is the most",
         ),
-        "note": column.TextColumn("Remark", width=150),
+        "note": column.TextColumn("Remark", width=200),
     }  # fmt: skip
 
 

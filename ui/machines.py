@@ -73,5 +73,5 @@ def bring_machine(workspace: Workspace) -> None:
         st.rerun()
     st.dataframe(
         [{"number": key, "source": source} for key, source in workspace.machine.sources],
-        hide_index=True, width="stretch", height=260,
+        hide_index=True, width="stretch", height=260, alt="Numbers of the machine and sources",
     )  # fmt: skip

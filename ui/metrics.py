@@ -1,11 +1,14 @@
 """Figures as cards: value, interval, and change against a reference."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from accelerator.report import CostReport
 from analysis.measures import Interval
 from analysis.runs import Run
 from figures.units import format_bytes, format_energy, format_share, format_time
+from ui.cached import Shown
 
 
 def share_text(share: float) -> str:
@@ -26,25 +29,38 @@ def change_text(value: float, reference: float) -> str | None:
     return f"{'+' if change > 0 else '-'}{format_share(abs(change))}"
 
 
-def cost_cards(report: CostReport, reference: CostReport, against: str) -> None:
-    """Show energy, latency, weight size and peak memory, each against a reference."""
+def image_strip(images: Sequence[Shown]) -> None:
+    """Show images in a row, each with the answer and, where it is wrong, the truth."""
+    for column, image in zip(st.columns(max(6, len(images))), images, strict=False):
+        truth = f", is {image.label}" if image.right is False else ""
+        column.image(image.picture, width="stretch", alt=f"Answer: {image.answer}{truth}")
+        mark = {True: ":material/check:", False: ":material/close:", None: ""}[image.right]
+        column.caption(f"{mark} {image.answer}{truth}")
+
+
+def cost_cards(report: CostReport, reference: CostReport | None = None, against: str = "") -> None:
+    """Show energy, latency, weight size and peak memory, each against a reference if given."""
+    old = reference or report
     figures = (
-        ("Energy an image", format_energy, report.energy_pj, reference.energy_pj,
+        ("Energy an image", format_energy, report.energy_pj, old.energy_pj,
          "Estimated; absolute energy is good to about ±40 %, ratios are better"),
-        ("Latency", format_time, report.latency_s, reference.latency_s,
+        ("Latency", format_time, report.latency_s, old.latency_s,
          "Estimated for one image, layer after layer"),
-        ("Weight size", format_bytes, report.weight_bytes, reference.weight_bytes,
+        ("Weight size", format_bytes, report.weight_bytes, old.weight_bytes,
          "As the machine stores them, with scales and biases"),
-        ("Peak memory", format_bytes, report.peak_activation_bytes,
-         reference.peak_activation_bytes, f"Reached at {report.peak_activation_step}"),
+        ("Peak memory", format_bytes, report.peak_activation_bytes, old.peak_activation_bytes,
+         f"Reached at {report.peak_activation_step}"),
     )  # fmt: skip
-    columns = st.columns(4)
-    for number, (label, write, value, old, explanation) in enumerate(figures):
-        delta = change_text(value, old)
-        columns[number].metric(
-            label, write(value), delta, delta_color="inverse", border=True, help=explanation,
-            height="stretch",
-            delta_description=f"against {against}" if delta else None,
+    for column, (label, write, value, before, explanation) in zip(
+        st.columns(4), figures, strict=True
+    ):
+        delta = change_text(value, before)
+        # a card without a change has a line as well, so that nothing moves when one appears
+        column.metric(
+            label, write(value), delta if delta or reference is None else "same",
+            delta_color="inverse" if delta else "off", delta_arrow="auto" if delta else "off",
+            border=True, help=explanation, height="stretch",
+            delta_description=f"vs {against}" if delta else None,
         )  # fmt: skip
 
 

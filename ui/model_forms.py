@@ -2,7 +2,6 @@
 
 import shutil
 import uuid
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ import streamlit as st
 from datasets.preprocessing import Interpolation, Layout, Preprocess, ResizeTo
 from figures.units import format_share
 from quant.errors import QuantError
-from sample_models.registry import SAMPLES
-from ui.choices import BUNDLED, DataChoice, ModelChoice, load_network
+from sample_models.registry import SAMPLES, Sample
+from ui.choices import BUNDLED, DataChoice, ModelChoice, default_data, load_network
 from ui.jobs import Job
 from ui.settings import MIB
 from ui.workspace import Workspace
 
 UPLOADED_IMAGES = "images"
+CARDS_A_ROW = 3
 
 
 def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
@@ -34,21 +34,27 @@ def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
 
 def sample_cards(workspace: Workspace) -> None:
     """Show the sample models, each with what it teaches."""
-    columns = st.columns(len(SAMPLES))
-    for column, sample in zip(columns, SAMPLES.values(), strict=True):
-        with column.container(border=True, height="stretch"):
-            st.markdown(f"**{sample.title}**")
-            st.caption(sample.teaches)
-            st.caption(
-                f"Float top-1 {format_share(sample.float_top1)} on {sample.cited_from}. "
-                f"Licence: {sample.licence}."
-            )
-            current = workspace.model.source == sample.name
-            st.button(
-                "In use" if current else "Use", key=f"model.use.{sample.name}", disabled=current,
-                on_click=start_loading, args=(workspace, ModelChoice(sample.name)),
-                width="stretch",
-            )  # fmt: skip
+    samples = list(SAMPLES.values())
+    for first in range(0, len(samples), CARDS_A_ROW):
+        columns = st.columns(CARDS_A_ROW)
+        for column, sample in zip(columns, samples[first : first + CARDS_A_ROW], strict=False):
+            with column.container(border=True, height="stretch", vertical_alignment="distribute"):
+                _sample_card(workspace, sample)
+
+
+def _sample_card(workspace: Workspace, sample: Sample) -> None:
+    with st.container():
+        st.markdown(f"**{sample.title}**")
+        st.caption(sample.teaches)
+        st.caption(
+            f"Float top-1 {format_share(sample.float_top1)}",
+            help=f"On {sample.cited_from}. Licence: {sample.licence}.",
+        )
+    current = workspace.model.source == sample.name
+    st.button(
+        "In use" if current else "Use", key=f"model.use.{sample.name}", disabled=current,
+        on_click=start_loading, args=(workspace, ModelChoice(sample.name)), width="stretch",
+    )  # fmt: skip
 
 
 def bring_model(workspace: Workspace) -> None:
@@ -110,45 +116,51 @@ def read_shape(text: str) -> tuple[int, ...]:
 
 def bring_data(workspace: Workspace) -> None:
     """Offer the bundled data, an upload, a path, and the preprocessing form."""
-    choice = workspace.data
-    if workspace.network is not None and workspace.network.graph.input_shape == (1, 28, 28):
+    choice, place = workspace.data, f"data.{workspace.data_choices}"
+    first = default_data(workspace.model, workspace.network) if workspace.network else choice
+    if first.source == BUNDLED:
         st.button(
             "Use the bundled Fashion-MNIST test set", key="data.bundled",
-            disabled=choice.source == BUNDLED, on_click=workspace.take_data,
-            args=(DataChoice(),),
+            disabled=choice.source == BUNDLED, on_click=workspace.take_data, args=(first,),
         )  # fmt: skip
     images = st.file_uploader(
         "A folder of images, one sub-folder a class",
-        accept_multiple_files="directory", key="data.folder",
+        accept_multiple_files="directory", key=f"{place}.folder",
         help="classes.txt in it gives the order of the model's outputs; without it, alphabetical. "
         "A folder without sub-folders holds images without labels.",
     )  # fmt: skip
     arrays = st.file_uploader(
-        "Or an .npz file with inputs and, if known, labels", type="npz", key="data.npz"
+        "Or an .npz file with inputs and, if known, labels", type="npz", key=f"{place}.npz"
     )
     source = _uploaded_source(workspace, images, arrays)
     path = ""
     if workspace.settings.local_paths:
         path = st.text_input(
-            "Or a path on this machine", key="data.path",
+            "Or a path on this machine", _own_path(workspace), key=f"{place}.path",
             placeholder="/data/imagenet-sample or /data/images.npz",
         ).strip()  # fmt: skip
-    preprocess = preprocess_form(choice.preprocess)
+    preprocess = preprocess_form(choice.preprocess, place)
     counts = st.columns(3)
     calibration = counts[0].number_input(
-        "Images to calibrate with", 8, 4096, choice.calibration, key="data.calibration",
+        "Images to calibrate with", 8, 4096, choice.calibration, key=f"{place}.calibration",
         help="Drawn at random and kept apart from the images that are scored",
     )  # fmt: skip
     samples = counts[1].number_input(
-        "Images to score (0: all)", 0, 1_000_000, choice.samples, key="data.samples"
+        "Images to score (0: all)", 0, 1_000_000, choice.samples, key=f"{place}.samples"
     )
-    seed = counts[2].number_input("Seed of the choice", 0, 2**31 - 1, choice.seed, key="data.seed")
+    seed = counts[2].number_input(
+        "Seed of the choice", 0, 2**31 - 1, choice.seed, key=f"{place}.seed"
+    )
     if st.button("Use this data", key="data.use", type="primary", icon=":material/check:"):
-        wanted = source() or path or choice.source
-        shown = Path(wanted).name if wanted and wanted != BUNDLED else None
-        taken = DataChoice(wanted, preprocess, int(calibration), int(samples), int(seed), shown)
+        try:
+            wanted = source() or path or choice.source
+        except (ValueError, OSError) as error:
+            st.error(str(error))
+            return
         with st.spinner("Reading the images…"):
-            workspace.take_data(replace(taken))
+            workspace.take_data(
+                DataChoice(wanted, preprocess, int(calibration), int(samples), int(seed))
+            )
         st.rerun()
 
 
@@ -157,7 +169,8 @@ def _uploaded_source(workspace: Workspace, images: list[Any], arrays: Any) -> An
 
     def write() -> str:
         if arrays is not None:
-            target = workspace.folder / f"{uuid.uuid4().hex}.npz"
+            target = workspace.folder / uuid.uuid4().hex / Path(arrays.name).name
+            target.parent.mkdir()
             target.write_bytes(arrays.getbuffer())
             return str(target)
         return write_images(workspace, images) if images else ""
@@ -183,6 +196,8 @@ def write_images(workspace: Workspace, images: list[Any]) -> str:
     for image in images:
         # names come from the browser: nothing of them may lead out of the folder
         parts = [p for p in Path(image.name.replace("\\", "/")).parts if p not in ("..", "/", ".")]
+        if not parts:
+            continue
         target = root.joinpath(*parts)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(image.getbuffer())
@@ -190,31 +205,49 @@ def write_images(workspace: Workspace, images: list[Any]) -> str:
     return str(inside[0] if len(inside) == 1 and inside[0].is_dir() else root)
 
 
-def preprocess_form(present: str) -> str:
-    """Show the steps from an image to an input; return them as JSON."""
+def _own_path(workspace: Workspace) -> str:
+    """Return the path of the present data, where the person named one."""
+    source = workspace.data.source
+    if source in (None, BUNDLED) or Path(source).is_relative_to(workspace.folder):
+        return ""
+    return source
+
+
+def preprocess_form(present: str, place: str) -> str:
+    """Show the steps from an image to an input; return them as JSON.
+
+    Widget keys start with `place`: a new place starts from `present` again.
+    """
     steps = Preprocess.from_json(present) if present else Preprocess()
     with st.expander("How an image becomes an input", icon=":material/crop:"):
         first, second, third, fourth = st.columns(4)
         channels = first.selectbox(
-            "Channels", [1, 3], index=0 if steps.channels == 1 else 1, key="data.channels"
+            "Channels", [1, 3], index=0 if steps.channels == 1 else 1, key=f"{place}.channels"
         )
         fraction = second.number_input(
             "Centre crop first (part of the short side)", 0.1, 1.0, steps.crop_fraction or 1.0,
-            step=0.005, format="%.3f", key="data.crop_fraction",
+            step=0.005, format="%.3f", key=f"{place}.crop_fraction",
         )  # fmt: skip
-        resize = third.number_input("Resize to (0: no)", 0, 4096, steps.resize or 0, key="data.re")
-        resize_to = fourth.selectbox(
-            "which is", list(ResizeTo), index=list(ResizeTo).index(steps.resize_to), key="data.to"
+        resize = third.number_input(
+            "Resize to (0: no)", 0, 4096, steps.resize or 0, key=f"{place}.re"
         )
-        crop = first.number_input("Crop last (0: no)", 0, 4096, steps.crop or 0, key="data.crop")
+        resize_to = fourth.selectbox(
+            "which is",
+            list(ResizeTo),
+            index=list(ResizeTo).index(steps.resize_to),
+            key=f"{place}.to",
+        )
+        crop = first.number_input(
+            "Crop last (0: no)", 0, 4096, steps.crop or 0, key=f"{place}.crop"
+        )
         interpolation = second.selectbox(
             "Interpolation", list(Interpolation),
-            index=list(Interpolation).index(steps.interpolation), key="data.interpolation",
+            index=list(Interpolation).index(steps.interpolation), key=f"{place}.interpolation",
         )  # fmt: skip
-        mean = third.text_input("Mean (0 to 255)", _numbers(steps.mean), key="data.mean")
-        std = fourth.text_input("Standard deviation", _numbers(steps.std), key="data.std")
+        mean = third.text_input("Mean (0 to 255)", _numbers(steps.mean), key=f"{place}.mean")
+        std = fourth.text_input("Standard deviation", _numbers(steps.std), key=f"{place}.std")
         layout = first.selectbox(
-            "Layout", list(Layout), index=list(Layout).index(steps.layout), key="data.layout"
+            "Layout", list(Layout), index=list(Layout).index(steps.layout), key=f"{place}.layout"
         )
     try:
         result = Preprocess(

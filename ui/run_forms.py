@@ -42,14 +42,14 @@ def _road(
     workspace: Workspace, network: Network, parts: Split, experiment: Experiment
 ) -> Steps[Run]:
     """Calibrate where that has not been done, then run."""
-    calibrated = workspace.calibrated()
+    calibrated = workspace.calibrated(network, parts)
     start = 0.0
     if calibrated is None:
         calibrated = Calibrated(input_range=parts.input_range)
         if parts.calibration is not None and needs_data(network, experiment.config):
             steps = calibrate(network, parts.calibration, calibrated.input_range)
             calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
-            workspace.keep_calibrated(calibrated)
+            workspace.keep_calibrated(network, parts, calibrated)
             start = CALIBRATION_SHARE
     return (
         yield from part(run_experiment(network, parts.score, calibrated, experiment), start, 1.0)
@@ -108,7 +108,7 @@ def differences(before: Run, after: Run) -> None:
         st.markdown(f"- {sentence}")
     rows = [to_plain(row) for row in layer_differences(before, after)]
     with st.expander("Layer by layer", icon=":material/table_rows:"):
-        st.dataframe(rows, hide_index=True, width="stretch", height=360)
+        st.dataframe(rows, hide_index=True, width="stretch", height=360, alt="Layers of both runs")
 
 
 def disagreements(workspace: Workspace, run: Run) -> None:
@@ -139,7 +139,7 @@ def disagreements(workspace: Workspace, run: Run) -> None:
             }
             for item in found
         ],
-        hide_index=True, width="stretch",
+        hide_index=True, width="stretch", alt="Images with different answers",
     )  # fmt: skip
 
 

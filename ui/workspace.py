@@ -20,7 +20,7 @@ from analysis.split import Split
 from analysis.workload import Entropies
 from quant.config import QuantConfig, config_from_dict, uniform
 from quant.progress import drain
-from ui.choices import DataChoice, ModelChoice, default_data, load_network, open_data
+from ui.choices import BUNDLED, DataChoice, ModelChoice, default_data, load_network, open_data
 from ui.history import History
 from ui.jobs import JobRunner
 from ui.navigation import pages
@@ -49,8 +49,11 @@ class Workspace:
     entropies: Entropies = field(default_factory=dict)
     runner: JobRunner = field(default_factory=JobRunner)
     notes: list[str] = field(default_factory=list)
+    table_edits: int = 0  # changes of the configuration made in the table of Configure
+    data_choices: int = 0  # how often data were chosen, so that forms start from the present ones
+    asked: set[str] = field(default_factory=set)  # questions put to the runner, answered or not
     used: float = field(default_factory=time.monotonic)
-    _calibrated: dict[str, Calibrated] = field(default_factory=dict)
+    _calibrated: tuple[str, Calibrated | None] = ("", None)
     _folder: Path | None = None
 
     @property
@@ -71,39 +74,39 @@ class Workspace:
         Raises nothing: rules of the configuration that do not fit the new model are dropped, and
         a note says so.
         """
-        self.model, self.network = choice, network
-        self.entropies, self._calibrated = {}, {}
-        names = network.graph.layers
+        data = default_data(choice, network)
+        parts, problem = _opened(data, choice, network)
         rules = self.config.present.rules
-        fitting = tuple(rule for rule in rules if rule.matches(names))
+        fitting = tuple(rule for rule in rules if rule.matches(network.graph.layers))
+        self.model, self.network, self.entropies = choice, network, {}
+        self._take_parts(data, parts, problem)
         if fitting != rules:
             self.notes.append(
                 f"{len(rules) - len(fitting)} rules named layers that {network.name} does not "
                 "have; they were dropped. Undo brings them back for the earlier model."
             )
             self.config.change(QuantConfig(self.config.present.default, fitting))
-        self.take_data(default_data(choice, network))
+        self.save()
 
     def take_data(self, choice: DataChoice) -> None:
         """Make other data the current one; where it does not fit, `data_problem` says why."""
-        self.data, self.parts, self.data_problem = choice, None, ""
-        if self.network is not None and choice.source is not None:
-            try:
-                self.parts = open_data(choice, self.model, self.network)
-            except (ValueError, OSError) as error:
-                self.data_problem = str(error)
+        parts, problem = _opened(choice, self.model, self.network)
+        self._take_parts(choice, parts, problem)
         self.save()
 
-    def calibrated(self) -> Calibrated | None:
-        """Return the statistics for the present model and calibration images, if collected."""
-        return self._calibrated.get(self._calibration_key())
+    def _take_parts(self, data: DataChoice, parts: Split | None, problem: str) -> None:
+        self.data, self.parts, self.data_problem = data, parts, problem
+        self.data_choices += 1
+        self.asked = set()
 
-    def keep_calibrated(self, calibrated: Calibrated) -> None:
-        """Keep statistics for the present model and calibration images."""
-        self._calibrated[self._calibration_key()] = calibrated
+    def calibrated(self, network: Network, parts: Split) -> Calibrated | None:
+        """Return the statistics of a model on calibration images, if they were the last kept."""
+        key, found = self._calibrated
+        return found if key == _calibration_key(network, parts) else None
 
-    def _calibration_key(self) -> str:
-        return self.parts.calibration.digest if self.parts and self.parts.calibration else ""
+    def keep_calibrated(self, network: Network, parts: Split, calibrated: Calibrated) -> None:
+        """Keep the statistics of a model on calibration images, in place of the last ones."""
+        self._calibrated = (_calibration_key(network, parts), calibrated)
 
     def add_machine(self, machine: Machine) -> None:
         """Keep a machine of the user's own and make it the current one."""
@@ -138,6 +141,22 @@ class Workspace:
             self._folder = None
 
 
+def _opened(
+    data: DataChoice, model: ModelChoice, network: Network | None
+) -> tuple[Split | None, str]:
+    """Return the images of a choice, or what stands in their way."""
+    if network is None or data.source is None:
+        return None, ""
+    try:
+        return open_data(data, model, network), ""
+    except (ValueError, OSError) as error:
+        return None, str(error)
+
+
+def _calibration_key(network: Network, parts: Split) -> str:
+    return f"{network.digest} {parts.calibration.digest if parts.calibration else ''}"
+
+
 def new_workspace() -> Workspace:
     """Return a workspace with the last choices, or with the first sample where there are none."""
     result = Workspace(read_settings())
@@ -150,14 +169,19 @@ def new_workspace() -> Workspace:
         model = from_plain(ModelChoice, saved["model"])
         data = from_plain(DataChoice, saved["data"])
         network = drain(load_network(model))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         # nothing saved, or saved by another version, or a file that has gone: start afresh
         model, data = ModelChoice(), None
         network = drain(load_network(model))
     result.take_network(model, network)
-    if data is not None:
+    if data is not None and _is_there(data):
         result.take_data(data)
     return result
+
+
+def _is_there(data: DataChoice) -> bool:
+    """Whether the images can still be there: an upload goes with the workspace it came to."""
+    return data.source in (None, BUNDLED) or Path(data.source).exists()
 
 
 def has_workspace() -> bool:
