@@ -196,6 +196,8 @@ def config_from_json(text: str) -> QuantConfig:
         raw = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"A configuration must be JSON; {error}.") from None
+    except RecursionError:
+        raise ConfigError("A configuration nests three levels deep; got hundreds.") from None
     return config_from_dict(raw)
 
 

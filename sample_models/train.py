@@ -10,6 +10,7 @@ import argparse
 import gzip
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,23 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "fashion-mobilenet": fashion_mobilenet,
     "fashion-resnet": fashion_resnet,
     "fashion-vit": fashion_vit,
+}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a network is trained, its highest learning rate, and in which arithmetic."""
+
+    epochs: int
+    learning_rate: float
+    bfloat16: bool = False
+
+
+# What made the weights in this folder. bfloat16 halves the transformer's time and no other's.
+SCHEDULES = {
+    "fashion-mobilenet": Schedule(18, 4e-3),
+    "fashion-resnet": Schedule(15, 4e-3),
+    "fashion-vit": Schedule(26, 2e-3, bfloat16=True),
 }
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 WEIGHTS = Path(__file__).parent / "weights"
@@ -77,17 +95,17 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return hits / len(labels)
 
 
-def train(name: str, epochs: int, lr: float, seed: int, folder: Path) -> None:
+def train(name: str, schedule: Schedule, seed: int, folder: Path) -> None:
     """Train with AdamW, a one-cycle schedule and label smoothing; keep the mean of late weights."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     images, labels = read_split(folder, "train")
     test_images, test_labels = read_split(folder, "t10k")
     model = BUILDERS[name]().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batch = 128
+    batch, epochs, lr = 128, schedule.epochs, schedule.learning_rate
     steps = epochs * (len(images) // batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
     averaged = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
     )
@@ -97,12 +115,14 @@ def train(name: str, epochs: int, lr: float, seed: int, folder: Path) -> None:
         order = torch.randperm(len(images), generator=generator)
         for index in order[: len(order) // batch * batch].split(batch):
             x = normalize(augment(images[index], generator))
-            loss = F.cross_entropy(model(x), labels[index], label_smoothing=0.05)
+            with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bfloat16):
+                logits = model(x).float()
+            loss = F.cross_entropy(logits, labels[index], label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            schedule.step()
+            rates.step()
             averaged.update_parameters(model)
         score = accuracy(averaged, test_images, test_labels)
         minutes = (time.monotonic() - start) / 60
@@ -117,14 +137,16 @@ def main() -> None:
     """Read the command line and train one network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=BUILDERS)
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--lr", type=float, default=4e-3)
+    parser.add_argument("--epochs", type=int, help="instead of the schedule's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=DEBIAN_FOLDER)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train(arguments.name, arguments.epochs, arguments.lr, arguments.seed, arguments.data)
+    schedule = SCHEDULES[arguments.name]
+    if arguments.epochs:
+        schedule = replace(schedule, epochs=arguments.epochs)
+    train(arguments.name, schedule, arguments.seed, arguments.data)
 
 
 if __name__ == "__main__":
