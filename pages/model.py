@@ -84,7 +84,7 @@ else:
     )
     image_strip(first_images(work))
     st.caption("The first images as the model sees them, and what the float network answers.")
-with st.expander("Choose other data", icon=":material/photo_library:"):
+with st.expander("Choose other data", icon=":material/photo_library:", expanded=work.parts is None):
     bring_data(work)
 
 st.subheader("Layers", anchor=False)

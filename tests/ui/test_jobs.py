@@ -1,0 +1,185 @@
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from quant.progress import Progress, Steps
+from ui.jobs import Job, JobRunner, JobState
+
+PATIENCE_S = 10
+
+
+class Gate:
+    """Steps that stop at a gate: the test decides when they go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.opened, self.closed = (threading.Event() for _ in range(3))
+
+    def steps(self) -> Steps[str]:
+        try:
+            yield Progress(0.25, "before the gate")
+            self.reached.set()
+            assert self.opened.wait(PATIENCE_S)
+            yield Progress(0.5, "behind the gate")
+            yield Progress(0.75, "far behind the gate")
+        finally:
+            self.closed.set()
+        return "result"
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def failing() -> Steps[None]:
+    yield Progress(0.5, "half")
+    raise ValueError("the scale must be positive")
+
+
+def test_a_job_runs_to_its_end_and_hands_over_its_result() -> None:
+    results: list[str] = []
+    gate = Gate()
+    gate.opened.set()
+    job = Job("a job", gate.steps, results.append)
+    assert (job.state, job.active) == (JobState.QUEUED, True)
+    job.work()
+    assert (job.state, job.active, results) == (JobState.DONE, False, ["result"])
+    assert job.progress == Progress(0.75, "far behind the gate")
+
+
+def test_a_failure_is_kept_with_its_reason() -> None:
+    results: list[None] = []
+    job = Job("a job", failing, results.append)
+    job.work()
+    assert job.state is JobState.FAILED
+    assert str(job.problem) == "the scale must be positive"
+    assert results == []
+
+
+def test_a_failure_while_the_result_is_stored_is_a_failure() -> None:
+    def no_space(_: str) -> None:
+        raise OSError("no space left")
+
+    gate = Gate()
+    gate.opened.set()
+    job = Job("a job", gate.steps, no_space)
+    job.work()
+    assert (job.state, str(job.problem)) == (JobState.FAILED, "no space left")
+
+
+def test_a_failure_before_the_first_step() -> None:
+    def no_steps() -> Steps[None]:
+        raise ValueError("nothing to do")
+
+    job = Job("a job", no_steps, lambda _: None)
+    job.work()
+    assert (job.state, str(job.problem)) == (JobState.FAILED, "nothing to do")
+
+
+def test_cancelled_before_it_started_it_never_starts() -> None:
+    gate = Gate()
+    job = Job("a job", gate.steps, lambda _: None)
+    job.cancel()
+    assert job.state is JobState.CANCELLED
+    job.work()
+    assert job.state is JobState.CANCELLED
+    assert not gate.reached.is_set()
+
+
+def test_cancelled_while_it_runs_it_stops_before_the_next_step_and_cleans_up() -> None:
+    results: list[str] = []
+    gate, runner = Gate(), JobRunner()
+    job = runner.submit(Job("a job", gate.steps, results.append))
+    assert gate.reached.wait(PATIENCE_S)
+    job.cancel()
+    assert job.state is JobState.RUNNING
+    gate.opened.set()
+    wait(lambda: not job.active)
+    assert job.state is JobState.CANCELLED
+    assert gate.closed.is_set()
+    assert results == []
+    assert job.progress == Progress(0.5, "behind the gate")
+
+
+def test_jobs_run_one_after_the_other() -> None:
+    order: list[str] = []
+    first, second, runner = Gate(), Gate(), JobRunner()
+    one = runner.submit(Job("one", first.steps, lambda _: order.append("one")))
+    two = runner.submit(Job("two", second.steps, lambda _: order.append("two")))
+    assert first.reached.wait(PATIENCE_S)
+    assert [j.title for j in runner.active] == ["one", "two"]
+    assert two.state is JobState.QUEUED
+    assert not second.reached.is_set()
+    second.opened.set()
+    first.opened.set()
+    wait(lambda: runner.ended == 2)
+    assert order == ["one", "two"]
+    assert (one.state, two.state) == (JobState.DONE, JobState.DONE)
+    assert runner.last is two
+    assert runner.active == ()
+
+
+def test_a_failed_job_does_not_hold_up_the_next() -> None:
+    gate, runner = Gate(), JobRunner()
+    gate.opened.set()
+    bad = runner.submit(Job("bad", failing, lambda _: None))
+    good = runner.submit(Job("good", gate.steps, lambda _: None))
+    wait(lambda: runner.ended == 2)
+    assert (bad.state, good.state) == (JobState.FAILED, JobState.DONE)
+
+
+def test_a_queued_job_that_is_cancelled_leaves_the_list_at_once() -> None:
+    first, second, runner = Gate(), Gate(), JobRunner()
+    one = runner.submit(Job("one", first.steps, lambda _: None))
+    two = runner.submit(Job("two", second.steps, lambda _: None))
+    assert first.reached.wait(PATIENCE_S)
+    two.cancel()
+    assert runner.active == (one,)
+    first.opened.set()
+    wait(lambda: runner.ended == 2)
+    assert not second.reached.is_set()
+    assert one.state is JobState.DONE
+
+
+def test_shutdown_cancels_what_runs_and_what_waits() -> None:
+    first, second, runner = Gate(), Gate(), JobRunner()
+    jobs = [runner.submit(Job("", gate.steps, lambda _: None)) for gate in (first, second)]
+    assert first.reached.wait(PATIENCE_S)
+    runner.shutdown()
+    first.opened.set()
+    wait(lambda: runner.ended == 2)
+    assert [job.state for job in jobs] == [JobState.CANCELLED] * 2
+
+
+def test_the_runner_starts_again_after_it_was_idle() -> None:
+    runner = JobRunner()
+    for number in range(1, 4):
+        gate = Gate()
+        gate.opened.set()
+        runner.submit(Job("", gate.steps, lambda _: None))
+        wait(lambda wanted=number: runner.ended == wanted)  # type: ignore[misc]
+    assert runner.active == ()
+
+
+def test_remaining_time_follows_from_the_part_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("ui.jobs.time.monotonic", lambda: now)
+    seen: list[float | None] = []
+
+    def steps() -> Steps[None]:
+        nonlocal now
+        for later, fraction in ((100.5, 0.1), (110.0, 0.25), (110.0, 0.01), (130.0, 1.0)):
+            now = later
+            yield Progress(fraction, "")
+            seen.append(job.remaining_s)
+
+    job = Job("", steps, lambda _: None)
+    assert job.remaining_s is None
+    job.work()
+    # too early to judge; 10 s for a quarter leave 30 s; too little done; nothing left
+    assert seen == [None, 30.0, None, 0.0]
+    assert job.remaining_s is None
