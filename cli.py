@@ -19,6 +19,7 @@ from quant.config import (
     config_from_json,
 )
 from quant.errors import ConfigError
+from quant.passes.methods import Method
 from quant.progress import Steps
 from quant.spec import Estimator, Granularity
 
@@ -134,6 +135,15 @@ def evaluate(
     estimator: EstimatorOption = None,
     machine: MachineOption = MACHINE,
     seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    equalize: Annotated[
+        bool, typer.Option("--equalize", help="Cross-layer equalization, exact caps.")
+    ] = False,
+    absorb_bias: Annotated[
+        bool, typer.Option("--absorb-bias", help="Absorb high biases, data-free.")
+    ] = False,
+    correct_bias: Annotated[Method | None, typer.Option(help="Correct biases.")] = None,
+    adaround: Annotated[bool, typer.Option("--adaround", help="Learn the rounding.")] = False,
+    adaround_iterations: Annotated[int, typer.Option(help="Steps for each layer.")] = 1000,
     out: JsonOption = "-",
 ) -> None:
     """Quantize, score beside the float network on the same images, and estimate the cost."""
@@ -141,15 +151,26 @@ def evaluate(
         wish = _config(config, weight_bits, activation_bits, granularity, estimator)
         place = _machine(machine)
         from analysis import experiment, split, summary  # noqa: PLC0415
+        from analysis.calibration import Calibrated, calibrate  # noqa: PLC0415
+        from analysis.stages import learns  # noqa: PLC0415
+        from quant.recipe import build_recipe  # noqa: PLC0415
 
+        recipe = build_recipe(
+            equalize=equalize,
+            absorb_bias=absorb_bias,
+            correct_bias=correct_bias,
+            adaround=adaround_iterations if adaround else None,
+        )
         choice = split.ImageChoice(data, _preprocess(preprocess), samples, calibration, seed)
         network = _network(model, builder, input_shape)
-        images = split.choose_split(model, network, wish, choice)
-        ranges = experiment.Calibrated(input_range=images.input_range)
+        learning = any(learns(step) for step in recipe)
+        images = split.choose_split(model, network, wish, choice, learning=learning)
+        ranges = Calibrated(input_range=images.input_range)
         if images.calibration is not None:
-            ranges = _watch(experiment.calibrate(network, images.calibration, images.input_range))
-        what = experiment.Experiment("command line", wish, place, seed)
-        run = _watch(experiment.run_experiment(network, images.score, ranges, what))
+            ranges = _watch(calibrate(network, images.calibration, images.input_range))
+        what = experiment.Experiment("command line", wish, place, seed, recipe)
+        steps = experiment.run_experiment(network, images.score, ranges, what, images.calibration)
+        run = _watch(steps)
         _write(out, summary.summarize_run(run, network, images.notes))
 
 

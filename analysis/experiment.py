@@ -3,31 +3,29 @@
 import platform
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from accelerator.estimate import estimate
 from accelerator.machine import Machine, Storage
 from accelerator.report import CostReport
+from analysis.calibration import Calibrated
 from analysis.comparison import layer_sqnr
 from analysis.evaluation import Data, evaluate
 from analysis.network import Network
 from analysis.runs import Run
+from analysis.stages import apply_recipe, first_stage, title_of
 from analysis.workload import Entropies, build_workload, weight_entropies
 from quant.config import QuantConfig
-from quant.errors import CalibrationError
-from quant.graph import INPUT_LAYER
-from quant.passes.calibrate import Calibrate, Calibration
-from quant.progress import Progress, Steps
-from quant.simulation import QuantGraph, quantize
-from quant.spec import Estimator
+from quant.progress import Progress, Steps, part
+from quant.recipe import Recipe, check_order
+from quant.simulation import QuantGraph
 
 SQNR_IMAGES = 8
+REPAIR_SHARE = 0.7  # of a run's progress bar, where there is a recipe
 
 
 class IdentifiedData(Data, Protocol):
@@ -44,69 +42,13 @@ class IdentifiedData(Data, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What to run: a configuration on a machine, and the name to keep the result under."""
+    """What to run: a configuration on a machine, repaired by a recipe; and the result's name."""
 
     name: str
     config: QuantConfig
     machine: Machine
     seed: int = 0
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Calibrated:
-    """What activation ranges are chosen from.
-
-    `statistics` by site, from `images` images; `input_range` bounds the network's input by its
-    preprocessing, for data-free ranges.
-    """
-
-    statistics: Calibration = field(default_factory=dict)
-    images: int = 0
-    input_range: tuple[float, float] | None = None
-
-
-def calibrate(
-    network: Network, data: Data, input_range: tuple[float, float] | None = None
-) -> Steps[Calibrated]:
-    """Collect the statistics of all activations from the images of `data`.
-
-    Raises:
-        CalibrationError: there is no image, fewer than the network's fixed batch, or an activation
-            is not finite.
-    """
-    size = network.batch_size
-    used = 0
-
-    def inputs() -> Iterator[Tensor]:
-        nonlocal used
-        for batch in data.batches(size):
-            whole = network.graph.batch is None or len(batch.inputs) == size
-            if whole:  # a network of fixed batch cannot take the remainder
-                used += len(batch.inputs)
-                yield batch.inputs.contiguous(memory_format=_format(batch.inputs))
-
-    statistics = yield from Calibrate(len(data))(network.graph, inputs())
-    if used == 0:
-        least = network.graph.batch or 1
-        raise CalibrationError(
-            f"Calibration needs at least {least} images; got {len(data)}. Allow more."
-        )
-    return Calibrated(statistics, used, input_range)
-
-
-def _format(inputs: Tensor) -> torch.memory_format:
-    return torch.channels_last if inputs.dim() == 4 else torch.contiguous_format
-
-
-def needs_data(network: Network, config: QuantConfig) -> bool:
-    """Whether some activation's range has to be calibrated on images."""
-    chosen = config.resolve(network.graph.layers)
-    return any(
-        not chosen[name].activation.is_float
-        and chosen[name].activation.estimator is not Estimator.BATCH_NORM
-        for name in chosen
-        if name != INPUT_LAYER
-    )
+    recipe: Recipe = ()
 
 
 def cost(
@@ -126,22 +68,30 @@ def cost(
 
 
 def run_experiment(
-    network: Network, data: IdentifiedData, calibrated: Calibrated, experiment: Experiment
+    network: Network,
+    data: IdentifiedData,
+    calibrated: Calibrated,
+    experiment: Experiment,
+    images: Data | None = None,
 ) -> Steps[Run]:
     """Quantize as the experiment says, score on all of `data`, and estimate the cost.
+
+    `images` are what the passes of a recipe learn from; `data` should hold none of them.
 
     Raises:
         QuantError: the configuration, the calibration or the labels do not fit the network.
     """
     start = time.monotonic()
     yield Progress(0.0, "Choosing ranges")
-    quantized = quantize(
-        network.graph, experiment.config, calibrated.statistics, calibrated.input_range
-    )
     report = cost(network, experiment.config, experiment.machine)
-    evaluation = yield from evaluate(network, quantized, data)
+    check_order(experiment.recipe)
+    stage = first_stage(network, experiment.config, calibrated)
+    repaired = apply_recipe(stage, experiment.recipe, experiment.config, images)
+    share = REPAIR_SHARE if experiment.recipe else 0.0
+    stage = yield from part(repaired, 0.0, share)
+    evaluation = yield from part(evaluate(network, stage.quantized, data), share, 1.0)
     yield Progress(1.0, "Comparing layer by layer")
-    by_layer = _layer_sqnr(network, quantized, data)
+    by_layer = _layer_sqnr(stage.network, stage.quantized, data)
     return Run(
         name=experiment.name,
         model=network.name,
@@ -156,6 +106,7 @@ def run_experiment(
         versions=versions(),
         seed=experiment.seed,
         seconds=time.monotonic() - start,
+        recipe=tuple(title_of(step) for step in experiment.recipe),
     )
 
 

@@ -25,7 +25,8 @@ class Run:
     """One configuration of one model on one data set and machine, measured and estimated.
 
     `layer_sqnr_db` holds the SQNR of each layer's output. `config` is the configuration as
-    `QuantConfig.to_dict` gives it. `seconds` is the time that the run took.
+    `QuantConfig.to_dict` gives it, `recipe` the passes that repaired it, in order. `seconds` is
+    the time that the run took.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Run:
     versions: dict[str, str]
     seed: int
     seconds: float
+    recipe: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

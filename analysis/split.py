@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.experiment import needs_data
+from analysis.calibration import needs_data
 from analysis.network import Network
 from datasets.arrays import ArraySource
 from datasets.bundled import fashion_test, fashion_train_part
@@ -59,8 +59,17 @@ class Split:
     notes: tuple[str, ...] = ()
 
 
-def choose_split(model: str, network: Network, config: QuantConfig, choice: ImageChoice) -> Split:
+def choose_split(
+    model: str,
+    network: Network,
+    config: QuantConfig,
+    choice: ImageChoice,
+    *,
+    learning: bool = False,
+) -> Split:
     """Return the images for a model: those at `choice.data`, or a sample's own.
+
+    `learning` says that a pass needs calibration images even where the ranges need none.
 
     `model` is a sample's name or anything else. Samples of Fashion-MNIST are scored on the test
     set and calibrated on images of the training set; other data are divided at random.
@@ -70,12 +79,19 @@ def choose_split(model: str, network: Network, config: QuantConfig, choice: Imag
             not fit the network.
     """
     if choice.data is None:
-        split = _bundled(model, choice, _calibrated_on(network, config, choice, pixels=True))
+        split = _bundled(
+            model, choice, _calibrated_on(network, config, choice, free_of_data=not learning)
+        )
     else:
         sample = SAMPLES.get(model)
         preprocess = choice.preprocess or (sample.preprocess if sample else None)
         data = _open(choice.data, preprocess)
-        count = _calibrated_on(network, config, choice, pixels=not _ready(data))
+        count = _calibrated_on(
+            network,
+            config,
+            choice,
+            free_of_data=not learning and (not _ready(data) or _input_is_float(network, config)),
+        )
         split = _divide(data, count, choice)
         if preprocess is not None and not _ready(data):
             split = replace(split, input_range=pixel_range(preprocess))
@@ -84,12 +100,10 @@ def choose_split(model: str, network: Network, config: QuantConfig, choice: Imag
 
 
 def _calibrated_on(
-    network: Network, config: QuantConfig, choice: ImageChoice, *, pixels: bool
+    network: Network, config: QuantConfig, choice: ImageChoice, *, free_of_data: bool
 ) -> int:
     """Return how many images shall choose ranges: none where all ranges follow without data."""
-    chosen = config.resolve(network.graph.layers)
-    free = not needs_data(network, config)
-    if free and (pixels or chosen[INPUT_LAYER].activation.is_float):
+    if free_of_data and not needs_data(network, config):
         return 0
     if choice.calibration == 0:
         raise DatasetError(
@@ -97,6 +111,10 @@ def _calibrated_on(
             "the estimator batch-norm."
         )
     return choice.calibration
+
+
+def _input_is_float(network: Network, config: QuantConfig) -> bool:
+    return config.resolve(network.graph.layers)[INPUT_LAYER].activation.is_float
 
 
 def _bundled(model: str, choice: ImageChoice, count: int) -> Split:

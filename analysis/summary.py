@@ -43,6 +43,7 @@ def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> di
         "drop": {"top1": score.top1_drop, "top1_ci95": _bounds(score.top1_drop_ci95)},
         "layer_sqnr_db": {name: _finite(value) for name, value in run.layer_sqnr_db.items()},
         "config": _config(config_from_dict(run.config), network),
+        "recipe": list(run.recipe),
         "cost": run.cost.to_dict(),
         "notes": [*notes, *_notes(score)],
         "versions": run.versions,

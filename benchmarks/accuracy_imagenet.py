@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.calibration import Calibrated, calibrate
 from analysis.evaluation import Evaluation, evaluate
-from analysis.experiment import Calibrated, calibrate
 from analysis.network import Network, prepare
 from analysis.split import Split, pixel_range
 from analysis.threads import choose_threads

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from functools import partial
 
 from accelerator.machine import load_preset, presets
-from analysis.experiment import calibrate, cost
+from analysis.calibration import calibrate
+from analysis.experiment import cost
 from analysis.network import Network, prepare
 from analysis.threads import choose_threads
 from analysis.workload import Entropies

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from analysis.experiment import calibrate
+from analysis.calibration import calibrate
 from analysis.network import Network, forward, prepare
 from analysis.threads import choose_threads
 from benchmarks.random_images import RandomImages

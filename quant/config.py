@@ -197,7 +197,9 @@ def config_from_json(text: str) -> QuantConfig:
     except json.JSONDecodeError as error:
         raise ConfigError(f"A configuration must be JSON; {error}.") from None
     except RecursionError:
-        raise ConfigError("A configuration nests three levels deep; got hundreds.") from None
+        raise ConfigError(
+            "A configuration must be flat JSON; got one nested hundreds of levels deep."
+        ) from None
     return config_from_dict(raw)
 
 

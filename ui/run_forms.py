@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import streamlit as st
 
+from analysis.calibration import Calibrated, calibrate, needs_data
 from analysis.differences import describe, layer_differences
 from analysis.evaluation import Disagreement
-from analysis.experiment import Calibrated, Experiment, calibrate, needs_data, run_experiment
+from analysis.experiment import Experiment, run_experiment
 from analysis.network import Network
 from analysis.records import to_plain
 from analysis.runs import Run

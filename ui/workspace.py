@@ -12,7 +12,8 @@ import streamlit as st
 
 from accelerator.machine import Machine, load_preset
 from accelerator.report import CostReport
-from analysis.experiment import Calibrated, cost
+from analysis.calibration import Calibrated
+from analysis.experiment import cost
 from analysis.network import Network
 from analysis.records import from_plain, to_plain
 from analysis.runs import RunStore

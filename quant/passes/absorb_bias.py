@@ -10,6 +10,7 @@ from quant.connections import Pair, find_pairs, groups_of
 from quant.graph import ChannelNormal, FloatGraph
 from quant.operators import RELUS, operator
 from quant.passes.equalize import caps_of, make_caps, put
+from quant.prefix import outputs_of
 
 SIGMAS = 3.0  # beta - 3 gamma: exact for 99.865 % of inputs if they are normal
 
@@ -33,7 +34,10 @@ class AbsorbBias:
     b1' = b1 - c and b2' = b2 + W2 c; exact where the activation before ReLU is at least c. Data-
     free c = max(0, beta - 3 gamma); with `minima` (layer -> (C,) least value before the
     activation function, over calibration images) c = max(0, minimum). A clip's cap falls by c.
+    `from_data` tells whoever runs a recipe to bring the minima.
     """
+
+    from_data: bool = False
 
     def __call__(self, graph: FloatGraph, minima: Mapping[str, Tensor] | None = None) -> Absorbed:
         """Return a copy of a folded (and, if wished, equalized) graph with biases absorbed."""
@@ -110,3 +114,19 @@ def _pads(graph: FloatGraph, pair: Pair) -> bool:
     )
     before = node.args[0]
     return own or (isinstance(before, fx.Node) and "pad" in operator(before))
+
+
+def channel_minima(graph: FloatGraph, batches: list[Tensor]) -> dict[str, Tensor]:
+    """Return the least value of each channel (C,) before the activation function, over images.
+
+    Only for the layers that begin a pair.
+    """
+    minima: dict[str, Tensor] = {}
+    for pair in find_pairs(graph)[0]:
+        layer = graph[pair.first]
+        for value in outputs_of(graph.module, layer.node, batches):
+            spatial = value.dim() == 4
+            least = value.amin((0, 2, 3)) if spatial else value.reshape(-1, value.shape[-1]).amin(0)
+            known = minima.get(layer.name)
+            minima[layer.name] = least.clone() if known is None else torch.minimum(known, least)
+    return minima

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -11,16 +10,10 @@ from quant.connections import WEIGHTED, groups_of
 from quant.graph import FloatGraph, Layer
 from quant.moments import propagate
 from quant.passes.absorb_bias import carried_mean
+from quant.passes.methods import Method
 from quant.prefix import output_of
 from quant.progress import Progress, Steps
 from quant.simulation import QuantGraph
-
-
-class Method(StrEnum):
-    """Where the mean error comes from."""
-
-    EMPIRICAL = "empirical"
-    ANALYTIC = "analytic"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

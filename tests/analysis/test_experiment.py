@@ -8,15 +8,9 @@ import torch
 
 from accelerator.machine import Machine, Storage, load_preset, presets
 from accelerator.report import CostReport
+from analysis.calibration import Calibrated, calibrate, needs_data
 from analysis.comparison import layer_sqnr
-from analysis.experiment import (
-    Calibrated,
-    Experiment,
-    calibrate,
-    cost,
-    needs_data,
-    run_experiment,
-)
+from analysis.experiment import Experiment, cost, run_experiment
 from analysis.network import Network, forward, prepare
 from analysis.runs import Run, RunStore
 from analysis.workload import Entropies

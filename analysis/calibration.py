@@ -1,0 +1,74 @@
+"""Statistics of activations: what their ranges are chosen from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from analysis.evaluation import Data
+from analysis.network import Network
+from quant.config import QuantConfig
+from quant.errors import CalibrationError
+from quant.graph import INPUT_LAYER
+from quant.passes.calibrate import Calibrate, Calibration
+from quant.progress import Steps
+from quant.spec import Estimator
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Calibrated:
+    """What activation ranges are chosen from.
+
+    `statistics` by site, from `images` images; `input_range` bounds the network's input by its
+    preprocessing, for data-free ranges.
+    """
+
+    statistics: Calibration = field(default_factory=dict)
+    images: int = 0
+    input_range: tuple[float, float] | None = None
+
+
+def calibrate(
+    network: Network, data: Data, input_range: tuple[float, float] | None = None
+) -> Steps[Calibrated]:
+    """Collect the statistics of all activations from the images of `data`.
+
+    Raises:
+        CalibrationError: there is no image, fewer than the network's fixed batch, or an activation
+            is not finite.
+    """
+    size = network.batch_size
+    used = 0
+
+    def inputs() -> Iterator[Tensor]:
+        nonlocal used
+        for batch in data.batches(size):
+            whole = network.graph.batch is None or len(batch.inputs) == size
+            if whole:  # a network of fixed batch cannot take the remainder
+                used += len(batch.inputs)
+                yield batch.inputs.contiguous(memory_format=memory_format(batch.inputs))
+
+    statistics = yield from Calibrate(len(data))(network.graph, inputs())
+    if used == 0:
+        least = network.graph.batch or 1
+        raise CalibrationError(
+            f"Calibration needs at least {least} images; got {len(data)}. Allow more."
+        )
+    return Calibrated(statistics, used, input_range)
+
+
+def memory_format(inputs: Tensor) -> torch.memory_format:
+    """Return the layout in which convolutions run fastest: channels last for images."""
+    return torch.channels_last if inputs.dim() == 4 else torch.contiguous_format
+
+
+def needs_data(network: Network, config: QuantConfig) -> bool:
+    """Whether some activation's range has to be calibrated on images."""
+    chosen = config.resolve(network.graph.layers)
+    return any(
+        not chosen[name].activation.is_float
+        and chosen[name].activation.estimator is not Estimator.BATCH_NORM
+        for name in chosen
+        if name != INPUT_LAYER
+    )

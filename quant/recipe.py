@@ -1,0 +1,70 @@
+"""A recipe is a tuple of passes; its order is checked before anything runs."""
+
+from quant.errors import QuantError
+from quant.passes.absorb_bias import AbsorbBias
+from quant.passes.adaround import AdaRound
+from quant.passes.correct_bias import CorrectBias
+from quant.passes.equalize import Equalize
+from quant.passes.methods import Method
+
+FloatPass = Equalize | AbsorbBias
+QuantPass = CorrectBias | AdaRound
+Pass = FloatPass | QuantPass
+Recipe = tuple[Pass, ...]
+
+
+def build_recipe(
+    *,
+    equalize: bool = False,
+    absorb_bias: bool = False,
+    adaround: int | None = None,
+    correct_bias: Method | None = None,
+) -> Recipe:
+    """Return the chosen passes in the white paper's order; `adaround` counts its iterations."""
+    steps: list[Pass] = []
+    if equalize:
+        steps.append(Equalize())
+    if absorb_bias:
+        steps.append(AbsorbBias())
+    if adaround is not None:
+        steps.append(AdaRound(iterations=adaround))
+    if correct_bias is not None:
+        steps.append(CorrectBias(correct_bias))
+    return tuple(steps)
+
+
+class RecipeError(QuantError):
+    """The passes of a recipe stand in an order that makes no sense."""
+
+
+def is_float_pass(step: Pass) -> bool:
+    """Whether the pass works on float weights, before any range is chosen."""
+    return isinstance(step, Equalize | AbsorbBias)
+
+
+def check_order(recipe: Recipe) -> None:
+    """Check that the order is legal (white paper, section 3.5); AdaRound and CorrectBias may swap.
+
+    Raises:
+        RecipeError: the sentence says which pass stands wrong and why.
+    """
+    kinds = [type(step) for step in recipe]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise RecipeError(
+                f"A recipe holds each pass once; got {kind.__name__} {kinds.count(kind)} times. "
+                "Remove one."
+            )
+    refined = False
+    for step in recipe:
+        if is_float_pass(step) and refined:
+            raise RecipeError(
+                f"{type(step).__name__} changes float weights, so it must come before passes that "
+                "repair quantized ones: their ranges and roundings would be lost. Move it up."
+            )
+        refined = refined or not is_float_pass(step)
+    if Equalize in kinds and AbsorbBias in kinds[: kinds.index(Equalize)]:
+        raise RecipeError(
+            "AbsorbBias must come after Equalize: equalizing rescales the biases that are to be "
+            "absorbed. Move it down."
+        )
