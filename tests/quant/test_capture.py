@@ -28,15 +28,16 @@ def test_the_graph_computes_what_the_module_computes_for_any_batch(name: str) ->
         assert graph.output_shape == wanted.shape[1:]
 
 
+@pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", SMALL)
-def test_the_module_of_the_caller_stays_as_it_was(name: str) -> None:
-    model = CASES[name].model().train()
+def test_the_module_of_the_caller_stays_as_it_was(name: str, *, training: bool) -> None:
+    model = CASES[name].model().train(training)
     before = copy.deepcopy(model.state_dict())
     graph = capture(model, CASES[name].shape)
     with torch.no_grad():
         for tensor in (*graph.module.parameters(), *graph.module.buffers()):
             tensor.zero_()
-    assert all(module.training for module in model.modules())
+    assert all(module.training == training for module in model.modules())
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key])
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -62,6 +63,16 @@ def test_a_program_exported_for_one_batch_size_says_which() -> None:
     graph = capture(export(case.model(), (case.inputs(4),)), case.shape)
     assert graph.batch == 4
     assert torch.equal(graph(case.inputs(4)), case.model()(case.inputs(4)))
+
+
+def test_a_network_is_captured_for_the_batch_size_asked_for() -> None:
+    model = Wired(lambda m, x: m.linear(x.reshape(4, 6)), linear=nn.Linear(6, 2))
+    graph = capture(model, (6,), batch=4)
+    assert graph.batch == 4
+    inputs = torch.randn(4, 6)
+    assert torch.equal(graph(inputs), model(inputs))
+    with pytest.raises(CaptureError, match=r"traceable by torch\.export"):
+        capture(model, (6,))
 
 
 def test_a_network_that_takes_one_image_only_is_captured_for_one() -> None:

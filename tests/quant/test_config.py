@@ -115,6 +115,10 @@ def test_first_and_last_match_nothing_where_no_layer_has_weights() -> None:
 def test_a_change_for_one_layer_merges_with_the_one_before() -> None:
     config = QuantConfig().with_change("stem", weight=bits(4)).with_change("stem", bits(5), bits(6))
     assert config.rules == (Rule("stem", bits(5), bits(6)),)
+    both = config.with_change("stem", weight=SpecChange(symmetric=False, bits=3))
+    assert both.rules == (Rule("stem", SpecChange(symmetric=False, bits=3), bits(6)),)
+    kept = config.with_change("stem", weight=SpecChange(symmetric=False))
+    assert kept.rules == (Rule("stem", SpecChange(symmetric=False, bits=5), bits(6)),)
     more = config.with_change("head", weight=bits(3)).with_change("stem", weight=bits(2))
     assert [rule.select for rule in more.rules] == ["stem", "head", "stem"]
     assert more.resolve(LAYERS)["stem"].weight.bits == 2

@@ -171,6 +171,15 @@ def test_a_value_with_two_readers_is_not_fused_with_one_of_them() -> None:
     assert graph["conv"].output == graph["conv"].node
 
 
+def test_a_scaling_is_fused_if_it_keeps_the_sign() -> None:
+    def names(factor: float) -> list[str]:
+        model = Wired(lambda m, x: (m.linear(x) * factor).relu(), linear=nn.Linear(3, 3))
+        return [layer.name for layer in capture(model, (3,)).layers]
+
+    assert names(0.5) == ["input", "linear"]
+    assert names(-0.5) == ["input", "linear", "mul"]
+
+
 def test_the_mean_over_an_image_is_an_average_pool_and_over_tokens_is_not() -> None:
     def kind(shape: tuple[int, ...], axes: tuple[int, ...]) -> str:
         return capture(Wired(lambda _, x: x.mean(axes)), shape).layers[1].kind
