@@ -6,11 +6,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from quant.connections import Pair, find_pairs, groups_of
+from quant.connections import (
+    Pair,
+    between,
+    channels_last,
+    find_pairs,
+    groups_of,
+    has_computed_bias,
+)
 from quant.graph import ChannelNormal, FloatGraph
-from quant.operators import RELUS, operator
-from quant.passes.equalize import caps_of, make_caps, put
-from quant.prefix import outputs_of
+from quant.operators import AVERAGE_POOLS, clip_limits, operator
+from quant.passes.equalize import caps_of, make_caps, put, tidied
+from quant.walk import Walk
 
 SIGMAS = 3.0  # beta - 3 gamma: exact for 99.865 % of inputs if they are normal
 
@@ -19,7 +26,8 @@ SIGMAS = 3.0  # beta - 3 gamma: exact for 99.865 % of inputs if they are normal
 class Absorbed:
     """The graph afterwards, and what was absorbed per pair: c (C,) in the unit of the activation.
 
-    `inexact` names the pairs whose second layer pads with zeros: there the border is approximate.
+    `inexact` names the pairs with zeros put around the values between, by the second layer or
+    before it: there the border is approximate.
     """
 
     graph: FloatGraph
@@ -33,7 +41,8 @@ class AbsorbBias:
 
     b1' = b1 - c and b2' = b2 + W2 c; exact where the activation before ReLU is at least c. Data-
     free c = max(0, beta - 3 gamma); with `minima` (layer -> (C,) least value before the
-    activation function, over calibration images) c = max(0, minimum). A clip's cap falls by c.
+    activation function, over calibration images) c = max(0, minimum). A clip's cap falls by c,
+    which is the cap at most.
     `from_data` tells whoever runs a recipe to bring the minima.
     """
 
@@ -48,19 +57,22 @@ class AbsorbBias:
             shift = _shift(result, pair, minima)
             if shift is None or not bool((shift > 0).any()):
                 continue
+            make_caps(result, pair)
+            for clip in pair.clips:  # above its cap a channel carries no more than the cap
+                shift = shift.minimum(result.tensor(caps_of(result, clip)).flatten())
             _absorb(result, pair, shift)
             shifts[pair.first, pair.second] = shift
             if _pads(result, pair):
                 inexact.append((pair.first, pair.second))
-        result.module.recompile()
-        whole = FloatGraph(result.module, result.input_shape, result.batch, result.normals)
-        return Absorbed(whole, shifts, tuple(inexact))
+        return Absorbed(tidied(result), shifts, tuple(inexact))
 
 
 def _shift(graph: FloatGraph, pair: Pair, minima: Mapping[str, Tensor] | None) -> Tensor | None:
     """Return c (C,) for the pair, or None where nothing can be said or done."""
     first = graph[pair.first]
     if pair.sloped or first.bias is None or not _rectified(graph, pair):
+        return None
+    if has_computed_bias(graph, graph[pair.second]):
         return None
     if minima is not None:
         least = minima.get(pair.first)
@@ -71,21 +83,14 @@ def _shift(graph: FloatGraph, pair: Pair, minima: Mapping[str, Tensor] | None) -
 
 def _rectified(graph: FloatGraph, pair: Pair) -> bool:
     """Whether a function with f(x) = x above zero stands between; a bare connection has no gain."""
-    if pair.clips:
-        return True
-    node = graph.node(graph[pair.first].node)
-    stop = graph[pair.second].node
-    while node.name != stop:
-        if operator(node) in RELUS:
-            return True
-        node = next(iter(node.users))
-    return False
+    return bool(pair.clips) or any(
+        clip_limits(node) == (0.0, None) for node in between(graph, pair)
+    )
 
 
 def _absorb(graph: FloatGraph, pair: Pair, shift: Tensor) -> None:
     first, second = graph[pair.first], graph[pair.second]
     for clip in pair.clips:
-        make_caps(graph, clip)
         caps = graph.tensor(caps_of(graph, clip))
         put(graph, caps_of(graph, clip), caps - shift.reshape(caps.shape))
     put(graph, str(first.bias), graph.tensor(str(first.bias)) - shift)
@@ -107,13 +112,25 @@ def carried_mean(weight: Tensor, shift: Tensor, groups: int) -> Tensor:
 
 def _pads(graph: FloatGraph, pair: Pair) -> bool:
     """Whether zeros are put around the second layer's input, by itself or by a node before."""
-    node = graph.node(graph[pair.second].node)
-    padding = node.args[4] if len(node.args) > 4 else 0
-    own = padding != "valid" and any(
-        size != 0 for size in (padding if isinstance(padding, list | tuple) else (padding,))
-    )
-    before = node.args[0]
-    return own or (isinstance(before, fx.Node) and "pad" in operator(before))
+    second = graph[pair.second]
+    arguments = graph.node(second.node).args
+    padding = arguments[4] if len(arguments) > 4 else 0
+    if padding == "same":
+        padding = [size - 1 for size in second.weight_shape[2:]]
+    own = padding != "valid" and _some(padding)
+    return own or any(_pads_itself(node) for node in between(graph, pair))
+
+
+def _pads_itself(node: fx.Node) -> bool:
+    """Whether the node puts zeros around its input; a maximum never takes what it pads with."""
+    if operator(node) in AVERAGE_POOLS and "adaptive" not in operator(node):
+        return len(node.args) > 3 and _some(node.args[3])
+    return "pad" in operator(node)
+
+
+def _some(sizes: object) -> bool:
+    """Whether any of some sizes, or the only one, is not zero."""
+    return any(size != 0 for size in (sizes if isinstance(sizes, list | tuple) else (sizes,)))
 
 
 def channel_minima(graph: FloatGraph, batches: list[Tensor]) -> dict[str, Tensor]:
@@ -121,12 +138,15 @@ def channel_minima(graph: FloatGraph, batches: list[Tensor]) -> dict[str, Tensor
 
     Only for the layers that begin a pair.
     """
+    firsts = {pair.first for pair in find_pairs(graph)[0]}
+    walk = Walk(graph.module, batches)
     minima: dict[str, Tensor] = {}
-    for pair in find_pairs(graph)[0]:
-        layer = graph[pair.first]
-        for value in outputs_of(graph.module, layer.node, batches):
-            spatial = value.dim() == 4
-            least = value.amin((0, 2, 3)) if spatial else value.reshape(-1, value.shape[-1]).amin(0)
-            known = minima.get(layer.name)
-            minima[layer.name] = least.clone() if known is None else torch.minimum(known, least)
+    for layer in graph.layers:
+        if layer.name not in firsts:
+            continue
+        least = [
+            channels_last(value, layer).flatten(0, -2).amin(0)
+            for value in walk.output_of(layer.node)
+        ]
+        minima[layer.name] = torch.stack(least).amin(0)
     return minima

@@ -13,6 +13,7 @@ from quant.graph import FloatGraph, Layer
 from quant.passes.samples import Samples, activation_of, collect, has_rows
 from quant.progress import Progress, Steps
 from quant.simulation import QuantGraph
+from quant.walk import Walk
 
 ZETA, GAMMA = 1.1, -0.1  # the stretch of the rectified sigmoid
 STEPS_A_PROGRESS = 25
@@ -74,6 +75,7 @@ class AdaRound:
         A cancelled pass leaves the layers done so far rounded and the graph usable.
         """
         images = list(batches)
+        original, simulated = Walk(graph.module, images), Walk(quantized.module, images)
         generator = torch.Generator().manual_seed(self.seed)
         layers = [layer for layer in graph.layers if layer.kind in WEIGHTED and layer.weight]
         done: list[Rounded] = []
@@ -87,7 +89,9 @@ class AdaRound:
             else:
                 start, end = number / len(layers), (number + 1) / len(layers)
                 yield Progress(start, f"AdaRound: reading what {layer.name} receives")
-                samples = collect(graph, quantized, layer, images, self.rows, generator)
+                received = simulated.input_of(layer.node)
+                given = original.output_of(layer.node)
+                samples = collect(graph, layer, received, given, self.rows, generator)
                 problem = _Problem(graph, quantized, layer, encoding, samples)
                 done.append((yield from self._round(problem, generator, (start, end))))
         return AdaRoundResult(tuple(done), skipped)

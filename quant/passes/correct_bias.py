@@ -6,14 +6,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quant.connections import WEIGHTED, groups_of
+from quant.connections import (
+    WEIGHTED,
+    channels_last,
+    groups_of,
+    has_computed_bias,
+    is_shared,
+)
+from quant.errors import CalibrationError
 from quant.graph import FloatGraph, Layer
 from quant.moments import propagate
 from quant.passes.absorb_bias import carried_mean
 from quant.passes.methods import Method
-from quant.prefix import output_of
 from quant.progress import Progress, Steps
 from quant.simulation import QuantGraph
+from quant.walk import Walk
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,50 +76,61 @@ def _analytic(graph: FloatGraph, quantized: QuantGraph, layers: list[Layer]) -> 
         found = moments.get(layer.inputs[0])
         encoding = quantized.quantizers[f"{layer.name} weight"].encoding
         weight = graph.tensor(str(layer.weight))
-        if encoding is None:
-            continue
         groups = groups_of(graph, layer)
+        problem = "its weight is float" if encoding is None else _untouchable(graph, layer)
+        if not problem and layer.channel_axis != 0:
+            problem = "it is a transposed convolution"
         if found is None or len(found.mean) != weight.shape[1] * groups:
-            skipped[layer.name] = "no batch norm determines the mean of its input"
-            continue
-        if layer.channel_axis != 0:
-            skipped[layer.name] = "it is a transposed convolution"
+            problem = problem or "no batch norm determines the mean of its input"
+        if encoding is None or found is None or problem:
+            skipped[layer.name] = problem
             continue
         error = carried_mean(encoding.fake_quantize(weight) - weight, found.mean, groups)
         quantized.graph.set_bias(layer, quantized.graph.bias_of(layer) - error)
+        quantized.module.recompile()  # now: whoever cancels must find it done
         shifts.append(BiasShift(layer.name, error, None))
-    quantized.module.recompile()
     return Corrected(tuple(shifts), skipped)
 
 
-@torch.inference_mode()
-def _channel_mean(value: Tensor) -> Tensor:
-    """Return the sum over all but the channels, and weigh nothing: (C,) float64."""
-    axes = [0, 2, 3] if value.dim() == 4 else list(range(value.dim() - 1))
-    return value.double().mean(axes)
-
-
-def _mean_output(graph: FloatGraph, layer: Layer, batches: list[Tensor]) -> Tensor:
-    total = sum(len(batch) for batch in batches)
-    means = (
-        _channel_mean(output_of(graph.module, layer.node, batch)) * (len(batch) / total)
-        for batch in batches
-    )
-    result: Tensor = torch.stack(list(means)).sum(0)
-    return result
+def _channel_mean(layer: Layer, values: list[Tensor]) -> Tensor:
+    """Return the mean of each channel (C,) over all images and positions, in float64."""
+    total = sum(len(value) for value in values)
+    means = [
+        channels_last(value, layer).flatten(0, -2).double().mean(0) * (len(value) / total)
+        for value in values
+    ]
+    return torch.stack(means).sum(0)
 
 
 def _empirical(
     graph: FloatGraph, quantized: QuantGraph, layers: list[Layer], batches: list[Tensor]
 ) -> Steps[Corrected]:
-    shifts = []
+    if not batches:
+        raise CalibrationError(
+            "Empirical bias correction needs at least one image; got none. Bring some, or choose "
+            "the analytic method."
+        )
+    shifts: list[BiasShift] = []
+    skipped: dict[str, str] = {}
+    original, simulated = Walk(graph.module, batches), Walk(quantized.module, batches)
     for number, layer in enumerate(layers):
         yield Progress(number / len(layers), f"Correcting the bias of {layer.name}")
-        wanted = _mean_output(graph, layer, batches)
-        before = _mean_output(quantized.graph, layer, batches) - wanted
+        problem = _untouchable(graph, layer)
+        if problem:
+            skipped[layer.name] = problem
+            continue
+        wanted = _channel_mean(layer, original.output_of(layer.node))
+        before = _channel_mean(layer, simulated.peek(layer.node)) - wanted
         corrected = quantized.graph.bias_of(layer).double() - before
         quantized.graph.set_bias(layer, corrected.float())
-        quantized.module.recompile()
-        after = _mean_output(quantized.graph, layer, batches) - wanted
+        after = _channel_mean(layer, simulated.output_of(layer.node)) - wanted
+        quantized.module.recompile()  # now: whoever cancels must find it done
         shifts.append(BiasShift(layer.name, before.float(), after.float()))
-    return Corrected(tuple(shifts), {})
+    return Corrected(tuple(shifts), skipped)
+
+
+def _untouchable(graph: FloatGraph, layer: Layer) -> str:
+    """Return why the operation's bias cannot be changed, or nothing."""
+    if is_shared(graph.node(layer.node)):
+        return "another operation shares its weight or its bias"
+    return "its bias is computed" if has_computed_bias(graph, layer) else ""

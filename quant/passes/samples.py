@@ -7,11 +7,9 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from quant.connections import groups_of
-from quant.graph import FloatGraph, Layer, fused_chain
-from quant.operators import Kind
-from quant.prefix import input_of, output_of
-from quant.simulation import QuantGraph
+from quant.connections import groups_of, output_axis
+from quant.graph import FloatGraph, Layer, fused_chain, shape_of
+from quant.operators import Kind, operator
 
 # Numbers held for one layer; 80 MB in float32.
 MOST_NUMBERS = 20_000_000
@@ -31,27 +29,28 @@ class Samples:
 
 def collect(
     graph: FloatGraph,
-    quantized: QuantGraph,
     layer: Layer,
-    batches: list[Tensor],
+    received: list[Tensor],
+    given: list[Tensor],
     rows: int,
     generator: torch.Generator,
 ) -> Samples:
-    """Draw about `rows` output positions of a layer, equally many from each image."""
-    images = sum(len(batch) for batch in batches)
+    """Draw about `rows` output positions of a layer, equally many from each image.
+
+    `received` holds for each batch what the layer gets in the quantized network, `given` what it
+    gives in the float one.
+    """
+    images = sum(len(batch) for batch in received)
     depth = layer.weight_shape[1:]
     size = groups_of(graph, layer) * max(1, int(torch.tensor(depth).prod()))
     wanted = max(1, min(rows, MOST_NUMBERS // size) // images)
     inputs, outputs = [], []
-    for batch in batches:
-        received = input_of(quantized.module, layer.node, batch)
-        given = output_of(graph.module, layer.node, batch)
-        draw = _draw_patches if received.dim() == 4 else _draw_tokens
-        some_inputs, some_outputs = draw(graph, layer, received, given, wanted, generator)
+    for batch, results in zip(received, given, strict=True):
+        draw = _draw_tokens if layer.kind is Kind.LINEAR else _draw_patches
+        some_inputs, some_outputs = draw(graph, layer, batch, results, wanted, generator)
         inputs.append(some_inputs)
         outputs.append(some_outputs)
-    # out of inference mode, so that gradients may flow past them
-    return Samples(torch.cat(inputs).clone(), torch.cat(outputs).clone())
+    return Samples(torch.cat(inputs), torch.cat(outputs))
 
 
 def _draw_tokens(
@@ -81,7 +80,7 @@ def _draw_patches(
     """Draw output positions of a convolution and the patches under them."""
     groups = groups_of(graph, layer)
     stride, padding, dilation = _geometry(graph.node(layer.node), layer)
-    padded = F.pad(received, (padding[1], padding[1], padding[0], padding[0]))
+    padded = F.pad(received, padding)
     height, width = given.shape[2:]
     count = min(height * width, wanted)
     places = torch.randperm(height * width, generator=generator)[:count]
@@ -96,20 +95,24 @@ def _draw_patches(
 
 def _geometry(
     node: fx.Node, layer: Layer
-) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Return (stride, padding, dilation) of a 2-d convolution."""
+) -> tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:
+    """Return (stride, padding, dilation) of a 2-d convolution; padding is (left, right, top, bottom)."""
 
     def pair(position: int, default: int) -> tuple[int, int]:
         value = node.args[position] if len(node.args) > position else default
-        if value == "same":
-            return layer.weight_shape[2] // 2, layer.weight_shape[3] // 2
-        if value == "valid":
-            return 0, 0
         sizes = value if isinstance(value, list | tuple) else [value]
         numbers = [int(size) for size in sizes if isinstance(size, int)]
         return numbers[0], numbers[-1]
 
-    return pair(3, 1), pair(4, 0), pair(5, 1)
+    stride, dilation = pair(3, 1), pair(5, 1)
+    padding = node.args[4] if len(node.args) > 4 else 0
+    if padding == "valid":
+        return stride, (0, 0, 0, 0), dilation
+    if padding == "same":  # an odd one more goes behind
+        tall, wide = (d * (size - 1) for d, size in zip(dilation, layer.weight_shape[2:], strict=True))
+        return stride, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2), dilation
+    rows, columns = pair(4, 0)
+    return stride, (columns, columns, rows, rows), dilation
 
 
 def activation_of(graph: FloatGraph, layer: Layer) -> Callable[[Tensor], Tensor]:
@@ -133,7 +136,7 @@ def _call(graph: FloatGraph, node: fx.Node, rows: Tensor) -> Tensor:
             return rows
         held = graph.tensor(str(arg.target))
         # caps (C, 1, 1) stand beside (N, C, H, W), so beside rows they are (C,)
-        return held.flatten() if held.dim() >= 3 else held
+        return held.flatten() if held.numel() > 1 else held.reshape(())
 
     arguments = fx.node.map_arg(node.args, value)
     keywords = fx.node.map_arg(node.kwargs, value)
@@ -141,6 +144,27 @@ def _call(graph: FloatGraph, node: fx.Node, rows: Tensor) -> Tensor:
     return result
 
 
-def has_rows(layer: Layer) -> bool:
-    """Whether rows can be drawn from the layer: a linear layer or a 2-d convolution."""
-    return layer.kind is Kind.LINEAR or len(layer.weight_shape) == 4
+def why_no_rows(graph: FloatGraph, layer: Layer) -> str:
+    """Return why rows cannot stand for the layer, or nothing."""
+    plain = layer.kind is Kind.LINEAR or len(layer.weight_shape) == 4
+    if not plain or layer.channel_axis != 0:
+        return "it is neither a linear layer nor a plain 2-d convolution"
+    node = graph.node(layer.node)
+    by_channel = output_axis(layer, len(shape_of(node)))
+    for function in fused_chain(node):
+        for arg in function.all_input_nodes[1:]:
+            if arg.op != "get_attr":
+                return "a function of two activations is fused with it"
+            held = graph.tensor(str(arg.target))
+            # PReLU counts its slopes along axis 1 whatever the shape
+            axis = 1 if "prelu" in operator(function) else _axis_of(held, len(shape_of(node)))
+            if held.numel() > 1 and axis != by_channel:
+                return "its activation function differs between positions"
+    return ""
+
+
+def _axis_of(held: Tensor, rank: int) -> int | None:
+    """Return the only axis of a value of that rank along which a tensor beside it varies."""
+    spread = (1,) * (rank - held.dim()) + tuple(held.shape)
+    varying = [axis for axis, size in enumerate(spread) if size != 1]
+    return varying[0] if len(varying) == 1 else None

@@ -1,0 +1,110 @@
+"""Walk through a graph with many batches at once: what each layer receives and gives."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+
+class Walk:
+    """Executes a graph node by node for all batches and holds only the values still needed.
+
+    Nothing runs twice, so a pass over all layers costs one forward. Memory holds the live
+    activations of all batches: for 200 images of EfficientNet-Lite0 at most 1.3 GB. Weights,
+    biases and quantizers may change between steps, for nodes that are still to come.
+    """
+
+    def __init__(self, module: fx.GraphModule, batches: list[Tensor]) -> None:
+        self.module = module
+        self._batches = batches
+        self._next: fx.Node = next(iter(module.graph.nodes))
+        self._done: set[fx.Node] = set()
+        self._constant: dict[fx.Node, bool] = {}
+        self._values: list[dict[fx.Node, Any]] = [{} for _ in batches]
+
+    @torch.no_grad()
+    def input_of(self, name: str) -> list[Tensor]:
+        """Return the first argument of a node for each batch; runs what comes before it.
+
+        Raises:
+            KeyError: the node is not to come: it has run or does not exist.
+        """
+        node = self._advance(name)
+        return [self._fetch(values, node.args[0]) for values in self._values]
+
+    @torch.no_grad()
+    def peek(self, name: str) -> list[Tensor]:
+        """Return the value that a node would give now for each batch, and stay before it.
+
+        Raises:
+            KeyError: the node is not to come.
+        """
+        node = self._advance(name)
+        return [self._run(node, batch, values) for batch, values in self._each()]
+
+    @torch.no_grad()
+    def output_of(self, name: str) -> list[Tensor]:
+        """Run a node and return its value for each batch.
+
+        Raises:
+            KeyError: the node is not to come.
+        """
+        self._advance(name)
+        return self._step()
+
+    def _each(self) -> Iterator[tuple[Tensor, dict[fx.Node, Any]]]:
+        return zip(self._batches, self._values, strict=True)
+
+    def _advance(self, name: str) -> fx.Node:
+        """Run everything before the node of that name."""
+        while self._next.op != "output":
+            if self._next.name == name:
+                return self._next
+            self._step()
+        raise KeyError(f"The graph has no node {name!r} that is still to come.")
+
+    def _step(self) -> list[Tensor]:
+        """Run the next node for all batches and let go of what nothing else needs."""
+        node = self._next
+        found = [self._run(node, batch, values) for batch, values in self._each()]
+        for values, value in zip(self._values, found, strict=True):
+            values[node] = value
+        self._done.add(node)
+        for source in node.all_input_nodes:
+            if all(user in self._done for user in source.users):
+                for values in self._values:
+                    values.pop(source, None)
+        self._next = node.next
+        return found
+
+    def _run(self, node: fx.Node, batch: Tensor, values: dict[fx.Node, Any]) -> Any:
+        if node.op == "placeholder":
+            return batch
+        if self._is_constant(node):
+            return None  # computed where it is used, for it may change on the way
+        return self._compute(node, values)
+
+    def _compute(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+        if node.op == "get_attr":
+            owner, _, name = str(node.target).rpartition(".")
+            return getattr(self.module.get_submodule(owner), name)
+        arguments = self._fetch(values, node.args)
+        keywords = self._fetch(values, node.kwargs)
+        if node.op == "call_module":
+            return self.module.get_submodule(str(node.target))(*arguments, **keywords)
+        return node.target(*arguments, **keywords)  # type: ignore[operator]
+
+    def _fetch(self, values: dict[fx.Node, Any], arguments: Any) -> Any:
+        return fx.node.map_arg(
+            arguments,
+            lambda node: self._compute(node, values) if self._is_constant(node) else values[node],
+        )
+
+    def _is_constant(self, node: fx.Node) -> bool:
+        """Whether the value does not depend on the input: a weight, or one put on its grid."""
+        if node not in self._constant:
+            self._constant[node] = node.op == "get_attr" or (
+                node.op != "placeholder" and all(map(self._is_constant, node.all_input_nodes))
+            )
+        return self._constant[node]
