@@ -1,0 +1,84 @@
+"""A folder for runs of its own, and workspaces that are closed after each test."""
+
+import gc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.runtime.pages_manager import PagesManager
+
+import ui.choices
+from tests.pages.visit import Visit, leave_choices, wait_idle
+from ui.sessions import registry
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _traced_once() -> Iterator[None]:
+    """Trace each sample once for all tests: networks are frozen, and tracing takes a second."""
+    real = ui.choices.load_network
+    patch = pytest.MonkeyPatch()
+    kept: dict[str, Any] = {}
+
+    def load(choice: ui.choices.ModelChoice) -> Any:
+        if choice.shown is None and choice.source in kept:
+            return kept[choice.source]
+        network = yield from real(choice)
+        kept[choice.source] = network
+        return network
+
+    for place in ("ui.choices", "ui.workspace", "ui.model_forms"):
+        patch.setattr(f"{place}.load_network", load)
+    yield
+    patch.undo()
+
+
+class VisitedBefore(PagesManager):
+    """Pages as a server knows them after its first visit.
+
+    AppTest forgets before every run that app.py called st.navigation, and would run a page
+    without app.py. The browser tests open a page on a fresh server.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        PagesManager.uses_pages_directory = False
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of runs; paths on this machine are open."""
+    monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", VisitedBefore)
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("QUANTSCOPE_RUNS", str(folder))
+    monkeypatch.setenv("QUANTSCOPE_LOCAL_PATHS", "1")
+    yield folder
+    works = list(registry().workspaces.values())
+    registry().close()
+    for work in works:
+        wait_idle(work)
+    registry.clear()  # type: ignore[attr-defined]
+    gc.unfreeze()  # the app freezes what is loaded
+
+
+@pytest.fixture
+def visit(runs: Path) -> Visit:
+    """The app on fashion-mobilenet with 200 images, the float network's accuracy measured."""
+    leave_choices(runs)
+    return Visit().wait()
+
+
+@pytest.fixture
+def saved(runs: Path) -> Callable[[], list[str]]:
+    """Return the names of the runs in the store, the newest first."""
+    from analysis.runs import RunStore
+
+    return lambda: [run.name for run in RunStore(runs).all()]
+
+
+@pytest.fixture(scope="session")
+def tiny_pt2() -> bytes:
+    """A network of three classes over (1, 6, 6), as torch.export.save writes it."""
+    from tests.model_io.pt2_files import exported
+
+    return exported(dynamic=True)

@@ -1,0 +1,113 @@
+"""A visit to the app without a browser: Streamlit's AppTest, and waiting for jobs."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+from quant.config import uniform
+from ui.jobs import Job
+from ui.workspace import SNAPSHOT, Workspace
+
+ROOT = Path(__file__).parents[2]
+MODEL, CONFIGURE, RUNS = "pages/model.py", "pages/configure.py", "pages/runs.py"
+PATIENCE_S = 60
+
+
+def leave_choices(runs: Path, **other: Any) -> None:
+    """Write down choices as an earlier visit would have: fashion-mobilenet on 200 images."""
+    runs.mkdir(parents=True, exist_ok=True)
+    choices = {
+        "model": {
+            "source": "fashion-mobilenet", "builder": None, "input_shape": [], "shown": None,
+        },
+        "data": {
+            "source": "fashion", "preprocess": "", "calibration": 32, "samples": 200, "seed": 0,
+        },
+        "machine": "edge_systolic_8b",
+        "config": uniform(8, 8).to_dict(),
+        "config_name": "W8A8 per-channel",
+    }  # fmt: skip
+    (runs / SNAPSHOT).write_text(json.dumps({**choices, **other}))
+
+
+class Visit:
+    """One browser tab. Every step fails the test if the page shows an exception."""
+
+    def __init__(self, key: str = "") -> None:
+        self.at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE_S)
+        if key:
+            self.at.query_params["w"] = key
+        self.run()
+
+    @property
+    def work(self) -> Workspace:
+        found = self.at.session_state["workspace"]
+        assert isinstance(found, Workspace)
+        return found
+
+    def run(self) -> "Visit":
+        self.at.run()
+        assert not self.at.exception, [e.value for e in self.at.exception]
+        return self
+
+    def open(self, page: str) -> "Visit":
+        self.at.switch_page(str(ROOT / page))
+        return self.run()
+
+    def press(self, key: str) -> "Visit":
+        """Press the button of that key or, for the button of a form, of that label."""
+        found = [b for b in self.at.button if key in (b.key, b.label)]
+        assert len(found) == 1, (key, [(b.key, b.label) for b in self.at.button])
+        assert not found[0].disabled
+        found[0].click()
+        return self.run()
+
+    def choose(self, key: str, value: Any) -> "Visit":
+        self.at.selectbox(key=key).set_value(value)
+        return self.run()
+
+    def upload(self, key: str, name: str, content: bytes) -> "Visit":
+        self.at.file_uploader(key=key).upload(name, content)
+        return self.run()
+
+    def wait(self) -> "Visit":
+        """Wait until no job is left, then draw the page as the fragment would."""
+        wait_idle(self.work)
+        return self.run()
+
+    def metric(self, label: str) -> Any:
+        """Return the card of that label."""
+        (found,) = (m for m in self.at.metric if m.label == label)
+        return found
+
+    @property
+    def errors(self) -> list[str]:
+        return [e.value for e in self.at.error]
+
+    @property
+    def words(self) -> str:
+        """All running text on the page and in the sidebar, and what toasts say."""
+        kinds = ("markdown", "caption", "info", "warning", "error", "toast", "subheader")
+        places = (self.at.main, self.at.sidebar, self.at)
+        found = [item.value for place in places for kind in kinds for item in place.get(kind)]
+        return "\n".join(map(str, found))
+
+    def links(self) -> list[str]:
+        return [link.proto.label for link in self.at.get("page_link")]
+
+
+def wait_idle(work: Workspace) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while work.runner.active or work.runner.current is not None:
+        assert time.monotonic() < deadline, [j.title for j in work.runner.active]
+        time.sleep(0.01)
+
+
+def submit(work: Workspace, job: Job) -> Job:
+    """Queue a job and wait for its end."""
+    work.runner.submit(job)
+    wait_idle(work)
+    return job

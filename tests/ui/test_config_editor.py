@@ -1,0 +1,126 @@
+from typing import Any
+
+import pytest
+
+from accelerator.machine import load_preset
+from analysis.experiment import cost
+from analysis.network import Network, prepare
+from quant.config import QuantConfig, Rule, uniform
+from quant.errors import ConfigError
+from quant.spec import Estimator, Granularity, SpecChange
+from tests.networks import SMALL
+from ui.config_editor import PRESETS, describe, edit_rows
+from ui.tables import BIT_CHOICES, config_table
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    case = SMALL["kitchen"]
+    return prepare("kitchen", case.model(), case.shape, "digest", None)
+
+
+def names(network: Network) -> list[str]:
+    return [layer.name for layer in network.graph.layers]
+
+
+def edit(network: Network, config: QuantConfig, edits: dict[int, dict[str, Any]]) -> QuantConfig:
+    return edit_rows(config, network.graph.layers, edits)
+
+
+def test_an_edited_cell_becomes_a_rule_for_its_layer(network: Network) -> None:
+    row = names(network).index("conv2")
+    config = edit(network, uniform(8, 8), {row: {"weight_bits": 4}})
+    assert config.rules == (Rule("conv2", SpecChange(bits=4)),)
+    chosen = config.resolve(network.graph.layers)
+    widths = {name: chosen[name].weight.bits for name in chosen}
+    assert widths.pop("conv2") == 4
+    assert set(widths.values()) == {8}
+
+
+def test_every_column_reaches_its_field(network: Network) -> None:
+    row = names(network).index("linear")
+    config = edit(
+        network,
+        uniform(8, 8),
+        {
+            row: {
+                "weight_bits": 5, "granularity": "per-tensor", "weight_symmetric": False,
+                "weight_estimator": "percentile", "activation_bits": 12,
+                "activation_symmetric": True, "activation_estimator": "cross-entropy",
+            }
+        },
+    )  # fmt: skip
+    chosen = config.resolve(network.graph.layers)["linear"]
+    assert (chosen.weight.bits, chosen.weight.granularity) == (5, Granularity.PER_TENSOR)
+    assert (chosen.weight.symmetric, chosen.weight.estimator) == (False, Estimator.PERCENTILE)
+    assert (chosen.activation.bits, chosen.activation.symmetric) == (12, True)
+    assert chosen.activation.estimator is Estimator.CROSS_ENTROPY
+
+
+def test_edits_that_the_configuration_holds_already_add_nothing(network: Network) -> None:
+    """The table sends all edits since it was drawn first, not only the newest."""
+    conv1, conv2 = names(network).index("conv1"), names(network).index("conv2")
+    once = edit(network, uniform(8, 8), {conv1: {"weight_bits": 4}})
+    twice = edit(network, once, {conv1: {"weight_bits": 4}, conv2: {"weight_bits": 6}})
+    assert [rule.select for rule in twice.rules] == ["conv1", "conv2"]
+    back = edit(network, twice, {conv1: {"weight_bits": 8}, conv2: {"weight_bits": 6}})
+    chosen = back.resolve(network.graph.layers)
+    assert (chosen["conv1"].weight.bits, chosen["conv2"].weight.bits) == (8, 6)
+
+
+def test_a_tick_is_no_edit(network: Network) -> None:
+    config = uniform(8, 8)
+    assert edit(network, config, {0: {"select": True}, 1: {"select": True}}) == config
+
+
+def test_a_weight_cannot_be_set_where_there_is_none(network: Network) -> None:
+    row = next(n for n, layer in enumerate(network.graph.layers) if layer.weight is None)
+    with pytest.raises(ConfigError, match="has none"):
+        edit(network, uniform(8, 8), {row: {"weight_bits": 4}})
+
+
+def test_a_cell_cannot_be_emptied(network: Network) -> None:
+    row = names(network).index("conv1")
+    with pytest.raises(ConfigError, match="conv1 must hold a value"):
+        edit(network, uniform(8, 8), {row: {"weight_bits": None}})
+
+
+def test_a_value_out_of_bounds_is_refused(network: Network) -> None:
+    with pytest.raises(ConfigError, match="17"):
+        edit(network, uniform(8, 8), {names(network).index("conv1"): {"weight_bits": 17}})
+
+
+def test_an_estimator_that_weights_do_not_have_is_refused(network: Network) -> None:
+    row = names(network).index("conv1")
+    with pytest.raises(ConfigError, match="batch-norm"):
+        edit(network, uniform(8, 8), {row: {"weight_estimator": "batch-norm"}})
+
+
+def test_rules_are_told_in_words() -> None:
+    assert describe(Rule("*", SpecChange(bits=4), SpecChange(symmetric=True))) == (
+        "weights: bits 4; activations: symmetric True"
+    )
+    assert describe(Rule("*")) == "nothing"
+
+
+def test_presets_fit_every_network(network: Network) -> None:
+    for preset in PRESETS.values():
+        chosen = preset.resolve(network.graph.layers)
+        assert {chosen[name].weight.bits for name in chosen} <= set(BIT_CHOICES)
+
+
+def test_the_table_shows_each_layer_with_its_choice_and_its_cost(network: Network) -> None:
+    config = QuantConfig(uniform(4, 8).default, (Rule("linear", SpecChange(bits=16)),))
+    chosen = config.resolve(network.graph.layers)
+    report = cost(network, config, load_preset("edge_systolic_8b"))
+    table = config_table(network.graph.layers, chosen, report, {"max_pool": "conv2"})
+    rows = {row.layer: row for row in table.itertuples()}
+    assert list(rows) == names(network)
+    assert (rows["conv1"].weight_bits, rows["linear"].weight_bits) == (4, 16)
+    assert rows["conv1"].granularity == "per-channel"
+    without = next(layer.name for layer in network.graph.layers if layer.weight is None)
+    assert not isinstance(rows[without].granularity, str)
+    pooling = sum(found.energy_pj for found in report.layers if found.layer == "max_pool2d")
+    assert table["energy"].sum() == pytest.approx(100 * (1 - pooling / report.energy_pj))
+    assert not table["select"].any()
+    assert rows["conv1"].effective == "W8 A8"  # the machine multiplies 8 bits whatever is asked
