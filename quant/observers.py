@@ -15,13 +15,76 @@ LOGIT_ROWS = 512
 
 
 @dataclass(eq=False)
+class ChannelStatistics:
+    """Limits, mean and spread of every channel of a stream: five numbers a channel.
+
+    `low`, `high` (C,) are exact; `total` and `squares` (C,), float64, are the sums of the values
+    and of their squares; `count` is the number of values in each channel. Channels are counted
+    along axis 1 of (N, C, H, W), else along the last axis.
+    """
+
+    count: int = 0
+    low: Tensor = field(default_factory=lambda: torch.zeros(0))
+    high: Tensor = field(default_factory=lambda: torch.zeros(0))
+    total: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    squares: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+
+    @torch.no_grad()
+    def collect(self, x: Tensor) -> None:
+        """Take in a tensor with a channel axis and at least one value."""
+        x = x.detach().float()
+        # a view where memory lies so, as in channels-last networks
+        rows = x.movedim(1, -1) if x.dim() == 4 else x.reshape(-1, x.shape[-1])
+        axes = tuple(range(rows.dim() - 1))
+        self._take(
+            ChannelStatistics(
+                rows.numel() // rows.shape[-1],
+                rows.amin(axes),
+                rows.amax(axes),
+                rows.sum(axes).double(),
+                torch.linalg.vector_norm(rows, dim=axes).double().square(),
+            )
+        )
+
+    def merge(self, other: "ChannelStatistics") -> "ChannelStatistics":
+        """Return the statistics of both streams; neither operand changes."""
+        result = ChannelStatistics(self.count, self.low, self.high, self.total, self.squares)
+        result._take(other)
+        return result
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of each channel, (C,)."""
+        return self.total / max(self.count, 1)
+
+    @property
+    def std(self) -> Tensor:
+        """The standard deviation of each channel, (C,)."""
+        return (self.squares / max(self.count, 1) - self.mean.square()).clamp(min=0).sqrt()
+
+    def _take(self, other: "ChannelStatistics") -> None:
+        if other.count == 0:
+            return
+        if self.count == 0:
+            self.low, self.high = other.low, other.high
+            self.total, self.squares = other.total, other.squares
+        else:
+            self.low = torch.minimum(self.low, other.low)
+            self.high = torch.maximum(self.high, other.high)
+            self.total = self.total + other.total
+            self.squares = self.squares + other.squares
+        self.count += other.count
+
+
+@dataclass(eq=False)
 class Statistics:
     """A histogram with power-of-two bins anchored at zero, exact limits, and the count of zeros.
 
     Bin k holds the values in [(k - SIDE) 2**exponent, (k - SIDE + 1) 2**exponent). Where a larger
     value comes, pairs of bins merge and the exponent grows, so the counts after any order of
     batches, and of merges, are the same. `rows` keeps the first rows of a network's output, which
-    the cross-entropy estimator needs whole; other sites leave it empty.
+    the cross-entropy estimator needs whole; other sites leave it empty. `channels`, where given,
+    follows each channel.
     """
 
     keep_rows: bool = False
@@ -32,6 +95,7 @@ class Statistics:
     exponent: int = -126
     counts: Tensor = field(default_factory=lambda: torch.zeros(2 * SIDE, dtype=torch.int64))
     rows: Tensor | None = None
+    channels: ChannelStatistics | None = None
 
     @torch.no_grad()
     def collect(self, x: Tensor) -> None:
@@ -58,6 +122,8 @@ class Statistics:
         self.low, self.high = min(self.low, low), max(self.high, high)
         if self.keep_rows:
             self._keep(x.detach())
+        if self.channels is not None and x.dim() > 0:
+            self.channels.collect(x)
 
     def merge(self, other: "Statistics") -> "Statistics":
         """Return the statistics of both streams; neither operand changes."""
@@ -72,6 +138,7 @@ class Statistics:
             counts=_coarse(self.counts, exponent - self.exponent)
             + _coarse(other.counts, exponent - other.exponent),
             rows=self.rows,
+            channels=_merged(self.channels, other.channels),
         )
         if other.rows is not None:
             result._keep(other.rows)
@@ -116,6 +183,13 @@ class Statistics:
         if exponent > self.exponent:
             self.counts = _coarse(self.counts, exponent - self.exponent)
             self.exponent = exponent
+
+
+def _merged(
+    one: ChannelStatistics | None, other: ChannelStatistics | None
+) -> ChannelStatistics | None:
+    """Return both streams' channels; those of one alone would not be those of both."""
+    return None if one is None or other is None else one.merge(other)
 
 
 def _exponent_for(magnitude: float) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
 from quant.graph import FloatGraph
-from quant.observers import Statistics
+from quant.observers import ChannelStatistics, Statistics
 from quant.progress import Progress
 from quant.simulation import QuantGraph, Role, plan
 
@@ -38,7 +38,7 @@ class Calibrate:
         output = graph.output_node.name
         for site in watched.sites:
             if site.role is Role.ACTIVATION:
-                found = Statistics(keep_rows=site.node == output)
+                found = Statistics(keep_rows=site.node == output, channels=ChannelStatistics())
                 statistics[site.name] = watched.quantizers[site.name].statistics = found
         done = 0
         with watched.observing():
