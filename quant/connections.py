@@ -1,29 +1,52 @@
 """Which layers feed which through functions that scale: the pairs that equalization may touch."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor, fx
 
 from quant import operators as ops
 from quant.graph import FloatGraph, Layer, shape_of
-from quant.operators import Kind, clip_limits, is_pass_through, operator
+from quant.operators import Kind, clip_limits, operator
 
 WEIGHTED = (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR)
-_SLOPED = frozenset({"aten.leaky_relu.default", "aten.leaky_relu_.default", "aten.prelu.default"})
+
+
+def _aten(*names: str) -> frozenset[str]:
+    return frozenset(f"aten.{name}" for name in names)
+
+
+_SLOPED = _aten("leaky_relu.default", "leaky_relu_.default", "prelu.default")
+_SAME = _aten(
+    "dropout.default", "dropout_.default", "feature_dropout.default", "clone.default",
+    "contiguous.default", "alias.default", "detach.default", "detach_.default", "to.dtype",
+)  # fmt: skip
+_RESHAPES = _aten(
+    "reshape.default", "view.default", "view_as.default", "flatten.using_ints", "unflatten.int",
+    "squeeze.default", "squeeze.dim", "squeeze.dims", "unsqueeze.default",
+)  # fmt: skip
+_REDUCTIONS = ops.MEANS | _aten("amax.default")
+_POOLS = ops.AVERAGE_POOLS | _aten(
+    "max_pool1d.default", "max_pool2d.default", "upsample_nearest2d.vec"
+)
+_PADS = _aten("pad.default", "constant_pad_nd.default")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two layers with nothing between but functions f(s x) = s f(x), channel by channel.
 
-    `clips` names the nodes between that clip above, whose caps scale with the channel; `sloped`
-    says whether a PReLU or leaky ReLU stands between.
+    `clips` names the nodes between that clip above, whose caps scale with the channel, and
+    `clip_axes` the axis of the channels there; `sloped` says whether a PReLU or leaky ReLU stands
+    between.
     """
 
     first: str
     second: str
     clips: tuple[str, ...] = ()
     sloped: bool = False
+    clip_axes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +79,14 @@ def find_pairs(graph: FloatGraph) -> tuple[tuple[Pair, ...], tuple[Unpaired, ...
 
 def _follow(graph: FloatGraph, layer: Layer, layers: dict[str, Layer]) -> Pair | str:
     """Return the pair that `layer` begins, or why it begins none."""
-    if layer.weight is None or layer.channel_axis != 0 or _is_shared(graph.node(layer.node)):
-        return "its weight is shared, computed, or of a transposed convolution"
     node, sloped = graph.node(layer.node), False
-    clips: list[str] = []
-    while True:
+    if layer.weight is None or layer.channel_axis != 0 or is_shared(node):
+        return "its weight is shared, computed, or of a transposed convolution"
+    if has_computed_bias(graph, layer):
+        return "its bias is computed"
+    axis: int | None = output_axis(layer, len(shape_of(node)))
+    clips: list[tuple[str, int]] = []
+    while axis is not None:
         users = list(node.users)
         if len(users) != 1:
             return "its output is the network's" if not users else _fork(users, layers)
@@ -69,14 +95,35 @@ def _follow(graph: FloatGraph, layer: Layer, layers: dict[str, Layer]) -> Pair |
             return "its output is the network's"
         target = layers.get(user.name)
         if target is not None and target.kind in WEIGHTED and user.args[0] is node:
-            problem = _cannot_take(graph, layer, target, user)
-            return problem or Pair(layer.name, target.name, tuple(clips), sloped)
-        if _clips_above(user):
-            clips.append(user.name)
-        elif not _scales(user, node):
-            return f"{_spell(user, layers)} follows, which does not scale channel by channel"
+            names, axes = tuple(name for name, _ in clips), tuple(place for _, place in clips)
+            problem = _cannot_take(graph, layer, target, axis)
+            return problem or Pair(layer.name, target.name, names, sloped, axes)
+        if _clips_above(graph, user, node, axis):
+            clips.append((user.name, axis))
+        else:
+            axis = _axis_after(user, node, axis)
         sloped = sloped or operator(user) in _SLOPED
         node = user
+    return f"{_spell(node, layers)} follows, which does not scale channel by channel"
+
+
+def output_axis(layer: Layer, rank: int) -> int:
+    """Return which axis of the operation's result, of that rank, counts output channels."""
+    return rank - 1 if layer.kind is Kind.LINEAR else 1
+
+
+def channels_last(value: Tensor, layer: Layer) -> Tensor:
+    """Return what a layer's operation gives as rows (..., C) of its output channels; a view."""
+    return value.movedim(output_axis(layer, value.dim()), -1)
+
+
+def between(graph: FloatGraph, pair: Pair) -> Iterator[fx.Node]:
+    """Yield the nodes between the two layers of a pair, in order."""
+    stop = graph[pair.second].node
+    node = next(iter(graph.node(graph[pair.first].node).users))
+    while node.name != stop:
+        yield node
+        node = next(iter(node.users))
 
 
 def _fork(users: list[fx.Node], layers: dict[str, Layer]) -> str:
@@ -87,49 +134,113 @@ def _spell(node: fx.Node, layers: dict[str, Layer]) -> str:
     return layers[node.name].name if node.name in layers else operator(node).split(".")[1]
 
 
-def _is_shared(node: fx.Node) -> bool:
-    return any(arg.op == "get_attr" and len(arg.users) > 1 for arg in node.all_input_nodes[1:])
+def is_shared(node: fx.Node, *places: int) -> bool:
+    """Whether another operation uses an argument of this one: its weight (1) or its bias (2)."""
+    return any(
+        isinstance(arg, fx.Node) and len(arg.users) > 1
+        for place, arg in enumerate(node.args)
+        if place in (places or (1, 2))
+    )
 
 
-def _cannot_take(graph: FloatGraph, first: Layer, second: Layer, user: fx.Node) -> str:
-    """Return why the second layer cannot absorb the scales, or nothing."""
-    if second.weight is None or second.channel_axis != 0 or _is_shared(user):
+def has_computed_bias(graph: FloatGraph, layer: Layer) -> bool:
+    """Whether the operation's bias is the result of another one, so that none can be put there."""
+    arguments = graph.node(layer.node).args
+    return layer.bias is None and len(arguments) > 2 and arguments[2] is not None
+
+
+def _cannot_take(graph: FloatGraph, first: Layer, second: Layer, axis: int) -> str:
+    """Return why the second layer cannot take the scales on that axis of its input, or nothing."""
+    user = graph.node(second.node)
+    if second.weight is None or second.channel_axis != 0 or is_shared(user):
         return f"{second.name} has a weight that is shared, computed, or transposed"
-    if len(graph.tensor(str(first.weight))) != input_channels(second, groups_of(graph, second)):
+    mixed = output_axis(second, len(shape_of(user.all_input_nodes[0])))
+    own = len(graph.tensor(str(first.weight)))
+    if axis != mixed or own != input_channels(second, groups_of(graph, second)):
         return f"the channels of {second.name} do not correspond to its own"
     return ""
 
 
-def _clips_above(node: fx.Node) -> bool:
+def _clips_above(graph: FloatGraph, node: fx.Node, source: fx.Node, axis: int) -> bool:
     """Whether the node clips to [0, cap] or at a cap alone: exact once the cap scales too."""
     if operator(node) in ops.CHANNEL_CLIPS:
-        return True
+        return node.args[0] is source and _has_channel_caps(graph, node, axis)
     limits = clip_limits(node)
     return limits is not None and limits[1] is not None and limits[0] in (0.0, None)
 
 
-def _scales(node: fx.Node, source: fx.Node) -> bool:
-    """Whether f(s x) = s f(x) for every channel's s > 0, and channels stay where they are."""
-    name = operator(node)
-    if name in ops.RELUS or name in _SLOPED or clip_limits(node) == (0.0, None):
-        return node.all_input_nodes[0] is source
-    if name in ops.AVERAGE_POOLS:
-        return True
-    if name in ops.MEANS:
-        return len(shape_of(source)) == 4 and shape_of(node)[1:2] == shape_of(source)[1:2]
-    if not is_pass_through(node) or _pads_with_other_than_zero(node):
+def clip_tensors(node: fx.Node) -> tuple[object, object]:
+    """Return (floor, cap) of a clip whose limits are tensors: nodes, or None for no limit."""
+    if not operator(node).startswith("aten.clamp"):
+        return None, node.args[1]  # minimum
+    if operator(node).startswith("aten.clamp_max"):
+        return None, node.args[1]
+    floor, cap = ([*node.args[1:], None, None])[:2]
+    return node.kwargs.get("min", floor), node.kwargs.get("max", cap)
+
+
+def _has_channel_caps(graph: FloatGraph, node: fx.Node, axis: int) -> bool:
+    """Whether a clip's cap is one stored number, or one a channel, and its floor zero or none."""
+    floor, cap = clip_tensors(node)
+    if not (isinstance(cap, fx.Node) and cap.op == "get_attr"):
         return False
-    before, after = shape_of(source), shape_of(node)
-    same_channels = len(before) > 1 and before[1:2] == after[1:2]
-    # a flatten keeps channels apart only where each of them is one value
-    spread = len(after) == 2 and len(before) == 4 and before[2:] != (1, 1)
-    moves = any(word in name for word in ("transpose", "permute", "reshape", "view", "index"))
-    return same_channels and not spread and not (moves and len(after) > 2)
+    if floor is not None:
+        if not (isinstance(floor, fx.Node) and floor.op == "get_attr"):
+            return False
+        if bool(graph.tensor(str(floor.target)).any()):
+            return False
+    rank = len(shape_of(node))
+    shape = tuple(graph.tensor(str(cap.target)).shape)
+    spread = (1,) * (rank - len(shape)) + shape
+    return all(size == 1 for place, size in enumerate(spread) if place != axis)
+
+
+def _axis_after(node: fx.Node, source: fx.Node, axis: int) -> int | None:
+    """Return the axis of the channels after a function with f(s x) = s f(x) for each channel's s.
+
+    None for any other function, and where channels are mixed, reordered or spread.
+    """
+    name, before = operator(node), shape_of(source)
+    if node.args[0] is not source:
+        return None
+    if name in ops.RELUS or name in _SLOPED or name in _SAME or clip_limits(node) == (0.0, None):
+        return axis
+    if name in _RESHAPES:
+        return _axis_reshaped(before, shape_of(node), axis)
+    if name in _REDUCTIONS:
+        return _axis_reduced(node, len(before), axis)
+    mixed = 0  # how many of the last axes the function takes together
+    if name in _POOLS:
+        mixed = 1 if "1d" in name else 2
+    elif name in _PADS and not _pads_with_other_than_zero(node):
+        sizes = node.args[1]
+        mixed = len(sizes) // 2 if isinstance(sizes, list | tuple) else 0
+    return axis if mixed and axis < len(before) - mixed else None
+
+
+def _axis_reshaped(before: tuple[int, ...], after: tuple[int, ...], axis: int) -> int | None:
+    """Return where one axis stays whole: as many values before and behind it as there were."""
+    wanted = before[axis], math.prod(before[:axis]), math.prod(before[axis + 1 :])
+    for place in range(1, len(after)):
+        if (after[place], math.prod(after[:place]), math.prod(after[place + 1 :])) == wanted:
+            return place
+    return None
+
+
+def _axis_reduced(node: fx.Node, rank: int, axis: int) -> int | None:
+    """Return where the axis is after a mean or maximum over others."""
+    arguments = [*node.args, None, None]
+    axes = arguments[1]
+    if not isinstance(axes, list | tuple) or not axes:
+        return None  # all of them
+    gone = {int(place) % rank for place in axes if isinstance(place, int)}
+    if axis in gone:
+        return None
+    keep = node.kwargs.get("keepdim", arguments[2])
+    return axis if keep else axis - sum(place < axis for place in gone)
 
 
 def _pads_with_other_than_zero(node: fx.Node) -> bool:
-    if not operator(node).startswith(("aten.pad", "aten.constant_pad")):
-        return False
     others = [a for a in node.args[2:] if isinstance(a, int | float) and a != 0]
     modes = [a for a in node.args[2:] if isinstance(a, str) and a != "constant"]
     return bool(others or modes or node.kwargs.get("value"))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quant.connections import WEIGHTED, groups_of
+from quant.connections import WEIGHTED, groups_of, has_computed_bias, is_shared
 from quant.encoding import Encoding
+from quant.errors import CalibrationError
 from quant.graph import FloatGraph, Layer
-from quant.passes.samples import Samples, activation_of, collect, has_rows
+from quant.passes.samples import Samples, activation_of, collect, why_no_rows
 from quant.progress import Progress, Steps
 from quant.simulation import QuantGraph
 from quant.walk import Walk
@@ -73,8 +74,13 @@ class AdaRound:
         """Round the weights of `quantized` in place; `graph` is what it was made from.
 
         A cancelled pass leaves the layers done so far rounded and the graph usable.
+
+        Raises:
+            CalibrationError: there is no image.
         """
         images = list(batches)
+        if not images:
+            raise CalibrationError("AdaRound needs at least one image; got none. Bring some.")
         original, simulated = Walk(graph.module, images), Walk(quantized.module, images)
         generator = torch.Generator().manual_seed(self.seed)
         layers = [layer for layer in graph.layers if layer.kind in WEIGHTED and layer.weight]
@@ -84,16 +90,16 @@ class AdaRound:
             encoding = quantized.quantizers[f"{layer.name} weight"].encoding
             if encoding is None:
                 skipped[layer.name] = "its weight is float"
-            elif layer.channel_axis != 0 or not has_rows(layer):
-                skipped[layer.name] = "it is neither a linear layer nor a plain 2-d convolution"
+            elif problem := _unlearnable(graph, layer):
+                skipped[layer.name] = problem
             else:
                 start, end = number / len(layers), (number + 1) / len(layers)
                 yield Progress(start, f"AdaRound: reading what {layer.name} receives")
                 received = simulated.input_of(layer.node)
                 given = original.output_of(layer.node)
                 samples = collect(graph, layer, received, given, self.rows, generator)
-                problem = _Problem(graph, quantized, layer, encoding, samples)
-                done.append((yield from self._round(problem, generator, (start, end))))
+                task = _Problem(graph, quantized, layer, encoding, samples)
+                done.append((yield from self._round(task, generator, (start, end))))
         return AdaRoundResult(tuple(done), skipped)
 
     def _round(
@@ -124,6 +130,15 @@ class AdaRound:
         """Return the exponent at a share of the annealed steps: a half cosine, as published."""
         high, low = self.beta
         return low + 0.5 * (high - low) * (1 + math.cos(share * math.pi))
+
+
+def _unlearnable(graph: FloatGraph, layer: Layer) -> str:
+    """Return why a layer keeps nearest rounding, or nothing."""
+    if is_shared(graph.node(layer.node), 1):
+        return "another operation shares its weight"
+    if has_computed_bias(graph, layer):
+        return "its bias is computed"
+    return why_no_rows(graph, layer)
 
 
 def rectified_sigmoid(variable: Tensor) -> Tensor:

@@ -60,6 +60,9 @@ class CorrectBias:
         """Correct the biases of `quantized` in place; `graph` is what it was made from.
 
         A cancelled pass leaves the layers done so far corrected and the graph usable.
+
+        Raises:
+            CalibrationError: the empirical method was given no image.
         """
         layers = [layer for layer in graph.layers if layer.kind in WEIGHTED and layer.weight]
         if self.method is Method.ANALYTIC:
@@ -131,6 +134,6 @@ def _empirical(
 
 def _untouchable(graph: FloatGraph, layer: Layer) -> str:
     """Return why the operation's bias cannot be changed, or nothing."""
-    if is_shared(graph.node(layer.node)):
-        return "another operation shares its weight or its bias"
+    if is_shared(graph.node(layer.node), 2):
+        return "another operation shares its bias"
     return "its bias is computed" if has_computed_bias(graph, layer) else ""

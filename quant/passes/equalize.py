@@ -9,12 +9,13 @@ from quant.connections import (
     Pair,
     Unpaired,
     by_input_channel,
+    clip_tensors,
     find_pairs,
     groups_of,
     scaled_inputs,
 )
-from quant.graph import ChannelNormal, FloatGraph, shape_of
-from quant.operators import clip_limits, operator
+from quant.graph import ChannelNormal, FloatGraph, copy_module, shape_of
+from quant.operators import CHANNEL_CLIPS, clip_limits, operator
 
 CONVERGED = 1e-4
 MOST_ROUNDS = 200
@@ -50,27 +51,41 @@ class Equalize:
             replace_clips(result)
         pairs, unpaired = find_pairs(result)
         for pair in pairs:
-            for clip in pair.clips:
-                make_caps(result, clip)
+            make_caps(result, pair)
         rounds = 0
         while pairs and rounds < MOST_ROUNDS:
             rounds += 1
             largest = max(_equalize_pair(result, pair) for pair in pairs)
             if largest < CONVERGED:
                 break
-        result.module.recompile()
-        whole = FloatGraph(result.module, result.input_shape, result.batch, result.normals)
-        return Equalized(whole, pairs, unpaired, rounds)
+        return Equalized(tidied(result), pairs, unpaired, rounds)
+
+
+def tidied(graph: FloatGraph) -> FloatGraph:
+    """Return the graph without the tensors that nothing uses any more, its layers listed anew."""
+    graph.module.graph.eliminate_dead_code()
+    module = copy_module(graph.module)
+    return FloatGraph(module, graph.input_shape, graph.batch, graph.normals)
 
 
 def replace_clips(graph: FloatGraph) -> None:
     """Turn every clip to [0, cap] into a ReLU, in place; the float function changes."""
     for node in list(graph.module.graph.nodes):
-        limits = clip_limits(node) if node.op == "call_function" else None
-        if limits is not None and limits[0] == 0.0 and limits[1] is not None:
+        if node.op == "call_function" and _is_capped_relu(graph, node):
             node.target = torch.ops.aten.relu.default
             node.args, node.kwargs = (node.args[0],), {}
     graph.module.recompile()
+
+
+def _is_capped_relu(graph: FloatGraph, node: fx.Node) -> bool:
+    """Whether the node clips to [0, cap], with one cap or with one for each channel."""
+    if operator(node) in CHANNEL_CLIPS:
+        floor, cap = clip_tensors(node)
+        if not isinstance(floor, fx.Node) or floor.op != "get_attr" or cap is None:
+            return False
+        return not bool(graph.tensor(str(floor.target)).any())
+    limits = clip_limits(node)
+    return limits is not None and limits[0] == 0.0 and limits[1] is not None
 
 
 def ranges_of(graph: FloatGraph, pair: Pair) -> tuple[Tensor, Tensor]:
@@ -124,32 +139,37 @@ def put(graph: FloatGraph, target: str, value: Tensor) -> None:
 
 def caps_of(graph: FloatGraph, clip: str) -> str:
     """Return the name of the buffer that holds a clip's caps."""
-    node = graph.node(clip)
-    held = [arg for arg in node.all_input_nodes[1:] if arg.op == "get_attr"]
-    return str(held[-1].target)
+    cap = clip_tensors(graph.node(clip))[1]
+    if not isinstance(cap, fx.Node):
+        raise TypeError(f"A clip with caps must hold them as a tensor; {clip!r} has {cap!r}.")
+    return str(cap.target)
 
 
-def make_caps(graph: FloatGraph, clip: str) -> None:
-    """Turn a clip with one cap into one with a cap for each channel, in place.
+def make_caps(graph: FloatGraph, pair: Pair) -> None:
+    """Turn the clips of a pair into ones with a cap for each channel, in place.
 
     One that has caps already gets a buffer of its own; one that this made stays as it is.
     """
+    channels = len(graph.tensor(str(graph[pair.first].weight)))
+    for clip, axis in zip(pair.clips, pair.clip_axes, strict=True):
+        if not hasattr(graph.module, f"caps_{clip}"):
+            rank = len(shape_of(graph.node(clip)))
+            _make_caps(graph, clip, (channels,) + (1,) * (rank - axis - 1))
+
+
+def _make_caps(graph: FloatGraph, clip: str, shape: tuple[int, ...]) -> None:
     node = graph.node(clip)
-    target = f"caps_{clip}"
-    if hasattr(graph.module, target):
-        return
-    shape = (shape_of(node)[1],) + (1,) * (len(shape_of(node)) - 2)
     limits = clip_limits(node)
     if limits is not None and limits[1] is not None:
         caps, floor = torch.full(shape, limits[1]), limits[0]
     else:
-        old = graph.tensor(caps_of(graph, clip))
-        caps = old.detach().expand(shape).clone()
-        floor = 0.0 if operator(node).startswith("aten.clamp") else None
-    graph.module.register_buffer(target, caps)
+        old = graph.tensor(caps_of(graph, clip)).detach()
+        caps = old.flatten().expand(shape[0]).reshape(shape).clone()
+        floor = None if clip_tensors(node)[0] is None else 0.0
+    graph.module.register_buffer(f"caps_{clip}", caps)
     nodes = graph.module.graph
     with nodes.inserting_before(node):
-        held = nodes.get_attr(target)
+        held = nodes.get_attr(f"caps_{clip}")
         held.meta = {"shape": shape, "real": True, "activation": False, "path": ""}
         lower = _floor_node(graph, nodes, clip, floor, held)
     if lower is None:

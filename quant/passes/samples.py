@@ -96,7 +96,7 @@ def _draw_patches(
 def _geometry(
     node: fx.Node, layer: Layer
 ) -> tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:
-    """Return (stride, padding, dilation) of a 2-d convolution; padding is (left, right, top, bottom)."""
+    """Return (stride, padding, dilation) of a 2-d convolution, padding as `F.pad` takes it."""
 
     def pair(position: int, default: int) -> tuple[int, int]:
         value = node.args[position] if len(node.args) > position else default
@@ -109,7 +109,9 @@ def _geometry(
     if padding == "valid":
         return stride, (0, 0, 0, 0), dilation
     if padding == "same":  # an odd one more goes behind
-        tall, wide = (d * (size - 1) for d, size in zip(dilation, layer.weight_shape[2:], strict=True))
+        tall, wide = (
+            d * (size - 1) for d, size in zip(dilation, layer.weight_shape[2:], strict=True)
+        )
         return stride, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2), dilation
     rows, columns = pair(4, 0)
     return stride, (columns, columns, rows, rows), dilation
