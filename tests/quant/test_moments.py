@@ -109,6 +109,20 @@ def test_known_sums_pools_and_layers_equal_monte_carlo() -> None:
             assert torch.allclose(found.std, values.std(0), atol=0.02, rtol=0.02), name
 
 
+def test_clips_in_a_row_equal_monte_carlo() -> None:
+    def wire(m: Wired, x: Tensor) -> Tensor:
+        return F.hardtanh(m.conv(x), -0.7, 2.0).relu().clamp(max=1.1)
+
+    graph = folded(Wired(wire, conv=conv_bn(2, 5)), (2, 4, 4))
+    normal = graph.normals[graph["conv.0"].node]
+    drawn = (torch.randn(400_000, 5) * normal.std + normal.mean).clamp(0, 1.1)
+    found = propagate(graph)[graph["conv.0"].output]
+    assert torch.allclose(found.mean, drawn.mean(0), atol=0.003)
+    assert torch.allclose(found.std, drawn.std(0), atol=0.003)
+    assert found.low == 0.0
+    assert found.high == pytest.approx(1.1)
+
+
 class Capped(nn.Module):
     """ReLU, then one cap a channel, as equalization leaves a ReLU6."""
 

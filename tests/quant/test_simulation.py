@@ -193,6 +193,16 @@ def test_an_input_range_stands_in_for_statistics_of_the_input() -> None:
     assert (encoding.scale, encoding.zero_point) == (wanted.scale, wanted.zero_point)
 
 
+def test_statistics_of_the_input_are_worth_more_than_its_range() -> None:
+    graph = folded("plain")
+    calibration = calibrated(graph, CASES["plain"].inputs(4))
+    plain, given = (
+        quantize(graph, QuantConfig(), calibration, input_range=limits)
+        for limits in (None, (-100.0, 100.0))
+    )
+    assert _scale(plain, "input") == _scale(given, "input") < 0.1
+
+
 def test_cross_entropy_for_the_whole_network_means_the_logits_and_mse_elsewhere() -> None:
     graph = folded("plain")
     calibration = calibrated(graph, CASES["plain"].inputs(64))
