@@ -44,14 +44,20 @@ def _context(workspace: Workspace) -> None:
 
 
 def undo_change(workspace: Workspace) -> None:
-    """Take back the last change of the configuration."""
+    """Take back the last change of the configuration, if what was before fits the model."""
     workspace.config.undo()
+    if workspace.misfit():
+        workspace.notes.append(f"Nothing was undone. {workspace.misfit()}")
+        workspace.config.redo()
     workspace.save()
 
 
 def redo_change(workspace: Workspace) -> None:
-    """Make the change again that was taken back."""
+    """Make the change again that was taken back, if what it made fits the model."""
     workspace.config.redo()
+    if workspace.misfit():
+        workspace.notes.append(f"Nothing was changed. {workspace.misfit()}")
+        workspace.config.undo()
     workspace.save()
 
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 MODEL = "pages/model.py"
+REPAIR = "pages/repair.py"
 CONFIGURE = "pages/configure.py"
 RUNS = "pages/runs.py"
 
@@ -13,6 +14,10 @@ def pages() -> list[st.Page]:
         st.Page(
             MODEL, title="Model", icon=":material/deployed_code:", default=True,
             help="What have I got? Choose or bring a model and data.",
+        ),
+        st.Page(
+            REPAIR, title="Repair", icon=":material/healing:",
+            help="What helps, and why? Equalization, bias correction, AdaRound.",
         ),
         st.Page(
             CONFIGURE, title="Configure", icon=":material/tune:",

@@ -7,6 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -20,6 +21,7 @@ from analysis.runs import RunStore
 from analysis.split import Split
 from analysis.workload import Entropies
 from quant.config import QuantConfig, config_from_dict, uniform
+from quant.errors import QuantError
 from quant.progress import drain
 from ui.choices import BUNDLED, DataChoice, ModelChoice, default_data, load_network, open_data
 from ui.history import History
@@ -50,6 +52,7 @@ class Workspace:
     entropies: Entropies = field(default_factory=dict)
     runner: JobRunner = field(default_factory=JobRunner)
     notes: list[str] = field(default_factory=list)
+    repaired: Any = None  # the last measured recipe, ui.repair_view.Repaired
     table_edits: int = 0  # changes of the configuration made in the table of Configure
     data_choices: int = 0  # how often data were chosen, so that forms start from the present ones
     asked: set[str] = field(default_factory=set)  # questions put to the runner, answered or not
@@ -84,7 +87,7 @@ class Workspace:
         if fitting != rules:
             self.notes.append(
                 f"{len(rules) - len(fitting)} rules named layers that {network.name} does not "
-                "have; they were dropped. Undo brings them back for the earlier model."
+                "have; they were dropped. Load the earlier model and undo to have them back."
             )
             self.config.change(QuantConfig(self.config.present.default, fitting))
         self.save()
@@ -99,6 +102,16 @@ class Workspace:
         self.data, self.parts, self.data_problem = data, parts, problem
         self.data_choices += 1
         self.asked = set()
+
+    def misfit(self) -> str:
+        """Return why the present configuration does not fit the model, or nothing if it does."""
+        if self.network is None:
+            return ""
+        try:
+            self.config.present.resolve(self.network.graph.layers)
+        except QuantError as error:
+            return str(error)
+        return ""
 
     def calibrated(self, network: Network, parts: Split) -> Calibrated | None:
         """Return the statistics of a model on calibration images, if they were the last kept."""
