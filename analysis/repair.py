@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from accelerator.report import CostReport
 from analysis.calibration import Calibrated
 from analysis.comparison import layer_sqnr
 from analysis.evaluation import Data, Evaluation, FloatScore, evaluate, score_float
+from analysis.experiment import IdentifiedData, versions
 from analysis.measures import Interval
 from analysis.network import Network
+from analysis.runs import Run
 from analysis.stages import Outcome, Stage, apply_pass, first_stage, title_of
 from quant.config import QuantConfig
 from quant.passes.absorb_bias import AbsorbBias, Absorbed
@@ -99,6 +102,37 @@ def _changes_function(step: Equalize | AbsorbBias, outcome: Outcome | None) -> b
     if isinstance(step, Equalize):
         return step.replace_relu6
     return isinstance(outcome, Absorbed) and bool(outcome.shifts)
+
+
+def run_of(
+    steps: tuple[RepairStep, ...],
+    name: str,
+    network: Network,
+    data: IdentifiedData,
+    *,
+    config: QuantConfig,
+    report: CostReport,
+    seed: int,
+    images: int,
+) -> Run:
+    """Return the last step as a run that can be kept and compared; `images` calibrated it."""
+    last = steps[-1]
+    return Run(
+        name=name,
+        model=network.name,
+        model_digest=network.digest,
+        data=data.name,
+        data_digest=data.digest,
+        config=config.to_dict(),
+        calibration_images=images,
+        evaluation=last.evaluation,
+        cost=report,
+        layer_sqnr_db=last.layer_sqnr_db,
+        versions=versions(),
+        seed=seed,
+        seconds=sum(step.seconds for step in steps),
+        recipe=tuple(title_of(step.step) for step in steps if step.step is not None),
+    )
 
 
 def channel_ranges(network: Network) -> dict[str, Tensor]:

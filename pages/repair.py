@@ -1,0 +1,82 @@
+import streamlit as st
+
+from figures import takeaway
+from figures.repair import waterfall
+from ui.navigation import MODEL
+from ui.repair_view import (
+    before_after,
+    details,
+    keep_repaired,
+    recipe_form,
+    score_of,
+    start_repair,
+    step_table,
+    verdicts,
+)
+from ui.workspace import workspace
+
+work = workspace()
+
+st.title("Repair")
+st.caption(
+    "What helps, and why? Passes of the white paper, one after the other, each measured. "
+    "The standard order: equalize, absorb biases, AdaRound or bias correction."
+)
+
+if work.network is None or work.parts is None:
+    st.info(work.data_problem or "A repair needs a model and images to measure it on.")
+    st.page_link(MODEL, label="Choose them", icon=":material/deployed_code:")
+    st.stop()
+
+learning = len(work.parts.calibration or ())
+st.markdown(
+    f"**{work.config_name}** on **{work.network.name}** · passes learn from {learning} images, "
+    f"without labels · {len(work.parts.score)} others are scored"
+)
+recipe = recipe_form()
+if st.button(
+    "Run the recipe and measure every step", type="primary", icon=":material/healing:",
+    key="repair.run", disabled=not recipe or bool(work.runner.active),
+    help="Runs beside the page; cancel at any time",
+) and recipe:  # fmt: skip
+    start_repair(work, recipe)
+    st.rerun()
+
+found = work.repaired
+if found is None:
+    st.info("No recipe has run yet. Try equalization on fashion-mobilenet-imbalanced at W8A8 "
+            "per-tensor: the textbook case.", icon=":material/lightbulb:")  # fmt: skip
+    st.stop()
+
+if found.network is not work.network or found.config != work.config.present:
+    st.warning(
+        f"These results are of {found.config_name} on {found.network.name}; "
+        "what is chosen now differs.",
+        icon=":material/history:",
+    )
+steps = found.steps
+labelled = steps[0].evaluation.labelled
+figure = waterfall(
+    [step.title for step in steps],
+    [score_of(step) for step in steps],
+    steps[0].evaluation.float_top1,
+    "Top-1" if labelled else "Agreement with float",
+)
+st.plotly_chart(figure, key="repair.waterfall", alt=takeaway(figure))
+verdicts(steps)
+table = step_table(steps)
+st.dataframe(
+    table, hide_index=True, width="stretch",
+    column_config={
+        name: st.column_config.NumberColumn(format="%.2f")
+        for name in ("top-1 %", "agreement %", "output SQNR dB", "its SQNR dB", "float top-1 %",
+                     "seconds")
+    },
+)  # fmt: skip
+keep_repaired(work, found)
+
+st.subheader("Before and after", anchor=False)
+if len(steps) > 1:
+    before_after(steps)
+st.subheader("What the passes found", anchor=False)
+details(steps)
