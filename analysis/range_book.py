@@ -111,8 +111,3 @@ def open_book(graph: FloatGraph, calibrated: Calibrated | None) -> RangeBook:
         activations=activation_distributions(known.statistics),
         moments=propagate(graph) if known.statistics else {},
     )
-
-
-def site_of(graph: FloatGraph, config: QuantConfig, layer: str, role: Role) -> Site:
-    """Return the site of a layer's weight or activation."""
-    return next(s for s in plan(graph, config) if s.layer == layer and s.role is role)

@@ -18,8 +18,8 @@ CHANNEL_RATIO = 8.0
 # Twice that of a Laplace distribution (6), the heaviest tail that trained weights usually have;
 # beyond it a few values set the range of all.
 WEIGHT_KURTOSIS = 12.0
-# Behind a ReLU that lets one value in ten through, a normal distribution has 46: most values are
-# zero, which is no outlier's fault.
+# Behind a ReLU that lets one value in ten through, a normal distribution has about 39: most
+# values are zero, which is no outlier's fault.
 ACTIVATION_KURTOSIS = 50.0
 # 10 dB, or 1.7 bits, below what a normal distribution gets from the same bits: then the grid is
 # at fault, not the number of bits.

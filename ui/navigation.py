@@ -3,6 +3,7 @@
 import streamlit as st
 
 MODEL = "pages/model.py"
+RANGES = "pages/ranges.py"
 REPAIR = "pages/repair.py"
 CONFIGURE = "pages/configure.py"
 RUNS = "pages/runs.py"
@@ -14,6 +15,10 @@ def pages() -> list[st.Page]:
         st.Page(
             MODEL, title="Model", icon=":material/deployed_code:", default=True,
             help="What have I got? Choose or bring a model and data.",
+        ),
+        st.Page(
+            RANGES, title="Ranges", icon=":material/bar_chart:",
+            help="Where does the grid not fit? Ranges of weights and activations.",
         ),
         st.Page(
             REPAIR, title="Repair", icon=":material/healing:",

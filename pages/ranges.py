@@ -1,0 +1,47 @@
+import streamlit as st
+
+from quant.simulation import Role
+from ui.grid_controls import tensor_panel
+from ui.navigation import MODEL
+from ui.ranges_view import book_of, calibration_note, examine_all, overview, suspect_list
+from ui.workspace import workspace
+
+work = workspace()
+network = work.network
+
+st.title("Ranges")
+st.caption("Where does the grid not fit? Ranges of weights and activations, layer by layer.")
+
+book = book_of(work)
+if network is None or book is None:
+    st.info("No model is loaded.")
+    st.page_link(MODEL, label="Choose one", icon=":material/deployed_code:")
+    st.stop()
+
+SIDES = {"Weights": Role.WEIGHT, "Activations": Role.ACTIVATION}
+side = st.segmented_control(
+    "Tensors", list(SIDES), default="Weights", required=True, key="ranges.side",
+    persist_state="session", label_visibility="collapsed",
+)  # fmt: skip
+role = SIDES[side]
+calibration_note(work, role, known=bool(book.activations))
+examined = examine_all(book, work.config.present, role)
+if not examined:
+    if role is Role.WEIGHT:
+        st.info("No layer of this model has a weight.")
+    st.stop()
+
+picker = f"ranges.layer.{network.digest[:8]}.{role}"
+names = [item.layer for item in examined]
+chart_column, suspect_column = st.columns([1.7, 1], gap="medium")
+with chart_column:
+    overview(examined, role, picker)
+with suspect_column:
+    suspect_list(examined, role, picker)
+
+worst = max(examined, key=lambda item: item.bits_lost).layer
+layer = st.selectbox(
+    "Layer", names, names.index(worst), key=picker, persist_state="session",
+    help="Also by a click in the overview or among the suspects",
+)  # fmt: skip
+tensor_panel(work, book, layer, role)
