@@ -277,10 +277,16 @@ def _plain_meta(node: fx.Node) -> dict[str, Any]:
     path, is_operation = _module_path(node)
     meta: dict[str, Any] = {"path": path, "alone": is_operation}
     if isinstance(value, Tensor):
-        # a symbolic size is the batch; every figure on screen is for one image
-        meta["shape"] = tuple(size if isinstance(size, int) else 1 for size in value.shape)
+        meta["shape"] = tuple(_for_one_image(size) for size in value.shape)
         meta["real"] = value.is_floating_point()
     return meta
+
+
+def _for_one_image(size: int | torch.SymInt) -> int:
+    """Return a size with a batch of one; 4 for tokens merged with the batch into 4 n rows."""
+    if isinstance(size, int):
+        return size
+    return int(size.node.expr.subs(dict.fromkeys(size.node.expr.free_symbols, 1)))
 
 
 def _module_path(node: fx.Node) -> tuple[str, bool]:
