@@ -188,6 +188,26 @@ def test_the_mean_over_an_image_is_an_average_pool_and_over_tokens_is_not() -> N
     assert kind((3, 4, 5), (3,)) == kind((4, 5), (1,)) == kind((3, 4, 5, 6), (2, 3)) == "other"
 
 
+def test_tokens_that_are_merged_with_the_batch_still_count() -> None:
+    class SelfAttention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.attention(x, x, x, need_weights=False)[0]
+            return out
+
+    graph = capture(SelfAttention().eval(), (4, 8))
+    assert rows(graph) == [
+        "input: input, 0 MACs",
+        f"attention: linear, {4 * 8 * 24} MACs",
+        f"attention_2: attention, {2 * (4 * 4 * 4 + 4 * 4 * 4)} MACs",
+        f"attention.out_proj: linear, {4 * 8 * 8} MACs",
+    ]
+    assert graph["attention.out_proj"].shape == (4, 8)  # rows of one image
+
+
 def test_whole_numbers_are_no_activations() -> None:
     def wire(m: Wired, x: Tensor) -> Tensor:
         return m.linear(x) * (x.argmax(1, keepdim=True) > 1)
