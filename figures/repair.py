@@ -46,7 +46,7 @@ def waterfall(
     if reference is not None:
         figure.add_hline(
             y=100 * reference, line={"color": FLOAT, "dash": "dash"},
-            annotation_text=f"float {100 * reference:.2f} %", annotation_position="bottom right",
+            annotation_text=f"float {100 * reference:.2f} %", annotation_position="top left",
         )  # fmt: skip
     figure.update_yaxes(title=f"{unit} (%), higher is better", range=[0, 112])
     return finish(figure, _waterfall_title(titles, percent, reference), WATERFALL_PX)

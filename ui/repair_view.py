@@ -13,7 +13,13 @@ from analysis.network import Network
 from analysis.repair import RepairStep, repair, run_of, verdict
 from analysis.split import Split
 from figures import takeaway
-from figures.repair import bias_shift, ranges_before_after, rounding_gain, sqnr_before_after
+from figures.repair import (
+    bias_shift,
+    ranges_before_after,
+    rounding_gain,
+    spread,
+    sqnr_before_after,
+)
 from quant.config import QuantConfig
 from quant.passes.absorb_bias import AbsorbBias, Absorbed
 from quant.passes.adaround import AdaRound, AdaRoundResult
@@ -156,9 +162,12 @@ def before_after(steps: Sequence[RepairStep]) -> None:
         figure = sqnr_before_after(steps[0].layer_sqnr_db, after.layer_sqnr_db)
         st.plotly_chart(figure, key="repair.sqnr", alt=takeaway(figure))
     with right:
+        names = list(after.channel_ranges)
+        changed = max(names, key=lambda name: range_change(steps[0], after, name))
         layer = st.selectbox(
-            "Layer", list(after.channel_ranges), key="repair.layer", persist_state="session"
-        )
+            "Layer", names, index=names.index(changed), key="repair.layer",
+            persist_state="session",
+        )  # fmt: skip
         if layer in after.channel_ranges:
             old, new = (
                 [(float(low), float(high)) for low, high in step.channel_ranges[layer].tolist()]
@@ -167,6 +176,15 @@ def before_after(steps: Sequence[RepairStep]) -> None:
             figure = ranges_before_after(layer, old, new)
             st.plotly_chart(figure, key="repair.ranges", alt=takeaway(figure))
             _shift_of(after, layer)
+
+
+def range_change(before: RepairStep, after: RepairStep, layer: str) -> float:
+    """Return by what factor a layer's channel ranges came closer to each other."""
+    old, new = (
+        [(float(low), float(high)) for low, high in step.channel_ranges[layer].tolist()]
+        for step in (before, after)
+    )
+    return spread(old) / spread(new)
 
 
 def _shift_of(step: RepairStep, layer: str) -> None:
