@@ -1,0 +1,254 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.runs import Run, RunStore
+from quant.config import QuantConfig, Rule, uniform
+from quant.progress import Progress, Steps
+from quant.spec import Granularity, SpecChange
+from tests.pages.visit import CONFIGURE, RUNS, Visit, submit, wait_idle
+from ui.jobs import Job, JobState
+from ui.sessions import registry
+
+Names = Callable[[], list[str]]
+
+
+def run(visit: Visit, name: str, config: QuantConfig | None = None) -> Visit:
+    if config is not None:
+        visit.work.config.change(config)
+        visit.run()
+    field = next(t for t in visit.at.text_input if t.label == "Name of the run")
+    field.set_value(name)
+    return visit.press("Run").wait()
+
+
+def pick(visit: Visit, *rows: int) -> Visit:
+    visit.at.session_state["runs.table"] = {"selection": {"rows": list(rows), "columns": []}}
+    return visit.run()
+
+
+def newest(visit: Visit) -> Run:
+    return visit.work.store.all()[0]
+
+
+@pytest.fixture
+def page(visit: Visit) -> Visit:
+    return visit.open(RUNS)
+
+
+@pytest.fixture
+def done(page: Visit) -> Visit:
+    """The page after one run of W8A8 per-channel."""
+    return run(page, "eight")
+
+
+def test_a_run_shows_progress_and_then_its_result(page: Visit, saved: Names) -> None:
+    page.press("Run")
+    assert page.at.sidebar.get("progress")
+    assert any(button.label == "Cancel" for button in page.at.sidebar.button)
+    page.wait()
+    assert not page.at.sidebar.get("progress")
+    assert saved() == ["W8A8 per-channel"]
+    result = newest(page).evaluation
+    assert result.samples == 200
+    assert page.metric("Quantized top-1").value == f"{100 * (result.quantized_top1 or 0):.2f} %"
+    assert "(95 %)" in page.metric("Quantized top-1").delta
+    assert page.metric("Float top-1").value.endswith(" %")
+    assert page.metric("Agreement with float").value == f"{100 * result.agreement:.2f} %"
+    assert page.metric("Output SQNR").value.endswith(" dB")
+    assert result.agreement > 0.95
+    assert result.sqnr_db > 15
+
+
+def test_float_is_exact(page: Visit) -> None:
+    run(page, "float", uniform(32, 32))
+    assert page.metric("Agreement with float").value == "100.00 %"
+    assert page.metric("Output SQNR").value == "exact"
+
+
+@pytest.mark.parametrize(
+    ("view", "charts", "tables"),
+    [
+        ("Energy", 2, 1),
+        ("Roofline", 1, 1),
+        ("Widths", 1, 1),
+        ("SQNR by layer", 1, 1),
+        ("Table", 0, 2),
+        ("Disagreements", 0, 2),
+    ],
+)
+def test_every_view_of_a_run(page: Visit, view: str, charts: int, tables: int) -> None:
+    run(page, "two bits", uniform(2, 8))
+    page.at.get("button_group")[0].set_value(view)
+    page.run()
+    found = page.at.get("plotly_chart")
+    assert len(found) == charts
+    for chart in found:
+        assert json.loads(chart.proto.spec)["data"]
+        assert chart.proto.alt
+    assert len(page.at.dataframe) == tables
+    assert all(len(frame.value) for frame in page.at.dataframe)
+
+
+def test_two_runs_are_compared_in_words_and_by_layer(done: Visit) -> None:
+    run(done, "four", uniform(4, 8, Granularity.PER_TENSOR))
+    pick(done, 0, 1)
+    assert "four against eight" in [s.value for s in done.at.subheader]
+    assert len(done.at.get("plotly_chart")) == 3
+    sentences = [m.value for m in done.at.main.markdown if m.value.startswith("- ")]
+    assert sentences
+    assert any("points" in sentence for sentence in sentences)
+    assert len(done.at.dataframe[1].value) > 20
+    pick(done, 1)
+    assert "eight" in [s.value for s in done.at.subheader]
+
+
+def test_runs_of_two_models_can_be_compared(done: Visit) -> None:
+    done.open("pages/model.py").press("model.use.fashion-resnet").wait()
+    done.work.take_data(
+        type(done.work.data)(preprocess=done.work.data.preprocess, calibration=32, samples=200)
+    )
+    done.open(RUNS)
+    run(done, "resnet")
+    pick(done, 0, 1)
+    assert "resnet against eight" in [s.value for s in done.at.subheader]
+
+
+def test_a_run_can_be_renamed(done: Visit, saved: Names) -> None:
+    field = next(t for t in done.at.text_input if t.label == "Name")
+    field.set_value("the best one")
+    done.press("runs.rename")
+    assert saved() == ["the best one"]
+    assert "the best one" in [s.value for s in done.at.subheader]
+
+
+@pytest.mark.parametrize("name", ["", "   "])
+def test_a_run_keeps_a_name(done: Visit, saved: Names, name: str) -> None:
+    next(t for t in done.at.text_input if t.label == "Name").set_value(name)
+    done.press("runs.rename")
+    assert len(done.errors) == 1
+    assert saved() == ["eight"]
+
+
+def test_a_run_can_be_deleted(done: Visit, saved: Names) -> None:
+    done.press("runs.delete")
+    assert saved() == []
+    assert done.at.info[0].value.startswith("No runs yet")
+
+
+def test_the_configuration_of_a_run_can_be_loaded(done: Visit) -> None:
+    wanted = done.work.config.present
+    done.work.config.change(uniform(2, 2))
+    done.run().press("runs.load")
+    assert done.work.config.present == wanted
+    assert done.work.config_name == "eight"
+
+
+def test_a_configuration_that_does_not_fit_the_model_is_not_loaded(done: Visit) -> None:
+    config = QuantConfig(uniform(8, 8).default, (Rule("stem.0", SpecChange(bits=4)),))
+    run(done, "ruled", config)
+    done.open("pages/model.py").press("model.use.fashion-vit").wait()
+    before = done.work.config.present
+    done.open(RUNS).press("runs.load")
+    assert done.work.config.present == before
+    assert "'stem.0' matches none" in done.words
+
+
+def test_runs_survive_a_restart(done: Visit, runs: Path) -> None:
+    top1 = done.metric("Quantized top-1").value
+    registry().close()
+    registry.clear()  # type: ignore[attr-defined]
+    later = Visit().open(RUNS)
+    assert later.work is not done.work
+    assert later.metric("Quantized top-1").value == top1
+    assert [found.name for found in RunStore(runs).all()] == ["eight"]
+
+
+def test_a_failing_run_says_why_and_loses_nothing(
+    done: Visit, saved: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Steps[Run]:
+        yield Progress(0.5, "half")
+        raise ValueError("Ranges must be finite; got nan in stem.0.")
+
+    monkeypatch.setattr("ui.run_forms.run_experiment", fail)
+    run(done, "broken")
+    assert done.errors == ["**Run broken** stopped: Ranges must be finite; got nan in stem.0."]
+    assert saved() == ["eight"]
+    assert done.metric("Quantized top-1").value.endswith(" %")
+    monkeypatch.undo()
+    monkeypatch.setenv("QUANTSCOPE_RUNS", str(done.work.settings.runs))
+    submit(done.work, Job("another", _nothing, lambda _: None))
+    assert done.run().errors == []
+
+
+def _nothing() -> Steps[None]:
+    yield Progress(1.0, "")
+
+
+def test_a_bug_is_shown_as_one_and_the_app_stays_usable(
+    done: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Steps[Run]:
+        yield Progress(0.5, "half")
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("ui.run_forms.run_experiment", fail)
+    next(button for button in done.at.button if button.label == "Run").click()
+    done.at.run()
+    wait_idle(done.work)
+    done.at.run()
+    assert "a bug" in done.at.exception[0].value
+    assert done.metric("Quantized top-1").value.endswith(" %")
+
+
+def test_a_cancelled_run_saves_nothing_and_the_app_stays_usable(page: Visit, saved: Names) -> None:
+    work = page.work
+    work.take_data(type(work.data)(calibration=256, samples=0))  # 10 000 images: long enough
+    page.run().press("Run")
+    (job,) = [j for j in work.runner.active if j.title.startswith("Run")]
+    page.press("frame.cancel.0")
+    page.wait()
+    assert job.state is JobState.CANCELLED
+    assert saved() == []
+    assert "cancelled. Nothing else changed." in page.words
+    assert "cancelled" not in page.run().words
+    work.take_data(type(work.data)(calibration=32, samples=50))
+    run(page.run(), "after all")
+    assert saved() == ["after all"]
+
+
+def test_runs_queue_up(page: Visit, saved: Names) -> None:
+    page.press("Run")
+    page.work.config.change(uniform(4, 8))
+    page.run().press("Run")
+    titles = [job.title for job in page.work.runner.active]
+    page.wait()
+    assert len(titles) in (1, 2)
+    assert len(saved()) == 2
+    configs = {found.config["default"]["weight"]["bits"] for found in page.work.store.all()}
+    assert configs == {4, 8}
+
+
+def test_a_run_uses_the_model_it_was_started_on(page: Visit, saved: Names) -> None:
+    """The next model may be loaded while a run waits or calibrates."""
+    page.press("Run")
+    page.open("pages/model.py").press("model.use.fashion-resnet").wait()
+    assert newest(page).model == "fashion-mobilenet"
+    assert page.work.network is not None
+    assert page.work.network.name == "fashion-resnet"
+    assert page.work.parts is not None
+    kept = page.work.calibrated(page.work.network, page.work.parts)
+    assert kept is None, "the statistics of one model must not serve another"
+    assert saved() == ["W8A8 per-channel"]
+
+
+def test_two_workspaces_share_the_runs_and_not_the_configuration(done: Visit) -> None:
+    other = Visit().open(CONFIGURE)
+    other.choose("configure.preset", "Float").press("configure.apply")
+    other.open(RUNS)
+    assert "eight" in [s.value for s in other.at.subheader]
+    assert done.run().work.config_name == "W8A8 per-channel"
