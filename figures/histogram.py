@@ -48,13 +48,14 @@ def fit_title(fit: Fit) -> str:
     if fit.clipped_share == 0:
         return f"{start}: nothing is clipped, all error is rounding"
     return (
-        f"{start}: {_small_share(fit.clipped_share)} of the values are clipped and make "
+        f"{start}: {small_share(fit.clipped_share)} of the values are clipped and make "
         f"{format_share(fit.clipping_part)} of the error"
     )
 
 
-def _small_share(share: float) -> str:
-    return "under 0.1 %" if share < 0.001 else format_share(share)
+def small_share(share: float) -> str:
+    """Return a share as text, never 0 for a share that is some."""
+    return "under 0.1 %" if 0 < share < 0.001 else format_share(share)
 
 
 def _add_bars(

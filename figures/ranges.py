@@ -65,7 +65,7 @@ def _add_band(figure: go.Figure, examined: Sequence[Examined], role: str) -> Non
     figure.add_scatter(x=x, y=low, mode="lines", line={"width": 0}, hoverinfo="skip",
                        showlegend=False)  # fmt: skip
     figure.add_scatter(
-        name="One grid for the tensor: half a step to the largest value", x=x, y=high,
+        name="One grid for all: half a step to its end", x=x, y=high,
         mode="lines", line={"width": 1, "color": ROLE_COLOR[role]}, fill="tonexty",
         fillcolor=color, hoverinfo="skip",
     )  # fmt: skip
@@ -96,12 +96,12 @@ def _add_boxes(figure: go.Figure, examined: Sequence[Examined], role: str) -> No
             f"<b>{escape(item.layer)}</b><br>{len(alive)} channels"
             + (f", {dead} more without values" if dead else "")
             + f"<br>widest {alive.max():.3g}, median {np.median(alive):.3g}, "
-            f"narrowest {alive.min():.3g}<br>widest over median: {channels.ratio:.3g}"
+            f"narrowest {alive.min():.3g}<br>widest over median: {channels.ratio:.4g}"
         )
     columns = np.array(boxes).reshape(-1, 5).T
     color = ROLE_COLOR[role]
     figure.add_box(
-        name="Channels: quartiles and ends", x=places, lowerfence=columns[0], q1=columns[1],
+        name="Channels: quartiles, ends", x=places, lowerfence=columns[0], q1=columns[1],
         median=columns[2], q3=columns[3], upperfence=columns[4], line={"color": color, "width": 1},
         fillcolor=faded(color, 0.55), width=0.6, hoverinfo="skip",
     )  # fmt: skip

@@ -3,7 +3,14 @@ import streamlit as st
 from quant.simulation import Role
 from ui.grid_controls import tensor_panel
 from ui.navigation import MODEL
-from ui.ranges_view import book_of, calibration_note, examine_all, overview, suspect_list
+from ui.ranges_view import (
+    book_of,
+    calibration_note,
+    examine_all,
+    overview,
+    reasons,
+    suspect_list,
+)
 from ui.workspace import workspace
 
 work = workspace()
@@ -32,16 +39,17 @@ if not examined:
     st.stop()
 
 picker = f"ranges.layer.{network.digest[:8]}.{role}"
-names = [item.layer for item in examined]
-chart_column, suspect_column = st.columns([1.7, 1], gap="medium")
+by_name = {item.layer: item for item in examined}
+worst = max(examined, key=lambda item: item.bits_lost).layer
+chart_column, suspect_column = st.columns([1.25, 1], gap="medium")
 with chart_column:
-    overview(examined, role, picker)
+    overview(examined, role, picker, st.session_state.get(picker, worst))
 with suspect_column:
     suspect_list(examined, role, picker)
 
-worst = max(examined, key=lambda item: item.bits_lost).layer
 layer = st.selectbox(
-    "Layer", names, names.index(worst), key=picker, persist_state="session",
+    "Layer", list(by_name), list(by_name).index(worst), key=picker, persist_state="session",
     help="Also by a click in the overview or among the suspects",
 )  # fmt: skip
+reasons(by_name[layer])
 tensor_panel(work, book, layer, role)

@@ -7,19 +7,19 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.calibration import Calibrated, calibrate
-from analysis.distributions import Channels, Distribution
+from analysis.distributions import Distribution
 from analysis.grid_fit import Fit
 from analysis.range_book import RangeBook, open_book
-from analysis.suspects import Examined, suspects
+from analysis.suspects import CHANNEL_RATIO, Examined, suspects
 from figures import takeaway
-from figures.channels import channel_ranges
-from figures.histogram import histogram
-from figures.ranges import half_step, ranges_along_depth
-from figures.units import format_share
+from figures.channels import channel_magnitudes, channel_ranges
+from figures.histogram import histogram, small_share
+from figures.ranges import ranges_along_depth
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation import Role
 from ui.jobs import Job
+from ui.range_tables import channel_table, histogram_table, overview_table, suspect_table
 from ui.workspace import Workspace
 
 SUSPECTS_PX = 330
@@ -93,7 +93,7 @@ def _calibrate(workspace: Workspace) -> None:
     )
 
 
-def overview(examined: list[Examined], role: Role, picker: str) -> None:
+def overview(examined: list[Examined], role: Role, picker: str, picked: str) -> None:
     """Show all layers along the depth; a click writes the layer's name to `picker`."""
 
     def take() -> None:
@@ -101,7 +101,7 @@ def overview(examined: list[Examined], role: Role, picker: str) -> None:
         if points and points[0].get("customdata"):
             st.session_state[picker] = _first(points[0]["customdata"])
 
-    figure = ranges_along_depth(examined, role, st.session_state.get(picker))
+    figure = ranges_along_depth(examined, role, picked)
     st.plotly_chart(
         figure, key="ranges.overview", alt=takeaway(figure), on_select=take,
         selection_mode="points", config={"displayModeBar": False},
@@ -130,15 +130,16 @@ def suspect_list(examined: list[Examined], role: Role, picker: str) -> None:
 
     table = suspect_table(found)
     st.dataframe(
-        table, key="ranges.suspects", hide_index=True, width="stretch", height=SUSPECTS_PX,
-        on_select=take, selection_mode="single-row", alt=f"Suspect {role}s, the worst first",
+        table[["layer", "bits", "reason"]], key="ranges.suspects", hide_index=True,
+        width="stretch", height=SUSPECTS_PX, row_height=72, on_select=take, selection_mode="single-row",
+        alt=f"Suspect {role}s, the worst first",
         column_config={
-            "layer": st.column_config.TextColumn("Layer", width=150),
+            "layer": st.column_config.TextColumn("Layer", width=140),
             "bits": st.column_config.NumberColumn(
                 "Costs", format="%.1f bit", width=70,
                 help="What the worst reason costs, in bits of width",
             ),
-            "reasons": st.column_config.TextColumn("Reasons", width=420),
+            "reason": st.column_config.TextColumn("Worst reason", width=270),
         },
     )  # fmt: skip
     save(table, f"suspect-{role}s", "ranges.save.suspects")
@@ -152,25 +153,30 @@ def fit_cards(fit: Fit, before: Fit | None) -> None:
         change = fit.sqnr_db - before.sqnr_db
         delta = f"{change:+.1f} dB" if abs(change) >= 0.05 else "same"
     cards[0].metric(
-        "SQNR", f"{fit.sqnr_db:.1f} dB", delta, border=True,
+        "SQNR", f"{fit.sqnr_db:.1f} dB", delta, border=True, height="stretch",
         delta_color="off" if delta == "same" else "normal",
         help="Signal to quantization noise of this tensor alone; higher is better. "
         "The change is against the configuration.",
     )  # fmt: skip
     cards[1].metric(
-        "Clipped", format_share(fit.clipped_share), border=True,
+        "Clipped", small_share(fit.clipped_share), border=True, height="stretch",
         help="Values more than half a step outside the grid",
     )  # fmt: skip
     cards[2].metric(
-        "Codes used", f"{fit.codes_used} of {fit.levels}", border=True,
+        "Codes used", f"{fit.codes_used} of {fit.levels}", border=True, height="stretch",
         help="Integers of the grid that occur; of grids per channel, in any channel",
     )  # fmt: skip
-    part = fit.clipping_part
+    part = round(100 * fit.clipping_part)
     cards[3].metric(
-        "Error", f"{format_share(1 - part)} rounding", f"{format_share(part)} clipping",
-        delta_color="off", delta_arrow="off", border=True,
+        "Rounding / clipping", f"{100 - part} / {part} %", border=True, height="stretch",
         help="Shares of the summed squared error",
     )  # fmt: skip
+
+
+def reasons(item: Examined) -> None:
+    """Say why a layer is suspect, as configured, or nothing."""
+    for finding in item.findings:
+        st.markdown(f":material/warning: **{finding.cause}** · {finding.sentence}")
 
 
 def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
@@ -186,12 +192,17 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
             st.info("Ranges by channel are not known for this tensor.")
             return
         spot = st.empty()
-        by_range = st.toggle(
+        order_column, scale_column = st.columns(2)
+        by_range = order_column.toggle(
             "Widest first", value=True, key="ranges.sort", help="Off: channels in their own order"
         )
-        figure = channel_ranges(channels, fit, role, by_range=by_range)
+        as_log = scale_column.toggle(
+            "Log scale", value=channels.ratio >= CHANNEL_RATIO, key=f"ranges.log.{name}",
+            help="For channels that differ by decades",
+        )  # fmt: skip
+        draw = channel_magnitudes if as_log else channel_ranges
         with spot:
-            _plot(figure, "ranges.channels")
+            _plot(draw(channels, fit, role, by_range=by_range), "ranges.channels")
         save(channel_table(channels, fit), f"{name}-channels", "ranges.save.channels")
 
 
@@ -206,72 +217,3 @@ def save(table: pd.DataFrame, name: str, key: str) -> None:
         "CSV", write, f"{name}.csv", "text/csv", key=key, type="tertiary",
         icon=":material/download:", help="The numbers of this figure", on_click="ignore",
     )  # fmt: skip
-
-
-def overview_table(examined: list[Examined]) -> pd.DataFrame:
-    """Return a row a tensor: range, channels, moments, and what its grid does."""
-    rows = []
-    for item in examined:
-        found, channels, fit = item.distribution, item.distribution.channels, item.fit
-        rows.append(
-            {
-                "layer": item.layer,
-                "role": str(found.role),
-                "values": found.count,
-                "zeros": found.zeros,
-                "min": found.low,
-                "max": found.high,
-                "std": found.std,
-                "kurtosis": found.kurtosis,
-                "channels": len(channels.low) if channels else None,
-                "widest_over_median": channels.ratio if channels else None,
-                "half_step_of_one_grid": half_step(item),
-                "bits": fit.spec.bits if fit else 32,
-                "sqnr_db": fit.sqnr_db if fit else None,
-                "clipped_share": fit.clipped_share if fit else None,
-                "codes_used": fit.codes_used if fit else None,
-                "bits_lost": item.bits_lost,
-                "reasons": " ".join(finding.sentence for finding in item.findings),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def suspect_table(found: list[Examined]) -> pd.DataFrame:
-    """Return a row a suspect: layer, what the worst reason costs in bits, all reasons."""
-    return pd.DataFrame(
-        {
-            "layer": [item.layer for item in found],
-            "bits": [item.bits_lost for item in found],
-            "reasons": [" ".join(finding.sentence for finding in item.findings) for item in found],
-        }
-    )
-
-
-def histogram_table(distribution: Distribution) -> pd.DataFrame:
-    """Return a row a bar: from, to, number of values."""
-    counts, edges = distribution.bars()
-    return pd.DataFrame({"from": edges[:-1], "to": edges[1:], "values": counts})
-
-
-def channel_table(channels: Channels, fit: Fit | None) -> pd.DataFrame:
-    """Return a row a channel: its range, and the ends and SQNR of its grid."""
-    table = pd.DataFrame(
-        {
-            "channel": range(len(channels.low)),
-            "min": channels.low,
-            "inner_low": channels.inner_low,
-            "mean": channels.mean,
-            "inner_high": channels.inner_high,
-            "max": channels.high,
-        }
-    )
-    if fit is None:
-        return table
-    one = len(fit.low) == 1
-    table["grid_low"] = fit.low[0] if one else fit.low
-    table["grid_high"] = fit.high[0] if one else fit.high
-    table["step"] = fit.scale[0] if one else fit.scale
-    if fit.channel_sqnr_db is not None:
-        table["sqnr_db"] = fit.channel_sqnr_db
-    return table
