@@ -1,0 +1,102 @@
+"""A walk gives what each node receives and gives, as torch's own interpreter finds it."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx
+
+from quant.config import QuantConfig
+from quant.graph import FloatGraph
+from quant.passes.calibrate import Calibrate
+from quant.passes.fold_batch_norm import FoldBatchNorm
+from quant.progress import drain
+from quant.simulation import QuantGraph, quantize
+from quant.walk import Walk
+from tests.networks import CASES, SMALL, graph_of
+
+
+class Recorder(fx.Interpreter):
+    """Runs a graph and keeps a copy of what every node receives first and gives."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.received: dict[str, Any] = {}
+        self.given: dict[str, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        arguments = self.fetch_args_kwargs_from_env(n)[0]
+        if arguments and isinstance(arguments[0], Tensor):
+            self.received[n.name] = arguments[0].clone()
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.given[n.name] = value.clone()
+        return value
+
+
+def recorded(module: fx.GraphModule, batches: list[Tensor]) -> list[Recorder]:
+    recorders = [Recorder(module) for _ in batches]
+    with torch.no_grad():
+        for recorder, batch in zip(recorders, batches, strict=True):
+            recorder.run(batch)
+    return recorders
+
+
+def quantized(name: str) -> tuple[FloatGraph, QuantGraph]:
+    graph = FoldBatchNorm()(graph_of(name))
+    statistics = drain(Calibrate()(graph, [CASES[name].inputs(6)]))
+    return graph, quantize(graph, QuantConfig(), statistics)
+
+
+@pytest.mark.parametrize("name", [*SMALL, "fashion-resnet"])
+def test_every_layers_input_and_output_equal_the_interpreters(name: str) -> None:
+    graph, simulated = quantized(name)
+    inputs = CASES[name].inputs(5)
+    batches = [inputs[:2], inputs[2:3], inputs[3:]]
+    for module in (graph.module, simulated.module):
+        wanted = recorded(module, batches)
+        walk = Walk(module, batches)
+        for layer in graph.layers[1:]:
+            received, peeked = walk.input_of(layer.node), walk.peek(layer.node)
+            for recorder, got, value in zip(wanted, received, peeked, strict=True):
+                if layer.weight:
+                    assert torch.equal(got, recorder.received[layer.node])
+                if layer.node in recorder.given:
+                    assert torch.equal(value, recorder.given[layer.node])
+            given = walk.output_of(layer.node)
+            for one, other in zip(peeked, given, strict=True):
+                assert torch.equal(one, other)
+
+
+def test_an_unknown_node_and_one_that_has_run_are_key_errors() -> None:
+    graph = graph_of("plain")
+    inputs = CASES["plain"].inputs(2)
+    with pytest.raises(KeyError, match="no node 'nowhere'"):
+        Walk(graph.module, [inputs]).input_of("nowhere")
+    walk = Walk(graph.module, [inputs])
+    first = graph.layers[1].node
+    walk.output_of(first)
+    for ask in (walk.input_of, walk.peek, walk.output_of):
+        with pytest.raises(KeyError, match="still to come"):
+            ask(first)
+
+
+def test_a_change_to_a_node_that_is_to_come_is_seen() -> None:
+    graph = FoldBatchNorm()(graph_of("plain"))
+    layer = graph["0"]
+    walk = Walk(graph.module, [CASES["plain"].inputs(2)])
+    (before,) = walk.peek(layer.node)
+    graph.set_bias(layer, graph.bias_of(layer) + 1)
+    (after,) = walk.output_of(layer.node)
+    assert torch.allclose(after, before + 1, atol=1e-6)
+
+
+def test_only_values_still_needed_are_held() -> None:
+    graph = graph_of("fashion-mobilenet")
+    walk = Walk(graph.module, [CASES["fashion-mobilenet"].inputs(1)])
+    most = 0
+    for layer in graph.layers[1:]:
+        walk.output_of(layer.node)
+        held = [value for value in walk._values[0].values() if isinstance(value, Tensor)]
+        most = max(most, len(held))
+    assert most <= 4  # a skip connection, what just came, and functions fused with it
