@@ -57,7 +57,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     registry().close()
     for work in works:
         wait_idle(work)
-    registry.clear()  # type: ignore[attr-defined]
+    registry.clear()
     gc.unfreeze()  # the app freezes what is loaded
 
 

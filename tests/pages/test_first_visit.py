@@ -97,7 +97,7 @@ def test_the_last_choices_are_found_again(runs: Path, visit: Visit) -> None:
     visit.choose("configure.preset", "W4A8 per-channel").press("configure.apply")
     visit.choose(f"configure.machine.{visit.work.machine.name}", "bitfusion_like")
     registry().close()
-    registry.clear()  # type: ignore[attr-defined]
+    registry.clear()
     later = Visit()
     assert later.work is not visit.work
     assert later.work.config_name == "W4A8 per-channel"
@@ -120,7 +120,12 @@ def test_choices_that_cannot_be_read_do_no_harm(runs: Path, text: str) -> None:
 
 
 def test_choices_of_a_model_that_has_gone_fall_back_to_the_sample(runs: Path) -> None:
-    gone = {"source": "/nowhere/net.pt2", "builder": None, "input_shape": [], "shown": None}
+    gone: dict[str, object] = {
+        "source": "/nowhere/net.pt2",
+        "builder": None,
+        "input_shape": [],
+        "shown": None,
+    }
     leave_choices(runs, model=gone)
     visit = Visit()
     assert visit.work.model.source == "fashion-mobilenet"

@@ -82,7 +82,7 @@ def test_float_is_exact(page: Visit) -> None:
 )
 def test_every_view_of_a_run(page: Visit, view: str, charts: int, tables: int) -> None:
     run(page, "two bits", uniform(2, 8))
-    page.at.get("button_group")[0].set_value(view)
+    page.at.segmented_control[0].set_value(view)
     page.run()
     found = page.at.get("plotly_chart")
     assert len(found) == charts
@@ -160,7 +160,7 @@ def test_a_configuration_that_does_not_fit_the_model_is_not_loaded(done: Visit) 
 def test_runs_survive_a_restart(done: Visit, runs: Path) -> None:
     top1 = done.metric("Quantized top-1").value
     registry().close()
-    registry.clear()  # type: ignore[attr-defined]
+    registry.clear()
     later = Visit().open(RUNS)
     assert later.work is not done.work
     assert later.metric("Quantized top-1").value == top1

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Element
 
 from quant.config import uniform
 from ui.jobs import Job
@@ -92,7 +93,13 @@ class Visit:
         """All running text on the page and in the sidebar, and what toasts say."""
         kinds = ("markdown", "caption", "info", "warning", "error", "toast", "subheader")
         places = (self.at.main, self.at.sidebar, self.at)
-        found = [item.value for place in places for kind in kinds for item in place.get(kind)]
+        found = [
+            item.value
+            for place in places
+            for kind in kinds
+            for item in place.get(kind)
+            if isinstance(item, Element)
+        ]
         return "\n".join(map(str, found))
 
     def links(self) -> list[str]:

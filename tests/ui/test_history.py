@@ -34,9 +34,12 @@ def test_the_same_value_is_no_change() -> None:
 def test_the_version_tells_every_move_and_only_moves() -> None:
     history = History(0)
     versions = [history.version]
-    for move in (lambda: history.change(1), history.undo, history.redo):
-        move()
-        versions.append(history.version)
+    history.change(1)
+    versions.append(history.version)
+    history.undo()
+    versions.append(history.version)
+    history.redo()
+    versions.append(history.version)
     history.redo()
     assert versions == [0, 1, 2, 3]
     assert history.version == 3

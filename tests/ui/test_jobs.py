@@ -96,7 +96,7 @@ def test_cancelled_while_it_runs_it_stops_before_the_next_step_and_cleans_up() -
     job = runner.submit(Job("a job", gate.steps, results.append))
     assert gate.reached.wait(PATIENCE_S)
     job.cancel()
-    assert job.state is JobState.RUNNING
+    assert job.active
     gate.opened.set()
     wait(lambda: not job.active)
     assert job.state is JobState.CANCELLED

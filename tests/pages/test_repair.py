@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from quant.config import uniform
+from quant.spec import Granularity
+from tests.pages.visit import Visit, leave_choices
+from ui.navigation import REPAIR, RUNS
+from ui.repair_view import ABSORB, CORRECT, EQUALIZE
+
+IMBALANCED = {
+    "model": {
+        "source": "fashion-mobilenet-imbalanced", "builder": None, "input_shape": [],
+        "shown": None,
+    },
+    "config": uniform(8, 8, Granularity.PER_TENSOR).to_dict(),
+    "config_name": "W8A8 per-tensor",
+}  # fmt: skip
+
+
+@pytest.fixture
+def visit(runs: Path) -> Visit:
+    leave_choices(runs, **IMBALANCED)
+    return Visit().open(REPAIR)
+
+
+def test_before_any_recipe_the_page_says_what_to_try(visit: Visit) -> None:
+    assert "No recipe has run yet" in visit.words
+    assert "passes learn from 32 images" in visit.words
+    assert not visit.at.get("plotly_chart")
+
+
+def test_a_recipe_is_measured_step_by_step_and_can_be_kept(visit: Visit) -> None:
+    visit.press("repair.run").wait()
+    titles = [step.title for step in visit.work.repaired.steps]
+    assert titles == ["Plain quantization", "Equalize", "Correct biases (empirical)"]
+    assert "Equalize brings" in visit.words
+    assert len(visit.at.get("plotly_chart")) >= 3
+    assert list(visit.at.dataframe[0].value["step"]) == titles
+    visit.press("repair.keep")
+    (run,) = visit.work.store.all()
+    assert run.recipe == ("Equalize", "Correct biases (empirical)")
+    assert run.evaluation == visit.work.repaired.steps[-1].evaluation
+    visit.open(RUNS)
+    assert "W8A8 per-tensor, repaired" in list(visit.at.dataframe[0].value["name"])
+
+
+def test_an_illegal_order_is_explained_and_cannot_run(visit: Visit) -> None:
+    visit.at.multiselect(key="repair.recipe").set_value([CORRECT, EQUALIZE])
+    visit.run()
+    assert any("must come before passes that repair quantized" in e for e in visit.errors)
+    assert visit.at.button(key="repair.run").disabled
+
+
+def test_results_of_another_configuration_are_marked(visit: Visit) -> None:
+    visit.at.multiselect(key="repair.recipe").set_value([EQUALIZE, ABSORB])
+    visit.run().press("repair.run").wait()
+    assert "what is chosen now differs" not in visit.words
+    visit.work.config.change(uniform(4, 8))
+    visit.run()
+    assert "what is chosen now differs" in visit.words
+    assert [step.title for step in visit.work.repaired.steps][1:] == [
+        "Equalize", "Absorb biases (data-free)",
+    ]  # fmt: skip
+
+
+def test_a_cancelled_recipe_keeps_what_was_there(visit: Visit) -> None:
+    visit.press("repair.run")
+    for job in visit.work.runner.active:
+        job.cancel()
+    visit.wait()
+    assert visit.work.repaired is None
+    visit.press("repair.run").wait()
+    assert visit.work.repaired is not None
