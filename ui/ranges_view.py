@@ -131,8 +131,8 @@ def suspect_list(examined: list[Examined], role: Role, picker: str) -> None:
     table = suspect_table(found)
     st.dataframe(
         table[["layer", "bits", "reason"]], key="ranges.suspects", hide_index=True,
-        width="stretch", height=SUSPECTS_PX, row_height=72, on_select=take, selection_mode="single-row",
-        alt=f"Suspect {role}s, the worst first",
+        width="stretch", height=SUSPECTS_PX, row_height=72, on_select=take,
+        selection_mode="single-row", alt=f"Suspect {role}s, the worst first",
         column_config={
             "layer": st.column_config.TextColumn("Layer", width=140),
             "bits": st.column_config.NumberColumn(
