@@ -86,7 +86,7 @@ def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -
     label_rows(figure, names)
     figure.update_xaxes(title="SQNR of the layer's output (dB), higher is better")
     better = sum(1 for name in names if after[name] > before.get(name, -math.inf))
-    title = f"{count_word(better)} of {len(names)} layers have less error than before"
+    title = f"Less error than before in {count_word(better).lower()} of {len(names)} layers"
     return finish(figure, title, rows_px(len(names)), legend_below=True)
 
 
@@ -111,7 +111,7 @@ def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
             + title + "</extra>",
         )  # fmt: skip
     figure.update_layout(barmode="overlay")
-    every = "" if step == 1 else f", every {step}th"
+    every = "" if step == 1 else f"; 1 in {step} is drawn"
     figure.update_xaxes(title=f"Output channels by range before{every}", showticklabels=False)
     figure.update_yaxes(title="Weights of the channel")
     old, new = spread(before), spread(after)

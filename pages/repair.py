@@ -11,6 +11,7 @@ from ui.repair_view import (
     score_of,
     start_repair,
     step_table,
+    under_way,
     verdicts,
 )
 from ui.workspace import workspace
@@ -36,7 +37,7 @@ st.markdown(
 recipe = recipe_form()
 if st.button(
     "Run the recipe and measure every step", type="primary", icon=":material/healing:",
-    key="repair.run", disabled=not recipe or bool(work.runner.active),
+    key="repair.run", disabled=not recipe or under_way(work),
     help="Runs beside the page; cancel at any time",
 ) and recipe:  # fmt: skip
     start_repair(work, recipe)

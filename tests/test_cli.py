@@ -357,3 +357,32 @@ def test_weights_need_their_builder_and_the_shape_of_an_input(tmp_path: Path) ->
     assert "--input-shape" in refused("cost", "--model", weights, "--builder", builder)
     wrong = refused("cost", "--model", weights, "--builder", builder, "--input-shape", "1,8,8")
     assert "traceable" in wrong
+
+
+def test_a_recipe_repairs_what_collapsed(ask: Ask) -> None:
+    model = ("evaluate", "--model", "fashion-mobilenet-imbalanced", "--granularity", "per-tensor")
+    plain = ask(*model, *QUICK)
+    assert plain["recipe"] == []
+    assert plain["quantized"]["top1"] < 0.5
+    passes = ("--equalize", "--absorb-bias", "--correct-bias", "empirical")
+    repaired = ask(*model, *QUICK, *passes)
+    assert repaired["recipe"] == [
+        "Equalize", "Absorb biases (data-free)", "Correct biases (empirical)",
+    ]  # fmt: skip
+    assert repaired["quantized"]["top1"] >= repaired["float"]["top1"] - 0.05
+    assert repaired["float"] == plain["float"]
+
+
+def test_adaround_and_analytic_correction_run_from_the_command_line(ask: Ask) -> None:
+    found = ask(
+        "evaluate", "--model", MODEL, *QUICK, "--weight-bits", "4", "--adaround",
+        "--adaround-iterations", "20", "--correct-bias", "analytic",
+    )  # fmt: skip
+    assert found["recipe"] == ["AdaRound (20 iterations)", "Correct biases (analytic)"]
+    assert found["calibration_images"] == 20
+
+
+def test_an_unknown_way_of_correcting_biases_is_refused() -> None:
+    result = CliRunner().invoke(app, ["evaluate", "--model", MODEL, "--correct-bias", "magic"])
+    assert result.exit_code == 2
+    assert "magic" in result.stderr

@@ -37,6 +37,7 @@ EQUALIZE, ABSORB = "Equalize across layers", "Absorb high biases"
 ROUND, CORRECT = "AdaRound", "Correct biases"
 PASSES = (EQUALIZE, ABSORB, ROUND, CORRECT)
 CALIBRATION_SHARE = 0.05
+JOB = "Repair"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,6 +91,11 @@ def recipe_form() -> Recipe | None:
     return recipe
 
 
+def under_way(workspace: Workspace) -> bool:
+    """Whether a recipe waits or runs already."""
+    return any(job.title.startswith(JOB) for job in workspace.runner.active)
+
+
 def start_repair(workspace: Workspace, recipe: Recipe) -> None:
     """Queue the recipe; what it did is kept in the workspace."""
     network, parts = workspace.network, workspace.parts
@@ -101,7 +107,7 @@ def start_repair(workspace: Workspace, recipe: Recipe) -> None:
         workspace.repaired = Repaired(network, parts, config, name, steps)
 
     workspace.runner.submit(
-        Job(f"Repair {name}", lambda: _road(workspace, network, parts, config, recipe), finish)
+        Job(f"{JOB} {name}", lambda: _road(workspace, network, parts, config, recipe), finish)
     )
 
 

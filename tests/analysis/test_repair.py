@@ -1,0 +1,173 @@
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from accelerator.machine import load_preset
+from analysis.calibration import Calibrated, calibrate
+from analysis.evaluation import Evaluation, FloatScore
+from analysis.experiment import Experiment, cost, run_experiment
+from analysis.measures import Interval
+from analysis.network import Network, prepare
+from analysis.repair import RepairStep, repair, run_of, verdict
+from analysis.runs import RunStore
+from analysis.stages import apply_recipe, first_stage, learns, title_of
+from datasets.bundled import fashion_test, fashion_train_part
+from datasets.dataset import Dataset
+from quant.config import QuantConfig, uniform
+from quant.errors import QuantError
+from quant.passes.absorb_bias import AbsorbBias
+from quant.passes.adaround import AdaRound
+from quant.passes.correct_bias import CorrectBias, Corrected
+from quant.passes.equalize import Equalize, Equalized
+from quant.passes.methods import Method
+from quant.progress import drain
+from quant.recipe import RecipeError
+from quant.spec import Granularity
+from sample_models.registry import sample
+
+CONFIG = uniform(8, 8, Granularity.PER_TENSOR)
+RECIPE = (Equalize(), CorrectBias())
+
+
+@cache
+def network() -> Network:
+    chosen = sample("fashion-mobilenet-imbalanced")
+    return prepare(chosen.name, chosen.build(), chosen.input_shape, "digest")
+
+
+@cache
+def scored() -> Dataset:
+    return fashion_test().sample(200)
+
+
+@cache
+def seen() -> Dataset:
+    return fashion_train_part().sample(32)
+
+
+@cache
+def calibrated() -> Calibrated:
+    return drain(calibrate(network(), seen()))
+
+
+@cache
+def steps(config: QuantConfig = CONFIG) -> tuple[RepairStep, ...]:
+    return drain(repair(network(), scored(), seen(), config, calibrated(), RECIPE))
+
+
+def test_the_first_step_is_plain_quantization_as_a_run_measures_it() -> None:
+    run = drain(
+        run_experiment(
+            network(), scored(), calibrated(),
+            Experiment("plain", CONFIG, load_preset("edge_systolic_8b")),
+        )
+    )  # fmt: skip
+    assert steps()[0].title == "Plain quantization"
+    assert steps()[0].evaluation == run.evaluation
+    assert steps()[0].layer_sqnr_db == run.layer_sqnr_db
+
+
+def test_each_pass_is_measured_in_order_with_what_it_found() -> None:
+    assert [step.title for step in steps()[1:]] == ["Equalize", "Correct biases (empirical)"]
+    assert isinstance(steps()[1].outcome, Equalized)
+    assert isinstance(steps()[2].outcome, Corrected)
+    before = steps()[0].evaluation.quantized_top1
+    assert before is not None
+    assert before < 0.5  # the textbook case: it collapses at one scale a tensor
+    assert steps()[1].evaluation.sqnr_db > steps()[0].evaluation.sqnr_db + 20
+    assert steps()[1].float_score is None  # the function stays, so there is nothing to measure
+
+
+def test_ranges_of_channels_come_closer_by_equalization() -> None:
+    def spread(step: RepairStep, layer: str) -> float:
+        length = step.channel_ranges[layer].abs().amax(1)
+        return float(length.max() / length.median())
+
+    pair = steps()[1].outcome
+    assert isinstance(pair, Equalized)
+    first = pair.pairs[0].first
+    assert spread(steps()[1], first) < spread(steps()[0], first) / 2
+
+
+def test_a_recipe_in_a_run_gives_what_its_steps_gave(tmp_path: Path) -> None:
+    machine = load_preset("edge_systolic_8b")
+    experiment = Experiment("repaired", CONFIG, machine, recipe=RECIPE)
+    run = drain(run_experiment(network(), scored(), calibrated(), experiment, seen()))
+    assert run.recipe == ("Equalize", "Correct biases (empirical)")
+    assert run.evaluation == steps()[-1].evaluation
+    kept = run_of(
+        steps(), "kept", network(), scored(), config=CONFIG,
+        report=cost(network(), CONFIG, machine), seed=0, images=32,
+    )  # fmt: skip
+    assert (kept.recipe, kept.evaluation, kept.cost) == (run.recipe, run.evaluation, run.cost)
+    store = RunStore(tmp_path)
+    store.save(kept)
+    assert store.all() == (kept,)
+
+
+def test_an_illegal_order_stops_before_anything_runs() -> None:
+    work = repair(network(), scored(), seen(), CONFIG, calibrated(), (CorrectBias(), Equalize()))
+    with pytest.raises(RecipeError, match="Equalize"):
+        next(work)
+
+
+@pytest.mark.parametrize(
+    ("step", "needs"),
+    [
+        (Equalize(), False),
+        (AbsorbBias(), False),
+        (AbsorbBias(from_data=True), True),
+        (CorrectBias(Method.ANALYTIC), False),
+        (CorrectBias(), True),
+        (AdaRound(), True),
+    ],
+)
+def test_passes_that_learn_refuse_to_run_without_images(
+    step: Equalize | AbsorbBias | CorrectBias | AdaRound, needs: bool
+) -> None:
+    assert learns(step) == needs
+    stage = first_stage(network(), CONFIG, calibrated())
+    if needs:
+        with pytest.raises(QuantError, match="images"):
+            drain(apply_recipe(stage, (step,), CONFIG, None))
+    assert title_of(step)
+
+
+def test_replacing_relu6_measures_what_it_costs_the_float_network() -> None:
+    found = drain(
+        repair(
+            network(), scored().first(50), seen(), CONFIG, calibrated(),
+            (Equalize(replace_relu6=True),),
+        )
+    )  # fmt: skip
+    assert found[1].float_score is not None
+    assert 0 <= found[1].float_score.top1 <= 1
+
+
+def step_with(top1: float, float_score: FloatScore | None = None, db: float = 30.0) -> RepairStep:
+    evaluation = Evaluation(
+        samples=1000, labelled=True, agreement=top1, agreement_ci95=Interval(0, 1), sqnr_db=20.0,
+        float_top1=0.9, quantized_top1=top1,
+        quantized_top1_ci95=Interval(top1 - 0.02, top1 + 0.02),
+    )  # fmt: skip
+    return RepairStep("AdaRound", None, evaluation, {"a": db, "b": 20.0}, {}, None, float_score, 1)
+
+
+def test_a_verdict_says_what_a_pass_did_and_why_it_did_harm() -> None:
+    plain = step_with(0.8)
+    assert verdict(plain, step_with(0.85)) == ("AdaRound brings 5.00 points of top-1, to 85.00 %.")
+    assert "leaves top-1 at 80.00 %" in verdict(plain, step_with(0.8))
+    assert "may be chance" in verdict(plain, step_with(0.79))
+    assert "a: 12.0 dB" in verdict(plain, step_with(0.7, db=18.0))
+    assert "add up" in verdict(plain, step_with(0.7))
+    lost = FloatScore(1000, 0.6, Interval(0.5, 0.7))
+    assert "loses 30.00 points" in verdict(plain, step_with(0.7, lost))
+
+
+def test_without_labels_a_verdict_speaks_of_agreement() -> None:
+    unlabelled = replace(step_with(0.8).evaluation, labelled=False, quantized_top1=None)
+    step = replace(step_with(0.8), evaluation=unlabelled)
+    better = replace(step, evaluation=replace(unlabelled, agreement=0.9))
+    assert "10.00 points of agreement with float" in verdict(step, better)

@@ -1,0 +1,70 @@
+import math
+
+import pytest
+
+from figures import takeaway
+from figures.repair import (
+    bias_shift,
+    ranges_before_after,
+    rounding_gain,
+    spread,
+    sqnr_before_after,
+    waterfall,
+)
+
+
+def test_the_waterfall_ends_at_the_repaired_score_and_names_what_helped_most() -> None:
+    figure = waterfall(["Plain", "Equalize", "AdaRound"], [0.1, 0.9, 0.92], 0.94, "Top-1")
+    (bars,) = figure.data
+    assert list(bars.y)[:3] == pytest.approx([10, 80, 2])
+    assert list(bars.measure) == ["absolute", "relative", "relative", "total"]
+    assert takeaway(figure) == (
+        "The recipe brings 82.00 points, 80.00 of them by Equalize; 2.00 are left to float"
+    )
+    assert "higher is better" in figure.layout.yaxis.title.text
+
+
+def test_a_recipe_that_does_harm_says_so() -> None:
+    figure = waterfall(["Plain", "Equalize"], [0.9, 0.8], None, "Agreement with float")
+    assert takeaway(figure) == "The recipe costs 10.00 points"
+    assert takeaway(waterfall(["Plain"], [0.5], None, "Top-1")).endswith("50.00 %")
+
+
+def test_sqnr_before_and_after_leaves_out_exact_layers() -> None:
+    before = {"a": 10.0, "b": 20.0, "c": math.inf}
+    figure = sqnr_before_after(before, {"a": 15.0, "b": 19.0, "c": math.inf})
+    assert [list(trace.x) for trace in figure.data] == [[10.0, 20.0], [15.0, 19.0]]
+    assert takeaway(figure) == "Less error than before in one of 2 layers"
+    assert "higher is better" in figure.layout.xaxis.title.text
+
+
+def test_channels_stand_in_the_order_of_their_range_before() -> None:
+    before, after = [(-1.0, 1.0), (-8.0, 8.0), (-2.0, 2.0)], [(-2.0, 2.0)] * 3
+    figure = ranges_before_after("layer", before, after)
+    old, new = figure.data
+    assert list(old.customdata) == [1, 2, 0]
+    assert list(old.y) == [16, 4, 2]
+    assert list(new.base) == [-2, -2, -2]
+    assert takeaway(figure) == "layer: channel ranges differ 4-fold before, 1-fold after"
+    assert spread([(0.0, 0.0)]) == 1.0
+
+
+def test_hundreds_of_channels_are_thinned_and_it_is_said() -> None:
+    many = [(-float(c + 1), 0.0) for c in range(1000)]
+    figure = ranges_before_after("layer", many, many)
+    assert len(figure.data[0].y) == 334
+    assert "1 in 3 is drawn" in figure.layout.xaxis.title.text
+
+
+def test_bias_shift_shows_what_remains_where_it_was_measured() -> None:
+    assert len(bias_shift("layer", [0.5, -1.0], [0.0, 0.0]).data) == 2
+    figure = bias_shift("layer", [0.5, -1.0], None)
+    assert len(figure.data) == 1
+    assert "up to 1" in takeaway(figure)
+
+
+def test_rounding_gain_is_the_share_of_error_that_is_left() -> None:
+    figure = rounding_gain(["a", "b"], [0.5, 0.3])
+    assert list(figure.data[0].x) == [50, 30]
+    assert takeaway(figure) == "Learned rounding leaves 40 % of the error, on average over layers"
+    assert "lower is better" in figure.layout.xaxis.title.text

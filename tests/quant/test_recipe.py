@@ -1,0 +1,45 @@
+import pytest
+
+from quant.passes.absorb_bias import AbsorbBias
+from quant.passes.adaround import AdaRound
+from quant.passes.correct_bias import CorrectBias
+from quant.passes.equalize import Equalize
+from quant.passes.methods import Method
+from quant.recipe import Recipe, RecipeError, build_recipe, check_order, is_float_pass
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        (),
+        (Equalize(), AbsorbBias(), AdaRound(), CorrectBias()),
+        (Equalize(), CorrectBias(), AdaRound()),
+        (AbsorbBias(), CorrectBias()),
+        (AdaRound(),),
+    ],
+)
+def test_legal_orders_pass(recipe: Recipe) -> None:
+    check_order(recipe)
+    assert all(is_float_pass(step) == isinstance(step, Equalize | AbsorbBias) for step in recipe)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ((AbsorbBias(), Equalize()), "AbsorbBias must come after Equalize"),
+        ((CorrectBias(), Equalize()), "Equalize changes float weights"),
+        ((AdaRound(), AbsorbBias()), "AbsorbBias changes float weights"),
+        ((AdaRound(100), AdaRound(200)), "AdaRound 2 times"),
+    ],
+)
+def test_illegal_orders_say_what_stands_wrong_and_what_to_do(recipe: Recipe, said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as caught:
+        check_order(recipe)
+    assert any(word in str(caught.value) for word in ("Move it", "Remove one"))
+
+
+def test_a_recipe_is_built_in_the_order_of_the_white_paper() -> None:
+    built = build_recipe(equalize=True, absorb_bias=True, adaround=50, correct_bias=Method.ANALYTIC)
+    assert built == (Equalize(), AbsorbBias(), AdaRound(50), CorrectBias(Method.ANALYTIC))
+    check_order(built)
+    assert build_recipe() == ()
