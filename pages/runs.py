@@ -43,7 +43,7 @@ picked = st.dataframe(
     selection_mode="multi-row", width="stretch", height=min(38 + 35 * len(runs), 300),
     alt="All runs, the newest first",
     column_config={
-        "name": st.column_config.TextColumn(pinned=True),
+        "name": st.column_config.TextColumn(pinned=True, width=200),
         **{
             column: st.column_config.NumberColumn(format=f"%.{digits}f")
             for column, digits in
