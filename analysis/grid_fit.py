@@ -9,13 +9,13 @@ from torch import Tensor
 
 from analysis.distributions import Numbers
 from analysis.measures import signal_to_noise_db
-from quant.encoding import Encoding
+from quant.encoding import Encoding, encode_range
 from quant.observers import Statistics
-from quant.ranges import encode_weight
-from quant.spec import Granularity, QuantSpec
+from quant.ranges import encode_weight, search
+from quant.spec import Estimator, Granularity, QuantSpec
 
-# Ranges of larger weights are searched on a part of their values, each row's ends among them:
-# the search passes over the values up to 105 times, and an answer within 0.3 s needs that.
+# The search for the range of a larger weight judges by a part of its values: it passes over them
+# up to 105 times, and an answer is wanted within 0.3 s.
 SEARCHED_VALUES = 600_000
 
 
@@ -144,17 +144,26 @@ def split_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> tuple[floa
 
 
 def _encode(weight: Tensor, spec: QuantSpec, axis: int) -> Encoding:
-    """Return the weight's grid; of a large weight, from a part of its values."""
+    """Return the weight's grid; of a large weight, the best for a part of its values."""
     stride = math.ceil(weight.numel() / SEARCHED_VALUES)
-    if stride == 1 or spec.granularity is Granularity.PER_GROUP:
+    searches = spec.estimator is Estimator.MSE and spec.granularity is not Granularity.PER_GROUP
+    if stride == 1 or not searches:
         return encode_weight(weight, spec, axis)
-    rows = weight.movedim(axis, 0).reshape(weight.shape[axis], -1)
-    ends = torch.stack([rows.amin(1), rows.amax(1)], 1)
-    found = encode_weight(torch.cat([rows[:, ::stride], ends], 1), spec)
-    if found.scale.dim() == 0:
-        return found
     shape = [1] * weight.dim()
-    shape[axis] = -1
+    rows = weight.reshape(1, -1)
+    if spec.granularity is Granularity.PER_CHANNEL:
+        shape[axis] = -1
+        rows = weight.movedim(axis, 0).reshape(weight.shape[axis], -1)
+    part = rows[:, ::stride]
+    low, high = search(
+        rows.amin(1, keepdim=True),
+        rows.amax(1, keepdim=True),
+        spec,
+        lambda grid: (grid.fake_quantize(part) - part).square_().sum(1, keepdim=True),
+    )
+    found = encode_range(low, high, spec)
+    if spec.granularity is Granularity.PER_TENSOR:
+        shape = []
     return Encoding(
         found.scale.reshape(shape), found.zero_point.reshape(shape), found.qmin, found.qmax
     )

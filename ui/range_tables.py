@@ -38,13 +38,17 @@ def overview_table(examined: list[Examined]) -> pd.DataFrame:
 
 
 def suspect_table(found: list[Examined]) -> pd.DataFrame:
-    """Return a row a suspect: layer, what the worst reason costs in bits, all reasons."""
+    """Return a row a suspect: layer, what the worst reason costs in bits, the reasons."""
     return pd.DataFrame(
-        {
-            "layer": [item.layer for item in found],
-            "bits": [item.bits_lost for item in found],
-            "reasons": [" ".join(finding.sentence for finding in item.findings) for item in found],
-        }
+        [
+            {
+                "layer": item.layer,
+                "bits": item.bits_lost,
+                "reason": item.findings[0].sentence,
+                "all_reasons": " ".join(finding.sentence for finding in item.findings),
+            }
+            for item in found
+        ]
     )
 
 
