@@ -66,6 +66,7 @@ FUNCTIONS = _names(
     "log_softmax.int", "sqrt.default", "rsqrt.default", "pow.Tensor_Scalar", "erf.default",
 )  # fmt: skip
 
+PADS = _names("pad.default", "constant_pad_nd.default")
 # The values that leave are values that came in, so the grid stays the same.
 PASS_THROUGH = _names(
     "max_pool1d.default", "max_pool2d.default", "adaptive_max_pool2d.default", "amax.default",
@@ -91,7 +92,16 @@ def operator(node: fx.Node) -> str:
 def is_pass_through(node: fx.Node) -> bool:
     """Whether the node moves values without changing them (a ReLU on a grid stays on it too)."""
     name = operator(node)
-    return name in PASS_THROUGH or name in RELUS or name == _GETITEM
+    moves = name in PASS_THROUGH and not _pads_with_a_value(node)
+    return moves or name in RELUS or name == _GETITEM
+
+
+def _pads_with_a_value(node: fx.Node) -> bool:
+    """Whether the node puts a number other than zero around values, which no grid need hold."""
+    if operator(node) not in PADS:
+        return False
+    numbers = [arg for arg in node.args[2:] if isinstance(arg, int | float)]
+    return any(numbers) or bool(node.kwargs.get("value"))
 
 
 def clip_limits(node: fx.Node) -> tuple[float | None, float | None] | None:

@@ -252,13 +252,15 @@ class QuantGraph:
 
     @contextmanager
     def only(self, layer: str, side: Side = Side.BOTH) -> Iterator[None]:
-        """Quantize one layer alone; all others are float."""
+        """Quantize one layer alone; all others are float. A KeyError names an unknown layer."""
+        self.graph[layer]
         with self.states({s.name: _on(_of(s, layer, side)) for s in self.sites}):
             yield
 
     @contextmanager
     def all_but(self, layer: str, side: Side = Side.BOTH) -> Iterator[None]:
-        """Quantize as configured except for one layer, which is float."""
+        """Quantize as configured but for one layer. A KeyError names an unknown layer."""
+        self.graph[layer]
         with self.states({s.name: State.OFF for s in self.sites if _of(s, layer, side)}):
             yield
 

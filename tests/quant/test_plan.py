@@ -194,3 +194,19 @@ def test_quantizers_are_inserted_where_the_plan_says() -> None:
         "flatten",
         "linear weight", "linear", "linear",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "quantized"), [(0.0, False), (1.5, True)])
+def test_padding_with_another_number_than_zero_gets_a_grid_of_its_own(
+    value: float, quantized: bool
+) -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.pad(torch.as_tensor(self.conv(x)), (1, 1), value=value)
+
+    sites = plan(capture(Padded(), (1, 6, 6)), PLAIN)
+    assert any(site.layer.startswith("pad") for site in sites) == quantized

@@ -144,3 +144,10 @@ def test_sides_include_their_roles() -> None:
         (Side.WEIGHTS, Role.ACTIVATION),
         (Side.ACTIVATIONS, Role.WEIGHT),
     ]
+
+
+def test_an_unknown_layer_is_no_silent_question() -> None:
+    quantized = quantize(graph_of("plain"), uniform(8, 8))
+    for question in (quantized.only, quantized.all_but):
+        with pytest.raises(KeyError, match="No layer 'typo'"), question("typo"):
+            pass
