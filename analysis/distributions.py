@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quant.errors import CalibrationError
-from quant.graph import INPUT_LAYER, FloatGraph
+from quant.graph import FloatGraph
 from quant.observers import Statistics
 from quant.simulation import Role
 
@@ -140,11 +140,6 @@ def weight_distributions(graph: FloatGraph) -> dict[str, Distribution]:
 def activation_distributions(statistics: dict[str, Statistics]) -> dict[str, Distribution]:
     """Return the distribution of every activation by layer, from calibration."""
     return {name: of_statistics(name, found) for name, found in statistics.items()}
-
-
-def describe_layer(name: str) -> str:
-    """Return what to call a layer's output in a sentence."""
-    return "the network's input" if name == INPUT_LAYER else name
 
 
 def _distribution(

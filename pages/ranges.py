@@ -41,14 +41,15 @@ if not examined:
 picker = f"ranges.layer.{network.digest[:8]}.{role}"
 by_name = {item.layer: item for item in examined}
 worst = max(examined, key=lambda item: item.bits_lost).layer
-chart_column, suspect_column = st.columns([1.25, 1], gap="medium")
+st.session_state.setdefault(picker, worst)  # the chart needs it before the box below is drawn
+chart_column, suspect_column = st.columns([1.1, 1], gap="medium")
 with chart_column:
-    overview(examined, role, picker, st.session_state.get(picker, worst))
+    overview(examined, role, picker, st.session_state[picker])
 with suspect_column:
     suspect_list(examined, role, picker)
 
 layer = st.selectbox(
-    "Layer", list(by_name), list(by_name).index(worst), key=picker, persist_state="session",
+    "Layer", list(by_name), key=picker, persist_state="session",
     help="Also by a click in the overview or among the suspects",
 )  # fmt: skip
 reasons(by_name[layer])

@@ -1,9 +1,9 @@
 """The pieces of the page Ranges: calibration, the overview, suspects, one tensor's figures."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.calibration import Calibrated, calibrate
@@ -22,7 +22,7 @@ from ui.jobs import Job
 from ui.range_tables import channel_table, histogram_table, overview_table, suspect_table
 from ui.workspace import Workspace
 
-SUSPECTS_PX = 330
+SUSPECTS_PX = 400
 
 
 def book_of(workspace: Workspace) -> RangeBook | None:
@@ -131,15 +131,15 @@ def suspect_list(examined: list[Examined], role: Role, picker: str) -> None:
     table = suspect_table(found)
     st.dataframe(
         table[["layer", "bits", "reason"]], key="ranges.suspects", hide_index=True,
-        width="stretch", height=SUSPECTS_PX, row_height=72, on_select=take,
+        width="stretch", height=SUSPECTS_PX, row_height=92, on_select=take,
         selection_mode="single-row", alt=f"Suspect {role}s, the worst first",
         column_config={
-            "layer": st.column_config.TextColumn("Layer", width=140),
+            "layer": st.column_config.TextColumn("Layer", width=150),
             "bits": st.column_config.NumberColumn(
                 "Costs", format="%.1f bit", width=70,
                 help="What the worst reason costs, in bits of width",
             ),
-            "reason": st.column_config.TextColumn("Worst reason", width=270),
+            "reason": st.column_config.TextColumn("Worst reason", width=200),
         },
     )  # fmt: skip
     save(table, f"suspect-{role}s", "ranges.save.suspects")
@@ -206,7 +206,7 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
         save(channel_table(channels, fit), f"{name}-channels", "ranges.save.channels")
 
 
-def _plot(figure: go.Figure, key: str) -> None:
+def _plot(figure: Any, key: str) -> None:
     st.plotly_chart(figure, key=key, alt=takeaway(figure), config={"displayModeBar": False})
 
 
