@@ -22,21 +22,18 @@ if work.network is None:
 
 config = work.config.present
 chosen = config.resolve(work.network.graph.layers)
-preset_column, apply_column, machine_column, against_column = st.columns(
-    [2, 1, 2, 2], vertical_alignment="bottom"
-)
-preset = preset_column.selectbox("Preset", list(PRESETS), key="configure.preset")
-apply_column.button(
-    "Apply preset", key="configure.apply", width="stretch", on_click=set_config,
-    args=(work, PRESETS[preset], preset),
-    help="Replaces the default and all rules; Undo brings them back",
-)  # fmt: skip
-with machine_column:
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    preset = st.selectbox("Preset", list(PRESETS), key="configure.preset")
+    st.button(
+        "Apply preset", key="configure.apply", on_click=set_config,
+        args=(work, PRESETS[preset], preset),
+        help="Replaces the default and all rules; Undo brings them back",
+    )  # fmt: skip
     machine_picker(work, "configure")
-against = against_column.selectbox(
-    "Compare with", list(PRESETS), key="configure.against", persist_state="session",
-    help="The configuration that the changes below are measured against",
-)  # fmt: skip
+    against = st.selectbox(
+        "Compare with", list(PRESETS), key="configure.against", persist_state="session",
+        help="The configuration that the changes below are measured against",
+    )  # fmt: skip
 machine_note(work)
 report, reference = work.cost_of(config), work.cost_of(PRESETS[against])
 cost_cards(report, reference, against)
@@ -47,13 +44,10 @@ st.caption(
     "Every edit becomes a rule below."
 )
 widths_note(work, report)
-edit_column, energy_column = st.columns([1.6, 1], gap="large")
-with edit_column:
-    bulk_edit(work, ticked)
-with energy_column:
-    figure = energy_by_component(report)
-    st.plotly_chart(figure, key="configure.energy", alt=takeaway(figure))
-    st.page_link(RUNS, label="Run it and measure its accuracy", icon=":material/play_circle:")
+bulk_edit(work, ticked)
+figure = energy_by_component(report)
+st.plotly_chart(figure, key="configure.energy", alt=takeaway(figure))
+st.page_link(RUNS, label="Run it and measure its accuracy", icon=":material/play_circle:")
 with st.expander(f"Rules in order ({len(config.rules)})", icon=":material/list:"):
     rule_list(work, chosen)
 with st.expander("As a file", icon=":material/description:"):

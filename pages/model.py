@@ -26,9 +26,9 @@ as_float, at_8_bits = work.cost_of(uniform(32, 32)), work.cost_of(uniform(8, 8))
 score = float_score(work)
 
 st.subheader(network.name, anchor=False)
-cards = st.columns(5)
+cards = st.container(horizontal=True)
 if score is not None:
-    cards[0].metric(
+    cards.metric(
         "Float top-1", share_text(score.top1), border=True, height="stretch", delta_color="off",
         delta=interval_text(score.top1_ci95), delta_arrow="off",
         help=f"Measured on {score.samples} images; the interval is Wilson's at 95 %.",
@@ -38,32 +38,32 @@ else:
     missing = ("being measured" if work.runner.active else "stopped") if labelled else (
         "needs labels" if work.parts else "needs images"
     )  # fmt: skip
-    cards[0].metric(
+    cards.metric(
         "Float top-1", "?", border=True, height="stretch", delta=missing, delta_color="off",
         delta_arrow="off",
     )  # fmt: skip
-cards[1].metric("Parameters", format_count(network.parameters), border=True, height="stretch")
-cards[2].metric(
+cards.metric("Parameters", format_count(network.parameters), border=True, height="stretch")
+cards.metric(
     "MACs an image",
     format_count(network.macs),
     border=True,
     help="Multiply-accumulates",
     height="stretch",
 )
-cards[3].metric(
+cards.metric(
     "Weights in float", format_bytes(as_float.weight_bytes), border=True, height="stretch",
     delta_color="off", delta=f"{format_bytes(at_8_bits.weight_bytes)} at 8 bits", delta_arrow="off",
     help=f"As {work.machine.title} stores them, with scales and biases",
 )  # fmt: skip
-cards[4].metric(
+cards.metric(
     "Peak memory", format_bytes(at_8_bits.peak_activation_bytes), border=True,
     delta=f"at {at_8_bits.peak_activation_step}", delta_color="off", delta_arrow="off",
     help="Activations at 8 bits, in the order of execution: the most that is alive at once",
 )  # fmt: skip
 
-links = st.columns([1, 1, 3])
-links[0].page_link(RUNS, label="Run W8A8 and see", icon=":material/play_circle:")
-links[1].page_link(CONFIGURE, label="Choose bits by layer", icon=":material/tune:")
+with st.container(horizontal=True):
+    st.page_link(RUNS, label="Run it and see", icon=":material/play_circle:", width="content")
+    st.page_link(CONFIGURE, label="Choose bits by layer", icon=":material/tune:", width="content")
 
 st.subheader("Data", anchor=False)
 if work.data_problem:

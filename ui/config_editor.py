@@ -146,7 +146,7 @@ def _columns(report: CostReport) -> dict[str, Any]:
     most = max((layer.energy_pj for layer in report.layers), default=0.0)
     return {
         "select": column.CheckboxColumn("", help="Tick layers to change them together", width=40),
-        "layer": column.TextColumn("Layer", pinned=True, width=165),
+        "layer": column.TextColumn("Layer", pinned=True, width=195),
         "kind": column.TextColumn("Kind", width=90),
         "weight_bits": column.SelectboxColumn(
             "W bits", options=list(BIT_CHOICES), width=85,
@@ -210,22 +210,22 @@ def _bulk_change(
     place: str, granularities: tuple[str, ...], estimators: tuple[str, ...]
 ) -> SpecChange:
     """Show one field for each property of a spec; those left at "keep" change nothing."""
-    columns = st.columns(5)
+    row = st.container(horizontal=True)
 
-    def pick(column: int, label: str, options: tuple[Any, ...], explanation: str) -> Any:
-        return columns[column].selectbox(
+    def pick(label: str, options: tuple[Any, ...], explanation: str) -> Any:
+        return row.selectbox(
             label, [None, *options], key=f"configure.bulk.{place}.{label}", help=explanation,
             format_func=lambda value: "keep" if value is None else str(value),
         )  # fmt: skip
 
-    bits = pick(0, "Bits", BIT_CHOICES, "32 is float")
-    symmetry = pick(1, "Symmetry", SYMMETRIES, "Symmetric: zero point 0")
-    estimator = pick(2, "Range", estimators, "How the range is chosen")
-    scale = pick(3, "Scale", tuple(ScaleKind), "Power of two: requantize by a shift")
+    bits = pick("Bits", BIT_CHOICES, "32 is float")
+    symmetry = pick("Symmetry", SYMMETRIES, "Symmetric: zero point 0")
+    estimator = pick("Range", estimators, "How the range is chosen")
+    scale = pick("Scale", tuple(ScaleKind), "Power of two: requantize by a shift")
     granularity = group = None
     if granularities:
-        granularity = pick(4, "Granularity", granularities, "How many weights share a scale")
-        group = columns[4].number_input(
+        granularity = pick("Granularity", granularities, "How many weights share a scale")
+        group = row.number_input(
             "Group size", 1, 4096, None, key="configure.bulk.group", placeholder="keep",
             help="Input channels that share a scale; for per-group alone",
         )  # fmt: skip

@@ -41,9 +41,10 @@ def widths_note(workspace: Workspace, report: CostReport) -> None:
         and (layer.requested_weight_bits, layer.requested_activation_bits)
         != (layer.compute_weight_bits, layer.compute_activation_bits)
     )
+    layers = "1 layer" if differing == 1 else f"{differing} layers"
     if differing:
         st.warning(
-            f"{workspace.machine.title} computes {differing} layers at other widths than "
+            f"{workspace.machine.title} computes {layers} at other widths than "
             "requested; see “Computed as”. Fewer bits then save storage and traffic at most.",
             icon=":material/rule:",
         )

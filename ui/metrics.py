@@ -51,32 +51,31 @@ def cost_cards(report: CostReport, reference: CostReport | None = None, against:
         ("Peak memory", format_bytes, report.peak_activation_bytes, old.peak_activation_bytes,
          f"Reached at {report.peak_activation_step}"),
     )  # fmt: skip
-    for column, (label, write, value, before, explanation) in zip(
-        st.columns(4), figures, strict=True
-    ):
+    row = st.container(horizontal=True)
+    for label, write, value, before, explanation in figures:
         delta = change_text(value, before)
         # a card without a change has a line as well, so that nothing moves when one appears
-        column.metric(
+        row.metric(
             label, write(value), delta if delta or reference is None else "same",
             delta_color="inverse" if delta else "off", delta_arrow="auto" if delta else "off",
-            border=True, help=explanation, height="stretch",
-            delta_description=f"vs {against}" if delta else None,
+            border=True, height="stretch",
+            help=f"{explanation}. The change is against {against}." if against else explanation,
         )  # fmt: skip
 
 
 def score_cards(run: Run) -> None:
     """Show accuracy with its interval beside the float one, agreement and SQNR."""
     found = run.evaluation
-    columns = st.columns(4)
+    row = st.container(horizontal=True)
     if found.quantized_top1 is not None and found.float_top1 is not None:
         spread = found.quantized_top1_ci95 or Interval(0, 1)
-        columns[0].metric(
+        row.metric(
             "Quantized top-1", share_text(found.quantized_top1), border=True,
             delta=interval_text(spread), delta_color="off", delta_arrow="off",
             help=f"On {found.samples} images; Wilson's 95 % interval",
         )  # fmt: skip
         drop = found.top1_drop_ci95 or Interval(-1, 1)
-        columns[1].metric(
+        row.metric(
             "Float top-1", share_text(found.float_top1), border=True,
             delta=f"drop {100 * (found.top1_drop or 0):.2f} points "
             f"({100 * drop.low:.2f} to {100 * drop.high:.2f})",
@@ -84,14 +83,14 @@ def score_cards(run: Run) -> None:
             help="The drop's interval is paired: both networks saw the same images",
         )  # fmt: skip
     else:
-        columns[0].metric("Quantized top-1", "no labels", border=True)
-        columns[1].metric("Float top-1", "no labels", border=True)
-    columns[2].metric(
+        row.metric("Quantized top-1", "no labels", border=True)
+        row.metric("Float top-1", "no labels", border=True)
+    row.metric(
         "Agreement with float", share_text(found.agreement), border=True,
         delta=interval_text(found.agreement_ci95), delta_color="off", delta_arrow="off",
         help="Share of images on which both networks answer the same class",
     )  # fmt: skip
-    columns[3].metric(
+    row.metric(
         "Output SQNR", f"{found.sqnr_db:.1f} dB" if found.sqnr_db < 300 else "exact", border=True,
         delta="higher is better", delta_color="off", delta_arrow="off",
         help="Signal to quantization noise of the logits",

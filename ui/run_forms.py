@@ -78,27 +78,23 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
 
 def manage_run(workspace: Workspace, run: Run) -> None:
     """Let one rename, delete, load or download a run."""
-    name_column, rename, load, save, delete = st.columns(
-        [4, 1.2, 1.6, 1.6, 1.2], vertical_alignment="bottom"
-    )
-    name = name_column.text_input("Name", run.name, key=f"runs.rename.{run.id}")
-    if rename.button("Rename", key="runs.rename", width="stretch"):
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    name = row.text_input("Name", run.name, key=f"runs.rename.{run.id}")
+    if row.button("Rename", key="runs.rename"):
         try:
             workspace.store.rename(run.id, name)
         except ValueError as error:
             st.error(str(error))
             return
         st.rerun()
-    if load.button(
-        "Load config", key="runs.load", width="stretch", help="Make its configuration the present"
-    ):
+    if row.button("Load config", key="runs.load", help="Make its configuration the present"):
         set_config(workspace, config_from_dict(run.config), run.name)
         st.rerun()
-    save.download_button(
+    row.download_button(
         "JSON", json.dumps(to_plain(run), indent=2), f"{run.name}.json", "application/json",
-        key="runs.json", icon=":material/download:", width="stretch",
+        key="runs.json", icon=":material/download:",
     )  # fmt: skip
-    if delete.button("Delete", key="runs.delete", width="stretch"):
+    if row.button("Delete", key="runs.delete"):
         workspace.store.delete(run.id)
         st.rerun()
 

@@ -18,7 +18,7 @@ def test_opening_the_app_lands_on_a_sample_ready_to_run() -> None:
     assert len(visit.work.parts.score) == 2000
     assert "being measured" in visit.metric("Float top-1").delta
     assert visit.work.runner.active, "the frame must show the measurement, not only the card"
-    assert "Run W8A8 and see" in visit.links()
+    assert "Run it and see" in visit.links()
     visit.open(RUNS)
     assert not next(b for b in visit.at.button if b.label == "Run").disabled
 
