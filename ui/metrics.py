@@ -10,6 +10,8 @@ from analysis.runs import Run
 from figures.units import format_bytes, format_energy, format_share, format_time
 from ui.cached import Shown
 
+SMALLEST_CHANGE = 0.0005  # what would be written as 0.0 %
+
 
 def share_text(share: float) -> str:
     """Return a share of 1 in percent with two digits after the point."""
@@ -26,7 +28,8 @@ def change_text(value: float, reference: float) -> str | None:
     if reference in (0, value):
         return None
     change = value / reference - 1
-    return f"{'+' if change > 0 else '-'}{format_share(abs(change))}"
+    amount = "<0.1 %" if abs(change) < SMALLEST_CHANGE else format_share(abs(change))
+    return f"{'+' if change > 0 else '-'}{amount}"
 
 
 def image_strip(images: Sequence[Shown]) -> None:

@@ -13,6 +13,9 @@ from ui.metrics import change_text, interval_text, share_text
         (0.0, 0.0, None),
         (3.0, 0.0, None),
         (0.0, 2.0, "-100 %"),
+        (0.9999, 1.0, "-<0.1 %"),
+        (1.0001, 1.0, "+<0.1 %"),
+        (1.0006, 1.0, "+0.1 %"),
     ],
 )
 def test_a_change_is_told_in_percent_of_the_reference(
