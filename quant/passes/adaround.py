@@ -200,8 +200,11 @@ class _Problem:
 
     @property
     def unit(self) -> float:
-        """Return what makes the error of nearest rounding as large as a tenth of the weights."""
-        return 0.1 * self.weight.numel() / max(self.nearest_error * len(self.weight), 1e-30)
+        """Return what makes the error of nearest rounding a thousandth of the number of weights.
+
+        Then lambda decides every weight by the end: with a tenth, half of them stay between.
+        """
+        return 1e-3 * self.weight.numel() / max(self.nearest_error * len(self.weight), 1e-30)
 
     @torch.no_grad()
     def error(self, weight: Tensor) -> float:
