@@ -1,10 +1,8 @@
 """A walk gives what each node receives and gives, as torch's own interpreter finds it."""
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from quant.config import QuantConfig
 from quant.graph import FloatGraph
@@ -14,32 +12,7 @@ from quant.progress import drain
 from quant.simulation import QuantGraph, quantize
 from quant.walk import Walk
 from tests.networks import CASES, SMALL, graph_of
-
-
-class Recorder(fx.Interpreter):
-    """Runs a graph and keeps a copy of what every node receives first and gives."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.received: dict[str, Any] = {}
-        self.given: dict[str, Any] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        arguments = self.fetch_args_kwargs_from_env(n)[0]
-        if arguments and isinstance(arguments[0], Tensor):
-            self.received[n.name] = arguments[0].clone()
-        value = super().run_node(n)
-        if isinstance(value, Tensor):
-            self.given[n.name] = value.clone()
-        return value
-
-
-def recorded(module: fx.GraphModule, batches: list[Tensor]) -> list[Recorder]:
-    recorders = [Recorder(module) for _ in batches]
-    with torch.no_grad():
-        for recorder, batch in zip(recorders, batches, strict=True):
-            recorder.run(batch)
-    return recorders
+from tests.quant.passes.recorder import recorded
 
 
 def quantized(name: str) -> tuple[FloatGraph, QuantGraph]:
@@ -54,7 +27,7 @@ def test_every_layers_input_and_output_equal_the_interpreters(name: str) -> None
     inputs = CASES[name].inputs(5)
     batches = [inputs[:2], inputs[2:3], inputs[3:]]
     for module in (graph.module, simulated.module):
-        wanted = recorded(module, batches)
+        wanted = [recorded(module, batch) for batch in batches]
         walk = Walk(module, batches)
         for layer in graph.layers[1:]:
             received, peeked = walk.input_of(layer.node), walk.peek(layer.node)
