@@ -100,24 +100,23 @@ def test_brute_force_finds_what_nearest_rounding_misses() -> None:
 ACTIVATIONS: dict[str, Middle] = {"relu": F.relu, "clip": lambda x: x.clamp(0.0, 0.6)}
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_the_activation_function_decides_between_roundings(name: str) -> None:
-    """Inputs along two rays: where one is cut, errors along it cost nothing."""
-    activation, differed = ACTIVATIONS[name], 0
-    for seed in range(16):
-        graph, quantized, _ = linear_layer(seed, activation)
-        rays = torch.randn(2, 1, 3)
-        inputs = (torch.rand(2, 150, 1) * 2 * rays).reshape(300, 3) + 0.05 * torch.randn(300, 3)
-        encoding = encoding_of(quantized, "layer")
-        best, _ = brute_force(graph, encoding, inputs, activation)
-        _, straight = brute_force(graph, encoding, inputs, lambda x: x)
-        bias, wanted = graph.tensor("layer.bias"), graph(inputs)
-        lost = float((activation(F.linear(inputs, straight, bias)) - wanted).square().mean())
-        if lost < 1.2 * best:
-            continue
-        (found,) = drain(FAST(graph, quantized, [inputs])).layers
-        differed += found.learned < 0.9 * lost
-    assert differed >= 2
+@pytest.mark.parametrize(("name", "seed"), [("relu", 5), ("relu", 8), ("clip", 5)])
+def test_the_activation_function_decides_between_roundings(name: str, seed: int) -> None:
+    """Inputs along two rays, one of them cut: errors along it cost nothing."""
+    activation = ACTIVATIONS[name]
+    graph, quantized, _ = linear_layer(seed, activation)
+    rays = torch.randn(2, 1, 3)
+    up = torch.sign(rays @ graph.tensor("layer.weight").sum(0))[..., None]
+    rays = rays * up * torch.tensor([1.0, -1.0]).reshape(2, 1, 1)
+    inputs = (torch.rand(2, 150, 1) * 2 * rays).reshape(300, 3) + 0.05 * torch.randn(300, 3)
+    encoding = encoding_of(quantized, "layer")
+    best, _ = brute_force(graph, encoding, inputs, activation)
+    _, straight = brute_force(graph, encoding, inputs, lambda x: x)
+    got = activation(F.linear(inputs, straight, graph.tensor("layer.bias")))
+    # what is best without the function is not with it
+    assert float((got - graph(inputs)).square().mean()) > 1.25 * best
+    (found,) = drain(FAST(graph, quantized, [inputs])).layers
+    assert found.learned <= 1.05 * best
 
 
 @dataclass(frozen=True)
