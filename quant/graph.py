@@ -136,7 +136,8 @@ class FloatGraph:
         held = operation.args[2] if len(operation.args) > 2 else None
         if isinstance(held, fx.Node):
             return self.tensor(str(held.target))
-        return torch.zeros(layer.shape[1] if len(layer.shape) == 4 else layer.shape[-1])
+        shape = shape_of(operation)
+        return torch.zeros(shape[-1] if layer.kind is Kind.LINEAR else shape[1])
 
     def copy(self) -> "FloatGraph":
         """Return a graph with weights of its own."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from quant import operators as ops
+from quant.connections import clip_tensors
 from quant.graph import FloatGraph, Layer, shape_of
 from quant.operators import Kind, clip_limits, is_pass_through, operator
 
@@ -18,7 +19,8 @@ class Moments:
     """Mean and standard deviation of each channel of an activation, and the limits of its values.
 
     `mean` and `std` have shape (C,); `low` and `high` bound every value, infinite if nothing does.
-    `unclipped` holds the moments before a clip.
+    `unclipped` holds the moments before a clip, `caps` (C,) the limit of each channel where they
+    differ.
     """
 
     mean: Tensor
@@ -26,6 +28,7 @@ class Moments:
     low: float = -torch.inf
     high: float = torch.inf
     unclipped: "Moments | None" = None
+    caps: Tensor | None = None
 
     def range(self, alpha: float = ALPHA) -> tuple[Tensor, Tensor]:
         """Return the outermost mean -+ alpha std over channels, cut to the limits.
@@ -34,8 +37,10 @@ class Moments:
         """
         normal = self.unclipped or self
         low = (normal.mean - alpha * normal.std).min().clamp(self.low, self.high)
-        high = (normal.mean + alpha * normal.std).max().clamp(self.low, self.high)
-        return low, high
+        tops = normal.mean + alpha * normal.std
+        if self.caps is not None:
+            tops = tops.minimum(self.caps)
+        return low, tops.max().clamp(self.low, self.high)
 
 
 def clipped_normal(mean: Tensor, std: Tensor, low: float, high: float) -> Moments:
@@ -115,20 +120,30 @@ def _moments_of(
 
 
 def _channel_clip(graph: FloatGraph, node: fx.Node, source: Moments) -> Moments | None:
-    """Return the moments after a clip to [0, cap], with one cap a channel."""
-    caps = [
-        graph.tensor(str(arg.target)) for arg in node.all_input_nodes[1:] if arg.op == "get_attr"
-    ]
-    if not caps:
+    """Return the moments after a clip with one cap a channel, from zero or from nothing."""
+    floor, cap_node = clip_tensors(node)
+    cap, low = _stored(graph, cap_node), source.low
+    if floor is not None:
+        floors = _stored(graph, floor)
+        if floors is None or bool(floors.any()):
+            return None
+        low = max(low, 0.0)
+    if cap is None or low not in (0.0, -torch.inf):
         return None
     whole = source.unclipped or source
-    cap = caps[-1].flatten().expand(len(whole.mean))
-    low = 0.0 if operator(node).startswith("aten.clamp") else source.low
+    cap = cap.flatten().expand(len(whole.mean))
     unit = cap.clamp(min=1e-12)
     # a normal clipped at its own cap is the same problem in units of that cap
     scaled = clipped_normal(whole.mean / unit, whole.std / unit, low, 1.0)
     mean, std = scaled.mean * unit, scaled.std * unit
-    return Moments(mean, std, low, float(cap.max()), whole)
+    return Moments(mean, std, low, float(cap.max()), whole, cap)
+
+
+def _stored(graph: FloatGraph, node: object) -> Tensor | None:
+    """Return the tensor that a get_attr node names; None for anything else."""
+    if not isinstance(node, fx.Node) or node.op != "get_attr":
+        return None
+    return graph.tensor(str(node.target))
 
 
 def _sum(node: fx.Node, sources: list[Moments | None]) -> Moments | None:

@@ -247,3 +247,28 @@ def test_first_layers_of_the_samples_by_hand_and_sums_by_hooks(
     model(case.inputs(1))
     assert sum(layer.macs for layer in graph.layers if layer.weight) == counted
     assert graph.parameters() == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("operation", "shape"),
+    [
+        (nn.Conv1d(4, 6, 3, bias=False), (4, 9)),
+        (nn.Conv2d(4, 6, 3, bias=False), (4, 9, 9)),
+        (nn.Conv3d(4, 6, 3, bias=False), (4, 5, 5, 5)),
+        (nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False), (4, 5, 5)),
+        (nn.Linear(4, 6, bias=False), (4,)),
+        (nn.Linear(4, 6, bias=False), (3, 5, 4)),
+    ],
+    ids=["conv1d", "conv2d", "conv3d", "transposed", "linear", "linear over an image"],
+)
+def test_a_bias_that_is_not_there_has_a_zero_for_each_output_channel(
+    operation: nn.Module, shape: tuple[int, ...]
+) -> None:
+    graph = capture(nn.Sequential(operation), shape)
+    layer = graph["0"]
+    assert torch.equal(graph.bias_of(layer), torch.zeros(6))
+    inputs = torch.randn(2, *shape)
+    before = graph(inputs)
+    graph.set_bias(layer, graph.bias_of(layer) + 1)
+    graph.module.recompile()
+    assert torch.allclose(graph(inputs), before + 1, atol=1e-5)

@@ -146,6 +146,41 @@ def test_a_cap_for_each_channel_equals_monte_carlo() -> None:
     assert (found.low, found.high) == (0.0, 6.0)
 
 
+def test_a_range_behind_caps_ends_where_the_widest_channel_can_come() -> None:
+    graph = folded(Capped(), (2, 4, 4))
+    graph.set_tensor("cap", torch.tensor([0.1, 0.5, 0.2, 0.3, 50.0]).reshape(1, 5, 1, 1))
+    normal = graph.normals[graph["conv.0"].node]
+    free = float(normal.mean[4] + 6 * normal.std[4])
+    assert 0.5 < free < 50  # no cap holds the last channel back, each of the others is held back
+    low, high = propagate(graph)[graph["conv.0"].output].range()
+    assert float(low) == 0.0
+    assert float(high) == pytest.approx(free)
+
+
+class CappedAbove(nn.Module):
+    """One cap a channel and no floor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv_bn(2, 5)
+        self.cap = nn.Parameter(torch.tensor([0.1, 0.5, 1.0, 2.0, 6.0]).reshape(1, 5, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.clamp(self.conv(x), max=self.cap)
+
+
+def test_a_cap_without_a_floor_equals_monte_carlo() -> None:
+    graph = folded(CappedAbove(), (2, 4, 4))
+    normal = graph.normals[graph["conv.0"].node]
+    drawn = (torch.randn(400_000, 5) * normal.std + normal.mean).minimum(
+        graph.tensor("cap").flatten()
+    )
+    found = propagate(graph)[graph["conv.0"].output]
+    assert torch.allclose(found.mean, drawn.mean(0), atol=0.01, rtol=0.01)
+    assert torch.allclose(found.std, drawn.std(0), atol=0.01, rtol=0.01)
+    assert found.low == -torch.inf
+
+
 def test_what_depends_on_anything_unknown_is_absent() -> None:
     def wire(m: Wired, x: Tensor) -> Tensor:
         known = m.conv(x)
