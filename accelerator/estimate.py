@@ -17,6 +17,7 @@ from accelerator.energy import (
 )
 from accelerator.machine import Machine, Spill
 from accelerator.memory import (
+    Lifetime,
     Peak,
     choose_residents,
     count_constants,
@@ -34,8 +35,11 @@ PJ_PER_J = 1e12
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
-    """What every layer's cost needs to know of the machine and the network around it."""
+class Scene:
+    """What every layer's cost needs to know of the machine and the network around it.
+
+    `residents` are activations that stay on chip; `weights_resident` says whether weights do.
+    """
 
     machine: Machine
     prices: Prices
@@ -55,14 +59,8 @@ def estimate(workload: Workload, machine: Machine, *, include_constants: bool = 
     pairs = list(zip(workload.ops, widths, strict=True))
     weight_bits = sum(op.shape_weights * width.stored_weight for op, width in pairs)
     lives = find_lifetimes(workload, machine)
-    scene = _Scene(
-        machine,
-        set_prices(machine),
-        {tensor.name: tensor for tensor in workload.tensors},
-        choose_residents(workload, machine, lives),
-        keep_weights(machine, weight_bits),
-    )
-    layers = tuple(_cost_layer(op, width, scene) for op, width in pairs)
+    scene = set_scene(workload, machine, weight_bits, lives)
+    layers = tuple(cost_op(op, width, scene) for op, width in pairs)
     constants = sum(count_constants(op) for op in workload.ops) if include_constants else 0
     peak_macs_per_s = _find_peak_rate(pairs, machine)
     peak = find_peak(workload, machine, lives)
@@ -86,7 +84,21 @@ def estimate(workload: Workload, machine: Machine, *, include_constants: bool = 
     )
 
 
-def _cost_layer(op: Op, widths: Widths, scene: _Scene) -> LayerCost:
+def set_scene(
+    workload: Workload, machine: Machine, weight_bits: float, lives: tuple[Lifetime, ...]
+) -> Scene:
+    """Decide what stays on chip, where the weights are stored in `weight_bits` in all."""
+    return Scene(
+        machine,
+        set_prices(machine),
+        {tensor.name: tensor for tensor in workload.tensors},
+        choose_residents(workload, machine, lives),
+        keep_weights(machine, weight_bits),
+    )
+
+
+def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
+    """Return what one op costs among the others; `estimate` adds these up."""
     machine, prices = scene.machine, scene.prices
     outputs = scene.tensors[op.output].elements
     elements = max(scene.tensors[name].elements for name in op.inputs)
@@ -136,7 +148,7 @@ def _cost_layer(op: Op, widths: Widths, scene: _Scene) -> LayerCost:
     )
 
 
-def _cross_dram(op: Op, widths: Widths, scene: _Scene) -> DramTraffic:
+def _cross_dram(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
     """Count DRAM bits of a matrix product; the second operand of a matmul is an activation."""
     matmul = op.kind is OpKind.MATMUL
     second_stays = op.inputs[-1] in scene.residents if matmul else scene.weights_resident
@@ -149,7 +161,7 @@ def _cross_dram(op: Op, widths: Widths, scene: _Scene) -> DramTraffic:
     return count_dram_traffic(op, scene.machine, widths, crossing, outputs)
 
 
-def _stream_elements(op: Op, scene: _Scene) -> DramTraffic:
+def _stream_elements(op: Op, scene: Scene) -> DramTraffic:
     """Count DRAM bits of an op without a matrix: each operand crosses once unless it stays."""
 
     def bits(name: str) -> int:
@@ -160,12 +172,12 @@ def _stream_elements(op: Op, scene: _Scene) -> DramTraffic:
     return DramTraffic(0, sum(map(bits, op.inputs)), bits(op.output), 0, 1)
 
 
-def _touch_elements(op: Op, scene: _Scene) -> Accesses:
+def _touch_elements(op: Op, scene: Scene) -> Accesses:
     inputs = sum(scene.tensors[name].elements for name in op.inputs)
     return Accesses(0, inputs, 0, 0, scene.tensors[op.output].elements)
 
 
-def _stored_bits(name: str, scene: _Scene) -> int:
+def _stored_bits(name: str, scene: Scene) -> int:
     tensor = scene.tensors[name]
     return tensor.elements * store_activation(tensor.bits, scene.machine)
 

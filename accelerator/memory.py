@@ -56,7 +56,7 @@ def find_peak(workload: Workload, machine: Machine, lives: tuple[Lifetime, ...])
     use = _sum_over_steps(lives, len(workload.ops))
     if machine.eltwise_in_place:
         for step, op in enumerate(workload.ops):
-            use[step] -= _save_in_place(op, step, lives)
+            use[step] -= save_in_place(op, step, lives)
     step = max(range(len(use)), key=use.__getitem__)
     alive = [life for life in lives if life.first <= step <= life.last]
     alive.sort(key=lambda life: -life.bits)
@@ -115,8 +115,8 @@ def _sum_over_steps(lives: Collection[Lifetime], steps: int) -> list[int]:
     return sums
 
 
-def _save_in_place(op: Op, step: int, lives: tuple[Lifetime, ...]) -> int:
-    """Bits saved where an elementwise op overwrites an input that nobody reads again."""
+def save_in_place(op: Op, step: int, lives: tuple[Lifetime, ...]) -> int:
+    """Return bits saved where an elementwise op overwrites an input that nobody reads again."""
     if op.kind is not OpKind.ELTWISE:
         return 0
     by_name = {life.name: life for life in lives}
