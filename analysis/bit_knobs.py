@@ -1,0 +1,176 @@
+"""What may be chosen: the bits of each weight, and of activations that have to agree."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analysis.bit_wiring import Part, find_wiring
+from quant.config import QuantConfig, Rule
+from quant.errors import ConfigError
+from quant.graph import INPUT_LAYER, FloatGraph
+from quant.operators import Kind
+from quant.simulation import Role, Side, plan
+from quant.spec import Granularity
+
+TIED_KINDS = (Kind.ADD, Kind.CONCAT)
+
+
+class Together(StrEnum):
+    """Which layers share one choice: none, those of a kind, or all."""
+
+    LAYER = "layer"
+    KIND = "kind"
+    NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Bits that are given: of layers that `select` matches, as in a configuration's rule."""
+
+    select: str
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a choice must obey.
+
+    `bits` are the widths on offer and `pins` those that are given, a later pin over an earlier.
+    `edge_bits` pins the weights of the first and last layer that have some, the network's input
+    and the last layer's output. `granularities` are those that weights may have, None for any.
+    """
+
+    bits: tuple[int, ...]
+    pins: tuple[Pin, ...] = ()
+    edge_bits: int | None = None
+    together: Together = Together.LAYER
+    granularities: tuple[Granularity, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One choice: `parts` that share their bits, and the `bits` to choose from, widest first."""
+
+    parts: tuple[Part, ...]
+    bits: tuple[int, ...]
+
+    @property
+    def side(self) -> Side:
+        """Whether it is about weights or about activations."""
+        return self.parts[0][1]
+
+
+def find_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Knob, ...]:
+    """Return all choices in order of execution.
+
+    The operands of one add or concat share their bits, as do sites with one encoding (pools) and
+    layers with one weight.
+
+    Raises:
+        ConfigError: a pin matches no layer, pins contradict each other where bits are shared, or
+            a granularity is not allowed.
+    """
+    _check_granularity(graph, config, rules)
+    given = _pinned(graph, rules)
+    knobs = []
+    for parts in _groups(graph, config, rules.together):
+        fixed = {given[part] for part in parts if part in given}
+        if len(fixed) > 1:
+            names = ", ".join(name for name, _ in parts)
+            raise ConfigError(
+                f"Layers that share their bits must be pinned alike; got {sorted(fixed)} for "
+                f"{names}. Pin one of them."
+            )
+        knobs.append(Knob(parts, tuple(fixed) or tuple(sorted(set(rules.bits), reverse=True))))
+    return tuple(knobs)
+
+
+def _check_granularity(graph: FloatGraph, config: QuantConfig, rules: Rules) -> None:
+    if rules.granularities is None:
+        return
+    chosen = config.resolve(graph.layers)
+    for layer in graph.layers:
+        got = chosen[layer.name].weight.granularity
+        if layer.weight is not None and got not in rules.granularities:
+            raise ConfigError(
+                f"Weights must be {' or '.join(rules.granularities)}; {layer.name!r} is {got}. "
+                "Change the configuration that the sensitivities were measured with."
+            )
+
+
+def _pinned(graph: FloatGraph, rules: Rules) -> dict[Part, int]:
+    """Return the bits that are given, by part."""
+    pins = rules.pins
+    if rules.edge_bits is not None:
+        edge = rules.edge_bits
+        edges = (Pin("first", edge), Pin("last", edge, edge), Pin(INPUT_LAYER, None, edge))
+        pins = (*edges, *pins)
+    found: dict[Part, int] = {}
+    for pin in pins:
+        names = Rule(pin.select).matches(graph.layers)
+        if not names:
+            raise ConfigError(
+                f"A pin must match a layer; {pin.select!r} matches none of {len(graph.layers)}. "
+                "Correct the name."
+            )
+        for name in names:
+            if pin.weight_bits is not None:
+                found[name, Side.WEIGHTS] = pin.weight_bits
+            if pin.activation_bits is not None:
+                found[name, Side.ACTIVATIONS] = pin.activation_bits
+    return found
+
+
+def parts_of(graph: FloatGraph) -> tuple[Part, ...]:
+    """Return everything that has bits, in order of execution."""
+    parts: list[Part] = []
+    for layer in graph.layers:
+        if layer.weight is not None:
+            parts.append((layer.name, Side.WEIGHTS))
+        parts.append((layer.name, Side.ACTIVATIONS))
+    return tuple(parts)
+
+
+def _groups(
+    graph: FloatGraph, config: QuantConfig, together: Together
+) -> Iterator[tuple[Part, ...]]:
+    parts = parts_of(graph)
+    leader = {part: part for part in parts}
+
+    def head(part: Part) -> Part:
+        while leader[part] != part:
+            part = leader[part]
+        return part
+
+    for one, other in _ties(graph, config, together):
+        first, second = sorted((head(one), head(other)), key=parts.index)
+        leader[second] = first
+    groups: dict[Part, list[Part]] = {}
+    for part in parts:
+        groups.setdefault(head(part), []).append(part)
+    return (tuple(group) for group in groups.values())
+
+
+def _ties(
+    graph: FloatGraph, config: QuantConfig, together: Together
+) -> Iterator[tuple[Part, Part]]:
+    for site in plan(graph, config):
+        if site.role is Role.ACTIVATION and site.shared_with is not None:
+            yield (site.layer, Side.ACTIVATIONS), (site.shared_with, Side.ACTIVATIONS)
+    kinds = {layer.name: layer.kind for layer in graph.layers}
+    parts = parts_of(graph)
+    wiring = find_wiring(graph, config, [(part,) for part in parts])
+    for op in wiring.workload.ops:
+        if kinds.get(op.name) in TIED_KINDS:
+            first, *others = (parts[wiring.tensors[name]] for name in op.inputs)
+            yield from ((first, other) for other in others)
+    seen: dict[str, Part] = {}
+    for layer in graph.layers:
+        if layer.weight is not None:
+            part = (layer.name, Side.WEIGHTS)
+            yield part, seen.setdefault(layer.weight, part)
+    alike: dict[tuple[str, Side], Part] = {}
+    for name, side in parts if together is not Together.LAYER else ():
+        key = str(kinds[name]) if together is Together.KIND else ""
+        yield (name, side), alike.setdefault((key, side), (name, side))
