@@ -46,6 +46,7 @@ class Cause(StrEnum):
     SQNR = "SQNR"
     CODES = "unused codes"
     CLIPPING = "clipping"
+    FEW_WEIGHTS = "few weights a channel"
 
 
 @dataclass(frozen=True, slots=True)

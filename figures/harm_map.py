@@ -1,0 +1,159 @@
+"""The harm of every layer at every width, along the network's depth."""
+
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from analysis.harm import HIGHER_IS_BETTER, UNITS, Metric, at, guilt_of, measurable, value_of
+from analysis.questions import Depth, Score, Sensitivity, View
+from figures.layout import finish, shorten
+from figures.palette import FLOAT, faded
+from figures.ranges import SUSPECT
+from figures.sensitivity import axis_title, describe, where
+
+# One hue from nothing to the colour of suspects, so that it reads alike on light and dark.
+HARM_SCALE: list[tuple[float, str]] = [
+    (0.0, faded(SUSPECT, 0.07)),
+    (0.5, faded(SUSPECT, 0.5)),
+    (1.0, faded(SUSPECT, 1.0)),
+]
+MAP_ROW_PX = 24
+LOWEST_KL = 1e-6
+
+
+def harm_map(
+    found: Sensitivity, metric: Metric, layers: Sequence[str], picked: str | None = None
+) -> go.Figure:
+    """Return a cell for each layer, along the depth, and each width; strong colour is harm.
+
+    `layers` are all that were asked for; cells not known yet are grey. A click gives a point
+    whose customdata holds layer, bits and side.
+    """
+    rows = [(str(side), bits) for side in found.sweep.sides for bits in found.sweep.bits]
+    places = {layer: place for place, layer in enumerate(layers)}
+    figure = go.Figure()
+    for row, (side, bits) in enumerate(rows):
+        known = [s for s in at(found, side, bits) if _shade(found, s, metric) is not None]
+        _add_missing(figure, row, [p for n, p in places.items() if n not in _names(known)])
+        _add_cells(figure, row, places, known, found=found, metric=metric)
+    if picked in places:
+        figure.add_vline(x=places[picked], line={"color": FLOAT, "width": 1, "dash": "dot"})
+    figure.update_xaxes(
+        title="Layer in the order of execution", range=[-0.7, len(layers) - 0.3],
+        zeroline=False, showgrid=False,
+    )  # fmt: skip
+    figure.update_yaxes(
+        tickmode="array", tickvals=list(range(len(rows))),
+        ticktext=[f"{side} {bits}" for side, bits in rows],
+        title="Side and bits", range=[len(rows) - 0.5, -0.5], zeroline=False, showgrid=False,
+    )  # fmt: skip
+    figure.update_layout(
+        barmode="overlay", bargap=0.0, clickmode="event+select", showlegend=False,
+        coloraxis=_color_axis(found, metric),
+    )  # fmt: skip
+    return finish(figure, _map_title(found, metric, rows), max(130, MAP_ROW_PX * len(rows)))
+
+
+def _names(scores: Sequence[Score]) -> set[str]:
+    return {score.question.layer for score in scores}
+
+
+def _shade(found: Sensitivity, score: Score, metric: Metric) -> float | None:
+    """Return what a cell's colour stands for: the value, or what the layer's return gives back."""
+    if found.sweep.view is View.ALL_BUT:
+        guilt = guilt_of(found, score, metric)
+        return guilt if guilt is None or math.isfinite(guilt) else None
+    value = value_of(score, metric)
+    if value is None:
+        return None
+    return math.log10(max(value, LOWEST_KL)) if metric is Metric.KL else value
+
+
+def _add_missing(figure: go.Figure, row: int, places: Sequence[int]) -> None:
+    figure.add_bar(
+        x=list(places), y=[0.9] * len(places), base=[row - 0.45] * len(places), width=0.94,
+        marker={"color": faded(FLOAT, 0.12), "line": {"width": 0}},
+        hovertemplate="not known yet<extra></extra>",
+    )  # fmt: skip
+
+
+def _add_cells(
+    figure: go.Figure,
+    row: int,
+    places: dict[str, int],
+    scores: Sequence[Score],
+    *,
+    found: Sensitivity,
+    metric: Metric,
+) -> None:
+    shades = [_shade(found, score, metric) or 0.0 for score in scores]
+    best = max((shade for shade in shades if math.isfinite(shade)), default=0.0)
+    figure.add_bar(
+        x=[places[score.question.layer] for score in scores], y=[0.9] * len(scores),
+        base=[row - 0.45] * len(scores), width=0.94,
+        marker={
+            "color": [min(shade, best) for shade in shades], "coloraxis": "coloraxis",
+            "line": {"width": 0},
+        },
+        unselected={"marker": {"opacity": 1}},
+        customdata=[
+            [s.question.layer, s.question.bits, str(s.question.side), describe(s)] for s in scores
+        ],
+        hovertemplate="%{customdata[3]}<extra></extra>",
+    )  # fmt: skip
+
+
+def _color_axis(found: Sensitivity, metric: Metric) -> dict[str, object]:
+    gives = found.sweep.view is View.ALL_BUT
+    scale = HARM_SCALE
+    if metric in HIGHER_IS_BETTER and not gives:
+        scale = [(1 - place, color) for place, color in reversed(HARM_SCALE)]
+    title = (
+        f"Given back ({UNITS[metric]}),<br>higher is guiltier"
+        if gives
+        else axis_title(metric, found.depth, breaks=True)
+    )
+    axis: dict[str, object] = {
+        "colorscale": scale,
+        "colorbar": {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+    }
+    shades = [s for score in found.scores if (s := _shade(found, score, metric)) is not None]
+    finite = [shade for shade in shades if math.isfinite(shade)]
+    if finite and (gives or metric is Metric.ACCURACY):
+        axis["cmin"], axis["cmax"] = 0.0, max(*finite, 0.01, key=float)
+    elif finite and min(finite) == max(finite):
+        axis["cmin"], axis["cmax"] = finite[0] - 1, finite[0] + 1
+    if metric is Metric.KL and not gives and finite:
+        ticks = list(range(math.floor(min(finite)), math.ceil(max(finite)) + 1))
+        axis["colorbar"] |= {  # type: ignore[operator]
+            "tickvals": ticks, "ticktext": [f"{10.0**tick:g}" for tick in ticks],
+        }  # fmt: skip
+    return axis
+
+
+def _map_title(found: Sensitivity, metric: Metric, rows: Sequence[tuple[str, int]]) -> str:
+    """Say from which width on harm begins; the bars say who does it."""
+    if not found.scores:
+        return "No cell is known yet"
+    if found.depth is not Depth.EXACT or metric not in (Metric.ACCURACY, Metric.AGREEMENT):
+        worst = max(found.scores, key=lambda s: _or_least(guilt_of(found, s, metric)))
+        asked = worst.question
+        return f"{shorten(asked.layer, 40)} suffers most: {where(asked.side, asked.bits)}"
+    harmed = {
+        (side, bits): sum(measurable(found, score) for score in at(found, side, bits))
+        for side, bits in rows
+    }
+    if not any(harmed.values()):
+        return "No layer alone does measurable harm at any of these widths"
+    parts = []
+    for side in dict.fromkeys(side for side, _ in rows):
+        widest = max((bits for s, bits in rows if s == side and harmed[s, bits]), default=None)
+        if widest is not None:
+            count = harmed[side, widest]
+            parts.append(f"{count} {'layer' if count == 1 else 'layers'} at {where(side, widest)}")
+    return f"Measurable harm begins with {' and with '.join(parts)}"
+
+
+def _or_least(value: float | None) -> float:
+    return -math.inf if value is None or math.isnan(value) else value
