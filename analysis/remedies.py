@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.questions import Question
-from analysis.suspects import Cause, Examined
+from analysis.suspects import CLIPPED, Cause, Examined
 from quant.connections import Pair
 from quant.passes.absorb_bias import AbsorbBias
 from quant.passes.adaround import AdaRound
@@ -109,7 +109,7 @@ def _finer(site: Site) -> list[Remedy]:
 def _other_range(site: Site, item: Examined) -> list[Remedy]:
     """Return the other way to choose a range: by least error, or without any clipping."""
     by_error = site.spec.estimator is Estimator.MSE
-    if by_error and (item.fit is None or item.fit.clipped_share == 0):
+    if by_error and (item.fit is None or item.fit.clipped_share < CLIPPED):
         return []
     change = SpecChange(estimator=Estimator.MIN_MAX if by_error else Estimator.MSE)
     title = f"{'Min-max' if by_error else 'MSE'} range of the {site.role}"

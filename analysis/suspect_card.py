@@ -1,5 +1,6 @@
 """The suspect card of a layer: causes, the numbers as evidence, and the repairs to try."""
 
+import math
 from dataclasses import dataclass
 
 from analysis.grid_fit import Fit
@@ -18,6 +19,7 @@ from analysis.suspects import (
     Finding,
     examine,
     expected_db,
+    median_db,
 )
 from quant.config import QuantConfig
 from quant.connections import Pair
@@ -147,7 +149,7 @@ def _evidence(book: RangeBook, site: Site, item: Examined) -> list[Evidence]:
     """Return all numbers of one tensor, suspect or not."""
     what, found = str(site.role).capitalize(), item.distribution
     weight = site.role is Role.WEIGHT
-    rows = [] if item.fit is None else _grid_evidence(what, item.fit, item)
+    rows = [] if item.fit is None else _grid_evidence(what, item.fit)
     if found.channels is not None:
         ratio = found.channels.ratio
         name, limit = f"{what}: widest channel / median one", f"from {CHANNEL_RATIO:.0f}"
@@ -162,17 +164,14 @@ def _evidence(book: RangeBook, site: Site, item: Examined) -> list[Evidence]:
     return rows
 
 
-def _grid_evidence(what: str, fit: Fit, item: Examined) -> list[Evidence]:
+def _grid_evidence(what: str, fit: Fit) -> list[Evidence]:
     limit = max(expected_db(fit.spec.bits) - SHORTFALL_DB, LOWEST_SQNR_DB)
-    low = any(finding.cause is Cause.SQNR for finding in item.findings)
-    clipped = fit.clipped_share >= CLIPPED
-    return [
-        Evidence(
-            f"{what}: SQNR at {fit.spec.bits} bits", f"{fit.sqnr_db:.1f} dB",
-            f"below {limit:.1f} dB", low,
-        ),
-        Evidence(
-            f"{what}: clipped", f"{100 * fit.clipped_share:.2f} %",
-            f"from {100 * CLIPPED:.0f} %", clipped,
-        ),
-    ]  # fmt: skip
+    below, median = f"below {limit:.1f} dB", median_db(fit)
+    name = f"{what}: SQNR at {fit.spec.bits} bits"
+    rows = [Evidence(name, f"{fit.sqnr_db:.1f} dB", below, fit.sqnr_db < limit)]
+    if math.isfinite(median):
+        name = f"{what}: SQNR of the median channel"
+        rows.append(Evidence(name, f"{median:.1f} dB", below, median < limit))
+    share, clipped = f"{100 * fit.clipped_share:.2f} %", fit.clipped_share >= CLIPPED
+    rows.append(Evidence(f"{what}: clipped", share, f"from {100 * CLIPPED:.0f} %", clipped))
+    return rows

@@ -137,7 +137,7 @@ def _sqnr(fit: Fit) -> Finding | None:
     """Judge the tensor, and the median channel: large ones drown the noise of the small."""
     bits, expected = fit.spec.bits, expected_db(fit.spec.bits)
     limit = max(expected - SHORTFALL_DB, LOWEST_SQNR_DB)
-    median = _median_db(fit)
+    median = median_db(fit)
     if fit.sqnr_db >= limit and median >= limit:
         return None
     if fit.sqnr_db <= median:
@@ -151,7 +151,8 @@ def _sqnr(fit: Fit) -> Finding | None:
     )
 
 
-def _median_db(fit: Fit) -> float:
+def median_db(fit: Fit) -> float:
+    """Return the SQNR of the median channel in dB; inf where channels are not known."""
     if fit.channel_sqnr_db is None:
         return math.inf
     known = fit.channel_sqnr_db[~np.isnan(fit.channel_sqnr_db)]
