@@ -297,10 +297,7 @@ def quantize(
     result = QuantGraph(graph, plan(graph, config))
     for site in result.sites:
         if site.role is Role.WEIGHT and not site.spec.is_float:
-            layer = graph[site.layer]
-            weight = graph.tensor(str(layer.weight))
-            encoding = encode_weight(weight, site.spec, layer.channel_axis)
-            result.quantizers[site.name].set_encoding(encoding)
+            result.quantizers[site.name].set_encoding(encode_weight_site(graph, site))
     if calibration is not None or _data_free(result.sites):
         _set_activations(result, graph, calibration or {}, input_range)
     return result
@@ -326,11 +323,8 @@ def _set_activations(
             continue
         if site.shared_with is not None:
             encoding = result.quantizers[site.shared_with].encoding
-        elif site.layer == INPUT_LAYER and input_range and site.name not in calibration:
-            low, high = (torch.tensor(limit) for limit in input_range)
-            encoding = encode_range(low, high, site.spec)
         else:
-            encoding = _encode_activation(site, calibration, moments)
+            encoding = encode_activation_site(site, calibration, input_range, moments)
         result.quantizers[site.name].set_encoding(encoding)
 
 
@@ -338,9 +332,29 @@ def _any_data_free(sites: tuple[Site, ...]) -> bool:
     return any(site.spec.estimator is Estimator.BATCH_NORM for site in sites)
 
 
-def _encode_activation(
-    site: Site, calibration: Mapping[str, Statistics], moments: Mapping[str, Moments]
+def encode_weight_site(graph: FloatGraph, site: Site) -> Encoding:
+    """Return the grid of a weight's site."""
+    layer = graph[site.layer]
+    return encode_weight(graph.tensor(str(layer.weight)), site.spec, layer.channel_axis)
+
+
+def encode_activation_site(
+    site: Site,
+    calibration: Mapping[str, Statistics],
+    input_range: tuple[float, float] | None = None,
+    moments: Mapping[str, Moments] | None = None,
 ) -> Encoding:
+    """Return the grid of an activation's site that shares none (see `quantize`).
+
+    `moments` (`moments.propagate`) are for the estimator batch-norm.
+
+    Raises:
+        CalibrationError: the site has no statistics and needs some.
+    """
+    moments = moments or {}
+    if site.layer == INPUT_LAYER and input_range and site.name not in calibration:
+        low, high = (torch.tensor(limit) for limit in input_range)
+        return encode_range(low, high, site.spec)
     if site.spec.estimator is Estimator.BATCH_NORM and site.layer != INPUT_LAYER:
         if site.node not in moments:
             raise CalibrationError(
