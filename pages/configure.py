@@ -8,6 +8,7 @@ from ui.config_editor import PRESETS, bulk_edit, layer_editor, rule_list, set_co
 from ui.machines import bring_machine, machine_note, machine_picker, widths_note
 from ui.metrics import cost_cards
 from ui.navigation import MODEL, RUNS
+from ui.tables import without_choice
 from ui.workspace import workspace
 
 work = workspace()
@@ -41,7 +42,7 @@ cost_cards(report, reference, against)
 ticked = layer_editor(work, chosen, report)
 st.caption(
     "A bits: the layer's output as it is stored. Layers without weights have no W columns. "
-    "Every edit becomes a rule below."
+    "Every edit becomes a rule below. " + without_choice(work.network.graph.layers, report)
 )
 widths_note(work, report)
 bulk_edit(work, ticked)

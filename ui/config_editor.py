@@ -171,8 +171,9 @@ def _columns(report: CostReport) -> dict[str, Any]:
             help="batch-norm needs no data; cross-entropy is for the logits, MSE elsewhere",
         ),
         "effective": column.TextColumn(
-            "Computed as", width=105,
-            help="The widths that the machine really multiplies: weight and input",
+            "Computed as", width=130,
+            help="The widths that the machine really multiplies: weight and input. Wider operands "
+            "take several passes; on host: the machine cannot, and the cost is a rough stand-in.",
         ),
         "energy": column.ProgressColumn(
             "Energy", format="%.1f %%", min_value=0, width=130,
@@ -221,6 +222,10 @@ def _bulk_change(
     bits = pick("Bits", BIT_CHOICES, "32 is float")
     symmetry = pick("Symmetry", SYMMETRIES, "Symmetric: zero point 0")
     estimator = pick("Range", estimators, "How the range is chosen")
+    percentile = row.number_input(
+        "Percentile", 51.0, 100.0, None, 0.01, key=f"configure.bulk.{place}.Percentile",
+        format="%.3f", placeholder="keep", help="For the range percentile alone; 99.99 to begin",
+    )  # fmt: skip
     scale = pick("Scale", tuple(ScaleKind), "Power of two: requantize by a shift")
     granularity = group = None
     if granularities:
@@ -236,6 +241,7 @@ def _bulk_change(
         estimator=Estimator(estimator) if estimator else None,
         scale=scale,
         group_size=group,
+        percentile=percentile,
     )
 
 

@@ -1,9 +1,11 @@
 """Choosing the machine, or bringing one."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from accelerator.machine import Machine, load_preset, parse_machine, presets
-from accelerator.report import CostReport
+from accelerator.report import CostReport, LayerCost
 from ui.workspace import Workspace
 
 
@@ -33,21 +35,36 @@ def machine_note(workspace: Workspace) -> None:
 
 
 def widths_note(workspace: Workspace, report: CostReport) -> None:
-    """Say how many layers the machine computes at other widths than were asked for."""
-    differing = sum(
-        1
-        for layer in report.layers
-        if layer.macs
+    """Say how many layers the machine computes otherwise than asked, and what follows from it."""
+    products = [layer for layer in report.layers if layer.macs]
+    host = [layer for layer in products if layer.on_host]
+    several = [layer for layer in products if layer.passes > 1 and not layer.on_host]
+    wider = [
+        layer
+        for layer in products
+        if layer.passes == 1
+        and not layer.on_host
         and (layer.requested_weight_bits, layer.requested_activation_bits)
         != (layer.compute_weight_bits, layer.compute_activation_bits)
-    )
-    layers = "1 layer" if differing == 1 else f"{differing} layers"
-    if differing:
-        st.warning(
-            f"{workspace.machine.title} computes {layers} at other widths than "
-            "requested; see “Computed as”. Fewer bits then save storage and traffic at most.",
-            icon=":material/rule:",
-        )
+    ]
+    sentences = {
+        "computes {} at other widths than requested; see “Computed as”. "
+        "Fewer bits then save storage and traffic at most.": wider,
+        "needs several passes for {}: its multipliers are narrower than what was asked, "
+        "and every pass costs cycles and energy.": several,
+        "cannot compute {} as asked; their cost is a rough stand-in.": host,
+    }
+    said = [
+        f"{workspace.machine.title} {words.format(_layers(found))}"
+        for words, found in sentences.items()
+        if found
+    ]
+    if said:
+        st.warning(" ".join(said), icon=":material/rule:")
+
+
+def _layers(found: Sequence[LayerCost]) -> str:
+    return "1 layer" if len(found) == 1 else f"{len(found)} layers"
 
 
 def machine_named(workspace: Workspace, name: str) -> Machine:

@@ -4,15 +4,17 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from accelerator.report import CostReport
+from accelerator.report import CostReport, LayerCost
+from accelerator.workload import FLOAT_BITS
 from analysis.network import Network
 from analysis.runs import Run
-from figures.units import format_bytes, format_energy, format_time
+from figures.units import format_bytes, format_energy, format_share, format_time
 from quant.config import LayerConfig, Resolved
 from quant.graph import Layer
 from quant.operators import Kind
 
 BIT_CHOICES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 32)
+MOST_NAMED = 4
 
 
 def layer_table(network: Network) -> pd.DataFrame:
@@ -78,14 +80,38 @@ def _weight_cells(layer: Layer, wish: LayerConfig) -> dict[str, object]:
     }
 
 
-def _effective(layer: Layer, found: object) -> str:
-    weight, activation = (
-        getattr(found, "compute_weight_bits", 0),
-        getattr(found, "compute_activation_bits", 0),
-    )
-    if not layer.macs or not weight:
+def _effective(layer: Layer, found: LayerCost | None) -> str:
+    """Return what the machine multiplies: widths, and how often it does where once is not enough.
+
+    What it cannot do at all is "on host".
+    """
+    if found is None or not layer.macs or not found.compute_weight_bits:
         return ""
-    return f"W{weight} A{activation}" if weight < 32 else "float"
+    if found.on_host:
+        return "on host"
+    if found.compute_weight_bits >= FLOAT_BITS:
+        return "float"
+    passes = f", {found.passes} passes" if found.passes > 1 else ""
+    return f"W{found.compute_weight_bits} A{found.compute_activation_bits}{passes}"
+
+
+def without_choice(layers: Iterable[Layer], report: CostReport) -> str:
+    """Return a sentence on operations that cost something and have no row of their own, or "".
+
+    A max-pool keeps the grid before it; the parts of an attention have its layer's bits.
+    """
+    rows = {layer.name for layer in layers}
+    rest = [cost for cost in report.layers if cost.layer not in rows]
+    if not rest:
+        return ""
+    share = format_share(sum(cost.energy_pj for cost in rest) / max(report.energy_pj, 1e-30))
+    rest.sort(key=lambda cost: -cost.energy_pj)
+    names = ", ".join(cost.layer for cost in rest[:MOST_NAMED])
+    more = "" if len(rest) <= MOST_NAMED else f" and {len(rest) - MOST_NAMED} more"
+    return (
+        f"Without a row, since other layers' bits decide theirs: {names}{more}; "
+        f"{share} of the energy."
+    )
 
 
 def effective_table(report: CostReport) -> pd.DataFrame:
@@ -97,6 +123,7 @@ def effective_table(report: CostReport) -> pd.DataFrame:
                 "kind": str(layer.kind),
                 "requested W/A": f"{layer.requested_weight_bits}/{layer.requested_activation_bits}",
                 "computed W/A": f"{layer.compute_weight_bits}/{layer.compute_activation_bits}",
+                "passes": layer.passes,
                 "stored W/A": f"{layer.stored_weight_bits:.3g}/{layer.stored_activation_bits}",
                 "MACs": layer.macs,
                 "cycles": layer.cycles,

@@ -5,7 +5,7 @@ import pytest
 
 from accelerator.machine import load_preset
 from quant.config import Rule, uniform
-from quant.spec import Granularity, ScaleKind, SpecChange
+from quant.spec import Estimator, Granularity, ScaleKind, SpecChange
 from tests.pages.visit import CONFIGURE, ROOT, Visit
 from ui.config_editor import PRESETS
 
@@ -116,6 +116,26 @@ def test_a_bulk_edit_reaches_scale_and_symmetry(page: Visit) -> None:
     (rule,) = page.work.config.present.rules
     assert rule.activation == SpecChange(symmetric=True, scale=ScaleKind.POWER_OF_TWO)
     assert table(page).value["activation_symmetric"].all()
+
+
+def test_a_bulk_edit_reaches_the_percentile(page: Visit) -> None:
+    page.at.number_input(key="configure.bulk.a.Percentile").set_value(99.5)
+    bulk(page, "*", a_Range="percentile")
+    (rule,) = page.work.config.present.rules
+    assert rule.weight == SpecChange()
+    assert rule.activation == SpecChange(estimator=Estimator.PERCENTILE, percentile=99.5)
+    assert "percentile 99.5" in page.words
+
+
+def test_wide_weights_take_passes_and_the_page_says_so(page: Visit) -> None:
+    bulk(page, EXPANDS, w_Bits=16)
+    shown = table(page).value.set_index("layer")["effective"]
+    hit = shown[shown.index.str.endswith("expand.0")]
+    assert set(hit) == {"W8 A8, 2 passes"}
+    assert set(shown.drop(hit.index)) == {"", "W8 A8"}
+    (warning,) = page.at.warning
+    assert f"needs several passes for {len(hit)} layers" in warning.value
+    assert "other widths" not in warning.value
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -5,12 +6,13 @@ import pytest
 from accelerator.machine import load_preset
 from analysis.experiment import cost
 from analysis.network import Network, prepare
+from figures.units import format_share
 from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError
 from quant.spec import Estimator, Granularity, SpecChange
 from tests.networks import SMALL
 from ui.config_editor import PRESETS, describe, edit_rows
-from ui.tables import BIT_CHOICES, config_table
+from ui.tables import BIT_CHOICES, config_table, without_choice
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +126,30 @@ def test_the_table_shows_each_layer_with_its_choice_and_its_cost(network: Networ
     assert table["energy"].sum() == pytest.approx(100 * (1 - pooling / report.energy_pj))
     assert not table["select"].any()
     assert rows["conv1"].effective == "W8 A8"  # the machine multiplies 8 bits whatever is asked
+    # 16 bits are cut into two parts of 8, and each costs a pass
+    assert rows["linear"].effective == "W8 A8, 2 passes"
+    told = without_choice(network.graph.layers, report)
+    assert "max_pool2d" in told
+    assert format_share(pooling / report.energy_pj) in told
+    assert without_choice((), replace(report, layers=())) == ""
+
+
+def effective(network: Network, machine: str, config: QuantConfig) -> str:
+    layers = network.graph.layers
+    report = cost(network, config, load_preset(machine))
+    table = config_table(layers, config.resolve(layers), report, {}).set_index("layer")
+    found = str(table.loc["conv2", "effective"])
+    passes = next(layer.passes for layer in report.layers if layer.layer == "conv2")
+    assert ("passes" in found) == (passes > 1 and found != "on host")
+    return found
+
+
+def test_the_table_shows_the_passes_that_wide_operands_take(network: Network) -> None:
+    assert effective(network, "edge_systolic_8b", uniform(16, 16)) == "W8 A8, 4 passes"
+    assert effective(network, "ethos_u55_128_like", uniform(16, 16)) == "W8 A16, 2 passes"
+    assert effective(network, "horowitz45_generic", uniform(16, 16)) == "W16 A16"
+
+
+def test_the_table_shows_what_a_machine_cannot_do(network: Network) -> None:
+    assert effective(network, "edge_systolic_8b", uniform(32, 32)) == "on host"
+    assert effective(network, "horowitz45_generic", uniform(32, 32)) == "float"
