@@ -73,17 +73,19 @@ def run_experiment(
     calibrated: Calibrated,
     experiment: Experiment,
     images: Data | None = None,
+    known: Entropies | None = None,
 ) -> Steps[Run]:
     """Quantize as the experiment says, score on all of `data`, and estimate the cost.
 
-    `images` are what the passes of a recipe learn from; `data` should hold none of them.
+    `images` are what the passes of a recipe learn from; `data` should hold none of them. `known`
+    holds weight entropies measured before, as for `cost`.
 
     Raises:
         QuantError: the configuration, the calibration or the labels do not fit the network.
     """
     start = time.monotonic()
     yield Progress(0.0, "Choosing ranges")
-    report = cost(network, experiment.config, experiment.machine)
+    report = cost(network, experiment.config, experiment.machine, known)
     check_order(experiment.recipe)
     stage = first_stage(network, experiment.config, calibrated)
     repaired = apply_recipe(stage, experiment.recipe, experiment.config, images)

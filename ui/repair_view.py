@@ -277,7 +277,8 @@ def keep_repaired(workspace: Workspace, found: Repaired) -> None:
         "Keep as a run", key="repair.keep", icon=":material/save:", width="stretch",
         help="Adds the repaired network to Run and compare",
     ):  # fmt: skip
-        report = cost(found.network, found.config, workspace.machine)
+        known = workspace.entropies if found.network is workspace.network else None
+        report = cost(found.network, found.config, workspace.machine, known)
         run = run_of(
             found.steps, name.strip() or found.config_name, found.network, found.parts.score,
             config=found.config, report=report, seed=workspace.data.seed,

@@ -13,6 +13,7 @@ from analysis.network import Network
 from analysis.records import to_plain
 from analysis.runs import Run
 from analysis.split import Split
+from analysis.workload import Entropies
 from quant.config import QuantConfig, config_from_dict
 from quant.progress import Steps, part
 from ui.config_editor import set_config
@@ -30,17 +31,22 @@ def start_run(workspace: Workspace, name: str) -> None:
     config = workspace.config.present
     wanted = Experiment(name.strip() or workspace.config_name, config, workspace.machine)
     seeded = replace(wanted, seed=workspace.data.seed)
+    known = workspace.entropies  # those of this network: another model brings another dictionary
     workspace.runner.submit(
         Job(
             f"Run {seeded.name}",
-            lambda: _road(workspace, network, parts, seeded),
+            lambda: _road(workspace, network, parts, seeded, known),
             workspace.store.save,
         )
     )
 
 
 def _road(
-    workspace: Workspace, network: Network, parts: Split, experiment: Experiment
+    workspace: Workspace,
+    network: Network,
+    parts: Split,
+    experiment: Experiment,
+    known: Entropies,
 ) -> Steps[Run]:
     """Calibrate where that has not been done, then run."""
     calibrated = workspace.calibrated(network, parts)
@@ -52,9 +58,8 @@ def _road(
             calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
             workspace.keep_calibrated(network, parts, calibrated)
             start = CALIBRATION_SHARE
-    return (
-        yield from part(run_experiment(network, parts.score, calibrated, experiment), start, 1.0)
-    )
+    run = run_experiment(network, parts.score, calibrated, experiment, known=known)
+    return (yield from part(run, start, 1.0))
 
 
 def run_form(workspace: Workspace, config: QuantConfig) -> None:

@@ -162,6 +162,16 @@ def test_entropy_counts_where_weights_are_compressed() -> None:
     assert len(known) == 2 * sum(layer.weight is not None for layer in network().graph.layers)
 
 
+def test_a_run_takes_the_entropies_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = next(n for n in presets() if machine(n).weight_storage is Storage.ENTROPY)
+    known: Entropies = {}
+    report = cost(network(), uniform(8, 8), machine(name), known)
+    monkeypatch.setattr("analysis.workload.entropy_bits", None)  # measuring again would fail
+    wanted = Experiment("known", uniform(8, 8), machine(name))
+    found = drain(run_experiment(network(), data(), calibrated(), wanted, known=known))
+    assert found.cost == report
+
+
 def test_layer_sqnr_of_one_noisy_layer() -> None:
     graph = network().graph
     noisy = next(layer.name for layer in graph.layers if layer.kind == "depthwise")
