@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 
 from quant import operators as ops
+from quant.canonical import spell_linear
 from quant.errors import CaptureError
 from quant.operators import Kind, operator
 
@@ -251,7 +252,7 @@ def _plain(
         if node.op == "get_attr":
             root[str(node.target)] = _attribute(traced, str(node.target))
         mapped[node] = new
-    graph.eliminate_dead_code()
+    spell_linear(graph, root)
     _mark_activations(graph)
     return fx.GraphModule(root, graph), input_shape, batch
 

@@ -83,11 +83,11 @@ class Statistics:
     Bin k holds the values in [(k - SIDE) 2**exponent, (k - SIDE + 1) 2**exponent). Where a larger
     value comes, pairs of bins merge and the exponent grows, so the counts after any order of
     batches, and of merges, are the same. `rows` keeps the first rows of a network's output, which
-    the cross-entropy estimator needs whole; other sites leave it empty. `channels`, where given,
-    follows each channel.
+    the cross-entropy estimator needs whole, each of `row_length` logits; other sites, with 0, leave
+    it empty. `channels`, where given, follows each channel.
     """
 
-    keep_rows: bool = False
+    row_length: int = 0
     count: int = 0
     zeros: int = 0
     low: float = math.inf
@@ -120,7 +120,7 @@ class Statistics:
         self.count += flat.numel()
         self.zeros += flat.numel() - int(torch.count_nonzero(flat))
         self.low, self.high = min(self.low, low), max(self.high, high)
-        if self.keep_rows:
+        if self.row_length:
             self._keep(x.detach())
         if self.channels is not None and x.dim() > 0:
             self.channels.collect(x)
@@ -129,7 +129,7 @@ class Statistics:
         """Return the statistics of both streams; neither operand changes."""
         exponent = max(self.exponent, other.exponent)
         result = Statistics(
-            keep_rows=self.keep_rows,
+            row_length=self.row_length,
             count=self.count + other.count,
             zeros=self.zeros + other.zeros,
             low=min(self.low, other.low),
@@ -177,7 +177,7 @@ class Statistics:
 
     def _keep(self, rows: Tensor) -> None:
         old = [] if self.rows is None else [self.rows]
-        self.rows = torch.cat([*old, rows.reshape(-1, rows.shape[-1])])[:LOGIT_ROWS]
+        self.rows = torch.cat([*old, rows.reshape(-1, self.row_length)])[:LOGIT_ROWS]
 
     def _coarsen(self, exponent: int) -> None:
         if exponent > self.exponent:

@@ -50,7 +50,12 @@ MEANS = _names("mean.dim")
 RELUS = _names("relu.default", "relu_.default")
 RELU6S = _names("relu6.default", "relu6_.default")
 CLIPS = _names(
-    "hardtanh.default", "hardtanh_.default", "clamp.default", "clamp_.default", "clamp_min.default"
+    "hardtanh.default",
+    "hardtanh_.default",
+    "clamp.default",
+    "clamp_.default",
+    "clamp_min.default",
+    "clamp_max.default",
 )
 # Clips whose limits are tensors, such as the per-channel caps that equalization leaves.
 CHANNEL_CLIPS = _names("clamp.Tensor", "clamp_.Tensor", "minimum.default", "clamp_max.Tensor")
@@ -114,6 +119,8 @@ def clip_limits(node: fx.Node) -> tuple[float | None, float | None] | None:
     if name not in CLIPS:
         return None
     low, high = ([*node.args[1:], None, None])[:2]
+    if name.startswith("aten.clamp_max"):
+        low, high = None, low
     if name.startswith("aten.hardtanh"):
         low, high = (-1.0 if low is None else low), (1.0 if high is None else high)
     low, high = node.kwargs.get("min", low), node.kwargs.get("max", high)

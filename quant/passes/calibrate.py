@@ -8,8 +8,9 @@ from torch import Tensor
 
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
-from quant.graph import FloatGraph
+from quant.graph import FloatGraph, shape_of
 from quant.observers import ChannelStatistics, Statistics
+from quant.operators import RELUS, is_pass_through, operator
 from quant.progress import Progress
 from quant.simulation import QuantGraph, Role, plan
 
@@ -35,10 +36,11 @@ class Calibrate:
         """
         watched = QuantGraph(graph, plan(graph, QuantConfig()))
         statistics: Calibration = {}
-        output = graph.output_node.name
+        logits, length = _logits(graph)
         for site in watched.sites:
             if site.role is Role.ACTIVATION:
-                found = Statistics(keep_rows=site.node == output, channels=ChannelStatistics())
+                row_length = length if site.node == logits else 0
+                found = Statistics(row_length, channels=ChannelStatistics())
                 statistics[site.name] = watched.quantizers[site.name].statistics = found
         done = 0
         with watched.observing():
@@ -52,3 +54,18 @@ class Calibrate:
                 "Calibration needs at least one image; got none. Check the data set."
             )
         return statistics
+
+
+def _logits(graph: FloatGraph) -> tuple[str, int]:
+    """Return the node that computes the logits, and how many make a row.
+
+    Behind it may stand functions that leave an image's row whole, such as a flatten of
+    (N, C, 1, 1).
+    """
+    node, length = graph.output_node, graph.output_shape[-1]
+    while is_pass_through(node) and operator(node) not in RELUS:
+        source = node.all_input_nodes[0]
+        if not all([n for n in shape_of(place) if n > 1] == [length] for place in (node, source)):
+            break
+        node = source
+    return node.name, length

@@ -147,3 +147,26 @@ def test_rows_are_kept_for_the_networks_output_alone() -> None:
     assert rows is not None
     with torch.no_grad():
         assert torch.allclose(rows, graph(inputs)[:LOGIT_ROWS], atol=1e-5)
+
+
+class Pooled(nn.Module):
+    """A classifier whose last layer is a convolution: what follows only moves its values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, 3)
+        self.classes = nn.Conv2d(4, 5, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classes(self.body(x))
+        return logits.flatten(1).clone()
+
+
+def test_the_rows_of_logits_are_kept_where_functions_that_move_values_follow() -> None:
+    inputs = torch.randn(6, 3, 8, 8)
+    graph = capture(Pooled().eval(), (3, 8, 8))
+    found = drain(Calibrate()(graph, inputs.split(4)))
+    rows = found["classes"].rows
+    assert rows is not None
+    assert torch.equal(rows, graph(inputs))
+    assert found["body"].rows is None

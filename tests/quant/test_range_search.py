@@ -90,7 +90,7 @@ def logits(count: int = 250) -> Tensor:
 @pytest.mark.parametrize(("bits", "symmetric"), list(product((3, 4, 6), (True, False))))
 def test_cross_entropy_is_near_brute_force_and_beats_mse(bits: int, *, symmetric: bool) -> None:
     rows = logits()
-    statistics = Statistics(keep_rows=True)
+    statistics = Statistics(row_length=rows.shape[1])
     statistics.collect(rows)
 
     def score(grid: Encoding) -> Tensor:

@@ -155,10 +155,10 @@ def test_a_value_that_is_not_finite_is_refused_and_leaves_the_statistics_alone(b
 def test_rows_are_the_first_of_the_stream_whether_collected_or_merged() -> None:
     batches = list(torch.randn(LOGIT_ROWS + 60, 3).split(130))
     wanted = torch.cat(batches)[:LOGIT_ROWS]
-    whole = Statistics(keep_rows=True)
+    whole = Statistics(row_length=3)
     for batch in batches:
         whole.collect(batch)
-    parts = [Statistics(keep_rows=True) for _ in batches]
+    parts = [Statistics(row_length=3) for _ in batches]
     for part, batch in zip(parts, batches, strict=True):
         part.collect(batch)
     merged = list(itertools.accumulate(parts, Statistics.merge))[-1]
@@ -177,7 +177,7 @@ def test_statistics_made_in_inference_mode_can_go_on_outside_it() -> None:
 
 
 def test_collecting_keeps_no_gradient() -> None:
-    statistics = Statistics(keep_rows=True)
+    statistics = Statistics(row_length=3)
     statistics.collect(torch.ones(2, 3, requires_grad=True) * 2)
     assert statistics.rows is not None
     assert not statistics.rows.requires_grad

@@ -1,0 +1,67 @@
+"""One spelling for an operation that people write in several ways."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from quant.operators import operator
+
+_PRODUCTS = frozenset({"aten.matmul.default", "aten.mm.default"})
+_TRANSPOSES = frozenset({"aten.t.default", "aten.transpose.int", "aten.permute.default"})
+
+
+def spell_linear(graph: fx.Graph, root: dict[str, Any]) -> None:
+    """Turn products with a stored matrix, x @ W, x @ W.t() and addmm, into linear layers.
+
+    Only then is the matrix a weight, with output channels and a grid of its own. `root` holds what
+    get_attr nodes name; a transposed matrix is added to it.
+    """
+    for node in list(graph.nodes):
+        parts = _parts(node)
+        if parts is None:
+            continue
+        inputs, matrix, bias = parts
+        weight = _weight(graph, root, matrix)
+        if weight is None or "shape" not in inputs.meta:
+            continue
+        arguments = (inputs, weight) if bias is None else (inputs, weight, bias)
+        node.target = torch.ops.aten.linear.default
+        node.args, node.kwargs = arguments, {}
+    graph.eliminate_dead_code()
+
+
+def _parts(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node | None] | None:
+    """Return (inputs, matrix, bias) of a product; None for any other node."""
+    bias: Any = None
+    if operator(node) in _PRODUCTS:
+        inputs, matrix = node.args[:2]
+    elif operator(node) == "aten.addmm.default" and not node.kwargs:
+        bias, inputs, matrix = node.args[:3]
+        # a bias of another form is an addition that linear does not do
+        if not isinstance(bias, fx.Node) or bias.op != "get_attr":
+            return None
+        if len(bias.meta.get("shape", ())) != 1:
+            return None
+    else:
+        return None
+    if not isinstance(inputs, fx.Node) or not isinstance(matrix, fx.Node):
+        return None
+    return inputs, matrix, bias
+
+
+def _weight(graph: fx.Graph, root: dict[str, Any], matrix: fx.Node) -> fx.Node | None:
+    """Return a node for the matrix as linear takes it, (O, I); None if it is not stored."""
+    source = matrix.all_input_nodes[0] if operator(matrix) in _TRANSPOSES else matrix
+    held = root.get(str(source.target)) if source.op == "get_attr" else None
+    if not isinstance(held, Tensor) or held.dim() != 2 or not held.is_floating_point():
+        return None
+    if source is not matrix:
+        return source
+    target = f"{source.target}_transposed"
+    if target not in root:
+        root[target] = nn.Parameter(held.detach().t().contiguous(), requires_grad=False)
+    with graph.inserting_before(matrix):
+        turned = graph.get_attr(target)
+    turned.meta = {**matrix.meta, "shape": tuple(root[target].shape)}
+    return turned
