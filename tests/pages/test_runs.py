@@ -170,7 +170,7 @@ def test_runs_survive_a_restart(done: Visit, runs: Path) -> None:
 def test_a_failing_run_says_why_and_loses_nothing(
     done: Visit, saved: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> Steps[Run]:
+    def fail(*_: Any, **__: Any) -> Steps[Run]:
         yield Progress(0.5, "half")
         raise ValueError("Ranges must be finite; got nan in stem.0.")
 
@@ -192,7 +192,7 @@ def _nothing() -> Steps[None]:
 def test_a_bug_is_shown_as_one_and_the_app_stays_usable(
     done: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> Steps[Run]:
+    def fail(*_: Any, **__: Any) -> Steps[Run]:
         yield Progress(0.5, "half")
         raise RuntimeError("a bug")
 
