@@ -147,7 +147,7 @@ def evaluate(network: Network, quantized: QuantGraph, data: Data) -> Steps[Evalu
     if total == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")
     for batch in data.batches(network.batch_size):
-        _check_labels(batch.labels, network.outputs)
+        check_labels(batch.labels, network.outputs)
         reference = forward(network.graph, network.graph.batch, batch.inputs)
         simulated = forward(quantized, network.graph.batch, batch.inputs)
         tally.add(batch, reference, simulated)
@@ -155,7 +155,8 @@ def evaluate(network: Network, quantized: QuantGraph, data: Data) -> Steps[Evalu
     return tally.result()
 
 
-def _check_labels(labels: Tensor | None, outputs: int) -> None:
+def check_labels(labels: Tensor | None, outputs: int) -> None:
+    """Raise QuantError unless every label is one of the network's outputs."""
     if labels is None:
         return
     low, high = int(labels.min()), int(labels.max())
@@ -181,7 +182,7 @@ def score_float(network: Network, data: Data) -> Steps[FloatScore | None]:
     for batch in data.batches(network.batch_size):
         if batch.labels is None or len(network.graph.output_shape) != 1:
             return None
-        _check_labels(batch.labels, network.outputs)
+        check_labels(batch.labels, network.outputs)
         logits = forward(network.graph, network.graph.batch, batch.inputs)
         hits += int((logits.argmax(1) == batch.labels).sum())
         samples += len(logits)

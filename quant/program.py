@@ -54,6 +54,8 @@ class Program:
         self._unsafe = unsafe_spans(
             (place, step.operation) for place, step in enumerate(self._steps) if step.site is None
         )
+        self._live = tuple(_live(self._steps, self.input))
+        self._sizes = {item.name: item.size for item in portable.operations}
         self._packed = self._pack_all()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -146,19 +148,17 @@ class Program:
                 return found
             found = min(earlier)
 
-    def live(self, position: int) -> tuple[str, ...]:
+    def live(self, position: int) -> frozenset[str]:
         """Return the names of the values that a checkpoint at that position holds."""
-        alive = {self.input: None}
-        for step in self._steps[:position]:
-            alive[step.operation.name] = None
-            for name in step.drops:
-                alive.pop(name, None)
-        return tuple(alive)
+        return self._live[position]
 
-    def live_bytes(self, position: int) -> int:
-        """Return the memory of the values at a position for one image; views count as copies."""
-        sizes = {item.name: item.size for item in self.portable.operations}
-        return sum(sizes[name] for name in self.live(position))
+    def live_bytes(self, positions: Iterable[int]) -> int:
+        """Return the memory of checkpoints at these positions for one image.
+
+        A value that several hold counts once; a view counts as a copy.
+        """
+        names = frozenset[str]().union(*(self._live[position] for position in positions))
+        return sum(self._sizes[name] for name in names)
 
     def macs(self, start: int, stop: int) -> int:
         """Return the multiply-accumulates between two positions for one image."""
@@ -235,6 +235,15 @@ def _with_drops(steps: list[Step], output: str) -> Iterable[Step]:
         if name != output:
             ends.setdefault(place, []).append(name)
     return [replace(step, drops=tuple(ends.get(place, ()))) for place, step in enumerate(steps)]
+
+
+def _live(steps: tuple[Step, ...], first: str) -> Iterable[frozenset[str]]:
+    """Yield the names of the values that live at each position."""
+    alive = {first}
+    yield frozenset(alive)
+    for step in steps:
+        alive = (alive | {step.operation.name}) - set(step.drops)
+        yield frozenset(alive)
 
 
 def _positions(steps: tuple[Step, ...]) -> dict[str, int]:

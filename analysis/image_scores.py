@@ -1,0 +1,147 @@
+"""What one forward says of each image, kept so that more images refine a figure."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from analysis.measures import (
+    Interval,
+    paired_interval,
+    proportion_interval,
+    signal_to_noise_db,
+)
+
+UNKNOWN = -1
+ROW = np.dtype(
+    [("energy", "<f8"), ("kl", "<f4"), ("cross_entropy", "<f4"), ("agrees", "i1"), ("right", "i1")]
+)
+"""One image: energy of the noise (of the signal for the float network), KL divergence in nats,
+rise of the cross-entropy (its value for the float network), and whether the top-1 class is the
+float network's and the label. NaN and -1 stand for what is not known."""
+Rows = NDArray[np.void]
+
+RESAMPLES = 400
+FEWEST = 4  # images from which a bootstrap says anything
+
+
+def compare(reference: Tensor, output: Tensor, labels: Tensor | None) -> Rows:
+    """Return a row for each image from the outputs (N, ...) of the float and another network.
+
+    Outputs of another form than (N, classes) have neither classes nor a softmax.
+    """
+    rows = _empty(len(reference))
+    if reference.dim() == 1:
+        reference, output = reference[:, None], output[:, None]
+    noise = (reference.double() - output.double()).square()
+    rows["energy"] = noise.reshape(len(noise), -1).sum(1).numpy()
+    before, after = reference.argmax(-1), output.argmax(-1)
+    rows["agrees"] = (before == after).reshape(len(before), -1).all(1).numpy()
+    if reference.dim() == 2:
+        was, now = reference.double().log_softmax(1), output.double().log_softmax(1)
+        rows["kl"] = (was.exp() * (was - now)).sum(1).numpy()
+        if labels is not None:
+            rise = F.nll_loss(now, labels, reduction="none") - _loss(was, labels)
+            rows["cross_entropy"] = rise.numpy()
+            rows["right"] = (after == labels).numpy()
+    return rows
+
+
+def describe(reference: Tensor, labels: Tensor | None) -> Rows:
+    """Return a row for each image from the outputs of the float network alone."""
+    rows = compare(reference, reference, labels)
+    rows["energy"] = reference.double().square().reshape(len(reference), -1).sum(1).numpy()
+    if reference.dim() == 2 and labels is not None:
+        rows["cross_entropy"] = _loss(reference.double().log_softmax(1), labels).numpy()
+    return rows
+
+
+def _loss(log_softmax: Tensor, labels: Tensor) -> Tensor:
+    return F.nll_loss(log_softmax, labels, reduction="none")
+
+
+def _empty(count: int) -> Rows:
+    rows = np.zeros(count, ROW)
+    rows["kl"] = rows["cross_entropy"] = np.nan
+    rows["right"] = UNKNOWN
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of `analysis.questions.Score` for some images."""
+
+    images: int
+    sqnr_db: float
+    kl: float | None
+    cross_entropy: float | None
+    agreement: float
+    accuracy_drop: float | None
+    sqnr_ci95: Interval | None
+    agreement_ci95: Interval
+    accuracy_drop_ci95: Interval | None
+
+
+def summarize(reference: Rows, rows: Rows) -> Figures:
+    """Return figures and intervals from rows of the same images, float network's first."""
+    count, agreed = len(rows), int(rows["agrees"].sum())
+    signal, noise = reference["energy"], rows["energy"]
+    drop, interval = None, None
+    if (rows["right"] != UNKNOWN).all() and (reference["right"] != UNKNOWN).all():
+        lost = int(((reference["right"] == 1) & (rows["right"] == 0)).sum())
+        won = int(((reference["right"] == 0) & (rows["right"] == 1)).sum())
+        drop, interval = (lost - won) / count, paired_interval(lost, won, count)
+    return Figures(
+        images=count,
+        sqnr_db=signal_to_noise_db(float(signal.sum()), float(noise.sum())),
+        kl=_mean(rows["kl"]),
+        cross_entropy=_mean(rows["cross_entropy"]),
+        agreement=agreed / count,
+        accuracy_drop=drop,
+        sqnr_ci95=sqnr_interval(signal, noise),
+        agreement_ci95=proportion_interval(agreed, count),
+        accuracy_drop_ci95=interval,
+    )
+
+
+def sqnr_interval(signal: NDArray[Any], noise: NDArray[Any]) -> Interval | None:
+    """Return the 95 % interval of an SQNR in dB, a percentile bootstrap over images.
+
+    `signal` and `noise` (N,) are energies. The resamples are the same in every call, so figures
+    of one set of images can be compared. None for fewer images than a bootstrap needs.
+    """
+    if len(noise) < FEWEST:
+        return None
+    weights = _resamples(len(noise))
+    energies = weights @ np.stack([signal, noise], 1).astype(np.float64)
+    found = [signal_to_noise_db(float(s), float(n)) for s, n in energies]
+    low, high = np.percentile(found, [2.5, 97.5], method="nearest")
+    return Interval(float(low), float(high))
+
+
+@lru_cache(maxsize=4)
+def _resamples(count: int) -> NDArray[np.float64]:
+    """Return how often each of `count` images is drawn in each resample, (RESAMPLES, count)."""
+    generator = np.random.default_rng(count)
+    drawn = generator.integers(0, count, (RESAMPLES, count))
+    offsets = np.arange(RESAMPLES)[:, None] * count
+    counted = np.bincount((drawn + offsets).ravel(), minlength=RESAMPLES * count)
+    return counted.reshape(RESAMPLES, count).astype(np.float64)
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    return None if np.isnan(values).any() else float(values.astype(np.float64).mean())
+
+
+def to_bytes(rows: Rows) -> bytes:
+    """Return rows as bytes."""
+    return rows.tobytes()
+
+
+def from_bytes(content: bytes) -> Rows:
+    """Return the rows that `to_bytes` wrote."""
+    return np.frombuffer(content, ROW)
