@@ -70,7 +70,7 @@ class Pool:
                 if stop.is_set():
                     return
 
-        with ThreadPoolExecutor(self.count, initializer=_settle_threads) as pool:
+        with ThreadPoolExecutor(self.count, initializer=settle_threads) as pool:
             try:
                 running = 0
                 while True:
@@ -92,7 +92,7 @@ class Pool:
                 torch.set_num_threads(threads_before)
 
 
-def _settle_threads() -> None:
+def settle_threads() -> None:
     """Fix torch's threads for this thread: it looks up the process's number once, before use."""
     torch.get_num_threads()
     torch.set_num_threads(1)
