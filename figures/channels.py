@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from analysis.distributions import Channels, Numbers
 from analysis.grid_fit import Fit
-from figures.layout import finish
+from figures.layout import HALF_WIDTH, finish
 from figures.palette import faded
 from figures.ranges import DECADES_BELOW, LIMIT, PLOT_PX, ROLE_COLOR
 
@@ -42,7 +42,9 @@ def channel_magnitudes(
         exponentformat="power",
         range=[np.log10(bottom), np.log10(max(float(values.max(initial=0.0)), bottom)) + 0.2],
     )  # fmt: skip
-    return finish(figure, _magnitude_title(channels, fit), PLOT_PX, legend_below=True)
+    return finish(
+        figure, _magnitude_title(channels, fit), PLOT_PX, legend_below=True, title_width=HALF_WIDTH
+    )
 
 
 def channel_ranges(channels: Channels, fit: Fit | None, role: str, *, by_range: bool) -> go.Figure:
@@ -74,7 +76,9 @@ def channel_ranges(channels: Channels, fit: Fit | None, role: str, *, by_range: 
         _add_line(figure, "Ends of the grid", _each(fit.high, order), shown=False)
     _label(figure, order, by_range=by_range)
     figure.update_yaxes(title=f"Value of the {role}", zeroline=True)
-    return finish(figure, _channel_title(channels), PLOT_PX, legend_below=True)
+    return finish(
+        figure, _channel_title(channels), PLOT_PX, legend_below=True, title_width=HALF_WIDTH
+    )
 
 
 def _channel_numbers(channels: Channels, order: NDArray[Any]) -> Numbers:

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from analysis.distributions import Distribution, Numbers
 from analysis.grid_fit import Fit
-from figures.layout import finish, shorten
+from figures.layout import HALF_WIDTH, finish, shorten
 from figures.palette import FLOAT, faded
 from figures.ranges import LIMIT, PLOT_PX, ROLE_COLOR, SUSPECT
 from figures.units import format_share
@@ -37,7 +37,7 @@ def histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
         range=[np.log10(0.6), np.log10(top) + 0.3],
     )  # fmt: skip
     figure.update_layout(bargap=0.0)
-    return finish(figure, title, PLOT_PX, legend_below=True)
+    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
 def fit_title(fit: Fit) -> str:

@@ -15,6 +15,8 @@ ROW_PX = 18
 TITLE_PX = 16
 TITLE_LINE_PX = 22
 TITLE_WIDTH = 56
+HALF_WIDTH = 38
+"""Letters in a line of the title of a figure that stands beside another, in a narrow window too."""
 NAME_LENGTH = 26
 _WORDS = (
     "No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten",
@@ -35,14 +37,15 @@ def finish(
     *,
     legend_below: bool = False,
     subtitle_px: int = 0,
+    title_width: int = TITLE_WIDTH,
 ) -> go.Figure:
     """Give a figure its title, height and margins; returns the same figure.
 
     `plot_px` is the height of the plot without title and axis, `subtitle_px` what to keep free
-    between the two. Colours of text, grid and
+    between the two, `title_width` the letters in a line of the title. Colours of text, grid and
     background stay with the page's theme.
     """
-    lines = wrap(title)
+    lines = wrap(title, title_width)
     top = 18 + TITLE_LINE_PX * len(lines) + subtitle_px
     above = round(1.3 * TITLE_PX * (len(lines) - 1))  # Plotly anchors the first line, not the last
     bottom = 110 if legend_below else 56

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.suspects import Examined, suspects
-from figures.layout import count_word, escape, finish, shorten
+from figures.layout import HALF_WIDTH, count_word, escape, finish, shorten
 from figures.palette import ACTIVATION, FLOAT, WEIGHT, faded
 
 SUSPECT = "#C2259B"
@@ -15,6 +15,7 @@ PLOT_PX = 300
 QUARTILES = (25, 50, 75)
 # What lies further below the largest value is switched off for any grid; it would squeeze the plot.
 DECADES_BELOW = 1e-7
+BELOW_BANDS = 0.1
 ROLE_COLOR = {"weight": WEIGHT, "activation": ACTIVATION}
 
 
@@ -48,7 +49,8 @@ def ranges_along_depth(
         exponentformat="power",
     )  # fmt: skip
     figure.update_layout(boxmode="overlay", clickmode="event+select")
-    return finish(figure, _depth_title(examined, role), PLOT_PX, legend_below=True)
+    title = _depth_title(examined, role)
+    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
 def _add_band(figure: go.Figure, examined: Sequence[Examined], role: str) -> None:
@@ -138,11 +140,13 @@ def _log_limits(examined: Sequence[Examined], tops: Sequence[float]) -> tuple[fl
     if not tops:
         return -1.0, 1.0
     bottoms = [half_step(item) for item in examined if item.distribution.largest > 0]
+    # channels below every band round to zero, however far below: the axis ends soon after
+    floor = min(bottoms) * BELOW_BANDS
     for item in examined:
         channels = item.distribution.channels
         if channels is not None and channels.alive.any():
             bottoms.append(float(channels.largest[channels.alive].min()))
-    low = max(min(bottoms), max(tops) * DECADES_BELOW)
+    low = max(min(bottoms), floor, max(tops) * DECADES_BELOW)
     return float(np.log10(low)) - 0.2, float(np.log10(max(tops))) + 0.5
 
 

@@ -1,13 +1,14 @@
 import streamlit as st
 
 from figures import takeaway
-from figures.repair import waterfall
+from figures.waterfall import waterfall
 from ui.navigation import MODEL
+from ui.recipe_form import recipe_form
 from ui.repair_view import (
     before_after,
     details,
+    intervals,
     keep_repaired,
-    recipe_form,
     score_of,
     start_repair,
     step_table,
@@ -33,7 +34,9 @@ learning = len(work.parts.calibration or ())
 st.markdown(
     f"**{work.config_name}** on **{work.network.name}** · passes learn from {learning} images, "
     f"without labels · {len(work.parts.score)} others are scored"
-)
+    + ("" if work.parts.score.labelled else
+       ", without labels too: agreement with the float network and SQNR take accuracy's place")
+)  # fmt: skip
 recipe = recipe_form()
 if st.button(
     "Run the recipe and measure every step", type="primary", icon=":material/healing:",
@@ -44,6 +47,11 @@ if st.button(
     st.rerun()
 
 found = work.repaired
+if under_way(work):
+    st.caption(":material/hourglass_top: The recipe is under way; its results appear here. "
+               "Progress and Cancel are in the side bar.")  # fmt: skip
+    if found is None:
+        st.stop()
 if found is None:
     st.info("No recipe has run yet. Try equalization on fashion-mobilenet-imbalanced at W8A8 "
             "per-tensor: the textbook case.", icon=":material/lightbulb:")  # fmt: skip
@@ -62,6 +70,7 @@ figure = waterfall(
     [score_of(step) for step in steps],
     steps[0].evaluation.float_top1,
     "Top-1" if labelled else "Agreement with float",
+    intervals(steps),
 )
 st.plotly_chart(figure, key="repair.waterfall", alt=takeaway(figure))
 verdicts(steps)

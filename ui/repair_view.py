@@ -1,4 +1,4 @@
-"""The recipe's form, and what each of its passes did."""
+"""Running a recipe, and what each of its passes did."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,21 +21,17 @@ from figures.repair import (
     sqnr_before_after,
 )
 from quant.config import QuantConfig
-from quant.passes.absorb_bias import AbsorbBias, Absorbed
-from quant.passes.adaround import AdaRound, AdaRoundResult
-from quant.passes.correct_bias import CorrectBias, Corrected
-from quant.passes.equalize import Equalize, Equalized
-from quant.passes.methods import Method
+from quant.passes.absorb_bias import Absorbed
+from quant.passes.adaround import AdaRoundResult
+from quant.passes.correct_bias import Corrected
+from quant.passes.equalize import Equalized
 from quant.progress import Steps, part
-from quant.recipe import Pass, Recipe, RecipeError, check_order
+from quant.recipe import Recipe
 from ui.jobs import Job
 from ui.metrics import interval_text
 from ui.tables import percent
 from ui.workspace import Workspace
 
-EQUALIZE, ABSORB = "Equalize across layers", "Absorb high biases"
-ROUND, CORRECT = "AdaRound", "Correct biases"
-PASSES = (EQUALIZE, ABSORB, ROUND, CORRECT)
 CALIBRATION_SHARE = 0.05
 JOB = "Repair"
 
@@ -49,46 +45,6 @@ class Repaired:
     config: QuantConfig
     config_name: str
     steps: tuple[RepairStep, ...]
-
-
-def recipe_form() -> Recipe | None:
-    """Show the passes and their settings; return the recipe, or None with the reason shown."""
-    chosen = st.multiselect(
-        "Recipe, in the order in which passes run", PASSES, default=[EQUALIZE, CORRECT],
-        key="repair.recipe", persist_state="session",
-        help="Remove a pass to switch it off; passes run in the order in which you pick them",
-    )  # fmt: skip
-    first, second, third, fourth = st.columns(4)
-    replace_relu6 = first.checkbox(
-        "ReLU6 as ReLU", key="repair.relu6", persist_state="session",
-        help="Instead of an exact cap for each channel; changes the float network, and the cost "
-        "is measured",
-    )  # fmt: skip
-    from_data = second.checkbox(
-        "Absorb by images", key="repair.absorb", persist_state="session",
-        help="The least value seen on the calibration images instead of beta - 3 gamma",
-    )  # fmt: skip
-    iterations = third.number_input(
-        "AdaRound iterations a layer", 50, 20_000, 400, 50, key="repair.iterations",
-        persist_state="session", help="The paper uses 10 000; gains flatten out much earlier",
-    )  # fmt: skip
-    method = fourth.selectbox(
-        "Bias correction", list(Method), key="repair.method", persist_state="session",
-        help="Empirical: from images, layer by layer. Analytic: from batch norms, no data.",
-    )  # fmt: skip
-    made: dict[str, Pass] = {
-        EQUALIZE: Equalize(replace_relu6),
-        ABSORB: AbsorbBias(from_data),
-        ROUND: AdaRound(int(iterations)),
-        CORRECT: CorrectBias(method or Method.EMPIRICAL),
-    }
-    recipe = tuple(made[name] for name in chosen)
-    try:
-        check_order(recipe)
-    except RecipeError as error:
-        st.error(str(error), icon=":material/swap_vert:")
-        return None
-    return recipe
 
 
 def under_way(workspace: Workspace) -> bool:
@@ -149,7 +105,14 @@ def step_table(steps: Sequence[RepairStep]) -> list[dict[str, Any]]:
                 "seconds": step.seconds,
             }
         )
-    return rows
+    known = {name for row in rows for name, value in row.items() if value is not None}
+    return [{name: value for name, value in row.items() if name in known} for row in rows]
+
+
+def intervals(steps: Sequence[RepairStep]) -> list[tuple[float, float]]:
+    """Return the 95 % interval of every step's score, (low, high) as shares of 1."""
+    found = [s.evaluation.quantized_top1_ci95 or s.evaluation.agreement_ci95 for s in steps]
+    return [(interval.low, interval.high) for interval in found]
 
 
 def verdicts(steps: Sequence[RepairStep]) -> None:
@@ -271,7 +234,7 @@ def keep_repaired(workspace: Workspace, found: Repaired) -> None:
     """Offer to keep the last step among the runs, where it can be compared with others."""
     name_column, button = st.columns([4, 1.4], vertical_alignment="bottom")
     name = name_column.text_input(
-        "Name", f"{found.config_name}, repaired", key=f"repair.name.{id(found)}"
+        "Name of the run", f"{found.config_name}, repaired", key=f"repair.name.{id(found)}"
     )
     if button.button(
         "Keep as a run", key="repair.keep", icon=":material/save:", width="stretch",

@@ -9,8 +9,8 @@ from figures.repair import (
     rounding_gain,
     spread,
     sqnr_before_after,
-    waterfall,
 )
+from figures.waterfall import waterfall
 
 
 def test_the_waterfall_ends_at_the_repaired_score_and_names_what_helped_most() -> None:
@@ -24,6 +24,24 @@ def test_the_waterfall_ends_at_the_repaired_score_and_names_what_helped_most() -
     assert "higher is better" in figure.layout.yaxis.title.text
 
 
+def test_a_pass_that_takes_some_back_and_a_score_above_float_are_told_so() -> None:
+    titles = ["Plain", "Equalize", "Correct"]
+    figure = waterfall(titles, [0.11, 0.94, 0.93], 0.93, "Top-1")
+    assert takeaway(figure) == (
+        "The recipe brings 82.00 points, most of them by Equalize; float is reached"
+    )
+    assert takeaway(waterfall(titles[:2], [0.7, 0.9], 0.85, "Top-1")).endswith("; 5.00 above float")
+
+
+def test_the_waterfall_shows_the_interval_of_every_score() -> None:
+    figure = waterfall(["Plain", "Fix"], [0.5, 0.9], None, "Top-1", [(0.4, 0.7), (0.85, 0.92)])
+    _, intervals = figure.data
+    assert list(intervals.y) == pytest.approx([50, 90, 90])
+    assert list(intervals.error_y.array) == pytest.approx([20, 2, 2])
+    assert list(intervals.error_y.arrayminus) == pytest.approx([10, 5, 5])
+    assert "95 % interval" in figure.layout.yaxis.title.text
+
+
 def test_a_recipe_that_does_harm_says_so() -> None:
     figure = waterfall(["Plain", "Equalize"], [0.9, 0.8], None, "Agreement with float")
     assert takeaway(figure) == "The recipe costs 10.00 points"
@@ -33,7 +51,9 @@ def test_a_recipe_that_does_harm_says_so() -> None:
 def test_sqnr_before_and_after_leaves_out_exact_layers() -> None:
     before = {"a": 10.0, "b": 20.0, "c": math.inf}
     figure = sqnr_before_after(before, {"a": 15.0, "b": 19.0, "c": math.inf})
-    assert [list(trace.x) for trace in figure.data] == [[10.0, 20.0], [15.0, 19.0]]
+    way, *ends = figure.data
+    assert [list(trace.x) for trace in ends] == [[10.0, 20.0], [15.0, 19.0]]
+    assert list(way.x) == [10.0, 15.0, None, 20.0, 19.0, None]
     assert takeaway(figure) == "Less error than before in one of 2 layers"
     assert "higher is better" in figure.layout.xaxis.title.text
 
@@ -42,11 +62,21 @@ def test_channels_stand_in_the_order_of_their_range_before() -> None:
     before, after = [(-1.0, 1.0), (-8.0, 8.0), (-2.0, 2.0)], [(-2.0, 2.0)] * 3
     figure = ranges_before_after("layer", before, after)
     old, new = figure.data
-    assert list(old.customdata) == [1, 2, 0]
+    assert [channel for channel, *_ in old.customdata] == [1, 2, 0]
     assert list(old.y) == [16, 4, 2]
     assert list(new.base) == [-2, -2, -2]
     assert takeaway(figure) == "layer: channel ranges differ 4-fold before, 1-fold after"
     assert spread([(0.0, 0.0)]) == 1.0
+
+
+def test_channels_that_differ_by_decades_stand_on_a_log_axis() -> None:
+    before = [(-1.0, 1.0), (-800.0, 800.0), (-2.0, 2.0), (0.0, 0.0)]
+    old, new = ranges_before_after("layer", before, [(-2.0, 2.0)] * 4).data
+    assert list(old.y) == [1600, 4, 2, None]
+    assert list(new.y) == [4] * 4
+    figure = ranges_before_after("layer", before, [(-2.0, 2.0)] * 4)
+    assert figure.layout.yaxis.type == "log"
+    assert takeaway(figure) == "layer: channel ranges differ 400-fold before, 1-fold after"
 
 
 def test_hundreds_of_channels_are_thinned_and_it_is_said() -> None:
@@ -60,7 +90,9 @@ def test_bias_shift_shows_what_remains_where_it_was_measured() -> None:
     assert len(bias_shift("layer", [0.5, -1.0], [0.0, 0.0]).data) == 2
     figure = bias_shift("layer", [0.5, -1.0], None)
     assert len(figure.data) == 1
-    assert "up to 1" in takeaway(figure)
+    assert takeaway(figure) == "layer: quantization moved a mean by up to 1"
+    left = bias_shift("layer", [0.5, -1.0], [0.01, 0.0])
+    assert takeaway(left).endswith("up to 1, correction leaves 0.01")
 
 
 def test_rounding_gain_is_the_share_of_error_that_is_left() -> None:

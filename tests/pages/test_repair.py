@@ -6,7 +6,7 @@ from quant.config import uniform
 from quant.spec import Granularity
 from tests.pages.visit import Visit, leave_choices
 from ui.navigation import REPAIR, RUNS
-from ui.repair_view import ABSORB, CORRECT, EQUALIZE
+from ui.recipe_form import ABSORB, CORRECT, EQUALIZE, ROUND
 
 IMBALANCED = {
     "model": {
@@ -50,6 +50,24 @@ def test_an_illegal_order_is_explained_and_cannot_run(visit: Visit) -> None:
     visit.run()
     assert any("must come before passes that repair quantized" in e for e in visit.errors)
     assert visit.at.button(key="repair.run").disabled
+
+
+def test_a_setting_rests_while_its_pass_is_off(visit: Visit) -> None:
+    assert visit.at.number_input(key="repair.iterations").disabled
+    assert not visit.at.selectbox(key="repair.method").disabled
+    visit.at.multiselect(key="repair.recipe").set_value([ROUND])
+    visit.run()
+    assert not visit.at.number_input(key="repair.iterations").disabled
+    assert visit.at.selectbox(key="repair.method").disabled
+    assert visit.at.checkbox(key="repair.relu6").disabled
+
+
+def test_columns_of_which_nothing_is_known_are_left_out(visit: Visit) -> None:
+    visit.at.multiselect(key="repair.recipe").set_value([CORRECT])
+    visit.run().press("repair.run").wait()
+    columns = list(visit.at.dataframe[0].value.columns)
+    assert "top-1 %" in columns
+    assert "float top-1 %" not in columns  # no pass changed the float network
 
 
 def test_results_of_another_configuration_are_marked(visit: Visit) -> None:
