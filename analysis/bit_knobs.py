@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.bit_wiring import Part, find_wiring
+from analysis.bit_wiring import Part, find_wiring, parts_of
 from quant.config import QuantConfig, Rule
 from quant.errors import ConfigError
 from quant.graph import INPUT_LAYER, FloatGraph
@@ -38,7 +38,8 @@ class Rules:
 
     `bits` are the widths on offer and `pins` those that are given, a later pin over an earlier.
     `edge_bits` pins the weights of the first and last layer that have some, the network's input
-    and the last layer's output. `granularities` are those that weights may have, None for any.
+    and the last layer's output. `granularities` are those that weights may have, None for any;
+    `activation_bits` are on offer for activations instead of `bits`.
     """
 
     bits: tuple[int, ...]
@@ -46,6 +47,12 @@ class Rules:
     edge_bits: int | None = None
     together: Together = Together.LAYER
     granularities: tuple[Granularity, ...] | None = None
+    activation_bits: tuple[int, ...] | None = None
+
+    def offered(self, side: Side) -> tuple[int, ...]:
+        """Return the widths on offer for one side, widest first."""
+        activations = side is Side.ACTIVATIONS and self.activation_bits
+        return tuple(sorted(set(activations or self.bits), reverse=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ def find_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Kn
                 f"Layers that share their bits must be pinned alike; got {sorted(fixed)} for "
                 f"{names}. Pin one of them."
             )
-        knobs.append(Knob(parts, tuple(fixed) or tuple(sorted(set(rules.bits), reverse=True))))
+        knobs.append(Knob(parts, tuple(fixed) or rules.offered(parts[0][1])))
     return tuple(knobs)
 
 
@@ -120,16 +127,6 @@ def _pinned(graph: FloatGraph, rules: Rules) -> dict[Part, int]:
             if pin.activation_bits is not None:
                 found[name, Side.ACTIVATIONS] = pin.activation_bits
     return found
-
-
-def parts_of(graph: FloatGraph) -> tuple[Part, ...]:
-    """Return everything that has bits, in order of execution."""
-    parts: list[Part] = []
-    for layer in graph.layers:
-        if layer.weight is not None:
-            parts.append((layer.name, Side.WEIGHTS))
-        parts.append((layer.name, Side.ACTIVATIONS))
-    return tuple(parts)
 
 
 def _groups(

@@ -63,20 +63,35 @@ def _trials(
         worth *= len(DIGITS)
 
 
+def parts_of(graph: FloatGraph) -> tuple[Part, ...]:
+    """Return everything that has bits, in order of execution."""
+    parts: list[Part] = []
+    for layer in graph.layers:
+        if layer.weight is not None:
+            parts.append((layer.name, Side.WEIGHTS))
+        parts.append((layer.name, Side.ACTIVATIONS))
+    return tuple(parts)
+
+
+def bits_of(config: QuantConfig, graph: FloatGraph) -> dict[Part, int]:
+    """Return the bits that a configuration gives to each part."""
+    chosen = config.resolve(graph.layers)
+    return {
+        (name, side): (
+            chosen[name].weight if side is Side.WEIGHTS else chosen[name].activation
+        ).bits
+        for name, side in parts_of(graph)
+    }
+
+
 def with_bits(config: QuantConfig, graph: FloatGraph, bits: Mapping[Part, int]) -> QuantConfig:
     """Return `config` with these bits in place of its own; parts not named keep theirs.
 
     The most frequent widths become the default, every layer that differs gets one rule.
     """
-    chosen = config.resolve(graph.layers)
-    weights = {
-        layer.name: bits.get((layer.name, Side.WEIGHTS), chosen[layer.name].weight.bits)
-        for layer in graph.layers
-        if layer.weight is not None
-    }
-    outputs = {
-        name: bits.get((name, Side.ACTIVATIONS), chosen[name].activation.bits) for name in chosen
-    }
+    every = {**bits_of(config, graph), **bits}
+    weights = {name: width for (name, side), width in every.items() if side is Side.WEIGHTS}
+    outputs = {name: width for (name, side), width in every.items() if side is Side.ACTIVATIONS}
     usual_weight = Counter(weights.values()).most_common(1)[0][0] if weights else 8
     usual_output = Counter(outputs.values()).most_common(1)[0][0]
     default = LayerConfig(
