@@ -27,6 +27,7 @@ from quant.spec import Estimator
 
 FORMAT = 1
 """Of what is kept: another number, and no old answer is found."""
+MIN_BITS, MAX_BITS = 2, 16
 
 
 class Grids:
@@ -124,7 +125,7 @@ def digest_of(graph: FloatGraph) -> str:
     return program_of(graph).portable.digest
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def _identity(calibrated: Calibrated, site: str) -> str:
     """Return a digest of the statistics that a site's grid is chosen from."""
     statistics = calibrated.statistics.get(site)
@@ -146,8 +147,10 @@ def questions_of(network: Network, sweep: Sweep, grids: Grids) -> tuple[Question
     """Return the questions of a sweep, layer by layer in the order of the network.
 
     Raises:
-        ConfigError: a layer is not the network's, or has nothing to quantize on any side.
+        ConfigError: a layer is not the network's, or bits are out of bounds.
     """
+    if wrong := [bits for bits in sweep.bits if not MIN_BITS <= bits <= MAX_BITS]:
+        raise ConfigError(f"Bits of a sweep must be {MIN_BITS} to {MAX_BITS}; got {wrong[0]}.")
     names = [layer.name for layer in network.graph.layers]
     unknown = sorted(set(sweep.layers or ()) - set(names))
     if unknown:
