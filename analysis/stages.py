@@ -13,7 +13,7 @@ from quant.passes.absorb_bias import AbsorbBias, Absorbed, channel_minima
 from quant.passes.adaround import AdaRound, AdaRoundResult
 from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize, Equalized
-from quant.passes.methods import Method
+from quant.passes.methods import Method, Reach
 from quant.progress import Progress, Steps, part
 from quant.recipe import Pass, Recipe, check_order, is_float_pass
 from quant.simulation import QuantGraph, quantize
@@ -38,10 +38,9 @@ class Stage:
 def title_of(step: Pass) -> str:
     """Return what a pass is called on a page."""
     match step:
-        case Equalize(replace_relu6=True):
-            return "Equalize, ReLU6 as ReLU"
         case Equalize():
-            return "Equalize"
+            by = ", by root mean squares" if step.reach is Reach.RMS else ""
+            return f"Equalize{by}{', ReLU6 as ReLU' if step.replace_relu6 else ''}"
         case AbsorbBias(from_data=from_data):
             return f"Absorb biases ({'from images' if from_data else 'data-free'})"
         case CorrectBias(method=method):

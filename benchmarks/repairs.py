@@ -26,6 +26,7 @@ from quant.passes.absorb_bias import AbsorbBias
 from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
+from quant.passes.methods import Reach
 from quant.progress import drain
 from quant.recipe import Recipe
 from quant.spec import Estimator, Granularity
@@ -75,8 +76,12 @@ def rows(iterations: int) -> dict[str, Row]:
             "efficientnet-lite0", 6, PER_TENSOR, (Equalize(), AbsorbBias(), CorrectBias()),
             target="near chance before, within 5 after", estimator=Estimator.MIN_MAX,
         ),
+        "lite0-w6-rms": Row(
+            "efficientnet-lite0", 6, PER_TENSOR, (Equalize(reach=Reach.RMS), CorrectBias()),
+            target="near chance before, within 5 after",
+        ),
         "lite0-w4": Row(
-            "efficientnet-lite0", 4, PER_CHANNEL, (Equalize(), rounding, CorrectBias()),
+            "efficientnet-lite0", 4, PER_CHANNEL, (Equalize(), rounding),
             images=200, target="below 15 % before, within 5 after",
         ),
         "resnet-w4": Row(

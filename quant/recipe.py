@@ -20,16 +20,20 @@ def build_recipe(
     adaround: int | None = None,
     correct_bias: Method | None = None,
 ) -> Recipe:
-    """Return the chosen passes in the white paper's order; `adaround` counts its iterations."""
+    """Return the chosen passes in their best order; `adaround` counts its iterations.
+
+    Biases are corrected before AdaRound, which goes on to move them with the rounding: a correction
+    afterwards looks at means before the activation function and undoes what was learned behind it.
+    """
     steps: list[Pass] = []
     if equalize:
         steps.append(Equalize())
     if absorb_bias:
         steps.append(AbsorbBias())
-    if adaround is not None:
-        steps.append(AdaRound(iterations=adaround))
     if correct_bias is not None:
         steps.append(CorrectBias(correct_bias))
+    if adaround is not None:
+        steps.append(AdaRound(iterations=adaround))
     return tuple(steps)
 
 

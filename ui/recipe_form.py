@@ -6,12 +6,13 @@ from quant.passes.absorb_bias import AbsorbBias
 from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
-from quant.passes.methods import Method
+from quant.passes.methods import Method, Reach
 from quant.recipe import Pass, Recipe, RecipeError, check_order
 
 EQUALIZE, ABSORB = "Equalize across layers", "Absorb high biases"
 ROUND, CORRECT = "AdaRound", "Correct biases"
-PASSES = (EQUALIZE, ABSORB, ROUND, CORRECT)
+PASSES = (EQUALIZE, ABSORB, CORRECT, ROUND)
+REACHES = {Reach.LARGEST: "Largest weights", Reach.RMS: "Root mean squares"}
 
 
 def recipe_form() -> Recipe | None:
@@ -24,30 +25,37 @@ def recipe_form() -> Recipe | None:
         key="repair.recipe", persist_state="session",
         help="Remove a pass to switch it off; passes run in the order in which you pick them",
     )  # fmt: skip
-    first, second, third, fourth = st.columns(4, vertical_alignment="bottom")
-    replace_relu6 = first.checkbox(
+    places = st.columns(5, vertical_alignment="bottom")
+    by, relu6, absorb, rounding, correction = places
+    reach = by.selectbox(
+        "Equalize by", list(Reach), key="repair.reach", persist_state="session",
+        format_func=REACHES.__getitem__, disabled=EQUALIZE not in chosen,
+        help="The paper equalizes the largest weights. Root mean squares suit ranges that clip, "
+        "such as those of the MSE estimator at 6 bits and fewer.",
+    )  # fmt: skip
+    replace_relu6 = relu6.checkbox(
         "ReLU6 as ReLU", key="repair.relu6", persist_state="session",
         disabled=EQUALIZE not in chosen,
         help="Equalization instead of an exact cap for each channel; changes the float network, "
         "and the cost is measured",
     )  # fmt: skip
-    from_data = second.checkbox(
+    from_data = absorb.checkbox(
         "Absorb by images", key="repair.absorb", persist_state="session",
         disabled=ABSORB not in chosen,
         help="The least value seen on the calibration images instead of beta - 3 gamma",
     )  # fmt: skip
-    iterations = third.number_input(
+    iterations = rounding.number_input(
         "AdaRound iterations", 50, 20_000, 400, 50, key="repair.iterations",
         persist_state="session", disabled=ROUND not in chosen,
         help="For each layer. The paper uses 10 000; gains flatten out much earlier.",
     )  # fmt: skip
-    method = fourth.selectbox(
+    method = correction.selectbox(
         "Bias correction", list(Method), key="repair.method", persist_state="session",
         disabled=CORRECT not in chosen,
         help="Empirical: from images, layer by layer. Analytic: from batch norms, no data.",
     )  # fmt: skip
     made: dict[str, Pass] = {
-        EQUALIZE: Equalize(replace_relu6),
+        EQUALIZE: Equalize(replace_relu6, reach or Reach.LARGEST),
         ABSORB: AbsorbBias(from_data),
         ROUND: AdaRound(int(iterations)),
         CORRECT: CorrectBias(method or Method.EMPIRICAL),

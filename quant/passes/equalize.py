@@ -16,6 +16,7 @@ from quant.connections import (
 )
 from quant.graph import ChannelNormal, FloatGraph, copy_module, shape_of
 from quant.operators import CHANNEL_CLIPS, clip_limits, operator
+from quant.passes.methods import Reach
 
 CONVERGED = 1e-4
 MOST_ROUNDS = 200
@@ -39,10 +40,11 @@ class Equalize:
     channel multiplied; both ranges become sqrt(r1_i r2_i). Pairs share layers, so rounds over all
     of them repeat until no s differs from 1 by more than 1e-4. The float function stays: a clip's
     cap becomes a cap for each channel, 6 / s_i for ReLU6. With `replace_relu6` clips become ReLU
-    first, which changes the function.
+    first, which changes the function. `reach` says what r is.
     """
 
     replace_relu6: bool = False
+    reach: Reach = Reach.LARGEST
 
     def __call__(self, graph: FloatGraph) -> Equalized:
         """Return an equalized copy of a folded graph."""
@@ -55,7 +57,7 @@ class Equalize:
         rounds = 0
         while pairs and rounds < MOST_ROUNDS:
             rounds += 1
-            largest = max(_equalize_pair(result, pair) for pair in pairs)
+            largest = max(_equalize_pair(result, pair, self.reach) for pair in pairs)
             if largest < CONVERGED:
                 break
         return Equalized(tidied(result), pairs, unpaired, rounds)
@@ -88,19 +90,19 @@ def _is_capped_relu(graph: FloatGraph, node: fx.Node) -> bool:
     return limits is not None and limits[0] == 0.0 and limits[1] is not None
 
 
-def ranges_of(graph: FloatGraph, pair: Pair) -> tuple[Tensor, Tensor]:
-    """Return r1 and r2, (C,): the largest |weight| of each channel between the two layers."""
+def ranges_of(graph: FloatGraph, pair: Pair, reach: Reach = Reach.LARGEST) -> tuple[Tensor, Tensor]:
+    """Return r1 and r2, (C,), of the channels between the two layers."""
     first, second = graph[pair.first], graph[pair.second]
     weight, following = graph.tensor(str(first.weight)), graph.tensor(str(second.weight))
-    return (
-        weight.flatten(1).abs().amax(1),
-        by_input_channel(following, groups_of(graph, second)).abs().amax(1),
-    )
+    rows = weight.flatten(1), by_input_channel(following, groups_of(graph, second))
+    if reach is Reach.RMS:
+        return rows[0].square().mean(1).sqrt(), rows[1].square().mean(1).sqrt()
+    return rows[0].abs().amax(1), rows[1].abs().amax(1)
 
 
-def _equalize_pair(graph: FloatGraph, pair: Pair) -> float:
+def _equalize_pair(graph: FloatGraph, pair: Pair, reach: Reach) -> float:
     """Equalize one pair in place; return by how much the outermost scale differs from 1."""
-    before, after = ranges_of(graph, pair)
+    before, after = ranges_of(graph, pair, reach)
     usable = (before > 0) & (after > 0)
     scales = torch.where(usable, before.double() / after.double().clamp(min=1e-300), 1.0).sqrt()
     # an extreme scale would leave float32's range in the bias or the caps

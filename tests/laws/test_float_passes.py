@@ -9,6 +9,7 @@ import torch
 from quant.graph import FloatGraph
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
+from quant.passes.methods import Reach
 from tests.networks import CASES, graph_of
 
 
@@ -17,9 +18,15 @@ def equalize(graph: FloatGraph) -> FloatGraph:
     return Equalize()(FoldBatchNorm()(graph)).graph
 
 
+def equalize_by_rms(graph: FloatGraph) -> FloatGraph:
+    """Return the graph folded, then equalized by root mean squares."""
+    return Equalize(reach=Reach.RMS)(FoldBatchNorm()(graph)).graph
+
+
 PASSES: dict[str, Callable[[FloatGraph], FloatGraph]] = {
     "fold-batch-norm": FoldBatchNorm(),
     "equalize": equalize,
+    "equalize-by-rms": equalize_by_rms,
 }
 EVERY = [(name, case) for name in PASSES for case in CASES]
 # what comes to rest only to within a tolerance is not among these

@@ -1,7 +1,7 @@
 """AdaRound: against brute force, and never worse than nearest rounding."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
@@ -73,7 +73,7 @@ def brute_force(
     return best, chosen
 
 
-FAST = AdaRound(iterations=400, rows=300, batch=300, learning_rate=0.02)
+FAST = AdaRound(iterations=400, rows=300, batch=300, learning_rate=0.02, learn_bias=False)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -83,6 +83,17 @@ def test_against_all_64_roundings_of_a_small_linear_layer(seed: int) -> None:
     (found,) = drain(FAST(graph, quantized, [inputs])).layers
     assert best * 0.9999 <= found.learned <= best * 1.05
     assert found.learned <= found.nearest
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bias_that_follows_beats_every_rounding_with_the_old_one(seed: int) -> None:
+    graph, quantized, inputs = linear_layer(seed)
+    inputs = inputs + 1.0  # a mean that roundings move
+    best, _ = brute_force(graph, encoding_of(quantized, "layer"), inputs, lambda x: x)
+    (found,) = drain(replace(FAST, learn_bias=True)(graph, quantized, [inputs])).layers
+    assert found.learned < best
+    got = float((quantized(inputs) - graph(inputs)).double().square().mean())
+    assert found.learned == pytest.approx(got, rel=1e-4)
 
 
 def test_brute_force_finds_what_nearest_rounding_misses() -> None:
@@ -222,7 +233,7 @@ def test_each_layer_is_rounded_for_what_it_receives_from_quantized_layers() -> N
     first = F.linear(
         encoding_at(quantized, "input").fake_quantize(inputs),
         quantized.graph.tensor("0.weight"),
-        graph.tensor("0.bias"),
+        quantized.graph.tensor("0.bias"),
     ).relu()
     received = encoding_at(quantized, "0").fake_quantize(first)
     target = F.linear(
@@ -230,11 +241,12 @@ def test_each_layer_is_rounded_for_what_it_receives_from_quantized_layers() -> N
         graph.tensor("2.weight"),
         graph.tensor("2.bias"),
     ).relu()
-    for weight, error in (
-        (quantized.graph.tensor("2.weight"), second.learned),
-        (encoding_of(quantized, "2").fake_quantize(graph.tensor("2.weight")), second.nearest),
+    nearest = encoding_of(quantized, "2").fake_quantize(graph.tensor("2.weight"))
+    for weight, source, error in (
+        (quantized.graph.tensor("2.weight"), quantized.graph, second.learned),
+        (nearest, graph, second.nearest),
     ):
-        got = F.linear(received, weight, graph.tensor("2.bias")).relu()
+        got = F.linear(received, weight, source.tensor("2.bias")).relu()
         assert error == pytest.approx(float((got - target).double().square().mean()), rel=1e-4)
 
 

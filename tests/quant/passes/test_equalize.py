@@ -11,6 +11,7 @@ from quant.moments import propagate
 from quant.operators import operator
 from quant.passes.equalize import Equalize, Equalized, caps_of, ranges_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
+from quant.passes.methods import Reach
 from tests.networks import CASES, Wired, conv_bn, graph_of, randomize_batch_norms
 from tests.quant.passes.connected import FOUND, IMAGE, conv, each, joined, linear, spread, wide
 
@@ -25,14 +26,15 @@ def caps(graph: FloatGraph, place: int = 0) -> Tensor:
     return graph.tensor(caps_of(graph, find_pairs(graph)[0][place].clips[0])).flatten()
 
 
+@pytest.mark.parametrize("reach", Reach)
 @pytest.mark.parametrize("name", FOUND)
-def test_both_ranges_of_a_pair_become_the_root_of_their_product(name: str) -> None:
+def test_both_ranges_of_a_pair_become_the_root_of_their_product(name: str, reach: Reach) -> None:
     graph = joined(name)
     (pair,) = find_pairs(graph)[0]
-    before, after = ranges_of(graph, pair)
+    before, after = ranges_of(graph, pair, reach)
     assert float((before / after).max() / (before / after).min()) > 3  # something to equalize
-    result = Equalize()(graph)
-    for found in ranges_of(result.graph, pair):
+    result = Equalize(reach=reach)(graph)
+    for found in ranges_of(result.graph, pair, reach):
         assert torch.allclose(found, (before * after).sqrt(), rtol=1e-5)
     assert result.rounds == 2  # one that equalizes, one that finds nothing left to do
 
