@@ -1,6 +1,8 @@
 """QuantScope without a browser: the same questions, answers as JSON, errors with exit code 2."""
 
 import json
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from accelerator.machine import Machine, load_machine, load_preset, presets
+from analysis.quantities import Quantity
 from quant.config import (
     ACTIVATION_DEFAULT,
     WEIGHT_DEFAULT,
@@ -69,6 +72,12 @@ GranularityOption = Annotated[
 EstimatorOption = Annotated[
     Estimator | None, typer.Option(help="How ranges are chosen.", show_default="mse")
 ]
+DataOption = Annotated[Path | None, typer.Option(help="A folder of images or an .npz file.")]
+PreprocessOption = Annotated[
+    Path | None, typer.Option(help="Preprocessing (JSON); samples bring their own.")
+]
+SamplesOption = Annotated[int | None, typer.Option(help="Score on so many images only.")]
+CalibrationOption = Annotated[int, typer.Option(help="Images to choose ranges from.")]
 JsonOption = Annotated[
     str, typer.Option("--json", help="File for the answer, or - for standard output.")
 ]
@@ -122,12 +131,10 @@ def evaluate(
     model: ModelOption,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,
-    data: Annotated[Path | None, typer.Option(help="A folder of images or an .npz file.")] = None,
-    preprocess: Annotated[
-        Path | None, typer.Option(help="Preprocessing (JSON); samples bring their own.")
-    ] = None,
-    samples: Annotated[int | None, typer.Option(help="Score on so many images only.")] = None,
-    calibration: Annotated[int, typer.Option(help="Images to choose ranges from.")] = 256,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    samples: SamplesOption = None,
+    calibration: CalibrationOption = 256,
     config: ConfigOption = None,
     weight_bits: WeightBitsOption = None,
     activation_bits: ActivationBitsOption = None,
@@ -172,6 +179,81 @@ def evaluate(
         steps = experiment.run_experiment(network, images.score, ranges, what, images.calibration)
         run = _watch(steps)
         _write(out, summary.summarize_run(run, network, images.notes))
+
+
+@app.command()
+def optimize(
+    *,
+    model: ModelOption,
+    machine: MachineOption = MACHINE,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    samples: SamplesOption = None,
+    calibration: CalibrationOption = 256,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="energy, latency, size, memory or bops, = and the most, as energy=0.6."),
+    ] = None,
+    relative_to: Annotated[
+        str | None, typer.Option(help="Budgets are shares of this: w8a8, or a configuration.")
+    ] = None,
+    least: Annotated[
+        Quantity | None, typer.Option(help="Make this least, within --loss, instead.")
+    ] = None,
+    loss: Annotated[
+        float | None, typer.Option(help="Most top-1 to lose, predicted, as a share.", min=0, max=1)
+    ] = None,
+    pin: Annotated[
+        list[str] | None, typer.Option(help="LAYER=8/8: bits of weight/output, - for free.")
+    ] = None,
+    edge_bits: Annotated[
+        int | None, typer.Option(help="Bits of input, first and last layer.", min=2, max=16)
+    ] = None,
+    bits: Annotated[str, typer.Option(help="Widths on offer.")] = "2,3,4,6,8",
+    front: Annotated[int, typer.Option(help="Points of the front.", min=0, max=100)] = 0,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure the choice.")] = False,
+    config: ConfigOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    out: JsonOption = "-",
+) -> None:
+    """Choose bits layer by layer: the most accurate within budgets, or the cheapest.
+
+    The images that choose ranges also tell how sensitive layers are; others measure the choice.
+    """
+    with _told(out):
+        wish = _config(config, None, None, granularity, estimator)
+        place = _machine(machine)
+        from analysis import bit_words, split  # noqa: PLC0415
+        from analysis.answer_summary import summarize_answer  # noqa: PLC0415
+        from analysis.calibration import calibrate  # noqa: PLC0415
+        from analysis.optimize import Task  # noqa: PLC0415
+        from analysis.optimize import optimize as find  # noqa: PLC0415
+
+        relative = relative_to is not None
+        task = Task(
+            machine=place,
+            config=wish,
+            rules=bit_words.read_rules(bits, pin or (), edge_bits),
+            budgets=tuple(bit_words.read_budget(text, relative=relative) for text in budget or ()),
+            reference=_reference(relative_to, wish),
+            least=least,
+            most_loss=loss,
+            front=front,
+            measured=measure,
+            seed=seed,
+        )
+        choice = split.ImageChoice(data, _preprocess(preprocess), samples, calibration, seed)
+        network = _network(model, builder, input_shape)
+        images = split.choose_split(model, network, wish, choice, learning=True)
+        learned = images.calibration or images.score
+        ranges = _watch(calibrate(network, learned, images.input_range))
+        with _kept_clean():
+            answer = _watch(find(network, learned, images.score, ranges, task))
+        _write(out, summarize_answer(answer, network))
 
 
 @contextmanager
@@ -226,6 +308,23 @@ def _config(
         estimator=estimator or ACTIVATION_DEFAULT.estimator,
     )
     return QuantConfig(LayerConfig(weight, activation))
+
+
+def _reference(text: str | None, wish: QuantConfig) -> QuantConfig | None:
+    """Return the configuration that a text such as w8a8 means for `wish`, or that in a file."""
+    from analysis.bit_words import read_uniform  # noqa: PLC0415
+
+    if text is None:
+        return None
+    widths = read_uniform(text)
+    if widths is None:
+        return config_from_json(_read(Path(text)))
+    default = wish.default
+    return QuantConfig(
+        LayerConfig(
+            replace(default.weight, bits=widths[0]), replace(default.activation, bits=widths[1])
+        )
+    )
 
 
 def _machine(name: str) -> Machine:
@@ -286,6 +385,19 @@ def _watch(steps: Steps[T]) -> T:
         if time.monotonic() - told >= REPORT_EVERY_S:
             told = time.monotonic()
             _say(progress.text)
+
+
+@contextmanager
+def _kept_clean() -> Iterator[None]:
+    """Send what a solver in C++ prints to standard error, so that standard output stays JSON."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _say(text: str) -> None:

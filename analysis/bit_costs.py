@@ -23,6 +23,7 @@ from analysis.workload import Entropies, weight_entropies
 from quant.config import QuantConfig
 
 PRICED = (Quantity.ENERGY, Quantity.LATENCY)  # these need the whole cost model
+Stays = tuple[frozenset[str], bool]
 Choice = Sequence[int]  # the option of each knob
 
 
@@ -52,6 +53,7 @@ class BitCosts:
         self._measure_entropies()
         self._specs = config.resolve(network.graph.layers)
         self._chooser = mode_chooser(machine)
+        self._sums: dict[tuple[Quantity, Stays | None], tuple[Sum, ...]] = {}
         self._kept: dict[Any, dict[Quantity, float]] = {}
 
     def _measure_entropies(self) -> None:
@@ -74,14 +76,23 @@ class BitCosts:
 
     def sums(self, quantity: Quantity, around: Choice) -> tuple[Sum, ...]:
         """Return a quantity as sums whose largest counts; one but for the peak memory."""
-        if quantity is Quantity.MEMORY:
-            return tuple(self._memory())
+        key = (quantity, self.scene(around) if quantity in PRICED else None)
+        if key not in self._sums:
+            self._sums[key] = tuple(self._add_up(quantity, around))
+        return self._sums[key]
+
+    def scene(self, around: Choice) -> Stays:
+        """Return what stays on chip: activations by name, and whether the weights do."""
         scene = self._scene(around)
-        tables = [
-            self._table(position, op, quantity, scene)
-            for position, op in enumerate(self.wiring.workload.ops)
-        ]
-        return (add_sums(tables),)
+        return scene.residents, scene.weights_resident
+
+    def _add_up(self, quantity: Quantity, around: Choice) -> Iterator[Sum]:
+        if quantity is Quantity.MEMORY:
+            yield from self._memory()
+            return
+        scene = self._scene(around)
+        ops = enumerate(self.wiring.workload.ops)
+        yield add_sums([self._table(position, op, quantity, scene) for position, op in ops])
 
     def _scene(self, around: Choice) -> Scene:
         """Return what stays on chip where the whole network is chosen as in `around`."""

@@ -8,7 +8,7 @@ from accelerator.workload import FLOAT_BITS
 from analysis.bit_knobs import Rules
 from quant.simulation import Side
 
-NARROW, WIDE = 2, 16  # integers that a quantizer knows
+NARROW, USUAL, WIDE = 2, 8, 16  # integers that a quantizer knows
 
 
 def computed_bits(machine: Machine, side: Side) -> tuple[int, ...]:
@@ -56,19 +56,21 @@ def useful_rules(machine: Machine, rules: Rules) -> Rules:
 
 def explain_gains(machine: Machine) -> str:
     """Say in one sentence what fewer bits bring on a machine."""
-    told = []
-    for side in (Side.WEIGHTS, Side.ACTIVATIONS):
-        widths = computed_bits(machine, side)
-        least = min(widths, default=WIDE)
-        stored = useful_bits(machine, side, range(NARROW, least + 1)) != (least,)
-        if len(widths) > 1 and least < min(8, max(widths)):
-            listed = ", ".join(map(str, sorted(widths)))
-            told.append(f"{side} are multiplied at {listed} bits, so fewer bits save arithmetic")
-        elif stored:
-            told.append(f"{side} are multiplied at {least} bits or more: fewer gain only storage")
-        else:
-            told.append(
-                f"{side} are multiplied at {least} bits or more and stored in whole bytes: "
-                "fewer gain nothing"
-            )
-    return f"On {machine.name}, {'; '.join(told)}."
+    said = [_explain(machine, side) for side in (Side.WEIGHTS, Side.ACTIVATIONS)]
+    if said[0] == said[1]:
+        return f"On {machine.name}, weights and activations are {said[0]}."
+    return f"On {machine.name}, weights are {said[0]}; activations are {said[1]}."
+
+
+def _explain(machine: Machine, side: Side) -> str:
+    widths = computed_bits(machine, side)
+    least = min(widths, default=WIDE)
+    if len(widths) > 1 and least < min(USUAL, max(widths)):
+        listed = ", ".join(map(str, sorted(widths)))
+        return f"multiplied at {listed} bits: fewer bits save arithmetic"
+    if useful_bits(machine, side, range(NARROW, least + 1)) != (least,):
+        return f"multiplied at {least} bits or more: fewer bits gain only what storage gives"
+    return (
+        f"multiplied at {least} bits or more and stored in whole bytes: fewer bits gain only what "
+        "storage gives, which is nothing"
+    )

@@ -148,7 +148,7 @@ class Predictor:
 
 
 def loss_of(measured: Evaluation, *, labelled: bool) -> float | None:
-    """Return what a network lost: top-1 accuracy, or without labels agreement with the float one."""
+    """Return what a network lost: top-1 accuracy, or without labels likeness to float."""
     return measured.top1_drop if labelled else 1 - measured.agreement
 
 
