@@ -1,12 +1,13 @@
 """The harm of every layer at every width, along the network's depth."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
 from analysis.harm import HIGHER_IS_BETTER, UNITS, Metric, at, guilt_of, measurable, value_of
-from analysis.questions import Depth, Score, Sensitivity, View
+from analysis.questions import Depth, Question, Score, Sensitivity, View
+from analysis.suspects import LOWEST_SQNR_DB
 from figures.layout import finish, shorten
 from figures.palette import FLOAT, faded
 from figures.ranges import SUSPECT
@@ -23,19 +24,21 @@ LOWEST_KL = 1e-6
 
 
 def harm_map(
-    found: Sensitivity, metric: Metric, layers: Sequence[str], picked: str | None = None
+    found: Sensitivity, metric: Metric, asked: Sequence[Question], picked: str | None = None
 ) -> go.Figure:
     """Return a cell for each layer, along the depth, and each width; strong colour is harm.
 
-    `layers` are all that were asked for; cells not known yet are grey. A click gives a point
-    whose customdata holds layer, bits and side.
+    Of the cells that were `asked` for, those not known yet are grey. A click gives a point whose
+    customdata holds layer, bits and side.
     """
     rows = [(str(side), bits) for side in found.sweep.sides for bits in found.sweep.bits]
+    layers = list(dict.fromkeys(question.layer for question in asked))
     places = {layer: place for place, layer in enumerate(layers)}
     figure = go.Figure()
     for row, (side, bits) in enumerate(rows):
         known = [s for s in at(found, side, bits) if _shade(found, s, metric) is not None]
-        _add_missing(figure, row, [p for n, p in places.items() if n not in _names(known)])
+        left = {q.layer for q in asked if (q.side, q.bits) == (side, bits)} - _names(known)
+        _add_missing(figure, row, sorted(places[layer] for layer in left))
         _add_cells(figure, row, places, known, found=found, metric=metric)
     if picked in places:
         figure.add_vline(x=places[picked], line={"color": FLOAT, "width": 1, "dash": "dot"})
@@ -136,23 +139,43 @@ def _map_title(found: Sensitivity, metric: Metric, rows: Sequence[tuple[str, int
     """Say from which width on harm begins; the bars say who does it."""
     if not found.scores:
         return "No cell is known yet"
-    if found.depth is not Depth.EXACT or metric not in (Metric.ACCURACY, Metric.AGREEMENT):
+    if metric is Metric.KL:
         worst = max(found.scores, key=lambda s: _or_least(guilt_of(found, s, metric)))
         asked = worst.question
         return f"{shorten(asked.layer, 40)} suffers most: {where(asked.side, asked.bits)}"
-    harmed = {
-        (side, bits): sum(measurable(found, score) for score in at(found, side, bits))
-        for side, bits in rows
-    }
-    if not any(harmed.values()):
-        return "No layer alone does measurable harm at any of these widths"
+    if metric is Metric.SQNR or found.depth is not Depth.EXACT:
+        return _begins(found, rows, _noisy, f"An SQNR below {LOWEST_SQNR_DB:.0f} dB")
+    return _begins(found, rows, measurable, "Measurable harm")
+
+
+def _noisy(found: Sensitivity, score: Score) -> bool:
+    return found.sweep.view is View.ONLY and score.sqnr_db < LOWEST_SQNR_DB
+
+
+def _begins(
+    found: Sensitivity,
+    rows: Sequence[tuple[str, int]],
+    harms: Callable[[Sensitivity, Score], bool],
+    what: str,
+) -> str:
+    """Return at which width of each side something begins, and in how many layers."""
     parts = []
     for side in dict.fromkeys(side for side, _ in rows):
-        widest = max((bits for s, bits in rows if s == side and harmed[s, bits]), default=None)
+        counts = {
+            bits: sum(harms(found, score) for score in at(found, side, bits))
+            for s, bits in rows
+            if s == side
+        }
+        widest = max((bits for bits, count in counts.items() if count), default=None)
         if widest is not None:
-            count = harmed[side, widest]
-            parts.append(f"{count} {'layer' if count == 1 else 'layers'} at {where(side, widest)}")
-    return f"Measurable harm begins with {' and with '.join(parts)}"
+            layers = "1 layer" if counts[widest] == 1 else f"{counts[widest]} layers"
+            parts.append(f"{layers} at {where(side, widest)}")
+    if parts:
+        return f"{what} begins with {' and with '.join(parts)}"
+    if found.sweep.view is View.ALL_BUT:
+        worst = max(found.scores, key=lambda s: _or_least(guilt_of(found, s, Metric.SQNR)))
+        return f"{shorten(worst.question.layer, 40)} gives back most when it alone is float"
+    return f"{what} is done by no layer alone at any of these widths"
 
 
 def _or_least(value: float | None) -> float:

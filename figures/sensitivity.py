@@ -26,6 +26,7 @@ from figures.units import format_share
 SIDE_COLOR = {"weights": WEIGHT, "activations": ACTIVATION, "both": "#7B6B8D"}
 SIDE_NAMES = {"weights": "weights", "activations": "activations", "both": "weights and activations"}
 MOST_BARS = 20
+EVEN = 0.45  # less in the worst third of the network is no pattern
 FEW = 1 / 3  # a takeaway about most layers is none
 
 
@@ -36,13 +37,14 @@ def where(side: str, bits: int) -> str:
 
 def axis_title(metric: Metric, depth: Depth = Depth.EXACT, *, breaks: bool = False) -> str:
     """Return a metric's name with its unit and its direction."""
-    name = "SQNR of the tensor" if _of_tensor(metric, depth) else str(metric)
+    name = name_of(metric, depth)
     better = "higher" if metric in HIGHER_IS_BETTER else "lower"
     return f"{name} ({UNITS[metric]}),{'<br>' if breaks else ' '}{better} is better"
 
 
-def _of_tensor(metric: Metric, depth: Depth) -> bool:
-    return metric is Metric.SQNR and depth is Depth.INSTANT
+def name_of(metric: Metric, depth: Depth = Depth.EXACT) -> str:
+    """Return what a metric is called; without any forward the SQNR is that of the tensor alone."""
+    return "Tensor SQNR" if (metric, depth) == (Metric.SQNR, Depth.INSTANT) else str(metric)
 
 
 def text_of(value: float | None, metric: Metric) -> str:
@@ -63,7 +65,7 @@ def describe(score: Score) -> str:
         value = value_of(score, metric)
         if value is None:
             continue
-        name = axis_title(metric, score.depth).partition(" (")[0]
+        name = name_of(metric, score.depth)
         interval = interval_of(score, metric)
         spread = f" ({interval.low:.1f} to {interval.high:.1f})" if interval else ""
         lines.append(f"{name}: {text_of(value, metric)}{spread}")
@@ -111,7 +113,37 @@ def along_depth(
     )  # fmt: skip
     figure.update_yaxes(title=_with_view(found, metric), rangemode=_mode(metric))
     figure.update_layout(clickmode="event+select")
-    return finish(figure, guilt_title(found, metric, side, bits), 300)
+    return finish(figure, _depth_title(found, shown, metric, len(layers)), 300)
+
+
+def _depth_title(found: Sensitivity, scores: Sequence[Score], metric: Metric, layers: int) -> str:
+    """Say in which third of the network the harm lies: of the noise's energy, for an SQNR."""
+    thirds = [0.0, 0.0, 0.0]
+    for place, score in enumerate(scores):
+        thirds[3 * place // len(scores)] += _amount(found, score, metric)
+    total = sum(thirds)
+    if len(scores) < layers or total <= 0:
+        return f"{len(scores)} of {layers} layers are known"
+    most = thirds.index(max(thirds))
+    what = "noise" if metric is Metric.SQNR else "harm"
+    share = max(thirds) / total
+    if share < EVEN:
+        return f"The {what} is spread evenly over the depth"
+    return f"The {_THIRDS[most]} third of the layers has {format_share(share)} of the {what}"
+
+
+def _amount(found: Sensitivity, score: Score, metric: Metric) -> float:
+    """Return a part of the harm that can be added up: an energy, for an SQNR."""
+    guilt = guilt_of(found, score, metric)
+    if guilt is None or not math.isfinite(guilt):
+        return 0.0
+    if metric is Metric.SQNR and found.sweep.view is View.ONLY:
+        return float(10 ** (guilt / 10))
+    offset = 100.0 if metric is Metric.AGREEMENT and found.sweep.view is View.ONLY else 0.0
+    return max(guilt + offset, 0.0)
+
+
+_THIRDS = ("first", "middle", "last")
 
 
 def _mode(metric: Metric) -> str:
@@ -190,7 +222,6 @@ def guilt_title(found: Sensitivity, metric: Metric, side: str, bits: int) -> str
     scores = ranked(found, metric, side, bits)
     if not scores:
         return f"Nothing is known yet of {where(side, bits)}"
-    guilt = {s.question.layer: guilt_of(found, s, metric) or 0.0 for s in scores}
     name, count = shorten(scores[0].question.layer, 40), len(scores)
     worst = text_of(value_of(scores[0], metric), metric)
     if metric is Metric.SQNR:
@@ -200,8 +231,7 @@ def guilt_title(found: Sensitivity, metric: Metric, side: str, bits: int) -> str
         harmed = sum(measurable(found, score) for score in scores)
         if not harmed:
             return f"No layer of {count} does measurable harm with {where(side, bits)}"
-    if metric is Metric.AGREEMENT:
-        guilt = {n: g + (100 if found.sweep.view is View.ONLY else 0) for n, g in guilt.items()}
+    guilt = {s.question.layer: _amount(found, s, metric) for s in scores}
     few = fewest(guilt)
     if few and len(few) <= max(1, FEW * count):
         total = sum(value for value in guilt.values() if value > 0)

@@ -3,12 +3,13 @@
 import json
 import math
 from dataclasses import replace
+from functools import cache
 
 import plotly.graph_objects as go
 import pytest
 
 from analysis.harm import Metric
-from analysis.questions import Depth, View
+from analysis.questions import Depth, Question, Sensitivity, View
 from figures import takeaway
 from figures.harm_map import HARM_SCALE, harm_map
 from figures.metrics_compared import noise_against_harm, rank_correlation, views_against
@@ -28,6 +29,13 @@ EXACT_TENSOR = replace(GUILTY, scores=(replace(GUILTY.scores[0], sqnr_db=math.in
 NOTHING = replace(GUILTY, scores=())
 
 
+def asked_in(found: Sensitivity) -> list[Question]:
+    """Every layer at every width of every side."""
+    sweep = found.sweep
+    return [Question(n, b, s, sweep.view) for n in LAYERS for s in sweep.sides for b in sweep.bits]
+
+
+@cache
 def all_figures() -> dict[str, go.Figure]:
     result = {}
     for name, found in {
@@ -36,7 +44,7 @@ def all_figures() -> dict[str, go.Figure]:
         "three widths": answers({"stem": 0.4, "head": 0.0}, bits=(8, 4, 2)),
     }.items():  # fmt: skip
         for metric in Metric:
-            result[f"map {metric} {name}"] = harm_map(found, metric, LAYERS, "stem")
+            result[f"map {metric} {name}"] = harm_map(found, metric, asked_in(found), "stem")
             result[f"worst {metric} {name}"] = worst_layers(found, metric, W, 4, "head")
             result[f"depth {metric} {name}"] = along_depth(found, metric, W, 4, LAYERS, "head")
             result[f"noise {metric} {name}"] = noise_against_harm(found, metric, 4)
@@ -74,7 +82,7 @@ def cells(figure: go.Figure) -> dict[tuple[str, int, str], float]:
 
 
 def test_the_map_has_a_cell_for_every_answer_and_grey_for_the_rest() -> None:
-    figure = harm_map(BOTH_SIDES, Metric.ACCURACY, LAYERS)
+    figure = harm_map(BOTH_SIDES, Metric.ACCURACY, asked_in(BOTH_SIDES))
     found = cells(figure)
     assert found["stem", 4, "weights"] == pytest.approx(40)
     assert found["head", 4, "activations"] == pytest.approx(30)
@@ -88,9 +96,9 @@ def test_the_map_has_a_cell_for_every_answer_and_grey_for_the_rest() -> None:
 
 
 def test_strong_colour_is_harm_whichever_direction_is_good() -> None:
-    drop = harm_map(GUILTY, Metric.ACCURACY, LAYERS).layout.coloraxis
-    noise = harm_map(GUILTY, Metric.SQNR, LAYERS).layout.coloraxis
-    given = harm_map(ALL_BUT, Metric.SQNR, LAYERS).layout.coloraxis
+    drop = harm_map(GUILTY, Metric.ACCURACY, asked_in(GUILTY)).layout.coloraxis
+    noise = harm_map(GUILTY, Metric.SQNR, asked_in(GUILTY)).layout.coloraxis
+    given = harm_map(ALL_BUT, Metric.SQNR, asked_in(ALL_BUT)).layout.coloraxis
     strong = HARM_SCALE[-1][1]
     assert drop.colorscale[-1][1] == strong
     assert noise.colorscale[0][1] == strong
@@ -98,15 +106,15 @@ def test_strong_colour_is_harm_whichever_direction_is_good() -> None:
     assert "lower is better" in drop.colorbar.title.text
     assert "higher is better" in noise.colorbar.title.text
     assert "guiltier" in given.colorbar.title.text
-    assert cells(harm_map(ALL_BUT, Metric.ACCURACY, LAYERS))["stem", 4, "weights"] == (
+    assert cells(harm_map(ALL_BUT, Metric.ACCURACY, asked_in(ALL_BUT)))["stem", 4, "weights"] == (
         pytest.approx(40)
     )
 
 
 def test_harmless_widths_are_said_to_be_harmless() -> None:
     found = answers({"stem": 0.0, "head": 0.01})
-    assert takeaway(harm_map(found, Metric.ACCURACY, LAYERS)) == (
-        "No layer alone does measurable harm at any of these widths"
+    assert takeaway(harm_map(found, Metric.ACCURACY, asked_in(found))) == (
+        "Measurable harm is done by no layer alone at any of these widths"
     )
     assert "No layer of 2 does measurable harm" in takeaway(
         worst_layers(found, Metric.ACCURACY, W, 4)
@@ -138,7 +146,7 @@ def test_along_the_depth_all_layers_stand_in_order() -> None:
     (points,) = (trace for trace in figure.data if trace.type == "scatter")
     assert list(points.x) == [0, 1, 2, 3, 4]
     assert "higher is better" in figure.layout.yaxis.title.text
-    assert takeaway(figure).startswith("stem is the noisiest of 5 layers")
+    assert takeaway(figure).startswith("The first third of the layers has")
     assert figure.layout.shapes[0].x0 == 3
 
 
@@ -181,5 +189,5 @@ def test_words_for_values() -> None:
     assert text_of(None, Metric.SQNR) == "not known yet"
     assert text_of(math.inf, Metric.SQNR) == "exact"
     assert text_of(3.14159, Metric.ACCURACY) == "3.1 points"
-    assert axis_title(Metric.SQNR, Depth.INSTANT).startswith("SQNR of the tensor (dB)")
+    assert axis_title(Metric.SQNR, Depth.INSTANT).startswith("Tensor SQNR (dB)")
     assert score("x", 0.1).agreement == 0.9
