@@ -1,8 +1,8 @@
-"""Load a model by what the user names: a sample, a `.pt2` file, or weights with a builder."""
+"""Load a model by what the user names: a sample, a file, or weights with a builder."""
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from model_io.builder import build
+from model_io.digest import file_digest, state_digest
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.exported import load_exported
 from model_io.onnx import load_onnx
+from model_io.onnx_import.quantized import TensorEncoding
+from model_io.onnx_import.report import ImportReport
 from model_io.weights import load_weights
 from sample_models.registry import SAMPLES, sample
 
-UPLOADS = (".pt2",)
+UPLOADS = (".pt2", ".onnx")
 """What may come from another machine: formats that are read without running anything."""
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 
@@ -27,6 +30,7 @@ class Origin(StrEnum):
 
     SAMPLE = "sample"
     EXPORTED = "torch.export file"
+    ONNX = "ONNX file"
     BUILDER = "builder"
 
 
@@ -43,6 +47,8 @@ class LoadedModel:
         origin: where it came from.
         program: what torch.export wrote, where the model came as that; capturing it needs no
             second export.
+        report: what the import of an ONNX file did; None for other origins.
+        encodings: the grids of an ONNX file that was quantized already.
     """
 
     name: str
@@ -52,6 +58,8 @@ class LoadedModel:
     digest: str
     origin: Origin
     program: ExportedProgram | None = None
+    report: ImportReport | None = None
+    encodings: tuple[TensorEncoding, ...] = field(default=())
 
     def example(self, batch: int = 2) -> Tensor:
         """Return zeros in the shape of a batch of inputs; `batch` is ignored where it is fixed.
@@ -75,10 +83,11 @@ def load_model(
     """Return the model that `source` names.
 
     Args:
-        source: a sample's name, a `.pt2` file, or a `.safetensors` file.
+        source: a sample's name, a `.pt2`, `.onnx` or `.safetensors` file.
         builder: "path.py:function" that makes the network for a `.safetensors` file. The function
             is run: name only code of your own, and never pass on what an upload brought.
-        input_shape: of one input, (C, H, W); for builders only, the other sources know theirs.
+        input_shape: of one input, (C, H, W); for builders, and for ONNX files that leave sizes
+            open; the other sources know theirs.
 
     Raises:
         ModelError: nothing of that name, a format that is not read, or content that does not fit.
@@ -92,18 +101,20 @@ def load_model(
         raise _pickle_refusal(path)
     if suffix not in _LOADERS or not path.is_file():
         raise ModelError(
-            f"A model must be a sample ({', '.join(SAMPLES)}), a .pt2 file or a .safetensors file "
-            f"with a builder, got {path.name!r}, which is none of them or is not there."
+            f"A model must be a sample ({', '.join(SAMPLES)}), a .pt2 or .onnx file or a "
+            f".safetensors file with a builder, got {path.name!r}, which is none of them or is not "
+            "there."
         )
     return _LOADERS[suffix](path, builder, input_shape)
 
 
-def load_upload(path: Path, name: str) -> LoadedModel:
+def load_upload(path: Path, name: str, input_shape: tuple[int, ...] = ()) -> LoadedModel:
     """Return the model in an uploaded file, which can run nothing on this machine.
 
     Args:
         path: where the upload was put.
         name: the name that the user gave the file; decides the format.
+        input_shape: of one input, for ONNX files that leave sizes open.
 
     Raises:
         ModelError: a format that cannot be read safely, or content that does not fit.
@@ -112,13 +123,13 @@ def load_upload(path: Path, name: str) -> LoadedModel:
     shown = Path(name.replace("\\", "/"))
     if shown.suffix.lower() in _PICKLES:
         raise _pickle_refusal(shown)
-    if shown.suffix.lower() == ".onnx":
-        load_onnx(shown)
     if shown.suffix.lower() not in UPLOADS:
         raise ModelError(
             f"An upload must be one of {', '.join(UPLOADS)}, got {shown.name!r}; export the "
-            "network with torch.export.save."
+            "network with torch.export.save or torch.onnx.export."
         )
+    if shown.suffix.lower() == ".onnx":
+        return _imported(path, input_shape, shown.name, alone=True)
     return _load_pt2(path, None, (), shown.name)
 
 
@@ -127,15 +138,6 @@ def load_sample(name: str) -> LoadedModel:
     entry = sample(name)
     module = entry.build()
     return LoadedModel(name, module, entry.input_shape, None, state_digest(module), Origin.SAMPLE)
-
-
-def state_digest(module: nn.Module) -> str:
-    """Return a SHA-256 over the module's class and the names, types and values of its tensors."""
-    total = hashlib.sha256(type(module).__qualname__.encode())
-    for name, tensor in module.state_dict().items():
-        total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        total.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
 
 
 def _load_pt2(
@@ -148,14 +150,12 @@ def _load_pt2(
             f"A builder belongs to .safetensors files, got one for {path.name}; leave it out."
         )
     exported = load_exported(path, name or path.name)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return LoadedModel(
         name=Path(name or path.name).stem,
         module=exported.module,
         input_shape=exported.input_shape,
         batch=exported.batch,
-        digest=digest,
+        digest=file_digest(path),
         origin=Origin.EXPORTED,
         program=exported.program,
     )
@@ -176,9 +176,30 @@ def _load_safetensors(path: Path, builder: str | None, input_shape: tuple[int, .
 
 
 def _load_onnx(path: Path, builder: str | None, input_shape: tuple[int, ...]) -> LoadedModel:
-    """Refuse an ONNX file."""
-    del builder, input_shape
-    load_onnx(path)
+    """Import an ONNX file; its tensors may lie beside it."""
+    if builder is not None:
+        raise ModelError(
+            f"A builder belongs to .safetensors files, got one for {path.name}; leave it out."
+        )
+    return _imported(path, input_shape, path.name, alone=False)
+
+
+def _imported(path: Path, input_shape: tuple[int, ...], shown: str, *, alone: bool) -> LoadedModel:
+    """Import an ONNX file, an upload `alone`."""
+    imported = load_onnx(path, input_shape, shown, alone=alone)
+    # tensors beside the file, and the sizes that it leaves open, belong to what is computed
+    held = state_digest(imported.module)
+    digest = hashlib.sha256(f"{file_digest(path)}{held}{imported.input_shape}".encode())
+    return LoadedModel(
+        name=Path(shown).stem,
+        module=imported.module,
+        input_shape=imported.input_shape,
+        batch=imported.batch,
+        digest=digest.hexdigest(),
+        origin=Origin.ONNX,
+        report=imported.report,
+        encodings=imported.encodings,
+    )
 
 
 def _pickle_refusal(path: Path) -> UnsafeFileError:

@@ -1,18 +1,158 @@
-"""The place of the ONNX import."""
+"""Load an ONNX file as a network that can be captured, edited and trained."""
 
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+
+from onnx import ModelProto, helper
+from torch import nn
 
 from model_io.errors import ModelError
+from model_io.onnx_import.activation_patterns import ACTIVATIONS
+from model_io.onnx_import.batch import free_batch
+from model_io.onnx_import.canonical import take_in, widen
+from model_io.onnx_import.file import OnnxFile, open_onnx
+from model_io.onnx_import.fold import fold
+from model_io.onnx_import.layer_patterns import LAYERS
+from model_io.onnx_import.network import OnnxNetwork
+from model_io.onnx_import.norm_patterns import NORMS
+from model_io.onnx_import.program import REALS, Input, check_operators, read_program
+from model_io.onnx_import.quantized import TensorEncoding, take_out
+from model_io.onnx_import.recognise import Recognised, recognise
+from model_io.onnx_import.report import ImportReport
+from model_io.onnx_import.steps import Program
+from model_io.onnx_import.tensors import TensorReader
+from model_io.onnx_import.transposes import cancel_transposes
+from model_io.onnx_import.verify import Agreement, Reference, inputs_like, shapes, verify
+
+TRIAL_BATCH = 3
 
 
-def load_onnx(path: Path) -> NoReturn:
-    """Refuse: there is no ONNX import yet.
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A network from an ONNX file.
+
+    Attributes:
+        module: maps inputs (N, *input_shape) to the output; one module for each node, named as it.
+        input_shape: of one input, without the batch.
+        batch: the only batch size that runs, or None for any.
+        report: what the import did.
+        encodings: the grids of a file that was quantized already; empty otherwise.
+    """
+
+    module: nn.Module
+    input_shape: tuple[int, ...]
+    batch: int | None
+    report: ImportReport
+    encodings: tuple[TensorEncoding, ...]
+
+
+def load_onnx(
+    path: Path, input_shape: tuple[int, ...] = (), shown: str = "", *, alone: bool = False
+) -> Imported:
+    """Return the network in an ONNX file, checked beside ONNX Runtime.
+
+    Args:
+        path: the file.
+        input_shape: of one input, where the file leaves sizes open.
+        shown: what sentences call the file; its name by default.
+        alone: whether it came without its folder, as an upload does.
 
     Raises:
-        ModelError: always.
+        ModelError: it cannot come in; the sentence says which node and what to do.
+        UnsafeFileError: it would fill the memory, or read what lies outside its folder.
     """
-    raise ModelError(
-        f"A model must be a .pt2 file or safetensors with a builder, got {path.name}: ONNX import "
-        "is not built yet (issue 6). Export the network with torch.export.save instead."
+    file = open_onnx(path, shown or path.name, alone=alone)
+    counts = Counter(n.op_type[:60] for n in file.model.graph.node if n.op_type != "Constant")
+    reader = TensorReader(file.shown, file.folder)
+    take_in(file.model, reader)
+    widened = widen(file.model)
+    encodings = take_out(file.model, file.shown)
+    program, source = read_program(file)
+    folded = fold(program, file.shown)
+    check_operators(program, file.shown)
+    transposes = cancel_transposes(program)
+    shape, batch = _input_shape(source, program, input_shape, file.shown)
+    network, freed, recognised, agreement = _network(file, program, source, shape, batch)
+    report = ImportReport(
+        file.model.producer_name[:60], file.opset, tuple(counts.most_common()), folded,
+        tuple(recognised), transposes, widened, reader.outside, len(encodings),
+        batch if freed else None, agreement.difference, agreement.inputs,
+    )  # fmt: skip
+    named = tuple(_with_node(e, file.model, program) for e in encodings)
+    return Imported(network, shape, None if freed else batch, report, named)
+
+
+def _network(
+    file: OnnxFile, program: Program, source: Input, shape: tuple[int, ...], batch: int | None
+) -> tuple[OnnxNetwork, bool, list[Recognised], Agreement]:
+    """Return (network, whether its batch was freed, what was recognised, how well it agrees)."""
+    known = shapes(OnnxNetwork(program), batch or 2, shape)
+    recognised = recognise(program, NORMS, known)
+    recognised += recognise(program, (*ACTIVATIONS, *LAYERS), known)
+    network = OnnxNetwork(program).eval()
+    reference = Reference(file.model, source, file.shown)
+    agreement = verify(network, reference, inputs_like(source, batch or 2, shape))
+    if batch is not None:
+        try:
+            free = OnnxNetwork(free_batch(program, batch)).eval()
+            shapes(free, TRIAL_BATCH * batch, shape)
+            trial = inputs_like(source, TRIAL_BATCH * batch, shape)
+            agreement = verify(free, reference.in_pieces(batch), trial)
+        except ModelError:
+            return network, False, recognised, agreement
+        return free, True, recognised, agreement
+    return network, False, recognised, agreement
+
+
+def _input_shape(
+    source: Input, program: Program, wish: tuple[int, ...], shown: str
+) -> tuple[tuple[int, ...], int | None]:
+    """Return (shape of one input, batch size or None for any)."""
+    _check_kind(source, program, shown)
+    sizes = source.sizes if source.sizes is not None else (None,) * (len(wish) + 1)
+    if len(sizes) < 2:
+        raise ModelError(
+            f"The input of {shown} must have the batch as its first axis and others behind it, got "
+            f"{len(sizes)} axes. Export it with a batch axis."
+        )
+    said = ", ".join("?" if size is None else str(size) for size in sizes[1:])
+    if not wish and None in sizes[1:]:
+        raise ModelError(
+            f"The shape of one input must be known, got ({said}) in {shown}, where ? may be any "
+            "size. Give the input's shape, such as 3,224,224."
+        )
+    fits = len(wish) == len(sizes) - 1 and all(
+        size in (None, given) for size, given in zip(sizes[1:], wish, strict=False)
     )
+    if wish and not fits:
+        raise ModelError(
+            f"The input's shape must fit ({said}), which {shown} says of it, got "
+            f"({', '.join(map(str, wish))}). Leave it out, or give sizes for the ? alone."
+        )
+    return wish or tuple(size or 0 for size in sizes[1:]), sizes[0]
+
+
+def _check_kind(source: Input, program: Program, shown: str) -> None:
+    """Raise where the input holds no real numbers, nor whole ones that become real at once."""
+    if source.kind in REALS:
+        return
+    readers = [step for step in program.steps if source.name in step.inputs]
+    if all(s.operator == "Cast" and s.attributes.get("to") in REALS for s in readers):
+        return
+    kind = helper.tensor_dtype_to_string(source.kind).rpartition(".")[2].lower()
+    raise ModelError(
+        f"The input of {shown} must hold real numbers, such as images, got {kind}. Cut off what "
+        "comes before the first real values (such as an embedding) with onnx.utils.extract_model."
+    )
+
+
+def _with_node(encoding: TensorEncoding, model: ModelProto, program: Program) -> TensorEncoding:
+    """Return an encoding with the node that makes its tensor, or reads it where it is constant."""
+    for node in model.graph.node:
+        name = node.name or next(filter(None, node.output), "")
+        if encoding.constant and encoding.value in node.input:
+            return replace(encoding, node=name)
+        if not encoding.constant and encoding.tensor in node.output:
+            return replace(encoding, node=name)
+    return replace(encoding, node="input" if encoding.tensor == program.input else "")

@@ -16,6 +16,8 @@ from quant.errors import CaptureError
 from quant.operators import Kind, operator
 
 INPUT_LAYER = "input"
+# Modules that are one operation: torch's own layers, and nodes of an ONNX file.
+_OPERATIONS = ("torch.nn.modules.", "onnx_import.network.Operation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,13 +294,13 @@ def _for_one_image(size: int | torch.SymInt) -> int:
 
 
 def _module_path(node: fx.Node) -> tuple[str, bool]:
-    """Return the path of the innermost module and whether that is one of torch's own layers."""
+    """Return the path of the innermost module and whether that is one operation."""
     stack = node.meta.get("nn_module_stack")
     if not stack:
         return "", False
     path, kind = list(stack.values())[-1]
     path = str(path).removeprefix("L['self'].").removeprefix("L__self___")
-    return path, "torch.nn.modules." in str(kind)
+    return path, any(name in str(kind) for name in _OPERATIONS)
 
 
 def _mark_activations(graph: fx.Graph) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from model_io.archive import PROGRAM
+from model_io.digest import state_digest
 from model_io.errors import ModelError
-from model_io.load import LoadedModel, Origin, load_model, load_sample, load_upload, state_digest
+from model_io.load import LoadedModel, Origin, load_model, load_sample, load_upload
 from sample_models.registry import names, sample
 from tests.model_io.pt2_files import Net
 
@@ -156,18 +156,12 @@ def test_what_is_no_model(source: str) -> None:
         load_model(source)
 
 
-def test_onnx_is_not_built_yet(tmp_path: Path) -> None:
-    path = tmp_path / "net.onnx"
-    path.write_bytes(b"")
-    for load in (partial(load_model, path), partial(load_upload, path, "net.onnx")):
-        with pytest.raises(ModelError, match=r"ONNX import is not built yet \(issue 6\)"):
-            load()
-
-
-def test_uploads_are_exported_programs_only(tmp_path: Path) -> None:
+def test_uploads_are_formats_that_run_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"")
-    with pytest.raises(ModelError, match=r"upload must be one of \.pt2, got 'net\.safetensors'"):
+    with pytest.raises(
+        ModelError, match=r"upload must be one of \.pt2, \.onnx, got 'net\.safetensors'"
+    ):
         load_upload(path, "net.safetensors")
 
 

@@ -1,0 +1,152 @@
+"""The network: one module for each node of the file, called in the file's order."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from model_io.errors import ModelError
+from model_io.onnx_import.call import Call, Refusal
+from model_io.onnx_import.operators import TABLE
+from model_io.onnx_import.steps import OWN, Program, Step
+from model_io.onnx_import.values import Known, Value, constant, is_known, to_tensor
+
+_NEWEST = 25
+Results = tuple[Value | None, ...]
+Watch = Callable[[Step, Results], None]
+
+
+def compute(step: Step, values: Sequence[Value | None], opset: int) -> Results:
+    """Return what a step gives for its inputs.
+
+    Raises:
+        ModelError: the operator cannot take these inputs; the sentence names the node.
+    """
+    entry = TABLE[step.operator]
+    # operators of our own follow the newest standard, whatever the file's
+    call = Call(step, values, _NEWEST if step.domain == OWN else opset)
+    known = entry.known is not None and all(v is None or is_known(v) for v in values)
+    run = entry.known if known and entry.known is not None else entry.run
+    try:
+        result = run(call)
+    except Refusal as refusal:
+        raise ModelError(f"{title(step)} cannot come in: {refusal}") from None
+    except ModelError:
+        raise
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelError(
+            f"{title(step)} must fit its inputs of shape {_shapes(values)}, got an error "
+            f"({type(error).__name__}: {line}). Check the input's shape, or export again."
+        ) from error
+    return result if isinstance(result, tuple) else (result,)
+
+
+def title(step: Step) -> str:
+    """Return how a sentence names a step."""
+    return f"The node {step.name[:120]!r} ({step.operator[:60]})"
+
+
+def _shapes(values: Sequence[Value | None]) -> str:
+    return ", ".join("none" if v is None else str(tuple(v.shape)) for v in values)
+
+
+class Operation(nn.Module):
+    """One node. Its weights are parameters, its other constants numbers, parameters or buffers."""
+
+    def __init__(self, step: Step, opset: int, constants: dict[str, Tensor | nn.Parameter]) -> None:
+        super().__init__()
+        self.step = step
+        self.opset = opset
+        self.reads = tuple(name for name in step.inputs if name and name not in constants)
+        self._sources: list[str | Known | int | None] = []
+        for index, name in enumerate(step.inputs):
+            if name in constants:
+                self._sources.append(self._constant(index, constants[name]))
+            else:
+                self._sources.append(self.reads.index(name) if name else None)
+
+    def _constant(self, index: int, value: Tensor) -> str | Known:
+        """Register a constant and return its attribute; or return plain numbers."""
+        entry = TABLE[self.step.operator]
+        role = entry.weights.get(index)
+        if role is None:
+            handed = constant(value, setting=index in entry.settings)
+            if not isinstance(handed, Tensor):
+                return handed
+            role = "value" if index == 0 or not hasattr(self, "value") else f"value_{index}"
+        if isinstance(value, nn.Parameter) and not role.startswith("running"):
+            self.register_parameter(role, value)
+        else:
+            self.register_buffer(role, value.detach())
+        return role
+
+    def forward(self, *values: Any) -> Results:
+        """Return the node's outputs for the inputs that are not constant."""
+        return compute(self.step, [self._given(s, values) for s in self._sources], self.opset)
+
+    def _given(self, source: str | Known | int | None, values: tuple[Any, ...]) -> Value | None:
+        """Return an input: a registered constant, plain numbers, or one of `values`."""
+        if isinstance(source, str):
+            held: Tensor = getattr(self, source)
+            return held
+        return values[source] if isinstance(source, int) else source
+
+
+class OnnxNetwork(nn.Module):
+    """A network that torch.export can trace; its modules bear the names of the file's nodes."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self._input, self._output = program.input, program.output
+        shared = {
+            name: nn.Parameter(value) if value.is_floating_point() else value
+            for name, value in program.constants.items()
+        }
+        self._operations = [Operation(step, program.opset, shared) for step in program.steps]
+        last = {name: i for i, op in enumerate(self._operations) for name in op.reads}
+        self._ends: list[list[str]] = [[] for _ in self._operations]
+        for name, index in last.items():
+            self._ends[index].append(name)
+        # children after their parents, so that a node "a.b" finds the node "a" in its place
+        for operation in sorted(self._operations, key=lambda o: o.step.name.count(".")):
+            self._place(operation)
+
+    def _place(self, operation: Operation) -> None:
+        """Hang an operation into the tree of modules, at the path that its name spells."""
+        *above, name = operation.step.name.split(".")
+        owner: nn.Module = self
+        for part in above:
+            free = _free_name(owner, part, branch=True)
+            if free not in owner._modules:  # noqa: SLF001  no public way to ask
+                owner.add_module(free, nn.Module())
+            owner = owner.get_submodule(free)
+        owner.add_module(_free_name(owner, name, branch=False), operation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the network's output for a batch of inputs."""
+        return self.run(x)
+
+    def run(self, x: Tensor, watch: Watch | None = None) -> Tensor:
+        """Return the output; `watch` sees every step's results on the way."""
+        values: dict[str, Value | None] = {self._input: x}
+        for operation, ends in zip(self._operations, self._ends, strict=True):
+            results = operation(*(values[name] for name in operation.reads))
+            if watch is not None:
+                watch(operation.step, results)
+            values.update(zip(operation.step.outputs, results, strict=False))
+            for name in ends:
+                if name != self._output:
+                    values.pop(name, None)
+        output = values.get(self._output)
+        if output is None:
+            raise ModelError(f"The output {self._output[:80]!r} must be computed, and is not.")
+        return to_tensor(output)
+
+
+def _free_name(owner: nn.Module, part: str, *, branch: bool) -> str:
+    """Return a name for a child that no attribute has; a branch may be an existing child."""
+    name = part or "_"
+    while hasattr(owner, name) and not (branch and name in owner._modules):  # noqa: SLF001
+        name += "_"
+    return name

@@ -1,0 +1,161 @@
+"""Resizing images, in all the ways that ONNX knows of finding where a pixel comes from."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from model_io.onnx_import.call import Call, Refusal
+from model_io.onnx_import.operators.table import operator
+from model_io.onnx_import.values import Value
+
+Array = NDArray[np.float64]
+_LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
+
+
+@operator("Upsample", settings=(1, 2, 3))
+def upsample(call: Call) -> Value:
+    """Enlarge by factors, the way of opset 9."""
+    x = call.tensor(0)
+    scales = [float(s) for s in call.known(1).ravel().tolist()]
+    return _resized(call, x, scales, None)
+
+
+@operator("Resize", settings=(1, 2, 3))
+def resize(call: Call) -> Value:
+    """Resize by factors or to sizes."""
+    x = call.tensor(0)
+    if call.opset == 10:
+        return _resized(call, x, [float(s) for s in call.known(1).ravel().tolist()], None)
+    if call.attribute("antialias", 0) or call.attribute("keep_aspect_ratio_policy", "stretch") != (
+        "stretch"
+    ):
+        raise Refusal("It must not smooth nor keep the aspect ratio. Export without these.")
+    axes = [a % x.dim() for a in call.attribute("axes", range(x.dim()))]
+    scales: list[float] = [1.0] * x.dim()
+    if call.has(2) and call.known(2).size:
+        for axis, scale in zip(axes, call.known(2).ravel().tolist(), strict=True):
+            scales[axis] = float(scale)
+        return _resized(call, x, scales, None)
+    sizes = list(x.shape)
+    for axis, size in zip(axes, call.ints(3), strict=True):
+        # the batch is the same on both sides: no factor, though both are symbols
+        same = not isinstance(size, int) or not isinstance(x.shape[axis], int)
+        sizes[axis] = x.shape[axis] if same else size
+        scales[axis] = 1.0 if same else size / x.shape[axis]
+    return _resized(call, x, scales, sizes)
+
+
+def _resized(call: Call, x: Tensor, scales: list[float], sizes: list[Any] | None) -> Tensor:
+    """Resize every axis whose factor is not one."""
+    mode = call.attribute("mode", "nearest")
+    place = call.attribute("coordinate_transformation_mode", "half_pixel")
+    if call.step.operator == "Upsample" or call.opset == 10:
+        place = "asymmetric"
+    if place == "tf_crop_and_resize":
+        raise Refusal("It crops and resizes at once (tf_crop_and_resize). Export without it.")
+    if (done := _natively(call, x, scales, sizes, (mode, place))) is not None:
+        return done
+    for axis, scale in enumerate(scales):
+        if scale == 1:
+            continue
+        source = x.shape[axis]
+        target = sizes[axis] if sizes is not None else math.floor(source * scale)
+        places = _coordinates(place, source, target, scale)
+        if mode == "nearest":
+            x = x.index_select(axis, _nearest(call, places, source))
+        else:
+            weights = _weights(call, mode, places, source)
+            x = (x.movedim(axis, -1) @ weights).movedim(-1, axis)
+    return x
+
+
+def _natively(
+    call: Call, x: Tensor, scales: list[float], sizes: list[Any] | None, how: tuple[str, str]
+) -> Tensor | None:
+    """Resize with torch's own operator where it does the same; else None."""
+    if x.dim() not in _LINEAR or any(s != 1 for s in scales[:2]) or all(s == 1 for s in scales):
+        return None
+    mode, place = how
+    size = None if sizes is None else sizes[2:]
+    factor = scales[2:] if sizes is None else None
+    if mode == "nearest":
+        whole = all(s == int(s) for s in scales)
+        rounded = call.attribute("nearest_mode", "round_prefer_floor")
+        simple = place == "asymmetric" and (rounded == "floor" or call.opset < 11)
+        middle = place in ("half_pixel", "pytorch_half_pixel") and rounded.startswith("round")
+        if simple or (whole and middle):
+            return F.interpolate(x, size, factor, "nearest")
+        return None
+    half, corners = place in ("half_pixel", "pytorch_half_pixel"), place == "align_corners"
+    if place == "pytorch_half_pixel" and sizes is not None and 1 in sizes[2:]:
+        return None
+    if mode == "cubic":
+        plain = call.attribute("cubic_coeff_a", -0.75) == -0.75
+        if x.dim() != 4 or not plain or call.attribute("exclude_outside", 0):
+            return None
+    elif mode != "linear":
+        raise Refusal(f"Its mode must be nearest, linear or cubic, and is {mode!r}.")
+    rounded = any(s * n != int(s * n) for s, n in zip(scales[2:], x.shape[2:], strict=True))
+    if (not half and not corners) or (corners and sizes is None and rounded):
+        return None
+    name = "bicubic" if mode == "cubic" else _LINEAR[x.dim()]
+    return F.interpolate(x, size, factor, name, align_corners=corners)
+
+
+def _coordinates(place: str, source: int, target: int, scale: float) -> Array:
+    """Return where in the source each element of the target lies."""
+    places = np.arange(target, dtype=np.float64)
+    if place == "align_corners":
+        # the factor stands for the length before it was rounded down to whole elements
+        length = scale * source
+        return places * ((source - 1) / (length - 1)) if length > 1 else places * 0
+    if place == "asymmetric":
+        return places / scale
+    if place == "pytorch_half_pixel" and target == 1:
+        return places * 0
+    offset = 0.0
+    if place == "half_pixel_symmetric":
+        offset = source / 2 * (1 - target / (scale * source))
+    return offset + (places + 0.5) / scale - 0.5
+
+
+def _nearest(call: Call, places: Array, source: int) -> Tensor:
+    """Return the index of the nearest element, ties as the mode says."""
+    mode = call.attribute("nearest_mode", "round_prefer_floor")
+    if call.opset == 10 or call.step.operator == "Upsample":
+        mode = "floor"
+    ways: dict[str, Callable[[Array], Array]] = {
+        "floor": np.floor,
+        "ceil": np.ceil,
+        "round_prefer_ceil": lambda p: np.floor(p + 0.5),
+        "round_prefer_floor": lambda p: np.ceil(p - 0.5),
+    }
+    return torch.from_numpy(np.clip(ways[mode](places), 0, source - 1).astype(np.int64))
+
+
+def _weights(call: Call, mode: str, places: Array, source: int) -> Tensor:
+    """Return the matrix (source, target) of a linear or cubic interpolation."""
+    a = call.attribute("cubic_coeff_a", -0.75)
+    matrix = np.zeros((source, len(places)))
+    first = np.floor(places).astype(int)
+    for tap in (0, 1) if mode == "linear" else (-1, 0, 1, 2):
+        index = first + tap
+        distance = np.abs(places - index)
+        part = 1 - distance if mode == "linear" else _cubic(distance, a)
+        if call.attribute("exclude_outside", 0):
+            part = np.where((index >= 0) & (index < source), part, 0)
+        np.add.at(matrix, (np.clip(index, 0, source - 1), np.arange(len(places))), part)
+    return torch.from_numpy((matrix / matrix.sum(0)).astype(np.float32))
+
+
+def _cubic(distance: Array, a: float) -> Array:
+    """Return the weight of a neighbour (Keys, 1981)."""
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = a * (((distance - 5) * distance + 8) * distance - 4)
+    return np.where(distance <= 1, near, far)

@@ -1,0 +1,142 @@
+"""From a parsed file to a program of one input and one output that the operators can run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from onnx import GraphProto, TensorProto, ValueInfoProto, defs
+
+from model_io.errors import ModelError
+from model_io.onnx_import.file import OnnxFile
+from model_io.onnx_import.operators import TABLE
+from model_io.onnx_import.order import in_order, reads
+from model_io.onnx_import.steps import OWN, Program, Step, read_steps
+
+REALS = (
+    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
+)  # fmt: skip
+_CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+_REMEDIES = {
+    "NonMaxSuppression": "Cut the post-processing off with onnx.utils.extract_model.",
+    "NonZero": "Cut the post-processing off with onnx.utils.extract_model.",
+    "DynamicQuantizeLinear": "Export the float network; it is quantized here.",
+    "QLinearConv": "Export the float network, or quantize in the QDQ format.",
+    "QLinearMatMul": "Export the float network, or quantize in the QDQ format.",
+    "ConvInteger": "Export the float network; it is quantized here.",
+    "MatMulInteger": "Export the float network; it is quantized here.",
+    "QuantizeLinear": "Quantize statically, with constant scales.",
+    "DequantizeLinear": "Quantize statically, with constant scales.",
+}
+
+
+@dataclass(frozen=True)
+class Input:
+    """The one input: its name, its type in the file, its sizes (None where any will do)."""
+
+    name: str
+    kind: int
+    sizes: tuple[int | None, ...] | None
+
+
+def read_program(file: OnnxFile) -> tuple[Program, Input]:
+    """Return the program of a file whose tensors were checked, and its input.
+
+    Raises:
+        ModelError: several inputs or outputs, a circle, or a value from nowhere.
+    """
+    graph = file.model.graph
+    steps, constants = read_steps(graph, file.shown, set())
+    found = _only_input(graph, set(constants), steps, file.shown)
+    output = _only_output(graph, file.shown)
+    order = in_order(steps, {found.name, *constants}, file.shown)
+    program = Program(order, constants, found.name, output, file.opset)
+    program.prune()
+    return program, found
+
+
+def _only_input(graph: GraphProto, known: set[str], steps: list[Step], shown: str) -> Input:
+    """Return the one input that something reads."""
+    read = {name for step in steps for name in reads(step)}
+    inputs = [i for i in graph.input if i.name not in known and i.name in read]
+    if len(inputs) != 1:
+        names = ", ".join(i.name[:40] for i in inputs[:8])
+        raise ModelError(
+            f"A network must take exactly one tensor, got {len(inputs)} inputs in {shown}"
+            f"{f' ({names})' if names else ''}. Give the others constant values, or cut the part "
+            "with one input out with onnx.utils.extract_model."
+        )
+    return Input(inputs[0].name, inputs[0].type.tensor_type.elem_type, _sizes(inputs[0]))
+
+
+def _sizes(value: ValueInfoProto) -> tuple[int | None, ...] | None:
+    """Return the sizes of a tensor; None for those that are named, not given, or not positive."""
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return None
+    return tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
+
+
+def _only_output(graph: GraphProto, shown: str) -> Any:
+    """Return the one output."""
+    if len(graph.output) != 1:
+        names = ", ".join(o.name[:40] for o in graph.output[:8])
+        raise ModelError(
+            f"A network must return exactly one tensor, got {len(graph.output)} outputs in {shown}"
+            f"{f' ({names})' if names else ''}. Keep one of them: "
+            "onnx.utils.extract_model('model.onnx', 'one.onnx', [input], [output])."
+        )
+    return graph.output[0].name
+
+
+def check_operators(program: Program, shown: str) -> None:
+    """Raise where operators cannot come in; the sentence names them all, each with a node.
+
+    Raises:
+        ModelError: control flow, a custom domain, or an operator that is not in the table.
+    """
+    refused: dict[str, list[Step]] = {}
+    for step in program.steps:
+        if not _is_known(step, program.opset):
+            name = f"{step.domain[:40]}.{step.operator[:40]}" if step.domain else step.operator[:40]
+            refused.setdefault(name, []).append(step)
+    if not refused:
+        return
+    listed = "; ".join(
+        f"{name} ({len(steps)} nodes, the first is {steps[0].name[:80]!r})"
+        if len(steps) > 1 else f"{name} (the node {steps[0].name[:80]!r})"
+        for name, steps in list(refused.items())[:10]
+    )  # fmt: skip
+    first = next(iter(refused.values()))[0]
+    raise ModelError(
+        f"Every operator in {shown} must be one that can be quantized here, got {listed}. "
+        f"{_remedy(first)}"
+    )
+
+
+def _is_known(step: Step, opset: int) -> bool:
+    if step.domain == OWN:
+        return True
+    return not step.domain and step.operator in TABLE and _in_standard(step.operator, opset)
+
+
+def _in_standard(operator: str, opset: int) -> bool:
+    try:
+        defs.get_schema(operator, opset, "")
+    except defs.SchemaError:
+        return False
+    return True
+
+
+def _remedy(step: Step) -> str:
+    if step.domain:
+        return (
+            f"Operators of the domain {step.domain[:60]!r} belong to another tool: export with "
+            "standard operators only, before that tool's optimizer."
+        )
+    if step.operator in _CONTROL:
+        return (
+            "Control flow that depends on values has no fixed graph: export with it decided "
+            "(torch.onnx.export traces one path), or fix the input's shape."
+        )
+    return _REMEDIES.get(
+        step.operator, "Cut it off with onnx.utils.extract_model, or write it in other operators."
+    )

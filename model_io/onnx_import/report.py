@@ -1,0 +1,65 @@
+"""What an import did, in numbers and in sentences."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from model_io.onnx_import.recognise import Recognised
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What was in an ONNX file, and what became of it.
+
+    Attributes:
+        producer: the program that wrote the file, as the file says.
+        opset: version of the standard operators.
+        operators: (operator, number of nodes) in the file, constants apart, most frequent first.
+        folded: nodes that were computed once, or that only passed values on.
+        recognised: operators that stand for several loose nodes.
+        transposes: pairs of transposes that undid one another.
+        widened: whether half precision was widened to float32.
+        outside: tensors that lay in files beside the model.
+        encodings: tensors whose grids were read from quantizers in the file.
+        freed_batch: the batch size of the file, where the network takes any though the file did
+            not; else None.
+        difference: relative, beside ONNX Runtime.
+        inputs: how many random inputs that was measured on.
+    """
+
+    producer: str
+    opset: int
+    operators: tuple[tuple[str, int], ...]
+    folded: int
+    recognised: tuple[Recognised, ...]
+    transposes: int
+    widened: bool
+    outside: int
+    encodings: int
+    freed_batch: int | None
+    difference: float
+    inputs: int
+
+    @property
+    def nodes(self) -> int:
+        """The number of nodes in the file, constants apart."""
+        return sum(count for _, count in self.operators)
+
+    def sentences(self) -> list[str]:
+        """Return what a person wants to know, one sentence each."""
+        kinds = Counter(found.operator for found in self.recognised)
+        listed = ", ".join(f"{count} {name}" for name, count in kinds.most_common())
+        loose = sum(found.nodes for found in self.recognised)
+        by = f"{self.opset}{f', written by {self.producer}' if self.producer else ''}"
+        apart = f"largest relative difference {self.difference:.1e}"
+        every = [
+            (True, f"{self.nodes} nodes of {len(self.operators)} operators, opset {by}."),
+            (self.folded, f"{self.folded} nodes were constant or copies and are gone."),
+            (self.recognised, f"Recognised in {loose} nodes: {listed}."),
+            (self.transposes, f"{self.transposes} pairs of transposes undid one another."),
+            (self.widened, "Half precision was widened to float32."),
+            (self.outside, f"{self.outside} tensors came from files beside the model."),
+            (self.encodings, f"Quantizers were taken out: {self.encodings} grids were read."),
+            (self.freed_batch, f"Any batch runs, though the file has one of {self.freed_batch}."),
+            (True, f"Beside ONNX Runtime on {self.inputs} random inputs: {apart}."),
+        ]
+        return [sentence for holds, sentence in every if holds]
