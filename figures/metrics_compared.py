@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.harm import HIGHER_IS_BETTER, Metric, at, guilt_of, interval_of, value_of
+from analysis.harm import HIGHER_IS_BETTER, Metric, at, guilt_of, interval_of, measurable, value_of
 from analysis.questions import Score, Sensitivity
 from figures.layout import escape, finish, shorten
 from figures.palette import FLOAT
@@ -14,6 +14,8 @@ from figures.sensitivity import SIDE_COLOR, axis_title, describe, where
 
 PLOT_PX = 320
 NAMED = 3
+FAR = 0.3  # of the largest value; names of points nearer to zero would cover each other
+FEW = 1 / 3  # of the tensors: then a correlation would be one of noise
 ALIKE, RELATED = 0.85, 0.5
 LEAST_POINTS = 3
 
@@ -53,7 +55,13 @@ def noise_against_harm(found: Sensitivity, metric: Metric, bits: int) -> go.Figu
     # harm grows to the right and upwards in both axes, or the correlation would read backwards
     flip = 1 if metric in HIGHER_IS_BETTER else -1
     rho = rank_correlation([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
-    title = f"{_verdict(rho, 'SQNR', _short(metric))} at {bits} bits"
+    seen = sum(measurable(found, score) for score, _, _ in pairs)
+    if metric in (Metric.ACCURACY, Metric.AGREEMENT) and pairs and seen < FEW * len(pairs):
+        name = _short(metric).capitalize()
+        few = f"{seen} of {len(pairs)} tensors at {bits} bits"
+        title = f"{name} sees harm in {few}; SQNR ranks them all"
+    else:
+        title = f"{_verdict(rho, 'SQNR', _short(metric))} at {bits} bits"
     return finish(figure, title, PLOT_PX, legend_below=True)
 
 
@@ -112,7 +120,9 @@ def _add_points(
     errors: Metric | None,
 ) -> None:
     """Add the points of a side; those that stand out upwards are named."""
-    named = sorted(pairs, key=lambda pair: -abs(pair[2]))[:NAMED]
+    top = max((abs(y) for _, _, y in pairs), default=0.0)
+    far = [pair for pair in pairs if abs(pair[2]) >= FAR * top]
+    named = sorted(far, key=lambda pair: -abs(pair[2]))[:NAMED]
     spreads = [interval_of(s, errors) if errors else None for s, _, _ in pairs]
     figure.add_scatter(
         name=side.capitalize(), mode="markers+text",

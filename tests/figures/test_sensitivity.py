@@ -160,8 +160,13 @@ def test_of_all_but_one_the_whole_network_is_a_line() -> None:
 def test_noise_beside_accuracy_in_the_colours_of_the_sides() -> None:
     figure = noise_against_harm(BOTH_SIDES, Metric.ACCURACY, 4)
     assert [trace.marker.color for trace in figure.data] == [WEIGHT, ACTIVATION]
-    assert "rank the layers alike" in takeaway(figure)
+    assert takeaway(figure) == (
+        "Accuracy sees harm in 2 of 7 tensors at 4 bits; SQNR ranks them all"
+    )
     flipped = answers({"stem": 0.0, "a": 0.1, "b": 0.2, "c": 0.3})
+    assert "rank the layers alike (Spearman 1.00)" in takeaway(
+        noise_against_harm(flipped, Metric.ACCURACY, 4)
+    )
     wrong = tuple(replace(s, sqnr_db=10.0 + n) for n, s in enumerate(flipped.scores))
     assert "disagree about the layers (Spearman -1.00)" in takeaway(
         noise_against_harm(replace(flipped, scores=wrong), Metric.ACCURACY, 4)
