@@ -1,8 +1,10 @@
 """Measures: tensors or counts in, numbers out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,6 +55,27 @@ def paired_interval(lost: int, won: int, trials: int) -> Interval:
     variance = (lost_half + won_half - (lost_half - won_half) ** 2 / n) / n**2
     half = Z95 * math.sqrt(variance)
     return Interval(max(-1.0, difference - half), min(1.0, difference + half))
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Return Spearman's rank correlation of paired values in [-1, 1]; equal values share a rank.
+
+    None for fewer than three pairs, or where all values of one side are equal.
+    """
+    ranks = [_ranks(values) for values in (first, second)]
+    if len(first) < 3 or any(np.ptp(rank) == 0 for rank in ranks):
+        return None
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: Sequence[float]) -> np.ndarray:
+    """Return the rank of each value from 1; equal ones get the mean of theirs."""
+    _, places, counts = np.unique(
+        np.asarray(values, float), return_inverse=True, return_counts=True
+    )
+    last = np.cumsum(counts)
+    means: np.ndarray = (last - (counts - 1) / 2)[places]
+    return means
 
 
 def entropy_bits(values: Tensor) -> float:

@@ -1,0 +1,194 @@
+"""Screening: what each layer would cost, from one forward and two backwards of a few images.
+
+A layer's error e (its output quantized, less its output in float, both from the float network's
+input) reaches the network's output as J e, to first order. With v of independent signs,
+E[(v . J e)^2] = ||J e||^2, and v . J e = (J^T v) . e. So one backward of v gives J^T v at every
+layer, and its product with a layer's error, for any bits, estimates the energy of the noise at the
+output. The same with v = B u, where B B^T = diag(p) - p p^T is the Fisher information of the
+logits, gives twice the KL divergence (Martens 2014, "New insights and perspectives on the natural
+gradient method").
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from analysis.calibration import Calibrated, memory_format
+from analysis.evaluation import Batch, Data, check_labels
+from analysis.grids import Grids, questions_of
+from analysis.image_scores import sqnr_interval
+from analysis.local_errors import LocalErrors
+from analysis.measures import signal_to_noise_db
+from analysis.network import Network
+from analysis.probes import draw_probes, product
+from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
+from quant.errors import QuantError
+from quant.gradients import Backward, Local
+from quant.progress import Progress, Steps
+from quant.simulation import Side
+
+# Bytes of the largest activation in a batch. Values, gradients and errors of a layer lie in the
+# cache at once, so this is less than suits a forward alone.
+BATCH_BYTES = 10_000_000
+LARGEST_BATCH = 32
+SHARE_OF_GRIDS = 0.3
+SEED = 0
+
+
+def screen(
+    network: Network, data: Data, calibrated: Calibrated, sweep: Sweep
+) -> Steps[Sensitivity]:
+    """Predict the answers to a sweep from the images of `data`.
+
+    All bits share the forward and the backwards; each layer by itself runs once more for each bits.
+    In the view ALL_BUT the energies of all layers' noise are added up, less that of one. Questions
+    about layers that no gradient reaches are left out.
+
+    Raises:
+        QuantError: there is no image, a layer is not the network's, or a range needs statistics
+            that `calibrated` lacks.
+    """
+    if len(data) == 0:
+        raise QuantError("Screening needs images; the data has none. Choose other data.")
+    start = time.perf_counter()
+    screening = _Screening(network, calibrated, sweep)
+    yield from screening.make_grids()
+    done = 0
+    for batch in data.batches(batch_size(network)):
+        check_labels(batch.labels, network.outputs)
+        screening.add(batch)
+        done += len(batch.inputs)
+        share = SHARE_OF_GRIDS + (1 - SHARE_OF_GRIDS) * done / len(data)
+        yield Progress(share, f"Screening: {done} of {len(data)} images")
+    return screening.result(time.perf_counter() - start)
+
+
+def batch_size(network: Network) -> int:
+    """Return the number of images in a forward and its backwards."""
+    if network.graph.batch is not None:
+        return network.graph.batch
+    largest = max(4 * math.prod(layer.shape) for layer in network.graph.layers)
+    return max(1, min(LARGEST_BATCH, BATCH_BYTES // largest))
+
+
+class _Screening:
+    """A sweep in progress: figures of each image, a tensor (N,) for each batch."""
+
+    def __init__(self, network: Network, calibrated: Calibrated, sweep: Sweep) -> None:
+        self._network, self._sweep = network, sweep
+        self._grids = Grids(network, calibrated, sweep.config)
+        self._asked = questions_of(network, sweep, self._grids)
+        # in the view ALL_BUT every layer adds to the noise that the others are judged in
+        layers = sweep.layers if sweep.view is View.ONLY else None
+        own = replace(sweep, view=View.ONLY, layers=layers)
+        self._questions = questions_of(network, own, self._grids)
+        self._backward = Backward(network.graph)
+        self._errors = LocalErrors(self._backward, self._grids, self._questions, sweep.memory_bytes)
+        self._generator = torch.Generator().manual_seed(SEED)
+        self._signal: list[Tensor] = []
+        self._found: dict[Question, list[Tensor]] = {}
+        self._reached: set[Question] = set()
+        self._right: list[Tensor] | None = []
+
+    def make_grids(self) -> Steps[None]:
+        """Choose the ranges of all sites."""
+        for place, question in enumerate(self._questions):
+            sites = self._grids.sites(question.layer, question.side)
+            self._grids.of(sites, question.bits)
+            yield Progress(
+                SHARE_OF_GRIDS * (place + 1) / len(self._questions),
+                f"Screening: ranges of {question.layer} at {question.bits} bits",
+            )
+
+    def add(self, batch: Batch) -> None:
+        """Take in some images."""
+        inputs, count = _filled(batch.inputs, self._network.graph.batch), len(batch.inputs)
+
+        def visit(local: Local) -> None:
+            for bits, side, error in self._errors.of(local):
+                products = [product(gradient, error) for gradient in local.gradients]
+                found = torch.stack(products)[:, :count].double().square()
+                question = Question(local.layer.name, bits, side)
+                self._found.setdefault(question, []).append(found)
+                # no noise is an answer only where there is no error
+                if bool(found.any()) or not bool(error.any()):
+                    self._reached.add(question)
+
+        output = self._backward(
+            inputs, lambda output: draw_probes(output, count, self._generator), visit
+        )[:count]
+        self._signal.append(output.double().square().reshape(count, -1).sum(1))
+        if batch.labels is None or output.dim() != 2:
+            self._right = None
+        elif self._right is not None:
+            self._right.append(output.argmax(1) == batch.labels)
+
+    def result(self, seconds: float) -> Sensitivity:
+        """Return the predictions."""
+        found = {q: torch.cat(p, 1) for q, p in self._found.items() if q in self._reached}
+        whole: dict[Question, Tensor] = {}
+        if self._sweep.view is View.ALL_BUT:
+            found, whole = _all_but(found)
+        signal = torch.cat(self._signal)
+        scores = [_score(q, signal, found[q]) for q in self._asked if q in found]
+        known = self._right
+        return Sensitivity(
+            sweep=self._sweep,
+            depth=Depth.SCREENING,
+            images=len(signal),
+            float_top1=None if known is None else float(torch.cat(known).double().mean()),
+            scores=tuple(scores),
+            whole=tuple(_score(question, signal, figures) for question, figures in whole.items()),
+            seconds=seconds,
+            forwards=self._forwards(),
+        )
+
+    def _forwards(self) -> float:
+        """Return how many forwards of the whole network an image took; a backward counts as one."""
+        macs = {layer.name: layer.macs for layer in self._network.graph.layers}
+        reruns = {(q.layer, q.bits) for q in self._found if q.side is not Side.ACTIVATIONS}
+        probes = max((len(parts[0]) for parts in self._found.values()), default=0)
+        again = sum(macs[layer] for layer, _ in reruns)
+        return 1 + probes + (again / self._network.macs if self._network.macs else 0.0)
+
+
+def _filled(inputs: Tensor, batch: int | None) -> Tensor:
+    """Return inputs in the layout that is fastest, filled up to a batch that is fixed."""
+    if batch is not None and len(inputs) < batch:
+        filling = inputs[:1].expand(batch - len(inputs), *inputs.shape[1:])
+        inputs = torch.cat([inputs, filling])
+    return inputs.contiguous(memory_format=memory_format(inputs))
+
+
+def _all_but(
+    found: Mapping[Question, Tensor],
+) -> tuple[dict[Question, Tensor], dict[Question, Tensor]]:
+    """Return figures of the network without each layer's noise, and with all of it."""
+    whole: dict[Question, Tensor] = {}
+    for question, figures in found.items():
+        key = replace(question, layer="", view=View.ALL_BUT)
+        whole[key] = whole[key] + figures if key in whole else figures
+    rest = {
+        replace(question, view=View.ALL_BUT): (
+            whole[replace(question, layer="", view=View.ALL_BUT)] - figures
+        ).clamp(min=0)
+        for question, figures in found.items()
+    }
+    return rest, whole
+
+
+def _score(question: Question, signal: Tensor, figures: Tensor) -> Score:
+    """Return a score from the squared products (P, N) of the probes with the layer's error."""
+    noise = figures[0]
+    return Score(
+        question=question,
+        depth=Depth.SCREENING,
+        images=len(signal),
+        sqnr_db=signal_to_noise_db(float(signal.sum()), float(noise.sum())),
+        kl=float(figures[1].mean()) / 2 if len(figures) > 1 else None,
+        sqnr_ci95=sqnr_interval(signal.numpy(), noise.numpy()),
+    )

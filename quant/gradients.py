@@ -1,0 +1,295 @@
+"""One forward and a backward for each probe: what leaves every layer, and what it matters."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from quant import fused_convolution
+from quant.fused_convolution import FusedConvolution, can_fuse, read_convolution
+from quant.graph import FloatGraph, Layer, fused_chain
+from quant.portable import PLACEHOLDER, Operation, Portable, fill, function_of, make_portable
+
+Probes = Callable[[Tensor], Sequence[Tensor]]
+Run = Callable[[Tensor], Tensor]
+PACKED_FOR = 8  # images in a batch; a weight packed for one size serves all
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Local:
+    """One layer and one batch.
+
+    `output` (N, ...) is what leaves the layer in the float network, each of `gradients` that of
+    one probed sum with respect to it. `run` gives the output for another weight, as `prepare`
+    returned it, and the same input; None where the layer has no weight.
+    """
+
+    layer: Layer
+    output: Tensor
+    gradients: tuple[Tensor, ...]
+    run: Run | None = None
+
+
+class Backward:
+    """A graph ready for forwards and backwards.
+
+    Convolutions and their clips run as one kernel where torch has it, gradients through them as
+    convolutions again; everything else is left to autograd.
+    """
+
+    def __init__(self, graph: FloatGraph) -> None:
+        self.portable = make_portable(graph, ())
+        self.layers = {layer.output: layer for layer in graph.layers}
+        self.chains = {
+            layer.output: [node.name for node in fused_chain(graph.node(layer.node))]
+            for layer in graph.layers
+        }
+        self._operations = {item.name: item for item in self.portable.operations}
+        self.stages = _fused_stages(self)
+
+    def operations_of(self, layer: Layer) -> list[Operation]:
+        """Return a layer's operation and the functions that are fused with it."""
+        return [self._operations[name] for name in (layer.node, *self.chains[layer.output])]
+
+    def prepare(self, layer: Layer, weight: Tensor) -> Tensor:
+        """Return a weight as `Local.run` of that layer takes it."""
+        stage = self.stages.get(layer.output)
+        return weight if stage is None else stage.convolution.pack(weight, PACKED_FOR)
+
+    def __call__(self, inputs: Tensor, probes: Probes, visit: Callable[[Local], None]) -> Tensor:
+        """Run the network on inputs (N, ...), visit its layers from the last, return its output.
+
+        `probes` maps the output to tensors of its shape; the sums probed are their products with
+        the output. A layer through which no gradient reaches the input is not visited.
+        """
+        turn = _Turn(self, visit)
+        try:
+            return turn.run(inputs, probes)
+        finally:
+            turn.values.clear()  # tensors hold the hooks that hold them
+            turn.outputs.clear()
+
+
+class _Turn:
+    """One batch on its way through the network and back."""
+
+    def __init__(self, backward: Backward, visit: Callable[[Local], None]) -> None:
+        self._backward, self._visit = backward, visit
+        self.values: dict[str, Any] = {}
+        self.outputs: dict[str, Tensor] = {}
+        self._inside = {
+            operation.name
+            for output in backward.stages
+            for operation in backward.operations_of(backward.layers[output])
+        }
+        self._waiting: dict[str, list[Tensor]] = {}
+        self._wanted = 0
+
+    @torch.enable_grad()
+    def run(self, inputs: Tensor, probes: Probes) -> Tensor:
+        portable = self._backward.portable
+        start = inputs.detach().requires_grad_()
+        for operation in portable.operations:
+            self.values[operation.name] = self._result(operation, start)
+        output: Tensor = self.values[portable.output]
+        chosen = probes(output.detach())
+        self._wanted = len(chosen)
+        for place, probe in enumerate(chosen):
+            keep = place + 1 < len(chosen)
+            torch.autograd.grad(output, start, probe, retain_graph=keep, allow_unused=True)
+        return output.detach()
+
+    def _result(self, operation: Operation, start: Tensor) -> Any:
+        name, constants = operation.name, self._backward.portable.constants
+        stage = self._backward.stages.get(name)
+        if stage is not None:
+            source = self.values[stage.convolution.source]
+            return _Convolve.apply(source, stage, self)  # type: ignore[no-untyped-call]
+        if name in self._inside:  # its stage gives the result of the whole
+            return None
+        if operation.target == PLACEHOLDER:
+            value = start
+        else:
+            value = _call(operation, operation.args, self.values, constants)
+            if _writes(operation.target):  # who asks later for what it took, sees what it gave
+                self.values[operation.sources[0]] = value
+        if name in self._backward.layers and value.requires_grad:
+            self.outputs[name] = value
+            value.register_hook(lambda gradient: self._arrive(name, gradient))
+        return value
+
+    def _arrive(self, name: str, gradient: Tensor) -> None:
+        """Take the gradient of one probe at a layer that autograd runs."""
+        layer = self._backward.layers[name]
+        run = None if layer.weight is None else self._rerun(layer)
+        self.arrive(layer, self.outputs[name].detach(), gradient, run)
+
+    def arrive(self, layer: Layer, output: Tensor, gradient: Tensor, run: Run | None) -> None:
+        """Visit a layer once the gradients of all probes are there."""
+        waiting = self._waiting.setdefault(layer.output, [])
+        waiting.append(gradient.detach())
+        if len(waiting) == self._wanted:
+            self._visit(Local(layer, output, tuple(self._waiting.pop(layer.output)), run))
+
+    def _rerun(self, layer: Layer) -> Run:
+        """Return the layer as a function of its weight, its fused functions included."""
+
+        def run(weight: Tensor) -> Tensor:
+            operations = self._backward.operations_of(layer)
+            values, constants = dict(self.values), self._backward.portable.constants
+            for place, operation in enumerate(operations):
+                given = operation.args
+                if place == 0:
+                    given = (given[0], weight, *given[2:])
+                with torch.no_grad():
+                    values[operation.name] = _call(operation, given, values, constants)
+            return cast("Tensor", values[layer.output])
+
+        return run
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Stage:
+    """A layer that is one fused convolution; `back` carries gradients where one more can."""
+
+    layer: Layer
+    convolution: FusedConvolution
+    weight: Tensor
+    bias: Tensor | None
+    packed: Tensor
+    back: FusedConvolution | None
+    packed_back: Tensor | None
+
+    def run(self, x: Tensor, packed: Tensor) -> Tensor:
+        """Return the layer's output for an input and a prepared weight."""
+        return self.convolution(x, packed, self.bias)
+
+    def pull(self, gradient: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Return the gradient at the input from that at the output."""
+        gradient = _through_clip(gradient, y, self.convolution.clip)
+        if self.back is not None and self.packed_back is not None:
+            return self.back(gradient, self.packed_back, None)
+        given = self.convolution
+        found: Tensor = torch.ops.aten.convolution_backward(
+            gradient, x, self.weight, None, given.stride, given.padding, given.dilation,
+            False, [0, 0], given.groups, [True, False, False],  # noqa: FBT003
+        )[0]  # fmt: skip
+        return found
+
+
+class _Convolve(Function):
+    """A stage as autograd sees it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, stage: _Stage, turn: _Turn) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        y = stage.run(x, stage.packed)
+        ctx.save_for_backward(x, y)
+        ctx.stage, ctx.turn = stage, turn
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        x, y = ctx.saved_tensors
+        stage: _Stage = ctx.stage
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        ctx.turn.arrive(stage.layer, y, gradient, lambda packed: stage.run(x, packed))
+        return stage.pull(gradient, x, y), None, None
+
+
+def _through_clip(gradient: Tensor, y: Tensor, clip: fused_convolution.Clip | None) -> Tensor:
+    """Return the gradient before a clip from that after it; y is what left the clip."""
+    if clip is None:
+        return gradient
+    low, high = clip
+    found: Tensor
+    if high is None:
+        found = torch.ops.aten.threshold_backward(gradient, y, low)
+    else:
+        found = torch.ops.aten.hardtanh_backward(gradient, y, low, high)
+    return found
+
+
+def _fused_stages(backward: Backward) -> dict[str, _Stage]:
+    """Return the layers that one kernel computes, by the names of their outputs."""
+    if not fused_convolution.available():
+        return {}
+    portable = backward.portable
+    shapes = {item.name: item.shape for item in portable.operations}
+    found: dict[str, _Stage] = {}
+    for output, layer in backward.layers.items():
+        first, *chain = backward.operations_of(layer)
+        convolution = read_convolution(first, portable.constants, shapes)
+        if convolution is None or layer.weight is None or len(chain) > 1:
+            continue
+        if chain and not can_fuse(chain[0].clip):
+            continue
+        clip = chain[0].clip if chain else None
+        found[output] = _stage(portable, layer, replace(convolution, clip=clip))
+    return found
+
+
+def _stage(portable: Portable, layer: Layer, convolution: FusedConvolution) -> _Stage:
+    weight = portable.constants[convolution.weight].contiguous(memory_format=torch.channels_last)
+    back, turned = _reversed(convolution, weight, layer)
+    return _Stage(
+        layer=layer,
+        convolution=convolution,
+        weight=weight,
+        bias=None if convolution.bias is None else portable.constants[convolution.bias],
+        packed=convolution.pack(weight, PACKED_FOR),
+        back=back,
+        packed_back=None if back is None else back.pack(turned, PACKED_FOR),
+    )
+
+
+def _reversed(
+    convolution: FusedConvolution, weight: Tensor, layer: Layer
+) -> tuple[FusedConvolution | None, Tensor]:
+    """Return the convolution that carries gradients back, and its weight.
+
+    With a stride of one that is a convolution too, its weight turned round, inputs and outputs
+    exchanged; it is twice as fast as the kernel made for the purpose. None with another stride.
+    """
+    padding = [
+        step * (size - 1) - zeros
+        for step, size, zeros in zip(
+            convolution.dilation, weight.shape[2:], convolution.padding, strict=True
+        )
+    ]
+    depthwise = convolution.groups == len(weight) and weight.shape[1] == 1
+    simple = convolution.groups == 1 or depthwise
+    if convolution.stride != [1, 1] or min(padding) < 0 or not simple:
+        return None, weight
+    turned = weight.flip(2, 3)
+    if not depthwise:
+        turned = turned.transpose(0, 1)
+    back = replace(convolution, bias=None, clip=None, padding=padding, input_shape=layer.shape)
+    return back, turned
+
+
+def _call(
+    operation: Operation, arguments: Any, values: dict[str, Any], constants: dict[str, Tensor]
+) -> Any:
+    """Return an operation's result; it writes over nothing, for gradients need what was there."""
+    keywords = {key: fill(value, values, constants) for key, value in operation.kwargs}
+    return _pure(operation.target)(*fill(arguments, values, constants), **keywords)
+
+
+def _pure(target: str) -> Callable[..., Any]:
+    """Return the operator that a gradient goes through and that changes nothing it takes."""
+    if target.startswith("aten.detach"):  # for the float network the identity
+        return function_of("aten.alias.default")
+    if not _writes(target):
+        return function_of(target)
+    space, name, overload = target.split(".")
+    return function_of(".".join((space, name.removesuffix("_"), overload)))
+
+
+def _writes(target: str) -> bool:
+    """Whether the operator writes over what it takes."""
+    schema: Any = getattr(function_of(target), "_schema", None)
+    return schema is not None and bool(schema.is_mutable)

@@ -1,0 +1,239 @@
+"""Screening: exact where the network is linear, close where it is not, the same in any batches."""
+
+import itertools
+import math
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from analysis import screening
+from analysis.agreement import agreement_of
+from analysis.calibration import Calibrated, calibrate
+from analysis.network import Network, prepare
+from analysis.probes import fisher_probes
+from analysis.questions import Depth, Question, Sensitivity, Sweep, View
+from analysis.screening import batch_size, screen
+from analysis.sensitivity import exact
+from analysis.workers import Serial
+from datasets.bundled import fashion_test, fashion_train_part
+from model_io.load import load_model
+from quant.config import uniform
+from quant.errors import ConfigError, QuantError
+from quant.progress import drain
+from quant.simulation import Side
+from tests.analysis.sweeps import Case, case, dataset
+
+ALL_SIDES = tuple(Side)
+BITS = (8, 4, 2)
+SWEEP = Sweep(uniform(8, 8), bits=BITS, sides=ALL_SIDES)
+
+
+def toy(model: nn.Module, shape: tuple[int, ...], count: int = 10) -> Case:
+    network = prepare("toy", model.eval(), shape, "toy")
+    data = dataset(torch.randn(count, *shape, generator=torch.Generator().manual_seed(1)))
+    return Case(network, data, drain(calibrate(network, data)))
+
+
+def linear(outputs: int) -> nn.Module:
+    """A network without any nonlinearity, of all kinds of convolution."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
+            nn.Conv2d(8, 12, 1),
+            nn.Conv2d(12, 6, 3, groups=2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, outputs),
+        )
+
+
+def screened(it: Case, sweep: Sweep = SWEEP) -> Sensitivity:
+    return drain(screen(it.network, it.data, it.calibrated, sweep))
+
+
+def answered(it: Case, sweep: Sweep = SWEEP) -> Sensitivity:
+    return drain(exact(it.network, it.data, it.calibrated, sweep, None, Serial()))
+
+
+def by_question(found: Sensitivity) -> dict[Question, float]:
+    return {score.question: score.sqnr_db for score in found.scores}
+
+
+def test_of_a_linear_network_with_one_output_the_prediction_is_exact() -> None:
+    it = toy(linear(1), (3, 10, 10))
+    expected, found = by_question(answered(it)), by_question(screened(it))
+    assert list(found) == list(expected)
+    assert {question.side for question in found} == set(ALL_SIDES)
+    for question, sqnr_db in expected.items():
+        assert found[question] == pytest.approx(sqnr_db, abs=0.05), question
+
+
+def test_of_two_classes_the_divergence_is_exact_for_small_noise() -> None:
+    it = toy(linear(2), (3, 10, 10))
+    sweep = Sweep(uniform(8, 8), bits=(8,), sides=ALL_SIDES)
+    expected, found = answered(it, sweep), screened(it, sweep)
+    assert found.scores
+    for known, score in zip(expected.scores, found.scores, strict=True):
+        assert known.kl is not None
+        assert score.kl == pytest.approx(known.kl, rel=0.1, abs=1e-9), score.question
+
+
+def test_probes_of_the_divergence_have_the_fisher_information_as_covariance() -> None:
+    chances = torch.tensor([0.5, 0.3, 0.15, 0.05])
+    signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=4)))
+    probes = fisher_probes(chances.expand(len(signs), -1), signs)
+    expected = chances.diag() - chances[:, None] * chances
+    torch.testing.assert_close(probes.T @ probes / len(signs), expected)
+
+
+def test_a_certain_network_has_no_divergence() -> None:
+    probes = fisher_probes(torch.tensor([[1.0, 0.0, 0.0]]), torch.ones(1, 3))
+    assert torch.equal(probes, torch.zeros(1, 3))
+
+
+NETWORKS = ["kitchen", "gated", "attention", "one-dimensional", "transposed-grouped", "shared"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_all_questions_are_answered_in_order(name: str) -> None:
+    it = case(name)
+    expected, found = answered(it), screened(it)
+    assert [s.question for s in found.scores] == [s.question for s in expected.scores]
+    assert found.depth is Depth.SCREENING
+    assert found.images == len(it.data)
+    assert found.float_top1 == pytest.approx(expected.float_top1)
+    for score in found.scores:
+        assert score.depth is Depth.SCREENING
+        assert score.sqnr_ci95 is not None
+        assert score.sqnr_ci95.low <= score.sqnr_db <= score.sqnr_ci95.high
+        assert score.accuracy_drop is None
+
+
+@cache
+def trained(name: str) -> Case:
+    loaded = load_model(name)
+    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    calibrated = drain(calibrate(network, fashion_train_part().sample(64)))
+    return Case(network, fashion_test().sample(32), calibrated)
+
+
+@pytest.mark.parametrize("name", ["fashion-mobilenet", "fashion-resnet"])
+def test_trained_networks_are_ranked_as_the_exact_sweep_ranks_them(name: str) -> None:
+    it = trained(name)
+    sweep = Sweep(uniform(8, 8), bits=(8, 4))
+    found, expected = screened(it, sweep), answered(it, sweep)
+    for side in sweep.sides:
+        for bits in sweep.bits:
+            rho = agreement_of(found, expected, side, bits)
+            assert rho is not None
+            assert rho >= 0.85, (side, bits)
+    apart = [
+        found_db - expected_db
+        for found_db, expected_db in zip(
+            by_question(found).values(), by_question(expected).values(), strict=True
+        )
+    ]
+    assert abs(sum(apart) / len(apart)) < 2  # dB: neither too bright nor too dark on the whole
+
+
+def test_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = case("kitchen")
+    assert batch_size(it.network) > 5
+    expected = by_question(screened(it))
+    monkeypatch.setattr(screening, "batch_size", lambda _: 5)
+    assert by_question(screened(it)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_weights_that_memory_does_not_hold_are_made_anew() -> None:
+    it = case("kitchen")
+    assert by_question(screened(it, replace(SWEEP, memory_bytes=1))) == by_question(screened(it))
+
+
+def test_a_fixed_batch_is_filled_up() -> None:
+    it = case("kitchen", 10)
+    fixed = it.network.graph.copy()
+    fixed.batch = 4
+    network = Network("fixed", "fixed", fixed, it.network.parameters)
+    assert batch_size(network) == 4
+    found = by_question(drain(screen(network, it.data, it.calibrated, SWEEP)))
+    assert found == pytest.approx(by_question(screened(it)), rel=1e-3)
+
+
+def test_all_but_one_is_the_noise_of_the_others() -> None:
+    it = case("kitchen")
+    only = screened(it)
+    rest = screened(it, replace(SWEEP, view=View.ALL_BUT, layers=("conv2",)))
+    assert {score.question.layer for score in rest.scores} == {"conv2"}
+    assert len(rest.whole) == len(BITS) * len(ALL_SIDES)
+    wholes = {(score.question.bits, score.question.side): score.sqnr_db for score in rest.whole}
+    for score in rest.scores:
+        q = score.question
+        noise = {
+            other.layer: 10 ** (-db / 10)
+            for other, db in by_question(only).items()
+            if (other.bits, other.side) == (q.bits, q.side)
+        }
+        whole = sum(noise.values())
+        assert wholes[q.bits, q.side] == pytest.approx(-10 * math.log10(whole), abs=1e-6)
+        others = whole - noise["conv2"]
+        assert score.sqnr_db == pytest.approx(-10 * math.log10(others), abs=1e-3)
+
+
+def test_a_cancelled_screening_leaves_nothing_behind() -> None:
+    it = case("kitchen")
+    inputs = next(it.data.batches(4)).inputs
+    before = it.network.graph(inputs)
+    steps = screen(it.network, it.data, it.calibrated, SWEEP)
+    for step in steps:
+        if step.text.endswith("images"):
+            break
+    steps.close()
+    assert torch.is_grad_enabled()
+    assert torch.equal(it.network.graph(inputs), before)
+    assert not any(p.requires_grad for p in it.network.graph.module.parameters())
+    assert by_question(screened(it)) == by_question(screened(it))
+
+
+def test_progress_grows_to_one() -> None:
+    it = case("kitchen")
+    fractions = [step.fraction for step in screen(it.network, it.data, it.calibrated, SWEEP)]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
+
+
+class Severed(nn.Module):
+    """A network whose first half no gradient reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.second(torch.sign(self.first(x)) + 0.1 * x)
+        return y
+
+
+def test_what_no_gradient_reaches_is_left_out() -> None:
+    it = toy(Severed(), (4,))
+    layers = {score.question.layer for score in screened(it).scores}
+    assert "second" in layers
+    assert "first" not in layers
+
+
+def test_without_images_there_is_nothing_to_screen() -> None:
+    it = case("kitchen")
+    with pytest.raises(QuantError, match="needs images"):
+        drain(screen(it.network, dataset(torch.zeros(0, 3, 8, 8)), it.calibrated, SWEEP))
+
+
+def test_unknown_layers_and_missing_statistics_are_named() -> None:
+    it = case("kitchen")
+    with pytest.raises(ConfigError, match="nowhere"):
+        screened(it, replace(SWEEP, layers=("nowhere",)))
+    with pytest.raises(QuantError, match="statistics"):
+        screened(Case(it.network, it.data, Calibrated()))

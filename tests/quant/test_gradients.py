@@ -1,0 +1,119 @@
+"""Gradients at every layer against autograd; the layer run again against the graph."""
+
+import gc
+
+import pytest
+import torch
+from torch import Tensor, fx
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from quant import fused_convolution
+from quant.gradients import Backward, Local
+from quant.graph import FloatGraph, capture
+from quant.passes.fold_batch_norm import FoldBatchNorm
+from tests.networks import CASES, SMALL
+
+IMAGES = 3
+
+
+def folded(name: str) -> FloatGraph:
+    case = CASES[name]
+    return FoldBatchNorm()(capture(case.model(), case.shape))
+
+
+def probes_like(output: Tensor) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return [torch.randn(output.shape, generator=generator) for _ in range(2)]
+
+
+def visited(graph: FloatGraph, inputs: Tensor) -> dict[str, Local]:
+    found: dict[str, Local] = {}
+    Backward(graph)(inputs, probes_like, lambda local: found.update({local.layer.name: local}))
+    return found
+
+
+class Recorder(fx.Interpreter):
+    """Runs a graph and keeps the value of every node."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module, garbage_collect_values=False)
+        self.found: dict[str, Tensor] = {}
+
+    def run_node(self, n: fx.Node) -> object:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            self.found[n.name] = result
+        return result
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_are_those_of_autograd(name: str) -> None:
+    graph = folded(name)
+    inputs = CASES[name].inputs(IMAGES).requires_grad_()
+    recorder = Recorder(graph.module)
+    output = recorder.run(inputs)
+    layers = list(graph.layers)
+    values = [recorder.found[layer.output] for layer in layers]
+    expected = [
+        torch.autograd.grad(output, values, p, retain_graph=True) for p in probes_like(output)
+    ]
+    found = visited(graph, inputs.detach())
+    assert set(found) == {layer.name for layer in layers}
+    for place, layer in enumerate(layers):
+        local = found[layer.name]
+        torch.testing.assert_close(local.output, values[place].detach(), atol=1e-4, rtol=1e-4)
+        for probe, gradient in enumerate(local.gradients):
+            wanted = expected[probe][place]
+            scale = float(wanted.abs().max()) or 1.0
+            torch.testing.assert_close(gradient / scale, wanted / scale, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_layer_run_again_with_its_own_weight_gives_what_it_gave(name: str) -> None:
+    graph = folded(name)
+    backward = Backward(graph)
+    again: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def visit(local: Local) -> None:
+        if local.run is not None:
+            weight = graph.tensor(str(local.layer.weight)).detach()
+            again[local.layer.name] = (
+                local.run(backward.prepare(local.layer, weight)),
+                local.output,
+            )
+
+    backward(CASES[name].inputs(IMAGES), probes_like, visit)
+    assert set(again) == {layer.name for layer in graph.layers if layer.weight is not None}
+    for ran, output in again.values():
+        torch.testing.assert_close(ran, output, atol=1e-5, rtol=1e-4)
+
+
+def test_without_the_fused_kernels_the_gradients_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph, inputs = folded("kitchen"), CASES["kitchen"].inputs(IMAGES)
+    assert Backward(graph).stages
+    fused = visited(graph, inputs)
+    monkeypatch.setattr(fused_convolution, "available", lambda: False)
+    assert not Backward(graph).stages
+    plain = visited(graph, inputs)
+    for name, local in plain.items():
+        for ours, theirs in zip(local.gradients, fused[name].gradients, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["kitchen", "attention"])
+def test_values_are_let_go_after_a_batch(name: str) -> None:
+    graph, inputs = folded(name), CASES[name].inputs(IMAGES)
+    seen: list[StorageWeakRef] = []
+
+    def visit(local: Local) -> None:
+        seen.extend(StorageWeakRef(t.untyped_storage()) for t in (local.output, *local.gradients))
+
+    def once() -> None:
+        Backward(graph)(inputs.clone(), probes_like, visit)
+
+    once()
+    gc.collect()
+    assert seen
+    assert all(reference.expired() for reference in seen)
