@@ -170,12 +170,13 @@ class BitCosts:
         stays = tuple(name in scene.residents for name in names)
         key = (position, tuple(bits.values()), stays, scene.weights_resident)
         if key not in self._kept:
-            tensors = {
-                name: replace(scene.tensors[name], bits=bits[self.wiring.tensors[name]])
-                for name in names
-            }
-            widths = choose_widths(op, self.machine, self._chooser)
-            priced = cost_op(op, widths, replace(scene, tensors=tensors))
+            if op.kind not in GEMM_KINDS:  # products take all their widths from the op itself
+                near = {
+                    name: replace(scene.tensors[name], bits=bits[self.wiring.tensors[name]])
+                    for name in names
+                }
+                scene = replace(scene, tensors=near)
+            priced = cost_op(op, choose_widths(op, self.machine, self._chooser), scene)
             self._kept[key] = {
                 Quantity.ENERGY: priced.energy_pj,
                 Quantity.LATENCY: priced.latency_s,

@@ -1,0 +1,222 @@
+"""Mixed precision beside uniform bits and a greedy choice, on the same images.
+
+`python -m benchmarks.mixed_precision [MODEL ...] [--json OUT]`. efficientnet-lite0 needs the folder
+of labelled images. The sweep sees the calibration images alone; all others are scored.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accelerator.machine import load_preset
+from analysis.bit_gains import explain_gains, useful_rules
+from analysis.bit_knobs import Rules
+from analysis.calibration import Calibrated, calibrate
+from analysis.front import Measured, measure, prediction_error
+from analysis.measures import paired_interval
+from analysis.mixed_precision import BitSearch, Budget, BudgetError, Proposal
+from analysis.network import Network, forward, prepare
+from analysis.quantities import Quantity
+from analysis.questions import DEFAULT_BITS, Sensitivity, Sweep
+from analysis.records import to_plain
+from analysis.runs import RunStore
+from analysis.sensitivity import sensitivity
+from analysis.threads import choose_threads
+from benchmarks.greedy import best_bargain, demote, least_sensitive
+from datasets.bundled import fashion_test, fashion_train_part
+from datasets.dataset import Dataset
+from datasets.open_dataset import open_dataset
+from model_io.load import load_sample
+from quant.config import uniform
+from quant.progress import drain
+from quant.simulation import quantize
+from sample_models.registry import IMAGENET
+
+FOLDER = Path(__file__).parents[2] / "shared" / "datasets" / "imagenet-sample"
+MODELS = ("fashion-mobilenet", "efficientnet-lite0")
+MACHINE, FIXED_MACHINE = "bitfusion_like", "edge_systolic_8b"
+ALLOWED_LOSS = 0.01  # of top-1, against uniform W8A8
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A network with its data, ranges and sensitivities."""
+
+    network: Network
+    scored: Dataset
+    calibrated: Calibrated
+    sensitivity: Sensitivity
+
+
+def prepare_bench(model: str, folder: Path, store: Path, images: int) -> Bench:
+    """Load, calibrate and sweep; what the store knows of the sweep is not run again."""
+    loaded = load_sample(model)
+    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    if model == "efficientnet-lite0":
+        seen, scored = open_dataset(folder, IMAGENET).split(images)
+    else:
+        seen, scored = fashion_train_part().sample(images), fashion_test()
+    calibrated = drain(calibrate(network, seen))
+    sweep = Sweep(uniform(8, 8), DEFAULT_BITS)
+    known = drain(sensitivity(network, seen, calibrated, sweep, store=RunStore(store)))
+    print(f"{model}: sweep of {len(known.scores)} questions, {known.seconds:.0f} s", flush=True)
+    return Bench(network, scored, calibrated, known)
+
+
+def compare(bench: Bench) -> dict[str, Any]:
+    """Return the rows of the issue for one network."""
+    search = BitSearch(bench.network, bench.sensitivity, load_preset(MACHINE), Rules(DEFAULT_BITS))
+    references = {
+        name: search.judge(name, search.uniform(w, a))
+        for name, w, a in (("W8A8", 8, 8), ("W6A6", 6, 6), ("W4A8", 4, 8))
+    }
+    energy = references["W6A6"].cost.energy_pj
+    equal = {
+        "Mixed at W6A6's energy": search.best([Budget(Quantity.ENERGY, energy)]),
+        "Greedy at W6A6's energy": demote(search, Quantity.ENERGY, energy, least_sensitive),
+        "Greedy by bargain": demote(search, Quantity.ENERGY, energy, best_bargain),
+    }
+    rows = {**references, **{name: row for name, row in equal.items() if row is not None}}
+    cheap = find_cheap(bench, search, references["W8A8"])
+    rows["Cheapest within 1 point"] = cheap.proposal
+    target = cheap.proposal.cost.energy_pj
+    for name, rank in (("Greedy", least_sensitive), ("Greedy by bargain", best_bargain)):
+        row = demote(search, Quantity.ENERGY, target, rank)
+        if row is not None:
+            rows[f"{name} at the cheapest's energy"] = row
+    return {"rows": score(bench, rows, references["W8A8"]), **cheap.told}
+
+
+@dataclass(frozen=True)
+class Cheap:
+    """The cheapest proposal that measured within the loss, and what was tried."""
+
+    proposal: Proposal
+    told: dict[str, Any]
+
+
+def find_cheap(bench: Bench, search: BitSearch, top: Proposal) -> Cheap:
+    """Propose what is predicted to keep the loss, then halve the way to what measures so.
+
+    The images that decide are those that are scored, so the answer is a little lucky.
+    """
+    (base,) = drain(measure(search, bench.scored, bench.calibrated, [top]))
+    drop = base.run.evaluation.top1_drop or 0.0
+    tried: list[Measured] = []
+    proposal = search.cheapest(Quantity.ENERGY, most_loss=drop + ALLOWED_LOSS)
+    good, bad, chosen = 1.0, 0.0, top
+    for _ in range(TRIES):
+        (found,) = drain(measure(search, bench.scored, bench.calibrated, [proposal]))
+        tried.append(found)
+        lost = (found.run.evaluation.top1_drop or 0.0) - drop
+        share = proposal.cost.energy_pj / top.cost.energy_pj
+        print(f"  tried energy {share:.3f}: drop {lost:+.4f} from W8A8", flush=True)
+        if lost <= ALLOWED_LOSS:
+            good, chosen = share, proposal
+        else:
+            bad = share
+        budget = Budget(Quantity.ENERGY, (good + bad) / 2, relative=True)
+        try:
+            proposal = search.best([budget])
+        except BudgetError:
+            break
+    return Cheap(chosen, {"prediction_error": to_plain(prediction_error([base, *tried]))})
+
+
+def score(bench: Bench, rows: dict[str, Proposal], top: Proposal) -> list[dict[str, Any]]:
+    """Run every configuration on the same images; compare each with W6A6 and W8A8 in pairs."""
+    labels, classes, levels = run_all(bench, rows)
+    answers = []
+    for name, row in rows.items():
+        right = classes[name] == labels
+        told = {
+            "name": name,
+            "energy": row.cost.energy_pj / top.cost.energy_pj,
+            "predicted_sqnr_db": row.prediction.sqnr_db,
+            "sqnr_db": levels[name],
+            "noise": row.noise,
+            "top1": float(right.float().mean()),
+            "seconds": row.seconds,
+        }
+        for other in ("W6A6", "W8A8"):
+            before = classes[other] == labels
+            lost, won = int((before & ~right).sum()), int((~before & right).sum())
+            interval = paired_interval(lost, won, len(labels))
+            told[f"drop_from_{other}"] = (lost - won) / len(labels)
+            told[f"drop_from_{other}_ci95"] = [interval.low, interval.high]
+        answers.append(told)
+        print(line(told), flush=True)
+    return answers
+
+
+def run_all(
+    bench: Bench, rows: dict[str, Proposal]
+) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:
+    """Return labels, the classes and the SQNR in dB of each configuration."""
+    graph, fixed = bench.network.graph, bench.network.graph.batch
+    runs = {
+        name: quantize(graph, row.config, bench.calibrated.statistics) for name, row in rows.items()
+    }
+    labels: list[Tensor] = []
+    classes: dict[str, list[Tensor]] = {name: [] for name in runs}
+    noise, signal = dict.fromkeys(runs, 0.0), 0.0
+    for batch in bench.scored.batches(bench.network.batch_size):
+        assert batch.labels is not None
+        labels.append(batch.labels)
+        reference = forward(graph, fixed, batch.inputs)
+        signal += float(reference.double().square().sum())
+        for name, run in runs.items():
+            output = forward(run, fixed, batch.inputs)
+            classes[name].append(output.argmax(1))
+            noise[name] += float((output - reference).double().square().sum())
+    levels = {name: 10 * float(np.log10(signal / value)) for name, value in noise.items()}
+    return torch.cat(labels), {name: torch.cat(found) for name, found in classes.items()}, levels
+
+
+def line(told: dict[str, Any]) -> str:
+    """Return one row of the table."""
+    low, high = told["drop_from_W6A6_ci95"]
+    return (
+        f"  {told['name']:38} energy {told['energy']:.3f}  SQNR {told['sqnr_db']:5.1f} "
+        f"(predicted {told['predicted_sqnr_db']:5.1f}) dB  top-1 {100 * told['top1']:.2f} %  below "
+        f"W6A6 {100 * told['drop_from_W6A6']:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})  below "
+        f"W8A8 {100 * told['drop_from_W8A8']:+.2f}"
+    )
+
+
+def fixed_machine(bench: Bench) -> dict[str, Any]:
+    """Return what fewer bits gain on a machine that multiplies at 8 bits."""
+    machine = load_preset(FIXED_MACHINE)
+    rules = useful_rules(machine, Rules(DEFAULT_BITS))
+    search = BitSearch(bench.network, bench.sensitivity, machine, Rules(DEFAULT_BITS))
+    least = search.least(Quantity.ENERGY) / search.reference.cost.energy_pj
+    print(f"  {explain_gains(machine)} Least energy: {least:.3f} of W8A8; of use: {rules.bits}")
+    return {"said": explain_gains(machine), "least_energy_of_w8a8": least}
+
+
+def main() -> None:
+    """Read the command line, run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=MODELS)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--store", type=Path, default=Path("/tmp/quantscope-benchmarks"))
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    answers: dict[str, Any] = {"threads": choose_threads()}
+    for model in arguments.models:
+        bench = prepare_bench(model, arguments.folder, arguments.store, arguments.images)
+        answers[model] = {**compare(bench), "fixed": fixed_machine(bench)}
+    if arguments.json:
+        arguments.json.write_text(json.dumps(answers, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
