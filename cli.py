@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -256,6 +256,65 @@ def optimize(
         _write(out, summarize_answer(answer, network))
 
 
+@app.command()
+def sensitivity(
+    *,
+    model: ModelOption,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    samples: Annotated[int, typer.Option(help="Images that answer.")] = 128,
+    calibration: CalibrationOption = 256,
+    bits: Annotated[str, typer.Option(help="Widths in question, such as 8,4.")] = "8,6,4,3,2",
+    role: Annotated[
+        Literal["weights", "activations", "both"] | None,
+        typer.Option(
+            help="What is quantized; both means at once.", show_default="weights, then activations"
+        ),
+    ] = None,
+    view: Annotated[
+        Literal["only", "all-but"],
+        typer.Option(help="Only one layer quantized, or all but one."),
+    ] = "only",
+    depth: Annotated[
+        Literal["instant", "screening", "exact"],
+        typer.Option(help="No forward, one over the images, or one for each answer."),
+    ] = "exact",
+    config: ConfigOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    stop_early: Annotated[
+        bool, typer.Option("--stop-early", help="Stop a layer once its place is decided.")
+    ] = False,
+    memory: Annotated[
+        int, typer.Option(help="MiB of activations that a worker keeps between layers.", min=1)
+    ] = 512,
+    scheduler: Annotated[
+        str | None, typer.Option(help="A Dask scheduler, such as tcp://host:8786.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder that keeps answers; none is computed twice.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    out: JsonOption = "-",
+) -> None:
+    """Tell what each layer costs when it alone is quantized, or when it alone is not.
+
+    With --runs, stop it and start it again: it goes on where it was.
+    """
+    with _told(out):
+        wish = _config(config, None, None, granularity, estimator)
+        widths = _widths(bits)
+        from analysis import asked_sensitivity as asked  # noqa: PLC0415
+        from analysis.split import ImageChoice  # noqa: PLC0415
+
+        sweep = asked.build_sweep(wish, widths, role, view, memory, stop_early=stop_early)
+        choice = ImageChoice(data, _preprocess(preprocess), samples, calibration, seed)
+        network = _network(model, builder, input_shape)
+        _write(out, _watch(asked.answer(model, network, choice, sweep, depth, runs, scheduler)))
+
+
 @contextmanager
 def _told(out: str) -> Iterator[None]:
     """Turn what a user can put right into one sentence on standard error and exit code 2."""
@@ -325,6 +384,14 @@ def _reference(text: str | None, wish: QuantConfig) -> QuantConfig | None:
             replace(default.weight, bits=widths[0]), replace(default.activation, bits=widths[1])
         )
     )
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    """Return the widths in a text such as 8,4."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"--bits must be widths such as 8,4; got {text!r}.")
+    return tuple(dict.fromkeys(map(int, parts)))
 
 
 def _machine(name: str) -> Machine:

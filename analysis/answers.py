@@ -1,19 +1,19 @@
 """What a sweep asks of a store, and the answers that the store gives."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-
-import numpy as np
 
 from analysis.calibration import Calibrated
 from analysis.cells import Cells
 from analysis.chunks import Chunk, divide
 from analysis.grids import Grids, questions_of
-from analysis.image_scores import UNKNOWN, Figures, Rows, from_bytes, summarize, to_bytes
+from analysis.image_scores import UNKNOWN, Figures, from_bytes, summarize
 from analysis.network import Network
 from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
 from datasets.dataset import Dataset
+
+MOST_FIGURES = 20_000
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,19 +77,19 @@ def _chunk_size(network: Network, grids: Grids, sweep: Sweep) -> int:
 
 def gather(asked: Asked, cells: Cells, seconds: float = 0.0, forwards: float = 0.0) -> Sensitivity:
     """Return the scores that the store knows, each over the images that it has been put to."""
-    rows = cells.rows([*asked.keys.values(), asked.float_key])
+    contents = cells.contents([*asked.keys.values(), asked.float_key])
     order = [chunk.key for chunk in asked.chunks]
-    reference = rows[asked.float_key]
+    reference = contents[asked.float_key]
     found = [
         score
         for question, key in asked.keys.items()
-        if (score := _score(question, reference, rows[key], order)) is not None
+        if (score := _score(question, reference, contents[key], order)) is not None
     ]
     return Sensitivity(
         sweep=asked.sweep,
         depth=Depth.EXACT,
         images=asked.images,
-        float_top1=_top1([reference[key] for key in order if key in reference]),
+        float_top1=_top1(b"".join(reference[key] for key in order if key in reference)),
         scores=tuple(score for score in found if score.question.layer),
         whole=tuple(score for score in found if not score.question.layer),
         seconds=seconds,
@@ -99,31 +99,39 @@ def gather(asked: Asked, cells: Cells, seconds: float = 0.0, forwards: float = 0
 
 def _score(
     question: Question,
-    reference: Mapping[str, Rows],
-    rows: Mapping[str, Rows],
+    reference: Mapping[str, bytes],
+    contents: Mapping[str, bytes],
     order: Sequence[str],
 ) -> Score | None:
-    known = [key for key in order if key in rows and key in reference]
+    known = [key for key in order if key in contents and key in reference]
     if not known:
         return None
     figures = _figures(
-        b"".join(to_bytes(reference[key]) for key in known),
-        b"".join(to_bytes(rows[key]) for key in known),
+        b"".join([reference[key] for key in known]), b"".join([contents[key] for key in known])
     )
     values = {name: getattr(figures, name) for name in Figures.__slots__}
     return Score(question=question, depth=Depth.EXACT, **values)
 
 
-@lru_cache(maxsize=2048)
-def _figures(reference: bytes, rows: bytes) -> Figures:
-    return summarize(from_bytes(reference), from_bytes(rows))
+_worked_out: dict[bytes, Figures] = {}
+"""Figures by a digest of their rows: a page asks every second, and few have changed."""
 
 
-def _top1(rows: Sequence[Rows]) -> float | None:
-    if not rows:
+def _figures(reference: bytes, contents: bytes) -> Figures:
+    key = hashlib.blake2b(reference + contents, digest_size=16).digest()
+    found = _worked_out.get(key)
+    if found is None:
+        if len(_worked_out) >= MOST_FIGURES:
+            _worked_out.clear()
+        found = _worked_out[key] = summarize(from_bytes(reference), from_bytes(contents))
+    return found
+
+
+def _top1(reference: bytes) -> float | None:
+    right = from_bytes(reference)["right"]
+    if len(right) == 0 or (right == UNKNOWN).any():
         return None
-    right = np.concatenate([part["right"] for part in rows])
-    return None if (right == UNKNOWN).any() else float((right == 1).mean())
+    return float((right == 1).mean())
 
 
 def decided_layers(asked: Asked, cells: Cells) -> frozenset[str]:

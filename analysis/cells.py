@@ -4,10 +4,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from analysis.image_scores import Rows, from_bytes, to_bytes
+from analysis.image_scores import Rows, to_bytes
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS chunks (
@@ -64,15 +65,24 @@ class Cells:
             found = database.execute(query, (source, question)).fetchall()
         return {chunk: tuple(np.frombuffer(images, np.int64).tolist()) for chunk, images in found}
 
-    def rows(self, questions: Iterable[str]) -> dict[str, dict[str, Rows]]:
-        """Return all rows of each question by chunk."""
+    def contents(self, questions: Iterable[str]) -> dict[str, dict[str, bytes]]:
+        """Return the rows of each question by chunk, as `image_scores.to_bytes` wrote them."""
         wanted = list(dict.fromkeys(questions))
-        found: dict[str, dict[str, Rows]] = {question: {} for question in wanted}
+        found: dict[str, dict[str, bytes]] = {question: {} for question in wanted}
+        for question, chunk, content in self._select("question, chunk, content", wanted):
+            found[question][chunk] = content
+        return found
+
+    def known(self, questions: Iterable[str]) -> set[tuple[str, str]]:
+        """Return the questions that are answered, each with the chunk that it is answered for."""
+        return set(self._select("question, chunk", list(questions)))
+
+    def _select(self, columns: str, questions: Sequence[str]) -> list[Any]:
+        found: list[Any] = []
         with self._open() as database:
-            for start in range(0, len(wanted), _MOST_VARIABLES):
-                part = wanted[start : start + _MOST_VARIABLES]
+            for start in range(0, len(questions), _MOST_VARIABLES):
+                part = questions[start : start + _MOST_VARIABLES]
                 marks = ",".join("?" * len(part))
-                query = f"SELECT question, chunk, content FROM cells WHERE question IN ({marks})"  # noqa: S608
-                for question, chunk, content in database.execute(query, part):
-                    found[question][chunk] = from_bytes(content)
+                query = f"SELECT {columns} FROM cells WHERE question IN ({marks})"  # noqa: S608
+                found += database.execute(query, part).fetchall()
         return found

@@ -121,7 +121,7 @@ class _Todo:
         self.program = asked.grids.program
         self.effort = Effort()
         keys = [*asked.keys.values(), asked.float_key]
-        self._done = {(key, chunk) for key, rows in cells.rows(keys).items() for chunk in rows}
+        self._done = cells.known(keys)
         self._cost = {key: self._share(question) for question, key in asked.keys.items()}
         self._images = {chunk.key: len(chunk.images) for chunk in asked.chunks}
         self._total = sum(

@@ -118,7 +118,9 @@ def sqnr_interval(signal: NDArray[Any], noise: NDArray[Any]) -> Interval | None:
         return None
     weights = _resamples(len(noise))
     energies = weights @ np.stack([signal, noise], 1).astype(np.float64)
-    found = [signal_to_noise_db(float(s), float(n)) for s, n in energies]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = 10 * np.log10(energies[:, 0] / energies[:, 1])
+    found[energies[:, 1] <= 0] = np.inf
     low, high = np.percentile(found, [2.5, 97.5], method="nearest")
     return Interval(float(low), float(high))
 

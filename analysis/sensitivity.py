@@ -63,7 +63,8 @@ def exact(
     yield Progress(0.0, "Looking up what is known")
     cells = Cells(store.path if store else None)
     asked = ask(network, data, calibrated, sweep, cells)
-    effort = yield from run_exact(asked, data, cells, workers, ranking, reuse=reuse)
+    work = run_exact(asked, data, cells, workers, ranking, reuse=reuse)
+    effort = yield from work
     program = asked.grids.program
     whole = program.macs(0, len(program)) * len(data)
     return gather(asked, cells, effort.seconds, effort.macs / whole if whole else 0.0)

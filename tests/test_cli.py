@@ -1,9 +1,12 @@
 """The command line: its JSON, its files, and one clear sentence for what cannot be done."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -386,3 +389,83 @@ def test_an_unknown_way_of_correcting_biases_is_refused() -> None:
     result = CliRunner().invoke(app, ["evaluate", "--model", MODEL, "--correct-bias", "magic"])
     assert result.exit_code == 2
     assert "magic" in result.stderr
+
+
+SWEPT = ("sensitivity", "--calibration", "10", "--samples", "16", "--bits", "8,3")
+
+
+def test_sensitivity_tells_every_layer_role_and_width(
+    ask: Ask, pt2: Path, labelled: Path, tmp_path: Path
+) -> None:
+    scaling = write(tmp_path / "scaling.json", {"mean": [0] * 3, "std": [255] * 3})
+    found = ask(*SWEPT, "--model", pt2, "--data", labelled, "--preprocess", scaling)
+    assert set(found) >= {"baseline", "layers", "seconds", "forwards", "notes"}
+    assert (found["depth"], found["view"], found["samples"]) == ("exact", "only", 16)
+    assert 0 <= found["baseline"]["top1"] <= 1
+    rows = {(row["layer"], row["role"], row["bits"]): row for row in found["layers"]}
+    assert len(rows) == len(found["layers"])
+    assert {key[0] for key in rows if key[1] == "weights"} == {"0", "5"}
+    assert {key[0] for key in rows if key[1] == "activations"} == {"input", "0", "3", "5"}
+    assert {bits for _, _, bits in rows} == {8, 3}
+    for row in rows.values():
+        assert row["ci95"][0] <= row["accuracy_drop"] <= row["ci95"][1]
+        assert 0 <= row["agreement"] <= 1
+        assert row["kl"] >= 0
+    assert rows["0", "weights", 3]["sqnr_db"] < rows["0", "weights", 8]["sqnr_db"]
+    assert 1 < found["forwards"] < 1 + len(rows)
+
+
+def test_sensitivity_of_both_roles_in_the_whole_network(ask: Ask, pt2: Path, inputs: Path) -> None:
+    wanted = ("--role", "both", "--view", "all-but", "--model", pt2, "--data", inputs)
+    found = ask(*SWEPT, *wanted)
+    assert {row["role"] for row in found["layers"]} == {"both"}
+    assert [row["bits"] for row in found["whole"]] == [8, 3]
+    assert found["baseline"]["top1"] is None
+    assert all(row["accuracy_drop"] is None for row in found["layers"])
+
+
+def test_a_sensitivity_sweep_that_was_killed_goes_on_where_it_was(ask: Ask, tmp_path: Path) -> None:
+    wanted = (
+        *("sensitivity", "--model", MODEL, "--samples", "256", "--bits", "8,3"),
+        *("--role", "weights", "--calibration", "0", "--memory", "2"),
+    )
+    kept = tmp_path / "runs"
+    command = [sys.executable, "cli.py", *wanted, "--runs", str(kept)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while process.poll() is None and cells(kept) == 0:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    before = cells(kept)
+    resumed = ask(*wanted, "--runs", kept)
+    alone = ask(*wanted)
+    assert 0 < before < cells(kept)
+    assert resumed["layers"] == alone["layers"]
+    assert resumed["baseline"] == alone["baseline"]
+    assert resumed["forwards"] < alone["forwards"]
+    assert ask(*wanted, "--runs", kept)["forwards"] == 0
+
+
+def cells(folder: Path) -> int:
+    """Count the answers in a store that another process writes."""
+    path = folder / "runs.sqlite"
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path, timeout=30)) as database:
+        try:
+            return int(database.execute("SELECT count(*) FROM cells").fetchone()[0])
+        except sqlite3.OperationalError:  # the table is not there yet
+            return 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (("--bits", "8;4"), "--bits must be widths such as 8,4"),
+        (("--bits", "1"), "must be 2 to 16; got 1"),
+        (("--samples", "0"), "Samples must number at least 1"),
+        (("--scheduler", "nowhere"), "A Dask scheduler must answer at nowhere"),
+    ],
+)
+def test_a_sensitivity_that_cannot_be_asked_is_told(wrong: tuple[str, ...], sentence: str) -> None:
+    assert sentence in refused(*SWEPT, "--model", MODEL, *wrong)

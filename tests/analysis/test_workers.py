@@ -1,0 +1,151 @@
+"""The same bits whoever computes them; nothing lost when a worker is killed."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from distributed import LocalCluster
+
+from analysis.cluster import Cluster, open_cluster
+from analysis.questions import Sweep, View
+from analysis.runs import RunStore
+from analysis.sensitivity import exact, kept
+from analysis.workers import Pool, Serial, Workers, available_cores
+from quant.config import uniform
+from quant.errors import QuantError
+from quant.progress import drain
+from quant.simulation import Side
+from tests.analysis.sweeps import Case, case, dataset
+
+CHUNKS_OF_FOUR = 20_000  # bytes, of the net named kitchen
+FEW = Sweep(uniform(8, 8), bits=(4,), sides=(Side.WEIGHTS,), memory_bytes=2**19)
+SWEEP = Sweep(uniform(8, 8), bits=(8, 3), sides=tuple(Side), memory_bytes=CHUNKS_OF_FOUR)
+
+
+def answers(it: Case, workers: Workers, view: View = View.ONLY) -> tuple[object, ...]:
+    found = drain(
+        exact(it.network, it.data, it.calibrated, replace(SWEEP, view=view), None, workers)
+    )
+    return found.scores, found.whole, found.float_top1
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    """Two worker processes behind a scheduler on loopback."""
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    ) as started:
+        yield started
+
+
+@pytest.mark.parametrize("view", View)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_pool_gives_what_one_thread_gives(view: View, count: int) -> None:
+    it = case("kitchen")
+    assert answers(it, Pool(count), view) == answers(it, Serial(), view)
+
+
+def test_results_do_not_depend_on_torchs_threads() -> None:
+    it, before = case("gated"), torch.get_num_threads()
+    alone = answers(it, Serial())
+    try:
+        torch.set_num_threads(2)
+        assert answers(it, Serial()) == alone
+        assert answers(it, Pool(2)) == alone
+        assert torch.get_num_threads() == 2  # as it was found
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_pool_has_a_thread_for_each_core() -> None:
+    assert Pool().count == available_cores() >= 1
+
+
+def test_closing_a_pool_stops_its_threads(tmp_path: Path) -> None:
+    it, store = case("kitchen"), RunStore(tmp_path)
+    work = exact(it.network, it.data, it.calibrated, SWEEP, store, Pool(2))
+    for _ in range(20):
+        next(work)
+    work.close()
+    assert not [t for t in threading.enumerate() if "ThreadPool" in t.name]
+    now = kept(it.network, it.data, it.calibrated, SWEEP, store)
+    assert now.scores
+    assert sum(score.images for score in now.scores) < 46 * 12
+
+
+def test_what_goes_wrong_in_a_pool_is_told() -> None:
+    it = case("kitchen")
+    inputs, labels = it.data.source.read(range(8))
+    wrong = dataset(inputs[:, :2], labels)  # a channel is missing
+    for workers in (Serial(), Pool(2)):
+        with pytest.raises(RuntimeError, match="channels"):
+            drain(exact(it.network, wrong, it.calibrated, SWEEP, None, workers))
+
+
+@pytest.mark.parametrize("view", View)
+def test_a_cluster_gives_the_same_bits(cluster: LocalCluster, view: View) -> None:
+    workers = open_cluster(cluster.scheduler_address)
+    assert workers == Cluster(cluster.scheduler_address, 2)
+    assert answers(case("kitchen"), workers, view) == answers(case("kitchen"), Serial(), view)
+
+
+def test_a_worker_killed_in_the_middle_loses_nothing(cluster: LocalCluster, tmp_path: Path) -> None:
+    it, store = case("fashion-mobilenet", 32), RunStore(tmp_path)
+    workers = open_cluster(cluster.scheduler_address)
+    work = exact(it.network, it.data, it.calibrated, FEW, store, workers)
+    before = {worker.pid for worker in cluster.workers.values()}
+    seen = 0
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            found = stop.value
+            break
+        seen += 1
+        if seen == 10:
+            os.kill(min(before), signal.SIGKILL)
+    alone = drain(exact(it.network, it.data, it.calibrated, FEW, None, Serial()))
+    assert seen > 10
+    assert found.scores == alone.scores
+    assert kept(it.network, it.data, it.calibrated, FEW, store).scores == alone.scores
+
+
+def test_a_cluster_can_be_left_in_the_middle(cluster: LocalCluster, tmp_path: Path) -> None:
+    it, store = case("fashion-mobilenet", 32), RunStore(tmp_path)
+    workers = open_cluster(cluster.scheduler_address)
+    work = exact(it.network, it.data, it.calibrated, FEW, store, workers)
+    for _ in range(10):
+        next(work)
+    work.close()
+    left = kept(it.network, it.data, it.calibrated, FEW, store)
+    rest = drain(exact(it.network, it.data, it.calibrated, FEW, store, workers))
+    alone = drain(exact(it.network, it.data, it.calibrated, FEW, None, Serial()))
+    assert left.scores
+    assert rest.scores == alone.scores
+    assert rest.forwards < alone.forwards
+
+
+def test_a_scheduler_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.cluster.CONNECT_S", 0.5)
+    for address in ("tcp://127.0.0.1:1", "nonsense"):
+        with pytest.raises(QuantError, match="A Dask scheduler must answer at"):
+            open_cluster(address)
+
+
+def test_a_scheduler_without_workers_is_told() -> None:
+    with (
+        LocalCluster(
+            n_workers=0, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as started,
+        pytest.raises(QuantError, match="has none"),
+    ):
+        open_cluster(started.scheduler_address)
