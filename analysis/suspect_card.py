@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from analysis.grid_fit import Fit
 from analysis.questions import Question
 from analysis.range_book import RangeBook
-from analysis.remedies import Remedy, more_bits, remedies_for
+from analysis.remedies import CORRECT, ROUND, Remedy, more_bits, remedies_for
 from analysis.suspects import (
     ACTIVATION_KURTOSIS,
     CHANNEL_RATIO,
@@ -24,12 +24,11 @@ from analysis.suspects import (
 from quant.config import QuantConfig
 from quant.connections import Pair
 from quant.errors import QuantError
-from quant.operators import Kind
 from quant.simulation import Role, Site, plan
 from quant.spec import SpecChange
 
-# A 5 x 5 depthwise kernel: the rounding errors of so few weights do not average out, so the mean
-# of a channel moves (white paper, section 4.2).
+# A 5 x 5 kernel on one channel, as depthwise layers have: the rounding errors of so few weights do
+# not average out, so the mean of a channel moves (white paper, section 4.2).
 FEW_WEIGHTS = 25
 
 
@@ -63,7 +62,8 @@ def suspect_card(
     causes: list[Finding] = []
     evidence: list[Evidence] = []
     proposed: list[tuple[Finding, list[Remedy]]] = []
-    for site in sites_of(book, asked_config(book, config, question), question):
+    sites = sites_of(book, asked_config(book, config, question), question)
+    for site in sites:
         item = _examined(book, site)
         if item is None:
             continue
@@ -73,6 +73,8 @@ def suspect_card(
         proposed += [(f, remedies_for(f.cause, site, item, pairs)) for f in found]
     proposed.sort(key=lambda entry: -entry[0].bits_lost)
     remedies = {remedy.title: remedy for _, group in proposed for remedy in group}
+    if not causes and any(site.role is Role.WEIGHT for site in sites):
+        remedies = {remedy.title: remedy for remedy in (CORRECT, ROUND)}
     wider = more_bits(question)
     if wider is not None:
         remedies[wider.title] = wider
@@ -133,13 +135,14 @@ def _weights_a_channel(book: RangeBook, site: Site) -> int:
 
 
 def _few_weights(book: RangeBook, site: Site) -> list[Finding]:
-    if site.role is not Role.WEIGHT or book.graph[site.layer].kind is not Kind.DEPTHWISE:
+    if site.role is not Role.WEIGHT:
         return []
     count = _weights_a_channel(book, site)
     if count > FEW_WEIGHTS:
         return []
+    kind = str(book.graph[site.layer].kind).capitalize()
     sentence = (
-        f"Depthwise with {count} weights a channel: their rounding errors do not average out "
+        f"{kind} layer with {count} weights a channel: their rounding errors do not average out "
         "and move the channel's mean."
     )
     return [Finding(Cause.FEW_WEIGHTS, sentence, 0.0)]
@@ -159,7 +162,7 @@ def _evidence(book: RangeBook, site: Site, item: Examined) -> list[Evidence]:
     rows.append(Evidence(f"{what}: kurtosis", f"{found.kurtosis:.1f}", f"from {most:.0f}", heavy))
     if weight:
         count, few = str(_weights_a_channel(book, site)), bool(_few_weights(book, site))
-        limit = f"depthwise up to {FEW_WEIGHTS}"
+        limit = f"up to {FEW_WEIGHTS}"
         rows.append(Evidence("Weights a channel", count, limit, few))
     return rows
 

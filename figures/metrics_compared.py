@@ -138,7 +138,7 @@ def _add_points(
         marker={"color": SIDE_COLOR[side], "size": 9, "opacity": 0.85},
         unselected={"marker": {"opacity": 0.85}},
         text=[escape(shorten(p[0].question.layer, 18)) if p in named else "" for p in pairs],
-        textposition="top center", cliponaxis=False,
+        textposition="middle right", cliponaxis=False,
         customdata=[
             [s.question.layer, s.question.bits, str(s.question.side), describe(s)]
             for s, _, _ in pairs

@@ -233,11 +233,14 @@ def guilt_title(found: Sensitivity, metric: Metric, side: str, bits: int) -> str
             return f"No layer of {count} does measurable harm with {where(side, bits)}"
     guilt = {s.question.layer: _amount(found, s, metric) for s in scores}
     few = fewest(guilt)
+    so_far = "So far, " if count < len(at(found, side, bits)) else ""
     if few and len(few) <= max(1, FEW * count):
         total = sum(value for value in guilt.values() if value > 0)
         share = format_share(sum(guilt[layer] for layer in few) / total)
-        who = f"{count_word(len(few))} of {count} layers {'costs' if len(few) == 1 else 'cost'}"
-        return f"{who} {share} of {_LOST[metric]} with {where(side, bits)}"
+        number = count_word(len(few))
+        who = f"{so_far}{number.lower() if so_far else number} of {count} layers"
+        verb = "costs" if len(few) == 1 else "cost"
+        return f"{who} {verb} {share} of {_LOST[metric]} with {where(side, bits)}"
     return f"Many layers share the harm of {where(side, bits)}; {name} is the worst: {worst}"
 
 
