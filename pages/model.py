@@ -3,10 +3,11 @@ import streamlit as st
 from figures.units import format_bytes, format_count
 from quant.config import uniform
 from ui.cached import first_images, float_score, measure_float
+from ui.layers_view import show_graph, show_picked, show_table
 from ui.metrics import image_strip, interval_text, share_text
 from ui.model_forms import bring_data, bring_model, sample_cards
 from ui.navigation import CONFIGURE, RUNS
-from ui.tables import by, layer_table
+from ui.tables import by
 from ui.workspace import workspace
 
 work = workspace()
@@ -88,24 +89,14 @@ with st.expander("Choose other data", icon=":material/photo_library:", expanded=
     bring_data(work)
 
 st.subheader("Layers", anchor=False)
-table = layer_table(network)
 weighted = sum(1 for layer in network.graph.layers if layer.weight)
 st.caption(
-    f"{len(table)} layers after folding batch norms, {weighted} of them with weights; "
-    f"input {by(network.graph.input_shape)}, output {by(network.graph.output_shape)}."
+    f"{len(network.graph.layers) - 1} layers after folding batch norms, {weighted} of them with "
+    f"weights; input {by(network.graph.input_shape)}, output {by(network.graph.output_shape)}."
 )
-st.dataframe(
-    table, hide_index=True, width="stretch", height=380, alt=f"The layers of {network.name}",
-    column_config={
-        "MACs %": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100),
-        "MACs": st.column_config.NumberColumn(format="localized"),
-        "parameters": st.column_config.NumberColumn(format="localized"),
-    },
-)  # fmt: skip
-st.download_button(
-    "Table as CSV", table.to_csv(index=False), f"{network.name}-layers.csv", "text/csv",
-    icon=":material/download:",
-)  # fmt: skip
+show_graph(work, network)
+show_picked(work, network)
+show_table(work, network)
 
 st.subheader("Sample models", anchor=False)
 sample_cards(work)

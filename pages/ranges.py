@@ -41,15 +41,19 @@ if not examined:
 picker = f"ranges.layer.{network.digest[:8]}.{role}"
 by_name = {item.layer: item for item in examined}
 worst = max(examined, key=lambda item: item.bits_lost).layer
-st.session_state.setdefault(picker, worst)  # the chart needs it before the box below is drawn
+# the chart needs it before the box below is drawn
+if work.picked.layer in by_name:
+    st.session_state[picker] = work.picked.layer
+st.session_state.setdefault(picker, worst)
 chart_column, suspect_column = st.columns([1.1, 1], gap="medium")
 with chart_column:
-    overview(examined, role, picker, st.session_state[picker])
+    overview(examined, role, picker, st.session_state[picker], work.picked)
 with suspect_column:
-    suspect_list(examined, role, picker)
+    suspect_list(examined, role, picker, work.picked)
 
 layer = st.selectbox(
     "Layer", list(by_name), key=picker, persist_state="session",
+    on_change=lambda: work.picked.take(st.session_state[picker]),
     help="Also by a click in the overview or among the suspects",
 )  # fmt: skip
 reasons(by_name[layer])

@@ -87,6 +87,6 @@ keep_repaired(work, found)
 
 st.subheader("Before and after", anchor=False)
 if len(steps) > 1:
-    before_after(steps)
+    before_after(steps, work.picked)
 st.subheader("What the passes found", anchor=False)
-details(steps)
+details(found.network, steps)

@@ -19,6 +19,7 @@ from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation import Role
 from ui.jobs import Job
+from ui.picked import Picked
 from ui.range_tables import channel_table, histogram_table, overview_table, suspect_table
 from ui.workspace import Workspace
 
@@ -93,13 +94,14 @@ def _calibrate(workspace: Workspace) -> None:
     )
 
 
-def overview(examined: list[Examined], role: Role, picker: str, picked: str) -> None:
-    """Show all layers along the depth; a click writes the layer's name to `picker`."""
+def overview(examined: list[Examined], role: Role, picker: str, picked: str, seen: Picked) -> None:
+    """Show all layers along the depth; a click writes the layer's name to `picker` and `seen`."""
 
     def take() -> None:
         points = st.session_state["ranges.overview"].selection.points
         if points and points[0].get("customdata"):
-            st.session_state[picker] = _first(points[0]["customdata"])
+            st.session_state[picker] = first_name(points[0]["customdata"])
+            seen.take(st.session_state[picker])
 
     figure = ranges_along_depth(examined, role, picked)
     st.plotly_chart(
@@ -109,15 +111,15 @@ def overview(examined: list[Examined], role: Role, picker: str, picked: str) -> 
     save(overview_table(examined), f"ranges-{role}s", "ranges.save.overview")
 
 
-def _first(value: object) -> str:
+def first_name(value: object) -> str:
     """Return the name in a point's custom data, which comes as a list or as a mapping."""
     if isinstance(value, dict):
         return str(next(iter(value.values())))
     return str(value[0]) if isinstance(value, list | tuple) else str(value)
 
 
-def suspect_list(examined: list[Examined], role: Role, picker: str) -> None:
-    """Show the suspects with the reasons; ticking a row writes the layer's name to `picker`."""
+def suspect_list(examined: list[Examined], role: Role, picker: str, seen: Picked) -> None:
+    """Show the suspects with the reasons; ticking a row writes the layer's name to both places."""
     found = suspects(examined)
     if not found:
         st.success(f"No {role} is suspect: the grids fit.", icon=":material/check:")
@@ -127,6 +129,7 @@ def suspect_list(examined: list[Examined], role: Role, picker: str) -> None:
         rows = st.session_state["ranges.suspects"].selection.rows
         if rows:
             st.session_state[picker] = found[rows[0]].layer
+            seen.take(found[rows[0]].layer)
 
     table = suspect_table(found)
     st.dataframe(

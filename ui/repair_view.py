@@ -13,6 +13,7 @@ from analysis.network import Network
 from analysis.repair import RepairStep, repair, run_of, verdict
 from analysis.split import Split
 from figures import takeaway
+from figures.network_colors import equalized_pairs
 from figures.repair import (
     bias_shift,
     ranges_before_after,
@@ -28,7 +29,9 @@ from quant.passes.equalize import Equalized
 from quant.progress import Steps, part
 from quant.recipe import Recipe
 from ui.jobs import Job
+from ui.layers_view import places_of
 from ui.metrics import interval_text
+from ui.picked import Picked
 from ui.tables import percent
 from ui.workspace import Workspace
 
@@ -121,7 +124,7 @@ def verdicts(steps: Sequence[RepairStep]) -> None:
         st.markdown(f"- {verdict(before, after)}")
 
 
-def before_after(steps: Sequence[RepairStep]) -> None:
+def before_after(steps: Sequence[RepairStep], picked: Picked) -> None:
     """Show SQNR by layer and the ranges of a chosen layer, before the recipe and after a step."""
     titles = [f"{number}. {step.title}" for number, step in enumerate(steps)]
     chosen = st.selectbox("After step", titles[1:], index=len(titles) - 2, key="repair.step")
@@ -133,9 +136,11 @@ def before_after(steps: Sequence[RepairStep]) -> None:
     with right:
         names = list(after.channel_ranges)
         changed = max(names, key=lambda name: range_change(steps[0], after, name))
+        st.session_state["repair.layer"] = picked.layer if picked.layer in names else changed
         layer = st.selectbox(
-            "Layer", names, index=names.index(changed), key="repair.layer",
-            persist_state="session",
+            "Layer", names, key="repair.layer",
+            on_change=lambda: picked.take(st.session_state["repair.layer"]),
+            help="Where none was picked, the one whose channels changed most",
         )  # fmt: skip
         if layer in after.channel_ranges:
             old, new = (
@@ -168,23 +173,29 @@ def _shift_of(step: RepairStep, layer: str) -> None:
     st.plotly_chart(figure, key="repair.shift", alt=takeaway(figure))
 
 
-def details(steps: Sequence[RepairStep]) -> None:
+def details(network: Network, steps: Sequence[RepairStep]) -> None:
     """Show what passes found: pairs and those not found, absorbed biases, rounding by layer."""
     for step in steps:
         match step.outcome:
             case Equalized() as found:
-                _pairs(found)
+                _pairs(network, step, found)
             case Absorbed() as found:
                 _absorbed(found)
             case AdaRoundResult() as found:
                 _rounded(found)
 
 
-def _pairs(found: Equalized) -> None:
+def _pairs(network: Network, step: RepairStep, found: Equalized) -> None:
     with st.expander(
         f"{len(found.pairs)} pairs equalized in {found.rounds} rounds, "
-        f"{len(found.unpaired)} layers begin none", icon=":material/link:",
+        f"{len(found.unpaired)} layers begin none", icon=":material/link:", expanded=True,
     ):  # fmt: skip
+        figure = equalized_pairs(
+            places_of(network.digest, network),
+            {name: spread(ranges.tolist()) for name, ranges in step.channel_ranges.items()},
+            [(pair.first, pair.second) for pair in found.pairs],
+        )
+        st.plotly_chart(figure, key="repair.pairs", alt=takeaway(figure))
         pairs, unpaired = st.columns(2)
         pairs.dataframe(
             [

@@ -27,6 +27,7 @@ from ui.choices import BUNDLED, DataChoice, ModelChoice, default_data, load_netw
 from ui.history import History
 from ui.jobs import JobRunner
 from ui.navigation import pages
+from ui.picked import Picked
 from ui.settings import Settings, read_settings
 
 DEFAULT_MACHINE = "edge_systolic_8b"
@@ -53,6 +54,7 @@ class Workspace:
     runner: JobRunner = field(default_factory=JobRunner)
     notes: list[str] = field(default_factory=list)
     repaired: Any = None  # the last measured recipe, ui.repair_view.Repaired
+    picked: Picked = field(default_factory=Picked)
     table_edits: int = 0  # changes of the configuration made in the table of Configure
     data_choices: int = 0  # how often data were chosen, so that forms start from the present ones
     asked: set[str] = field(default_factory=set)  # questions put to the runner, answered or not
@@ -83,6 +85,7 @@ class Workspace:
         rules = self.config.present.rules
         fitting = tuple(rule for rule in rules if rule.matches(network.graph.layers))
         self.model, self.network, self.entropies = choice, network, {}
+        self.picked = Picked()
         self._take_parts(data, parts, problem)
         if fitting != rules:
             self.notes.append(

@@ -9,6 +9,7 @@ from PIL import Image
 from tests.model_io.pt2_files import Payload, members_of
 from tests.pages.visit import MODEL, RUNS, Visit
 from ui.model_forms import read_shape, write_images
+from ui.navigation import RANGES
 from ui.settings import Settings
 from ui.workspace import Workspace
 
@@ -268,3 +269,49 @@ def test_the_folder_of_uploads_goes_with_the_workspace(work: Workspace) -> None:
     work.close()
     assert not folder.exists()
     work.close()
+
+
+def graph_title(visit: Visit) -> str:
+    (chart,) = visit.at.get("plotly_chart")
+    return str(chart.proto.alt)
+
+
+@pytest.mark.parametrize(
+    ("color", "words"),
+    [
+        ("MACs", "do half of the MACs"),
+        ("Parameters", "half of the parameters"),
+        ("Energy", "half of the energy"),
+        ("Weight bits", "All 26 layers with weights have them in 8 bit"),
+        ("Activation bits", "All 33 layers with activations have them in 8 bit"),
+    ],
+)
+def test_the_network_is_drawn_in_the_colour_of_a_value(
+    visit: Visit, color: str, words: str
+) -> None:
+    visit.at.segmented_control(key="model.color").set_value(color)
+    assert words in graph_title(visit.run())
+
+
+def test_without_a_run_the_graph_has_no_sqnr_and_with_one_it_names_the_noisiest(
+    visit: Visit,
+) -> None:
+    visit.at.segmented_control(key="model.color").set_value("SQNR")
+    assert "measured by a run; this model has none yet" in visit.run().words
+    visit.open(RUNS).press("Run").wait()
+    assert "is the noisiest layer of run “W8A8 per-channel”" in graph_title(visit.open(MODEL))
+
+
+def test_a_layer_picked_on_one_page_is_picked_on_the_others(visit: Visit) -> None:
+    assert "No layer is picked" in visit.words
+    visit.work.picked.take("blocks.3.expand.0")  # as a click in the graph does
+    visit.run()
+    assert "**blocks.3.expand.0** · conv · output 128 x 14 x 14" in visit.words
+    visit.open(RANGES)
+    (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
+    assert box.value == "blocks.3.expand.0"
+    box.set_value("stem.0")
+    assert visit.run().work.picked.layer == "stem.0"
+    assert "**stem.0**" in visit.open(MODEL).words
+    visit.press("model.use.fashion-resnet").wait()
+    assert "No layer is picked" in visit.words
