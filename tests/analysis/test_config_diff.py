@@ -1,0 +1,124 @@
+"""The difference of two configurations: a hand-made oracle, and laws over networks and machines."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from accelerator.machine import load_preset
+from analysis.config_diff import ConfigDiff, config_diff, describe_diff
+from analysis.experiment import cost
+from analysis.network import Network, prepare
+from quant.config import QuantConfig, uniform
+from quant.simulation import Side
+from quant.spec import Granularity, SpecChange
+from tests.networks import CASES
+
+MACHINES = ("bitfusion_like", "edge_systolic_8b", "ethos_u55_128_like")
+MIXED = replace(
+    uniform(8, 8),
+    rules=(
+        *uniform(8, 8).with_change("first", weight=SpecChange(bits=4)).rules,
+        *uniform(8, 8).with_change("last", SpecChange(bits=3), SpecChange(bits=6)).rules,
+    ),
+)
+
+
+def network(name: str) -> Network:
+    case = CASES[name]
+    return prepare(name, case.model(), case.shape, "digest")
+
+
+def diff(name: str, after: QuantConfig, machine: str = "bitfusion_like") -> ConfigDiff:
+    return config_diff(network(name), uniform(8, 8), after, load_preset(machine))
+
+
+def test_the_same_configuration_moves_nothing() -> None:
+    found = diff("plain", uniform(8, 8))
+    assert found.moved_pj == 0
+    assert found.changed == ()
+    assert all(t.before == t.after for t in found.transitions)
+    assert describe_diff(found) == ("Both configurations ask the same of every layer.",)
+
+
+def test_one_weight_of_four_bits_by_hand() -> None:
+    net = network("plain")
+    layer = next(item for item in net.graph.layers if item.weight is not None)
+    after = uniform(8, 8).with_change(layer.name, weight=SpecChange(bits=4))
+    found = config_diff(net, uniform(8, 8), after, load_preset("bitfusion_like"))
+    assert [change.layer for change in found.changed] == [layer.name]
+    (move,) = [t for t in found.transitions if t.before != t.after]
+    assert (move.side, move.before, move.after, move.layers) == (
+        Side.WEIGHTS, 8, 4, (layer.name,),
+    )  # fmt: skip
+    assert move.values == math.prod(layer.weight_shape)
+    changed = found.changed[0]
+    assert changed.dram_bits_before - changed.dram_bits_after == 4 * math.prod(layer.weight_shape)
+    assert "8 bits to 4 bits in 1 layer" in " ".join(describe_diff(found))
+
+
+def test_an_average_pool_has_the_bits_of_the_grid_it_takes_over() -> None:
+    net = network("kitchen")
+    pools = [layer for layer in net.graph.layers if layer.kind == "average-pool"]
+    after = uniform(8, 8)
+    for pool in pools:
+        after = after.with_change(pool.name, activation=SpecChange(bits=4))
+    found = config_diff(net, uniform(8, 8), after, load_preset("bitfusion_like"))
+    names = {pool.name for pool in pools}
+    own = {change.layer for change in found.changed}
+    assert pools
+    assert not own & names  # their own wish counts for nothing
+
+
+def test_changes_besides_bits_are_named() -> None:
+    found = diff("plain", uniform(8, 8, Granularity.PER_TENSOR))
+    assert found.changed
+    assert {name for change in found.changed for name in change.also} == {"weight granularity"}
+    assert all(t.before == t.after for t in found.transitions)
+
+
+def test_energy_moves_in_a_layer_that_stays_where_its_input_changes() -> None:
+    net = network("plain")
+    weighted = [layer.name for layer in net.graph.layers if layer.weight is not None]
+    after = uniform(8, 8).with_change(weighted[0], activation=SpecChange(bits=4))
+    found = config_diff(net, uniform(8, 8), after, load_preset("bitfusion_like"))
+    assert [change.layer for change in found.changed] == [weighted[0]]
+    assert found.moved_around_pj() < 0
+    assert "moves in layers that stay" in " ".join(describe_diff(found))
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("name", ["plain", "kitchen", "attention", "gated"])
+class TestLaws:
+    def test_layers_add_up_to_the_network(self, name: str, machine: str) -> None:
+        found = diff(name, MIXED, machine)
+        moved = sum(layer.moved_pj for layer in found.layers)
+        assert moved == pytest.approx(found.moved_pj, rel=1e-9, abs=1e-6)
+        parts = found.moved_around_pj() + sum(layer.moved_pj for layer in found.changed)
+        assert parts == pytest.approx(found.moved_pj, rel=1e-9, abs=1e-6)
+
+    def test_every_layer_makes_one_transition_a_side(self, name: str, machine: str) -> None:
+        found = diff(name, MIXED, machine)
+        layers = network(name).graph.layers
+        for side, expected in (
+            (Side.WEIGHTS, [layer.name for layer in layers if layer.weight is not None]),
+            (Side.ACTIVATIONS, [layer.name for layer in layers]),
+        ):
+            moved = [n for t in found.matrix(side).values() for n in t.layers]
+            assert sorted(moved) == sorted(expected)
+        assert found.matrix(Side.ACTIVATIONS)
+
+    def test_there_and_back_is_nothing(self, name: str, machine: str) -> None:
+        net, place = network(name), load_preset(machine)
+        there = config_diff(net, uniform(8, 8), MIXED, place)
+        back = config_diff(net, MIXED, uniform(8, 8), place)
+        assert there.moved_pj == -back.moved_pj
+        assert {(t.side, t.before, t.after, t.layers) for t in there.transitions} == {
+            (t.side, t.after, t.before, t.layers) for t in back.transitions
+        }
+
+    def test_costs_are_those_of_the_cost_model(self, name: str, machine: str) -> None:
+        net, place = network(name), load_preset(machine)
+        found = config_diff(net, uniform(8, 8), MIXED, place)
+        assert found.before == cost(net, uniform(8, 8), place)
+        assert found.after == cost(net, MIXED, place)
