@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import plotly.graph_objects as go
 
 from analysis.harm import HIGHER_IS_BETTER, Metric, at, guilt_of, interval_of, measurable, value_of
+from analysis.measures import spearman
 from analysis.questions import Score, Sensitivity
 from figures.layout import escape, finish, shorten
 from figures.palette import FLOAT
@@ -17,24 +17,6 @@ NAMED = 3
 FAR = 0.3  # of the largest value; names of points nearer to zero would cover each other
 FEW = 1 / 3  # of the tensors: then a correlation would be one of noise
 ALIKE, RELATED = 0.85, 0.5
-LEAST_POINTS = 3
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Return Spearman's rho of paired numbers, ties ranked by their mean; None where undefined."""
-    if len(first) < LEAST_POINTS:
-        return None
-    ranks = [_ranks(np.asarray(values, dtype=np.float64)) for values in (first, second)]
-    if any(float(np.ptp(rank)) == 0 for rank in ranks):
-        return None
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    means: np.ndarray = (ends - (counts - 1) / 2)[places]
-    return means
 
 
 def noise_against_harm(found: Sensitivity, metric: Metric, bits: int) -> go.Figure:
@@ -54,7 +36,7 @@ def noise_against_harm(found: Sensitivity, metric: Metric, bits: int) -> go.Figu
     figure.update_yaxes(title=axis_title(metric))
     # harm grows to the right and upwards in both axes, or the correlation would read backwards
     flip = 1 if metric in HIGHER_IS_BETTER else -1
-    rho = rank_correlation([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
+    rho = spearman([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
     seen = sum(measurable(found, score) for score, _, _ in pairs)
     if metric in (Metric.ACCURACY, Metric.AGREEMENT) and pairs and seen < FEW * len(pairs):
         name = _short(metric).capitalize()
@@ -84,7 +66,7 @@ def views_against(
     figure.update_yaxes(title=f"Given back when alone in float ({_unit(metric)}), high is guilty")
     figure.add_hline(y=0, line={"color": FLOAT, "width": 1})
     flip = -1 if metric in HIGHER_IS_BETTER else 1
-    rho = rank_correlation([flip * x for _, x, _ in pairs], [y for _, _, y in pairs])
+    rho = spearman([flip * x for _, x, _ in pairs], [y for _, _, y in pairs])
     title = f"{_verdict(rho, 'Only one', 'all but one')} with {where(side, bits)}"
     return finish(figure, title, PLOT_PX)
 

@@ -153,5 +153,6 @@ def watch(runner: JobRunner, place: str) -> None:
 
 def _line(job: Job) -> str:
     left = job.remaining_s
-    time_left = "" if left is None else f", about {left:.0f} s left"
+    told = job.progress.text.endswith("left")  # some work knows its own time better
+    time_left = "" if left is None or told else f", about {left:.0f} s left"
     return f"**{job.title}** · {job.progress.text}{time_left}"

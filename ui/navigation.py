@@ -4,6 +4,7 @@ import streamlit as st
 
 MODEL = "pages/model.py"
 RANGES = "pages/ranges.py"
+SENSITIVITY = "pages/sensitivity.py"
 REPAIR = "pages/repair.py"
 CONFIGURE = "pages/configure.py"
 RUNS = "pages/runs.py"
@@ -19,6 +20,10 @@ def pages() -> list[st.Page]:
         st.Page(
             RANGES, title="Ranges", icon=":material/bar_chart:",
             help="Where does the grid not fit? Ranges of weights and activations.",
+        ),
+        st.Page(
+            SENSITIVITY, title="Sensitivity", icon=":material/troubleshoot:",
+            help="Which layer is guilty? What each costs, and which repair to try.",
         ),
         st.Page(
             REPAIR, title="Repair", icon=":material/healing:",

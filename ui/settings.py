@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from analysis.questions import MEMORY_BYTES
+
 LOCAL_ADDRESSES = ("localhost", "127.0.0.1", "::1")
 MIB = 1024 * 1024
 
@@ -16,12 +18,16 @@ class Settings:
 
     `runs` comes from QUANTSCOPE_RUNS (default: the folder runs). `local_paths` comes from
     QUANTSCOPE_LOCAL_PATHS (1 or 0); without it paths are open to a server that listens on
-    localhost alone, and closed on a shared one. `upload_mib` bounds an upload in MiB.
+    localhost alone, and closed on a shared one. `upload_mib` bounds an upload in MiB. Sweeps run on
+    the Dask cluster behind `scheduler`, from QUANTSCOPE_SCHEDULER, or here without one, and keep
+    activations of `memory_mib` MiB at most, from QUANTSCOPE_MEMORY_MIB.
     """
 
     runs: Path
     local_paths: bool
     upload_mib: int
+    scheduler: str = ""
+    memory_mib: int = MEMORY_BYTES // MIB
 
 
 def read_settings() -> Settings:
@@ -32,4 +38,19 @@ def read_settings() -> Settings:
         runs=Path(os.environ.get("QUANTSCOPE_RUNS", "runs")).expanduser(),
         local_paths=address in LOCAL_ADDRESSES if wish is None else wish == "1",
         upload_mib=int(st.get_option("server.maxUploadSize")),
+        scheduler=os.environ.get("QUANTSCOPE_SCHEDULER", ""),
+        memory_mib=_memory_mib(os.environ.get("QUANTSCOPE_MEMORY_MIB", "")),
     )
+
+
+def _memory_mib(text: str) -> int:
+    """Return the bound that was set, or the default where none was.
+
+    Raises:
+        ValueError: it is no positive number.
+    """
+    if not text:
+        return MEMORY_BYTES // MIB
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"QUANTSCOPE_MEMORY_MIB must be a number from 1 on; got {text!r}.")
+    return int(text)

@@ -28,6 +28,7 @@ from ui.history import History
 from ui.jobs import JobRunner
 from ui.navigation import pages
 from ui.picked import Picked
+from ui.sensitivity_state import SensitivityWork
 from ui.settings import Settings, read_settings
 
 DEFAULT_MACHINE = "edge_systolic_8b"
@@ -54,6 +55,7 @@ class Workspace:
     runner: JobRunner = field(default_factory=JobRunner)
     notes: list[str] = field(default_factory=list)
     repaired: Any = None  # the last measured recipe, ui.repair_view.Repaired
+    sensitivity: SensitivityWork = field(default_factory=SensitivityWork)
     picked: Picked = field(default_factory=Picked)
     table_edits: int = 0  # changes of the configuration made in the table of Configure
     data_choices: int = 0  # how often data were chosen, so that forms start from the present ones

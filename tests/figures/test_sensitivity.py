@@ -12,7 +12,7 @@ from analysis.harm import Metric
 from analysis.questions import Depth, Question, Sensitivity, View
 from figures import takeaway
 from figures.harm_map import HARM_SCALE, harm_map
-from figures.metrics_compared import noise_against_harm, rank_correlation, views_against
+from figures.metrics_compared import noise_against_harm, views_against
 from figures.palette import ACTIVATION, WEIGHT
 from figures.sensitivity import MOST_BARS, along_depth, axis_title, text_of, worst_layers
 from quant.simulation import Side
@@ -180,14 +180,6 @@ def test_only_one_beside_all_but_one() -> None:
     assert by_layer["stem"] == pytest.approx((40, 40))
     assert by_layer["head"] == pytest.approx((2, 2))
     assert "Only one and all but one" in takeaway(figure)
-
-
-def test_ranks_are_those_of_spearman() -> None:
-    # worked by hand: ranks 1 2 3 4 5 against 2 1 4 3 5: 1 - 6 * 4 / (5 * 24)
-    assert rank_correlation([1, 2, 3, 4, 5], [20, 10, 40, 30, 50]) == pytest.approx(0.8)
-    assert rank_correlation([1, 2, 2, 4], [1, 3, 3, 9]) == pytest.approx(1)
-    assert rank_correlation([1, 2], [1, 2]) is None
-    assert rank_correlation([1, 1, 1], [1, 2, 3]) is None
 
 
 def test_words_for_values() -> None:

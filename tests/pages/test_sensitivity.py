@@ -1,0 +1,286 @@
+"""The page Sensitivity, without a browser: depths, pause and resume, the suspect card."""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.questions import Depth, Question, View
+from quant.config import uniform
+from quant.simulation import Side
+from quant.spec import Granularity
+from tests.pages.visit import PATIENCE_S, Visit, leave_choices
+from ui.navigation import RANGES, SENSITIVITY
+from ui.sensitivity_jobs import current, exact_now, remembered
+from ui.sessions import registry
+
+SIDES = "sensitivity.sides"
+DEPTH, VIEW = "sensitivity.depth", "sensitivity.view"
+PICKER = "blocks.1.depthwise.0"
+IMBALANCED = {
+    "model": {
+        "source": "fashion-mobilenet-imbalanced", "builder": None, "input_shape": [],
+        "shown": None,
+    },
+    "config": uniform(8, 8, Granularity.PER_TENSOR).to_dict(),
+    "config_name": "W8A8 per-tensor",
+}  # fmt: skip
+
+
+def switch(visit: Visit, key: str, value: object) -> Visit:
+    visit.at.segmented_control(key=key).set_value(value)
+    return visit.run()
+
+
+def ask(visit: Visit, depth: Depth, bits: tuple[int, ...] = (4,), images: int = 24) -> Visit:
+    """Ask for weights at few bits on few images."""
+    visit.open(SENSITIVITY)
+    visit.at.segmented_control(key=SIDES).set_value([Side.WEIGHTS])
+    visit.at.multiselect(key="sensitivity.bits").set_value(list(bits))
+    visit.at.number_input(key="sensitivity.images.200").set_value(images)
+    return switch(visit, DEPTH, depth).wait()
+
+
+def answered(visit: Visit) -> Visit:
+    return visit.press("sensitivity.start").wait()
+
+
+def table(visit: Visit) -> pd.DataFrame:
+    found = visit.at.dataframe[0].value
+    assert isinstance(found, pd.DataFrame)
+    return found
+
+
+def keys(visit: Visit) -> set[str]:
+    return {str(button.key) for button in visit.at.button}
+
+
+def pick(visit: Visit, layer: str) -> Visit:
+    (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
+    box.set_value(layer)
+    return visit.run()
+
+
+@pytest.fixture
+def imbalanced(runs: Path) -> Visit:
+    leave_choices(runs, **IMBALANCED)
+    return Visit()
+
+
+def test_the_noise_of_tensors_is_there_without_a_click(visit: Visit) -> None:
+    ask(visit, Depth.INSTANT)
+    assert "Instant: the noise of each weight" in visit.words
+    assert visit.work.network is not None
+    weighted = [layer.name for layer in visit.work.network.graph.layers if layer.weight]
+    assert set(table(visit)["layer"]) == set(weighted)
+    assert list(table(visit)["value"]) == sorted(table(visit)["value"])
+    assert len(visit.at.get("plotly_chart")) == 3
+    assert "sensitivity.start" not in keys(visit)
+    assert "Both comparisons need exact answers" in visit.words
+    assert not visit.errors
+
+
+def test_screening_is_one_click_and_is_kept(visit: Visit) -> None:
+    ask(visit, Depth.SCREENING)
+    assert "Screen to learn that" in visit.words
+    answered(visit)
+    assert "Screened on 24 images" in visit.words
+    assert visit.at.button(key="sensitivity.start").disabled
+    before = list(table(visit)["value"])
+    visit.work.sensitivity.screened.clear()  # as after a restart
+    assert list(table(visit.run())["value"]) == before
+
+
+def test_exact_answers_with_intervals_and_how_well_screening_agreed(visit: Visit) -> None:
+    answered(ask(visit, Depth.EXACT, bits=(4, 2)))
+    assert "All 52 cells are known on 24 images" in visit.words
+    assert "Exact on 24 images · float top-1" in visit.words
+    assert "Screening ranked as the exact SQNR does: Spearman weights 0.9" in visit.words
+    found = table(visit)
+    assert set(found["known"]) == {"exact"}
+    assert found["interval"].notna().all()
+    assert list(found["value"]) == sorted(found["value"], reverse=True)
+    assert len(visit.at.get("plotly_chart")) == 4
+    assert "choose **All but this layer**" in visit.words
+    assert "sensitivity.save" in {b.key for b in visit.at.get("download_button")}
+
+
+def test_metrics_can_be_switched(visit: Visit) -> None:
+    answered(ask(visit, Depth.EXACT))
+    (metrics,) = (c for c in visit.at.segmented_control if c.label == "Metric")
+    assert len(metrics.options) == 4
+    for metric in metrics.options:
+        (control,) = (c for c in visit.at.segmented_control if c.label == "Metric")
+        control.set_value(metric)
+        visit.run()
+        assert not visit.errors
+        assert len(table(visit)) == 26
+
+
+def test_both_views_stand_side_by_side(visit: Visit) -> None:
+    answered(ask(visit, Depth.EXACT, bits=(2,), images=16))
+    answered(switch(visit, VIEW, View.ALL_BUT).wait())
+    assert len(visit.at.get("plotly_chart")) == 5
+    assert "choose **Only this layer**" not in visit.words
+
+
+def test_a_paused_sweep_resumes_where_it_was(visit: Visit) -> None:
+    ask(visit, Depth.EXACT, bits=(8, 6, 4, 3, 2), images=200).press("sensitivity.start")
+    job, asked = current(visit.work), remembered(visit.work)
+    assert job is not None
+    deadline = time.monotonic() + PATIENCE_S
+    while not (known := exact_now(visit.work, asked)) or not known.scores:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    visit.run()
+    assert {"sensitivity.pause", "sensitivity.cancel"} <= keys(visit)
+    visit.press("sensitivity.pause").wait()
+    assert "Paused: " in visit.words
+    assert visit.at.button(key="sensitivity.start").label == "Resume"
+    kept = exact_now(visit.work, asked)
+    assert kept is not None
+    before = {(s.question, s.images) for s in kept.scores}
+    assert len(before) > 0
+    visit.press("sensitivity.start").wait()
+    after = exact_now(visit.work, asked)
+    assert after is not None
+    assert {question for question, _ in before} <= {s.question for s in after.scores}
+    assert all(score.images == 200 for score in after.scores)
+    assert "All 130 cells are known" in visit.words
+
+
+def test_after_a_restart_the_page_shows_what_is_kept_and_resumes(visit: Visit) -> None:
+    answered(ask(visit, Depth.EXACT, images=16))
+    before = list(table(visit)["value"])
+    registry().close()
+    registry.clear()
+    again = Visit().open(SENSITIVITY).wait()
+    assert again.work is not visit.work
+    assert remembered(again.work).images == 16
+    assert again.at.segmented_control(key=DEPTH).value == Depth.EXACT
+    assert list(table(again)["value"]) == before
+    again.at.number_input(key="sensitivity.images.200").set_value(32)
+    again.run()
+    assert again.at.button(key="sensitivity.start").label == "Resume"
+    assert "Unfinished" in again.words
+    answered(again)
+    assert set(table(again)["images"]) == {32}
+
+
+def test_the_card_names_the_cause_and_a_repair_that_helps(imbalanced: Visit) -> None:
+    pick(ask(imbalanced, Depth.INSTANT, bits=(8,)), PICKER)
+    assert "times the median channel" in imbalanced.words
+    assert "9 weights a channel" in imbalanced.words
+    assert "Equalize across layers" in imbalanced.words
+    imbalanced.press("sensitivity.try.0").wait()
+    question = Question(PICKER, 8, Side.WEIGHTS)
+    ((_, asked),) = imbalanced.work.sensitivity.trials
+    assert asked == question
+    ((trial,),) = imbalanced.work.sensitivity.trials.values()
+    assert trial.alone_after.sqnr_db > trial.alone_before.sqnr_db + 10
+    assert trial.whole_after is not None
+    assert trial.whole_before is not None
+    assert trial.whole_after.sqnr_db > trial.whole_before.sqnr_db + 10
+    assert "Alone: output SQNR" in imbalanced.words
+    assert "In the whole network" in imbalanced.words
+    assert imbalanced.metric("Alone: output SQNR").delta.startswith("+")
+    assert "Run it on the whole network" in imbalanced.links()
+
+
+def test_a_change_of_grid_that_helped_can_be_used(imbalanced: Visit) -> None:
+    pick(ask(imbalanced, Depth.INSTANT, bits=(8,)), PICKER)
+    titles = [m.value for m in imbalanced.at.markdown if "A scale for each channel" in m.value]
+    assert titles
+    (place,) = (
+        number for number, remedy in enumerate(_remedies(imbalanced))
+        if remedy == "A scale for each channel"
+    )  # fmt: skip
+    imbalanced.press(f"sensitivity.try.{place}").wait()
+    imbalanced.press("sensitivity.use.A scale for each channel")
+    (rule,) = imbalanced.work.config.present.rules
+    assert rule.select == PICKER
+    assert rule.weight.granularity is Granularity.PER_CHANNEL
+    assert "A scale for each channel" not in _remedies(imbalanced)
+
+
+def _remedies(visit: Visit) -> list[str]:
+    """Return the titles of the repairs that the card offers, in order."""
+    from analysis.suspect_card import suspect_card
+    from quant.connections import find_pairs
+    from ui.ranges_view import book_of
+
+    book, network = book_of(visit.work), visit.work.network
+    assert book is not None
+    assert network is not None
+    question = Question(PICKER, 8, Side.WEIGHTS)
+    pairs = find_pairs(network.graph)[0]
+    return [
+        r.title for r in suspect_card(book, visit.work.config.present, question, pairs).remedies
+    ]
+
+
+def test_a_layer_gets_its_bits_in_one_click_and_undo_takes_them_back(visit: Visit) -> None:
+    visit.work.config.change(uniform(4, 4))
+    pick(ask(visit, Depth.INSTANT), "head.0")
+    visit.press("sensitivity.give")
+    (rule,) = visit.work.config.present.rules
+    assert (rule.select, rule.weight.bits, rule.activation.bits) == ("head.0", 8, None)
+    assert "Now W8" in visit.words
+    visit.press("frame.undo")
+    assert not visit.work.config.present.rules
+
+
+def test_the_layer_in_sight_is_that_of_the_page_ranges(visit: Visit) -> None:
+    pick(ask(visit, Depth.INSTANT), "stem.0")
+    visit.open(RANGES)
+    assert visit.at.selectbox[0].value == "stem.0"
+    visit.at.selectbox[0].set_value("blocks.3.expand.0")
+    visit.run().open(SENSITIVITY).wait()
+    (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
+    assert box.value == "blocks.3.expand.0"
+
+
+def test_without_labels_agreement_stands_for_accuracy(visit: Visit) -> None:
+    from dataclasses import replace
+
+    parts = visit.work.parts
+    assert parts is not None
+
+    class Unlabelled:
+        """The same images, their labels held back."""
+
+        def __init__(self, source: object) -> None:
+            self.source = source
+
+        def read(self, indices: object) -> object:
+            return self.source.read(indices)[0], None  # type: ignore[attr-defined]
+
+    bare = replace(
+        parts.score, source=Unlabelled(parts.score.source), labelled=False,
+        source_digest=lambda: "unlabelled",
+    )  # fmt: skip
+    visit.work.parts = replace(parts, score=bare)
+    answered(ask(visit, Depth.EXACT, bits=(2,), images=16))
+    assert "no labels: agreement with float and SQNR stand for accuracy" in visit.words
+    (metrics,) = (c for c in visit.at.segmented_control if c.label == "Metric")
+    assert metrics.value == "Agreement"
+    assert "Accuracy drop" not in metrics.options
+    assert not visit.errors
+
+
+def test_without_a_model_the_page_says_where_to_get_one(visit: Visit) -> None:
+    visit.work.network = None
+    visit.open(SENSITIVITY)
+    assert "No model is loaded." in visit.words
+    assert "Choose one" in visit.links()
+
+
+def test_without_images_the_noise_of_weights_is_shown_and_the_rest_explained(visit: Visit) -> None:
+    visit.work.parts = None
+    visit.open(SENSITIVITY).wait()
+    assert "need images; none are chosen" in visit.words
+    assert "Choose images" in visit.links()
+    assert len(table(visit)) == 26
+    assert "sensitivity.start" not in keys(visit)
+    assert all(b.disabled for b in visit.at.button if str(b.key).startswith("sensitivity.try"))

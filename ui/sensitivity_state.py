@@ -1,0 +1,56 @@
+"""What the page Sensitivity asks and keeps, as plain values."""
+
+from dataclasses import dataclass, field
+
+from analysis.questions import DEFAULT_BITS, Depth, Question, Sensitivity, Sweep, View
+from analysis.trial import Trial
+from quant.config import QuantConfig
+from quant.simulation import Side
+
+MIB = 2**20
+SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
+IMAGES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as a person puts it: how deep, which view, sides and bits, on how many images."""
+
+    depth: Depth = Depth.SCREENING
+    view: View = View.ONLY
+    sides: tuple[Side, ...] = SIDES
+    bits: tuple[int, ...] = DEFAULT_BITS
+    images: int = IMAGES
+    stop_when_decided: bool = False
+    scheduler: str = ""
+    memory_mib: int = 512
+
+    def sweep(self, config: QuantConfig) -> Sweep:
+        """Return the sweep over all layers, with the granularity and ranges of `config`."""
+        return Sweep(
+            config=config,
+            bits=self.bits,
+            sides=self.sides,
+            view=self.view,
+            memory_bytes=self.memory_mib * MIB,
+            stop_when_decided=self.stop_when_decided,
+        )
+
+
+@dataclass(eq=False)
+class SensitivityWork:
+    """Answers that are held in memory, and which repairs were tried.
+
+    `instant` holds the noise of single tensors, of which the question in `preparing` is being
+    answered; `screened` what screening predicted. `followed` holds for each box the layer that the
+    page chose itself: it goes on choosing until the person does. `paused` says that the person
+    stopped the sweep to go on later, `finished` which question of which model ran to its end last.
+    """
+
+    screened: dict[str, Sensitivity] = field(default_factory=dict)
+    trials: dict[tuple[str, Question], list[Trial]] = field(default_factory=dict)
+    preparing: str = ""
+    instant: dict[str, Sensitivity] = field(default_factory=dict)
+    followed: dict[str, str] = field(default_factory=dict)
+    paused: bool = False
+    finished: tuple[str, Asked] | None = None

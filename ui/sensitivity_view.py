@@ -1,0 +1,236 @@
+"""The answers of the page Sensitivity: the list, the charts, and what a click on them means."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from analysis.agreement import agreement_of
+from analysis.harm import Metric, metrics_of, ranked
+from analysis.questions import Depth, Question, Score, Sensitivity, View
+from figures import takeaway
+from figures.harm_map import harm_map
+from figures.metrics_compared import noise_against_harm, views_against
+from figures.sensitivity import along_depth, axis_title, name_of, where, worst_layers
+from quant.simulation import Role, Side
+from ui.ranges_view import save
+from ui.sensitivity_form import ROLES
+from ui.sensitivity_tables import answer_table, list_table
+from ui.workspace import Workspace
+
+LIST_PX = 460
+FIRST_WIDTH = 4  # where layers begin to differ
+CHART = {"displayModeBar": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """What is looked at: one metric, one side, one width, one layer; `layers` are all there are."""
+
+    metric: Metric
+    side: Side
+    bits: int
+    layers: tuple[str, ...]
+    picked: str
+
+    @property
+    def question(self) -> tuple[str, int, Side]:
+        """The layer, bits and side in sight."""
+        return self.picked, self.bits, self.side
+
+
+def picker_key(workspace: Workspace, side: Side) -> str:
+    """Return the key of the layer in sight; the page Ranges has the same."""
+    digest = workspace.network.digest[:8] if workspace.network else ""
+    return f"ranges.layer.{digest}.{Role.WEIGHT if side is Side.WEIGHTS else Role.ACTIVATION}"
+
+
+def choose_lens(workspace: Workspace, found: Sensitivity, asked: Sequence[Question]) -> Lens:
+    """Show the switches of metric, side and width; return them with the layer in sight."""
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    metrics, sides, widths = metrics_of(found) or [Metric.SQNR], found.sweep.sides, found.sweep.bits
+    first = Metric.AGREEMENT if metrics[0] is Metric.SQNR else metrics[0]
+    metric = row.segmented_control(
+        "Metric", metrics, default=first if first in metrics else metrics[0], required=True,
+        key=f"sensitivity.metric.{len(metrics)}", persist_state="session",
+        format_func=lambda metric: name_of(metric, found.depth),
+    )  # fmt: skip
+    side = row.segmented_control(
+        "Side", sides, default=sides[0], required=True, format_func=ROLES.__getitem__,
+        key=_side_key(sides), persist_state="session",
+    )  # fmt: skip
+    bits = row.segmented_control(
+        "Width", widths, default=FIRST_WIDTH if FIRST_WIDTH in widths else widths[-1],
+        required=True, format_func=lambda bits: f"{bits} bit", key=_width_key(widths),
+        persist_state="session",
+    )  # fmt: skip
+    metric, side, bits = metric or metrics[0], side or sides[0], bits or widths[-1]
+    layers = tuple(dict.fromkeys(q.layer for q in asked if q.side is side))
+    worst = ordered(found, metric, side, bits)
+    start = worst[0].question.layer if worst else layers[0]
+    key, followed = picker_key(workspace, side), workspace.sensitivity.followed
+    if st.session_state.get(key) not in layers or st.session_state[key] == followed.get(key):
+        st.session_state[key] = followed[key] = start  # the worst, until somebody chooses
+    return Lens(metric, side, bits, layers, st.session_state[key])
+
+
+def _side_key(sides: Sequence[Side]) -> str:
+    return f"sensitivity.side.{'.'.join(sides)}"
+
+
+def _width_key(widths: Sequence[int]) -> str:
+    return f"sensitivity.width.{'.'.join(map(str, widths))}"
+
+
+def ordered(found: Sensitivity, metric: Metric, side: Side, bits: int) -> list[Score]:
+    """Return the scores the guiltiest first; those that lack the metric follow, by SQNR."""
+    first = ranked(found, metric, side, bits)
+    return first + [s for s in ranked(found, Metric.SQNR, side, bits) if s not in first]
+
+
+def note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
+    """Say what the numbers are: their depth, their images, and what stands for accuracy."""
+    if found.depth is Depth.INSTANT:
+        st.caption(
+            "Instant: the noise of each weight and activation by itself. It says where a grid does "
+            "not fit, not what that costs at the output"
+            + (". Screen to learn that." if asked_depth is not Depth.INSTANT else ".")
+        )
+        return
+    depth = "Screened" if found.depth is Depth.SCREENING else "Exact"
+    words = [f"{depth} on {found.images} images"]
+    if found.float_top1 is not None:
+        words.append(f"float top-1 {100 * found.float_top1:.2f} %")
+    if any(score.depth is Depth.SCREENING for score in found.scores) and depth == "Exact":
+        words.append("cells not reached yet are screened")
+    parts = workspace.parts
+    if parts is not None and not parts.score.labelled:
+        words.append("the images have no labels: agreement with float and SQNR stand for accuracy")
+    st.caption(" · ".join(words))
+
+
+def screening_note(quick: Sensitivity | None, found: Sensitivity) -> None:
+    """Say how well screening agreed with what is known exactly by now."""
+    if quick is None or found.depth is not Depth.EXACT:
+        return
+    exact = [score for score in found.scores if score.depth is Depth.EXACT]
+    parts = []
+    for side in found.sweep.sides:
+        rho = agreement_of(quick, found, side)
+        count = sum(score.question.side is side for score in exact)
+        if rho is not None:
+            parts.append(f"{ROLES[side].lower()} {rho:.2f} ({count} cells)")
+    if parts:
+        st.caption(f"Screening ranked as the exact SQNR does: Spearman {', '.join(parts)}.")
+
+
+def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
+    """Show the layers, the guiltiest first; ticking a row picks its layer."""
+    scores = ordered(found, lens.metric, lens.side, lens.bits)
+
+    def take() -> None:
+        rows = st.session_state["sensitivity.list"].selection.rows
+        if rows and rows[0] < len(scores):
+            st.session_state[picker_key(workspace, lens.side)] = scores[rows[0]].question.layer
+
+    st.markdown(f"**{len(scores)} layers with {where(lens.side, lens.bits)}, guiltiest first**")
+    table = list_table(scores, lens.metric)
+    st.dataframe(
+        table, key="sensitivity.list", hide_index=True, width="stretch", height=LIST_PX,
+        on_select=take, selection_mode="single-row", column_config=_columns(found, lens),
+        alt=f"Layers with {where(lens.side, lens.bits)}, the guiltiest first",
+    )  # fmt: skip
+    save(answer_table(found), "sensitivity", "sensitivity.save")
+
+
+def _columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    return {
+        "layer": text("Layer", width=160, pinned=True),
+        "value": number(
+            name_of(lens.metric, found.depth),
+            format="%.3g" if lens.metric is Metric.KL else "%.1f",
+            help=axis_title(lens.metric, found.depth), width=90,
+        ),
+        "interval": text("95 %", width=95, help="Interval, in the same unit"),
+        "sqnr": number("SQNR dB", format="%.1f", width=75, help="Of the output; higher is better"),
+        "kl": number("KL", format="%.3g", width=75, help="In nats; lower is better"),
+        "agreement": number("Agreement %", format="%.1f", width=95, help="Higher is better"),
+        "known": text("Known by"),
+        "images": number("Images"),
+    }  # fmt: skip
+
+
+def charts(workspace: Workspace, found: Sensitivity, asked: Sequence[Question], lens: Lens) -> None:
+    """Show the heat map over the depth, and one side and width with intervals."""
+    figure = harm_map(found, lens.metric, asked, lens.picked)
+    _chart(figure, "sensitivity.map", _taker(workspace, found, "sensitivity.map"))
+    left, right = st.columns(2, gap="large")
+    with left:
+        figure = worst_layers(found, lens.metric, lens.side, lens.bits, lens.picked)
+        _chart(figure, "sensitivity.worst", _taker(workspace, found, "sensitivity.worst"))
+    with right:
+        figure = along_depth(found, lens.metric, lens.side, lens.bits, lens.layers, lens.picked)
+        _chart(
+            figure, "sensitivity.depth_chart", _taker(workspace, found, "sensitivity.depth_chart")
+        )
+
+
+def comparisons(
+    workspace: Workspace, found: Sensitivity, other: Sensitivity | None, lens: Lens
+) -> None:
+    """Show where metrics disagree: SQNR against accuracy, only-one against all-but-one."""
+    st.subheader("Do the measures agree?", anchor=False)
+    if found.depth is not Depth.EXACT:
+        st.caption("Both comparisons need exact answers: choose Exact above and start.")
+        return
+    left, right = st.columns(2, gap="large")
+    with left:
+        known = metrics_of(found)
+        against = Metric.ACCURACY if Metric.ACCURACY in known else Metric.AGREEMENT
+        figure = noise_against_harm(found, against, lens.bits)
+        _chart(figure, "sensitivity.noise", _taker(workspace, found, "sensitivity.noise"))
+    with right:
+        if other is None:
+            missing = "All but this layer" if found.sweep.view is View.ONLY else "Only this layer"
+            st.info(
+                f"To compare the two views, run the other one as well: choose **{missing}** above "
+                "and start.", icon=":material/compare_arrows:",
+            )  # fmt: skip
+            return
+        only, all_but = (found, other) if found.sweep.view is View.ONLY else (other, found)
+        figure = views_against(only, all_but, lens.metric, lens.side, lens.bits)
+        _chart(figure, "sensitivity.views", _taker(workspace, found, "sensitivity.views"))
+
+
+def _chart(figure: Any, key: str, take: Callable[[], None]) -> None:
+    st.plotly_chart(
+        figure, key=key, alt=takeaway(figure), on_select=take, selection_mode="points",
+        config=CHART,
+    )  # fmt: skip
+
+
+def _taker(workspace: Workspace, found: Sensitivity, key: str) -> Callable[[], None]:
+    """Return what a click in a chart does: its layer, side and width come into sight."""
+
+    def take() -> None:
+        points = st.session_state[key].selection.points
+        data = points[0].get("customdata") if points else None
+        if not data:
+            return
+        values = list(data.values()) if isinstance(data, dict) else list(data)
+        side = Side(values[2])
+        st.session_state[picker_key(workspace, side)] = str(values[0])
+        st.session_state[_side_key(found.sweep.sides)] = side
+        st.session_state[_width_key(found.sweep.bits)] = int(values[1])
+
+    return take
+
+
+def empty(found: Sensitivity | None) -> bool:
+    """Say so where there is nothing to show yet."""
+    if found is not None and found.scores:
+        return False
+    st.info("Nothing is known yet.", icon=":material/hourglass_empty:")
+    return True

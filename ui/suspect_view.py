@@ -1,0 +1,262 @@
+"""The suspect card: what speaks against a layer, which repair to try, and what it did."""
+
+import streamlit as st
+
+from analysis.calibration import Calibrated
+from analysis.evaluation import Evaluation
+from analysis.harm import Metric, at, interval_of, value_of
+from analysis.network import Network
+from analysis.questions import Question, Score, Sensitivity
+from analysis.range_book import RangeBook
+from analysis.remedies import Remedy
+from analysis.split import Split
+from analysis.stages import learns
+from analysis.suspect_card import SuspectCard, suspect_card, with_grid
+from analysis.trial import Trial, try_remedy, verdict
+from datasets.dataset import Dataset
+from figures.sensitivity import name_of, text_of, where
+from quant.config import QuantConfig
+from quant.connections import Pair, find_pairs
+from quant.errors import QuantError
+from quant.progress import Steps, part
+from quant.simulation import Role
+from quant.spec import SpecChange
+from ui.config_editor import set_config
+from ui.jobs import Job
+from ui.navigation import RANGES, REPAIR
+from ui.ranges_view import book_of
+from ui.sensitivity_form import BITS
+from ui.sensitivity_jobs import images_for, statistics_for
+from ui.sensitivity_state import Asked
+from ui.sensitivity_view import Lens, picker_key
+from ui.workspace import Workspace
+
+TRY = "Try"
+GIVEN_BITS = 8
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _pairs(digest: str, _network: Network) -> tuple[Pair, ...]:
+    """Return the layers between which channels can be rescaled."""
+    del digest  # it is the key of the cache
+    return find_pairs(_network.graph)[0]
+
+
+def card(workspace: Workspace, found: Sensitivity, asked: Asked, lens: Lens) -> None:
+    """Show the layer in sight: its scores, causes with evidence, repairs, and its bits."""
+    network, book = workspace.network, book_of(workspace)
+    if network is None or book is None:
+        return
+    with st.container(border=True):
+        layer = st.selectbox(
+            "Layer", lens.layers, key=picker_key(workspace, lens.side), persist_state="session",
+            help="Also by a click in the list or in a chart; the page Ranges shows the same",
+        )  # fmt: skip
+        question = Question(layer, lens.bits, lens.side, found.sweep.view)
+        st.caption(f"{str(network.graph[layer].kind).capitalize()} · {where(lens.side, lens.bits)}")
+        _scores(found, lens, layer)
+        try:
+            suspect = suspect_card(
+                book, workspace.config.present, question, _pairs(network.digest, network)
+            )
+        except QuantError as error:
+            st.error(str(error))
+            return
+        _causes(suspect)
+        _links(workspace, lens)
+        _repairs(workspace, asked, book, suspect)
+        _give_bits(workspace, book, question)
+
+
+def _scores(found: Sensitivity, lens: Lens, layer: str) -> None:
+    score = next((s for s in at(found, lens.side, lens.bits) if s.question.layer == layer), None)
+    if score is None:
+        st.caption("Not known yet at this width.")
+        return
+    row = st.container(horizontal=True)
+    for metric in dict.fromkeys((lens.metric, Metric.SQNR)):
+        _score(row, score, metric)
+
+
+def _score(row: st.delta_generator.DeltaGenerator, score: Score, metric: Metric) -> None:
+    value, interval = value_of(score, metric), interval_of(score, metric)
+    row.metric(
+        name_of(metric, score.depth), "unknown" if value is None else text_of(value, metric),
+        f"{interval.low:.1f} to {interval.high:.1f} (95 %)" if interval else f"{score.depth}",
+        delta_color="off", delta_arrow="off", border=True, height="stretch",
+    )  # fmt: skip
+
+
+def _causes(suspect: SuspectCard) -> None:
+    if not suspect.causes:
+        st.markdown(
+            ":material/check: Nothing speaks against its grid: the width itself is what hurts."
+        )
+    for cause in suspect.causes:
+        st.markdown(f":material/warning: **{cause.cause}** · {cause.sentence}")
+    with st.expander("The numbers", icon=":material/straighten:"):
+        st.dataframe(
+            [
+                {
+                    "measured": item.name, "value": item.value, "suspect": item.limit,
+                    "so": "suspect" if item.suspect else "fine",
+                }
+                for item in suspect.evidence
+            ],
+            hide_index=True, width="stretch", alt="What was measured on this layer",
+        )  # fmt: skip
+
+
+def _links(workspace: Workspace, lens: Lens) -> None:
+    # the page Ranges opens on the same layer: its box has the key of the box above
+    role = "Activations" if picker_key(workspace, lens.side).endswith(Role.ACTIVATION) else (
+        "Weights"
+    )  # fmt: skip
+    if st.button(
+        "Its ranges", key="sensitivity.ranges", icon=":material/bar_chart:", type="tertiary",
+        help="Histogram, grid and channels of this layer on the page Ranges",
+    ):  # fmt: skip
+        st.session_state["ranges.side"] = role
+        st.switch_page(RANGES)
+
+
+def _repairs(workspace: Workspace, asked: Asked, book: RangeBook, suspect: SuspectCard) -> None:
+    st.markdown("**Repairs to try**")
+    if not suspect.remedies:
+        st.caption("None is known for this.")
+    trials = {trial.title: trial for trial in _trials(workspace, suspect.question)}
+    for number, remedy in enumerate(suspect.remedies):
+        text, button = st.columns([3.2, 1], vertical_alignment="center")
+        text.markdown(f"**{remedy.title}**  \n{remedy.why}")
+        if button.button(
+            TRY, key=f"sensitivity.try.{number}", width="stretch", icon=":material/science:",
+            disabled=_trying(workspace) or images_for(workspace, asked) is None,
+            help="Measures this layer before and after, on the images above",
+        ):  # fmt: skip
+            _try(workspace, asked, book, suspect.question, remedy)
+            st.rerun()
+        if remedy.title in trials:
+            _outcome(workspace, book, remedy, trials[remedy.title])
+
+
+def _trials(workspace: Workspace, question: Question) -> list[Trial]:
+    return workspace.sensitivity.trials.get(_trial_key(workspace, question), [])
+
+
+def _trial_key(workspace: Workspace, question: Question) -> tuple[str, Question]:
+    digest = workspace.network.digest if workspace.network else ""
+    return f"{digest} {workspace.config.present.to_json()}", question
+
+
+def _trying(workspace: Workspace) -> bool:
+    return any(job.title.startswith(TRY) for job in workspace.runner.active)
+
+
+def _try(
+    workspace: Workspace, asked: Asked, book: RangeBook, question: Question, remedy: Remedy
+) -> None:
+    """Queue the trial of a repair; what it did is kept in the workspace."""
+    network, parts, data = workspace.network, workspace.parts, images_for(workspace, asked)
+    if network is None or parts is None or data is None:
+        return
+    config, key = workspace.config.present, _trial_key(workspace, question)
+
+    def keep(trial: Trial) -> None:
+        others = [t for t in workspace.sensitivity.trials.get(key, []) if t.title != trial.title]
+        workspace.sensitivity.trials[key] = [*others, trial]
+
+    workspace.runner.submit(
+        Job(
+            f"{TRY} {remedy.title} on {question.layer}",
+            lambda: _road(workspace, network, parts, data, book, config, question, remedy),
+            keep,
+        )
+    )
+
+
+def _road(
+    workspace: Workspace,
+    network: Network,
+    parts: Split,
+    data: Dataset,
+    book: RangeBook,
+    config: QuantConfig,
+    question: Question,
+    remedy: Remedy,
+) -> Steps[Trial]:
+    calibrated: Calibrated = yield from part(statistics_for(workspace, network, parts), 0.0, 0.1)
+    images = parts.calibration if any(learns(step) for step in remedy.recipe) else None
+    work = try_remedy(
+        network, data, images or parts.calibration, calibrated, book, config, question, remedy
+    )
+    return (yield from part(work, 0.1, 1.0))
+
+
+def _outcome(workspace: Workspace, book: RangeBook, remedy: Remedy, trial: Trial) -> None:
+    """Show what a repair did, and offer to keep it where it is a choice of grids."""
+    _before_after("Alone", trial.alone_before, trial.alone_after)
+    if trial.whole_before is not None and trial.whole_after is not None:
+        _before_after("Whole network", trial.whole_before, trial.whole_after)
+    for sentence in verdict(trial):
+        st.caption(sentence)
+    if remedy.changes_grid:
+        if st.button(
+            "Use for this layer", key=f"sensitivity.use.{remedy.title}", icon=":material/check:",
+            help="Writes it into the configuration; Undo takes it back",
+        ):  # fmt: skip
+            _use(workspace, book, trial.question, remedy)
+            st.rerun()
+    else:
+        st.page_link(REPAIR, label="Run it on the whole network", icon=":material/healing:")
+
+
+def _before_after(who: str, before: Evaluation, after: Evaluation) -> None:
+    row = st.container(horizontal=True)
+    change = after.sqnr_db - before.sqnr_db
+    row.metric(
+        f"{who}: output SQNR", f"{after.sqnr_db:.1f} dB", f"{change:+.1f} dB", border=True,
+        help=f"Before: {before.sqnr_db:.1f} dB; higher is better",
+    )  # fmt: skip
+    old, new, name = before.agreement, after.agreement, "agreement"
+    if before.quantized_top1 is not None and after.quantized_top1 is not None:
+        old, new, name = before.quantized_top1, after.quantized_top1, "top-1"
+    row.metric(
+        f"{who}: {name}", f"{100 * new:.1f} %", f"{100 * (new - old):+.1f} points", border=True,
+        help=f"Before: {100 * old:.1f} %, on {after.samples} images",
+    )  # fmt: skip
+
+
+def _use(workspace: Workspace, book: RangeBook, question: Question, remedy: Remedy) -> None:
+    config = with_grid(
+        book, workspace.config.present, question, remedy.weight, remedy.activation
+    )  # fmt: skip
+    set_config(workspace, config)
+
+
+def _give_bits(workspace: Workspace, book: RangeBook, question: Question) -> None:
+    """Offer to give the layer a width in the configuration, in one click."""
+    st.markdown("**In the configuration**")
+    chosen = workspace.config.present.resolve(book.graph.layers)[question.layer]
+    now = []
+    if question.side.includes(Role.WEIGHT) and book.graph[question.layer].weight is not None:
+        now.append(f"W{chosen.weight.bits}")
+    if question.side.includes(Role.ACTIVATION):
+        now.append(f"A{chosen.activation.bits}")
+    button, width, text = st.columns([2.2, 1, 1.6], vertical_alignment="bottom")
+    bits = width.selectbox(
+        "Bits", BITS, BITS.index(GIVEN_BITS), key="sensitivity.give_bits", persist_state="session"
+    )
+    bits = bits or GIVEN_BITS
+    text.caption(f"Now {' '.join(now)}")
+    if button.button(
+        f"Give this layer {bits} bits", key="sensitivity.give", icon=":material/check:",
+        width="stretch", help="Writes a rule into the configuration; Undo takes it back",
+    ):  # fmt: skip
+        give_bits(workspace, book, question, bits)
+        st.rerun()
+
+
+def give_bits(workspace: Workspace, book: RangeBook, question: Question, bits: int) -> None:
+    """Give the layer in question a width on the sides in question."""
+    change = SpecChange(bits=bits)
+    set_config(workspace, with_grid(book, workspace.config.present, question, change, change))
