@@ -44,14 +44,13 @@ if st.button(
     help="Runs beside the page; cancel at any time",
 ) and recipe:  # fmt: skip
     start_repair(work, recipe)
+    work.notes.append("The recipe is under way; progress and Cancel are in the side bar.")
     st.rerun()
 
 found = work.repaired
-if under_way(work):
-    st.caption(":material/hourglass_top: The recipe is under way; its results appear here. "
-               "Progress and Cancel are in the side bar.")  # fmt: skip
-    if found is None:
-        st.stop()
+if found is None and under_way(work):
+    st.info("Under way: results appear here; progress and Cancel are in the side bar.")
+    st.stop()
 if found is None:
     st.info("No recipe has run yet. Try equalization on fashion-mobilenet-imbalanced at W8A8 "
             "per-tensor: the textbook case.", icon=":material/lightbulb:")  # fmt: skip

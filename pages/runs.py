@@ -34,7 +34,11 @@ else:
 
 runs = work.store.all()
 if not runs:
-    st.info("No runs yet. Press Run: the first result takes a few seconds.")
+    st.info(
+        "Under way: results appear here; progress and Cancel are in the side bar."
+        if work.runner.active
+        else "No runs yet. Press Run: results appear here, of small networks within seconds."
+    )
     st.stop()
 
 st.subheader("Runs", anchor=False)
@@ -79,8 +83,14 @@ view = st.segmented_control(
 if view == "Table":
     table = effective_table(run.cost)
     st.dataframe(
-        table, hide_index=True, width="stretch", height=480, alt="Widths and cost by layer"
-    )
+        table, hide_index=True, width="stretch", height=480, alt="Widths and cost by layer",
+        column_config={
+            **{name: st.column_config.NumberColumn(format="localized") for name in
+               ("MACs", "cycles")},
+            **{name: st.column_config.NumberColumn(format="%.1f") for name in
+               ("energy nJ", "latency µs", "utilization %")},
+        },
+    )  # fmt: skip
     st.download_button("Table as CSV", table.to_csv(index=False), f"{run.name}.csv", "text/csv")
 elif view == "Disagreements":
     disagreements(work, run)

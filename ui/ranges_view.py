@@ -150,27 +150,27 @@ def suspect_list(examined: list[Examined], role: Role, picker: str, seen: Picked
 
 def fit_cards(fit: Fit, before: Fit | None) -> None:
     """Show what a grid does to a tensor, with the change against the configured grid."""
-    cards = st.columns(4)
+    cards = st.container(horizontal=True)  # wraps in a narrow window
     delta = None
     if before is not None and before.spec != fit.spec:
         change = fit.sqnr_db - before.sqnr_db
         delta = f"{change:+.1f} dB" if abs(change) >= 0.05 else "same"
-    cards[0].metric(
+    cards.metric(
         "SQNR", f"{fit.sqnr_db:.1f} dB", delta, border=True, height="stretch",
         delta_color="off" if delta == "same" else "normal",
         help="Signal to quantization noise of this tensor alone; higher is better. "
         "The change is against the configuration.",
     )  # fmt: skip
-    cards[1].metric(
+    cards.metric(
         "Clipped", small_share(fit.clipped_share), border=True, height="stretch",
         help="Values more than half a step outside the grid",
     )  # fmt: skip
-    cards[2].metric(
+    cards.metric(
         "Codes used", f"{fit.codes_used} of {fit.levels}", border=True, height="stretch",
         help="Integers of the grid that occur; of grids per channel, in any channel",
     )  # fmt: skip
     part = round(100 * fit.clipping_part)
-    cards[3].metric(
+    cards.metric(
         "Rounding / clipping", f"{100 - part} / {part} %", border=True, height="stretch",
         help="Shares of the summed squared error",
     )  # fmt: skip

@@ -78,6 +78,7 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
     if pressed and workspace.network is not None:
         config.resolve(workspace.network.graph.layers)
         start_run(workspace, name)
+        workspace.notes.append("The run is under way; progress and Cancel are in the side bar.")
         st.rerun()
 
 
