@@ -4,13 +4,16 @@ from figures import takeaway
 from figures.energy import energy_by_component
 from quant.config import config_from_json
 from quant.errors import QuantError
+from ui.config_diff import diff_picker
 from ui.config_editor import PRESETS, bulk_edit, layer_editor, rule_list, set_config
+from ui.layer_explained import layer_picker, show_layer
 from ui.machines import bring_machine, machine_note, machine_picker, widths_note
 from ui.metrics import cost_cards
 from ui.navigation import MODEL, RUNS
 from ui.tables import without_choice
 from ui.workspace import workspace
 
+ENERGY, DIFFERENCE, LAYER = LOOKS = ("Energy", "Difference", "One layer")
 work = workspace()
 
 st.title("Configure")
@@ -46,8 +49,17 @@ st.caption(
 )
 widths_note(work, report)
 bulk_edit(work, ticked)
-figure = energy_by_component(report)
-st.plotly_chart(figure, key="configure.energy", alt=takeaway(figure))
+look = st.segmented_control(
+    "Look closer", LOOKS, default=ENERGY, key="configure.look", persist_state="session",
+    required=True, label_visibility="collapsed",
+)  # fmt: skip
+if look == DIFFERENCE:
+    diff_picker(work, work.network, config)
+elif look == LAYER:
+    show_layer(work, work.network, config, layer_picker(work, work.network))
+else:
+    figure = energy_by_component(report)
+    st.plotly_chart(figure, key="configure.energy", alt=takeaway(figure))
 st.page_link(RUNS, label="Run it and measure its accuracy", icon=":material/play_circle:")
 with st.expander(f"Rules in order ({len(config.rules)})", icon=":material/list:"):
     rule_list(work, chosen)

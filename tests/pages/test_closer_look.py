@@ -1,0 +1,66 @@
+"""Configure looks closer: the difference of two configurations, and one layer explained."""
+
+from typing import Any
+
+from analysis.config_diff import config_diff
+from quant.config import uniform
+from quant.spec import SpecChange
+from tests.pages.visit import CONFIGURE, Visit
+from ui.config_diff import LAST
+from ui.config_editor import PRESETS, set_config
+
+
+def look(visit: Visit, at: str) -> Visit:
+    visit.open(CONFIGURE)
+    visit.at.segmented_control(key="configure.look").set_value(at)
+    return visit.run()
+
+
+def charts(visit: Visit) -> list[Any]:
+    return list(visit.at.get("plotly_chart"))
+
+
+def test_the_difference_to_a_preset_is_that_of_the_engine(visit: Visit) -> None:
+    set_config(visit.work, PRESETS["W4A8 per-channel"], "four")
+    look(visit, "Difference").choose("diff.against", "W8A8 per-channel")
+    network = visit.work.network
+    assert network is not None
+    found = config_diff(network, uniform(8, 8), uniform(4, 8), visit.work.machine)
+    assert f"8 bits to 4 bits in {len(found.changed)} layers" in visit.words
+    assert len(charts(visit)) == 2
+
+
+def test_the_last_change_can_be_looked_at(visit: Visit) -> None:
+    set_config(visit.work, PRESETS["W4A8 per-channel"], "four")
+    set_config(visit.work, PRESETS["W6A8 per-channel"], "six")
+    look(visit, "Difference").choose("diff.against", LAST)
+    assert "4 bits to 6 bits" in visit.words
+
+
+def test_no_difference_is_said(visit: Visit) -> None:
+    look(visit, "Difference").choose("diff.against", "W8A8 per-channel")
+    assert "ask the same of every layer" in visit.words
+    assert not charts(visit)
+
+
+def test_a_layer_is_explained_in_energy_traffic_and_accuracy(visit: Visit) -> None:
+    network = visit.work.network
+    assert network is not None
+    layer = next(x.name for x in network.graph.layers if x.weight is not None)
+    set_config(visit.work, uniform(8, 8).with_change(layer, weight=SpecChange(bits=4)), "first")
+    look(visit, "One layer")
+    assert "of the network's energy" in visit.words
+    assert "Its weights at 4 bits instead of 8" in visit.words
+    assert "DRAM" in visit.words
+    assert "is not known: run Sensitivity" in visit.words
+    assert len(charts(visit)) == 1
+
+
+def test_the_layer_picked_elsewhere_is_the_one_explained(visit: Visit) -> None:
+    network = visit.work.network
+    assert network is not None
+    last = network.graph.layers[-1].name
+    visit.work.picked.take(last)
+    look(visit, "One layer")
+    box = next(b for b in visit.at.selectbox if b.label == "Layer to explain")
+    assert box.value == last
