@@ -1,12 +1,16 @@
 """The page Sensitivity, without a browser: depths, pause and resume, the suspect card."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from torch import Tensor
 
 from analysis.questions import Depth, Question, View
+from datasets.dataset import Source
 from quant.config import uniform
 from quant.simulation import Side
 from quant.spec import Granularity
@@ -18,6 +22,18 @@ from ui.sessions import registry
 SIDES = "sensitivity.sides"
 DEPTH, VIEW = "sensitivity.depth", "sensitivity.view"
 PICKER = "blocks.1.depthwise.0"
+
+
+class Unlabelled:
+    """Images of a source, their labels held back."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def read(self, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        return self.source.read(indices)[0], None
+
+
 IMBALANCED = {
     "model": {
         "source": "fashion-mobilenet-imbalanced", "builder": None, "input_shape": [],
@@ -242,19 +258,8 @@ def test_the_layer_in_sight_is_that_of_the_page_ranges(visit: Visit) -> None:
 
 
 def test_without_labels_agreement_stands_for_accuracy(visit: Visit) -> None:
-    from dataclasses import replace
-
     parts = visit.work.parts
     assert parts is not None
-
-    class Unlabelled:
-        """The same images, their labels held back."""
-
-        def __init__(self, source: object) -> None:
-            self.source = source
-
-        def read(self, indices: object) -> object:
-            return self.source.read(indices)[0], None  # type: ignore[attr-defined]
 
     bare = replace(
         parts.score, source=Unlabelled(parts.score.source), labelled=False,
