@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from analysis.calibration import Calibrated
 from analysis.cells import Cells
@@ -73,6 +74,12 @@ def _chunk_size(network: Network, grids: Grids, sweep: Sweep) -> int:
     program = grids.program
     largest = max(program.live_bytes([place]) for place in range(len(program) + 1))
     return max(1, min(network.batch_size, sweep.memory_bytes // max(1, largest)))
+
+
+def is_answered(asked: Asked, cells: Cells) -> bool:
+    """Whether the store has every answer on every image."""
+    keys = set(asked.keys.values())
+    return set(product(keys, (chunk.key for chunk in asked.chunks))) <= cells.known(keys)
 
 
 def gather(asked: Asked, cells: Cells, seconds: float = 0.0, forwards: float = 0.0) -> Sensitivity:

@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis.calibration import Calibrated, calibrate
 from analysis.cluster import open_cluster
+from analysis.instant import instant
 from analysis.network import Network
 from analysis.questions import Depth, Sweep, View
 from analysis.runs import RunStore
@@ -59,8 +60,6 @@ def answer(
     """
     quantizes_activations = any(side.includes(Role.ACTIVATION) for side in sweep.sides)
     if Depth(depth) is Depth.INSTANT and not quantizes_activations:  # needs no image
-        from analysis.instant import instant  # noqa: PLC0415
-
         found = instant(network, Calibrated(), sweep)
         return summarize_sensitivity(found, network, None, Calibrated())
     workers = open_cluster(scheduler) if scheduler else Pool()

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -31,15 +30,6 @@ EVERY_TRIAL = 0.02
 """What a trial costs besides its share of the network, as a share of it: for the progress."""
 
 
-@dataclass(slots=True)
-class Effort:
-    """What a sweep took in seconds and multiply-accumulates, and its share that is done."""
-
-    seconds: float = 0.0
-    macs: int = 0
-    done: float = 0.0
-
-
 def run_exact(
     asked: Asked,
     data: Dataset,
@@ -48,15 +38,15 @@ def run_exact(
     ranking: Sequence[str] | None = None,
     *,
     reuse: bool = True,
-) -> Steps[Effort]:
+) -> Steps[int]:
     """Compute the answers that `cells` lacks and keep them there as they come.
 
-    Without `reuse` each trial runs the whole network: what the sweep is measured against.
+    Returns the multiply-accumulates that it took. Without `reuse` each trial runs the whole
+    network: what the sweep is measured against.
 
     Raises:
         QuantError: a label is no output of the network, or a range needs statistics.
     """
-    start = time.monotonic()
     todo = _Todo(asked, data, cells, reuse=reuse)
     left = asked.layers
     for chunks in _rounds(asked):
@@ -66,8 +56,7 @@ def run_exact(
         if asked.sweep.stop_when_decided:
             decided = decided_layers(asked, cells)
             left = tuple(layer for layer in left if layer not in decided)
-    todo.effort.seconds = time.monotonic() - start
-    return todo.effort
+    return todo.macs
 
 
 def _compute(todo: "_Todo", cells: Cells, workers: Workers, units: Iterator[Unit]) -> Steps[None]:
@@ -119,7 +108,7 @@ class _Todo:
     def __init__(self, asked: Asked, data: Dataset, cells: Cells, *, reuse: bool) -> None:
         self._asked, self._data, self._reuse = asked, data, reuse
         self.program = asked.grids.program
-        self.effort = Effort()
+        self.macs, self._answered = 0, 0.0
         keys = [*asked.keys.values(), asked.float_key]
         self._done = cells.known(keys)
         self._cost = {key: self._share(question) for question, key in asked.keys.items()}
@@ -146,14 +135,16 @@ class _Todo:
             yield from self._units_of(chunk, wanted, most)
 
     def _units_of(self, chunk: Chunk, wanted: Sequence[Question], most: int) -> Iterator[Unit]:
-        families: dict[Question | None, list[Question]] = {}
+        families: dict[Question | None, dict[str, Question]] = {}
         for question in wanted:
             base = self._asked.base_of(question)
-            families.setdefault(base, [])
+            families.setdefault(base, {})
             if self._missing(question, chunk):
-                families[base].append(question)
+                # both sides of a layer without weights are one side
+                families[base].setdefault(self._asked.keys[question], question)
         read: tuple[Tensor, Tensor | None] | None = None
-        for base, questions in families.items():
+        for base, distinct in families.items():
+            questions = list(distinct.values())
             pending = base if base is not None and self._missing(base, chunk) else None
             parts = [questions[i : i + most] for i in range(0, len(questions), most)]
             for part in parts or ([[]] if pending else []):
@@ -214,9 +205,9 @@ class _Todo:
     def take(self, outcome: Outcome) -> None:
         """Note what has come, and the float network's output for units that are still to come."""
         self._done.add((outcome.key, outcome.chunk))
-        self.effort.macs += outcome.macs
+        self.macs += outcome.macs
         share = self._cost.get(outcome.key, 0.0) * self._images[outcome.chunk]
-        self.effort.done += share / self._total if self._total else 0.0
+        self._answered += share / self._total if self._total else 0.0
         if outcome.reference is not None:
             held = sum(tensor.nbytes for tensor in self._references.values())
             if held + outcome.reference.nbytes <= self._asked.sweep.memory_bytes:
@@ -224,7 +215,7 @@ class _Todo:
 
     def progress(self) -> Progress:
         """Return how far the work is, and about how long the rest will take."""
-        done = min(1.0, self.effort.done)
+        done = min(1.0, self._answered)
         text = f"Exact: {len(self._asked.layers)} layers on {self._asked.images} images"
         if done > 0:
             left = (time.monotonic() - self._start) * (1 - done) / done

@@ -1,18 +1,26 @@
 """Which layer is guilty: what each costs when it alone is quantized, or alone is not."""
 
+import math
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
-from analysis.answers import ask, gather
+from analysis.answers import ask, gather, is_answered
 from analysis.calibration import Calibrated
 from analysis.cells import Cells
-from analysis.exact import run_exact
+from analysis.exact import LEAD, run_exact
+from analysis.instant import instant
 from analysis.network import Network
 from analysis.questions import Depth, Sensitivity, Sweep
 from analysis.runs import RunStore
+from analysis.screening import screen
 from analysis.workers import Pool, Workers
 from datasets.dataset import Dataset
 from quant.errors import QuantError
-from quant.progress import Progress, Steps
+from quant.progress import Progress, Steps, part
+
+SCREENED_IMAGES = 8
+SCREENING_SHARE = 0.05
 
 
 def sensitivity(
@@ -29,21 +37,34 @@ def sensitivity(
 
     An exact sweep keeps in `store` what it finds, and computes only what is not there: closing the
     generator loses nothing, and more images refine the answers. `ranking` names layers, the worst
-    first; the first of them are answered first.
+    first; the first of them are answered first. Without one, screening finds it from few images.
 
     Raises:
         QuantError: there is no image, a label is no output of the network, a layer is not the
             network's, or a range needs statistics that `calibrated` lacks.
     """
     if depth is Depth.INSTANT:
-        from analysis.instant import instant  # noqa: PLC0415
-
         return instant(network, calibrated, sweep)
     if depth is Depth.SCREENING:
-        from analysis.screening import screen  # noqa: PLC0415
-
         return (yield from screen(network, data, calibrated, sweep))
-    return (yield from exact(network, data, calibrated, sweep, store, workers or Pool(), ranking))
+    work = exact(network, data, calibrated, sweep, store, workers or Pool(), ranking, screened=True)
+    return (yield from work)
+
+
+def worst_first(
+    network: Network, data: Dataset, calibrated: Calibrated, sweep: Sweep
+) -> Steps[tuple[str, ...]]:
+    """Return the layers in question as screening ranks them: by SQNR at the fewest bits.
+
+    A layer with several sides counts by its worst.
+    """
+    asked = replace(sweep, bits=(min(sweep.bits),))
+    found = yield from screen(network, data.first(SCREENED_IMAGES), calibrated, asked)
+    worst: dict[str, float] = {}
+    for score in found.scores:
+        layer = score.question.layer
+        worst[layer] = min(score.sqnr_db, worst.get(layer, math.inf))
+    return tuple(sorted(worst, key=worst.__getitem__))
 
 
 def exact(
@@ -55,19 +76,29 @@ def exact(
     workers: Workers,
     ranking: Sequence[str] | None = None,
     *,
+    screened: bool = False,
     reuse: bool = True,
 ) -> Steps[Sensitivity]:
-    """Answer by forwards of all images; without `reuse` a full forward for each question."""
+    """Answer by forwards of all images.
+
+    `screened` says that screening shall rank the layers where no ranking is given and there is
+    something to compute. Without `reuse` each answer takes a full forward.
+    """
     if len(data) == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")
     yield Progress(0.0, "Looking up what is known")
+    start = time.monotonic()
     cells = Cells(store.path if store else None)
     asked = ask(network, data, calibrated, sweep, cells)
+    before = 0.0
+    if screened and ranking is None and len(asked.layers) > LEAD and not is_answered(asked, cells):
+        before = SCREENING_SHARE
+        ranking = yield from part(worst_first(network, data, calibrated, sweep), 0.0, before)
     work = run_exact(asked, data, cells, workers, ranking, reuse=reuse)
-    effort = yield from work
-    program = asked.grids.program
-    whole = program.macs(0, len(program)) * len(data)
-    return gather(asked, cells, effort.seconds, effort.macs / whole if whole else 0.0)
+    macs = yield from part(work, before, 1.0)
+    whole = asked.grids.program.macs(0, len(asked.grids.program)) * len(data)
+    forwards = macs / whole if whole else 0.0
+    return gather(asked, cells, time.monotonic() - start, forwards)
 
 
 def kept(
