@@ -165,3 +165,13 @@ def questions_of(network: Network, sweep: Sweep, grids: Grids) -> tuple[Question
         if grids.sites(name, side)
         for bits in sweep.bits
     )
+
+
+@lru_cache(maxsize=2)
+def grids_of(network: Network, calibrated: Calibrated, config: QuantConfig) -> Grids:
+    """Return the grids of a network, the same ones to all depths: finding them takes seconds.
+
+    Raises:
+        ConfigError: a rule of the configuration matches no layer.
+    """
+    return Grids(network, calibrated, config)

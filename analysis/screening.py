@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analysis.calibration import Calibrated, memory_format
 from analysis.evaluation import Batch, Data, check_labels
-from analysis.grids import Grids, questions_of
+from analysis.grids import grids_of, questions_of
 from analysis.image_scores import sqnr_interval
 from analysis.local_errors import LocalErrors
 from analysis.measures import signal_to_noise_db
@@ -80,7 +80,7 @@ class _Screening:
 
     def __init__(self, network: Network, calibrated: Calibrated, sweep: Sweep) -> None:
         self._network, self._sweep = network, sweep
-        self._grids = Grids(network, calibrated, sweep.config)
+        self._grids = grids_of(network, calibrated, sweep.config)
         self._asked = questions_of(network, sweep, self._grids)
         # in the view ALL_BUT every layer adds to the noise that the others are judged in
         layers = sweep.layers if sweep.view is View.ONLY else None

@@ -1,0 +1,132 @@
+"""Instant answers against tensors quantized directly."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from scipy.stats import kurtosis
+from torch import Tensor, nn
+
+from analysis.calibration import Calibrated
+from analysis.grids import grids_of, questions_of
+from analysis.instant import instant, weight_facts
+from analysis.measures import sqnr_db
+from analysis.questions import Depth, Question, Sweep, View
+from quant.config import uniform
+from quant.errors import ConfigError
+from quant.ranges import encode_weight
+from quant.simulation import QuantGraph, Quantizer, Role, Side, quantize
+from quant.spec import Granularity
+from tests.analysis.sweeps import case
+
+BITS = (8, 4, 2)
+SWEEP = Sweep(uniform(8, 8), bits=BITS, sides=tuple(Side))
+NETWORKS = ["kitchen", "attention", "one-dimensional", "transposed-grouped", "perceptron"]
+
+
+@pytest.mark.parametrize("granularity", list(Granularity))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_have_the_noise_of_their_grids(name: str, granularity: Granularity) -> None:
+    it = case(name)
+    sweep = replace(SWEEP, config=uniform(8, 8, granularity), sides=(Side.WEIGHTS,))
+    found = instant(it.network, Calibrated(), sweep)
+    weighted = [layer for layer in it.network.graph.layers if layer.weight is not None]
+    assert [(s.question.layer, s.question.bits) for s in found.scores] == [
+        (layer.name, bits) for layer in weighted for bits in BITS
+    ]
+    for score in found.scores:
+        layer = it.network.graph[score.question.layer]
+        weight = it.network.graph.tensor(str(layer.weight))
+        spec = uniform(score.question.bits, 8, granularity).default.weight
+        rounded = encode_weight(weight, spec, layer.channel_axis).fake_quantize(weight)
+        assert score.sqnr_db == pytest.approx(sqnr_db(weight, rounded))
+        assert score.depth is Depth.INSTANT
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_activations_have_about_the_noise_of_the_images_they_were_calibrated_on(name: str) -> None:
+    it = case(name)
+    found = instant(it.network, it.calibrated, replace(SWEEP, sides=(Side.ACTIVATIONS,)))
+    inputs = next(it.data.batches(len(it.data))).inputs
+    for bits in (4, 2):
+        graph = quantize(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
+        seen = measured(graph, inputs)
+        predicted = {s.question.layer: s.sqnr_db for s in found.scores if s.question.bits == bits}
+        assert set(predicted) == set(seen)
+        for layer, wanted in seen.items():
+            assert predicted[layer] == pytest.approx(wanted, abs=0.7), (layer, bits)
+
+
+def measured(graph: QuantGraph, inputs: Tensor) -> dict[str, float]:
+    """Return the SQNR of every activation of the float network on its grid."""
+    seen: dict[str, float] = {}
+
+    def measure(module: nn.Module, given: tuple[Tensor], _: object) -> None:
+        assert isinstance(module, Quantizer)
+        assert module.encoding is not None
+        value = module._clip(given[0])
+        seen[module.site.layer] = sqnr_db(value, module.encoding.fake_quantize(value))
+
+    for site in graph.sites:
+        if site.role is Role.ACTIVATION:
+            graph.quantizers[site.name].register_forward_hook(measure)
+    with graph.floating():
+        graph(inputs)
+    return seen
+
+
+def test_both_adds_the_noise_of_weight_and_activation() -> None:
+    it = case("kitchen")
+    found = {s.question: s.sqnr_db for s in instant(it.network, it.calibrated, SWEEP).scores}
+    assert list(found) == list(
+        questions_of(it.network, SWEEP, grids_of(it.network, it.calibrated, SWEEP.config))
+    )
+
+    def noise(layer: str, side: Side) -> float:
+        return 10 ** (-found[Question(layer, 4, side)] / 10)
+
+    both = noise("conv1", Side.WEIGHTS) + noise("conv1", Side.ACTIVATIONS)
+    assert found[Question("conv1", 4, Side.BOTH)] == pytest.approx(-10 * math.log10(both))
+    # no weight of its own
+    assert noise("input", Side.BOTH) == pytest.approx(noise("input", Side.ACTIVATIONS))
+
+
+def test_without_statistics_weights_are_answered_alone() -> None:
+    it = case("kitchen")
+    found = instant(it.network, Calibrated(), SWEEP)
+    assert {score.question.side for score in found.scores} == {Side.WEIGHTS}
+
+
+def test_a_view_changes_nothing_and_layers_are_chosen() -> None:
+    it = case("kitchen")
+    sweep = replace(SWEEP, layers=("conv2",))
+    only = instant(it.network, it.calibrated, sweep)
+    rest = instant(it.network, it.calibrated, replace(sweep, view=View.ALL_BUT))
+    assert {score.question.layer for score in only.scores} == {"conv2"}
+    assert [s.sqnr_db for s in only.scores] == [s.sqnr_db for s in rest.scores]
+    with pytest.raises(ConfigError, match="nowhere"):
+        instant(it.network, it.calibrated, replace(sweep, layers=("nowhere",)))
+
+
+def test_facts_of_weights_are_those_of_the_tensors() -> None:
+    it = case("kitchen")
+    facts = weight_facts(
+        it.network, replace(SWEEP, sides=(Side.WEIGHTS,), layers=("conv1", "left"))
+    )
+    assert [(f.layer, f.bits) for f in facts] == [(n, b) for n in ("conv1", "left") for b in BITS]
+    for fact in facts:
+        weight = it.network.graph.tensor(f"{fact.layer}.weight")
+        assert fact.kurtosis == pytest.approx(kurtosis(weight.flatten().double(), fisher=False))
+        largest = weight.flatten(1).abs().amax(1)
+        ordered = largest.sort().values
+        middle = (ordered[len(ordered) // 2] + ordered[(len(ordered) - 1) // 2]) / 2
+        assert fact.channel_ratio == pytest.approx(float(largest.max() / middle), rel=1e-5)
+        rows = {
+            s.question.bits: s.sqnr_db
+            for s in instant(
+                it.network,
+                Calibrated(),
+                replace(SWEEP, sides=(Side.WEIGHTS,), layers=(fact.layer,)),
+            ).scores
+        }
+        assert fact.sqnr_db == pytest.approx(rows[fact.bits])
