@@ -8,10 +8,10 @@ from analysis.bit_wiring import bits_of
 from analysis.experiment import versions
 from analysis.front import Measured, prediction_error
 from analysis.measures import Interval
-from analysis.mixed_precision import Proposal
 from analysis.network import Network
 from analysis.optimize import Answer
 from analysis.prediction import Prediction
+from analysis.proposal import Proposal
 from analysis.quantities import Quantity
 from analysis.records import to_plain
 from quant.simulation import Side

@@ -1,7 +1,6 @@
 """What each choice of bits costs on a machine, as sums over knobs: from the cost model itself."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +10,11 @@ from accelerator.estimate import Scene, cost_op, set_scene
 from accelerator.machine import Machine, Storage
 from accelerator.memory import count_constants, find_lifetimes, save_in_place
 from accelerator.report import CostReport
-from accelerator.widths import choose_widths, mode_chooser, store_activation
+from accelerator.widths import Widths, choose_widths, mode_chooser, store_activation
 from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, Workload
 from analysis.bit_knobs import Knob
-from analysis.bit_sums import Array, Scope, Sum, add_sums
+from analysis.bit_memory import alive_sums, room_limits
+from analysis.bit_sums import Array, Limit, Sum, add_sums
 from analysis.bit_wiring import Part, find_wiring, with_bits
 from analysis.experiment import cost
 from analysis.network import Network
@@ -23,7 +23,7 @@ from analysis.workload import Entropies, weight_entropies
 from quant.config import QuantConfig
 
 PRICED = (Quantity.ENERGY, Quantity.LATENCY)  # these need the whole cost model
-Stays = tuple[frozenset[str], bool]
+Stays = tuple[frozenset[str], bool]  # activations on chip by name, and whether weights are
 Choice = Sequence[int]  # the option of each knob
 
 
@@ -33,8 +33,8 @@ class BitCosts:
     Energy, latency, weight size and BOPs add up over operations, each of which depends on the
     bits of its weight, its inputs and its output: their tables hold what the cost model says,
     the slower of compute and memory included. Only which activations stay on chip, and whether
-    all weights do, depends on the whole network: a table holds for the `around` choice, and
-    `report` gives the truth. Peak memory is one sum for each step, the largest of which counts.
+    all weights do, depends on the whole network: sums hold where the same `stays`, `room` says
+    which choices let it, and `report` tells the truth. Peak memory is one sum for each step.
     `entropies` are measured once, for machines that compress weights, and may be shared.
     """
 
@@ -74,33 +74,48 @@ class BitCosts:
         """Return the true estimate of a choice."""
         return cost(self.network, self.configuration(choice), self.machine, self.entropies)
 
-    def sums(self, quantity: Quantity, around: Choice) -> tuple[Sum, ...]:
+    def sums(self, quantity: Quantity, stays: Stays) -> tuple[Sum, ...]:
         """Return a quantity as sums whose largest counts; one but for the peak memory."""
-        key = (quantity, self.scene(around) if quantity in PRICED else None)
+        key = (quantity, stays if quantity in PRICED else None)
         if key not in self._sums:
-            self._sums[key] = tuple(self._add_up(quantity, around))
+            self._sums[key] = tuple(self._add_up(quantity, stays))
         return self._sums[key]
 
-    def scene(self, around: Choice) -> Stays:
-        """Return what stays on chip: activations by name, and whether the weights do."""
-        scene = self._scene(around)
+    def stays(self, choice: Choice) -> Stays:
+        """Return what stays on chip where the whole network is chosen so."""
+        scene = self._scene(choice)
         return scene.residents, scene.weights_resident
 
-    def _add_up(self, quantity: Quantity, around: Choice) -> Iterator[Sum]:
+    def room(self, stays: Stays) -> Iterator[Limit]:
+        """Yield what a choice must keep for all this to find room on chip."""
+        residents, weights_stay = stays
+        lives = find_lifetimes(self.wiring.workload, self.machine)
+        free = float(self.machine.buffers.resident_activation_bytes)
+        yield from room_limits(self._stored(), lives, residents, free)
+        if weights_stay:
+            size = self._sum_ops(lambda _, op: op.shape_weights * self._widths(op).stored_weight)
+            yield Limit(size, 8.0 * self.machine.buffers.weight_bytes)
+
+    def _add_up(self, quantity: Quantity, stays: Stays) -> Iterator[Sum]:
         if quantity is Quantity.MEMORY:
             yield from self._memory()
-            return
-        scene = self._scene(around)
-        ops = enumerate(self.wiring.workload.ops)
-        yield add_sums([self._table(position, op, quantity, scene) for position, op in ops])
+        elif quantity is Quantity.BOPS:
+            yield self._sum_ops(lambda _, op: op.macs * op.weight_bits * op.activation_bits)
+        elif quantity is Quantity.SIZE:
+            yield self._sum_ops(self._size)
+        else:
+            scene = self._scene([0] * len(self.knobs))
+            scene = replace(scene, residents=stays[0], weights_resident=stays[1])
+            ops = enumerate(self.wiring.workload.ops)
+            yield add_sums([self._table(place, op, quantity, scene) for place, op in ops])
 
-    def _scene(self, around: Choice) -> Scene:
-        """Return what stays on chip where the whole network is chosen as in `around`."""
-        workload = self._workload(around)
-        widths = [choose_widths(op, self.machine, self._chooser) for op in workload.ops]
-        pairs = zip(workload.ops, widths, strict=True)
-        weights = sum(op.shape_weights * width.stored_weight for op, width in pairs)
+    def _scene(self, choice: Choice) -> Scene:
+        workload = self._workload(choice)
+        weights = sum(op.shape_weights * self._widths(op).stored_weight for op in workload.ops)
         return set_scene(workload, self.machine, weights, find_lifetimes(workload, self.machine))
+
+    def _widths(self, op: Op) -> Widths:
+        return choose_widths(op, self.machine, self._chooser)
 
     def _workload(self, choice: Choice) -> Workload:
         bits = self._bits(range(len(self.knobs)), choice)
@@ -132,86 +147,82 @@ class BitCosts:
             return None
         return self.entropies.get((op.name, replace(self._specs[op.name].weight, bits=bits)))
 
-    def _scope(self, position: int, op: Op, quantity: Quantity) -> Scope:
-        """Return the knobs that an operation's cost depends on."""
-        wiring = self.wiring
-        found = {wiring.weights[position]} if op.kind in GEMM_KINDS or op.multiply else set()
-        if quantity is not Quantity.SIZE:
-            found.add(wiring.activations[position])
-        if quantity in PRICED:
-            found |= {wiring.tensors[name] for name in (*op.inputs, op.output)}
-        return tuple(sorted(found))
+    def _sum_ops(self, count: Callable[[int, Op], float]) -> Sum:
+        """Return a sum over products of what depends on their operands' widths alone."""
+        found = []
+        for place, op in enumerate(self.wiring.workload.ops):
+            if op.kind in GEMM_KINDS:
+                scope = tuple(sorted({self.wiring.weights[place], self.wiring.activations[place]}))
+                shape = [len(self.knobs[knob].bits) for knob in scope]
+                table: Array = np.empty(shape)
+                for options in np.ndindex(*shape):
+                    table[options] = count(place, self._op(place, op, self._bits(scope, options)))
+                found.append(Sum(tables={scope: table}))
+        return add_sums(found)
 
-    def _table(self, position: int, op: Op, quantity: Quantity, scene: Scene) -> Sum:
-        if quantity not in PRICED and op.kind not in GEMM_KINDS:
-            return Sum()
-        scope = self._scope(position, op, quantity)
+    def _size(self, place: int, op: Op) -> float:
+        del place
+        return op.shape_weights * self._widths(op).stored_weight / 8 + count_constants(op)
+
+    def _table(self, place: int, op: Op, quantity: Quantity, scene: Scene) -> Sum:
+        """Return what an operation costs for all widths of its operands and its output."""
+        wiring = self.wiring
+        found = {wiring.weights[place]} if op.kind in GEMM_KINDS or op.multiply else set()
+        found |= {wiring.tensors[name] for name in (*op.inputs, op.output)}
+        scope = tuple(sorted(found | {wiring.activations[place]}))
         shape = [len(self.knobs[knob].bits) for knob in scope]
         table: Array = np.empty(shape)
         for options in np.ndindex(*shape):
             bits = self._bits(scope, options)
-            wide = self._op(position, op, bits)
-            if quantity in PRICED:
-                table[options] = self._price(position, wide, bits, scene)[quantity]
-            else:
-                table[options] = self._count(wide, quantity)
+            table[options] = self._price(place, op, bits, scene)[quantity]
         return Sum(tables={scope: table})
 
-    def _count(self, op: Op, quantity: Quantity) -> float:
-        if quantity is Quantity.BOPS:
-            return op.macs * op.weight_bits * op.activation_bits
-        stored = choose_widths(op, self.machine, self._chooser).stored_weight
-        return op.shape_weights * stored / 8 + count_constants(op)
-
     def _price(
-        self, position: int, op: Op, bits: dict[int, int], scene: Scene
+        self, place: int, op: Op, bits: dict[int, int], scene: Scene
     ) -> dict[Quantity, float]:
         names = (*op.inputs, op.output)
-        stays = tuple(name in scene.residents for name in names)
-        key = (position, tuple(bits.values()), stays, scene.weights_resident)
+        on_chip = tuple(name in scene.residents for name in names)
+        key = (place, tuple(bits.values()), on_chip, scene.weights_resident)
         if key not in self._kept:
+            wide = self._op(place, op, bits)
             if op.kind not in GEMM_KINDS:  # products take all their widths from the op itself
                 near = {
                     name: replace(scene.tensors[name], bits=bits[self.wiring.tensors[name]])
                     for name in names
                 }
                 scene = replace(scene, tensors=near)
-            priced = cost_op(op, choose_widths(op, self.machine, self._chooser), scene)
+            priced = cost_op(wide, self._widths(wide), scene)
             self._kept[key] = {
                 Quantity.ENERGY: priced.energy_pj,
                 Quantity.LATENCY: priced.latency_s,
             }
         return self._kept[key]
 
+    def _stored(self) -> dict[str, Sum]:
+        """Return the bytes that each activation takes."""
+        found = {}
+        for tensor in self.wiring.workload.tensors:
+            knob = self.wiring.tensors[tensor.name]
+            stored = [store_activation(bits, self.machine) for bits in self.knobs[knob].bits]
+            found[tensor.name] = Sum({knob: tensor.elements * np.array(stored) / 8.0})
+        return found
+
     def _memory(self) -> Iterator[Sum]:
         """Yield the bytes alive at each step, less what elementwise operations save in place."""
-        workload = self.wiring.workload
-        lives = find_lifetimes(workload, self.machine)
-        elements = {tensor.name: tensor.elements for tensor in workload.tensors}
-        for step, op in enumerate(workload.ops):
-            alive = [
-                Sum({self.wiring.tensors[life.name]: self._stored(life.name, elements)})
-                for life in lives
-                if life.first <= step <= life.last
-            ]
-            if self.machine.eltwise_in_place:
-                alive.append(self._saved(step, op))
-            yield add_sums(alive)
-
-    def _stored(self, name: str, elements: dict[str, int]) -> Array:
-        widths = self.knobs[self.wiring.tensors[name]].bits
-        stored = [store_activation(bits, self.machine) for bits in widths]
-        return elements[name] * np.array(stored) / 8.0
+        lives = find_lifetimes(self.wiring.workload, self.machine)
+        alive = alive_sums(self._stored(), lives)
+        for step, op in enumerate(self.wiring.workload.ops):
+            saved = self._saved(step, op) if self.machine.eltwise_in_place else Sum()
+            yield add_sums([alive.get(step, Sum()), saved])
 
     def _saved(self, step: int, op: Op) -> Sum:
-        names = (*op.inputs, op.output)
-        scope = tuple(sorted({self.wiring.tensors[name] for name in names}))
+        scope = tuple(sorted({self.wiring.tensors[name] for name in (*op.inputs, op.output)}))
         shape = [len(self.knobs[knob].bits) for knob in scope]
         table: Array = np.zeros(shape)
-        for options in itertools.product(*map(range, shape)):
+        for options in np.ndindex(*shape):
             choice = [0] * len(self.knobs)
             for knob, option in zip(scope, options, strict=True):
                 choice[knob] = option
-            workload = self._workload(choice)
-            table[options] = -save_in_place(op, step, find_lifetimes(workload, self.machine)) / 8
+            lives = find_lifetimes(self._workload(choice), self.machine)
+            table[options] = -save_in_place(op, step, lives) / 8
         return Sum(tables={scope: table})

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from analysis.bit_knobs import Pin, Rules
-from analysis.mixed_precision import Budget
+from analysis.proposal import Budget
 from analysis.quantities import Quantity
 from quant.errors import ConfigError
 from quant.spec import FLOAT_BITS

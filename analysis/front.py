@@ -8,8 +8,9 @@ import numpy as np
 
 from analysis.calibration import Calibrated
 from analysis.experiment import Experiment, IdentifiedData, run_experiment
-from analysis.mixed_precision import BitSearch, Budget, Proposal
+from analysis.mixed_precision import BitSearch
 from analysis.prediction import Predictor, loss_of
+from analysis.proposal import Budget, Proposal
 from analysis.quantities import Quantity
 from analysis.runs import Run
 from quant.progress import Progress, Steps, part

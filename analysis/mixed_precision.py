@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from accelerator.machine import Machine
 from accelerator.report import CostReport
-from analysis.bit_costs import BitCosts
+from analysis.bit_costs import PRICED, BitCosts, Stays
 from analysis.bit_gains import explain_gains
 from analysis.bit_knobs import Rules, find_knobs
 from analysis.bit_program import solve
@@ -16,7 +16,8 @@ from analysis.bit_wiring import bits_of, parts_of, with_bits
 from analysis.experiment import cost
 from analysis.network import Network
 from analysis.noise import knob_noises, noise_energies, noise_of
-from analysis.prediction import Prediction, Predictor, first_predictor
+from analysis.prediction import first_predictor
+from analysis.proposal import Budget, BudgetError, Proposal
 from analysis.quantities import Quantity
 from analysis.questions import Sensitivity
 from analysis.workload import Entropies
@@ -24,44 +25,9 @@ from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation import Side
 
-ROUNDS = 6
-PATIENCE = 3  # rounds after which a limit is tightened though other activations stay on chip
+ROUNDS = 4
+MOST_SCENES = 8  # sets of values on chip that are tried
 ROUNDING = 1e-9  # of a limit: what sums of floats may be off by
-
-
-class BudgetError(QuantError):
-    """No choice of bits keeps the budgets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """The most that a quantity may be: in its own unit, or as a share of the reference's."""
-
-    quantity: Quantity
-    most: float
-    relative: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A configuration with its predicted quality and its estimated cost; nothing is measured.
-
-    `noise` is the sum of noise energies of layers alone, as a share of the output's energy.
-    `proven` says that no choice within the rules is better by more than a millionth where the
-    same activations stay on chip; `seconds` is the time of the search.
-    """
-
-    name: str
-    config: QuantConfig
-    noise: float
-    prediction: Prediction
-    cost: CostReport
-    proven: bool = False
-    seconds: float = 0.0
-
-    def predicted_by(self, predictor: Predictor) -> "Proposal":
-        """Return the same with another prediction."""
-        return replace(self, prediction=predictor.predict(self.noise))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +42,11 @@ class BitSearch:
     """Searches the bits of one network on one machine; what it prices it keeps.
 
     Objective and budgets are sums (`BitCosts`), so an integer program solves them exactly. What
-    does not add up is which activations find room on chip and whether all weights do: sums hold
-    where the same stays. So the program is solved for what stays at the widest and at the narrowest
-    bits, then again for what stays in its own answer until that no longer moves; each answer is
-    priced by the cost model, and a limit that the true cost breaks is tightened by the excess.
+    does not add up is which activations find room on chip, and whether all weights do. So the
+    program is solved for each set that stays at one of the widths everywhere, and for what stays
+    with the answers, under the constraint that the set has room; the best answer counts. Every
+    answer is priced by the cost model, and a limit that the true cost breaks is tightened by the
+    excess. On machines where bits do not move anything off the chip there is one set.
 
     Raises:
         QuantError: a sensitivity at some bits is not known, or pins and rules do not fit.
@@ -101,7 +68,14 @@ class BitSearch:
         self._noise = noise_energies(sensitivity)
         self.noise = Sum({i: knob_noises(self._noise, k) for i, k in enumerate(self.knobs)})
         self.costs = BitCosts(network, self.config, machine, self.knobs, entropies)
+        self._first = self._scenes()
         self.reference = self.judge("reference", reference or self.uniform(8, 8))
+
+    def _scenes(self) -> tuple[Stays, ...]:
+        """Return what stays on chip where every knob is at its widest, its second, and so on."""
+        most = max(len(knob.bits) for knob in self.knobs)
+        places = (tuple(min(i, len(k.bits) - 1) for k in self.knobs) for i in range(most))
+        return tuple(dict.fromkeys(map(self.costs.stays, places)))
 
     def uniform(self, weight_bits: int, activation_bits: int) -> QuantConfig:
         """Return the configuration of the sweep with these bits everywhere; rules do not count."""
@@ -196,43 +170,54 @@ class BitSearch:
     ) -> _Found | None:
         """Return the best choice that truly keeps all caps; the goal None is the noise."""
         best: _Found | None = None
-        for first in self._starts():
-            around, tight = first, dict(caps)
-            for number in range(ROUNDS):
-                answer = self._solve(goal, tight, most_noise, around)
-                if answer is None:
-                    break
-                over = _excess(answer.report, caps)
-                if not over and (best is None or answer.value < best.value):
-                    best = answer
-                settled = self.costs.scene(around) == self.costs.scene(answer.choice)
-                if settled and not over:
-                    break
-                if settled or number >= PATIENCE:
-                    for quantity, excess in over.items():
-                        tight[quantity] -= excess * (1 + ROUNDING) + ROUNDING * caps[quantity]
-                around = answer.choice
+        waiting = list(self._first)
+        seen = set(waiting)
+        for stays in waiting:
+            answer = self._settle(goal, caps, most_noise, stays)
+            if answer is None:
+                continue
+            if best is None or answer.value < best.value:
+                best = answer
+            true = self.costs.stays(answer.choice)
+            if true not in seen and len(seen) < MOST_SCENES:
+                seen.add(true)
+                waiting.append(true)
         return best
 
-    def _starts(self) -> list[tuple[int, ...]]:
-        """Return the widest choice, and the narrowest where other values stay on chip."""
-        widest = tuple(0 for _ in self.knobs)
-        narrowest = tuple(len(knob.bits) - 1 for knob in self.knobs)
-        same = self.costs.scene(widest) == self.costs.scene(narrowest)
-        return [widest] if same else [widest, narrowest]
+    def _settle(
+        self,
+        goal: Quantity | None,
+        caps: Mapping[Quantity, float],
+        most_noise: float | None,
+        stays: Stays,
+    ) -> _Found | None:
+        """Solve where `stays` stays on chip; tighten the limits that the true cost breaks."""
+        tight = dict(caps)
+        for _ in range(ROUNDS):
+            answer = self._solve(goal, tight, most_noise, stays)
+            if answer is None:
+                return None
+            over = _excess(answer.report, caps)
+            if not over:
+                return answer
+            for quantity, excess in over.items():
+                tight[quantity] -= excess * (1 + ROUNDING) + ROUNDING * caps[quantity]
+        return None
 
     def _solve(
         self,
         goal: Quantity | None,
         caps: Mapping[Quantity, float],
         most_noise: float | None,
-        around: tuple[int, ...],
+        stays: Stays,
     ) -> _Found | None:
-        objective = (self.noise,) if goal is None else self.costs.sums(goal, around)
+        objective = (self.noise,) if goal is None else self.costs.sums(goal, stays)
         limits = [] if most_noise is None else [Limit(self.noise, most_noise)]
+        if len(self._first) > 1 and any(q in PRICED for q in (goal, *caps)):
+            limits += self.costs.room(stays)
         for quantity, most in caps.items():
             whole = math.floor(most * (1 + ROUNDING)) if quantity.whole else most
-            limits += [Limit(total, whole) for total in self.costs.sums(quantity, around)]
+            limits += [Limit(total, whole) for total in self.costs.sums(quantity, stays)]
         found = solve([len(knob.bits) for knob in self.knobs], objective, limits)
         if found is None:
             return None

@@ -9,8 +9,9 @@ from analysis.bit_knobs import Rules
 from analysis.bit_wiring import bits_of, parts_of
 from analysis.calibration import Calibrated
 from analysis.front import Front, Measured, find_front, measure
-from analysis.mixed_precision import BitSearch, Budget, Proposal
+from analysis.mixed_precision import BitSearch
 from analysis.network import Network
+from analysis.proposal import Budget, Proposal
 from analysis.quantities import Quantity
 from analysis.questions import Depth, Question, Score, Sensitivity, Sweep
 from analysis.runs import RunStore

@@ -20,8 +20,9 @@ from torch import nn
 from accelerator.machine import load_preset
 from analysis.bit_knobs import Rules
 from analysis.bit_wiring import parts_of
-from analysis.mixed_precision import BitSearch, Budget, Proposal
+from analysis.mixed_precision import BitSearch
 from analysis.network import Network, prepare
+from analysis.proposal import Budget, Proposal
 from analysis.quantities import Quantity
 from analysis.questions import DEFAULT_BITS, Depth, Question, Score, Sensitivity, Sweep
 from quant.config import uniform

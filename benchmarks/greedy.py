@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from analysis.mixed_precision import BitSearch, Proposal
+from analysis.mixed_precision import BitSearch
+from analysis.proposal import Proposal
 from analysis.quantities import Quantity
 
 Rank = Callable[[float, float], float]  # of the noise that a step adds and the cost that it saves
@@ -37,7 +38,7 @@ def _ranking(
     search: BitSearch, quantity: Quantity, choice: list[int], rank: Rank
 ) -> dict[int, float]:
     """Return the rank of demoting each knob by one step from `choice`."""
-    sums = search.costs.sums(quantity, choice)
+    sums = search.costs.sums(quantity, search.costs.stays(choice))
     now = max(total.at(choice) for total in sums)
     found = {}
     for i, knob in enumerate(search.knobs):

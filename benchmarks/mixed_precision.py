@@ -20,8 +20,9 @@ from analysis.bit_knobs import Rules
 from analysis.calibration import Calibrated, calibrate
 from analysis.front import Measured, measure, prediction_error
 from analysis.measures import paired_interval
-from analysis.mixed_precision import BitSearch, Budget, BudgetError, Proposal
+from analysis.mixed_precision import BitSearch
 from analysis.network import Network, forward, prepare
+from analysis.proposal import Budget, BudgetError, Proposal
 from analysis.quantities import Quantity
 from analysis.questions import DEFAULT_BITS, Sensitivity, Sweep
 from analysis.records import to_plain

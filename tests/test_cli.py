@@ -469,3 +469,44 @@ def cells(folder: Path) -> int:
 )
 def test_a_sensitivity_that_cannot_be_asked_is_told(wrong: tuple[str, ...], sentence: str) -> None:
     assert sentence in refused(*SWEPT, "--model", MODEL, *wrong)
+
+
+def test_optimize_chooses_bits_within_a_budget(ask: Ask) -> None:
+    answer = ask(
+        "optimize", "--model", MODEL, "--machine", "bitfusion_like", "--budget", "energy=0.8",
+        "--relative-to", "w8a8", "--bits", "4,8", "--edge-bits", "8", "--pin", "*=8/-",
+        "--measure", "--samples", "60", "--calibration", "4",
+    )  # fmt: skip
+    choice = answer["choice"]
+    assert choice["of_reference"]["energy"] <= 0.8
+    assert choice["measured"]["samples"] == 60
+    assert {row["weight_bits"] for row in choice["layers"]} <= {8, None}
+    assert {row["activation_bits"] for row in choice["layers"]} == {4, 8}
+    assert choice["layers"][0] == {"layer": "input", "weight_bits": None, "activation_bits": 8}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--budget", "power=1"), "A budget must be one of energy"),
+        (("--budget", "energy=0.5", "--pin", "head"), "A pin must be a layer"),
+        (("--budget", "energy=0.5", "--bits", "8,99"), "Bits on offer must be numbers"),
+        (("--budget", "energy=0.5", "--relative-to", "none.json"), "none.json cannot be opened"),
+        ((), "A choice of bits needs a budget"),
+        (("--loss", "0.1"), "A choice of bits needs a budget"),
+        (("--least", "energy"), "needs a bound on the loss"),
+    ],
+)
+def test_optimize_says_what_it_cannot_do(arguments: tuple[str, ...], sentence: str) -> None:
+    result = CliRunner().invoke(app, ["optimize", "--model", MODEL, *arguments])
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert result.stdout == ""
+
+
+def test_optimize_says_what_is_within_reach() -> None:
+    arguments = ("--budget", "energy=0.6", "--relative-to", "w8a8", "--calibration", "4")
+    result = CliRunner().invoke(app, ["optimize", "--model", MODEL, *arguments])
+    assert result.exit_code == 2
+    assert "(1.000) is the least within reach" in result.stderr
+    assert "fewer bits gain only what storage gives" in result.stderr

@@ -1,0 +1,88 @@
+"""Sums over knobs against the cost model itself."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from accelerator.machine import Machine, load_preset
+from analysis.bit_costs import BitCosts
+from analysis.bit_knobs import Rules, find_knobs
+from analysis.network import prepare
+from analysis.quantities import Quantity
+from quant.config import uniform
+from tests.analysis.bits import WIDTHS, network_of
+from tests.networks import CASES, SMALL
+
+MACHINES = (
+    "bitfusion_like", "edge_systolic_8b", "horowitz45_generic", "tpu_v1_like", "ethos_u55_64_like",
+    "eyeriss_like",
+)  # fmt: skip
+
+
+def check(costs: BitCosts, choice: list[int]) -> None:
+    report = costs.report(choice)
+    for quantity in Quantity:
+        value = max(total.at(choice) for total in costs.sums(quantity, costs.stays(choice)))
+        if quantity.whole:
+            value = math.ceil(value - 1e-6)
+        assert value == pytest.approx(quantity.of(report), rel=1e-12), quantity
+
+
+def costs_of(name: str, machine: Machine) -> BitCosts:
+    network, config = network_of(name), uniform(8, 8)
+    return BitCosts(network, config, machine, find_knobs(network.graph, config, Rules(WIDTHS)))
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("name", SMALL)
+def test_sums_are_what_the_cost_model_says(name: str, machine: str) -> None:
+    costs = costs_of(name, load_preset(machine))
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        check(costs, [int(random.integers(len(knob.bits))) for knob in costs.knobs])
+
+
+@pytest.mark.parametrize("name", ["kitchen", "gated", "pre-activation"])
+def test_memory_saved_in_place_is_in_the_sums(name: str) -> None:
+    costs = costs_of(name, replace(load_preset("horowitz45_generic"), eltwise_in_place=True))
+    random = np.random.default_rng(1)
+    for _ in range(5):
+        check(costs, [int(random.integers(len(knob.bits))) for knob in costs.knobs])
+
+
+def test_sums_hold_where_the_same_activations_stay_on_chip() -> None:
+    preset = load_preset("horowitz45_generic")
+    room = replace(preset.buffers, resident_activation_bytes=700)
+    costs = costs_of("kitchen", replace(preset, buffers=room))
+    widest, narrowest = [0] * len(costs.knobs), [len(WIDTHS) - 1] * len(costs.knobs)
+    assert costs.stays(widest) != costs.stays(narrowest)
+    check(costs, widest)
+    check(costs, narrowest)
+    wrong = costs.sums(Quantity.ENERGY, costs.stays(widest))[0].at(narrowest)
+    assert wrong > Quantity.ENERGY.of(costs.report(narrowest))
+
+
+def test_weights_that_fit_only_when_narrow_are_in_the_scene() -> None:
+    preset = load_preset("horowitz45_generic")
+    case = CASES["perceptron"]
+    network = prepare("perceptron", case.model(), case.shape, "x")
+    machine = replace(
+        preset, weights_resident=True, buffers=replace(preset.buffers, weight_bytes=100)
+    )
+    knobs = find_knobs(network.graph, uniform(8, 8), Rules((8, 2)))
+    costs = BitCosts(network, uniform(8, 8), machine, knobs)
+    assert costs.stays([0] * len(knobs))[1] is False
+    assert costs.stays([1] * len(knobs))[1] is True
+    check(costs, [1] * len(knobs))
+
+
+def test_a_choice_is_a_configuration_and_back() -> None:
+    costs = costs_of("kitchen", load_preset("bitfusion_like"))
+    choice = [i % len(WIDTHS) for i in range(len(costs.knobs))]
+    chosen = costs.configuration(choice).resolve(costs.network.graph.layers)
+    for knob, option in zip(costs.knobs, choice, strict=True):
+        for layer, side in knob.parts:
+            spec = chosen[layer].weight if side == "weights" else chosen[layer].activation
+            assert spec.bits == knob.bits[option]
