@@ -38,7 +38,8 @@ def show_config_diff(
         st.markdown(f"- {sentence}")
     if not diff.changed:
         return
-    for number, figure in enumerate((transition_matrix(diff), moved_energy(diff))):
+    figures = [transition_matrix(diff), *([moved_energy(diff)] if diff.moved_pj else [])]
+    for number, figure in enumerate(figures):
         st.plotly_chart(figure, key=f"diff.{number}", alt=takeaway(figure))
     table = diff_table(diff)
     st.dataframe(
