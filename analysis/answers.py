@@ -8,7 +8,7 @@ from itertools import product
 from analysis.calibration import Calibrated
 from analysis.cells import Cells
 from analysis.chunks import Chunk, divide
-from analysis.grids import Grids, questions_of
+from analysis.grids import Grids, grids_of, questions_of
 from analysis.image_scores import UNKNOWN, Figures, from_bytes, summarize
 from analysis.network import Network
 from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
@@ -51,7 +51,7 @@ def ask(
     Raises:
         ConfigError: a layer or a rule that does not fit the network.
     """
-    grids = Grids(network, calibrated, sweep.config)
+    grids = grids_of(network, calibrated, sweep.config)
     questions = list(questions_of(network, sweep, grids))
     if sweep.view is View.ALL_BUT:
         questions += [Question("", b, s, sweep.view) for s in sweep.sides for b in sweep.bits]

@@ -1,6 +1,6 @@
 """Range estimators: from values or statistics to an encoding (white paper, section 3.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -74,6 +74,35 @@ def encode_statistics(statistics: Statistics, spec: QuantSpec) -> Encoding:
     return encode_range(low, high, spec)
 
 
+def encode_all_statistics(streams: Sequence[Statistics], spec: QuantSpec) -> list[Encoding]:
+    """Return the grid of each stream as `encode_statistics` does, one search for all of them.
+
+    Raises:
+        CalibrationError: as `encode_statistics`.
+    """
+    if spec.estimator is not Estimator.MSE or any(stream.count == 0 for stream in streams):
+        return [encode_statistics(stream, spec) for stream in streams]
+    # a symmetric grid with nothing below zero has other limits, and one search has one pair of them
+    signed = [spec.symmetric and stream.low < 0 for stream in streams]
+    found: dict[int, Encoding] = {}
+    for sign in set(signed):
+        places = [place for place, own in enumerate(signed) if own == sign]
+        found.update(zip(places, _search_all([streams[p] for p in places], spec), strict=True))
+    return [found[place] for place in range(len(streams))]
+
+
+def _search_all(streams: Sequence[Statistics], spec: QuantSpec) -> list[Encoding]:
+    low = torch.tensor([stream.low for stream in streams])
+    high = torch.tensor([stream.high for stream in streams])
+    bins = [_search_bins(stream) for stream in streams]
+    most = max(len(counts) for counts, _ in bins)
+    # a bin of no width that counts nothing changes no error
+    counts = torch.stack([F.pad(own, (0, most - len(own))) for own, _ in bins])
+    edges = torch.stack([torch.cat([own, own[-1:].expand(most + 1 - len(own))]) for _, own in bins])
+    low, high = search(low, high, spec, lambda grid: histogram_error(counts, edges, grid))
+    return [encode_range(*limits, spec) for limits in zip(low, high, strict=True)]
+
+
 def search(
     low: Tensor, high: Tensor, spec: QuantSpec, error: Callable[[Encoding], Tensor]
 ) -> tuple[Tensor, Tensor]:
@@ -127,17 +156,21 @@ def histogram_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> Tensor
     """Return the summed squared error of quantizing a histogram on a per-tensor grid, float64.
 
     Values are taken as spread evenly inside their bin, and the error is integrated exactly:
-    s^2/12 a full step inside the grid, the squared distance to its end outside.
+    s^2/12 a full step inside the grid, the squared distance to its end outside. For R histograms,
+    counts (R, B) and edges (R, B + 1), a scale (R,) gives errors (R,).
     """
     scale = encoding.scale.double()
     low, high = encoding.low.double(), encoding.high.double()
+    if scale.dim():
+        scale, low, high = scale[:, None], low[:, None], high[:, None]
     integral = _error_integral(edges, scale, low, high)
     width = edges.diff()
     mean = integral.diff() / width.clamp(min=1e-300)
-    nearest = (edges[:-1] / scale).round().mul(scale).clamp(low, high)
-    at_point = (edges[:-1] - nearest).square()
+    starts = edges[..., :-1]
+    nearest = (starts / scale).round().mul(scale).clamp(low, high)
+    at_point = (starts - nearest).square()
     # a bin cut to a point, such as a ReLU6's pile at 6, holds one value
-    return (counts * torch.where(width > 1e-12 * scale, mean, at_point)).sum()
+    return (counts * torch.where(width > 1e-12 * scale, mean, at_point)).sum(-1)
 
 
 def _error_integral(x: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
