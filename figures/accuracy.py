@@ -41,7 +41,7 @@ def accuracy_with_interval(runs: Sequence[Run]) -> go.Figure:
     if labelled:
         _add_rows(figure, "Float", [_float_point(run) for run in runs], FLOAT, 0.16)
     points = [_quantized_point(run, labelled) for run in runs]
-    _add_rows(figure, "Quantized", points, BEFORE, -0.08 if labelled else 0.0)
+    _add_rows(figure, "Quantized", points, AFTER, -0.08 if labelled else 0.0)
     label_rows(figure, [run.name for run in runs])
     figure.update_xaxes(title=f"{ACCURACY if labelled else AGREEMENT}; bars: 95 % interval")
     title = _accuracy_title(runs) if labelled else _agreement_title(runs)
@@ -64,9 +64,9 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
         name="Runs",
         x=energies,
         y=[point.value for point in points],
-        error_y=_errors(points, AFTER),
+        error_y=_errors(points, BEFORE),
         mode="markers+text",
-        marker={"color": BEFORE, "size": 11},
+        marker={"color": AFTER, "size": 11},
         text=[escape(name) for name in shorten_all((run.name for run in runs), 22)],
         textposition=[_side(energy, energies) for energy in energies],
         cliponaxis=False,

@@ -86,7 +86,7 @@ def equalized_pairs(
     high = max([1.0, *values.values()])
     powers = range(math.ceil(high) + 1)
     scale = Scale(
-        "Widest channel / median", [[0, PALE], [0.5, AFTER], [1, BEFORE]], 0.0, high,
+        "Widest channel / median", [[0, PALE], [0.5, BEFORE], [1, AFTER]], 0.0, high,
         {float(power): str(10**power) for power in powers if power <= high},
     )  # fmt: skip
     joined = {name for link in links for name in link}

@@ -9,8 +9,8 @@ import math
 WEIGHT = "#2F7FC1"
 ACTIVATION = "#D9711A"
 FLOAT = "#8B9097"
-BEFORE = "#5D4FB3"
-AFTER = "#A79BE8"
+BEFORE = "#A79BE8"
+AFTER = "#5D4FB3"
 
 COMPONENTS = {
     "mac_pj": "#A3302D",

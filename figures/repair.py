@@ -25,7 +25,7 @@ def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -
         y=[row for place in range(len(names)) for row in (place, place, None)],
         mode="lines", line={"color": faded(FLOAT), "width": 2}, hoverinfo="skip", showlegend=False,
     )  # fmt: skip
-    for title, values, color in (("Before", before, AFTER), ("After", after, BEFORE)):
+    for title, values, color in (("Before", before, BEFORE), ("After", after, AFTER)):
         figure.add_scatter(
             name=title, mode="markers", marker={"color": color, "size": 9},
             x=[values.get(name) for name in names], y=list(range(len(names))),
@@ -51,7 +51,7 @@ def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
     as_log = max(old, new) > WIDE_SPREAD
     figure = go.Figure()
     for title, ranges, color, shift in (
-        ("Before", before, AFTER, -0.2), ("After", after, BEFORE, 0.2)
+        ("Before", before, BEFORE, -0.2), ("After", after, AFTER, 0.2)
     ):  # fmt: skip
         shown = {channel: ranges[channel] for channel in order[::step]}
         if as_log:
@@ -112,7 +112,7 @@ def spread(ranges: Ranges) -> float:
 def bias_shift(layer: str, before: Sequence[float], after: Sequence[float] | None) -> go.Figure:
     """Return how far quantization moved each channel's mean, and what remains after correction."""
     figure = go.Figure()
-    series = [("Before", before, AFTER)] + ([] if after is None else [("After", after, BEFORE)])
+    series = [("Before", before, BEFORE)] + ([] if after is None else [("After", after, AFTER)])
     for title, values, color in series:
         figure.add_scatter(
             name=title, mode="markers", x=list(range(len(values))), y=list(values),

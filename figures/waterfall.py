@@ -6,11 +6,11 @@ from itertools import pairwise
 import plotly.graph_objects as go
 
 from figures.layout import escape, finish
-from figures.palette import BEFORE, FLOAT
+from figures.palette import AFTER, FLOAT
 
 GAIN, LOSS = "#2E8B6F", "#C2471F"
 WATERFALL_PX = 320
-INTERVAL_SHIFT = 0.32  # of the distance of two bars
+INTERVAL_SHIFT = 0.45  # of the distance of two bars: in the gap between them
 SMALLEST_POINTS = 0.005  # what would be written as 0.00
 
 
@@ -43,7 +43,7 @@ def waterfall(
             cliponaxis=False,
             increasing={"marker": {"color": GAIN}},
             decreasing={"marker": {"color": LOSS}},
-            totals={"marker": {"color": BEFORE}},
+            totals={"marker": {"color": AFTER}},
             connector={"line": {"color": FLOAT, "width": 1}},
             customdata=names,
             hovertemplate="%{customdata}<br>%{text}<extra></extra>",
@@ -61,8 +61,9 @@ def waterfall(
         tickmode="array", tickvals=list(range(len(names))), ticktext=names, showgrid=False,
         range=[-0.55, len(names) + (0.1 if reference is not None else -0.45)], zeroline=False,
     )  # fmt: skip
-    label = f"{unit} (%){', 95 % interval' if intervals else ''}, higher is better"
-    figure.update_yaxes(title=label, range=[0, 112])
+    if intervals:
+        figure.update_xaxes(title="Steps; upright lines: 95 % interval")
+    figure.update_yaxes(title=f"{unit} (%), higher is better", range=[0, 112])
     return finish(figure, _waterfall_title(titles, percent, reference), WATERFALL_PX)
 
 
@@ -104,6 +105,7 @@ def _waterfall_title(
     if gained > 0 and len(changes) > 1:
         # a later pass may take back some of it, and then the part is larger than the whole
         part = f"{changes[best]:.2f} of them" if changes[best] <= gained else "most of them"
+        part = "all of them" if abs(changes[best] - gained) < SMALLEST_POINTS else part
         what += f", {part} by {best}"
     return what if reference is None else f"{what}; {_distance(100 * reference - percent[-1])}"
 

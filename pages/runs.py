@@ -26,10 +26,13 @@ if work.network is None or work.parts is None:
     st.info(work.data_problem or "A run needs a model and images.")
     st.page_link(MODEL, label="Choose them", icon=":material/deployed_code:")
 else:
+    unlabelled = "" if work.parts.score.labelled else " without labels"
     st.markdown(
         f"**{work.config_name}** on **{work.network.name}**, {len(work.parts.score)} images of "
-        f"{work.parts.score.name}, machine {work.machine.title}"
+        f"{work.parts.score.name}{unlabelled}, machine {work.machine.title}"
     )
+    if unlabelled:
+        st.caption("Agreement with the float network and SQNR take accuracy's place.")
     run_form(work, work.config.present)
 
 runs = work.store.all()
@@ -45,7 +48,7 @@ st.subheader("Runs", anchor=False)
 picked = st.dataframe(
     run_table(runs), key="runs.table", hide_index=True, on_select="rerun",
     selection_mode="multi-row", width="stretch", height=min(38 + 35 * len(runs), 300),
-    alt="All runs, the newest first",
+    alt="All runs, the newest first", placeholder="",
     column_config={
         "name": st.column_config.TextColumn(pinned=True, width=200),
         **{

@@ -70,6 +70,7 @@ class Job:
             self.state = JobState.CANCELLED
             return
         self.state, self._started = JobState.RUNNING, time.monotonic()
+        self.progress = Progress(0.0, "Starting")
         try:
             self._drive(self._steps())
         except Exception as error:  # noqa: BLE001  the page shows it in its own words

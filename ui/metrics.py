@@ -74,27 +74,34 @@ def score_cards(run: Run) -> None:
         spread = found.quantized_top1_ci95 or Interval(0, 1)
         row.metric(
             "Quantized top-1", share_text(found.quantized_top1), border=True,
+        height="stretch",
             delta=interval_text(spread), delta_color="off", delta_arrow="off",
             help=f"On {found.samples} images; Wilson's 95 % interval",
         )  # fmt: skip
         drop = found.top1_drop_ci95 or Interval(-1, 1)
         row.metric(
             "Float top-1", share_text(found.float_top1), border=True,
+        height="stretch",
             delta=f"drop {100 * (found.top1_drop or 0):.2f} points "
             f"({100 * drop.low:.2f} to {100 * drop.high:.2f})",
             delta_color="off", delta_arrow="off",
             help="The drop's interval is paired: both networks saw the same images",
         )  # fmt: skip
     else:
-        row.metric("Quantized top-1", "no labels", border=True)
-        row.metric("Float top-1", "no labels", border=True)
+        for label in ("Quantized top-1", "Float top-1"):
+            row.metric(
+                label, "?", border=True, height="stretch", delta="needs labels", delta_color="off",
+                delta_arrow="off", help="Agreement and SQNR take its place",
+            )  # fmt: skip
     row.metric(
         "Agreement with float", share_text(found.agreement), border=True,
+        height="stretch",
         delta=interval_text(found.agreement_ci95), delta_color="off", delta_arrow="off",
         help="Share of images on which both networks answer the same class",
     )  # fmt: skip
     row.metric(
         "Output SQNR", f"{found.sqnr_db:.1f} dB" if found.sqnr_db < 300 else "exact", border=True,
+        height="stretch",
         delta="higher is better", delta_color="off", delta_arrow="off",
         help="Signal to quantization noise of the logits",
     )  # fmt: skip

@@ -94,7 +94,7 @@ def test_before_and_after_share_a_hue() -> None:
     hues = [math.atan2(lab[2], lab[1]) for lab in (seen(palette.BEFORE, "normal"),
                                                    seen(palette.AFTER, "normal"))]  # fmt: skip
     assert abs(hues[0] - hues[1]) < math.radians(15)
-    assert luminance(palette.BEFORE) < luminance(palette.AFTER)
+    assert luminance(palette.AFTER) < luminance(palette.BEFORE)
 
 
 def test_few_bits_are_hot_and_float_is_grey() -> None:

@@ -30,6 +30,8 @@ def test_a_pass_that_takes_some_back_and_a_score_above_float_are_told_so() -> No
     assert takeaway(figure) == (
         "The recipe brings 82.00 points, most of them by Equalize; float is reached"
     )
+    figure = waterfall(titles, [0.8, 0.95, 0.95], None, "Agreement with float")
+    assert takeaway(figure) == "The recipe brings 15.00 points, all of them by Equalize"
     assert takeaway(waterfall(titles[:2], [0.7, 0.9], 0.85, "Top-1")).endswith("; 5.00 above float")
 
 
@@ -39,7 +41,7 @@ def test_the_waterfall_shows_the_interval_of_every_score() -> None:
     assert list(intervals.y) == pytest.approx([50, 90, 90])
     assert list(intervals.error_y.array) == pytest.approx([20, 2, 2])
     assert list(intervals.error_y.arrayminus) == pytest.approx([10, 5, 5])
-    assert "95 % interval" in figure.layout.yaxis.title.text
+    assert "95 % interval" in figure.layout.xaxis.title.text
 
 
 def test_a_recipe_that_does_harm_says_so() -> None:
