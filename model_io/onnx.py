@@ -1,29 +1,30 @@
 """Load an ONNX file as a network that can be captured, edited and trained."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from onnx import ModelProto, helper
+from onnx import helper
 from torch import nn
 
 from model_io.errors import ModelError
 from model_io.onnx_import.activation_patterns import ACTIVATIONS
 from model_io.onnx_import.batch import free_batch
-from model_io.onnx_import.canonical import take_in, widen
+from model_io.onnx_import.canonical import prune, take_in, widen
 from model_io.onnx_import.file import OnnxFile, open_onnx
 from model_io.onnx_import.fold import fold
 from model_io.onnx_import.layer_patterns import LAYERS
 from model_io.onnx_import.network import OnnxNetwork
 from model_io.onnx_import.norm_patterns import NORMS
 from model_io.onnx_import.program import REALS, Input, check_operators, read_program
-from model_io.onnx_import.quantized import TensorEncoding, take_out
+from model_io.onnx_import.quantized import TensorEncoding, take_out, with_nodes
 from model_io.onnx_import.recognise import Recognised, recognise
+from model_io.onnx_import.reference import Reference
 from model_io.onnx_import.report import ImportReport
 from model_io.onnx_import.steps import Program
 from model_io.onnx_import.tensors import TensorReader
 from model_io.onnx_import.transposes import cancel_transposes
-from model_io.onnx_import.verify import Agreement, Reference, inputs_like, shapes, verify
+from model_io.onnx_import.verify import Agreement, compare, inputs_like, shapes, verify
 
 TRIAL_BATCH = 3
 
@@ -66,6 +67,7 @@ def load_onnx(
     counts = Counter(n.op_type[:60] for n in file.model.graph.node if n.op_type != "Constant")
     reader = TensorReader(file.shown, file.folder)
     take_in(file.model, reader)
+    prune(file.model.graph)
     widened = widen(file.model)
     encodings = take_out(file.model, file.shown)
     program, source = read_program(file)
@@ -79,7 +81,7 @@ def load_onnx(
         tuple(recognised), transposes, widened, reader.outside, len(encodings),
         batch if freed else None, agreement.difference, agreement.inputs,
     )  # fmt: skip
-    named = tuple(_with_node(e, file.model, program) for e in encodings)
+    named = with_nodes(encodings, file.model, program.input)
     return Imported(network, shape, None if freed else batch, report, named)
 
 
@@ -93,16 +95,23 @@ def _network(
     network = OnnxNetwork(program).eval()
     reference = Reference(file.model, source, file.shown)
     agreement = verify(network, reference, inputs_like(source, batch or 2, shape))
-    if batch is not None:
-        try:
-            free = OnnxNetwork(free_batch(program, batch)).eval()
-            shapes(free, TRIAL_BATCH * batch, shape)
-            trial = inputs_like(source, TRIAL_BATCH * batch, shape)
-            agreement = verify(free, reference.in_pieces(batch), trial)
-        except ModelError:
-            return network, False, recognised, agreement
-        return free, True, recognised, agreement
-    return network, False, recognised, agreement
+    freed = None if batch is None else _freed(program, reference, source, shape, batch)
+    if freed is None:
+        return network, False, recognised, agreement
+    return freed[0], True, recognised, freed[1]
+
+
+def _freed(
+    program: Program, reference: Reference, source: Input, shape: tuple[int, ...], batch: int
+) -> tuple[OnnxNetwork, Agreement] | None:
+    """Return a network of the same results for any batch, and its agreement; None if none is."""
+    trial = inputs_like(source, TRIAL_BATCH * batch, shape)
+    try:
+        network = OnnxNetwork(free_batch(program, batch)).eval()
+        agreement = compare(network, reference.in_pieces(batch), trial)
+    except ModelError:
+        return None
+    return (network, agreement) if agreement.holds else None
 
 
 def _input_shape(
@@ -145,14 +154,3 @@ def _check_kind(source: Input, program: Program, shown: str) -> None:
         f"The input of {shown} must hold real numbers, such as images, got {kind}. Cut off what "
         "comes before the first real values (such as an embedding) with onnx.utils.extract_model."
     )
-
-
-def _with_node(encoding: TensorEncoding, model: ModelProto, program: Program) -> TensorEncoding:
-    """Return an encoding with the node that makes its tensor, or reads it where it is constant."""
-    for node in model.graph.node:
-        name = node.name or next(filter(None, node.output), "")
-        if encoding.constant and encoding.value in node.input:
-            return replace(encoding, node=name)
-        if not encoding.constant and encoding.tensor in node.output:
-            return replace(encoding, node=name)
-    return replace(encoding, node="input" if encoding.tensor == program.input else "")

@@ -83,6 +83,16 @@ def swish(sight: Sight, step: Step) -> Match | None:
     return None
 
 
+def relu(sight: Sight, step: Step) -> Match | None:
+    """Find the greater of x and zeros, a zero for each channel."""
+    for x, zeros in sight.split(step) if step.operator == "Max" and len(step.inputs) == 2 else ():
+        value = sight.program.constants.get(zeros)
+        same = sight.shapes.get(x) is not None and sight.shapes[x] == sight.shapes[step.outputs[0]]
+        if value is not None and same and not bool(value.any()):
+            return "Relu", (x,), {}, [step]
+    return None
+
+
 def gelu(sight: Sight, step: Step) -> Match | None:
     """Find x / 2 * (1 + erf(x / sqrt 2)), and the approximation by tanh."""
     if step.operator not in ("Mul", "Div"):
@@ -134,4 +144,4 @@ def _tanh_argument(sight: Sight, name: str, x: str) -> list[Step] | None:
     return None
 
 
-ACTIVATIONS: tuple[Pattern, ...] = (hard_swish, hard_sigmoid, gelu, swish)
+ACTIVATIONS: tuple[Pattern, ...] = (relu, hard_swish, hard_sigmoid, gelu, swish)

@@ -17,7 +17,7 @@ def free_batch(program: Program, batch: int) -> Program:
     for step in program.steps:
         shape = constants.get(step.inputs[1]) if step.operator == "Reshape" else None
         sizes = [] if shape is None else shape.tolist()
-        if sizes and sizes[0] > 0 and not step.attributes.get("allowzero"):
+        if sizes and sizes[0] > 0 and not (step.attributes.get("allowzero") and 0 in sizes):
             if -1 not in sizes:
                 sizes[0] = -1
             elif sizes[0] == batch:
@@ -25,7 +25,7 @@ def free_batch(program: Program, batch: int) -> Program:
             name = f"{step.inputs[1]} (for {step.name})"
             constants[name] = torch.tensor(sizes)
             inputs = (step.inputs[0], name)
-            steps.append(Step(step.name, "Reshape", inputs, step.outputs, step.attributes))
+            steps.append(Step(step.name, "Reshape", inputs, step.outputs))
         else:
             steps.append(step)
     return Program(steps, constants, program.input, program.output, program.opset)

@@ -1,10 +1,20 @@
 """Rewrite a parsed file into one of a single kind: tensors inside, reals in float32."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, TypeProto, numpy_helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    numpy_helper,
+)
 
+from model_io.onnx_import.order import outer_reads
 from model_io.onnx_import.tensors import TensorReader
 
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -15,9 +25,8 @@ def graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """Yield a graph and those inside its nodes."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from graphs(attribute.g)
+        for inner in inner_graphs(node):
+            yield from graphs(inner)
 
 
 def tensors(graph: GraphProto) -> Iterator[TensorProto]:
@@ -39,6 +48,40 @@ def take_in(model: ModelProto, reader: TensorReader) -> None:
         if tensor.data_type == TensorProto.STRING:
             continue  # refused only where an operator of the network reads it
         reader.check(tensor, tensor.name)
+
+
+def prune(graph: GraphProto) -> None:
+    """Drop nodes and tensors that no output needs, so that no one runs or holds them."""
+    writers = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    waiting = [output.name for output in graph.output]
+    needed = set(waiting)
+    alive = [False] * len(graph.node)
+    while waiting:
+        index = writers.get(waiting.pop())
+        if index is None or alive[index]:
+            continue
+        alive[index] = True
+        node = graph.node[index]
+        inner = (name for branch in inner_graphs(node) for name in outer_reads(branch))
+        new = {*node.input, *inner} - needed
+        needed |= new
+        waiting.extend(new)
+    _keep(graph.node, alive)
+    _keep(graph.initializer, [tensor.name in needed for tensor in graph.initializer])
+
+
+def _keep(items: Any, wanted: list[bool]) -> None:
+    """Drop the items of a repeated field that are not wanted."""
+    if not all(wanted):
+        kept = [type(item).FromString(item.SerializeToString())
+                for item, keep in zip(items, wanted, strict=True) if keep]  # fmt: skip
+        del items[:]
+        items.extend(kept)
+
+
+def inner_graphs(node: NodeProto) -> list[GraphProto]:
+    """Return the branches of a node."""
+    return [attribute.g for attribute in node.attribute if attribute.HasField("g")]
 
 
 def widen(model: ModelProto) -> bool:

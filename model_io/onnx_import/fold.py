@@ -9,14 +9,13 @@ the network itself runs on.
 from collections import deque
 
 from onnx import GraphProto
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from model_io.errors import UnsafeFileError
-from model_io.onnx_import.network import Results, compute, title
+from model_io.onnx_import.network import compute, title
 from model_io.onnx_import.operators import TABLE
 from model_io.onnx_import.order import in_order
 from model_io.onnx_import.steps import Program, Step, read_steps
+from model_io.onnx_import.trial import bytes_of, without_memory
 from model_io.onnx_import.values import constant, to_tensor
 
 MAX_BYTES_A_STEP = 256 * 1024**2
@@ -69,7 +68,7 @@ def _compute(step: Step, program: Program, left: int, shown: str) -> int:
         for i, n in enumerate(step.inputs)
     ]
     if step.operator not in _BY_VALUE:
-        with FakeTensorMode(allow_non_fake_inputs=True):
+        with without_memory():
             size = bytes_of(compute(step, values, program.opset))
         if size > min(MAX_BYTES_A_STEP, left):
             raise UnsafeFileError(
@@ -81,12 +80,6 @@ def _compute(step: Step, program: Program, left: int, shown: str) -> int:
         if name and result is not None:
             program.constants[name] = to_tensor(result).contiguous()
     return bytes_of(results)
-
-
-def bytes_of(results: Results) -> int:
-    """Return the bytes that tensors hold, or would."""
-    tensors = [r for r in results if isinstance(r, Tensor)]
-    return sum(t.numel() * t.element_size() for t in tensors)
 
 
 def _decided(step: Step, program: Program) -> GraphProto | None:

@@ -1,17 +1,22 @@
 """The network: one module for each node of the file, called in the file's order."""
 
+import keyword
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from model_io.errors import ModelError
 from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators import TABLE
 from model_io.onnx_import.steps import OWN, Program, Step
-from model_io.onnx_import.values import Known, Value, constant, is_known, to_tensor
+from model_io.onnx_import.values import MOST_KNOWN, Known, Value, constant, is_known, to_tensor
 
 _NEWEST = 25
+_MOST_AXES = 2
+_LARGEST = 2**63 + 1
 Results = tuple[Value | None, ...]
 Watch = Callable[[Step, Results], None]
 
@@ -25,8 +30,7 @@ def compute(step: Step, values: Sequence[Value | None], opset: int) -> Results:
     entry = TABLE[step.operator]
     # operators of our own follow the newest standard, whatever the file's
     call = Call(step, values, _NEWEST if step.domain == OWN else opset)
-    known = entry.known is not None and all(v is None or is_known(v) for v in values)
-    run = entry.known if known and entry.known is not None else entry.run
+    run = entry.known if entry.known is not None and _are_few_numbers(values) else entry.run
     try:
         result = run(call)
     except Refusal as refusal:
@@ -39,7 +43,23 @@ def compute(step: Step, values: Sequence[Value | None], opset: int) -> Results:
             f"{title(step)} must fit its inputs of shape {_shapes(values)}, got an error "
             f"({type(error).__name__}: {line}). Check the input's shape, or export again."
         ) from error
-    return result if isinstance(result, tuple) else (result,)
+    results = result if isinstance(result, tuple) else (result,)
+    if any(isinstance(r, np.ndarray) and not _fits(r) for r in results):
+        raise ModelError(f"{title(step)} must give numbers of 64 bits, got larger ones.")
+    return results
+
+
+def _are_few_numbers(values: Sequence[Value | None]) -> bool:
+    """Whether all inputs are plain numbers, and too few to fill the memory when they broadcast."""
+    given = [v for v in values if v is not None]
+    if not all(is_known(v) and v.ndim <= _MOST_AXES for v in given):
+        return False
+    return sum(math.prod(v.shape) for v in given) <= MOST_KNOWN
+
+
+def _fits(numbers: Known) -> bool:
+    """Whether whole numbers are such as int64 holds; Python's own grow without end."""
+    return all(abs(n) < _LARGEST for n in numbers.ravel().tolist() if type(n) is int)
 
 
 def title(step: Step) -> str:
@@ -146,7 +166,8 @@ class OnnxNetwork(nn.Module):
 
 def _free_name(owner: nn.Module, part: str, *, branch: bool) -> str:
     """Return a name for a child that no attribute has; a branch may be an existing child."""
-    name = part or "_"
+    # torch.fx writes an identifier into source as it is, and a keyword is one
+    name = f"{part}_" if not part or keyword.iskeyword(part) else part
     while hasattr(owner, name) and not (branch and name in owner._modules):  # noqa: SLF001
         name += "_"
     return name

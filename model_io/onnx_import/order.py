@@ -63,11 +63,11 @@ def reads(step: Step) -> set[str]:
     """Return all values that a step reads, those its branches read from outside included."""
     names = set(filter(None, step.inputs))
     for graph in (g for g in step.attributes.values() if isinstance(g, GraphProto)):
-        names |= outerreads(graph)
+        names |= outer_reads(graph)
     return names
 
 
-def outerreads(graph: GraphProto) -> set[str]:
+def outer_reads(graph: GraphProto) -> set[str]:
     """Return the values that a branch reads from the graph around it."""
     own = {t.name for t in graph.initializer} | {v.name for v in graph.input}
     read: set[str] = {o.name for o in graph.output}
@@ -76,5 +76,5 @@ def outerreads(graph: GraphProto) -> set[str]:
         read.update(filter(None, node.input))
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                read |= outerreads(attribute.g)
+                read |= outer_reads(attribute.g)
     return read - own

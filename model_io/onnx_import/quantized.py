@@ -5,7 +5,7 @@ float one. Weights that are stored as integers become the real numbers that thes
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,25 @@ def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
             _make_copy(node)
     del graph.value_info[:]  # types of what is no integer any more
     return tuple(found.values())
+
+
+def with_nodes(
+    encodings: tuple[TensorEncoding, ...], model: ModelProto, source: str
+) -> tuple[TensorEncoding, ...]:
+    """Return the grids with the node that makes each tensor, or that reads it where constant.
+
+    `model` is without quantizers; `source` is the name of the network's input.
+    """
+    makers, readers = {source: "input"}, dict[str, str]()
+    for node in model.graph.node:
+        name = node.name or next(filter(None, node.output), "")
+        makers.update(dict.fromkeys(node.output, name))
+        for value in node.input:
+            readers.setdefault(value, name)
+    return tuple(
+        replace(e, node=readers.get(e.value, "") if e.constant else makers.get(e.tensor, ""))
+        for e in encodings
+    )
 
 
 def _constants(graph: GraphProto) -> dict[str, Array]:

@@ -1,5 +1,6 @@
 """The file's graph as plain steps and constants, in an order that runs."""
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,10 @@ from torch import Tensor
 from model_io.errors import ModelError
 from model_io.onnx_import.file import STANDARD
 from model_io.onnx_import.tensors import array, to_torch
+from model_io.onnx_import.values import from_tensor
 
+_HARMLESS = frozenset("_-/:. ()[],;+=@#$%&*!?~^|<>")
+_LONGEST_NAME, _DEEPEST_NAME = 200, 20
 OWN = "quantscope"
 """The domain of operators that only this package makes; no file may name it."""
 
@@ -120,7 +124,7 @@ def _step(node: NodeProto, shown: str, taken: set[str]) -> Step:
             f"A node of {shown} must have an output, got {node.op_type[:60]!r} without one. "
             "Export it again."
         )
-    wish = node.name or next(name for name in outputs if name)
+    wish = _readable(node.name or next(name for name in outputs if name))
     name, count = wish, 1
     while name in taken:
         count += 1
@@ -131,10 +135,24 @@ def _step(node: NodeProto, shown: str, taken: set[str]) -> Step:
     return Step(name, node.op_type, tuple(node.input), outputs, attributes, domain)
 
 
+def _readable(name: str) -> str:
+    """Return a name that a page can show and a tree of modules can hold.
+
+    torch.fx writes the paths of modules into Python source, between double quotes, and runs it:
+    nothing that could end a string may stay in a name. Normalized first, since normalizing makes
+    quotes of other characters, and Python does it to names.
+    """
+    name = unicodedata.normalize("NFKC", name[:_LONGEST_NAME])
+    name = "".join(c if c.isalnum() or c in _HARMLESS else "_" for c in name)
+    return name if name.count(".") <= _DEEPEST_NAME else name.replace(".", "_")
+
+
 def _attribute(attribute: AttributeProto) -> Any:
     """Return a number, text, list, torch tensor or graph."""
     if attribute.HasField("t"):
-        return to_torch(array(attribute.t), attribute.name)
+        tensor = to_torch(array(attribute.t), attribute.name)
+        # one number is handed out as such: a trial without memory cannot look into tensors
+        return from_tensor(tensor).ravel()[0] if tensor.numel() == 1 else tensor
     if attribute.HasField("g"):
         return attribute.g
     try:

@@ -1,30 +1,23 @@
 """Run the imported network beside ONNX Runtime: what it computes is right, or it is refused."""
 
-import copy
 import math
-import re
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime as ort
 import torch
-from numpy.typing import NDArray
-from onnx import ModelProto, helper
+from onnx import helper
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from model_io.errors import ModelError, UnsafeFileError
-from model_io.onnx_import.fold import bytes_of
 from model_io.onnx_import.network import OnnxNetwork, Results, title
 from model_io.onnx_import.program import Input
+from model_io.onnx_import.reference import Array, Reference
 from model_io.onnx_import.steps import Step
+from model_io.onnx_import.trial import bytes_of, without_memory
 
 LARGEST_DIFFERENCE = 1e-3
 """Of the outputs, relative, beside ONNX Runtime."""
 MAX_VALUE_BYTES = 1024**3
-_IR_VERSION = 10
-_SILENT = 4
-Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True)
@@ -33,6 +26,11 @@ class Agreement:
 
     difference: float
     inputs: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two compute the same."""
+        return self.difference <= LARGEST_DIFFERENCE
 
 
 def shapes(
@@ -56,73 +54,9 @@ def shapes(
             if isinstance(result, Tensor):
                 found[name] = tuple(result.shape)
 
-    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+    with torch.no_grad(), without_memory():
         network.run(torch.empty(batch, *input_shape), watch)
     return found
-
-
-class Reference:
-    """A file as ONNX Runtime runs it: without optimization, on one thread, in this process."""
-
-    def __init__(self, model: ModelProto, source: Input, shown: str) -> None:
-        self.shown = shown
-        self.source = source
-        self.piece = 0
-        """Inputs to a run, where the file fixes their number; 0 for all at once."""
-        self.model = ModelProto()
-        self.model.CopyFrom(model)
-        # ONNX Runtime refuses versions newer than its own, though nothing of them is used
-        self.model.ir_version = min(self.model.ir_version, _IR_VERSION)
-        self.session = self._open(self.model)
-
-    def _open(self, model: ModelProto) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = _SILENT
-        options.enable_cpu_mem_arena = False
-        try:
-            return ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # noqa: BLE001 (the library raises anything)
-            raise self._failed("open", error) from None
-
-    def _failed(self, what: str, error: Exception) -> ModelError:
-        text = re.sub(r"/\S*/", "", " ".join(str(error).split()))[:240]
-        return ModelError(
-            f"{self.shown} must be a file that ONNX Runtime can {what}, so that the import can be "
-            f"checked beside it; it said: {text}. Export it again."
-        )
-
-    def run(self, x: Tensor, session: ort.InferenceSession | None = None) -> list[Array]:
-        """Return the outputs for inputs in float32."""
-        values = x.numpy().astype(helper.tensor_dtype_to_np_dtype(self.source.kind))
-        runner = session or self.session
-        try:
-            pieces = [
-                runner.run(None, {self.source.name: values[first : first + (self.piece or len(x))]})
-                for first in range(0, len(x), self.piece or len(x))
-            ]
-        except Exception as error:  # noqa: BLE001 (as above)
-            raise self._failed("run", error) from None
-        if len(pieces) == 1:
-            return list(pieces[0])
-        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
-
-    def in_pieces(self, batch: int) -> "Reference":
-        """Return the same reference, which runs inputs in pieces of the file's own batch."""
-        other = copy.copy(self)
-        other.piece = batch
-        return other
-
-    def with_all_values(self, names: list[str]) -> ort.InferenceSession:
-        """Return a session whose outputs are these values."""
-        model = ModelProto()
-        model.CopyFrom(self.model)
-        del model.graph.output[:]
-        model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-        return self._open(model)
 
 
 def inputs_like(source: Input, batch: int, input_shape: tuple[int, ...]) -> Tensor:
@@ -156,19 +90,24 @@ def difference(ours: Array, theirs: Array) -> float:
 
 
 @torch.no_grad()
+def compare(network: OnnxNetwork, reference: Reference, x: Tensor) -> Agreement:
+    """Return how far the network's output lies from the reference's."""
+    return Agreement(difference(network.run(x).numpy(), reference.run(x)[0]), len(x))
+
+
 def verify(network: OnnxNetwork, reference: Reference, x: Tensor) -> Agreement:
     """Compare the network's output with the reference's.
 
     Raises:
         ModelError: they differ; the sentence names the first layer that does.
     """
-    apart = difference(network.run(x).numpy(), reference.run(x)[0])
-    if apart <= LARGEST_DIFFERENCE:
-        return Agreement(apart, len(x))
+    agreement = compare(network, reference, x)
+    if agreement.holds:
+        return agreement
     where, there = first_difference(network, reference, x)
     raise ModelError(
         f"The imported network must compute what ONNX Runtime computes from {reference.shown}, got "
-        f"outputs that differ by {apart:.3g} (relative; at most {LARGEST_DIFFERENCE}). "
+        f"outputs {agreement.difference:.3g} apart (relative; at most {LARGEST_DIFFERENCE}). "
         + (f"The first layer that differs is {where} by {there:.3g}. " if where else "")
         + "Report this file, or export with another opset."
     )

@@ -22,7 +22,8 @@ def leaky_relu(call: Call) -> Value:
 def prelu(call: Call) -> Value:
     """Scale what is below zero, by channel where the slope (C, 1, ..., 1) says so."""
     x, slope = call.tensor(0), call.tensor(1)
-    by_channel = slope.dim() == x.dim() - 1 and slope.numel() == slope.shape[0] == x.shape[1]
+    full = (1,) * (x.dim() - slope.dim()) + tuple(slope.shape)
+    by_channel = full == (1, x.shape[1], *(1,) * (x.dim() - 2))
     if slope.numel() == 1 or by_channel:
         return F.prelu(x, slope.reshape(-1))
     return torch.where(x >= 0, x, x * slope)

@@ -14,6 +14,7 @@ from model_io.onnx_import.operators.table import Function, operator
 from model_io.onnx_import.values import Value, known
 
 Operand = Tensor | float
+_LARGEST_EXPONENT = 64
 
 
 def ranks(call: Call) -> int:
@@ -59,12 +60,18 @@ def _power(left: Any, right: Any) -> Tensor:
     return result.to(left.dtype) if isinstance(left, Tensor) else result
 
 
+def _power_of_numbers(left: Any, right: Any) -> Any:
+    if isinstance(left, int) and abs(right) > _LARGEST_EXPONENT:
+        raise OverflowError("a power that no integer type holds")
+    return left**right
+
+
 for _name, _tensors, _plain in (
     ("Add", lambda a, b: a + b, lambda a, b: a + b),
     ("Sub", lambda a, b: a - b, lambda a, b: a - b),
     ("Mul", lambda a, b: a * b, lambda a, b: a * b),
     ("Div", _divide, _divide_numbers),
-    ("Pow", _power, lambda a, b: a**b),
+    ("Pow", _power, _power_of_numbers),
     ("Equal", torch.eq, lambda a, b: bool(a == b)),
     ("Greater", torch.gt, lambda a, b: bool(a > b)),
     ("GreaterOrEqual", torch.ge, lambda a, b: bool(a >= b)),

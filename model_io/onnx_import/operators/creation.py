@@ -14,8 +14,7 @@ from model_io.onnx_import.values import MOST_KNOWN, Value
 
 def _filled(call: Call) -> Value:
     sizes = call.ints(0)
-    value = call.attribute("value")
-    number: Any = 0.0 if value is None else value.reshape(-1)[0].item()
+    number: Any = call.attribute("value", 0.0)
     plain = all(isinstance(n, int) for n in sizes)
     if plain and not isinstance(number, float) and math.prod(sizes) <= MOST_KNOWN:
         return np.full(sizes, number, object)

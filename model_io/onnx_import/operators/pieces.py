@@ -17,7 +17,9 @@ def _pieces(call: Call, length: Any) -> list[Any]:
     given = call.ints(1) if call.has(1) else call.attribute("split")
     if given:
         return list(given)
-    count = call.attribute("num_outputs", len(call.step.outputs))
+    count = len(call.step.outputs)
+    if call.attribute("num_outputs", count) != count:
+        raise Refusal(f"It must have as many outputs as it says, and has {count}. Export again.")
     piece = -(-length // count)
     return [piece] * (count - 1) + [length - piece * (count - 1)]
 

@@ -14,7 +14,9 @@ from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators.table import operator
 from model_io.onnx_import.values import Value
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
+MOST_WEIGHTS = 2**24
+"""Elements of the matrix of an interpolation that torch has no operator for."""
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 
@@ -66,9 +68,11 @@ def _resized(call: Call, x: Tensor, scales: list[float], sizes: list[Any] | None
             continue
         source = x.shape[axis]
         target = sizes[axis] if sizes is not None else math.floor(source * scale)
+        if source * target > MOST_WEIGHTS:
+            raise Refusal(f"It must not resize {source} elements to {target}; give smaller sizes.")
         places = _coordinates(place, source, target, scale)
         if mode == "nearest":
-            x = x.index_select(axis, _nearest(call, places, source))
+            x = x.index_select(axis, _nearest(call, places, source, grows=scale > 1))
         else:
             weights = _weights(call, mode, places, source)
             x = (x.movedim(axis, -1) @ weights).movedim(-1, axis)
@@ -87,7 +91,8 @@ def _natively(
     if mode == "nearest":
         whole = all(s == int(s) for s in scales)
         rounded = call.attribute("nearest_mode", "round_prefer_floor")
-        simple = place == "asymmetric" and (rounded == "floor" or call.opset < 11)
+        old = call.opset < 11 and min(scales) >= 1
+        simple = place == "asymmetric" and (rounded == "floor" or old)
         middle = place in ("half_pixel", "pytorch_half_pixel") and rounded.startswith("round")
         if simple or (whole and middle):
             return F.interpolate(x, size, factor, "nearest")
@@ -101,35 +106,33 @@ def _natively(
             return None
     elif mode != "linear":
         raise Refusal(f"Its mode must be nearest, linear or cubic, and is {mode!r}.")
-    rounded = any(s * n != int(s * n) for s, n in zip(scales[2:], x.shape[2:], strict=True))
-    if (not half and not corners) or (corners and sizes is None and rounded):
+    if not half and not corners:
         return None
     name = "bicubic" if mode == "cubic" else _LINEAR[x.dim()]
     return F.interpolate(x, size, factor, name, align_corners=corners)
 
 
 def _coordinates(place: str, source: int, target: int, scale: float) -> Array:
-    """Return where in the source each element of the target lies."""
-    places = np.arange(target, dtype=np.float64)
+    """Return where in the source each element of the target lies; in float32, as others do it."""
+    places = np.arange(target, dtype=np.float32)
+    factor, half = np.float32(scale), np.float32(0.5)
     if place == "align_corners":
-        # the factor stands for the length before it was rounded down to whole elements
-        length = scale * source
-        return places * ((source - 1) / (length - 1)) if length > 1 else places * 0
+        return places * np.float32(source - 1) / np.float32(max(target - 1, 1))
     if place == "asymmetric":
-        return places / scale
+        return places / factor
     if place == "pytorch_half_pixel" and target == 1:
         return places * 0
-    offset = 0.0
+    offset = np.float32(0)
     if place == "half_pixel_symmetric":
-        offset = source / 2 * (1 - target / (scale * source))
-    return offset + (places + 0.5) / scale - 0.5
+        offset = np.float32(source / 2) * (1 - np.float32(target) / (factor * np.float32(source)))
+    return offset + (places + half) / factor - half
 
 
-def _nearest(call: Call, places: Array, source: int) -> Tensor:
+def _nearest(call: Call, places: Array, source: int, *, grows: bool) -> Tensor:
     """Return the index of the nearest element, ties as the mode says."""
     mode = call.attribute("nearest_mode", "round_prefer_floor")
-    if call.opset == 10 or call.step.operator == "Upsample":
-        mode = "floor"
+    if call.opset < 11:
+        mode = "floor" if grows else "ceil"
     ways: dict[str, Callable[[Array], Array]] = {
         "floor": np.floor,
         "ceil": np.ceil,

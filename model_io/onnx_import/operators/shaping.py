@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators.table import operator
-from model_io.onnx_import.values import Value, known
+from model_io.onnx_import.values import MOST_KNOWN, Value, known
 
 
 def _shape_of(call: Call) -> Value:
@@ -134,7 +134,15 @@ def expand(call: Call) -> Value:
     return x.expand([h if k else n for h, n, k in zip(x.shape, wish, keep, strict=True)])
 
 
-@operator("Tile", known=lambda call: np.tile(call.known(0), call.ints(1)))
+def _tile_known(call: Call) -> Value:
+    times = call.ints(1)
+    plain = all(isinstance(n, int) for n in times)
+    if plain and math.prod(times) * call.known(0).size <= MOST_KNOWN:
+        return np.tile(call.known(0), times)
+    return call.tensor(0).repeat(times)
+
+
+@operator("Tile", known=_tile_known)
 def tile(call: Call) -> Value:
     """Repeat a tensor along each axis."""
     return call.tensor(0).repeat(call.ints(1))

@@ -1,0 +1,81 @@
+"""ONNX Runtime as the judge of an import."""
+
+import copy
+import re
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import ModelProto, helper
+from torch import Tensor
+
+from model_io.errors import ModelError
+from model_io.onnx_import.program import Input
+
+Array = NDArray[np.generic]
+_IR_VERSION = 10
+_SILENT = 4
+
+
+class Reference:
+    """A file as ONNX Runtime runs it: without optimization, on one thread, in this process."""
+
+    def __init__(self, model: ModelProto, source: Input, shown: str) -> None:
+        self.shown = shown
+        self.source = source
+        self.piece = 0
+        """Inputs to a run, where the file fixes their number; 0 for all at once."""
+        self.model = ModelProto()
+        self.model.CopyFrom(model)
+        # ONNX Runtime refuses versions newer than its own, though nothing of them is used
+        self.model.ir_version = min(self.model.ir_version, _IR_VERSION)
+        self.session = self._open(self.model)
+
+    def _open(self, model: ModelProto) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = _SILENT
+        options.enable_cpu_mem_arena = False
+        try:
+            return ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # noqa: BLE001 (the library raises anything)
+            raise self._failed("open", error) from None
+
+    def _failed(self, what: str, error: Exception) -> ModelError:
+        text = re.sub(r"/\S*/", "", " ".join(str(error).split()))[:240]
+        return ModelError(
+            f"{self.shown} must be a file that ONNX Runtime can {what}, so that the import can be "
+            f"checked beside it; it said: {text}. Export it again."
+        )
+
+    def run(self, x: Tensor, session: ort.InferenceSession | None = None) -> list[Array]:
+        """Return the outputs for inputs in float32."""
+        values = x.numpy().astype(helper.tensor_dtype_to_np_dtype(self.source.kind))
+        runner = session or self.session
+        try:
+            pieces = [
+                runner.run(None, {self.source.name: values[first : first + (self.piece or len(x))]})
+                for first in range(0, len(x), self.piece or len(x))
+            ]
+        except Exception as error:  # noqa: BLE001 (as above)
+            raise self._failed("run", error) from None
+        if len(pieces) == 1:
+            return list(pieces[0])
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+    def in_pieces(self, batch: int) -> "Reference":
+        """Return the same reference, which runs inputs in pieces of the file's own batch."""
+        other = copy.copy(self)
+        other.piece = batch
+        return other
+
+    def with_all_values(self, names: list[str]) -> ort.InferenceSession:
+        """Return a session whose outputs are these values."""
+        model = ModelProto()
+        model.CopyFrom(self.model)
+        del model.graph.output[:]
+        model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+        return self._open(model)
