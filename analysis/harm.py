@@ -66,6 +66,11 @@ def whole_of(found: Sensitivity, side: str, bits: int) -> Score | None:
     )
 
 
+def gives_back(found: Sensitivity) -> bool:
+    """Whether the answers are about a layer's return to float; an instant one never is."""
+    return found.sweep.view is View.ALL_BUT and found.depth is not Depth.INSTANT
+
+
 def guilt_of(found: Sensitivity, score: Score, metric: Metric) -> float | None:
     """Return what the layer of a score costs: larger is worse, in the metric's unit.
 
@@ -73,11 +78,39 @@ def guilt_of(found: Sensitivity, score: Score, metric: Metric) -> float | None:
     gives back, or the negative harm as long as the whole network's score is not known.
     """
     harm = harm_of(score, metric)
-    if harm is None or found.sweep.view is View.ONLY:
+    if harm is None or not gives_back(found):
         return harm
     whole = whole_of(found, score.question.side, score.question.bits)
     all_harm = None if whole is None else harm_of(whole, metric)
     return (all_harm or 0.0) - harm
+
+
+def shown_of(found: Sensitivity, score: Score, metric: Metric) -> float | None:
+    """Return the number to show for a layer: its score, or what its return to float gives back."""
+    if not gives_back(found):
+        return value_of(score, metric)
+    whole = whole_of(found, score.question.side, score.question.bits)
+    if whole is None or value_of(whole, metric) is None:
+        return None
+    return guilt_of(found, score, metric)
+
+
+def shown_interval(found: Sensitivity, score: Score, metric: Metric) -> Interval | None:
+    """Return the 95 % interval of the number to show.
+
+    Of what is given back, that of the network with all but this layer quantized; the score of the
+    whole network is taken as it was found.
+    """
+    interval = interval_of(score, metric)
+    if interval is None or not gives_back(found):
+        return interval
+    whole = whole_of(found, score.question.side, score.question.bits)
+    value = None if whole is None else value_of(whole, metric)
+    if value is None:
+        return None
+    if metric in HIGHER_IS_BETTER:
+        return Interval(interval.low - value, interval.high - value)
+    return Interval(value - interval.high, value - interval.low)
 
 
 def at(found: Sensitivity, side: str, bits: int) -> list[Score]:
@@ -136,11 +169,10 @@ def fewest(guilt: dict[str, float], share: float = MOST_OF_THE_HARM) -> list[str
 def measurable(found: Sensitivity, score: Score) -> bool:
     """Whether the 95 % interval of the accuracy drop (agreement, without labels) tells harm."""
     drop, agreement = score.accuracy_drop_ci95, score.agreement_ci95
-    if found.sweep.view is View.ALL_BUT:
-        whole = whole_of(found, score.question.side, score.question.bits)
-        if whole is None or whole.accuracy_drop is None or drop is None:
-            return False
-        return drop.high < whole.accuracy_drop
+    if gives_back(found):
+        metric = Metric.AGREEMENT if drop is None else Metric.ACCURACY
+        given = shown_interval(found, score, metric)
+        return given is not None and given.low > 0
     if drop is not None:
         return drop.low > 0
     return agreement is not None and agreement.high < 1

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
-from analysis.harm import HIGHER_IS_BETTER, UNITS, Metric, at, guilt_of, measurable, value_of
-from analysis.questions import Depth, Question, Score, Sensitivity, View
+from analysis.harm import HIGHER_IS_BETTER, Metric, at, gives_back, guilt_of, measurable, shown_of
+from analysis.questions import Depth, Question, Score, Sensitivity
 from analysis.suspects import LOWEST_SQNR_DB
+from figures.harm_words import shown_title, where
 from figures.layout import finish, shorten
 from figures.palette import FLOAT, faded
 from figures.ranges import SUSPECT
-from figures.sensitivity import axis_title, describe, where
+from figures.sensitivity import point_data
 
 # One hue from nothing to the colour of suspects, so that it reads alike on light and dark.
 HARM_SCALE: list[tuple[float, str]] = [
@@ -63,14 +64,15 @@ def _names(scores: Sequence[Score]) -> set[str]:
 
 
 def _shade(found: Sensitivity, score: Score, metric: Metric) -> float | None:
-    """Return what a cell's colour stands for: the value, or what the layer's return gives back."""
-    if found.sweep.view is View.ALL_BUT:
-        guilt = guilt_of(found, score, metric)
-        return guilt if guilt is None or math.isfinite(guilt) else None
-    value = value_of(score, metric)
-    if value is None:
-        return None
-    return math.log10(max(value, LOWEST_KL)) if metric is Metric.KL else value
+    """Return what a cell's colour stands for: the number shown, its logarithm for a divergence."""
+    value = shown_of(found, score, metric)
+    if value is None or not _logarithmic(found, metric):
+        return value
+    return math.log10(max(value, LOWEST_KL))
+
+
+def _logarithmic(found: Sensitivity, metric: Metric) -> bool:
+    return metric is Metric.KL and not gives_back(found)
 
 
 def _add_missing(figure: go.Figure, row: int, places: Sequence[int]) -> None:
@@ -92,31 +94,26 @@ def _add_cells(
 ) -> None:
     shades = [_shade(found, score, metric) or 0.0 for score in scores]
     best = max((shade for shade in shades if math.isfinite(shade)), default=0.0)
+    worst = min((shade for shade in shades if math.isfinite(shade)), default=0.0)
     figure.add_bar(
         x=[places[score.question.layer] for score in scores], y=[0.9] * len(scores),
         base=[row - 0.45] * len(scores), width=0.94,
         marker={
-            "color": [min(shade, best) for shade in shades], "coloraxis": "coloraxis",
+            "color": [min(max(shade, worst), best) for shade in shades], "coloraxis": "coloraxis",
             "line": {"width": 0},
         },
         unselected={"marker": {"opacity": 1}},
-        customdata=[
-            [s.question.layer, s.question.bits, str(s.question.side), describe(s)] for s in scores
-        ],
+        customdata=[point_data(score) for score in scores],
         hovertemplate="%{customdata[3]}<extra></extra>",
     )  # fmt: skip
 
 
 def _color_axis(found: Sensitivity, metric: Metric) -> dict[str, object]:
-    gives = found.sweep.view is View.ALL_BUT
+    gives = gives_back(found)
     scale = HARM_SCALE
     if metric in HIGHER_IS_BETTER and not gives:
         scale = [(1 - place, color) for place, color in reversed(HARM_SCALE)]
-    title = (
-        f"Given back ({UNITS[metric]}),<br>higher is guiltier"
-        if gives
-        else axis_title(metric, found.depth, breaks=True)
-    )
+    title = shown_title(found, metric, breaks=True)
     axis: dict[str, object] = {
         "colorscale": scale,
         "colorbar": {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0},
@@ -127,7 +124,7 @@ def _color_axis(found: Sensitivity, metric: Metric) -> dict[str, object]:
         axis["cmin"], axis["cmax"] = 0.0, max(*finite, 0.01, key=float)
     elif finite and min(finite) == max(finite):
         axis["cmin"], axis["cmax"] = finite[0] - 1, finite[0] + 1
-    if metric is Metric.KL and not gives and finite:
+    if _logarithmic(found, metric) and finite:
         ticks = list(range(math.floor(min(finite)), math.ceil(max(finite)) + 1))
         axis["colorbar"] |= {  # type: ignore[operator]
             "tickvals": ticks, "ticktext": [f"{10.0**tick:g}" for tick in ticks],
@@ -139,17 +136,25 @@ def _map_title(found: Sensitivity, metric: Metric, rows: Sequence[tuple[str, int
     """Say from which width on harm begins; the bars say who does it."""
     if not found.scores:
         return "No cell is known yet"
+    exact = metric in (Metric.ACCURACY, Metric.AGREEMENT) and found.depth is Depth.EXACT
+    if gives_back(found) and not exact:
+        return _worst_cell(found, metric, "gives back most")
+    if exact:
+        what = "A measurable gain by one float layer" if gives_back(found) else "Measurable harm"
+        return _begins(found, rows, measurable, what)
     if metric is Metric.KL:
-        worst = max(found.scores, key=lambda s: _or_least(guilt_of(found, s, metric)))
-        asked = worst.question
-        return f"{shorten(asked.layer, 40)} suffers most: {where(asked.side, asked.bits)}"
-    if metric is Metric.SQNR or found.depth is not Depth.EXACT:
-        return _begins(found, rows, _noisy, f"An SQNR below {LOWEST_SQNR_DB:.0f} dB")
-    return _begins(found, rows, measurable, "Measurable harm")
+        return _worst_cell(found, metric, "suffers most")
+    return _begins(found, rows, _noisy, f"An SQNR below {LOWEST_SQNR_DB:.0f} dB")
+
+
+def _worst_cell(found: Sensitivity, metric: Metric, what: str) -> str:
+    worst = max(found.scores, key=lambda s: _or_least(guilt_of(found, s, metric)))
+    asked = worst.question
+    return f"{shorten(asked.layer, 40)} {what}: {where(asked.side, asked.bits)}"
 
 
 def _noisy(found: Sensitivity, score: Score) -> bool:
-    return found.sweep.view is View.ONLY and score.sqnr_db < LOWEST_SQNR_DB
+    return not gives_back(found) and score.sqnr_db < LOWEST_SQNR_DB
 
 
 def _begins(
@@ -172,10 +177,7 @@ def _begins(
             parts.append(f"{layers} at {where(side, widest)}")
     if parts:
         return f"{what} begins with {' and with '.join(parts)}"
-    if found.sweep.view is View.ALL_BUT:
-        worst = max(found.scores, key=lambda s: _or_least(guilt_of(found, s, Metric.SQNR)))
-        return f"{shorten(worst.question.layer, 40)} gives back most when it alone is float"
-    return f"{what} is done by no layer alone at any of these widths"
+    return f"{what} is seen in no layer at any of these widths"
 
 
 def _or_least(value: float | None) -> float:

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from analysis.harm import HIGHER_IS_BETTER, Metric, at, guilt_of, interval_of, measurable, value_of
+from analysis.harm import HIGHER_IS_BETTER, Metric, at, gives_back, guilt_of, measurable, shown_of
 from analysis.measures import spearman
 from analysis.questions import Score, Sensitivity
-from figures.layout import escape, finish, shorten
+from figures.harm_words import axis_title, shown_title, where
+from figures.layout import HALF_WIDTH, escape, finish, shorten
 from figures.palette import FLOAT
-from figures.sensitivity import SIDE_COLOR, axis_title, describe, where
+from figures.sensitivity import SIDE_COLOR, error_bars, point_data
 
 PLOT_PX = 320
 NAMED = 3
-FAR = 0.3  # of the largest value; names of points nearer to zero would cover each other
+FAR = 0.3  # of the spread away from the middle; names of nearer points would cover each other
 FEW = 1 / 3  # of the tensors: then a correlation would be one of noise
 ALIKE, RELATED = 0.85, 0.5
 
@@ -25,26 +26,26 @@ def noise_against_harm(found: Sensitivity, metric: Metric, bits: int) -> go.Figu
         (score, x, y)
         for side in found.sweep.sides
         for score in at(found, side, bits)
-        if (x := _finite(score, Metric.SQNR)) is not None
-        and (y := _finite(score, metric)) is not None
+        if (x := _finite(found, score, Metric.SQNR)) is not None
+        and (y := _finite(found, score, metric)) is not None
     ]
     figure = go.Figure()
     for side in dict.fromkeys(str(score.question.side) for score, _, _ in pairs):
         mine = [pair for pair in pairs if pair[0].question.side == side]
-        _add_points(figure, side, mine, metric)
-    figure.update_xaxes(title=axis_title(Metric.SQNR))
-    figure.update_yaxes(title=axis_title(metric))
-    # harm grows to the right and upwards in both axes, or the correlation would read backwards
-    flip = 1 if metric in HIGHER_IS_BETTER else -1
-    rho = spearman([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
+        _add_points(figure, side, mine, error_bars(found, _scores(mine), metric, SIDE_COLOR[side]))
+    figure.update_xaxes(title=shown_title(found, Metric.SQNR))
+    figure.update_yaxes(title=shown_title(found, metric, breaks=True))
     seen = sum(measurable(found, score) for score, _, _ in pairs)
-    if metric in (Metric.ACCURACY, Metric.AGREEMENT) and pairs and seen < FEW * len(pairs):
-        name = _short(metric).capitalize()
+    name = _short(metric)
+    if pairs and seen < FEW * len(pairs):
+        what = "gain" if gives_back(found) else "harm"
         few = f"{seen} of {len(pairs)} tensors at {bits} bits"
-        title = f"{name} sees harm in {few}; SQNR ranks them all"
+        title = f"{name.capitalize()} sees {what} in {few}; SQNR ranks them all"
     else:
-        title = f"{_verdict(rho, 'SQNR', _short(metric))} at {bits} bits"
-    return finish(figure, title, PLOT_PX, legend_below=True)
+        flip = 1 if gives_back(found) or metric in HIGHER_IS_BETTER else -1
+        rho = spearman([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
+        title = f"{_verdict(rho, 'SQNR', name)} at {bits} bits"
+    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
 def views_against(
@@ -63,25 +64,25 @@ def views_against(
     _add_points(figure, side, pairs, None)
     unit = axis_title(metric)
     figure.update_xaxes(title=f"Alone quantized: {unit[0].lower()}{unit[1:]}")
-    figure.update_yaxes(title=f"Given back when alone in float ({_unit(metric)}), high is guilty")
+    figure.update_yaxes(title=shown_title(all_but, metric, breaks=True))
     figure.add_hline(y=0, line={"color": FLOAT, "width": 1})
     flip = -1 if metric in HIGHER_IS_BETTER else 1
     rho = spearman([flip * x for _, x, _ in pairs], [y for _, _, y in pairs])
     title = f"{_verdict(rho, 'Only one', 'all but one')} with {where(side, bits)}"
-    return finish(figure, title, PLOT_PX)
+    return finish(figure, title, PLOT_PX, title_width=HALF_WIDTH)
 
 
-def _finite(score: Score, metric: Metric) -> float | None:
-    value = value_of(score, metric)
+def _scores(pairs: Sequence[tuple[Score, float, float]]) -> list[Score]:
+    return [score for score, _, _ in pairs]
+
+
+def _finite(found: Sensitivity, score: Score, metric: Metric) -> float | None:
+    value = shown_of(found, score, metric)
     return value if value is not None and math.isfinite(value) else None
 
 
 def _short(metric: Metric) -> str:
     return {Metric.ACCURACY: "accuracy", Metric.AGREEMENT: "agreement"}.get(metric, str(metric))
-
-
-def _unit(metric: Metric) -> str:
-    return axis_title(metric).partition("(")[2].partition(")")[0]
 
 
 def _verdict(rho: float | None, first: str, second: str) -> str:
@@ -99,31 +100,27 @@ def _add_points(
     figure: go.Figure,
     side: str,
     pairs: Sequence[tuple[Score, float, float]],
-    errors: Metric | None,
+    errors: dict[str, object] | None,
 ) -> None:
-    """Add the points of a side; those that stand out upwards are named."""
-    top = max((abs(y) for _, _, y in pairs), default=0.0)
-    far = [pair for pair in pairs if abs(pair[2]) >= FAR * top]
-    named = sorted(far, key=lambda pair: -abs(pair[2]))[:NAMED]
-    spreads = [interval_of(s, errors) if errors else None for s, _, _ in pairs]
+    """Add the points of a side; those that stand out are named."""
+    heights = sorted(y for _, _, y in pairs)
+    middle = heights[len(heights) // 2] if heights else 0.0
+    spread = heights[-1] - heights[0] if heights else 0.0
+    far = [p for p in pairs if spread and abs(p[2] - middle) >= FAR * spread]
+    named = sorted(far, key=lambda pair: -abs(pair[2] - middle))[:NAMED]
     figure.add_scatter(
         name=side.capitalize(), mode="markers+text",
-        x=[x for _, x, _ in pairs], y=[y for _, _, y in pairs],
-        error_y={
-            "type": "data", "symmetric": False, "thickness": 1, "width": 3,
-            "color": SIDE_COLOR[side],
-            "array": [i.high - y if i else 0.0
-                      for i, (_, _, y) in zip(spreads, pairs, strict=True)],
-            "arrayminus": [y - i.low if i else 0.0
-                           for i, (_, _, y) in zip(spreads, pairs, strict=True)],
-        },
+        x=[x for _, x, _ in pairs], y=[y for _, _, y in pairs], error_y=errors,
         marker={"color": SIDE_COLOR[side], "size": 9, "opacity": 0.85},
         unselected={"marker": {"opacity": 0.85}},
-        text=[escape(shorten(p[0].question.layer, 18)) if p in named else "" for p in pairs],
-        textposition="middle right", cliponaxis=False,
-        customdata=[
-            [s.question.layer, s.question.bits, str(s.question.side), describe(s)]
-            for s, _, _ in pairs
-        ],
+        text=[escape(shorten(p[0].question.layer, 24)) if p in named else "" for p in pairs],
+        textposition=[_towards_middle(x, pairs) for _, x, _ in pairs], cliponaxis=False,
+        customdata=[point_data(score) for score in _scores(pairs)],
         hovertemplate="%{customdata[3]}<extra></extra>",
     )  # fmt: skip
+
+
+def _towards_middle(x: float, pairs: Sequence[tuple[Score, float, float]]) -> str:
+    """Write a name towards the middle of the plot, so that no edge cuts it."""
+    places = [place for _, place, _ in pairs]
+    return "middle right" if x <= (min(places) + max(places)) / 2 else "middle left"

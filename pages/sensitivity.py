@@ -13,13 +13,14 @@ from ui.sensitivity_jobs import (
     screened_for,
 )
 from ui.sensitivity_view import (
-    charts,
     choose_lens,
     comparisons,
+    depth_charts,
     empty,
     layer_list,
     note,
     screening_note,
+    worst,
 )
 from ui.suspect_view import card
 from ui.workspace import workspace
@@ -65,9 +66,10 @@ def answers() -> None:
     listed, suspect = st.columns([1.3, 1], gap="medium")
     with listed:
         layer_list(work, found, lens)
+        worst(work, found, lens)
     with suspect:
         card(work, found, asked, lens)
-    charts(work, found, cells, lens)
+    depth_charts(work, found, cells, lens)
     comparisons(work, found, other_view(work, asked), lens)
 
 

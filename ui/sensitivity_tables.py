@@ -5,22 +5,22 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.harm import Metric, interval_of, value_of
+from analysis.harm import Metric, shown_interval, shown_of, value_of
 from analysis.measures import Interval
 from analysis.questions import Score, Sensitivity
 
 EXACT_DB = 300.0  # what stands for an infinite SQNR, so that columns of numbers stay numbers
 
 
-def list_table(scores: Sequence[Score], metric: Metric) -> pd.DataFrame:
-    """Return a row a layer: the metric with its interval, then the other metrics."""
+def list_table(found: Sensitivity, scores: Sequence[Score], metric: Metric) -> pd.DataFrame:
+    """Return a row a layer: the number to show with its interval, then the scores themselves."""
     others = [m for m in (Metric.SQNR, Metric.KL, Metric.AGREEMENT) if m is not metric]
     names = {Metric.SQNR: "sqnr", Metric.KL: "kl", Metric.AGREEMENT: "agreement"}
     rows = [
         {
             "layer": score.question.layer,
-            "value": _number(value_of(score, metric)),
-            "interval": _interval(interval_of(score, metric)),
+            "value": _number(shown_of(found, score, metric)),
+            "interval": _interval(shown_interval(found, score, metric)),
             **{names[other]: _number(value_of(score, other)) for other in others},
             "known": str(score.depth),
             "images": score.images or None,

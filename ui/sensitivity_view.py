@@ -7,12 +7,13 @@ from typing import Any
 import streamlit as st
 
 from analysis.agreement import agreement_of
-from analysis.harm import Metric, metrics_of, ranked
+from analysis.harm import Metric, gives_back, metrics_of, ranked, value_of, whole_of
 from analysis.questions import Depth, Question, Score, Sensitivity, View
 from figures import takeaway
 from figures.harm_map import harm_map
+from figures.harm_words import name_of, shown_title, text_of, where
 from figures.metrics_compared import noise_against_harm, views_against
-from figures.sensitivity import along_depth, axis_title, name_of, where, worst_layers
+from figures.sensitivity import along_depth, worst_layers
 from quant.simulation import Role, Side
 from ui.ranges_view import save
 from ui.sensitivity_form import ROLES
@@ -135,7 +136,11 @@ def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
             st.session_state[picker_key(workspace, lens.side)] = scores[rows[0]].question.layer
 
     st.markdown(f"**{len(scores)} layers with {where(lens.side, lens.bits)}, guiltiest first**")
-    table = list_table(scores, lens.metric)
+    whole = whole_of(found, lens.side, lens.bits)
+    if whole is not None and gives_back(found):
+        all_of_it = text_of(value_of(whole, lens.metric), lens.metric)
+        st.caption(f"With all layers quantized: {lens.metric} {all_of_it}")
+    table = list_table(found, scores, lens.metric)
     st.dataframe(
         table, key="sensitivity.list", hide_index=True, width="stretch", height=LIST_PX,
         on_select=take, selection_mode="single-row", column_config=_columns(found, lens),
@@ -149,12 +154,12 @@ def _columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
     return {
         "layer": text("Layer", width=160, pinned=True),
         "value": number(
-            name_of(lens.metric, found.depth),
+            "Given back" if gives_back(found) else name_of(lens.metric, found.depth),
             format="%.3g" if lens.metric is Metric.KL else "%.1f",
-            help=axis_title(lens.metric, found.depth), width=90,
+            help=shown_title(found, lens.metric), width=90,
         ),
         "interval": text("95 %", width=95, help="Interval, in the same unit"),
-        "sqnr": number("SQNR dB", format="%.1f", width=75, help="Of the output; higher is better"),
+        "sqnr": number("SQNR dB", format="%.1f", width=75, help="Higher is better"),
         "kl": number("KL", format="%.3g", width=75, help="In nats; lower is better"),
         "agreement": number("Agreement %", format="%.1f", width=95, help="Higher is better"),
         "known": text("Known by"),
@@ -162,19 +167,20 @@ def _columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def charts(workspace: Workspace, found: Sensitivity, asked: Sequence[Question], lens: Lens) -> None:
-    """Show the heat map over the depth, and one side and width with intervals."""
+def worst(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
+    """Show the guiltiest layers of one side and width with their intervals."""
+    figure = worst_layers(found, lens.metric, lens.side, lens.bits, lens.picked)
+    _chart(figure, "sensitivity.worst", _taker(workspace, found, "sensitivity.worst"))
+
+
+def depth_charts(
+    workspace: Workspace, found: Sensitivity, asked: Sequence[Question], lens: Lens
+) -> None:
+    """Show along the network's depth all widths as a heat map, and one with its intervals."""
     figure = harm_map(found, lens.metric, asked, lens.picked)
     _chart(figure, "sensitivity.map", _taker(workspace, found, "sensitivity.map"))
-    left, right = st.columns(2, gap="large")
-    with left:
-        figure = worst_layers(found, lens.metric, lens.side, lens.bits, lens.picked)
-        _chart(figure, "sensitivity.worst", _taker(workspace, found, "sensitivity.worst"))
-    with right:
-        figure = along_depth(found, lens.metric, lens.side, lens.bits, lens.layers, lens.picked)
-        _chart(
-            figure, "sensitivity.depth_chart", _taker(workspace, found, "sensitivity.depth_chart")
-        )
+    figure = along_depth(found, lens.metric, lens.side, lens.bits, lens.layers, lens.picked)
+    _chart(figure, "sensitivity.along", _taker(workspace, found, "sensitivity.along"))
 
 
 def comparisons(

@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis.calibration import Calibrated
 from analysis.evaluation import Evaluation
-from analysis.harm import Metric, at, interval_of, value_of
+from analysis.harm import Metric, at, gives_back, shown_interval, shown_of
 from analysis.network import Network
 from analysis.questions import Question, Score, Sensitivity
 from analysis.range_book import RangeBook
@@ -14,7 +14,7 @@ from analysis.stages import learns
 from analysis.suspect_card import SuspectCard, suspect_card, with_grid
 from analysis.trial import Trial, try_remedy, verdict
 from datasets.dataset import Dataset
-from figures.sensitivity import name_of, text_of, where
+from figures.harm_words import name_of, shown_title, text_of, where
 from quant.config import QuantConfig
 from quant.connections import Pair, find_pairs
 from quant.errors import QuantError
@@ -75,15 +75,19 @@ def _scores(found: Sensitivity, lens: Lens, layer: str) -> None:
         return
     row = st.container(horizontal=True)
     for metric in dict.fromkeys((lens.metric, Metric.SQNR)):
-        _score(row, score, metric)
+        _score(row, found, score, metric)
 
 
-def _score(row: st.delta_generator.DeltaGenerator, score: Score, metric: Metric) -> None:
-    value, interval = value_of(score, metric), interval_of(score, metric)
+def _score(
+    row: st.delta_generator.DeltaGenerator, found: Sensitivity, score: Score, metric: Metric
+) -> None:
+    value, interval = shown_of(found, score, metric), shown_interval(found, score, metric)
+    name = name_of(metric, score.depth)
     row.metric(
-        name_of(metric, score.depth), "unknown" if value is None else text_of(value, metric),
+        f"{name}, given back" if gives_back(found) else name,
+        "unknown" if value is None else text_of(value, metric),
         f"{interval.low:.1f} to {interval.high:.1f} (95 %)" if interval else f"{score.depth}",
-        delta_color="off", delta_arrow="off", border=True, height="stretch",
+        delta_color="off", delta_arrow="off", border=True, help=shown_title(found, metric),
     )  # fmt: skip
 
 
@@ -129,7 +133,7 @@ def _repairs(workspace: Workspace, asked: Asked, book: RangeBook, suspect: Suspe
         text, button = st.columns([3.2, 1], vertical_alignment="center")
         text.markdown(f"**{remedy.title}**  \n{remedy.why}")
         if button.button(
-            TRY, key=f"sensitivity.try.{number}", width="stretch", icon=":material/science:",
+            TRY, key=f"sensitivity.try.{number}", width="stretch",
             disabled=_trying(workspace) or images_for(workspace, asked) is None,
             help="Measures this layer before and after, on the images above",
         ):  # fmt: skip
@@ -235,22 +239,26 @@ def _use(workspace: Workspace, book: RangeBook, question: Question, remedy: Reme
 
 def _give_bits(workspace: Workspace, book: RangeBook, question: Question) -> None:
     """Offer to give the layer a width in the configuration, in one click."""
-    st.markdown("**In the configuration**")
     chosen = workspace.config.present.resolve(book.graph.layers)[question.layer]
     now = []
     if question.side.includes(Role.WEIGHT) and book.graph[question.layer].weight is not None:
         now.append(f"W{chosen.weight.bits}")
     if question.side.includes(Role.ACTIVATION):
         now.append(f"A{chosen.activation.bits}")
-    button, width, text = st.columns([2.2, 1, 1.6], vertical_alignment="bottom")
-    bits = width.selectbox(
-        "Bits", BITS, BITS.index(GIVEN_BITS), key="sensitivity.give_bits", persist_state="session"
+    st.markdown(f"**In the configuration** it has {' and '.join(now)}.")
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    bits = row.selectbox(
+        "Bits",
+        BITS,
+        BITS.index(GIVEN_BITS),
+        key="sensitivity.give_bits",
+        persist_state="session",
+        label_visibility="collapsed",
     )
     bits = bits or GIVEN_BITS
-    text.caption(f"Now {' '.join(now)}")
-    if button.button(
+    if row.button(
         f"Give this layer {bits} bits", key="sensitivity.give", icon=":material/check:",
-        width="stretch", help="Writes a rule into the configuration; Undo takes it back",
+        help="Writes a rule into the configuration; Undo takes it back",
     ):  # fmt: skip
         give_bits(workspace, book, question, bits)
         st.rerun()

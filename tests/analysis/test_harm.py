@@ -16,8 +16,11 @@ from analysis.harm import (
     measurable,
     metrics_of,
     ranked,
+    shown_interval,
+    shown_of,
     value_of,
 )
+from analysis.measures import Interval
 from analysis.questions import Depth, View
 from quant.simulation import Side
 from tests.figures.sensitivity_values import GUILTY, LAYERS, answers, score
@@ -65,8 +68,14 @@ def test_of_all_but_one_the_guiltiest_gives_back_most() -> None:
     stem, head = found.scores
     assert measurable(found, stem)
     assert measurable(found, head)
-    assert not measurable(found, replace(head, accuracy_drop_ci95=stem.accuracy_drop_ci95 and
-                          replace(stem.accuracy_drop_ci95, high=0.6)))  # fmt: skip
+    assert not measurable(found, replace(head, accuracy_drop_ci95=Interval(0.4, 0.6)))
+    assert not measurable(without, stem)
+    interval = shown_interval(found, stem, Metric.ACCURACY)
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx((38, 42))
+    agreed = shown_of(found, stem, Metric.AGREEMENT)
+    assert agreed == pytest.approx(40)
+    assert shown_of(without, stem, Metric.ACCURACY) is None
 
 
 def test_harm_is_measurable_where_the_interval_leaves_nothing_out() -> None:

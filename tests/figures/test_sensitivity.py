@@ -12,9 +12,10 @@ from analysis.harm import Metric
 from analysis.questions import Depth, Question, Sensitivity, View
 from figures import takeaway
 from figures.harm_map import HARM_SCALE, harm_map
+from figures.harm_words import axis_title, text_of
 from figures.metrics_compared import noise_against_harm, views_against
 from figures.palette import ACTIVATION, WEIGHT
-from figures.sensitivity import MOST_BARS, along_depth, axis_title, text_of, worst_layers
+from figures.sensitivity import MOST_BARS, along_depth, worst_layers
 from quant.simulation import Side
 from tests.figures.sensitivity_values import GUILTY, LAYERS, answers, score, together
 
@@ -114,7 +115,7 @@ def test_strong_colour_is_harm_whichever_direction_is_good() -> None:
 def test_harmless_widths_are_said_to_be_harmless() -> None:
     found = answers({"stem": 0.0, "head": 0.01})
     assert takeaway(harm_map(found, Metric.ACCURACY, asked_in(found))) == (
-        "Measurable harm is done by no layer alone at any of these widths"
+        "Measurable harm is seen in no layer at any of these widths"
     )
     assert "No layer of 2 does measurable harm" in takeaway(
         worst_layers(found, Metric.ACCURACY, W, 4)
@@ -150,11 +151,28 @@ def test_along_the_depth_all_layers_stand_in_order() -> None:
     assert figure.layout.shapes[0].x0 == 3
 
 
-def test_of_all_but_one_the_whole_network_is_a_line() -> None:
+def test_of_all_but_one_it_is_shown_what_a_layer_gives_back() -> None:
     figure = worst_layers(ALL_BUT, Metric.ACCURACY, W, 4)
-    assert figure.layout.shapes[0].x0 == pytest.approx(50)
-    assert "all layers but this" in figure.layout.xaxis.title.text
-    assert figure.data[1].customdata[0][0] == "stem"
+    points = figure.data[1]
+    assert points.customdata[0][0] == "stem"
+    assert points.x[0] == pytest.approx(40)
+    assert points.error_x.array[0] == pytest.approx(2)
+    assert "Given back" in figure.layout.xaxis.title.text
+    assert takeaway(figure).startswith("stem gives back most when it alone returns to float")
+    harmless = answers({"stem": 0.5, "head": 0.49}, view=View.ALL_BUT, whole=0.5)
+    assert "No layer's return to float alone helps" in takeaway(
+        worst_layers(harmless, Metric.ACCURACY, W, 4)
+    )
+    unknown = replace(ALL_BUT, whole=())
+    assert not [x for x in worst_layers(unknown, Metric.ACCURACY, W, 4).data[1].x if x is not None]
+
+
+def test_without_a_forward_the_view_makes_no_difference() -> None:
+    noise = answers({"stem": 0.2, "head": 0.1}, view=View.ALL_BUT, depth=Depth.INSTANT)
+    figure = worst_layers(noise, Metric.SQNR, W, 4)
+    assert list(figure.data[1].x) == pytest.approx([10, 20])
+    assert "Tensor SQNR" in figure.layout.xaxis.title.text
+    assert takeaway(figure).startswith("stem is the noisiest")
 
 
 def test_noise_beside_accuracy_in_the_colours_of_the_sides() -> None:

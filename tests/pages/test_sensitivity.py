@@ -242,7 +242,7 @@ def test_a_layer_gets_its_bits_in_one_click_and_undo_takes_them_back(visit: Visi
     visit.press("sensitivity.give")
     (rule,) = visit.work.config.present.rules
     assert (rule.select, rule.weight.bits, rule.activation.bits) == ("head.0", 8, None)
-    assert "Now W8" in visit.words
+    assert "it has W8." in visit.words
     visit.press("frame.undo")
     assert not visit.work.config.present.rules
 
