@@ -23,9 +23,11 @@ def divide(
     """Return chunks that hold each image of `data` once.
 
     `known` are chunks that have been computed before: those that lie in `data` are taken as they
-    are, so that only the other images, at most `size` in a chunk, have to run.
+    are, so that only the other images, at most `size` in a chunk, have to run. Chunks come in the
+    order of their first images, whichever were known.
     """
-    left = dict.fromkeys(data.indices)
+    places = {image: place for place, image in enumerate(data.indices)}
+    left = dict(places)
     taken: list[Chunk] = []
     for key, images in (known or {}).items():
         if all(image in left for image in images):
@@ -37,7 +39,7 @@ def divide(
     for start in range(0, len(rest), size):
         images = tuple(rest[start : start + size])
         taken.append(Chunk(_key(source, images), images))
-    return tuple(taken)
+    return tuple(sorted(taken, key=lambda chunk: places[chunk.images[0]]))
 
 
 def images_of(data: Dataset, chunk: Chunk) -> Dataset:
