@@ -52,7 +52,10 @@ def take_in(model: ModelProto, reader: TensorReader) -> None:
 
 def prune(graph: GraphProto) -> None:
     """Drop nodes and tensors that no output needs, so that no one runs or holds them."""
-    writers = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    written = [(name, i) for i, node in enumerate(graph.node) for name in node.output if name]
+    writers = dict(written)
+    if len(writers) < len(written):
+        return  # a value written twice is told later
     waiting = [output.name for output in graph.output]
     needed = set(waiting)
     alive = [False] * len(graph.node)

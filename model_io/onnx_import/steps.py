@@ -131,6 +131,7 @@ def _step(node: NodeProto, shown: str, taken: set[str]) -> Step:
         name = f"{wish}_{count}"
     taken.add(name)
     domain = "" if node.domain in STANDARD else node.domain
+    domain += " of the file" if domain == OWN else ""
     attributes = {a.name: _attribute(a) for a in node.attribute}
     return Step(name, node.op_type, tuple(node.input), outputs, attributes, domain)
 

@@ -1,19 +1,21 @@
 """Layers with windows, weights and states: convolutions, pools, norms, products, resizing."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from tests.model_io.onnx_cases import OperatorCase, cases, real, scalar, whole
+from tests.model_io.onnx_cases import OperatorCase, cases, floats, real, scalar, whole
 
 
 def convolutions() -> Iterator[OperatorCase]:
     image, weight, bias = real(2, 4, 7, 9), real(6, 4, 3, 3), real(6)
-    for more in (
+    several: tuple[dict[str, Any], ...] = (
         {}, {"pads": [1, 1, 1, 1]}, {"pads": [0, 1, 2, 0]}, {"strides": [2, 1]},
         {"dilations": [2, 2], "pads": [2, 2, 2, 2]}, {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
         {"auto_pad": "SAME_LOWER", "strides": [2, 2]}, {"auto_pad": "VALID"},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for more in several:
         yield from cases("Conv", image, weight, bias, opsets=(9, 11, 22), **more)
         yield from cases("Conv", image, weight, opsets=(11,), **more)
     yield from cases("Conv", image, real(8, 1, 3, 3), opsets=(9, 11), group=4)
@@ -22,14 +24,15 @@ def convolutions() -> Iterator[OperatorCase]:
     yield from cases("Conv", real(1, 2, 4, 4), real(1, 2, 1, 1), real(1), opsets=(11,))
     yield from cases("Conv", image, weight, opsets=(11,), flowing=(0, 1))
     back, bias = real(4, 3, 3, 3), real(3)
-    for more in (
+    backwards: tuple[dict[str, Any], ...] = (
         {}, {"strides": [2, 2]}, {"strides": [2, 2], "pads": [1, 1, 1, 1]},
         {"strides": [2, 2], "pads": [0, 1, 1, 0]}, {"pads": [3, 3, 3, 3]},
         {"strides": [2, 2], "output_padding": [1, 1], "pads": [1, 1, 1, 1]},
         {"dilations": [2, 2]}, {"strides": [3, 2], "output_shape": [20, 18]},
         {"strides": [2, 2], "auto_pad": "SAME_UPPER"},
         {"strides": [2, 2], "auto_pad": "SAME_LOWER"},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for more in backwards:
         yield from cases("ConvTranspose", image, back, bias, opsets=(9, 11, 22), **more)
     yield from cases("ConvTranspose", image, real(4, 2, 3, 3), opsets=(11,), group=2)
     yield from cases("ConvTranspose", real(1, 4, 5), real(4, 3, 2), opsets=(11,), strides=[2])
@@ -37,7 +40,7 @@ def convolutions() -> Iterator[OperatorCase]:
 
 def pools() -> Iterator[OperatorCase]:
     image = real(2, 3, 8, 9)
-    windows = (
+    windows: tuple[dict[str, Any], ...] = (
         {"kernel_shape": [3, 3]}, {"kernel_shape": [2, 2], "strides": [2, 2]},
         {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
         {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1]},
@@ -119,7 +122,7 @@ def products() -> Iterator[OperatorCase]:
 def resizing() -> Iterator[OperatorCase]:
     image, empty = real(1, 2, 4, 6), np.zeros(0, np.float32)
     for factor in ((1, 1, 2, 2), (1, 1, 2.5, 1.5), (1, 1, 0.6, 0.6)):
-        scales = np.float32(factor)
+        scales = floats(factor)
         grows = min(factor) >= 1
         for mode in ("nearest", "linear"):
             if grows:
@@ -137,8 +140,12 @@ def resizing() -> Iterator[OperatorCase]:
                     "Resize", image, empty, scales, opsets=(11, 13), nearest_mode=how,
                     coordinate_transformation_mode=place,
                 )  # fmt: skip
-        cubic = {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1}
+        cubic: dict[str, Any] = {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1}
         yield from cases("Resize", image, empty, scales, opsets=(11, 13), **cubic)
+
+
+def other_resizing() -> Iterator[OperatorCase]:
+    image, empty = real(1, 2, 4, 6), np.zeros(0, np.float32)
     for size in ((1, 2, 8, 9), (1, 2, 3, 3), (1, 2, 1, 1)):
         for mode in ("nearest", "linear", "cubic"):
             for place in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"):
@@ -146,27 +153,28 @@ def resizing() -> Iterator[OperatorCase]:
                     "Resize", image, None, None, whole(*size), opsets=(13,), mode=mode,
                     coordinate_transformation_mode=place,
                 )  # fmt: skip
-    last = np.float32([1, 2, 2, 1])
+    last = floats([1, 2, 2, 1])
     yield from cases("Resize", real(1, 4, 5, 2), empty, last, opsets=(13,), mode="linear")
     yield from cases("Resize", real(1, 4, 5, 2), empty, last, opsets=(13,), mode="nearest")
-    yield from cases("Resize", image, None, np.float32([2, 3]), opsets=(18,), axes=[2, 3])
-    yield from cases(
-        "Resize", real(1, 2, 5), empty, np.float32([1, 1, 2]), opsets=(13,), mode="linear"
-    )
-    half = {"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"}
-    yield from cases("Resize", image, None, np.float32([1, 1, 1.3, 1.7]), opsets=(19,), **half)
+    yield from cases("Resize", image, None, floats([2, 3]), opsets=(18,), axes=[2, 3])
+    yield from cases("Resize", real(1, 2, 5), empty, floats([1, 1, 2]), opsets=(13,), mode="linear")
+    half: dict[str, Any] = {
+        "mode": "linear",
+        "coordinate_transformation_mode": "half_pixel_symmetric",
+    }
+    yield from cases("Resize", image, None, floats([1, 1, 1.3, 1.7]), opsets=(19,), **half)
 
 
 def recurrent() -> Iterator[OperatorCase]:
     x, hidden = real(5, 2, 3), 4
     for name, gates, outputs in (("LSTM", 4, 3), ("GRU", 3, 2), ("RNN", 1, 2)):
-        more = {"linear_before_reset": 1} if name == "GRU" else {}
+        more: dict[str, Any] = {"linear_before_reset": 1} if name == "GRU" else {}
         for direction in ("forward", "reverse", "bidirectional"):
             ways = 2 if direction == "bidirectional" else 1
             weights = [real(ways, gates * hidden, 3), real(ways, gates * hidden, hidden)]
             bias = real(ways, 2 * gates * hidden)
             states = [real(ways, 2, hidden)] * (outputs - 1)
-            settings = {"hidden_size": hidden, "direction": direction, **more}
+            settings: dict[str, Any] = {"hidden_size": hidden, "direction": direction, **more}
             opsets = (9, 14)
             yield from cases(name, x, *weights, opsets=opsets, outputs=outputs, **settings)
             yield from cases(name, x, *weights, bias, opsets=opsets, outputs=outputs, **settings)

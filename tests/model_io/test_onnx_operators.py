@@ -20,14 +20,15 @@ from tests.model_io import onnx_layer_cases as layers
 from tests.model_io.onnx_cases import Array, OperatorCase
 
 ALL = list(chain(
-    plain.elementwise(), plain.arithmetic(), plain.reductions(), plain.shaping(), plain.pieces(),
+    plain.elementwise(), plain.arithmetic(), plain.more_arithmetic(), plain.reductions(), plain.shaping(), plain.pieces(),
     plain.indexing(), plain.creation(), layers.convolutions(), layers.pools(), layers.norms(),
-    layers.products(), layers.resizing(), layers.recurrent(),
+    layers.products(), layers.resizing(),
+    layers.other_resizing(), layers.recurrent(),
 ))  # fmt: skip
 
 
 def expected(case: OperatorCase) -> list[Array]:
-    """Return what ONNX Runtime says; what the standard's own evaluator says where it has no kernel."""
+    """Return what ONNX Runtime says, or the standard's evaluator where that has no kernel."""
     names = ["" if value is None else f"i{index}" for index, value in enumerate(case.inputs)]
     outputs = [f"o{index}" for index in range(case.outputs)]
     node = helper.make_node(case.operator, names, outputs, **case.attributes)
