@@ -1,15 +1,16 @@
 """What the page Sensitivity asks and keeps, as plain values."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from analysis.questions import DEFAULT_BITS, Depth, Question, Sensitivity, Sweep, View
 from analysis.trial import Trial
-from quant.config import QuantConfig
+from quant.config import LayerConfig, QuantConfig
 from quant.simulation import Side
 
 MIB = 2**20
 SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
 IMAGES = 200
+ANY_BITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,34 @@ class Asked:
     def sweep(self, config: QuantConfig) -> Sweep:
         """Return the sweep over all layers, with the granularity and ranges of `config`."""
         return Sweep(
-            config=config,
+            config=without_bits(config),
             bits=self.bits,
             sides=self.sides,
             view=self.view,
             memory_bytes=self.memory_mib * MIB,
             stop_when_decided=self.stop_when_decided,
         )
+
+
+def without_bits(config: QuantConfig) -> QuantConfig:
+    """Return a configuration that differs from others only where a sweep can tell them apart.
+
+    A sweep puts its own bits in their place, so a layer that is given 8 bits changes no answer.
+    """
+    default = LayerConfig(
+        replace(config.default.weight, bits=ANY_BITS),
+        replace(config.default.activation, bits=ANY_BITS),
+    )
+    rules = (
+        replace(
+            rule,
+            weight=replace(rule.weight, bits=None),
+            activation=replace(rule.activation, bits=None),
+        )
+        for rule in config.rules
+    )
+    kept = (rule for rule in rules if rule.weight.to_dict() or rule.activation.to_dict())
+    return QuantConfig(default, tuple(kept))
 
 
 @dataclass(eq=False)
