@@ -73,7 +73,7 @@ def suspect_card(
         proposed += [(f, remedies_for(f.cause, site, item, pairs)) for f in found]
     proposed.sort(key=lambda entry: -entry[0].bits_lost)
     remedies = {remedy.title: remedy for _, group in proposed for remedy in group}
-    if not causes and any(site.role is Role.WEIGHT for site in sites):
+    if not remedies and any(site.role is Role.WEIGHT for site in sites):
         remedies = {remedy.title: remedy for remedy in (CORRECT, ROUND)}
     wider = more_bits(question)
     if wider is not None:
