@@ -1,0 +1,99 @@
+"""The parts of a report as plain values; None stands where something was not looked at."""
+
+from dataclasses import dataclass
+
+from accelerator.machine import Machine
+from accelerator.report import CostReport
+from analysis.measures import Interval
+from analysis.questions import Sensitivity
+from analysis.reporting.trade_off import TradeOff
+from analysis.runs import Run
+from analysis.suspects import Examined
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the network is; shapes are those of one image.
+
+    `as_float` and `at_8_bits` are its costs on the run's machine, for comparison.
+    """
+
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    layers: int
+    weighted: int
+    parameters: int
+    macs: int
+    as_float: CostReport
+    at_8_bits: CostReport
+
+
+@dataclass(frozen=True, slots=True)
+class LayerChoice:
+    """What the configuration asks for one layer; bits are None where it has no weight.
+
+    `weight` and `output` are the other choices in words. `grid_of` names the layer whose grid the
+    output takes over, if not its own.
+    """
+
+    layer: str
+    kind: str
+    weight_bits: int | None
+    weight: str
+    output_bits: int
+    output: str
+    grid_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """What each pass of a recipe did: scores as shares of 1, plain quantization first."""
+
+    titles: tuple[str, ...]
+    scores: tuple[float, ...]
+    intervals: tuple[Interval, ...]
+    reference: float | None
+    unit: str
+    verdicts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How the command line reaches the same model and images; None: nothing need be named.
+
+    `preprocess` is JSON, `machine` the name of a preset or of a file.
+    """
+
+    model: str
+    machine: str
+    builder: str | None = None
+    input_shape: tuple[int, ...] = ()
+    data: str | None = None
+    preprocess: str = ""
+    samples: int | None = None
+    calibration: int = 256
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Report:
+    """All that a report shows about one run.
+
+    `noise` holds for each layer alone, at its bits, the noise energy at the output as a share of
+    the output's (sensitivity). `others` are runs of the same model on the same images and machine.
+    """
+
+    run: Run
+    machine: Machine | None
+    model: ModelFacts | None
+    choices: tuple[LayerChoice, ...]
+    sensitivity: Sensitivity | None
+    noise: dict[str, float]
+    suspects: tuple[Examined, ...] | None
+    repairs: Repairs | None
+    front: TradeOff | None
+    others: tuple[Run, ...]
+    origin: Origin | None
+    notes: tuple[str, ...]
+    missing: tuple[str, ...]
+    created: str

@@ -1,0 +1,205 @@
+"""Gather what a report shows from a run, the network, the images and the run store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from accelerator.machine import Machine, load_preset, presets
+from analysis.calibration import Calibrated
+from analysis.evaluation import Evaluation
+from analysis.experiment import cost
+from analysis.known_sensitivity import harmful, known_sensitivity
+from analysis.measures import Interval
+from analysis.network import Network
+from analysis.questions import Sensitivity
+from analysis.range_book import open_book
+from analysis.repair import RepairStep, verdict
+from analysis.reporting.contents import LayerChoice, ModelFacts, Origin, Repairs, Report
+from analysis.reporting.missing import not_measured
+from analysis.reporting.trade_off import TradeOff
+from analysis.runs import Run, RunStore
+from analysis.suspects import Examined, suspects
+from datasets.dataset import Dataset
+from quant.config import QuantConfig, config_from_dict, uniform
+from quant.errors import ConfigError, QuantError
+from quant.progress import Progress, Steps
+from quant.simulation import Role, plan
+from quant.spec import Granularity, QuantSpec
+
+MOST_OTHERS = 12
+ROLES = (Role.WEIGHT, Role.ACTIVATION)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Around:
+    """What is at hand besides the run; a report says of what is missing that it is.
+
+    `data` are the images that were scored and `calibrated` what others told of activations. `store`
+    is asked for sensitivities and other runs. `steps` are those of a measured recipe; they count
+    only where they are the run's.
+    """
+
+    network: Network | None = None
+    machine: Machine | None = None
+    data: Dataset | None = None
+    calibrated: Calibrated | None = None
+    store: RunStore | None = None
+    sensitivity: Sensitivity | None = None
+    steps: Sequence[RepairStep] = ()
+    front: TradeOff | None = None
+    origin: Origin | None = None
+    notes: tuple[str, ...] = ()
+
+
+def gather_report(run: Run, around: Around) -> Steps[Report]:
+    """Collect a report; runs no image.
+
+    Raises:
+        ConfigError: network or machine are not those of the run.
+    """
+    yield Progress(0.0, "Reading the run")
+    config = config_from_dict(run.config)
+    network = around.network
+    if network is not None and network.digest != run.model_digest:
+        raise ConfigError(
+            f"A report's model must be that of the run, {run.model} ({run.model_digest[:12]}); "
+            f"got {network.name} ({network.digest[:12]}). Name the model that was run."
+        )
+    machine = _machine_of(run, around.machine)
+    yield Progress(0.1, "Pricing the network in float and at 8 bits")
+    facts = None if network is None or machine is None else _facts(network, machine)
+    yield Progress(0.4, "Looking up what is known of each layer")
+    known = _known(network, config, around)
+    noise = {} if network is None or known is None else harmful(known, config, network)
+    yield Progress(0.6, "Examining ranges")
+    found = None if network is None else _suspects(network, config, around.calibrated)
+    yield Progress(0.9, "Writing down")
+    report = Report(
+        run=run,
+        machine=machine,
+        model=facts,
+        choices=() if network is None else layer_choices(network, config),
+        sensitivity=known,
+        noise=noise,
+        suspects=found,
+        repairs=_repairs(run, around.steps),
+        front=around.front,
+        others=_others(run, around.store),
+        origin=around.origin,
+        notes=around.notes,
+        missing=(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return not_measured(report, calibrated=bool(around.calibrated and around.calibrated.images))
+
+
+def _machine_of(run: Run, machine: Machine | None) -> Machine | None:
+    """Return the machine of the run: the one given, or the preset of that name."""
+    if machine is not None and machine.name == run.cost.machine:
+        return machine
+    return load_preset(run.cost.machine) if run.cost.machine in presets() else None
+
+
+def _facts(network: Network, machine: Machine) -> ModelFacts:
+    graph = network.graph
+    return ModelFacts(
+        input_shape=graph.input_shape,
+        output_shape=graph.output_shape,
+        layers=len(graph.layers) - 1,
+        weighted=sum(1 for layer in graph.layers if layer.weight is not None),
+        parameters=network.parameters,
+        macs=network.macs,
+        as_float=cost(network, uniform(32, 32), machine),
+        at_8_bits=cost(network, uniform(8, 8), machine),
+    )
+
+
+def layer_choices(network: Network, config: QuantConfig) -> tuple[LayerChoice, ...]:
+    """Return what a configuration asks for every layer, in order of execution."""
+    sites = {(site.layer, site.role): site for site in plan(network.graph, config)}
+    rows = []
+    for layer in network.graph.layers:
+        weight = sites.get((layer.name, Role.WEIGHT))
+        output = sites[layer.name, Role.ACTIVATION]
+        rows.append(
+            LayerChoice(
+                layer=layer.name,
+                kind=str(layer.kind),
+                weight_bits=None if weight is None else weight.spec.bits,
+                weight="" if weight is None else spec_words(weight.spec),
+                output_bits=output.spec.bits,
+                output=spec_words(output.spec),
+                grid_of=output.shared_with or "",
+            )
+        )
+    return tuple(rows)
+
+
+def spec_words(spec: QuantSpec) -> str:
+    """Return a spec besides its bits in words, such as "per-channel, symmetric, mse"."""
+    if spec.is_float:
+        return ""
+    many = f" of {spec.group_size}" if spec.granularity is Granularity.PER_GROUP else ""
+    symmetry = "symmetric" if spec.symmetric else "asymmetric"
+    power = ", scale a power of two" if spec.scale == "power-of-two" else ""
+    return f"{spec.granularity}{many}, {symmetry}, {spec.estimator}{power}"
+
+
+def _known(network: Network | None, config: QuantConfig, around: Around) -> Sensitivity | None:
+    if around.sensitivity is not None:
+        return around.sensitivity
+    if network is None or around.data is None or around.store is None:
+        return None
+    calibrated = around.calibrated or Calibrated()
+    return known_sensitivity(network, around.data, calibrated, config, around.store)
+
+
+def _suspects(
+    network: Network, config: QuantConfig, calibrated: Calibrated | None
+) -> tuple[Examined, ...]:
+    """Return the tensors that their grid does not fit, the worst first."""
+    book = open_book(network.graph, calibrated)
+    found: list[Examined] = []
+    for role in ROLES:
+        try:
+            found += book.examine_all(config, role)
+        except QuantError:  # a range that needs what was not calibrated: that role is left out
+            continue
+    return tuple(suspects([item for item in found if item.fit is not None]))
+
+
+def _repairs(run: Run, steps: Sequence[RepairStep]) -> Repairs | None:
+    """Return what a measured recipe did, if its last step is what the run holds."""
+    if not steps or steps[-1].evaluation != run.evaluation:
+        return None
+    scores = [_score(step.evaluation) for step in steps]
+    first = steps[0].evaluation
+    return Repairs(
+        titles=tuple(step.title for step in steps),
+        scores=tuple(score for score, _ in scores),
+        intervals=tuple(interval for _, interval in scores),
+        reference=first.float_top1 if first.labelled else 1.0,
+        unit="Top-1" if first.labelled else "Agreement with float",
+        verdicts=tuple(verdict(before, after) for before, after in pairwise(steps)),
+    )
+
+
+def _score(found: Evaluation) -> tuple[float, Interval]:
+    if found.quantized_top1 is not None and found.quantized_top1_ci95 is not None:
+        return found.quantized_top1, found.quantized_top1_ci95
+    return found.agreement, found.agreement_ci95
+
+
+def _others(run: Run, store: RunStore | None) -> tuple[Run, ...]:
+    """Return runs that can be compared with this one, the newest first."""
+    if store is None:
+        return ()
+    same = (run.model_digest, run.data_digest, run.cost.machine)
+    found = [
+        other
+        for other in store.all()
+        if other.id != run.id
+        and (other.model_digest, other.data_digest, other.cost.machine) == same
+    ]
+    return tuple(found[:MOST_OTHERS])

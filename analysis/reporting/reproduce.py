@@ -1,0 +1,49 @@
+"""The command that measures a run again, as far as the command line can express it."""
+
+import re
+import shlex
+
+from analysis.reporting.contents import Origin
+from analysis.runs import Run
+
+CONFIG_FILE = "configuration.json"
+PREPROCESS_FILE = "preprocess.json"
+_FLAGS = (
+    (r"Equalize", ("--equalize",)),
+    (r"Absorb biases \(data-free\)", ("--absorb-bias",)),
+    (r"Correct biases \(([a-z-]+)\)", ("--correct-bias", r"\1")),
+    (r"AdaRound \((\d+) iterations\)", ("--adaround", "--adaround-iterations", r"\1")),
+)
+
+
+def command_of(run: Run, origin: Origin) -> str:
+    """Return a line for a shell; files that it names are given in the report."""
+    parts = ["python", "cli.py", "evaluate", "--model", origin.model]
+    if origin.builder:
+        parts += ["--builder", origin.builder]
+    if origin.input_shape:
+        parts += ["--input-shape", ",".join(map(str, origin.input_shape))]
+    if origin.data is not None:
+        parts += ["--data", origin.data]
+        parts += ["--preprocess", PREPROCESS_FILE] if origin.preprocess else []
+    if origin.samples is not None:
+        parts += ["--samples", str(origin.samples)]
+    parts += ["--calibration", str(origin.calibration), "--seed", str(origin.seed)]
+    parts += ["--config", CONFIG_FILE, "--machine", origin.machine]
+    for title in run.recipe:
+        parts += flags_of(title) or []
+    return shlex.join(parts)
+
+
+def flags_of(title: str) -> list[str] | None:
+    """Return the options for a pass, or None where the command line has none for it."""
+    for pattern, flags in _FLAGS:
+        match = re.fullmatch(pattern, title)
+        if match is not None:
+            return [match.expand(flag) for flag in flags]
+    return None
+
+
+def beyond_command(run: Run) -> tuple[str, ...]:
+    """Return the passes of a run for which the command line has no options."""
+    return tuple(title for title in run.recipe if flags_of(title) is None)

@@ -1,0 +1,162 @@
+"""A front as a report shows it: points of cost and loss, predicted and measured."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.front import Front, Measured
+from analysis.measures import Interval
+from analysis.proposal import Proposal
+from analysis.quantities import Quantity
+from analysis.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class TradePoint:
+    """One configuration: its cost in the unit of the quantity and what it loses.
+
+    `loss` is a share of top-1 accuracy, or of answers like the float network's without labels; None
+    where nothing tells. `sqnr_db` is that of the output.
+    """
+
+    name: str
+    cost: float
+    loss: float | None
+    loss_ci95: Interval | None
+    sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class TradeOff:
+    """A predicted front, uniform references, and what was measured; `chosen` is the run."""
+
+    machine: str
+    quantity: Quantity
+    labelled: bool
+    predicted: tuple[TradePoint, ...]
+    references: tuple[TradePoint, ...]
+    measured: tuple[TradePoint, ...]
+    chosen: TradePoint
+
+
+def from_front(front: Front, chosen: Run, measured: Sequence[Measured] = ()) -> TradeOff:
+    """Return a front around the run that was chosen.
+
+    Raises:
+        ValueError: the front is another machine's.
+    """
+    _check_machine(front.machine, chosen)
+    labelled = all(p.prediction.labelled for p in front.proposals)
+    return TradeOff(
+        front.machine,
+        front.quantity,
+        labelled,
+        tuple(_proposed(p, front.quantity) for p in front.proposals),
+        tuple(_proposed(p, front.quantity) for p in front.references),
+        tuple(of_run(one.run, front.quantity, labelled=labelled) for one in measured),
+        of_run(chosen, front.quantity, labelled=labelled),
+    )
+
+
+def of_run(run: Run, quantity: Quantity, *, labelled: bool) -> TradePoint:
+    """Return a measured run as a point."""
+    found = run.evaluation
+    loss: float | None
+    spread: Interval | None
+    if labelled:
+        loss, spread = found.top1_drop, found.top1_drop_ci95
+    else:
+        loss = 1 - found.agreement
+        spread = Interval(1 - found.agreement_ci95.high, 1 - found.agreement_ci95.low)
+    return TradePoint(run.name, quantity.of(run.cost), loss, spread, found.sqnr_db)
+
+
+def _proposed(found: Proposal, quantity: Quantity) -> TradePoint:
+    said = found.prediction
+    return TradePoint(found.name, quantity.of(found.cost), said.loss, said.loss_ci95, said.sqnr_db)
+
+
+def read_answer(raw: object, chosen: Run) -> TradeOff:
+    """Return the front in the JSON that the command `optimize --front` wrote.
+
+    Raises:
+        ValueError: it holds no front, or that of another model or machine.
+    """
+    try:
+        return _read(raw, chosen)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(
+            f"A front must be the answer of optimize with --front; it is not ({error!r}). Make "
+            "one with optimize --front 12 --json FILE."
+        ) from None
+
+
+def _read(raw: Any, chosen: Run) -> TradeOff:
+    _check_machine(str(raw["machine"]), chosen)
+    if raw["model_digest"] != chosen.model_digest:
+        raise ValueError(
+            f"A front must be of the run's model; got one of {raw['model']!r}, the run is of "
+            f"{chosen.model!r}. Make it anew."
+        )
+    points, quantity = raw["front"], _quantity(raw)
+    predicted = [_point(item, quantity) for item in points if not _is_uniform(item["name"])]
+    references = [_point(item, quantity) for item in points if _is_uniform(item["name"])]
+    labelled = all(item["predicted"]["loss_is_of"] == "top-1" for item in points)
+    done = [item for item in (raw["choice"], raw["reference"]) if item["measured"]]
+    measured = [_measured(item, quantity, labelled=labelled) for item in done]
+    return TradeOff(
+        str(raw["machine"]),
+        quantity,
+        labelled,
+        tuple(sorted(predicted, key=lambda point: point.cost)),
+        tuple(references),
+        tuple(measured),
+        of_run(chosen, quantity, labelled=labelled),
+    )
+
+
+def _quantity(raw: Mapping[str, Any]) -> Quantity:
+    return Quantity(raw["least"] or raw["budgets"][0]["quantity"])
+
+
+def _is_uniform(name: str) -> bool:
+    return str(name).startswith("W")
+
+
+def _point(item: Mapping[str, Any], quantity: Quantity) -> TradePoint:
+    said = item["predicted"]
+    level = said["sqnr_db"]
+    return TradePoint(
+        str(item["name"]),
+        float(item["cost"][quantity.value]),
+        None if said["loss"] is None else float(said["loss"]),
+        _interval(said["loss_ci95"]),
+        math.inf if level is None else float(level),
+    )
+
+
+def _measured(item: Mapping[str, Any], quantity: Quantity, *, labelled: bool) -> TradePoint:
+    found = item["measured"]
+    loss = found["top1_drop"] if labelled else 1 - found["agreement"]
+    return TradePoint(
+        str(item["name"]),
+        float(found["cost"][quantity.value]),
+        None if loss is None else float(loss),
+        _interval(found["top1_drop_ci95"]) if labelled else None,
+        math.inf if found["sqnr_db"] is None else float(found["sqnr_db"]),
+    )
+
+
+def _interval(raw: Sequence[float | None] | None) -> Interval | None:
+    if raw is None or raw[0] is None or raw[1] is None:
+        return None
+    return Interval(float(raw[0]), float(raw[1]))
+
+
+def _check_machine(machine: str, chosen: Run) -> None:
+    if machine != chosen.cost.machine:
+        raise ValueError(
+            f"A front must be of the run's machine; got {machine!r}, the run is on "
+            f"{chosen.cost.machine!r}. Compute the front of that machine."
+        )

@@ -1,0 +1,5 @@
+"""The report as one HTML file: no network, plots interactive, prints to A4."""
+
+from figures.document.page import render
+
+__all__ = ["render"]

@@ -1,0 +1,129 @@
+"""What it takes to measure this again, and every layer in full."""
+
+import json
+from typing import Any
+
+from accelerator.report import LayerCost
+from accelerator.workload import WEIGHT_KINDS
+from analysis.records import to_plain
+from analysis.reporting.contents import LayerChoice, Report
+from analysis.reporting.reproduce import (
+    CONFIG_FILE,
+    PREPROCESS_FILE,
+    beyond_command,
+    command_of,
+)
+from figures.document.markup import Html, facts, number, paragraph, table, tag
+from figures.document.plots import script_json
+from figures.document.summary import decibels
+from figures.units import format_energy, format_time
+
+
+def reproduce_section(report: Report) -> Html:
+    """Return versions, seed, digests, the command, and the files that it names."""
+    run = report.run
+    content: list[object] = [
+        facts(
+            [
+                ("Run", tag("code", run.id)),
+                ("Model digest", tag("code", run.model_digest)),
+                ("Data digest", tag("code", run.data_digest)),
+                ("Seed", number(str(run.seed), run.seed)),
+                *((name, version) for name, version in run.versions.items()),
+                ("Took", f"{run.seconds:.1f} s"),
+            ]
+        )
+    ]
+    if report.origin is not None:
+        content += [
+            tag("p", "The same figures come from:", class_="before"),
+            tag("pre", command_of(run, report.origin)),
+        ]
+        left = beyond_command(run)
+        if left:
+            content.append(
+                paragraph(f"The command has no option for {', '.join(left)}; use the app.")
+            )
+    files = [("config", CONFIG_FILE, run.config), ("run", "run.json", to_plain(run))]
+    if report.origin is not None and report.origin.preprocess and report.origin.data is not None:
+        files.append(("preprocess", PREPROCESS_FILE, json.loads(report.origin.preprocess)))
+    links: list[object] = ["In this file: "]
+    for key, name, _ in files:
+        link = tag("a", name, data_file=key, download=name, href="#reproduce")
+        links += [link, ". " if key == files[-1][0] else ", "]
+    content.append(tag("p", *links, class_="screen"))
+    for key, name, value in files:
+        content.append(tag("script", script_json(value), type="application/json", id=key))
+        if name == PREPROCESS_FILE:
+            content += [tag("h3", name), tag("pre", json.dumps(value, indent=1))]
+    content += [tag("h3", CONFIG_FILE), tag("pre", config_text(run.config))]
+    return tag("section", tag("h2", "To reproduce it", id="reproduce"), *content)
+
+
+def config_text(config: dict[str, Any]) -> str:
+    """Return a configuration as JSON, a line for each rule."""
+    parts = []
+    for key, value in config.items():
+        if isinstance(value, list) and value:
+            lines = ",\n  ".join(json.dumps(item) for item in value)
+            parts.append(f'"{key}": [\n  {lines}\n ]')
+        else:
+            parts.append(f"{json.dumps(key)}: {json.dumps(value)}")
+    return "{\n " + ",\n ".join(parts) + "\n}"
+
+
+def layers_section(report: Report) -> Html:
+    """Return a row for each layer: what was asked, what the machine does, what it costs."""
+    choices = {choice.layer: choice for choice in report.choices}
+    heads = (
+        "Layer", "Kind", "Asked W/A", "Computed", "Stored", "Output", "Energy", "Latency",
+        "Limited by", "SQNR",
+    )  # fmt: skip
+    rows = [_row(layer, choices, report) for layer in report.run.cost.layers]
+    warned = [(x.layer, "; ".join(x.warnings)) for x in report.run.cost.layers if x.warnings]
+    return tag(
+        "section",
+        tag("h2", "Every layer", id="layers"),
+        tag(
+            "p",
+            "Bits of the second operand and the input as asked, as computed, and as stored; bits "
+            "of the output as configured. Several passes stand behind a factor.",
+            class_="soft before",
+        ),
+        table(heads, rows, numeric=(6, 7, 9), class_="wide"),
+        *(
+            [tag("h3", "Remarks of the cost model"), table(("Layer", "Remark"), warned)]
+            if warned
+            else []
+        ),
+    )
+
+
+def _row(layer: LayerCost, choices: dict[str, LayerChoice], report: Report) -> tuple[object, ...]:
+    weighted = layer.kind in WEIGHT_KINDS or layer.compute_weight_bits
+    choice = choices.get(layer.layer)
+    sqnr = report.run.layer_sqnr_db.get(layer.layer)
+    passes = f" x {layer.passes}" if layer.passes > 1 else ""
+    done = _pair(layer.compute_weight_bits, layer.compute_activation_bits)
+    return (
+        layer.layer,
+        str(layer.kind),
+        _pair(layer.requested_weight_bits, layer.requested_activation_bits) if weighted else "",
+        "on host" if layer.on_host else f"{done}{passes}" if layer.macs else "",
+        f"{_bits(layer.stored_weight_bits)}/{_bits(layer.stored_activation_bits)}",
+        "" if choice is None else _bits(choice.output_bits),
+        number(format_energy(layer.energy_pj), layer.energy_pj),
+        number(format_time(layer.latency_s), layer.latency_s),
+        layer.bound,
+        "" if sqnr is None else decibels(sqnr),
+    )
+
+
+def _pair(weight: float, activation: float) -> str:
+    return f"{_bits(weight)}/{_bits(activation)}"
+
+
+def _bits(bits: float) -> str:
+    if not bits:
+        return "-"
+    return "float" if bits >= 32 else f"{bits:.3g}"

@@ -1,0 +1,146 @@
+"""Energy, latency and memory on the machine, and where the machine's numbers come from."""
+
+from dataclasses import replace
+
+import plotly.graph_objects as go
+
+from accelerator.energy import Energy
+from accelerator.report import CostReport, LayerCost
+from analysis.reporting.contents import Report
+from figures.document.markup import Html, bullets, facts, number, paragraph, table, tag
+from figures.document.plots import plot
+from figures.energy import energy_by_component, energy_by_layer, energy_comparison
+from figures.latency import latency_by_layer
+from figures.palette import COMPONENT_NAMES
+from figures.roofline import roofline
+from figures.units import format_bytes, format_count, format_energy, format_share, format_time
+
+MOST_LAYERS = 20  # two such plots fit a page of A4
+CAVEAT = (
+    "Absolute energy is good to about ±40 %: the model was checked against published simulators "
+    "and silicon, and no model without the chip's own data does better. Ratios between "
+    "configurations on one machine are better."
+)
+
+
+def cost_section(report: Report) -> Html:
+    """Return the breakdown by component and by layer, and what limits the speed."""
+    cost = report.run.cost
+    content: list[object] = [
+        tag("h2", f"Energy and latency on {cost.machine}", id="costs"),
+        tag("p", CAVEAT, class_="before"),
+        _parts(cost.energy),
+        plot(energy_by_component(cost)),
+    ]
+    if report.model is not None:
+        beside = _beside(report)
+        if len(beside) > 1:
+            content.append(plot(energy_comparison(beside)))
+    costly, left = most_costly(cost, "energy_pj")
+    content += [
+        plot(_titled(energy_by_layer(costly), energy_by_layer(cost)), _left(left)),
+    ]
+    slow, left = most_costly(cost, "latency_s")
+    content += [
+        plot(_titled(latency_by_layer(slow), latency_by_layer(cost)), _left(left)),
+        plot(roofline(cost)),
+        _totals(cost),
+    ]
+    if cost.notes:
+        content.append(bullets(cost.notes))
+    return tag("section", *content)
+
+
+def _beside(report: Report) -> dict[str, CostReport]:
+    """Return this run beside 8 bits throughout, where the two differ."""
+    model, cost = report.model, report.run.cost
+    found = {f"{report.run.name} ": cost}
+    if model is not None and model.at_8_bits.energy_pj != cost.energy_pj:
+        found["8 bits throughout"] = model.at_8_bits
+    return found
+
+
+def most_costly(cost: CostReport, figure: str) -> tuple[CostReport, int]:
+    """Return the report with its costliest layers alone, and how many are left out."""
+    if len(cost.layers) <= MOST_LAYERS:
+        return cost, 0
+
+    def key(layer: LayerCost) -> float:
+        value: float = getattr(layer, figure)
+        return -value
+
+    kept = {layer.layer for layer in sorted(cost.layers, key=key)[:MOST_LAYERS]}
+    layers = tuple(layer for layer in cost.layers if layer.layer in kept)
+    return replace(cost, layers=layers), len(cost.layers) - len(layers)
+
+
+def _titled(figure: go.Figure, whole: go.Figure) -> go.Figure:
+    """Give a figure of some layers the title of all, whose shares are the true ones."""
+    figure.update_layout(title_text=whole.layout.title.text)
+    return figure
+
+
+def _left(count: int) -> str:
+    if not count:
+        return ""
+    return f"The {count} layers that take least are left out; all stand in the last table."
+
+
+def _parts(energy: Energy) -> Html:
+    total = energy.total_pj or 1.0
+    rows: list[tuple[object, ...]] = [
+        (
+            COMPONENT_NAMES[name],
+            number(format_energy(value), value),
+            number(format_share(value / total), value / total),
+        )
+        for name, value in energy.parts().items()
+        if value
+    ]
+    rows.append(("All", number(format_energy(energy.total_pj), energy.total_pj), "100 %"))
+    return table(("Energy per image", "Estimate", "Share"), rows, numeric=(1, 2))
+
+
+def _totals(cost: CostReport) -> Html:
+    traffic = cost.dram_bits // 8
+    return facts(
+        [
+            ("Latency", number(format_time(cost.latency_s), cost.latency_s)),
+            ("Cycles", number(format_count(cost.cycles), cost.cycles)),
+            ("DRAM traffic an image", number(format_bytes(traffic), traffic)),
+            ("Weights as stored", number(format_bytes(cost.weight_bytes), cost.weight_bytes)),
+            (
+                "Activations at their peak",
+                number(format_bytes(cost.peak_activation_bytes), cost.peak_activation_bytes),
+            ),
+            ("MACs", number(format_count(cost.macs), cost.macs)),
+            ("Bit operations", number(format_count(cost.bops), cost.bops)),
+        ]
+    )
+
+
+def sources_section(report: Report) -> Html:
+    """Return where every number of the machine comes from."""
+    machine = report.machine
+    if machine is None:
+        return tag(
+            "section",
+            tag("h2", "The machine", id="machine"),
+            paragraph(f"{report.run.cost.machine}: its file is not at hand."),
+        )
+    rows: list[tuple[str, object]] = [
+        ("Name", f"{machine.title} ({machine.name})"),
+        ("Technology", f"{machine.technology_nm} nm, {machine.clock_hz / 1e6:.0f} MHz"),
+    ]
+    if machine.illustrative:
+        rows.append(("Energies", "placeholders: the maker published none"))
+    return tag(
+        "section",
+        tag("h2", "The machine and the sources of its numbers", id="machine"),
+        facts(rows),
+        table(
+            ("Number", "Source"),
+            [(tag("code", key), said) for key, said in machine.sources],
+            class_="wide",
+        ),
+    )

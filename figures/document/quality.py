@@ -1,0 +1,200 @@
+"""Accuracy, and why it is what it is: sensitivity, suspects, repairs, the front."""
+
+import math
+from collections.abc import Iterator
+
+from analysis.harm import Metric, metrics_of
+from analysis.quantities import Quantity
+from analysis.reporting.contents import Report
+from analysis.reporting.trade_off import TradePoint
+from figures.accuracy import accuracy_against_energy, accuracy_with_interval
+from figures.document.markup import Html, bullets, number, paragraph, table, tag
+from figures.document.plots import plot
+from figures.document.summary import decibels, points, share, spread
+from figures.layers import sqnr_by_layer
+from figures.noise import noise_by_layer
+from figures.sensitivity import worst_layers
+from figures.trade_off import trade_off
+from figures.units import format_bytes, format_energy, format_time
+from figures.waterfall import waterfall
+
+MOST_LAYERS = 20  # two such plots fit a page of A4
+MOST_SUSPECTS = 15
+
+
+def accuracy_section(report: Report) -> Html:
+    """Return the scores with their intervals."""
+    run = report.run
+    found = run.evaluation
+    rows: list[tuple[object, ...]] = []
+    if found.labelled:
+        rows += [
+            ("Float top-1", share(found.float_top1), spread(found.float_top1_ci95), "Wilson"),
+            (
+                "Quantized top-1", share(found.quantized_top1), spread(found.quantized_top1_ci95),
+                "Wilson",
+            ),
+            (
+                "Top-1 lost", number(f"{100 * (found.top1_drop or 0):.2f} points", found.top1_drop),
+                points(found.top1_drop_ci95), "paired: both networks saw the same images",
+            ),
+        ]  # fmt: skip
+    rows += [
+        ("Same answer as float", share(found.agreement), spread(found.agreement_ci95), "Wilson"),
+        ("SQNR of the output", decibels(found.sqnr_db), "", "higher is better"),
+    ]
+    return tag(
+        "section",
+        tag("h2", "Accuracy", id="accuracy"),
+        table(("Figure", "Value", "Interval", "How"), rows, numeric=(1,)),
+        plot(accuracy_with_interval([run])),
+    )
+
+
+def _noise(report: Report) -> Iterator[Html]:
+    noisy = {n: db for n, db in report.run.layer_sqnr_db.items() if not math.isnan(db)}
+    if not noisy:
+        yield paragraph("Not measured.")
+        return
+    kept = dict(sorted(noisy.items(), key=lambda item: item[1])[:MOST_LAYERS])
+    note = _of(len(kept), len(noisy), "noisiest layers")
+    yield plot(sqnr_by_layer({name: db for name, db in noisy.items() if name in kept}), note)
+
+
+def _of(shown: int, count: int, what: str) -> str:
+    return "" if shown == count else f"The {shown} {what} of {count}; all stand in the last table."
+
+
+def reasons_section(report: Report) -> Html:
+    """Return why the configuration is as it is: sensitivity, suspects, repairs."""
+    return tag(
+        "section",
+        tag("h2", "Why", id="why"),
+        tag("h3", "Sensitivity: each layer quantized alone"),
+        *_sensitivity(report),
+        tag("h3", "Noise: all layers quantized"),
+        *_noise(report),
+        tag("h3", "Suspects: tensors that their grid does not fit"),
+        *_suspects(report),
+        tag("h3", "Repairs applied"),
+        *_repairs(report),
+    )
+
+
+def _sensitivity(report: Report) -> Iterator[Html]:
+    found = report.sensitivity
+    if found is None or not found.scores:
+        yield paragraph(
+            "Not measured: no sweep of this configuration is in the run store. The noise by layer "
+            "below tells how far outputs are off, not whose fault it is."
+        )
+        return
+    how = f"{found.depth}, {found.images} images"
+    yield tag("p", f"Each layer alone on its grid, all others in float ({how}).", class_="before")
+    if report.noise:
+        yield plot(
+            noise_by_layer(report.noise),
+            "At the bits of this configuration; noise energies of layers alone, which add up to "
+            "first order.",
+        )
+    metric = Metric.ACCURACY if Metric.ACCURACY in metrics_of(found) else Metric.SQNR
+    for side in found.sweep.sides:
+        known = {s.question.bits for s in found.scores if s.question.side == side}
+        if known:
+            yield plot(worst_layers(found, metric, side, min(known)))
+
+
+def _suspects(report: Report) -> Iterator[Html]:
+    if report.suspects is None:
+        yield paragraph("Not examined: the model was not loaded for this report.")
+        return
+    if not report.suspects:
+        yield paragraph("None: every grid that was examined fits its tensor.")
+        return
+    shown = report.suspects[:MOST_SUSPECTS]
+    if len(shown) < len(report.suspects):
+        yield tag("p", f"The worst {len(shown)} of {len(report.suspects)}.", class_="before")
+    rows = [
+        (
+            item.layer,
+            str(item.distribution.role),
+            f"{item.bits_lost:.1f}",
+            " ".join(finding.sentence for finding in item.findings),
+        )
+        for item in shown
+    ]
+    yield table(("Layer", "Tensor", "Bits lost", "Findings"), rows, numeric=(2,))
+
+
+def _repairs(report: Report) -> Iterator[Html]:
+    if not report.run.recipe:
+        yield paragraph("None: this is plain quantization.")
+        return
+    yield tag("p", "In this order:", class_="before")
+    yield bullets(report.run.recipe)
+    found = report.repairs
+    if found is None:
+        return
+    yield plot(
+        waterfall(
+            found.titles, found.scores, found.reference, found.unit,
+            [(interval.low, interval.high) for interval in found.intervals],
+        )
+    )  # fmt: skip
+    yield bullets(found.verdicts)
+
+
+def front_section(report: Report) -> Html:
+    """Return the front with the chosen point; without one, other runs beside this one."""
+    content: list[object] = [tag("h2", "Trade-off", id="front")]
+    found = report.front
+    if found is not None:
+        content += [
+            plot(trade_off(found), f"On {found.machine}. The star is this run, measured."),
+            table(
+                ("Configuration", "Kind", str(found.quantity).capitalize(), "Lost", "Output SQNR"),
+                [
+                    _point_row(point, kind, found.quantity)
+                    for kind, group in (
+                        ("front, predicted", found.predicted),
+                        ("uniform, predicted", found.references),
+                        ("measured", found.measured),
+                        ("chosen, measured", (found.chosen,)),
+                    )
+                    for point in group
+                ],
+                numeric=(2, 4),
+            ),
+        ]  # fmt: skip
+    else:
+        content.append(
+            paragraph(
+                "No front of other choices of bits was computed for this report."
+                + (" Other runs of the same model on the same images:" if report.others else "")
+            )
+        )
+    if report.others:
+        runs = [report.run, *report.others]
+        content.append(plot(accuracy_against_energy(runs)))
+    return tag("section", *content)
+
+
+def _point_row(point: TradePoint, kind: str, quantity: Quantity) -> tuple[object, ...]:
+    lost: object = "unknown"
+    if point.loss is not None:
+        ends = f" ({points(point.loss_ci95)})" if point.loss_ci95 else ""
+        lost = tag("span", number(f"{100 * point.loss:.2f} points", point.loss), ends)
+    cost = number(_cost_text(quantity, point.cost), point.cost)
+    return point.name, kind, cost, lost, decibels(point.sqnr_db)
+
+
+def _cost_text(quantity: Quantity, value: float) -> str:
+    match quantity:
+        case Quantity.ENERGY:
+            return format_energy(value)
+        case Quantity.LATENCY:
+            return format_time(value)
+        case Quantity.BOPS:
+            return f"{value / 1e9:.3g} G"
+        case _:
+            return format_bytes(value)
