@@ -315,21 +315,79 @@ def sensitivity(
         _write(out, _watch(asked.answer(model, network, choice, sweep, depth, runs, scheduler)))
 
 
+@app.command()
+def report(
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="As elsewhere; may be left out with --run.")
+    ] = None,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    samples: SamplesOption = None,
+    calibration: CalibrationOption = 256,
+    config: ConfigOption = None,
+    weight_bits: WeightBitsOption = None,
+    activation_bits: ActivationBitsOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    machine: MachineOption = MACHINE,
+    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    name: Annotated[str, typer.Option(help="Of a run that is measured now.")] = "command line",
+    run: Annotated[
+        str | None, typer.Option(help="Report on this kept run: its id, its start, or a name.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of kept runs; a new one is kept there too.")
+    ] = None,
+    front: Annotated[
+        Path | None, typer.Option(help="The answer (JSON) of optimize with --front.")
+    ] = None,
+    out: Annotated[str, typer.Option(help="The HTML file to write.")],
+) -> None:
+    """Write one HTML file for people: accuracy, cost, why, and what was not measured.
+
+    It loads nothing from anywhere and prints to A4.
+    """
+    with _told(out, "--out"):
+        wish = _config(config, weight_bits, activation_bits, granularity, estimator)
+        place, how = _machine(machine), _preprocess(preprocess)
+        from analysis.reporting import road  # noqa: PLC0415
+        from analysis.split import ImageChoice  # noqa: PLC0415
+        from figures.document import render  # noqa: PLC0415
+
+        store = road.open_store(runs, run)
+        task = road.ReportTask(
+            machine=place,
+            choice=ImageChoice(data, how, samples, calibration, seed),
+            config=wish,
+            origin=road.origin_of(model, machine, builder, _shape(input_shape)),
+            name=name,
+            run=None if store is None or run is None else road.find_run(store, run),
+            store=store,
+            front=None if front is None else json.loads(_read(front)),
+        )
+        network = None if model is None else _network(model, builder, input_shape)
+        Path(out).write_text(render(_watch(road.report_on(network, task))), encoding="utf-8")
+        _say(f"Wrote {out}")
+
+
 @contextmanager
-def _told(out: str) -> Iterator[None]:
+def _told(out: str, option: str = "--json") -> Iterator[None]:
     """Turn what a user can put right into one sentence on standard error and exit code 2."""
     try:
-        _check_place(out)
+        _check_place(out, option)
         yield
     except (ValueError, OSError, RecursionError) as error:
         typer.echo(f"Error: {_sentence(error)}", err=True)
         raise typer.Exit(2) from None
 
 
-def _check_place(out: str) -> None:
+def _check_place(out: str, option: str) -> None:
     """Find out before the work whether its answer can be written."""
     if out != "-" and (Path(out).is_dir() or not Path(out).parent.is_dir()):
-        raise ValueError(f"--json must name a file in a folder that exists; got {out}.")
+        raise ValueError(f"{option} must name a file in a folder that exists; got {out}.")
 
 
 def _sentence(error: Exception) -> str:

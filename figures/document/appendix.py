@@ -90,9 +90,12 @@ def layers_section(report: Report) -> Html:
             "of the output as configured. Several passes stand behind a factor.",
             class_="soft before",
         ),
-        table(heads, rows, numeric=(6, 7, 9), class_="wide"),
+        table(heads, rows, numeric=(6, 7, 9), class_="wide layers"),
         *(
-            [tag("h3", "Remarks of the cost model"), table(("Layer", "Remark"), warned)]
+            [
+                tag("h3", "Remarks of the cost model"),
+                table(("Layer", "Remark"), warned, class_="wide"),
+            ]
             if warned
             else []
         ),

@@ -141,6 +141,6 @@ def sources_section(report: Report) -> Html:
         table(
             ("Number", "Source"),
             [(tag("code", key), said) for key, said in machine.sources],
-            class_="wide",
+            class_="codes",
         ),
     )

@@ -89,7 +89,9 @@ def _sensitivity(report: Report) -> Iterator[Html]:
             "below tells how far outputs are off, not whose fault it is."
         )
         return
-    how = f"{found.depth}, {found.images} images"
+    counts = sorted({score.images for score in found.scores})
+    images = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    how = f"{found.depth}, {images} images"
     yield tag("p", f"Each layer alone on its grid, all others in float ({how}).", class_="before")
     if report.noise:
         yield plot(
@@ -123,7 +125,7 @@ def _suspects(report: Report) -> Iterator[Html]:
         )
         for item in shown
     ]
-    yield table(("Layer", "Tensor", "Bits lost", "Findings"), rows, numeric=(2,))
+    yield table(("Layer", "Tensor", "Bits lost", "Findings"), rows, numeric=(2,), class_="wide")
 
 
 def _repairs(report: Report) -> Iterator[Html]:
@@ -168,9 +170,11 @@ def front_section(report: Report) -> Html:
         ]  # fmt: skip
     else:
         content.append(
-            paragraph(
+            tag(
+                "p",
                 "No front of other choices of bits was computed for this report."
-                + (" Other runs of the same model on the same images:" if report.others else "")
+                + (" Other runs of the same model on the same images:" if report.others else ""),
+                class_="before",
             )
         )
     if report.others:
