@@ -13,7 +13,7 @@ from figures.layout import escape, finish
 from figures.palette import FLOAT, faded
 
 SYMBOLS = {
-    "conv": "circle", "depthwise": "diamond", "linear": "square", "matmul": "hexagon",
+    "input": "triangle-right", "conv": "circle", "depthwise": "diamond", "linear": "square", "matmul": "hexagon",
     "attention": "hexagram", "add": "cross", "multiply": "x", "concat": "star-triangle-up",
     "average-pool": "triangle-down", "activation": "pentagon", "norm": "bowtie",
 }  # fmt: skip
@@ -92,7 +92,7 @@ def _add_nodes(
 ) -> None:
     for kind in dict.fromkeys(place.kind for place in places):
         ours = [place for place in places if place.kind == kind]
-        symbol = SYMBOLS.get(kind, "circle-cross")
+        symbol = SYMBOLS.get(kind, "star")
         valued = [place for place in ours if place.layer in values]
         hollow = [place for place in ours if place.layer not in values]
         colors = {"color": [values[p.layer] for p in valued], "coloraxis": "coloraxis"}

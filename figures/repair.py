@@ -33,7 +33,7 @@ def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -
             hovertemplate="<b>%{customdata}</b><br>%{x:.1f} dB<extra>" + title + "</extra>",
         )  # fmt: skip
     label_rows(figure, names)
-    figure.update_xaxes(title="SQNR of the layer's output (dB), higher is better")
+    figure.update_xaxes(title="Output SQNR (dB), higher is better")
     better = sum(1 for name in names if after[name] > before.get(name, -math.inf))
     title = f"Less error than before in {count_word(better).lower()} of {len(names)} layers"
     return finish(figure, title, rows_px(len(names)), legend_below=True, title_width=HALF_WIDTH)

@@ -46,7 +46,8 @@ def _book(key: str, _workspace: Workspace, _calibrated: Calibrated | None) -> Ra
 def examine_all(book: RangeBook, config: QuantConfig, role: Role) -> list[Examined]:
     """Return every tensor of one role under the configuration, or say why that cannot be."""
     try:
-        return book.examine_all(config, role)
+        with st.spinner("Examining every layer"):
+            return book.examine_all(config, role)
     except QuantError as error:
         st.error(str(error))
         return []

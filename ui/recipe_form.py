@@ -25,31 +25,30 @@ def recipe_form() -> Recipe | None:
         key="repair.recipe", persist_state="session",
         help="Remove a pass to switch it off; passes run in the order in which you pick them",
     )  # fmt: skip
-    places = st.columns(5, vertical_alignment="bottom")
-    by, relu6, absorb, rounding, correction = places
-    reach = by.selectbox(
+    row = st.container(horizontal=True, vertical_alignment="bottom")  # wraps in a narrow window
+    reach = row.selectbox(
         "Equalize by", list(Reach), key="repair.reach", persist_state="session",
         format_func=REACHES.__getitem__, disabled=EQUALIZE not in chosen,
         help="The paper equalizes the largest weights. Root mean squares suit ranges that clip, "
         "such as those of the MSE estimator at 6 bits and fewer.",
     )  # fmt: skip
-    replace_relu6 = relu6.checkbox(
+    replace_relu6 = row.checkbox(
         "ReLU6 as ReLU", key="repair.relu6", persist_state="session",
         disabled=EQUALIZE not in chosen,
         help="Equalization instead of an exact cap for each channel; changes the float network, "
         "and the cost is measured",
     )  # fmt: skip
-    from_data = absorb.checkbox(
+    from_data = row.checkbox(
         "Absorb by images", key="repair.absorb", persist_state="session",
         disabled=ABSORB not in chosen,
         help="The least value seen on the calibration images instead of beta - 3 gamma",
     )  # fmt: skip
-    iterations = rounding.number_input(
+    iterations = row.number_input(
         "AdaRound iterations", 50, 20_000, 400, 50, key="repair.iterations",
         persist_state="session", disabled=ROUND not in chosen,
         help="For each layer. The paper uses 10 000; gains flatten out much earlier.",
     )  # fmt: skip
-    method = correction.selectbox(
+    method = row.selectbox(
         "Bias correction", list(Method), key="repair.method", persist_state="session",
         disabled=CORRECT not in chosen,
         help="Empirical: from images, layer by layer. Analytic: from batch norms, no data.",
