@@ -14,8 +14,9 @@ from figures.palette import FLOAT, faded
 
 SYMBOLS = {
     "input": "triangle-right", "conv": "circle", "depthwise": "diamond", "linear": "square",
-    "matmul": "hexagon", "attention": "hexagram", "add": "cross", "multiply": "x", "concat": "star-triangle-up",
-    "average-pool": "triangle-down", "activation": "pentagon", "norm": "bowtie",
+    "matmul": "hexagon", "attention": "hexagram", "add": "cross", "multiply": "x",
+    "concat": "star-triangle-up", "average-pool": "triangle-down", "activation": "pentagon",
+    "norm": "bowtie",
 }  # fmt: skip
 NODE_PX, LANE_PX = 12, 46
 PICKED = "#C2259B"
