@@ -8,13 +8,12 @@ from onnx import (
     AttributeProto,
     GraphProto,
     ModelProto,
-    NodeProto,
     TensorProto,
     TypeProto,
     numpy_helper,
 )
 
-from model_io.onnx_import.order import outer_reads
+from model_io.onnx_import.branches import inner_graphs, outer_reads
 from model_io.onnx_import.tensors import TensorReader
 
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -80,11 +79,6 @@ def _keep(items: Any, wanted: list[bool]) -> None:
                 for item, keep in zip(items, wanted, strict=True) if keep]  # fmt: skip
         del items[:]
         items.extend(kept)
-
-
-def inner_graphs(node: NodeProto) -> list[GraphProto]:
-    """Return the branches of a node."""
-    return [attribute.g for attribute in node.attribute if attribute.HasField("g")]
 
 
 def widen(model: ModelProto) -> bool:

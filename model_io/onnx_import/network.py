@@ -118,7 +118,7 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, program: Program) -> None:
         super().__init__()
-        self._input, self._output = program.input, program.output
+        self.input, self._output = program.input, program.output
         shared = {
             name: nn.Parameter(value) if value.is_floating_point() else value
             for name, value in program.constants.items()
@@ -149,7 +149,7 @@ class OnnxNetwork(nn.Module):
 
     def run(self, x: Tensor, watch: Watch | None = None) -> Tensor:
         """Return the output; `watch` sees every step's results on the way."""
-        values: dict[str, Value | None] = {self._input: x}
+        values: dict[str, Value | None] = {self.input: x}
         for operation, ends in zip(self._operations, self._ends, strict=True):
             results = operation(*(values[name] for name in operation.reads))
             if watch is not None:

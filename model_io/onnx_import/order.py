@@ -2,10 +2,8 @@
 
 import heapq
 
-from onnx import GraphProto
-
 from model_io.errors import ModelError
-from model_io.onnx_import.steps import Step
+from model_io.onnx_import.steps import Step, reads
 
 
 def in_order(steps: list[Step], known: set[str], shown: str) -> list[Step]:
@@ -57,24 +55,3 @@ def _writers(steps: list[Step], known: set[str], shown: str) -> dict[str, int]:
                 )
             writer[name] = index
     return writer
-
-
-def reads(step: Step) -> set[str]:
-    """Return all values that a step reads, those its branches read from outside included."""
-    names = set(filter(None, step.inputs))
-    for graph in (g for g in step.attributes.values() if isinstance(g, GraphProto)):
-        names |= outer_reads(graph)
-    return names
-
-
-def outer_reads(graph: GraphProto) -> set[str]:
-    """Return the values that a branch reads from the graph around it."""
-    own = {t.name for t in graph.initializer} | {v.name for v in graph.input}
-    read: set[str] = {o.name for o in graph.output}
-    for node in graph.node:
-        own.update(node.output)
-        read.update(filter(None, node.input))
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                read |= outer_reads(attribute.g)
-    return read - own

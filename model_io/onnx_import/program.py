@@ -8,8 +8,8 @@ from onnx import GraphProto, TensorProto, ValueInfoProto, defs
 from model_io.errors import ModelError
 from model_io.onnx_import.file import OnnxFile
 from model_io.onnx_import.operators import TABLE
-from model_io.onnx_import.order import in_order, reads
-from model_io.onnx_import.steps import OWN, Program, Step, read_steps
+from model_io.onnx_import.order import in_order
+from model_io.onnx_import.steps import OWN, Program, Step, read_steps, reads
 
 REALS = (
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,

@@ -29,6 +29,9 @@ class Reference:
         self.model.CopyFrom(model)
         # ONNX Runtime refuses versions newer than its own, though nothing of them is used
         self.model.ir_version = min(self.model.ir_version, _IR_VERSION)
+        # it refuses names that stand twice, too
+        for index, node in enumerate(self.model.graph.node):
+            node.name = f"{index} {node.name}"
         self.session = self._open(self.model)
 
     def _open(self, model: ModelProto) -> ort.InferenceSession:

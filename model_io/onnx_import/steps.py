@@ -10,6 +10,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, helper
 from torch import Tensor
 
 from model_io.errors import ModelError
+from model_io.onnx_import.branches import outer_reads
 from model_io.onnx_import.file import STANDARD
 from model_io.onnx_import.tensors import array, to_torch
 from model_io.onnx_import.values import from_tensor
@@ -86,9 +87,17 @@ class Program:
         for step in reversed(self.steps):
             if needed & set(step.outputs):
                 kept.append(step)
-                needed.update(step.inputs)
+                needed |= reads(step)
         self.steps = kept[::-1]
         self.constants = {n: t for n, t in self.constants.items() if n in needed}
+
+
+def reads(step: Step) -> set[str]:
+    """Return all values that a step reads, those its branches read from outside included."""
+    names = set(filter(None, step.inputs))
+    for graph in (g for g in step.attributes.values() if isinstance(g, GraphProto)):
+        names |= outer_reads(graph)
+    return names
 
 
 def read_steps(

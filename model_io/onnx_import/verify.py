@@ -42,7 +42,7 @@ def shapes(
         UnsafeFileError: a value larger than `MAX_VALUE_BYTES`.
         ModelError: an operator that cannot take its inputs.
     """
-    found: dict[str, tuple[int, ...]] = {}
+    found = {network.input: (batch, *input_shape)}
 
     def watch(step: Step, results: Results) -> None:
         if (size := bytes_of(results)) > MAX_VALUE_BYTES:

@@ -20,10 +20,10 @@ from tests.model_io import onnx_layer_cases as layers
 from tests.model_io.onnx_cases import Array, OperatorCase
 
 ALL = list(chain(
-    plain.elementwise(), plain.arithmetic(), plain.more_arithmetic(), plain.reductions(), plain.shaping(), plain.pieces(),
-    plain.indexing(), plain.creation(), layers.convolutions(), layers.pools(), layers.norms(),
-    layers.products(), layers.resizing(),
-    layers.other_resizing(), layers.recurrent(),
+    plain.elementwise(), plain.arithmetic(), plain.more_arithmetic(), plain.reductions(),
+    plain.shaping(), plain.pieces(), plain.indexing(), plain.creation(), layers.convolutions(),
+    layers.pools(), layers.norms(), layers.products(), layers.resizing(), layers.other_resizing(),
+    layers.recurrent(),
 ))  # fmt: skip
 
 
