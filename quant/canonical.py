@@ -31,6 +31,13 @@ def spell_linear(graph: fx.Graph, root: dict[str, Any]) -> None:
     graph.eliminate_dead_code()
 
 
+def spell_reshape(graph: fx.Graph) -> None:
+    """Turn views into reshapes: values may come channels-last, which a view cannot always take."""
+    for node in graph.nodes:
+        if operator(node) == "aten.view.default":
+            node.target = torch.ops.aten.reshape.default
+
+
 def _parts(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node | None] | None:
     """Return (inputs, matrix, bias) of a product; None for any other node."""
     bias: Any = None

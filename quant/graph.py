@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 
 from quant import operators as ops
-from quant.canonical import spell_linear
+from quant.canonical import spell_linear, spell_reshape
 from quant.errors import CaptureError
 from quant.operators import Kind, operator
 
@@ -255,6 +255,7 @@ def _plain(
             root[str(node.target)] = _attribute(traced, str(node.target))
         mapped[node] = new
     spell_linear(graph, root)
+    spell_reshape(graph)
     _mark_activations(graph)
     return fx.GraphModule(root, graph), input_shape, batch
 

@@ -110,8 +110,8 @@ def make_portable(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
 
 
 def function_of(target: str) -> Callable[..., Any]:
-    """Return what an operation's target names; a view is a reshape, which any layout allows."""
-    space, _, rest = target.replace("aten.view.default", "aten.reshape.default").partition(".")
+    """Return what an operation's target names."""
+    space, _, rest = target.partition(".")
     if space == "operator":
         builtin: Callable[..., Any] = getattr(operators, rest)
         return builtin

@@ -83,3 +83,14 @@ def test_a_cap_alone_is_fused_with_the_layer_before() -> None:
     inputs = torch.randn(64, 6)
     simulated = quantize(graph, uniform(32, 8), drain(Calibrate()(graph, [inputs])))
     assert float(simulated(inputs).max()) <= 0.26
+
+
+def test_a_view_takes_values_that_come_channels_last() -> None:
+    class Viewed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.view(x.shape[0], -1)
+
+    graph = capture(Viewed().eval(), (3, 4, 5))
+    inputs = torch.randn(2, 3, 4, 5)
+    got = graph(inputs.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(got, inputs.flatten(1))
