@@ -22,6 +22,8 @@ _TYPES = {
     "uint2": (2, False),
 }  # fmt: skip
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
+_DOMAINS = (*STANDARD, "com.microsoft")
+"""ONNX Runtime's tool writes 4 and 16 bits in its own domain where the standard is too old."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
     found: dict[str, TensorEncoding] = {}
     origin: dict[str, str] = {}
     for node in graph.node:
-        if node.op_type not in _PAIR or node.domain not in STANDARD:
+        if node.op_type not in _PAIR or node.domain not in _DOMAINS:
             continue
         source = node.input[0]
         origin[node.output[0]] = origin.get(source, source)
@@ -89,14 +91,19 @@ def with_nodes(
 
     `model` is without quantizers; `source` is the name of the network's input.
     """
-    makers, readers = {source: "input"}, dict[str, str]()
+    makers, readers, origin = {source: "input"}, dict[str, str](), dict[str, str]()
     for node in model.graph.node:
         name = node.name or next(filter(None, node.output), "")
         makers.update(dict.fromkeys(node.output, name))
+        if node.op_type == "Identity":  # a quantizer that was taken out, or a copy
+            origin[node.output[0]] = origin.get(node.input[0], node.input[0])
+            continue
         for value in node.input:
-            readers.setdefault(value, name)
+            readers.setdefault(origin.get(value, value), name)
     return tuple(
-        replace(e, node=readers.get(e.value, "") if e.constant else makers.get(e.tensor, ""))
+        replace(e, node=readers.get(origin.get(e.value, e.value), ""))
+        if e.constant
+        else replace(e, node=makers.get(e.tensor, ""))
         for e in encodings
     )
 
@@ -189,4 +196,4 @@ def _make_copy(node: NodeProto) -> None:
     """Turn a quantizer into a copy of its first input."""
     del node.input[1:]
     del node.attribute[:]
-    node.op_type = "Identity"
+    node.op_type, node.domain = "Identity", ""
