@@ -58,7 +58,7 @@ def answers() -> None:
     cells = questions(work, asked)
     found = best_known(work, asked)
     actions(work, asked, found, len(cells))
-    if empty(found) or found is None:
+    if empty(found, preparing=preparing(work)) or found is None:
         return
     note(work, found, asked.depth)
     screening_note(screened_for(work, asked), found)

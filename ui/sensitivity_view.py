@@ -234,9 +234,10 @@ def _taker(workspace: Workspace, found: Sensitivity, key: str) -> Callable[[], N
     return take
 
 
-def empty(found: Sensitivity | None) -> bool:
+def empty(found: Sensitivity | None, *, preparing: bool) -> bool:
     """Say so where there is nothing to show yet."""
     if found is not None and found.scores:
         return False
-    st.info("Nothing is known yet.", icon=":material/hourglass_empty:")
+    coming = "Measuring the noise of every tensor; it needs no click."
+    st.info(coming if preparing else "Nothing is known yet.", icon=":material/hourglass_empty:")
     return True

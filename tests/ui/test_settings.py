@@ -36,3 +36,18 @@ def test_where_runs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings().runs == Path("runs")
     monkeypatch.setenv("QUANTSCOPE_RUNS", "~/some runs")
     assert read_settings().runs == Path.home() / "some runs"
+
+
+def test_sweeps_take_their_cluster_and_memory_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("QUANTSCOPE_SCHEDULER", "QUANTSCOPE_MEMORY_MIB"):
+        monkeypatch.delenv(name, raising=False)
+    assert (read_settings().scheduler, read_settings().memory_mib) == ("", 512)
+    monkeypatch.setenv("QUANTSCOPE_SCHEDULER", "tcp://here:8786")
+    monkeypatch.setenv("QUANTSCOPE_MEMORY_MIB", "64")
+    assert (read_settings().scheduler, read_settings().memory_mib) == ("tcp://here:8786", 64)
+    for wrong in ("0", "-1", "much"):
+        monkeypatch.setenv("QUANTSCOPE_MEMORY_MIB", wrong)
+        with pytest.raises(ValueError, match="must be a number from 1 on"):
+            read_settings()
