@@ -7,6 +7,7 @@ RANGES = "pages/ranges.py"
 SENSITIVITY = "pages/sensitivity.py"
 REPAIR = "pages/repair.py"
 CONFIGURE = "pages/configure.py"
+TRADEOFFS = "pages/tradeoffs.py"
 RUNS = "pages/runs.py"
 
 
@@ -32,6 +33,10 @@ def pages() -> list[st.Page]:
         st.Page(
             CONFIGURE, title="Configure", icon=":material/tune:",
             help="What do I choose? Bits, granularity and ranges, layer by layer.",
+        ),
+        st.Page(
+            TRADEOFFS, title="Trade-offs", icon=":material/balance:",
+            help="What is the best I can have? Accuracy against cost, bits chosen by layer.",
         ),
         st.Page(
             RUNS, title="Run and compare", icon=":material/play_circle:",

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from analysis.calibration import Calibrated, calibrate
 from analysis.cluster import open_cluster
+from analysis.foresight import without_bits
 from analysis.grids import grids_of, questions_of
 from analysis.harm import Metric, deepest, guilt_of
 from analysis.instant import instant
@@ -127,17 +128,18 @@ def _prepare(workspace: Workspace, network: Network, asked: Asked, sweep: Sweep)
 
 
 def _key(workspace: Workspace, sweep: Sweep) -> str:
-    """Return what an answer depends on besides the images that are scored."""
+    """Return what an answer depends on besides the images scored; bits of the sweep alone count."""
     network, parts = workspace.network, workspace.parts
     digest = network.digest if network else ""
     calibration = parts.calibration.digest if parts and parts.calibration else ""
-    what = (sweep.config.to_json(), sweep.bits, sweep.sides, sweep.view)
+    config = without_bits(network, sweep.config) if network else sweep.config
+    what = (config.to_json(), sweep.bits, sweep.sides, sweep.view)
     return hashlib.sha256(f"{digest} {calibration} {what!r}".encode()).hexdigest()[:32]
 
 
 def screened(workspace: Workspace, sweep: Sweep, images: int) -> Sensitivity | None:
     """Return what screening found for a sweep, now or before a restart."""
-    key = _screened_key(workspace, sweep, images)
+    key = screened_key(workspace, sweep, images)
     memory = workspace.sensitivity.screened
     if key and key not in memory:
         raw = workspace.store.answer(key)
@@ -155,7 +157,8 @@ def screened_for(workspace: Workspace, asked: Asked) -> Sensitivity | None:
     return screened(workspace, asked.sweep(workspace.config.present), asked.images)
 
 
-def _screened_key(workspace: Workspace, sweep: Sweep, images: int) -> str:
+def screened_key(workspace: Workspace, sweep: Sweep, images: int) -> str:
+    """Return what the answers of screening are kept under."""
     parts = workspace.parts
     if parts is None:
         return ""
@@ -225,7 +228,7 @@ def _road(
 ) -> Steps[Sensitivity]:
     """Calibrate where that has not been done, screen for the order, then sweep."""
     data = parts.score.first(asked.images)
-    key = _screened_key(workspace, sweep, asked.images)
+    key = screened_key(workspace, sweep, asked.images)
     alone = asked.depth is Depth.SCREENING
     statistics = statistics_for(workspace, network, parts)
     calibrated = yield from part(statistics, 0.0, CALIBRATION_SHARE)

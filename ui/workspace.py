@@ -30,6 +30,7 @@ from ui.navigation import pages
 from ui.picked import Picked
 from ui.sensitivity_state import SensitivityWork
 from ui.settings import Settings, read_settings
+from ui.tradeoffs_state import TradeoffWork
 
 DEFAULT_MACHINE = "edge_systolic_8b"
 _KEY = "workspace"
@@ -56,6 +57,7 @@ class Workspace:
     notes: list[str] = field(default_factory=list)
     repaired: Any = None  # the last measured recipe, ui.repair_view.Repaired
     sensitivity: SensitivityWork = field(default_factory=SensitivityWork)
+    tradeoffs: TradeoffWork = field(default_factory=TradeoffWork)
     picked: Picked = field(default_factory=Picked)
     table_edits: int = 0  # changes of the configuration made in the table of Configure
     data_choices: int = 0  # how often data were chosen, so that forms start from the present ones

@@ -1,0 +1,225 @@
+"""What is the best one can have: accuracy over cost, predicted and measured, on some machines."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.front import Front, Measured
+from analysis.measures import Interval
+from analysis.proposal import Proposal
+from analysis.quantities import Quantity
+from figures.front_words import COST_NAMES, Scale, cost_text, quality_text, takeaway_of
+from figures.layout import escape, finish, shorten
+from figures.palette import AFTER, BEFORE, FLOAT, faded
+from figures.units import bytes_scale, energy_scale, time_scale
+
+PLOT_PX = 300
+NARROW = 40  # letters in a panel's name
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A front on one machine, what was measured there, and the configuration one has now.
+
+    `answer` is what keeps the budget; `eight` what uniform 8 bits cost.
+    """
+
+    front: Front
+    measured: tuple[Measured, ...]
+    present: Proposal
+    answer: Proposal | None
+    eight: Mapping[Quantity, float]
+
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        """Everything that is predicted."""
+        answer = () if self.answer is None else (self.answer,)
+        return (*self.front.proposals, *answer, *self.front.references, self.present)
+
+    @property
+    def full(self) -> float:
+        """What uniform 8 bits cost, in the front's quantity."""
+        return self.eight[self.front.quantity]
+
+
+def front_chart(
+    panels: Sequence[Panel], scale: Scale, picked: tuple[str, str] | None = None
+) -> go.Figure:
+    """Return quality over cost: one machine in its unit, several as shares of uniform 8 bits.
+
+    `picked` names a machine and a point. A click gives customdata of machine and name.
+    """
+    count = len(panels)
+    titles = [escape(shorten(panel.front.machine, NARROW)) for panel in panels]
+    figure = make_subplots(
+        cols=count, shared_yaxes=True, horizontal_spacing=0.03,
+        column_titles=titles if count > 1 else None,
+    )  # fmt: skip
+    for column, panel in enumerate(panels, start=1):
+        factor, unit = _unit(panel, several=count > 1)
+        _Drawn(figure, column, panel, scale, factor).draw(picked)
+        name = COST_NAMES[panel.front.quantity]
+        figure.update_xaxes(title=f"{name} ({unit}), lower is better", col=column)
+    if scale.float_top1 is not None:
+        figure.add_hline(
+            y=100 * scale.float_top1, line={"color": FLOAT, "width": 1, "dash": "dot"},
+            annotation={"text": "float", "font": {"color": FLOAT}, "yanchor": "bottom"},
+            annotation_position="bottom right",
+        )  # fmt: skip
+    figure.update_yaxes(title=scale.axis, col=1)
+    figure.update_yaxes(range=_window(panels, scale))
+    figure.update_layout(clickmode="event+select")
+    title = takeaway_of([(panel.front, panel.full) for panel in panels], scale)
+    heads = 24 if count > 1 else 0
+    return finish(figure, title, PLOT_PX, legend_below=True, subtitle_px=heads)
+
+
+def _unit(panel: Panel, *, several: bool) -> tuple[float, str]:
+    """Return the factor of the axis and its unit."""
+    if several:
+        return 100 / panel.full, "% of W8A8"
+    quantity = panel.front.quantity
+    most = max(quantity.of(proposal.cost) for proposal in panel.proposals)
+    if quantity is Quantity.BOPS:
+        return 1e-9, "G"
+    steps = {Quantity.ENERGY: energy_scale, Quantity.LATENCY: time_scale}
+    return steps.get(quantity, bytes_scale)(most)
+
+
+def _window(panels: Sequence[Panel], scale: Scale) -> list[float] | None:
+    """Return the range of values in sight: a share has no room above 100, nor below what is."""
+    found = [scale.of(p.prediction) for panel in panels for p in panel.proposals]
+    found += [scale.of_run(one.run) for panel in panels for one in panel.measured]
+    known = [value for value in found if value is not None and math.isfinite(value)]
+    if not known:
+        return None
+    low, high = min(known), max(known)
+    if scale.float_top1 is not None:
+        high = max(high, 100 * scale.float_top1)
+    room = max(0.08 * (high - low), 0.5)
+    return [low - room, high + room]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """One panel being drawn: a column of the figure, and what turns a cost into its axis."""
+
+    figure: go.Figure
+    column: int
+    panel: Panel
+    scale: Scale
+    factor: float
+
+    def draw(self, picked: tuple[str, str] | None) -> None:
+        """Add everything, what must stay in sight last."""
+        panel = self.panel
+        self._band()
+        self._points("Predicted front", panel.front.proposals, line=True)
+        self._points("Uniform, predicted", panel.front.references, names=True)
+        self._measured()
+        if panel.answer is not None:
+            look = {"symbol": "square", "size": 12, "color": AFTER}
+            self._points("Answer", [panel.answer], marker=look)
+        look = {
+            "symbol": "star", "size": 15, "color": BEFORE, "line": {"color": AFTER, "width": 1.5},
+        }  # fmt: skip
+        self._points("Present configuration", [panel.present], marker=look)
+        if picked is not None and picked[0] == panel.front.machine:
+            self._ring(picked[1])
+
+    def _x(self, proposal: Proposal) -> float:
+        return self.factor * self.panel.front.quantity.of(proposal.cost)
+
+    def _points(
+        self,
+        name: str,
+        proposals: Sequence[Proposal],
+        *,
+        marker: dict[str, object] | None = None,
+        line: bool = False,
+        names: bool = False,
+    ) -> None:
+        mode = "lines+markers" if line else "markers+text" if names else "markers"
+        usual = {"size": 8, "color": FLOAT if names else AFTER}
+        self.figure.add_scatter(
+            name=name, legendgroup=name, showlegend=self.column == 1, mode=mode,
+            x=[self._x(p) for p in proposals],
+            y=[self.scale.of(p.prediction) for p in proposals],
+            text=[escape(p.name) for p in proposals] if names else None,
+            textposition="bottom right", textfont={"size": 11, "color": FLOAT},
+            line={"color": faded(AFTER, 0.8), "width": 2},
+            marker=marker or {**usual, "symbol": "diamond" if names else "circle-open"},
+            customdata=[[self.panel.front.machine, p.name, self._told(p)] for p in proposals],
+            hovertemplate="%{customdata[2]}<extra></extra>", cliponaxis=False,
+            row=1, col=self.column,
+        )  # fmt: skip
+
+    def _told(self, proposal: Proposal) -> str:
+        cost = cost_text(self.panel.front.quantity, proposal.cost, self.panel.full)
+        said = quality_text(self.scale, proposal.prediction)
+        return f"<b>{escape(proposal.name)}</b><br>predicted {said}<br>{cost}"
+
+    def _band(self) -> None:
+        """Shade the 95 % interval of the prediction along the front."""
+        found = [(p, self.scale.ends(p.prediction)) for p in self.panel.front.proposals]
+        known = [(p, ends) for p, ends in found if ends is not None]
+        if len(known) < 2:
+            return
+        there = [self._x(proposal) for proposal, _ in known]
+        self.figure.add_scatter(
+            name="95 % of the prediction", legendgroup="band", showlegend=self.column == 1,
+            x=[*there, *reversed(there)],
+            y=[*(ends.low for _, ends in known), *(ends.high for _, ends in reversed(known))],
+            mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(AFTER, 0.16),
+            hoverinfo="skip", row=1, col=self.column,
+        )  # fmt: skip
+
+    def _measured(self) -> None:
+        shown = [
+            (one, value, self.scale.ends_of_run(one.run) or Interval(value, value))
+            for one in self.panel.measured
+            if (value := self.scale.of_run(one.run)) is not None
+        ]
+        if not shown:
+            return
+        self.figure.add_scatter(
+            name="Measured", legendgroup="Measured", showlegend=self.column == 1, mode="markers",
+            x=[self._x(one.proposal) for one, _, _ in shown], y=[value for _, value, _ in shown],
+            error_y={
+                "type": "data", "symmetric": False, "width": 4, "color": AFTER, "thickness": 1.5,
+                "array": [ends.high - value for _, value, ends in shown],
+                "arrayminus": [value - ends.low for _, value, ends in shown],
+            },
+            marker={"size": 8, "color": AFTER},
+            customdata=[
+                [self.panel.front.machine, one.proposal.name, self._found(one)]
+                for one, _, _ in shown
+            ],
+            hovertemplate="%{customdata[2]}<extra></extra>", row=1, col=self.column,
+        )  # fmt: skip
+
+    def _found(self, one: Measured) -> str:
+        return (
+            f"<b>{escape(one.proposal.name)}</b><br>measured {self.scale.run_text(one.run)}<br>"
+            f"was predicted {quality_text(self.scale, one.proposal.prediction)}<br>"
+            f"{cost_text(self.panel.front.quantity, one.proposal.cost, self.panel.full)}"
+        )
+
+    def _ring(self, name: str) -> None:
+        points = [(self._x(p), self.scale.of(p.prediction), p.name) for p in self.panel.proposals]
+        points += [
+            (self._x(one.proposal), self.scale.of_run(one.run), one.proposal.name)
+            for one in self.panel.measured
+        ]
+        here = [(x, y) for x, y, other in points if other == name]
+        self.figure.add_scatter(
+            name="Picked", showlegend=False, mode="markers", hoverinfo="skip",
+            x=[x for x, _ in here], y=[y for _, y in here],
+            marker={
+                "symbol": "circle-open", "size": 21, "color": FLOAT, "line": {"width": 2},
+            },
+            row=1, col=self.column,
+        )  # fmt: skip

@@ -1,0 +1,67 @@
+import streamlit as st
+
+from ui.foresight import foresight_of
+from ui.navigation import MODEL, SENSITIVITY
+from ui.tradeoffs_form import question_form
+from ui.tradeoffs_jobs import FRONT, active, found_for, start_front
+from ui.tradeoffs_state import Found
+from ui.tradeoffs_view import details, front, notes, panels_of, picked_of, scale_of, table
+from ui.workspace import workspace
+
+POLL_S = 1.5
+
+work = workspace()
+
+st.title("Trade-offs")
+st.caption("What is the best I can have? Bits are chosen layer by layer, for a machine.")
+
+if work.network is None or work.parts is None:
+    st.info(work.data_problem or "A trade-off needs a model and images to tell what noise does.")
+    st.page_link(MODEL, label="Choose them", icon=":material/deployed_code:")
+    st.stop()
+if work.misfit():
+    st.error(work.misfit())
+    st.stop()
+
+wish, target = question_form(work, work.network)
+found, searching = found_for(work, wish), active(work, FRONT)
+if found is None:
+    if searching is None and st.button(
+        "Find the front", type="primary", icon=":material/balance:", key="tradeoffs.find",
+        help="Screens the layers first where nothing is known: seconds for small networks",
+    ):  # fmt: skip
+        start_front(work, wish)
+        st.rerun()  # the frame shows the job
+    st.info(
+        "Under way: the front appears here; progress and Cancel are in the side bar."
+        if searching
+        else "No front yet for this question. Layers are screened or, where Sensitivity has swept "
+        "them exactly, taken from there.",
+        icon=":material/hourglass_empty:" if searching else ":material/lightbulb:",
+    )
+    st.page_link(SENSITIVITY, label="Sensitivity of layers", icon=":material/troubleshoot:")
+    st.stop()
+
+
+@st.fragment(run_every=POLL_S if work.runner.active else None)
+def answers(found: Found) -> None:
+    """Everything that changes while runs go on."""
+    foresight = foresight_of(work)
+    if foresight is None:
+        st.info("What was known of the layers has gone; find the front again.")
+        return
+    panels, problems = panels_of(work, found, foresight, target)
+    scale = scale_of(work, foresight)
+    for problem in problems:
+        st.warning(problem, icon=":material/money_off:")
+    panel, picked = picked_of(work, panels)
+    left, right = st.columns([1.35, 1], gap="medium")
+    with left:
+        front(work, panels, scale, picked)
+    with right:
+        details(work, found, panel, picked, scale)
+    notes(found, foresight, panels, scale)
+    table(work, found, panel, scale)
+
+
+answers(found)

@@ -1,0 +1,105 @@
+"""What can be said at once of any configuration of the present model: nothing runs here."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from analysis.foresight import Foresight, foresee, without_bits
+from analysis.harm import deepest
+from analysis.network import Network
+from analysis.questions import Sensitivity, Sweep
+from analysis.split import Split
+from quant.config import QuantConfig
+from quant.errors import QuantError
+from ui.cached import float_score
+from ui.known_answers import layers_known
+from ui.sensitivity_jobs import SCREENED_IMAGES, remembered, screened
+from ui.tradeoffs_state import SIDES
+from ui.workspace import Workspace
+
+MOST_KEPT = 4
+
+
+def plain_config(workspace: Workspace, network: Network) -> QuantConfig:
+    """Return the present configuration at 8 bits everywhere: that of every sweep for its bits."""
+    return without_bits(network, workspace.config.present)
+
+
+def foresight_of(workspace: Workspace) -> Foresight | None:
+    """Return what sweeps and runs teach of the present model and data; None without a sweep."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return None
+    kept = workspace.tradeoffs.foresights
+    key = (_place(workspace, network, parts), _stamp(workspace.store.path))
+    if key not in kept:
+        while len(kept) >= MOST_KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = _foresee(workspace, network, parts)
+    return kept[key]
+
+
+def _foresee(workspace: Workspace, network: Network, parts: Split) -> Foresight | None:
+    found = sensitivity_now(workspace)
+    if found is None:
+        return None
+    try:
+        return foresee(network, found, workspace.store.all(), parts.score.digest)
+    except QuantError:
+        return None
+
+
+def _place(workspace: Workspace, network: Network, parts: Split) -> tuple[object, ...]:
+    """Return all that sensitivities depend on and that a person chooses."""
+    config = plain_config(workspace, network).to_json()
+    known = workspace.calibrated(network, parts)
+    held = workspace.tradeoffs.sensitivities.get(sensitivity_key(workspace, network, parts))
+    return network.digest, parts.score.digest, config, id(known), id(held)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes whenever the store does."""
+    told = path.stat()
+    return told.st_mtime_ns, told.st_size
+
+
+def sensitivity_key(workspace: Workspace, network: Network, parts: Split) -> str:
+    """Return what the sensitivities that a front was found from are held under."""
+    config = plain_config(workspace, network).to_json()
+    seen = parts.calibration.digest if parts.calibration else ""
+    return f"{network.digest} {parts.score.digest} {seen} {config}"
+
+
+def sensitivity_now(workspace: Workspace) -> Sensitivity | None:
+    """Return the deepest sensitivities there are: exact ones, the rest as screening found it."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return None
+    config = plain_config(workspace, network)
+    quick = _screened(workspace, network, parts, config)
+    exact = layers_known(workspace, config)
+    if exact is None:
+        return quick
+    return deepest(exact, quick, [layer.name for layer in network.graph.layers])
+
+
+def _screened(
+    workspace: Workspace, network: Network, parts: Split, config: QuantConfig
+) -> Sensitivity | None:
+    """Return what a front was found from, else what Sensitivity screened, now or earlier."""
+    held = workspace.tradeoffs.sensitivities.get(sensitivity_key(workspace, network, parts))
+    if held is not None:
+        return held
+    asked = remembered(workspace)
+    found = screened(workspace, Sweep(config), SCREENED_IMAGES)
+    return found or screened(workspace, replace(asked, sides=SIDES).sweep(config), asked.images)
+
+
+def float_top1(workspace: Workspace, foresight: Foresight) -> float | None:
+    """Return the float network's accuracy on the images that are scored; None without labels."""
+    if not foresight.predictor.labelled:
+        return None
+    for one in foresight.measured:
+        if one.run.evaluation.float_top1 is not None:
+            return one.run.evaluation.float_top1
+    score = float_score(workspace)
+    return score.top1 if score is not None else foresight.sensitivity.float_top1

@@ -1,0 +1,220 @@
+"""Work of the page Trade-offs: the front beside the page, answers at once, runs in a queue."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from accelerator.machine import Machine
+from analysis.bit_gains import explain_gains
+from analysis.calibration import Calibrated
+from analysis.front import Front, find_front, measure
+from analysis.mixed_precision import BitSearch
+from analysis.network import Network
+from analysis.proposal import Budget, BudgetError, Proposal
+from analysis.questions import Sensitivity, Sweep
+from analysis.records import to_plain
+from analysis.runs import Run
+from analysis.screening import screen
+from analysis.split import Split
+from quant.config import QuantConfig
+from quant.errors import QuantError
+from quant.progress import Progress, Steps, part
+from ui.foresight import foresight_of, plain_config, sensitivity_key, sensitivity_now
+from ui.jobs import Job
+from ui.machines import machine_named
+from ui.sensitivity_jobs import SCREENED_IMAGES, screened_key, statistics_for
+from ui.tradeoffs_state import (
+    POINTS,
+    SIDES,
+    UNITS,
+    Against,
+    Found,
+    Target,
+    Wish,
+)
+from ui.workspace import Workspace
+
+FRONT, MEASURE = "Trade-offs", "Measure"
+CALIBRATION_SHARE, NOISE_SHARE = 0.15, 0.6
+MOST_FOUND = 6
+
+
+def machines_of(workspace: Workspace, wish: Wish) -> tuple[Machine, ...]:
+    """Return the present machine, then those beside it."""
+    others = [name for name in wish.others if name != workspace.machine.name]
+    return (workspace.machine, *(machine_named(workspace, name) for name in others))
+
+
+def key_of(workspace: Workspace, wish: Wish) -> str:
+    """Return what a front depends on: model, data, grids, rules, machines."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return ""
+    place = sensitivity_key(workspace, network, parts)
+    machines = machines_of(workspace, wish)
+    present = workspace.config.present
+    rules = [wish.rules(machine, network, present) for machine in machines]
+    text = repr((place, wish.quantity, rules, machines))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def found_for(workspace: Workspace, wish: Wish) -> Found | None:
+    """Return the fronts of a wish, if they were found before."""
+    return workspace.tradeoffs.found.get(key_of(workspace, wish))
+
+
+def active(workspace: Workspace, kind: str) -> Job | None:
+    """Return the job of a kind that waits or runs, if there is one."""
+    return next((job for job in workspace.runner.active if job.title.startswith(kind)), None)
+
+
+def start_front(workspace: Workspace, wish: Wish) -> None:
+    """Queue the search for the fronts of a wish, screening first where nothing is known."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return
+    remember(workspace, wish)
+    key, present = key_of(workspace, wish), workspace.config.present
+    machines = machines_of(workspace, wish)
+    names = ", ".join(machine.name for machine in machines)
+
+    def finish(found: Found) -> None:
+        kept = workspace.tradeoffs.found
+        while len(kept) >= MOST_FOUND:
+            kept.pop(next(iter(kept)))
+        kept[key] = found
+        workspace.tradeoffs.answers.clear()
+
+    road = lambda: _road(workspace, network, parts, wish, machines, present)  # noqa: E731
+    workspace.runner.submit(Job(f"{FRONT} of {network.name} on {names}", road, finish))
+
+
+def _road(
+    workspace: Workspace,
+    network: Network,
+    parts: Split,
+    wish: Wish,
+    machines: Sequence[Machine],
+    present: QuantConfig,
+) -> Steps[Found]:
+    steps = statistics_for(workspace, network, parts)
+    calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
+    steps_of_noise = _noise(workspace, network, parts, calibrated, wish.widths(network, present))
+    noise = yield from part(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
+    searches, fronts = {}, {}
+    for place, machine in enumerate(machines):
+        share = (1 - NOISE_SHARE) / len(machines)
+        start = NOISE_SHARE + share * place
+        yield Progress(start, f"Costs on {machine.name}")
+        rules = wish.rules(machine, network, present)
+        known = workspace.entropies if workspace.network is network else None
+        search = BitSearch(network, noise, machine, rules, entropies=known)
+        front = find_front(search, wish.quantity, POINTS)
+        searches[machine.name] = search
+        plain = yield from part(front, start, start + share)
+        fronts[machine.name] = _named(plain, search)
+    return Found(wish, network, noise, searches, fronts)
+
+
+def _named(front: Front, search: BitSearch) -> Front:
+    """Return the front with names that say what a point costs beside uniform 8 bits."""
+    quantity, eight = front.quantity, front.quantity.of(search.reference.cost)
+    named = (
+        replace(one, name=f"Mixed, {100 * quantity.of(one.cost) / eight:.1f} % {quantity}")
+        for one in front.proposals
+    )
+    return replace(front, proposals=tuple(named))
+
+
+def _noise(
+    workspace: Workspace,
+    network: Network,
+    parts: Split,
+    calibrated: Calibrated,
+    bits: tuple[int, ...],
+) -> Steps[Sensitivity]:
+    """Return sensitivities at these bits: those that are known, else screened ones, kept."""
+    known = sensitivity_now(workspace)
+    if known is not None and _covers(known, network, bits):
+        return known
+    sweep = Sweep(plain_config(workspace, network), bits, SIDES)
+    found = yield from screen(network, parts.score.first(SCREENED_IMAGES), calibrated, sweep)
+    workspace.tradeoffs.sensitivities[sensitivity_key(workspace, network, parts)] = found
+    workspace.store.keep_answer(screened_key(workspace, sweep, SCREENED_IMAGES), to_plain(found))
+    merged = sensitivity_now(workspace)
+    return found if merged is None else merged
+
+
+def _covers(found: Sensitivity, network: Network, bits: Sequence[int]) -> bool:
+    """Whether every weight and every activation is known at all bits."""
+    known = {(s.question.layer, s.question.side, s.question.bits) for s in found.scores}
+    sides = [
+        (layer.name, side)
+        for layer in network.graph.layers
+        for side in SIDES
+        if side is not SIDES[0] or layer.weight is not None
+    ]
+    return all((*place, width) in known for place in sides for width in bits)
+
+
+def answer(
+    workspace: Workspace, found: Found, machine: str, target: Target, present: Proposal
+) -> Proposal | str:
+    """Return the one choice that keeps a target, or why there is none."""
+    search, kept = found.searches[machine], workspace.tradeoffs.answers
+    foresight = foresight_of(workspace)
+    learned = len(foresight.measured) if foresight else 0
+    key = (id(search), target, present.config.to_json(), learned)
+    if key not in kept:
+        try:
+            kept[key] = _solve(search, found, target, present)
+        except BudgetError as error:
+            kept[key] = str(error)
+        except QuantError as error:
+            kept[key] = f"{error} {explain_gains(search.machine)}"
+    return kept[key]
+
+
+def _solve(search: BitSearch, found: Found, target: Target, present: Proposal) -> Proposal:
+    quantity = found.wish.quantity
+    if target.against == Against.POINTS:
+        name = f"Least {quantity} within {target.most:g} points"
+        return search.cheapest(quantity, most_loss=target.most / 100, name=name)
+    unit, factor = UNITS[quantity]
+    words, worth = {
+        Against.EIGHT: (Against.EIGHT, quantity.of(search.reference.cost) / 100),
+        Against.PRESENT: (Against.PRESENT, quantity.of(present.cost) / 100),
+        Against.UNIT: (unit, factor),
+    }[target.against]
+    name = f"Best {quantity} at {target.most:g} {words}"
+    return search.best([Budget(quantity, target.most * worth)], name)
+
+
+def start_measuring(
+    workspace: Workspace, found: Found, machine: str, proposals: Sequence[Proposal]
+) -> None:
+    """Queue runs of proposals; each goes to the run store as soon as it is done."""
+    network, parts = found.network, workspace.parts
+    if parts is None or not proposals:
+        return
+    search, seed = found.searches[machine], workspace.data.seed
+    keep: Callable[[Run], None] = workspace.store.save
+
+    def road() -> Steps[None]:
+        calibrated = yield from part(statistics_for(workspace, network, parts), 0.0, 0.1)
+        steps = measure(search, parts.score, calibrated, proposals, seed, keep)
+        yield from part(steps, 0.1, 1.0)
+
+    what = proposals[0].name if len(proposals) == 1 else f"{len(proposals)} configurations"
+    workspace.runner.submit(Job(f"{MEASURE} {what}", road, lambda _: None))
+
+
+def remember(workspace: Workspace, wish: Wish) -> None:
+    """Write down what was asked, so that a reload or a restart finds it."""
+    workspace.store.keep_answer(asked_key(workspace), to_plain(wish))
+
+
+def asked_key(workspace: Workspace) -> str:
+    """Return what the last question about a model is kept under."""
+    network = workspace.network
+    return f"trade-offs asked {network.digest if network else ''}"
