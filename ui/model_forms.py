@@ -61,15 +61,12 @@ def bring_model(workspace: Workspace) -> None:
     """Offer an upload, and a path on this machine where the settings allow it."""
     limit = workspace.settings.upload_mib
     uploaded = st.file_uploader(
-        f"A network saved with torch.export.save (.pt2), at most {limit} MiB",
+        f"A network saved with torch.export.save (.pt2) or as .onnx, at most {limit} MiB",
         key="model.upload", max_upload_size=limit,
         help="Checked before it is opened: a file that would run code is refused.",
     )  # fmt: skip
-    if uploaded is not None and st.button("Load this file", key="model.upload.load"):
-        path = workspace.folder / f"{uuid.uuid4().hex}.upload"
-        path.write_bytes(uploaded.getbuffer())
-        start_loading(workspace, ModelChoice(str(path), shown=uploaded.name))
-        st.rerun()
+    if uploaded is not None:
+        _load_upload(workspace, uploaded)
     if not workspace.settings.local_paths:
         st.caption("Paths on the server are closed here, since the server is shared.")
         return
@@ -77,7 +74,7 @@ def bring_model(workspace: Workspace) -> None:
         path_column, builder_column, shape_column = st.columns([3, 3, 2])
         path_text = path_column.text_input(
             "Or a path on this machine", key="model.path.text",
-            placeholder="/models/net.pt2 or weights.safetensors",
+            placeholder="/models/net.pt2, net.onnx or weights.safetensors",
         )  # fmt: skip
         builder = builder_column.text_input(
             "Builder for safetensors weights", key="model.path.builder",
@@ -86,7 +83,7 @@ def bring_model(workspace: Workspace) -> None:
         )  # fmt: skip
         shape = shape_column.text_input(
             "Shape of one input", key="model.path.shape", placeholder="3, 224, 224",
-            help="Channels, height, width; a .pt2 file knows its own",
+            help="Channels, height, width; for weights alone and ONNX files that leave sizes open",
         )  # fmt: skip
         if st.form_submit_button("Load from path", icon=":material/folder_open:"):
             try:
@@ -96,6 +93,27 @@ def bring_model(workspace: Workspace) -> None:
                 return
             start_loading(workspace, choice)
             st.rerun()
+
+
+def _load_upload(workspace: Workspace, uploaded: Any) -> None:
+    """Ask for the input's shape where an ONNX file may leave it open, and load."""
+    shape = ""
+    if uploaded.name.lower().endswith(".onnx"):
+        shape = st.text_input(
+            "Shape of one input, where the file leaves it open", key="model.upload.shape",
+            placeholder="3, 224, 224",
+        )  # fmt: skip
+    if not st.button("Load this file", key="model.upload.load"):
+        return
+    try:
+        asked = read_shape(shape)
+    except QuantError as error:
+        st.error(str(error))
+        return
+    path = workspace.folder / f"{uuid.uuid4().hex}.upload"
+    path.write_bytes(uploaded.getbuffer())
+    start_loading(workspace, ModelChoice(str(path), input_shape=asked, shown=uploaded.name))
+    st.rerun()
 
 
 def read_shape(text: str) -> tuple[int, ...]:
