@@ -98,7 +98,8 @@ def report_on(network: Network | None, task: ReportTask) -> Steps[Report]:
         run = yield from part(run_experiment(network, images.score, ranges, what), 0.2, GATHERING)
         if task.store is not None:
             task.store.save(run)
-    done = replace(task, run=run, origin=_origin(task, choice))
+    task = replace(task, run=run)
+    done = replace(task, origin=_origin(task, choice))
     return (yield from part(_report(done, network, images, ranges), GATHERING, 1.0))
 
 
@@ -154,8 +155,10 @@ def _as_in(run: Run, choice: ImageChoice) -> ImageChoice:
 def _origin(task: ReportTask, choice: ImageChoice) -> Origin | None:
     if task.origin is None:
         return None
+    kept = task.run is not None and not task.origin.machine.endswith(".toml")
     return replace(
         task.origin,
+        machine=task.run.cost.machine if task.run and kept else task.origin.machine,
         data=None if choice.data is None else str(choice.data),
         preprocess="" if choice.preprocess is None else choice.preprocess.to_json(),
         samples=choice.samples,

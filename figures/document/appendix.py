@@ -80,7 +80,7 @@ def layers_section(report: Report) -> Html:
         "Limited by", "SQNR",
     )  # fmt: skip
     rows = [_row(layer, choices, report) for layer in report.run.cost.layers]
-    warned = [(x.layer, "; ".join(x.warnings)) for x in report.run.cost.layers if x.warnings]
+    warned = _warnings(report)
     return tag(
         "section",
         tag("h2", "Every layer", id="layers"),
@@ -94,12 +94,21 @@ def layers_section(report: Report) -> Html:
         *(
             [
                 tag("h3", "Remarks of the cost model"),
-                table(("Layer", "Remark"), warned, class_="wide"),
+                table(("Remark", "Layers"), warned, class_="wide"),
             ]
             if warned
             else []
         ),
     )
+
+
+def _warnings(report: Report) -> list[tuple[str, str]]:
+    """Return each remark once, with the layers that it is about."""
+    about: dict[str, list[str]] = {}
+    for layer in report.run.cost.layers:
+        for remark in layer.warnings:
+            about.setdefault(remark, []).append(layer.layer)
+    return [(remark, ", ".join(layers)) for remark, layers in about.items()]
 
 
 def _row(layer: LayerCost, choices: dict[str, LayerChoice], report: Report) -> tuple[object, ...]:

@@ -54,9 +54,11 @@ def cost_section(report: Report) -> Html:
 def _beside(report: Report) -> dict[str, CostReport]:
     """Return this run beside 8 bits throughout, where the two differ."""
     model, cost = report.model, report.run.cost
-    found = {f"{report.run.name} ": cost}
+    eight = "8 bits throughout"
+    name = report.run.name if report.run.name != eight else "This run"
+    found = {name: cost}
     if model is not None and model.at_8_bits.energy_pj != cost.energy_pj:
-        found["8 bits throughout"] = model.at_8_bits
+        found[eight] = model.at_8_bits
     return found
 
 

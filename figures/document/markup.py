@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
+SHORT = 10  # rows of a table that is kept on one page
 _UNITS = r"%|[pnµm]?J|[nµm]?s|[KMG]?i?B|dB|points|bits|nm|MHz"
 _BEFORE_UNIT = re.compile(rf"(?<=\d) (?=(?:{_UNITS})(?![A-Za-z]))")
 _VERBATIM = ("pre", "code", "script", "style", "title")  # a space stays a space in these
@@ -65,7 +66,9 @@ def table(
     numeric: Sequence[int] = (),
     class_: str = "",
 ) -> Html:
-    """Return a table; columns in `numeric` are set to the right."""
+    """Return a table; columns in `numeric` are set to the right. A short one breaks on no page."""
+    rows = list(rows)
+    classes = f"{class_}{' together' if len(rows) <= SHORT else ''}".strip()
 
     def cells(name: str, row: Sequence[object]) -> Html:
         return tag(
@@ -78,10 +81,10 @@ def table(
 
     body = join(cells("td", row) for row in rows)
     head = tag("thead", cells("th", heads))
-    return tag("table", head, tag("tbody", body), class_=class_ or False)
+    return tag("table", head, tag("tbody", body), class_=classes or False)
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> Html:
     """Return names and values beside each other."""
     found = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows]
-    return tag("table", tag("tbody", *found), class_="facts")
+    return tag("table", tag("tbody", *found), class_="facts together")

@@ -2,7 +2,9 @@
 (() => {
   // What A4 leaves between its margins of 15 mm, in CSS pixels: plots are redrawn to it.
   const PRINTED = Math.floor((180 / 25.4) * 96);
-  const SHRUNK = 0.84; // of their height, so that two plots of 20 layers fit a page
+  // Tall plots lose a part of their height, so that two of 20 layers fit a page.
+  const TALL = 420;
+  const SHRUNK = 0.84;
   const failed = () => { document.getElementById("no-plots").style.display = "block"; };
 
   async function library() {
@@ -26,14 +28,24 @@
     });
   }
 
+  // A legend below the plot stands at a share of the plot's height: a fixed distance in pixels.
+  function sized(place, width, height) {
+    const { margin, legend } = place.layout;
+    const change = { width, height };
+    if (legend && legend.y < 0) {
+      const before = place.layout.height - margin.t - margin.b;
+      change["legend.y"] = (legend.y * before) / (height - margin.t - margin.b);
+    }
+    return change;
+  }
+
   function resize(printed) {
     for (const place of document.querySelectorAll(".js-plotly-plot")) {
-      const height = Number(place.dataset.height);
-      const size = printed
-        ? { width: PRINTED, height: Math.round(SHRUNK * height) }
-        : { width: place.clientWidth, height };
-      if (place.layout.width !== size.width || place.layout.height !== size.height) {
-        Plotly.relayout(place, size);
+      const full = Number(place.dataset.height);
+      const width = printed ? PRINTED : place.clientWidth;
+      const height = printed && full > TALL ? Math.round(SHRUNK * full) : full;
+      if (place.layout.width !== width || place.layout.height !== height) {
+        Plotly.relayout(place, sized(place, width, height));
       }
     }
   }

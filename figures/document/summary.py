@@ -70,8 +70,8 @@ def _accuracy(drop: float, interval: Interval, samples: int) -> str:
             f"{ends})."
         )
     return (
-        f"Quantization makes no measurable difference in top-1 on {samples} images: it loses "
-        f"{100 * drop:.2f} points ({ends})."
+        f"Quantization makes no measurable difference in top-1 on {samples} images "
+        f"({100 * drop:.2f} points lost, {ends})."
     )
 
 
