@@ -101,7 +101,7 @@ def _further(workspace: Workspace, last: Asked) -> tuple[bool, str, int]:
                 help="Empty: the cores of this machine. Results are the same to the last bit.",
             )  # fmt: skip
         limit = memory.number_input(
-            "Memory for activations (MiB)", 16, max(1 << 20, settings.memory_mib),
+            "Memory for activations (MiB)", 1, max(1 << 20, settings.memory_mib),
             settings.memory_mib, 128, key="sensitivity.memory", persist_state="session",
             help="What does not fit is computed again from the nearest layer kept",
         )  # fmt: skip

@@ -272,13 +272,18 @@ def ranking(found: Sensitivity) -> list[str]:
 
 
 def remember(workspace: Workspace, asked: Asked) -> None:
-    """Write down what was asked, so that a reload or a restart finds it."""
-    workspace.store.keep_answer(_asked_key(workspace), to_plain(asked))
+    """Keep what was asked, so that a reload finds it; and a restart, where one person works."""
+    workspace.sensitivity.asked[_asked_key(workspace)] = asked
+    if workspace.settings.local_paths:
+        workspace.store.keep_answer(_asked_key(workspace), to_plain(asked))
 
 
 def remembered(workspace: Workspace) -> Asked:
     """Return what was asked last of this model, or what to begin with."""
-    raw = workspace.store.answer(_asked_key(workspace))
+    key = _asked_key(workspace)
+    if key in workspace.sensitivity.asked or not workspace.settings.local_paths:
+        return workspace.sensitivity.asked.get(key, Asked())
+    raw = workspace.store.answer(key)
     try:
         return from_plain(Asked, raw) if raw else Asked()
     except (ValueError, TypeError):

@@ -63,12 +63,14 @@ def without_bits(config: QuantConfig) -> QuantConfig:
 class SensitivityWork:
     """Answers that are held in memory, and which repairs were tried.
 
-    `instant` holds the noise of single tensors, of which the question in `preparing` is being
-    answered; `screened` what screening predicted. `followed` holds for each box the layer that the
-    page chose itself: it goes on choosing until the person does. `paused` says that the person
-    stopped the sweep to go on later, `finished` which question of which model ran to its end last.
+    `asked` holds the last question about each model, `instant` the noise of single tensors, of
+    which the question in `preparing` is being answered, `screened` what screening predicted.
+    `followed` holds for each box the layer that the page chose itself: it goes on choosing until
+    the person does. `paused` says that the person stopped the sweep to go on later, `finished`
+    which question of which model ran to its end last.
     """
 
+    asked: dict[str, Asked] = field(default_factory=dict)
     screened: dict[str, Sensitivity] = field(default_factory=dict)
     trials: dict[tuple[str, Question], list[Trial]] = field(default_factory=dict)
     preparing: str = ""

@@ -2,36 +2,29 @@
 
 import streamlit as st
 
-from analysis.calibration import Calibrated
 from analysis.evaluation import Evaluation
 from analysis.harm import Metric, at, gives_back, shown_interval, shown_of
 from analysis.network import Network
 from analysis.questions import Question, Score, Sensitivity
 from analysis.range_book import RangeBook
 from analysis.remedies import Remedy
-from analysis.split import Split
-from analysis.stages import learns
 from analysis.suspect_card import SuspectCard, suspect_card, with_grid
-from analysis.trial import Trial, try_remedy, verdict
-from datasets.dataset import Dataset
+from analysis.trial import Trial, verdict
 from figures.harm_words import name_of, shown_title, text_of, where
-from quant.config import QuantConfig
 from quant.connections import Pair, find_pairs
 from quant.errors import QuantError
-from quant.progress import Steps, part
 from quant.simulation import Role
 from quant.spec import SpecChange
 from ui.config_editor import set_config
-from ui.jobs import Job
 from ui.navigation import RANGES, REPAIR
 from ui.ranges_view import book_of
 from ui.sensitivity_form import BITS
-from ui.sensitivity_jobs import images_for, statistics_for
+from ui.sensitivity_jobs import images_for
 from ui.sensitivity_state import Asked
 from ui.sensitivity_view import Lens, picker_key
+from ui.trials import TRY, start_trial, trials_of, trying
 from ui.workspace import Workspace
 
-TRY = "Try"
 GIVEN_BITS = 8
 
 
@@ -128,72 +121,19 @@ def _repairs(workspace: Workspace, asked: Asked, book: RangeBook, suspect: Suspe
     st.markdown("**Repairs to try**")
     if not suspect.remedies:
         st.caption("None is known for this.")
-    trials = {trial.title: trial for trial in _trials(workspace, suspect.question)}
+    trials = {trial.title: trial for trial in trials_of(workspace, suspect.question)}
     for number, remedy in enumerate(suspect.remedies):
         text, button = st.columns([3.2, 1], vertical_alignment="center")
         text.markdown(f"**{remedy.title}**  \n{remedy.why}")
         if button.button(
             TRY, key=f"sensitivity.try.{number}", width="stretch",
-            disabled=_trying(workspace) or images_for(workspace, asked) is None,
+            disabled=trying(workspace) or images_for(workspace, asked) is None,
             help="Measures this layer before and after, on the images above",
         ):  # fmt: skip
-            _try(workspace, asked, book, suspect.question, remedy)
+            start_trial(workspace, asked, book, suspect.question, remedy)
             st.rerun()
         if remedy.title in trials:
             _outcome(workspace, book, remedy, trials[remedy.title])
-
-
-def _trials(workspace: Workspace, question: Question) -> list[Trial]:
-    return workspace.sensitivity.trials.get(_trial_key(workspace, question), [])
-
-
-def _trial_key(workspace: Workspace, question: Question) -> tuple[str, Question]:
-    digest = workspace.network.digest if workspace.network else ""
-    return f"{digest} {workspace.config.present.to_json()}", question
-
-
-def _trying(workspace: Workspace) -> bool:
-    return any(job.title.startswith(TRY) for job in workspace.runner.active)
-
-
-def _try(
-    workspace: Workspace, asked: Asked, book: RangeBook, question: Question, remedy: Remedy
-) -> None:
-    """Queue the trial of a repair; what it did is kept in the workspace."""
-    network, parts, data = workspace.network, workspace.parts, images_for(workspace, asked)
-    if network is None or parts is None or data is None:
-        return
-    config, key = workspace.config.present, _trial_key(workspace, question)
-
-    def keep(trial: Trial) -> None:
-        others = [t for t in workspace.sensitivity.trials.get(key, []) if t.title != trial.title]
-        workspace.sensitivity.trials[key] = [*others, trial]
-
-    workspace.runner.submit(
-        Job(
-            f"{TRY} {remedy.title} on {question.layer}",
-            lambda: _road(workspace, network, parts, data, book, config, question, remedy),
-            keep,
-        )
-    )
-
-
-def _road(
-    workspace: Workspace,
-    network: Network,
-    parts: Split,
-    data: Dataset,
-    book: RangeBook,
-    config: QuantConfig,
-    question: Question,
-    remedy: Remedy,
-) -> Steps[Trial]:
-    calibrated: Calibrated = yield from part(statistics_for(workspace, network, parts), 0.0, 0.1)
-    images = parts.calibration if any(learns(step) for step in remedy.recipe) else None
-    work = try_remedy(
-        network, data, images or parts.calibration, calibrated, book, config, question, remedy
-    )
-    return (yield from part(work, 0.1, 1.0))
 
 
 def _outcome(workspace: Workspace, book: RangeBook, remedy: Remedy, trial: Trial) -> None:
