@@ -46,7 +46,7 @@ app = typer.Typer(
 )
 
 ModelOption = Annotated[
-    str, typer.Option("--model", help="A sample's name, a .pt2 file or a .safetensors file.")
+    str, typer.Option("--model", help="A sample's name, an .onnx, .pt2 or .safetensors file.")
 ]
 BuilderOption = Annotated[
     str | None,
@@ -473,6 +473,8 @@ def _network(model: str, builder: str | None, input_shape: str | None) -> "Netwo
             f"The shape of an input must be known; {model} does not tell it. Name it with "
             "--input-shape, such as 3,224,224."
         )
+    for note in loaded.notes:
+        _say(note)
     return prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest, loaded.batch)
 
 

@@ -21,13 +21,15 @@ LARGEST_BATCH = 256
 class Network:
     """A folded graph and what identifies it.
 
-    `parameters` counts weights before folding. `digest` is that of the file or sample.
+    `parameters` counts weights before folding. `digest` is that of the file or sample. `notes` are
+    sentences on how the file was read.
     """
 
     name: str
     digest: str
     graph: FloatGraph
     parameters: int
+    notes: tuple[str, ...] = ()
 
     @property
     def batch_size(self) -> int:
@@ -55,6 +57,7 @@ def prepare(
     input_shape: tuple[int, ...],
     digest: str,
     batch: int | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Network:
     """Capture and fold a model that takes (N, *input_shape), or only N = `batch`.
 
@@ -62,7 +65,7 @@ def prepare(
         CaptureError: the model cannot be traced; the message says where and what to do.
     """
     graph = capture(model, input_shape, batch)
-    return Network(name, digest, FoldBatchNorm()(graph), graph.parameters())
+    return Network(name, digest, FoldBatchNorm()(graph), graph.parameters(), notes)
 
 
 @torch.inference_mode()

@@ -61,6 +61,11 @@ class LoadedModel:
     report: ImportReport | None = None
     encodings: tuple[TensorEncoding, ...] = field(default=())
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading the file found, a sentence each."""
+        return () if self.report is None else tuple(self.report.sentences())
+
     def example(self, batch: int = 2) -> Tensor:
         """Return zeros in the shape of a batch of inputs; `batch` is ignored where it is fixed.
 

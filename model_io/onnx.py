@@ -21,7 +21,7 @@ from model_io.onnx_import.quantized import TensorEncoding, take_out, with_nodes
 from model_io.onnx_import.recognise import Recognised, recognise
 from model_io.onnx_import.reference import Reference
 from model_io.onnx_import.report import ImportReport
-from model_io.onnx_import.steps import Program
+from model_io.onnx_import.steps import Program, readable
 from model_io.onnx_import.tensors import TensorReader
 from model_io.onnx_import.transposes import cancel_transposes
 from model_io.onnx_import.verify import Agreement, compare, inputs_like, shapes, verify
@@ -64,7 +64,7 @@ def load_onnx(
         UnsafeFileError: it would fill the memory, or read what lies outside its folder.
     """
     file = open_onnx(path, shown or path.name, alone=alone)
-    counts = Counter(n.op_type[:60] for n in file.model.graph.node if n.op_type != "Constant")
+    counts = Counter(readable(n.op_type) for n in file.model.graph.node if n.op_type != "Constant")
     reader = TensorReader(file.shown, file.folder)
     take_in(file.model, reader)
     prune(file.model.graph)
@@ -77,7 +77,7 @@ def load_onnx(
     shape, batch = _input_shape(source, program, input_shape, file.shown)
     network, freed, recognised, agreement = _network(file, program, source, shape, batch)
     report = ImportReport(
-        file.model.producer_name[:60], file.opset, tuple(counts.most_common()), folded,
+        readable(file.model.producer_name)[:60], file.opset, tuple(counts.most_common()), folded,
         tuple(recognised), transposes, widened, reader.outside, len(encodings),
         batch if freed else None, agreement.difference, agreement.inputs,
     )  # fmt: skip

@@ -66,6 +66,10 @@ with st.container(horizontal=True):
     st.page_link(RUNS, label="Run it and see", icon=":material/play_circle:", width="content")
     st.page_link(CONFIGURE, label="Choose bits by layer", icon=":material/tune:", width="content")
 
+if network.notes:
+    with st.expander("How the file was read", icon=":material/fact_check:"):
+        st.text("\n".join(network.notes))
+
 st.subheader("Data", anchor=False)
 if work.data_problem:
     st.error(work.data_problem, icon=":material/error:")

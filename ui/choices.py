@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis.network import Network, prepare
 from analysis.split import ImageChoice, Split, choose_split
-from datasets.preprocessing import Preprocess
+from datasets.preprocessing import Layout, Preprocess
 from model_io.load import LoadedModel, load_model, load_upload
 from quant.config import uniform
 from quant.errors import QuantError
@@ -47,7 +47,7 @@ def read_model(choice: ModelChoice) -> LoadedModel:
         ValueError: it cannot be read; the sentence says why and what to do.
     """
     if choice.shown is not None:
-        return load_upload(Path(choice.source), choice.shown)
+        return load_upload(Path(choice.source), choice.shown, choice.input_shape)
     return load_model(choice.source, choice.builder, choice.input_shape)
 
 
@@ -66,7 +66,8 @@ def load_network(choice: ModelChoice) -> Steps[Network]:
             "Give it as channels, height, width."
         )
     yield Progress(0.4, "Tracing the network")
-    return prepare(loaded.name, loaded.program or loaded.module, shape, loaded.digest, loaded.batch)
+    model = loaded.program or loaded.module
+    return prepare(loaded.name, model, shape, loaded.digest, loaded.batch, loaded.notes)
 
 
 def default_data(choice: ModelChoice, network: Network) -> DataChoice:
@@ -76,12 +77,16 @@ def default_data(choice: ModelChoice, network: Network) -> DataChoice:
         return DataChoice(preprocess=sample.preprocess.to_json())
     if sample is not None:
         return DataChoice(None, sample.preprocess.to_json(), calibration=64, samples=0)
-    channels = network.graph.input_shape[0]
+    first, last = network.graph.input_shape[0], network.graph.input_shape[-1]
+    # networks from TensorFlow take their channels last
+    behind = last in (1, 3) and first not in (1, 3)
+    channels, side = (last, first) if behind else (first, last)
     plain = Preprocess(
         channels=channels if channels in (1, 3) else 3,
-        resize=network.graph.input_shape[-1],
+        resize=side,
         mean=(0.0,) * (channels if channels in (1, 3) else 3),
         std=(255.0,) * (channels if channels in (1, 3) else 3),
+        layout=Layout.NHWC if behind else Layout.NCHW,
     )
     return DataChoice(None, plain.to_json(), calibration=64, samples=0)
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from model_io.onnx_import.recognise import Recognised
 
+_LISTED = 12
+"""Operators that a sentence counts one by one."""
+
 
 @dataclass(frozen=True)
 class ImportReport:
@@ -51,8 +54,11 @@ class ImportReport:
         loose = sum(found.nodes for found in self.recognised)
         by = f"{self.opset}{f', written by {self.producer}' if self.producer else ''}"
         apart = f"largest relative difference {self.difference:.1e}"
+        most = ", ".join(f"{count} {name}" for name, count in self.operators[:_LISTED])
+        rest = len(self.operators) - _LISTED
         every = [
             (True, f"{self.nodes} nodes of {len(self.operators)} operators, opset {by}."),
+            (True, f"Operators: {most}{f' and {rest} others' if rest > 0 else ''}."),
             (self.folded, f"{self.folded} nodes were constant or copies and are gone."),
             (self.recognised, f"Recognised in {loose} nodes: {listed}."),
             (self.transposes, f"{self.transposes} pairs of transposes undid one another."),

@@ -15,7 +15,7 @@ from model_io.onnx_import.file import STANDARD
 from model_io.onnx_import.tensors import array, to_torch
 from model_io.onnx_import.values import from_tensor
 
-_HARMLESS = frozenset("_-/:. ()[],;+=@#$%&*!?~^|<>")
+_HARMLESS = frozenset("_-/:. (),;+=@#%&?")
 _LONGEST_NAME, _DEEPEST_NAME = 200, 20
 OWN = "quantscope"
 """The domain of operators that only this package makes; no file may name it."""
@@ -133,24 +133,25 @@ def _step(node: NodeProto, shown: str, taken: set[str]) -> Step:
             f"A node of {shown} must have an output, got {node.op_type[:60]!r} without one. "
             "Export it again."
         )
-    wish = _readable(node.name or next(name for name in outputs if name))
+    wish = readable(node.name or next(name for name in outputs if name))
     name, count = wish, 1
     while name in taken:
         count += 1
         name = f"{wish}_{count}"
     taken.add(name)
-    domain = "" if node.domain in STANDARD else node.domain
+    domain = "" if node.domain in STANDARD else readable(node.domain) or "?"
     domain += " of the file" if domain == OWN else ""
     attributes = {a.name: _attribute(a) for a in node.attribute}
-    return Step(name, node.op_type, tuple(node.input), outputs, attributes, domain)
+    return Step(name, readable(node.op_type), tuple(node.input), outputs, attributes, domain)
 
 
-def _readable(name: str) -> str:
+def readable(name: str) -> str:
     """Return a name that a page can show and a tree of modules can hold.
 
     torch.fx writes the paths of modules into Python source, between double quotes, and runs it:
     nothing that could end a string may stay in a name. Normalized first, since normalizing makes
-    quotes of other characters, and Python does it to names.
+    quotes of other characters, and Python does it to names. What pages would read as markup goes
+    too.
     """
     name = unicodedata.normalize("NFKC", name[:_LONGEST_NAME])
     name = "".join(c if c.isalnum() or c in _HARMLESS else "_" for c in name)
