@@ -92,16 +92,16 @@ def _causes(suspect: SuspectCard) -> None:
     for cause in suspect.causes:
         st.markdown(f":material/warning: **{cause.cause}** · {cause.sentence}")
     with st.expander("The numbers", icon=":material/straighten:"):
-        st.dataframe(
-            [
-                {
-                    "measured": item.name, "value": item.value, "suspect": item.limit,
-                    "so": "suspect" if item.suspect else "fine",
-                }
-                for item in suspect.evidence
-            ],
-            hide_index=True, width="stretch", alt="What was measured on this layer",
-        )  # fmt: skip
+        st.markdown(_evidence(suspect))
+
+
+def _evidence(suspect: SuspectCard) -> str:
+    """Return the numbers as a table whose cells wrap; those that are suspect are bold."""
+    rows = ["| Measured | Value | Suspect |", "|---|---|---|"]
+    for item in suspect.evidence:
+        mark = "**" if item.suspect else ""
+        rows.append(f"| {mark}{item.name}{mark} | {mark}{item.value}{mark} | {item.limit} |")
+    return "\n".join(rows)
 
 
 def _links(workspace: Workspace, lens: Lens) -> None:
