@@ -15,6 +15,7 @@ from analysis.runs import Run
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import QuantError
 
+ENOUGH = 3  # measured points below which a loss is not told: one or two make no curve
 PLAIN_BITS = 8  # stands for all bits, where configurations may differ in bits alone
 
 
@@ -32,6 +33,11 @@ class Foresight:
     noise: Noise
     predictor: Predictor
     measured: tuple[Measured, ...] = ()
+
+    @property
+    def tells_loss(self) -> bool:
+        """Whether enough was measured to tell how accuracy follows from noise."""
+        return len(self.predictor.points) >= ENOUGH
 
     def noise_at(self, config: QuantConfig) -> float:
         """Return the sum of noise energies; nan where one is not known or grids differ."""

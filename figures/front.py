@@ -1,6 +1,5 @@
 """What is the best one can have: accuracy over cost, predicted and measured, on some machines."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,11 +11,12 @@ from analysis.measures import Interval
 from analysis.proposal import Proposal
 from analysis.quantities import Quantity
 from figures.front_words import COST_NAMES, Scale, cost_text, quality_text, takeaway_of
-from figures.layout import escape, finish, shorten
+from figures.layout import HALF_WIDTH, escape, finish, shorten
 from figures.palette import AFTER, BEFORE, FLOAT, faded
 from figures.units import bytes_scale, energy_scale, time_scale
 
 PLOT_PX = 300
+SIGHT = 25.0  # points of accuracy in sight at first
 NARROW = 40  # letters in a panel's name
 
 
@@ -67,14 +67,16 @@ def front_chart(
         figure.add_hline(
             y=100 * scale.float_top1, line={"color": FLOAT, "width": 1, "dash": "dot"},
             annotation={"text": "float", "font": {"color": FLOAT}, "yanchor": "bottom"},
-            annotation_position="bottom right",
+            annotation_position="bottom left",
         )  # fmt: skip
     figure.update_yaxes(title=scale.axis, col=1)
-    figure.update_yaxes(range=_window(panels, scale))
+    _show_window(figure, _values(panels, scale), scale)
     figure.update_layout(clickmode="event+select")
     title = takeaway_of([(panel.front, panel.full) for panel in panels], scale)
     heads = 24 if count > 1 else 0
-    return finish(figure, title, PLOT_PX, legend_below=True, subtitle_px=heads)
+    return finish(
+        figure, title, PLOT_PX, legend_below=True, subtitle_px=heads, title_width=HALF_WIDTH
+    )
 
 
 def _unit(panel: Panel, *, several: bool) -> tuple[float, str]:
@@ -89,18 +91,30 @@ def _unit(panel: Panel, *, several: bool) -> tuple[float, str]:
     return steps.get(quantity, bytes_scale)(most)
 
 
-def _window(panels: Sequence[Panel], scale: Scale) -> list[float] | None:
-    """Return the range of values in sight: a share has no room above 100, nor below what is."""
+def _values(panels: Sequence[Panel], scale: Scale) -> list[float]:
+    """Return all values that are drawn."""
     found = [scale.of(p.prediction) for panel in panels for p in panel.proposals]
     found += [scale.of_run(one.run) for panel in panels for one in panel.measured]
-    known = [value for value in found if value is not None and math.isfinite(value)]
-    if not known:
-        return None
-    low, high = min(known), max(known)
+    return [value for value in found if value is not None]
+
+
+def _show_window(figure: go.Figure, values: Sequence[float], scale: Scale) -> None:
+    """Set the range in sight: of accuracies the highest, where the choice is made."""
+    if not values:
+        return
+    low, high = min(values), max(values)
     if scale.float_top1 is not None:
         high = max(high, 100 * scale.float_top1)
+    if scale.by_loss and high - low > SIGHT:
+        low = high - SIGHT
+        below = sum(value < low for value in values)
+        figure.add_annotation(
+            text=f"{below} more below; a double click shows all", showarrow=False,
+            x=1, xref="paper", xanchor="right", y=0, yref="paper", yanchor="bottom",
+            font={"size": 11, "color": FLOAT},
+        )  # fmt: skip
     room = max(0.08 * (high - low), 0.5)
-    return [low - room, high + room]
+    figure.update_yaxes(range=[low - room, high + room])
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +163,11 @@ class _Drawn:
             x=[self._x(p) for p in proposals],
             y=[self.scale.of(p.prediction) for p in proposals],
             text=[escape(p.name) for p in proposals] if names else None,
-            textposition="bottom right", textfont={"size": 11, "color": FLOAT},
+            textposition="bottom center", textfont={"size": 11, "color": FLOAT},
             line={"color": faded(AFTER, 0.8), "width": 2},
             marker=marker or {**usual, "symbol": "diamond" if names else "circle-open"},
             customdata=[[self.panel.front.machine, p.name, self._told(p)] for p in proposals],
-            hovertemplate="%{customdata[2]}<extra></extra>", cliponaxis=False,
+            hovertemplate="%{customdata[2]}<extra></extra>",
             row=1, col=self.column,
         )  # fmt: skip
 
@@ -173,7 +187,7 @@ class _Drawn:
             name="95 % of the prediction", legendgroup="band", showlegend=self.column == 1,
             x=[*there, *reversed(there)],
             y=[*(ends.low for _, ends in known), *(ends.high for _, ends in reversed(known))],
-            mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(AFTER, 0.16),
+            mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(AFTER, 0.22),
             hoverinfo="skip", row=1, col=self.column,
         )  # fmt: skip
 
@@ -185,6 +199,7 @@ class _Drawn:
         ]
         if not shown:
             return
+        even = [reference.config for reference in self.panel.front.references]
         self.figure.add_scatter(
             name="Measured", legendgroup="Measured", showlegend=self.column == 1, mode="markers",
             x=[self._x(one.proposal) for one, _, _ in shown], y=[value for _, value, _ in shown],
@@ -193,7 +208,11 @@ class _Drawn:
                 "array": [ends.high - value for _, value, ends in shown],
                 "arrayminus": [value - ends.low for _, value, ends in shown],
             },
-            marker={"size": 8, "color": AFTER},
+            marker={
+                "size": 8, "color": AFTER,
+                "symbol": ["diamond" if one.proposal.config in even else "circle"
+                           for one, _, _ in shown],
+            },
             customdata=[
                 [self.panel.front.machine, one.proposal.name, self._found(one)]
                 for one, _, _ in shown

@@ -9,8 +9,9 @@ from ui.config_editor import PRESETS, bulk_edit, layer_editor, rule_list, set_co
 from ui.layer_explained import layer_picker, show_layer
 from ui.machines import bring_machine, machine_note, machine_picker, widths_note
 from ui.metrics import cost_cards
-from ui.navigation import MODEL, RUNS
+from ui.navigation import MODEL, RUNS, TRADEOFFS
 from ui.tables import without_choice
+from ui.what_if import predicted_card
 from ui.workspace import workspace
 
 ENERGY, DIFFERENCE, LAYER = LOOKS = ("Energy", "Difference", "One layer")
@@ -40,7 +41,14 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     )  # fmt: skip
 machine_note(work)
 report, reference = work.cost_of(config), work.cost_of(PRESETS[against])
-cost_cards(report, reference, against)
+cards = st.container(horizontal=True)
+foreseen = predicted_card(cards, work, config, PRESETS[against], against)
+cost_cards(report, reference, against, cards)
+if not foreseen and work.parts is not None:
+    st.page_link(
+        TRADEOFFS, label="Find the front once, and the accuracy of every edit is predicted here",
+        icon=":material/balance:",
+    )  # fmt: skip
 
 ticked = layer_editor(work, chosen, report)
 st.caption(

@@ -1,11 +1,11 @@
 import streamlit as st
 
-from ui.foresight import foresight_of
+from ui.foresight import foresight_of, scale_of
 from ui.navigation import MODEL, SENSITIVITY
 from ui.tradeoffs_form import question_form
 from ui.tradeoffs_jobs import FRONT, active, found_for, start_front
 from ui.tradeoffs_state import Found
-from ui.tradeoffs_view import details, front, notes, panels_of, picked_of, scale_of, table
+from ui.tradeoffs_view import details, front, notes, panels_of, picked_of, table
 from ui.workspace import workspace
 
 POLL_S = 1.5

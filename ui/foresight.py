@@ -8,6 +8,7 @@ from analysis.harm import deepest
 from analysis.network import Network
 from analysis.questions import Sensitivity, Sweep
 from analysis.split import Split
+from figures.front_words import Scale
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from ui.cached import float_score
@@ -92,6 +93,12 @@ def _screened(
     asked = remembered(workspace)
     found = screened(workspace, Sweep(config), SCREENED_IMAGES)
     return found or screened(workspace, replace(asked, sides=SIDES).sweep(config), asked.images)
+
+
+def scale_of(workspace: Workspace, foresight: Foresight) -> Scale:
+    """Return how quality is told: as accuracy once enough was measured."""
+    by_loss = foresight.tells_loss
+    return Scale(by_loss, float_top1(workspace, foresight) if by_loss else None)
 
 
 def float_top1(workspace: Workspace, foresight: Foresight) -> float | None:

@@ -41,8 +41,16 @@ def image_strip(images: Sequence[Shown]) -> None:
         column.caption(f"{mark} {image.answer}{truth}")
 
 
-def cost_cards(report: CostReport, reference: CostReport | None = None, against: str = "") -> None:
-    """Show energy, latency, weight size and peak memory, each against a reference if given."""
+def cost_cards(
+    report: CostReport,
+    reference: CostReport | None = None,
+    against: str = "",
+    row: st.delta_generator.DeltaGenerator | None = None,
+) -> None:
+    """Show energy, latency, weight size and peak memory, each against a reference if given.
+
+    They follow what stands in `row` already.
+    """
     old = reference or report
     figures = (
         ("Energy an image", format_energy, report.energy_pj, old.energy_pj,
@@ -54,7 +62,7 @@ def cost_cards(report: CostReport, reference: CostReport | None = None, against:
         ("Peak memory", format_bytes, report.peak_activation_bytes, old.peak_activation_bytes,
          f"Reached at {report.peak_activation_step}"),
     )  # fmt: skip
-    row = st.container(horizontal=True)
+    row = row or st.container(horizontal=True)
     for label, write, value, before, explanation in figures:
         delta = change_text(value, before)
         # a card without a change has a line as well, so that nothing moves when one appears

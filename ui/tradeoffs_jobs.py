@@ -190,6 +190,19 @@ def _solve(search: BitSearch, found: Found, target: Target, present: Proposal) -
     return search.best([Budget(quantity, target.most * worth)], name)
 
 
+def spread_out(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Return the least noisy, the most, then those between them by halves: what teaches most."""
+    left = sorted(proposals, key=lambda proposal: proposal.noise)
+    chosen = left[:1] + left[:0:-1][:1]
+    spans = [(0, len(left) - 1)]
+    for low, high in spans:
+        if high - low > 1:
+            middle = (low + high) // 2
+            chosen.append(left[middle])
+            spans += [(low, middle), (middle, high)]
+    return chosen
+
+
 def start_measuring(
     workspace: Workspace, found: Found, machine: str, proposals: Sequence[Proposal]
 ) -> None:

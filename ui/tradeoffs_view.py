@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis.bit_gains import explain_gains
 from analysis.bit_wiring import bits_of
-from analysis.foresight import Foresight
+from analysis.foresight import ENOUGH, Foresight
 from analysis.front import Measured, prediction_error, updated
 from analysis.mixed_precision import BitSearch
 from analysis.network import Network
@@ -21,9 +21,8 @@ from figures.front import Panel, front_chart
 from figures.front_words import COST_NAMES, Scale, amount_text, quality_text
 from figures.units import format_share
 from ui.config_editor import set_config
-from ui.foresight import float_top1
 from ui.ranges_view import save
-from ui.tradeoffs_jobs import MEASURE, active, answer, start_measuring
+from ui.tradeoffs_jobs import MEASURE, active, answer, spread_out, start_measuring
 from ui.tradeoffs_state import Found, Target
 from ui.tradeoffs_tables import front_table, points_of
 from ui.workspace import Workspace
@@ -70,12 +69,6 @@ def _moved(search: BitSearch, one: Measured) -> Measured:
     return Measured(replace(one.proposal, cost=report), one.run)
 
 
-def scale_of(workspace: Workspace, foresight: Foresight) -> Scale:
-    """Return how quality is told: as accuracy once something was measured."""
-    by_loss = bool(foresight.predictor.points)
-    return Scale(by_loss, float_top1(workspace, foresight) if by_loss else None)
-
-
 def front(workspace: Workspace, panels: Sequence[Panel], scale: Scale, picked: Proposal) -> None:
     """Draw the front; a click picks a point."""
     machine = _machine(workspace, panels)
@@ -119,25 +112,24 @@ def details(
     """Show the point picked: what is predicted, what was measured, what it costs, its bits."""
     st.markdown(f"**{picked.name}** on {panel.front.machine}")
     run = measured_of(found.network, panel, picked)
-    st.markdown(_facts(panel, picked, run, scale))
-    _buttons(workspace, found, panel, picked, run)
+    measured = "not measured yet" if run is None else f"measured **{scale.run_text(run.run)}**"
+    predicted = quality_text(scale, picked.prediction)
+    st.markdown(f"{scale.name}: predicted **{predicted}**, {measured}.")
+    st.caption(_costs(panel, picked))
+    _buttons(workspace, found, panel, picked, done=run is not None, told=scale.by_loss)
     figure = bits_chosen(bits_of(picked.config, found.network.graph))
     st.plotly_chart(figure, key="tradeoffs.cells", alt=takeaway(figure), config=CHART)
 
 
-def _facts(panel: Panel, picked: Proposal, run: Measured | None, scale: Scale) -> str:
-    """Return in words what a point does, predicted and measured, and what it costs."""
-    measured = "not measured yet" if run is None else f"measured **{scale.run_text(run.run)}**"
+def _costs(panel: Panel, picked: Proposal) -> str:
+    """Return in words what a point costs, beside uniform 8 bits."""
     costs = [
-        f"{COST_NAMES[quantity].lower()} {amount_text(quantity, picked.cost)} "
+        f"{COST_NAMES[quantity]} {amount_text(quantity, picked.cost)} "
         f"({format_share(quantity.of(picked.cost) / eight)})"
         for quantity in SHOWN
         if (eight := panel.eight[quantity])
     ]
-    return (
-        f"{scale.name}: predicted **{quality_text(scale, picked.prediction)}**, {measured}.\n\n"
-        f"{', '.join(costs).capitalize()} of uniform W8A8; intervals are of 95 %."
-    )
+    return f"{', '.join(costs)} of uniform W8A8. Intervals are of 95 %."
 
 
 def measured_of(network: Network, panel: Panel, proposal: Proposal) -> Measured | None:
@@ -148,7 +140,7 @@ def measured_of(network: Network, panel: Panel, proposal: Proposal) -> Measured 
 
 
 def _buttons(
-    workspace: Workspace, found: Found, panel: Panel, picked: Proposal, run: Measured | None
+    workspace: Workspace, found: Found, panel: Panel, picked: Proposal, *, done: bool, told: bool
 ) -> None:
     row = st.container(horizontal=True)
     row.button(
@@ -159,11 +151,20 @@ def _buttons(
     )  # fmt: skip
     if row.button(
         "Measure", key="tradeoffs.measure", icon=":material/play_arrow:",
-        disabled=run is not None or active(workspace, MEASURE) is not None,
+        disabled=done or active(workspace, MEASURE) is not None,
         help="A run on all images; it is kept and corrects the predictions",
     ):  # fmt: skip
         start_measuring(workspace, found, panel.front.machine, [picked])
         st.rerun()  # the whole page, so that the frame shows the job
+    if not told and row.button(
+        "Measure three to see accuracy", key="tradeoffs.three", icon=":material/straighten:",
+        disabled=active(workspace, MEASURE) is not None,
+        help="The least noisy, the cheapest and one between: how accuracy follows from noise is "
+        "learned from runs",
+    ):  # fmt: skip
+        several = spread_out(panel.front.proposals)[:ENOUGH]
+        start_measuring(workspace, found, panel.front.machine, several)
+        st.rerun()
 
 
 def load(workspace: Workspace, proposal: Proposal) -> None:
@@ -188,7 +189,11 @@ def table(workspace: Workspace, found: Found, panel: Panel, scale: Scale) -> Non
         rows, key=key, hide_index=True, width="stretch", on_select=take,
         selection_mode="multi-row", height=min(38 + 35 * len(points), 330),
         alt=f"All points on {panel.front.machine}", placeholder="",
-        column_config={"name": st.column_config.TextColumn("Configuration", pinned=True)},
+        column_config={
+            "name": st.column_config.TextColumn("Configuration", pinned=True, width=150),
+            f"predicted {scale.unit}": st.column_config.TextColumn(width=135),
+            f"measured {scale.unit}": st.column_config.TextColumn(width=135),
+        },
     )  # fmt: skip
     ticked = [points[row] for row in state.selection.rows if row < len(points)]
     wanted = [
@@ -199,12 +204,13 @@ def table(workspace: Workspace, found: Found, panel: Panel, scale: Scale) -> Non
     left = list({tuple(bits_of(p.config, found.network.graph).items()): p for p in wanted}.values())
     row = st.container(horizontal=True, vertical_alignment="center")
     what = f"Measure {len(left)} {'ticked' if ticked else 'not measured yet'}"
+    what = what if left else "All are measured"
     if row.button(
         what, key="tradeoffs.queue", icon=":material/playlist_play:",
         disabled=not left or active(workspace, MEASURE) is not None,
         help="One run after the other; Cancel keeps those that are done",
     ):  # fmt: skip
-        start_measuring(workspace, found, panel.front.machine, left)
+        start_measuring(workspace, found, panel.front.machine, spread_out(left))
         st.rerun()
     with row:
         save(rows, f"front-{panel.front.machine}", "tradeoffs.save")
@@ -251,4 +257,6 @@ def _trust(foresight: Foresight) -> list[str]:
 def _missing(scale: Scale) -> str:
     if scale.by_loss:
         return ""
-    return "Measure a few points to see accuracy: nothing tells yet how it follows from noise."
+    return (
+        "How accuracy follows from noise is not known yet: measure three points, or sweep exactly."
+    )
