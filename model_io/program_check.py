@@ -38,8 +38,12 @@ def _is_name(text: str) -> bool:
 
 
 def _is_path(text: str) -> bool:
-    """Whether this is a path of a parameter or module, such as blocks.0.conv.weight."""
-    return re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*", text, re.ASCII) is not None
+    """Whether this is a path of a parameter or module, such as blocks.0.conv.weight.
+
+    Names of ONNX nodes hold slashes and the like. torch writes a path into source between double
+    quotes: no quote and no backslash may stand in it.
+    """
+    return re.fullmatch(r"[\w/:;@-]+(\.[\w/:;@-]+)*", text, re.ASCII) is not None
 
 
 def _is_expression(text: str) -> bool:

@@ -362,3 +362,16 @@ def test_ordinary_vision_code(tmp_path: Path, dynamo: bool) -> None:
     x = case.inputs(5)
     with torch.no_grad():
         torch.testing.assert_close(graph(x), case.model()(x), rtol=1e-3, atol=1e-4)
+
+
+def test_an_import_is_saved_and_loaded_as_pt2(tmp_path: Path) -> None:
+    got = load_onnx(saved(tmp_path / "net.onnx", small("/stage.0/block:1/")))
+    batch = ({0: torch.export.Dim("batch", min=1, max=4096)},)
+    program = torch.export.export(got.module, (torch.zeros(2, 3, 8, 8),), dynamic_shapes=batch)
+    torch.export.save(program, tmp_path / "net.pt2")
+    again = load_model(tmp_path / "net.pt2")
+    x = torch.randn(3, 3, 8, 8)
+    torch.testing.assert_close(again.module(x), got.module(x))
+    assert again.program is not None
+    names = [layer.name for layer in capture(again.program, again.input_shape).layers]
+    assert names[1] == "/stage.0/block:1/conv"
