@@ -116,7 +116,9 @@ def _prepare(workspace: Workspace, network: Network, asked: Asked, sweep: Sweep)
     if parts is not None:
         calibrated = yield from part(statistics_for(workspace, network, parts), 0.0, 0.3)
     if _deeper(workspace, asked):
-        return  # only the statistics were missing, to find again what the store has
+        # only the statistics were missing, to find again what the store has
+        workspace.asked.discard(f"noise {key}")
+        return
     grids = grids_of(network, calibrated, sweep.config)
     layers = list(dict.fromkeys(q.layer for q in questions_of(network, sweep, grids)))
     scores: list[Score] = []

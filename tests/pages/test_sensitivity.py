@@ -182,6 +182,7 @@ def test_after_a_restart_the_page_shows_what_is_kept_and_resumes(visit: Visit) -
     assert "Unfinished" in again.words
     answered(again)
     assert set(table(again)["images"]) == {32}
+    assert set(table(switch(again, DEPTH, Depth.INSTANT).wait())["known"]) == {"instant"}
 
 
 def test_the_card_names_the_cause_and_a_repair_that_helps(imbalanced: Visit) -> None:
