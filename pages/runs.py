@@ -8,6 +8,8 @@ from figures.roofline import roofline
 from figures.widths import requested_and_effective
 from ui.metrics import cost_cards, score_cards
 from ui.navigation import MODEL
+from ui.plain import plain
+from ui.report_view import report_box
 from ui.run_forms import differences, disagreements, manage_run, run_form
 from ui.tables import effective_table, run_table
 from ui.workspace import workspace
@@ -27,12 +29,11 @@ if work.network is None or work.parts is None:
     st.page_link(MODEL, label="Choose them", icon=":material/deployed_code:")
 else:
     unlabelled = "" if work.parts.score.labelled else " without labels"
+    names = plain(work.config_name), plain(work.network.name), plain(work.parts.score.name)
     st.markdown(
-        f"**{work.config_name}** on **{work.network.name}**, {len(work.parts.score)} images of "
-        f"{work.parts.score.name}{unlabelled}, machine {work.machine.title}"
+        f"**{names[0]}** on **{names[1]}**, {len(work.parts.score)} images of "
+        f"{names[2]}{unlabelled}, machine {work.machine.title}"
     )
-    if unlabelled:
-        st.caption("Agreement with the float network and SQNR take accuracy's place.")
     run_form(work, work.config.present)
 
 runs = work.store.all()
@@ -63,7 +64,7 @@ shown = [runs[row] for row in picked if row < len(runs)][:2] or [runs[0]]
 
 if len(shown) == 2:
     after, before = sorted(shown, key=runs.index)
-    st.subheader(f"{after.name} against {before.name}", anchor=False)
+    st.subheader(plain(f"{after.name} against {before.name}"), anchor=False)
     differences(before, after)
     for number, figure in enumerate(
         (
@@ -76,7 +77,7 @@ if len(shown) == 2:
     st.stop()
 
 run = shown[0]
-st.subheader(run.name, anchor=False)
+st.subheader(plain(run.name), anchor=False)
 score_cards(run)
 cost_cards(run.cost)
 view = st.segmented_control(
@@ -105,3 +106,5 @@ else:
 for note in run.cost.notes:
     st.caption(f":material/info: {note}")
 manage_run(work, run)
+st.subheader("Report", anchor=False)
+report_box(work, run)

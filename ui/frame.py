@@ -4,6 +4,8 @@ import streamlit as st
 
 from quant.errors import QuantError
 from ui.jobs import JobState, watch
+from ui.plain import plain
+from ui.session_file import opened_note, session_box
 from ui.workspace import Workspace
 
 RELOAD_HELP = "Everything here is kept while you change pages, reload or open a second tab."
@@ -13,22 +15,25 @@ def show_frame(workspace: Workspace) -> None:
     """Draw the sidebar under the navigation, and what earlier steps left to say."""
     with st.sidebar:
         _context(workspace)
+        opened_note(workspace)
+        with st.popover("Session", icon=":material/save:", width="stretch"):
+            session_box(workspace)
         st.space("small")
         watch(workspace.runner, "frame")
     _say(workspace)
 
 
 def _context(workspace: Workspace) -> None:
-    network, parts = workspace.network, workspace.parts
+    parts = workspace.parts
     data = f"{parts.score.name}, {len(parts.score)} images" if parts else "none chosen"
     lines = {
-        "Model": network.name if network else "none loaded",
+        "Model": _model_name(workspace),
         "Data": data,
         "Machine": workspace.machine.title,
         "Configuration": workspace.config_name,
     }
     for label, value in lines.items():
-        st.caption(f"{label}  \n**{value}**")
+        st.caption(f"{label}  \n**{plain(value)}**")
     history = workspace.config
     undo, redo = st.columns(2)
     undo.button(
@@ -41,6 +46,12 @@ def _context(workspace: Workspace) -> None:
         disabled=not history.future, icon=":material/redo:", width="stretch",
         help="Make the change again that was taken back",
     )  # fmt: skip
+
+
+def _model_name(workspace: Workspace) -> str:
+    if workspace.opened is not None:
+        return f"{workspace.opened.session.model.name}, not loaded"
+    return workspace.network.name if workspace.network else "none loaded"
 
 
 def undo_change(workspace: Workspace) -> None:

@@ -11,7 +11,7 @@ from analysis.workload import Entropies
 from figures import takeaway
 from figures.layer_explained import explain_in_words, loss_text, widths_explained
 from quant.config import QuantConfig
-from ui.known_answers import layers_known
+from ui.foresight import sensitivity_now
 from ui.workspace import Workspace
 
 
@@ -32,7 +32,7 @@ def layer_picker(workspace: Workspace, network: Network) -> str:
 
 def show_layer(workspace: Workspace, network: Network, config: QuantConfig, layer: str) -> None:
     """Say and draw what the bits of a layer cost and save, in energy, traffic and accuracy."""
-    known = layers_known(workspace, config)
+    known = sensitivity_now(workspace)
     found = _explained(
         (network.digest, config.to_json(), layer, repr(workspace.machine), _mark(known)),
         network, config, workspace.machine, known, workspace.entropies,

@@ -18,6 +18,7 @@ from quant.config import QuantConfig, config_from_dict
 from quant.progress import Steps, part
 from ui.config_editor import set_config
 from ui.jobs import Job
+from ui.plain import plain
 from ui.workspace import Workspace
 
 CALIBRATION_SHARE = 0.15
@@ -83,24 +84,27 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
 
 
 def manage_run(workspace: Workspace, run: Run) -> None:
-    """Let one rename, delete, load or download a run."""
+    """Let one rename, delete, load or download a run; one that is only looked at stays as it is."""
+    locked = workspace.opened is not None
     row = st.container(horizontal=True, vertical_alignment="bottom")
     name = row.text_input("Name", run.name, key=f"runs.rename.{run.id}")
-    if row.button("Rename", key="runs.rename"):
+    if row.button("Rename", key="runs.rename", disabled=locked):
         try:
             workspace.store.rename(run.id, name)
         except ValueError as error:
             st.error(str(error))
             return
         st.rerun()
-    if row.button("Load config", key="runs.load", help="Make its configuration the present"):
+    if row.button(
+        "Load config", key="runs.load", disabled=locked, help="Make its configuration the present"
+    ):
         set_config(workspace, config_from_dict(run.config), run.name)
         st.rerun()
     row.download_button(
         "JSON", json.dumps(to_plain(run), indent=2), f"{run.name}.json", "application/json",
         key="runs.json", icon=":material/download:",
     )  # fmt: skip
-    if row.button("Delete", key="runs.delete"):
+    if row.button("Delete", key="runs.delete", disabled=locked):
         workspace.store.delete(run.id)
         st.rerun()
 
@@ -108,7 +112,7 @@ def manage_run(workspace: Workspace, run: Run) -> None:
 def differences(before: Run, after: Run) -> None:
     """Say in words, then layer by layer, how two runs differ."""
     for sentence in describe(before, after):
-        st.markdown(f"- {sentence}")
+        st.markdown(f"- {plain(sentence)}")
     rows = [to_plain(row) for row in layer_differences(before, after)]
     with st.expander("Layer by layer", icon=":material/table_rows:"):
         st.dataframe(rows, hide_index=True, width="stretch", height=360, alt="Layers of both runs")

@@ -59,6 +59,7 @@ class Workspace:
     sensitivity: SensitivityWork = field(default_factory=SensitivityWork)
     tradeoffs: TradeoffWork = field(default_factory=TradeoffWork)
     picked: Picked = field(default_factory=Picked)
+    opened: Any = None  # a session that is only looked at, ui.session_file.Opened
     table_edits: int = 0  # changes of the configuration made in the table of Configure
     data_choices: int = 0  # how often data were chosen, so that forms start from the present ones
     asked: set[str] = field(default_factory=set)  # questions put to the runner, answered or not
@@ -68,8 +69,8 @@ class Workspace:
 
     @property
     def store(self) -> RunStore:
-        """The runs under the folder that the settings name."""
-        return RunStore(self.settings.runs)
+        """The runs under the folder that the settings name, or of a session only looked at."""
+        return RunStore(self.settings.runs if self.opened is None else self.opened.folder)
 
     @property
     def folder(self) -> Path:
@@ -84,6 +85,7 @@ class Workspace:
         Raises nothing: rules of the configuration that do not fit the new model are dropped, and
         a note says so.
         """
+        self.opened = None  # whoever loads a model is done with looking
         data = default_data(choice, network)
         parts, problem = _opened(data, choice, network)
         rules = self.config.present.rules
@@ -142,7 +144,7 @@ class Workspace:
 
     def save(self) -> None:
         """Write down the choices, so that a new tab or a restarted server finds them."""
-        if not self.settings.local_paths:
+        if not self.settings.local_paths or self.opened is not None:
             return  # on a shared server one person's choices are no other's business
         choices = {
             "model": to_plain(self.model),
