@@ -36,13 +36,12 @@ def fisher_probes(chances: Tensor, signs: Tensor) -> Tensor:
     return root * (others - 2 * along * normal)
 
 
-def product(gradient: Tensor, error: Tensor) -> Tensor:
-    """Return the inner product of two tensors (N, ...) for each image, (N,)."""
+def inner(gradient: Tensor, error: Tensor) -> list[Tensor]:
+    """Return the inner product of two tensors (N, ...) for each of N images."""
     gradient, error = _row(gradient), _row(error)
     if gradient.shape[1] < LONG_ROW:
-        rows: Tensor = torch.linalg.vecdot(gradient, error)
-        return rows
-    return torch.stack([torch.dot(g, e) for g, e in zip(gradient, error, strict=True)])
+        return list(torch.linalg.vecdot(gradient, error).unbind())
+    return [torch.dot(g, e) for g, e in zip(gradient.unbind(), error.unbind(), strict=True)]
 
 
 def _row(values: Tensor) -> Tensor:

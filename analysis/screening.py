@@ -24,7 +24,7 @@ from analysis.image_scores import sqnr_interval
 from analysis.local_errors import LocalErrors
 from analysis.measures import signal_to_noise_db
 from analysis.network import Network
-from analysis.probes import draw_probes, product
+from analysis.probes import draw_probes, inner
 from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
 from quant.errors import QuantError
 from quant.gradients import Backward, Local
@@ -91,7 +91,7 @@ class _Screening:
         self._generator = torch.Generator().manual_seed(SEED)
         self._signal: list[Tensor] = []
         self._found: dict[Question, list[Tensor]] = {}
-        self._reached: set[Question] = set()
+        self._reached: set[str] = set()
         self._right: list[Tensor] | None = []
 
     def make_grids(self) -> Steps[None]:
@@ -109,14 +109,20 @@ class _Screening:
         inputs, count = _filled(batch.inputs, self._network.graph.batch), len(batch.inputs)
 
         def visit(local: Local) -> None:
+            asked, products = [], []
             for bits, side, error in self._errors.of(local):
-                products = [product(gradient, error) for gradient in local.gradients]
-                found = torch.stack(products)[:, :count].double().square()
-                question = Question(local.layer.name, bits, side)
-                self._found.setdefault(question, []).append(found)
-                # no noise is an answer only where there is no error
-                if bool(found.any()) or not bool(error.any()):
-                    self._reached.add(question)
+                asked.append(Question(local.layer.name, bits, side))
+                products += [value for each in local.gradients for value in inner(each, error)]
+            if not asked:
+                return
+            shape = (len(asked), len(local.gradients), len(inputs))
+            found = torch.stack(products).reshape(shape)[:, :, :count].double().square()
+            for question, figures in zip(asked, found, strict=True):
+                self._found.setdefault(question, []).append(figures)
+            if local.layer.name not in self._reached and any(
+                bool(g.any()) for g in local.gradients
+            ):
+                self._reached.add(local.layer.name)
 
         output = self._backward(
             inputs, lambda output: draw_probes(output, count, self._generator), visit
@@ -129,7 +135,7 @@ class _Screening:
 
     def result(self, seconds: float) -> Sensitivity:
         """Return the predictions."""
-        found = {q: torch.cat(p, 1) for q, p in self._found.items() if q in self._reached}
+        found = {q: torch.cat(p, 1) for q, p in self._found.items() if q.layer in self._reached}
         whole: dict[Question, Tensor] = {}
         if self._sweep.view is View.ALL_BUT:
             found, whole = _all_but(found)

@@ -1,21 +1,19 @@
 """One forward and a backward for each probe: what leaves every layer, and what it matters."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from quant import fused_convolution
-from quant.fused_convolution import FusedConvolution, can_fuse, read_convolution
+from quant.fused_layer import PACKED_FOR, FusedLayer, fuse_layer
 from quant.graph import FloatGraph, Layer, fused_chain
-from quant.portable import PLACEHOLDER, Operation, Portable, fill, function_of, make_portable
+from quant.portable import PLACEHOLDER, Operation, fill, function_of, make_portable
 
 Probes = Callable[[Tensor], Sequence[Tensor]]
 Run = Callable[[Tensor], Tensor]
-PACKED_FOR = 8  # images in a batch; a weight packed for one size serves all
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,7 +46,11 @@ class Backward:
             for layer in graph.layers
         }
         self._operations = {item.name: item for item in self.portable.operations}
-        self.stages = _fused_stages(self)
+        self.stages = {
+            layer.output: stage
+            for layer in graph.layers
+            if (stage := fuse_layer(layer, self.operations_of(layer), self.portable)) is not None
+        }
 
     def operations_of(self, layer: Layer) -> list[Operation]:
         """Return a layer's operation and the functions that are fused with it."""
@@ -151,40 +153,11 @@ class _Turn:
         return run
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Stage:
-    """A layer that is one fused convolution; `back` carries gradients where one more can."""
-
-    layer: Layer
-    convolution: FusedConvolution
-    weight: Tensor
-    bias: Tensor | None
-    packed: Tensor
-    back: FusedConvolution | None
-    packed_back: Tensor | None
-
-    def run(self, x: Tensor, packed: Tensor) -> Tensor:
-        """Return the layer's output for an input and a prepared weight."""
-        return self.convolution(x, packed, self.bias)
-
-    def pull(self, gradient: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Return the gradient at the input from that at the output."""
-        gradient = _through_clip(gradient, y, self.convolution.clip)
-        if self.back is not None and self.packed_back is not None:
-            return self.back(gradient, self.packed_back, None)
-        given = self.convolution
-        found: Tensor = torch.ops.aten.convolution_backward(
-            gradient, x, self.weight, None, given.stride, given.padding, given.dilation,
-            False, [0, 0], given.groups, [True, False, False],  # noqa: FBT003
-        )[0]  # fmt: skip
-        return found
-
-
 class _Convolve(Function):
     """A stage as autograd sees it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, stage: _Stage, turn: _Turn) -> Tensor:
+    def forward(ctx: Any, x: Tensor, stage: FusedLayer, turn: _Turn) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         y = stage.run(x, stage.packed)
         ctx.save_for_backward(x, y)
@@ -194,81 +167,10 @@ class _Convolve(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         x, y = ctx.saved_tensors
-        stage: _Stage = ctx.stage
+        stage: FusedLayer = ctx.stage
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         ctx.turn.arrive(stage.layer, y, gradient, lambda packed: stage.run(x, packed))
-        return stage.pull(gradient, x, y), None, None
-
-
-def _through_clip(gradient: Tensor, y: Tensor, clip: fused_convolution.Clip | None) -> Tensor:
-    """Return the gradient before a clip from that after it; y is what left the clip."""
-    if clip is None:
-        return gradient
-    low, high = clip
-    found: Tensor
-    if high is None:
-        found = torch.ops.aten.threshold_backward(gradient, y, low)
-    else:
-        found = torch.ops.aten.hardtanh_backward(gradient, y, low, high)
-    return found
-
-
-def _fused_stages(backward: Backward) -> dict[str, _Stage]:
-    """Return the layers that one kernel computes, by the names of their outputs."""
-    if not fused_convolution.available():
-        return {}
-    portable = backward.portable
-    shapes = {item.name: item.shape for item in portable.operations}
-    found: dict[str, _Stage] = {}
-    for output, layer in backward.layers.items():
-        first, *chain = backward.operations_of(layer)
-        convolution = read_convolution(first, portable.constants, shapes)
-        if convolution is None or layer.weight is None or len(chain) > 1:
-            continue
-        if chain and not can_fuse(chain[0].clip):
-            continue
-        clip = chain[0].clip if chain else None
-        found[output] = _stage(portable, layer, replace(convolution, clip=clip))
-    return found
-
-
-def _stage(portable: Portable, layer: Layer, convolution: FusedConvolution) -> _Stage:
-    weight = portable.constants[convolution.weight].contiguous(memory_format=torch.channels_last)
-    back, turned = _reversed(convolution, weight, layer)
-    return _Stage(
-        layer=layer,
-        convolution=convolution,
-        weight=weight,
-        bias=None if convolution.bias is None else portable.constants[convolution.bias],
-        packed=convolution.pack(weight, PACKED_FOR),
-        back=back,
-        packed_back=None if back is None else back.pack(turned, PACKED_FOR),
-    )
-
-
-def _reversed(
-    convolution: FusedConvolution, weight: Tensor, layer: Layer
-) -> tuple[FusedConvolution | None, Tensor]:
-    """Return the convolution that carries gradients back, and its weight.
-
-    With a stride of one that is a convolution too, its weight turned round, inputs and outputs
-    exchanged; it is twice as fast as the kernel made for the purpose. None with another stride.
-    """
-    padding = [
-        step * (size - 1) - zeros
-        for step, size, zeros in zip(
-            convolution.dilation, weight.shape[2:], convolution.padding, strict=True
-        )
-    ]
-    depthwise = convolution.groups == len(weight) and weight.shape[1] == 1
-    simple = convolution.groups == 1 or depthwise
-    if convolution.stride != [1, 1] or min(padding) < 0 or not simple:
-        return None, weight
-    turned = weight.flip(2, 3)
-    if not depthwise:
-        turned = turned.transpose(0, 1)
-    back = replace(convolution, bias=None, clip=None, padding=padding, input_shape=layer.shape)
-    return back, turned
+        return stage.pull(stage.before_clip(gradient, y), x), None, None
 
 
 def _call(
