@@ -11,11 +11,12 @@ from analysis.measures import Interval
 from analysis.proposal import Proposal
 from analysis.quantities import Quantity
 from figures.front_words import COST_NAMES, Scale, cost_text, quality_text, takeaway_of
-from figures.layout import HALF_WIDTH, escape, finish, shorten
+from figures.layout import HALF_WIDTH, TITLE_WIDTH, escape, finish, shorten
 from figures.palette import AFTER, BEFORE, FLOAT, faded
 from figures.units import bytes_scale, energy_scale, time_scale
 
 PLOT_PX = 300
+LOW_PX = 220  # of machines side by side, so that the point picked is in sight below
 SIGHT = 25.0  # points of accuracy in sight at first
 NARROW = 40  # letters in a panel's name
 
@@ -57,12 +58,14 @@ def front_chart(
     figure = make_subplots(
         cols=count, shared_yaxes=True, horizontal_spacing=0.03,
         column_titles=titles if count > 1 else None,
+        shared_xaxes="all" if count > 1 else False,
     )  # fmt: skip
     for column, panel in enumerate(panels, start=1):
         factor, unit = _unit(panel, several=count > 1)
         _Drawn(figure, column, panel, scale, factor).draw(picked)
         name = COST_NAMES[panel.front.quantity]
-        figure.update_xaxes(title=f"{name} ({unit}), lower is better", col=column)
+        gap = "<br>" if count > 1 else " "
+        figure.update_xaxes(title=f"{name} ({unit}),{gap}lower is better", col=column)
     if scale.float_top1 is not None:
         figure.add_hline(
             y=100 * scale.float_top1, line={"color": FLOAT, "width": 1, "dash": "dot"},
@@ -73,9 +76,14 @@ def front_chart(
     _show_window(figure, _values(panels, scale), scale)
     figure.update_layout(clickmode="event+select")
     title = takeaway_of([(panel.front, panel.full) for panel in panels], scale)
-    heads = 24 if count > 1 else 0
+    heads, width = (24, TITLE_WIDTH) if count > 1 else (0, HALF_WIDTH)
     return finish(
-        figure, title, PLOT_PX, legend_below=True, subtitle_px=heads, title_width=HALF_WIDTH
+        figure,
+        title,
+        PLOT_PX if count == 1 else LOW_PX,
+        legend_below=True,
+        subtitle_px=heads,
+        title_width=width,
     )
 
 
@@ -162,7 +170,7 @@ class _Drawn:
             name=name, legendgroup=name, showlegend=self.column == 1, mode=mode,
             x=[self._x(p) for p in proposals],
             y=[self.scale.of(p.prediction) for p in proposals],
-            text=[escape(p.name) for p in proposals] if names else None,
+            text=[escape(p.name) for p in proposals] if names and self.column == 1 else None,
             textposition="bottom center", textfont={"size": 11, "color": FLOAT},
             line={"color": faded(AFTER, 0.8), "width": 2},
             marker=marker or {**usual, "symbol": "diamond" if names else "circle-open"},

@@ -126,7 +126,12 @@ def _spread(value: float | None, ends: Interval | None, unit: str) -> str:
 
 def amount_text(quantity: Quantity, report: CostReport) -> str:
     """Return a cost in its unit."""
-    return _WRITERS[quantity](quantity.of(report))
+    return value_text(quantity, quantity.of(report))
+
+
+def value_text(quantity: Quantity, value: float) -> str:
+    """Return a figure in the quantity's own unit as text."""
+    return _WRITERS[quantity](value)
 
 
 def cost_text(quantity: Quantity, report: CostReport, eight: float) -> str:
@@ -165,10 +170,19 @@ def takeaway_of(fronts: Sequence[tuple[Front, float]], scale: Scale) -> str:
         return f"Fewer bits than 8 save no {quantity} {where}, {near}"
     if len(known) == 1:
         return f"Mixed bits take {format_share(share)} less {quantity} {near}, as predicted"
-    others = ", ".join(
-        f"{format_share(saving)} on {machine}" for machine, saving in known if machine != best
+    return (
+        f"{best} profits most: {format_share(share)} less {quantity} {near}; {_rest(known, best)}"
     )
-    return f"{best} profits most: {format_share(share)} less {quantity} {near}; {others}"
+
+
+def _rest(known: Sequence[tuple[str, float]], best: str) -> str:
+    """Say what the machines save that do not save most."""
+    saving = [f"{machine} {format_share(s)}" for machine, s in known if s >= NOTHING]
+    told = [text for text in saving if not text.startswith(f"{best} ")]
+    none = len(known) - len(saving)
+    if none:
+        told.append("the other nothing" if none == 1 else f"the other {none} nothing")
+    return ", ".join(told)
 
 
 def _quieter(fronts: Sequence[tuple[Front, float]]) -> str:

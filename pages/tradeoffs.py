@@ -5,7 +5,7 @@ from ui.navigation import MODEL, SENSITIVITY
 from ui.tradeoffs_form import question_form
 from ui.tradeoffs_jobs import FRONT, active, found_for, start_front
 from ui.tradeoffs_state import Found
-from ui.tradeoffs_view import details, front, notes, panels_of, picked_of, table
+from ui.tradeoffs_view import bits, details, front, notes, panels_of, picked_of, table
 from ui.workspace import workspace
 
 POLL_S = 1.5
@@ -52,14 +52,21 @@ def answers(found: Found) -> None:
         return
     panels, problems = panels_of(work, found, foresight, target)
     scale = scale_of(work, foresight)
-    for problem in problems:
-        st.warning(problem, icon=":material/money_off:")
     panel, picked = picked_of(work, panels)
-    left, right = st.columns([1.35, 1], gap="medium")
-    with left:
+    if panel.front.machine in problems:
+        st.warning(problems[panel.front.machine], icon=":material/money_off:")
+    if len(panels) == 1:
+        chart, words = st.columns([1.35, 1], gap="medium")
+        cells = words
+    else:  # machines side by side need the whole width
+        chart = st.container()
+        words, cells = st.columns([1, 1], gap="medium")
+    with chart:
         front(work, panels, scale, picked)
-    with right:
+    with words:
         details(work, found, panel, picked, scale)
+    with cells:
+        bits(found, picked)
     notes(found, foresight, panels, scale)
     table(work, found, panel, scale)
 

@@ -11,11 +11,14 @@ from analysis.front import Front, find_front, measure
 from analysis.mixed_precision import BitSearch
 from analysis.network import Network
 from analysis.proposal import Budget, BudgetError, Proposal
+from analysis.quantities import Quantity
 from analysis.questions import Sensitivity, Sweep
 from analysis.records import to_plain
 from analysis.runs import Run
 from analysis.screening import screen
 from analysis.split import Split
+from figures.front_words import COST_NAMES, value_text
+from figures.units import format_share
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.progress import Progress, Steps, part
@@ -168,8 +171,8 @@ def answer(
     if key not in kept:
         try:
             kept[key] = _solve(search, found, target, present)
-        except BudgetError as error:
-            kept[key] = str(error)
+        except BudgetError:
+            kept[key] = _beyond(search, found.wish.quantity, target)
         except QuantError as error:
             kept[key] = f"{error} {explain_gains(search.machine)}"
     return kept[key]
@@ -188,6 +191,21 @@ def _solve(search: BitSearch, found: Found, target: Target, present: Proposal) -
     }[target.against]
     name = f"Best {quantity} at {target.most:g} {words}"
     return search.best([Budget(quantity, target.most * worth)], name)
+
+
+def _beyond(search: BitSearch, quantity: Quantity, target: Target) -> str:
+    """Say what is within reach where a target is not."""
+    wanted = f"{target.most:g} {target.against}"
+    if target.against == Against.POINTS:
+        return f"No choice of bits is predicted to keep {wanted}. Allow more, or offer wider bits."
+    if target.against == Against.UNIT:
+        wanted = f"{target.most:g} {UNITS[quantity][0]}"
+    least, eight = search.least(quantity), quantity.of(search.reference.cost)
+    return (
+        f"No choice of bits brings {COST_NAMES[quantity].lower()} on {search.machine.name} to "
+        f"{wanted}; {value_text(quantity, least)} ({format_share(least / eight)} of W8A8) is the "
+        "least. Allow more, offer narrower bits, or pin fewer layers."
+    )
 
 
 def spread_out(proposals: Sequence[Proposal]) -> list[Proposal]:

@@ -34,15 +34,16 @@ BIT_SCALABLE = "bitfusion_like"
 
 def panels_of(
     workspace: Workspace, found: Found, foresight: Foresight, target: Target
-) -> tuple[list[Panel], list[str]]:
+) -> tuple[list[Panel], dict[str, str]]:
     """Return what is drawn of each machine, and why a target cannot be kept."""
-    panels, problems = [], []
+    panels: list[Panel] = []
+    problems: dict[str, str] = {}
     for name, search in found.searches.items():
         search.predictor = foresight.predictor
         present = _priced(search, foresight, workspace)
         got = answer(workspace, found, name, target, present)
         if isinstance(got, str):
-            problems.append(got)
+            problems[name] = got
         panels.append(
             Panel(
                 updated(found.fronts[name], foresight.predictor),
@@ -117,6 +118,10 @@ def details(
     st.markdown(f"{scale.name}: predicted **{predicted}**, {measured}.")
     st.caption(_costs(panel, picked))
     _buttons(workspace, found, panel, picked, done=run is not None, told=scale.by_loss)
+
+
+def bits(found: Found, picked: Proposal) -> None:
+    """Draw the bits of each layer of the point picked."""
     figure = bits_chosen(bits_of(picked.config, found.network.graph))
     st.plotly_chart(figure, key="tradeoffs.cells", alt=takeaway(figure), config=CHART)
 
@@ -143,19 +148,20 @@ def _buttons(
     workspace: Workspace, found: Found, panel: Panel, picked: Proposal, *, done: bool, told: bool
 ) -> None:
     row = st.container(horizontal=True)
-    row.button(
+    if row.button(
         "Load into Configure", key="tradeoffs.load", icon=":material/tune:", type="primary",
-        on_click=load, args=(workspace, picked),
         disabled=picked.config == workspace.config.present,
         help="Makes it the present configuration; Undo takes it back",
-    )  # fmt: skip
+    ):  # fmt: skip
+        load(workspace, picked)
+        st.rerun()  # the whole page, so that the frame shows what is loaded
     if row.button(
         "Measure", key="tradeoffs.measure", icon=":material/play_arrow:",
         disabled=done or active(workspace, MEASURE) is not None,
         help="A run on all images; it is kept and corrects the predictions",
     ):  # fmt: skip
         start_measuring(workspace, found, panel.front.machine, [picked])
-        st.rerun()  # the whole page, so that the frame shows the job
+        st.rerun()
     if not told and row.button(
         "Measure three to see accuracy", key="tradeoffs.three", icon=":material/straighten:",
         disabled=active(workspace, MEASURE) is not None,
