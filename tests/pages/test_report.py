@@ -1,0 +1,90 @@
+"""The report on the page of runs: made beside the page, downloaded, looked at."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis.front import Front
+from analysis.quantities import Quantity
+from quant.config import uniform
+from tests.pages.visit import RUNS, Visit, wait_idle
+from ui.report_view import report_path, start_report
+from ui.run_forms import start_run
+from ui.session_file import open_session, session_of
+
+
+@pytest.fixture
+def ran(visit: Visit) -> Visit:
+    """The page of runs after one run, whose name is hostile."""
+    visit.work.config.change(uniform(4, 8))
+    start_run(visit.work, "<script>../x</script>")
+    wait_idle(visit.work)
+    return visit.open(RUNS)
+
+
+def file_of(visit: Visit) -> Path:
+    return report_path(visit.work, visit.work.store.all()[0])
+
+
+def test_it_is_made_downloaded_and_looked_at(ran: Visit) -> None:
+    assert not file_of(ran).exists()
+    ran.press("report.make").wait()
+    text = file_of(ran).read_text(encoding="utf-8")
+    run = ran.work.store.all()[0]
+    assert repr(run.evaluation.quantized_top1) in text
+    assert "&lt;script&gt;../x" in text
+    assert file_of(ran).parent == ran.work.folder
+    labels = [b.proto.label for b in ran.at.get("download_button")]
+    assert any(label.startswith("Download (") for label in labels)
+    assert not ran.at.get("iframe")
+    ran.at.toggle[0].set_value(True)
+    ran.run()
+    assert len(ran.at.get("iframe")) == 1
+
+
+def test_it_tells_model_ranges_and_how_to_repeat_it(ran: Visit) -> None:
+    ran.press("report.make").wait()
+    text = file_of(ran).read_text(encoding="utf-8")
+    assert "Ranges of activations were not examined" not in text
+    assert "python cli.py evaluate --model fashion-mobilenet --samples 200" in text
+    network = ran.work.network
+    assert network is not None
+    assert f'value="{network.parameters}"' in text
+
+
+def test_a_renamed_run_has_no_report_yet(ran: Visit) -> None:
+    ran.press("report.make").wait()
+    run = ran.work.store.all()[0]
+    ran.work.store.rename(run.id, "other")
+    assert not file_of(ran).exists()
+
+
+def test_a_run_of_another_model_is_reported_without_it(ran: Visit) -> None:
+    run = ran.work.store.all()[0]
+    ran.work.network = None
+    start_report(ran.work, run)
+    wait_idle(ran.work)
+    assert "The model was not loaded" in file_of(ran).read_text(encoding="utf-8")
+
+
+def test_a_session_that_is_only_looked_at_has_reports_too(ran: Visit) -> None:
+    open_session(ran.work, session_of(ran.work), look=True)
+    ran.run().press("report.make").wait()
+    assert file_of(ran).exists()
+    assert not ran.errors
+
+
+def test_a_front_that_is_given_is_in_it(ran: Visit) -> None:
+    run = ran.work.store.all()[0]
+    front = Front(run.cost.machine, Quantity.ENERGY, (), ())
+    start_report(ran.work, run, front)
+    wait_idle(ran.work)
+    text = file_of(ran).read_text(encoding="utf-8")
+    assert "chosen, measured" in text
+    assert "No front of other choices" not in text
+
+
+def test_a_front_of_another_machine_is_refused_at_once(ran: Visit) -> None:
+    run = ran.work.store.all()[0]
+    with pytest.raises(ValueError, match="run's machine"):
+        start_report(ran.work, run, Front("another", Quantity.ENERGY, (), ()))
