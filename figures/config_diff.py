@@ -76,7 +76,7 @@ def _add_cells(
     figure.add_bar(
         x=xs, y=[0.92] * len(moves), width=0.92, base=[row - 0.46 for row in ys],
         marker={
-            "color": [faded(color, 0.2 + 0.5 * len(t.layers) / most) for t in moves],
+            "color": [faded(color, 0.15 + 0.3 * len(t.layers) / most) for t in moves],
             "line": {"width": 0},
         },
         customdata=[[_told(t)] for t in moves],
@@ -85,6 +85,7 @@ def _add_cells(
     )  # fmt: skip
     figure.add_scatter(
         x=xs, y=ys, mode="text", text=[str(len(t.layers)) for t in moves], hoverinfo="skip",
+        textfont={"size": 16, "weight": "bold"},
         row=1, col=column,
     )  # fmt: skip
 

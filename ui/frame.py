@@ -24,11 +24,9 @@ def show_frame(workspace: Workspace) -> None:
 
 
 def _context(workspace: Workspace) -> None:
-    parts = workspace.parts
-    data = f"{parts.score.name}, {len(parts.score)} images" if parts else "none chosen"
     lines = {
         "Model": _model_name(workspace),
-        "Data": data,
+        "Data": _data_name(workspace),
         "Machine": workspace.machine.title,
         "Configuration": workspace.config_name,
     }
@@ -52,6 +50,13 @@ def _model_name(workspace: Workspace) -> str:
     if workspace.opened is not None:
         return f"{workspace.opened.session.model.name}, not loaded"
     return workspace.network.name if workspace.network else "none loaded"
+
+
+def _data_name(workspace: Workspace) -> str:
+    if workspace.opened is not None and workspace.opened.session.data is not None:
+        return f"{workspace.opened.session.data.name}, not loaded"
+    parts = workspace.parts
+    return f"{parts.score.name}, {len(parts.score)} images" if parts else "none chosen"
 
 
 def undo_change(workspace: Workspace) -> None:

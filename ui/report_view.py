@@ -58,7 +58,8 @@ def report_box(workspace: Workspace, run: Run, front: Front | None = None) -> No
 
 def report_path(workspace: Workspace, run: Run) -> Path:
     """Return where the report of a run lies once it is made; under another name, another one."""
-    told = hashlib.sha256(f"{run.id} {run.name}".encode()).hexdigest()[:24]
+    place = "" if workspace.opened is None else workspace.opened.folder.name
+    told = hashlib.sha256(f"{place} {run.id} {run.name}".encode()).hexdigest()[:24]
     return workspace.folder / f"report-{told}.html"
 
 
