@@ -200,8 +200,8 @@ def test_the_table_keeps_its_place_through_its_own_edits_alone(page: Visit) -> N
 def test_a_saved_configuration_can_be_opened_again(page: Visit) -> None:
     bulk(page, EXPANDS, w_Bits=3)
     wanted = page.work.config.present
-    (button,) = page.at.get("download_button")
-    assert button.proto.label == "Configuration as JSON"
+    labels = [button.proto.label for button in page.at.get("download_button")]
+    assert labels.count("Configuration as JSON") == 1
     saved = wanted.to_json().encode()
     apply_preset(page, "Float")
     page.upload("configure.open", "three bits.json", saved).press("configure.use")
