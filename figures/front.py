@@ -11,7 +11,7 @@ from analysis.measures import Interval
 from analysis.proposal import Proposal
 from analysis.quantities import Quantity
 from figures.front_words import COST_NAMES, Scale, cost_text, quality_text, takeaway_of
-from figures.layout import HALF_WIDTH, TITLE_WIDTH, escape, finish, shorten
+from figures.layout import HALF_WIDTH, escape, finish, shorten
 from figures.palette import AFTER, BEFORE, FLOAT, faded
 from figures.units import bytes_scale, energy_scale, time_scale
 
@@ -76,15 +76,9 @@ def front_chart(
     _show_window(figure, _values(panels, scale), scale)
     figure.update_layout(clickmode="event+select")
     title = takeaway_of([(panel.front, panel.full) for panel in panels], scale)
-    heads, width = (24, TITLE_WIDTH) if count > 1 else (0, HALF_WIDTH)
-    return finish(
-        figure,
-        title,
-        PLOT_PX if count == 1 else LOW_PX,
-        legend_below=True,
-        subtitle_px=heads,
-        title_width=width,
-    )
+    if count > 1:
+        return finish(figure, title, LOW_PX, legend_below=True, subtitle_px=24)
+    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
 def _unit(panel: Panel, *, several: bool) -> tuple[float, str]:

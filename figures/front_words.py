@@ -198,11 +198,12 @@ def _quieter(fronts: Sequence[tuple[Front, float]]) -> str:
 
 def _gains(front: Front) -> list[tuple[float, str, str]]:
     """Return by how many dB the front is above each uniform reference at no more cost."""
-    cost = front.quantity.of
-    gains = []
+    cost, gains = front.quantity.of, []
+    dearest = max(cost(proposal.cost) for proposal in front.proposals)
     for one in front.references:
-        within = [p for p in front.proposals if cost(p.cost) <= cost(one.cost) * (1 + ROUNDING)]
-        if within:
+        most = cost(one.cost) * (1 + ROUNDING)
+        within = [p for p in front.proposals if cost(p.cost) <= most]
+        if within and most < dearest:  # at the cost of 8 bits there is nothing to gain
             best = max(p.prediction.sqnr_db for p in within)
             gains.append((best - one.prediction.sqnr_db, one.name, front.machine))
     return gains

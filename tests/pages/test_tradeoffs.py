@@ -1,0 +1,190 @@
+"""The page Trade-offs, without a browser: find a front, pick, load, measure; Configure foresees."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from accelerator.machine import load_preset
+from analysis.bit_wiring import bits_of
+from quant.config import uniform
+from quant.spec import Granularity
+from tests.pages.visit import CONFIGURE, Visit
+from ui.config_editor import set_config
+from ui.foresight import foresight_of
+from ui.frame import undo_change
+from ui.jobs import JobState
+from ui.navigation import TRADEOFFS
+from ui.tradeoffs_jobs import found_for, spread_out, start_measuring
+from ui.tradeoffs_state import Against
+
+
+@pytest.fixture
+def opened(visit: Visit) -> Visit:
+    visit.work.machine = load_preset("bitfusion_like")
+    return visit.open(TRADEOFFS)
+
+
+def found(visit: Visit) -> Visit:
+    return visit.press("tradeoffs.find").wait()
+
+
+def table(visit: Visit) -> pd.DataFrame:
+    (frame,) = (f.value for f in visit.at.dataframe if "predicted" in "".join(map(str, f.value)))
+    assert isinstance(frame, pd.DataFrame)
+    return frame
+
+
+def keys(visit: Visit) -> set[str]:
+    return {str(button.key) for button in visit.at.button}
+
+
+def front_of(visit: Visit) -> Any:
+    wish = visit.work.tradeoffs.wish
+    assert wish is not None
+    answer = found_for(visit.work, wish)
+    assert answer is not None
+    return answer
+
+
+def test_before_a_front_the_page_says_what_to_do(opened: Visit) -> None:
+    assert "No front yet for this question" in opened.words
+    assert "Sensitivity of layers" in opened.links()
+    assert not opened.errors
+
+
+def test_a_front_is_one_click_and_outlives_the_page(opened: Visit) -> None:
+    found(opened)
+    assert len(opened.at.get("plotly_chart")) == 2
+    assert "screened on 32 images, without labels" in opened.words
+    assert "Best energy at 60 % of W8A8" in opened.words
+    answer = front_of(opened).fronts["bitfusion_like"]
+    noises = [proposal.noise for proposal in answer.proposals]
+    assert noises == sorted(noises, reverse=True)
+    opened.open(CONFIGURE).open(TRADEOFFS)
+    assert "tradeoffs.find" not in keys(opened)
+    assert len(opened.at.get("plotly_chart")) == 2
+
+
+def test_a_point_is_loaded_under_its_name_and_undone(opened: Visit) -> None:
+    found(opened)
+    before = opened.work.config.present
+    opened.press("tradeoffs.load")
+    assert opened.work.config_name == "Best energy at 60 % of W8A8"
+    network = opened.work.network
+    assert network is not None
+    eight = opened.work.cost_of(uniform(8, 8)).energy_pj
+    assert opened.work.cost_of(opened.work.config.present).energy_pj <= 0.6 * eight * (1 + 1e-9)
+    assert len(set(bits_of(opened.work.config.present, network.graph).values())) > 1
+    undo_change(opened.work)
+    assert opened.work.config.present == before
+
+
+def test_measured_points_are_kept_and_teach(opened: Visit, saved: Any) -> None:
+    found(opened)
+    assert "How accuracy follows from noise is not known yet" in opened.words
+    opened.press("tradeoffs.three").wait()
+    assert len(saved()) == 3
+    assert all(name.startswith("Mixed, ") for name in saved())
+    assert "Top-1 accuracy: predicted" in opened.words
+    assert "3 measured: predictions were" in opened.words
+    measured = table(opened).set_index("name")["measured %"]
+    assert measured[measured != ""].index.isin([*saved(), "W8A8", "Now: W8A8 per-channel"]).all()
+    assert (measured[saved()] != "").all()
+    assert "tradeoffs.three" not in keys(opened)
+    opened.press("tradeoffs.measure").wait()
+    assert saved()[0] == "Best energy at 60 % of W8A8"
+    assert opened.at.button(key="tradeoffs.measure").disabled
+
+
+def test_a_cancelled_queue_keeps_what_it_measured(opened: Visit, saved: Any) -> None:
+    answer = front_of(found(opened))
+    several = answer.fronts["bitfusion_like"].proposals[:3]
+    start_measuring(opened.work, answer, "bitfusion_like", several)
+    (job,) = opened.work.runner.active
+    store = opened.work.store
+    while job.active:
+        if store.all():
+            job.cancel()
+            break
+    opened.wait()
+    assert job.state in (JobState.CANCELLED, JobState.DONE)
+    assert 1 <= len(saved()) <= 3
+
+
+def test_out_of_reach_is_one_sentence_with_what_is_within(opened: Visit) -> None:
+    found(opened)
+    opened.at.number_input(key=f"tradeoffs.most.{Against.EIGHT}").set_value(5.0)
+    opened.run()
+    (warning,) = opened.at.warning
+    assert "brings energy an image on bitfusion_like to 5 % of W8A8" in warning.value
+    assert "is the least" in warning.value
+    assert len(opened.at.get("plotly_chart")) == 2
+
+
+def test_a_fixed_machine_gains_only_storage_and_stands_beside(visit: Visit) -> None:
+    found(visit.open(TRADEOFFS))
+    assert "fewer bits gain only what storage gives" in visit.words
+    assert "There is nothing to trade here" in visit.words
+    visit.at.multiselect(key="tradeoffs.others").set_value(["bitfusion_like"])
+    found(visit.run())
+    assert set(front_of(visit).fronts) == {"edge_systolic_8b", "bitfusion_like"}
+    assert "There is nothing to trade here" not in visit.words
+
+
+def test_pinned_layers_keep_their_bits_and_edges_obey(opened: Visit) -> None:
+    network = opened.work.network
+    assert network is not None
+    names = [layer.name for layer in network.graph.layers if layer.weight is not None]
+    opened.at.multiselect(key=f"tradeoffs.pinned.{network.digest[:8]}").set_value([names[3]])
+    opened.at.selectbox(key="tradeoffs.edge").set_value(8)
+    found(opened.run())
+    for proposal in front_of(opened).fronts["bitfusion_like"].proposals:
+        bits = {name: width for (name, side), width in bits_of(
+            proposal.config, network.graph).items() if side == "weights"}  # fmt: skip
+        assert bits[names[3]] == bits[names[0]] == bits[names[-1]] == 8
+
+
+def test_least_cost_within_a_loss_needs_measurements_first(opened: Visit) -> None:
+    found(opened)
+    opened.choose("tradeoffs.against", Against.POINTS)
+    assert "no point is measured" in "".join(w.value for w in opened.at.warning)
+    opened.press("tradeoffs.three").wait()
+    assert "Least energy within 1 points" in opened.words
+    assert not opened.at.warning
+
+
+def test_configure_foresees_what_is_edited(opened: Visit) -> None:
+    opened.open(CONFIGURE)
+    assert opened.metric("Predicted top-1").value == "?"
+    assert "Find the front once, and the accuracy of every edit is predicted here" in opened.links()
+    found(opened.open(TRADEOFFS))
+    opened.open(CONFIGURE)
+    before = float(opened.metric("Predicted SQNR").value.removesuffix(" dB"))
+    set_config(opened.work, uniform(4, 8), "four")
+    opened.run()
+    after = float(opened.metric("Predicted SQNR").value.removesuffix(" dB"))
+    assert after < before - 6
+    assert opened.metric("Predicted SQNR").delta.startswith("-")
+    set_config(opened.work, uniform(8, 8, Granularity.PER_TENSOR), "other grids")
+    assert opened.run().metric("Predicted top-1").value == "?"
+
+
+def test_a_run_from_elsewhere_teaches_if_its_grids_fit(opened: Visit) -> None:
+    found(opened)
+    opened.open("pages/runs.py").press("Run").wait()
+    set_config(opened.work, uniform(8, 8, Granularity.PER_TENSOR), "other grids")
+    opened.run().press("Run").wait()
+    set_config(opened.work, uniform(8, 8), "W8A8")
+    foresight = foresight_of(opened.work)
+    assert foresight is not None
+    assert [one.run.name for one in foresight.measured] == ["W8A8 per-channel"]
+
+
+def test_what_teaches_most_is_measured_first(opened: Visit) -> None:
+    proposals = front_of(found(opened)).fronts["bitfusion_like"].proposals
+    order = spread_out(proposals)
+    assert sorted(p.name for p in order) == sorted(p.name for p in proposals)
+    assert {order[0].name, order[1].name} == {proposals[0].name, proposals[-1].name}
+    assert spread_out(proposals[:1]) == list(proposals[:1])
+    assert spread_out([]) == []
