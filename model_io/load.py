@@ -2,82 +2,20 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-
-import torch
-from torch import Tensor, nn
-from torch.export import ExportedProgram
 
 from model_io.builder import build
 from model_io.digest import file_digest, state_digest
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.exported import load_exported
+from model_io.loaded import LoadedModel, Origin
 from model_io.onnx import load_onnx
-from model_io.onnx_import.quantized import TensorEncoding
-from model_io.onnx_import.report import ImportReport
 from model_io.weights import load_weights
 from sample_models.registry import SAMPLES, sample
 
 UPLOADS = (".pt2", ".onnx")
 """What may come from another machine: formats that are read without running anything."""
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
-
-
-class Origin(StrEnum):
-    """Where a model came from."""
-
-    SAMPLE = "sample"
-    EXPORTED = "torch.export file"
-    ONNX = "ONNX file"
-    BUILDER = "builder"
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A float network in eval mode, and what is known of it.
-
-    Attributes:
-        name: what to call it on a page: the sample's name or the file's, without folders.
-        module: maps inputs (N, *input_shape) to outputs.
-        input_shape: of one input, without the batch axis; empty where nobody told it.
-        batch: the one batch size it takes, or None where any will do.
-        digest: SHA-256 of what it computes with; equal digests mean equal models.
-        origin: where it came from.
-        program: what torch.export wrote, where the model came as that; capturing it needs no
-            second export.
-        report: what the import of an ONNX file did; None for other origins.
-        encodings: the grids of an ONNX file that was quantized already.
-    """
-
-    name: str
-    module: nn.Module
-    input_shape: tuple[int, ...]
-    batch: int | None
-    digest: str
-    origin: Origin
-    program: ExportedProgram | None = None
-    report: ImportReport | None = None
-    encodings: tuple[TensorEncoding, ...] = field(default=())
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What reading the file found, a sentence each."""
-        return () if self.report is None else tuple(self.report.sentences())
-
-    def example(self, batch: int = 2) -> Tensor:
-        """Return zeros in the shape of a batch of inputs; `batch` is ignored where it is fixed.
-
-        Raises:
-            ModelError: the input shape is not known.
-        """
-        if not self.input_shape:
-            raise ModelError(
-                f"An example needs the input's shape, got none for {self.name}; give it as "
-                "channels, height, width."
-            )
-        return torch.zeros(self.batch or batch, *self.input_shape)
 
 
 def load_model(

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnx import helper
-from torch import nn
+from torch import Tensor, nn
 
 from model_io.errors import ModelError
 from model_io.onnx_import.activation_patterns import ACTIVATIONS
 from model_io.onnx_import.batch import free_batch
 from model_io.onnx_import.canonical import prune, take_in, widen
+from model_io.onnx_import.decisions import decide_branches
 from model_io.onnx_import.file import OnnxFile, open_onnx
 from model_io.onnx_import.fold import fold
 from model_io.onnx_import.layer_patterns import LAYERS
@@ -49,7 +50,12 @@ class Imported:
 
 
 def load_onnx(
-    path: Path, input_shape: tuple[int, ...] = (), shown: str = "", *, alone: bool = False
+    path: Path,
+    input_shape: tuple[int, ...] = (),
+    shown: str = "",
+    *,
+    alone: bool = False,
+    inputs: Tensor | None = None,
 ) -> Imported:
     """Return the network in an ONNX file, checked beside ONNX Runtime.
 
@@ -58,12 +64,26 @@ def load_onnx(
         input_shape: of one input, where the file leaves sizes open.
         shown: what sentences call the file; its name by default.
         alone: whether it came without its folder, as an upload does.
+        inputs: real ones (N, *input_shape) to check on besides random ones, if there are any.
 
     Raises:
         ModelError: it cannot come in; the sentence says which node and what to do.
         UnsafeFileError: it would fill the memory, or read what lies outside its folder.
     """
-    file = open_onnx(path, shown or path.name, alone=alone)
+    shown = shown or path.name
+    try:
+        return _imported(open_onnx(path, shown, alone=alone), input_shape, inputs)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{shown} must be a consistent ONNX file, got one that cannot be read "
+            f"({type(error).__name__}). Check it with onnx.checker.check_model, or export it again."
+        ) from error
+
+
+def _imported(file: OnnxFile, input_shape: tuple[int, ...], inputs: Tensor | None) -> Imported:
+    """Return the network of a parsed file."""
     counts = Counter(readable(n.op_type) for n in file.model.graph.node if n.op_type != "Constant")
     reader = TensorReader(file.shown, file.folder)
     take_in(file.model, reader)
@@ -72,10 +92,12 @@ def load_onnx(
     encodings = take_out(file.model, file.shown)
     program, source = read_program(file)
     folded = fold(program, file.shown)
-    check_operators(program, file.shown)
+    check_operators(program, file.shown, but=("If",))
     transposes = cancel_transposes(program)
     shape, batch = _input_shape(source, program, input_shape, file.shown)
-    network, freed, recognised, agreement = _network(file, program, source, shape, batch)
+    folded += decide_branches(program, (batch,) if batch else (1, 2, 5), shape, file.shown)
+    check_operators(program, file.shown)
+    network, freed, recognised, agreement = _network(file, program, source, shape, batch, inputs)
     report = ImportReport(
         readable(file.model.producer_name)[:60], file.opset, tuple(counts.most_common()), folded,
         tuple(recognised), transposes, widened, reader.outside, len(encodings),
@@ -86,7 +108,12 @@ def load_onnx(
 
 
 def _network(
-    file: OnnxFile, program: Program, source: Input, shape: tuple[int, ...], batch: int | None
+    file: OnnxFile,
+    program: Program,
+    source: Input,
+    shape: tuple[int, ...],
+    batch: int | None,
+    inputs: Tensor | None,
 ) -> tuple[OnnxNetwork, bool, list[Recognised], Agreement]:
     """Return (network, whether its batch was freed, what was recognised, how well it agrees)."""
     known = shapes(OnnxNetwork(program), batch or 2, shape)
@@ -95,6 +122,10 @@ def _network(
     network = OnnxNetwork(program).eval()
     reference = Reference(file.model, source, file.shown)
     agreement = verify(network, reference, inputs_like(source, batch or 2, shape))
+    if inputs is not None:
+        whole = len(inputs) // batch * batch if batch else len(inputs)
+        for piece in inputs[:whole].split(batch or len(inputs)):
+            agreement = agreement.and_then(verify(network, reference, piece))
     freed = None if batch is None else _freed(program, reference, source, shape, batch)
     if freed is None:
         return network, False, recognised, agreement

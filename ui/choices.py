@@ -6,7 +6,8 @@ from pathlib import Path
 from analysis.network import Network, prepare
 from analysis.split import ImageChoice, Split, choose_split
 from datasets.preprocessing import Layout, Preprocess
-from model_io.load import LoadedModel, load_model, load_upload
+from model_io.load import load_model, load_upload
+from model_io.loaded import LoadedModel
 from quant.config import uniform
 from quant.errors import QuantError
 from quant.progress import Progress, Steps

@@ -87,15 +87,18 @@ def _only_output(graph: GraphProto, shown: str) -> Any:
     return graph.output[0].name
 
 
-def check_operators(program: Program, shown: str) -> None:
+def check_operators(program: Program, shown: str, *, but: tuple[str, ...] = ()) -> None:
     """Raise where operators cannot come in; the sentence names them all, each with a node.
+
+    Those named in `but` may still be decided.
 
     Raises:
         ModelError: control flow, a custom domain, or an operator that is not in the table.
     """
     refused: dict[str, list[Step]] = {}
     for step in program.steps:
-        if not _is_known(step, program.opset):
+        undecided = step.operator in but and not step.domain
+        if not undecided and not _is_known(step, program.opset):
             name = f"{step.domain[:40]}.{step.operator[:40]}" if step.domain else step.operator[:40]
             refused.setdefault(name, []).append(step)
     if not refused:

@@ -26,7 +26,7 @@ class ImportReport:
         freed_batch: the batch size of the file, where the network takes any though the file did
             not; else None.
         difference: relative, beside ONNX Runtime.
-        inputs: how many random inputs that was measured on.
+        inputs: how many inputs, random and given, that was measured on.
     """
 
     producer: str
@@ -66,6 +66,6 @@ class ImportReport:
             (self.outside, f"{self.outside} tensors came from files beside the model."),
             (self.encodings, f"Quantizers were taken out: {self.encodings} grids were read."),
             (self.freed_batch, f"Any batch runs, though the file has one of {self.freed_batch}."),
-            (True, f"Beside ONNX Runtime on {self.inputs} random inputs: {apart}."),
+            (True, f"Beside ONNX Runtime on {self.inputs} inputs: {apart}."),
         ]
         return [sentence for holds, sentence in every if holds]

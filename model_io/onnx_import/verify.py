@@ -27,6 +27,10 @@ class Agreement:
     difference: float
     inputs: int
 
+    def and_then(self, other: "Agreement") -> "Agreement":
+        """Return both as one."""
+        return Agreement(max(self.difference, other.difference), self.inputs + other.inputs)
+
     @property
     def holds(self) -> bool:
         """Whether the two compute the same."""
@@ -92,7 +96,13 @@ def difference(ours: Array, theirs: Array) -> float:
 @torch.no_grad()
 def compare(network: OnnxNetwork, reference: Reference, x: Tensor) -> Agreement:
     """Return how far the network's output lies from the reference's."""
-    return Agreement(difference(network.run(x).numpy(), reference.run(x)[0]), len(x))
+    ours = network.run(x)
+    if not ours.is_floating_point():
+        raise ModelError(
+            f"A network must return real numbers, got {ours.dtype} from {reference.shown}. Cut off "
+            "what follows them (such as ArgMax) with onnx.utils.extract_model."
+        )
+    return Agreement(difference(ours.numpy(), reference.run(x)[0]), len(x))
 
 
 def verify(network: OnnxNetwork, reference: Reference, x: Tensor) -> Agreement:

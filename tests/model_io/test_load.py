@@ -13,7 +13,8 @@ from torch import nn
 from model_io.archive import PROGRAM
 from model_io.digest import state_digest
 from model_io.errors import ModelError
-from model_io.load import LoadedModel, Origin, load_model, load_sample, load_upload
+from model_io.load import load_model, load_sample, load_upload
+from model_io.loaded import LoadedModel, Origin
 from sample_models.registry import names, sample
 from tests.model_io.pt2_files import Net
 

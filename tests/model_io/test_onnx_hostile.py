@@ -356,3 +356,29 @@ def test_names_never_become_source(tmp_path: Path, name: str) -> None:
     assert graph(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
     assert len(graph.layers) == 4
     assert not marker.exists()
+
+
+def test_a_branch_without_a_condition(refused: Refuse) -> None:
+    assert "evil.onnx must be a consistent ONNX file" in refused(
+        model([node("Relu", ["x"], "r"), helper.make_node("If", [], ["k"]),
+               node("Add", ["r", "k"], "y")], [1, 3])
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_bytes_give_a_sentence_or_a_network(tmp_path: Path, seed: int) -> None:
+    whole = small().SerializeToString()
+    random = np.random.default_rng(seed)
+    said = []
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for place in random.integers(0, len(whole), random.integers(1, 6)):
+            damaged[place] = random.integers(0, 256)
+        path = tmp_path / "net.onnx"
+        path.write_bytes(damaged)
+        try:
+            load_onnx(path)
+        except ModelError as error:
+            said.append(str(error))
+    assert said
+    assert not any(str(tmp_path) in sentence for sentence in said)

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from model_io.errors import ModelError
-from model_io.load import Origin, load_model, load_upload
+from model_io.load import load_model, load_upload
+from model_io.loaded import Origin
 from model_io.onnx import load_onnx
 from model_io.onnx_import.operators import TABLE, Operator
 from quant.graph import capture
@@ -312,7 +313,7 @@ def test_the_report_in_sentences(tmp_path: Path) -> None:
         "Recognised in 2 nodes: 1 Swish.",
         "Any batch runs, though the file has one of 2.",
     ]
-    assert others[4].startswith("Beside ONNX Runtime on 6 random inputs: largest relative diff")
+    assert others[4].startswith("Beside ONNX Runtime on 6 inputs: largest relative diff")
 
 
 def test_through_the_one_door(tmp_path: Path) -> None:
@@ -375,3 +376,53 @@ def test_an_import_is_saved_and_loaded_as_pt2(tmp_path: Path) -> None:
     assert again.program is not None
     names = [layer.name for layer in capture(again.program, again.input_shape).layers]
     assert names[1] == "/stage.0/block:1/conv"
+
+
+def branching(axis: int) -> onnx.ModelProto:
+    """Return a model that squeezes only where a size is one, as torch writes x.squeeze()."""
+
+    def branch(step: onnx.NodeProto) -> onnx.GraphProto:
+        free = [helper.make_empty_tensor_value_info("b")]
+        return helper.make_graph([step], "g", [], free)
+
+    nodes = [
+        node("Sin", ["x"], "h", "sine"), node("Shape", ["h"], "s"),
+        node("Gather", ["s", "axis"], "n", axis=0), node("Equal", ["n", "one"], "c"),
+        node("If", ["c"], "k", "if", then_branch=branch(node("Exp", ["h"], "b", "one")),
+             else_branch=branch(node("Tanh", ["h"], "b", "more"))),
+        node("Sin", ["k"], "y", "last"),
+    ]  # fmt: skip
+    return model(nodes, ["n", 1, 4], {"axis": np.array(axis), "one": np.array(1)})
+
+
+def test_a_branch_that_the_shape_decides_is_taken_in(tmp_path: Path) -> None:
+    got = load_onnx(saved(tmp_path / "net.onnx", branching(1)))
+    names = [layer.name for layer in capture(got.module, got.input_shape).layers]
+    assert names == ["input", "sine", "one", "last"]
+    got = load_onnx(saved(tmp_path / "net.onnx", branching(2)))
+    names = [layer.name for layer in capture(got.module, got.input_shape).layers]
+    assert names == ["input", "sine", "more", "last"]
+
+
+def test_a_branch_that_the_batch_decides_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"If \(the node 'if'\)"):
+        load_onnx(saved(tmp_path / "net.onnx", branching(0)))
+
+
+def test_given_inputs_are_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "net.onnx", model([node("Abs", ["x"], "y", "abs")], ["n", 3]))
+    inputs = torch.full((7, 3), 300.0)
+    assert load_onnx(path, inputs=inputs).report.inputs == 9
+    # wrong where random inputs never come
+    wrong = Operator(lambda call: call.tensor(0).abs().clamp(max=200))
+    monkeypatch.setitem(TABLE, "Abs", wrong)
+    assert load_onnx(path).report.difference == 0
+    with pytest.raises(ModelError, match="first layer that differs is The node 'abs'"):
+        load_onnx(path, inputs=inputs)
+
+
+def test_an_output_of_whole_numbers_is_refused(tmp_path: Path) -> None:
+    made = model([node("ArgMax", ["x"], "y", "best", axis=1)], ["n", 3])
+    made.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    with pytest.raises(ModelError, match=r"must return real numbers.*such as ArgMax"):
+        load_onnx(saved(tmp_path / "net.onnx", made))

@@ -31,7 +31,7 @@ def test_an_uploaded_file_is_read_quantized_and_run(visit: Visit) -> None:
     assert visit.work.network.name == "net"
     told = "\n".join(text.value for text in visit.at.text)
     assert "5 nodes of 5 operators, opset 17, written by by hand." in told
-    assert "Beside ONNX Runtime on 2 random inputs" in told
+    assert "Beside ONNX Runtime on 2 inputs" in told
     names = [layer.name for layer in visit.work.network.graph.layers]
     assert names == ["input", "conv", "pool", "fc"]
     buffer = io.BytesIO()
