@@ -63,9 +63,9 @@ def front_chart(
     for column, panel in enumerate(panels, start=1):
         factor, unit = _unit(panel, several=count > 1)
         _Drawn(figure, column, panel, scale, factor).draw(picked)
-        name = COST_NAMES[panel.front.quantity]
-        gap = "<br>" if count > 1 else " "
-        figure.update_xaxes(title=f"{name} ({unit}),{gap}lower is better", col=column)
+        quantity = panel.front.quantity  # side by side, the long name does not fit
+        name = COST_NAMES[quantity] if count == 1 else str(quantity).capitalize()
+        figure.update_xaxes(title=f"{name} ({unit}), lower is better", col=column)
     if scale.float_top1 is not None:
         figure.add_hline(
             y=100 * scale.float_top1, line={"color": FLOAT, "width": 1, "dash": "dot"},
