@@ -10,7 +10,7 @@ from quant.config import uniform
 from tests.pages.visit import RUNS, Visit, wait_idle
 from ui.report_view import report_path, start_report
 from ui.run_forms import start_run
-from ui.session_file import open_session, session_of
+from ui.session_opening import open_session, session_of
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from quant.progress import Progress, Steps
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, wait_idle
 from ui.jobs import Job
 from ui.run_forms import start_run
-from ui.session_file import open_session, session_of
+from ui.session_opening import open_session, session_of
 
 Names = Callable[[], list[str]]
 
