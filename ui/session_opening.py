@@ -121,10 +121,12 @@ def _take(
     workspace.save()
     kept = len(session.runs) - len(new)
     there = f"; {kept} were here already" if kept else ""
-    return f"The session of {session.model.name} is open. {runs_counted(len(new))} came with it{there}."
+    came = runs_counted(len(new))
+    return f"The session of {session.model.name} is open. {came} came with it{there}."
 
 
 def runs_counted(count: int) -> str:
+    """Return so many runs in words."""
     return "1 run" if count == 1 else f"{count} runs"
 
 
