@@ -37,19 +37,17 @@ class LocalErrors:
             yield from self._at(local, bits, sides)
 
     def _at(self, local: Local, bits: int, sides: set[Side]) -> Iterator[tuple[int, Side, Tensor]]:
-        grid = self._grid(local, bits)
         moved = None
         if local.run is not None and sides & {Side.WEIGHTS, Side.BOTH}:
             moved = local.run(self._weight(local, bits))
-        if Side.BOTH in sides:
+        if sides & {Side.ACTIVATIONS, Side.BOTH}:  # weights alone need no statistics
+            grid = self._grid(local, bits)
             before = local.output if moved is None else moved
-            yield bits, Side.BOTH, grid.fake_quantize(before).sub_(local.output)
-        if Side.ACTIVATIONS in sides:
-            yield (
-                bits,
-                Side.ACTIVATIONS,
-                grid.fake_quantize(local.output).sub_(local.output),
-            )
+            if Side.BOTH in sides:
+                yield bits, Side.BOTH, grid.fake_quantize(before).sub_(local.output)
+            if Side.ACTIVATIONS in sides:
+                error = grid.fake_quantize(local.output).sub_(local.output)
+                yield bits, Side.ACTIVATIONS, error
         if Side.WEIGHTS in sides and moved is not None:
             yield bits, Side.WEIGHTS, moved.sub_(local.output)
 

@@ -381,7 +381,7 @@ def test_adaround_and_analytic_correction_run_from_the_command_line(ask: Ask) ->
         "evaluate", "--model", MODEL, *QUICK, "--weight-bits", "4", "--adaround",
         "--adaround-iterations", "20", "--correct-bias", "analytic",
     )  # fmt: skip
-    assert found["recipe"] == ["AdaRound (20 iterations)", "Correct biases (analytic)"]
+    assert found["recipe"] == ["Correct biases (analytic)", "AdaRound (20 iterations)"]
     assert found["calibration_images"] == 20
 
 
