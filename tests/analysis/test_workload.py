@@ -179,7 +179,7 @@ def test_a_matmul_of_activations_has_their_widths() -> None:
     assert (op.batch, op.c_in, op.c_out, op.macs) == (5, 6, 5, 150)
 
 
-def test_a_matmul_with_a_constant_keeps_its_macs() -> None:
+def test_a_product_with_a_stored_matrix_costs_what_a_linear_layer_does() -> None:
     class Constant(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -189,7 +189,8 @@ def test_a_matmul_with_a_constant_keeps_its_macs() -> None:
             return torch.matmul(x, self.table)
 
     op = build_workload("c", capture(Constant().eval(), (5, 4)), QuantConfig()).ops[-1]
-    assert (op.kind, op.batch, op.c_in, op.c_out) == (OpKind.MATMUL, 5, 4, 7)
+    assert (op.kind, op.batch, op.c_in, op.c_out) == (OpKind.LINEAR, 5, 4, 7)
+    assert op.macs == 5 * 4 * 7
 
 
 def test_attention_over_one_tensor_reads_it_thrice() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e.conftest import PATIENCE_MS
+
 pytestmark = pytest.mark.browser
-PATIENCE_MS = 90_000
 HEADER_PX, ROW_PX = 36, 35
 
 
