@@ -31,6 +31,7 @@ DATA = Path(__file__).parents[2] / "shared" / "datasets" / "imagenet-sample"
 MODEL = "efficientnet-lite0"
 CALIBRATION_IMAGES = 8
 AIMET_BATCH = 32
+MEMORY_MIB = 512  # as a sweep has it unless asked otherwise
 TARGET, AIM = 5.0, 10.0
 Turn = Callable[[], int]
 
@@ -64,7 +65,8 @@ def prepare_ours(arguments: argparse.Namespace) -> Turn:
     some = images_of(arguments.model, arguments.data, CALIBRATION_IMAGES, 1)
     calibrated = drain(calibrate(network, some))
     data = images_of(arguments.model, arguments.data, arguments.images, 2)
-    sweep = Sweep(uniform(8, 8), bits=(8,), sides=(Side.BOTH,))
+    kept = arguments.memory_mib * 2**20
+    sweep = Sweep(uniform(8, 8), bits=(8,), sides=(Side.BOTH,), memory_bytes=kept)
     instant(network, calibrated, sweep)  # makes the ranges, which the sweep takes over
 
     def turn() -> int:
@@ -162,7 +164,7 @@ def work(arguments: argparse.Namespace) -> None:
 def worker(python: str, side: str, arguments: argparse.Namespace) -> Iterator[Any]:
     """Start a process for one side, wait until it is ready, and end it after."""
     command = [python, "-m", "benchmarks.aimet_sensitivity", "--worker", side]
-    for name in ("model", "data", "images", "threads", "aimet_batch"):
+    for name in ("model", "data", "images", "threads", "aimet_batch", "memory_mib"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
     process = subprocess.Popen(
@@ -234,6 +236,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--aimet-batch", type=int, default=AIMET_BATCH)
+    parser.add_argument("--memory-mib", type=int, default=MEMORY_MIB, help="our sweep's bound")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--worker", choices=["ours", "aimet"], help=argparse.SUPPRESS)
