@@ -28,12 +28,15 @@ if work.network is None or work.parts is None:
     st.info(work.data_problem or "A run needs a model and images.")
     st.page_link(MODEL, label="Choose them", icon=":material/deployed_code:")
 else:
-    unlabelled = "" if work.parts.score.labelled else " without labels"
+    labelled = work.parts.score.labelled
+    unlabelled = "" if labelled else " without labels"
     names = plain(work.config_name), plain(work.network.name), plain(work.parts.score.name)
     st.markdown(
         f"**{names[0]}** on **{names[1]}**, {len(work.parts.score)} images of "
         f"{names[2]}{unlabelled}, machine {work.machine.title}"
     )
+    if not labelled:
+        st.caption("Agreement with the float network and SQNR take accuracy's place.")
     run_form(work, work.config.present)
 
 runs = work.store.all()
