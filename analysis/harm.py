@@ -85,6 +85,21 @@ def guilt_of(found: Sensitivity, score: Score, metric: Metric) -> float | None:
     return (all_harm or 0.0) - harm
 
 
+def guiltiest(found: Sensitivity) -> tuple[str, ...]:
+    """Return the layers by what they cost in SQNR at the fewest bits, the worst first.
+
+    A layer with several sides counts by its worst.
+    """
+    bits = min(found.sweep.bits)
+    worst: dict[str, float] = {}
+    for score in found.scores:
+        guilt = guilt_of(found, score, Metric.SQNR)
+        if score.question.bits == bits and guilt is not None:
+            layer = score.question.layer
+            worst[layer] = max(guilt, worst.get(layer, -math.inf))
+    return tuple(sorted(worst, key=lambda layer: -worst[layer]))
+
+
 def shown_of(found: Sensitivity, score: Score, metric: Metric) -> float | None:
     """Return the number to show for a layer: its score, or what its return to float gives back."""
     if not gives_back(found):

@@ -1,6 +1,5 @@
 """Which layer is guilty: what each costs when it alone is quantized, or alone is not."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +8,7 @@ from analysis.answers import ask, gather, is_answered
 from analysis.calibration import Calibrated
 from analysis.cells import Cells
 from analysis.exact import LEAD, run_exact
+from analysis.harm import guiltiest
 from analysis.instant import instant
 from analysis.network import Network
 from analysis.questions import Depth, Sensitivity, Sweep
@@ -54,17 +54,10 @@ def sensitivity(
 def worst_first(
     network: Network, data: Dataset, calibrated: Calibrated, sweep: Sweep
 ) -> Steps[tuple[str, ...]]:
-    """Return the layers in question as screening ranks them: by SQNR at the fewest bits.
-
-    A layer with several sides counts by its worst.
-    """
+    """Return the layers in question as screening ranks them, by a few images."""
     asked = replace(sweep, bits=(min(sweep.bits),))
     found = yield from screen(network, data.first(SCREENED_IMAGES), calibrated, asked)
-    worst: dict[str, float] = {}
-    for score in found.scores:
-        layer = score.question.layer
-        worst[layer] = min(score.sqnr_db, worst.get(layer, math.inf))
-    return tuple(sorted(worst, key=worst.__getitem__))
+    return guiltiest(found)
 
 
 def exact(

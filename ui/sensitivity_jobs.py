@@ -8,7 +8,7 @@ from analysis.calibration import Calibrated, calibrate
 from analysis.cluster import open_cluster
 from analysis.foresight import without_bits
 from analysis.grids import grids_of, questions_of
-from analysis.harm import Metric, deepest, guilt_of
+from analysis.harm import deepest, guiltiest
 from analysis.instant import instant
 from analysis.network import Network
 from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
@@ -244,7 +244,7 @@ def _road(
         return quick
     workers: Workers = open_cluster(asked.scheduler) if asked.scheduler else Pool()
     work = sensitivity(
-        network, data, calibrated, sweep, Depth.EXACT, workspace.store, workers, ranking(quick)
+        network, data, calibrated, sweep, Depth.EXACT, workspace.store, workers, guiltiest(quick)
     )
     return (yield from part(work, SCREENING_SHARE, 1.0))
 
@@ -259,18 +259,6 @@ def statistics_for(workspace: Workspace, network: Network, parts: Split) -> Step
         found = yield from calibrate(network, parts.calibration, parts.input_range)
         workspace.keep_calibrated(network, parts, found)
     return found
-
-
-def ranking(found: Sensitivity) -> list[str]:
-    """Return the layers by the harm that was predicted for the fewest bits, the worst first."""
-    bits = min(found.sweep.bits)
-    worst: dict[str, float] = {}
-    for score in found.scores:
-        guilt = guilt_of(found, score, Metric.SQNR)
-        if score.question.bits == bits and guilt is not None:
-            layer = score.question.layer
-            worst[layer] = max(guilt, worst.get(layer, -1e30))
-    return sorted(worst, key=lambda layer: -worst[layer])
 
 
 def remember(workspace: Workspace, asked: Asked) -> None:

@@ -1,5 +1,6 @@
 """The exact sweep: against the quantized graph, against a naive sweep, stopped and resumed."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from analysis.evaluation import evaluate
 from analysis.network import Network, prepare
 from analysis.questions import Sensitivity, Sweep, View
 from analysis.runs import RunStore
-from analysis.sensitivity import exact, kept, sensitivity, worst_first
+from analysis.screening import screen
+from analysis.sensitivity import SCREENED_IMAGES, exact, kept, sensitivity, worst_first
 from analysis.workers import Pool, Serial
 from datasets.bundled import fashion_test
 from datasets.dataset import Dataset
@@ -448,3 +450,18 @@ def test_chunks_that_finished_out_of_order_change_no_bit(tmp_path: Path) -> None
     rest, alone = answers(it, asked, store), answers(it, asked)
     assert rest.scores == alone.scores
     assert rest.forwards < alone.forwards
+
+
+def test_all_but_one_starts_with_the_layers_whose_return_gives_back_most() -> None:
+    it = case("kitchen")
+    asked = sweep(View.ALL_BUT, bits=(3,))
+    found = drain(worst_first(it.network, it.data, it.calibrated, asked))
+    few = it.data.first(SCREENED_IMAGES)
+    screened = drain(screen(it.network, few, it.calibrated, asked))
+    best: dict[str, float] = {}
+    for score in screened.scores:
+        whole = next(w for w in screened.whole if w.question.side is score.question.side)
+        gain = score.sqnr_db - whole.sqnr_db
+        best[score.question.layer] = max(gain, best.get(score.question.layer, -math.inf))
+    assert [best[name] for name in found] == sorted(best.values(), reverse=True)
+    assert len(set(best.values())) > 2
