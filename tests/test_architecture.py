@@ -18,7 +18,9 @@ ALLOWED = {
     "accelerator": {"accelerator"},
     "datasets": {"datasets", "sample_models", "torch", "numpy", "PIL"},
     "sample_models": {"sample_models", "datasets", "torch", "numpy", "safetensors"},
-    "model_io": {"model_io", "sample_models", "torch", "numpy", "safetensors", "onnx"},
+    "model_io": {
+        "model_io", "quant", "sample_models", "torch", "numpy", "safetensors", "onnx",
+    },
     "analysis": {
         "analysis", "accelerator", "quant", "datasets", "sample_models", "torch", "numpy",
     },

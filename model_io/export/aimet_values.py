@@ -1,0 +1,68 @@
+"""Values of an encodings file, checked: names, scales, zero points."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SMALLEST, LARGEST = 2.0**-126, 3.0e38
+"""Normal float32: dividing by less, or multiplying by more, overflows."""
+MOST_BITS = 32
+_LONGEST_NAME = 400
+
+
+class Unreadable(ValueError):  # noqa: N818  never leaves this package: a sentence grows around it
+    """What an encoding must hold and does not; follows its name in a sentence."""
+
+
+def readable_name(name: Any) -> str:
+    """Return a tensor's name."""
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
+        raise Unreadable("must have a name of at most 400 characters")
+    return name
+
+
+def whole(value: Any, what: str, least: int, most: int) -> int:
+    """Return a whole number within bounds."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or value != value or abs(value) == math.inf or int(value) != value:  # noqa: PLR0124
+        raise Unreadable(f"must have a whole number as {what}, got {str(value)[:40]}")
+    if not least <= value <= most:
+        raise Unreadable(f"must have {what} from {least} to {most}, got {str(value)[:40]}")
+    return int(value)
+
+
+def numbers(value: Any, what: str) -> NDArray[np.float64]:
+    """Return a number or nested lists of numbers as an array."""
+    try:
+        found = np.asarray(value, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        found = np.zeros(0)
+    if found.size == 0 or found.dtype != np.float64 or not np.isfinite(found).all():
+        raise Unreadable(f"must have finite numbers as {what}")
+    return found
+
+
+def scales(value: Any, what: str) -> NDArray[np.float32]:
+    """Return positive scales as float32."""
+    found = numbers(value, what)
+    if not ((found >= SMALLEST) & (found <= LARGEST)).all():
+        raise Unreadable(f"must have positive, normal float32 numbers as {what}")
+    return found.astype(np.float32)
+
+
+def zeros(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return zero points of that shape: none for None, one for all, or as many as scales."""
+    found = np.zeros(()) if value is None else numbers(value, "zero points")
+    if found.size not in (1, math.prod(shape)):
+        raise Unreadable(f"must have as many zero points as scales, got {found.size}")
+    return np.broadcast_to(found.reshape(shape if found.size > 1 else ()), shape)
+
+
+def half_step(tensor: str) -> str:
+    """Return why a grid without zero cannot be used here."""
+    return (
+        f"Zero must be on the grid, got one of {tensor!r} that is shifted by a part of a step. "
+        "Choose its grid here instead."
+    )

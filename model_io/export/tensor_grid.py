@@ -1,0 +1,218 @@
+"""The grid of one tensor as files hold it, and as the simulation does."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model_io.errors import ModelError
+from quant.encoding import Encoding
+from quant.spec import FLOAT_BITS, Granularity, QuantSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TensorGrid:
+    """real = scale * (q - zero_point), q whole and of `bits` bits.
+
+    Attributes:
+        tensor: its name in the file.
+        bits: width of the grid, which may be less than that of the type it is stored in.
+        signed: whether q goes below zero.
+        symmetric: whether zero lies in the middle of the grid, by wish or by fact.
+        scale: all scales in order, each a float32.
+        zero_point: as many whole numbers.
+        shape: of the scales; () for one, (C,) by channel, more for blocks.
+        axis: of the tensor: of its channels, or of its blocks; None for one scale, or where the
+            file means the output channels and does not say so.
+        block_size: elements along `axis` that share a scale.
+        parameter: whether it is a weight or bias; None where the file does not tell.
+        floating: whether the tensor stays float; nothing but `bits` holds then.
+        problem: why the grid cannot be used here; empty where it can.
+    """
+
+    tensor: str
+    bits: int
+    signed: bool = False
+    symmetric: bool = False
+    scale: tuple[float, ...] = ()
+    zero_point: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+    axis: int | None = None
+    block_size: int | None = None
+    parameter: bool | None = None
+    floating: bool = False
+    problem: str = ""
+
+    @property
+    def granularity(self) -> Granularity:
+        """How many values share one scale."""
+        if self.block_size is not None:
+            return Granularity.PER_GROUP
+        return Granularity.PER_CHANNEL if self.shape else Granularity.PER_TENSOR
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the greatest whole number."""
+        levels = 1 << self.bits
+        return (-levels // 2, levels // 2 - 1) if self.signed else (0, levels - 1)
+
+    def spec_fields(self) -> dict[str, Any]:
+        """Return what a specification says of such a grid."""
+        if self.floating:
+            return {"bits": FLOAT_BITS}
+        fields: dict[str, Any] = {
+            "bits": self.bits,
+            "symmetric": self.symmetric,
+            "granularity": self.granularity,
+        }
+        if self.block_size is not None:
+            fields["group_size"] = self.block_size
+        return fields
+
+
+def float_tensor(tensor: str, *, parameter: bool) -> TensorGrid:
+    """Return the record of a tensor that stays float."""
+    return TensorGrid(tensor, FLOAT_BITS, parameter=parameter, floating=True)
+
+
+def grid_of(
+    tensor: str,
+    encoding: Encoding,
+    spec: QuantSpec,
+    channel_axis: int | None = None,
+    *,
+    flipped: bool = False,
+) -> TensorGrid:
+    """Return a grid of the simulation as a file holds it.
+
+    Args:
+        tensor: its name in the file.
+        encoding: the grid.
+        spec: what it was made for.
+        channel_axis: of a weight, the axis of its output channels; None for activations.
+        flipped: whether the file holds a matrix with its axes the other way round.
+    """
+    parameter = channel_axis is not None
+    scale, zero_point = encoding.scale, encoding.zero_point.expand_as(encoding.scale)
+    axis, block = None, None
+    if scale.dim() and channel_axis is not None:
+        inputs = 1 - channel_axis
+        if spec.granularity is Granularity.PER_GROUP and scale.shape[inputs] > 1:
+            axis, block = inputs, min(spec.group_size, scale.shape[inputs])
+            starts = torch.arange(0, scale.shape[inputs], block)
+            scale, zero_point = (held.index_select(inputs, starts) for held in (scale, zero_point))
+            if flipped:
+                scale, zero_point, axis = scale.T, zero_point.T, 1 - axis
+        else:
+            scale, zero_point = scale.flatten(), zero_point.flatten()
+            axis = 1 - channel_axis if flipped else channel_axis
+    return TensorGrid(
+        tensor,
+        spec.bits,
+        signed=encoding.qmin < 0,
+        symmetric=spec.symmetric,
+        scale=tuple(scale.flatten().tolist()),
+        zero_point=tuple(int(zero) for zero in zero_point.flatten().tolist()),
+        shape=tuple(scale.shape),
+        axis=axis,
+        block_size=block,
+        parameter=parameter,
+    )
+
+
+def activation_encoding(grid: TensorGrid) -> Encoding:
+    """Return the grid of an activation for the simulation.
+
+    Raises:
+        ModelError: it has more than one scale, or cannot be used here.
+    """
+    _check(grid)
+    if len(grid.scale) != 1:
+        raise ModelError(
+            f"The activation {grid.tensor!r} must have one scale, got {len(grid.scale)}: a scale "
+            "for each channel cannot leave the sum. Calibrate it instead."
+        )
+    scale = torch.tensor(grid.scale[0], dtype=torch.float32)
+    return Encoding(scale, torch.tensor(float(grid.zero_point[0])), *grid.limits)
+
+
+def weight_encoding(
+    grid: TensorGrid, shape: tuple[int, ...], channel_axis: int, *, flipped: bool | None = None
+) -> Encoding:
+    """Return the grid of a weight of that shape for the simulation.
+
+    Args:
+        grid: as a file holds it.
+        shape: of the weight in the simulation.
+        channel_axis: the axis of its output channels there.
+        flipped: whether the file holds the matrix with its axes the other way round; None to
+            tell by the axis that the file names: scales go by output channel.
+
+    Raises:
+        ModelError: its scales do not fit the weight, or it cannot be used here.
+    """
+    _check(grid)
+    if grid.granularity is Granularity.PER_TENSOR:
+        scale, zero_point = _tensors(grid)
+        return Encoding(scale.reshape(()), zero_point.reshape(()), *grid.limits)
+    wanted = channel_axis if grid.block_size is None else 1 - channel_axis
+    if flipped is None:
+        flipped = len(shape) == 2 and grid.axis is not None and grid.axis % 2 != wanted
+    if grid.axis is not None:  # what the file's axis is in the simulation
+        axis = grid.axis % len(shape)
+        axis = 1 - axis if flipped and axis < 2 else axis
+        if axis != wanted:
+            what = "channels" if grid.block_size is None else "blocks"
+            raise ModelError(
+                f"The {what} of {grid.tensor!r} must lie along axis {wanted} of its weight "
+                f"{shape}, got axis {axis}. Let the grid be chosen here instead."
+            )
+    spread = _by_channel if grid.block_size is None else _by_block
+    scale, zero_point = (
+        spread(held, grid, shape, channel_axis, flipped) for held in _tensors(grid)
+    )
+    return Encoding(scale, zero_point, *grid.limits)
+
+
+def _by_channel(
+    values: Tensor, grid: TensorGrid, shape: tuple[int, ...], axis: int, _flipped: bool
+) -> Tensor:
+    if values.numel() != shape[axis]:
+        raise ModelError(
+            f"{grid.tensor!r} must have a scale for each of {shape[axis]} channels, got "
+            f"{values.numel()}. Check that the file belongs to this model."
+        )
+    return values.reshape([-1 if place == axis else 1 for place in range(len(shape))])
+
+
+def _by_block(
+    values: Tensor, grid: TensorGrid, shape: tuple[int, ...], axis: int, flipped: bool
+) -> Tensor:
+    """Return one value for each output and input channel; a block's inputs repeat one."""
+    outputs, inputs = shape[axis], shape[1 - axis]
+    size = grid.block_size or 1
+    blocks = -(-inputs // size)
+    if values.numel() != outputs * blocks:
+        raise ModelError(
+            f"{grid.tensor!r} must have {outputs} x {blocks} scales for blocks of {size}, got "
+            f"{values.numel()}. Check that the file belongs to this model."
+        )
+    channels_last = len(grid.shape) > 1 and (axis == 1) != flipped
+    table = values.reshape(blocks, outputs).T if channels_last else values.reshape(outputs, blocks)
+    spread = table.repeat_interleave(size, 1)[:, :inputs]
+    whole = spread.reshape(outputs, inputs, *(1 for _ in shape[2:]))
+    return whole.movedim(0, axis).contiguous()
+
+
+def _tensors(grid: TensorGrid) -> tuple[Tensor, Tensor]:
+    scale = torch.from_numpy(np.array(grid.scale, np.float32))
+    return scale, torch.tensor([float(zero) for zero in grid.zero_point])
+
+
+def _check(grid: TensorGrid) -> None:
+    if grid.problem:
+        raise ModelError(grid.problem)
+    if grid.floating:
+        raise ModelError(f"{grid.tensor!r} stays float: it has no grid. Leave it out.")
