@@ -1,0 +1,65 @@
+"""Edits of an ONNX graph by the names of its values, with makers and readers kept in step."""
+
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto, numpy_helper
+
+
+class Wiring:
+    """Who makes and who reads each value of a graph; `finish` writes the edits into it."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self.graph = graph
+        self.nodes = list(graph.node)
+        self.makers: dict[str, NodeProto] = {}
+        self.readers: defaultdict[str, list[NodeProto]] = defaultdict(list)
+        for node in self.nodes:
+            self.makers.update(dict.fromkeys(node.output, node))
+            for value in dict.fromkeys(node.input):
+                self.readers[value].append(node)
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+
+    def is_output(self, value: str) -> bool:
+        """Whether the graph returns that value."""
+        return any(output.name == value for output in self.graph.output)
+
+    def array(self, name: str) -> NDArray[np.generic]:
+        """Return the values of a constant."""
+        return numpy_helper.to_array(self.constants[name])
+
+    def hold(self, name: str, value: NDArray[np.generic]) -> str:
+        """Add a constant; return its name."""
+        # a transposed view has strides that a file has not
+        self.constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
+        return name
+
+    def redirect(self, old: str, new: str) -> None:
+        """Let everything that reads `old` read `new`, the graph's output too."""
+        for node in self.readers.pop(old, []):
+            for place, value in enumerate(node.input):
+                if value == old:
+                    node.input[place] = new
+            # messages compare by value, and two nodes may be equal
+            if not any(node is other for other in self.readers[new]):
+                self.readers[new].append(node)
+        for output in self.graph.output:
+            if output.name == old:
+                output.name = new
+
+    def remove(self, node: NodeProto) -> None:
+        """Take out a node whose outputs nothing reads any more."""
+        for value in node.output:
+            self.makers.pop(value, None)
+        for value in dict.fromkeys(node.input):
+            self.readers[value] = [n for n in self.readers[value] if n is not node]
+        self.nodes = [other for other in self.nodes if other is not node]
+
+    def finish(self) -> None:
+        """Write the nodes, and the constants that are read, into the graph."""
+        kept = [tensor for name, tensor in self.constants.items() if self.readers.get(name)]
+        nodes = list(self.nodes)
+        del self.graph.initializer[:], self.graph.node[:]
+        self.graph.initializer.extend(kept)
+        self.graph.node.extend(nodes)
