@@ -174,8 +174,7 @@ class _Work:
 
     def _finish(self, values: Values, start: int, settings: Settings) -> Tensor:
         self._run(values, start, len(self._program), settings)
-        output: Tensor = values[self._program.output]
-        return output[: self._count]
+        return self._program.results(values)[0][: self._count]
 
     def _compared(self, key: str, output: Tensor) -> Outcome:
         if self._reference is None:

@@ -38,6 +38,37 @@ def spell_reshape(graph: fx.Graph) -> None:
             node.target = torch.ops.aten.reshape.default
 
 
+def spell_embedding(graph: fx.Graph, root: dict[str, Any]) -> None:
+    """Turn the picking of rows of a stored matrix by computed places into an embedding.
+
+    Only then has the table a grid, as the weight of a layer.
+    """
+    for node in graph.nodes:
+        table, places = _picked_rows(node)
+        if table is None or places is None or table.op != "get_attr":
+            continue
+        held = root.get(str(table.target))
+        if not isinstance(held, Tensor) or held.dim() != 2 or not held.is_floating_point():
+            continue
+        if "shape" in places.meta and not places.meta["real"] and places.op != "get_attr":
+            node.target = torch.ops.aten.embedding.default
+            node.args, node.kwargs = (table, places), {}
+
+
+def _picked_rows(node: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
+    """Return (table, places) where the node picks along the first axis of one by the other."""
+    places: Any = None
+    if operator(node) == "aten.index_select.default" and node.args[1] == 0:
+        places = node.args[2]
+    elif operator(node) == "aten.index.Tensor":
+        picked = node.args[1]
+        places = picked[0] if isinstance(picked, list | tuple) and len(picked) == 1 else None
+    table = node.args[0] if node.args else None
+    if not isinstance(table, fx.Node) or not isinstance(places, fx.Node):
+        return None, None
+    return table, places
+
+
 def _parts(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node | None] | None:
     """Return (inputs, matrix, bias) of a product; None for any other node."""
     bias: Any = None

@@ -10,9 +10,11 @@ from torch.autograd import Function
 
 from quant.fused_layer import PACKED_FOR, FusedLayer, fuse_layer
 from quant.graph import FloatGraph, Layer, fused_chain
+from quant.inputs import Inputs, Outputs, as_inputs, each, parts_of
+from quant.operators import weight_place
 from quant.portable import PLACEHOLDER, Operation, fill, function_of, make_portable
 
-Probes = Callable[[Tensor], Sequence[Tensor]]
+Probes = Callable[[Outputs], Sequence[Outputs]]
 Run = Callable[[Tensor], Tensor]
 
 
@@ -46,6 +48,8 @@ class Backward:
             for layer in graph.layers
         }
         self._operations = {item.name: item for item in self.portable.operations}
+        # what makes real numbers of whole ones, such as an embedding: gradients end there
+        self.begins = {layer.node for layer in graph.layers if not layer.inputs}
         self.stages = {
             layer.output: stage
             for layer in graph.layers
@@ -61,11 +65,12 @@ class Backward:
         stage = self.stages.get(layer.output)
         return weight if stage is None else stage.convolution.pack(weight, PACKED_FOR)
 
-    def __call__(self, inputs: Tensor, probes: Probes, visit: Callable[[Local], None]) -> Tensor:
+    def __call__(self, inputs: Inputs, probes: Probes, visit: Callable[[Local], None]) -> Outputs:
         """Run the network on inputs (N, ...), visit its layers from the last, return its output.
 
-        `probes` maps the output to tensors of its shape; the sums probed are their products with
-        the output. A layer through which no gradient reaches the input is not visited.
+        `probes` maps the output to tensors of its shape (of several outputs to as many tensors);
+        the sums probed are their products with the output. A layer through which no gradient
+        reaches the input is not visited.
         """
         turn = _Turn(self, visit)
         try:
@@ -73,6 +78,7 @@ class Backward:
         finally:
             turn.values.clear()  # tensors hold the hooks that hold them
             turn.outputs.clear()
+            turn.starts.clear()
 
 
 class _Turn:
@@ -89,22 +95,40 @@ class _Turn:
         }
         self._waiting: dict[str, list[Tensor]] = {}
         self._wanted = 0
+        self.starts: list[Tensor] = []
 
     @torch.enable_grad()
-    def run(self, inputs: Tensor, probes: Probes) -> Tensor:
+    def run(self, inputs: Inputs, probes: Probes) -> Outputs:
         portable = self._backward.portable
-        start = inputs.detach().requires_grad_()
+        given = dict(zip(portable.inputs, parts_of(inputs), strict=True))
         for operation in portable.operations:
-            self.values[operation.name] = self._result(operation, start)
-        output: Tensor = self.values[portable.output]
-        chosen = probes(output.detach())
+            self.values[operation.name] = self._result(operation, given)
+        outputs = as_inputs([self.values[name] for name in portable.outputs])
+        found = each(Tensor.detach, outputs)
+        chosen = probes(found)
         self._wanted = len(chosen)
         for place, probe in enumerate(chosen):
-            keep = place + 1 < len(chosen)
-            torch.autograd.grad(output, start, probe, retain_graph=keep, allow_unused=True)
-        return output.detach()
+            self._pull(outputs, probe, keep=place + 1 < len(chosen))
+        return found
 
-    def _result(self, operation: Operation, start: Tensor) -> Any:
+    def _pull(self, outputs: Outputs, probe: Outputs, *, keep: bool) -> None:
+        """Carry one probe back to all that real numbers start from."""
+        pairs = zip(parts_of(outputs), parts_of(probe), strict=True)
+        tied = [(output, one) for output, one in pairs if output.requires_grad]
+        if tied and self.starts:
+            torch.autograd.grad(
+                [output for output, _ in tied], self.starts, [one for _, one in tied],
+                retain_graph=keep, allow_unused=True,
+            )  # fmt: skip
+
+    def _start(self, value: Tensor) -> Tensor:
+        """Let gradients end at a value; whole numbers have none."""
+        if value.is_floating_point():
+            value = value.detach().requires_grad_()
+            self.starts.append(value)
+        return value
+
+    def _result(self, operation: Operation, given: dict[str, Tensor]) -> Any:
         name, constants = operation.name, self._backward.portable.constants
         stage = self._backward.stages.get(name)
         if stage is not None:
@@ -113,9 +137,11 @@ class _Turn:
         if name in self._inside:  # its stage gives the result of the whole
             return None
         if operation.target == PLACEHOLDER:
-            value = start
+            value = self._start(given[name])
         else:
             value = _call(operation, operation.args, self.values, constants)
+            if name in self._backward.begins and not value.requires_grad:
+                value = self._start(value)
             if _writes(operation.target):  # who asks later for what it took, sees what it gave
                 self.values[operation.sources[0]] = value
         if name in self._backward.layers and value.requires_grad:
@@ -145,7 +171,8 @@ class _Turn:
             for place, operation in enumerate(operations):
                 given = operation.args
                 if place == 0:
-                    given = (given[0], weight, *given[2:])
+                    at = weight_place(operation.target)
+                    given = (*given[:at], weight, *given[at + 1 :])
                 with torch.no_grad():
                     values[operation.name] = _call(operation, given, values, constants)
             return cast("Tensor", values[layer.output])

@@ -1,8 +1,10 @@
 """The one graph: capture a network, list its layers, copy it."""
 
 import copy
+import inspect
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +13,15 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 
 from quant import operators as ops
-from quant.canonical import spell_linear, spell_reshape
+from quant.canonical import spell_embedding, spell_linear, spell_reshape
 from quant.errors import CaptureError
+from quant.inputs import KINDS, Input, InputLike, Inputs, Outputs, first_of, parts_of
+from quant.marks import mark_activations
 from quant.operators import Kind, operator
 
 INPUT_LAYER = "input"
+"""The layer that is the network's only real input; of several, each has one of its own."""
+INPUT_PREFIX = f"{INPUT_LAYER}:"
 # Modules that are one operation: torch's own layers, and nodes of an ONNX file.
 _OPERATIONS = ("torch.nn.modules.", "onnx_import.network.Operation")
 
@@ -60,9 +66,10 @@ class ChannelNormal:
 class FloatGraph:
     """A network as a graph of ATen operators with plain shapes on its nodes.
 
-    `input_shape` is the shape of one image without the batch. `batch` is None where any batch
-    size runs, else the only one that does. `normals` maps a layer's node to its batch norm's
-    statistics once batch norms are folded.
+    `input_shape` is the shape of one image without the batch, that of the first input where there
+    are several (`inputs` has all). `batch` is None where any batch size runs, else the only one
+    that does. `normals` maps a layer's node to its batch norm's statistics once batch norms are
+    folded.
     """
 
     module: fx.GraphModule
@@ -73,9 +80,13 @@ class FloatGraph:
     def __post_init__(self) -> None:
         self.layers = tuple(_find_layers(self))
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Run the network on inputs (N, *input_shape)."""
-        result: Tensor = self.module(inputs)
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Run the network on inputs (N, *input_shape); return its output, of several the first."""
+        return first_of(self.run(inputs))
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Run the network and return all its outputs."""
+        result: Outputs = self.module(*parts_of(inputs))
         return result
 
     def __getitem__(self, name: str) -> Layer:
@@ -86,15 +97,36 @@ class FloatGraph:
         raise KeyError(f"No layer {name!r}; there are {[layer.name for layer in self.layers]}.")
 
     @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What the network takes, in the order of its arguments."""
+        found = (node for node in self.module.graph.nodes if node.op == "placeholder")
+        return tuple(
+            Input(node.meta["title"], shape_of(node)[1:], node.meta["kind"], node.meta.get("below"))
+            for node in found
+        )
+
+    @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the output for one image, without the batch."""
+        """Shape of the (first) output for one image, without the batch."""
         return shape_of(self.output_node)[1:]
 
     @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of all outputs for one image, without the batch."""
+        return tuple(shape_of(node)[1:] for node in self.output_nodes)
+
+    @property
     def output_node(self) -> fx.Node:
-        """The node whose value is the network's output."""
+        """The node whose value is the network's (first) output."""
+        return self.output_nodes[0]
+
+    @property
+    def output_nodes(self) -> tuple[fx.Node, ...]:
+        """The nodes whose values are the network's outputs, in order."""
         nodes: list[fx.Node] = list(self.module.graph.nodes)
-        return next(node for node in nodes if node.op == "output").all_input_nodes[0]
+        given = next(node for node in nodes if node.op == "output").args[0]
+        found = given if isinstance(given, tuple) else (given,)
+        return tuple(node for node in found if isinstance(node, fx.Node))
 
     def node(self, name: str) -> fx.Node:
         """Return the node of that name."""
@@ -184,42 +216,69 @@ def copy_module(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def capture(
-    model: nn.Module | ExportedProgram, input_shape: tuple[int, ...], batch: int | None = None
+    model: nn.Module | ExportedProgram,
+    inputs: tuple[int, ...] | Sequence[InputLike],
+    batch: int | None = None,
 ) -> FloatGraph:
-    """Turn a network in eval mode, which takes one tensor (N, *input_shape), into a graph.
+    """Turn a network in eval mode into a graph.
 
-    `batch` is the only batch size that the network takes, or None to find out.
+    `inputs` is the shape of its one input without the batch, or describes each input that it
+    takes. `batch` is the only batch size that the network takes, or None to find out. Outputs that
+    hold no real numbers are left out.
 
     Raises:
-        CaptureError: torch.export cannot trace the network, or it takes or gives more than one
-            tensor. The message names the module at fault and what can be done.
+        CaptureError: torch.export cannot trace the network, or an input has no batch axis. The
+            message names the module at fault and what can be done.
     """
-    program = model if isinstance(model, ExportedProgram) else _export(model, input_shape, batch)
+    wanted = _described(inputs)
+    program = model if isinstance(model, ExportedProgram) else _export(model, wanted, batch)
     traced = program.module(check_guards=False)
     if not isinstance(traced, fx.GraphModule):
         raise CaptureError("torch.export gave no graph for this network.")
-    return FloatGraph(*_plain(traced, input_shape))
+    module, only = _plain(traced, wanted)
+    first = next(node for node in module.graph.nodes if node.op == "placeholder")
+    return FloatGraph(module, shape_of(first)[1:], only)
 
 
-def _export(model: nn.Module, input_shape: tuple[int, ...], fixed: int | None) -> ExportedProgram:
+def _described(inputs: tuple[int, ...] | Sequence[InputLike]) -> list[Input]:
+    sizes = [size for size in inputs if isinstance(size, int)]
+    if len(sizes) == len(inputs):  # the shape of the only one
+        return [Input(INPUT_LAYER, tuple(sizes))]
+    given = [one for one in inputs if not isinstance(one, int)]
+    return [Input(one.name, tuple(one.shape), one.kind) for one in given]
+
+
+def _export(model: nn.Module, inputs: list[Input], fixed: int | None) -> ExportedProgram:
     """Export with any batch size; where the network fixes it, with that one or a batch of one."""
     if any(module.training for module in model.modules()) and not isinstance(model, fx.GraphModule):
         model = copy.deepcopy(model).eval()
     problem: Exception | None = None
-    free = (2, ({0: Dim("batch", min=1, max=65536)},))
+    each = ({0: Dim("batch", min=1, max=65536)},) * len(inputs)
+    free = (2, (each,) if _takes_any_number(model) else each)
     for batch, dims in ((fixed, None),) if fixed else (free, (1, None)):
+        example = tuple(torch.zeros(batch, *one.shape, dtype=KINDS[one.kind]) for one in inputs)
         try:
-            with torch.no_grad():
-                return export(model, (torch.zeros(batch, *input_shape),), dynamic_shapes=dims)
+            with torch.no_grad(), warnings.catch_warnings():
+                # an LSTM keeps a list of its weights, which export mends by itself
+                warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
+                return export(model, example, dynamic_shapes=dims)
         except Exception as error:  # noqa: BLE001  torch.export raises every kind of error
             problem = problem or error
     text = str(problem).strip() or type(problem).__name__
+    shapes = ", ".join(f"(batch, {', '.join(map(str, one.shape))})" for one in inputs)
+    what = "an input" if len(inputs) == 1 else "inputs"
     raise CaptureError(
-        f"The network must be traceable by torch.export with an input of shape "
-        f"(batch, {', '.join(map(str, input_shape))}); it stopped{_guilty_module(text)} with: "
+        f"The network must be traceable by torch.export with {what} of shape "
+        f"{shapes}; it stopped{_guilty_module(text)} with: "
         f"{text.splitlines()[0][:300]} Replace control flow that depends on values, "
         "or check the input shape."
     )
+
+
+def _takes_any_number(model: nn.Module) -> bool:
+    """Whether the network's arguments are one list, as in forward(*inputs)."""
+    arguments = inspect.signature(model.forward).parameters.values()
+    return any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in arguments)
 
 
 def _guilty_module(text: str) -> str:
@@ -229,35 +288,60 @@ def _guilty_module(text: str) -> str:
     return f" in {own[-1].removeprefix('File ')}" if own else ""
 
 
-def _plain(
-    traced: fx.GraphModule, input_shape: tuple[int, ...]
-) -> tuple[fx.GraphModule, tuple[int, ...], int | None]:
-    """Return a graph free of torch.export's extras: flat input and output, shapes as tuples."""
+def _plain(traced: fx.GraphModule, inputs: list[Input]) -> tuple[fx.GraphModule, int | None]:
+    """Return a graph free of torch.export's extras, shapes as tuples; and the only batch size."""
     graph = fx.Graph()
     mapped: dict[fx.Node, fx.Node] = {}
     root: dict[str, Any] = {}
-    batch: int | None = None
     for node in traced.graph.nodes:
         if node.op == "call_module":  # the guard on input shapes, which we check ourselves
             continue
         if node.op == "output":
-            graph.output(mapped[_only_output(node)])
+            found = tuple(mapped[given] for given in _real_outputs(node))
+            graph.output(found[0] if len(found) == 1 else found)
             break
-        if node.op == "placeholder" and any(n.op == "placeholder" for n in mapped):
-            raise CaptureError("A network must take one tensor; this one takes several.")
         new = graph.node_copy(node, lambda old: mapped[old])
         new.meta = _plain_meta(node)
-        if node.op == "placeholder":
-            # export may have frozen what its example showed
-            first = node.meta["val"].shape[0]
-            batch = first if isinstance(first, int) else None
         if node.op == "get_attr":
             root[str(node.target)] = _attribute(traced, str(node.target))
         mapped[node] = new
+    batch = _name_inputs([(old, new) for old, new in mapped.items() if old.op == "placeholder"],
+                         inputs)  # fmt: skip
     spell_linear(graph, root)
+    spell_embedding(graph, root)
     spell_reshape(graph)
-    _mark_activations(graph)
-    return fx.GraphModule(root, graph), input_shape, batch
+    mark_activations(graph, root)
+    return fx.GraphModule(root, graph), batch
+
+
+def _name_inputs(found: list[tuple[fx.Node, fx.Node]], inputs: list[Input]) -> int | None:
+    """Note the name and the kind of each input; return the only batch size, None for any."""
+    sizes: list[int | None] = []
+    for place, (old, new) in enumerate(found):
+        value = old.meta.get("val")
+        if not isinstance(value, Tensor) or value.dim() == 0:
+            raise CaptureError(
+                "Every input of a network must be a tensor with the batch as its first axis; got "
+                f"{str(old.name)!r}, which is none. Make it a constant of the network."
+            )
+        # export may have frozen what its example showed
+        size = value.shape[0]
+        sizes.append(size if isinstance(size, int) else None)
+        described = len(inputs) == len(found) and (len(found) > 1 or inputs[0].name != INPUT_LAYER)
+        new.meta["title"] = inputs[place].name if described else str(old.name)
+        new.meta["kind"] = str(value.dtype).removeprefix("torch.")
+        if new.meta["kind"] not in KINDS:
+            raise CaptureError(
+                f"An input must hold one of {', '.join(KINDS)}; got {new.meta['kind']} of "
+                f"{new.meta['title']!r}. Export the network with another type."
+            )
+    if len(set(sizes)) > 1:
+        raise CaptureError(
+            "All inputs must have the batch as their first axis, of one size; got the sizes "
+            f"{', '.join('any' if size is None else str(size) for size in sizes)}. "
+            "Export the network so that all inputs are batched."
+        )
+    return sizes[0]
 
 
 def _attribute(module: nn.Module, target: str) -> Any:
@@ -269,12 +353,20 @@ def _attribute(module: nn.Module, target: str) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
-def _only_output(node: fx.Node) -> fx.Node:
+def _real_outputs(node: fx.Node) -> list[fx.Node]:
+    """Return the outputs that hold real numbers, each with an axis for the batch at least."""
     found: list[fx.Node] = []
     fx.node.map_arg(node.args[0], found.append)
-    if len(found) != 1:
-        raise CaptureError(f"A network must return one tensor; this one returns {len(found)}.")
-    return found[0]
+    real = [
+        given for given in found
+        if isinstance(value := given.meta.get("val"), Tensor) and value.is_floating_point()
+    ]  # fmt: skip
+    if not real:
+        raise CaptureError(
+            f"A network must return real numbers; this one returns {len(found)} values that are "
+            "none. Return what comes before them, such as the logits before an argmax."
+        )
+    return real
 
 
 def _plain_meta(node: fx.Node) -> dict[str, Any]:
@@ -284,6 +376,8 @@ def _plain_meta(node: fx.Node) -> dict[str, Any]:
     if isinstance(value, Tensor):
         meta["shape"] = tuple(_for_one_image(size) for size in value.shape)
         meta["real"] = value.is_floating_point()
+    elif isinstance(value, list | tuple):
+        meta["real"] = any(isinstance(v, Tensor) and v.is_floating_point() for v in value)
     return meta
 
 
@@ -304,21 +398,16 @@ def _module_path(node: fx.Node) -> tuple[str, bool]:
     return path, any(name in str(kind) for name in _OPERATIONS)
 
 
-def _mark_activations(graph: fx.Graph) -> None:
-    for node in graph.nodes:
-        depends = node.op == "placeholder" or any(
-            is_activation(source) for source in node.all_input_nodes
-        )
-        node.meta["activation"] = depends and ("shape" not in node.meta or node.meta["real"])
-
-
 def _find_layers(graph: FloatGraph) -> Iterator[Layer]:
-    """List the input and every operation whose output gets a grid, in order of execution."""
+    """List the inputs and every operation whose output gets a grid, in order of execution."""
     taken: set[str] = set()
     fused: set[fx.Node] = set()
+    alone = sum(one.real for one in graph.inputs) == 1
     for node in graph.module.graph.nodes:
         if node.op == "placeholder":
-            yield Layer(INPUT_LAYER, Kind.INPUT, node.name, node.name, (), shape_of(node))
+            if is_activation(node):  # whole numbers need no grid
+                name = INPUT_LAYER if alone else f"{INPUT_PREFIX}{node.meta['title']}"
+                yield Layer(name, Kind.INPUT, node.name, node.name, (), shape_of(node))
             continue
         if node.op != "call_function" or not is_activation(node) or node in fused:
             continue
@@ -330,6 +419,11 @@ def _find_layers(graph: FloatGraph) -> Iterator[Layer]:
         yield _layer(graph, node, kind, chain, taken)
 
 
+def is_input(layer: str) -> bool:
+    """Whether the layer of that name is an input of the network."""
+    return layer == INPUT_LAYER or layer.startswith(INPUT_PREFIX)
+
+
 def kind_of(node: fx.Node) -> Kind | None:
     """Return what the operation computes; None if values only pass through it."""
     name = operator(node)
@@ -339,6 +433,7 @@ def kind_of(node: fx.Node) -> Kind | None:
         return Kind.DEPTHWISE if _is_depthwise(node) else Kind.CONV
     table = (
         (ops.LINEARS, Kind.LINEAR),
+        (ops.EMBEDDINGS, Kind.EMBEDDING),
         (ops.MATMULS, Kind.MATMUL),
         (ops.ATTENTIONS, Kind.ATTENTION),
         (ops.ADDS, Kind.ADD),
@@ -418,7 +513,12 @@ def _layer(
 
 def _weights(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
     """Return the attribute paths of weight and bias, where they are plain parameters."""
-    if kind not in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR):
+    if kind not in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR, Kind.EMBEDDING):
+        return None, None
+    if kind is Kind.EMBEDDING:
+        table = node.args[0]
+        if isinstance(table, fx.Node) and table.op == "get_attr":
+            return str(table.target), None
         return None, None
     targets = [
         str(arg.target) if isinstance(arg, fx.Node) and arg.op == "get_attr" else None
@@ -436,6 +536,7 @@ def _readable(node: fx.Node) -> str:
 
 
 def _unique(name: str, taken: set[str]) -> str:
+    name = f"_{name}" if name.startswith(INPUT_PREFIX) else name
     candidate, count = name, 1
     while candidate in taken or candidate == INPUT_LAYER:
         count += 1
@@ -456,7 +557,7 @@ def _macs(
     if kind is Kind.MATMUL:
         first = node.args[0]  # a constant too, which `inputs` leaves out
         return outputs * shape_of(first)[-1] if isinstance(first, fx.Node) else 0
-    if not weight_shape:
+    if not weight_shape or kind is Kind.EMBEDDING:
         return 0
     if operator(node).startswith("aten.conv_transpose"):
         return math.prod(shape_of(inputs[0])) * math.prod(weight_shape[1:])

@@ -12,6 +12,7 @@ class Kind(StrEnum):
     CONV = "conv"
     DEPTHWISE = "depthwise"
     LINEAR = "linear"
+    EMBEDDING = "embedding"
     MATMUL = "matmul"
     ATTENTION = "attention"
     ADD = "add"
@@ -32,6 +33,8 @@ CONVOLUTIONS = _names(
     "conv_transpose1d.default", "conv_transpose2d.input",
 )  # fmt: skip
 LINEARS = _names("linear.default")
+EMBEDDINGS = _names("embedding.default")
+SOFTMAXES = _names("softmax.int", "_softmax.default", "_safe_softmax.default")
 MATMULS = _names("matmul.default", "bmm.default", "mm.default")
 ATTENTIONS = _names("scaled_dot_product_attention.default")
 BATCH_NORMS = _names("batch_norm.default")
@@ -97,6 +100,8 @@ def operator(node: fx.Node) -> str:
 def is_pass_through(node: fx.Node) -> bool:
     """Whether the node moves values without changing them (a ReLU on a grid stays on it too)."""
     name = operator(node)
+    if node.meta.get("masking"):  # softmax takes a mask in with it
+        return True
     moves = name in PASS_THROUGH and not _pads_with_a_value(node)
     return moves or name in RELUS or name == _GETITEM
 
@@ -131,6 +136,11 @@ def clip_limits(node: fx.Node) -> tuple[float | None, float | None] | None:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
+
+
+def weight_place(name: str) -> int:
+    """Return which argument of an operator is its weight."""
+    return 0 if name in EMBEDDINGS else 1
 
 
 def is_scaling(node: fx.Node) -> bool:

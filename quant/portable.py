@@ -60,17 +60,28 @@ class Operation:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Portable:
-    """A network in plain data; the first operation is its input, `output` names its result."""
+    """A network in plain data; `output` names its result, `others` the results beside it."""
 
     operations: tuple[Operation, ...]
     constants: dict[str, Tensor]
     output: str
     batch: int | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs, in order."""
+        return tuple(item.name for item in self.operations if item.target == PLACEHOLDER)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of all results, in order."""
+        return (self.output, *self.others)
 
     @property
     def digest(self) -> str:
         """A SHA-256 over operations and tensors: equal digests mean equal functions."""
-        found = hashlib.sha256(repr((self.operations, self.output)).encode())
+        found = hashlib.sha256(repr((self.operations, self.output, *self.others)).encode())
         for name, tensor in sorted(self.constants.items()):
             found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             found.update(tensor.detach().contiguous().numpy().data)
@@ -106,7 +117,8 @@ def make_portable(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
                     shape=shape_of(node),
                 )
             )
-    return Portable(tuple(operations), constants, graph.output_node.name, graph.batch)
+    first, *others = (node.name for node in graph.output_nodes)
+    return Portable(tuple(operations), constants, first, graph.batch, tuple(others))
 
 
 def function_of(target: str) -> Callable[..., Any]:

@@ -11,7 +11,9 @@ from quant import fused_convolution
 from quant.encoding import Encoding
 from quant.fused_convolution import FusedConvolution, can_fuse, read_convolution
 from quant.graph import FloatGraph
+from quant.inputs import Inputs, parts_of
 from quant.mutation import unsafe_spans
+from quant.operators import weight_place
 from quant.portable import PLACEHOLDER, Operation, Portable, Value, fill, function_of, make_portable
 from quant.simulation import Site
 
@@ -45,16 +47,16 @@ class Program:
 
     def __init__(self, portable: Portable, *, fuse: bool = True) -> None:
         self.portable = portable
-        self.input, self.output = portable.operations[0].name, portable.output
+        self.inputs, self.outputs = portable.inputs, portable.outputs
         self._constants = portable.constants
         fuse = fuse and fused_convolution.available()
         steps = list(_steps(portable, fuse=fuse))
-        self._steps = tuple(_with_drops(steps, self.output))
+        self._steps = tuple(_with_drops(steps, self.outputs))
         self._positions = _positions(self._steps)
         self._unsafe = unsafe_spans(
             (place, step.operation) for place, step in enumerate(self._steps) if step.site is None
         )
-        self._live = tuple(_live(self._steps, self.input))
+        self._live = tuple(_live(self._steps, self.inputs))
         self._sizes = {item.name: item.size for item in portable.operations}
         self._packed = self._pack_all()
 
@@ -67,19 +69,22 @@ class Program:
         return len(self._steps)
 
     @torch.inference_mode()
-    def __call__(self, inputs: Tensor, settings: Settings = FLOAT) -> Tensor:
+    def __call__(self, inputs: Inputs, settings: Settings = FLOAT) -> Tensor:
         """Run the network on inputs (N, *input_shape) with the given grids."""
         return self.finish(self.start(inputs), 0, settings)
 
-    def start(self, inputs: Tensor) -> Values:
+    def start(self, inputs: Inputs) -> Values:
         """Return the values at position 0."""
-        return {self.input: inputs}
+        return dict(zip(self.inputs, parts_of(inputs), strict=True))
 
     def finish(self, values: Values, start: int, settings: Settings) -> Tensor:
-        """Run from a position to the end and return the network's output."""
+        """Run from a position to the end and return the network's (first) output."""
         self.run(values, start, len(self), settings)
-        output: Tensor = values[self.output]
-        return output
+        return self.results(values)[0]
+
+    def results(self, values: Values) -> tuple[Tensor, ...]:
+        """Return the network's outputs from the values at the end."""
+        return tuple(values[name] for name in self.outputs)
 
     def run(self, values: Values, start: int, stop: int, settings: Settings) -> None:
         """Turn the values at `start` into those at `stop`; weights come from `settle`."""
@@ -107,7 +112,8 @@ class Program:
             return
         arguments = fill(step.operation.args, values, self._constants)
         if isinstance(weight, Tensor):
-            arguments = (arguments[0], weight, *arguments[2:])
+            place = _weight_place(step.operation)
+            arguments = (*arguments[:place], weight, *arguments[place + 1 :])
         keywords = {
             key: fill(value, values, self._constants) for key, value in step.operation.kwargs
         }
@@ -127,7 +133,8 @@ class Program:
         if step.convolution is not None:
             weight = grid.fake_quantize(self._constants[step.convolution.weight])
             return step.convolution.pack(weight, self.portable.batch or PACKED_FOR)
-        stored: Tensor = fill(step.operation.args[1], {}, self._constants)
+        place = _weight_place(step.operation)
+        stored: Tensor = fill(step.operation.args[place], {}, self._constants)
         return grid.fake_quantize(stored)
 
     def _pack_all(self) -> dict[str, Tensor]:
@@ -205,8 +212,13 @@ def _steps(portable: Portable, *, fuse: bool) -> Iterable[Step]:
             yield Step(result, site=result.grid)
 
 
+def _weight_place(operation: Operation) -> int:
+    return weight_place(operation.target)
+
+
 def _writes_input(portable: Portable) -> bool:
-    return any(first < 0 for first, _ in unsafe_spans(enumerate(portable.operations[1:])))
+    own = [item for item in portable.operations if item.target != PLACEHOLDER]
+    return any(first < 0 for first, _ in unsafe_spans(enumerate(own)))
 
 
 def _users(portable: Portable) -> dict[str, list[Operation]]:
@@ -225,21 +237,21 @@ def _clip_after(operation: Operation, users: Mapping[str, list[Operation]]) -> O
     return user if can_fuse(user.clip) and user.sources == (operation.name,) else None
 
 
-def _with_drops(steps: list[Step], output: str) -> Iterable[Step]:
+def _with_drops(steps: list[Step], outputs: tuple[str, ...]) -> Iterable[Step]:
     last: dict[str, int] = {}
     for place, step in enumerate(steps):
         for name in (*step.operation.sources, step.operation.name):
             last[name] = place
     ends: dict[int, list[str]] = {}
     for name, place in last.items():
-        if name != output:
+        if name not in outputs:
             ends.setdefault(place, []).append(name)
     return [replace(step, drops=tuple(ends.get(place, ()))) for place, step in enumerate(steps)]
 
 
-def _live(steps: tuple[Step, ...], first: str) -> Iterable[frozenset[str]]:
+def _live(steps: tuple[Step, ...], first: tuple[str, ...]) -> Iterable[frozenset[str]]:
     """Yield the names of the values that live at each position."""
-    alive = {first}
+    alive = set(first)
     yield frozenset(alive)
     for step in steps:
         alive = (alive | {step.operation.name}) - set(step.drops)

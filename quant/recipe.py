@@ -6,9 +6,10 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method
+from quant.passes.use_grids import UseGrids
 
 FloatPass = Equalize | AbsorbBias
-QuantPass = CorrectBias | AdaRound
+QuantPass = CorrectBias | AdaRound | UseGrids
 Pass = FloatPass | QuantPass
 Recipe = tuple[Pass, ...]
 
@@ -67,6 +68,11 @@ def check_order(recipe: Recipe) -> None:
                 "repair quantized ones: their ranges and roundings would be lost. Move it up."
             )
         refined = refined or not is_float_pass(step)
+    if UseGrids in kinds and kinds[0] is not UseGrids:
+        raise RecipeError(
+            "Given grids belong to the weights as they came, so UseGrids must come first; got "
+            f"{kinds[0].__name__} before it. Take it out, or calibrate instead."
+        )
     if Equalize in kinds and AbsorbBias in kinds[: kinds.index(Equalize)]:
         raise RecipeError(
             "AbsorbBias must come after Equalize: equalizing rescales the biases that are to be "

@@ -11,10 +11,11 @@ from torch import Tensor, fx, nn
 from quant.config import QuantConfig, Resolved
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
-from quant.graph import INPUT_LAYER, FloatGraph, Layer
+from quant.graph import FloatGraph, Layer, is_input
+from quant.inputs import Inputs, Outputs, first_of, parts_of
 from quant.moments import Moments, propagate
 from quant.observers import Statistics
-from quant.operators import Kind, clip_limits, is_pass_through
+from quant.operators import Kind, clip_limits, is_pass_through, operator, weight_place
 from quant.ranges import encode_statistics, encode_weight
 from quant.spec import Estimator, QuantSpec
 
@@ -58,9 +59,10 @@ class Site:
 def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
     """List the sites of a graph (white paper, section 2.3); pure.
 
-    Every layer's output gets one after its fused functions, and so does the network's input;
-    weights get one; biases get none. Max-pool, reshape and the like pass the grid through; an
-    average pool takes over the grid of its input.
+    Every layer's output gets one after its fused functions, and so does every real input of the
+    network; weights get one; biases get none, nor do whole numbers such as tokens and masks.
+    Max-pool, reshape and the like pass the grid through; an average pool takes over the grid of
+    its input.
 
     Raises:
         ConfigError: a rule of `config` matches no layer.
@@ -193,9 +195,13 @@ class QuantGraph:
         """The executable graph."""
         return self.graph.module
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Run the simulated network on inputs (N, *input_shape)."""
-        result: Tensor = self.module(inputs)
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Run the simulated network on inputs (N, *input_shape); return its (first) output."""
+        return first_of(self.run(inputs))
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Run the simulated network and return all its outputs."""
+        result: Outputs = self.module(*parts_of(inputs))
         return result
 
     def _insert(self, site: Site, name: str) -> None:
@@ -204,9 +210,10 @@ class QuantGraph:
         if site.role is Role.WEIGHT:
             quantizer = Quantizer(site)
             self.module.add_submodule(name, quantizer)
+            place = weight_place(operator(node))
             with nodes.inserting_before(node):
-                call = nodes.call_module(name, (node.args[1],))
-            node.args = (node.args[0], call, *node.args[2:])
+                call = nodes.call_module(name, (node.args[place],))
+            node.args = (*node.args[:place], call, *node.args[place + 1 :])
         else:
             clip = clip_limits(node) if node.op == "call_function" else None
             quantizer = Quantizer(site, clip)
@@ -307,7 +314,7 @@ def _data_free(sites: tuple[Site, ...]) -> bool:
     return all(
         site.spec.is_float or site.spec.estimator is Estimator.BATCH_NORM
         for site in sites
-        if site.role is Role.ACTIVATION and site.layer != INPUT_LAYER
+        if site.role is Role.ACTIVATION and not is_input(site.layer)
     )
 
 
@@ -352,10 +359,10 @@ def encode_activation_site(
         CalibrationError: the site has no statistics and needs some.
     """
     moments = moments or {}
-    if site.layer == INPUT_LAYER and input_range and site.name not in calibration:
+    if is_input(site.layer) and input_range and site.name not in calibration:
         low, high = (torch.tensor(limit) for limit in input_range)
         return encode_range(low, high, site.spec)
-    if site.spec.estimator is Estimator.BATCH_NORM and site.layer != INPUT_LAYER:
+    if site.spec.estimator is Estimator.BATCH_NORM and not is_input(site.layer):
         if site.node not in moments:
             raise CalibrationError(
                 f"A data-free range must follow from batch norms; layer {site.layer!r} does not. "

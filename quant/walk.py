@@ -1,10 +1,12 @@
 """Walk through a graph with many batches at once: what each layer receives and gives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
+
+from quant.inputs import Inputs, parts_of
 
 
 class Walk:
@@ -15,9 +17,10 @@ class Walk:
     biases and quantizers may change between steps, for nodes that are still to come.
     """
 
-    def __init__(self, module: fx.GraphModule, batches: list[Tensor]) -> None:
+    def __init__(self, module: fx.GraphModule, batches: Sequence[Inputs]) -> None:
         self.module = module
-        self._batches = batches
+        places = [node for node in module.graph.nodes if node.op == "placeholder"]
+        self._batches = [dict(zip(places, parts_of(batch), strict=True)) for batch in batches]
         self._next: fx.Node = next(iter(module.graph.nodes))
         self._done: set[fx.Node] = set()
         self._constant: dict[fx.Node, bool] = {}
@@ -53,7 +56,7 @@ class Walk:
         self._advance(name)
         return self._step()
 
-    def _each(self) -> Iterator[tuple[Tensor, dict[fx.Node, Any]]]:
+    def _each(self) -> Iterator[tuple[dict[fx.Node, Tensor], dict[fx.Node, Any]]]:
         return zip(self._batches, self._values, strict=True)
 
     def _advance(self, name: str) -> fx.Node:
@@ -78,9 +81,9 @@ class Walk:
         self._next = node.next
         return found
 
-    def _run(self, node: fx.Node, batch: Tensor, values: dict[fx.Node, Any]) -> Any:
+    def _run(self, node: fx.Node, batch: dict[fx.Node, Tensor], values: dict[fx.Node, Any]) -> Any:
         if node.op == "placeholder":
-            return batch
+            return batch[node]
         if self._is_constant(node):
             return None  # computed where it is used, for it may change on the way
         return self._compute(node, values)

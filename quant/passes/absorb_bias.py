@@ -1,6 +1,6 @@
 """Absorb high biases into the next layer (white paper, section 3.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from quant.connections import (
     has_computed_bias,
 )
 from quant.graph import ChannelNormal, FloatGraph
+from quant.inputs import Inputs
 from quant.operators import AVERAGE_POOLS, clip_limits, operator
 from quant.passes.equalize import caps_of, make_caps, put, tidied
 from quant.walk import Walk
@@ -133,7 +134,7 @@ def _some(sizes: object) -> bool:
     return any(size != 0 for size in (sizes if isinstance(sizes, list | tuple) else (sizes,)))
 
 
-def channel_minima(graph: FloatGraph, batches: list[Tensor]) -> dict[str, Tensor]:
+def channel_minima(graph: FloatGraph, batches: Sequence[Inputs]) -> dict[str, Tensor]:
     """Return the least value of each channel (C,) before the activation function, over images.
 
     Only for the layers that begin a pair.

@@ -11,6 +11,7 @@ from quant.connections import WEIGHTED, groups_of, has_computed_bias, is_shared
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
 from quant.graph import FloatGraph, Layer
+from quant.inputs import Inputs
 from quant.passes.samples import Samples, activation_of, collect, why_no_rows
 from quant.progress import Progress, Steps
 from quant.simulation import QuantGraph
@@ -77,7 +78,7 @@ class AdaRound:
             )
 
     def __call__(
-        self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Tensor]
+        self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Inputs]
     ) -> Steps[AdaRoundResult]:
         """Round the weights of `quantized` in place; `graph` is what it was made from.
 

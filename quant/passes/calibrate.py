@@ -4,11 +4,11 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
 from quant.graph import FloatGraph, shape_of
+from quant.inputs import Inputs, count_of
 from quant.observers import ChannelStatistics, Statistics
 from quant.operators import RELUS, is_pass_through, operator
 from quant.progress import Progress
@@ -27,7 +27,7 @@ class Calibrate:
     total: int = 0
 
     def __call__(
-        self, graph: FloatGraph, batches: Iterable[Tensor]
+        self, graph: FloatGraph, batches: Iterable[Inputs]
     ) -> Generator[Progress, None, Calibration]:
         """Return statistics by site name; memory does not grow with the number of images.
 
@@ -47,7 +47,7 @@ class Calibrate:
             for batch in batches:
                 with torch.inference_mode():
                     watched(batch)
-                done += len(batch)
+                done += count_of(batch)
                 yield Progress(done / max(self.total, done), f"Calibrating: {done} images")
         if done == 0:
             raise CalibrationError(

@@ -1,6 +1,6 @@
 """Bias correction: give back the mean that quantization moved (white paper, section 3.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from quant.connections import (
 )
 from quant.errors import CalibrationError
 from quant.graph import FloatGraph, Layer
+from quant.inputs import Inputs
 from quant.moments import propagate
 from quant.passes.absorb_bias import carried_mean
 from quant.passes.methods import Method
@@ -55,7 +56,7 @@ class CorrectBias:
     method: Method = Method.EMPIRICAL
 
     def __call__(
-        self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Tensor] = ()
+        self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Inputs] = ()
     ) -> Steps[Corrected]:
         """Correct the biases of `quantized` in place; `graph` is what it was made from.
 
@@ -106,7 +107,7 @@ def _channel_mean(layer: Layer, values: list[Tensor]) -> Tensor:
 
 
 def _empirical(
-    graph: FloatGraph, quantized: QuantGraph, layers: list[Layer], batches: list[Tensor]
+    graph: FloatGraph, quantized: QuantGraph, layers: list[Layer], batches: Sequence[Inputs]
 ) -> Steps[Corrected]:
     if not batches:
         raise CalibrationError(

@@ -93,9 +93,9 @@ class TwoInputs(nn.Module):
         return x + other
 
 
-class TwoOutputs(nn.Module):
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x + 1, x * 2
+class Whole(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.argmax(1)
 
 
 class Raising(nn.Module):
@@ -112,7 +112,7 @@ class Raising(nn.Module):
         (lambda: nn.Linear(4, 4), "same reduction dim.*or check the input shape"),
         (Raising, "out of cheese.*check the input shape"),
         (TwoInputs, "missing a required argument: 'other'"),
-        (TwoOutputs, "must return one tensor; this one returns 2"),
+        (Whole, "must return real numbers; this one returns 1 values that are none"),
     ],
 )  # fmt: skip
 def test_a_network_that_cannot_be_captured_is_refused_in_one_line(
@@ -131,9 +131,9 @@ def test_the_message_names_the_function_at_fault() -> None:
     assert re.search(rf"test_capture\.py\", line {line}, in forward", str(error.value))
 
 
-def test_an_exported_program_of_several_inputs_is_refused() -> None:
-    program = export(TwoInputs(), (torch.zeros(2, 3), torch.zeros(2, 3)))
-    with pytest.raises(CaptureError, match="must take one tensor; this one takes several"):
+def test_an_exported_program_whose_inputs_differ_in_their_batch_is_refused() -> None:
+    program = export(TwoInputs(), (torch.zeros(2, 3), torch.zeros(1, 3)))
+    with pytest.raises(CaptureError, match="of one size; got the sizes 2, 1"):
         capture(program, (3,))
 
 

@@ -1,0 +1,134 @@
+"""What a network takes: one tensor, or several; their names, shapes and kinds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Inputs = Tensor | tuple[Tensor, ...]
+"""A batch as a network takes it: (N, ...), or one tensor (N, ...) for each of several inputs."""
+Outputs = Tensor | tuple[Tensor, ...]
+"""What a network gives: one tensor, or one for each of several outputs."""
+
+KINDS = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "float16": torch.float16,
+    "int64": torch.int64,
+    "int32": torch.int32,
+    "int16": torch.int16,
+    "int8": torch.int8,
+    "uint8": torch.uint8,
+    "bool": torch.bool,
+}
+"""The types of elements that an input may have, by name."""
+FEW = 2
+"""Whole numbers of which nothing is known are drawn below this: right for masks and for tokens."""
+
+
+class InputLike(Protocol):
+    """What must be known of an input before a network is traced."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the file, or that of the argument."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape for one sample, without the batch."""
+
+    @property
+    def kind(self) -> str:
+        """The type of its elements, one of `KINDS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input: its name, its shape for one sample, the type of its elements (`KINDS`).
+
+    Whole numbers lie from 0 to `below` - 1 where an embedding tells how many rows it has.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str = "float32"
+    below: int | None = None
+
+    @property
+    def real(self) -> bool:
+        """Whether it holds real numbers; only these have a grid."""
+        return KINDS[self.kind].is_floating_point
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return random values (count, *shape): normal ones, or whole numbers that are valid."""
+        size = (count, *self.shape)
+        if self.real:
+            return torch.randn(size, generator=generator).to(KINDS[self.kind])
+        most = FEW if self.kind == "bool" else self.below or FEW
+        return torch.randint(0, most, size, generator=generator).to(KINDS[self.kind])
+
+
+def draw(inputs: Sequence[Input], count: int, seed: int = 0) -> Inputs:
+    """Return a random batch of `count` samples."""
+    generator = torch.Generator().manual_seed(seed)
+    return as_inputs([one.draw(count, generator) for one in inputs])
+
+
+def as_inputs(parts: Sequence[Tensor]) -> Inputs:
+    """Return tensors as a network takes them: a single one is no tuple."""
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def parts_of(values: Inputs) -> tuple[Tensor, ...]:
+    """Return the tensors of a batch, or of outputs, one after the other."""
+    return (values,) if isinstance(values, Tensor) else values
+
+
+def first_of(values: Outputs) -> Tensor:
+    """Return the first output: what is compared with labels."""
+    return values if isinstance(values, Tensor) else values[0]
+
+
+def count_of(inputs: Inputs) -> int:
+    """Return the number of samples in a batch."""
+    return len(parts_of(inputs)[0])
+
+
+def each(function: Callable[[Tensor], Tensor], values: Inputs) -> Inputs:
+    """Return a batch with a function applied to each of its tensors."""
+    if isinstance(values, Tensor):
+        return function(values)
+    return tuple(function(value) for value in values)
+
+
+def arranged(inputs: Inputs, batch: int | None = None) -> Inputs:
+    """Return a batch in the layout in which networks run fastest: images channels last.
+
+    One smaller than `batch`, the only size that the network takes, is filled up with its first
+    sample.
+    """
+    return each(lambda values: _arranged(values, batch), inputs)
+
+
+def _arranged(values: Tensor, batch: int | None) -> Tensor:
+    if batch is not None and len(values) < batch:
+        filling = values[:1].expand(batch - len(values), *values.shape[1:])
+        values = torch.cat([values, filling])
+    image = values.dim() == 4 and values.is_floating_point()
+    return values.contiguous(
+        memory_format=torch.channels_last if image else torch.contiguous_format
+    )
+
+
+def pieces_of(inputs: Inputs, size: int) -> list[Inputs]:
+    """Return a batch in pieces of at most `size` samples."""
+    if isinstance(inputs, Tensor):
+        return list(inputs.split(size))
+    return list(zip(*(values.split(size) for values in inputs), strict=True))
+
+
+def shapes_of(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
+    """Return the shape of one sample of each tensor, without the batch."""
+    return tuple(tuple(values.shape[1:]) for values in parts_of(inputs))
