@@ -87,16 +87,17 @@ def gather(asked: Asked, cells: Cells, seconds: float = 0.0, forwards: float = 0
     contents = cells.contents([*asked.keys.values(), asked.float_key])
     order = [chunk.key for chunk in asked.chunks]
     reference = contents[asked.float_key]
+    outputs = len(asked.grids.program.outputs)
     found = [
         score
         for question, key in asked.keys.items()
-        if (score := _score(question, reference, contents[key], order)) is not None
+        if (score := _score(question, reference, contents[key], order, outputs)) is not None
     ]
     return Sensitivity(
         sweep=asked.sweep,
         depth=Depth.EXACT,
         images=asked.images,
-        float_top1=_top1(b"".join(reference[key] for key in order if key in reference)),
+        float_top1=_top1(b"".join(reference[key] for key in order if key in reference), outputs),
         scores=tuple(score for score in found if score.question.layer),
         whole=tuple(score for score in found if not score.question.layer),
         seconds=seconds,
@@ -109,12 +110,15 @@ def _score(
     reference: Mapping[str, bytes],
     contents: Mapping[str, bytes],
     order: Sequence[str],
+    outputs: int,
 ) -> Score | None:
     known = [key for key in order if key in contents and key in reference]
     if not known:
         return None
     figures = _figures(
-        b"".join([reference[key] for key in known]), b"".join([contents[key] for key in known])
+        b"".join([reference[key] for key in known]),
+        b"".join([contents[key] for key in known]),
+        outputs,
     )
     values = {name: getattr(figures, name) for name in Figures.__slots__}
     return Score(question=question, depth=Depth.EXACT, **values)
@@ -124,18 +128,20 @@ _worked_out: dict[bytes, Figures] = {}
 """Figures by a digest of their rows: a page asks every second, and few have changed."""
 
 
-def _figures(reference: bytes, contents: bytes) -> Figures:
+def _figures(reference: bytes, contents: bytes, outputs: int) -> Figures:
     key = hashlib.blake2b(reference + contents, digest_size=16).digest()
     found = _worked_out.get(key)
     if found is None:
         if len(_worked_out) >= MOST_FIGURES:
             _worked_out.clear()
-        found = _worked_out[key] = summarize(from_bytes(reference), from_bytes(contents))
+        found = _worked_out[key] = summarize(
+            from_bytes(reference, outputs), from_bytes(contents, outputs)
+        )
     return found
 
 
-def _top1(reference: bytes) -> float | None:
-    right = from_bytes(reference)["right"]
+def _top1(reference: bytes, outputs: int) -> float | None:
+    right = from_bytes(reference, outputs)["right"]
     if len(right) == 0 or (right == UNKNOWN).any():
         return None
     return float((right == 1).mean())

@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
 from analysis.evaluation import Data
 from analysis.network import Network
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
-from quant.graph import INPUT_LAYER
+from quant.graph import is_input
+from quant.inputs import Inputs, arranged, count_of
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.progress import Steps
 from quant.spec import Estimator
@@ -41,13 +39,13 @@ def calibrate(
     size = network.batch_size
     used = 0
 
-    def inputs() -> Iterator[Tensor]:
+    def inputs() -> Iterator[Inputs]:
         nonlocal used
         for batch in data.batches(size):
-            whole = network.graph.batch is None or len(batch.inputs) == size
+            whole = network.graph.batch is None or count_of(batch.inputs) == size
             if whole:  # a network of fixed batch cannot take the remainder
-                used += len(batch.inputs)
-                yield batch.inputs.contiguous(memory_format=memory_format(batch.inputs))
+                used += count_of(batch.inputs)
+                yield arranged(batch.inputs)
 
     statistics = yield from Calibrate(len(data))(network.graph, inputs())
     if used == 0:
@@ -58,11 +56,6 @@ def calibrate(
     return Calibrated(statistics, used, input_range)
 
 
-def memory_format(inputs: Tensor) -> torch.memory_format:
-    """Return the layout in which convolutions run fastest: channels last for images."""
-    return torch.channels_last if inputs.dim() == 4 else torch.contiguous_format
-
-
 def needs_data(network: Network, config: QuantConfig) -> bool:
     """Whether some activation's range has to be calibrated on images."""
     chosen = config.resolve(network.graph.layers)
@@ -70,5 +63,5 @@ def needs_data(network: Network, config: QuantConfig) -> bool:
         not chosen[name].activation.is_float
         and chosen[name].activation.estimator is not Estimator.BATCH_NORM
         for name in chosen
-        if name != INPUT_LAYER
+        if not is_input(name)
     )

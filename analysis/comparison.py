@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from analysis.measures import sqnr_db
 from analysis.network import Network, forward
+from quant.inputs import Inputs
 from quant.simulation import QuantGraph, Role
 
 
-def layer_sqnr(network: Network, quantized: QuantGraph, inputs: Tensor) -> dict[str, float]:
+def layer_sqnr(network: Network, quantized: QuantGraph, inputs: Inputs) -> dict[str, float]:
     """Return the SQNR in dB of each layer's output, errors of the layers before it included.
 
     `inputs` (N, ...) should be few images: all activations of both networks are held at once.
@@ -27,7 +28,7 @@ def layer_sqnr(network: Network, quantized: QuantGraph, inputs: Tensor) -> dict[
 
 
 def _outputs(
-    network: Network, graph: QuantGraph, modules: Mapping[str, nn.Module], inputs: Tensor
+    network: Network, graph: QuantGraph, modules: Mapping[str, nn.Module], inputs: Inputs
 ) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
 

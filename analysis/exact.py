@@ -16,6 +16,7 @@ from analysis.sweep import Outcome, Trial, Unit
 from analysis.workers import Workers
 from datasets.dataset import Dataset
 from quant.encoding import Encoding
+from quant.inputs import Inputs
 from quant.progress import Progress, Steps
 
 LEAD = 8
@@ -119,7 +120,7 @@ class _Todo:
             for chunk, images in self._images.items()
             if (key, chunk) not in self._done
         )
-        self._references: dict[str, Tensor] = {}
+        self._references: dict[str, tuple[Tensor, ...]] = {}
         images = {chunk.key: chunk.images for chunk in asked.chunks}
         cells.add_chunks(data.source_digest(), images)
         self._start = time.monotonic()
@@ -142,7 +143,7 @@ class _Todo:
             if self._missing(question, chunk):
                 # both sides of a layer without weights are one side
                 families[base].setdefault(self._asked.keys[question], question)
-        read: tuple[Tensor, Tensor | None] | None = None
+        read: tuple[Inputs, Tensor | None] | None = None
         for base, distinct in families.items():
             questions = list(distinct.values())
             pending = base if base is not None and self._missing(base, chunk) else None
@@ -155,7 +156,7 @@ class _Todo:
     def _unit(
         self,
         chunk: Chunk,
-        read: tuple[Tensor, Tensor | None],
+        read: tuple[Inputs, Tensor | None],
         base: Question | None,
         pending: Question | None,
         questions: Sequence[Question],
@@ -183,7 +184,7 @@ class _Todo:
         grids = self._asked.grids
         return grids.of(grids.sites(question.layer or None, question.side), question.bits)
 
-    def _read(self, chunk: Chunk) -> tuple[Tensor, Tensor | None]:
+    def _read(self, chunk: Chunk) -> tuple[Inputs, Tensor | None]:
         data = images_of(self._data, chunk)
         batch = next(iter(data.batches(len(data))))
         network = self._asked.grids.network
@@ -209,8 +210,8 @@ class _Todo:
         share = self._cost.get(outcome.key, 0.0) * self._images[outcome.chunk]
         self._answered += share / self._total if self._total else 0.0
         if outcome.reference is not None:
-            held = sum(tensor.nbytes for tensor in self._references.values())
-            if held + outcome.reference.nbytes <= self._asked.sweep.memory_bytes:
+            held = sum(_bytes_of(outputs) for outputs in self._references.values())
+            if held + _bytes_of(outcome.reference) <= self._asked.sweep.memory_bytes:
                 self._references[outcome.chunk] = outcome.reference
 
     def progress(self) -> Progress:
@@ -221,6 +222,10 @@ class _Todo:
             left = (time.monotonic() - self._start) * (1 - done) / done
             text += f", about {_spoken(left)} left"
         return Progress(done, text)
+
+
+def _bytes_of(outputs: tuple[Tensor, ...]) -> int:
+    return sum(output.nbytes for output in outputs)
 
 
 def _spoken(seconds: float) -> str:

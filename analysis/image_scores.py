@@ -15,6 +15,7 @@ from analysis.measures import (
     proportion_interval,
     signal_to_noise_db,
 )
+from quant.inputs import Outputs, first_of, parts_of
 
 UNKNOWN = -1
 ROW = np.dtype(
@@ -22,26 +23,27 @@ ROW = np.dtype(
 )
 """One image: energy of the noise (of the signal for the float network), KL divergence in nats,
 rise of the cross-entropy (its value for the float network), and whether the top-1 class is the
-float network's and the label. NaN and -1 stand for what is not known."""
+float network's and the label. NaN and -1 stand for what is not known. Of several outputs each has
+an energy of its own."""
 Rows = NDArray[np.void]
 
 RESAMPLES = 400
 FEWEST = 4  # images from which a bootstrap says anything
 
 
-def compare(reference: Tensor, output: Tensor, labels: Tensor | None) -> Rows:
+def compare(references: Outputs, outputs: Outputs, labels: Tensor | None) -> Rows:
     """Return a row for each image from the outputs (N, ...) of the float and another network.
 
-    Outputs of another form than (N, classes) have neither classes nor a softmax.
+    A first output of another form than (N, classes) has neither classes nor a softmax.
     """
-    rows = _empty(len(reference))
-    if reference.dim() == 1:
-        reference, output = reference[:, None], output[:, None]
-    noise = (reference.double() - output.double()).square()
-    rows["energy"] = noise.reshape(len(noise), -1).sum(1).numpy()
-    before, after = reference.argmax(-1), output.argmax(-1)
-    rows["agrees"] = (before == after).reshape(len(before), -1).all(1).numpy()
-    if reference.dim() == 2:
+    pairs = list(zip(parts_of(references), parts_of(outputs), strict=True))
+    reference, output = pairs[0]
+    rows = _empty(len(reference), len(pairs))
+    noise = [energies(before.double() - after.double()) for before, after in pairs]
+    rows["energy"] = noise[0] if len(pairs) == 1 else np.stack(noise, 1)
+    if reference.dim() == 2 and reference.shape[1] > 1:
+        before, after = reference.argmax(1), output.argmax(1)
+        rows["agrees"] = (before == after).numpy()
         was, now = reference.double().log_softmax(1), output.double().log_softmax(1)
         rows["kl"] = (was.exp() * (was - now)).sum(1).numpy()
         if labels is not None:
@@ -51,11 +53,13 @@ def compare(reference: Tensor, output: Tensor, labels: Tensor | None) -> Rows:
     return rows
 
 
-def describe(reference: Tensor, labels: Tensor | None) -> Rows:
+def describe(references: Outputs, labels: Tensor | None) -> Rows:
     """Return a row for each image from the outputs of the float network alone."""
-    rows = compare(reference, reference, labels)
-    rows["energy"] = reference.double().square().reshape(len(reference), -1).sum(1).numpy()
-    if reference.dim() == 2 and labels is not None:
+    rows = compare(references, references, labels)
+    found = [energies(output.double()) for output in parts_of(references)]
+    rows["energy"] = found[0] if len(found) == 1 else np.stack(found, 1)
+    reference = first_of(references)
+    if reference.dim() == 2 and reference.shape[1] > 1 and labels is not None:
         rows["cross_entropy"] = _loss(reference.double().log_softmax(1), labels).numpy()
     return rows
 
@@ -64,10 +68,23 @@ def _loss(log_softmax: Tensor, labels: Tensor) -> Tensor:
     return F.nll_loss(log_softmax, labels, reduction="none")
 
 
-def _empty(count: int) -> Rows:
-    rows = np.zeros(count, ROW)
+def energies(values: Tensor) -> NDArray[np.float64]:
+    """Return the energy (N,) of each image's values (N, ...)."""
+    found: NDArray[np.float64] = values.square().reshape(len(values), -1).sum(1).numpy()
+    return found
+
+
+def row_type(outputs: int) -> np.dtype[Any]:
+    """Return the type of a row for so many outputs."""
+    if outputs == 1:
+        return ROW
+    return np.dtype([("energy", "<f8", (outputs,)), *ROW.descr[1:]])
+
+
+def _empty(count: int, outputs: int) -> Rows:
+    rows = np.zeros(count, row_type(outputs))
     rows["kl"] = rows["cross_entropy"] = np.nan
-    rows["right"] = UNKNOWN
+    rows["right"] = rows["agrees"] = UNKNOWN
     return rows
 
 
@@ -79,17 +96,18 @@ class Figures:
     sqnr_db: float
     kl: float | None
     cross_entropy: float | None
-    agreement: float
+    agreement: float | None
     accuracy_drop: float | None
     sqnr_ci95: Interval | None
-    agreement_ci95: Interval
+    agreement_ci95: Interval | None
     accuracy_drop_ci95: Interval | None
 
 
 def summarize(reference: Rows, rows: Rows) -> Figures:
     """Return figures and intervals from rows of the same images, float network's first."""
     count, agreed = len(rows), int(rows["agrees"].sum())
-    signal, noise = reference["energy"], rows["energy"]
+    signal, noise = joined(reference["energy"], rows["energy"])
+    classes = bool((rows["agrees"] != UNKNOWN).all())
     drop, interval = None, None
     if (rows["right"] != UNKNOWN).all() and (reference["right"] != UNKNOWN).all():
         lost = int(((reference["right"] == 1) & (rows["right"] == 0)).sum())
@@ -100,11 +118,32 @@ def summarize(reference: Rows, rows: Rows) -> Figures:
         sqnr_db=signal_to_noise_db(float(signal.sum()), float(noise.sum())),
         kl=_mean(rows["kl"]),
         cross_entropy=_mean(rows["cross_entropy"]),
-        agreement=agreed / count,
+        agreement=agreed / count if classes else None,
         accuracy_drop=drop,
         sqnr_ci95=sqnr_interval(signal, noise),
-        agreement_ci95=proportion_interval(agreed, count),
+        agreement_ci95=proportion_interval(agreed, count) if classes else None,
         accuracy_drop_ci95=interval,
+    )
+
+
+def joined(
+    signal: NDArray[Any], noise: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return energies (N,) of all outputs together, from those of each, (N, outputs).
+
+    Every output counts alike: its energies are shares of its own signal over all images, and the
+    mean is taken over outputs. So the SQNR is that of the mean share of noise, whatever the units
+    of the outputs are. Outputs that are zero throughout are left out.
+    """
+    if signal.ndim == 1:
+        return signal, noise
+    total = signal.sum(0)
+    known = total > 0
+    if not known.any():
+        return signal.sum(1), noise.sum(1)
+    return (
+        (signal[:, known] / total[known]).mean(1),
+        (noise[:, known] / total[known]).mean(1),
     )
 
 
@@ -144,6 +183,6 @@ def to_bytes(rows: Rows) -> bytes:
     return rows.tobytes()
 
 
-def from_bytes(content: bytes) -> Rows:
-    """Return the rows that `to_bytes` wrote."""
-    return np.frombuffer(content, ROW)
+def from_bytes(content: bytes, outputs: int = 1) -> Rows:
+    """Return the rows that `to_bytes` wrote, of a network with so many outputs."""
+    return np.frombuffer(content, row_type(outputs))

@@ -1,14 +1,25 @@
 """A model made ready for every question: captured, batch norms folded, measured by shape."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from quant.graph import FloatGraph, capture
+from quant.inputs import (
+    InputLike,
+    Inputs,
+    Outputs,
+    arranged,
+    count_of,
+    first_of,
+    parts_of,
+    pieces_of,
+)
 from quant.passes.fold_batch_norm import FoldBatchNorm
 
 # Bytes of the largest activation in one forward. Two AVX-512 cores ran EfficientNet-Lite0 fastest
@@ -46,6 +57,11 @@ class Network:
         return self.graph.output_shape[-1]
 
     @property
+    def classifies(self) -> bool:
+        """Whether the (first) output has a number for each of several classes, and nothing else."""
+        return len(self.graph.output_shape) == 1 and self.outputs > 1
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates for one image."""
         return sum(layer.macs for layer in self.graph.layers)
@@ -54,33 +70,51 @@ class Network:
 def prepare(
     name: str,
     model: nn.Module | ExportedProgram,
-    input_shape: tuple[int, ...],
+    inputs: tuple[int, ...] | Sequence[InputLike],
     digest: str,
     batch: int | None = None,
     notes: tuple[str, ...] = (),
 ) -> Network:
-    """Capture and fold a model that takes (N, *input_shape), or only N = `batch`.
+    """Capture and fold a model that takes these inputs, or only N = `batch` of them.
+
+    `inputs` is the shape of its one input without the batch, or describes each of its inputs.
 
     Raises:
         CaptureError: the model cannot be traced; the message says where and what to do.
     """
-    graph = capture(model, input_shape, batch)
+    graph = capture(model, inputs, batch)
     return Network(name, digest, FoldBatchNorm()(graph), graph.parameters(), notes)
 
 
-@torch.inference_mode()
-def forward(run: Callable[[Tensor], Tensor], batch: int | None, inputs: Tensor) -> Tensor:
-    """Run a graph on inputs (N, ...); a network with a fixed batch is fed padded ones.
+class Runnable(Protocol):
+    """A network as a graph, simulated or not."""
 
-    `run` may be any callable graph; `batch` is the fixed batch size or None.
+    def run(self, inputs: Inputs) -> Outputs:
+        """Return all outputs."""
+
+
+def forward(run: Callable[[Inputs], Tensor], batch: int | None, inputs: Inputs) -> Tensor:
+    """Run a graph on inputs (N, ...) and return its (first) output.
+
+    A network with a fixed batch is fed padded ones. `run` may be any callable graph; `batch` is
+    the fixed batch size or None.
     """
-    if inputs.dim() == 4:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-    if batch is None or len(inputs) == batch:
-        return run(inputs)
-    pieces = []
-    for piece in inputs.split(batch):
-        missing = batch - len(piece)
-        padded = torch.cat([piece, piece[:1].expand(missing, *piece.shape[1:])])
-        pieces.append(run(padded)[: len(piece)])
-    return torch.cat(pieces)
+    return first_of(_in_pieces(run, batch, inputs))
+
+
+def forward_all(graph: Runnable, batch: int | None, inputs: Inputs) -> tuple[Tensor, ...]:
+    """Run a graph on inputs (N, ...) as `forward` does, and return all its outputs."""
+    return parts_of(_in_pieces(graph.run, batch, inputs))
+
+
+@torch.inference_mode()
+def _in_pieces(run: Callable[[Inputs], Outputs], batch: int | None, inputs: Inputs) -> Outputs:
+    if batch is None or count_of(inputs) == batch:
+        return run(arranged(inputs))
+    found = []
+    for piece in pieces_of(inputs, batch):
+        count = count_of(piece)
+        outputs = run(arranged(piece, batch))
+        found.append([output[:count] for output in parts_of(outputs)])
+    joined = tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+    return joined[0] if len(joined) == 1 else joined

@@ -1,23 +1,57 @@
 """What a network's output is probed with, and what a layer's error makes of it."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from quant.inputs import Outputs, as_inputs
 
 # Values of an image from which one product an image is faster than a sum over products of all.
 LONG_ROW = 2**15
 
 
-def draw_probes(output: Tensor, count: int, generator: torch.Generator) -> list[Tensor]:
-    """Return v for the energy and, of logits (N, classes), B u for the divergence.
+def draw_probes(
+    outputs: Sequence[Tensor],
+    count: int,
+    generator: torch.Generator,
+    scales: Sequence[float] = (1.0,),
+) -> list[Outputs]:
+    """Return v for the energy and, where the first output is logits (N, classes), B u.
 
-    Signs are drawn image by image, so they do not depend on the batch; filling gets none.
+    B u is for the divergence of the logits; other outputs have no part in it. Signs are drawn image
+    by image, so they do not depend on the batch; filling gets none. The signs of each output are
+    multiplied with its scale: probed is the sum of energies in these units.
     """
-    signs, others = torch.zeros_like(output), torch.zeros_like(output)
+    pairs = [(torch.zeros_like(output), torch.zeros_like(output)) for output in outputs]
     for image in range(count):
-        for drawn in (signs, others):
-            shape = output.shape[1:]
+        for drawn in (one for pair in pairs for one in pair):
+            shape = drawn.shape[1:]
             drawn[image] = torch.randint(0, 2, shape, generator=generator) * 2.0 - 1.0
-    return [signs, fisher_probes(output.softmax(1), others)] if output.dim() == 2 else [signs]
+    signs = [pair[0] * scale for pair, scale in zip(pairs, scales, strict=True)]
+    if outputs[0].dim() != 2:
+        return [as_inputs(signs)]
+    rest = [torch.zeros_like(output) for output in outputs[1:]]
+    divergence = fisher_probes(outputs[0].softmax(1), pairs[0][1])
+    return [as_inputs(signs), as_inputs([divergence, *rest])]
+
+
+def output_scales(outputs: Sequence[Tensor]) -> tuple[float, ...]:
+    """Return what brings each of several outputs to the same energy: 1 for one alone."""
+    if len(outputs) == 1:
+        return (1.0,)
+    energies = [float(output.double().square().sum()) / len(output) for output in outputs]
+    known = sum(energy > 0 for energy in energies)
+    return tuple((energy * known) ** -0.5 if energy > 0 else 0.0 for energy in energies)
+
+
+def signal_of(outputs: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
+    """Return the energy of each image's outputs (N,) in the units of their scales."""
+    parts = [
+        scale**2 * output.double().square().reshape(len(output), -1).sum(1)
+        for output, scale in zip(outputs, scales, strict=True)
+    ]
+    return torch.stack(parts).sum(0)
 
 
 def fisher_probes(chances: Tensor, signs: Tensor) -> Tensor:

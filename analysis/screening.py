@@ -17,17 +17,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from analysis.calibration import Calibrated, memory_format
+from analysis.calibration import Calibrated
 from analysis.evaluation import Batch, Data, check_labels
 from analysis.grids import grids_of, questions_of
 from analysis.image_scores import sqnr_interval
 from analysis.local_errors import LocalErrors
 from analysis.measures import signal_to_noise_db
 from analysis.network import Network
-from analysis.probes import draw_probes, inner
+from analysis.probes import draw_probes, inner, output_scales, signal_of
 from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
 from quant.errors import QuantError
 from quant.gradients import Backward, Local
+from quant.inputs import Outputs, arranged, count_of, parts_of
 from quant.progress import Progress, Steps
 from quant.simulation import Side
 
@@ -61,7 +62,7 @@ def screen(
     for batch in data.batches(batch_size(network)):
         check_labels(batch.labels, network.outputs)
         screening.add(batch)
-        done += len(batch.inputs)
+        done += count_of(batch.inputs)
         share = SHARE_OF_GRIDS + (1 - SHARE_OF_GRIDS) * done / len(data)
         yield Progress(share, f"Screening: {done} of {len(data)} images")
     return screening.result(time.perf_counter() - start)
@@ -90,6 +91,7 @@ class _Screening:
         self._errors = LocalErrors(self._backward, self._grids, self._questions, sweep.memory_bytes)
         self._generator = torch.Generator().manual_seed(SEED)
         self._signal: list[Tensor] = []
+        self._scales: tuple[float, ...] = ()
         self._found: dict[Question, list[Tensor]] = {}
         self._reached: set[str] = set()
         self._right: list[Tensor] | None = []
@@ -106,7 +108,8 @@ class _Screening:
 
     def add(self, batch: Batch) -> None:
         """Take in some images."""
-        inputs, count = _filled(batch.inputs, self._network.graph.batch), len(batch.inputs)
+        inputs = arranged(batch.inputs, self._network.graph.batch)
+        count = count_of(batch.inputs)
 
         def visit(local: Local) -> None:
             asked, products = [], []
@@ -115,7 +118,7 @@ class _Screening:
                 products += [value for each in local.gradients for value in inner(each, error)]
             if not asked:
                 return
-            shape = (len(asked), len(local.gradients), len(inputs))
+            shape = (len(asked), len(local.gradients), count_of(inputs))
             found = torch.stack(products).reshape(shape)[:, :, :count].double().square()
             for question, figures in zip(asked, found, strict=True):
                 self._found.setdefault(question, []).append(figures)
@@ -124,10 +127,15 @@ class _Screening:
             ):
                 self._reached.add(local.layer.name)
 
-        output = self._backward(
-            inputs, lambda output: draw_probes(output, count, self._generator), visit
-        )[:count]
-        self._signal.append(output.double().square().reshape(count, -1).sum(1))
+        def probe(found: Outputs) -> list[Outputs]:
+            outputs = parts_of(found)
+            # several outputs count alike, each by its own size: that of the first images
+            self._scales = self._scales or output_scales([each[:count] for each in outputs])
+            return draw_probes(outputs, count, self._generator, self._scales)
+
+        outputs = [out[:count] for out in parts_of(self._backward(inputs, probe, visit))]
+        output = outputs[0]
+        self._signal.append(signal_of(outputs, self._scales))
         if batch.labels is None or output.dim() != 2:
             self._right = None
         elif self._right is not None:
@@ -160,14 +168,6 @@ class _Screening:
         probes = max((len(parts[0]) for parts in self._found.values()), default=0)
         again = sum(macs[layer] for layer, _ in reruns)
         return 1 + probes + (again / self._network.macs if self._network.macs else 0.0)
-
-
-def _filled(inputs: Tensor, batch: int | None) -> Tensor:
-    """Return inputs in the layout that is fastest, filled up to a batch that is fixed."""
-    if batch is not None and len(inputs) < batch:
-        filling = inputs[:1].expand(batch - len(inputs), *inputs.shape[1:])
-        inputs = torch.cat([inputs, filling])
-    return inputs.contiguous(memory_format=memory_format(inputs))
 
 
 def _all_but(

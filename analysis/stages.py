@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
-from analysis.calibration import Calibrated, calibrate, memory_format, needs_data
+from analysis.calibration import Calibrated, calibrate, needs_data
 from analysis.evaluation import Data
 from analysis.network import Network
 from quant.config import QuantConfig
 from quant.errors import QuantError
+from quant.inputs import Inputs, arranged, count_of
 from quant.passes.absorb_bias import AbsorbBias, Absorbed, channel_minima
 from quant.passes.adaround import AdaRound, AdaRoundResult
 from quant.passes.correct_bias import CorrectBias, Corrected
@@ -107,17 +106,17 @@ def _apply_float(
     return first_stage(network, config, calibrated), outcome
 
 
-def _batches(network: Network, images: Data | None) -> list[Tensor]:
+def _batches(network: Network, images: Data | None) -> list[Inputs]:
     """Return the calibration images in batches that suit the network."""
     if images is None or len(images) == 0:
         raise QuantError("This pass learns from images; there are none. Choose data first.")
-    found: list[Tensor] = []
+    found: list[Inputs] = []
     count = 0
     for batch in images.batches(network.batch_size):
-        if network.graph.batch is not None and len(batch.inputs) != network.graph.batch:
+        if network.graph.batch is not None and count_of(batch.inputs) != network.graph.batch:
             continue
-        found.append(batch.inputs.contiguous(memory_format=memory_format(batch.inputs)))
-        count += len(batch.inputs)
+        found.append(arranged(batch.inputs))
+        count += count_of(batch.inputs)
         if count >= MOST_IMAGES:
             break
     return found

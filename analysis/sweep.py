@@ -12,6 +12,7 @@ from torch import Tensor
 
 from analysis.image_scores import Rows, compare, describe
 from quant.encoding import Encoding
+from quant.inputs import Inputs, arranged, count_of
 from quant.program import FLOAT, Program, Settings, Values
 
 
@@ -36,20 +37,20 @@ class Trial:
 class Unit:
     """Work for one process: a chunk of images, the grids of the base network, and trials.
 
-    `inputs` (N, ...) and `labels` (N,) or None are the chunk named `chunk`; `reference` is the
-    float network's output on it, where known. Results of the float network go under `float_key`,
+    `inputs` (N, ...) and `labels` (N,) or None are the chunk named `chunk`; `reference` has the
+    float network's outputs on it, where known. Results of the float network go under `float_key`,
     those of the base under `base_key`, where wanted. `memory_bytes` bounds the values that are kept
     between layers. Without `reuse` every trial runs the whole network: the sweep that others do.
     """
 
     chunk: str
-    inputs: Tensor
+    inputs: Inputs
     labels: Tensor | None
     base: Mapping[str, Encoding]
     trials: tuple[Trial, ...]
     float_key: str
     base_key: str | None = None
-    reference: Tensor | None = None
+    reference: tuple[Tensor, ...] | None = None
     memory_bytes: int = 2**29
     reuse: bool = True
 
@@ -65,7 +66,7 @@ class Outcome:
     chunk: str
     rows: Rows
     macs: int
-    reference: Tensor | None = None
+    reference: tuple[Tensor, ...] | None = None
 
 
 def run_unit(program: Program, unit: Unit) -> Iterator[Outcome]:
@@ -99,12 +100,12 @@ class _Work:
 
     def __init__(self, program: Program, unit: Unit) -> None:
         self._program, self._unit = program, unit
-        self._count = len(unit.inputs)
+        self._count = count_of(unit.inputs)
         self._reference = unit.reference
         self._macs = 0
         with computing():
             self._settings = program.settle(unit.base)
-            self._inputs = _ready(unit.inputs, program.portable.batch)
+            self._inputs = arranged(unit.inputs, program.portable.batch)
         self._kept: dict[int, Values] = {}
         self._place, self._values = 0, program.start(self._inputs)
 
@@ -137,7 +138,7 @@ class _Work:
                 output = self._finish(dict(self._at(position)), position, settings)
             return self._compared(trial.key, output)
 
-    def _run_base(self) -> Tensor:
+    def _run_base(self) -> tuple[Tensor, ...]:
         """Run the base to its end; keep what the trials start from, as far as memory allows."""
         values, place = self._program.start(self._inputs), 0
         for position in self._affordable():
@@ -153,7 +154,7 @@ class _Work:
         copies = 2 if self._unit.base else 1  # a value before its grid and after it
         chosen: list[int] = []
         for position in sorted(wanted, reverse=True):
-            needed = self._program.live_bytes((*chosen, position)) * len(self._inputs)
+            needed = self._program.live_bytes((*chosen, position)) * count_of(self._inputs)
             if copies * needed > self._unit.memory_bytes:
                 break
             chosen.append(position)
@@ -172,25 +173,17 @@ class _Work:
         self._program.run(values, start, stop, settings)
         self._macs += self._count * self._program.macs(start, stop)
 
-    def _finish(self, values: Values, start: int, settings: Settings) -> Tensor:
+    def _finish(self, values: Values, start: int, settings: Settings) -> tuple[Tensor, ...]:
         self._run(values, start, len(self._program), settings)
-        return self._program.results(values)[0][: self._count]
+        return tuple(output[: self._count] for output in self._program.results(values))
 
-    def _compared(self, key: str, output: Tensor) -> Outcome:
+    def _compared(self, key: str, output: tuple[Tensor, ...]) -> Outcome:
         if self._reference is None:
             raise RuntimeError("The float network runs first.")
         return self._outcome(key, compare(self._reference, output, self._unit.labels))
 
-    def _outcome(self, key: str, rows: Rows, reference: Tensor | None = None) -> Outcome:
+    def _outcome(
+        self, key: str, rows: Rows, reference: tuple[Tensor, ...] | None = None
+    ) -> Outcome:
         macs, self._macs = self._macs, 0
         return Outcome(key, self._unit.chunk, rows, macs, reference)
-
-
-def _ready(inputs: Tensor, batch: int | None) -> Tensor:
-    """Return inputs in the layout that is fastest, filled up to a batch that is fixed."""
-    if batch is not None and len(inputs) < batch:
-        filling = inputs[:1].expand(batch - len(inputs), *inputs.shape[1:])
-        inputs = torch.cat([inputs, filling])
-    if inputs.dim() == 4:
-        return inputs.contiguous(memory_format=torch.channels_last)
-    return inputs.contiguous()

@@ -101,11 +101,35 @@ def test_outputs_of_other_forms_have_no_classes() -> None:
     output = reference.clone()
     output[1] *= -1
     rows = compare(reference, output, torch.zeros(3, dtype=torch.long))
-    assert rows["agrees"].tolist() == [1, 0, 1]
+    assert (rows["agrees"] == UNKNOWN).all()
     assert np.isnan(rows["kl"]).all()
     assert (rows["right"] == UNKNOWN).all()
     single = compare(torch.zeros(3), torch.ones(3), None)
     assert single["energy"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_several_outputs_count_alike_whatever_their_units_are() -> None:
+    """Noise of 1 % of the energy of one and of 3 % of the other make 2 %: 17 dB."""
+    first, second = torch.randn(5, 4), 1000 * torch.randn(5, 6)
+    noisy = first * 1.1, second * (1 + 0.03**0.5)
+    reference = describe((first, second), None)
+    rows = compare((first, second), noisy, None)
+    assert reference["energy"].shape == rows["energy"].shape == (5, 2)
+    found = summarize(from_bytes(to_bytes(reference), 2), from_bytes(to_bytes(rows), 2))
+    assert found.sqnr_db == pytest.approx(-10 * math.log10(0.02))
+    alone = summarize(describe(first, None), compare(first, noisy[0], None))
+    assert (found.agreement, found.kl) == (alone.agreement, alone.kl)
+    assert found.sqnr_ci95 is not None
+    assert found.sqnr_ci95.low <= found.sqnr_db <= found.sqnr_ci95.high
+
+
+def test_an_output_of_zeros_says_nothing() -> None:
+    first, zeros = torch.randn(5, 4), torch.zeros(5, 3)
+    rows = compare((first, zeros), (first * 1.1, zeros), None)
+    found = summarize(describe((first, zeros), None), rows)
+    assert found.sqnr_db == pytest.approx(20.0)
+    silent = describe((zeros, zeros), None)
+    assert summarize(silent, silent).sqnr_db == math.inf
 
 
 def test_figures_by_hand() -> None:
