@@ -142,6 +142,7 @@ def _imported(path: Path, input_shape: tuple[int, ...], shown: str, *, alone: bo
         origin=Origin.ONNX,
         report=imported.report,
         encodings=imported.encodings,
+        places=imported.places,
     )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from model_io.errors import ModelError
+from model_io.onnx_import.places import Place
 from model_io.onnx_import.quantized import TensorEncoding
 from model_io.onnx_import.report import ImportReport
 
@@ -36,6 +37,7 @@ class LoadedModel:
             second export.
         report: what the import of an ONNX file did; None for other origins.
         encodings: the grids of an ONNX file that was quantized already.
+        places: where the tensors of an ONNX file are in the module, by their names.
     """
 
     name: str
@@ -47,6 +49,7 @@ class LoadedModel:
     program: ExportedProgram | None = None
     report: ImportReport | None = None
     encodings: tuple[TensorEncoding, ...] = field(default=())
+    places: dict[str, Place] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:

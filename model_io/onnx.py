@@ -17,6 +17,7 @@ from model_io.onnx_import.fold import fold
 from model_io.onnx_import.layer_patterns import LAYERS
 from model_io.onnx_import.network import OnnxNetwork
 from model_io.onnx_import.norm_patterns import NORMS
+from model_io.onnx_import.places import Place, places_of
 from model_io.onnx_import.program import REALS, Input, check_operators, read_program
 from model_io.onnx_import.quantized import TensorEncoding, take_out, with_nodes
 from model_io.onnx_import.recognise import Recognised, recognise
@@ -40,6 +41,7 @@ class Imported:
         batch: the only batch size that runs, or None for any.
         report: what the import did.
         encodings: the grids of a file that was quantized already; empty otherwise.
+        places: where the file's tensors are in the network, by their names.
     """
 
     module: nn.Module
@@ -47,6 +49,7 @@ class Imported:
     batch: int | None
     report: ImportReport
     encodings: tuple[TensorEncoding, ...]
+    places: dict[str, Place]
 
 
 def load_onnx(
@@ -104,7 +107,8 @@ def _imported(file: OnnxFile, input_shape: tuple[int, ...], inputs: Tensor | Non
         batch if freed else None, agreement.difference, agreement.inputs,
     )  # fmt: skip
     named = with_nodes(encodings, file.model, program.input)
-    return Imported(network, shape, None if freed else batch, report, named)
+    places = places_of(program, network.paths, named)
+    return Imported(network, shape, None if freed else batch, report, named, places)
 
 
 def _network(

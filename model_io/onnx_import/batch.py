@@ -28,4 +28,4 @@ def free_batch(program: Program, batch: int) -> Program:
             steps.append(Step(step.name, "Reshape", inputs, step.outputs))
         else:
             steps.append(step)
-    return Program(steps, constants, program.input, program.output, program.opset)
+    return Program(steps, constants, program.input, program.output, program.opset, program.same)

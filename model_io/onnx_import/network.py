@@ -131,6 +131,8 @@ class OnnxNetwork(nn.Module):
         # children after their parents, so that a node "a.b" finds the node "a" in its place
         for operation in sorted(self._operations, key=lambda o: o.step.name.count(".")):
             self._place(operation)
+        paths = {id(module): path for path, module in self.named_modules()}
+        self.paths = {o.step.name: paths[id(o)] for o in self._operations}
 
     def _place(self, operation: Operation) -> None:
         """Hang an operation into the tree of modules, at the path that its name spells."""

@@ -46,6 +46,7 @@ class Program:
         output: the name of the one result.
         opset: version of the standard operators.
         constants: by the name of the value; float32, int64 or bool.
+        same: values that are gone, and of each the one that all read in its place.
     """
 
     steps: list[Step]
@@ -53,6 +54,7 @@ class Program:
     input: str
     output: str
     opset: int
+    same: dict[str, str] = field(default_factory=dict)
 
     def consumers(self) -> dict[str, list[Step]]:
         """Return the steps that read each value."""
@@ -74,6 +76,7 @@ class Program:
                 name = names[name]
             return name
 
+        self.same |= {name: real(name) for name in names}
         self.output = real(self.output)
         self.steps = [
             Step(s.name, s.operator, tuple(map(real, s.inputs)), s.outputs, s.attributes, s.domain)

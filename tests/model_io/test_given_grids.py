@@ -1,0 +1,353 @@
+"""A file's own quantization: its grids reach the simulation, which then agrees with the file run."""
+
+import logging
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from torch import Tensor
+
+from analysis.measures import sqnr_db
+from model_io.errors import ModelError
+from model_io.export.aimet_read import read_encodings
+from model_io.export.aimet_write import write_encodings
+from model_io.export.given import given_by, knowledge_of, targets_of
+from model_io.export.tensor_grid import TensorGrid, float_tensor, grid_of
+from model_io.load import load_model
+from model_io.loaded import LoadedModel
+from quant.config import QuantConfig, uniform
+from quant.given import Given
+from quant.graph import FloatGraph, capture
+from quant.operators import Kind
+from quant.passes.calibrate import Calibrate
+from quant.passes.fold_batch_norm import FoldBatchNorm
+from quant.passes.use_grids import UseGrids
+from quant.progress import drain
+from quant.simulation import QuantGraph, Role, quantize
+from quant.spec import Granularity
+from tests.model_io.onnx_files import Array, model, node, saved, weight
+from tests.networks import CASES, graph_of
+
+NETWORKS = ("plain", "kitchen", "gated", "grouped", "perceptron", "fashion-mobilenet")
+
+
+class Reader(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
+        torch.manual_seed(5)
+        self.name = name
+        self.left = [torch.randn(4, *shape).numpy() for _ in range(4)]
+
+    def get_next(self) -> dict[str, Array] | None:
+        return {self.name: self.left.pop()} if self.left else None
+
+
+def exported(graph: FloatGraph, path: Path) -> Path:
+    """Return the float network as torch writes it."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph.module, (torch.zeros(2, *graph.input_shape),), path, dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},), verbose=False,
+            input_names=["x"],
+        )  # fmt: skip
+    return path
+
+
+def quantized_file(name: str, folder: Path, **more: Any) -> Path:
+    """Return a network that ONNX Runtime's own tool quantized."""
+    source = exported(graph_of(name), folder / "float.onnx")
+    target = folder / "int8.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantize_static(
+            source, target, Reader("x", CASES[name].shape), quant_format=QuantFormat.QDQ, **more
+        )
+    return target
+
+
+def known(loaded: LoadedModel) -> tuple[FloatGraph, Given]:
+    graph = FoldBatchNorm()(capture(loaded.module, loaded.input_shape, loaded.batch))
+    _, given = knowledge_of(loaded, graph)
+    assert given is not None
+    return graph, given
+
+
+def simulated(graph: FloatGraph, given: Given) -> QuantGraph:
+    """Return the simulation with the file's grids; what it does not cover is float."""
+    result = quantize(graph, given.config)
+    used = UseGrids(given.grids, given.source).apply(result)
+    assert not used.kept
+    assert set(used.used) == set(given.grids)
+    return result
+
+
+def run(path: Path, inputs: Tensor) -> Tensor:
+    """Return what ONNX Runtime computes, without turning quantizers into other kernels."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (result,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
+    return torch.from_numpy(result)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_simulation_agrees_with_the_quantized_file(
+    name: str, per_channel: bool, tmp_path: Path
+) -> None:
+    path = quantized_file(
+        name, tmp_path, per_channel=per_channel, activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )  # fmt: skip
+    graph, given = known(load_model(path))
+    inputs = CASES[name].inputs(64)
+    made = simulated(graph, given)
+    with torch.inference_mode():
+        simulation, unquantized = made(inputs), graph(inputs)
+    real = run(path, inputs)
+    # far closer to the file than quantization is to float
+    assert sqnr_db(real, simulation) > max(34.0, sqnr_db(real, unquantized) + 8)
+    assert (simulation.argmax(-1) == real.argmax(-1)).double().mean() >= 63 / 64
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_grids_inside_what_is_one_layer_here_are_told(tmp_path: Path) -> None:
+    path = quantized_file("fashion-vit", tmp_path, per_channel=True)
+    graph, given = known(load_model(path))
+    assert any("inside a layer" in reason for reason in given.unused.values())
+    inputs = CASES["fashion-vit"].inputs(64)
+    made = simulated(graph, given)
+    with torch.inference_mode():
+        simulation = made(inputs)
+    assert sqnr_db(run(path, inputs), simulation) > 28
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("types", "bits"),
+    [
+        ({"activation_type": QuantType.QInt8, "weight_type": QuantType.QInt8}, (8, 8)),
+        ({"activation_type": QuantType.QUInt16, "weight_type": QuantType.QInt8}, (8, 16)),
+        ({"activation_type": QuantType.QInt16, "weight_type": QuantType.QInt16}, (16, 16)),
+    ],
+)
+def test_every_width_of_the_tool(types: dict[str, Any], bits: Any, tmp_path: Path) -> None:
+    path = quantized_file("kitchen", tmp_path, **types)
+    graph, given = known(load_model(path))
+    default = given.config.default
+    assert (default.weight.bits, default.activation.bits) == bits
+    inputs = CASES["kitchen"].inputs(32)
+    made = simulated(graph, given)
+    with torch.inference_mode():
+        simulation = made(inputs)
+    assert sqnr_db(run(path, inputs), simulation) > 40
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_makes_few_rules(tmp_path: Path) -> None:
+    path = quantized_file("fashion-mobilenet", tmp_path, per_channel=True)
+    graph, given = known(load_model(path))
+    assert given.config.default.weight.granularity is Granularity.PER_CHANNEL
+    assert given.config.default.activation.bits == 8
+    assert len(given.config.rules) <= len(graph.layers) // 4
+    assert given.config.resolve(graph.layers)  # every rule matches
+    assert not given.unused
+    assert given.exact > 0  # biases
+
+
+def batch_norm_file(folder: Path) -> Path:
+    """Return a file whose quantized kernel stands before a batch norm."""
+    pair = ["s", "z"]
+    nodes = [
+        node("QuantizeLinear", ["x", "sx", "z8"], "xq"),
+        node("DequantizeLinear", ["xq", "sx", "z8"], "xd"),
+        node("QuantizeLinear", ["w", *pair], "wq", axis=0),
+        node("DequantizeLinear", ["wq", *pair], "wd", axis=0),
+        node("Conv", ["xd", "wd"], "c", "conv"),
+        node("BatchNormalization", ["c", "g", "b", "m", "v"], "n", "norm"),
+        node("QuantizeLinear", ["n", "sx", "z8"], "nq"),
+        node("DequantizeLinear", ["nq", "sx", "z8"], "nd"),
+        node("Softmax", ["nd"], "y", "soft", axis=1),
+    ]
+    ones = np.ones(4, np.float32)
+    held: dict[str, Array] = {
+        "w": weight(4, 3, 1, 1), "s": np.full(4, 0.02, np.float32), "z": np.zeros(4, np.int8),
+        "sx": np.array(0.05, np.float32), "z8": np.array(120, np.uint8), "g": 2 * ones,
+        "b": ones, "m": 0 * ones, "v": ones,
+    }  # fmt: skip
+    return saved(folder / "norm.onnx", model(nodes, ["n", 3, 4, 4], held))
+
+
+def test_what_the_file_does_not_cover_is_float_and_listed(tmp_path: Path) -> None:
+    graph, given = known(load_model(batch_norm_file(tmp_path)))
+    chosen = given.config.resolve(graph.layers)
+    # the batch norm's result is now the convolution's, and its kernel another one
+    assert set(given.grids) == {"input", "conv"}
+    assert given.unused == {"w": "a batch norm behind it was folded into it"}
+    assert given.uncovered == ("conv weight", "soft")
+    assert chosen["conv"].weight.is_float
+    assert not chosen["conv"].activation.is_float
+    assert chosen["soft"].activation.is_float
+    text = " ".join(given.sentences())
+    assert "left float: conv weight; soft" in text
+    assert "w (a batch norm behind it was folded into it)" in text
+
+
+def matmul_file(folder: Path) -> Path:
+    """Return a float file of MatMul, which holds its matrix the other way round."""
+    nodes = [
+        node("MatMul", ["x", "w"], "h", "first"), node("Relu", ["h"], "r", "relu"),
+        node("Flatten", ["r"], "f", "flat"), node("Gemm", ["f", "v"], "y", "second"),
+    ]  # fmt: skip
+    return saved(
+        folder / "net.onnx", model(nodes, ["n", 6], {"w": weight(6, 5), "v": weight(5, 3)})
+    )
+
+
+def record(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "y_scale": 0.1, "output_dtype": "uint8", **fields}
+
+
+def test_encodings_by_the_names_of_the_file(tmp_path: Path) -> None:
+    loaded = load_model(matmul_file(tmp_path))
+    graph = capture(loaded.module, loaded.input_shape)
+    targets, nothing = knowledge_of(loaded, graph)
+    assert nothing is None
+    scales = [0.1, 0.2, 0.3, 0.4, 0.5]
+    records = [
+        record("x", y_zero_point=7), record("r"), record("f"), record("h"), record("other"),
+        record("w", y_scale=scales, axis=1, output_dtype="int4"),
+    ]  # fmt: skip
+    text = write_records(records)
+    given = given_by(read_encodings(text, "e").grids, graph, targets, "e.encodings")
+    assert set(given.grids) == {"input", "first", "first weight"}
+    assert given.grids["first weight"].scale.flatten().tolist() == pytest.approx(scales)
+    assert given.grids["first weight"].scale.shape == (5, 1)
+    assert set(given.unused) == {"h", "other"}
+    assert "inside a layer" in given.unused["h"]
+    assert given.uncovered == ("second weight", "second")
+    assert given.config.resolve(graph.layers)["first"].weight.bits == 4
+    # what passes a grid on agrees with it, or is told
+    other = given_by(
+        read_encodings(write_records([*records[:2], record("f", y_scale=0.7)]), "e").grids,
+        graph, targets, "e",
+    )  # fmt: skip
+    assert "another grid" in other.unused["f"]
+
+
+def write_records(records: list[dict[str, Any]]) -> str:
+    import json
+
+    return json.dumps({"version": "2.0.0", "encodings": records})
+
+
+def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
+    loaded = load_model(matmul_file(tmp_path))
+    graph = capture(loaded.module, loaded.input_shape)
+    found = read_encodings(write_records([record("nobody")]), "e").grids
+    with pytest.raises(ModelError, match="'nobody'"):
+        given_by(found, graph, targets_of(graph, loaded.places), "e.encodings")
+
+
+def all_grids(simulation: QuantGraph) -> list[TensorGrid]:
+    """Return the grids of a simulation under our own names, as an export writes them."""
+    found = []
+    for site in simulation.sites:
+        encoding = simulation.quantizers[site.name].encoding
+        is_weight = site.role is Role.WEIGHT
+        layer = simulation.graph[site.layer]
+        name = str(layer.weight) if is_weight else site.name
+        axis = layer.channel_axis if is_weight else None
+        found.append(
+            float_tensor(name, parameter=is_weight)
+            if encoding is None
+            else grid_of(name, encoding, site.spec, axis)
+        )
+    return found
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "1.0.0"])
+@pytest.mark.parametrize("name", ["kitchen", "transposed", "attention", "fashion-mobilenet"])
+def test_our_own_encodings_give_the_same_simulation_again(name: str, version: str) -> None:
+    graph = graph_of(name)
+    inputs = CASES[name].inputs(16)
+    config = uniform(4, 8, Granularity.PER_GROUP) if name == "kitchen" else uniform(8, 8)
+    config = config.with_change(graph.layers[-1].name, activation=replace_bits(16))
+    sent = quantize(graph, config, drain(Calibrate(16)(graph, [inputs])))
+    text = write_encodings(all_grids(sent), version)
+    given = given_by(read_encodings(text, "e").grids, graph, targets_of(graph, {}), "e")
+    assert not given.unused
+    assert not given.uncovered
+    made = simulated(graph, given)
+    with torch.inference_mode():
+        assert torch.equal(made(inputs), sent(inputs))
+    before, after = config.resolve(graph.layers), given.config.resolve(graph.layers)
+    for layer in graph.layers:
+        for role in ("weight", "activation"):
+            if role == "weight" and layer.weight is None:
+                continue
+            old, new = getattr(before[layer.name], role), getattr(after[layer.name], role)
+            shared = layer.kind is Kind.AVERAGE_POOL
+            assert shared or (old.bits, old.granularity) == (new.bits, new.granularity)
+
+
+def replace_bits(bits: int) -> Any:
+    from quant.spec import SpecChange
+
+    return SpecChange(bits=bits)
+
+
+def test_layers_that_were_edited_keep_their_calibrated_grid() -> None:
+    graph = graph_of("kitchen")
+    inputs = CASES["kitchen"].inputs(16)
+    calibration = drain(Calibrate(16)(graph, [inputs]))
+    sent = quantize(graph, uniform(8, 8), calibration)
+    given = {name: found.encoding for name, found in sent.quantizers.items() if found.encoding}
+    doubled = {name: replace(e, scale=e.scale * 2) for name, e in given.items()}
+    edited = uniform(8, 8).with_change("conv1", replace_bits(4), replace_bits(32))
+    result = quantize(graph, edited, calibration)
+    own = {name: found.encoding for name, found in result.quantizers.items()}
+    used = UseGrids(doubled, "test").apply(result)
+    assert used.kept == {
+        "conv1 weight": "the configuration has 4 bits, the given grid 8",
+        "conv1": "the configuration leaves it float",
+    }
+    for name, found in result.quantizers.items():
+        if name in used.kept:
+            assert found.encoding is own[name]
+        else:
+            assert found.encoding is doubled[name]
+
+
+def test_a_site_that_shares_a_grid_follows_the_given_one() -> None:
+    graph = graph_of("kitchen")
+    result = quantize(
+        graph, uniform(8, 8), drain(Calibrate(4)(graph, [CASES["kitchen"].inputs(4)]))
+    )
+    site = next(site for site in result.sites if site.shared_with)
+    source = result.quantizers[str(site.shared_with)].encoding
+    assert source is not None
+    wide = replace(source, scale=source.scale * 3)
+    UseGrids({str(site.shared_with): wide}).apply(result)
+    assert result.quantizers[site.name].encoding is wide
+
+
+def test_a_configuration_of_one_kind_of_layer_has_no_rules() -> None:
+    graph = graph_of("plain")
+    sent = quantize(graph, QuantConfig(), drain(Calibrate(4)(graph, [CASES["plain"].inputs(4)])))
+    given = given_by(all_grids(sent), graph, targets_of(graph, {}), "e")
+    assert given.config.rules == ()
