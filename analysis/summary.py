@@ -10,6 +10,7 @@ from analysis.measures import Interval
 from analysis.network import Network
 from analysis.runs import Run
 from quant.config import QuantConfig, config_from_dict
+from quant.config_file import config_to_plain
 from sample_models.registry import SAMPLES
 
 NO_LABELS = (
@@ -85,12 +86,7 @@ def summarize_samples() -> list[dict[str, Any]]:
 
 def _config(config: QuantConfig, network: Network) -> dict[str, Any]:
     """Return the configuration, each rule with the number of layers that it matched."""
-    plain = config.to_dict()
-    for rule, matched in zip(
-        plain["rules"], config.resolve(network.graph.layers).matched, strict=True
-    ):
-        rule["matched"] = matched
-    return plain
+    return config_to_plain(config, network.graph.layers)
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:

@@ -212,7 +212,8 @@ def _object(raw: object, keys: set[str], where: str) -> dict[str, Any]:
 
 def _read_rule(raw: object, position: int) -> Rule:
     where = f"rules[{position}]"
-    rule = _object(raw, {"select", "weight", "activation"}, where)
+    # how many layers it matched where it was written: `config_file` compares
+    rule = _object(raw, {"select", "weight", "activation", "matched"}, where)
     select = rule.get("select")
     if not isinstance(select, str) or not select:
         raise ConfigError(f"{where}.select must be a name or pattern; got {select!r}.")

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from quant.encoding import Encoding
 from quant.graph import FloatGraph
+from quant.inputs import Inputs
 from quant.progress import Progress, Steps
 from quant.simulation import QuantGraph, Site
 from quant.spec import Granularity, QuantSpec
@@ -33,7 +32,7 @@ class UseGrids:
     source: str = "a file"
 
     def __call__(
-        self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Tensor] = ()
+        self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Inputs] = ()
     ) -> Steps[GridsUsed]:
         """Set the grids of `quantized` in place; a site that shares another's grid follows it."""
         del graph, batches

@@ -1,4 +1,4 @@
-"""A file's own quantization: its grids reach the simulation, which then agrees with the file run."""
+"""A file's own grids reach the simulation, which then agrees with the file as it runs."""
 
 import logging
 import warnings

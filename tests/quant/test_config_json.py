@@ -86,7 +86,7 @@ def rule(**fields: Any) -> dict[str, Any]:
         (rule(activation={"granularity": "per-channel"}), r"rules\[1\].*must be per-tensor"),
         (rule(weight={"estimator": "batch-norm"}), r"rules\[1\].*Weights take min-max"),
         (rule(weight={"bits": "x"}), r"rules\[1\]\.weight\.bits must be of type int"),
-        (rule(sélect="c"), r"rules\[1\] must be an object of activation, select, weight"),
+        (rule(sélect="c"), r"rules\[1\] must be an object of activation, matched, select, weight"),
         ({"rules": ["first"]}, r"rules\[0\] must be an object of"),
         ({"rules": [{"weight": {}}]}, r"rules\[0\]\.select must be a name or pattern; got None"),
         ({"rules": [{"select": ""}]}, r"rules\[0\]\.select must be a name or pattern; got ''"),
