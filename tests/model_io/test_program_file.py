@@ -1,0 +1,112 @@
+"""A `.pt2` of the simulated network: torch alone loads it, and it computes the same to the bit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_io.export.program_file import write_program
+from model_io.load import load_upload
+from quant.config import uniform
+from quant.passes.calibrate import Calibrate
+from quant.progress import drain
+from quant.simulation import QuantGraph, quantize
+from quant.spec import Granularity, SpecChange
+from tests.networks import CASES, SMALL, graph_of
+
+ALONE = """
+import sys
+import torch
+sys.path = [place for place in sys.path if place]
+program = torch.export.load(sys.argv[1])
+inputs = torch.load(sys.argv[2], weights_only=True)
+torch.save(program.module()(inputs), sys.argv[3])
+assert not [name for name in sys.modules if name.partition(".")[0] in ("quant", "model_io")]
+names = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+assert all(name.startswith(("aten.", "<built-in")) for name in names), names
+"""
+
+
+def simulated(name: str, weight_bits: int = 8, bits: int = 8, **more: Granularity) -> QuantGraph:
+    graph = graph_of(name)
+    calibration = drain(Calibrate(8)(graph, [CASES[name].inputs(8)]))
+    config = uniform(weight_bits, bits, **more)
+    return quantize(graph, config, calibration)
+
+
+def loaded(quantized: QuantGraph, folder: Path) -> torch.nn.Module:
+    path = folder / "net.pt2"
+    path.write_bytes(write_program(quantized))
+    return torch.export.load(path).module()
+
+
+@pytest.mark.parametrize("name", [*SMALL, "fashion-vit", "fashion-mobilenet"])
+def test_it_computes_the_same_to_the_bit(name: str, tmp_path: Path) -> None:
+    quantized = simulated(name)
+    module = loaded(quantized, tmp_path)
+    for count in (1, 5) if quantized.graph.batch is None else (quantized.graph.batch,):
+        inputs = CASES[name].inputs(count)
+        with torch.inference_mode():
+            assert torch.equal(module(inputs), quantized(inputs))
+
+
+@pytest.mark.parametrize(
+    ("bits", "granularity"),
+    [((3, 5), Granularity.PER_GROUP), ((16, 16), Granularity.PER_TENSOR), ((4, 32), Granularity.PER_CHANNEL),
+     ((32, 8), Granularity.PER_CHANNEL)],
+)  # fmt: skip
+def test_every_width_and_granularity(
+    bits: tuple[int, int], granularity: Granularity, tmp_path: Path
+) -> None:
+    quantized = simulated("kitchen", *bits, granularity=granularity)
+    inputs = CASES["kitchen"].inputs(3)
+    module = loaded(quantized, tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(module(inputs), quantized(inputs))
+
+
+def test_asymmetric_weights(tmp_path: Path) -> None:
+    graph = graph_of("plain")
+    change = SpecChange(symmetric=False)
+    config = uniform(8, 8).with_change(graph.layers[1].name, weight=change)
+    inputs = CASES["plain"].inputs(3)
+    quantized = quantize(graph, config, drain(Calibrate(3)(graph, [inputs])))
+    module = loaded(quantized, tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(module(inputs), quantized(inputs))
+
+
+def test_weights_are_held_as_whole_numbers(tmp_path: Path) -> None:
+    quantized = simulated("fashion-mobilenet")
+    (tmp_path / "net.pt2").write_bytes(write_program(quantized))
+    held = torch.export.load(tmp_path / "net.pt2").state_dict
+    whole = sum(t.numel() for t in held.values() if t.dtype is torch.int8)
+    assert whole == sum(
+        quantized.graph.tensor(str(layer.weight)).numel()
+        for layer in quantized.graph.layers
+        if layer.weight
+    )
+
+
+def test_a_fresh_process_without_our_code_loads_it(tmp_path: Path) -> None:
+    quantized = simulated("kitchen")
+    inputs = CASES["kitchen"].inputs(4)
+    (tmp_path / "net.pt2").write_bytes(write_program(quantized))
+    torch.save(inputs, tmp_path / "in.pt")
+    names = [str(tmp_path / name) for name in ("net.pt2", "in.pt", "out.pt")]
+    subprocess.run([sys.executable, "-c", ALONE, *names], cwd=tmp_path, check=True)
+    with torch.inference_mode():
+        wanted = quantized(inputs)
+    assert torch.equal(torch.load(tmp_path / "out.pt", weights_only=True), wanted)
+
+
+def test_it_may_come_in_again_as_a_model(tmp_path: Path) -> None:
+    quantized = simulated("plain")
+    path = tmp_path / "net.pt2"
+    path.write_bytes(write_program(quantized))
+    back = load_upload(path, "net.pt2")
+    inputs = CASES["plain"].inputs(4)
+    with torch.inference_mode():
+        assert torch.equal(back.module(inputs), quantized(inputs))
