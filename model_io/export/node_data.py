@@ -1,0 +1,83 @@
+"""Values of layers for viewers of ONNX files: Model Explorer's node data, Netron's attachment."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_PALE, _HOT = "#fef0d9", "#b30000"
+_ON_PALE, _ON_HOT = "#1a1a1a", "#ffffff"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number for each layer; `low_is_bad` tells which end of it catches the eye."""
+
+    name: str
+    unit: str
+    values: Mapping[str, float]
+    low_is_bad: bool = False
+
+    @property
+    def title(self) -> str:
+        """The name with its unit."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+def write_model_explorer(metric: Metric, nodes: Mapping[str, str]) -> str:
+    """Return node data of one metric, as JSON for Model Explorer.
+
+    Args:
+        metric: of layers; what is not finite has no place in JSON and is left out.
+        nodes: the name of each layer's node in the ONNX file.
+    """
+    pale, hot = {"bgColor": _PALE, "textColor": _ON_PALE}, {"bgColor": _HOT, "textColor": _ON_HOT}
+    ends = (hot, pale) if metric.low_is_bad else (pale, hot)
+    return _json(
+        {
+            "results": {node: {"value": value} for node, value in _placed(metric, nodes)},
+            "gradient": [{"stop": stop, **end} for stop, end in enumerate(ends)],
+        }
+    )
+
+
+def write_netron(
+    metrics: Sequence[Metric], nodes: Mapping[str, str], metadata: Mapping[str, str] | None = None
+) -> str:
+    """Return all metrics as an attachment, a file that Netron opens beside an ONNX file.
+
+    Args:
+        metrics: of layers; what is not finite is left out.
+        nodes: the name of each layer's node in the ONNX file.
+        metadata: shown with the model as a whole.
+    """
+    return _json(
+        {
+            "signature": "netron:attachment",
+            "metadata": [
+                {"kind": "model", "target": "", "name": name, "value": value}
+                for name, value in (metadata or {}).items()
+            ],
+            "metrics": [
+                {
+                    "kind": "node", "target": node, "name": metric.title, "value": value,
+                    "type": "float32",
+                }
+                for metric in metrics
+                for node, value in _placed(metric, nodes)
+            ],
+        }
+    )  # fmt: skip
+
+
+def _placed(metric: Metric, nodes: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+    """Yield (node, value) of the layers that have both, in the order of the nodes."""
+    for layer, node in nodes.items():
+        value = metric.values.get(layer)
+        if value is not None and math.isfinite(value):
+            yield node, value
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, allow_nan=False)
