@@ -12,7 +12,7 @@ from model_io.errors import ModelError
 from quant.encoding import Encoding
 from quant.graph import copy_module
 from quant.inputs import KINDS
-from quant.simulation import Quantizer, QuantGraph, Role, subsumes
+from quant.simulation import QuantGraph, Quantizer, Role, subsumes
 
 MOST_BATCH = 65536
 _TYPES = (torch.int8, torch.int16, torch.int32)

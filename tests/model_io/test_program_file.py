@@ -54,8 +54,10 @@ def test_it_computes_the_same_to_the_bit(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("bits", "granularity"),
-    [((3, 5), Granularity.PER_GROUP), ((16, 16), Granularity.PER_TENSOR), ((4, 32), Granularity.PER_CHANNEL),
-     ((32, 8), Granularity.PER_CHANNEL)],
+    [
+        ((3, 5), Granularity.PER_GROUP), ((16, 16), Granularity.PER_TENSOR),
+        ((4, 32), Granularity.PER_CHANNEL), ((32, 8), Granularity.PER_CHANNEL),
+    ],
 )  # fmt: skip
 def test_every_width_and_granularity(
     bits: tuple[int, int], granularity: Granularity, tmp_path: Path
