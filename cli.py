@@ -212,11 +212,17 @@ def optimize(
         int | None, typer.Option(help="Bits of input, first and last layer.", min=2, max=16)
     ] = None,
     bits: Annotated[str, typer.Option(help="Widths on offer.")] = "2,3,4,6,8",
+    allow: Annotated[
+        str, typer.Option(help="Granularities each weight may have: per-tensor,per-channel.")
+    ] = "",
     front: Annotated[int, typer.Option(help="Points of the front.", min=0, max=100)] = 0,
     measure: Annotated[bool, typer.Option("--measure", help="Measure the choice.")] = False,
     config: ConfigOption = None,
     granularity: GranularityOption = None,
     estimator: EstimatorOption = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of runs that correct predictions; keeps new ones.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
     out: JsonOption = "-",
 ) -> None:
@@ -232,12 +238,13 @@ def optimize(
         from analysis.calibration import calibrate  # noqa: PLC0415
         from analysis.optimize import Task  # noqa: PLC0415
         from analysis.optimize import optimize as find  # noqa: PLC0415
+        from analysis.runs import RunStore  # noqa: PLC0415
 
         relative = relative_to is not None
         task = Task(
             machine=place,
             config=wish,
-            rules=bit_words.read_rules(bits, pin or (), edge_bits),
+            rules=bit_words.read_rules(bits, pin or (), edge_bits, allow),
             budgets=tuple(bit_words.read_budget(text, relative=relative) for text in budget or ()),
             reference=_reference(relative_to, wish),
             least=least,
@@ -251,8 +258,9 @@ def optimize(
         images = split.choose_split(model, network, wish, choice, learning=True)
         learned = images.calibration or images.score
         ranges = _watch(calibrate(network, learned, images.input_range))
+        store = RunStore(runs) if runs else None
         with _kept_clean():
-            answer = _watch(find(network, learned, images.score, ranges, task))
+            answer = _watch(find(network, learned, images.score, ranges, task, store))
         _write(out, summarize_answer(answer, network))
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.bit_wiring import bits_of
+from analysis.bit_wiring import bits_of, cells_of
 from analysis.experiment import versions
 from analysis.front import Measured, prediction_error
 from analysis.measures import Interval
@@ -33,7 +33,9 @@ def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:
             "images": known.images,
             "bits": list(known.sweep.bits),
             "seconds": round(known.seconds, 3),
+            "granularities": _granularities(answer, network),
         },
+        "taught_by_runs": answer.taught,
         "choice": _proposal(answer.proposal, answer.reference, runs, network),
         "reference": _proposal(answer.reference, answer.reference, runs, network),
         "front": _front(answer, network),
@@ -42,6 +44,13 @@ def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:
         "versions": versions(),
         "seed": task.seed,
     }
+
+
+def _granularities(answer: Answer, network: Network) -> list[str]:
+    """Return the granularities of weights that are known."""
+    swept = (answer.sensitivity, *answer.others)
+    cells = (cell for known in swept for cell in cells_of(known.sweep.config, network.graph))
+    return sorted({str(grain) for _, _, grain in cells if grain is not None})
 
 
 def _front(answer: Answer, network: Network) -> list[dict[str, Any]] | None:
@@ -55,6 +64,7 @@ def _proposal(
     found: Proposal, reference: Proposal, runs: dict[str, Measured], network: Network
 ) -> dict[str, Any]:
     bits = bits_of(found.config, network.graph)
+    grains = {part: grain for part, _, grain in cells_of(found.config, network.graph)}
     layers = dict.fromkeys(layer for layer, _ in bits)
     return {
         "name": found.name,
@@ -64,6 +74,7 @@ def _proposal(
                 "layer": layer,
                 "weight_bits": bits.get((layer, Side.WEIGHTS)),
                 "activation_bits": bits[layer, Side.ACTIVATIONS],
+                "weight_granularity": grains.get((layer, Side.WEIGHTS)),
             }
             for layer in layers
         ],

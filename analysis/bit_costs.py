@@ -15,12 +15,13 @@ from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, Workload
 from analysis.bit_knobs import Knob
 from analysis.bit_memory import alive_sums, room_limits
 from analysis.bit_sums import Array, Limit, Sum, add_sums
-from analysis.bit_wiring import Part, find_wiring, with_bits
+from analysis.bit_wiring import find_wiring, with_bits
 from analysis.experiment import cost
 from analysis.network import Network
 from analysis.quantities import Quantity
 from analysis.workload import Entropies, weight_entropies
 from quant.config import QuantConfig
+from quant.simulation import Side
 
 PRICED = (Quantity.ENERGY, Quantity.LATENCY)  # these need the whole cost model
 Stays = tuple[frozenset[str], bool]  # activations on chip by name, and whether weights are
@@ -65,10 +66,10 @@ class BitCosts:
 
     def configuration(self, choice: Choice) -> QuantConfig:
         """Return the configuration with the bits chosen."""
-        bits: dict[Part, int] = {}
-        for knob, option in zip(self.knobs, choice, strict=True):
-            bits.update(dict.fromkeys(knob.parts, knob.bits[option]))
-        return with_bits(self.config, self.network.graph, bits)
+        cells = [c for k, option in zip(self.knobs, choice, strict=True) for c in k.cells(option)]
+        bits = {part: width for part, width, _ in cells}
+        grains = {layer: grain for (layer, side), _, grain in cells if side is Side.WEIGHTS}
+        return with_bits(self.config, self.network.graph, bits, grains)
 
     def report(self, choice: Choice) -> CostReport:
         """Return the true estimate of a choice."""
@@ -118,34 +119,40 @@ class BitCosts:
         return choose_widths(op, self.machine, self._chooser)
 
     def _workload(self, choice: Choice) -> Workload:
-        bits = self._bits(range(len(self.knobs)), choice)
+        chosen = dict(enumerate(choice))
+        bits = self._bits(chosen)
         ops = enumerate(self.wiring.workload.ops)
         tensors = self.wiring.workload.tensors
         return replace(
             self.wiring.workload,
-            ops=tuple(self._op(position, op, bits) for position, op in ops),
+            ops=tuple(self._op(position, op, chosen) for position, op in ops),
             tensors=tuple(replace(t, bits=bits[self.wiring.tensors[t.name]]) for t in tensors),
         )
 
-    def _bits(self, scope: Sequence[int], options: Choice) -> dict[int, int]:
-        return {k: self.knobs[k].bits[o] for k, o in zip(scope, options, strict=True)}
+    def _bits(self, options: dict[int, int]) -> dict[int, int]:
+        return {knob: self.knobs[knob].bits[option] for knob, option in options.items()}
 
-    def _op(self, position: int, op: Op, bits: dict[int, int]) -> Op:
+    def _op(self, position: int, op: Op, options: dict[int, int]) -> Op:
         """Return the operation with widths; those of knobs that it does not depend on stay."""
         wiring = self.wiring
-        weight = bits.get(wiring.weights[position], op.weight_bits)
+        bits = self._bits(options)
+        weight = wiring.weights[position]
         return replace(
             op,
-            weight_bits=weight,
+            weight_bits=bits.get(weight, op.weight_bits),
             activation_bits=bits.get(wiring.activations[position], op.activation_bits),
             output_bits=bits.get(wiring.outputs[position], op.output_bits),
-            weight_entropy=self._entropy(op, weight),
+            weight_entropy=self._entropy(op, weight, options.get(weight)),
         )
 
-    def _entropy(self, op: Op, bits: int) -> float | None:
-        if op.kind not in WEIGHT_KINDS or not self.entropies:
+    def _entropy(self, op: Op, knob: int, option: int | None) -> float | None:
+        """Return the bits a weight that compression leaves, which granularity changes too."""
+        if op.kind not in WEIGHT_KINDS or not self.entropies or option is None:
             return None
-        return self.entropies.get((op.name, replace(self._specs[op.name].weight, bits=bits)))
+        cells = {part: (bits, grain) for part, bits, grain in self.knobs[knob].cells(option)}
+        bits, grain = cells[op.name, Side.WEIGHTS]
+        spec = replace(self._specs[op.name].weight, bits=bits)
+        return self.entropies.get((op.name, replace(spec, granularity=grain or spec.granularity)))
 
     def _sum_ops(self, count: Callable[[int, Op], float]) -> Sum:
         """Return a sum over products of what depends on their operands' widths alone."""
@@ -156,7 +163,8 @@ class BitCosts:
                 shape = [len(self.knobs[knob].bits) for knob in scope]
                 table: Array = np.empty(shape)
                 for options in np.ndindex(*shape):
-                    table[options] = count(place, self._op(place, op, self._bits(scope, options)))
+                    chosen = dict(zip(scope, options, strict=True))
+                    table[options] = count(place, self._op(place, op, chosen))
                 found.append(Sum(tables={scope: table}))
         return add_sums(found)
 
@@ -173,18 +181,18 @@ class BitCosts:
         shape = [len(self.knobs[knob].bits) for knob in scope]
         table: Array = np.empty(shape)
         for options in np.ndindex(*shape):
-            bits = self._bits(scope, options)
-            table[options] = self._price(place, op, bits, scene)[quantity]
+            chosen = dict(zip(scope, options, strict=True))
+            table[options] = self._price(place, op, chosen, scene)[quantity]
         return Sum(tables={scope: table})
 
     def _price(
-        self, place: int, op: Op, bits: dict[int, int], scene: Scene
+        self, place: int, op: Op, options: dict[int, int], scene: Scene
     ) -> dict[Quantity, float]:
         names = (*op.inputs, op.output)
         on_chip = tuple(name in scene.residents for name in names)
-        key = (place, tuple(bits.values()), on_chip, scene.weights_resident)
+        key = (place, tuple(options.values()), on_chip, scene.weights_resident)
         if key not in self._kept:
-            wide = self._op(place, op, bits)
+            wide, bits = self._op(place, op, options), self._bits(options)
             if op.kind not in GEMM_KINDS:  # products take all their widths from the op itself
                 near = {
                     name: replace(scene.tensors[name], bits=bits[self.wiring.tensors[name]])

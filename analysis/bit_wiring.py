@@ -9,9 +9,10 @@ from analysis.workload import build_workload
 from quant.config import LayerConfig, QuantConfig, Rule
 from quant.graph import FloatGraph
 from quant.simulation import Side
-from quant.spec import SpecChange
+from quant.spec import Granularity, SpecChange
 
 Part = tuple[str, Side]  # a layer's weight or its output
+Cell = tuple[Part, int, Granularity | None]  # at these bits; weights at this granularity
 
 DIGITS = range(2, 16)  # widths that serve as the digits of a number
 
@@ -84,8 +85,24 @@ def bits_of(config: QuantConfig, graph: FloatGraph) -> dict[Part, int]:
     }
 
 
-def with_bits(config: QuantConfig, graph: FloatGraph, bits: Mapping[Part, int]) -> QuantConfig:
+def cells_of(config: QuantConfig, graph: FloatGraph) -> tuple[Cell, ...]:
+    """Return the bits of each part, and the granularity of each weight."""
+    chosen = config.resolve(graph.layers)
+    return tuple(
+        ((name, side), bits, chosen[name].weight.granularity if side is Side.WEIGHTS else None)
+        for (name, side), bits in bits_of(config, graph).items()
+    )
+
+
+def with_bits(
+    config: QuantConfig,
+    graph: FloatGraph,
+    bits: Mapping[Part, int],
+    grains: Mapping[str, Granularity | None] | None = None,
+) -> QuantConfig:
     """Return `config` with these bits in place of its own; parts not named keep theirs.
+
+    `grains` are granularities of weights by layer; those that are not named or None stay.
 
     The most frequent widths become the default, every layer that differs gets one rule.
     """
@@ -98,10 +115,14 @@ def with_bits(config: QuantConfig, graph: FloatGraph, bits: Mapping[Part, int]) 
         replace(config.default.weight, bits=usual_weight),
         replace(config.default.activation, bits=usual_output),
     )
+    chosen, wanted = config.resolve(graph.layers), grains or {}
     own = [
         Rule(
             name,
-            SpecChange(bits=_unless(weights.get(name, usual_weight), usual_weight)),
+            SpecChange(
+                bits=_unless(weights.get(name, usual_weight), usual_weight),
+                granularity=_new(wanted.get(name), chosen[name].weight.granularity),
+            ),
             SpecChange(bits=_unless(outputs[name], usual_output)),
         )
         for name in outputs
@@ -120,3 +141,7 @@ def with_bits(config: QuantConfig, graph: FloatGraph, bits: Mapping[Part, int]) 
 
 def _unless(value: int, usual: int) -> int | None:
     return None if value == usual else value
+
+
+def _new(wanted: Granularity | None, present: Granularity) -> Granularity | None:
+    return None if wanted is present else wanted

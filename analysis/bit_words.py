@@ -7,7 +7,7 @@ from analysis.bit_knobs import Pin, Rules
 from analysis.proposal import Budget
 from analysis.quantities import Quantity
 from quant.errors import ConfigError
-from quant.spec import FLOAT_BITS
+from quant.spec import FLOAT_BITS, Granularity
 
 
 def read_budget(text: str, *, relative: bool) -> Budget:
@@ -81,6 +81,24 @@ def read_uniform(text: str) -> tuple[int, int] | None:
     return int(weight), int(activation)
 
 
-def read_rules(bits: str, pins: Sequence[str], edge_bits: int | None) -> Rules:
-    """Return the rules that widths on offer and pins in words make."""
-    return Rules(read_bits(bits), tuple(read_pin(pin) for pin in pins), edge_bits)
+def read_granularities(text: str) -> tuple[Granularity, ...] | None:
+    """Return the granularities in a text such as per-tensor,per-channel; None for no text.
+
+    Raises:
+        ConfigError: one is none.
+    """
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not set(parts) <= set(Granularity):
+        raise ConfigError(
+            f"Granularities must be of {', '.join(Granularity)}, with commas between; got "
+            f"{text!r}. Write per-tensor,per-channel, for example."
+        )
+    return tuple(dict.fromkeys(Granularity(part) for part in parts)) or None
+
+
+def read_rules(
+    bits: str, pins: Sequence[str], edge_bits: int | None, granularities: str = ""
+) -> Rules:
+    """Return the rules that widths on offer, pins and granularities in words make."""
+    given = tuple(read_pin(pin) for pin in pins)
+    return Rules(read_bits(bits), given, edge_bits, granularities=read_granularities(granularities))

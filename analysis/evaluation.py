@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from analysis.image_scores import compare
 from analysis.measures import Interval, paired_interval, proportion_interval, signal_to_noise_db
 from analysis.network import Network, forward
 from quant.errors import QuantError
@@ -57,6 +58,7 @@ class Evaluation:
 
     Top-1 figures are None where the data has no labels; agreement (same top-1 class as the float
     network) and the output's SQNR in dB take their place. `top1_drop` is float minus quantized.
+    `kl` is the mean KL divergence of the softmax in nats, None where outputs are no classes.
     """
 
     samples: int
@@ -71,6 +73,7 @@ class Evaluation:
     top1_drop: float | None = None
     top1_drop_ci95: Interval | None = None
     disagreements: tuple[Disagreement, ...] = ()
+    kl: float | None = None
 
 
 class _Tally:
@@ -79,7 +82,8 @@ class _Tally:
     def __init__(self) -> None:
         self.samples = self.agreed = 0
         self.float_hits = self.quantized_hits = self.lost = self.won = 0
-        self.signal = self.noise = 0.0
+        self.signal = self.noise = self.divergence = 0.0
+        self.classes = True
         self.labelled = True
         self.disagreements: list[Disagreement] = []
 
@@ -88,6 +92,9 @@ class _Tally:
         self.samples += len(reference)
         self.signal += float(reference.double().square().sum())
         self.noise += float((reference.double() - quantized.double()).square().sum())
+        self.classes &= reference.dim() == 2
+        if self.classes:
+            self.divergence += float(compare(reference, quantized, None)["kl"].sum())
         before, after = reference.argmax(-1), quantized.argmax(-1)
         differs = (before != after).reshape(len(reference), -1).any(1)
         self.agreed += int((~differs).sum())
@@ -121,6 +128,7 @@ class _Tally:
             agreement_ci95=proportion_interval(self.agreed, n),
             sqnr_db=signal_to_noise_db(self.signal, self.noise),
             disagreements=tuple(self.disagreements),
+            kl=self.divergence / n if self.classes else None,
         )
         if not self.labelled:
             return unlabelled

@@ -112,7 +112,7 @@ def measure(
         run = yield from part(steps, number / len(proposals), (number + 1) / len(proposals))
         if keep is not None:
             keep(run)
-        search.predictor = search.predictor.learned(proposal.noise, run.evaluation)
+        search.predictor = search.predictor.learned(proposal.summed, run.evaluation)
         found.append(Measured(proposal, run))
     return tuple(found)
 

@@ -5,18 +5,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from accelerator.machine import Machine
+from accelerator.machine import Machine, Storage
 from accelerator.report import CostReport
 from analysis.bit_costs import PRICED, BitCosts, Stays
 from analysis.bit_gains import explain_gains
-from analysis.bit_knobs import Rules, find_knobs
+from analysis.bit_knobs import Knob, Rules, find_knobs
 from analysis.bit_program import solve
 from analysis.bit_sums import Limit, Sum
-from analysis.bit_wiring import bits_of, parts_of, with_bits
+from analysis.bit_wiring import cells_of, parts_of, with_bits
 from analysis.experiment import cost
 from analysis.network import Network
-from analysis.noise import knob_noises, noise_energies, noise_of
-from analysis.prediction import first_predictor
+from analysis.noise import UNKNOWN, Noise, Summed, knob_noises, noise_table
+from analysis.prediction import Predictor, first_predictor
 from analysis.proposal import Budget, BudgetError, Proposal
 from analysis.quantities import Quantity
 from analysis.questions import Sensitivity
@@ -27,6 +27,7 @@ from quant.simulation import Side
 
 ROUNDS = 4
 MOST_SCENES = 8  # sets of values on chip that are tried
+CLOSE = 1e-3  # of a bound on the noise, relative: what passes for settled
 ROUNDING = 1e-9  # of a limit: what sums of floats may be off by
 
 
@@ -60,16 +61,26 @@ class BitSearch:
         rules: Rules,
         reference: QuantConfig | None = None,
         entropies: Entropies | None = None,
+        others: Sequence[Sensitivity] = (),
+        predictor: Predictor | None = None,
     ) -> None:
         self.network, self.machine, self.rules = network, machine, rules
         self.config = sensitivity.sweep.config
-        self.knobs = find_knobs(network.graph, self.config, rules)
-        self.predictor = first_predictor(sensitivity)
-        self._noise = noise_energies(sensitivity)
-        self.noise = Sum({i: knob_noises(self._noise, k) for i, k in enumerate(self.knobs)})
+        self.predictor = predictor or first_predictor(sensitivity)
+        self.table = noise_table(network.graph, *others, sensitivity)
+        energies = self.table.energies
+        knobs = find_knobs(network.graph, self.config, rules)
+        compressed = machine.weight_storage is Storage.ENTROPY
+        self.knobs = knobs if compressed else tuple(_quietest(energies, knob) for knob in knobs)
+        self.noise = Sum({i: knob_noises(energies, k) for i, k in enumerate(self.knobs)})
         self.costs = BitCosts(network, self.config, machine, self.knobs, entropies)
         self._first = self._scenes()
         self.reference = self.judge("reference", reference or self.uniform(8, 8))
+
+    @property
+    def scenes(self) -> int:
+        """How many sets of values on chip are tried at first; 1 where bits do not change them."""
+        return len(self._first)
 
     def _scenes(self) -> tuple[Stays, ...]:
         """Return what stays on chip where every knob is at its widest, its second, and so on."""
@@ -88,13 +99,12 @@ class BitSearch:
 
         Where a sensitivity is not known, its noise is not either: nan.
         """
-        bits = bits_of(config, self.network.graph)
         try:
-            noise = sum(noise_of(self._noise, part, width) for part, width in bits.items())
+            summed = self.table.sum_up(cells_of(config, self.network.graph))
         except QuantError:
-            noise = math.nan
+            summed = UNKNOWN
         report = cost(self.network, config, self.machine, self.costs.entropies)
-        return Proposal(name, config, noise, self.predictor.predict(noise), report)
+        return Proposal(name, config, summed, self.predictor.predict(summed), report)
 
     def best(self, budgets: Sequence[Budget], name: str = "Mixed") -> Proposal:
         """Return the choice with the least predicted noise that keeps all budgets.
@@ -128,13 +138,39 @@ class BitSearch:
         """
         start = time.perf_counter()
         caps = self._caps(budgets)
-        if most_loss is not None:
-            most_noise = min(self.predictor.most_noise(most_loss), most_noise or math.inf)
+        if most_loss is None:
+            return self._proposal(name, self._cheapest(quantity, caps, most_noise), start)
+        kept: _Found | None = None
+        like, bound = self.reference.summed, 0.0
+        for _ in range(ROUNDS):  # what noise costs in accuracy depends on the layers that make it
+            most = min(self.predictor.most_noise(most_loss, like), most_noise or math.inf)
+            if kept is not None and math.isclose(most, bound, rel_tol=CLOSE):
+                break
+            bound, found = most, self._cheapest(quantity, caps, most)
+            like = self._summed(found.choice)
+            loss = self.predictor.predict(like).loss
+            good = loss is not None and loss <= most_loss + ROUNDING
+            if good and (kept is None or quantity.of(found.report) < quantity.of(kept.report)):
+                kept = found
+        return self._proposal(name, kept or found, start)
+
+    def _cheapest(
+        self, quantity: Quantity, caps: Mapping[Quantity, float], most_noise: float | None
+    ) -> _Found:
+        """Return the choice with the least of a quantity, of equal ones that with the least noise.
+
+        Raises:
+            BudgetError: no choice keeps the bounds.
+        """
         found = self._search(quantity, caps, most_noise)
         if found is None:
             raise self._unreachable(caps, most_noise)
-        caps[quantity] = min(caps.get(quantity, math.inf), quantity.of(found.report))
-        return self._proposal(name, self._search(None, caps, most_noise) or found, start)
+        least = min(caps.get(quantity, math.inf), quantity.of(found.report))
+        return self._search(None, {**caps, quantity: least}, most_noise) or found
+
+    def _summed(self, choice: Sequence[int]) -> Summed:
+        """Return what the parts of a choice make together."""
+        return self.table.sum_up(cells_of(self.costs.configuration(choice), self.network.graph))
 
     def least(self, quantity: Quantity) -> float:
         """Return the least of a quantity that the rules allow, in its own unit."""
@@ -151,12 +187,12 @@ class BitSearch:
         return caps
 
     def _proposal(self, name: str, found: _Found, start: float) -> Proposal:
-        noise = self.noise.at(found.choice)
+        summed = self._summed(found.choice)
         return Proposal(
             name,
             self.costs.configuration(found.choice),
-            noise,
-            self.predictor.predict(noise),
+            summed,
+            self.predictor.predict(summed),
             found.report,
             found.proven,
             time.perf_counter() - start,
@@ -249,3 +285,19 @@ def _excess(report: CostReport, caps: Mapping[Quantity, float]) -> dict[Quantity
     """Return by how much the true cost is over each cap that it breaks."""
     over = {quantity: quantity.of(report) - most for quantity, most in caps.items()}
     return {q: excess for q, excess in over.items() if excess > ROUNDING * abs(caps[q])}
+
+
+def _quietest(noise: Noise, knob: Knob) -> Knob:
+    """Return the knob with one granularity for each width: where all cost the same, the quietest.
+
+    Only the size of compressed weights depends on granularity.
+    """
+    if len(set(knob.bits)) == len(knob.bits):
+        return knob
+    values = knob_noises(noise, knob)
+    best: dict[int, int] = {}
+    for option, bits in enumerate(knob.bits):
+        if bits not in best or values[option] < values[best[bits]]:
+            best[bits] = option
+    kept = tuple(best.values())
+    return Knob(knob.parts, tuple(best), tuple(knob.grains[option] for option in kept))

@@ -1,14 +1,18 @@
 """The optimizer from end to end: what is asked in words, the answer as plain values for JSON."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accelerator.machine import Machine
 from analysis.bit_gains import explain_gains, useful_rules
+from analysis.bit_handling import explain_handling
 from analysis.bit_knobs import Rules
 from analysis.bit_wiring import bits_of, parts_of
 from analysis.calibration import Calibrated
-from analysis.front import Front, Measured, find_front, measure
+from analysis.foresight import foresee
+from analysis.front import Front, Measured, find_front, measure, updated
+from analysis.granularities import other_sweeps
 from analysis.mixed_precision import BitSearch
 from analysis.network import Network
 from analysis.proposal import Budget, Proposal
@@ -71,15 +75,21 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found: the proposal, the front, and what was measured of them."""
+    """What was found: the proposal, the front, and what was measured of them.
+
+    `others` are the sensitivities of weights at other granularities; `taught` counts earlier runs
+    that corrected the predictions.
+    """
 
     task: Task
     sensitivity: Sensitivity
+    others: tuple[Sensitivity, ...]
     reference: Proposal
     proposal: Proposal
     front: Front | None = None
     measured: tuple[Measured, ...] = ()
     notes: tuple[str, ...] = ()
+    taught: int = 0
 
 
 def optimize(
@@ -92,21 +102,31 @@ def optimize(
 ) -> Steps[Answer]:
     """Sweep on the images of `learned`, choose bits, and measure the choice on `scored`.
 
-    The two should share no image. What `store` knows of the sweep is not computed again.
+    The two should share no image. What `store` knows of the sweep is not computed again, its runs
+    of the network on `scored` correct the predictions, and what is measured is kept in it.
 
     Raises:
         QuantError: no choice keeps the budgets, or anything does not fit the network.
     """
     rules = _fitting(task)
     bits = tuple(sorted(_widths(task, rules, network), reverse=True))
-    sweep = Sweep(task.config, bits, SIDES)
+    own = Sweep(task.config, bits, SIDES)
+    sweeps = (own, *other_sweeps(network.graph, own, rules.granularities))
     entropies: Entropies = {}
     yield Progress(0.0, "Looking up what is within reach")
-    _check_reach(network, sweep, rules, task, entropies)
-    steps = sensitivity(network, learned, calibrated, sweep, task.depth, store)
-    known = yield from part(steps, 0.0, SWEEP_SHARE)
+    _check_reach(network, sweeps, rules, task, entropies)
+    swept: list[Sensitivity] = []
+    for place, sweep in enumerate(sweeps):
+        steps = sensitivity(network, learned, calibrated, sweep, task.depth, store)
+        ends = [SWEEP_SHARE * (place + more) / len(sweeps) for more in (0, 1)]
+        swept.append((yield from part(steps, *ends)))
+    known, *others = swept
     yield Progress(SWEEP_SHARE, "Choosing bits")
-    search = BitSearch(network, known, task.machine, rules, task.reference, entropies)
+    runs = [] if store is None else store.all()
+    foresight = foresee(network, known, runs, scored.digest, others)
+    search = BitSearch(
+        network, known, task.machine, rules, task.reference, entropies, others, foresight.predictor
+    )
     proposal, front = _choose(search, task), None
     if task.front:
         points = find_front(search, task.quantity, task.front)
@@ -114,25 +134,34 @@ def optimize(
     found: tuple[Measured, ...] = ()
     if task.measured:
         queue = (proposal, search.reference)
-        runs = measure(search, scored, calibrated, queue, task.seed)
-        found = yield from part(runs, FRONT_SHARE, 1.0)
-    notes = (explain_gains(task.machine),)
-    return Answer(task, known, search.reference, proposal, front, found, notes)
+        keep = None if store is None else store.save
+        steps_of_runs = measure(search, scored, calibrated, queue, task.seed, keep)
+        found = yield from part(steps_of_runs, FRONT_SHARE, 1.0)
+        front = None if front is None else updated(front, search.predictor)
+    counted = [task.quantity, *(budget.quantity for budget in task.budgets)]
+    notes = (explain_gains(task.machine), *explain_handling(search, counted))
+    taught = len(foresight.measured)
+    rest = tuple(others)
+    return Answer(task, known, rest, search.reference, proposal, front, found, notes, taught)
 
 
 def _check_reach(
-    network: Network, sweep: Sweep, rules: Rules, task: Task, entropies: Entropies
+    network: Network, sweeps: Sequence[Sweep], rules: Rules, task: Task, entropies: Entropies
 ) -> None:
     """Raise at once what would else be raised after the sweep: cost needs no sensitivity."""
-    parts = parts_of(network.graph)
+    silent, *others = (_silent(network, sweep) for sweep in sweeps)
+    search = BitSearch(network, silent, task.machine, rules, task.reference, entropies, others)
+    search.best(task.budgets)
+
+
+def _silent(network: Network, sweep: Sweep) -> Sensitivity:
     scores = tuple(
         Score(Question(layer, bits, side), Depth.INSTANT, 0, math.inf)
-        for layer, side in parts
+        for layer, side in parts_of(network.graph)
+        if side in sweep.sides
         for bits in sweep.bits
     )
-    silent = Sensitivity(sweep, Depth.INSTANT, 0, None, scores)
-    search = BitSearch(network, silent, task.machine, rules, task.reference, entropies)
-    search.best(task.budgets)
+    return Sensitivity(sweep, Depth.INSTANT, 0, None, scores)
 
 
 def _fitting(task: Task) -> Rules:

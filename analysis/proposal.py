@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from accelerator.report import CostReport
+from analysis.noise import Summed
 from analysis.prediction import Prediction, Predictor
 from analysis.quantities import Quantity
 from quant.config import QuantConfig
@@ -26,19 +27,24 @@ class Budget:
 class Proposal:
     """A configuration with its predicted quality and its estimated cost; nothing is measured.
 
-    `noise` is the sum of noise energies of layers alone, as a share of the output's energy.
-    `proven` says that no choice within the rules is better by more than a millionth where the
-    sets of values stay on chip that were tried; `seconds` is the time of the search.
+    `summed` is what its layers do alone, `noise` the sum of their noise energies as a share of the
+    output's. `proven` says that no choice within the rules is better by more than a millionth where
+    the sets of values stay on chip that were tried; `seconds` is the time of the search.
     """
 
     name: str
     config: QuantConfig
-    noise: float
+    summed: Summed
     prediction: Prediction
     cost: CostReport
     proven: bool = False
     seconds: float = 0.0
 
+    @property
+    def noise(self) -> float:
+        """The sum of noise energies; nan where some are not known."""
+        return self.summed.energy
+
     def predicted_by(self, predictor: Predictor) -> "Proposal":
         """Return the same with another prediction."""
-        return replace(self, prediction=predictor.predict(self.noise))
+        return replace(self, prediction=predictor.predict(self.summed))

@@ -60,8 +60,7 @@ def _priced(search: BitSearch, foresight: Foresight, workspace: Workspace) -> Pr
     """Return the present configuration; its noise is not known where its grids are others."""
     config = workspace.config.present
     proposal = search.judge(f"Now: {workspace.config_name}", config)
-    noise = foresight.noise_at(config)
-    return replace(proposal, noise=noise).predicted_by(foresight.predictor)
+    return replace(proposal, summed=foresight.summed(config)).predicted_by(foresight.predictor)
 
 
 def _moved(search: BitSearch, one: Measured) -> Measured:

@@ -58,9 +58,9 @@ def _change(scale: Scale, value: float, other: Prediction | None) -> tuple[str, 
 
 def _measured(foresight: Foresight, scale: Scale, config: QuantConfig) -> str:
     """Say what a run of the same bits has measured, if there is one."""
-    noise = foresight.noise_at(config)
+    summed = foresight.summed(config)
     for one in foresight.measured:
-        if one.proposal.noise == noise and scale.of_run(one.run) is not None:
+        if one.proposal.summed == summed and scale.of_run(one.run) is not None:
             return f" Measured in {one.run.name}: {scale.run_text(one.run)}."
     return ""
 

@@ -12,6 +12,7 @@ from analysis.bit_knobs import Rules, find_knobs
 from analysis.network import prepare
 from analysis.quantities import Quantity
 from quant.config import uniform
+from quant.spec import Granularity
 from tests.analysis.bits import WIDTHS, network_of
 from tests.networks import CASES, SMALL
 
@@ -42,6 +43,19 @@ def test_sums_are_what_the_cost_model_says(name: str, machine: str) -> None:
     random = np.random.default_rng(0)
     for _ in range(3):
         check(costs, [int(random.integers(len(knob.bits))) for knob in costs.knobs])
+
+
+def test_granularity_counts_where_weights_are_compressed() -> None:
+    network, config = network_of("kitchen"), uniform(8, 8)
+    rules = Rules((8, 4), granularities=(Granularity.PER_TENSOR, Granularity.PER_CHANNEL))
+    knobs = find_knobs(network.graph, config, rules)
+    for machine, differs in (("ethos_u55_128_like", True), ("bitfusion_like", False)):
+        costs = BitCosts(network, config, load_preset(machine), knobs)
+        random = np.random.default_rng(0)
+        for _ in range(4):
+            check(costs, [int(random.integers(len(knob.bits))) for knob in knobs])
+        sizes = {costs.report([option] * len(knobs)).weight_bytes for option in (0, 1)}
+        assert (len(sizes) == 2) is differs
 
 
 @pytest.mark.parametrize("name", ["kitchen", "gated", "pre-activation"])

@@ -85,11 +85,19 @@ def test_a_pin_that_matches_nothing_is_told() -> None:
         find_knobs(network_of("kitchen").graph, PLAIN, Rules((8,), (Pin("nobody", 8),)))
 
 
-def test_a_granularity_that_is_not_allowed_is_told() -> None:
-    rules = Rules((8,), granularities=(Granularity.PER_TENSOR,))
-    with pytest.raises(ConfigError, match="Weights must be per-tensor; 'conv1' is per-channel"):
-        find_knobs(network_of("kitchen").graph, PLAIN, rules)
-    find_knobs(network_of("kitchen").graph, uniform(8, 8, Granularity.PER_TENSOR), rules)
+def test_weights_choose_among_the_granularities_allowed() -> None:
+    channel, tensor = Granularity.PER_CHANNEL, Granularity.PER_TENSOR
+    graph = network_of("kitchen").graph
+    for knob in find_knobs(graph, PLAIN, Rules((8, 4), granularities=(tensor, channel))):
+        told = [(bits, *set(grains)) for bits, grains in zip(knob.bits, knob.grains, strict=True)]
+        if knob.side is W:
+            assert told == [(8, tensor), (8, channel), (4, tensor), (4, channel)]
+        else:
+            assert told == [(8, None), (4, None)]
+    for knob in find_knobs(graph, PLAIN, Rules((8, 4))):
+        assert knob.grains == ((channel if knob.side is W else None,) * len(knob.parts),) * 2
+    with pytest.raises(ConfigError, match="need a granularity"):
+        find_knobs(graph, PLAIN, Rules((8,), granularities=()))
 
 
 def test_bits_go_in_and_come_out_and_all_else_stays() -> None:

@@ -1,5 +1,6 @@
 """The search against trying every choice; budgets hold by the cost model, whatever the machine."""
 
+import itertools
 import math
 from dataclasses import replace
 from functools import cache
@@ -8,10 +9,11 @@ import pytest
 
 from accelerator.machine import Machine, load_preset
 from accelerator.report import CostReport
-from analysis.bit_knobs import Pin, Rules
+from analysis.bit_knobs import Pin, Rules, find_knobs
 from analysis.bit_program import GAP
-from analysis.bit_wiring import bits_of
+from analysis.bit_wiring import bits_of, cells_of, with_bits
 from analysis.front import find_front
+from analysis.granularities import other_sweeps
 from analysis.mixed_precision import BitSearch
 from analysis.network import Network
 from analysis.proposal import Budget, BudgetError
@@ -21,6 +23,7 @@ from benchmarks.greedy import best_bargain, demote, least_sensitive
 from quant.errors import QuantError
 from quant.progress import drain
 from quant.simulation import Side
+from quant.spec import Granularity
 from tests.analysis.bits import every_choice, made_up, network_of
 
 RULES = Rules((8, 4, 2))
@@ -144,6 +147,39 @@ def test_greedy_is_never_better(quantity: Quantity, rank: object, share: float) 
     assert greedy is not None
     assert quantity.of(greedy.cost) <= most
     assert search.best([Budget(quantity, most)]).noise <= greedy.noise * (1 + 2 * GAP)
+
+
+@pytest.mark.parametrize("machine", ["bitfusion_like", "ethos_u55_128_like"])
+def test_each_layer_has_the_granularity_that_serves_best(machine: str) -> None:
+    network, allowed = network_of("plain"), (Granularity.PER_TENSOR, Granularity.PER_CHANNEL)
+    rules = Rules((8, 4), granularities=allowed)
+    known = made_up(network)
+    own = replace(known.sweep, bits=(8, 4))
+    (sweep,) = other_sweeps(network.graph, own, allowed)
+    weights = [s for s in made_up(network, seed=1).scores if s.question.side is Side.WEIGHTS]
+    other = replace(known, sweep=sweep, scores=tuple(weights))
+    search = BitSearch(network, known, load_preset(machine), rules, others=(other,))
+    graph, config = network.graph, known.sweep.config
+    choices = []
+    for options in itertools.product(
+        *(map(knob.cells, range(len(knob.bits))) for knob in find_knobs(graph, config, rules))
+    ):
+        cells = [cell for option in options for cell in option]
+        grains = {layer: grain for (layer, side), _, grain in cells if side is Side.WEIGHTS}
+        made = with_bits(config, graph, {part: bits for part, bits, _ in cells}, grains)
+        choices.append(search.judge("", made))
+    for quantity in (Quantity.SIZE, Quantity.ENERGY):
+        costs = [quantity.of(one.cost) for one in choices]
+        most = min(costs) + 0.4 * (max(costs) - min(costs))
+        found = search.best([Budget(quantity, most)])
+        best = min(one.noise for one in choices if quantity.of(one.cost) <= most)
+        assert quantity.of(found.cost) <= most * (1 + 1e-9)
+        assert found.noise == pytest.approx(best, rel=2 * GAP)
+        assert found.noise == pytest.approx(search.judge("", found.config).noise)
+    used = {cell[2] for cell in cells_of(search.best(()).config, graph)}
+    assert used == {*allowed, None}
+    with pytest.raises(QuantError, match="8 bits, per-tensor, must be known"):
+        BitSearch(network, known, load_preset(machine), rules)
 
 
 def test_a_budget_out_of_reach_says_what_is_within() -> None:

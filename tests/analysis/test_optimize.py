@@ -166,7 +166,7 @@ def test_measured_points_correct_the_predictor() -> None:
     steps = measure(search, small.data, small.calibrated, front.proposals, keep=kept.append)
     found = drain(steps)
     assert [one.run for one in found] == kept
-    assert len(search.predictor.pairs) == len(before.pairs) + len(found)
+    assert len(search.predictor.networks) == len(before.networks) + len(found)
     corrected = updated(front, search.predictor)
     after = [replace(m, proposal=p) for m, p in zip(found, corrected.proposals, strict=True)]
     assert prediction_error(after).rms_db <= prediction_error(found).rms_db
