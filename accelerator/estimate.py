@@ -108,7 +108,7 @@ def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         bits = sum_buffer_bits(count_accesses(op, machine, widths), traffic, widths)
         energy = price_gemm(op, machine, prices, widths, bits)
     else:
-        traffic, accesses = _stream_elements(op, scene), _touch_elements(op, scene)
+        traffic, accesses = _stream_elements(op, scene, widths), _touch_elements(op, scene)
         bits = sum_buffer_bits(accesses, traffic, widths)
         arithmetic = price_elements(op, machine, prices, widths, elements=elements, outputs=outputs)
         energy = Energy(mac_pj=arithmetic, sram_pj=price_buffers(bits, prices.sram))
@@ -120,9 +120,10 @@ def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         static_pj=machine.static_w * latency_s * PJ_PER_J,
     )
     busy = machine.array.pes * widths.rate * cycles
-    second = op.kind in GEMM_KINDS or op.multiply
+    second = op.kind in GEMM_KINDS or op.multiply or op.table_elements > 0
     # The second operand of a matmul takes the weights' road but is an activation.
-    weight_bits = traffic.weight_bits if op.kind in WEIGHT_KINDS else 0
+    own = op.kind in WEIGHT_KINDS or op.table_elements
+    weight_bits = traffic.weight_bits if own else 0
     return LayerCost(
         layer=op.name,
         kind=op.kind,
@@ -161,15 +162,21 @@ def _cross_dram(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
     return count_dram_traffic(op, scene.machine, widths, crossing, outputs)
 
 
-def _stream_elements(op: Op, scene: Scene) -> DramTraffic:
-    """Count DRAM bits of an op without a matrix: each operand crosses once unless it stays."""
+def _stream_elements(op: Op, scene: Scene, widths: Widths) -> DramTraffic:
+    """Count DRAM bits of an op without a matrix: each operand crosses once unless it stays.
+
+    Of a table cross the values that are looked up.
+    """
+    looked_up = 0
+    if op.table_elements and not scene.weights_resident:
+        looked_up = math.ceil(scene.tensors[op.output].elements * widths.stored_weight)
 
     def bits(name: str) -> int:
         if name in scene.residents:
             return 0
         return _stored_bits(name, scene)
 
-    return DramTraffic(0, sum(map(bits, op.inputs)), bits(op.output), 0, 1)
+    return DramTraffic(looked_up, sum(map(bits, op.inputs)), bits(op.output), 0, 1)
 
 
 def _touch_elements(op: Op, scene: Scene) -> Accesses:

@@ -60,7 +60,8 @@ class Op:
 
     Linear: `batch` rows of `c_in` to `c_out`. Matmul: `groups` products of `batch` x `c_in` by
     `c_in` x `c_out`, its second input an activation of `weight_bits`. Elementwise, pool and
-    vector take their sizes from their tensors. `weight_entropy` is in bits per weight.
+    vector take their sizes from their tensors; a vector op with `table_elements` looks its output
+    up in a table of so many weights, such as an embedding. `weight_entropy` is in bits per weight.
 
     Raises ValueError for shapes, widths or weight counts that contradict each other.
     """
@@ -91,6 +92,7 @@ class Op:
     weight_elements: int = 0
     bias_elements: int = 0
     multiply: bool = False
+    table_elements: int = 0
 
     def __post_init__(self) -> None:
         owner = f"op {self.name!r}"
@@ -122,7 +124,7 @@ class Op:
             )
 
     def _check_weights(self, owner: str) -> None:
-        if min(self.weight_elements, self.bias_elements) < 0:
+        if min(self.weight_elements, self.bias_elements, self.table_elements) < 0:
             raise ValueError(f"{owner}: weight and bias counts must be 0 or more; correct them")
         expected = self.shape_weights
         if self.weight_elements not in (0, expected):
@@ -154,9 +156,9 @@ class Op:
 
     @property
     def shape_weights(self) -> int:
-        """Weights its shape implies; 0 where no operand is a stored weight."""
+        """Weights its shape implies, or its table has; 0 where no operand is a stored weight."""
         if self.kind not in WEIGHT_KINDS:
-            return 0
+            return self.table_elements
         gemm = self.gemm()
         return gemm.depth * gemm.columns * gemm.groups
 

@@ -6,10 +6,12 @@ from typing import Protocol
 
 from torch import Tensor
 
-from analysis.image_scores import compare
-from analysis.measures import Interval, paired_interval, proportion_interval, signal_to_noise_db
-from analysis.network import Network, forward
+from analysis.measures import Interval, paired_interval, proportion_interval
+from analysis.network import Network, forward, forward_all
+from analysis.output_tally import OutputTally
+from analysis.user_metric import MetricScore, MetricTally, UserMetric
 from quant.errors import QuantError
+from quant.inputs import Inputs
 from quant.progress import Progress, Steps
 from quant.simulation import QuantGraph
 
@@ -17,10 +19,13 @@ KEPT_DISAGREEMENTS = 48
 
 
 class Batch(Protocol):
-    """Images (N, ...), their labels (N,) or None, and their places in the data."""
+    """Images (N, ...), their labels (N,) or None, and their places in the data.
+
+    A batch may have `targets` too, which metrics of the user's compare outputs with.
+    """
 
     @property
-    def inputs(self) -> Tensor:
+    def inputs(self) -> Inputs:
         """The images as the network takes them."""
 
     @property
@@ -58,7 +63,9 @@ class Evaluation:
 
     Top-1 figures are None where the data has no labels; agreement (same top-1 class as the float
     network) and the output's SQNR in dB take their place. `top1_drop` is float minus quantized.
-    `kl` is the mean KL divergence of the softmax in nats, None where outputs are no classes.
+    Where the first output is no row of classes, `classes` is False and agreement says little:
+    `cosine` of the outputs and the user's `metric` stand beside the SQNR, or what kept the metric
+    from being measured, `metric_problem`.
     """
 
     samples: int
@@ -73,32 +80,36 @@ class Evaluation:
     top1_drop: float | None = None
     top1_drop_ci95: Interval | None = None
     disagreements: tuple[Disagreement, ...] = ()
-    kl: float | None = None
+    cosine: float | None = None
+    classes: bool = True
+    metric: MetricScore | None = None
+    metric_problem: str = ""
 
 
 class _Tally:
-    """Running counts; nothing in it grows with the number of images."""
+    """Running counts; nothing in it grows with the number of images but what a metric holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, metric: UserMetric | None = None) -> None:
+        self.apart = OutputTally()
+        self.metric = None if metric is None else MetricTally(metric)
+        self.metric_problem = ""
         self.samples = self.agreed = 0
         self.float_hits = self.quantized_hits = self.lost = self.won = 0
-        self.signal = self.noise = self.divergence = 0.0
-        self.classes = True
         self.labelled = True
         self.disagreements: list[Disagreement] = []
 
-    def add(self, batch: Batch, reference: Tensor, quantized: Tensor) -> None:
-        """Take in the logits of both networks for one batch."""
+    def add(
+        self, batch: Batch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> None:
+        """Take in the outputs of both networks for one batch; the first may be logits."""
+        self.apart.add(references, outputs)
+        self._ask_metric(batch, references, outputs)
+        reference, quantized = references[0], outputs[0]
         self.samples += len(reference)
-        self.signal += float(reference.double().square().sum())
-        self.noise += float((reference.double() - quantized.double()).square().sum())
-        self.classes &= reference.dim() == 2
-        if self.classes:
-            self.divergence += float(compare(reference, quantized, None)["kl"].sum())
         before, after = reference.argmax(-1), quantized.argmax(-1)
         differs = (before != after).reshape(len(reference), -1).any(1)
         self.agreed += int((~differs).sum())
-        if batch.labels is None or before.dim() != 1:
+        if batch.labels is None or before.dim() != 1 or reference.shape[-1] == 1:
             self.labelled = False
         else:
             self._score(batch.labels, before, after)
@@ -111,6 +122,26 @@ class _Tally:
                     )
                 )
 
+    def _ask_metric(
+        self, batch: Batch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> None:
+        """Put the user's metric to a batch; what it cannot do is told, and the rest goes on."""
+        if self.metric is None or self.metric_problem:
+            return
+        try:
+            self.metric.add(references, outputs, getattr(batch, "targets", batch.labels))
+        except QuantError as error:
+            self.metric_problem = str(error)
+
+    def _measured(self) -> tuple[MetricScore | None, str]:
+        """Return the metric's score, or what stood in its way."""
+        if self.metric is None or self.metric_problem:
+            return None, self.metric_problem
+        try:
+            return self.metric.result(), ""
+        except QuantError as error:
+            return None, str(error)
+
     def _score(self, labels: Tensor, before: Tensor, after: Tensor) -> None:
         right_before, right_after = before == labels, after == labels
         self.float_hits += int(right_before.sum())
@@ -121,14 +152,17 @@ class _Tally:
     def result(self) -> Evaluation:
         """Return the figures with their intervals."""
         n = self.samples
+        metric, problem = self._measured()
         unlabelled = Evaluation(
             samples=n,
             labelled=False,
             agreement=self.agreed / n,
             agreement_ci95=proportion_interval(self.agreed, n),
-            sqnr_db=signal_to_noise_db(self.signal, self.noise),
+            sqnr_db=self.apart.sqnr_db,
             disagreements=tuple(self.disagreements),
-            kl=self.divergence / n if self.classes else None,
+            cosine=self.apart.cosine,
+            metric=metric,
+            metric_problem=problem,
         )
         if not self.labelled:
             return unlabelled
@@ -144,23 +178,28 @@ class _Tally:
         )
 
 
-def evaluate(network: Network, quantized: QuantGraph, data: Data) -> Steps[Evaluation]:
+def evaluate(
+    network: Network, quantized: QuantGraph, data: Data, metric: UserMetric | None = None
+) -> Steps[Evaluation]:
     """Run both networks over all images of `data`, batch by batch.
+
+    `metric` is one of the user's own; where it fails, `metric_problem` says how.
 
     Raises:
         QuantError: there is no image, or a label is no output of the network.
     """
-    tally = _Tally()
+    tally = _Tally(metric)
     total = len(data)
     if total == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")
     for batch in data.batches(network.batch_size):
-        check_labels(batch.labels, network.outputs)
-        reference = forward(network.graph, network.graph.batch, batch.inputs)
-        simulated = forward(quantized, network.graph.batch, batch.inputs)
+        if network.classifies:
+            check_labels(batch.labels, network.outputs)
+        reference = forward_all(network.graph, network.graph.batch, batch.inputs)
+        simulated = forward_all(quantized, network.graph.batch, batch.inputs)
         tally.add(batch, reference, simulated)
         yield Progress(tally.samples / total, f"Scoring: {tally.samples} of {total} images")
-    return tally.result()
+    return replace(tally.result(), classes=network.classifies)
 
 
 def check_labels(labels: Tensor | None, outputs: int) -> None:
@@ -188,7 +227,7 @@ def score_float(network: Network, data: Data) -> Steps[FloatScore | None]:
     """Return the float network's top-1, or None where the data has no labels or no image."""
     hits = samples = 0
     for batch in data.batches(network.batch_size):
-        if batch.labels is None or len(network.graph.output_shape) != 1:
+        if batch.labels is None or not network.classifies:
             return None
         check_labels(batch.labels, network.outputs)
         logits = forward(network.graph, network.graph.batch, batch.inputs)

@@ -188,7 +188,7 @@ class _Todo:
         data = images_of(self._data, chunk)
         batch = next(iter(data.batches(len(data))))
         network = self._asked.grids.network
-        if len(network.graph.output_shape) != 1:
+        if not network.classifies:
             return batch.inputs, None
         check_labels(batch.labels, network.outputs)
         return batch.inputs, batch.labels

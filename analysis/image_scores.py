@@ -164,6 +164,18 @@ def sqnr_interval(signal: NDArray[Any], noise: NDArray[Any]) -> Interval | None:
     return Interval(float(low), float(high))
 
 
+def mean_interval(values: NDArray[np.float64]) -> Interval | None:
+    """Return the 95 % interval of a mean over images, a percentile bootstrap of `values` (N,).
+
+    None for fewer images than a bootstrap needs.
+    """
+    if len(values) < FEWEST:
+        return None
+    found = _resamples(len(values)) @ values / len(values)
+    low, high = np.percentile(found, [2.5, 97.5])
+    return Interval(float(low), float(high))
+
+
 @lru_cache(maxsize=4)
 def _resamples(count: int) -> NDArray[np.float64]:
     """Return how often each of `count` images is drawn in each resample, (RESAMPLES, count)."""

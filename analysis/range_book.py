@@ -13,7 +13,7 @@ from analysis.suspects import Examined, examine
 from quant.config import QuantConfig
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
-from quant.graph import INPUT_LAYER, FloatGraph
+from quant.graph import FloatGraph, is_input
 from quant.moments import Moments, propagate
 from quant.ranges import encode_statistics
 from quant.simulation import Role, Site, plan
@@ -83,7 +83,7 @@ class RangeBook:
         """Return the activation's grid as `quant.simulation.quantize` chooses it."""
         source = self.calibrated.statistics[self._source(site)]
         if spec.estimator is Estimator.BATCH_NORM:
-            if site.layer == INPUT_LAYER:
+            if is_input(site.layer):
                 return encode_statistics(source, replace(spec, estimator=Estimator.MIN_MAX))
             if site.node not in self.moments:
                 raise CalibrationError(

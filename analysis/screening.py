@@ -60,7 +60,8 @@ def screen(
     yield from screening.make_grids()
     done = 0
     for batch in data.batches(batch_size(network)):
-        check_labels(batch.labels, network.outputs)
+        if network.classifies:
+            check_labels(batch.labels, network.outputs)
         screening.add(batch)
         done += count_of(batch.inputs)
         share = SHARE_OF_GRIDS + (1 - SHARE_OF_GRIDS) * done / len(data)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from analysis.calibration import needs_data
 from analysis.network import Network
 from datasets.arrays import ArraySource
@@ -14,7 +12,8 @@ from datasets.errors import DatasetError
 from datasets.open_dataset import open_dataset
 from datasets.preprocessing import Preprocess
 from quant.config import QuantConfig
-from quant.graph import INPUT_LAYER
+from quant.graph import FloatGraph, is_input
+from quant.inputs import Input, shapes_of
 from sample_models.registry import SAMPLES
 
 LARGEST_SHARE = 2  # calibration takes at most 1 / LARGEST_SHARE of the user's own images
@@ -85,15 +84,17 @@ def choose_split(
     else:
         sample = SAMPLES.get(model)
         preprocess = choice.preprocess or (sample.preprocess if sample else None)
-        data = _open(choice.data, preprocess)
+        wanted = wanted_of(network.graph)
+        data = _open(choice.data, preprocess, wanted)
+        pixels = not _ready(data) and not wanted
         count = _calibrated_on(
             network,
             config,
             choice,
-            free_of_data=not learning and (not _ready(data) or _input_is_float(network, config)),
+            free_of_data=not learning and (pixels or _input_is_float(network, config)),
         )
         split = _divide(data, count, choice)
-        if preprocess is not None and not _ready(data):
+        if preprocess is not None and pixels:
             split = replace(split, input_range=pixel_range(preprocess))
     check_images(network, split.score)
     return _limited(split, choice)
@@ -113,8 +114,14 @@ def _calibrated_on(
     return choice.calibration
 
 
+def wanted_of(graph: FloatGraph) -> tuple[Input, ...]:
+    """Return what data must hold for a network; nothing where that is one array of real numbers."""
+    return () if len(graph.inputs) == 1 and graph.inputs[0].real else graph.inputs
+
+
 def _input_is_float(network: Network, config: QuantConfig) -> bool:
-    return config.resolve(network.graph.layers)[INPUT_LAYER].activation.is_float
+    chosen = config.resolve(network.graph.layers)
+    return all(chosen[name].activation.is_float for name in chosen if is_input(name))
 
 
 def _bundled(model: str, choice: ImageChoice, count: int) -> Split:
@@ -132,9 +139,9 @@ def _bundled(model: str, choice: ImageChoice, count: int) -> Split:
     return Split(fashion_test(), chosen, pixel_range(sample.preprocess))
 
 
-def _open(data: Path, preprocess: Preprocess | None) -> Dataset:
-    """Open the data; images need preprocessing, floats in an .npz are ready as they are."""
-    found = open_dataset(data, preprocess or Preprocess())
+def _open(data: Path, preprocess: Preprocess | None, wanted: tuple[Input, ...]) -> Dataset:
+    """Open the data; images need preprocessing, numbers in an .npz are ready as they are."""
+    found = open_dataset(data, preprocess or Preprocess(), wanted)
     if preprocess is None and not _ready(found):
         raise DatasetError(
             f"Images need the preprocessing that the model was trained with; got none for "
@@ -145,8 +152,8 @@ def _open(data: Path, preprocess: Preprocess | None) -> Dataset:
 
 
 def _ready(data: Dataset) -> bool:
-    """Whether the data are floats that the network takes as they are."""
-    return isinstance(data.source, ArraySource) and data.source.inputs.dtype != np.uint8
+    """Whether the data are numbers that the network takes as they are."""
+    return isinstance(data.source, ArraySource) and not data.source.has_pixels
 
 
 def _divide(data: Dataset, count: int, choice: ImageChoice) -> Split:
@@ -184,13 +191,16 @@ def check_images(network: Network, data: Dataset) -> None:
     if len(data) == 0:
         raise DatasetError(f"A score needs images; {data.name} has none. Choose other data.")
     batch = next(iter(data.first(1).batches(1)))
-    got = tuple(batch.inputs.shape[1:])
-    if got != network.graph.input_shape:
-        raise DatasetError(
-            f"An input must have the shape {network.graph.input_shape} that the model takes; "
-            f"{data.name} gives {got}. Set channels, resize, crop and layout of the preprocessing."
-        )
-    if data.labelled and len(network.graph.output_shape) == 1:
+    several = len(network.graph.inputs) > 1
+    for one, got in zip(network.graph.inputs, shapes_of(batch.inputs), strict=True):
+        if got != one.shape:
+            remedy = "Set channels, resize, crop and layout of the preprocessing."
+            raise DatasetError(
+                f"An input must have the shape {one.shape} that the model takes"
+                f"{f' as {one.name}' if several else ''}; {data.name} gives {got}. "
+                f"{remedy if len(one.shape) == 3 else 'Bring data made for this model.'}"
+            )
+    if data.labelled and network.classifies:
         check_classes(data, network.outputs)
 
 

@@ -9,19 +9,24 @@ from torch import fx
 from accelerator.workload import Op, OpKind, TensorInfo, Workload
 from analysis.measures import entropy_bits
 from quant.config import QuantConfig
-from quant.graph import FloatGraph, Layer, is_activation, shape_of
+from quant.errors import QuantError
+from quant.graph import INPUT_PREFIX, FloatGraph, Layer, is_activation, shape_of
 from quant.operators import Kind, is_pass_through, operator
 from quant.ranges import encode_weight
 from quant.simulation import Role, plan
-from quant.spec import QuantSpec
+from quant.spec import FLOAT_BITS, QuantSpec
 
 Entropies = dict[tuple[str, QuantSpec], float]
+WHOLE_BITS = 32
+"""The width in which tokens and the like come in."""
+RECURRENTS = frozenset(f"aten.{name}.input" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
 
 _KINDS = {
     Kind.CONV: OpKind.CONV,
     Kind.DEPTHWISE: OpKind.DEPTHWISE,
     Kind.LINEAR: OpKind.LINEAR,
     Kind.MATMUL: OpKind.MATMUL,
+    Kind.EMBEDDING: OpKind.VECTOR,
     Kind.ADD: OpKind.ELTWISE,
     Kind.MULTIPLY: OpKind.ELTWISE,
     Kind.CONCAT: OpKind.ELTWISE,
@@ -77,6 +82,7 @@ class _Builder:
         }
         self.tensors: dict[str, TensorInfo] = {}
         self.tensor_of: dict[str, str] = {}
+        self.inputs: list[str] = []
         self.ops: list[Op] = []
 
     def build(self, name: str) -> Workload:
@@ -86,17 +92,22 @@ class _Builder:
             layer = by_node.get(node.name)
             if layer is not None:
                 self._add_layer(layer)
+            elif operator(node) in RECURRENTS:
+                self._recurrent(node)
             elif is_activation(node) and node.name not in self.tensor_of and is_pass_through(node):
                 self._pass(node)
-        output = self.tensor_of[self.graph.output_node.name]
-        first = self.graph.layers[0].name
-        return Workload(name, tuple(self.ops), tuple(self.tensors.values()), (first,), (output,))
+        outputs = dict.fromkeys(self.tensor_of[node.name] for node in self.graph.output_nodes)
+        return Workload(
+            name, tuple(self.ops), tuple(self.tensors.values()), tuple(self.inputs), tuple(outputs)
+        )
 
     def _add_layer(self, layer: Layer) -> None:
         if layer.kind is Kind.INPUT:
             self._store(layer.name, math.prod(layer.shape), self.bits[layer.name])
+            self.inputs.append(layer.name)
         else:
-            sources = tuple(self.tensor_of[node] for node in layer.inputs)
+            known = (self.tensor_of.get(node) for node in layer.inputs)
+            sources = tuple(filter(None, known)) or (self._whole_input(layer),)
             self._store(layer.name, math.prod(layer.shape), self.bits[layer.name])
             self.ops.extend(self._operations(layer, sources))
         self.tensor_of[layer.node] = self.tensor_of[layer.output] = layer.name
@@ -104,6 +115,44 @@ class _Builder:
         while node.name != layer.node:  # the functions fused in between store nothing
             self.tensor_of[node.name] = layer.name
             node = node.all_input_nodes[0]
+
+    def _whole_input(self, layer: Layer) -> str:
+        """Return the tensor of the whole numbers that a layer without real inputs depends on."""
+        waiting, seen = [self.graph.node(layer.node)], set()
+        while waiting:
+            node = waiting.pop(0)
+            if node.op == "placeholder":
+                name = f"{INPUT_PREFIX}{node.meta['title']}"
+                if name not in self.tensors:
+                    self._store(name, math.prod(shape_of(node)), WHOLE_BITS)
+                    self.inputs.append(name)
+                return name
+            waiting += [source for source in node.all_input_nodes if source not in seen]
+            seen.update(node.all_input_nodes)
+        raise QuantError(
+            f"Layer {layer.name!r} must depend on an input to have a cost; it does on none. "
+            "Fold it into a constant."
+        )
+
+    def _recurrent(self, node: fx.Node) -> None:
+        """A recurrent layer: two products in float for each direction, step after step."""
+        source = self.tensor_of[node.all_input_nodes[0].name]
+        shape = shape_of(node.all_input_nodes[0])
+        stored = [n for n in node.all_input_nodes if n.op == "get_attr" and len(shape_of(n)) == 2]
+        for place, weight in enumerate(stored):
+            gates, depth = shape_of(weight)
+            name = f"{node.name} {place}"
+            self._store(name, math.prod(shape[:-1]) * gates, FLOAT_BITS)
+            self.ops.append(
+                Op(
+                    name=name, kind=OpKind.LINEAR, inputs=(source,), output=name,
+                    batch=math.prod(shape[:-1]), c_in=depth, c_out=gates, weight_bits=FLOAT_BITS,
+                    activation_bits=FLOAT_BITS, output_bits=FLOAT_BITS,
+                    weight_elements=gates * depth,
+                )
+            )  # fmt: skip
+            source = name
+        self.tensor_of[node.name] = source
 
     def _store(self, name: str, elements: int, bits: int) -> None:
         self.tensors[name] = TensorInfo(name, elements, bits)
@@ -144,7 +193,7 @@ class _Builder:
         weight = self.chosen[layer.name].weight
         widths: dict[str, Any] = {
             "weight_bits": weight.bits if layer.weight else self.tensors[sources[-1]].bits,
-            "activation_bits": max(self.tensors[source].bits for source in sources[:1]),
+            "activation_bits": self._read_bits(layer, sources),
             "output_bits": self.bits[layer.name],
             "weight_entropy": self.entropies.get((layer.name, weight)) if layer.weight else None,
         }
@@ -157,6 +206,10 @@ class _Builder:
             **self._sizes(layer),
             **widths,
         )
+
+    def _read_bits(self, layer: Layer, sources: tuple[str, ...]) -> int:
+        """Return the width of what a layer reads; whole numbers are moved, not computed with."""
+        return self.tensors[sources[0]].bits if layer.inputs else self.bits[layer.name]
 
     def _op_kind(self, layer: Layer) -> OpKind:
         # a product with an unknown operand, such as a weight computed in the graph
@@ -174,7 +227,9 @@ class _Builder:
             return self._linear(layer)
         if kind in (OpKind.CONV, OpKind.DEPTHWISE):
             return self._convolution(layer)
-        sizes = _planes(layer.input_shapes[0], layer.shape)
+        sizes = _planes((layer.input_shapes or (layer.shape,))[0], layer.shape)
+        if layer.kind is Kind.EMBEDDING:
+            sizes |= {"table_elements": math.prod(layer.weight_shape)}
         if kind is OpKind.POOL:
             window = _window(layer.input_shapes[0], layer.shape)
             sizes |= {"kernel_h": window[0], "kernel_w": window[1]}

@@ -12,27 +12,41 @@ from torch import Tensor
 
 from datasets.errors import DatasetError
 
+Inputs = Tensor | tuple[Tensor, ...]
+"""What a network takes: one tensor (N, ...), or one for each of several inputs."""
+Targets = Tensor | dict[str, Tensor] | None
+"""What a metric of the user's compares outputs with: one tensor (N, ...), or several by name."""
+
 
 @dataclass(frozen=True)
 class Batch:
     """Some images ready for a network.
 
     Attributes:
-        inputs: float32 (N, C, H, W), or as the preprocessing declares.
+        inputs: float32 (N, C, H, W), or as the preprocessing declares; a tuple for several inputs.
         labels: int64 (N,), or None where the data has no labels.
         indices: the place of each image in the whole dataset.
+        targets: for a metric of the user's; the labels where the data has nothing else.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     labels: Tensor | None
     indices: tuple[int, ...]
+    targets: Targets = None
 
 
 class Source(Protocol):
     """Where the images of a dataset come from; opening one reads no pixels."""
 
-    def read(self, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    def read(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:
         """Return (inputs, labels or None) of the given images, in this order."""
+
+
+class SourceWithTargets(Protocol):
+    """A source that has more than labels to compare outputs with."""
+
+    def read_targets(self, indices: Sequence[int]) -> Targets:
+        """Return the targets of the given images, in this order; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +95,13 @@ class Dataset:
         for start in range(0, len(self), size):
             chosen = self.indices[start : start + size]
             inputs, labels = self.source.read(chosen)
-            yield Batch(inputs, labels, chosen)
+            yield Batch(inputs, labels, chosen, self._targets(chosen, labels))
+
+    def _targets(self, chosen: tuple[int, ...], labels: Tensor | None) -> Targets:
+        """Return what the source has to compare outputs with, or else the labels."""
+        read = getattr(self.source, "read_targets", None)
+        found: Targets = None if read is None else read(chosen)
+        return labels if found is None else found
 
     def subset(self, positions: Sequence[int]) -> "Dataset":
         """Return the images at these positions (0 to len - 1), in the given order.

@@ -31,6 +31,8 @@ class Picks:
     def __call__(self, inputs: Tensor) -> Tensor:
         return inputs[:, CLASSES:]
 
+    run = __call__
+
 
 QUANTIZED = cast("QuantGraph", Picks())
 
