@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.bit_wiring import Part, find_wiring, parts_of
+from analysis.bit_wiring import Cell, Part, find_wiring, parts_of
 from quant.config import QuantConfig, Rule
 from quant.errors import ConfigError
 from quant.graph import FloatGraph, is_input
 from quant.operators import Kind
 from quant.simulation import Role, Side, plan
-from quant.spec import Granularity
+from quant.spec import FLOAT_BITS, Granularity
 
 TIED_KINDS = (Kind.ADD, Kind.CONCAT)
 
@@ -38,8 +38,8 @@ class Rules:
 
     `bits` are the widths on offer and `pins` those that are given, a later pin over an earlier.
     `edge_bits` pins the weights of the first and last layer that have some, the network's input
-    and the last layer's output. `granularities` are those that weights may have, None for any;
-    `activation_bits` are on offer for activations instead of `bits`.
+    and the last layer's output. `granularities` are those that each weight may choose from, None
+    for its own; `activation_bits` are on offer for activations instead of `bits`.
     """
 
     bits: tuple[int, ...]
@@ -57,10 +57,19 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One choice: `parts` that share their bits, and the `bits` to choose from, widest first."""
+    """One choice: `parts` that share their bits, and the options to choose from, widest first.
+
+    `bits` of each option, and the granularity in it of each part, None for activations.
+    """
 
     parts: tuple[Part, ...]
     bits: tuple[int, ...]
+    grains: tuple[tuple[Granularity | None, ...], ...]
+
+    def cells(self, option: int) -> tuple[Cell, ...]:
+        """Return what an option gives to each part."""
+        pairs = zip(self.parts, self.grains[option], strict=True)
+        return tuple((part, self.bits[option], grain) for part, grain in pairs)
 
     @property
     def side(self) -> Side:
@@ -76,9 +85,11 @@ def find_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Kn
 
     Raises:
         ConfigError: a pin matches no layer, pins contradict each other where bits are shared, or
-            a granularity is not allowed.
+            no granularity is left.
     """
-    _check_granularity(graph, config, rules)
+    if rules.granularities == ():
+        raise ConfigError("Weights need a granularity to choose from; got none. Allow one.")
+    own = _own_grains(graph, config)
     given = _pinned(graph, rules)
     knobs = []
     for parts in _groups(graph, config, rules.together):
@@ -89,21 +100,34 @@ def find_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Kn
                 f"Layers that share their bits must be pinned alike; got {sorted(fixed)} for "
                 f"{names}. Pin one of them."
             )
-        knobs.append(Knob(parts, tuple(fixed) or rules.offered(parts[0][1])))
+        knobs.append(_knob(parts, tuple(fixed) or rules.offered(parts[0][1]), own, rules))
     return tuple(knobs)
 
 
-def _check_granularity(graph: FloatGraph, config: QuantConfig, rules: Rules) -> None:
-    if rules.granularities is None:
-        return
+def _own_grains(graph: FloatGraph, config: QuantConfig) -> dict[Part, Granularity]:
+    """Return the granularity that the configuration gives to each weight."""
     chosen = config.resolve(graph.layers)
-    for layer in graph.layers:
-        got = chosen[layer.name].weight.granularity
-        if layer.weight is not None and got not in rules.granularities:
-            raise ConfigError(
-                f"Weights must be {' or '.join(rules.granularities)}; {layer.name!r} is {got}. "
-                "Change the configuration that the sensitivities were measured with."
-            )
+    weighted = (layer.name for layer in graph.layers if layer.weight is not None)
+    return {(name, Side.WEIGHTS): chosen[name].weight.granularity for name in weighted}
+
+
+def _knob(
+    parts: tuple[Part, ...], bits: tuple[int, ...], own: dict[Part, Granularity], rules: Rules
+) -> Knob:
+    """Return a knob with an option for each width and, of weights, each granularity allowed."""
+    weights = any(part in own for part in parts)
+    allowed = rules.granularities if weights and rules.granularities is not None else (None,)
+    options = [(width, grain) for width in bits for grain in _of_use(allowed, width)]
+    grains = tuple(
+        tuple(own[part] if grain is None and part in own else grain for part in parts)
+        for _, grain in options
+    )
+    return Knob(parts, tuple(width for width, _ in options), grains)
+
+
+def _of_use(allowed: tuple[Granularity | None, ...], bits: int) -> tuple[Granularity | None, ...]:
+    """Return the granularities that differ at a width: for a float weight there is one."""
+    return allowed[:1] if bits == FLOAT_BITS else allowed
 
 
 def _pinned(graph: FloatGraph, rules: Rules) -> dict[Part, int]:

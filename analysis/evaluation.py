@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from analysis.image_scores import compare
 from analysis.measures import Interval, paired_interval, proportion_interval
 from analysis.network import Network, forward, forward_all
 from analysis.output_tally import OutputTally
@@ -66,6 +67,7 @@ class Evaluation:
     Where the first output is no row of classes, `classes` is False and agreement says little:
     `cosine` of the outputs and the user's `metric` stand beside the SQNR, or what kept the metric
     from being measured, `metric_problem`.
+    `kl` is the mean KL divergence of the softmax in nats, None where outputs are no classes.
     """
 
     samples: int
@@ -84,6 +86,7 @@ class Evaluation:
     classes: bool = True
     metric: MetricScore | None = None
     metric_problem: str = ""
+    kl: float | None = None
 
 
 class _Tally:
@@ -95,6 +98,8 @@ class _Tally:
         self.metric_problem = ""
         self.samples = self.agreed = 0
         self.float_hits = self.quantized_hits = self.lost = self.won = 0
+        self.divergence = 0.0
+        self.classes = True
         self.labelled = True
         self.disagreements: list[Disagreement] = []
 
@@ -106,6 +111,9 @@ class _Tally:
         self._ask_metric(batch, references, outputs)
         reference, quantized = references[0], outputs[0]
         self.samples += len(reference)
+        self.classes &= reference.dim() == 2
+        if self.classes:
+            self.divergence += float(compare(reference, quantized, None)["kl"].sum())
         before, after = reference.argmax(-1), quantized.argmax(-1)
         differs = (before != after).reshape(len(reference), -1).any(1)
         self.agreed += int((~differs).sum())
@@ -163,6 +171,7 @@ class _Tally:
             cosine=self.apart.cosine,
             metric=metric,
             metric_problem=problem,
+            kl=self.divergence / n if self.classes else None,
         )
         if not self.labelled:
             return unlabelled

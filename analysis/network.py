@@ -1,14 +1,15 @@
 """A model made ready for every question: captured, batch norms folded, measured by shape."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from quant.given import Given, Target
 from quant.graph import FloatGraph, capture
 from quant.inputs import (
     InputLike,
@@ -33,7 +34,8 @@ class Network:
     """A folded graph and what identifies it.
 
     `parameters` counts weights before folding. `digest` is that of the file or sample. `notes` are
-    sentences on how the file was read.
+    sentences on how the file was read. `targets` say which grids the tensors of that file have, by
+    their names in it, and `given` what it says of them, if it was quantized already.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Network:
     graph: FloatGraph
     parameters: int
     notes: tuple[str, ...] = ()
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    given: Given | None = None
 
     @property
     def batch_size(self) -> int:

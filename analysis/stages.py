@@ -13,11 +13,12 @@ from quant.passes.adaround import AdaRound, AdaRoundResult
 from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize, Equalized
 from quant.passes.methods import Method, Reach
+from quant.passes.use_grids import GridsUsed, UseGrids
 from quant.progress import Progress, Steps, part
 from quant.recipe import Pass, Recipe, check_order, is_float_pass
 from quant.simulation import QuantGraph, quantize
 
-Outcome = Equalized | Absorbed | Corrected | AdaRoundResult
+Outcome = Equalized | Absorbed | Corrected | AdaRoundResult | GridsUsed
 MOST_IMAGES = 512  # that are held at once for the passes that learn from data
 
 
@@ -46,6 +47,8 @@ def title_of(step: Pass) -> str:
             return f"Correct biases ({method})"
         case AdaRound(iterations=iterations):
             return f"AdaRound ({iterations} iterations)"
+        case UseGrids(source=source, grids=grids):
+            return f"Grids of {source} ({len(grids)} tensors)"
 
 
 def first_stage(network: Network, config: QuantConfig, calibrated: Calibrated) -> Stage:
@@ -66,7 +69,7 @@ def apply_pass(
         return (yield from _apply_float(stage, step, config, images))
     batches = _batches(stage.network, images) if learns(step) else []
     outcome: Outcome
-    if isinstance(step, CorrectBias | AdaRound):
+    if isinstance(step, CorrectBias | AdaRound | UseGrids):
         outcome = yield from step(stage.network.graph, stage.quantized, batches)
         return stage, outcome
     raise QuantError(f"A recipe is made of known passes; got {type(step).__name__}.")
