@@ -1,4 +1,4 @@
-"""The grids of a simulated network as encodings, and the float ONNX file whose tensors they name."""
+"""The grids of a simulated network as encodings, and the float ONNX file that they belong to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ _SCHEME = "post_training_tf_enhanced"
 
 @dataclass(frozen=True, slots=True)
 class ExportedEncodings:
-    """Encodings as JSON text, what they cannot hold in sentences, and how many tensors they name."""
+    """Encodings as JSON text, what they cannot hold, and how many tensors they name."""
 
     text: str
     notes: tuple[str, ...]
@@ -158,7 +158,8 @@ def _operations(quantized: QuantGraph) -> set[str]:
 
 def weights_on_grids(quantized: QuantGraph, marked: MarkedOnnx) -> ModelProto:
     """Return the float model with weights as simulated: on their grids, which leave them there."""
-    model = ModelProto.FromString(marked.model.SerializeToString())
+    model = ModelProto()
+    model.CopyFrom(marked.model)
     held = {tensor.name: tensor for tensor in model.graph.initializer}
     for site in quantized.sites:
         encoding = quantized.quantizers[site.name].encoding
