@@ -1,8 +1,6 @@
 """QuantScope without a browser: the same questions, answers as JSON, errors with exit code 2."""
 
 import json
-import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -259,8 +257,7 @@ def optimize(
         learned = images.calibration or images.score
         ranges = _watch(calibrate(network, learned, images.input_range))
         store = RunStore(runs) if runs else None
-        with _kept_clean():
-            answer = _watch(find(network, learned, images.score, ranges, task, store))
+        answer = _watch(find(network, learned, images.score, ranges, task, store))
         _write(out, summarize_answer(answer, network))
 
 
@@ -520,19 +517,6 @@ def _watch(steps: Steps[T]) -> T:
         if time.monotonic() - told >= REPORT_EVERY_S:
             told = time.monotonic()
             _say(progress.text)
-
-
-@contextmanager
-def _kept_clean() -> Iterator[None]:
-    """Send what a solver in C++ prints to standard error, so that standard output stays JSON."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    try:
-        os.dup2(2, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def _say(text: str) -> None:

@@ -192,8 +192,9 @@ class BitCosts:
         on_chip = tuple(name in scene.residents for name in names)
         key = (place, tuple(options.values()), on_chip, scene.weights_resident)
         if key not in self._kept:
-            wide, bits = self._op(place, op, options), self._bits(options)
+            wide = self._op(place, op, options)
             if op.kind not in GEMM_KINDS:  # products take all their widths from the op itself
+                bits = self._bits(options)
                 near = {
                     name: replace(scene.tensors[name], bits=bits[self.wiring.tensors[name]])
                     for name in names

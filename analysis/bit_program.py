@@ -18,6 +18,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
 from analysis.bit_sums import Array, Limit, Scope, Sum, separate
+from analysis.solver_noise import without_stray_lines
 
 GAP = 1e-6  # of the objective, relative: what passes for exact
 FIRST_WINDOW = 0.001  # of the objective: reduced costs that take part at first
@@ -165,13 +166,14 @@ class _Program:
         constraints = [LinearConstraint(self.equal[:, keep], self.right, self.right)]
         if self.bounded is not None:
             constraints.append(LinearConstraint(self.bounded[:, keep], -np.inf, self.most))
-        found = milp(
-            self.goal[keep] / self.scale,
-            integrality=(keep < self.integers).astype(int),
-            bounds=Bounds(0, np.inf),
-            constraints=constraints,
-            options={"mip_rel_gap": GAP, "time_limit": MOST_SECONDS},
-        )
+        with without_stray_lines():
+            found = milp(
+                self.goal[keep] / self.scale,
+                integrality=(keep < self.integers).astype(int),
+                bounds=Bounds(0, np.inf),
+                constraints=constraints,
+                options={"mip_rel_gap": GAP, "time_limit": MOST_SECONDS},
+            )
         if found.x is None:
             return None, bool(found.status == INFEASIBLE)
         values: Array = np.zeros(self.columns + self.maximum)
