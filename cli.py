@@ -28,10 +28,12 @@ from quant.spec import Estimator, Granularity
 if TYPE_CHECKING:
     from analysis.network import Network
     from datasets.preprocessing import Preprocess
+    from quant.given import Given
 
 T = TypeVar("T")
 
 MACHINE = "edge_systolic_8b"
+OWN = "own"
 FOR_ACTIVATIONS = (Estimator.CROSS_ENTROPY, Estimator.BATCH_NORM)
 REPORT_EVERY_S = 2.0
 
@@ -149,18 +151,27 @@ def evaluate(
     correct_bias: Annotated[Method | None, typer.Option(help="Correct biases.")] = None,
     adaround: Annotated[bool, typer.Option("--adaround", help="Learn the rounding.")] = False,
     adaround_iterations: Annotated[int, typer.Option(help="Steps for each layer.")] = 1000,
+    encodings: Annotated[
+        str | None,
+        typer.Option(help="Use the grids of a file (AIMET JSON), or own: those of the ONNX file."),
+    ] = None,
     out: JsonOption = "-",
 ) -> None:
-    """Quantize, score beside the float network on the same images, and estimate the cost."""
+    """Quantize, score beside the float network on the same images, and estimate the cost.
+
+    With --encodings, the file's bits are the configuration unless one is named.
+    """
     with _told(out):
         wish = _config(config, weight_bits, activation_bits, granularity, estimator)
+        named = any((config, weight_bits, activation_bits, granularity, estimator))
         place = _machine(machine)
         from analysis import experiment, split, summary  # noqa: PLC0415
         from analysis.calibration import Calibrated, calibrate  # noqa: PLC0415
         from analysis.stages import learns  # noqa: PLC0415
-        from quant.recipe import build_recipe  # noqa: PLC0415
+        from quant.passes.use_grids import UseGrids  # noqa: PLC0415
+        from quant.recipe import Recipe, build_recipe, check_order  # noqa: PLC0415
 
-        recipe = build_recipe(
+        recipe: Recipe = build_recipe(
             equalize=equalize,
             absorb_bias=absorb_bias,
             correct_bias=correct_bias,
@@ -168,6 +179,13 @@ def evaluate(
         )
         choice = split.ImageChoice(data, _preprocess(preprocess), samples, calibration, seed)
         network = _network(model, builder, input_shape)
+        notes: tuple[str, ...] = ()
+        if encodings is not None:
+            given = _given(network, encodings)
+            wish = wish if named else given.config
+            recipe = (UseGrids(given.grids, given.source), *recipe)
+            check_order(recipe)
+            notes = tuple(given.sentences())
         learning = any(learns(step) for step in recipe)
         images = split.choose_split(model, network, wish, choice, learning=learning)
         ranges = Calibrated(input_range=images.input_range)
@@ -176,7 +194,7 @@ def evaluate(
         what = experiment.Experiment("command line", wish, place, seed, recipe)
         steps = experiment.run_experiment(network, images.score, ranges, what, images.calibration)
         run = _watch(steps)
-        _write(out, summary.summarize_run(run, network, images.notes))
+        _write(out, summary.summarize_run(run, network, (*notes, *images.notes)))
 
 
 @app.command()
@@ -468,6 +486,7 @@ def _network(model: str, builder: str | None, input_shape: str | None) -> "Netwo
     """Load and prepare a network with the number of threads that is fastest here."""
     from analysis.network import prepare  # noqa: PLC0415
     from analysis.threads import choose_threads  # noqa: PLC0415
+    from model_io.export.given import knowledge_of  # noqa: PLC0415
     from model_io.load import load_model  # noqa: PLC0415
 
     choose_threads()
@@ -480,7 +499,23 @@ def _network(model: str, builder: str | None, input_shape: str | None) -> "Netwo
         )
     for note in loaded.notes:
         _say(note)
-    return prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest, loaded.batch)
+    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest, loaded.batch)
+    targets, given = knowledge_of(loaded, network.graph)
+    return replace(network, targets=targets, given=given)
+
+
+def _given(network: "Network", encodings: str) -> "Given":
+    """Return the grids in a file of encodings, or those that the model's own file has."""
+    from model_io.export.given import read_given  # noqa: PLC0415
+
+    if encodings != OWN:
+        return read_given(_read(Path(encodings)), network, Path(encodings).name)
+    if network.given is None:
+        raise ValueError(
+            f"--encodings {OWN} takes an ONNX file with quantizers; {network.name} has none. Name "
+            "a file of encodings."
+        )
+    return network.given
 
 
 def _shape(text: str | None) -> tuple[int, ...]:

@@ -1,11 +1,12 @@
 """What the user chose, as plain values that can be written down and loaded again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.network import Network, prepare
 from analysis.split import ImageChoice, Split, choose_split
 from datasets.preprocessing import Layout, Preprocess
+from model_io.export.given import knowledge_of
 from model_io.load import load_model, load_upload
 from model_io.loaded import LoadedModel
 from quant.config import uniform
@@ -68,7 +69,9 @@ def load_network(choice: ModelChoice) -> Steps[Network]:
         )
     yield Progress(0.4, "Tracing the network")
     model = loaded.program or loaded.module
-    return prepare(loaded.name, model, shape, loaded.digest, loaded.batch, loaded.notes)
+    network = prepare(loaded.name, model, shape, loaded.digest, loaded.batch, loaded.notes)
+    targets, given = knowledge_of(loaded, network.graph)
+    return replace(network, targets=targets, given=given)
 
 
 def default_data(choice: ModelChoice, network: Network) -> DataChoice:

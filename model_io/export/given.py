@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 from torch import fx
 
 from model_io.errors import ModelError
+from model_io.export.aimet_read import read_encodings
 from model_io.export.rules import Wish, config_of
 from model_io.export.tensor_grid import TensorGrid, activation_encoding, weight_encoding
 from model_io.loaded import LoadedModel
@@ -41,7 +43,37 @@ def knowledge_of(loaded: LoadedModel, graph: FloatGraph) -> tuple[dict[str, Targ
         else target
         for name, target in targets.items()
     }
-    return targets, given_by(found, graph, plain, loaded.name)
+    try:
+        return targets, given_by(found, graph, plain, loaded.name)
+    except ModelError:  # nothing of it can be used here; the model itself can
+        return targets, None
+
+
+def read_given(content: str | bytes, network: "Known", shown: str) -> Given:
+    """Return the quantization that a file of encodings describes for a loaded network.
+
+    Args:
+        content: of the file.
+        network: its graph, and what the tensors of its own file are (`knowledge_of`).
+        shown: what to call the file.
+
+    Raises:
+        ModelError: it holds no encodings, or none of this network.
+    """
+    grids = read_encodings(content, shown).grids
+    return given_by(grids, network.graph, network.targets, shown)
+
+
+class Known(Protocol):
+    """A network whose tensors have names."""
+
+    @property
+    def graph(self) -> FloatGraph:
+        """The graph, its batch norms folded."""
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """What each tensor of its file is."""
 
 
 def grid_in_file(encoding: TensorEncoding) -> TensorGrid:

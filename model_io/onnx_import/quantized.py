@@ -2,6 +2,8 @@
 
 The scales and zero points are read as a starting configuration; the network itself becomes the
 float one. Weights that are stored as integers become the real numbers that these stand for.
+Quantizing tools leave out a ReLU where the grid behind it begins at zero, and a ReLU6 where it also
+ends at six: the float network has them again.
 """
 
 import math
@@ -22,6 +24,9 @@ _TYPES = {
     "uint2": (2, False),
 }  # fmt: skip
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
+_LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormalization")
+"""What a tool fuses a ReLU with; behind other operators a grid from zero tells of their range."""
+_SIX = 6.0
 _DOMAINS = (*STANDARD, "com.microsoft")
 """ONNX Runtime's tool writes 4 and 16 bits in its own domain where the standard is too old."""
 
@@ -66,6 +71,7 @@ def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
     if not any(node.op_type in _PAIR for node in graph.node):
         return ()
     constants = _constants(graph)
+    makers = {name: node.op_type for node in graph.node for name in node.output}
     found: dict[str, TensorEncoding] = {}
     origin: dict[str, str] = {}
     for node in graph.node:
@@ -78,6 +84,8 @@ def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
             found[encoding.tensor] = encoding
         if node.op_type == "DequantizeLinear" and source in constants:
             _store_reals(node, constants, encoding)
+        elif makers.get(source) in _LINEAR and _from_zero(encoding):
+            _make_relu(node, encoding, graph)
         else:
             _make_copy(node)
     del graph.value_info[:]  # types of what is no integer any more
@@ -190,6 +198,27 @@ def _spread(values: Array, whole: Array, like: Array, encoding: TensorEncoding) 
             f"channels, got {values.size}. Export it again."
         )
     return values.reshape([-1 if a == axis else 1 for a in range(whole.ndim)])
+
+
+def _from_zero(encoding: TensorEncoding) -> bool:
+    """Whether the grid of an activation has nothing below zero."""
+    least = -(1 << (encoding.bits - 1)) if encoding.signed else 0
+    return not encoding.constant and set(encoding.zero_point) == {least}
+
+
+def _make_relu(node: NodeProto, encoding: TensorEncoding, graph: GraphProto) -> None:
+    """Turn a quantizer into the ReLU, or ReLU6, that its grid stands in for."""
+    high = ((1 << encoding.bits) - 1) * encoding.scale[0]
+    name = node.name or f"{node.output[0]}_relu"
+    _make_copy(node)
+    node.op_type, node.name = "Relu", name
+    if math.isclose(high, _SIX, rel_tol=1e-4):
+        node.op_type = "Clip"
+        for limit in (0.0, _SIX):
+            graph.initializer.append(
+                numpy_helper.from_array(np.array(limit, np.float32), f"{name} limit {limit:g}")
+            )
+            node.input.append(graph.initializer[-1].name)
 
 
 def _make_copy(node: NodeProto) -> None:

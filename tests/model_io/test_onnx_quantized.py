@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from onnx import ModelProto, TensorProto, helper, load, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -14,6 +15,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from analysis.measures import sqnr_db
 from model_io.errors import ModelError
 from model_io.load import load_model
 from model_io.onnx import load_onnx
@@ -155,6 +157,29 @@ def test_values_that_pass_on_in_integers(tmp_path: Path) -> None:
     held: dict[str, Array] = {"sx": np.array(0.05, np.float32), "zx": np.array(7, np.uint8)}
     got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 2, 4, 4], held)))
     assert [(e.tensor, e.node) for e in got.encodings] == [("s", "sine"), ("p", "pool")]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_relu_that_the_tool_took_out_is_there_again(tmp_path: Path) -> None:
+    source, target = quantized(tmp_path)
+    assert "Relu" in {step.op_type for step in load(source).graph.node}
+    assert "Relu" not in {step.op_type for step in load(target).graph.node}
+    inputs = torch.from_numpy(Reader().left[0])
+    wanted, got = (load_onnx(path).module(inputs) for path in (source, target))
+    # weights are those of 8 bits, and nothing else differs
+    assert sqnr_db(wanted, got) > 35
+
+
+@pytest.mark.parametrize(("top", "kind"), [(6.0, "hardtanh"), (5.0, "relu")])
+def test_a_grid_from_zero_to_six_stands_for_relu6(tmp_path: Path, top: float, kind: str) -> None:
+    nodes = [node("Conv", ["x", "w"], "c", "conv"), *pair("c", "s", "z", "y")]
+    held: dict[str, Array] = {
+        "w": weight(4, 3, 1, 1), "s": np.array(top / 255, np.float32), "z": np.array(0, np.uint8),
+    }  # fmt: skip
+    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 4, 4], held)))
+    output = got.module(100 * torch.randn(5, 3, 4, 4))
+    assert float(output.min()) == 0.0
+    assert (float(output.max()) == 6.0) == (kind == "hardtanh")
 
 
 def computed_scale() -> ModelProto:
