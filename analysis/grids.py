@@ -41,6 +41,7 @@ class Grids:
     def __init__(self, network: Network, calibrated: Calibrated, config: QuantConfig) -> None:
         self.network, self._calibrated = network, calibrated
         self._sites = {site.name: site for site in plan(network.graph, config)}
+        self._found: dict[tuple[str | None, Side], tuple[str, ...]] = {}
         self._made: dict[tuple[str, int], Encoding] = {}
         self._moments: dict[str, Moments] | None = None
         self.program = program_of(network.graph)
@@ -48,11 +49,14 @@ class Grids:
 
     def sites(self, layer: str | None, side: Side) -> tuple[str, ...]:
         """Return the names of the sites of a layer, or of all layers, on a side."""
-        return tuple(
-            site.name
-            for site in self._sites.values()
-            if layer in (None, site.layer) and side.includes(site.role)
-        )
+        found = self._found.get((layer, side))
+        if found is None:
+            found = self._found[layer, side] = tuple(
+                site.name
+                for site in self._sites.values()
+                if layer in (None, site.layer) and side.includes(site.role)
+            )
+        return found
 
     def of(self, sites: Iterable[str], bits: int) -> dict[str, Encoding]:
         """Return the grid of each site at these bits.

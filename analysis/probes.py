@@ -1,4 +1,4 @@
-"""What a network's output is probed with, and what a layer's error makes of it."""
+"""What a network's output is probed with."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,6 @@ import torch
 from torch import Tensor
 
 from quant.inputs import Outputs, as_inputs
-
-# Values of an image from which one product an image is faster than a sum over products of all.
-LONG_ROW = 2**15
 
 
 def draw_probes(
@@ -68,18 +65,3 @@ def fisher_probes(chances: Tensor, signs: Tensor) -> Tensor:
     length = normal.square().sum(1, keepdim=True).clamp(min=1e-30)
     along = (normal * others).sum(1, keepdim=True) / length
     return root * (others - 2 * along * normal)
-
-
-def inner(gradient: Tensor, error: Tensor) -> list[Tensor]:
-    """Return the inner product of two tensors (N, ...) for each of N images."""
-    gradient, error = _row(gradient), _row(error)
-    if gradient.shape[1] < LONG_ROW:
-        return list(torch.linalg.vecdot(gradient, error).unbind())
-    return [torch.dot(g, e) for g, e in zip(gradient.unbind(), error.unbind(), strict=True)]
-
-
-def _row(values: Tensor) -> Tensor:
-    """Return one row an image; channels last stay where they are."""
-    if values.dim() == 4:
-        values = values.permute(0, 2, 3, 1)
-    return values.reshape(len(values), -1)

@@ -21,10 +21,10 @@ from analysis.calibration import Calibrated
 from analysis.evaluation import Batch, Data, check_labels
 from analysis.grids import grids_of, questions_of
 from analysis.image_scores import sqnr_interval
-from analysis.local_errors import LocalErrors
+from analysis.local_products import LocalProducts
 from analysis.measures import signal_to_noise_db
 from analysis.network import Network
-from analysis.probes import draw_probes, inner, output_scales, signal_of
+from analysis.probes import draw_probes, output_scales, signal_of
 from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
 from quant.errors import QuantError
 from quant.gradients import Backward, Local
@@ -89,7 +89,9 @@ class _Screening:
         own = replace(sweep, view=View.ONLY, layers=layers)
         self._questions = questions_of(network, own, self._grids)
         self._backward = Backward(network.graph)
-        self._errors = LocalErrors(self._backward, self._grids, self._questions, sweep.memory_bytes)
+        self._products = LocalProducts(
+            self._backward, self._grids, self._questions, sweep.memory_bytes
+        )
         self._generator = torch.Generator().manual_seed(SEED)
         self._signal: list[Tensor] = []
         self._scales: tuple[float, ...] = ()
@@ -113,19 +115,10 @@ class _Screening:
         count = count_of(batch.inputs)
 
         def visit(local: Local) -> None:
-            asked, products = [], []
-            for bits, side, error in self._errors.of(local):
-                asked.append(Question(local.layer.name, bits, side))
-                products += [value for each in local.gradients for value in inner(each, error)]
-            if not asked:
-                return
-            shape = (len(asked), len(local.gradients), count_of(inputs))
-            found = torch.stack(products).reshape(shape)[:, :, :count].double().square()
-            for question, figures in zip(asked, found, strict=True):
-                self._found.setdefault(question, []).append(figures)
-            if local.layer.name not in self._reached and any(
-                bool(g.any()) for g in local.gradients
-            ):
+            for (bits, side), products in self._products.of(local).items():
+                question = Question(local.layer.name, bits, side)
+                self._found.setdefault(question, []).append(products[:, :count].square())
+            if local.layer.name not in self._reached and any(map(_flows, local.gradients)):
                 self._reached.add(local.layer.name)
 
         def probe(found: Outputs) -> list[Outputs]:
@@ -169,6 +162,11 @@ class _Screening:
         probes = max((len(parts[0]) for parts in self._found.values()), default=0)
         again = sum(macs[layer] for layer, _ in reruns)
         return 1 + probes + (again / self._network.macs if self._network.macs else 0.0)
+
+
+def _flows(gradient: Tensor) -> bool:
+    """Whether there is a gradient (N, ...) at all; most often one image tells."""
+    return bool(gradient[:1].any()) or bool(gradient.any())
 
 
 def _all_but(

@@ -1,16 +1,15 @@
-"""One forward and a backward for each probe: what leaves every layer, and what it matters."""
+"""One forward, one way back for several probes: what leaves every layer, and what it matters."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from quant.fused_layer import PACKED_FOR, FusedLayer, fuse_layer
 from quant.graph import FloatGraph, Layer, fused_chain
-from quant.inputs import Inputs, Outputs, as_inputs, each, parts_of
+from quant.inputs import Inputs, Outputs, as_inputs, parts_of
 from quant.operators import weight_place
 from quant.portable import PLACEHOLDER, Operation, fill, function_of, make_portable
 
@@ -37,7 +36,7 @@ class Backward:
     """A graph ready for forwards and backwards.
 
     Convolutions and their clips run as one kernel where torch has it, gradients through them as
-    convolutions again; everything else is left to autograd.
+    convolutions again; everything else is left to autograd, operation by operation.
     """
 
     def __init__(self, graph: FloatGraph) -> None:
@@ -73,12 +72,24 @@ class Backward:
         reaches the input is not visited.
         """
         turn = _Turn(self, visit)
-        try:
-            return turn.run(inputs, probes)
-        finally:
-            turn.values.clear()  # tensors hold the hooks that hold them
-            turn.outputs.clear()
-            turn.starts.clear()
+        outputs = turn.forward(inputs)
+        turn.backward(probes(outputs))
+        return outputs
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Tape:
+    """An operation that autograd runs: its result with the tensors that it was made from.
+
+    `leaves` say whose result each of those is: the operation's name, and the place in its result
+    where that is several tensors.
+    """
+
+    result: Any
+    leaves: tuple[tuple[str, int, Tensor], ...]
+
+
+Slots = dict[int, Tensor]
 
 
 class _Turn:
@@ -86,89 +97,146 @@ class _Turn:
 
     def __init__(self, backward: Backward, visit: Callable[[Local], None]) -> None:
         self._backward, self._visit = backward, visit
-        self.values: dict[str, Any] = {}
-        self.outputs: dict[str, Tensor] = {}
         self._inside = {
             operation.name
             for output in backward.stages
             for operation in backward.operations_of(backward.layers[output])
         }
-        self._waiting: dict[str, list[Tensor]] = {}
-        self._wanted = 0
-        self.starts: list[Tensor] = []
+        self._values: dict[str, Any] = {}
+        self._owners: dict[str, str] = {}  # whose result a name stands for by now
+        self._results: dict[str, Tensor] = {}  # of the layers
+        self._sources: dict[str, tuple[str, Tensor]] = {}  # of the stages
+        self._tapes: dict[str, _Tape] = {}
+        self._tied: set[str] = set()  # what depends on the input
+        # for each operation, probe after probe, the gradients at what it gave
+        self._arrived: dict[str, list[Slots]] = {}
 
-    @torch.enable_grad()
-    def run(self, inputs: Inputs, probes: Probes) -> Outputs:
+    def forward(self, inputs: Inputs) -> Outputs:
+        """Run the network and keep what the way back needs."""
         portable = self._backward.portable
         given = dict(zip(portable.inputs, parts_of(inputs), strict=True))
         for operation in portable.operations:
-            self.values[operation.name] = self._result(operation, given)
-        outputs = as_inputs([self.values[name] for name in portable.outputs])
-        found = each(Tensor.detach, outputs)
-        chosen = probes(found)
-        self._wanted = len(chosen)
-        for place, probe in enumerate(chosen):
-            self._pull(outputs, probe, keep=place + 1 < len(chosen))
-        return found
-
-    def _pull(self, outputs: Outputs, probe: Outputs, *, keep: bool) -> None:
-        """Carry one probe back to all that real numbers start from."""
-        pairs = zip(parts_of(outputs), parts_of(probe), strict=True)
-        tied = [(output, one) for output, one in pairs if output.requires_grad]
-        if tied and self.starts:
-            torch.autograd.grad(
-                [output for output, _ in tied], self.starts, [one for _, one in tied],
-                retain_graph=keep, allow_unused=True,
-            )  # fmt: skip
-
-    def _start(self, value: Tensor) -> Tensor:
-        """Let gradients end at a value; whole numbers have none."""
-        if value.is_floating_point():
-            value = value.detach().requires_grad_()
-            self.starts.append(value)
-        return value
-
-    def _result(self, operation: Operation, given: dict[str, Tensor]) -> Any:
-        name, constants = operation.name, self._backward.portable.constants
-        stage = self._backward.stages.get(name)
-        if stage is not None:
-            source = self.values[stage.convolution.source]
-            return _Convolve.apply(source, stage, self)  # type: ignore[no-untyped-call]
-        if name in self._inside:  # its stage gives the result of the whole
-            return None
-        if operation.target == PLACEHOLDER:
-            value = self._start(given[name])
-        else:
-            value = _call(operation, operation.args, self.values, constants)
-            if name in self._backward.begins and not value.requires_grad:
-                value = self._start(value)
+            name = operation.name
+            if operation.target == PLACEHOLDER:
+                value: Any = given[name].detach()
+                self._begin(name, value)
+            elif name in self._backward.stages:
+                value = self._run_stage(name)
+            elif name in self._inside:  # its stage gives the result of the whole
+                continue
+            else:
+                value = self._record(operation)
+                if name in self._backward.begins:
+                    self._begin(name, value)
+            self._values[name], self._owners[name] = value, name
+            if name in self._backward.layers:
+                self._results[name] = value
             if _writes(operation.target):  # who asks later for what it took, sees what it gave
-                self.values[operation.sources[0]] = value
-        if name in self._backward.layers and value.requires_grad:
-            self.outputs[name] = value
-            value.register_hook(lambda gradient: self._arrive(name, gradient))
-        return value
+                source = operation.sources[0]
+                self._values[source], self._owners[source] = value, name
+        return as_inputs([self._values[name] for name in portable.outputs])
 
-    def _arrive(self, name: str, gradient: Tensor) -> None:
-        """Take the gradient of one probe at a layer that autograd runs."""
-        layer = self._backward.layers[name]
-        run = None if layer.weight is None else self._rerun(layer)
-        self.arrive(layer, self.outputs[name].detach(), gradient, run)
+    def _begin(self, name: str, value: Any) -> None:
+        """Let gradients go back as far as here; whole numbers have none."""
+        if isinstance(value, Tensor) and value.is_floating_point():
+            self._tied.add(name)
 
-    def arrive(self, layer: Layer, output: Tensor, gradient: Tensor, run: Run | None) -> None:
-        """Visit a layer once the gradients of all probes are there."""
-        waiting = self._waiting.setdefault(layer.output, [])
-        waiting.append(gradient.detach())
-        if len(waiting) == self._wanted:
-            self._visit(Local(layer, output, tuple(self._waiting.pop(layer.output)), run))
+    def _run_stage(self, name: str) -> Tensor:
+        stage = self._backward.stages[name]
+        source = stage.convolution.source
+        x = self._values[source].contiguous(memory_format=torch.channels_last)
+        owner = self._owners[source]
+        if owner in self._tied:
+            self._tied.add(name)
+            self._sources[name] = owner, x
+        return stage.run(x, stage.packed)
+
+    def _record(self, operation: Operation) -> Any:
+        """Run an operation so that gradients can go back through it, and through no other."""
+        given = dict(self._values)
+        leaves: list[tuple[str, int, Tensor]] = []
+        for source in operation.sources:
+            owner = self._owners[source]
+            if owner in self._tied:
+                fresh = _leaves(given[source])
+                given[source] = fresh
+                parts = fresh if isinstance(fresh, tuple | list) else (fresh,)
+                leaves += [
+                    (owner, place, part)
+                    for place, part in enumerate(parts)
+                    if isinstance(part, Tensor) and part.requires_grad
+                ]
+        with torch.enable_grad():
+            result = _call(operation, operation.args, given, self._backward.portable.constants)
+        if leaves and any(part.requires_grad for part in _tensors(result)):
+            self._tied.add(operation.name)
+            self._tapes[operation.name] = _Tape(result, tuple(leaves))
+        return _detached(result)
+
+    def backward(self, probes: Sequence[Outputs]) -> None:
+        """Carry probes back to the input and visit the layers on the way."""
+        portable = self._backward.portable
+        for place, probe in enumerate(probes):
+            for output, part in zip(portable.outputs, parts_of(probe), strict=True):
+                end = self._owners[output]
+                if end in self._tied:
+                    self._send(end, place, len(probes), 0, part)
+        for operation in reversed(portable.operations):
+            name = operation.name
+            slots = self._arrived.pop(name, None)
+            if slots is not None:
+                stage = self._backward.stages.get(name)
+                if stage is not None:
+                    self._back_stage(stage, tuple(one[0] for one in slots))
+                else:
+                    self._back(operation, slots)
+            self._results.pop(name, None)
+            self._tapes.pop(name, None)
+            self._sources.pop(name, None)
+
+    def _back_stage(self, stage: FusedLayer, gradients: tuple[Tensor, ...]) -> None:
+        name = stage.layer.output
+        owner, x = self._sources[name]
+        y = self._results[name]
+        gradients = tuple(one.contiguous(memory_format=torch.channels_last) for one in gradients)
+        self._visit(Local(stage.layer, y, gradients, lambda packed: stage.run(x, packed)))
+        for probe, gradient in enumerate(gradients):
+            found = stage.pull(stage.before_clip(gradient, y), x)
+            self._send(owner, probe, len(gradients), 0, found)
+
+    def _back(self, operation: Operation, slots: list[Slots]) -> None:
+        layer = self._backward.layers.get(operation.name)
+        if layer is not None:
+            run = None if layer.weight is None else self._rerun(layer)
+            gradients = tuple(one[0] for one in slots)
+            self._visit(Local(layer, self._results[operation.name], gradients, run))
+        tape = self._tapes.get(operation.name)
+        if tape is None:
+            return
+        parts = list(_tensors(tape.result))
+        for probe, one in enumerate(slots):
+            found = torch.autograd.grad(
+                [parts[place] for place in one],
+                [leaf for _, _, leaf in tape.leaves],
+                list(one.values()),
+                retain_graph=probe + 1 < len(slots),
+                allow_unused=True,
+            )
+            for (owner, place, _), gradient in zip(tape.leaves, found, strict=True):
+                if gradient is not None:
+                    self._send(owner, probe, len(slots), place, gradient)
+
+    def _send(self, owner: str, probe: int, probes: int, place: int, gradient: Tensor) -> None:
+        """Add a gradient to what has arrived at an operation's result."""
+        slots = self._arrived.setdefault(owner, [{} for _ in range(probes)])[probe]
+        slots[place] = slots[place] + gradient if place in slots else gradient
 
     def _rerun(self, layer: Layer) -> Run:
         """Return the layer as a function of its weight, its fused functions included."""
 
         def run(weight: Tensor) -> Tensor:
-            operations = self._backward.operations_of(layer)
-            values, constants = dict(self.values), self._backward.portable.constants
-            for place, operation in enumerate(operations):
+            values, constants = dict(self._values), self._backward.portable.constants
+            for place, operation in enumerate(self._backward.operations_of(layer)):
                 given = operation.args
                 if place == 0:
                     at = weight_place(operation.target)
@@ -180,24 +248,27 @@ class _Turn:
         return run
 
 
-class _Convolve(Function):
-    """A stage as autograd sees it."""
+def _leaves(value: Any) -> Any:
+    """Return a value's tensors as starts of gradients; whole numbers have none."""
+    if isinstance(value, tuple | list):
+        return tuple(_leaves(part) for part in value)
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value.detach().requires_grad_()
+    return value
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, stage: FusedLayer, turn: _Turn) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        y = stage.run(x, stage.packed)
-        ctx.save_for_backward(x, y)
-        ctx.stage, ctx.turn = stage, turn
-        return y
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        x, y = ctx.saved_tensors
-        stage: FusedLayer = ctx.stage
-        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        ctx.turn.arrive(stage.layer, y, gradient, lambda packed: stage.run(x, packed))
-        return stage.pull(stage.before_clip(gradient, y), x), None, None
+def _detached(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(_detached(part) for part in value)
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the parts of a result in order."""
+    if isinstance(value, tuple | list):
+        yield from value
+    elif isinstance(value, Tensor):
+        yield value
 
 
 def _call(
@@ -220,5 +291,7 @@ def _pure(target: str) -> Callable[..., Any]:
 
 def _writes(target: str) -> bool:
     """Whether the operator writes over what it takes."""
+    if target == PLACEHOLDER:
+        return False
     schema: Any = getattr(function_of(target), "_schema", None)
     return schema is not None and bool(schema.is_mutable)

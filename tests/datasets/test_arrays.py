@@ -106,7 +106,10 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "match"),
     [
-        ({"x": np.zeros(3)}, "must hold the arrays inputs and, optionally, labels or targets, got x"),
+        (
+            {"x": np.zeros(3)},
+            "must hold the arrays inputs and, optionally, labels or targets, got x",
+        ),
         ({"inputs": np.zeros((3, 2)), "y": np.zeros(3)}, "got inputs, y"),
         ({"inputs": np.zeros(3)}, r"\(N, ...\), got shape \(3,\)"),
         ({"inputs": np.zeros((0, 2))}, "got shape"),
