@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, helper, shape_inference
 
 from model_io.export.marking import DOMAIN, OPSET, Marked, export_with_marks
 from model_io.export.naming import Held, Places, rename
+from model_io.export.pools import spell_pools
 from model_io.export.wiring import Wiring
 from quant.simulation import QuantGraph
 
@@ -65,6 +66,9 @@ def export_marked(quantized: QuantGraph) -> MarkedOnnx:
     wiring, places = Wiring(model.graph), Places()
     for mark in [node for node in wiring.nodes if node.domain == DOMAIN]:
         _take_out(mark, wiring, places)
+    pooled = spell_pools(wiring)
+    for layer, value in places.operations.items():
+        places.operations[layer] = pooled.get(value, value)
     wiring.finish()
     names = rename(quantized.graph, model.graph, places)
     model = shape_inference.infer_shapes(_plain(model))
@@ -137,7 +141,7 @@ def _plain(model: ModelProto) -> ModelProto:
     for value in (*graph.node, *graph.initializer, *graph.input, *graph.output, graph, model):
         del value.metadata_props[:]
         value.doc_string = ""
-    for end in (graph.input[0], graph.output[0]):
+    for end in (*graph.input, *graph.output):
         for size in end.type.tensor_type.shape.dim[:1]:
             if size.HasField("dim_param"):
                 size.dim_param = "batch"

@@ -14,9 +14,11 @@ from torch.export import Dim
 
 from model_io.errors import ModelError
 from quant.graph import copy_module
+from quant.inputs import KINDS
 from quant.simulation import QuantGraph, Quantizer, Role
 
 OPSET = 21
+MOST_BATCH = 65536
 DOMAIN, MARK = "quantscope", "Mark"
 ONLY_PROTOBUF = 2**31
 """Protobuf, and so one ONNX file, holds less than this many bytes."""
@@ -48,14 +50,17 @@ def export_with_marks(quantized: QuantGraph) -> ModelProto:
             "the encodings or a .pt2 file instead."
         )
     module = _marked(quantized)
-    example = torch.zeros(graph.batch or 2, *graph.input_shape)
+    example = tuple(
+        torch.zeros(graph.batch or 2, *one.shape, dtype=KINDS[one.kind]) for one in graph.inputs
+    )
     # export freezes an axis that it is not told about
-    dims = None if graph.batch else ({0: Dim("batch", min=1, max=65536)},)
+    axis = {0: Dim("batch", min=1, max=MOST_BATCH)}
+    dims = None if graph.batch else (axis,) * len(example)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                module, (example,), dynamo=True, dynamic_shapes=dims, opset_version=OPSET,
-                input_names=["input"], optimize=True, verbose=False,
+                module, example, dynamo=True, dynamic_shapes=dims, opset_version=OPSET,
+                optimize=True, verbose=False,
             )  # fmt: skip
     except Exception as error:
         raise ModelError(

@@ -97,7 +97,8 @@ def _wishes(
     nodes: dict[str, str],
 ) -> Iterable[tuple[str, str]]:
     """Yield (old name, wish) of all values; who comes first gets the name."""
-    yield from ((value.name, INPUT_LAYER) for value in file.input)
+    titles = [one.name for one in graph.inputs] if len(graph.inputs) > 1 else [INPUT_LAYER]
+    yield from ((value.name, title) for value, title in zip(file.input, titles, strict=True))
     yield from ((value, layer) for layer, value in places.outputs.items())
     yield from ((value.name, "output") for value in file.output)
     yield from ((held, str(graph[layer].weight)) for layer, (held, _) in places.weights.items())

@@ -56,6 +56,19 @@ class Wiring:
             self.readers[value] = [n for n in self.readers[value] if n is not node]
         self.nodes = [other for other in self.nodes if other is not node]
 
+    def insert_after(self, earlier: NodeProto, node: NodeProto) -> None:
+        """Put a node right after another."""
+        place = next(i for i, other in enumerate(self.nodes) if other is earlier)
+        self.nodes.insert(place + 1, node)
+        self.makers.update(dict.fromkeys((*earlier.output,), earlier))
+        self.makers.update(dict.fromkeys(node.output, node))
+        for value in dict.fromkeys(node.input):
+            self.readers[value].append(node)
+
+    def unread(self, node: NodeProto, value: str) -> None:
+        """Note that a node reads a value no more."""
+        self.readers[value] = [other for other in self.readers[value] if other is not node]
+
     def finish(self) -> None:
         """Write the nodes, and the constants that are read, into the graph."""
         kept = [tensor for name, tensor in self.constants.items() if self.readers.get(name)]

@@ -1,0 +1,120 @@
+"""Exported files as ONNX Runtime executes them on this machine."""
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, helper
+from torch import Tensor
+
+from model_io.errors import ModelError
+from quant.inputs import Inputs, Outputs, as_inputs, parts_of
+
+_SILENT = 4
+# It would put float weights and biases between two grids on grids of its own choice.
+_UNWANTED = ["WeightBiasQuantization"]
+_INTEGER = re.compile(r"^(QLinear|QGemm|MatMulInteger|ConvInteger|DynamicQuantizeMatMul|Nhwc)")
+
+
+class Session:
+    """One model in ONNX Runtime; it runs like a graph.
+
+    `optimize` lets it fuse operations, and pairs of Q/DQ into integer kernels.
+    """
+
+    def __init__(
+        self, model: ModelProto, *, optimize: bool = True, threads: int = 1,
+        values: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self.model = _with_outputs(model, values) if values else model
+        self._inputs = [value.name for value in model.graph.input]
+        levels = ort.GraphOptimizationLevel
+        self._session = _open(
+            self.model, levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL, threads
+        )
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Return the (first) output for inputs (N, ...)."""
+        return parts_of(self.run(inputs))[0]
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Return all outputs for inputs (N, ...)."""
+        return as_inputs(self.values(inputs))
+
+    def values(self, inputs: Inputs) -> list[Tensor]:
+        """Return the outputs, or the values that were asked for, in order."""
+        feed = {
+            name: np.ascontiguousarray(part.numpy())
+            for name, part in zip(self._inputs, parts_of(inputs), strict=True)
+        }
+        try:
+            found: list[NDArray[np.generic]] = self._session.run(None, feed)
+        except Exception as error:  # noqa: BLE001 (the library raises anything)
+            raise _refusal("run", error) from None
+        return [torch.from_numpy(value) for value in found]
+
+
+def executed_operators(model: ModelProto, threads: int = 1) -> dict[str, str]:
+    """Return the operator that ONNX Runtime really executes for each node that it keeps, by name.
+
+    What it fuses keeps the name of the operation, which is our layer's.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "executed.onnx")
+        _open(model, ort.GraphOptimizationLevel.ORT_ENABLE_ALL, threads, path)
+        return {node.name: node.op_type for node in onnx.load(path).graph.node}
+
+
+def is_integer(operator: str) -> bool:
+    """Whether an operator of ONNX Runtime multiplies and adds whole numbers."""
+    return bool(_INTEGER.match(operator))
+
+
+def _open(
+    model: ModelProto, level: object, threads: int, path: Path | None = None
+) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = _SILENT
+    if path is not None:
+        options.optimized_model_filepath = str(path)
+    # x86 without VNNI adds pairs of uint8 x int8 products in 16 bits, which saturates; this makes
+    # ONNX Runtime take uint8 weights there, and changes nothing elsewhere
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    try:
+        return ort.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"],
+            disabled_optimizers=_UNWANTED,
+        )  # fmt: skip
+    except Exception as error:  # noqa: BLE001 (as above)
+        raise _refusal("open", error) from None
+
+
+def _with_outputs(model: ModelProto, values: Sequence[str]) -> ModelProto:
+    """Return a copy whose outputs are these values."""
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    del copied.graph.output[:]
+    copied.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in values)
+    return copied
+
+
+def _refusal(what: str, error: Exception) -> ModelError:
+    text = re.sub(r"/\S*/", "", " ".join(str(error).split()))[:240]
+    return ModelError(
+        f"ONNX Runtime must {what} the exported file, so that it can be checked; it said: {text}. "
+        "Export it without the check, or with 8 bits."
+    )
+
+
+def count_operators(executed: dict[str, str]) -> Counter[str]:
+    """Return how often each operator is executed."""
+    return Counter(executed.values())
