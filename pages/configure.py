@@ -2,10 +2,9 @@ import streamlit as st
 
 from figures import takeaway
 from figures.energy import energy_by_component
-from quant.config import config_from_json
-from quant.errors import QuantError
 from ui.config_diff import diff_picker
 from ui.config_editor import PRESETS, bulk_edit, layer_editor, rule_list, set_config
+from ui.given_view import config_box, grids_note
 from ui.layer_explained import layer_picker, show_layer
 from ui.machines import bring_machine, machine_note, machine_picker, widths_note
 from ui.metrics import cost_cards
@@ -50,6 +49,7 @@ if not foreseen and work.parts is not None:
         icon=":material/balance:",
     )  # fmt: skip
 
+grids_note(work)
 ticked = layer_editor(work, chosen, report)
 st.caption(
     "A bits: the layer's output as it is stored. Layers without weights have no W columns. "
@@ -72,19 +72,6 @@ st.page_link(RUNS, label="Run it and measure its accuracy", icon=":material/play
 with st.expander(f"Rules in order ({len(config.rules)})", icon=":material/list:"):
     rule_list(work, chosen)
 with st.expander("As a file", icon=":material/description:"):
-    st.download_button(
-        "Configuration as JSON", config.to_json(), f"{work.config_name}.json",
-        "application/json", icon=":material/download:",
-    )  # fmt: skip
-    uploaded = st.file_uploader("Open a configuration", type="json", key="configure.open")
-    if uploaded is not None and st.button("Use this configuration", key="configure.use"):
-        try:
-            opened = config_from_json(uploaded.getvalue().decode(errors="replace"))
-            opened.resolve(work.network.graph.layers)
-        except QuantError as error:
-            st.error(str(error))
-        else:
-            set_config(work, opened, uploaded.name.removesuffix(".json"))
-            st.rerun()
+    config_box(work, work.network)
 with st.expander("The machine's numbers and their sources", icon=":material/memory:"):
     bring_machine(work)

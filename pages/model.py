@@ -3,6 +3,7 @@ import streamlit as st
 from figures.units import format_bytes, format_count
 from quant.config import uniform
 from ui.cached import first_images, float_score, measure_float
+from ui.given_view import offer_own_grids
 from ui.layers_view import show_graph, show_picked, show_table
 from ui.metrics import image_strip, interval_text, share_text
 from ui.model_forms import bring_data, bring_model, sample_cards
@@ -69,6 +70,7 @@ with st.container(horizontal=True):
 if network.notes:
     with st.expander("How the file was read", icon=":material/fact_check:"):
         st.text("\n".join(network.notes))
+        offer_own_grids(work, network)
 
 st.subheader("Data", anchor=False)
 if work.data_problem:

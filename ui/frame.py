@@ -30,6 +30,9 @@ def _context(workspace: Workspace) -> None:
         "Machine": workspace.machine.title,
         "Configuration": workspace.config_name,
     }
+    given = workspace.file_grids.of(workspace.config.present)
+    if given is not None and given.source not in workspace.config_name:
+        lines["Ranges"] = f"of {given.source}"
     for label, value in lines.items():
         st.caption(f"{label}  \n**{plain(value)}**")
     history = workspace.config

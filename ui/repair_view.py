@@ -61,6 +61,7 @@ def start_repair(workspace: Workspace, recipe: Recipe) -> None:
     if network is None or parts is None:
         return
     config, name = workspace.config.present, workspace.config_name
+    recipe = workspace.file_grids.before(config, recipe)
 
     def finish(steps: tuple[RepairStep, ...]) -> None:
         workspace.repaired = Repaired(network, parts, config, name, steps)

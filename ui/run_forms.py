@@ -31,7 +31,8 @@ def start_run(workspace: Workspace, name: str) -> None:
         return
     config = workspace.config.present
     wanted = Experiment(name.strip() or workspace.config_name, config, workspace.machine)
-    seeded = replace(wanted, seed=workspace.data.seed)
+    grids = workspace.file_grids.before(config)
+    seeded = replace(wanted, seed=workspace.data.seed, recipe=grids)
     known = workspace.entropies  # those of this network: another model brings another dictionary
     workspace.runner.submit(
         Job(

@@ -24,6 +24,7 @@ from quant.config import QuantConfig, config_from_dict, uniform
 from quant.errors import QuantError
 from quant.progress import drain
 from ui.choices import BUNDLED, DataChoice, ModelChoice, default_data, load_network, open_data
+from ui.file_grids import FileGrids
 from ui.history import History
 from ui.jobs import JobRunner
 from ui.navigation import pages
@@ -52,6 +53,7 @@ class Workspace:
     machines: dict[str, Machine] = field(default_factory=dict)
     config: History[QuantConfig] = field(default_factory=lambda: History(uniform(8, 8)))
     config_name: str = "W8A8 per-channel"
+    file_grids: FileGrids = field(default_factory=FileGrids)
     entropies: Entropies = field(default_factory=dict)
     runner: JobRunner = field(default_factory=JobRunner)
     notes: list[str] = field(default_factory=list)
@@ -91,7 +93,7 @@ class Workspace:
         rules = self.config.present.rules
         fitting = tuple(rule for rule in rules if rule.matches(network.graph.layers))
         self.model, self.network, self.entropies = choice, network, {}
-        self.picked = Picked()
+        self.picked, self.file_grids = Picked(), FileGrids()
         self._take_parts(data, parts, problem)
         if fitting != rules:
             self.notes.append(
@@ -152,9 +154,15 @@ class Workspace:
             "machine": self.machine.name,
             "config": self.config.present.to_dict(),
             "config_name": self.config_name,
+            "own_grids": self._uses_own_grids(),
         }
         self.settings.runs.mkdir(parents=True, exist_ok=True)
         (self.settings.runs / SNAPSHOT).write_text(json.dumps(choices))
+
+    def _uses_own_grids(self) -> bool:
+        """Whether the grids in use are those of the model's own file, which will be there again."""
+        found = self.file_grids.of(self.config.present)
+        return found is not None and self.network is not None and found is self.network.given
 
     def close(self) -> None:
         """Cancel its jobs and remove its uploads."""
@@ -184,6 +192,7 @@ def new_workspace() -> Workspace:
     """Return a workspace with the last choices, or with the first sample where there are none."""
     result = Workspace(read_settings())
     data: DataChoice | None = None
+    own_grids = False
     try:
         saved = json.loads((result.settings.runs / SNAPSHOT).read_text())
         result.config = History(config_from_dict(saved["config"]))
@@ -192,11 +201,14 @@ def new_workspace() -> Workspace:
         model = from_plain(ModelChoice, saved["model"])
         data = from_plain(DataChoice, saved["data"])
         network = drain(load_network(model))
+        own_grids = saved.get("own_grids") is True
     except (OSError, ValueError, KeyError, TypeError):
         # nothing saved, or saved by another version, or a file that has gone: start afresh
         model, data = ModelChoice(), None
         network = drain(load_network(model))
     result.take_network(model, network)
+    if own_grids and network.given is not None:
+        result.file_grids = FileGrids(network.given, [result.config.present])
     if data is not None and _is_there(data):
         result.take_data(data)
     return result

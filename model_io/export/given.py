@@ -11,12 +11,12 @@ from model_io.export.aimet_read import read_encodings
 from model_io.export.rules import Wish, config_of
 from model_io.export.tensor_grid import TensorGrid, activation_encoding, weight_encoding
 from model_io.loaded import LoadedModel
-from model_io.onnx_import.places import INPUT, Place
+from model_io.onnx_import.places import Place
 from model_io.onnx_import.quantized import TensorEncoding
 from quant.config import ACTIVATION_DEFAULT, WEIGHT_DEFAULT, QuantConfig
 from quant.encoding import Encoding
 from quant.given import Given, Target
-from quant.graph import FloatGraph, is_activation
+from quant.graph import FloatGraph, is_activation, is_input
 from quant.operators import is_pass_through
 from quant.simulation import Role, Site, plan
 from quant.spec import FLOAT_BITS, QuantSpec
@@ -114,12 +114,10 @@ def targets_of(graph: FloatGraph, places: Mapping[str, Place]) -> dict[str, Targ
 
 
 def _nodes_by_path(graph: FloatGraph) -> dict[str, fx.Node]:
-    """Return the last node of each module, whose value leaves it; the input's is "input"."""
-    found: dict[str, fx.Node] = {}
+    """Return the last node of each module, whose value leaves it, and the inputs by their names."""
+    found = {layer.name: graph.node(layer.node) for layer in graph.layers if is_input(layer.name)}
     for node in graph.module.graph.nodes:
-        if node.op == "placeholder":
-            found[INPUT] = node
-        elif node.op == "call_function" and is_activation(node) and node.meta.get("path"):
+        if node.op == "call_function" and is_activation(node) and node.meta.get("path"):
             found[str(node.meta["path"])] = node
     return found
 
