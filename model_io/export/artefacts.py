@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from onnx import ModelProto, checker
+from torch import Tensor
 
 from model_io.errors import ModelError
 from model_io.export.encodings import weights_on_grids
@@ -14,6 +16,7 @@ from model_io.export.marked import MarkedOnnx, export_marked
 from model_io.export.node_data import Metric
 from quant.config import QuantConfig
 from quant.graph import FloatGraph
+from quant.inputs import FEW, KINDS
 from quant.simulation import QuantGraph
 
 
@@ -90,6 +93,20 @@ class Format:
     title: str
     purpose: str
     make: Callable[[Source], Artefact]
+
+
+def random_inputs(graph: FloatGraph, count: int) -> tuple[Tensor, ...]:
+    """Return random inputs, the same at every call: `count`, or as many as the network takes."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for one in graph.inputs:
+        shape = (graph.batch or count, *one.shape)
+        if one.real:
+            found.append(torch.randn(shape, generator=generator))
+        else:
+            whole = torch.randint(0, one.below or FEW, shape, generator=generator)
+            found.append(whole.to(KINDS[one.kind]))
+    return tuple(found)
 
 
 def checked(model: ModelProto) -> bytes:

@@ -1,0 +1,67 @@
+"""ONNX with Q/DQ pairs as an artefact: run in ONNX Runtime beside the simulation."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from model_io.errors import ModelError
+from model_io.export.artefacts import Artefact, Source, checked, random_inputs
+from model_io.export.qdq import export_qdq
+from model_io.export.qdq_weights import WeightStyle
+from model_io.export.runtime import Session, executed_operators, is_integer
+from quant.inputs import parts_of
+
+TRIAL = 16
+LEAST_DB = 10.0
+"""Less than this on random inputs is no rounding any more: the file computes something else."""
+
+
+def qdq_maker(style: WeightStyle) -> Callable[[Source], Artefact]:
+    """Return what makes a file with weights in that style."""
+
+    def make(source: Source) -> Artefact:
+        made = export_qdq(source.quantized, style, source.marked)
+        content = checked(made.model)
+        operators = executed_operators(made.model)
+        whole = sum(map(is_integer, operators.values()))
+        file = f"{source.name}.onnx"
+        checks = (
+            _agreement(source, Session(made.model)),
+            f"ONNX Runtime executes {whole} of {len(operators)} operators in whole numbers here.",
+        )
+        run = f"ort.InferenceSession('{file}')"
+        names = "print([(x.name, x.shape) for x in net.get_inputs()])"
+        return Artefact(
+            {file: content}, checks, made.notes,
+            f'python -c "import onnxruntime as ort; net = {run}; {names}"',
+        )  # fmt: skip
+
+    return make
+
+
+def _agreement(source: Source, session: Session) -> str:
+    """Return in a sentence how a file agrees with the simulation on random inputs.
+
+    Raises:
+        ModelError: it does not agree at all.
+    """
+    inputs = random_inputs(source.graph, TRIAL)
+    with torch.inference_mode():
+        wanted = parts_of(source.quantized.run(inputs))[0]
+    got = session(inputs)
+    decibels = _sqnr_db(wanted, got)
+    if decibels < LEAST_DB:
+        raise ModelError(
+            "The ONNX file must compute what the simulation does, got an SQNR of "
+            f"{decibels:.0f} dB beside it. Export encodings instead, and report this model."
+        )
+    same = int((wanted.argmax(-1) == got.argmax(-1)).sum())
+    share = f"the same largest output on {same} of {wanted.argmax(-1).numel()}"
+    return f"In ONNX Runtime on random inputs: {decibels:.0f} dB beside the simulation, {share}."
+
+
+def _sqnr_db(wanted: Tensor, got: Tensor) -> float:
+    noise = (wanted.double() - got.double()).square().sum()
+    signal = wanted.double().square().sum()
+    return float(10 * torch.log10(signal / noise.clamp(min=1e-300))) if signal > 0 else 300.0
