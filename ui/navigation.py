@@ -9,6 +9,7 @@ REPAIR = "pages/repair.py"
 CONFIGURE = "pages/configure.py"
 TRADEOFFS = "pages/tradeoffs.py"
 RUNS = "pages/runs.py"
+EXPORT = "pages/export.py"
 
 
 def pages() -> list[st.Page]:
@@ -41,5 +42,9 @@ def pages() -> list[st.Page]:
         st.Page(
             RUNS, title="Run and compare", icon=":material/play_circle:",
             help="What happened? Measured accuracy beside estimated cost.",
+        ),
+        st.Page(
+            EXPORT, title="Export", icon=":material/ios_share:",
+            help="How do I take it home? Files for the next tool, each checked.",
         ),
     ]  # fmt: skip

@@ -61,6 +61,7 @@ class Workspace:
     sensitivity: SensitivityWork = field(default_factory=SensitivityWork)
     tradeoffs: TradeoffWork = field(default_factory=TradeoffWork)
     picked: Picked = field(default_factory=Picked)
+    exports: dict[str, Any] = field(default_factory=dict)  # artefacts, ui.export_jobs.Made by key
     opened: Any = None  # a session that is only looked at, ui.session_opening.Opened
     table_edits: int = 0  # changes of the configuration made in the table of Configure
     data_choices: int = 0  # how often data were chosen, so that forms start from the present ones

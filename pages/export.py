@@ -1,0 +1,46 @@
+import streamlit as st
+
+from ui.export_jobs import under_way, wish_of
+from ui.export_tables import table_box
+from ui.export_view import artefacts, context, recipe_choice, report_choice
+from ui.navigation import MODEL
+from ui.workspace import workspace
+
+POLL_S = 1.5
+
+work = workspace()
+
+st.title("Export")
+st.caption("How do I take it home? Files for the next tool, each checked here before you take it.")
+
+if work.network is None:
+    st.info("No model is loaded.")
+    st.page_link(MODEL, label="Choose one", icon=":material/deployed_code:")
+    st.stop()
+if work.misfit():
+    st.error(work.misfit())
+    st.stop()
+
+wish = wish_of(work, work.network, recipe_choice(work))
+context(work, wish)
+if work.parts is None:
+    st.info(
+        work.data_problem or "Ranges of activations need images, unless a file or batch norms give "
+        "them; none are chosen.", icon=":material/image:",
+    )  # fmt: skip
+    st.page_link(MODEL, label="Choose images", icon=":material/deployed_code:")
+
+
+@st.fragment(run_every=POLL_S if under_way(work) else None)
+def list_of_artefacts() -> None:
+    """Everything that changes while artefacts are made."""
+    artefacts(work, wish)
+
+
+list_of_artefacts()
+
+st.subheader("Tables", anchor=False)
+table_box(work, wish)
+
+st.subheader("Report", anchor=False)
+report_choice(work, wish)

@@ -1,0 +1,166 @@
+"""Making artefacts beside the page; they lie in the workspace's folder until it goes."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerator.report import CostReport
+from analysis.calibration import Calibrated, calibrate, needs_data
+from analysis.network import Network
+from analysis.questions import Sensitivity
+from analysis.split import Split
+from analysis.stages import Stage, title_of
+from analysis.taking_home import layer_numbers, quantized_to_take
+from model_io.errors import ModelError
+from model_io.export.artefact_makers import FORMATS
+from model_io.export.artefacts import Artefact, Source
+from model_io.export.node_data import Metric
+from quant.config import QuantConfig
+from quant.passes.use_grids import UseGrids
+from quant.progress import Progress, Steps, part
+from quant.recipe import Recipe
+from ui.foresight import sensitivity_now
+from ui.jobs import Job
+from ui.workspace import Workspace
+
+JOB = "Export of"
+CALIBRATION_SHARE, STAGE_SHARE = 0.3, 0.5
+MOST_KEPT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An artefact that was made and lies in a file; or why it could not be."""
+
+    path: Path | None = None
+    size_bytes: int = 0
+    files: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    command: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Wish:
+    """What is to be taken home, as it is shown elsewhere when one asks."""
+
+    network: Network
+    parts: Split | None
+    config: QuantConfig
+    name: str
+    recipe: Recipe
+    report: CostReport
+    sensitivity: Sensitivity | None
+
+    @property
+    def key(self) -> str:
+        """Equal keys mean equal artefacts."""
+        images = self.parts.calibration if self.parts is not None else None
+        seen = "" if images is None else images.digest
+        titles = [title_of(step) for step in self.recipe]
+        for step in self.recipe:  # of two files of one name
+            if isinstance(step, UseGrids):
+                titles += [f"{n} {float(e.scale.sum())!r}" for n, e in step.grids.items()]
+        told = (
+            f"{self.network.digest} {seen} {self.config.to_json()} {titles} {self.report.machine}"
+        )
+        known = "" if self.sensitivity is None else repr(self.sensitivity.sweep)
+        return hashlib.sha256(f"{told} {known}".encode()).hexdigest()[:24]
+
+    @property
+    def stem(self) -> str:
+        """What its files are called."""
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{self.network.name}-{self.name}")
+        return plain.strip("-.")[:80] or "network"
+
+
+def wish_of(workspace: Workspace, network: Network, recipe: Recipe) -> Wish:
+    """Return what is chosen now; `recipe` is that of Repair, or none."""
+    config = workspace.config.present
+    return Wish(
+        network, workspace.parts, config, workspace.config_name,
+        workspace.file_grids.before(config, recipe), workspace.cost_of(config),
+        sensitivity_now(workspace),
+    )  # fmt: skip
+
+
+def repaired_recipe(workspace: Workspace) -> Recipe:
+    """Return the passes that Repair measured for what is chosen now; none where it differs."""
+    found = workspace.repaired
+    if found is None or found.network is not workspace.network:
+        return ()
+    if found.config != workspace.config.present:
+        return ()
+    passes = (step.step for step in found.steps)
+    # a file's grids belong to the configuration and come back with it
+    return tuple(p for p in passes if p is not None and not isinstance(p, UseGrids))
+
+
+def made_of(workspace: Workspace, wish: Wish) -> dict[str, Made]:
+    """Return the artefacts there are of a wish, by format."""
+    found: dict[str, Made] = workspace.exports.get(wish.key, {})
+    return found
+
+
+def under_way(workspace: Workspace) -> bool:
+    """Whether artefacts are being made."""
+    return any(job.title.startswith(JOB) for job in workspace.runner.active)
+
+
+def start_export(workspace: Workspace, wish: Wish, formats: Iterable[str]) -> None:
+    """Queue artefacts; each appears on the page as soon as it is there."""
+    chosen = tuple(formats)
+    while len(workspace.exports) >= MOST_KEPT:
+        workspace.exports.pop(next(iter(workspace.exports)))
+    kept: dict[str, Made] = workspace.exports.setdefault(wish.key, {})
+    workspace.runner.submit(
+        Job(f"{JOB} {wish.name}", lambda: _road(workspace, wish, chosen, kept), lambda _: None)
+    )
+
+
+def _road(
+    workspace: Workspace, wish: Wish, formats: tuple[str, ...], kept: dict[str, Made]
+) -> Steps[None]:
+    stage = yield from part(quantized_now(workspace, wish), 0.0, STAGE_SHARE)
+    yield Progress(STAGE_SHARE, "Collecting numbers of layers")
+    data = None if wish.parts is None else wish.parts.score
+    numbers = layer_numbers(stage, wish.report, wish.config, data, wish.sensitivity)
+    metrics = tuple(Metric(n.name, n.unit, n.values, n.low_is_bad) for n in numbers)
+    source = Source(wish.stem, stage.network.graph, stage.quantized, wish.config, metrics)
+    for number, name in enumerate(formats):
+        share = STAGE_SHARE + (1 - STAGE_SHARE) * number / len(formats)
+        yield Progress(share, f"Making {FORMATS[name].title}")
+        try:
+            kept[name] = _keep(workspace, wish, name, FORMATS[name].make(source))
+        except ModelError as error:  # the other formats can still be made
+            kept[name] = Made(problem=str(error))
+
+
+def quantized_now(workspace: Workspace, wish: Wish) -> Steps[Stage]:
+    """Calibrate where that has not been done, quantize and repair."""
+    network, parts = wish.network, wish.parts
+    calibrated, start = None, 0.0
+    if parts is not None:
+        calibrated = workspace.calibrated(network, parts)
+        if calibrated is None and parts.calibration and needs_data(network, wish.config):
+            steps = calibrate(network, parts.calibration, parts.input_range)
+            calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
+            workspace.keep_calibrated(network, parts, calibrated)
+            start = CALIBRATION_SHARE
+    limits = None if parts is None else parts.input_range
+    known = calibrated or Calibrated(input_range=limits)
+    images = None if parts is None else parts.calibration
+    rest = quantized_to_take(network, wish.config, known, wish.recipe, images)
+    return (yield from part(rest, start, 1.0))
+
+
+def _keep(workspace: Workspace, wish: Wish, name: str, found: Artefact) -> Made:
+    folder = workspace.folder / "exports" / wish.key / name
+    folder.mkdir(parents=True, exist_ok=True)
+    file, content = found.packed(f"{wish.stem}.{name}")
+    path = folder / file
+    path.write_bytes(content)
+    return Made(path, len(content), tuple(found.files), found.checks, found.notes, found.command)
