@@ -24,25 +24,28 @@ from model_io.archive import (
     open_archive,
 )
 from model_io.errors import ModelError, UnsafeFileError
+from model_io.inputs import InputSpec
 from model_io.program_check import check_values, checked_program, parsed
 from model_io.tensor_check import check_tensor
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A loaded program and the shape of its one input.
+    """A loaded program and what it takes.
 
     Attributes:
         program: what torch.export wrote.
         module: computes the network: `program.module()`.
-        input_shape: of one item, without the batch axis.
+        input_shape: of one item, without the batch axis; of several inputs the first's.
         batch: the batch size it was exported for, or None where any will do.
+        inputs: all that it takes.
     """
 
     program: ExportedProgram
     module: nn.Module
     input_shape: tuple[int, ...]
     batch: int | None
+    inputs: tuple[InputSpec, ...]
 
 
 def load_exported(path: Path, shown: str) -> Exported:
@@ -57,10 +60,10 @@ def load_exported(path: Path, shown: str) -> Exported:
         shown: what sentences call it.
 
     Raises:
-        ModelError: not a program of torch.export, or not one network with one tensor as input.
+        ModelError: not a program of torch.export, or its inputs are no batches of tensors.
         UnsafeFileError: content that could run code or exhaust memory.
     """
-    buffer, input_shape, batch = _checked(path, shown)
+    buffer, inputs, batch = _checked(path, shown)
     try:
         loaded = torch.export.load(buffer)
         module = loaded.module()
@@ -69,16 +72,16 @@ def load_exported(path: Path, shown: str) -> Exported:
             f"{shown} must hold a consistent program, got one that torch cannot load "
             f"({type(error).__name__}: {_first_line(error)}). {REMEDY}"
         ) from None
-    return Exported(loaded, module, input_shape, batch)
+    return Exported(loaded, module, inputs[0].shape, batch, inputs)
 
 
-def _checked(path: Path, shown: str) -> tuple[io.BytesIO, tuple[int, ...], int | None]:
-    """Return (the new archive, shape of one input, batch size or None for any)."""
+def _checked(path: Path, shown: str) -> tuple[io.BytesIO, tuple[InputSpec, ...], int | None]:
+    """Return (the new archive, its inputs, batch size or None for any)."""
     archive = open_archive(path, shown)
     with archive.file:
         program = checked_program(archive.read(PROGRAM, MAX_JSON_BYTES))
-        input_shape, batch = _input_shape(program, shown)
-        return _rewritten(archive, program), input_shape, batch
+        inputs, batch = _inputs(program, shown)
+        return _rewritten(archive, program), inputs, batch
 
 
 def _rewritten(archive: Archive, program: dict[str, Any]) -> io.BytesIO:
@@ -120,8 +123,12 @@ def _checked_config(archive: Archive, name: str, prefix: str) -> dict[str, dict[
     return config
 
 
-def _input_shape(program: dict[str, Any], shown: str) -> tuple[tuple[int, ...], int | None]:
-    """Return (shape of one item, batch size or None for any) of the only input."""
+_KINDS = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 12: "bool"}
+"""Numbers by which a program spells the types of whole numbers; all others are real here."""
+
+
+def _inputs(program: dict[str, Any], shown: str) -> tuple[tuple[InputSpec, ...], int | None]:
+    """Return (what the program takes, batch size or None for any)."""
     graph_module = program["graph_module"]
     try:
         specs = [
@@ -129,22 +136,40 @@ def _input_shape(program: dict[str, Any], shown: str) -> tuple[tuple[int, ...], 
             for spec in graph_module["signature"]["input_specs"]
             if "user_input" in spec
         ]
-        tensors = [arg["as_tensor"]["name"] for arg in specs if "as_tensor" in arg]
-        sizes = graph_module["graph"]["tensor_values"][tensors[0]]["sizes"]
-        fixed = [size.get("as_int") for size in sizes]
+        names = [arg["as_tensor"]["name"] for arg in specs if "as_tensor" in arg]
+        metas = [graph_module["graph"]["tensor_values"][name] for name in names]
+        sizes = [[size.get("as_int") for size in meta["sizes"]] for meta in metas]
+        kinds = [_KINDS.get(meta["dtype"], "float32") for meta in metas]
     except (KeyError, TypeError, AttributeError, IndexError):
-        specs, tensors, fixed = [], [], []
-    if len(specs) != 1 or len(tensors) != 1:
+        specs, names, sizes, kinds = [], [], [], []
+    if not specs or len(names) != len(specs):
         raise ModelError(
-            f"A network must take exactly one tensor, got {len(specs)} inputs in {shown}; wrap it "
-            "in a module whose forward takes one tensor, and export that."
+            f"A network must take tensors, got {len(specs)} inputs in {shown}, "
+            f"{len(names)} of them tensors; wrap it in a module whose forward takes tensors alone, "
+            "and export that."
         )
-    if len(fixed) < 2 or not all(isinstance(size, int) and size > 0 for size in fixed[1:]):
+    batches = {_batch_of(given, shown) for given in sizes}
+    if len(batches) > 1:
         raise ModelError(
-            f"Only the batch axis, the first, may be of any size, got sizes {fixed} (None: any) in "
+            "All inputs must have the batch as their first axis, of one size, got the sizes "
+            f"{', '.join('any' if size is None else str(size) for size in batches)} in {shown}; "
+            "export the network so that all inputs are batched."
+        )
+    found = zip(names, sizes, kinds, strict=True)
+    return tuple(
+        InputSpec(name, tuple(given[1:]), kind) for name, given, kind in found
+    ), batches.pop()
+
+
+def _batch_of(sizes: list[Any], shown: str) -> int | None:
+    """Return the first of an input's sizes, None for any; all others must be fixed."""
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes[1:]):
+        raise ModelError(
+            f"Only the batch axis, the first, may be of any size, got sizes {sizes} (None: any) in "
             f"{shown}; export with fixed sizes for the other axes."
         )
-    return tuple(fixed[1:]), fixed[0]
+    batch: int | None = sizes[0]
+    return batch
 
 
 def _first_line(error: Exception) -> str:

@@ -8,11 +8,14 @@ from model_io.builder import build
 from model_io.digest import file_digest, state_digest
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.exported import load_exported
+from model_io.inputs import InputSpec, named_as
 from model_io.loaded import LoadedModel, Origin
 from model_io.onnx import load_onnx
 from model_io.weights import load_weights
 from sample_models.registry import SAMPLES, sample
 
+Wish = tuple[int, ...] | tuple[InputSpec, ...]
+"""What a user says of the inputs: the shape of the only one, or a description of each."""
 UPLOADS = (".pt2", ".onnx")
 """What may come from another machine: formats that are read without running anything."""
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
@@ -21,7 +24,7 @@ _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 def load_model(
     source: str | Path,
     builder: str | None = None,
-    input_shape: tuple[int, ...] = (),
+    input_shape: Wish = (),
 ) -> LoadedModel:
     """Return the model that `source` names.
 
@@ -29,8 +32,8 @@ def load_model(
         source: a sample's name, a `.pt2`, `.onnx` or `.safetensors` file.
         builder: "path.py:function" that makes the network for a `.safetensors` file. The function
             is run: name only code of your own, and never pass on what an upload brought.
-        input_shape: of one input, (C, H, W); for builders, and for ONNX files that leave sizes
-            open; the other sources know theirs.
+        input_shape: of one input, (C, H, W), or a description of each; for builders, and for
+            ONNX files that leave sizes open; the other sources know theirs.
 
     Raises:
         ModelError: nothing of that name, a format that is not read, or content that does not fit.
@@ -51,7 +54,7 @@ def load_model(
     return _LOADERS[suffix](path, builder, input_shape)
 
 
-def load_upload(path: Path, name: str, input_shape: tuple[int, ...] = ()) -> LoadedModel:
+def load_upload(path: Path, name: str, input_shape: Wish = ()) -> LoadedModel:
     """Return the model in an uploaded file, which can run nothing on this machine.
 
     Args:
@@ -83,9 +86,7 @@ def load_sample(name: str) -> LoadedModel:
     return LoadedModel(name, module, entry.input_shape, None, state_digest(module), Origin.SAMPLE)
 
 
-def _load_pt2(
-    path: Path, builder: str | None, input_shape: tuple[int, ...], name: str = ""
-) -> LoadedModel:
+def _load_pt2(path: Path, builder: str | None, input_shape: Wish, name: str = "") -> LoadedModel:
     """Load a torch.export file."""
     del input_shape  # the file knows it
     if builder is not None:
@@ -101,10 +102,11 @@ def _load_pt2(
         digest=file_digest(path),
         origin=Origin.EXPORTED,
         program=exported.program,
+        inputs=exported.inputs,
     )
 
 
-def _load_safetensors(path: Path, builder: str | None, input_shape: tuple[int, ...]) -> LoadedModel:
+def _load_safetensors(path: Path, builder: str | None, input_shape: Wish) -> LoadedModel:
     """Build a network and fill it."""
     if builder is None:
         raise ModelError(
@@ -115,10 +117,13 @@ def _load_safetensors(path: Path, builder: str | None, input_shape: tuple[int, .
     load_weights(module, path)
     code = Path(builder.rpartition(":")[0]).read_bytes() + builder.rpartition(":")[2].encode()
     digest = hashlib.sha256(code + state_digest(module).encode()).hexdigest()
-    return LoadedModel(path.stem, module, input_shape, None, digest, Origin.BUILDER)
+    inputs = tuple(one for one in input_shape if isinstance(one, InputSpec))
+    shape = inputs[0].shape if inputs else tuple(n for n in input_shape if isinstance(n, int))
+    own = named_as(module, inputs)
+    return LoadedModel(path.stem, module, shape, None, digest, Origin.BUILDER, inputs=own)
 
 
-def _load_onnx(path: Path, builder: str | None, input_shape: tuple[int, ...]) -> LoadedModel:
+def _load_onnx(path: Path, builder: str | None, input_shape: Wish) -> LoadedModel:
     """Import an ONNX file; its tensors may lie beside it."""
     if builder is not None:
         raise ModelError(
@@ -127,12 +132,14 @@ def _load_onnx(path: Path, builder: str | None, input_shape: tuple[int, ...]) ->
     return _imported(path, input_shape, path.name, alone=False)
 
 
-def _imported(path: Path, input_shape: tuple[int, ...], shown: str, *, alone: bool) -> LoadedModel:
+def _imported(path: Path, input_shape: Wish, shown: str, *, alone: bool) -> LoadedModel:
     """Import an ONNX file, an upload `alone`."""
     imported = load_onnx(path, input_shape, shown, alone=alone)
     # tensors beside the file, and the sizes that it leaves open, belong to what is computed
     held = state_digest(imported.module)
-    digest = hashlib.sha256(f"{file_digest(path)}{held}{imported.input_shape}".encode())
+    shapes = [one.shape for one in imported.inputs]
+    said = shapes[0] if len(shapes) == 1 else shapes
+    digest = hashlib.sha256(f"{file_digest(path)}{held}{said}".encode())
     return LoadedModel(
         name=Path(shown).stem,
         module=imported.module,
@@ -143,6 +150,7 @@ def _imported(path: Path, input_shape: tuple[int, ...], shown: str, *, alone: bo
         report=imported.report,
         encodings=imported.encodings,
         places=imported.places,
+        inputs=imported.inputs,
     )
 
 
@@ -155,7 +163,7 @@ def _pickle_refusal(path: Path) -> UnsafeFileError:
     )
 
 
-_LOADERS: dict[str, Callable[[Path, str | None, tuple[int, ...]], LoadedModel]] = {
+_LOADERS: dict[str, Callable[[Path, str | None, Wish], LoadedModel]] = {
     ".pt2": _load_pt2,
     ".safetensors": _load_safetensors,
     ".onnx": _load_onnx,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from model_io.errors import ModelError
+from model_io.inputs import InputSpec
 from model_io.onnx_import.places import Place
 from model_io.onnx_import.quantized import TensorEncoding
 from model_io.onnx_import.report import ImportReport
@@ -29,7 +30,8 @@ class LoadedModel:
     Attributes:
         name: what to call it on a page: the sample's name or the file's, without folders.
         module: maps inputs (N, *input_shape) to outputs.
-        input_shape: of one input, without the batch axis; empty where nobody told it.
+        input_shape: of one input, of several the first, without the batch axis; empty where nobody
+            told it.
         batch: the one batch size it takes, or None where any will do.
         digest: SHA-256 of what it computes with; equal digests mean equal models.
         origin: where it came from.
@@ -38,6 +40,7 @@ class LoadedModel:
         report: what the import of an ONNX file did; None for other origins.
         encodings: the grids of an ONNX file that was quantized already.
         places: where the tensors of an ONNX file are in the module, by their names.
+        inputs: what it takes, where the source tells more than the shape of one image.
     """
 
     name: str
@@ -50,6 +53,12 @@ class LoadedModel:
     report: ImportReport | None = None
     encodings: tuple[TensorEncoding, ...] = field(default=())
     places: dict[str, Place] = field(default_factory=dict)
+    inputs: tuple[InputSpec, ...] = ()
+
+    @property
+    def takes(self) -> tuple[int, ...] | tuple[InputSpec, ...]:
+        """What it takes, as `analysis.network.prepare` wants it; empty where nobody told it."""
+        return self.inputs or self.input_shape
 
     @property
     def notes(self) -> tuple[str, ...]:

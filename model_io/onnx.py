@@ -1,13 +1,14 @@
 """Load an ONNX file as a network that can be captured, edited and trained."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx import helper
 from torch import Tensor, nn
 
 from model_io.errors import ModelError
+from model_io.inputs import InputSpec
 from model_io.onnx_import.activation_patterns import ACTIVATIONS
 from model_io.onnx_import.batch import free_batch
 from model_io.onnx_import.canonical import prune, take_in, widen
@@ -17,8 +18,9 @@ from model_io.onnx_import.fold import fold
 from model_io.onnx_import.layer_patterns import LAYERS
 from model_io.onnx_import.network import OnnxNetwork
 from model_io.onnx_import.norm_patterns import NORMS
+from model_io.onnx_import.open_sizes import describe_inputs
 from model_io.onnx_import.places import Place, places_of
-from model_io.onnx_import.program import REALS, Input, check_operators, read_program
+from model_io.onnx_import.program import Input, Output, check_operators, read_program
 from model_io.onnx_import.quantized import TensorEncoding, take_out, with_nodes
 from model_io.onnx_import.recognise import Recognised, recognise
 from model_io.onnx_import.reference import Reference
@@ -36,12 +38,15 @@ class Imported:
     """A network from an ONNX file.
 
     Attributes:
-        module: maps inputs (N, *input_shape) to the output; one module for each node, named as it.
-        input_shape: of one input, without the batch.
+        module: maps inputs (N, *input_shape) to the output, or to a tuple of several; one module
+            for each node, named as it.
+        input_shape: of one input, of several the first, without the batch.
         batch: the only batch size that runs, or None for any.
         report: what the import did.
         encodings: the grids of a file that was quantized already; empty otherwise.
         places: where the file's tensors are in the network, by their names.
+        inputs: all that the network takes, in the order of its arguments.
+        given: how well the network agrees on the inputs that were given; None without any.
     """
 
     module: nn.Module
@@ -50,21 +55,23 @@ class Imported:
     report: ImportReport
     encodings: tuple[TensorEncoding, ...]
     places: dict[str, Place]
+    inputs: tuple[InputSpec, ...] = ()
+    given: Agreement | None = None
 
 
 def load_onnx(
     path: Path,
-    input_shape: tuple[int, ...] = (),
+    input_shape: tuple[int, ...] | tuple[InputSpec, ...] = (),
     shown: str = "",
     *,
     alone: bool = False,
-    inputs: Tensor | None = None,
+    inputs: Tensor | tuple[Tensor, ...] | None = None,
 ) -> Imported:
     """Return the network in an ONNX file, checked beside ONNX Runtime.
 
     Args:
         path: the file.
-        input_shape: of one input, where the file leaves sizes open.
+        input_shape: of one input, where the file leaves sizes open; of several, each by its name.
         shown: what sentences call the file; its name by default.
         alone: whether it came without its folder, as an upload does.
         inputs: real ones (N, *input_shape) to check on besides random ones, if there are any.
@@ -75,7 +82,12 @@ def load_onnx(
     """
     shown = shown or path.name
     try:
-        return _imported(open_onnx(path, shown, alone=alone), input_shape, inputs)
+        wish = tuple(s for s in input_shape if isinstance(s, InputSpec))
+        plain = tuple(size for size in input_shape if isinstance(size, int))
+        if plain:
+            wish = (InputSpec("", plain),)
+        given = (inputs,) if isinstance(inputs, Tensor) else inputs
+        return _imported(open_onnx(path, shown, alone=alone), wish, given)
     except ModelError:
         raise
     except Exception as error:
@@ -85,7 +97,38 @@ def load_onnx(
         ) from error
 
 
-def _imported(file: OnnxFile, input_shape: tuple[int, ...], inputs: Tensor | None) -> Imported:
+def check_onnx(
+    path: Path,
+    wish: tuple[InputSpec, ...],
+    shown: str = "",
+    *,
+    alone: bool = False,
+    inputs: tuple[Tensor, ...],
+) -> Agreement:
+    """Run a file that came in beside ONNX Runtime once more, on real inputs.
+
+    Args:
+        path: the file.
+        wish: what it takes, as `Imported.inputs` says.
+        shown: what sentences call the file; its name by default.
+        alone: whether it came without its folder, as an upload does.
+        inputs: a tensor (N, ...) for each input.
+
+    Raises:
+        ModelError: the outputs differ; the sentence names the first layer that does.
+    """
+    found = load_onnx(path, wish, shown, alone=alone, inputs=inputs).given
+    if found is None:
+        raise ModelError(
+            f"Inputs to check {shown or path.name} on must fill a batch, got {len(inputs[0])}. "
+            "Bring more."
+        )
+    return found
+
+
+def _imported(
+    file: OnnxFile, wish: tuple[InputSpec, ...], real: tuple[Tensor, ...] | None
+) -> Imported:
     """Return the network of a parsed file."""
     counts = Counter(readable(n.op_type) for n in file.model.graph.node if n.op_type != "Constant")
     reader = TensorReader(file.shown, file.folder)
@@ -93,99 +136,85 @@ def _imported(file: OnnxFile, input_shape: tuple[int, ...], inputs: Tensor | Non
     prune(file.model.graph)
     widened = widen(file.model)
     encodings = take_out(file.model, file.shown)
-    program, source = read_program(file)
+    program, sources, outputs = read_program(file)
     folded = fold(program, file.shown)
     check_operators(program, file.shown, but=("If",))
     transposes = cancel_transposes(program)
-    shape, batch = _input_shape(source, program, input_shape, file.shown)
-    folded += decide_branches(program, (batch,) if batch else (1, 2, 5), shape, file.shown)
+    inputs, batch = describe_inputs(sources, program, wish, file.shown)
+    folded += decide_branches(program, (batch,) if batch else (1, 2, 5), inputs, file.shown)
     check_operators(program, file.shown)
-    network, freed, recognised, agreement = _network(file, program, source, shape, batch, inputs)
+    trial = Trial(inputs, sources, outputs, batch, real)
+    network, freed, recognised, agreement, given = _network(file, program, trial)
+    left_out = tuple(readable(o.name)[:60] for o in outputs if not o.real)
     report = ImportReport(
         readable(file.model.producer_name)[:60], file.opset, tuple(counts.most_common()), folded,
         tuple(recognised), transposes, widened, reader.outside, len(encodings),
-        batch if freed else None, agreement.difference, agreement.inputs,
+        batch if freed else None, agreement.difference, agreement.inputs, left_out,
     )  # fmt: skip
     named = with_nodes(encodings, file.model, program.input)
     places = places_of(program, network.paths, named)
-    return Imported(network, shape, None if freed else batch, report, named, places)
+    return Imported(
+        network, inputs[0].shape, None if freed else batch, report, named, places, inputs, given
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What a network is tried on: what it takes and gives, its batch, real inputs if there are."""
+
+    inputs: tuple[InputSpec, ...]
+    sources: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    batch: int | None
+    given: tuple[Tensor, ...] | None
 
 
 def _network(
-    file: OnnxFile,
-    program: Program,
-    source: Input,
-    shape: tuple[int, ...],
-    batch: int | None,
-    inputs: Tensor | None,
-) -> tuple[OnnxNetwork, bool, list[Recognised], Agreement]:
-    """Return (network, whether its batch was freed, what was recognised, how well it agrees)."""
-    known = shapes(OnnxNetwork(program), batch or 2, shape)
+    file: OnnxFile, program: Program, trial: Trial
+) -> tuple[OnnxNetwork, bool, list[Recognised], Agreement, Agreement | None]:
+    """Return (network, whether its batch was freed, what was recognised, how well it agrees).
+
+    Last how well it agrees on the inputs that were given alone.
+    """
+    batch = trial.batch
+    known = shapes(OnnxNetwork(program), batch or 2, trial.inputs)
+    drawn = inputs_like(program, trial.sources, trial.inputs, TRIAL_BATCH * (batch or 2))
     recognised = recognise(program, NORMS, known)
     recognised += recognise(program, (*ACTIVATIONS, *LAYERS), known)
     network = OnnxNetwork(program).eval()
-    reference = Reference(file.model, source, file.shown)
-    agreement = verify(network, reference, inputs_like(source, batch or 2, shape))
-    if inputs is not None:
-        whole = len(inputs) // batch * batch if batch else len(inputs)
-        for piece in inputs[:whole].split(batch or len(inputs)):
-            agreement = agreement.and_then(verify(network, reference, piece))
-    freed = None if batch is None else _freed(program, reference, source, shape, batch)
+    reference = Reference(file.model, trial.sources, trial.outputs, file.shown)
+    first = [values[: batch or 2] for values in drawn]
+    agreement = verify(network, reference, first)
+    given = _on_given(network, reference, trial)
+    agreement = agreement if given is None else agreement.and_then(given)
+    freed = None if batch is None else _freed(program, reference, drawn, batch)
     if freed is None:
-        return network, False, recognised, agreement
-    return freed[0], True, recognised, freed[1]
+        return network, False, recognised, agreement, given
+    return freed[0], True, recognised, freed[1], given
+
+
+def _on_given(network: OnnxNetwork, reference: Reference, trial: Trial) -> Agreement | None:
+    """Return how well the network agrees on given inputs, as many as fill batches; None on none."""
+    if trial.given is None:
+        return None
+    found: Agreement | None = None
+    count = len(trial.given[0])
+    whole = count // trial.batch * trial.batch if trial.batch else count
+    pieces = (values[:whole].split(trial.batch or count) for values in trial.given)
+    for piece in zip(*pieces, strict=True):
+        if len(piece[0]):
+            one = verify(network, reference, piece)
+            found = one if found is None else found.and_then(one)
+    return found
 
 
 def _freed(
-    program: Program, reference: Reference, source: Input, shape: tuple[int, ...], batch: int
+    program: Program, reference: Reference, trial: Sequence[Tensor], batch: int
 ) -> tuple[OnnxNetwork, Agreement] | None:
     """Return a network of the same results for any batch, and its agreement; None if none is."""
-    trial = inputs_like(source, TRIAL_BATCH * batch, shape)
     try:
         network = OnnxNetwork(free_batch(program, batch)).eval()
         agreement = compare(network, reference.in_pieces(batch), trial)
     except ModelError:
         return None
     return (network, agreement) if agreement.holds else None
-
-
-def _input_shape(
-    source: Input, program: Program, wish: tuple[int, ...], shown: str
-) -> tuple[tuple[int, ...], int | None]:
-    """Return (shape of one input, batch size or None for any)."""
-    _check_kind(source, program, shown)
-    sizes = source.sizes if source.sizes is not None else (None,) * (len(wish) + 1)
-    if len(sizes) < 2:
-        raise ModelError(
-            f"The input of {shown} must have the batch as its first axis and others behind it, got "
-            f"{len(sizes)} axes. Export it with a batch axis."
-        )
-    said = ", ".join("?" if size is None else str(size) for size in sizes[1:])
-    if not wish and None in sizes[1:]:
-        raise ModelError(
-            f"The shape of one input must be known, got ({said}) in {shown}, where ? may be any "
-            "size. Give the input's shape, such as 3,224,224."
-        )
-    fits = len(wish) == len(sizes) - 1 and all(
-        size in (None, given) for size, given in zip(sizes[1:], wish, strict=False)
-    )
-    if wish and not fits:
-        raise ModelError(
-            f"The input's shape must fit ({said}), which {shown} says of it, got "
-            f"({', '.join(map(str, wish))}). Leave it out, or give sizes for the ? alone."
-        )
-    return wish or tuple(size or 0 for size in sizes[1:]), sizes[0]
-
-
-def _check_kind(source: Input, program: Program, shown: str) -> None:
-    """Raise where the input holds no real numbers, nor whole ones that become real at once."""
-    if source.kind in REALS:
-        return
-    readers = [step for step in program.steps if source.name in step.inputs]
-    if all(s.operator == "Cast" and s.attributes.get("to") in REALS for s in readers):
-        return
-    kind = helper.tensor_dtype_to_string(source.kind).rpartition(".")[2].lower()
-    raise ModelError(
-        f"The input of {shown} must hold real numbers, such as images, got {kind}. Cut off what "
-        "comes before the first real values (such as an embedding) with onnx.utils.extract_model."
-    )

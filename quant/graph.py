@@ -253,11 +253,10 @@ def _export(model: nn.Module, inputs: list[Input], fixed: int | None) -> Exporte
     if any(module.training for module in model.modules()) and not isinstance(model, fx.GraphModule):
         model = copy.deepcopy(model).eval()
     problem: Exception | None = None
-    each = ({0: Dim("batch", min=1, max=65536)},) * len(inputs)
-    free = (2, (each,) if _takes_any_number(model) else each)
-    for batch, dims in ((fixed, None),) if fixed else (free, (1, None)):
+    for batch, free in ((fixed, False),) if fixed else ((2, True), (1, False)):
         example = tuple(torch.zeros(batch, *one.shape, dtype=KINDS[one.kind]) for one in inputs)
         try:
+            dims = _free_batch(model, example) if free else None
             with torch.no_grad(), warnings.catch_warnings():
                 # an LSTM keeps a list of its weights, which export mends by itself
                 warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
@@ -275,10 +274,15 @@ def _export(model: nn.Module, inputs: list[Input], fixed: int | None) -> Exporte
     )
 
 
-def _takes_any_number(model: nn.Module) -> bool:
-    """Whether the network's arguments are one list, as in forward(*inputs)."""
-    arguments = inspect.signature(model.forward).parameters.values()
-    return any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in arguments)
+def _free_batch(model: nn.Module, example: tuple[Tensor, ...]) -> dict[str, Any]:
+    """Return what torch.export wants to hear of arguments whose first axis may have any size."""
+    batch = {0: Dim("batch", min=1, max=65536)}
+    bound = inspect.signature(model.forward).bind(*example).arguments
+    # arguments of forward(x, *more) come as a tuple
+    return {
+        name: (batch,) * len(value) if isinstance(value, tuple) else batch
+        for name, value in bound.items()
+    }
 
 
 def _guilty_module(text: str) -> str:

@@ -28,4 +28,13 @@ def free_batch(program: Program, batch: int) -> Program:
             steps.append(Step(step.name, "Reshape", inputs, step.outputs))
         else:
             steps.append(step)
-    return Program(steps, constants, program.input, program.output, program.opset, program.same)
+    return Program(
+        steps,
+        constants,
+        program.input,
+        program.output,
+        program.opset,
+        program.same,
+        program.more_inputs,
+        program.more_outputs,
+    )

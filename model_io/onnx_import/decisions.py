@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from model_io.inputs import InputSpec
 from model_io.onnx_import.fold import fold
 from model_io.onnx_import.network import OnnxNetwork, Results
 from model_io.onnx_import.steps import Program, Step
@@ -15,7 +16,7 @@ _MOST_BRANCHES = 1000
 
 
 def decide_branches(
-    program: Program, batches: Sequence[int], input_shape: tuple[int, ...], shown: str
+    program: Program, batches: Sequence[int], inputs: Sequence[InputSpec], shown: str
 ) -> int:
     """Take in every If that is decided alike for all these batch sizes; return the steps folded.
 
@@ -29,7 +30,7 @@ def decide_branches(
         before = _up_to(program, step)
         if before is None:
             break
-        answers = [_condition(before, (batch, *input_shape)) for batch in batches]
+        answers = [_condition(before, batch, inputs) for batch in batches]
         if answers[0] is None or any(answer != answers[0] for answer in answers):
             break
         name = f"{step.inputs[0]} (decided)"
@@ -43,14 +44,18 @@ def decide_branches(
 
 def _up_to(program: Program, step: Step) -> Program | None:
     """Return the part of a program that computes a step's condition; None if it has an If too."""
-    part = Program(
-        program.steps, dict(program.constants), program.input, step.inputs[0], program.opset
+    part = replace(
+        program,
+        constants=dict(program.constants),
+        output=step.inputs[0],
+        same=dict(program.same),
+        more_outputs=(),
     )
     part.prune()
     return None if any(s.operator == "If" for s in part.steps) else part
 
 
-def _condition(part: Program, shape: tuple[int, ...]) -> bool | None:
+def _condition(part: Program, batch: int, inputs: Sequence[InputSpec]) -> bool | None:
     """Return a condition that is known without values; else None."""
     found: list[bool] = []
 
@@ -61,5 +66,5 @@ def _condition(part: Program, shape: tuple[int, ...]) -> bool | None:
 
     network = OnnxNetwork(part)
     with torch.no_grad(), without_memory():
-        network.run(torch.empty(shape), watch)
+        network.run([one.zeros(batch) for one in inputs], watch)
     return found[0] if found else None

@@ -118,7 +118,7 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, program: Program) -> None:
         super().__init__()
-        self.input, self._output = program.input, program.output
+        self.inputs, self._outputs = program.inputs, program.outputs
         shared = {
             name: nn.Parameter(value) if value.is_floating_point() else value
             for name, value in program.constants.items()
@@ -145,25 +145,29 @@ class OnnxNetwork(nn.Module):
             owner = owner.get_submodule(free)
         owner.add_module(_free_name(owner, name, branch=False), operation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the network's output for a batch of inputs."""
-        return self.run(x)
+    def forward(self, x: Tensor, *more: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Return the network's output, or all of several, for a batch of inputs."""
+        found = self.run((x, *more))
+        return found if len(found) > 1 else found[0]
 
-    def run(self, x: Tensor, watch: Watch | None = None) -> Tensor:
-        """Return the output; `watch` sees every step's results on the way."""
-        values: dict[str, Value | None] = {self.input: x}
+    def run(self, inputs: Sequence[Tensor], watch: Watch | None = None) -> tuple[Tensor, ...]:
+        """Return the outputs; `watch` sees every step's results on the way."""
+        values: dict[str, Value | None] = dict(zip(self.inputs, inputs, strict=True))
         for operation, ends in zip(self._operations, self._ends, strict=True):
             results = operation(*(values[name] for name in operation.reads))
             if watch is not None:
                 watch(operation.step, results)
             values.update(zip(operation.step.outputs, results, strict=False))
             for name in ends:
-                if name != self._output:
+                if name not in self._outputs:
                     values.pop(name, None)
-        output = values.get(self._output)
-        if output is None:
-            raise ModelError(f"The output {self._output[:80]!r} must be computed, and is not.")
-        return to_tensor(output)
+        return tuple(self._result(name, values.get(name)) for name in self._outputs)
+
+    @staticmethod
+    def _result(name: str, value: Value | None) -> Tensor:
+        if value is None:
+            raise ModelError(f"The output {name[:80]!r} must be computed, and is not.")
+        return to_tensor(value)
 
 
 def _free_name(owner: nn.Module, part: str, *, branch: bool) -> str:

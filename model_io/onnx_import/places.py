@@ -20,7 +20,8 @@ class Place:
     """The module at `paths[0]` gives this tensor, or reads it as its weight.
 
     `paths` goes on with what stands before the module, where that is a batch norm, which is folded
-    away later; the network's input has the path "input". `flipped` says that the file holds a
+    away later; the network's input has the path "input", of several each
+    "input:" and its name. `flipped` says that the file holds a
     matrix with its axes the other way round, `changed` that it holds other values, or a weight as
     it was before a batch norm behind it.
     """
@@ -41,7 +42,10 @@ def places_of(
         paths: of the modules, by the names of steps.
         encodings: of quantizers that were taken out, whose results stand for their tensors.
     """
-    found = {program.input: Place((INPUT,))}
+    several = len(program.inputs) > 1
+    found = {
+        name: Place((f"{INPUT}:{readable(name)}" if several else INPUT,)) for name in program.inputs
+    }
     makers = program.producers()
     for step in program.steps:
         for name in filter(None, step.outputs):
@@ -51,8 +55,8 @@ def places_of(
     for name, real in program.same.items():
         if real in found:
             found.setdefault(name, found[real])
-    for tensor, place in _behind_quantizers(program, paths, encodings, found):
-        found.setdefault(tensor, place)
+    # a ReLU that its quantizer stood in for comes between a tensor and its grid
+    found |= dict(_behind_quantizers(program, paths, encodings, found))
     return found
 
 

@@ -1,7 +1,6 @@
-"""From a parsed file to a program of one input and one output that the operators can run."""
+"""From a parsed file to a program that the operators can run, its inputs and its outputs."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from onnx import GraphProto, TensorProto, ValueInfoProto, defs
 
@@ -30,41 +29,54 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class Input:
-    """The one input: its name, its type in the file, its sizes (None where any will do)."""
+    """An input: its name, its type in the file, its sizes (None where any will do)."""
 
     name: str
     kind: int
     sizes: tuple[int | None, ...] | None
 
 
-def read_program(file: OnnxFile) -> tuple[Program, Input]:
-    """Return the program of a file whose tensors were checked, and its input.
+@dataclass(frozen=True)
+class Output:
+    """An output: its name, and whether it holds real numbers, as the file says."""
+
+    name: str
+    real: bool
+
+
+def read_program(file: OnnxFile) -> tuple[Program, tuple[Input, ...], tuple[Output, ...]]:
+    """Return the program of a file whose tensors were checked, its inputs and its outputs.
+
+    The program gives the real outputs alone where there are some.
 
     Raises:
-        ModelError: several inputs or outputs, a circle, or a value from nowhere.
+        ModelError: no input or output, a circle, or a value from nowhere.
     """
     graph = file.model.graph
     steps, constants = read_steps(graph, file.shown, set())
-    found = _only_input(graph, set(constants), steps, file.shown)
-    output = _only_output(graph, file.shown)
-    order = in_order(steps, {found.name, *constants}, file.shown)
-    program = Program(order, constants, found.name, output, file.opset)
+    found = _inputs(graph, set(constants), steps, file.shown)
+    outputs = _outputs(graph, file.shown)
+    order = in_order(steps, {*(one.name for one in found), *constants}, file.shown)
+    first, *rest = (one.name for one in found)
+    wanted = [one.name for one in outputs if one.real] or [outputs[0].name]
+    program = Program(
+        order, constants, first, wanted[0], file.opset, more_inputs=tuple(rest),
+        more_outputs=tuple(wanted[1:]),
+    )  # fmt: skip
     program.prune()
-    return program, found
+    return program, found, outputs
 
 
-def _only_input(graph: GraphProto, known: set[str], steps: list[Step], shown: str) -> Input:
-    """Return the one input that something reads."""
+def _inputs(graph: GraphProto, known: set[str], steps: list[Step], shown: str) -> tuple[Input, ...]:
+    """Return the inputs that something reads."""
     read = {name for step in steps for name in reads(step)}
-    inputs = [i for i in graph.input if i.name not in known and i.name in read]
-    if len(inputs) != 1:
-        names = ", ".join(i.name[:40] for i in inputs[:8])
+    found = [i for i in graph.input if i.name not in known and i.name in read]
+    if not found:
         raise ModelError(
-            f"A network must take exactly one tensor, got {len(inputs)} inputs in {shown}"
-            f"{f' ({names})' if names else ''}. Give the others constant values, or cut the part "
-            "with one input out with onnx.utils.extract_model."
+            f"A network must take a tensor, got none that {shown} reads. Export it with its input "
+            "as an argument."
         )
-    return Input(inputs[0].name, inputs[0].type.tensor_type.elem_type, _sizes(inputs[0]))
+    return tuple(Input(i.name, i.type.tensor_type.elem_type, _sizes(i)) for i in found)
 
 
 def _sizes(value: ValueInfoProto) -> tuple[int | None, ...] | None:
@@ -75,16 +87,14 @@ def _sizes(value: ValueInfoProto) -> tuple[int | None, ...] | None:
     return tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
 
 
-def _only_output(graph: GraphProto, shown: str) -> Any:
-    """Return the one output."""
-    if len(graph.output) != 1:
-        names = ", ".join(o.name[:40] for o in graph.output[:8])
+def _outputs(graph: GraphProto, shown: str) -> tuple[Output, ...]:
+    """Return the outputs."""
+    if not graph.output:
         raise ModelError(
-            f"A network must return exactly one tensor, got {len(graph.output)} outputs in {shown}"
-            f"{f' ({names})' if names else ''}. Keep one of them: "
-            "onnx.utils.extract_model('model.onnx', 'one.onnx', [input], [output])."
+            f"A network must return a tensor, got no output in {shown}. Export it with one."
         )
-    return graph.output[0].name
+    real = (*REALS, TensorProto.UNDEFINED)
+    return tuple(Output(o.name, o.type.tensor_type.elem_type in real) for o in graph.output)
 
 
 def check_operators(program: Program, shown: str, *, but: tuple[str, ...] = ()) -> None:

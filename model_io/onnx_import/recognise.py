@@ -119,6 +119,6 @@ def _is_closed(sight: Sight, root: Step, steps: list[Step], gone: set[str]) -> b
     if names & gone:
         return False
     inner = [o for step in steps if step is not root for o in step.outputs if o]
-    return sight.program.output not in inner and all(
+    return set(sight.program.outputs).isdisjoint(inner) and all(
         reader.name in names for value in inner for reader in sight.readers.get(value, [])
     )

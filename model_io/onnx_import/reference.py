@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime as ort
@@ -10,7 +11,7 @@ from onnx import ModelProto, helper
 from torch import Tensor
 
 from model_io.errors import ModelError
-from model_io.onnx_import.program import Input
+from model_io.onnx_import.program import Input, Output
 
 Array = NDArray[np.generic]
 _IR_VERSION = 10
@@ -20,9 +21,13 @@ _SILENT = 4
 class Reference:
     """A file as ONNX Runtime runs it: without optimization, on one thread, in this process."""
 
-    def __init__(self, model: ModelProto, source: Input, shown: str) -> None:
+    def __init__(
+        self, model: ModelProto, sources: Sequence[Input], outputs: Sequence[Output], shown: str
+    ) -> None:
         self.shown = shown
-        self.source = source
+        self.sources = tuple(sources)
+        real = [one.name for one in outputs if one.real]
+        self.outputs = real or [outputs[0].name]
         self.piece = 0
         """Inputs to a run, where the file fixes their number; 0 for all at once."""
         self.model = ModelProto()
@@ -32,6 +37,11 @@ class Reference:
         # it refuses names that stand twice, too
         for index, node in enumerate(self.model.graph.node):
             node.name = f"{index} {node.name}"
+        # what nothing reads is not asked for
+        own = {*(one.name for one in sources), *(t.name for t in self.model.graph.initializer)}
+        kept = [value for value in self.model.graph.input if value.name in own]
+        del self.model.graph.input[:]
+        self.model.graph.input.extend(kept)
         self.session = self._open(self.model)
 
     def _open(self, model: ModelProto) -> ort.InferenceSession:
@@ -54,14 +64,21 @@ class Reference:
             f"checked beside it; it said: {text}. Export it again."
         )
 
-    def run(self, x: Tensor, session: ort.InferenceSession | None = None) -> list[Array]:
-        """Return the outputs for inputs in float32."""
-        values = x.numpy().astype(helper.tensor_dtype_to_np_dtype(self.source.kind))
-        runner = session or self.session
+    def run(
+        self, inputs: Sequence[Tensor], session: ort.InferenceSession | None = None
+    ) -> list[Array]:
+        """Return the outputs for inputs as the network takes them."""
+        values = {
+            source.name: x.numpy().astype(helper.tensor_dtype_to_np_dtype(source.kind))
+            for source, x in zip(self.sources, inputs, strict=True)
+        }
+        runner, wanted = session or self.session, None if session else self.outputs
+        count = len(inputs[0])
+        size = self.piece or count
         try:
             pieces = [
-                runner.run(None, {self.source.name: values[first : first + (self.piece or len(x))]})
-                for first in range(0, len(x), self.piece or len(x))
+                runner.run(wanted, {name: v[first : first + size] for name, v in values.items()})
+                for first in range(0, count, size)
             ]
         except Exception as error:  # noqa: BLE001 (as above)
             raise self._failed("run", error) from None

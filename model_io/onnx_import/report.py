@@ -27,6 +27,7 @@ class ImportReport:
             not; else None.
         difference: relative, beside ONNX Runtime.
         inputs: how many inputs, random and given, that was measured on.
+        left_out: outputs that hold no real numbers, by name.
     """
 
     producer: str
@@ -41,6 +42,7 @@ class ImportReport:
     freed_batch: int | None
     difference: float
     inputs: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def nodes(self) -> int:
@@ -66,6 +68,7 @@ class ImportReport:
             (self.outside, f"{self.outside} tensors came from files beside the model."),
             (self.encodings, f"Quantizers were taken out: {self.encodings} grids were read."),
             (self.freed_batch, f"Any batch runs, though the file has one of {self.freed_batch}."),
+            (self.left_out, f"Outputs of whole numbers are left out: {', '.join(self.left_out)}."),
             (True, f"Beside ONNX Runtime on {self.inputs} inputs: {apart}."),
         ]
         return [sentence for holds, sentence in every if holds]

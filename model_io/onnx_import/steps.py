@@ -42,11 +42,13 @@ class Program:
     """Steps in an order that runs, and the constants they read.
 
     Attributes:
-        input: the name of the one value that is not known.
-        output: the name of the one result.
+        input: the name of the first value that is not known.
+        output: the name of the first result.
         opset: version of the standard operators.
         constants: by the name of the value; float32, int64 or bool.
         same: values that are gone, and of each the one that all read in its place.
+        more_inputs: the names of further values that are not known.
+        more_outputs: the names of further results.
     """
 
     steps: list[Step]
@@ -55,6 +57,18 @@ class Program:
     output: str
     opset: int
     same: dict[str, str] = field(default_factory=dict)
+    more_inputs: tuple[str, ...] = ()
+    more_outputs: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of all values that are not known, in the file's order."""
+        return (self.input, *self.more_inputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of all results, in the file's order."""
+        return (self.output, *self.more_outputs)
 
     def consumers(self) -> dict[str, list[Step]]:
         """Return the steps that read each value."""
@@ -78,6 +92,7 @@ class Program:
 
         self.same |= {name: real(name) for name in names}
         self.output = real(self.output)
+        self.more_outputs = tuple(map(real, self.more_outputs))
         self.steps = [
             Step(s.name, s.operator, tuple(map(real, s.inputs)), s.outputs, s.attributes, s.domain)
             for s in self.steps
@@ -85,7 +100,7 @@ class Program:
 
     def prune(self) -> None:
         """Drop steps and constants that nothing needs."""
-        needed = {self.output}
+        needed = set(self.outputs)
         kept = []
         for step in reversed(self.steps):
             if needed & set(step.outputs):

@@ -1,6 +1,7 @@
 """Run the imported network beside ONNX Runtime: what it computes is right, or it is refused."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +10,19 @@ from onnx import helper
 from torch import Tensor
 
 from model_io.errors import ModelError, UnsafeFileError
+from model_io.inputs import KINDS, InputSpec
 from model_io.onnx_import.network import OnnxNetwork, Results, title
 from model_io.onnx_import.program import Input
 from model_io.onnx_import.reference import Array, Reference
-from model_io.onnx_import.steps import Step
+from model_io.onnx_import.steps import Program, Step
 from model_io.onnx_import.trial import bytes_of, without_memory
 
 LARGEST_DIFFERENCE = 1e-3
 """Of the outputs, relative, beside ONNX Runtime."""
 MAX_VALUE_BYTES = 1024**3
+_FEW, _PIXELS = 2, 128
+_MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose")
+"""Operators through which whole numbers pass unchanged."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Agreement:
 
 
 def shapes(
-    network: OnnxNetwork, batch: int, input_shape: tuple[int, ...]
+    network: OnnxNetwork, batch: int, inputs: Sequence[InputSpec]
 ) -> dict[str, tuple[int, ...]]:
     """Return the shape of every value, found without memory; refuse what would fill it.
 
@@ -46,7 +51,7 @@ def shapes(
         UnsafeFileError: a value larger than `MAX_VALUE_BYTES`.
         ModelError: an operator that cannot take its inputs.
     """
-    found = {network.input: (batch, *input_shape)}
+    found = {name: (batch, *one.shape) for name, one in zip(network.inputs, inputs, strict=True)}
 
     def watch(step: Step, results: Results) -> None:
         if (size := bytes_of(results)) > MAX_VALUE_BYTES:
@@ -59,17 +64,44 @@ def shapes(
                 found[name] = tuple(result.shape)
 
     with torch.no_grad(), without_memory():
-        network.run(torch.empty(batch, *input_shape), watch)
+        network.run([one.zeros(batch) for one in inputs], watch)
     return found
 
 
-def inputs_like(source: Input, batch: int, input_shape: tuple[int, ...]) -> Tensor:
-    """Return random inputs: normal ones, or whole numbers up to 255 where the file wants these."""
+def inputs_like(
+    program: Program, sources: Sequence[Input], inputs: Sequence[InputSpec], batch: int
+) -> tuple[Tensor, ...]:
+    """Return random inputs: normal ones, pixels where the file wants whole numbers for an image.
+
+    Tokens lie within the table that they pick rows of; of other whole numbers nothing is known, and
+    they are 0 or 1, as masks are.
+    """
     generator = torch.Generator().manual_seed(0)
-    size = (batch, *input_shape)
-    if helper.tensor_dtype_to_np_dtype(source.kind).kind in "iu":
-        return torch.randint(0, 128, size, generator=generator).float()
-    return torch.randn(size, generator=generator)
+    found = []
+    for source, one in zip(sources, inputs, strict=True):
+        size = (batch, *one.shape)
+        whole = helper.tensor_dtype_to_np_dtype(source.kind).kind in "iub"
+        if one.kind != "float32":
+            most = min(rows_of(program, source.name), default=_FEW) if one.kind != "bool" else _FEW
+            values = torch.randint(0, most, size, generator=generator)
+            found.append(values.to(KINDS[one.kind]))
+        elif whole:
+            found.append(torch.randint(0, _PIXELS, size, generator=generator).float())
+        else:
+            found.append(torch.randn(size, generator=generator))
+    return tuple(found)
+
+
+def rows_of(program: Program, name: str) -> list[int]:
+    """Return the numbers of rows of the tables from which an input of whole numbers picks."""
+    found = []
+    for step in program.consumers().get(name, []):
+        table = program.constants.get(step.inputs[0]) if step.inputs else None
+        if step.operator == "Gather" and table is not None and table.dim() > 1:
+            found.append(int(table.shape[step.attributes.get("axis", 0)]))
+        elif step.operator in _MOVES:
+            found += rows_of(program, step.outputs[0])
+    return found
 
 
 def difference(ours: Array, theirs: Array) -> float:
@@ -94,18 +126,20 @@ def difference(ours: Array, theirs: Array) -> float:
 
 
 @torch.no_grad()
-def compare(network: OnnxNetwork, reference: Reference, x: Tensor) -> Agreement:
-    """Return how far the network's output lies from the reference's."""
+def compare(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> Agreement:
+    """Return how far the network's outputs lie from the reference's: the furthest counts."""
     ours = network.run(x)
-    if not ours.is_floating_point():
+    whole = next((output for output in ours if not output.is_floating_point()), None)
+    if whole is not None:
         raise ModelError(
-            f"A network must return real numbers, got {ours.dtype} from {reference.shown}. Cut off "
-            "what follows them (such as ArgMax) with onnx.utils.extract_model."
+            f"A network must return real numbers, got {whole.dtype} from {reference.shown}. Cut "
+            "off what follows them (such as ArgMax) with onnx.utils.extract_model."
         )
-    return Agreement(difference(ours.numpy(), reference.run(x)[0]), len(x))
+    pairs = zip(ours, reference.run(x), strict=True)
+    return Agreement(max(difference(a.numpy(), b) for a, b in pairs), len(x[0]))
 
 
-def verify(network: OnnxNetwork, reference: Reference, x: Tensor) -> Agreement:
+def verify(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> Agreement:
     """Compare the network's output with the reference's.
 
     Raises:
@@ -124,7 +158,9 @@ def verify(network: OnnxNetwork, reference: Reference, x: Tensor) -> Agreement:
 
 
 @torch.no_grad()
-def first_difference(network: OnnxNetwork, reference: Reference, x: Tensor) -> tuple[str, float]:
+def first_difference(
+    network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]
+) -> tuple[str, float]:
     """Return (the first step whose result differs, by how much); "" where none does."""
     ours: dict[str, tuple[Step, Array]] = {}
 

@@ -13,6 +13,7 @@ from torch import nn
 from model_io.archive import PROGRAM
 from model_io.digest import state_digest
 from model_io.errors import ModelError
+from model_io.inputs import InputSpec, read_wish, write_wish
 from model_io.load import load_model, load_sample, load_upload
 from model_io.loaded import LoadedModel, Origin
 from sample_models.registry import names, sample
@@ -114,15 +115,67 @@ def test_train_mode_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "net.pt2")
 
 
-def test_two_inputs_are_refused(tmp_path: Path) -> None:
-    class Two(nn.Module):
-        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-            return a + b
+class Two(nn.Module):
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a + b
 
-    program = torch.export.export(Two(), (torch.zeros(2, 3), torch.zeros(2, 3)))
-    torch.export.save(program, tmp_path / "two.pt2")
-    with pytest.raises(ModelError, match=r"exactly one tensor, got 2 inputs in two\.pt2"):
-        load_model(tmp_path / "two.pt2")
+
+def saved_two(folder: Path, second: torch.Tensor) -> Path:
+    program = torch.export.export(Two(), (torch.zeros(2, 3), second))
+    torch.export.save(program, folder / "two.pt2")
+    return folder / "two.pt2"
+
+
+def test_two_inputs_come_in_by_their_names(tmp_path: Path) -> None:
+    loaded = load_model(saved_two(tmp_path, torch.zeros(2, 1, dtype=torch.int64)))
+    assert loaded.inputs == (InputSpec("a", (3,)), InputSpec("b", (1,), "int64"))
+    assert loaded.takes == loaded.inputs
+    assert (loaded.input_shape, loaded.batch) == ((3,), 2)
+
+
+def test_inputs_of_different_batches_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"of one size, got the sizes .* in two\.pt2"):
+        load_model(saved_two(tmp_path, torch.zeros(1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs"),
+    [
+        ("3, 224,224", [InputSpec("", (3, 224, 224))]),
+        ("3x8x8", [InputSpec("", (3, 8, 8))]),
+        ("int:16", [InputSpec("", (16,), "int64")]),
+        ("image=3,8,8; ids = int : 16;mask=bool:8,8", [
+            InputSpec("image", (3, 8, 8)), InputSpec("ids", (16,), "int64"),
+            InputSpec("mask", (8, 8), "bool"),
+        ]),
+        ("", []),
+    ],
+)  # fmt: skip
+def test_shapes_are_read_and_written(text: str, inputs: list[InputSpec]) -> None:
+    assert list(read_wish(text)) == inputs
+    assert list(read_wish(write_wish(inputs))) == inputs
+
+
+@pytest.mark.parametrize(
+    "text", ["3,wide", "0,3", "3;4", "a=3;a=4", "=,", "word:3", "-1,3", "3..4"]
+)
+def test_shapes_that_are_none_are_told(text: str) -> None:
+    with pytest.raises(ModelError, match="got"):
+        read_wish(text)
+
+
+def test_a_builder_takes_what_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(
+        "import torch\nclass N(torch.nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.words = torch.nn.Embedding(5, 3)\n"
+        "    def forward(self, ids, scale):\n        return self.words(ids).sum(1) * scale\n"
+        "def make():\n    return N()\n"
+    )
+    save_file({"words.weight": torch.randn(5, 3)}, tmp_path / "two.safetensors")
+    builder = f"{tmp_path}/two.py:make"
+    loaded = load_model(tmp_path / "two.safetensors", builder, read_wish("int:4; scale=3"))
+    assert loaded.takes == (InputSpec("ids", (4,), "int64"), InputSpec("scale", (3,)))
 
 
 def test_program_without_its_parts(

@@ -241,18 +241,26 @@ def test_other_versions_of_the_standard(refused: Refuse, opset: int) -> None:
     assert f"version 9 to 25, got {opset}" in refused(made)
 
 
-def test_several_inputs_and_outputs(refused: Refuse) -> None:
-    made = model([node("Add", ["x", "z"], "y")], [1, 3])
-    made.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 3]))
-    assert "exactly one tensor, got 2 inputs in evil.onnx (x, z)" in refused(made)
-    two = model([node("Relu", ["x"], "y"), node("Abs", ["x"], "z")], [1, 3], outputs=["y", "z"])
-    assert "exactly one tensor, got 2 outputs in evil.onnx (y, z)" in refused(two)
-    assert "0 inputs" in refused(model([constant("y", weight(2, 3))], [1, 3]))
+def two_inputs(first: list[int | str], second: list[int | str], kind: int = 1) -> ModelProto:
+    made = model([node("Cast", ["z"], "c", to=1), node("Add", ["x", "c"], "y")], first)
+    made.graph.input.append(helper.make_tensor_value_info("z", kind, second))
+    return made
 
 
-def test_whole_numbers_as_input(refused: Refuse) -> None:
-    made = model([node("Gather", ["w", "x"], "y")], [1, 3], {"w": weight(9, 4)}, kind=7)
-    assert "must hold real numbers, such as images, got int64" in refused(made)
+def test_inputs_that_are_no_batches(refused: Refuse) -> None:
+    assert "of one size, got the sizes" in refused(two_inputs([2, 3], [1, 3]))
+    assert "The input 'z'" in refused(two_inputs([2, 3], []))
+    assert "must take a tensor, got none" in refused(model([constant("y", weight(2, 3))], [1, 3]))
+
+
+def test_open_sizes_of_all_inputs_are_asked_for_at_once(refused: Refuse) -> None:
+    text = refused(two_inputs(["n", 3, "h", "w"], ["n", "t"], kind=7))
+    assert "got (3, ?, ?) for x, (?) for z in evil.onnx" in text
+    assert "such as x=3,224,224; z=128" in text
+
+
+def test_text_as_input(refused: Refuse) -> None:
+    assert "must hold numbers, got string for 'z'" in refused(two_inputs([2, 3], [2, 3], kind=8))
 
 
 def test_nodes_that_do_not_fit(refused: Refuse) -> None:
