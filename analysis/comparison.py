@@ -16,15 +16,20 @@ def layer_sqnr(network: Network, quantized: QuantGraph, inputs: Inputs) -> dict[
 
     `inputs` (N, ...) should be few images: all activations of both networks are held at once.
     """
+    with quantized.floating():
+        reference = layer_outputs(network, quantized, inputs)
+    simulated = layer_outputs(network, quantized, inputs)
+    return {name: sqnr_db(reference[name], simulated[name]) for name in reference}
+
+
+def layer_outputs(network: Network, quantized: QuantGraph, inputs: Inputs) -> dict[str, Tensor]:
+    """Return what leaves the quantizer of each layer, by layer, in the states they are in."""
     wanted = {
         site.name: quantized.quantizers[site.name]
         for site in quantized.sites
         if site.role is Role.ACTIVATION
     }
-    with quantized.floating():
-        reference = _outputs(network, quantized, wanted, inputs)
-    simulated = _outputs(network, quantized, wanted, inputs)
-    return {name: sqnr_db(reference[name], simulated[name]) for name in wanted}
+    return _outputs(network, quantized, wanted, inputs)
 
 
 def _outputs(
