@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -153,3 +153,9 @@ def updated(front: Front, predictor: Predictor) -> Front:
         tuple(proposal.predicted_by(predictor) for proposal in front.proposals),
         tuple(proposal.predicted_by(predictor) for proposal in front.references),
     )
+
+
+def moved(search: BitSearch, one: Measured) -> Measured:
+    """Return a measured run with its cost on the machine of a search."""
+    report = search.judge(one.proposal.name, one.proposal.config).cost
+    return Measured(replace(one.proposal, cost=report), one.run)

@@ -65,7 +65,7 @@ class BitSearch:
         predictor: Predictor | None = None,
     ) -> None:
         self.network, self.machine, self.rules = network, machine, rules
-        self.config = sensitivity.sweep.config
+        self.sensitivity, self.config = sensitivity, sensitivity.sweep.config
         self.predictor = predictor or first_predictor(sensitivity)
         self.table = noise_table(network.graph, *others, sensitivity)
         energies = self.table.energies

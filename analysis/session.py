@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from accelerator.machine import Machine, load_preset, presets
 from accelerator.schema import decode
 from analysis.experiment import versions
+from analysis.front_record import FoundRecord, FrontRecord
+from analysis.quantities import Quantity
 from analysis.questions import Sensitivity
 from analysis.records import from_plain, to_plain
 from analysis.runs import Run
@@ -23,6 +25,7 @@ T = TypeVar("T")
 FORMAT, VERSION = "quantscope-session", 1
 MAX_BYTES = 100 * 2**20
 MOST_RUNS = 1000
+MOST_FOUND, MOST_POINTS = 20, 200
 
 
 class SessionError(QuantError):
@@ -71,6 +74,7 @@ class Session:
     config_name: str
     runs: tuple[Run, ...] = ()
     sensitivity: Sensitivity | None = None
+    found: tuple[FoundRecord, ...] = ()
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     versions: dict[str, str] = field(default_factory=versions)
 
@@ -89,6 +93,7 @@ def write_session(session: Session) -> str:
         "config_name": session.config_name,
         "runs": [to_plain(run) for run in session.runs],
         "sensitivity": _sensitivity_to_plain(session.sensitivity),
+        "found": to_plain(session.found),
     }
     return json.dumps(plain, allow_nan=False, separators=(",", ":"))
 
@@ -119,6 +124,7 @@ def read_session(content: bytes) -> Session:
         config_name=_text(raw, "config_name"),
         runs=tuple(_runs(raw)),
         sensitivity=_sensitivity(raw),
+        found=tuple(_found(raw)),
         created=_text(raw, "created"),
         versions=_versions(raw),
     )
@@ -232,6 +238,41 @@ def _check_run(run: Run, number: int, seen: set[str]) -> None:
         raise SessionError(f"{where} must have costs from 0 on; it has not.")
     if run.id in seen:
         raise SessionError(f"{where} must have an id of its own; {run.id[:40]!r} came before.")
+
+
+def _found(raw: dict[str, Any]) -> Iterator[FoundRecord]:
+    """Yield the fronts of questions; a session of before there were any has none."""
+    items = raw.get("found", [])
+    if not isinstance(items, list) or len(items) > MOST_FOUND:
+        raise SessionError(
+            f"A session's fronts must be a list of at most {MOST_FOUND} questions; got "
+            f"{_said_value(items)}."
+        )
+    for number, item in enumerate(items):
+        where = f"question {number}"
+        record = _read(FoundRecord, {where: item}, where)
+        for front in record.fronts:
+            _check_front(front, where)
+        yield record
+
+
+def _check_front(front: FrontRecord, where: str) -> None:
+    """Raise SessionError where a front's values cannot be."""
+    points = (*front.proposals, *front.references)
+    if not front.proposals or len(points) > MOST_POINTS:
+        raise SessionError(
+            f"A front of the session's {where} must have 1 to {MOST_POINTS} points; got "
+            f"{len(points)}."
+        )
+    for costs in (front.eight, *(point.costs for point in points)):
+        known = [costs.get(quantity, -1.0) for quantity in Quantity]
+        if not all(math.isfinite(cost) and cost >= 0 for cost in known):
+            raise SessionError(f"A front of the session's {where} must have costs; it has not.")
+    try:
+        for point in points:
+            config_from_dict(point.config)
+    except QuantError as error:
+        raise SessionError(f"A front of the session's {where}: {_said(error)}") from None
 
 
 def _sensitivity_to_plain(found: Sensitivity | None) -> Any:

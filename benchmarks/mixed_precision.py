@@ -18,10 +18,14 @@ from accelerator.machine import load_preset
 from analysis.bit_gains import explain_gains, useful_rules
 from analysis.bit_knobs import Rules
 from analysis.calibration import Calibrated, calibrate
+from analysis.evaluation import Evaluation
 from analysis.front import Measured, measure, prediction_error
-from analysis.measures import paired_interval
+from analysis.image_scores import Rows, describe, summarize
+from analysis.image_scores import compare as images
+from analysis.measures import Interval, paired_interval
 from analysis.mixed_precision import BitSearch
 from analysis.network import Network, forward, prepare
+from analysis.prediction import Prediction, first_predictor
 from analysis.proposal import Budget, BudgetError, Proposal
 from analysis.quantities import Quantity
 from analysis.questions import DEFAULT_BITS, Sensitivity, Sweep
@@ -76,7 +80,13 @@ def compare(bench: Bench) -> dict[str, Any]:
     search = BitSearch(bench.network, bench.sensitivity, load_preset(MACHINE), Rules(DEFAULT_BITS))
     references = {
         name: search.judge(name, search.uniform(w, a))
-        for name, w, a in (("W8A8", 8, 8), ("W6A6", 6, 6), ("W4A8", 4, 8))
+        for name, w, a in (
+            ("W8A8", 8, 8),
+            ("W6A8", 6, 8),
+            ("W6A6", 6, 6),
+            ("W4A8", 4, 8),
+            ("W4A4", 4, 4),
+        )
     }
     energy = references["W6A6"].cost.energy_pj
     equal = {
@@ -92,7 +102,9 @@ def compare(bench: Bench) -> dict[str, Any]:
         row = demote(search, Quantity.ENERGY, target, rank)
         if row is not None:
             rows[f"{name} at the cheapest's energy"] = row
-    return {"rows": score(bench, rows, references["W8A8"]), **cheap.told}
+    answers = run_all(bench, rows)
+    told = score(answers, rows, references["W8A8"])
+    return {"rows": told, **cheap.told, "held_out": held_out(search, rows, answers)}
 
 
 @dataclass(frozen=True)
@@ -131,9 +143,9 @@ def find_cheap(bench: Bench, search: BitSearch, top: Proposal) -> Cheap:
     return Cheap(chosen, {"prediction_error": to_plain(prediction_error([base, *tried]))})
 
 
-def score(bench: Bench, rows: dict[str, Proposal], top: Proposal) -> list[dict[str, Any]]:
-    """Run every configuration on the same images; compare each with W6A6 and W8A8 in pairs."""
-    labels, classes, levels = run_all(bench, rows)
+def score(found: "Answers", rows: dict[str, Proposal], top: Proposal) -> list[dict[str, Any]]:
+    """Compare each configuration with W6A6 and W8A8 in pairs, on the same images."""
+    labels, classes = found.labels, found.classes
     answers = []
     for name, row in rows.items():
         right = classes[name] == labels
@@ -141,7 +153,7 @@ def score(bench: Bench, rows: dict[str, Proposal], top: Proposal) -> list[dict[s
             "name": name,
             "energy": row.cost.energy_pj / top.cost.energy_pj,
             "predicted_sqnr_db": row.prediction.sqnr_db,
-            "sqnr_db": levels[name],
+            "sqnr_db": found.evaluations[name].sqnr_db,
             "noise": row.noise,
             "top1": float(right.float().mean()),
             "seconds": row.seconds,
@@ -157,28 +169,89 @@ def score(bench: Bench, rows: dict[str, Proposal], top: Proposal) -> list[dict[s
     return answers
 
 
-def run_all(
-    bench: Bench, rows: dict[str, Proposal]
-) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:
-    """Return labels, the classes and the SQNR in dB of each configuration."""
+@dataclass(frozen=True)
+class Answers:
+    """What networks answered on the same images: labels, classes and figures by name."""
+
+    labels: Tensor
+    classes: dict[str, Tensor]
+    evaluations: dict[str, Evaluation]
+
+
+def run_all(bench: Bench, rows: dict[str, Proposal]) -> Answers:
+    """Run every configuration on the images that are scored."""
     graph, fixed = bench.network.graph, bench.network.graph.batch
-    runs = {
-        name: quantize(graph, row.config, bench.calibrated.statistics) for name, row in rows.items()
-    }
+    statistics = bench.calibrated.statistics
+    runs = {name: quantize(graph, row.config, statistics) for name, row in rows.items()}
     labels: list[Tensor] = []
+    own: list[Rows] = []
     classes: dict[str, list[Tensor]] = {name: [] for name in runs}
-    noise, signal = dict.fromkeys(runs, 0.0), 0.0
+    found: dict[str, list[Rows]] = {name: [] for name in runs}
     for batch in bench.scored.batches(bench.network.batch_size):
         assert batch.labels is not None
         labels.append(batch.labels)
         reference = forward(graph, fixed, batch.inputs)
-        signal += float(reference.double().square().sum())
+        own.append(describe(reference, batch.labels))
         for name, run in runs.items():
             output = forward(run, fixed, batch.inputs)
             classes[name].append(output.argmax(1))
-            noise[name] += float((output - reference).double().square().sum())
-    levels = {name: 10 * float(np.log10(signal / value)) for name, value in noise.items()}
-    return torch.cat(labels), {name: torch.cat(found) for name, found in classes.items()}, levels
+            found[name].append(images(reference, output, batch.labels))
+    reference_rows = np.concatenate(own)
+    evaluations = {
+        name: _evaluation(reference_rows, np.concatenate(rows)) for name, rows in found.items()
+    }
+    joined = {name: torch.cat(answers) for name, answers in classes.items()}
+    return Answers(torch.cat(labels), joined, evaluations)
+
+
+def _evaluation(reference: Rows, rows: Rows) -> Evaluation:
+    told = summarize(reference, rows)
+    return Evaluation(
+        samples=told.images,
+        labelled=True,
+        agreement=told.agreement or 0.0,
+        agreement_ci95=told.agreement_ci95 or Interval(0.0, 1.0),
+        sqnr_db=told.sqnr_db,
+        float_top1=float((reference["right"] == 1).mean()),
+        top1_drop=told.accuracy_drop,
+        kl=told.kl,
+    )
+
+
+def held_out(
+    search: BitSearch, rows: dict[str, Proposal], answers: Answers
+) -> dict[str, dict[str, float]]:
+    """Return how far predictions are off: from the sweep alone, and taught by all other rows."""
+    alone = first_predictor(search.sensitivity)
+    errors: dict[str, list[tuple[Prediction, Evaluation]]] = {"before": [], "after": []}
+    for name, row in rows.items():
+        taught = alone
+        for other, one in rows.items():
+            if one.summed != row.summed:
+                taught = taught.learned(one.summed, answers.evaluations[other])
+        for when, predictor in (("before", alone), ("after", taught)):
+            errors[when].append((predictor.predict(row.summed), answers.evaluations[name]))
+    told = {when: _errors(pairs) for when, pairs in errors.items()}
+    for when, found in told.items():
+        print(f"  predictions {when} correction: " + ", ".join(
+            f"{name} {value:.3g}" for name, value in found.items()), flush=True)  # fmt: skip
+    return told
+
+
+def _errors(pairs: list[tuple[Prediction, Evaluation]]) -> dict[str, float]:
+    """Return errors in dB and points, and the shares of intervals of 95 % that held."""
+    levels = np.array([said.sqnr_db - got.sqnr_db for said, got in pairs])
+    losses = [(said.loss or 0.0, said.loss_ci95, got.top1_drop or 0.0) for said, got in pairs]
+    return {
+        "rms_db": float(np.sqrt((levels**2).mean())),
+        "mean_points": float(np.mean([100 * abs(said - got) for said, _, got in losses])),
+        "most_points": float(np.max([100 * abs(said - got) for said, _, got in losses])),
+        "held_db": float(np.mean(
+            [s.sqnr_ci95.low <= g.sqnr_db <= s.sqnr_ci95.high for s, g in pairs])),
+        "held_points": float(np.mean(
+            [ends is not None and ends.low <= max(got, 0.0) <= ends.high
+             for _, ends, got in losses])),
+    }  # fmt: skip
 
 
 def line(told: dict[str, Any]) -> str:

@@ -27,9 +27,10 @@ def trade_off(found: TradeOff) -> go.Figure:
 
     Where nothing tells the loss, the output's SQNR takes its place.
     """
-    points = (*found.predicted, *found.references, *found.measured, found.chosen)
+    chosen = () if found.chosen is None else (found.chosen,)
+    points = (*found.predicted, *found.references, *found.measured, *chosen)
     factor, unit = _scale(found.quantity, max(point.cost for point in points))
-    by_loss = all(point.loss is not None for point in (*found.predicted, found.chosen))
+    by_loss = all(point.loss is not None for point in (*found.predicted, *chosen))
     value = _loss if by_loss else _sqnr
     figure = go.Figure()
     if by_loss:
@@ -46,7 +47,8 @@ def trade_off(found: TradeOff) -> go.Figure:
     )  # fmt: skip
     if found.measured:
         _add_measured(figure, "Measured", found.measured, (factor, BEFORE, "circle", 9), value)
-    _add_measured(figure, "Chosen, measured", [found.chosen], (factor, SUSPECT, "star", 15), value)
+    if chosen:
+        _add_measured(figure, "Chosen, measured", chosen, (factor, SUSPECT, "star", 15), value)
     figure.update_xaxes(title=f"{_NAMES[found.quantity]} ({unit}), lower is better")
     figure.update_yaxes(title=_value_title(found, by_loss=by_loss))
     return finish(figure, _title(found), PLOT_PX, legend_below=True)
@@ -149,6 +151,8 @@ def _add_measured(
 
 def _title(found: TradeOff) -> str:
     """Say how the chosen one stands beside uniform 8 bits, where that is known."""
+    if found.chosen is None:
+        return f"{len(found.predicted)} choices of the predicted front on {found.machine}"
     name = shorten(found.chosen.name, 30)
     eight = next((p for p in found.references if p.name.upper() == "W8A8"), None)
     if eight is None or not eight.cost:

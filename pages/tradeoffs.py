@@ -2,6 +2,7 @@ import streamlit as st
 
 from ui.foresight import foresight_of, scale_of
 from ui.navigation import MODEL, SENSITIVITY
+from ui.opened_fronts import opened_fronts
 from ui.tradeoffs_form import question_form
 from ui.tradeoffs_jobs import FRONT, active, found_for, start_front
 from ui.tradeoffs_state import Found
@@ -15,6 +16,9 @@ work = workspace()
 st.title("Trade-offs")
 st.caption("What is the best I can have? Bits are chosen layer by layer, for a machine.")
 
+if work.opened is not None:
+    opened_fronts(work)
+    st.stop()
 if work.network is None or work.parts is None:
     st.info(work.data_problem or "A trade-off needs a model and images to tell what noise does.")
     st.page_link(MODEL, label="Choose them", icon=":material/deployed_code:")

@@ -1,9 +1,12 @@
 """What can be said at once of any configuration of the present model: nothing runs here."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from analysis.bit_wiring import cells_of
 from analysis.foresight import Foresight, foresee, without_bits
+from analysis.granularities import at_granularity
 from analysis.harm import deepest
 from analysis.network import Network
 from analysis.questions import Sensitivity, Sweep
@@ -21,8 +24,18 @@ MOST_KEPT = 4
 
 
 def plain_config(workspace: Workspace, network: Network) -> QuantConfig:
-    """Return the present configuration at 8 bits everywhere: that of every sweep for its bits."""
-    return without_bits(network, workspace.config.present)
+    """Return the present configuration at 8 bits everywhere: that of every sweep for its bits.
+
+    One whose weights have granularities that were chosen has that of most weights, from which
+    they were chosen.
+    """
+    own = without_bits(network, workspace.config.present)
+    weights = [grain for _, _, grain in cells_of(own, network.graph) if grain is not None]
+    usual = at_granularity(own, Counter(weights).most_common(1)[0][0]) if weights else own
+    chosen = len(set(weights)) > 1 and workspace.parts is not None
+    if chosen and key_at(network, workspace.parts, usual) in workspace.tradeoffs.others:
+        return usual
+    return own
 
 
 def foresight_of(workspace: Workspace) -> Foresight | None:
@@ -44,7 +57,8 @@ def _foresee(workspace: Workspace, network: Network, parts: Split) -> Foresight 
     if found is None:
         return None
     try:
-        return foresee(network, found, workspace.store.all(), parts.score.digest)
+        others = workspace.tradeoffs.others.get(sensitivity_key(workspace, network, parts), ())
+        return foresee(network, found, workspace.store.all(), parts.score.digest, others)
     except QuantError:
         return None
 
@@ -53,8 +67,10 @@ def _place(workspace: Workspace, network: Network, parts: Split) -> tuple[object
     """Return all that sensitivities depend on and that a person chooses."""
     config = plain_config(workspace, network).to_json()
     known = workspace.calibrated(network, parts)
-    held = workspace.tradeoffs.sensitivities.get(sensitivity_key(workspace, network, parts))
-    return network.digest, parts.score.digest, config, id(known), id(held)
+    key = sensitivity_key(workspace, network, parts)
+    held = workspace.tradeoffs.sensitivities.get(key)
+    others = workspace.tradeoffs.others.get(key)
+    return network.digest, parts.score.digest, config, id(known), id(held), id(others)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -65,9 +81,15 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def sensitivity_key(workspace: Workspace, network: Network, parts: Split) -> str:
     """Return what the sensitivities that a front was found from are held under."""
-    config = plain_config(workspace, network).to_json()
+    return key_at(network, parts, plain_config(workspace, network))
+
+
+def key_at(network: Network, parts: Split | None, config: QuantConfig) -> str:
+    """Return what the sensitivities to a configuration without bits are held under."""
+    if parts is None:
+        return ""
     seen = parts.calibration.digest if parts.calibration else ""
-    return f"{network.digest} {parts.score.digest} {seen} {config}"
+    return f"{network.digest} {parts.score.digest} {seen} {config.to_json()}"
 
 
 def sensitivity_now(workspace: Workspace) -> Sensitivity | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.calibration import Calibrated, calibrate
-from analysis.front import Front
+from analysis.front import Front, moved, updated
 from analysis.network import Network
 from analysis.questions import Sensitivity
 from analysis.reporting.contents import Origin, Report
@@ -18,7 +18,7 @@ from figures.document import render
 from figures.units import format_bytes
 from quant.progress import Steps, part
 from ui.choices import BUNDLED
-from ui.foresight import sensitivity_now
+from ui.foresight import foresight_of, sensitivity_now
 from ui.jobs import Job
 from ui.workspace import Workspace
 
@@ -67,7 +67,7 @@ def start_report(workspace: Workspace, run: Run, front: Front | None = None) -> 
     """Queue the report; it collects what is known and runs nothing but a missing calibration."""
     network, parts = _of_run(workspace, run)
     path, known = report_path(workspace, run), _sensitivity(workspace, network)
-    shown = _trade_off(workspace, run, front)
+    shown = shown_front(workspace, run, front)
     workspace.runner.submit(
         Job(
             f"{JOB} {run.name}",
@@ -93,14 +93,22 @@ def _sensitivity(workspace: Workspace, network: Network | None) -> Sensitivity |
     return None if network is None else sensitivity_now(workspace)
 
 
-def _trade_off(workspace: Workspace, run: Run, front: Front | None) -> TradeOff | None:
+def shown_front(workspace: Workspace, run: Run, front: Front | None = None) -> TradeOff | None:
     """Return the front with the run on it; of Trade-offs the last that fits it."""
+    search = None
     if front is None:
         for found in reversed(list(workspace.tradeoffs.found.values())):
             if found.network.digest == run.model_digest and run.cost.machine in found.fronts:
                 front = found.fronts[run.cost.machine]
+                search = found.searches[run.cost.machine]
                 break
-    return None if front is None else from_front(front, run)
+    if front is None or search is None:
+        return None if front is None else from_front(front, run)
+    foresight = foresight_of(workspace)
+    if foresight is None:
+        return from_front(front, run)
+    measured = [moved(search, one) for one in foresight.measured]
+    return from_front(updated(front, foresight.predictor), run, measured)
 
 
 def _road(

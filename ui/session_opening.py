@@ -20,6 +20,8 @@ from sample_models.registry import SAMPLES
 from ui.choices import BUNDLED, DataChoice, ModelChoice, load_network, open_data
 from ui.foresight import sensitivity_now
 from ui.history import History
+from ui.kept_fronts import record_found
+from ui.tradeoffs_jobs import take_fronts
 from ui.workspace import Workspace
 
 # What looking at a session puts aside, and closing it brings back.
@@ -68,6 +70,11 @@ def session_of(workspace: Workspace) -> Session:
         config_name=workspace.config_name,
         runs=tuple(runs),
         sensitivity=sensitivity_now(workspace),
+        found=() if parts is None else tuple(
+            record_found(found, parts.score.digest)
+            for found in workspace.tradeoffs.found.values()
+            if found.network.digest == network.digest
+        ),
     )  # fmt: skip
 
 
@@ -118,6 +125,7 @@ def _take(
     new = [run for run in session.runs if run.id not in known]
     for run in reversed(new):
         workspace.store.save(run)
+    take_fronts(workspace, session.sensitivity, session.found)
     workspace.save()
     kept = len(session.runs) - len(new)
     there = f"; {kept} were here already" if kept else ""

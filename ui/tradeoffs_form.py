@@ -9,7 +9,7 @@ from analysis.network import Network
 from analysis.quantities import Quantity
 from analysis.records import from_plain
 from quant.simulation import Side
-from quant.spec import FLOAT_BITS
+from quant.spec import FLOAT_BITS, Granularity
 from ui.machines import machine_named, machine_picker
 from ui.tables import BIT_CHOICES
 from ui.tradeoffs_jobs import asked_key
@@ -26,6 +26,12 @@ SHORT = {
 }
 QUANTITIES = tuple(SHORT)
 EDGES = {0: "Free", 8: "8 bits", 16: "16 bits"}
+GRAINS: dict[str, tuple[Granularity, ...]] = {
+    "The granularity they have": (),
+    "Per-tensor or per-channel": (Granularity.PER_TENSOR, Granularity.PER_CHANNEL),
+    "Per-tensor": (Granularity.PER_TENSOR,),
+    "Per-channel": (Granularity.PER_CHANNEL,),
+}
 TOGETHER = {
     Together.LAYER: "Each layer",
     Together.KIND: "Each kind of layer",
@@ -87,7 +93,7 @@ def _target(last: Target, quantity: Quantity) -> Target:
 
 def _rules(
     workspace: Workspace, network: Network, last: Wish
-) -> tuple[tuple[int, ...], int, Together, tuple[str, ...]]:
+) -> tuple[tuple[int, ...], int, Together, tuple[str, ...], tuple[Granularity, ...]]:
     """Show what a choice must obey."""
     bits = st.multiselect(
         "Widths on offer", BITS, default=list(last.bits), key="tradeoffs.bits",
@@ -114,7 +120,15 @@ def _rules(
         default=[name for name in last.pinned if name in names],
         key=f"tradeoffs.pinned.{network.digest[:8]}", placeholder="None",
     )  # fmt: skip
-    return tuple(sorted(offered, reverse=True)), edge, together, tuple(pinned)
+    grains: str = st.selectbox(
+        "Weights have", list(GRAINS), key="tradeoffs.grains",
+        index=list(GRAINS.values()).index(last.granularities)
+        if last.granularities in GRAINS.values() else 0,
+        help="Where both are allowed, each weight has the one that serves it best; noise is "
+        "measured at each. Only the size of compressed weights depends on it",
+    )  # fmt: skip
+    wide = tuple(sorted(offered, reverse=True))
+    return wide, edge, together, tuple(pinned), GRAINS[grains]
 
 
 def _listed(bits: tuple[int, ...]) -> str:

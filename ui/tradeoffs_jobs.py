@@ -8,12 +8,14 @@ from accelerator.machine import Machine
 from analysis.bit_gains import explain_gains
 from analysis.calibration import Calibrated
 from analysis.front import Front, find_front, measure
+from analysis.front_record import FoundRecord
+from analysis.granularities import other_sweeps
 from analysis.mixed_precision import BitSearch
 from analysis.network import Network
 from analysis.proposal import Budget, BudgetError, Proposal
 from analysis.quantities import Quantity
-from analysis.questions import Sensitivity, Sweep
-from analysis.records import to_plain
+from analysis.questions import Sensitivity, Sweep, View
+from analysis.records import from_plain, to_plain
 from analysis.runs import Run
 from analysis.screening import screen
 from analysis.split import Split
@@ -22,10 +24,18 @@ from figures.units import format_share
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.progress import Progress, Steps, part
-from ui.foresight import foresight_of, plain_config, sensitivity_key, sensitivity_now
+from quant.simulation import Side
+from ui.foresight import (
+    foresight_of,
+    key_at,
+    plain_config,
+    sensitivity_key,
+    sensitivity_now,
+)
 from ui.jobs import Job
-from ui.machines import machine_named
-from ui.sensitivity_jobs import SCREENED_IMAGES, screened_key, statistics_for
+from ui.kept_fronts import keep_fronts, kept_fronts, machines_of, restored
+from ui.known_answers import layers_known
+from ui.sensitivity_jobs import SCREENED_IMAGES, screened, screened_key, statistics_for
 from ui.tradeoffs_state import (
     POINTS,
     SIDES,
@@ -42,12 +52,6 @@ CALIBRATION_SHARE, NOISE_SHARE = 0.15, 0.6
 MOST_FOUND = 6
 
 
-def machines_of(workspace: Workspace, wish: Wish) -> tuple[Machine, ...]:
-    """Return the present machine, then those beside it."""
-    others = [name for name in wish.others if name != workspace.machine.name]
-    return (workspace.machine, *(machine_named(workspace, name) for name in others))
-
-
 def key_of(workspace: Workspace, wish: Wish) -> str:
     """Return what a front depends on: model, data, grids, rules, machines."""
     network, parts = workspace.network, workspace.parts
@@ -62,8 +66,53 @@ def key_of(workspace: Workspace, wish: Wish) -> str:
 
 
 def found_for(workspace: Workspace, wish: Wish) -> Found | None:
-    """Return the fronts of a wish, if they were found before."""
-    return workspace.tradeoffs.found.get(key_of(workspace, wish))
+    """Return the fronts of a wish, if they were found before, in an earlier process too."""
+    key, work = key_of(workspace, wish), workspace.tradeoffs
+    if key and key not in work.found and key not in work.missing:
+        found = kept_fronts(workspace, key, wish)
+        if found is None:
+            work.missing.add(key)
+        else:
+            keep_found(workspace, key, found)
+    return work.found.get(key)
+
+
+def keep_found(workspace: Workspace, key: str, found: Found) -> None:
+    """Hold fronts, and the sensitivities behind them; the oldest go."""
+    network, parts, work = workspace.network, workspace.parts, workspace.tradeoffs
+    while len(work.found) >= MOST_FOUND:
+        work.found.pop(next(iter(work.found)))
+    work.found[key] = found
+    work.answers.clear()
+    if network is not None and parts is not None:
+        place = key_at(network, parts, found.sensitivity.sweep.config)
+        work.sensitivities.setdefault(place, found.sensitivity)
+        known = {other.sweep.config: other for other in work.others.get(place, ())}
+        known |= {other.sweep.config: other for other in found.others}
+        if known:
+            work.others[place] = tuple(known.values())
+
+
+def take_fronts(
+    workspace: Workspace, sensitivity: Sensitivity | None, records: Sequence[FoundRecord]
+) -> None:
+    """Take in what a session knows of the present model and data; what fits neither is left."""
+    network, parts, work = workspace.network, workspace.parts, workspace.tradeoffs
+    if network is None or parts is None:
+        return
+    if sensitivity is not None and sensitivity.sweep.view is View.ONLY:
+        work.sensitivities[key_at(network, parts, sensitivity.sweep.config)] = sensitivity
+    for record in records:
+        try:
+            wish = from_plain(Wish, record.question)
+            found = restored(workspace, wish, record)
+        except (ValueError, TypeError, KeyError):
+            continue  # of another version, or of machines that are not here
+        if found is not None:
+            key = key_of(workspace, wish)
+            keep_found(workspace, key, found)
+            keep_fronts(workspace, key, found, parts)
+            work.wish = wish
 
 
 def active(workspace: Workspace, kind: str) -> Job | None:
@@ -82,11 +131,8 @@ def start_front(workspace: Workspace, wish: Wish) -> None:
     names = ", ".join(machine.name for machine in machines)
 
     def finish(found: Found) -> None:
-        kept = workspace.tradeoffs.found
-        while len(kept) >= MOST_FOUND:
-            kept.pop(next(iter(kept)))
-        kept[key] = found
-        workspace.tradeoffs.answers.clear()
+        keep_found(workspace, key, found)
+        keep_fronts(workspace, key, found, parts)
 
     road = lambda: _road(workspace, network, parts, wish, machines, present)  # noqa: E731
     workspace.runner.submit(Job(f"{FRONT} of {network.name} on {names}", road, finish))
@@ -102,8 +148,8 @@ def _road(
 ) -> Steps[Found]:
     steps = statistics_for(workspace, network, parts)
     calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
-    steps_of_noise = _noise(workspace, network, parts, calibrated, wish.widths(network, present))
-    noise = yield from part(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
+    steps_of_noise = _noise(workspace, network, parts, calibrated, wish, present)
+    noise, others = yield from part(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
     searches, fronts = {}, {}
     for place, machine in enumerate(machines):
         share = (1 - NOISE_SHARE) / len(machines)
@@ -111,12 +157,12 @@ def _road(
         yield Progress(start, f"Costs on {machine.name}")
         rules = wish.rules(machine, network, present)
         known = workspace.entropies if workspace.network is network else None
-        search = BitSearch(network, noise, machine, rules, entropies=known)
+        search = BitSearch(network, noise, machine, rules, entropies=known, others=others)
         front = find_front(search, wish.quantity, POINTS)
         searches[machine.name] = search
         plain = yield from part(front, start, start + share)
         fronts[machine.name] = _named(plain, search)
-    return Found(wish, network, noise, searches, fronts)
+    return Found(wish, network, noise, others, searches, fronts)
 
 
 def _named(front: Front, search: BitSearch) -> Front:
@@ -130,6 +176,43 @@ def _named(front: Front, search: BitSearch) -> Front:
 
 
 def _noise(
+    workspace: Workspace,
+    network: Network,
+    parts: Split,
+    calibrated: Calibrated,
+    wish: Wish,
+    present: QuantConfig,
+) -> Steps[tuple[Sensitivity, tuple[Sensitivity, ...]]]:
+    """Return sensitivities, and those of weights at the other granularities allowed."""
+    bits = wish.widths(network, present)
+    own = Sweep(plain_config(workspace, network), bits, SIDES)
+    sweeps = other_sweeps(network.graph, own, wish.granularities)
+    share = 1 / (1 + len(sweeps))
+    found = yield from part(_own_noise(workspace, network, parts, calibrated, bits), 0.0, share)
+    others = []
+    for place, sweep in enumerate(sweeps, start=1):
+        steps = _other_noise(workspace, network, parts, calibrated, sweep)
+        others.append((yield from part(steps, share * place, share * (place + 1))))
+    return found, tuple(others)
+
+
+def _other_noise(
+    workspace: Workspace, network: Network, parts: Split, calibrated: Calibrated, sweep: Sweep
+) -> Steps[Sensitivity]:
+    """Return what weights at another granularity make: exact where it is known, else screened."""
+    exact = layers_known(workspace, sweep.config)
+    if exact is not None and _covers(exact, network, sweep.bits, sweep.sides):
+        return exact
+    known = screened(workspace, sweep, SCREENED_IMAGES)
+    if known is None:
+        data = parts.score.first(SCREENED_IMAGES)
+        known = yield from screen(network, data, calibrated, sweep)
+        key = screened_key(workspace, sweep, SCREENED_IMAGES)
+        workspace.store.keep_answer(key, to_plain(known))
+    return known
+
+
+def _own_noise(
     workspace: Workspace,
     network: Network,
     parts: Split,
@@ -148,13 +231,15 @@ def _noise(
     return found if merged is None else merged
 
 
-def _covers(found: Sensitivity, network: Network, bits: Sequence[int]) -> bool:
-    """Whether every weight and every activation is known at all bits."""
+def _covers(
+    found: Sensitivity, network: Network, bits: Sequence[int], asked: Sequence[Side] = SIDES
+) -> bool:
+    """Whether every weight and every activation is known at all bits, of the sides asked for."""
     known = {(s.question.layer, s.question.side, s.question.bits) for s in found.scores}
     sides = [
         (layer.name, side)
         for layer in network.graph.layers
-        for side in SIDES
+        for side in asked
         if side is not SIDES[0] or layer.weight is not None
     ]
     return all((*place, width) in known for place in sides for width in bits)

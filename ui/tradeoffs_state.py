@@ -16,7 +16,7 @@ from analysis.quantities import Quantity
 from analysis.questions import DEFAULT_BITS, Sensitivity
 from quant.config import QuantConfig
 from quant.simulation import Side
-from quant.spec import FLOAT_BITS
+from quant.spec import FLOAT_BITS, Granularity
 
 SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
 POINTS = 12
@@ -36,6 +36,7 @@ class Wish:
     """What is asked as a person puts it; `others` are machines beside the present one.
 
     `pinned` layers keep the bits that they have now; `edge_bits` of 0 leave first and last free.
+    Weights may choose among `granularities`; without any they keep their own.
     """
 
     quantity: Quantity = Quantity.ENERGY
@@ -44,6 +45,7 @@ class Wish:
     edge_bits: int = 0
     together: Together = Together.LAYER
     pinned: tuple[str, ...] = ()
+    granularities: tuple[Granularity, ...] = ()
 
     def rules(self, machine: Machine, network: Network, config: QuantConfig) -> Rules:
         """Return what a choice must obey; widths that bring a machine nothing are left out.
@@ -60,7 +62,8 @@ class Wish:
             )
             for name in self.pinned
         )
-        rules = Rules(self.bits, pins, self.edge_bits or None, self.together)
+        grains = self.granularities or None
+        rules = Rules(self.bits, pins, self.edge_bits or None, self.together, grains)
         return rules if self.quantity is Quantity.BOPS else useful_rules(machine, rules)
 
     def widths(self, network: Network, config: QuantConfig) -> tuple[int, ...]:
@@ -93,11 +96,15 @@ class Target:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Found:
-    """The fronts that were found for a wish, machine by machine, and what can search on."""
+    """The fronts that were found for a wish, machine by machine, and what can search on.
+
+    `others` are the sensitivities of weights at other granularities.
+    """
 
     wish: Wish
     network: Network
     sensitivity: Sensitivity
+    others: tuple[Sensitivity, ...]
     searches: dict[str, BitSearch]
     fronts: dict[str, Front]
 
@@ -106,13 +113,17 @@ class Found:
 class TradeoffWork:
     """Fronts by what they were found from, answers to targets, and what predicts.
 
-    `sensitivities` are by configuration without bits and data; `picked` is a machine and a point.
+    `sensitivities` are by configuration without bits and data, and so are `others`, those of
+    weights at other granularities; `missing` are questions the store has no front of. `picked` is
+    a machine and a point.
     """
 
     found: dict[str, Found] = field(default_factory=dict)
     answers: dict[Any, Proposal | str] = field(default_factory=dict)
     sensitivities: dict[str, Sensitivity] = field(default_factory=dict)
+    others: dict[str, tuple[Sensitivity, ...]] = field(default_factory=dict)
     foresights: dict[Any, Foresight | None] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
     picked: tuple[str, str] | None = None
     wish: Wish | None = None
     target: Target = field(default_factory=Target)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import streamlit as st
 
 from analysis.bit_gains import explain_gains
+from analysis.bit_handling import explain_handling
 from analysis.bit_wiring import bits_of
 from analysis.foresight import ENOUGH, Foresight
-from analysis.front import Measured, prediction_error, updated
+from analysis.front import Measured, moved, prediction_error, updated
 from analysis.mixed_precision import BitSearch
 from analysis.network import Network
 from analysis.proposal import Proposal
@@ -47,7 +48,7 @@ def panels_of(
         panels.append(
             Panel(
                 updated(found.fronts[name], foresight.predictor),
-                tuple(_moved(search, one) for one in foresight.measured),
+                tuple(moved(search, one) for one in foresight.measured),
                 present,
                 None if isinstance(got, str) else got.predicted_by(foresight.predictor),
                 {quantity: quantity.of(search.reference.cost) for quantity in Quantity},
@@ -61,12 +62,6 @@ def _priced(search: BitSearch, foresight: Foresight, workspace: Workspace) -> Pr
     config = workspace.config.present
     proposal = search.judge(f"Now: {workspace.config_name}", config)
     return replace(proposal, summed=foresight.summed(config)).predicted_by(foresight.predictor)
-
-
-def _moved(search: BitSearch, one: Measured) -> Measured:
-    """Return a measured run with its cost on the machine of a search."""
-    report = search.judge(one.proposal.name, one.proposal.config).cost
-    return Measured(replace(one.proposal, cost=report), one.run)
 
 
 def front(workspace: Workspace, panels: Sequence[Panel], scale: Scale, picked: Proposal) -> None:
@@ -226,6 +221,13 @@ def notes(found: Found, foresight: Foresight, panels: Sequence[Panel], scale: Sc
     st.caption(" ".join((_origin(found.sensitivity), *_trust(foresight), _missing(scale))).strip())
     for panel in panels:
         st.markdown(f"- {explain_gains(found.searches[panel.front.machine].machine)}")
+    handled = [
+        sentence
+        for search in found.searches.values()
+        for sentence in explain_handling(search, [found.wish.quantity])
+    ]
+    for sentence in dict.fromkeys(handled):
+        st.markdown(f"- {sentence}")
     flat = all(len(panel.front.proposals) == 1 for panel in panels)
     if flat and BIT_SCALABLE not in found.searches:
         st.info(

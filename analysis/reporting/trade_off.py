@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.front import Front, Measured
+from analysis.front_record import FrontPoint, FrontRecord
 from analysis.measures import Interval
 from analysis.proposal import Proposal
 from analysis.quantities import Quantity
@@ -29,7 +30,7 @@ class TradePoint:
 
 @dataclass(frozen=True, slots=True)
 class TradeOff:
-    """A predicted front, uniform references, and what was measured; `chosen` is the run."""
+    """A predicted front, uniform references, and what was measured; `chosen` is the run, if any."""
 
     machine: str
     quantity: Quantity
@@ -37,7 +38,7 @@ class TradeOff:
     predicted: tuple[TradePoint, ...]
     references: tuple[TradePoint, ...]
     measured: tuple[TradePoint, ...]
-    chosen: TradePoint
+    chosen: TradePoint | None = None
 
 
 def from_front(front: Front, chosen: Run, measured: Sequence[Measured] = ()) -> TradeOff:
@@ -54,9 +55,39 @@ def from_front(front: Front, chosen: Run, measured: Sequence[Measured] = ()) -> 
         labelled,
         tuple(_proposed(p, front.quantity) for p in front.proposals),
         tuple(_proposed(p, front.quantity) for p in front.references),
-        tuple(of_run(one.run, front.quantity, labelled=labelled) for one in measured),
+        tuple(
+            replace(
+                of_run(one.run, front.quantity, labelled=labelled),
+                cost=float(front.quantity.of(one.proposal.cost)),  # runs may be of other machines
+            )
+            for one in measured
+            if one.run.id != chosen.id
+        ),
         of_run(chosen, front.quantity, labelled=labelled),
     )
+
+
+def from_record(record: FrontRecord, runs: Sequence[Run] = ()) -> TradeOff:
+    """Return a front that was kept, with the runs on its machine."""
+    labelled = all(point.prediction.labelled for point in record.proposals)
+    quantity = record.quantity
+    return TradeOff(
+        record.machine,
+        quantity,
+        labelled,
+        tuple(_kept(point, quantity) for point in record.proposals),
+        tuple(_kept(point, quantity) for point in record.references),
+        tuple(
+            of_run(run, quantity, labelled=labelled)
+            for run in runs
+            if run.cost.machine == record.machine and run.data_digest == record.data_digest
+        ),
+    )
+
+
+def _kept(point: FrontPoint, quantity: Quantity) -> TradePoint:
+    said = point.prediction
+    return TradePoint(point.name, point.costs[quantity], said.loss, said.loss_ci95, said.sqnr_db)
 
 
 def of_run(run: Run, quantity: Quantity, *, labelled: bool) -> TradePoint:

@@ -161,7 +161,7 @@ def front_section(report: Report) -> Html:
                         ("front, predicted", found.predicted),
                         ("uniform, predicted", found.references),
                         ("measured", found.measured),
-                        ("chosen, measured", (found.chosen,)),
+                        ("chosen, measured", () if found.chosen is None else (found.chosen,)),
                     )
                     for point in group
                 ],

@@ -242,6 +242,7 @@ class TestFront:
         assert found.quantity is Quantity.ENERGY
         assert [point.name for point in found.predicted] == ["Mixed 5", "Mixed 9"]
         assert [point.name for point in found.references] == ["W8A8"]
+        assert found.chosen is not None
         assert found.chosen.cost == run.cost.energy_pj
         assert found.chosen.loss == run.evaluation.top1_drop
         assert found.measured == ()

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset, presets
+from analysis.front_record import FoundRecord, FrontPoint, FrontRecord
 from analysis.measures import Interval
+from analysis.noise import Summed
+from analysis.prediction import Prediction
+from analysis.quantities import Quantity
 from analysis.questions import Depth, Question, Score, Sensitivity, Sweep
 from analysis.session import (
     MAX_BYTES,
@@ -48,6 +52,43 @@ def session(**changes: Any) -> Session:
         sensitivity=swept(),
     )
     return replace(made, **changes)
+
+
+def with_front() -> Session:
+    prediction = Prediction(20.0, Interval(15.0, 25.0), 0.1, Interval(0.05, 0.2))
+    costs = {str(quantity): 2.0 for quantity in Quantity}
+    summed = Summed(0.01, 0.02, (0.25, 0.75))
+    point = FrontPoint("Mixed", CONFIG.to_dict(), costs, summed, prediction, proven=True)
+    front = FrontRecord("m", "d", "bitfusion_like", Quantity.ENERGY, (point,), (point,), costs)
+    return session(found=(FoundRecord({"bits": [8, 4]}, (front,), swept(), (swept(),)),))
+
+
+def test_fronts_and_the_sensitivities_behind_them_come_back() -> None:
+    made = with_front()
+    assert read_session(write_session(made).encode()) == made
+    plain = json.loads(write_session(made))
+    del plain["found"]  # as sessions were written before
+    assert read(plain).found == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("found", None, "must be a list"),
+        ("found.0.question", 3, "question 0 cannot be read"),
+        ("found.0.fronts.0.quantity", "beauty", "question 0 cannot be read"),
+        ("found.0.fronts.0.proposals", [], "1 to 200 points"),
+        ("found.0.fronts.0.proposals.0.costs.energy", -1.0, "must have costs"),
+        ("found.0.fronts.0.eight", {}, "must have costs"),
+        ("found.0.fronts.0.references.0.config", {"rules": 3}, "rules must be a list"),
+        ("found.0.sensitivity.sweep.config.default.weight.bits", 99, "bits must lie"),
+    ],
+)
+def test_a_front_that_cannot_be_is_named(path: str, value: object, said: str) -> None:
+    plain = json.loads(write_session(with_front()))
+    _set(plain, path, value)
+    with pytest.raises(SessionError, match=said):
+        read(plain)
 
 
 def raw(**changes: Any) -> dict[str, Any]:

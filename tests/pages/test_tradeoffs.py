@@ -6,8 +6,15 @@ import pandas as pd
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.bit_wiring import bits_of
+from analysis.bit_wiring import bits_of, cells_of
+from analysis.calibration import Calibrated
+from analysis.network import Network
+from analysis.proposal import Proposal
+from analysis.quantities import Quantity
+from analysis.session import read_session, write_session
+from analysis.split import Split
 from quant.config import uniform
+from quant.simulation import Side
 from quant.spec import Granularity
 from tests.pages.visit import CONFIGURE, Visit
 from ui.config_editor import set_config
@@ -15,8 +22,13 @@ from ui.foresight import foresight_of
 from ui.frame import undo_change
 from ui.jobs import JobState
 from ui.navigation import TRADEOFFS
+from ui.report_view import shown_front
+from ui.sensitivity_state import SensitivityWork
+from ui.session_opening import close_session, open_session, session_of
 from ui.tradeoffs_jobs import found_for, spread_out, start_measuring
-from ui.tradeoffs_state import Against
+from ui.tradeoffs_state import Against, TradeoffWork
+from ui.tradeoffs_view import load
+from ui.workspace import Workspace
 
 
 @pytest.fixture
@@ -64,6 +76,87 @@ def test_a_front_is_one_click_and_outlives_the_page(opened: Visit) -> None:
     opened.open(CONFIGURE).open(TRADEOFFS)
     assert "tradeoffs.find" not in keys(opened)
     assert len(opened.at.get("plotly_chart")) == 2
+
+
+def test_a_front_outlives_a_restart(opened: Visit) -> None:
+    before = front_of(found(opened)).fronts["bitfusion_like"]
+    work = opened.work
+    work.tradeoffs, work.sensitivity = TradeoffWork(), SensitivityWork()  # as after a restart
+    work.keep_calibrated(*_none(work))
+    opened.run()
+    assert "tradeoffs.find" not in keys(opened)
+    after = front_of(opened).fronts["bitfusion_like"]
+    assert [p.name for p in after.proposals] == [p.name for p in before.proposals]
+    assert [p.cost for p in after.proposals] == [p.cost for p in before.proposals]
+    noises = [p.noise for p in before.proposals]
+    assert [p.noise for p in after.proposals] == pytest.approx(noises, rel=1e-12)
+
+
+def _none(work: Workspace) -> tuple[Network, Split, Calibrated]:
+    """The present model and data, with nothing known of them."""
+    assert work.network is not None
+    assert work.parts is not None
+    return work.network, work.parts, Calibrated(input_range=work.parts.input_range)
+
+
+def test_weights_choose_their_granularity_where_that_is_allowed(opened: Visit) -> None:
+    opened.at.selectbox(key="tradeoffs.grains").set_value("Per-tensor or per-channel")
+    opened.run()
+    network = opened.work.network
+    assert network is not None
+    answer = front_of(found(opened))
+    assert [other.sweep.sides for other in answer.others] == [(Side.WEIGHTS,)]
+    proposals = answer.fronts["bitfusion_like"].proposals
+    used = {grain for p in proposals for _, _, grain in cells_of(p.config, network.graph)}
+    assert used == {Granularity.PER_TENSOR, Granularity.PER_CHANNEL, None}
+    mixed = next(p for p in proposals if len(_grains(p, network)) == 2)
+    load(opened.work, mixed)
+    opened.run()
+    assert "tradeoffs.find" not in keys(opened)  # its front is still the one it came from
+    foresight = foresight_of(opened.work)
+    assert foresight is not None
+    said = foresight.predict(mixed.config)
+    assert said is not None
+    assert said.sqnr_db == pytest.approx(mixed.prediction.sqnr_db, abs=1e-6)
+
+
+def _grains(proposal: Proposal, network: Network) -> set[Granularity | None]:
+    return {grain for _, _, grain in cells_of(proposal.config, network.graph)} - {None}
+
+
+def test_costs_that_are_no_sums_are_explained(opened: Visit) -> None:
+    opened.choose("tradeoffs.quantity", Quantity.LATENCY)
+    found(opened)
+    assert "the slower of computing and moving data" in opened.words
+
+
+def test_a_session_keeps_fronts_to_go_on_with_and_to_look_at(opened: Visit) -> None:
+    front = front_of(found(opened)).fronts["bitfusion_like"]
+    work = opened.work
+    content = write_session(session_of(work)).encode()
+    session = read_session(content)
+    work.tradeoffs, work.sensitivity = TradeoffWork(), SensitivityWork()
+    assert "is open" in open_session(work, session)
+    assert work.tradeoffs.wish is not None
+    names = [p.name for p in front_of(opened).fronts["bitfusion_like"].proposals]
+    assert names == [p.name for p in front.proposals]
+    open_session(work, session, look=True)
+    opened.run()
+    assert "Energy on bitfusion_like" in opened.words
+    assert len(opened.at.get("plotly_chart")) == 1
+    close_session(work)
+
+
+def test_the_report_marks_measured_points(opened: Visit) -> None:
+    found(opened)
+    opened.press("tradeoffs.three").wait()
+    run, *others = opened.work.store.all()
+    shown = shown_front(opened.work, run)
+    assert shown is not None
+    assert [point.name for point in shown.measured] == [other.name for other in reversed(others)]
+    assert all(point.loss_ci95 is not None for point in shown.measured)
+    assert shown.chosen is not None
+    assert shown.chosen.name == run.name
 
 
 def test_a_point_is_loaded_under_its_name_and_undone(opened: Visit) -> None:
