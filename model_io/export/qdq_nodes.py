@@ -85,8 +85,9 @@ class QdqBuilder:
             return
         self.writer.grids[value] = grid
         codes = codes or ((grid.qmin, grid.qmax) if value in self._places else grid.limits)
+        if grid.is_narrow and value in self._places:
+            self.narrow[value] = (grid.qmin, grid.qmax)
         if codes != grid.limits:
-            self.narrow[value] = codes
             source = self.writer.limited(value, source, grid, codes)
         self.writer.read[value] = self.writer.pair(value, source, grid)
 
@@ -103,10 +104,8 @@ class QdqBuilder:
         if quantizer.encoding is None:
             return None
         least = _BYTE if tensor in self._moved_on else 0
-        key = id(quantizer.encoding), least
-        if key not in self._stored:
-            self._stored[key] = store_activation(quantizer.encoding, least)
-        return self._stored[key]
+        grid = store_activation(quantizer.encoding, least)
+        return self._stored.setdefault((id(quantizer.encoding), grid.kind), grid)
 
     def _find_moved_on(self) -> frozenset[str]:
         """Return the tensors on grids that nodes move on: no runtime moves numbers of four bits."""

@@ -75,7 +75,7 @@ class Parameters:
         self, layer: Layer, name: str, bias: NDArray[np.float32], product: NDArray[np.float32]
     ) -> None:
         scale = step_of(bias, product)
-        if scale.max() > product.max():
+        if np.any(scale > np.resize(product, scale.shape)):
             self.coarse_biases.append(layer.name)
         steps = np.rint(bias / scale.astype(np.float64)).astype(np.int32)
         given = [

@@ -73,6 +73,7 @@ class Writer:
 
     def limited(self, value: str, source: str, grid: StoredGrid, codes: tuple[int, int]) -> str:
         """Write a pair of the whole type and behind it limits to the codes in use."""
+        self.names_of(value, grid)
         result = self.pair(f"{value}_wide", source, grid)
         zero = int(grid.zero_point)
         # a clip before four bits stops ONNX Runtime 1.31

@@ -1,0 +1,66 @@
+"""Quantized small networks, and their files with Q/DQ pairs, for the tests of the export."""
+
+from dataclasses import replace
+from functools import cache
+
+import torch
+
+from model_io.export.marked import MarkedOnnx, export_marked
+from model_io.export.qdq import QdqOnnx, export_qdq
+from model_io.export.qdq_weights import WeightStyle
+from quant.config import LayerConfig, QuantConfig, uniform
+from quant.graph import FloatGraph
+from quant.passes.calibrate import Calibrate
+from quant.passes.fold_batch_norm import FoldBatchNorm
+from quant.progress import drain
+from quant.simulation import QuantGraph, quantize
+from quant.spec import Granularity
+from tests.networks import CASES, graph_of
+
+GROUP = 3
+
+
+def config(
+    weights: int, activations: int, granularity: Granularity = Granularity.PER_CHANNEL
+) -> QuantConfig:
+    found = uniform(weights, activations, granularity)
+    weight = replace(found.default.weight, group_size=GROUP)
+    return QuantConfig(LayerConfig(weight, found.default.activation))
+
+
+def calibrated(graph: FloatGraph, wish: QuantConfig, seed: int = 5) -> QuantGraph:
+    """Return a network simulated with ranges from random inputs."""
+    generator = torch.Generator().manual_seed(seed)
+    batch = torch.randn(16, *graph.input_shape, generator=generator)
+    return quantize(graph, wish, drain(Calibrate(16)(graph, [batch])))
+
+
+@cache
+def simulated(
+    name: str, weights: int, activations: int, granularity: Granularity = Granularity.PER_CHANNEL
+) -> QuantGraph:
+    """Return a network of that name, folded; one for all tests, so none may change it."""
+    graph = FoldBatchNorm()(graph_of(name))
+    return calibrated(graph, config(weights, activations, granularity))
+
+
+@cache
+def exported(
+    name: str,
+    weights: int,
+    activations: int,
+    granularity: Granularity = Granularity.PER_CHANNEL,
+    style: WeightStyle = WeightStyle.INTEGER,
+) -> QdqOnnx:
+    """Return the file of `simulated` of that name."""
+    return export_qdq(simulated(name, weights, activations, granularity), style, marked(name))
+
+
+@cache
+def marked(name: str) -> MarkedOnnx:
+    """Return the float file of a folded network; its weights are the same on any grid."""
+    return export_marked(simulated(name, 8, 8))
+
+
+def inputs_of(name: str, count: int = 16) -> torch.Tensor:
+    return CASES[name].inputs(count)
