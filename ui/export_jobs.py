@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelerator.report import CostReport
 from analysis.calibration import Calibrated, calibrate, needs_data
@@ -15,9 +16,10 @@ from analysis.stages import Stage, title_of
 from analysis.taking_home import layer_numbers, quantized_to_take
 from model_io.errors import ModelError
 from model_io.export.artefact_makers import FORMATS
-from model_io.export.artefacts import Artefact, Source
+from model_io.export.artefacts import TRIAL, Artefact, Source
 from model_io.export.node_data import Metric
 from quant.config import QuantConfig
+from quant.inputs import parts_of
 from quant.passes.use_grids import UseGrids
 from quant.progress import Progress, Steps, part
 from quant.recipe import Recipe
@@ -54,6 +56,7 @@ class Wish:
     recipe: Recipe
     report: CostReport
     sensitivity: Sensitivity | None
+    model: str = "MODEL"
 
     @property
     def key(self) -> str:
@@ -83,7 +86,7 @@ def wish_of(workspace: Workspace, network: Network, recipe: Recipe) -> Wish:
     return Wish(
         network, workspace.parts, config, workspace.config_name,
         workspace.file_grids.before(config, recipe), workspace.cost_of(config),
-        sensitivity_now(workspace),
+        sensitivity_now(workspace), workspace.model.shown or workspace.model.source,
     )  # fmt: skip
 
 
@@ -129,7 +132,10 @@ def _road(
     data = None if wish.parts is None else wish.parts.score
     numbers = layer_numbers(stage, wish.report, wish.config, data, wish.sensitivity)
     metrics = tuple(Metric(n.name, n.unit, n.values, n.low_is_bad) for n in numbers)
-    source = Source(wish.stem, stage.network.graph, stage.quantized, wish.config, metrics)
+    source = Source(
+        wish.stem, stage.network.graph, stage.quantized, wish.config, metrics,
+        _first_images(wish), wish.model,
+    )  # fmt: skip
     for number, name in enumerate(formats):
         share = STAGE_SHARE + (1 - STAGE_SHARE) * number / len(formats)
         yield Progress(share, f"Making {FORMATS[name].title}")
@@ -137,6 +143,14 @@ def _road(
             kept[name] = _keep(workspace, wish, name, FORMATS[name].make(source))
         except ModelError as error:  # the other formats can still be made
             kept[name] = Made(problem=str(error))
+
+
+def _first_images(wish: Wish) -> Any:
+    """Return a few images to try files on; none where there are fewer than the network takes."""
+    count = wish.network.graph.batch or TRIAL
+    if wish.parts is None or len(wish.parts.score) < count:
+        return ()
+    return parts_of(next(iter(wish.parts.score.batches(count))).inputs)
 
 
 def quantized_now(workspace: Workspace, wish: Wish) -> Steps[Stage]:

@@ -70,7 +70,10 @@ def _artefact(
     workspace: Workspace, wish: Wish, name: str, made: Made | None, *, busy: bool
 ) -> None:
     form = FORMATS[name]
-    told, button = st.columns([5, 1.6], vertical_alignment="center")
+    row = st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    )
+    told, button = row.container(width="stretch"), row.container(width=140)
     there = made is not None and made.path is not None
     size = f" · {format_bytes(made.size_bytes)}" if made is not None and there else ""
     told.markdown(f"**{form.title}**{size}  \n:gray[{form.purpose}]")
@@ -92,10 +95,9 @@ def _artefact(
 
 
 def _details(made: Made) -> None:
-    for check in made.checks:
-        st.markdown(f":green[:material/check:] {plain(check)}")
-    for note in made.notes:
-        st.markdown(f":orange[:material/info:] {plain(note)}")
+    lines = [f":green[:material/check:] {plain(check)}" for check in made.checks]
+    lines += [f":orange[:material/info:] {plain(note)}" for note in made.notes]
+    st.markdown("  \n".join(lines))
     if len(made.files) > 1:
         st.caption(f"In the zip: {', '.join(map(plain, made.files))}. Then, in its folder:")
     st.code(made.command, language="bash", wrap_lines=True)

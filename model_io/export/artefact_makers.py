@@ -2,13 +2,14 @@
 
 import io
 import json
+import shlex
 from collections.abc import Callable
 
 import torch
 
 from model_io.errors import ModelError
 from model_io.export.aimet_read import read_encodings
-from model_io.export.artefacts import Artefact, Format, Source, random_inputs
+from model_io.export.artefacts import Artefact, Format, Source
 from model_io.export.encodings import export_encodings
 from model_io.export.given import given_by, targets_of
 from model_io.export.node_data import Metric, write_model_explorer, write_netron
@@ -17,9 +18,6 @@ from model_io.export.qdq_artefact import qdq_maker
 from model_io.export.qdq_weights import WeightStyle
 from quant.config_file import config_from_file, config_to_file
 from quant.inputs import parts_of
-
-TRIAL = 2
-"""Inputs that a file is tried on; random ones, since the question is whether both agree."""
 
 
 def _encodings(version: str) -> Callable[[Source], Artefact]:
@@ -74,14 +72,14 @@ def _computes_the_same(source: Source, content: bytes) -> str:
     Raises:
         ModelError: they give different numbers.
     """
-    inputs = random_inputs(source.graph, TRIAL)
+    inputs = source.trial
     module = torch.export.load(io.BytesIO(content)).module()
     with torch.inference_mode():
         got, wanted = module(*inputs), source.quantized.run(inputs)
     pairs = zip(parts_of(got), parts_of(wanted), strict=True)
     if not all(torch.equal(first, second) for first, second in pairs):
         raise ModelError("The .pt2 file must compute what the simulation does, and does not.")
-    return f"Loaded by torch alone, run on {len(inputs[0])} inputs: equal to the last bit."
+    return f"Loaded by torch alone, run on {source.tried_on}: equal to the last bit."
 
 
 def _configuration(source: Source) -> Artefact:
@@ -93,7 +91,7 @@ def _configuration(source: Source) -> Artefact:
     rules = len(source.config.rules)
     return Artefact(
         {file: text.encode()}, (f"Read again: the same default and {rules} rules.",), (),
-        f"python cli.py evaluate --model MODEL --config {file}",
+        f"python cli.py evaluate --model {shlex.quote(source.model)} --config {file}",
     )  # fmt: skip
 
 

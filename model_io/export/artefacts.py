@@ -19,6 +19,9 @@ from quant.graph import FloatGraph
 from quant.inputs import FEW, KINDS
 from quant.simulation import QuantGraph
 
+TRIAL = 16
+"""Inputs that a file is tried on."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -30,6 +33,9 @@ class Source:
         quantized: what is exported.
         config: how it was configured.
         metrics: numbers of its layers, for viewers.
+        inputs: real ones to try files on, one tensor for each input; random ones where there are
+            none.
+        model: what the command line calls the network.
     """
 
     name: str
@@ -37,6 +43,19 @@ class Source:
     quantized: QuantGraph
     config: QuantConfig
     metrics: tuple[Metric, ...] = ()
+    inputs: tuple[Tensor, ...] = ()
+    model: str = "MODEL"
+
+    @property
+    def trial(self) -> tuple[Tensor, ...]:
+        """What files are tried on."""
+        return self.inputs or random_inputs(self.graph, TRIAL)
+
+    @property
+    def tried_on(self) -> str:
+        """What that is, in words."""
+        count = len(self.trial[0])
+        return f"{count} {'inputs' if self.inputs else 'random inputs'}"
 
     @cached_property
     def marked(self) -> MarkedOnnx:

@@ -6,15 +6,14 @@ import torch
 from torch import Tensor
 
 from model_io.errors import ModelError
-from model_io.export.artefacts import Artefact, Source, checked, random_inputs
+from model_io.export.artefacts import Artefact, Source, checked
 from model_io.export.qdq import export_qdq
 from model_io.export.qdq_weights import WeightStyle
 from model_io.export.runtime import Session, executed_operators, is_integer
 from quant.inputs import parts_of
 
-TRIAL = 16
 LEAST_DB = 10.0
-"""Less than this on random inputs is no rounding any more: the file computes something else."""
+"""Less than this is no rounding any more: the file computes something else."""
 
 
 def qdq_maker(style: WeightStyle) -> Callable[[Source], Artefact]:
@@ -41,12 +40,12 @@ def qdq_maker(style: WeightStyle) -> Callable[[Source], Artefact]:
 
 
 def _agreement(source: Source, session: Session) -> str:
-    """Return in a sentence how a file agrees with the simulation on random inputs.
+    """Return in a sentence how a file agrees with the simulation.
 
     Raises:
         ModelError: it does not agree at all.
     """
-    inputs = random_inputs(source.graph, TRIAL)
+    inputs = source.trial
     with torch.inference_mode():
         wanted = parts_of(source.quantized.run(inputs))[0]
     got = session(inputs)
@@ -58,7 +57,9 @@ def _agreement(source: Source, session: Session) -> str:
         )
     same = int((wanted.argmax(-1) == got.argmax(-1)).sum())
     share = f"the same largest output on {same} of {wanted.argmax(-1).numel()}"
-    return f"In ONNX Runtime on random inputs: {decibels:.0f} dB beside the simulation, {share}."
+    return (
+        f"In ONNX Runtime on {source.tried_on}: {decibels:.0f} dB beside the simulation, {share}."
+    )
 
 
 def _sqnr_db(wanted: Tensor, got: Tensor) -> float:
