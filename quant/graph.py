@@ -231,7 +231,7 @@ def capture(
             message names the module at fault and what can be done.
     """
     wanted = _described(inputs)
-    program = model if isinstance(model, ExportedProgram) else _export(model, wanted, batch)
+    program = model if isinstance(model, ExportedProgram) else export_program(model, wanted, batch)
     traced = program.module(check_guards=False)
     if not isinstance(traced, fx.GraphModule):
         raise CaptureError("torch.export gave no graph for this network.")
@@ -248,8 +248,17 @@ def _described(inputs: tuple[int, ...] | Sequence[InputLike]) -> list[Input]:
     return [Input(one.name, tuple(one.shape), one.kind) for one in given]
 
 
-def _export(model: nn.Module, inputs: list[Input], fixed: int | None) -> ExportedProgram:
-    """Export with any batch size; where the network fixes it, with that one or a batch of one."""
+def export_program(
+    model: nn.Module, takes: tuple[int, ...] | Sequence[InputLike], fixed: int | None = None
+) -> ExportedProgram:
+    """Export with any batch size; where the network fixes it, with that one or a batch of one.
+
+    `takes` and `fixed` are what `capture` calls `inputs` and `batch`.
+
+    Raises:
+        CaptureError: torch.export cannot trace the network.
+    """
+    inputs = _described(takes)
     if any(module.training for module in model.modules()) and not isinstance(model, fx.GraphModule):
         model = copy.deepcopy(model).eval()
     problem: Exception | None = None
