@@ -27,7 +27,9 @@ from quant.spec import Estimator, Granularity
 # Importing torch takes seconds, so the commands that need it import it themselves (PLC0415).
 if TYPE_CHECKING:
     from analysis.network import Network
+    from datasets.dataset import Dataset
     from datasets.preprocessing import Preprocess
+    from model_io.metric import FileMetric
     from quant.given import Given
 
 T = TypeVar("T")
@@ -54,7 +56,10 @@ BuilderOption = Annotated[
 ]
 ShapeOption = Annotated[
     str | None,
-    typer.Option(help="Shape of one input where the file does not tell, such as 3,224,224."),
+    typer.Option(
+        help="Shape of one input where the file does not tell, such as 3,224,224; of several by "
+        "name, such as 'image=3,224,224; ids=int:16'."
+    ),
 ]
 MachineOption = Annotated[str, typer.Option(help="A preset's name or a machine's TOML file.")]
 ConfigOption = Annotated[
@@ -72,7 +77,10 @@ GranularityOption = Annotated[
 EstimatorOption = Annotated[
     Estimator | None, typer.Option(help="How ranges are chosen.", show_default="mse")
 ]
-DataOption = Annotated[Path | None, typer.Option(help="A folder of images or an .npz file.")]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(help="A folder of images, or an .npz file with an array for each input."),
+]
 PreprocessOption = Annotated[
     Path | None, typer.Option(help="Preprocessing (JSON); samples bring their own.")
 ]
@@ -155,6 +163,13 @@ def evaluate(
         str | None,
         typer.Option(help="Use the grids of a file (AIMET JSON), or own: those of the ONNX file."),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="path.py:function of (outputs, targets) that gives a number for each image, or "
+            "one for all. It is run."
+        ),
+    ] = None,
     out: JsonOption = "-",
 ) -> None:
     """Quantize, score beside the float network on the same images, and estimate the cost.
@@ -178,6 +193,7 @@ def evaluate(
             adaround=adaround_iterations if adaround else None,
         )
         choice = split.ImageChoice(data, _preprocess(preprocess), samples, calibration, seed)
+        asked = _metric(metric)
         network = _network(model, builder, input_shape)
         notes: tuple[str, ...] = ()
         if encodings is not None:
@@ -188,13 +204,20 @@ def evaluate(
             notes = tuple(given.sentences())
         learning = any(learns(step) for step in recipe)
         images = split.choose_split(model, network, wish, choice, learning=learning)
+        checked = _check_import(model, network, images.score)
         ranges = Calibrated(input_range=images.input_range)
         if images.calibration is not None:
             ranges = _watch(calibrate(network, images.calibration, images.input_range))
         what = experiment.Experiment("command line", wish, place, seed, recipe)
-        steps = experiment.run_experiment(network, images.score, ranges, what, images.calibration)
-        run = _watch(steps)
-        _write(out, summary.summarize_run(run, network, (*notes, *images.notes)))
+        run = _watch(
+            experiment.run_experiment(
+                network, images.score, ranges, what, images.calibration, metric=asked
+            )
+        )
+        found = summary.summarize_run(run, network, (*notes, *images.notes))
+        _write(out, {**found, "import_check": checked})
+        if run.evaluation.metric_problem:
+            raise ValueError(run.evaluation.metric_problem)
 
 
 @app.command()
@@ -385,7 +408,7 @@ def report(
             machine=place,
             choice=ImageChoice(data, how, samples, calibration, seed),
             config=wish,
-            origin=road.origin_of(model, machine, builder, _shape(input_shape)),
+            origin=road.origin_of(model, machine, builder, input_shape or ""),
             name=name,
             run=None if store is None or run is None else road.find_run(store, run),
             store=store,
@@ -487,19 +510,20 @@ def _network(model: str, builder: str | None, input_shape: str | None) -> "Netwo
     from analysis.network import prepare  # noqa: PLC0415
     from analysis.threads import choose_threads  # noqa: PLC0415
     from model_io.export.given import knowledge_of  # noqa: PLC0415
+    from model_io.inputs import read_wish  # noqa: PLC0415
     from model_io.load import load_model  # noqa: PLC0415
 
     choose_threads()
     _say(f"Loading {model}")
-    loaded = load_model(model, builder, _shape(input_shape))
-    if not loaded.input_shape:
+    loaded = load_model(model, builder, read_wish(input_shape or ""))
+    if not loaded.takes:
         raise ValueError(
             f"The shape of an input must be known; {model} does not tell it. Name it with "
             "--input-shape, such as 3,224,224."
         )
     for note in loaded.notes:
         _say(note)
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest, loaded.batch)
+    network = prepare(loaded.name, loaded.module, loaded.takes, loaded.digest, loaded.batch)
     targets, given = knowledge_of(loaded, network.graph)
     return replace(network, targets=targets, given=given)
 
@@ -518,12 +542,26 @@ def _given(network: "Network", encodings: str) -> "Given":
     return network.given
 
 
-def _shape(text: str | None) -> tuple[int, ...]:
-    """Return the sizes in a text such as 3,224,224."""
-    parts = [] if text is None else text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"--input-shape must be sizes such as 3,224,224; got {text}.")
-    return tuple(int(part) for part in parts)
+def _metric(text: str | None) -> "FileMetric | None":
+    """Return the user's metric; it is loaded before any work."""
+    from model_io.metric import load_metric  # noqa: PLC0415
+
+    return None if text is None else load_metric(text)
+
+
+def _check_import(model: str, network: "Network", data: "Dataset") -> dict[str, float] | None:
+    """Run an ONNX file beside ONNX Runtime on the user's own data; None for other models."""
+    from model_io.inputs import InputSpec  # noqa: PLC0415
+    from model_io.onnx import CHECKED_INPUTS, check_onnx  # noqa: PLC0415
+    from quant.inputs import parts_of  # noqa: PLC0415
+
+    if not model.lower().endswith(".onnx"):
+        return None
+    takes = tuple(InputSpec(one.name, one.shape, one.kind) for one in network.graph.inputs)
+    (batch,) = data.first(CHECKED_INPUTS).batches(CHECKED_INPUTS)
+    found = check_onnx(Path(model), takes, inputs=parts_of(batch.inputs))
+    _say(f"Beside ONNX Runtime on {found.inputs} real inputs: {found.difference:.1e} apart")
+    return {"inputs": found.inputs, "largest_relative_difference": found.difference}
 
 
 def _preprocess(path: Path | None) -> "Preprocess | None":

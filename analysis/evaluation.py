@@ -138,7 +138,7 @@ class _Tally:
             return
         try:
             self.metric.add(references, outputs, getattr(batch, "targets", batch.labels))
-        except QuantError as error:
+        except ValueError as error:
             self.metric_problem = str(error)
 
     def _measured(self) -> tuple[MetricScore | None, str]:
@@ -147,7 +147,7 @@ class _Tally:
             return None, self.metric_problem
         try:
             return self.metric.result(), ""
-        except QuantError as error:
+        except ValueError as error:
             return None, str(error)
 
     def _score(self, labels: Tensor, before: Tensor, after: Tensor) -> None:

@@ -18,6 +18,7 @@ from analysis.evaluation import Data, evaluate
 from analysis.network import Network
 from analysis.runs import Run
 from analysis.stages import apply_recipe, first_stage, title_of
+from analysis.user_metric import UserMetric
 from analysis.workload import Entropies, build_workload, weight_entropies
 from quant.config import QuantConfig
 from quant.progress import Progress, Steps, part
@@ -74,11 +75,12 @@ def run_experiment(
     experiment: Experiment,
     images: Data | None = None,
     known: Entropies | None = None,
+    metric: UserMetric | None = None,
 ) -> Steps[Run]:
     """Quantize as the experiment says, score on all of `data`, and estimate the cost.
 
     `images` are what the passes of a recipe learn from; `data` should hold none of them. `known`
-    holds weight entropies measured before, as for `cost`.
+    holds weight entropies measured before, as for `cost`. `metric` is one of the user's own.
 
     Raises:
         QuantError: the configuration, the calibration or the labels do not fit the network.
@@ -91,7 +93,7 @@ def run_experiment(
     repaired = apply_recipe(stage, experiment.recipe, experiment.config, images)
     share = REPAIR_SHARE if experiment.recipe else 0.0
     stage = yield from part(repaired, 0.0, share)
-    evaluation = yield from part(evaluate(network, stage.quantized, data), share, 1.0)
+    evaluation = yield from part(evaluate(network, stage.quantized, data, metric), share, 1.0)
     yield Progress(1.0, "Comparing layer by layer")
     by_layer = _layer_sqnr(stage.network, stage.quantized, data)
     return Run(

@@ -6,8 +6,10 @@ command line, a path typed into a page that runs locally); an upload must never 
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from torch import nn
 
@@ -25,19 +27,9 @@ def build(builder: str) -> nn.Module:
     Raises:
         ModelError: no such file or function, an error in either, or no network returned.
     """
-    file, separator, function = builder.rpartition(":")
+    make = function_in(builder, "A builder")
+    file, _, function = builder.rpartition(":")
     path = Path(file)
-    if not separator or path.suffix != ".py" or not function.isidentifier():
-        raise ModelError(
-            f"A builder must be written path.py:function, got {builder!r}; name the file and the "
-            "function that returns the network."
-        )
-    make = getattr(_imported(path), function, None)
-    if not callable(make):
-        raise ModelError(
-            f"{path.name} must define the function {function}, got none of that name; check the "
-            "spelling."
-        )
     try:
         model = make()
     except Exception as error:
@@ -53,13 +45,40 @@ def build(builder: str) -> nn.Module:
     return model.eval()
 
 
-def _imported(path: Path) -> ModuleType:
+def function_in(text: str, what: str) -> Callable[..., Any]:
+    """Return the function that "path.py:function" names; the file is run.
+
+    Args:
+        text: a file and a function in it.
+        what: what sentences call it, such as "A builder".
+
+    Raises:
+        ModelError: no such file or function, or an error while the file runs.
+    """
+    file, separator, function = text.rpartition(":")
+    path = Path(file)
+    if not separator or path.suffix != ".py" or not function.isidentifier():
+        raise ModelError(
+            f"{what} must be written path.py:function, got {text!r}; name the file and the "
+            "function in it."
+        )
+    found = getattr(_imported(path, what), function, None)
+    if not callable(found):
+        raise ModelError(
+            f"{path.name} must define the function {function}, got none of that name; check the "
+            "spelling."
+        )
+    named: Callable[..., Any] = found
+    return named
+
+
+def _imported(path: Path, what: str) -> ModuleType:
     """Return the file as a module under a private name, so that it can shadow no other."""
     if not path.is_file():
-        raise ModelError(f"The builder's file must exist, got {path.name}; check its path.")
+        raise ModelError(f"{what}'s file must exist, got {path.name}; check its path.")
     spec = importlib.util.spec_from_file_location(_PRIVATE_NAME, path)
     if spec is None or spec.loader is None:
-        raise ModelError(f"The builder's file must be Python, got {path.name}; name a .py file.")
+        raise ModelError(f"{what}'s file must be Python, got {path.name}; name a .py file.")
     module = importlib.util.module_from_spec(spec)
     # Dataclasses and pickles look their module up by name while the file runs.
     sys.modules[_PRIVATE_NAME] = module

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from model_io.errors import ModelError
@@ -28,9 +29,11 @@ from model_io.onnx_import.report import ImportReport
 from model_io.onnx_import.steps import Program, readable
 from model_io.onnx_import.tensors import TensorReader
 from model_io.onnx_import.transposes import cancel_transposes
-from model_io.onnx_import.verify import Agreement, compare, inputs_like, shapes, verify
+from model_io.onnx_import.verify import Agreement, as_in_file, compare, inputs_like, shapes, verify
 
 TRIAL_BATCH = 3
+CHECKED_INPUTS = 16
+"""Real ones on which an import is checked once they are there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +121,7 @@ def check_onnx(
         ModelError: the outputs differ; the sentence names the first layer that does.
     """
     found = load_onnx(path, wish, shown, alone=alone, inputs=inputs).given
-    if found is None:
-        raise ModelError(
-            f"Inputs to check {shown or path.name} on must fill a batch, got {len(inputs[0])}. "
-            "Bring more."
-        )
-    return found
+    return Agreement(0.0, 0) if found is None else found
 
 
 def _imported(
@@ -194,18 +192,22 @@ def _network(
 
 
 def _on_given(network: OnnxNetwork, reference: Reference, trial: Trial) -> Agreement | None:
-    """Return how well the network agrees on given inputs, as many as fill batches; None on none."""
-    if trial.given is None:
+    """Return how well the network agrees on given inputs; None without any.
+
+    Where the file fixes the batch, the last one is filled up with the first input.
+    """
+    if trial.given is None or not len(trial.given[0]):
         return None
-    found: Agreement | None = None
     count = len(trial.given[0])
-    whole = count // trial.batch * trial.batch if trial.batch else count
-    pieces = (values[:whole].split(trial.batch or count) for values in trial.given)
-    for piece in zip(*pieces, strict=True):
-        if len(piece[0]):
-            one = verify(network, reference, piece)
-            found = one if found is None else found.and_then(one)
-    return found
+    size = trial.batch or count
+    missing = -count % size
+    filled = [
+        torch.cat([v, v[:1].expand(missing, *v.shape[1:])])
+        for v in (as_in_file(x, s) for x, s in zip(trial.given, trial.sources, strict=True))
+    ]
+    pieces = zip(*(values.split(size) for values in filled), strict=True)
+    worst = max(verify(network, reference, piece).difference for piece in pieces)
+    return Agreement(worst, count)
 
 
 def _freed(

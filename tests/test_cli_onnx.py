@@ -38,5 +38,5 @@ def test_a_file_is_evaluated(path: Path, tmp_path: Path) -> None:
 def test_open_sizes_are_asked_for(path: Path) -> None:
     found = CliRunner().invoke(app, ["cost", "--model", str(path)])
     assert found.exit_code == 2
-    assert "such as 3,224,224" in found.stderr
+    assert "such as 3,8,224" in found.stderr
     assert "Traceback" not in found.stderr

@@ -68,6 +68,7 @@ class Origin:
     machine: str
     builder: str | None = None
     input_shape: tuple[int, ...] = ()
+    inputs: str = ""
     data: str | None = None
     preprocess: str = ""
     samples: int | None = None

@@ -21,8 +21,9 @@ def command_of(run: Run, origin: Origin) -> str:
     parts = ["python", "cli.py", "evaluate", "--model", origin.model]
     if origin.builder:
         parts += ["--builder", origin.builder]
-    if origin.input_shape:
-        parts += ["--input-shape", ",".join(map(str, origin.input_shape))]
+    shape = ",".join(map(str, origin.input_shape)) or origin.inputs
+    if shape:
+        parts += ["--input-shape", shape]
     if origin.data is not None:
         parts += ["--data", origin.data]
         parts += ["--preprocess", PREPROCESS_FILE] if origin.preprocess else []

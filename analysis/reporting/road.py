@@ -68,11 +68,12 @@ def open_store(runs: Path | None, run: str | None) -> RunStore | None:
     return None if runs is None else RunStore(runs)
 
 
-def origin_of(
-    model: str | None, machine: str, builder: str | None, shape: tuple[int, ...]
-) -> Origin | None:
-    """Return how the command line reached a model; its images are added with the choice."""
-    return None if model is None else Origin(model, machine, builder, shape)
+def origin_of(model: str | None, machine: str, builder: str | None, shape: str) -> Origin | None:
+    """Return how the command line reached a model; its images are added with the choice.
+
+    `shape` is what was said of its inputs, in the words of the command line.
+    """
+    return None if model is None else Origin(model, machine, builder, inputs=shape)
 
 
 def report_on(network: Network | None, task: ReportTask) -> Steps[Report]:

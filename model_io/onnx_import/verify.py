@@ -92,6 +92,15 @@ def inputs_like(
     return tuple(found)
 
 
+def as_in_file(values: Tensor, source: Input) -> Tensor:
+    """Return real inputs as the file can take them: whole numbers where it wants these."""
+    kind = helper.tensor_dtype_to_np_dtype(source.kind)
+    if kind.kind not in "iu" or not values.is_floating_point():
+        return values
+    limits = np.iinfo(kind)
+    return values.round().clamp(limits.min, limits.max)
+
+
 def rows_of(program: Program, name: str) -> list[int]:
     """Return the numbers of rows of the tables from which an input of whole numbers picks."""
     found = []

@@ -107,12 +107,20 @@ def test_a_difference_on_real_inputs_names_the_layer(
         check_onnx(path, (spec,), inputs=(torch.full((2, 3), 300.0),))
 
 
-def test_fewer_inputs_than_a_batch_check_nothing(tmp_path: Path) -> None:
+def test_fewer_inputs_than_a_batch_are_filled_up(tmp_path: Path) -> None:
     nodes = [node("Reshape", ["x", "to"], "r"), node("Relu", ["r"], "y")]
     path = saved(tmp_path / "net.onnx", model(nodes, [4, 3], {"to": np.array([4, 3])}))
     (spec,) = load_onnx(path).inputs
-    with pytest.raises(ModelError, match="must fill a batch, got 2"):
-        check_onnx(path, (spec,), inputs=(torch.zeros(2, 3),))
+    found = check_onnx(path, (spec,), inputs=(torch.randn(6, 3),))
+    assert (found.inputs, found.difference) == (6, 0)
+    assert check_onnx(path, (spec,), inputs=(torch.randn(0, 3),)).inputs == 0
+
+
+def test_pixels_are_put_to_the_file_as_whole_numbers(tmp_path: Path) -> None:
+    nodes = [node("Cast", ["x"], "c", to=1), node("Sin", ["c"], "y")]
+    path = saved(tmp_path / "net.onnx", model(nodes, ["n", 3], kind=TensorProto.UINT8))
+    (spec,) = load_onnx(path).inputs
+    assert check_onnx(path, (spec,), inputs=(torch.rand(5, 3) * 300 - 20,)).difference < 1e-5
 
 
 def test_an_input_that_nothing_reads_is_none(tmp_path: Path) -> None:
