@@ -36,7 +36,8 @@ class OnGrid(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map a tensor to one of the same shape."""
         x = _clipped(x, self.clip)
-        return torch.div(x, self.scale).round().clamp(*self.limits).mul(self.scale)
+        # in place as there: strides decide in which order a convolution adds
+        return torch.div(x, self.scale).round_().clamp_(*self.limits).mul_(self.scale)
 
 
 class Clip(nn.Module):

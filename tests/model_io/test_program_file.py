@@ -69,6 +69,15 @@ def test_every_width_and_granularity(
         assert torch.equal(module(inputs), quantized(inputs))
 
 
+def test_images_whose_channels_come_last_in_memory(tmp_path: Path) -> None:
+    quantized = simulated("fashion-mobilenet")
+    module = loaded(quantized, tmp_path)
+    inputs = CASES["fashion-mobilenet"].inputs(64).contiguous(memory_format=torch.channels_last)
+    inputs = inputs.as_strided(inputs.shape, (784, 1, 28, 1))  # as a data set gives them
+    with torch.inference_mode():
+        assert torch.equal(module(inputs), quantized(inputs))
+
+
 def test_asymmetric_weights(tmp_path: Path) -> None:
     graph = graph_of("plain")
     change = SpecChange(symmetric=False)

@@ -1,0 +1,223 @@
+"""The page that takes a network home: artefacts, tables, the report; and grids that come in."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from model_io.export.artefact_makers import FORMATS
+from model_io.export.artefacts import Artefact, Source
+from quant.config import uniform
+from quant.config_file import config_from_file
+from quant.passes.correct_bias import CorrectBias
+from tests.pages.visit import CONFIGURE, RUNS, Visit, wait_idle
+from ui.export_jobs import Made, made_of, repaired_recipe, start_export, wish_of
+from ui.export_tables import packed, tables
+from ui.repair_view import start_repair
+from ui.run_forms import start_run
+
+EXPORT = "pages/export.py"
+
+
+@pytest.fixture
+def export(visit: Visit) -> Visit:
+    return visit.open(EXPORT)
+
+
+def made(visit: Visit) -> dict[str, Made]:
+    assert visit.work.network is not None
+    recipe = repaired_recipe(visit.work)
+    return made_of(visit.work, wish_of(visit.work, visit.work.network, recipe))
+
+
+def labels(visit: Visit) -> list[str]:
+    return [button.proto.label for button in visit.at.get("download_button")]
+
+
+def test_one_artefact_is_made_checked_and_downloaded(export: Visit) -> None:
+    for form in FORMATS.values():
+        assert form.title in export.words
+    assert "W8A8 per-channel" in export.words
+    export.press("export.make.config").wait()
+    assert "Read again: the same default and 0 rules." in export.words
+    (code,) = (block.value for block in export.at.code)
+    assert code.startswith("python cli.py evaluate --model fashion-mobilenet --config ")
+    found = made(export)["config"]
+    assert found.path is not None
+    assert found.path.is_relative_to(export.work.folder)
+    assert export.work.network is not None
+    text = found.path.read_text(encoding="utf-8")
+    assert config_from_file(text, export.work.network.graph.layers) == (uniform(8, 8), ())
+
+
+def test_all_of_them_at_once(export: Visit) -> None:
+    export.press("export.all").wait()
+    found = made(export)
+    assert set(found) == set(FORMATS)
+    assert not [one.problem for one in found.values() if one.problem]
+    assert labels(export).count("Download") == len(FORMATS)
+    assert not export.errors
+    path = found["aimet-2.0.0"].path
+    assert path is not None
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        records = json.loads(archive.read(names[0]))["encodings"]
+    assert names == [
+        "fashion-mobilenet-W8A8-per-channel.encodings", "fashion-mobilenet-W8A8-per-channel.onnx",
+    ]  # fmt: skip
+    assert len(records) > 40
+    viewer = found["model-explorer"].files
+    assert [name.rsplit(".", 2)[1] for name in viewer[:2]] == ["sqnr", "energy"]
+
+
+def test_another_configuration_has_none_yet(export: Visit) -> None:
+    export.press("export.make.config").wait()
+    assert made(export)
+    export.work.config.change(uniform(4, 8))
+    export.run()
+    assert made(export) == {}
+    assert "Download" not in labels(export)
+    export.work.config.undo()
+    export.run()
+    assert "Download" in labels(export)
+
+
+def test_the_recipe_of_repair_is_part_of_it(export: Visit) -> None:
+    start_repair(export.work, (CorrectBias(),))
+    wait_idle(export.work)
+    export.run()
+    assert export.at.toggle(key="export.recipe").label.endswith("Correct biases (empirical)")
+    network = export.work.network
+    assert network is not None
+    wish = wish_of(export.work, network, repaired_recipe(export.work))
+    assert wish.recipe == (CorrectBias(),)
+    assert wish.key != wish_of(export.work, network, ()).key
+    start_export(export.work, wish, ["pt2"])
+    wait_idle(export.work)
+    repaired = made_of(export.work, wish)["pt2"]
+    assert repaired.path is not None
+    assert not repaired.problem
+    export.work.config.change(uniform(4, 8))
+    assert repaired_recipe(export.work) == ()
+
+
+def test_one_format_that_fails_leaves_the_others(
+    export: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from model_io.errors import ModelError
+
+    def broken(_: Source) -> Artefact:
+        raise ModelError("Every operation must have words in ONNX, got one without.")
+
+    from dataclasses import replace
+
+    monkeypatch.setitem(FORMATS, "pt2", replace(FORMATS["pt2"], make=broken))
+    network = export.work.network
+    assert network is not None
+    start_export(export.work, wish_of(export.work, network, ()), ["pt2", "config"])
+    wait_idle(export.work)
+    export.run()
+    assert "Every operation must have words" in export.errors[0]
+    assert made(export)["config"].path is not None
+
+
+def test_without_images_it_says_what_can_be_done(export: Visit) -> None:
+    export.work.parts = None
+    export.run()
+    assert "need images" in export.words
+    export.press("export.make.aimet-2.0.0").wait()
+    assert "Choose images to calibrate on" in export.errors[0]
+
+
+def test_without_a_model(export: Visit) -> None:
+    export.work.network = None
+    export.run()
+    assert "No model is loaded." in export.words
+    assert export.links() == ["Choose one"]
+
+
+def test_every_table_is_there_as_csv(export: Visit) -> None:
+    start_run(export.work, "first")
+    wait_idle(export.work)
+    export.run()
+    assert {"Layers", "Configuration by layer", "Cost by layer", "Runs"} <= set(labels(export))
+    network = export.work.network
+    assert network is not None
+    found = tables(export.work, wish_of(export.work, network, ()))
+    whole = packed({name: make() for name, make in found.items()})
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        read = {name: pd.read_csv(archive.open(name)) for name in archive.namelist()}
+    assert set(read) == {"layers.csv", "configuration.csv", "cost.csv", "runs.csv"}
+    assert list(read["configuration.csv"]["layer"]) == [x.name for x in network.graph.layers]
+    assert read["runs.csv"]["name"].tolist() == ["first"]
+
+
+def test_the_report_of_a_run_is_here_too(export: Visit) -> None:
+    assert "none of this model was kept yet" in export.words
+    start_run(export.work, "first")
+    wait_idle(export.work)
+    export.run().press("report.make").wait()
+    assert any(label.startswith("Download (") for label in labels(export))
+
+
+def test_encodings_go_out_and_come_in_again(export: Visit) -> None:
+    export.work.config.change(uniform(4, 8))
+    export.run().press("export.make.aimet-1.0.0").wait()
+    path = made(export)["aimet-1.0.0"].path
+    assert path is not None
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read(archive.namelist()[0])
+    export.work.config.change(uniform(8, 8))
+    visit = export.open(CONFIGURE)
+    visit.upload("configure.open", "mine.encodings", text).press("configure.use")
+    work = visit.work
+    assert not visit.errors
+    assert work.config.present.default.weight.bits == 4
+    given = work.file_grids.of(work.config.present)
+    assert given is not None
+    assert not given.uncovered
+    assert "grids of mine.encodings are used as they are" in visit.words
+    visit.open(RUNS).press("Run").wait()
+    run = work.store.all()[0]
+    assert run.recipe == (f"Grids of mine.encodings ({len(given.grids)} tensors)",)
+    # a preset does without them, Undo brings them back
+    visit.open(CONFIGURE).press("configure.apply")
+    assert work.file_grids.of(work.config.present) is None
+    visit.press("frame.undo")
+    assert work.file_grids.of(work.config.present) is given
+    visit.press("configure.calibrate")
+    assert work.file_grids.of(work.config.present) is None
+
+
+def test_a_configuration_made_for_another_model_is_told(visit: Visit) -> None:
+    visit.open(CONFIGURE)
+    plain = {"rules": [{"select": "kind:conv", "weight": {"bits": 4}, "matched": 99}]}
+    visit.upload("configure.open", "x.json", json.dumps(plain).encode()).press("configure.use")
+    assert "and matched 99 where it was written" in visit.words
+    broken = json.dumps({"version": "2.0.0", "encodings": [{"name": "nobody"}]}).encode()
+    visit.upload("configure.open", "y.json", broken).press("configure.use")
+    assert "nobody" in visit.errors[0]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantized_file_offers_its_grids(visit: Visit, tmp_path: Path) -> None:
+    from tests.model_io.test_onnx_quantized import quantized
+    from ui.choices import ModelChoice
+    from ui.model_forms import start_loading
+
+    _, path = quantized(tmp_path)
+    start_loading(visit.work, ModelChoice(str(path), shown="net.onnx"))
+    visit.wait().open("pages/model.py")
+    assert "The file was quantized already." in visit.words
+    visit.press("model.given")
+    work = visit.work
+    assert work.network is not None
+    assert work.file_grids.of(work.config.present) is work.network.given
+    assert work.config_name == "net, its own grids"
+    # every grid is known: no image is needed to take it home
+    visit.open(EXPORT).press("export.make.aimet-2.0.0").wait()
+    assert not visit.errors
+    assert made(visit)["aimet-2.0.0"].path is not None
