@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -417,6 +417,99 @@ def report(
         network = None if model is None else _network(model, builder, input_shape)
         Path(out).write_text(render(_watch(road.report_on(network, task))), encoding="utf-8")
         _say(f"Wrote {out}")
+
+
+@app.command()
+def export(
+    *,
+    model: ModelOption,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="onnx-qdq, aimet-2.0.0, aimet-1.0.0, pt2, config, model-explorer or netron.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The file to write; others come beside it.")],
+    weights: Annotated[
+        Literal["integer", "float"],
+        typer.Option(help="Of onnx-qdq: whole numbers, or float ones between Q and DQ."),
+    ] = "integer",
+    check: Annotated[
+        bool, typer.Option("--check", help="Run it on all images beside the simulation; time it.")
+    ] = False,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    samples: SamplesOption = None,
+    calibration: CalibrationOption = 256,
+    config: ConfigOption = None,
+    weight_bits: WeightBitsOption = None,
+    activation_bits: ActivationBitsOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    machine: MachineOption = MACHINE,
+    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    equalize: Annotated[
+        bool, typer.Option("--equalize", help="Cross-layer equalization, exact caps.")
+    ] = False,
+    absorb_bias: Annotated[
+        bool, typer.Option("--absorb-bias", help="Absorb high biases, data-free.")
+    ] = False,
+    correct_bias: Annotated[Method | None, typer.Option(help="Correct biases.")] = None,
+    adaround: Annotated[bool, typer.Option("--adaround", help="Learn the rounding.")] = False,
+    adaround_iterations: Annotated[int, typer.Option(help="Steps for each layer.")] = 1000,
+    answer: JsonOption = "-",
+) -> None:
+    """Write the quantized network for the next tool; say what was checked of the file."""
+    with _told(answer):
+        wish = _config(config, weight_bits, activation_bits, granularity, estimator)
+        place, how = _machine(machine), _preprocess(preprocess)
+        import cli_export  # noqa: PLC0415
+        from analysis.split import ImageChoice  # noqa: PLC0415
+        from quant.recipe import build_recipe  # noqa: PLC0415
+
+        kind = cli_export.chosen_format(format_, out, weights, check=check)
+        recipe = build_recipe(
+            equalize=equalize,
+            absorb_bias=absorb_bias,
+            correct_bias=correct_bias,
+            adaround=adaround_iterations if adaround else None,
+        )
+        choice = ImageChoice(data, how, samples, calibration, seed)
+        network = _network(model, builder, input_shape)
+        images = cli_export.choose_images(model, network, wish, recipe, choice, check=check)
+        asked = cli_export.ExportWish(
+            network, wish, recipe, place, images, kind, out, model, check=check
+        )
+        _write(answer, _watch(cli_export.export(asked)))
+
+
+@app.command()
+def convert(
+    *,
+    model: ModelOption,
+    out: Annotated[Path, typer.Option(help="The .pt2 file to write.")],
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    answer: JsonOption = "-",
+) -> None:
+    """Import a network once and keep it as a .pt2 file with the same names of layers."""
+    with _told(answer):
+        _check_place(str(out), "--out")
+        from model_io.convert import convert as keep  # noqa: PLC0415
+        from model_io.inputs import read_wish  # noqa: PLC0415
+        from model_io.load import load_model  # noqa: PLC0415
+
+        _say(f"Loading {model}")
+        loaded = load_model(model, builder, read_wish(input_shape or ""))
+        if not loaded.takes:
+            raise ValueError(
+                f"The shape of an input must be known; {model} does not tell it. Name it with "
+                "--input-shape, such as 3,224,224."
+            )
+        _write(answer, asdict(keep(loaded, out)))
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from model_io.export.stored import StoredGrid, store_activation
 from quant.simulation import QuantGraph, Quantizer, Role
 
 _BYTE = 8
+_HEARD = 0.25
+"""Steps of an output that the rounding of biases may move it by before a note says so."""
 
 
 class QdqBuilder:
@@ -176,8 +178,22 @@ class QdqBuilder:
             f"The weights of {', '.join(raised)} have channels 2**23 times smaller than their "
             "bias; these have a larger scale, so that int32 holds the bias.": raised,
             f"{floating} tensors stay float, as configured.": floating,
+            self._bias_note(): self._worst_bias() > _HEARD,
         }
         return tuple(sentence for sentence, holds in found.items() if holds)
+
+    def _worst_bias(self) -> float:
+        return max(self.parameters.bias_errors.values(), default=0.0)
+
+    def _bias_note(self) -> str:
+        errors = self.parameters.bias_errors
+        coarse = sum(error > _HEARD for error in errors.values())
+        worst = max(errors, key=lambda name: errors[name], default="")
+        return (
+            f"Biases must be multiples of scale_x * scale_w, which the simulation leaves out: in "
+            f"{worst} that moves the output by up to {self._worst_bias():.1f} of its steps, and in "
+            f"{coarse} layers by more than a quarter. Equalizing brings the scales together."
+        )
 
 
 def _code(grid: StoredGrid, limit: float | None) -> int | None:

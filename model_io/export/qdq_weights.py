@@ -31,6 +31,8 @@ class Parameters:
         self.quantized, self.marked, self.style, self.writer = quantized, marked, style, writer
         self.coarse_biases: list[str] = []
         self.raised_weights: list[str] = []
+        self.bias_errors: dict[str, float] = {}
+        """The largest rounding of a layer's bias, in steps of its output's grid."""
         self.narrow: dict[str, tuple[int, int]] = {}
 
     def write(self, layer: Layer, source: str) -> None:
@@ -78,6 +80,10 @@ class Parameters:
         if np.any(scale > np.resize(product, scale.shape)):
             self.coarse_biases.append(layer.name)
         steps = np.rint(bias / scale.astype(np.float64)).astype(np.int32)
+        output = self.quantized.quantizers[layer.name].encoding
+        if output is not None:
+            error = np.abs(bias - steps * scale.astype(np.float64)).max(initial=0)
+            self.bias_errors[layer.name] = float(error) / float(output.scale)
         given = [
             self.writer.hold(f"{name}_quantized", steps),
             self.writer.hold(f"{name}_scale", scale),

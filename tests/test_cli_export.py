@@ -1,0 +1,127 @@
+"""export and convert: what they write, what they say of it, and what they refuse."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from cli import app
+from model_io.load import load_model
+from quant.graph import capture
+from sample_models.registry import sample
+from tests.model_io.onnx_files import saved, small
+
+MODEL = "fashion-resnet"
+QUICK = ("--samples", "40", "--calibration", "20")
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def ask() -> Ask:
+    """Return a function that runs a command and returns the JSON it printed."""
+
+    def run(*arguments: str | Path) -> Any:
+        result = CliRunner().invoke(app, [*map(str, arguments)])
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return run
+
+
+def refusal(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()[-1:]) == 1
+    return result.stderr.strip().splitlines()[-1]
+
+
+def test_a_checked_file_runs_elsewhere_and_agrees(ask: Ask, tmp_path: Path) -> None:
+    out = tmp_path / "small.onnx"
+    got = ask("export", "--model", MODEL, "--format", "onnx-qdq", "--out", out, "--check", *QUICK)
+    assert [(file["file"], file["bytes"]) for file in got["files"]] == [
+        (str(out), out.stat().st_size)
+    ]
+    found = got["execution"]
+    assert found["samples"] == 40
+    assert found["integer_kernels"]["top1"] >= 0.97
+    assert found["integer_kernels"]["sqnr_db"] > 30
+    assert set(found["top1"]) == {"float", "simulated", "executed", "plain"}
+    assert set(found["integer_layers"]) == {
+        layer.name
+        for layer in capture(sample(MODEL).build(), (1, 28, 28)).layers
+        if layer.kind != "norm"
+    } - {"input"}
+    assert found["worst_layer"] in found["layer_sqnr_db"]
+    assert found["layer_sqnr_db"]["input"] is None  # no noise at all
+    assert min(found["latency"]["float_s"], found["latency"]["executed_s"]) > 0
+    session = ort.InferenceSession(out)
+    (logits,) = session.run(None, {"input": torch.zeros(3, 1, 28, 28).numpy()})
+    assert logits.shape == (3, 10)
+    assert "small.onnx" in got["command"]
+
+
+def test_float_weights_stand_between_pairs(ask: Ask, tmp_path: Path) -> None:
+    out = tmp_path / "f.onnx"
+    arguments = ("--model", MODEL, "--format", "onnx-qdq", "--out", out, *QUICK)
+    ask("export", *arguments, "--weights", "float")
+    held = {tensor.name: tensor.data_type for tensor in onnx.load(out).graph.initializer}
+    assert held["classifier.weight"] == onnx.TensorProto.FLOAT
+
+
+def test_encodings_bring_their_float_file_and_spare_others(ask: Ask, tmp_path: Path) -> None:
+    out = tmp_path / "r.encodings"
+    arguments = ("export", "--model", MODEL, "--format", "aimet-2.0.0", "--out", out, *QUICK)
+    got = ask(*arguments)
+    beside = tmp_path / "r.onnx"
+    assert {file["file"] for file in got["files"]} == {str(out), str(beside)}
+    assert json.loads(out.read_text())["version"] == "2.0.0"
+    beside.write_bytes(b"another")
+    assert "must not overwrite another file" in refusal(*arguments)
+    assert beside.read_bytes() == b"another"
+
+
+def test_a_configuration_that_needs_no_images_exports_without_any(ask: Ask, tmp_path: Path) -> None:
+    source, out = saved(tmp_path / "in.onnx", small("a/")), tmp_path / "out.onnx"
+    bits = ("--weight-bits", "4", "--activation-bits", "32")
+    ask("export", "--model", source, "--format", "onnx-qdq", "--out", out, *bits)
+    kinds = {tensor.data_type for tensor in onnx.load(out).graph.initializer}
+    assert onnx.TensorProto.INT4 in kinds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--format", "onnx-qdq2", "--out", "x.onnx"), "must be one of onnx-qdq, onnx-qdq-float"),
+        (("--format", "pt2", "--out", "x.pt2", "--weights", "float"), "--weights float is for"),
+        (("--format", "pt2", "--out", "x.pt2", "--check"), "--check runs ONNX files"),
+        (("--format", "pt2", "--out", "nowhere/x.pt2"), "in a folder that exists"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_at_once(arguments: tuple[str, ...], sentence: str) -> None:
+    assert sentence in refusal("export", "--model", MODEL, *arguments)
+
+
+def test_an_imported_network_is_kept_with_its_names(ask: Ask, tmp_path: Path) -> None:
+    source, out = saved(tmp_path / "in.onnx", small("block/")), tmp_path / "kept.pt2"
+    got = ask("convert", "--model", source, "--out", out)
+    loaded, back = load_model(source), load_model(out)
+    names = [layer.name for layer in capture(loaded.module, loaded.takes).layers]
+    program = back.program
+    assert program is not None
+    assert [layer.name for layer in capture(program, back.takes).layers] == names == got["layers"]
+    assert any("block/conv" in name for name in names)
+    assert got["imported"]["opset"] == 17
+    assert got["difference"] <= 1e-6
+    assert got["size_bytes"] == out.stat().st_size
+
+
+def test_convert_writes_pt2_alone(tmp_path: Path) -> None:
+    source = saved(tmp_path / "in.onnx", small("b/"))
+    assert "must end in .pt2" in refusal("convert", "--model", source, "--out", tmp_path / "x.onnx")
