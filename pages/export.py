@@ -1,5 +1,6 @@
 import streamlit as st
 
+from ui.check_view import check_box
 from ui.export_jobs import under_way, wish_of
 from ui.export_tables import table_box
 from ui.export_view import artefacts, context, recipe_choice, report_choice
@@ -38,6 +39,9 @@ def list_of_artefacts() -> None:
 
 
 list_of_artefacts()
+
+st.subheader("Check on this machine", anchor=False)
+check_box(work, wish)
 
 st.subheader("Tables", anchor=False)
 table_box(work, wish)

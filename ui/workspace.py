@@ -53,6 +53,7 @@ class Workspace:
     machines: dict[str, Machine] = field(default_factory=dict)
     config: History[QuantConfig] = field(default_factory=lambda: History(uniform(8, 8)))
     config_name: str = "W8A8 per-channel"
+    metric: str = ""  # path.py:function of the user's own; used where paths are open
     file_grids: FileGrids = field(default_factory=FileGrids)
     entropies: Entropies = field(default_factory=dict)
     runner: JobRunner = field(default_factory=JobRunner)
@@ -62,6 +63,7 @@ class Workspace:
     tradeoffs: TradeoffWork = field(default_factory=TradeoffWork)
     picked: Picked = field(default_factory=Picked)
     exports: dict[str, Any] = field(default_factory=dict)  # artefacts, ui.export_jobs.Made by key
+    checks: dict[str, Any] = field(default_factory=dict)  # executions, ui.check_view.Checked
     opened: Any = None  # a session that is only looked at, ui.session_opening.Opened
     table_edits: int = 0  # changes of the configuration made in the table of Configure
     data_choices: int = 0  # how often data were chosen, so that forms start from the present ones
@@ -155,6 +157,7 @@ class Workspace:
             "machine": self.machine.name,
             "config": self.config.present.to_dict(),
             "config_name": self.config_name,
+            "metric": self.metric,
             "own_grids": self._uses_own_grids(),
         }
         self.settings.runs.mkdir(parents=True, exist_ok=True)
@@ -199,6 +202,7 @@ def new_workspace() -> Workspace:
         result.config = History(config_from_dict(saved["config"]))
         result.config_name = str(saved["config_name"])
         result.machine = load_preset(saved["machine"])
+        result.metric = str(saved.get("metric", ""))
         model = from_plain(ModelChoice, saved["model"])
         data = from_plain(DataChoice, saved["data"])
         network = drain(load_network(model))

@@ -221,3 +221,16 @@ def test_a_quantized_file_offers_its_grids(visit: Visit, tmp_path: Path) -> None
     visit.open(EXPORT).press("export.make.aimet-2.0.0").wait()
     assert not visit.errors
     assert made(visit)["aimet-2.0.0"].path is not None
+
+
+def test_simulation_and_execution_side_by_side(export: Visit) -> None:
+    export.at.number_input(key="export.check.images").set_value(64)
+    export.press("export.check").wait()
+    (found,) = export.work.checks.values()
+    assert found.check.samples == 64
+    assert found.check.executed.top1 > 0.9
+    executed = export.metric("Executed in integers, top-1")
+    assert executed.value == f"{100 * found.check.scores['executed'].top1:.2f} %"
+    assert "times as fast" in export.metric("Latency, quantized").delta
+    assert "layers with weights are multiplied in whole numbers" in export.words
+    assert not export.errors
