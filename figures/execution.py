@@ -106,7 +106,7 @@ def partings_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
     label_rows(figure, names)
     low = min(0.0, *finite) if finite else 0.0
     figure.update_xaxes(
-        title="SQNR of the executed layer beside the simulated (dB), higher is better",
+        title="Executed layer beside the simulated, SQNR (dB), higher is better",
         range=[low - 2, edge + 2],
     )
     return finish(figure, parting_title(layer_sqnr_db), rows_px(len(names)), legend_below=True)
@@ -118,8 +118,9 @@ def parting_title(layer_sqnr_db: Mapping[str, float]) -> str:
         return "Every layer is executed as it is simulated, to the bit"
     worst = min(layer_sqnr_db, key=lambda name: layer_sqnr_db[name])
     first = next(name for name, db in layer_sqnr_db.items() if db < _SAME_DB)
-    begins = "" if first == worst else f"; they part first at {shorten(first, 30)}"
-    return f"{shorten(worst, 40)} differs most, by {_decibels(layer_sqnr_db[worst])}{begins}"
+    begins = "" if first == worst else f"; both part first at {shorten(first, 30)}"
+    told = _decibels(layer_sqnr_db[worst])
+    return f"{shorten(worst, 40)} is least alike, {told} beside the simulation{begins}"
 
 
 def integer_words(check: ExecutionCheck, weighted: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from analysis.execution import ExecutionCheck, Score, check_execution
+from analysis.execution import ExecutionCheck, Latency, Score, check_execution
 from figures import takeaway
 from figures.execution import integer_words, partings_by_layer, scores_side_by_side
 from figures.units import format_time
@@ -90,26 +90,24 @@ def _show(found: Checked) -> None:
         _score_card(cards, label, check.scores.get(name))
     _agreement_card(cards, check)
     latency = check.latency
-    factor = latency.speedup
     cards.metric(
         "Latency, quantized", format_time(latency.executed_s), border=True, height="stretch",
-        delta=f"float {format_time(latency.float_s)}: {factor:.2f} times as fast",
+        delta=_speed(latency),
         delta_color="off", delta_arrow="off",
         help=f"Medians of {latency.runs} runs each, in turns, batch {latency.batch}, "
         f"{latency.threads} thread; this machine's, not the estimate for the accelerator",
     )  # fmt: skip
     st.markdown(plain(integer_words(check, found.weighted)))
-    left, right = st.columns([1, 1.2], gap="medium")
     if check.executed.top1 is not None:
         figure = scores_side_by_side(check)
-        left.plotly_chart(figure, key="export.check.scores", alt=takeaway(figure))
-    left.caption(
+        st.plotly_chart(figure, key="export.check.scores", alt=takeaway(figure))
+    st.caption(
         "Node by node in float32, the file agrees with the simulation "
         f"{_told(check.plain.top1, check.plain.sqnr_db)}; what integers add to that is their "
         "kernels' own rounding."
     )
     figure = partings_by_layer(check.layer_sqnr_db)
-    right.plotly_chart(figure, key="export.check.layers", alt=takeaway(figure))
+    st.plotly_chart(figure, key="export.check.layers", alt=takeaway(figure))
     if check.partings:
         with st.expander(f"Images on which they part ({len(check.partings)} listed)"):
             st.dataframe(
@@ -142,6 +140,13 @@ def _agreement_card(cards: st.delta_generator.DeltaGenerator, check: ExecutionCh
         delta=interval_text(found.top1_ci95), delta_color="off", delta_arrow="off",
         help=f"Same class on {check.samples} images; outputs lie {_decibels(found.sqnr_db)} beside",
     )  # fmt: skip
+
+
+def _speed(latency: Latency) -> str:
+    factor, float_time = latency.speedup, format_time(latency.float_s)
+    if factor >= 1:
+        return f"{factor:.2f} times faster than float, {float_time}"
+    return f"{1 / factor:.2f} times slower than float, {float_time}"
 
 
 def _told(top1: float | None, decibels: float) -> str:

@@ -54,7 +54,7 @@ def test_no_classifier_has_no_score() -> None:
 
 def test_where_they_part() -> None:
     figure = partings_by_layer(LAYERS)
-    assert "head differs most, by 31.5 dB; they part first at" in title(figure)
+    assert "head is least alike, 31.5 dB beside the simulation; both part first at" in title(figure)
     assert list(figure.data[0].x) == [52.0, 31.5]
     assert list(figure.data[1].y) == [0]
     assert "&lt;b&gt;mid" in figure.data[0].customdata[0]
