@@ -24,6 +24,7 @@ GAP = 1e-6  # of the objective, relative: what passes for exact
 FIRST_WINDOW = 0.001  # of the objective: reduced costs that take part at first
 MOST_SECONDS = 20.0  # of one search; the best so far counts then
 WIDER = 8.0
+ROUNDING = 1e-10  # of a limit: what its sum may be off by
 OPTIMAL, INFEASIBLE = 0, 2  # what scipy's milp says
 
 
@@ -130,7 +131,8 @@ class _Program:
         rows, most = [], []
         for total, limit in zip(sums, limits, strict=True):
             row = self._row(total)
-            room = limit.most - total.constant
+            # a limit at the least there is must not fail where a sum is rounded
+            room = limit.most + ROUNDING * abs(limit.most) - total.constant
             size = max(float(np.abs(row).max(initial=0.0)), abs(room)) or 1.0
             rows.append(row / size)
             most.append(room / size)

@@ -45,6 +45,7 @@ class ModelReference:
     builder: str | None = None
     input_shape: tuple[int, ...] = ()
     shown: str | None = None
+    inputs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from analysis.measures import Interval
 from analysis.proposal import Proposal
 from analysis.quantities import Quantity
 from figures.front_words import COST_NAMES, Scale, cost_text, quality_text, takeaway_of
+from figures.labels import place_labels
 from figures.layout import HALF_WIDTH, escape, finish, shorten
-from figures.palette import AFTER, BEFORE, FLOAT, faded
+from figures.palette import AFTER, BEFORE, FLOAT, PREDICTED, faded
 from figures.units import bytes_scale, energy_scale, time_scale
 
 PLOT_PX = 300
@@ -62,10 +63,16 @@ def front_chart(
     )  # fmt: skip
     for column, panel in enumerate(panels, start=1):
         factor, unit = _unit(panel, several=count > 1)
-        _Drawn(figure, column, panel, scale, factor).draw(picked)
-        quantity = panel.front.quantity  # side by side, the long name does not fit
-        name = COST_NAMES[quantity] if count == 1 else str(quantity).capitalize()
-        figure.update_xaxes(title=f"{name} ({unit}), lower is better", col=column)
+        _Drawn(figure, column, panel, scale, factor, count).draw(picked)
+        if count == 1:
+            name = COST_NAMES[panel.front.quantity]
+            figure.update_xaxes(title=f"{name} ({unit}), lower is better", col=column)
+    if count > 1:  # side by side there is room for one title
+        quantity = str(panels[0].front.quantity).capitalize()
+        figure.add_annotation(
+            text=f"{quantity} (% of W8A8), lower is better", showarrow=False, font={"size": 13},
+            x=0.5, xref="paper", xanchor="center", y=0, yref="paper", yanchor="top", yshift=-24,
+        )  # fmt: skip
     if scale.float_top1 is not None:
         figure.add_hline(
             y=100 * scale.float_top1, line={"color": FLOAT, "width": 1, "dash": "dot"},
@@ -104,30 +111,47 @@ def _show_window(figure: go.Figure, values: Sequence[float], scale: Scale) -> No
     """Set the range in sight: of accuracies the highest, where the choice is made."""
     if not values:
         return
-    low, high = min(values), max(values)
-    if scale.float_top1 is not None:
-        high = max(high, 100 * scale.float_top1)
-    if scale.by_loss and high - low > SIGHT:
-        low = high - SIGHT
+    low, high = _window(values, scale)
+    if min(values) < low:
         below = sum(value < low for value in values)
         figure.add_annotation(
             text=f"{below} more below; a double click shows all", showarrow=False,
             x=1, xref="paper", xanchor="right", y=0, yref="paper", yanchor="bottom",
             font={"size": 11, "color": FLOAT},
         )  # fmt: skip
+    figure.update_yaxes(range=[low, high])
+
+
+def _window(values: Sequence[float], scale: Scale) -> tuple[float, float]:
+    """Return the range of values in sight."""
+    low, high = min(values), max(values)
+    if scale.float_top1 is not None:
+        high = max(high, 100 * scale.float_top1)
+    if scale.by_loss:
+        low = max(low, high - SIGHT)
     room = max(0.08 * (high - low), 0.5)
-    figure.update_yaxes(range=[low - room, high + room])
+    return low - room, high + room
+
+
+def _aside(proposal: Proposal, place: str) -> str:
+    """Return a point's name, beside it at some distance: a star may lie there."""
+    room = "\u00a0\u00a0"
+    name = escape(proposal.name)
+    return (
+        f"{name}{room}" if place.endswith("left") else f"{room}{name}" if "right" in place else name
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """One panel being drawn: a column of the figure, and what turns a cost into its axis."""
+    """One panel of `count` being drawn: a column, and what turns a cost into its axis."""
 
     figure: go.Figure
     column: int
     panel: Panel
     scale: Scale
     factor: float
+    count: int
 
     def draw(self, picked: tuple[str, str] | None) -> None:
         """Add everything, what must stay in sight last."""
@@ -137,7 +161,7 @@ class _Drawn:
         self._points("Uniform, predicted", panel.front.references, names=True)
         self._measured()
         if panel.answer is not None:
-            look = {"symbol": "square", "size": 12, "color": AFTER}
+            look = {"symbol": "square", "size": 12, "color": PREDICTED}
             self._points("Answer", [panel.answer], marker=look)
         look = {
             "symbol": "star", "size": 15, "color": BEFORE, "line": {"color": AFTER, "width": 1.5},
@@ -158,20 +182,40 @@ class _Drawn:
         line: bool = False,
         names: bool = False,
     ) -> None:
-        mode = "lines+markers" if line else "markers+text" if names else "markers"
-        usual = {"size": 8, "color": FLOAT if names else AFTER}
+        named = names and self.column == 1
+        places = self._places(proposals) if named else []
+        mode = "lines+markers" if line else "markers+text" if named else "markers"
+        usual = {"size": 8, "color": FLOAT if names else PREDICTED}
         self.figure.add_scatter(
             name=name, legendgroup=name, showlegend=self.column == 1, mode=mode,
             x=[self._x(p) for p in proposals],
             y=[self.scale.of(p.prediction) for p in proposals],
-            text=[escape(p.name) for p in proposals] if names and self.column == 1 else None,
-            textposition="bottom center", textfont={"size": 11, "color": FLOAT},
-            line={"color": faded(AFTER, 0.8), "width": 2},
+            text=list(map(_aside, proposals, places)) if named else None,
+            textposition=places if named else None,
+            textfont={"size": 11, "color": FLOAT},
+            line={"color": faded(PREDICTED, 0.8), "width": 2},
             marker=marker or {**usual, "symbol": "diamond" if names else "circle-open"},
             customdata=[[self.panel.front.machine, p.name, self._told(p)] for p in proposals],
             hovertemplate="%{customdata[2]}<extra></extra>",
             row=1, col=self.column,
         )  # fmt: skip
+
+    def _places(self, proposals: Sequence[Proposal]) -> list[str]:
+        """Return where the names of points go; those out of sight count as on the border."""
+        spots = [self._spot(p) for p in (*proposals, *self.panel.proposals)]
+        count = len(proposals)
+        others = [spot for spot in spots[count:] if spot not in spots[:count]]
+        return place_labels(spots[:count], others, 0.055 * self.count)
+
+    def _spot(self, proposal: Proposal) -> tuple[float, float]:
+        """Return where a point is drawn, as shares of the plot."""
+        costs = [self._x(p) for p in self.panel.proposals]
+        values = _values([self.panel], self.scale)
+        value = self.scale.of(proposal.prediction)
+        low, high = _window(values, self.scale) if values else (0.0, 1.0)
+        across = (self._x(proposal) - min(costs)) / ((max(costs) - min(costs)) or 1.0)
+        up = 0.0 if value is None else (value - low) / ((high - low) or 1.0)
+        return 0.05 + 0.9 * across, min(max(up, 0.0), 1.0)
 
     def _told(self, proposal: Proposal) -> str:
         cost = cost_text(self.panel.front.quantity, proposal.cost, self.panel.full)
@@ -189,7 +233,7 @@ class _Drawn:
             name="95 % of the prediction", legendgroup="band", showlegend=self.column == 1,
             x=[*there, *reversed(there)],
             y=[*(ends.low for _, ends in known), *(ends.high for _, ends in reversed(known))],
-            mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(AFTER, 0.22),
+            mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(PREDICTED, 0.22),
             hoverinfo="skip", row=1, col=self.column,
         )  # fmt: skip
 
@@ -206,12 +250,13 @@ class _Drawn:
             name="Measured", legendgroup="Measured", showlegend=self.column == 1, mode="markers",
             x=[self._x(one.proposal) for one, _, _ in shown], y=[value for _, value, _ in shown],
             error_y={
-                "type": "data", "symmetric": False, "width": 4, "color": AFTER, "thickness": 1.5,
+                "type": "data", "symmetric": False, "width": 4, "color": PREDICTED,
+                "thickness": 1.5,
                 "array": [ends.high - value for _, value, ends in shown],
                 "arrayminus": [value - ends.low for _, value, ends in shown],
             },
             marker={
-                "size": 8, "color": AFTER,
+                "size": 8, "color": PREDICTED,
                 "symbol": ["diamond" if one.proposal.config in even else "circle"
                            for one, _, _ in shown],
             },

@@ -11,6 +11,7 @@ ACTIVATION = "#D9711A"
 FLOAT = "#8B9097"
 BEFORE = "#A79BE8"
 AFTER = "#5D4FB3"
+PREDICTED = "#7C6ED4"  # between the two: thin lines are read in light and dark
 
 COMPONENTS = {
     "mac_pj": "#A3302D",

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from analysis.quantities import Quantity
 from analysis.reporting.trade_off import TradeOff, TradePoint
 from figures.layout import escape, finish, shorten
-from figures.palette import AFTER, BEFORE, FLOAT, faded
+from figures.palette import BEFORE, FLOAT, PREDICTED, faded
 from figures.ranges import SUSPECT
 from figures.units import bytes_scale, energy_scale, format_share, time_scale
 
@@ -36,8 +36,8 @@ def trade_off(found: TradeOff) -> go.Figure:
     if by_loss:
         _add_band(figure, found.predicted, factor)
     figure.add_scatter(
-        name="Front, predicted", mode="lines+markers", line={"color": AFTER, "width": 2},
-        marker={"size": 6, "color": AFTER}, **_points(found.predicted, factor, value),
+        name="Front, predicted", mode="lines+markers", line={"color": PREDICTED, "width": 2},
+        marker={"size": 6, "color": PREDICTED}, **_points(found.predicted, factor, value),
     )  # fmt: skip
     figure.add_scatter(
         name="Uniform, predicted", mode="markers+text",
@@ -113,7 +113,7 @@ def _add_band(figure: go.Figure, points: Sequence[TradePoint], factor: float) ->
     figure.add_scatter(
         name="95 % of the prediction", x=[*there, *reversed(there)],
         y=[*(100 * i.low for _, i in known), *(100 * i.high for _, i in reversed(known))],
-        mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(AFTER, 0.22),
+        mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(PREDICTED, 0.22),
         hoverinfo="skip",
     )  # fmt: skip
 

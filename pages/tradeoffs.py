@@ -63,8 +63,7 @@ def answers(found: Found) -> None:
         chart, words = st.columns([1.35, 1], gap="medium")
         cells = words
     else:  # machines side by side need the whole width
-        chart = st.container()
-        words, cells = st.columns([1, 1], gap="medium")
+        chart = words = cells = st.container()
     with chart:
         front(work, panels, scale, picked)
     with words:

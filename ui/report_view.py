@@ -151,6 +151,7 @@ def _origin(workspace: Workspace, run: Run) -> Origin:
         machine=run.cost.machine,
         builder=model.builder,
         input_shape=model.input_shape,
+        inputs=model.inputs,
         data=None if data.source in (None, BUNDLED) else str(data.source),
         preprocess=data.preprocess,
         samples=data.samples or None,

@@ -59,7 +59,7 @@ def session_of(workspace: Workspace) -> Session:
     return Session(
         model=ModelReference(
             network.name, network.digest, model.source, model.builder, model.input_shape,
-            model.shown,
+            model.shown, model.inputs,
         ),
         data=None if parts is None or data.source is None else DataReference(
             parts.score.name, parts.score.digest, data.source, data.preprocess, data.calibration,
@@ -182,7 +182,7 @@ def _model_here(workspace: Workspace, wanted: ModelReference) -> tuple[ModelChoi
         )
     if wanted.source not in SAMPLES:
         _check_path(workspace, wanted.source, f"Its model {wanted.name}")
-    choice = ModelChoice(wanted.source, None, wanted.input_shape, wanted.shown)
+    choice = ModelChoice(wanted.source, None, wanted.input_shape, wanted.shown, wanted.inputs)
     network = drain(load_network(choice))
     if network.digest != wanted.digest:
         raise SessionError(

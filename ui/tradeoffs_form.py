@@ -26,6 +26,7 @@ SHORT = {
 }
 QUANTITIES = tuple(SHORT)
 EDGES = {0: "Free", 8: "8 bits", 16: "16 bits"}
+BESIDE_PX = 420  # of two machines as chips
 GRAINS: dict[str, tuple[Granularity, ...]] = {
     "The granularity they have": (),
     "Per-tensor or per-channel": (Granularity.PER_TENSOR, Granularity.PER_CHANNEL),
@@ -62,7 +63,8 @@ def question_form(workspace: Workspace, network: Network) -> tuple[Wish, Target]
         machine_picker(workspace, "tradeoffs")
         others = st.multiselect(
             "Beside it", [*presets(), *workspace.machines], default=list(last.others),
-            max_selections=MOST_MACHINES - 1, key="tradeoffs.others", placeholder="None", width=130,
+            max_selections=MOST_MACHINES - 1, key="tradeoffs.others", placeholder="None",
+            width=BESIDE_PX if last.others else 130,
             format_func=lambda name: machine_named(workspace, name).title,
             help="The same front on other machines: which one profits from which bits",
         )  # fmt: skip

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from accelerator.machine import Machine, load_preset
+from accelerator.machine import Machine, load_preset, presets
 from accelerator.report import CostReport
 from analysis.bit_knobs import Pin, Rules, find_knobs
 from analysis.bit_program import GAP
@@ -198,6 +198,14 @@ def test_the_least_itself_is_within_reach() -> None:
     for quantity in Quantity:
         least = search.least(quantity)
         assert quantity.of(search.best([Budget(quantity, least)]).cost) == pytest.approx(least)
+
+
+@pytest.mark.parametrize("machine", presets())
+def test_the_front_has_both_ends_on_every_machine(machine: str) -> None:
+    search = search_of("kitchen", machine, Rules((8, 6, 4, 3, 2)))
+    front = drain(find_front(search, Quantity.ENERGY, 3))
+    assert front.proposals[0].cost.energy_pj == pytest.approx(search.least(Quantity.ENERGY))
+    assert front.proposals[-1].noise == pytest.approx(search.best(()).noise)
 
 
 def test_a_machine_of_eight_bits_gains_nothing() -> None:

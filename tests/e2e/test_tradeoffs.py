@@ -1,0 +1,59 @@
+"""The page Trade-offs in a browser: propose under a budget, measure, click a point, load it."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import PATIENCE_MS
+from tests.e2e.test_sensitivity import button, click_in_chart, frame, heading, idle, main
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(autouse=True)
+def _patience() -> Iterator[None]:
+    expect.set_options(timeout=PATIENCE_MS)
+    yield
+    expect.set_options(timeout=5_000)
+
+
+def test_a_proposal_is_measured_and_a_point_goes_to_configure(
+    fresh_server: str, page: Page
+) -> None:
+    page.goto(f"{fresh_server}/tradeoffs")
+    heading(page, "Trade-offs")
+    main(page).get_by_role("combobox", name=re.compile("Machine")).first.click()
+    page.get_by_role("option", name=re.compile("BitFusion")).click()
+    expect(frame(page)).to_contain_text("BitFusion")
+    button(page, "Find the front").click()
+    expect(main(page)).to_contain_text("Best energy at 60 % of W8A8 on bitfusion_like")
+    idle(page)
+
+    most = main(page).get_by_role("spinbutton", name="At most")
+    most.fill("50")
+    most.press("Enter")
+    expect(main(page)).to_contain_text("Best energy at 50 % of W8A8 on bitfusion_like")
+    expect(main(page)).to_contain_text(re.compile(r"Energy an image .* \((49|50)[.\d]* %\)"))
+    button(page, "Measure").click()
+    expect(main(page)).to_contain_text("1 measured: predictions were")
+    expect(button(page, "Measure")).to_be_disabled()
+    idle(page)
+
+    chart = main(page).get_by_test_id("stPlotlyChart").first
+    click_in_chart(page, chart.locator(".scatterlayer .trace .points path").first)
+    picked = main(page).get_by_text(re.compile(r"^Mixed, [\d.]+ % energy on bitfusion_like$"))
+    expect(picked).to_be_visible()
+    name = picked.inner_text().removesuffix(" on bitfusion_like")
+    button(page, "Load into Configure").click()
+    expect(frame(page)).to_contain_text(name)
+
+    frame(page).page.get_by_role("link", name="Configure").click()
+    heading(page, "Configure")
+    expect(main(page)).to_contain_text("Predicted SQNR")
+    expect(frame(page)).to_contain_text(name)
+
+    page.reload()
+    heading(page, "Configure")
+    expect(frame(page)).to_contain_text(name)

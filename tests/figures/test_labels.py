@@ -1,0 +1,26 @@
+"""Names of points beside each other are told apart."""
+
+from figures.labels import HIGH, PLACES, WIDE, place_labels
+
+
+def middles(points: list[tuple[float, float]], names: list[str]) -> list[tuple[float, float]]:
+    moves = [PLACES[name] for name in names]
+    return [(x + WIDE * a, y + HIGH * b) for (x, y), (a, b) in zip(points, moves, strict=True)]
+
+
+def test_a_point_alone_has_its_name_below() -> None:
+    assert place_labels([(0.5, 0.5)]) == ["bottom center"]
+    assert place_labels([]) == []
+
+
+def test_names_of_near_points_do_not_overlap() -> None:
+    points = [(0.9, 0.9), (0.86, 0.88), (0.5, 0.5), (0.52, 0.5)]
+    found = middles(points, place_labels(points))
+    for i, (x, y) in enumerate(found):
+        for a, b in found[:i]:
+            assert abs(x - a) >= 2 * WIDE or abs(y - b) >= 2 * HIGH
+
+
+def test_a_name_keeps_off_a_mark_and_within_the_plot() -> None:
+    assert place_labels([(0.5, 0.5)], [(0.5, 0.46)]) != ["bottom center"]
+    assert place_labels([(0.5, 0.01)]) != ["bottom center"]
