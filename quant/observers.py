@@ -12,6 +12,8 @@ from quant.errors import CalibrationError
 # 4096 bins lie between zero and it: sixteen for every step of an 8-bit grid.
 SIDE = 8192
 LOGIT_ROWS = 512
+# Values that are counted at a time: they and their bins lie in the cache.
+PIECE = 2**18
 
 
 @dataclass(eq=False)
@@ -114,9 +116,10 @@ class Statistics:
                 "Check the preprocessing and the float network's output on these inputs."
             )
         self._coarsen(_exponent_for(max(-low, high)))
-        bins = (flat * 2.0**-self.exponent).floor_().add_(SIDE).long()
-        # no "+=": counts made in inference mode may not be changed in place outside it
-        self.counts = self.counts + torch.bincount(bins, minlength=2 * SIDE)
+        for piece in flat.split(PIECE):
+            bins = (piece * 2.0**-self.exponent).floor_().add_(SIDE).int()
+            # no "+=": counts made in inference mode may not be changed in place outside it
+            self.counts = self.counts + torch.bincount(bins, minlength=2 * SIDE)
         self.count += flat.numel()
         self.zeros += flat.numel() - int(torch.count_nonzero(flat))
         self.low, self.high = min(self.low, low), max(self.high, high)
