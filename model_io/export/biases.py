@@ -12,6 +12,8 @@ from quant.encoding import Encoding
 
 LARGEST = 2**30
 """A bias has at most so many steps: half of int32, so that products fit beside it."""
+_MOST = 2**31 - 2**8
+"""int32 itself, less what float32 rounds: a scale raised for `LARGEST` always fits."""
 _BYTE = 8
 
 
@@ -43,7 +45,7 @@ def step_of(bias: NDArray[np.float32], product: NDArray[np.float32]) -> NDArray[
     Shapes: () or (O,).
     """
     repeated = np.tile(product, len(bias) // len(product)) if product.ndim else product
-    over = np.abs(bias.astype(np.float64)) / repeated / LARGEST
+    over = np.abs(bias.astype(np.float64)) / repeated / _MOST
     powers = np.ceil(np.log2(np.maximum(over, 1.0)))
     powers = powers if repeated.ndim else powers.max()
     found: NDArray[np.float32] = (repeated * np.exp2(powers)).astype(np.float32)

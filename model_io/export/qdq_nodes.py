@@ -173,10 +173,10 @@ class QdqBuilder:
             f"{len(self.narrow)} grids are narrower than the type that they are stored in, such as "
             "6 bits in uint8: weights keep to the narrow limits, and limits between two pairs keep "
             "activations there.": self.narrow,
-            f"The biases of {', '.join(coarse)} have a power of two times scale_x * scale_w as "
-            "their scale, since int32 would not hold them.": coarse,
-            f"The weights of {', '.join(raised)} have channels 2**23 times smaller than their "
-            "bias; these have a larger scale, so that int32 holds the bias.": raised,
+            f"The biases of {_some(coarse)} have a power of two times scale_x * scale_w as their "
+            "scale, since int32 would not hold them.": coarse,
+            f"Weights of {_some(raised)} have channels 2**23 times smaller than their bias: dead "
+            "ones, mostly. These have a larger scale, so that int32 holds the bias.": raised,
             f"{floating} tensors stay float, as configured.": floating,
             self._bias_note(): self._worst_bias() > _HEARD,
         }
@@ -194,6 +194,13 @@ class QdqBuilder:
             f"{worst} that moves the output by up to {self._worst_bias():.1f} of its steps, and in "
             f"{coarse} layers by more than a quarter. Equalizing brings the scales together."
         )
+
+
+def _some(layers: list[str]) -> str:
+    """Return layers for a sentence: the first, and how many there are."""
+    if len(layers) < 2:
+        return "".join(layers)
+    return f"{len(layers)} layers, such as {layers[0]},"
 
 
 def _code(grid: StoredGrid, limit: float | None) -> int | None:
