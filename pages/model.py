@@ -2,13 +2,22 @@ import streamlit as st
 
 from figures.units import format_bytes, format_count
 from quant.config import uniform
+from quant.graph import is_input
 from ui.cached import first_images, float_score, measure_float
 from ui.given_view import offer_own_grids
 from ui.layers_view import show_graph, show_picked, show_table
-from ui.metrics import image_strip, interval_text, share_text
+from ui.metrics import image_strip
 from ui.model_forms import bring_data, bring_model, sample_cards
 from ui.navigation import CONFIGURE, RUNS
-from ui.tables import by
+from ui.task_view import (
+    float_card,
+    import_check,
+    in_place_of_accuracy,
+    inputs_table,
+    measure_import,
+    shows_inputs,
+    size_text,
+)
 from ui.workspace import workspace
 
 work = workspace()
@@ -24,26 +33,13 @@ if network is None:
     st.stop()
 
 measure_float(work)
+measure_import(work)
 as_float, at_8_bits = work.cost_of(uniform(32, 32)), work.cost_of(uniform(8, 8))
 score = float_score(work)
 
 st.subheader(network.name, anchor=False)
 cards = st.container(horizontal=True)
-if score is not None:
-    cards.metric(
-        "Float top-1", share_text(score.top1), border=True, height="stretch", delta_color="off",
-        delta=interval_text(score.top1_ci95), delta_arrow="off",
-        help=f"Measured on {score.samples} images; the interval is Wilson's at 95 %.",
-    )  # fmt: skip
-else:
-    labelled = work.parts is not None and work.parts.score.labelled
-    missing = ("being measured" if work.runner.active else "stopped") if labelled else (
-        "needs labels" if work.parts else "needs images"
-    )  # fmt: skip
-    cards.metric(
-        "Float top-1", "?", border=True, height="stretch", delta=missing, delta_color="off",
-        delta_arrow="off",
-    )  # fmt: skip
+float_card(cards, work, score)
 cards.metric("Parameters", format_count(network.parameters), border=True, height="stretch")
 cards.metric(
     "MACs an image",
@@ -82,23 +78,28 @@ elif work.parts is None:
     )  # fmt: skip
 else:
     parts = work.parts
-    labels = "labelled" if parts.score.labelled else (
-        "without labels: agreement with the float network and SQNR take accuracy's place"
-    )  # fmt: skip
+    labels = "labelled" if parts.score.labelled else "without labels"
+    stands = in_place_of_accuracy(network, labelled=parts.score.labelled)
     st.markdown(
         f"**{parts.score.name}** · {len(parts.score)} images to score, {labels} · "
         f"{len(parts.calibration or ())} others to calibrate with"
     )
-    image_strip(first_images(work))
-    st.caption("The first images as the model sees them, and what the float network answers.")
+    if stands:
+        st.caption(stands)
+    if images := first_images(work):
+        image_strip(images)
+        st.caption("The first images as the model sees them, and what the float network answers.")
+    import_check(work)
+if shows_inputs(network):
+    inputs_table(work, network)
 with st.expander("Choose other data", icon=":material/photo_library:", expanded=work.parts is None):
     bring_data(work)
 
 st.subheader("Layers", anchor=False)
 weighted = sum(1 for layer in network.graph.layers if layer.weight)
 st.caption(
-    f"{len(network.graph.layers) - 1} layers after folding batch norms, {weighted} of them with "
-    f"weights; input {by(network.graph.input_shape)}, output {by(network.graph.output_shape)}."
+    f"{sum(not is_input(layer.name) for layer in network.graph.layers)} layers after folding "
+    f"batch norms, {weighted} of them with weights; {size_text(network)}."
 )
 show_graph(work, network)
 show_picked(work, network)

@@ -12,6 +12,7 @@ from ui.plain import plain
 from ui.report_view import report_box
 from ui.run_forms import differences, disagreements, manage_run, run_form
 from ui.tables import effective_table, run_table
+from ui.task_view import in_place_of_accuracy
 from ui.workspace import workspace
 
 VIEWS = {
@@ -35,8 +36,8 @@ else:
         f"**{names[0]}** on **{names[1]}**, {len(work.parts.score)} images of "
         f"{names[2]}{unlabelled}, machine {work.machine.title}"
     )
-    if not labelled:
-        st.caption("Agreement with the float network and SQNR take accuracy's place.")
+    if stands := in_place_of_accuracy(work.network, labelled=labelled):
+        st.caption(stands)
     run_form(work, work.config.present)
 
 runs = work.store.all()

@@ -7,8 +7,9 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from analysis.evaluation import FloatScore, score_float
-from analysis.network import forward
+from analysis.network import Network, forward
 from analysis.records import from_plain, to_plain
+from quant.inputs import parts_of
 from quant.progress import Steps
 from ui.jobs import Job
 from ui.workspace import Workspace
@@ -28,7 +29,7 @@ def measure_float(workspace: Workspace) -> None:
     Draws the page again once the job stands in the queue, so that the frame shows it.
     """
     network, parts = workspace.network, workspace.parts
-    if network is None or parts is None or not parts.score.labelled:
+    if network is None or parts is None or not parts.score.labelled or not network.classifies:
         return
     question = _question(workspace)
     if question in workspace.asked or workspace.store.answer(question):
@@ -71,21 +72,32 @@ def first_images(workspace: Workspace) -> list[Shown]:
     return _first_images(network.digest, parts.score.digest, workspace)
 
 
+def image_place(network: Network) -> int | None:
+    """Return which input is an image that can be shown; None without one."""
+    for place, one in enumerate(network.graph.inputs):
+        if one.real and len(one.shape) == 3 and {one.shape[0], one.shape[-1]} & {1, 3}:
+            return place
+    return None
+
+
 @st.cache_data(max_entries=16, show_spinner=False)
 def _first_images(model: str, data: str, _workspace: Workspace) -> list[Shown]:
     del model, data  # they are the key of the cache
     network, parts = _workspace.network, _workspace.parts
     if network is None or parts is None:
         return []
+    place = image_place(network)
+    if place is None:
+        return []
     batch = next(parts.score.batches(SHOWN_IMAGES))
     logits = forward(network.graph, network.graph.batch, batch.inputs)
     names = parts.score.class_names
     shown = []
-    for position, image in enumerate(batch.inputs):
+    for position, image in enumerate(parts_of(batch.inputs)[place]):
         low, high = image.min(), image.max()
         picture = ((image - low) / (high - low).clamp(min=1e-9)).numpy()
         picture = picture.transpose(1, 2, 0) if picture.shape[0] in (1, 3) else picture
-        if logits.dim() != 2:
+        if not network.classifies:
             shown.append(Shown(picture, "", "", None))
             continue
         answer = int(logits[position].argmax())

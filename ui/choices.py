@@ -7,7 +7,8 @@ from analysis.network import Network, prepare
 from analysis.split import ImageChoice, Split, choose_split
 from datasets.preprocessing import Layout, Preprocess
 from model_io.export.given import knowledge_of
-from model_io.load import load_model, load_upload
+from model_io.inputs import InputSpec, read_wish, write_wish
+from model_io.load import Wish, load_model, load_upload
 from model_io.loaded import LoadedModel
 from quant.config import uniform
 from quant.errors import QuantError
@@ -20,12 +21,33 @@ CALIBRATION_IMAGES = 256
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A sample's name or a file; `shown` is the name the user gave an upload."""
+    """A sample's name or a file; `shown` is the name the user gave an upload.
+
+    `input_shape` is that of the only input where a person had to give it; `inputs` describes
+    several, or such as hold whole numbers, in the words of `model_io.inputs.read_wish`.
+    """
 
     source: str = "fashion-mobilenet"
     builder: str | None = None
     input_shape: tuple[int, ...] = ()
     shown: str | None = None
+    inputs: str = ""
+
+    @property
+    def wish(self) -> Wish:
+        """What was said of the inputs."""
+        return read_wish(self.inputs) or self.input_shape
+
+    def with_shapes(self, text: str) -> "ModelChoice":
+        """Return the choice with what a person typed of its inputs.
+
+        Raises:
+            ModelError: that cannot be read.
+        """
+        found = read_wish(text)
+        if len(found) == 1 and found[0] == InputSpec("", found[0].shape):
+            return replace(self, input_shape=found[0].shape, inputs="")
+        return replace(self, input_shape=(), inputs=write_wish(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +71,8 @@ def read_model(choice: ModelChoice) -> LoadedModel:
         ValueError: it cannot be read; the sentence says why and what to do.
     """
     if choice.shown is not None:
-        return load_upload(Path(choice.source), choice.shown, choice.input_shape)
-    return load_model(choice.source, choice.builder, choice.input_shape)
+        return load_upload(Path(choice.source), choice.shown, choice.wish)
+    return load_model(choice.source, choice.builder, choice.wish)
 
 
 def load_network(choice: ModelChoice) -> Steps[Network]:
@@ -61,15 +83,15 @@ def load_network(choice: ModelChoice) -> Steps[Network]:
     """
     yield Progress(0.1, "Reading the model")
     loaded = read_model(choice)
-    shape = loaded.input_shape or choice.input_shape
-    if not shape:
+    takes = loaded.takes or choice.wish
+    if not takes:
         raise QuantError(
             "The shape of one input must be known; the file does not tell. "
             "Give it as channels, height, width."
         )
     yield Progress(0.4, "Tracing the network")
     model = loaded.program or loaded.module
-    network = prepare(loaded.name, model, shape, loaded.digest, loaded.batch, loaded.notes)
+    network = prepare(loaded.name, model, takes, loaded.digest, loaded.batch, loaded.notes)
     targets, given = knowledge_of(loaded, network.graph)
     return replace(network, targets=targets, given=given)
 
@@ -81,7 +103,11 @@ def default_data(choice: ModelChoice, network: Network) -> DataChoice:
         return DataChoice(preprocess=sample.preprocess.to_json())
     if sample is not None:
         return DataChoice(None, sample.preprocess.to_json(), calibration=64, samples=0)
-    first, last = network.graph.input_shape[0], network.graph.input_shape[-1]
+    image = next((o for o in network.graph.inputs if o.real and len(o.shape) == 3), None)
+    if image is None and (len(network.graph.inputs) > 1 or not network.graph.inputs[0].real):
+        return DataChoice(None, "", calibration=64, samples=0)
+    shape = network.graph.input_shape if image is None else image.shape
+    first, last = (shape[0], shape[-1]) if shape else (1, 1)
     # networks from TensorFlow take their channels last
     behind = last in (1, 3) and first not in (1, 3)
     channels, side = (last, first) if behind else (first, last)
@@ -110,7 +136,9 @@ def open_data(choice: DataChoice, model: ModelChoice, network: Network) -> Split
         uniform(8, 8),
         ImageChoice(
             data=Path(str(choice.source)) if own else None,
-            preprocess=Preprocess.from_json(choice.preprocess) if own else None,
+            preprocess=Preprocess.from_json(choice.preprocess)
+            if own and choice.preprocess
+            else None,
             samples=choice.samples or None,
             calibration=choice.calibration,
             seed=choice.seed,

@@ -1,10 +1,12 @@
 """Figures as cards: value, interval, and change against a reference."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from accelerator.report import CostReport
+from analysis.evaluation import Evaluation
 from analysis.measures import Interval
 from analysis.runs import Run
 from figures.units import format_bytes, format_energy, format_share, format_time
@@ -95,21 +97,56 @@ def score_cards(run: Run) -> None:
             delta_color="off", delta_arrow="off",
             help="The drop's interval is paired: both networks saw the same images",
         )  # fmt: skip
-    else:
+    elif found.classes:
         for label in ("Quantized top-1", "Float top-1"):
             row.metric(
                 label, "?", border=True, height="stretch", delta="needs labels", delta_color="off",
                 delta_arrow="off", help="Agreement and SQNR take its place",
             )  # fmt: skip
-    row.metric(
-        "Agreement with float", share_text(found.agreement), border=True,
-        height="stretch",
-        delta=interval_text(found.agreement_ci95), delta_color="off", delta_arrow="off",
-        help="Share of images on which both networks answer the same class",
-    )  # fmt: skip
+    if found.classes:
+        row.metric(
+            "Agreement with float", share_text(found.agreement), border=True, height="stretch",
+            delta=interval_text(found.agreement_ci95), delta_color="off", delta_arrow="off",
+            help="Share of images on which both networks answer the same class",
+        )  # fmt: skip
+    elif found.cosine is not None:
+        row.metric(
+            "Output cosine", f"{found.cosine:.4f}", border=True, height="stretch",
+            delta="1 is the same", delta_color="off", delta_arrow="off",
+            help="Cosine similarity of both networks' outputs, the mean over images",
+        )  # fmt: skip
+    metric_cards(row, found)
     row.metric(
         "Output SQNR", f"{found.sqnr_db:.1f} dB" if found.sqnr_db < 300 else "exact", border=True,
         height="stretch",
         delta="higher is better", delta_color="off", delta_arrow="off",
-        help="Signal to quantization noise of the logits",
+        help="Signal to quantization noise of the output; several outputs count alike",
     )  # fmt: skip
+    if found.metric_problem:
+        st.warning(found.metric_problem, icon=":material/function:")
+
+
+def metric_cards(row: DeltaGenerator, found: Evaluation) -> None:
+    """Show the user's metric of both networks, and say what kept it from being measured."""
+    for label, value, delta, better in _metric_rows(found):
+        row.metric(
+            label, value, border=True, height="stretch", delta=delta, delta_color="off",
+            delta_arrow="off", help=better,
+        )  # fmt: skip
+
+
+def _metric_rows(found: Evaluation) -> Iterator[tuple[str, str, str, str]]:
+    metric = found.metric
+    if metric is None:
+        return
+    better = f"{'Higher' if metric.higher_is_better else 'Lower'} is better; 95 % intervals by "
+    better += "bootstrap over images, that of the change paired"
+    change = f"{metric.change:+.4g}"
+    if metric.change_ci95 is not None:
+        change += f" ({metric.change_ci95.low:+.4g} to {metric.change_ci95.high:+.4g})"
+    yield f"Quantized {metric.name}", f"{metric.quantized_value:.4g}", change, better
+    interval = metric.float_ci95
+    text = (
+        "one number for all" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
+    )
+    yield f"Float {metric.name}", f"{metric.float_value:.4g}", text, better

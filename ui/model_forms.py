@@ -2,13 +2,18 @@
 
 import shutil
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from analysis.network import Network
+from analysis.split import wanted_of
 from datasets.preprocessing import Interpolation, Layout, Preprocess, ResizeTo
 from figures.units import format_share
+from model_io.digest import file_digest
+from model_io.errors import ModelError
 from quant.errors import QuantError
 from sample_models.registry import SAMPLES, Sample
 from ui.choices import BUNDLED, DataChoice, ModelChoice, default_data, load_network
@@ -23,13 +28,35 @@ CARDS_A_ROW = 3
 def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
     """Load a model beside the page; the present one stays until the new one is ready."""
     title = f"Loading {choice.shown or choice.source}"
-    workspace.runner.submit(
-        Job(
-            title,
-            lambda: load_network(choice),
-            lambda network: workspace.take_network(choice, network),
-        )
-    )
+    known = remembered(workspace, choice)
+
+    def take(network: Network) -> None:
+        remember(workspace, known)
+        workspace.take_network(known, network)
+
+    workspace.runner.submit(Job(title, lambda: load_network(known), take))
+
+
+def remembered(workspace: Workspace, choice: ModelChoice) -> ModelChoice:
+    """Return a choice with what a person once said of the inputs of this very file."""
+    question = _inputs_question(choice)
+    said = workspace.store.answer(question) if question and not choice.wish else None
+    return choice.with_shapes(said) if isinstance(said, str) else choice
+
+
+def remember(workspace: Workspace, choice: ModelChoice) -> None:
+    """Keep what a person said of the inputs of a file, so that it is asked for once."""
+    question = _inputs_question(choice)
+    if question and choice.wish:
+        said = choice.inputs or ",".join(map(str, choice.input_shape))
+        workspace.store.keep_answer(question, said)
+
+
+def _inputs_question(choice: ModelChoice) -> str:
+    path = Path(choice.source)
+    if choice.source in SAMPLES or not path.is_file():
+        return ""
+    return f"inputs of {file_digest(path)} {choice.builder or ''}"
 
 
 def sample_cards(workspace: Workspace) -> None:
@@ -83,12 +110,13 @@ def bring_model(workspace: Workspace) -> None:
         )  # fmt: skip
         shape = shape_column.text_input(
             "Shape of one input", key="model.path.shape", placeholder="3, 224, 224",
-            help="Channels, height, width; for weights alone and ONNX files that leave sizes open",
+            help="Channels, height, width; for weights alone and ONNX files that leave sizes open. "
+            "Of several inputs by name: image=3,224,224; ids=int:16",
         )  # fmt: skip
         if st.form_submit_button("Load from path", icon=":material/folder_open:"):
             try:
-                choice = ModelChoice(path_text.strip(), builder.strip() or None, read_shape(shape))
-            except QuantError as error:
+                choice = ModelChoice(path_text.strip(), builder.strip() or None).with_shapes(shape)
+            except ModelError as error:
                 st.error(str(error))
                 return
             start_loading(workspace, choice)
@@ -101,35 +129,19 @@ def _load_upload(workspace: Workspace, uploaded: Any) -> None:
     if uploaded.name.lower().endswith(".onnx"):
         shape = st.text_input(
             "Shape of one input, where the file leaves it open", key="model.upload.shape",
-            placeholder="3, 224, 224",
+            placeholder="3, 224, 224", help="Of several by name: image=3,224,224; ids=int:16",
         )  # fmt: skip
     if not st.button("Load this file", key="model.upload.load"):
         return
     try:
-        asked = read_shape(shape)
-    except QuantError as error:
+        asked = ModelChoice(shown=uploaded.name).with_shapes(shape)
+    except ModelError as error:
         st.error(str(error))
         return
     path = workspace.folder / f"{uuid.uuid4().hex}.upload"
     path.write_bytes(uploaded.getbuffer())
-    start_loading(workspace, ModelChoice(str(path), input_shape=asked, shown=uploaded.name))
+    start_loading(workspace, replace(asked, source=str(path)))
     st.rerun()
-
-
-def read_shape(text: str) -> tuple[int, ...]:
-    """Return the whole numbers in `text`, separated by commas or x; empty text gives none.
-
-    Raises:
-        QuantError: something else than positive whole numbers stands there.
-    """
-    words = text.replace("x", ",").split(",") if text.strip() else []
-    try:
-        shape = tuple(int(word) for word in words)
-    except ValueError:
-        shape = (0,)
-    if any(size < 1 for size in shape):
-        raise QuantError(f"A shape must be whole numbers such as 3, 224, 224; got {text!r}.")
-    return shape
 
 
 def bring_data(workspace: Workspace) -> None:
@@ -141,15 +153,21 @@ def bring_data(workspace: Workspace) -> None:
             "Use the bundled Fashion-MNIST test set", key="data.bundled",
             disabled=choice.source == BUNDLED, on_click=workspace.take_data, args=(first,),
         )  # fmt: skip
-    images = st.file_uploader(
+    wanted = () if workspace.network is None else wanted_of(workspace.network.graph)
+    images = [] if wanted else st.file_uploader(
         "A folder of images, one sub-folder a class",
         accept_multiple_files="directory", key=f"{place}.folder",
         help="classes.txt in it gives the order of the model's outputs; without it, alphabetical. "
         "A folder without sub-folders holds images without labels.",
     )  # fmt: skip
+    names = ", ".join(one.name for one in wanted)
     arrays = st.file_uploader(
-        "Or an .npz file with inputs and, if known, labels", type="npz", key=f"{place}.npz"
-    )
+        f"An .npz file with an array for each input ({names}) and, if known, labels"
+        if wanted
+        else "Or an .npz file with inputs and, if known, labels",
+        type="npz", key=f"{place}.npz",
+        help="labels (N,) are classes; targets, or targets.NAME, are for a metric of your own.",
+    )  # fmt: skip
     source = _uploaded_source(workspace, images, arrays)
     path = ""
     if workspace.settings.local_paths:
@@ -157,7 +175,8 @@ def bring_data(workspace: Workspace) -> None:
             "Or a path on this machine", _own_path(workspace), key=f"{place}.path",
             placeholder="/data/imagenet-sample or /data/images.npz",
         ).strip()  # fmt: skip
-    preprocess = preprocess_form(choice.preprocess, place)
+    pixels = not wanted or any(one.real and len(one.shape) == 3 for one in wanted)
+    preprocess = preprocess_form(choice.preprocess, place) if pixels else ""
     counts = st.columns(3)
     calibration = counts[0].number_input(
         "Images to calibrate with", 8, 4096, choice.calibration, key=f"{place}.calibration",
@@ -171,13 +190,13 @@ def bring_data(workspace: Workspace) -> None:
     )
     if st.button("Use this data", key="data.use", type="primary", icon=":material/check:"):
         try:
-            wanted = source() or path or choice.source
+            chosen = source() or path or choice.source
         except (ValueError, OSError) as error:
             st.error(str(error))
             return
         with st.spinner("Reading the images…"):
             workspace.take_data(
-                DataChoice(wanted, preprocess, int(calibration), int(samples), int(seed))
+                DataChoice(chosen, preprocess, int(calibration), int(samples), int(seed))
             )
         st.rerun()
 

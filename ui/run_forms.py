@@ -13,11 +13,13 @@ from analysis.network import Network
 from analysis.records import to_plain
 from analysis.runs import Run
 from analysis.split import Split
+from analysis.user_metric import UserMetric
 from analysis.workload import Entropies
 from quant.config import QuantConfig, config_from_dict
 from quant.progress import Steps, part
 from ui.config_editor import set_config
 from ui.jobs import Job
+from ui.metric_form import metric_field, metric_of, problem_of
 from ui.plain import plain
 from ui.workspace import Workspace
 
@@ -34,10 +36,11 @@ def start_run(workspace: Workspace, name: str) -> None:
     grids = workspace.file_grids.before(config)
     seeded = replace(wanted, seed=workspace.data.seed, recipe=grids)
     known = workspace.entropies  # those of this network: another model brings another dictionary
+    metric = metric_of(workspace, workspace.metric)
     workspace.runner.submit(
         Job(
             f"Run {seeded.name}",
-            lambda: _road(workspace, network, parts, seeded, known),
+            lambda: _road(workspace, network, parts, seeded, known, metric),
             workspace.store.save,
         )
     )
@@ -49,6 +52,7 @@ def _road(
     parts: Split,
     experiment: Experiment,
     known: Entropies,
+    metric: UserMetric | None,
 ) -> Steps[Run]:
     """Calibrate where that has not been done, then run."""
     calibrated = workspace.calibrated(network, parts)
@@ -60,7 +64,7 @@ def _road(
             calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
             workspace.keep_calibrated(network, parts, calibrated)
             start = CALIBRATION_SHARE
-    run = run_experiment(network, parts.score, calibrated, experiment, known=known)
+    run = run_experiment(network, parts.score, calibrated, experiment, known=known, metric=metric)
     return (yield from part(run, start, 1.0))
 
 
@@ -77,8 +81,15 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
             "Run", type="primary", icon=":material/play_arrow:", disabled=not ready,
             width="stretch",
         )  # fmt: skip
+        asked = metric_field(workspace)
     if pressed and workspace.network is not None:
         config.resolve(workspace.network.graph.layers)
+        if problem := problem_of(workspace, asked):
+            st.error(problem)  # nothing has run, and what was typed stays
+            return
+        if asked != workspace.metric:
+            workspace.metric = asked
+            workspace.save()
         start_run(workspace, name)
         workspace.notes.append("The run is under way; progress and Cancel are in the side bar.")
         st.rerun()
@@ -122,6 +133,9 @@ def differences(before: Run, after: Run) -> None:
 def disagreements(workspace: Workspace, run: Run) -> None:
     """Show the images on which float and quantized network answer differently."""
     found = run.evaluation.disagreements
+    if not run.evaluation.classes:
+        st.info("The output is no row of classes, so there are no answers to compare.")
+        return
     total = round((1 - run.evaluation.agreement) * run.evaluation.samples)
     if not found:
         st.info("Both networks answer the same on every image.")

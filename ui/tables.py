@@ -138,8 +138,16 @@ def effective_table(report: CostReport) -> pd.DataFrame:
     )
 
 
-def run_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """Return one line a run."""
+def _task_cells(run: Run) -> dict[str, object]:
+    """Return what stands in accuracy's place: the cosine of outputs, the user's metric."""
+    metric = run.evaluation.metric
+    text = "" if metric is None else f"{metric.quantized_value:.4g} {metric.name}"
+    return {"cosine": run.evaluation.cosine, "metric": text}
+
+
+def run_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return one line a run; cosine and metric where one of them has no classes, or a metric."""
+    told = any(not run.evaluation.classes or run.evaluation.metric for run in runs)
     return pd.DataFrame(
         [
             {
@@ -147,8 +155,11 @@ def run_table(runs: Iterable[Run]) -> pd.DataFrame:
                 "model": run.model,
                 "top-1 %": percent(run.evaluation.quantized_top1),
                 "drop": percent(run.evaluation.top1_drop),
-                "agreement %": percent(run.evaluation.agreement),
+                "agreement %": percent(run.evaluation.agreement)
+                if run.evaluation.classes
+                else None,
                 "SQNR dB": run.evaluation.sqnr_db,
+                **(_task_cells(run) if told else {}),
                 "energy": format_energy(run.cost.energy_pj),
                 "latency": format_time(run.cost.latency_s),
                 "weights": format_bytes(run.cost.weight_bytes),

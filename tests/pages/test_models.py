@@ -8,7 +8,8 @@ from PIL import Image
 
 from tests.model_io.pt2_files import Payload, members_of
 from tests.pages.visit import MODEL, RUNS, Visit
-from ui.model_forms import read_shape, write_images
+from ui.choices import ModelChoice
+from ui.model_forms import write_images
 from ui.navigation import RANGES
 from ui.settings import Settings
 from ui.workspace import Workspace
@@ -69,7 +70,7 @@ def test_an_uploaded_network_needs_data_and_can_then_be_run(tiny: Visit) -> None
 
 def test_without_labels_agreement_takes_the_place_of_accuracy(tiny: Visit) -> None:
     tiny.upload(field(tiny, "npz"), "plain.npz", npz((30, 1, 6, 6))).press("data.use").wait()
-    assert "without labels: agreement with the float network and SQNR" in tiny.words
+    assert "Agreement with the float network and SQNR take accuracy's place" in tiny.words
     assert tiny.metric("Float top-1").delta == "needs labels"
     tiny.open(RUNS).press("Run").wait()
     assert "Agreement with the float network and SQNR take accuracy's place" in tiny.words
@@ -194,7 +195,9 @@ def test_a_path_to_no_model_says_so(visit: Visit) -> None:
 def test_a_shape_that_is_none_is_refused_before_anything_is_loaded(visit: Visit) -> None:
     visit.at.text_input(key="model.path.shape").set_value("3, wide")
     visit.press("Load from path")
-    assert visit.errors == ["A shape must be whole numbers such as 3, 224, 224; got '3, wide'."]
+    (error,) = visit.errors
+    assert "A shape must be whole numbers from 1 on, such as 3,224,224" in error
+    assert "got '3, wide'" in error
     assert not visit.work.runner.active
 
 
@@ -203,7 +206,7 @@ def test_a_shape_that_is_none_is_refused_before_anything_is_loaded(visit: Visit)
     [("3, 224, 224", (3, 224, 224)), ("1x28x28", (1, 28, 28)), (" ", ()), ("7", (7,))],
 )
 def test_shapes_are_read_as_people_write_them(text: str, shape: tuple[int, ...]) -> None:
-    assert read_shape(text) == shape
+    assert ModelChoice().with_shapes(text).wish == shape
 
 
 def test_a_shared_server_opens_no_paths_and_keeps_no_choices(
