@@ -53,15 +53,17 @@ class Given:
         found = [f"{start}; the configuration has {beside}."]
         if self.uncovered:
             found.append(f"Not covered by the file, and left float: {_listed(self.uncovered)}.")
-        if self.unused:
-            told = [f"{name} ({reason})" for name, reason in self.unused.items()]
-            found.append(f"In the file, and used nowhere: {_listed(told)}.")
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.unused.items():
+            by_reason.setdefault(reason, []).append(name)
+        for reason, names in by_reason.items():
+            found.append(f"In the file, and used nowhere, since {reason}: {_listed(names)}.")
         if self.exact:
             found.append(f"{self.exact} tensors of 32 bits, such as biases, are exact here.")
         return found
 
 
-MOST_LISTED = 12
+MOST_LISTED = 8
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

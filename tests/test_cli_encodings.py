@@ -41,7 +41,7 @@ def test_encodings_are_the_configuration_and_the_grids(tmp_path: Path, inputs: P
     assert answer["recipe"] == ["Grids of some.encodings (2 tensors)"]
     assert answer["config"]["default"]["weight"]["bits"] in (4, 32)
     notes = " ".join(answer["notes"])
-    assert "nobody (no tensor of the network has that name)" in notes
+    assert "since no tensor of the network has that name: nobody." in notes
     assert "left float: conv; pool; fc weight; fc" in notes
 
 

@@ -18,6 +18,7 @@ from analysis.split import Split
 from quant.progress import drain
 from sample_models.registry import SAMPLES
 from ui.choices import BUNDLED, DataChoice, ModelChoice, load_network, open_data
+from ui.file_grids import FileGrids
 from ui.foresight import sensitivity_now
 from ui.history import History
 from ui.kept_fronts import record_found
@@ -27,7 +28,7 @@ from ui.workspace import Workspace
 # What looking at a session puts aside, and closing it brings back.
 KEPT = (
     "model", "network", "data", "parts", "data_problem", "machine", "config", "config_name",
-    "entropies", "picked", "repaired",
+    "file_grids", "entropies", "picked", "repaired",
 )  # fmt: skip
 LOOK = "It is only looked at: nothing of yours changes, and nothing can be run."
 
@@ -150,6 +151,7 @@ def _look(workspace: Workspace, session: Session, why: str) -> str:
     workspace.model = ModelChoice(session.model.source)
     workspace.data, workspace.data_problem = DataChoice(source=None), why
     workspace.machine, workspace.entropies = session.machine, {}
+    workspace.file_grids = FileGrids()
     workspace.config = History(session.config)
     workspace.config_name = session.config_name
     return f"The session of {session.model.name} is open. {why}"

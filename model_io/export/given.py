@@ -23,6 +23,7 @@ from quant.spec import FLOAT_BITS, QuantSpec
 
 _MOST_BITS = 16
 _UNKNOWN = "no tensor of the network has that name"
+_CONSTANT = "it is a constant, such as a bias, but no weight of a layer"
 
 
 def knowledge_of(loaded: LoadedModel, graph: FloatGraph) -> tuple[dict[str, Target], Given | None]:
@@ -124,7 +125,7 @@ def _nodes_by_path(graph: FloatGraph) -> dict[str, fx.Node]:
 
 def _weight_target(graph: FloatGraph, place: Place, site: Site | None) -> Target:
     if site is None:
-        return Target(reason="it is no weight of a layer")
+        return Target(reason=_CONSTANT)
     if place.changed:
         return Target(reason="the file scales it before it is used")
     folded = graph[site.layer].node in graph.normals
@@ -134,7 +135,7 @@ def _weight_target(graph: FloatGraph, place: Place, site: Site | None) -> Target
 def _activation_target(node: fx.Node | None, grids: Mapping[str, str]) -> Target:
     """Return the site whose grid a value has: its own, or that of what passes through it."""
     if node is None:
-        return Target(reason="it is inside a layer of the network")
+        return Target(reason="it is inside a layer, which has one grid, at its end")
     direct = node.name in grids
     while node.name not in grids and is_pass_through(node):
         node = node.all_input_nodes[0]
@@ -196,7 +197,8 @@ class _Taking:
     def take(self, grid: TensorGrid, target: Target | None) -> None:
         """Take one tensor of the file, or note why not."""
         if target is None or not target.site:
-            self.unused[grid.tensor] = _UNKNOWN if target is None else target.reason
+            unknown = _CONSTANT if grid.parameter else _UNKNOWN
+            self.unused[grid.tensor] = unknown if target is None else target.reason
             return
         site = self.sites[target.site]
         start = WEIGHT_DEFAULT if site.role is Role.WEIGHT else ACTIVATION_DEFAULT

@@ -204,7 +204,7 @@ def test_what_the_file_does_not_cover_is_float_and_listed(tmp_path: Path) -> Non
     assert chosen["soft"].activation.is_float
     text = " ".join(given.sentences())
     assert "left float: conv weight; soft" in text
-    assert "w (a batch norm behind it was folded into it)" in text
+    assert "since a batch norm behind it was folded into it: w." in text
 
 
 def matmul_file(folder: Path) -> Path:
