@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,9 @@ from ui.workspace import Workspace
 
 JOB = "Export of"
 CALIBRATION_SHARE, STAGE_SHARE = 0.3, 0.5
-MOST_KEPT = 6
+MOST_KEPT = 8
+VIEWERS = ("model-explorer", "netron")
+EXPORTS = "exports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +63,31 @@ class Wish:
 
     @property
     def key(self) -> str:
-        """Equal keys mean equal artefacts."""
+        """Equal keys mean the same simulation."""
         images = self.parts.calibration if self.parts is not None else None
         seen = "" if images is None else images.digest
         titles = [title_of(step) for step in self.recipe]
         for step in self.recipe:  # of two files of one name
             if isinstance(step, UseGrids):
                 titles += [f"{n} {float(e.scale.sum())!r}" for n, e in step.grids.items()]
-        told = (
-            f"{self.network.digest} {seen} {self.config.to_json()} {titles} {self.report.machine}"
-        )
+        return _hash(f"{self.network.digest} {seen} {self.config.to_json()} {titles}")
+
+    def key_of(self, form: str) -> str:
+        """Equal keys mean equal artefacts; viewers show what the machine and sweeps tell, too."""
+        if form not in VIEWERS:
+            return self.key
         known = "" if self.sensitivity is None else repr(self.sensitivity.sweep)
-        return hashlib.sha256(f"{told} {known}".encode()).hexdigest()[:24]
+        return _hash(f"{self.key} {self.report.machine} {known}")
 
     @property
     def stem(self) -> str:
         """What its files are called."""
         plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{self.network.name}-{self.name}")
         return plain.strip("-.")[:80] or "network"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def wish_of(workspace: Workspace, network: Network, recipe: Recipe) -> Wish:
@@ -104,8 +114,8 @@ def repaired_recipe(workspace: Workspace) -> Recipe:
 
 def made_of(workspace: Workspace, wish: Wish) -> dict[str, Made]:
     """Return the artefacts there are of a wish, by format."""
-    found: dict[str, Made] = workspace.exports.get(wish.key, {})
-    return found
+    found = {name: workspace.exports.get(wish.key_of(name), {}).get(name) for name in FORMATS}
+    return {name: made for name, made in found.items() if made is not None}
 
 
 def under_way(workspace: Workspace) -> bool:
@@ -116,17 +126,12 @@ def under_way(workspace: Workspace) -> bool:
 def start_export(workspace: Workspace, wish: Wish, formats: Iterable[str]) -> None:
     """Queue artefacts; each appears on the page as soon as it is there."""
     chosen = tuple(formats)
-    while len(workspace.exports) >= MOST_KEPT:
-        workspace.exports.pop(next(iter(workspace.exports)))
-    kept: dict[str, Made] = workspace.exports.setdefault(wish.key, {})
     workspace.runner.submit(
-        Job(f"{JOB} {wish.name}", lambda: _road(workspace, wish, chosen, kept), lambda _: None)
+        Job(f"{JOB} {wish.name}", lambda: _road(workspace, wish, chosen), lambda _: None)
     )
 
 
-def _road(
-    workspace: Workspace, wish: Wish, formats: tuple[str, ...], kept: dict[str, Made]
-) -> Steps[None]:
+def _road(workspace: Workspace, wish: Wish, formats: tuple[str, ...]) -> Steps[None]:
     stage = yield from part(quantized_now(workspace, wish), 0.0, STAGE_SHARE)
     yield Progress(STAGE_SHARE, "Collecting numbers of layers")
     data = None if wish.parts is None else wish.parts.score
@@ -140,9 +145,10 @@ def _road(
         share = STAGE_SHARE + (1 - STAGE_SHARE) * number / len(formats)
         yield Progress(share, f"Making {FORMATS[name].title}")
         try:
-            kept[name] = _keep(workspace, wish, name, FORMATS[name].make(source))
+            made = _written(workspace, wish, name, FORMATS[name].make(source))
         except ModelError as error:  # the other formats can still be made
-            kept[name] = Made(problem=str(error))
+            made = Made(problem=str(error))
+        _keep(workspace, wish.key_of(name), name, made)
 
 
 def _first_images(wish: Wish) -> Any:
@@ -171,8 +177,17 @@ def quantized_now(workspace: Workspace, wish: Wish) -> Steps[Stage]:
     return (yield from part(rest, start, 1.0))
 
 
-def _keep(workspace: Workspace, wish: Wish, name: str, found: Artefact) -> Made:
-    folder = workspace.folder / "exports" / wish.key / name
+def _keep(workspace: Workspace, key: str, name: str, made: Made) -> None:
+    """Keep an artefact; those of the oldest simulations go, so that the disk does not fill."""
+    while key not in workspace.exports and len(workspace.exports) >= MOST_KEPT:
+        oldest = next(iter(workspace.exports))
+        workspace.exports.pop(oldest)
+        shutil.rmtree(workspace.folder / EXPORTS / oldest, ignore_errors=True)
+    workspace.exports.setdefault(key, {})[name] = made
+
+
+def _written(workspace: Workspace, wish: Wish, name: str, found: Artefact) -> Made:
+    folder = workspace.folder / EXPORTS / wish.key_of(name) / name
     folder.mkdir(parents=True, exist_ok=True)
     file, content = found.packed(f"{wish.stem}.{name}")
     path = folder / file

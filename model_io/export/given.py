@@ -107,10 +107,12 @@ def targets_of(graph: FloatGraph, places: Mapping[str, Place]) -> dict[str, Targ
     grids = {site.node: site.name for site in sites if site.role is Role.ACTIVATION}
     for tensor, place in places.items():
         if place.weight:
-            found[tensor] = _weight_target(graph, place, owners.get(place.paths[0]))
+            target = _weight_target(graph, place, owners.get(place.paths[0]))
         else:
             node = next((ends[path] for path in place.paths if path in ends), None)
-            found[tensor] = _activation_target(node, grids)
+            target = _activation_target(node, grids)
+        if target.site or tensor not in found:  # else the name can only be meant as ours
+            found[tensor] = target
     return found
 
 

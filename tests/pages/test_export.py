@@ -14,7 +14,7 @@ from quant.config import uniform
 from quant.config_file import config_from_file
 from quant.passes.correct_bias import CorrectBias
 from tests.pages.visit import CONFIGURE, RUNS, Visit, wait_idle
-from ui.export_jobs import Made, made_of, repaired_recipe, start_export, wish_of
+from ui.export_jobs import MOST_KEPT, Made, made_of, repaired_recipe, start_export, wish_of
 from ui.export_tables import packed, tables
 from ui.repair_view import start_repair
 from ui.run_forms import start_run
@@ -83,6 +83,28 @@ def test_another_configuration_has_none_yet(export: Visit) -> None:
     export.work.config.undo()
     export.run()
     assert "Download" in labels(export)
+
+
+def test_viewers_follow_the_machine_and_the_others_stay(export: Visit) -> None:
+    export.press("export.make.config").wait().press("export.make.netron").wait()
+    assert set(made(export)) == {"config", "netron"}
+    from accelerator.machine import load_preset
+
+    export.work.machine = load_preset("bitfusion_like")
+    export.run()
+    assert set(made(export)) == {"config"}
+
+
+def test_the_oldest_go_from_the_disk_too(export: Visit) -> None:
+    network = export.work.network
+    assert network is not None
+    for bits in range(2, 2 + MOST_KEPT + 2):
+        export.work.config.change(uniform(bits, 8))
+        start_export(export.work, wish_of(export.work, network, ()), ["config"])
+        wait_idle(export.work)
+    assert len(export.work.exports) == MOST_KEPT
+    assert len(list((export.work.folder / "exports").iterdir())) == MOST_KEPT
+    assert made(export)
 
 
 def test_the_recipe_of_repair_is_part_of_it(export: Visit) -> None:
