@@ -60,6 +60,8 @@ def check_order(recipe: Recipe) -> None:
                 f"A recipe holds each pass once; got {kind.__name__} {kinds.count(kind)} times. "
                 "Remove one."
             )
+    if UseGrids in kinds:
+        _check_grids(recipe, kinds)
     refined = False
     for step in recipe:
         if is_float_pass(step) and refined:
@@ -68,13 +70,23 @@ def check_order(recipe: Recipe) -> None:
                 "repair quantized ones: their ranges and roundings would be lost. Move it up."
             )
         refined = refined or not is_float_pass(step)
-    if UseGrids in kinds and kinds[0] is not UseGrids:
-        raise RecipeError(
-            "Given grids belong to the weights as they came, so UseGrids must come first; got "
-            f"{kinds[0].__name__} before it. Take it out, or calibrate instead."
-        )
     if Equalize in kinds and AbsorbBias in kinds[: kinds.index(Equalize)]:
         raise RecipeError(
             "AbsorbBias must come after Equalize: equalizing rescales the biases that are to be "
             "absorbed. Move it down."
+        )
+
+
+def _check_grids(recipe: Recipe, kinds: list[type]) -> None:
+    """Raise where given grids would not be those of the weights, or come after their repair."""
+    changing = [type(step).__name__ for step in recipe if is_float_pass(step)]
+    if changing:
+        raise RecipeError(
+            "Given grids belong to the weights as they came; got them together with "
+            f"{changing[0]}, which changes weights. Remove one of both."
+        )
+    if kinds[0] is not UseGrids:
+        raise RecipeError(
+            "Given grids must come first, since other passes repair what grids do; got "
+            f"{kinds[0].__name__} before them. Move them up."
         )

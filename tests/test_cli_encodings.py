@@ -61,7 +61,7 @@ def test_the_grids_of_a_quantized_file_itself(tmp_path: Path, inputs: Path) -> N
         (["--encodings", "own"], "an ONNX file with quantizers"),
         (["--encodings", "missing.json"], "cannot be opened"),
         (["--encodings", "{bad}"], "must be JSON"),
-        (["--encodings", "{good}", "--equalize"], "must come before"),
+        (["--encodings", "{good}", "--equalize"], "together with Equalize"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(

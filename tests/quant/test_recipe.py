@@ -5,6 +5,7 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method
+from quant.passes.use_grids import UseGrids
 from quant.recipe import Recipe, RecipeError, build_recipe, check_order, is_float_pass
 
 
@@ -16,6 +17,7 @@ from quant.recipe import Recipe, RecipeError, build_recipe, check_order, is_floa
         (Equalize(), CorrectBias(), AdaRound()),
         (AbsorbBias(), CorrectBias()),
         (AdaRound(),),
+        (UseGrids(), CorrectBias(), AdaRound()),
     ],
 )
 def test_legal_orders_pass(recipe: Recipe) -> None:
@@ -30,12 +32,15 @@ def test_legal_orders_pass(recipe: Recipe) -> None:
         ((CorrectBias(), Equalize()), "Equalize changes float weights"),
         ((AdaRound(), AbsorbBias()), "AbsorbBias changes float weights"),
         ((AdaRound(100), AdaRound(200)), "AdaRound 2 times"),
+        ((Equalize(), UseGrids()), "together with Equalize"),
+        ((UseGrids(), AbsorbBias()), "together with AbsorbBias"),
+        ((CorrectBias(), UseGrids()), "Given grids must come first"),
     ],
 )
 def test_illegal_orders_say_what_stands_wrong_and_what_to_do(recipe: Recipe, said: str) -> None:
     with pytest.raises(RecipeError, match=said) as caught:
         check_order(recipe)
-    assert any(word in str(caught.value) for word in ("Move it", "Remove one"))
+    assert any(word in str(caught.value) for word in ("Move", "Remove one"))
 
 
 def test_a_recipe_is_built_in_the_best_order() -> None:
