@@ -15,7 +15,7 @@ from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, Workload
 from analysis.bit_knobs import Knob
 from analysis.bit_memory import alive_sums, room_limits
 from analysis.bit_sums import Array, Limit, Sum, add_sums
-from analysis.bit_wiring import find_wiring, with_bits
+from analysis.bit_wiring import FIXED, find_wiring, with_bits
 from analysis.experiment import cost
 from analysis.network import Network
 from analysis.quantities import Quantity
@@ -126,7 +126,9 @@ class BitCosts:
         return replace(
             self.wiring.workload,
             ops=tuple(self._op(position, op, chosen) for position, op in ops),
-            tensors=tuple(replace(t, bits=bits[self.wiring.tensors[t.name]]) for t in tensors),
+            tensors=tuple(
+                replace(t, bits=bits.get(self.wiring.tensors[t.name], t.bits)) for t in tensors
+            ),
         )
 
     def _bits(self, options: dict[int, int]) -> dict[int, int]:
@@ -147,7 +149,8 @@ class BitCosts:
 
     def _entropy(self, op: Op, knob: int, option: int | None) -> float | None:
         """Return the bits a weight that compression leaves, which granularity changes too."""
-        if op.kind not in WEIGHT_KINDS or not self.entropies or option is None:
+        stored = op.kind in WEIGHT_KINDS or op.table_elements
+        if not stored or not self.entropies or option is None:
             return None
         cells = {part: (bits, grain) for part, bits, grain in self.knobs[knob].cells(option)}
         bits, grain = cells[op.name, Side.WEIGHTS]
@@ -158,14 +161,14 @@ class BitCosts:
         """Return a sum over products of what depends on their operands' widths alone."""
         found = []
         for place, op in enumerate(self.wiring.workload.ops):
-            if op.kind in GEMM_KINDS:
-                scope = tuple(sorted({self.wiring.weights[place], self.wiring.activations[place]}))
+            if op.kind in GEMM_KINDS or op.table_elements:
+                scope = _scope({self.wiring.weights[place], self.wiring.activations[place]})
                 shape = [len(self.knobs[knob].bits) for knob in scope]
                 table: Array = np.empty(shape)
                 for options in np.ndindex(*shape):
                     chosen = dict(zip(scope, options, strict=True))
                     table[options] = count(place, self._op(place, op, chosen))
-                found.append(Sum(tables={scope: table}))
+                found.append(_as_sum(scope, table))
         return add_sums(found)
 
     def _size(self, place: int, op: Op) -> float:
@@ -175,15 +178,16 @@ class BitCosts:
     def _table(self, place: int, op: Op, quantity: Quantity, scene: Scene) -> Sum:
         """Return what an operation costs for all widths of its operands and its output."""
         wiring = self.wiring
-        found = {wiring.weights[place]} if op.kind in GEMM_KINDS or op.multiply else set()
+        two = op.kind in GEMM_KINDS or op.multiply or op.table_elements
+        found = {wiring.weights[place]} if two else set()
         found |= {wiring.tensors[name] for name in (*op.inputs, op.output)}
-        scope = tuple(sorted(found | {wiring.activations[place]}))
+        scope = _scope(found | {wiring.activations[place]})
         shape = [len(self.knobs[knob].bits) for knob in scope]
         table: Array = np.empty(shape)
         for options in np.ndindex(*shape):
             chosen = dict(zip(scope, options, strict=True))
             table[options] = self._price(place, op, chosen, scene)[quantity]
-        return Sum(tables={scope: table})
+        return _as_sum(scope, table)
 
     def _price(
         self, place: int, op: Op, options: dict[int, int], scene: Scene
@@ -195,8 +199,9 @@ class BitCosts:
             wide = self._op(place, op, options)
             if op.kind not in GEMM_KINDS:  # products take all their widths from the op itself
                 bits = self._bits(options)
+                wired, held = self.wiring.tensors, scene.tensors
                 near = {
-                    name: replace(scene.tensors[name], bits=bits[self.wiring.tensors[name]])
+                    name: replace(held[name], bits=bits.get(wired[name], held[name].bits))
                     for name in names
                 }
                 scene = replace(scene, tensors=near)
@@ -212,6 +217,10 @@ class BitCosts:
         found = {}
         for tensor in self.wiring.workload.tensors:
             knob = self.wiring.tensors[tensor.name]
+            if knob == FIXED:
+                size = tensor.elements * store_activation(tensor.bits, self.machine) / 8
+                found[tensor.name] = Sum(constant=size)
+                continue
             stored = [store_activation(bits, self.machine) for bits in self.knobs[knob].bits]
             found[tensor.name] = Sum({knob: tensor.elements * np.array(stored) / 8.0})
         return found
@@ -225,7 +234,7 @@ class BitCosts:
             yield add_sums([alive.get(step, Sum()), saved])
 
     def _saved(self, step: int, op: Op) -> Sum:
-        scope = tuple(sorted({self.wiring.tensors[name] for name in (*op.inputs, op.output)}))
+        scope = _scope({self.wiring.tensors[name] for name in (*op.inputs, op.output)})
         shape = [len(self.knobs[knob].bits) for knob in scope]
         table: Array = np.zeros(shape)
         for options in np.ndindex(*shape):
@@ -234,4 +243,14 @@ class BitCosts:
                 choice[knob] = option
             lives = find_lifetimes(self._workload(choice), self.machine)
             table[options] = -save_in_place(op, step, lives) / 8
-        return Sum(tables={scope: table})
+        return _as_sum(scope, table)
+
+
+def _scope(knobs: set[int]) -> tuple[int, ...]:
+    """Return the knobs among numbers of the wiring, in order."""
+    return tuple(sorted(knobs - {FIXED}))
+
+
+def _as_sum(scope: tuple[int, ...], table: Array) -> Sum:
+    """Return a table as a sum; one without axes is a constant."""
+    return Sum(tables={scope: table}) if scope else Sum(constant=float(table))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.bit_wiring import Cell, Part, find_wiring, parts_of
+from analysis.bit_wiring import FIXED, Cell, Part, find_wiring, parts_of
 from quant.config import QuantConfig, Rule
 from quant.errors import ConfigError
 from quant.graph import FloatGraph, is_input
@@ -185,7 +185,8 @@ def _ties(
     wiring = find_wiring(graph, config, [(part,) for part in parts])
     for op in wiring.workload.ops:
         if kinds.get(op.name) in TIED_KINDS:
-            first, *others = (parts[wiring.tensors[name]] for name in op.inputs)
+            numbers = (wiring.tensors[name] for name in op.inputs)
+            first, *others = (parts[number] for number in numbers if number != FIXED)
             yield from ((first, other) for other in others)
     seen: dict[str, Part] = {}
     for layer in graph.layers:

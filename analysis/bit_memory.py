@@ -24,5 +24,6 @@ def room_limits(
     """
     inside = [life for life in lives if life.name in residents]
     for total in alive_sums(stored, inside).values():
-        if sum(float(values.max()) for values in total.knobs.values()) > free:
+        most = sum(float(values.max()) for values in total.knobs.values())
+        if total.constant + most > free:
             yield Limit(total, free)

@@ -15,6 +15,8 @@ Part = tuple[str, Side]  # a layer's weight or its output
 Cell = tuple[Part, int, Granularity | None]  # at these bits; weights at this granularity
 
 DIGITS = range(2, 16)  # widths that serve as the digits of a number
+FIXED = -1
+"""The number of a width that nobody chooses, such as that of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,10 @@ def find_wiring(graph: FloatGraph, config: QuantConfig, groups: Sequence[Iterabl
 
 
 def _number(widths: Iterable[int]) -> int:
-    return sum((bits - DIGITS.start) * len(DIGITS) ** i for i, bits in enumerate(widths))
+    digits = list(widths)
+    if any(bits not in DIGITS for bits in digits):
+        return FIXED
+    return sum((bits - DIGITS.start) * len(DIGITS) ** i for i, bits in enumerate(digits))
 
 
 def _trials(

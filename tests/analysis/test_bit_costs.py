@@ -15,6 +15,7 @@ from quant.config import uniform
 from quant.spec import Granularity
 from tests.analysis.bits import WIDTHS, network_of
 from tests.networks import CASES, SMALL
+from tests.task_networks import TASKS
 
 MACHINES = (
     "bitfusion_like", "edge_systolic_8b", "horowitz45_generic", "tpu_v1_like", "ethos_u55_64_like",
@@ -43,6 +44,17 @@ def test_sums_are_what_the_cost_model_says(name: str, machine: str) -> None:
     random = np.random.default_rng(0)
     for _ in range(3):
         check(costs, [int(random.integers(len(knob.bits))) for knob in costs.knobs])
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("name", TASKS)
+def test_inputs_of_fixed_width_are_in_the_sums(name: str, machine: str) -> None:
+    config, built = uniform(8, 8), TASKS[name]
+    network = prepare(name, built.model(), built.inputs, name)
+    knobs = find_knobs(network.graph, config, Rules(WIDTHS))
+    costs, random = BitCosts(network, config, load_preset(machine), knobs), np.random.default_rng(0)
+    for _ in range(3):
+        check(costs, [int(random.integers(len(knob.bits))) for knob in knobs])
 
 
 def test_granularity_counts_where_weights_are_compressed() -> None:
