@@ -221,9 +221,18 @@ def _quality_clause(before: Run, after: Run) -> str:
     )
 
 
+SAME_DB = 0.05  # what would be written as 0.0 dB
+
+
 def _agreement_clause(before: Run, after: Run) -> str:
-    """Without labels: compare how often both agree with the float network."""
+    """Without labels: compare how often both agree with the float network, or their outputs."""
     old, new = before.evaluation, after.evaluation
+    if not (old.classes and new.classes):
+        gained = new.sqnr_db - old.sqnr_db
+        if not math.isfinite(gained) or abs(gained) < SAME_DB:
+            return "makes no difference in the SQNR of the output"
+        word = "raises" if gained > 0 else "lowers"
+        return f"{word} the SQNR of the output by {abs(gained):.1f} dB (to {new.sqnr_db:.1f} dB)"
     shares = f"{100 * old.agreement:.1f} % and {100 * new.agreement:.1f} %"
     if new.agreement_ci95.high < old.agreement_ci95.low:
         return f"agrees less often with the float network ({shares} of the images)"

@@ -174,3 +174,24 @@ def test_open_sizes_are_asked_for_at_once(folder: Path) -> None:
     assert "such as x=3,224,224; z=128" in found.stderr
     asked = answer("cost", "--model", path, "--input-shape", "x=3,6,6; z=3")
     assert [one["shape"] for one in asked["inputs"]] == [[3, 6, 6], [3]]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_report_tells_the_metric_and_no_accuracy(folder: Path) -> None:
+    path, data = file_of("segments", folder), data_of("segments", folder)
+    out = folder / "report.html"
+    found = run("report", "--model", path, "--data", data, "--calibration", 8, "--out", out)
+    assert found.exit_code == 0, found.stderr
+    text = out.read_text()
+    assert "no row of classes" in text
+    assert "Cosine of the output" in text
+    assert "Same answer as float" not in text
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["segments", "tokens", "detector"])
+def test_bits_are_chosen_for_it(name: str, folder: Path) -> None:
+    path, data = file_of(name, folder), data_of(name, folder)
+    found = answer("optimize", "--model", path, "--data", data, "--calibration", 8, "--measure",
+                   "--budget", "bops=0.8", "--relative-to", "w8a8", "--bits", "4,8")  # fmt: skip
+    assert found["choice"]

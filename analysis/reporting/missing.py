@@ -29,7 +29,12 @@ def _always() -> Iterator[str]:
 
 def _score(report: Report) -> Iterator[str]:
     found = report.run.evaluation
-    if not found.labelled:
+    if not found.classes:
+        yield (
+            "The model's output is no row of classes, so accuracy says nothing of it; SQNR and "
+            "cosine of the outputs, and a metric where one was named, stand in for it."
+        )
+    elif not found.labelled:
         yield (
             "The data has no labels, so accuracy is unknown; agreement with the float network and "
             "SQNR stand in for it."

@@ -7,6 +7,7 @@ from analysis.harm import Metric, metrics_of
 from analysis.quantities import Quantity
 from analysis.reporting.contents import Report
 from analysis.reporting.trade_off import TradePoint
+from analysis.user_metric import MetricScore
 from figures.accuracy import accuracy_against_energy, accuracy_with_interval
 from figures.document.markup import Html, bullets, number, paragraph, table, tag
 from figures.document.plots import plot
@@ -39,16 +40,35 @@ def accuracy_section(report: Report) -> Html:
                 points(found.top1_drop_ci95), "paired: both networks saw the same images",
             ),
         ]  # fmt: skip
+    if found.classes:
+        answers = share(found.agreement), spread(found.agreement_ci95)
+        rows.append(("Same answer as float", *answers, "Wilson"))
+    elif found.cosine is not None:
+        rows.append(("Cosine of the output", f"{found.cosine:.4f}", "", "mean over images"))
     rows += [
-        ("Same answer as float", share(found.agreement), spread(found.agreement_ci95), "Wilson"),
+        *_metric_rows(found.metric),
         ("SQNR of the output", decibels(found.sqnr_db), "", "higher is better"),
     ]
     return tag(
         "section",
         tag("h2", "Accuracy", id="accuracy"),
         table(("Figure", "Value", "Interval", "How"), rows, numeric=(1,)),
-        plot(accuracy_with_interval([run])),
+        plot(accuracy_with_interval([run])) if found.classes else Html(""),
     )
+
+
+def _metric_rows(found: MetricScore | None) -> Iterator[tuple[object, ...]]:
+    """Yield the user's metric of both networks and what quantization changed."""
+    if found is None:
+        return
+    better = f"{'higher' if found.higher_is_better else 'lower'} is better"
+    for who, value, interval in (
+        (f"Float {found.name}", found.float_value, found.float_ci95),
+        (f"Quantized {found.name}", found.quantized_value, found.quantized_ci95),
+        (f"Change of {found.name}", found.change, found.change_ci95),
+    ):
+        ends = "" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
+        yield who, f"{value:.4g}", ends, better
 
 
 def _noise(report: Report) -> Iterator[Html]:

@@ -46,6 +46,17 @@ def _sentences(report: Report) -> Iterator[str]:
     run, found = report.run, report.run.evaluation
     if found.top1_drop is not None and found.top1_drop_ci95 is not None:
         yield _accuracy(found.top1_drop, found.top1_drop_ci95, found.samples)
+    elif not found.classes:
+        yield (
+            f"On {found.samples} samples the outputs of the quantized network have an SQNR of "
+            f"{found.sqnr_db:.1f} dB beside the float network's."
+        )
+        if found.metric is not None:
+            yield (
+                f"{found.metric.name} goes from {found.metric.float_value:.4g} to "
+                f"{found.metric.quantized_value:.4g} "
+                f"({'higher' if found.metric.higher_is_better else 'lower'} is better)."
+            )
     else:
         yield (
             f"On {found.samples} images without labels the quantized network answers as the float "
@@ -102,8 +113,12 @@ def cards(report: Report) -> Html:
             ("Float top-1", share(found.float_top1), spread(found.float_top1_ci95)),
             ("Top-1 lost", _lost(found.top1_drop), points(found.top1_drop_ci95) + ", paired"),
         ]
+    if found.classes:
+        answers = share(found.agreement), spread(found.agreement_ci95)
+        cells.append(("Same answer as float", *answers))
+    else:
+        cells.append(("Output SQNR", decibels(found.sqnr_db), "higher is better"))
     cells += [
-        ("Same answer as float", share(found.agreement), spread(found.agreement_ci95)),
         (
             "Energy an image", number(format_energy(cost.energy_pj), cost.energy_pj),
             "estimated, ±40 %" + _against(report, "energy_pj"),
