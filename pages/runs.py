@@ -70,9 +70,10 @@ if len(shown) == 2:
     after, before = sorted(shown, key=runs.index)
     st.subheader(plain(f"{after.name} against {before.name}"), anchor=False)
     differences(before, after)
+    classes = before.evaluation.classes and after.evaluation.classes
     for number, figure in enumerate(
         (
-            accuracy_with_interval([before, after]),
+            *([accuracy_with_interval([before, after])] if classes else []),
             energy_comparison({before.name: before.cost, f"{after.name} ": after.cost}),
             compare_layers(before, after),
         )
