@@ -21,11 +21,11 @@ ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A measured network: its harm, what it lost as a share of 1, on how many images."""
+    """A measured network: its harm, what it lost as a share of 1, worth how many images."""
 
     harm: float
     loss: float
-    images: int
+    images: float
 
 
 @dataclass(frozen=True, slots=True)

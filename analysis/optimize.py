@@ -13,6 +13,7 @@ from analysis.calibration import Calibrated
 from analysis.foresight import foresee
 from analysis.front import Front, Measured, find_front, measure, updated
 from analysis.granularities import other_sweeps
+from analysis.loud_cells import check_loud
 from analysis.mixed_precision import BitSearch
 from analysis.network import Network
 from analysis.proposal import Budget, Proposal
@@ -119,7 +120,10 @@ def optimize(
     for place, sweep in enumerate(sweeps):
         steps = sensitivity(network, learned, calibrated, sweep, task.depth, store)
         ends = [SWEEP_SHARE * (place + more) / len(sweeps) for more in (0, 1)]
-        swept.append((yield from part(steps, *ends)))
+        answers = yield from part(steps, *ends)
+        if task.depth is Depth.SCREENING:
+            answers = yield from check_loud(network, learned, calibrated, answers)
+        swept.append(answers)
     known, *others = swept
     yield Progress(SWEEP_SHARE, "Choosing bits")
     runs = [] if store is None else store.all()

@@ -29,6 +29,7 @@ MOST_NOISE = 3.0  # of the signal: where noise saturates
 QUIETEST_DB, NOISIEST_DB = 90.0, -20.0
 LEAST_SLOPE = 1e-4  # of the loss in a dB: below it a loss tells nothing of the level
 STEP_DB = 0.25
+WORTH = 10  # points that a sweep is worth: all its layers are judged on the same images
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ class _Fitted:
         return Interval(max(0.0, low), min(1.0, high))
 
 
-LEAST_SPREAD = 0.005  # of a loss beside what is expected of it
+LEAST_SPREAD = 0.007  # of a loss beside what is expected of it
 
 
 def loss_of(measured: Evaluation, *, labelled: bool) -> float | None:
@@ -226,12 +227,13 @@ def first_predictor(sensitivity: Sensitivity) -> Predictor:
     labelled = sensitivity.float_top1 is not None
     scores = sensitivity.scores
     by_divergence = bool(scores) and all(score.kl is not None for score in scores)
-    points = []
+    points: list[Point] = []
+    share = min(1.0, WORTH / max(1, len(scores)))
     for score in scores:
         loss = score.accuracy_drop if labelled else _less(score.agreement)
         harm = _harm(score, by_divergence=by_divergence)
         if loss is not None and math.isfinite(harm):
-            points.append(Point(harm, loss, score.images))
+            points.append(Point(harm, loss, score.images * share))
     most = sensitivity.float_top1 or 1.0
     return Predictor(tuple(points), (), labelled, by_divergence, most)
 

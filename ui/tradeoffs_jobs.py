@@ -6,39 +6,32 @@ from dataclasses import replace
 
 from accelerator.machine import Machine
 from analysis.bit_gains import explain_gains
-from analysis.calibration import Calibrated
 from analysis.front import Front, find_front, measure
 from analysis.front_record import FoundRecord
-from analysis.granularities import other_sweeps
 from analysis.mixed_precision import BitSearch
 from analysis.network import Network
 from analysis.proposal import Budget, BudgetError, Proposal
 from analysis.quantities import Quantity
-from analysis.questions import Sensitivity, Sweep, View
+from analysis.questions import Sensitivity, View
 from analysis.records import from_plain, to_plain
 from analysis.runs import Run
-from analysis.screening import screen
 from analysis.split import Split
 from figures.front_words import COST_NAMES, value_text
 from figures.units import format_share
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.progress import Progress, Steps, part
-from quant.simulation import Side
 from ui.foresight import (
     foresight_of,
     key_at,
-    plain_config,
     sensitivity_key,
-    sensitivity_now,
 )
 from ui.jobs import Job
 from ui.kept_fronts import keep_fronts, kept_fronts, machines_of, restored
-from ui.known_answers import layers_known
-from ui.sensitivity_jobs import SCREENED_IMAGES, screened, screened_key, statistics_for
+from ui.sensitivity_jobs import statistics_for
+from ui.tradeoffs_noise import noise_of
 from ui.tradeoffs_state import (
     POINTS,
-    SIDES,
     UNITS,
     Against,
     Found,
@@ -148,7 +141,7 @@ def _road(
 ) -> Steps[Found]:
     steps = statistics_for(workspace, network, parts)
     calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
-    steps_of_noise = _noise(workspace, network, parts, calibrated, wish, present)
+    steps_of_noise = noise_of(workspace, network, parts, calibrated, wish, present)
     noise, others = yield from part(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
     searches, fronts = {}, {}
     for place, machine in enumerate(machines):
@@ -173,76 +166,6 @@ def _named(front: Front, search: BitSearch) -> Front:
         for one in front.proposals
     )
     return replace(front, proposals=tuple(named))
-
-
-def _noise(
-    workspace: Workspace,
-    network: Network,
-    parts: Split,
-    calibrated: Calibrated,
-    wish: Wish,
-    present: QuantConfig,
-) -> Steps[tuple[Sensitivity, tuple[Sensitivity, ...]]]:
-    """Return sensitivities, and those of weights at the other granularities allowed."""
-    bits = wish.widths(network, present)
-    own = Sweep(plain_config(workspace, network), bits, SIDES)
-    sweeps = other_sweeps(network.graph, own, wish.granularities)
-    share = 1 / (1 + len(sweeps))
-    found = yield from part(_own_noise(workspace, network, parts, calibrated, bits), 0.0, share)
-    others = []
-    for place, sweep in enumerate(sweeps, start=1):
-        steps = _other_noise(workspace, network, parts, calibrated, sweep)
-        others.append((yield from part(steps, share * place, share * (place + 1))))
-    return found, tuple(others)
-
-
-def _other_noise(
-    workspace: Workspace, network: Network, parts: Split, calibrated: Calibrated, sweep: Sweep
-) -> Steps[Sensitivity]:
-    """Return what weights at another granularity make: exact where it is known, else screened."""
-    exact = layers_known(workspace, sweep.config)
-    if exact is not None and _covers(exact, network, sweep.bits, sweep.sides):
-        return exact
-    known = screened(workspace, sweep, SCREENED_IMAGES)
-    if known is None:
-        data = parts.score.first(SCREENED_IMAGES)
-        known = yield from screen(network, data, calibrated, sweep)
-        key = screened_key(workspace, sweep, SCREENED_IMAGES)
-        workspace.store.keep_answer(key, to_plain(known))
-    return known
-
-
-def _own_noise(
-    workspace: Workspace,
-    network: Network,
-    parts: Split,
-    calibrated: Calibrated,
-    bits: tuple[int, ...],
-) -> Steps[Sensitivity]:
-    """Return sensitivities at these bits: those that are known, else screened ones, kept."""
-    known = sensitivity_now(workspace)
-    if known is not None and _covers(known, network, bits):
-        return known
-    sweep = Sweep(plain_config(workspace, network), bits, SIDES)
-    found = yield from screen(network, parts.score.first(SCREENED_IMAGES), calibrated, sweep)
-    workspace.tradeoffs.sensitivities[sensitivity_key(workspace, network, parts)] = found
-    workspace.store.keep_answer(screened_key(workspace, sweep, SCREENED_IMAGES), to_plain(found))
-    merged = sensitivity_now(workspace)
-    return found if merged is None else merged
-
-
-def _covers(
-    found: Sensitivity, network: Network, bits: Sequence[int], asked: Sequence[Side] = SIDES
-) -> bool:
-    """Whether every weight and every activation is known at all bits, of the sides asked for."""
-    known = {(s.question.layer, s.question.side, s.question.bits) for s in found.scores}
-    sides = [
-        (layer.name, side)
-        for layer in network.graph.layers
-        for side in asked
-        if side is not SIDES[0] or layer.weight is not None
-    ]
-    return all((*place, width) in known for place in sides for width in bits)
 
 
 def answer(

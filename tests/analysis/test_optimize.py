@@ -2,28 +2,39 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from accelerator.machine import load_preset
 from analysis.answer_summary import summarize_answer
+from analysis.bit_handling import explain_handling
 from analysis.bit_knobs import Pin
 from analysis.bit_wiring import bits_of
-from analysis.bit_words import read_bits, read_budget, read_pin, read_rules, read_uniform
+from analysis.bit_words import (
+    read_bits,
+    read_budget,
+    read_granularities,
+    read_pin,
+    read_rules,
+    read_uniform,
+)
 from analysis.front import find_front, measure, prediction_error, updated
+from analysis.loud_cells import loud_layers
 from analysis.mixed_precision import BitSearch
 from analysis.optimize import Answer, Task, optimize
 from analysis.proposal import Budget, BudgetError
 from analysis.quantities import Quantity
-from analysis.questions import Sweep
-from analysis.runs import Run
+from analysis.questions import Depth, Sweep
+from analysis.runs import Run, RunStore
 from analysis.sensitivity import sensitivity
 from analysis.workers import Pool
 from quant.config import config_from_dict, uniform
 from quant.errors import ConfigError
 from quant.progress import drain
 from quant.simulation import Side
+from quant.spec import Granularity
 from tests.analysis.sweeps import case
 
 FUSION = load_preset("bitfusion_like")
@@ -99,6 +110,70 @@ def test_bits_of_no_use_are_not_swept_but_for_bops() -> None:
     assert "only what storage gives" in found.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("quantity", "sentence"),
+    [
+        (Quantity.LATENCY, "the slower of computing and moving data"),
+        (Quantity.MEMORY, "every step is a limit of its own"),
+    ],
+)
+def test_how_costs_that_are_no_sums_are_dealt_with_is_written(
+    quantity: Quantity, sentence: str
+) -> None:
+    found = answer(budgets=(Budget(quantity, 0.9, relative=True),))
+    told = summarize_answer(found, case("kitchen").network)
+    assert sum(sentence in note for note in told["notes"]) == 1
+    assert quantity.of(found.proposal.cost) <= 0.9 * quantity.of(found.reference.cost) * (1 + 1e-9)
+    assert not any(sentence in note for note in answer().notes)
+
+
+def test_what_stays_on_chip_is_explained_where_it_depends_on_bits() -> None:
+    preset = load_preset("horowitz45_generic")
+    room = replace(preset.buffers, resident_activation_bytes=700)
+    small = case("kitchen")
+    sweep = search_of().sensitivity
+    search = BitSearch(
+        small.network, sweep, replace(preset, buffers=room), read_rules("2,4,8", (), None)
+    )
+    (sentence,) = explain_handling(search, [Quantity.ENERGY, Quantity.SIZE])
+    assert f"{search.scenes} sets are tried at first" in sentence
+    assert explain_handling(search_of(), [Quantity.ENERGY, Quantity.BOPS]) == ()
+
+
+def test_runs_in_the_store_teach_and_new_ones_are_kept(tmp_path: Path) -> None:
+    store, small = RunStore(tmp_path), case("kitchen")
+    allowed = read_rules("2,4,8", (), None, "per-tensor,per-channel")
+    wanted = task(measured=True, front=3, rules=allowed)
+
+    def ask() -> Answer:
+        data = small.data
+        return drain(optimize(small.network, data, data, small.calibrated, wanted, store))
+
+    first, second = ask(), ask()
+    assert (first.taught, second.taught) == (0, 2)
+    assert [run.name for run in store.all()[:2]] == ["reference", "Mixed"]
+    assert second.proposal.config == first.proposal.config
+    before, after = first.proposal.prediction, second.proposal.prediction
+    assert after.sqnr_ci95.high - after.sqnr_ci95.low < before.sqnr_ci95.high - before.sqnr_ci95.low
+    told = summarize_answer(second, small.network)
+    assert told["taught_by_runs"] == 2
+    assert told["sensitivity"]["granularities"] == ["per-channel", "per-tensor"]
+    grains = {row["weight_granularity"] for row in told["choice"]["layers"]}
+    assert grains <= {"per-channel", "per-tensor", None}
+
+
+def test_screened_answers_are_checked_where_they_are_loud(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("analysis.loud_cells.LOUD_DB", 60.0)
+    found = answer(depth=Depth.SCREENING)
+    assert loud_layers(found.sensitivity) == ()
+    checked = [score for score in found.sensitivity.scores if score.agreement is not None]
+    exact = {score.question: score for score in answer().sensitivity.scores}
+    assert checked
+    assert all(one.sqnr_db == pytest.approx(exact[one.question].sqnr_db) for one in checked)
+
+
 def test_pins_and_edges_hold_in_the_answer() -> None:
     budget = Budget(Quantity.ENERGY, 0.9, relative=True)
     found = answer(pins=("conv2=6/-",), edge_bits=8, budgets=(budget,))
@@ -137,6 +212,11 @@ def test_words_are_read() -> None:
     assert read_uniform("W6a8") == (6, 8)
     assert read_uniform("wish.json") is None
     assert read_uniform("w8") is None
+    assert read_granularities("") is None
+    both = (Granularity.PER_TENSOR, Granularity.PER_CHANNEL)
+    assert read_granularities("per-tensor, per-channel") == both
+    with pytest.raises(ConfigError, match="Granularities must be of"):
+        read_granularities("per-cow")
 
 
 @pytest.mark.parametrize("text", ["energy", "energy=", "energy=x", "energy=0", "power=0.5", "=1"])

@@ -1,0 +1,88 @@
+"""Predictions against measured networks that taught nothing: how far off, how often in the band."""
+
+import random
+
+import numpy as np
+import pytest
+
+from analysis.bit_wiring import cells_of, parts_of, with_bits
+from analysis.calibration import calibrate
+from analysis.evaluation import Evaluation, evaluate
+from analysis.loud_cells import check_loud, loud_layers
+from analysis.network import prepare
+from analysis.noise import Summed, noise_table
+from analysis.prediction import Predictor, first_predictor
+from analysis.questions import DEFAULT_BITS, Depth, Sweep
+from analysis.sensitivity import sensitivity
+from datasets.bundled import fashion_test, fashion_train_part
+from model_io.load import load_sample
+from quant.config import uniform
+from quant.progress import drain
+from quant.simulation import quantize
+
+Measured = list[tuple[Summed, Evaluation]]
+TAUGHT, IMAGES = 4, 300
+
+
+@pytest.fixture(scope="module")
+def known() -> tuple[Predictor, Measured]:
+    """A screened network, and even and random bits measured on other images, shuffled."""
+    loaded = load_sample("fashion-mobilenet")
+    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    seen, config = fashion_train_part().sample(64), uniform(8, 8)
+    calibrated = drain(calibrate(network, seen))
+    sweep = Sweep(config, DEFAULT_BITS)
+    few = seen.first(32)
+    screened = drain(sensitivity(network, few, calibrated, sweep, Depth.SCREENING))
+    found = drain(check_loud(network, few, calibrated, screened))
+    assert "stem.0" in loud_layers(screened)
+    assert loud_layers(found) == ()
+    table, graph = noise_table(network.graph, found), network.graph
+    parts, draw = parts_of(graph), random.Random(0)
+    configs = [uniform(w, a) for w, a in ((8, 8), (6, 8), (6, 6), (4, 8), (3, 8), (8, 4))]
+    for offered in ((8, 6), (8, 6, 4), (8, 8, 6, 4, 3), (6, 4)) * 2:
+        bits = {part: draw.choice(offered) for part in parts}
+        configs += [with_bits(config, graph, bits)]
+    draw.shuffle(configs)
+    data, measured = fashion_test().sample(IMAGES), []
+    for wish in configs:
+        score = drain(evaluate(network, quantize(graph, wish, calibrated.statistics), data))
+        measured.append((table.sum_up(cells_of(wish, graph)), score))
+    return first_predictor(found), measured
+
+
+def taught(predictor: Predictor, measured: Measured) -> Predictor:
+    for one in measured:
+        predictor = predictor.learned(*one)
+    return predictor
+
+
+def test_bands_hold_what_is_measured_later(known: tuple[Predictor, Measured]) -> None:
+    first, measured = known
+    held = []
+    for start in range(len(measured)):  # each four in turn teach, the others are predicted
+        turned = measured[start:] + measured[:start]
+        predictor = taught(first, turned[:TAUGHT])
+        for summed, score in turned[TAUGHT:]:
+            said = predictor.predict(summed)
+            assert said.loss_ci95 is not None
+            assert score.top1_drop is not None or not predictor.labelled
+            loss = score.top1_drop if predictor.labelled else 1 - score.agreement
+            held.append(said.sqnr_ci95.low <= score.sqnr_db <= said.sqnr_ci95.high)
+            held.append(said.loss_ci95.low <= max(loss or 0.0, 0.0) <= said.loss_ci95.high)
+    assert 0.88 <= np.mean(held) <= 1.0
+
+
+def test_what_is_measured_brings_its_own_prediction_nearer_and_narrows_it(
+    known: tuple[Predictor, Measured],
+) -> None:
+    first, measured = known
+    before, after = taught(first, measured[:TAUGHT]), taught(first, measured)
+    errors, widths = np.zeros(2), np.zeros(2)
+    for summed, score in measured[TAUGHT:]:
+        for place, predictor in enumerate((before, after)):
+            said = predictor.predict(summed)
+            errors[place] += (said.sqnr_db - score.sqnr_db) ** 2
+            widths[place] += said.sqnr_ci95.high - said.sqnr_ci95.low
+    assert errors[1] < 0.3 * errors[0]
+    assert widths[1] < 0.7 * widths[0]
