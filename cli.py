@@ -335,7 +335,7 @@ def sensitivity(
     ] = False,
     memory: Annotated[
         int, typer.Option(help="MiB of activations that a worker keeps between layers.", min=1)
-    ] = 512,
+    ] = 64,
     scheduler: Annotated[
         str | None, typer.Option(help="A Dask scheduler, such as tcp://host:8786.")
     ] = None,

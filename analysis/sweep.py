@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from analysis.image_scores import Rows, compare, describe
+from analysis.questions import MEMORY_BYTES
 from quant.encoding import Encoding
 from quant.inputs import Inputs, arranged, count_of
 from quant.program import FLOAT, Program, Settings, Values
@@ -51,7 +52,7 @@ class Unit:
     float_key: str
     base_key: str | None = None
     reference: tuple[Tensor, ...] | None = None
-    memory_bytes: int = 2**29
+    memory_bytes: int = MEMORY_BYTES
     reuse: bool = True
 
 

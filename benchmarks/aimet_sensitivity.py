@@ -31,7 +31,7 @@ DATA = Path(__file__).parents[2] / "shared" / "datasets" / "imagenet-sample"
 MODEL = "efficientnet-lite0"
 CALIBRATION_IMAGES = 8
 AIMET_BATCH = 32
-MEMORY_MIB = 512  # as a sweep has it unless asked otherwise
+MEMORY_MIB = 64  # as a sweep has it unless asked otherwise
 TARGET, AIM = 5.0, 10.0
 Turn = Callable[[], int]
 

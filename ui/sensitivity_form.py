@@ -102,7 +102,7 @@ def _further(workspace: Workspace, last: Asked) -> tuple[bool, str, int]:
             )  # fmt: skip
         limit = memory.number_input(
             "Memory for activations (MiB)", 1, max(1 << 20, settings.memory_mib),
-            settings.memory_mib, 128, key="sensitivity.memory", persist_state="session",
+            settings.memory_mib, 64, key="sensitivity.memory", persist_state="session",
             help="What does not fit is computed again from the nearest layer kept",
         )  # fmt: skip
     return stop_early, scheduler.strip(), int(limit)

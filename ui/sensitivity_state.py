@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from analysis.questions import DEFAULT_BITS, Depth, Question, Sensitivity, Sweep, View
+from analysis.questions import DEFAULT_BITS, MEMORY_BYTES, Depth, Question, Sensitivity, Sweep, View
 from analysis.trial import Trial
 from quant.config import LayerConfig, QuantConfig
 from quant.simulation import Side
@@ -24,7 +24,7 @@ class Asked:
     images: int = IMAGES
     stop_when_decided: bool = False
     scheduler: str = ""
-    memory_mib: int = 512
+    memory_mib: int = MEMORY_BYTES // MIB
 
     def sweep(self, config: QuantConfig) -> Sweep:
         """Return the sweep over all layers, with the granularity and ranges of `config`."""

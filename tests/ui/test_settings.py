@@ -43,7 +43,7 @@ def test_sweeps_take_their_cluster_and_memory_from_the_environment(
 ) -> None:
     for name in ("QUANTSCOPE_SCHEDULER", "QUANTSCOPE_MEMORY_MIB"):
         monkeypatch.delenv(name, raising=False)
-    assert (read_settings().scheduler, read_settings().memory_mib) == ("", 512)
+    assert (read_settings().scheduler, read_settings().memory_mib) == ("", 64)
     monkeypatch.setenv("QUANTSCOPE_SCHEDULER", "tcp://here:8786")
     monkeypatch.setenv("QUANTSCOPE_MEMORY_MIB", "64")
     assert (read_settings().scheduler, read_settings().memory_mib) == ("tcp://here:8786", 64)
