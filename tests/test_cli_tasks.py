@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 def data_of(name: str, folder: Path, count: int = 20, **more: Any) -> Path:
     task = TASKS[name]
     given = zip(task.inputs, parts_of(task.draw(count)), strict=True)
-    arrays = {one.name: values.numpy() for one, values in given}
+    arrays: dict[str, Any] = {one.name: values.numpy() for one, values in given}
     if len(arrays) == 1 and name == "detector":
         arrays = {"inputs": next(iter(arrays.values()))}
     np.savez(folder / "data.npz", **arrays, **more)
@@ -98,7 +98,8 @@ def test_segments_are_evaluated_with_a_metric_and_checked_on_real_data(folder: P
 def test_a_detector_has_two_outputs_and_targets_by_name(folder: Path) -> None:
     boxes = np.random.default_rng(0).normal(size=(20, 16, 4)).astype(np.float32)
     path = file_of("detector", folder)
-    data = data_of("detector", folder, **{"targets.boxes": boxes})
+    more: dict[str, Any] = {"targets.boxes": boxes}
+    data = data_of("detector", folder, 20, **more)
     found = answer("evaluate", "--model", path, "--data", data, "--calibration", 8,
                    "--metric", f"{folder}/mine.py:error")  # fmt: skip
     assert found["metric"]["higher_is_better"] is False

@@ -106,7 +106,9 @@ def note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
     if any(score.depth is Depth.SCREENING for score in found.scores) and depth == "Exact":
         words.append("cells not reached yet are screened")
     parts = workspace.parts
-    if parts is not None and not parts.score.labelled:
+    if workspace.network is not None and not workspace.network.classifies:
+        words.append("the output is no row of classes: SQNR stands for accuracy")
+    elif parts is not None and not parts.score.labelled:
         words.append("the images have no labels: agreement with float and SQNR stand for accuracy")
     st.caption(" · ".join(words))
 

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,10 +29,10 @@ def with_model(visit: Visit, path: Path) -> Visit:
     return visit
 
 
-def with_data(visit: Visit, name: str, **more: object) -> Visit:
+def with_data(visit: Visit, name: str, **more: Any) -> Visit:
     buffer, task = io.BytesIO(), TASKS[name]
     given = zip(task.inputs, parts_of(task.draw(30)), strict=True)
-    arrays = {one.name: values.numpy() for one, values in given}
+    arrays: dict[str, Any] = {one.name: values.numpy() for one, values in given}
     if len(arrays) == 1 and "image" in arrays:
         arrays = {"inputs": arrays["image"]}
     np.savez(buffer, **arrays, **more)
