@@ -482,7 +482,9 @@ def test_optimize_chooses_bits_within_a_budget(ask: Ask) -> None:
     assert choice["measured"]["samples"] == 60
     assert {row["weight_bits"] for row in choice["layers"]} <= {8, None}
     assert {row["activation_bits"] for row in choice["layers"]} == {4, 8}
-    assert choice["layers"][0] == {"layer": "input", "weight_bits": None, "activation_bits": 8}
+    assert choice["layers"][0] == {
+        "layer": "input", "weight_bits": None, "activation_bits": 8, "weight_granularity": None,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
