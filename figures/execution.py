@@ -106,7 +106,7 @@ def partings_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
     label_rows(figure, names)
     low = min(0.0, *finite) if finite else 0.0
     figure.update_xaxes(
-        title="Executed layer beside the simulated, SQNR (dB), higher is better",
+        title="Executed beside simulated, SQNR (dB), higher is better",
         range=[low - 2, edge + 2],
     )
     return finish(figure, parting_title(layer_sqnr_db), rows_px(len(names)), legend_below=True)

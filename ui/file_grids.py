@@ -7,6 +7,9 @@ from quant.given import Given
 from quant.passes.use_grids import UseGrids
 from quant.recipe import Recipe, is_float_pass
 
+OWN = ", its own grids"
+"""Ends the name of a configuration as long as the grids of its file are in use."""
+
 
 @dataclass
 class FileGrids:

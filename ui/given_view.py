@@ -8,13 +8,14 @@ from model_io.export.given import read_given
 from quant.config_file import config_from_file, config_to_file
 from quant.given import Given
 from ui.config_editor import set_config
+from ui.file_grids import OWN
 from ui.plain import plain
 from ui.workspace import Workspace
 
 
 def use_given(workspace: Workspace, given: Given) -> None:
     """Make a file's bits the configuration, and its grids those of the simulation."""
-    set_config(workspace, given.config, f"{given.source}, its own grids")
+    set_config(workspace, given.config, f"{given.source}{OWN}")
     if workspace.config.present == given.config:
         workspace.file_grids.start(given)
         workspace.save()
@@ -49,7 +50,7 @@ def grids_note(workspace: Workspace) -> None:
         )
         st.button(
             "Calibrate all ranges instead", key="configure.calibrate",
-            on_click=workspace.file_grids.stop, args=(workspace.config.present,),
+            on_click=workspace.calibrate_instead,
         )  # fmt: skip
 
 

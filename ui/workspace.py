@@ -24,7 +24,7 @@ from quant.config import QuantConfig, config_from_dict, uniform
 from quant.errors import QuantError
 from quant.progress import drain
 from ui.choices import BUNDLED, DataChoice, ModelChoice, default_data, load_network, open_data
-from ui.file_grids import FileGrids
+from ui.file_grids import OWN, FileGrids
 from ui.history import History
 from ui.jobs import JobRunner
 from ui.navigation import pages
@@ -96,6 +96,7 @@ class Workspace:
         rules = self.config.present.rules
         fitting = tuple(rule for rule in rules if rule.matches(network.graph.layers))
         self.model, self.network, self.entropies = choice, network, {}
+        self.calibrate_instead()
         self.picked, self.file_grids = Picked(), FileGrids()
         self._take_parts(data, parts, problem)
         if fitting != rules:
@@ -105,6 +106,13 @@ class Workspace:
             )
             self.config.change(QuantConfig(self.config.present.default, fitting))
         self.save()
+
+    def calibrate_instead(self) -> None:
+        """Do without the grids of a file, where they are in use; the configuration stays."""
+        present = self.config.present
+        if self.file_grids.of(present) is not None:
+            self.file_grids.stop(present)
+            self.config_name = self.config_name.replace(OWN, "")
 
     def take_data(self, choice: DataChoice) -> None:
         """Make other data the current one; where it does not fit, `data_problem` says why."""

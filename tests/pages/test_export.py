@@ -239,6 +239,11 @@ def test_a_quantized_file_offers_its_grids(visit: Visit, tmp_path: Path) -> None
     assert work.network is not None
     assert work.file_grids.of(work.config.present) is work.network.given
     assert work.config_name == "net, its own grids"
+    start_loading(visit.work, ModelChoice("fashion-resnet"))
+    visit.wait()
+    assert visit.work.config_name == "net"
+    start_loading(visit.work, ModelChoice(str(path), shown="net.onnx"))
+    visit.wait().open("pages/model.py").press("model.given")
     # every grid is known: no image is needed to take it home
     visit.open(EXPORT).press("export.make.aimet-2.0.0").wait()
     assert not visit.errors
