@@ -157,7 +157,7 @@ FORMATS: dict[str, Format] = {
         "AIMET encodings 2.0.0", "Float ONNX with the newest encodings file", _encodings("2.0.0")
     ),
     "aimet-1.0.0": Format(
-        "AIMET encodings 1.0.0", "Float ONNX with encodings that converters read for long",
+        "AIMET encodings 1.0.0", "Float ONNX with the encodings that most converters read",
         _encodings("1.0.0"),
     ),
     "pt2": Format(
