@@ -31,7 +31,8 @@ def measured(
     ranges = drain(calibrate(network, parts.calibration, parts.input_range))
     machine = load_preset("edge_systolic_8b")
     wanted = Experiment("lesson", config, machine, recipe=recipe)
-    return drain(run_experiment(network, parts.score, ranges, wanted)).evaluation
+    run = run_experiment(network, parts.score, ranges, wanted, parts.calibration)
+    return drain(run).evaluation
 
 
 def drop(config: QuantConfig, name: str = "fashion-mobilenet", recipe: Recipe = ()) -> float:
