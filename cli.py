@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from datasets.preprocessing import Preprocess
     from model_io.metric import FileMetric
     from quant.given import Given
+    from quant.recipe import Recipe
 
 T = TypeVar("T")
 
@@ -86,6 +87,17 @@ PreprocessOption = Annotated[
 ]
 SamplesOption = Annotated[int | None, typer.Option(help="Score on so many images only.")]
 CalibrationOption = Annotated[int, typer.Option(help="Images to choose ranges from.")]
+EqualizeOption = Annotated[
+    bool, typer.Option("--equalize", help="Cross-layer equalization, exact caps.")
+]
+AbsorbOption = Annotated[bool, typer.Option("--absorb-bias", help="Absorb high biases, data-free.")]
+CorrectOption = Annotated[Method | None, typer.Option(help="Correct biases.")]
+AdaroundOption = Annotated[bool, typer.Option("--adaround", help="Learn the rounding.")]
+IterationsOption = Annotated[int, typer.Option(help="Steps for each layer.")]
+EncodingsOption = Annotated[
+    str | None,
+    typer.Option(help="Use the grids of a file (AIMET JSON), or own: those of the ONNX file."),
+]
 JsonOption = Annotated[
     str, typer.Option("--json", help="File for the answer, or - for standard output.")
 ]
@@ -150,19 +162,12 @@ def evaluate(
     estimator: EstimatorOption = None,
     machine: MachineOption = MACHINE,
     seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
-    equalize: Annotated[
-        bool, typer.Option("--equalize", help="Cross-layer equalization, exact caps.")
-    ] = False,
-    absorb_bias: Annotated[
-        bool, typer.Option("--absorb-bias", help="Absorb high biases, data-free.")
-    ] = False,
-    correct_bias: Annotated[Method | None, typer.Option(help="Correct biases.")] = None,
-    adaround: Annotated[bool, typer.Option("--adaround", help="Learn the rounding.")] = False,
-    adaround_iterations: Annotated[int, typer.Option(help="Steps for each layer.")] = 1000,
-    encodings: Annotated[
-        str | None,
-        typer.Option(help="Use the grids of a file (AIMET JSON), or own: those of the ONNX file."),
-    ] = None,
+    equalize: EqualizeOption = False,
+    absorb_bias: AbsorbOption = False,
+    correct_bias: CorrectOption = None,
+    adaround: AdaroundOption = False,
+    adaround_iterations: IterationsOption = 1000,
+    encodings: EncodingsOption = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -183,10 +188,9 @@ def evaluate(
         from analysis import experiment, split, summary  # noqa: PLC0415
         from analysis.calibration import Calibrated, calibrate  # noqa: PLC0415
         from analysis.stages import learns  # noqa: PLC0415
-        from quant.passes.use_grids import UseGrids  # noqa: PLC0415
-        from quant.recipe import Recipe, build_recipe, check_order  # noqa: PLC0415
+        from quant.recipe import build_recipe  # noqa: PLC0415
 
-        recipe: Recipe = build_recipe(
+        recipe = build_recipe(
             equalize=equalize,
             absorb_bias=absorb_bias,
             correct_bias=correct_bias,
@@ -197,11 +201,7 @@ def evaluate(
         network = _network(model, builder, input_shape)
         notes: tuple[str, ...] = ()
         if encodings is not None:
-            given = _given(network, encodings)
-            wish = wish if named else given.config
-            recipe = (UseGrids(given.grids, given.source), *recipe)
-            check_order(recipe)
-            notes = tuple(given.sentences())
+            wish, recipe, notes = _with_grids(network, encodings, wish if named else None, recipe)
         learning = any(learns(step) for step in recipe)
         images = split.choose_split(model, network, wish, choice, learning=learning)
         checked = _check_import(model, network, images.score)
@@ -451,20 +451,21 @@ def export(
     estimator: EstimatorOption = None,
     machine: MachineOption = MACHINE,
     seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
-    equalize: Annotated[
-        bool, typer.Option("--equalize", help="Cross-layer equalization, exact caps.")
-    ] = False,
-    absorb_bias: Annotated[
-        bool, typer.Option("--absorb-bias", help="Absorb high biases, data-free.")
-    ] = False,
-    correct_bias: Annotated[Method | None, typer.Option(help="Correct biases.")] = None,
-    adaround: Annotated[bool, typer.Option("--adaround", help="Learn the rounding.")] = False,
-    adaround_iterations: Annotated[int, typer.Option(help="Steps for each layer.")] = 1000,
+    equalize: EqualizeOption = False,
+    absorb_bias: AbsorbOption = False,
+    correct_bias: CorrectOption = None,
+    adaround: AdaroundOption = False,
+    adaround_iterations: IterationsOption = 1000,
+    encodings: EncodingsOption = None,
     answer: JsonOption = "-",
 ) -> None:
-    """Write the quantized network for the next tool; say what was checked of the file."""
+    """Write the quantized network for the next tool; say what was checked of the file.
+
+    With --encodings, the file's bits are the configuration unless one is named.
+    """
     with _told(answer):
         wish = _config(config, weight_bits, activation_bits, granularity, estimator)
+        named = any((config, weight_bits, activation_bits, granularity, estimator))
         place, how = _machine(machine), _preprocess(preprocess)
         import cli_export  # noqa: PLC0415
         from analysis.split import ImageChoice  # noqa: PLC0415
@@ -479,9 +480,12 @@ def export(
         )
         choice = ImageChoice(data, how, samples, calibration, seed)
         network = _network(model, builder, input_shape)
+        notes: tuple[str, ...] = ()
+        if encodings is not None:
+            wish, recipe, notes = _with_grids(network, encodings, wish if named else None, recipe)
         images = cli_export.choose_images(model, network, wish, recipe, choice, check=check)
         asked = cli_export.ExportWish(
-            network, wish, recipe, place, images, kind, out, model, check=check
+            network, wish, recipe, place, images, kind, out, model, check=check, notes=notes
         )
         _write(answer, _watch(cli_export.export(asked)))
 
@@ -619,6 +623,19 @@ def _network(model: str, builder: str | None, input_shape: str | None) -> "Netwo
     network = prepare(loaded.name, loaded.module, loaded.takes, loaded.digest, loaded.batch)
     targets, given = knowledge_of(loaded, network.graph)
     return replace(network, targets=targets, given=given)
+
+
+def _with_grids(
+    network: "Network", encodings: str, config: QuantConfig | None, recipe: "Recipe"
+) -> tuple[QuantConfig, "Recipe", tuple[str, ...]]:
+    """Return a configuration and a recipe that use a file's grids, and what is to be said."""
+    from quant.passes.use_grids import UseGrids  # noqa: PLC0415
+    from quant.recipe import check_order  # noqa: PLC0415
+
+    given = _given(network, encodings)
+    longer = (UseGrids(given.grids, given.source), *recipe)
+    check_order(longer)
+    return config or given.config, longer, tuple(given.sentences())
 
 
 def _given(network: "Network", encodings: str) -> "Given":

@@ -41,6 +41,7 @@ class ExportWish:
         model: what the command line calls the network.
         images: to calibrate, to try files on, and to check; None where nothing needs any.
         check: whether to run the file beside the simulation and to time it.
+        notes: what was found on the way here, a sentence each.
     """
 
     network: Network
@@ -52,6 +53,7 @@ class ExportWish:
     out: Path
     model: str
     check: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def chosen_format(name: str, out: Path, weights: str, *, check: bool) -> str:
@@ -106,7 +108,7 @@ def export(wish: ExportWish) -> Steps[dict[str, Any]]:
     images = wish.images
     if images is not None:
         ranges = Calibrated(input_range=images.input_range)
-        if images.calibration is not None and needs_data(wish.network, wish.config):
+        if images.calibration is not None:
             seen = calibrate(wish.network, images.calibration, images.input_range)
             ranges = yield from part(seen, 0.0, 0.3)
     learned = None if images is None else images.calibration
@@ -119,7 +121,7 @@ def export(wish: ExportWish) -> Steps[dict[str, Any]]:
         "format": wish.format,
         "files": write_files(made, wish.out),
         "checks": list(made.checks),
-        "notes": [*made.notes, *(images.notes if images is not None else ())],
+        "notes": [*wish.notes, *made.notes, *(images.notes if images is not None else ())],
         "command": made.command.replace(made.main, wish.out.name),
     }
     if wish.check and images is not None:

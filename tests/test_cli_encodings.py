@@ -75,3 +75,19 @@ def test_what_cannot_be_is_one_sentence(
     assert found.exit_code == 2
     assert said in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_what_comes_in_as_encodings_goes_out_as_the_same(tmp_path: Path, inputs: Path) -> None:
+    model, file = saved(tmp_path / "small.onnx", small()), tmp_path / "some.encodings"
+    file.write_text(json.dumps({"version": "2.0.0", "encodings": RECORDS}))
+    out = tmp_path / "out.encodings"
+    found = CliRunner().invoke(
+        app,
+        ["export", "--model", str(model), "--data", str(inputs), "--encodings", str(file),
+         "--format", "aimet-2.0.0", "--out", str(out)],
+    )  # fmt: skip
+    assert found.exit_code == 0, found.stderr
+    assert any("nobody" in note for note in json.loads(found.stdout)["notes"])
+    written = json.loads(out.read_text())["encodings"]
+    scales = {one["y_scale"] for one in written if isinstance(one["y_scale"], float)}
+    assert {float(np.float32(scale)) for scale in (0.05, 0.02)} <= scales
