@@ -85,9 +85,12 @@ def inputs_table(workspace: Workspace, network: Network) -> None:
     """List the inputs with what they hold, and what the first sample of the data has there."""
     parts = workspace.parts
     first = None if parts is None else next(parts.score.batches(1))
-    held = [None] * len(network.graph.inputs) if first is None else parts_of(first.inputs)
+    held = () if first is None else parts_of(first.inputs)
+    # a model that comes in while this is drawn brings its data a moment later
+    known = len(held) == len(network.graph.inputs)
     rows = []
-    for one, values in zip(network.graph.inputs, held, strict=True):
+    for place, one in enumerate(network.graph.inputs):
+        values = held[place] if known else None
         shown = "" if values is None else ", ".join(f"{v:.4g}" for v in values.flatten()[:8])
         more = ", …" if values is not None and values.numel() > 8 else ""
         rows.append({

@@ -71,7 +71,7 @@ def test_a_page_opened_first_on_a_fresh_server_has_the_frame(fresh_server: str, 
     expect(frame(page)).to_contain_text("fashion-mobilenet")
     links = page.get_by_test_id("stSidebarNavLink")
     expect(links.first).to_contain_text("Model")
-    expect(links.last).to_contain_text("Run and compare")
+    expect(links.last).to_contain_text("Export")
     assert re.fullmatch(rf"{fresh_server}/configure\?w=[0-9a-f]{{12}}", page.url)
 
 

@@ -50,13 +50,19 @@ def picked(page: Page) -> Locator:
 
 def click_in_chart(page: Page, mark: Locator) -> None:
     """Click where a mark is drawn; a layer for dragging lies above all of them."""
-    mark.scroll_into_view_if_needed()
-    box = mark.bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x - 2, y - 2)
-    page.mouse.move(x, y)
-    expect(page.locator(".hoverlayer .hovertext").first).to_be_visible()
+    hover = page.locator(".hoverlayer .hovertext").first
+    x = y = 0.0
+    for _ in range(20):  # a chart may be drawn again under the mouse
+        mark.scroll_into_view_if_needed()
+        box = mark.bounding_box()
+        if box is not None:
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            page.mouse.move(x - 2, y - 2)
+            page.mouse.move(x, y)
+        page.wait_for_timeout(500)
+        if hover.is_visible():
+            break
+    expect(hover).to_be_visible(timeout=1_000)
     page.mouse.click(x, y)
 
 
