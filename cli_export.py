@@ -23,6 +23,7 @@ from model_io.export.executed import execute
 from model_io.export.node_data import Metric
 from model_io.export.qdq import export_qdq
 from model_io.export.qdq_weights import WeightStyle
+from model_io.export.written import as_written
 from quant.config import QuantConfig
 from quant.inputs import parts_of
 from quant.progress import Progress, Steps, part
@@ -127,7 +128,8 @@ def export(wish: ExportWish) -> Steps[dict[str, Any]]:
     if wish.check and images is not None:
         file = export_qdq(source.quantized, QDQ[wish.format], source.marked)
         executed = execute(file, torch.get_num_threads())
-        checking = check_execution(stage.network, source.quantized, executed, images.score)
+        simulated = as_written(source.quantized, file)
+        checking = check_execution(stage.network, simulated, executed, images.score)
         found = yield from part(checking, 0.7, 1.0)
         answer["execution"] = summarize_check(found)
     return answer

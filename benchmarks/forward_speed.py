@@ -22,6 +22,7 @@ from analysis.threads import choose_threads
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
 from quant.config import uniform
+from quant.inputs import Inputs
 from quant.progress import drain
 from quant.simulation import quantize
 
@@ -35,7 +36,7 @@ def runners(network: Network, module: Callable[[Tensor], Tensor]) -> dict[str, C
     calibrated = drain(calibrate(network, RandomImages(8, network.graph.input_shape)))
     simulated = quantize(network.graph, uniform(8, 8), calibrated.statistics)
 
-    def in_batches(run: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+    def in_batches(run: Callable[[Inputs], Tensor]) -> Callable[[], None]:
         def work() -> None:
             for piece in images.split(network.batch_size):
                 forward(run, None, piece)

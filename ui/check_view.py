@@ -10,6 +10,7 @@ from figures.execution import integer_words, partings_by_layer, scores_side_by_s
 from figures.units import format_time
 from model_io.export.executed import execute
 from model_io.export.qdq import export_qdq
+from model_io.export.written import as_written
 from quant.progress import Progress, Steps, part
 from ui.export_jobs import Wish, quantized_now
 from ui.jobs import Job
@@ -72,10 +73,11 @@ def _road(workspace: Workspace, wish: Wish, count: int) -> Steps[Checked]:
     if wish.parts is None:
         raise ValueError("A check needs images; none are chosen. Choose data on Model.")
     yield Progress(STAGE_SHARE, "Making the ONNX file")
-    executed = execute(export_qdq(stage.quantized))
+    made = export_qdq(stage.quantized)
+    simulated, executed = as_written(stage.quantized, made), execute(made)
     score = wish.parts.score
     data = score if count >= len(score) else score.sample(count, workspace.data.seed)
-    steps = check_execution(wish.network, stage.quantized, executed, data)
+    steps = check_execution(wish.network, simulated, executed, data)
     check = yield from part(steps, FILE_SHARE, 1.0)
     weighted = tuple(layer.name for layer in wish.network.graph.layers if layer.weight)
     return Checked(check, weighted)
@@ -104,7 +106,8 @@ def _show(found: Checked) -> None:
     st.caption(
         "Node by node in float32, the file agrees with the simulation "
         f"{_told(check.plain.top1, check.plain.sqnr_db)}; what integers add to that is their "
-        "kernels' own rounding."
+        "kernels' own rounding. The simulation has the file's biases here, whole numbers of "
+        "scale_x * scale_w; in runs they stay float."
     )
     figure = partings_by_layer(check.layer_sqnr_db)
     st.plotly_chart(figure, key="export.check.layers", alt=takeaway(figure))

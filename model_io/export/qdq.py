@@ -8,12 +8,15 @@ computes what the simulation does, up to the rounding of biases and the order of
 import json
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto, checker, shape_inference
 
 from model_io.errors import ModelError
 from model_io.export.marked import MarkedOnnx, export_marked
 from model_io.export.qdq_nodes import QdqBuilder
 from model_io.export.qdq_weights import WeightStyle
+from quant.encoding import Encoding
 from quant.simulation import QuantGraph
 
 NARROW_KEY = "quantscope.grids"
@@ -32,6 +35,8 @@ class QdqOnnx:
         sources: for each site with a grid what its first quantizer reads, or the whole numbers
             that its DequantizeLinear does.
         notes: a sentence on all that is not as one would expect.
+        biases: for each layer with a bias in whole numbers what these stand for, (O,).
+        raised: for each layer whose weight has a larger scale than `quantized` its grid.
     """
 
     model: ModelProto
@@ -39,6 +44,8 @@ class QdqOnnx:
     values: dict[str, str]
     sources: dict[str, str]
     notes: tuple[str, ...]
+    biases: dict[str, NDArray[np.float32]]
+    raised: dict[str, Encoding]
 
 
 def export_qdq(
@@ -71,7 +78,8 @@ def export_qdq(
         for site, tensor in marked.tensors.items()
         if not tensor.axes
     }
-    return QdqOnnx(model, marked, values, _sources(model, marked), notes)
+    held = builder.parameters
+    return QdqOnnx(model, marked, values, _sources(model, marked), notes, held.biases, held.raised)
 
 
 def _sources(model: ModelProto, marked: MarkedOnnx) -> dict[str, str]:

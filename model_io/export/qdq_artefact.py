@@ -10,7 +10,9 @@ from model_io.export.artefacts import Artefact, Source, checked
 from model_io.export.qdq import export_qdq
 from model_io.export.qdq_weights import WeightStyle
 from model_io.export.runtime import Session, executed_operators, is_integer
+from model_io.export.written import as_written
 from quant.inputs import parts_of
+from quant.simulation import QuantGraph
 
 LEAST_DB = 10.0
 """Less than this is no rounding any more: the file computes something else."""
@@ -27,7 +29,7 @@ def qdq_maker(style: WeightStyle) -> Callable[[Source], Artefact]:
         whole = sum(is_integer(operators.get(node, "")) for node in weighted)
         file = f"{source.name}.onnx"
         checks = (
-            _agreement(source, Session(made.model)),
+            _agreement(source, as_written(source.quantized, made), Session(made.model)),
             f"{whole} of {len(weighted)} layers with weights run in whole numbers here.",
         )
         run = f"ort.InferenceSession('{file}')"
@@ -40,7 +42,7 @@ def qdq_maker(style: WeightStyle) -> Callable[[Source], Artefact]:
     return make
 
 
-def _agreement(source: Source, session: Session) -> str:
+def _agreement(source: Source, simulated: QuantGraph, session: Session) -> str:
     """Return in a sentence how a file agrees with the simulation.
 
     Raises:
@@ -48,7 +50,7 @@ def _agreement(source: Source, session: Session) -> str:
     """
     inputs = source.trial
     with torch.inference_mode():
-        wanted = parts_of(source.quantized.run(inputs))[0]
+        wanted = parts_of(simulated.run(inputs))[0]
     got = session(inputs)
     decibels = _sqnr_db(wanted, got)
     if decibels < LEAST_DB:

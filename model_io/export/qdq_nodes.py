@@ -166,7 +166,7 @@ class QdqBuilder:
 
     def notes(self) -> tuple[str, ...]:
         """Return a sentence on each thing that is not as one would expect."""
-        coarse, raised = self.parameters.coarse_biases, self.parameters.raised_weights
+        coarse, raised = self.parameters.coarse_biases, list(self.parameters.raised)
         quantizers = self.quantized.quantizers.values()
         floating = sum(quantizer.encoding is None for quantizer in quantizers)
         found = {
@@ -190,7 +190,7 @@ class QdqBuilder:
         coarse = sum(error > _HEARD for error in errors.values())
         worst = max(errors, key=lambda name: errors[name], default="")
         return (
-            f"Biases must be multiples of scale_x * scale_w, which the simulation leaves out: in "
+            f"Biases must be multiples of scale_x * scale_w, which runs leave out: in "
             f"{worst} that moves the output by up to {self._worst_bias():.1f} of its steps, and in "
             f"{coarse} layers by more than a quarter. Equalizing brings the scales together."
         )

@@ -30,7 +30,10 @@ class Parameters:
     ) -> None:
         self.quantized, self.marked, self.style, self.writer = quantized, marked, style, writer
         self.coarse_biases: list[str] = []
-        self.raised_weights: list[str] = []
+        self.raised: dict[str, Encoding] = {}
+        """Grids of weights with larger scales than asked for, by layer."""
+        self.biases: dict[str, NDArray[np.float32]] = {}
+        """What the whole numbers of a bias stand for, (O,) by layer."""
         self.bias_errors: dict[str, float] = {}
         """The largest rounding of a layer's bias, in steps of its output's grid."""
         self.narrow: dict[str, tuple[int, int]] = {}
@@ -51,7 +54,7 @@ class Parameters:
         held = self.writer.array(bias.name).astype(np.float32)
         raised = raise_scale(encoding, torch.tensor(held), x)
         if raised is not encoding:
-            self.raised_weights.append(layer.name)
+            self.raised[layer.name] = raised
         grid = self._weight(layer, raised)
         self._bias(layer, bias.name, held, x.scale * grid.scale)
 
@@ -80,6 +83,7 @@ class Parameters:
         if np.any(scale > np.resize(product, scale.shape)):
             self.coarse_biases.append(layer.name)
         steps = np.rint(bias / scale.astype(np.float64)).astype(np.int32)
+        self.biases[layer.name] = (steps * scale.astype(np.float64)).astype(np.float32)
         output = self.quantized.quantizers[layer.name].encoding
         if output is not None:
             error = np.abs(bias - steps * scale.astype(np.float64)).max(initial=0)

@@ -14,6 +14,7 @@ from analysis.measures import sqnr_db
 from analysis.questions import Depth, Question, Sweep, View
 from quant.config import uniform
 from quant.errors import ConfigError
+from quant.inputs import first_of
 from quant.ranges import encode_weight
 from quant.simulation import QuantGraph, Quantizer, Role, Side, quantize
 from quant.spec import Granularity
@@ -47,7 +48,7 @@ def test_weights_have_the_noise_of_their_grids(name: str, granularity: Granulari
 def test_activations_have_about_the_noise_of_the_images_they_were_calibrated_on(name: str) -> None:
     it = case(name)
     found = instant(it.network, it.calibrated, replace(SWEEP, sides=(Side.ACTIVATIONS,)))
-    inputs = next(it.data.batches(len(it.data))).inputs
+    inputs = first_of(next(it.data.batches(len(it.data))).inputs)
     for bits in (4, 2):
         graph = quantize(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
         seen = measured(graph, inputs)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from analysis.network import Network, forward, prepare
 from quant.graph import capture
+from quant.inputs import Inputs, count_of
 from tests.networks import CASES
 
 
@@ -47,8 +48,8 @@ def test_a_fixed_batch_is_fed_padded_batches(count: int) -> None:
     linear = nn.Linear(6, 2)
     sizes = []
 
-    def run(inputs: Tensor) -> Tensor:
-        sizes.append(len(inputs))
+    def run(inputs: Inputs) -> Tensor:
+        sizes.append(count_of(inputs))
         result: Tensor = linear(inputs)
         return result
 

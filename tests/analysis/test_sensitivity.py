@@ -23,6 +23,7 @@ from model_io.load import load_sample
 from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError, QuantError
 from quant.graph import FloatGraph
+from quant.inputs import first_of
 from quant.operators import Kind
 from quant.passes.equalize import Equalize
 from quant.progress import drain
@@ -183,7 +184,7 @@ def test_other_networks_images_and_configurations_answer_for_themselves(tmp_path
     others = [
         # the same digest, as a caller gives who repairs a network and forgets to change it
         replace(it, network=Network("kitchen", it.network.digest, repaired, 0)),
-        replace(it, data=dataset(inputs + 0.1, labels, "others")),
+        replace(it, data=dataset(first_of(inputs) + 0.1, labels, "others")),
     ]
     for other in others:
         assert answers(other, asked, store).forwards > 1
@@ -357,7 +358,7 @@ def test_outputs_without_classes_have_sqnr_alone() -> None:
 def test_a_classifier_without_labels_has_no_accuracy() -> None:
     it = case("kitchen")
     inputs, _ = it.data.source.read(range(len(it.data)))
-    found = answers(replace(it, data=dataset(inputs)), sweep(bits=(3,)))
+    found = answers(replace(it, data=dataset(first_of(inputs))), sweep(bits=(3,)))
     assert found.float_top1 is None
     for score in found.scores:
         assert score.kl is not None
@@ -373,7 +374,7 @@ def test_questions_that_cannot_be_asked_are_told() -> None:
     with pytest.raises(QuantError, match="the data has none"):
         answers(it, sweep(), count=0)
     inputs, _ = it.data.source.read(range(len(it.data)))
-    wrong = dataset(inputs, torch.full((len(inputs),), 99))
+    wrong = dataset(first_of(inputs), torch.full((len(inputs),), 99))
     with pytest.raises(QuantError, match="Labels must lie between 0 and 4"):
         answers(replace(it, data=wrong), sweep())
     with pytest.raises(QuantError, match="has no statistics"):

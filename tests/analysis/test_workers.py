@@ -20,6 +20,7 @@ from analysis.sensitivity import exact, kept
 from analysis.workers import Pool, Serial, Workers, available_cores
 from quant.config import uniform
 from quant.errors import QuantError
+from quant.inputs import first_of
 from quant.progress import drain
 from quant.simulation import Side
 from tests.analysis.sweeps import Case, case, dataset
@@ -90,7 +91,7 @@ def test_closing_a_pool_stops_its_threads(tmp_path: Path) -> None:
 def test_what_goes_wrong_in_a_pool_is_told() -> None:
     it = case("kitchen")
     inputs, labels = it.data.source.read(range(8))
-    wrong = dataset(inputs[:, :2], labels)  # a channel is missing
+    wrong = dataset(first_of(inputs)[:, :2], labels)  # a channel is missing
     for workers in (Serial(), Pool(2)):
         with pytest.raises(RuntimeError, match="channels"):
             drain(exact(it.network, wrong, it.calibrated, SWEEP, None, workers))

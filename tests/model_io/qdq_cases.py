@@ -1,12 +1,9 @@
 """Quantized small networks, and their files with Q/DQ pairs, for the tests of the export."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 
 import torch
-from onnx import numpy_helper
 
 from model_io.export.marked import MarkedOnnx, export_marked
 from model_io.export.qdq import QdqOnnx, export_qdq
@@ -67,23 +64,3 @@ def marked(name: str) -> MarkedOnnx:
 
 def inputs_of(name: str, count: int = 16) -> torch.Tensor:
     return CASES[name].inputs(count)
-
-
-@contextmanager
-def biases_of(made: QdqOnnx, graph: QuantGraph) -> Iterator[None]:
-    """Let a simulation compute with the biases of its file, which are rounded to int32."""
-    held = {t.name: numpy_helper.to_array(t) for t in made.model.graph.initializer}
-    before = {}
-    for layer, tensor in made.marked.biases.items():
-        codes = held.get(f"{tensor.name}_quantized")
-        target = graph.graph[layer].bias
-        if codes is not None and target is not None:
-            before[target] = graph.graph.tensor(target)
-            graph.graph.set_tensor(
-                target, torch.from_numpy((codes * held[f"{tensor.name}_scale"]).astype("float32"))
-            )
-    try:
-        yield
-    finally:
-        for target, value in before.items():
-            graph.graph.set_tensor(target, value)

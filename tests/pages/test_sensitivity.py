@@ -12,6 +12,7 @@ from torch import Tensor
 from analysis.questions import Depth, Question, View
 from datasets.dataset import Source
 from quant.config import uniform
+from quant.inputs import Inputs
 from quant.simulation import Side
 from quant.spec import Granularity
 from tests.pages.visit import PATIENCE_S, Visit, leave_choices
@@ -30,7 +31,7 @@ class Unlabelled:
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def read(self, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    def read(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:
         return self.source.read(indices)[0], None
 
 

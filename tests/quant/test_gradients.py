@@ -10,6 +10,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from quant import fused_convolution
 from quant.gradients import Backward, Local
 from quant.graph import FloatGraph, capture
+from quant.inputs import Outputs, first_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, SMALL
 
@@ -21,9 +22,9 @@ def folded(name: str) -> FloatGraph:
     return FoldBatchNorm()(capture(case.model(), case.shape))
 
 
-def probes_like(output: Tensor) -> list[Tensor]:
+def probes_like(output: Outputs) -> list[Tensor]:
     generator = torch.Generator().manual_seed(3)
-    return [torch.randn(output.shape, generator=generator) for _ in range(2)]
+    return [torch.randn(first_of(output).shape, generator=generator) for _ in range(2)]
 
 
 def visited(graph: FloatGraph, inputs: Tensor) -> dict[str, Local]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from datasets.bundled import fashion_test, fashion_train_part
 from quant.graph import FloatGraph, capture
+from quant.inputs import first_of
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
@@ -40,7 +41,7 @@ def images(count: int) -> tuple[Tensor, Tensor]:
     """Return the first `count` test images and their labels."""
     batch = next(fashion_test().batches(count))
     assert batch.labels is not None
-    return batch.inputs, batch.labels
+    return first_of(batch.inputs), batch.labels
 
 
 @torch.inference_mode()

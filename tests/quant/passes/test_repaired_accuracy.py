@@ -9,6 +9,7 @@ from torch import Tensor
 from datasets.bundled import fashion_train_part
 from quant.config import uniform
 from quant.graph import FloatGraph, capture
+from quant.inputs import first_of
 from quant.passes.adaround import AdaRound
 from quant.passes.calibrate import Calibrate
 from quant.passes.correct_bias import CorrectBias
@@ -33,7 +34,7 @@ def accuracy(graph: FloatGraph | QuantGraph) -> float:
 
 @cache
 def unlabelled(count: int) -> list[Tensor]:
-    return [batch.inputs for batch in fashion_train_part().sample(count).batches(32)]
+    return [first_of(batch.inputs) for batch in fashion_train_part().sample(count).batches(32)]
 
 
 @cache
