@@ -61,8 +61,15 @@ def assert_agrees(graph: QuantGraph, session: Session, inputs: Tensor, most: flo
     assert float(apart.max()) <= most
 
 
-@pytest.mark.parametrize("widths", WIDTHS)
-@pytest.mark.parametrize("name", SMALL)
+# All networks at the usual widths, a few of them at all.
+FEW = ("kitchen", "attention", "transposed")
+NETWORKS_AT = [
+    *((name, widths) for name in SMALL for widths in (WIDTHS[0], WIDTHS[1])),
+    *((name, widths) for name in FEW for widths in WIDTHS[2:]),
+]
+
+
+@pytest.mark.parametrize(("name", "widths"), NETWORKS_AT)
 def test_it_computes_what_the_simulation_computes(
     name: str, widths: tuple[int, int, Granularity]
 ) -> None:
