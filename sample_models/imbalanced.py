@@ -1,12 +1,13 @@
 """A network spoilt on purpose: the same function as fashion-mobilenet, unequal channels.
 
-Made by running cross-layer equalization (Nagel et al. 2019, section 4.1) backwards. Between two
-layers every channel is multiplied by its own factor s, drawn log-uniformly from 2^-4 to 2^4 with a
-fixed seed, and divided by it again in the next layer: s stands in the first layer's batch norm,
-1/s in the second layer's weights, and the ReLU6 between them cuts at 6 s instead of 6. The float
-outputs stay the same to rounding, because min(max(s x, 0), 6 s) = s min(max(x, 0), 6) for s > 0.
-Weights of one layer then differ by factors of up to 256 in size, as found in trained MobileNets,
-and one scale a tensor no longer serves them all.
+Made by running cross-layer equalization (Nagel et al. 2019, section 4.1) backwards. Between every
+expansion and the depthwise layer after it each channel is multiplied by its own factor s, drawn
+log-uniformly from 2^-4 to 2^4 with a fixed seed, and divided by it again in the depthwise layer: s
+stands in the first layer's batch norm, 1/s in the second layer's weights, and the ReLU6 between
+them cuts at 6 s instead of 6. The float outputs stay the same to rounding, because
+min(max(s x, 0), 6 s) = s min(max(x, 0), 6) for s > 0. Weights of these layers then differ by
+factors of up to 256 in size, as found in trained MobileNets, and one scale a tensor no longer
+serves them all.
 """
 
 import torch
@@ -42,53 +43,25 @@ class ClippedReLU(nn.Module):
 
 
 def unbalance(model: FashionMobileNet, seed: int = SEED) -> FashionMobileNet:
-    """Rescale the channels of `model` in place, as the module's text says, and return it.
-
-    Left alone are the channels that a skip connection adds up: they belong to several layers.
-    """
+    """Rescale the channels of `model` in place, as the module's text says, and return it."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for block in model.blocks:
             if not isinstance(block, InvertedResidual):
                 raise TypeError(f"Blocks must be InvertedResidual, got {type(block).__name__}.")
-            if isinstance(block.expand, nn.Sequential):
-                _rescale(block.expand, _convolution(block.depthwise), generator)
-            _rescale(block.depthwise, _convolution(block.project), generator)
-        _rescale(model.head, model.classifier, generator)
+            if isinstance(block.expand, nn.Sequential):  # the first block has no expansion
+                _rescale(block.expand, block.depthwise, generator)
     return model
 
 
-def _rescale(first: nn.Module, second: nn.Module, generator: torch.Generator) -> None:
-    """Multiply the channels of `first` (conv, batch norm, ReLU6) by s, divide in `second`."""
-    norm, weight = _norm(first), _weight(second)
+def _rescale(first: nn.Sequential, depthwise: nn.Module, generator: torch.Generator) -> None:
+    """Multiply the channels of `first` (conv, batch norm, ReLU6) by s, divide in the second."""
+    norm = first[1]
+    if not isinstance(norm, nn.BatchNorm2d):
+        raise TypeError(f"The second module must be a BatchNorm2d, got {type(norm).__name__}.")
     draw = torch.rand(norm.num_features, generator=generator)
     factors = torch.exp2((2 * draw - 1) * OCTAVES)
     norm.weight.mul_(factors)
     norm.bias.mul_(factors)
-    if isinstance(second, nn.Conv2d) and second.groups > 1:
-        weight.div_(factors.reshape(-1, 1, 1, 1))
-    else:
-        weight.div_(factors.reshape(-1, *[1] * (weight.ndim - 2)))
-    if isinstance(first, nn.Sequential):
-        first[2] = ClippedReLU(6 * factors)
-
-
-def _convolution(layer: nn.Module) -> nn.Module:
-    """Return the convolution of a layer made of convolution, batch norm and activation."""
-    return layer.get_submodule("0")
-
-
-def _norm(layer: nn.Module) -> nn.BatchNorm2d:
-    """Return the batch norm of such a layer."""
-    norm = layer.get_submodule("1")
-    if not isinstance(norm, nn.BatchNorm2d):
-        raise TypeError(f"The second module must be a BatchNorm2d, got {type(norm).__name__}.")
-    return norm
-
-
-def _weight(layer: nn.Module) -> Tensor:
-    """Return the weight of a convolution or linear layer."""
-    weight = layer.weight
-    if not isinstance(weight, Tensor):
-        raise TypeError(f"A layer must have a weight tensor, got {type(weight).__name__}.")
-    return weight
+    first[2] = ClippedReLU(6 * factors)
+    depthwise.get_parameter("0.weight").div_(factors.reshape(-1, 1, 1, 1))

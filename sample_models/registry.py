@@ -161,10 +161,10 @@ _ALL = (
     _fashion(
         "fashion-mobilenet-imbalanced",
         "MobileNet with unequal channels (Fashion-MNIST)",
-        "The same function as fashion-mobilenet, spoilt on purpose: every channel between two "
-        "layers was multiplied by a random factor of 1/16 to 16 and divided again in the next "
-        "layer. One 8-bit scale a tensor ruins it, one a channel mends the weights but not the "
-        "activations; equalization repairs both.",
+        "The same function as fashion-mobilenet, spoilt on purpose: every channel that enters a "
+        "depthwise layer was multiplied by a random factor of 1/16 to 16 and divided again in "
+        "that layer. One 8-bit scale a tensor ruins it, one a channel mends the weights but not "
+        "the activations; equalization repairs both.",
         _imbalanced,
         "fashion-mobilenet",
     ),

@@ -89,7 +89,7 @@ def test_the_numbers_are_those_of_the_weight_on_its_grid() -> None:
     alive = largest[largest > 1e-6 * largest.max()]
     middle = float(torch.quantile(alive.double(), 0.5))
     ratio = float(alive.max()) / middle
-    assert value(card(), "Weight: widest channel") == pytest.approx(ratio, rel=1e-3)
+    assert value(card(), "Weight: widest channel") == pytest.approx(ratio, abs=0.051)
     assert value(card(), "Weights a channel") == 9
     assert all(row.limit for row in card().evidence)
 

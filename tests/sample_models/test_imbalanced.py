@@ -48,25 +48,29 @@ def test_caps_are_reached() -> None:
 
 def test_channels_differ_by_large_factors() -> None:
     model = network()
-    before = model.state_dict()["blocks.4.depthwise.1.weight"].clone()
-    ratio = unbalance(model).state_dict()["blocks.4.depthwise.1.weight"] / before
-    assert float(ratio.max() / ratio.min()) > 100
-    assert float(ratio.min()) >= 1 / 16
-    assert float(ratio.max()) <= 16.001
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    after = unbalance(model).state_dict()
+    for name in ("blocks.4.expand.1.weight", "blocks.4.depthwise.0.weight"):
+        ratio = after[name] / before[name]
+        assert float(ratio.max() / ratio.min()) > 100
+        assert float(ratio.min()) >= 0.9999 / 16
+        assert float(ratio.max()) <= 1.0001 * 16
 
 
 def test_seeded() -> None:
     first, again, other = (unbalance(network(), seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+    assert not torch.equal(first["blocks.1.expand.1.weight"], other["blocks.1.expand.1.weight"])
 
 
-def test_skip_connections_are_left_alone() -> None:
+def test_all_but_expansions_and_their_depthwise_layers_are_left_alone() -> None:
     before, after = network().state_dict(), unbalance(network()).state_dict()
-    for block in range(7):
-        name = f"blocks.{block}.project.1.weight"
-        assert torch.equal(before[name], after[name])
-    assert torch.equal(before["stem.1.weight"], after["stem.1.weight"])
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {
+        f"blocks.{block}.{name}"
+        for block in range(1, 8)
+        for name in ("expand.1.weight", "expand.1.bias", "depthwise.0.weight")
+    }
 
 
 def test_clipped_relu_cuts_per_channel_and_exports_as_one_operator() -> None:
