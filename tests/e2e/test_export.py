@@ -3,22 +3,12 @@
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import PATIENCE_MS
-
-pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
-    expect.set_options(timeout=PATIENCE_MS)
-    yield
-    expect.set_options(timeout=5_000)
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patience")]
 
 
 def test_encodings_are_downloaded_and_come_in_again(
@@ -41,6 +31,9 @@ def test_encodings_are_downloaded_and_come_in_again(
     assert count > 40
 
     page.get_by_role("link", name="Configure").click()
+    expect(page.get_by_role("heading", name="Configure", level=1)).to_be_visible()
+    # a file given to a page that is still being drawn is lost
+    expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
     page.get_by_text("As a file").click()
     chooser = page.locator("input[type=file]").first
     chooser.set_input_files({"name": "home.encodings", "mimeType": "", "buffer": text})

@@ -1,22 +1,13 @@
 """The page Trade-offs in a browser: propose under a budget, measure, click a point, load it."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import PATIENCE_MS
 from tests.e2e.test_sensitivity import button, click_in_chart, frame, heading, idle, main
 
-pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
-    expect.set_options(timeout=PATIENCE_MS)
-    yield
-    expect.set_options(timeout=5_000)
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patience")]
 
 
 def test_a_proposal_is_measured_and_a_point_goes_to_configure(
