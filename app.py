@@ -14,5 +14,5 @@ if not has_workspace():
     choose_threads()
     set_workspace(open_workspace())
 keep_address(workspace())
-show_frame(workspace())
+show_frame(workspace(), workspace().begin_page())
 page.run()

@@ -55,6 +55,7 @@ if work.parts is None and asked.depth is not Depth.INSTANT:
 @st.fragment(run_every=POLL_S if current(work) or preparing(work) else None)
 def answers() -> None:
     """Everything that changes while a sweep goes on."""
+    work.hold_statistics()
     cells = questions(work, asked)
     found = best_known(work, asked)
     actions(work, asked, found, len(cells))

@@ -50,6 +50,7 @@ if found is None:
 @st.fragment(run_every=POLL_S if work.runner.active else None)
 def answers(found: Found) -> None:
     """Everything that changes while runs go on."""
+    work.hold_statistics()
     foresight = foresight_of(work)
     if foresight is None:
         st.info("What was known of the layers has gone; find the front again.")

@@ -38,9 +38,11 @@ def measure_float(workspace: Workspace) -> None:
     def steps() -> Steps[FloatScore | None]:
         return score_float(network, parts.score)
 
+    store = workspace.store
+
     def finish(score: FloatScore | None) -> None:
         if score is not None:
-            workspace.store.keep_answer(question, to_plain(score))
+            store.keep_answer(question, to_plain(score))
 
     workspace.asked.add(question)  # one that fails or is cancelled is not put again and again
     workspace.runner.submit(Job(f"Float accuracy of {network.name}", steps, finish))

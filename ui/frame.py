@@ -8,18 +8,19 @@ from ui.plain import plain
 from ui.session_file import opened_note, session_box
 from ui.workspace import Workspace
 
-RELOAD_HELP = "Everything here is kept while you change pages, reload or open a second tab."
 
+def show_frame(workspace: Workspace, ended: int) -> None:
+    """Draw the sidebar under the navigation, and what earlier steps left to say.
 
-def show_frame(workspace: Workspace) -> None:
-    """Draw the sidebar under the navigation, and what earlier steps left to say."""
+    `ended` is how many jobs had ended when the page run began.
+    """
     with st.sidebar:
         _context(workspace)
         opened_note(workspace)
         with st.popover("Session", icon=":material/save:", width="stretch"):
             session_box(workspace)
         st.space("small")
-        watch(workspace.runner, "frame")
+        watch(workspace.runner, "frame", ended)
     _say(workspace)
 
 

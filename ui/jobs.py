@@ -13,23 +13,25 @@ from quant.progress import Progress, Steps
 
 
 class JobState(StrEnum):
-    """Where a job stands; stored, never inferred."""
+    """Where a job stands; stored, never inferred. What ENDED waits for a page to take it."""
 
     QUEUED = "queued"
     RUNNING = "running"
+    ENDED = "ended"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
-ACTIVE = (JobState.QUEUED, JobState.RUNNING)
+ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.ENDED)
 
 
 class Job:
     """A generator of Progress that a worker thread drives; it can be watched and cancelled.
 
-    `finish` gets the result on the worker thread. `problem` holds what made it fail,
-    and `shown` whether the person has been told how it ended.
+    The worker thread runs it to its end, and changes nothing that pages draw; `finish` gets the
+    result when a page begins, so that none shows old and new at once. `problem` holds what made it
+    fail, and `shown` whether the person has been told how it ended.
     """
 
     def __init__(
@@ -44,10 +46,11 @@ class Job:
         self._finish = finish
         self._cancel = threading.Event()
         self._started = 0.0
+        self._result: Any = None
 
     @property
     def active(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether it waits or runs, or has ended and no page knows yet."""
         return self.state in ACTIVE
 
     @property
@@ -65,7 +68,7 @@ class Job:
             self.state = JobState.CANCELLED
 
     def work(self) -> None:
-        """Drive the generator to its end, on the calling thread."""
+        """Drive the generator to its end, on the calling thread; what it found waits."""
         if self._cancel.is_set():
             self.state = JobState.CANCELLED
             return
@@ -74,26 +77,42 @@ class Job:
         try:
             self._drive(self._steps())
         except Exception as error:  # noqa: BLE001  the page shows it in its own words
-            self.problem, self.state = error, JobState.FAILED
+            self.problem = error
+        self.state = JobState.ENDED
 
     def _drive(self, steps: Steps[Any]) -> None:
         while not self._cancel.is_set():
             try:
                 self.progress = next(steps)
             except StopIteration as stop:
-                self._finish(stop.value)
-                self.state = JobState.DONE
+                self._result = stop.value
                 return
         steps.close()
-        self.state = JobState.CANCELLED
+
+    def hand_over(self) -> None:
+        """Give the result to whoever asked for it, on the calling thread, unless called off."""
+        if self.state is not JobState.ENDED:
+            return
+        if self.problem is None and not self._cancel.is_set():
+            try:
+                self._finish(self._result)
+            except Exception as error:  # noqa: BLE001  the page shows it in its own words
+                self.problem = error
+        called_off = JobState.CANCELLED if self._cancel.is_set() else JobState.DONE
+        self.state = called_off if self.problem is None else JobState.FAILED
 
 
 class JobRunner:
-    """One worker thread and its queue; jobs run in the order in which they came."""
+    """One worker thread and its queue; jobs run in the order in which they came.
+
+    `ended` counts those that the thread is done with, taken or not, and `last` is the last taken,
+    or one that failed beside it.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._taking = threading.Lock(), threading.Lock()
         self._waiting: deque[Job] = deque()
+        self._untaken: list[Job] = []
         self._busy = False
         self.ended = 0
         self.current: Job | None = None
@@ -110,10 +129,26 @@ class JobRunner:
 
     @property
     def active(self) -> tuple[Job, ...]:
-        """The job that runs and those that wait."""
+        """Jobs that have ended since the last page began, the one that runs, those that wait."""
         with self._lock:
-            jobs = [self.current, *self._waiting]
+            jobs = [*self._untaken, self.current, *self._waiting]
         return tuple(job for job in jobs if job is not None and job.active)
+
+    def take(self) -> int:
+        """Hand over the results of the jobs that have ended; return how many ever did.
+
+        For the beginning of a page run, before anything of the work has been read.
+        """
+        with self._taking:
+            with self._lock:
+                ended, count = list(self._untaken), self.ended
+            for job in ended:
+                job.hand_over()
+            failed = [job for job in ended if job.state is JobState.FAILED]
+            with self._lock:
+                self.last = [self.last, *ended, *failed][-1]
+                self._untaken = [job for job in self._untaken if job not in ended]
+        return count
 
     def shutdown(self) -> None:
         """Cancel everything."""
@@ -129,14 +164,17 @@ class JobRunner:
                 self.current = self._waiting.popleft()
             self.current.work()
             with self._lock:
-                self.last, self.current = self.current, None
+                self._untaken.append(self.current)
+                self.current = None
                 self.ended += 1
 
 
-def watch(runner: JobRunner, place: str) -> None:
-    """Show the jobs of `runner` with progress and Cancel, and redraw the page when one ends."""
+def watch(runner: JobRunner, place: str, seen: int) -> None:
+    """Show the jobs of `runner` with progress and Cancel, and redraw the page when one ends.
+
+    `seen` is how many had ended when the page run began, as `take` returned it.
+    """
     interval = 0.5 if runner.active else None
-    seen = runner.ended
 
     @st.fragment(run_every=interval)
     def show() -> None:

@@ -15,11 +15,12 @@ from figures.units import format_share
 from model_io.digest import file_digest
 from model_io.errors import ModelError
 from quant.errors import QuantError
+from quant.progress import Steps
 from sample_models.registry import SAMPLES, Sample
 from ui.choices import BUNDLED, DataChoice, ModelChoice, default_data, load_network
 from ui.jobs import Job
 from ui.settings import MIB
-from ui.workspace import Workspace
+from ui.workspace import FirstData, Workspace, first_data
 
 UPLOADED_IMAGES = "images"
 CARDS_A_ROW = 3
@@ -30,11 +31,15 @@ def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
     title = f"Loading {choice.shown or choice.source}"
     known = remembered(workspace, choice)
 
-    def take(network: Network) -> None:
-        remember(workspace, known)
-        workspace.take_network(known, network)
+    def steps() -> Steps[tuple[Network, FirstData]]:
+        network = yield from load_network(known)
+        return network, first_data(known, network)
 
-    workspace.runner.submit(Job(title, lambda: load_network(known), take))
+    def take(found: tuple[Network, FirstData]) -> None:
+        remember(workspace, known)
+        workspace.take_network(known, *found)
+
+    workspace.runner.submit(Job(title, steps, take))
 
 
 def remembered(workspace: Workspace, choice: ModelChoice) -> ModelChoice:

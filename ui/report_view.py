@@ -67,11 +67,11 @@ def start_report(workspace: Workspace, run: Run, front: Front | None = None) -> 
     """Queue the report; it collects what is known and runs nothing but a missing calibration."""
     network, parts = _of_run(workspace, run)
     path, known = report_path(workspace, run), _sensitivity(workspace, network)
-    shown = shown_front(workspace, run, front)
+    shown, then = shown_front(workspace, run, front), workspace.as_now()
     workspace.runner.submit(
         Job(
             f"{JOB} {run.name}",
-            lambda: _road(workspace, run, network, parts, known=known, shown=shown),
+            lambda: _road(then, run, network, parts, known=known, shown=shown),
             lambda report: _write(path, report),
         )
     )

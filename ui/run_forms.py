@@ -36,14 +36,13 @@ def start_run(workspace: Workspace, name: str) -> None:
     grids = workspace.file_grids.before(config)
     seeded = replace(wanted, seed=workspace.data.seed, recipe=grids)
     known = workspace.entropies  # those of this network: another model brings another dictionary
-    metric = metric_of(workspace, workspace.metric)
-    workspace.runner.submit(
-        Job(
-            f"Run {seeded.name}",
-            lambda: _road(workspace, network, parts, seeded, known, metric),
-            workspace.store.save,
-        )
-    )
+    metric, store = metric_of(workspace, workspace.metric), workspace.store
+
+    def road() -> Steps[None]:
+        # kept at once, whether anybody looks or not
+        store.save((yield from _road(workspace, network, parts, seeded, known, metric)))
+
+    workspace.runner.submit(Job(f"Run {seeded.name}", road, lambda _: None))
 
 
 def _road(

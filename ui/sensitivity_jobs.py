@@ -83,8 +83,8 @@ def prepare(workspace: Workspace, asked: Asked) -> bool:
             workspace.asked.discard(workspace.sensitivity.preparing)
     workspace.asked.add(question)  # one that fails is not put again and again
     workspace.sensitivity.preparing = question
-    title = f"{PREPARING} of {network.name}"
-    road = lambda: _prepare(workspace, network, asked, sweep)  # noqa: E731
+    title, then = f"{PREPARING} of {network.name}", workspace.as_now()
+    road = lambda: _prepare(then, network, asked, sweep)  # noqa: E731
     workspace.runner.submit(Job(title, road, lambda _: None))
     return True
 
@@ -216,10 +216,11 @@ def start(workspace: Workspace, asked: Asked) -> None:
     remember(workspace, asked)
     sweep = asked.sweep(workspace.config.present)
     depth = "screening" if asked.depth is Depth.SCREENING else "exact sweep"
+    then = workspace.as_now()  # other images may be chosen while it waits or runs
     workspace.runner.submit(
         Job(
             f"{JOB} of {network.name}, {depth}",
-            lambda: _road(workspace, network, parts, asked, sweep),
+            lambda: _road(then, network, parts, asked, sweep),
             lambda _: setattr(workspace.sensitivity, "finished", (network.digest, asked)),
         )
     )

@@ -7,11 +7,13 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.evaluation import FloatScore
 from analysis.network import Network
+from analysis.split import Split
 from model_io.errors import ModelError
 from model_io.inputs import InputSpec
 from model_io.onnx import CHECKED_INPUTS, check_onnx
 from quant.inputs import Input, parts_of
 from quant.progress import Progress, Steps
+from ui.choices import ModelChoice
 from ui.jobs import Job
 from ui.metrics import interval_text, share_text
 from ui.tables import by
@@ -86,11 +88,9 @@ def inputs_table(workspace: Workspace, network: Network) -> None:
     parts = workspace.parts
     first = None if parts is None else next(parts.score.batches(1))
     held = () if first is None else parts_of(first.inputs)
-    # a model that comes in while this is drawn brings its data a moment later
-    known = len(held) == len(network.graph.inputs)
     rows = []
     for place, one in enumerate(network.graph.inputs):
-        values = held[place] if known else None
+        values = held[place] if held else None
         shown = "" if values is None else ", ".join(f"{v:.4g}" for v in values.flatten()[:8])
         more = ", …" if values is not None and values.numel() > 8 else ""
         rows.append({
@@ -113,16 +113,15 @@ def measure_import(workspace: Workspace) -> None:
         return
     if question in workspace.asked or workspace.store.answer(question):
         return
+    model, store = workspace.model, workspace.store
 
     def steps() -> Steps[dict[str, float | str]]:
         yield Progress(0.1, "Running the file in ONNX Runtime")
-        return _checked(workspace, network)
+        return _checked(model, network, parts)
 
     workspace.asked.add(question)
     title = f"Checking {network.name} on your data"
-    workspace.runner.submit(
-        Job(title, steps, lambda found: workspace.store.keep_answer(question, found))
-    )
+    workspace.runner.submit(Job(title, steps, lambda found: store.keep_answer(question, found)))
     st.rerun()
 
 
@@ -135,11 +134,8 @@ def _question(workspace: Workspace) -> str:
     return f"import-check {network.digest} {parts.score.digest}"
 
 
-def _checked(workspace: Workspace, network: Network) -> dict[str, float | str]:
+def _checked(model: ModelChoice, network: Network, parts: Split) -> dict[str, float | str]:
     """Return how far the import lies from the file on the first samples, or the error."""
-    model, parts = workspace.model, workspace.parts
-    if parts is None:
-        return {"error": "The data has gone."}
     takes = tuple(InputSpec(one.name, one.shape, one.kind) for one in network.graph.inputs)
     batch = next(parts.score.first(CHECKED_INPUTS).batches(CHECKED_INPUTS))
     alone, shown = model.shown is not None, model.shown or ""

@@ -119,15 +119,20 @@ def start_front(workspace: Workspace, wish: Wish) -> None:
     if network is None or parts is None:
         return
     remember(workspace, wish)
-    key, present = key_of(workspace, wish), workspace.config.present
+    then, key = workspace.as_now(), key_of(workspace, wish)
     machines = machines_of(workspace, wish)
     names = ", ".join(machine.name for machine in machines)
 
-    def finish(found: Found) -> None:
-        keep_found(workspace, key, found)
-        keep_fronts(workspace, key, found, parts)
+    def road() -> Steps[Found]:
+        found = yield from _road(then, network, parts, wish, machines, then.config.present)
+        keep_fronts(then, key, found, parts)  # whether anybody looks or not
+        return found
 
-    road = lambda: _road(workspace, network, parts, wish, machines, present)  # noqa: E731
+    def finish(found: Found) -> None:
+        place = sensitivity_key(then, network, parts)
+        then.tradeoffs.sensitivities[place] = found.sensitivity
+        keep_found(then, key, found)
+
     workspace.runner.submit(Job(f"{FRONT} of {network.name} on {names}", road, finish))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from analysis.calibration import Calibrated
 from analysis.granularities import other_sweeps
+from analysis.harm import deepest
 from analysis.loud_cells import check_loud
 from analysis.network import Network
 from analysis.questions import Sensitivity, Sweep
@@ -13,7 +14,7 @@ from analysis.split import Split
 from quant.config import QuantConfig
 from quant.progress import Steps, part
 from quant.simulation import Side
-from ui.foresight import plain_config, sensitivity_key, sensitivity_now
+from ui.foresight import plain_config, sensitivity_now
 from ui.known_answers import layers_known
 from ui.sensitivity_jobs import SCREENED_IMAGES, screened, screened_key
 from ui.tradeoffs_state import SIDES, Wish
@@ -72,19 +73,17 @@ def _own_noise(
     data = parts.score.first(SCREENED_IMAGES)
     known = sensitivity_now(workspace)
     if known is not None and _covers(known, network, bits):
-        checked = yield from check_loud(network, data, calibrated, known)
-        if checked is not known:
-            workspace.tradeoffs.sensitivities[sensitivity_key(workspace, network, parts)] = checked
-        return checked
+        return (yield from check_loud(network, data, calibrated, known))
     sweep = Sweep(plain_config(workspace, network), bits, SIDES)
     steps = screen(network, data, calibrated, sweep)
     found = yield from part(steps, 0.0, SCREENING_SHARE)
     loud = check_loud(network, data, calibrated, found)
     found = yield from part(loud, SCREENING_SHARE, 1.0)
-    workspace.tradeoffs.sensitivities[sensitivity_key(workspace, network, parts)] = found
     workspace.store.keep_answer(screened_key(workspace, sweep, SCREENED_IMAGES), to_plain(found))
-    merged = sensitivity_now(workspace)
-    return found if merged is None else merged
+    exact = layers_known(workspace, sweep.config)
+    if exact is None:
+        return found
+    return deepest(exact, found, [layer.name for layer in network.graph.layers])
 
 
 def _covers(

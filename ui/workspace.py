@@ -1,8 +1,10 @@
 """The work of one person: what is chosen, what is loaded, what runs; and how pages reach it."""
 
+import copy
 import json
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -34,8 +36,27 @@ from ui.settings import Settings, read_settings
 from ui.tradeoffs_state import TradeoffWork
 
 DEFAULT_MACHINE = "edge_systolic_8b"
+FirstData = tuple[DataChoice, Split | None, str]
 _KEY = "workspace"
 SNAPSHOT = "workspace.json"
+
+
+@dataclass(eq=False)
+class Statistics:
+    """The statistics that a job found last, and those that each thread that draws holds on to."""
+
+    newest: tuple[str, Calibrated | None] = ("", None)
+    drawn: threading.local = field(default_factory=threading.local)
+
+    def hold(self) -> None:
+        """Let this thread see the newest until it calls again."""
+        self.drawn.seen = self.newest
+
+    @property
+    def seen(self) -> tuple[str, Calibrated | None]:
+        """What this thread holds on to; one that never did, as that of jobs, sees the newest."""
+        found: tuple[str, Calibrated | None] = getattr(self.drawn, "seen", self.newest)
+        return found
 
 
 @dataclass(eq=False)
@@ -69,7 +90,7 @@ class Workspace:
     data_choices: int = 0  # how often data were chosen, so that forms start from the present ones
     asked: set[str] = field(default_factory=set)  # questions put to the runner, answered or not
     used: float = field(default_factory=time.monotonic)
-    _calibrated: tuple[str, Calibrated | None] = ("", None)
+    _calibrated: Statistics = field(default_factory=Statistics)
     _folder: Path | None = None
 
     @property
@@ -84,15 +105,35 @@ class Workspace:
             self._folder = Path(tempfile.mkdtemp(prefix="quantscope-"))
         return self._folder
 
-    def take_network(self, choice: ModelChoice, network: Network) -> None:
-        """Make a loaded model the current one, with the data it starts with.
+    def begin_page(self) -> int:
+        """Take in what jobs brought since the last page; return how many jobs ever ended.
+
+        Nothing that jobs bring changes between here and the end of the page.
+        """
+        ended = self.runner.take()
+        self.hold_statistics()
+        return ended
+
+    def hold_statistics(self) -> None:
+        """Draw with the newest statistics, and with these alone, until this is called again."""
+        self._calibrated.hold()
+
+    def as_now(self) -> "Workspace":
+        """Return the choices as they are now, for a job; what is kept is kept for this one too."""
+        then = copy.copy(self)
+        then.config = History(self.config.present)
+        return then
+
+    def take_network(
+        self, choice: ModelChoice, network: Network, first: FirstData | None = None
+    ) -> None:
+        """Make a loaded model the current one, with the data it starts with, `first` if known.
 
         Raises nothing: rules of the configuration that do not fit the new model are dropped, and
         a note says so.
         """
         self.opened = None  # whoever loads a model is done with looking
-        data = default_data(choice, network)
-        parts, problem = _opened(data, choice, network)
+        data, parts, problem = first or first_data(choice, network)
         rules = self.config.present.rules
         fitting = tuple(rule for rule in rules if rule.matches(network.graph.layers))
         self.model, self.network, self.entropies = choice, network, {}
@@ -137,12 +178,12 @@ class Workspace:
 
     def calibrated(self, network: Network, parts: Split) -> Calibrated | None:
         """Return the statistics of a model on calibration images, if they were the last kept."""
-        key, found = self._calibrated
+        key, found = self._calibrated.seen
         return found if key == _calibration_key(network, parts) else None
 
     def keep_calibrated(self, network: Network, parts: Split, calibrated: Calibrated) -> None:
         """Keep the statistics of a model on calibration images, in place of the last ones."""
-        self._calibrated = (_calibration_key(network, parts), calibrated)
+        self._calibrated.newest = (_calibration_key(network, parts), calibrated)
 
     def add_machine(self, machine: Machine) -> None:
         """Keep a machine of the user's own and make it the current one."""
@@ -182,6 +223,12 @@ class Workspace:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def first_data(choice: ModelChoice, network: Network) -> FirstData:
+    """Return the data that a model starts with: the choice, the images, what is in the way."""
+    data = default_data(choice, network)
+    return data, *_opened(data, choice, network)
 
 
 def _opened(

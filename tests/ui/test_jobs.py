@@ -35,6 +35,11 @@ def wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+def taken(runner: JobRunner) -> int:
+    """Begin a page; return how many jobs had ended by then."""
+    return runner.take()
+
+
 def failing() -> Steps[None]:
     yield Progress(0.5, "half")
     raise ValueError("the scale must be positive")
@@ -47,7 +52,11 @@ def test_a_job_runs_to_its_end_and_hands_over_its_result() -> None:
     job = Job("a job", gate.steps, results.append)
     assert (job.state, job.active) == (JobState.QUEUED, True)
     job.work()
+    assert (job.state, job.active, results) == (JobState.ENDED, True, [])
+    job.hand_over()
     assert (job.state, job.active, results) == (JobState.DONE, False, ["result"])
+    job.hand_over()
+    assert results == ["result"], "what was handed over is not handed over again"
     assert job.progress == Progress(0.75, "far behind the gate")
 
 
@@ -55,6 +64,7 @@ def test_a_failure_is_kept_with_its_reason() -> None:
     results: list[None] = []
     job = Job("a job", failing, results.append)
     job.work()
+    job.hand_over()
     assert job.state is JobState.FAILED
     assert str(job.problem) == "the scale must be positive"
     assert results == []
@@ -68,6 +78,7 @@ def test_a_failure_while_the_result_is_stored_is_a_failure() -> None:
     gate.opened.set()
     job = Job("a job", gate.steps, no_space)
     job.work()
+    job.hand_over()
     assert (job.state, str(job.problem)) == (JobState.FAILED, "no space left")
 
 
@@ -77,6 +88,7 @@ def test_a_failure_before_the_first_step() -> None:
 
     job = Job("a job", no_steps, lambda _: None)
     job.work()
+    job.hand_over()
     assert (job.state, str(job.problem)) == (JobState.FAILED, "nothing to do")
 
 
@@ -98,7 +110,7 @@ def test_cancelled_while_it_runs_it_stops_before_the_next_step_and_cleans_up() -
     job.cancel()
     assert job.active
     gate.opened.set()
-    wait(lambda: not job.active)
+    wait(lambda: taken(runner) == 1)
     assert job.state is JobState.CANCELLED
     assert gate.closed.is_set()
     assert results == []
@@ -116,11 +128,48 @@ def test_jobs_run_one_after_the_other() -> None:
     assert not second.reached.is_set()
     second.opened.set()
     first.opened.set()
-    wait(lambda: runner.ended == 2)
+    wait(lambda: taken(runner) == 2)
     assert order == ["one", "two"]
     assert (one.state, two.state) == (JobState.DONE, JobState.DONE)
     assert runner.last is two
     assert runner.active == ()
+
+
+def test_a_result_is_handed_over_when_a_page_begins_on_the_thread_of_the_page() -> None:
+    threads: list[threading.Thread] = []
+    gate, runner = Gate(), JobRunner()
+    job = runner.submit(
+        Job("a job", gate.steps, lambda _: threads.append(threading.current_thread()))
+    )
+    gate.opened.set()
+    wait(lambda: runner.ended == 1)
+    assert (threads, job.state, runner.active) == ([], JobState.ENDED, (job,))
+    assert runner.take() == 1
+    assert threads == [threading.current_thread()]
+    assert (job.state, runner.active) == (JobState.DONE, ())
+    assert runner.last is job
+    assert runner.take() == 1
+
+
+def test_a_job_called_off_after_its_end_changes_nothing() -> None:
+    results: list[str] = []
+    gate, runner = Gate(), JobRunner()
+    gate.opened.set()
+    job = runner.submit(Job("a job", gate.steps, results.append))
+    wait(lambda: runner.ended == 1)
+    job.cancel()
+    runner.take()
+    assert (job.state, results) == (JobState.CANCELLED, [])
+
+
+def test_of_jobs_that_ended_together_the_one_that_failed_is_told_of() -> None:
+    gate, runner = Gate(), JobRunner()
+    gate.opened.set()
+    bad = runner.submit(Job("bad", failing, lambda _: None))
+    runner.submit(Job("good", gate.steps, lambda _: None))
+    wait(lambda: runner.ended == 2)
+    runner.take()
+    assert runner.last is bad
 
 
 def test_a_failed_job_does_not_hold_up_the_next() -> None:
@@ -128,7 +177,7 @@ def test_a_failed_job_does_not_hold_up_the_next() -> None:
     gate.opened.set()
     bad = runner.submit(Job("bad", failing, lambda _: None))
     good = runner.submit(Job("good", gate.steps, lambda _: None))
-    wait(lambda: runner.ended == 2)
+    wait(lambda: taken(runner) == 2)
     assert (bad.state, good.state) == (JobState.FAILED, JobState.DONE)
 
 
@@ -140,7 +189,7 @@ def test_a_queued_job_that_is_cancelled_leaves_the_list_at_once() -> None:
     two.cancel()
     assert runner.active == (one,)
     first.opened.set()
-    wait(lambda: runner.ended == 2)
+    wait(lambda: taken(runner) == 2)
     assert not second.reached.is_set()
     assert one.state is JobState.DONE
 
@@ -151,7 +200,7 @@ def test_shutdown_cancels_what_runs_and_what_waits() -> None:
     assert first.reached.wait(PATIENCE_S)
     runner.shutdown()
     first.opened.set()
-    wait(lambda: runner.ended == 2)
+    wait(lambda: taken(runner) == 2)
     assert [job.state for job in jobs] == [JobState.CANCELLED] * 2
 
 
@@ -161,7 +210,7 @@ def test_the_runner_starts_again_after_it_was_idle() -> None:
         gate = Gate()
         gate.opened.set()
         runner.submit(Job("", gate.steps, lambda _: None))
-        wait(lambda wanted=number: runner.ended == wanted)  # type: ignore[misc]
+        wait(lambda wanted=number: taken(runner) == wanted)  # type: ignore[misc]
     assert runner.active == ()
 
 

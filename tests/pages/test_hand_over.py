@@ -1,0 +1,87 @@
+"""What jobs bring reaches the work when a page begins, never while one is drawn."""
+
+import threading
+import time
+
+import pytest
+
+from analysis.calibration import Calibrated
+from analysis.network import Network
+from quant.progress import Progress, Steps
+from tests.pages.visit import MODEL, PATIENCE_S, Visit, wait_idle
+from ui.jobs import Job
+from ui.sensitivity_jobs import screened_key, start
+from ui.sensitivity_state import Asked
+from ui.workspace import Workspace
+
+OTHER = "fashion-resnet"
+
+
+def test_a_model_that_comes_in_while_a_page_is_drawn_waits_for_the_next_page(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page begins with one model and ends with it, though another is ready meanwhile."""
+    ended, seen = visit.work.runner.ended, []
+
+    def until_loaded(work: Workspace) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while work.runner.ended == ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def look(work: Workspace, network: Network) -> None:
+        under_way = [job.title for job in work.runner.active]
+        seen.append((work.network is network, network.name, under_way))
+
+    visit.open(MODEL)
+    with monkeypatch.context() as patch:
+        patch.setattr("ui.task_view.measure_import", until_loaded)
+        patch.setattr("ui.layers_view.show_table", look)
+        visit.press(f"model.use.{OTHER}")
+    assert seen == [(True, "fashion-mobilenet", [f"Loading {OTHER}"])]
+    visit.run()
+    assert visit.at.subheader[0].value == OTHER
+    assert f"**{OTHER}**" in visit.words
+
+
+def test_statistics_stay_those_of_the_beginning_until_the_next(visit: Visit) -> None:
+    work = visit.work
+    network, parts = work.network, work.parts
+    assert network is not None
+    assert parts is not None
+    old, new = Calibrated(), Calibrated(input_range=(0.0, 1.0))
+    work.keep_calibrated(network, parts, old)
+    work.begin_page()
+    worker = threading.Thread(target=work.keep_calibrated, args=(network, parts, new))
+    worker.start()
+    worker.join()
+    assert work.calibrated(network, parts) is old
+    found: list[Calibrated | None] = []
+    job = threading.Thread(target=lambda: found.append(work.calibrated(network, parts)))
+    job.start()
+    job.join()
+    assert found == [new], "a job goes on from the newest"
+    work.hold_statistics()
+    assert work.calibrated(network, parts) is new
+
+
+def test_answers_are_kept_for_the_images_that_were_asked_about(visit: Visit) -> None:
+    """Other images may be chosen while a question waits."""
+    work, opened = visit.work, threading.Event()
+
+    def until_opened() -> Steps[None]:
+        yield Progress(0.0, "")
+        assert opened.wait(PATIENCE_S)
+
+    work.runner.submit(Job("long", until_opened, lambda _: None))
+    asked = Asked()
+    sweep = asked.sweep(work.config.present)
+    before = screened_key(work, sweep, asked.images)
+    start(work, asked)
+    work.take_data(type(work.data)(calibration=32, samples=50, seed=7))
+    after = screened_key(work, sweep, asked.images)
+    assert before != after
+    opened.set()
+    wait_idle(work)
+    assert work.store.answer(before)
+    assert not work.store.answer(after)
