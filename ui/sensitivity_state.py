@@ -65,8 +65,7 @@ class SensitivityWork:
 
     `asked` holds the last question about each model, `instant` the noise of single tensors, of
     which the question in `preparing` is being answered, `screened` what screening predicted.
-    `followed` holds for each box the layer that the page chose itself: it goes on choosing until
-    the person does. `paused` says that the person stopped the sweep to go on later, `finished`
+    `paused` says that the person stopped the sweep to go on later, `finished`
     which question of which model ran to its end last.
     """
 
@@ -75,6 +74,5 @@ class SensitivityWork:
     trials: dict[tuple[str, Question], list[Trial]] = field(default_factory=dict)
     preparing: str = ""
     instant: dict[str, Sensitivity] = field(default_factory=dict)
-    followed: dict[str, str] = field(default_factory=dict)
     paused: bool = False
     finished: tuple[str, Asked] | None = None

@@ -14,7 +14,7 @@ from figures.harm_map import harm_map
 from figures.harm_words import name_of, shown_title, text_of, where
 from figures.metrics_compared import noise_against_harm, views_against
 from figures.sensitivity import along_depth, worst_layers
-from quant.simulation import Role, Side
+from quant.simulation import Side
 from ui.ranges_view import save
 from ui.sensitivity_form import ROLES
 from ui.sensitivity_tables import answer_table, list_table
@@ -41,12 +41,6 @@ class Lens:
         return self.picked, self.bits, self.side
 
 
-def picker_key(workspace: Workspace, side: Side) -> str:
-    """Return the key of the layer in sight; the page Ranges has the same."""
-    digest = workspace.network.digest[:8] if workspace.network else ""
-    return f"ranges.layer.{digest}.{Role.WEIGHT if side is Side.WEIGHTS else Role.ACTIVATION}"
-
-
 def choose_lens(workspace: Workspace, found: Sensitivity, asked: Sequence[Question]) -> Lens:
     """Show the switches of metric, side and width; return them with the layer in sight."""
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
@@ -68,12 +62,11 @@ def choose_lens(workspace: Workspace, found: Sensitivity, asked: Sequence[Questi
     )  # fmt: skip
     metric, side, bits = metric or metrics[0], side or sides[0], bits or widths[-1]
     layers = tuple(dict.fromkeys(q.layer for q in asked if q.side is side))
-    worst = ordered(found, metric, side, bits)
-    start = worst[0].question.layer if worst else layers[0]
-    key, followed = picker_key(workspace, side), workspace.sensitivity.followed
-    if st.session_state.get(key) not in layers or st.session_state[key] == followed.get(key):
-        st.session_state[key] = followed[key] = start  # the worst, until somebody chooses
-    return Lens(metric, side, bits, layers, st.session_state[key])
+    seen = workspace.picked.layer
+    if seen not in layers:  # the worst, until somebody picks
+        worst = ordered(found, metric, side, bits)
+        seen = worst[0].question.layer if worst else layers[0]
+    return Lens(metric, side, bits, layers, seen)
 
 
 def _side_key(sides: Sequence[Side]) -> str:
@@ -135,7 +128,7 @@ def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     def take() -> None:
         rows = st.session_state["sensitivity.list"].selection.rows
         if rows and rows[0] < len(scores):
-            st.session_state[picker_key(workspace, lens.side)] = scores[rows[0]].question.layer
+            workspace.picked.take(scores[rows[0]].question.layer)
 
     st.markdown(f"**{len(scores)} layers with {where(lens.side, lens.bits)}, guiltiest first**")
     whole = whole_of(found, lens.side, lens.bits)
@@ -229,7 +222,7 @@ def _taker(workspace: Workspace, found: Sensitivity, key: str) -> Callable[[], N
             return
         values = list(data.values()) if isinstance(data, dict) else list(data)
         side = Side(values[2])
-        st.session_state[picker_key(workspace, side)] = str(values[0])
+        workspace.picked.take(str(values[0]))
         st.session_state[_side_key(found.sweep.sides)] = side
         st.session_state[_width_key(found.sweep.bits)] = int(values[1])
 

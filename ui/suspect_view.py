@@ -13,7 +13,7 @@ from analysis.trial import Trial, verdict
 from figures.harm_words import name_of, shown_title, text_of, where
 from quant.connections import Pair, find_pairs
 from quant.errors import QuantError
-from quant.simulation import Role
+from quant.simulation import Role, Side
 from quant.spec import SpecChange
 from ui.config_editor import set_config
 from ui.navigation import RANGES, REPAIR
@@ -21,7 +21,7 @@ from ui.ranges_view import book_of
 from ui.sensitivity_form import BITS
 from ui.sensitivity_jobs import images_for
 from ui.sensitivity_state import Asked
-from ui.sensitivity_view import Lens, picker_key
+from ui.sensitivity_view import Lens
 from ui.trials import TRY, start_trial, trials_of, trying
 from ui.workspace import Workspace
 
@@ -41,10 +41,7 @@ def card(workspace: Workspace, found: Sensitivity, asked: Asked, lens: Lens) -> 
     if network is None or book is None:
         return
     with st.container(border=True):
-        layer = st.selectbox(
-            "Layer", lens.layers, key=picker_key(workspace, lens.side), persist_state="session",
-            help="Also by a click in the list or in a chart; the page Ranges shows the same",
-        )  # fmt: skip
+        layer = _layer_box(workspace, lens)
         question = Question(layer, lens.bits, lens.side, found.sweep.view)
         st.caption(f"{str(network.graph[layer].kind).capitalize()} · {where(lens.side, lens.bits)}")
         _scores(found, lens, layer)
@@ -59,6 +56,25 @@ def card(workspace: Workspace, found: Sensitivity, asked: Asked, lens: Lens) -> 
         _links(workspace, lens)
         _repairs(workspace, asked, book, suspect)
         _give_bits(workspace, book, question)
+
+
+def _layer_box(workspace: Workspace, lens: Lens) -> str:
+    """Show the layer in sight in a box that can pick another; return the one in sight.
+
+    While a sweep goes on the worst layer changes, and a browser may still send the one before: each
+    layer in sight has a box of its own, and what comes late from another one picks nothing.
+    """
+    key = f"sensitivity.layer.{lens.side}.{lens.picked}"
+
+    def take() -> None:
+        if st.session_state[key] != lens.picked:
+            workspace.picked.take(st.session_state[key])
+
+    st.selectbox(
+        "Layer", lens.layers, lens.layers.index(lens.picked), key=key, on_change=take,
+        help="Also by a click in the list or in a chart; other pages show the same",
+    )  # fmt: skip
+    return lens.picked
 
 
 def _scores(found: Sensitivity, lens: Lens, layer: str) -> None:
@@ -105,15 +121,12 @@ def _evidence(suspect: SuspectCard) -> str:
 
 
 def _links(workspace: Workspace, lens: Lens) -> None:
-    # the page Ranges opens on the same layer: its box has the key of the box above
-    role = "Activations" if picker_key(workspace, lens.side).endswith(Role.ACTIVATION) else (
-        "Weights"
-    )  # fmt: skip
     if st.button(
         "Its ranges", key="sensitivity.ranges", icon=":material/bar_chart:", type="tertiary",
         help="Histogram, grid and channels of this layer on the page Ranges",
     ):  # fmt: skip
-        st.session_state["ranges.side"] = role
+        workspace.picked.take(lens.picked)
+        st.session_state["ranges.side"] = "Weights" if lens.side is Side.WEIGHTS else "Activations"
         st.switch_page(RANGES)
 
 

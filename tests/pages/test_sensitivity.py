@@ -292,3 +292,26 @@ def test_without_images_the_noise_of_weights_is_shown_and_the_rest_explained(vis
     assert len(table(visit)) == 26
     assert "sensitivity.start" not in keys(visit)
     assert all(b.disabled for b in visit.at.button if str(b.key).startswith("sensitivity.try"))
+
+
+def test_a_box_that_the_browser_sends_late_does_not_change_the_layer_in_sight(
+    visit: Visit,
+) -> None:
+    """The page follows the worst layer; a rerun may still bring the box as it was before."""
+    ask(visit, Depth.INSTANT, bits=(8, 2))
+    (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
+    before, late = box.value, box._widget_state
+    switch(visit, "sensitivity.width.8.2", 8)
+    (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
+    assert box.value != before, "the worst of 8 bits is another layer than that of 2"
+    worst, states = box.value, visit.at._tree.get_widget_states()
+    others = [state for state in states.widgets if state.id != box.proto.id]
+    del states.widgets[:]
+    states.widgets.extend([*others, late])
+    visit.at._run(states)
+    (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
+    assert box.value == worst
+    assert table(visit)["layer"][0] == worst
+    switch(visit, "sensitivity.width.8.2", 2)
+    (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
+    assert box.value == before, "nobody picked a layer: the page goes on choosing"
