@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -153,15 +154,24 @@ def sqnr_interval(signal: NDArray[Any], noise: NDArray[Any]) -> Interval | None:
     `signal` and `noise` (N,) are energies. The resamples are the same in every call, so figures
     of one set of images can be compared. None for fewer images than a bootstrap needs.
     """
-    if len(noise) < FEWEST:
-        return None
-    weights = _resamples(len(noise))
-    energies = weights @ np.stack([signal, noise], 1).astype(np.float64)
+    return sqnr_intervals(signal, noise[None])[0]
+
+
+def sqnr_intervals(signal: NDArray[Any], noises: NDArray[Any]) -> list[Interval | None]:
+    """Return `sqnr_interval` for each of many noises (Q, N) over the same images."""
+    if len(signal) < FEWEST:
+        return [None] * len(noises)
+    weights = torch.from_numpy(_resamples(len(signal)))
+    drawn = np.concatenate([signal[None], noises]).astype(np.float64)
+    # by torch, for threads of NumPy's own wait busily for more to come
+    energies = (torch.from_numpy(drawn) @ weights.T).numpy()
+    wanted, energies = energies[0], energies[1:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = 10 * np.log10(energies[:, 0] / energies[:, 1])
-    found[energies[:, 1] <= 0] = np.inf
-    low, high = np.percentile(found, [2.5, 97.5], method="nearest")
-    return Interval(float(low), float(high))
+        ratios = wanted / energies
+    ratios[energies <= 0] = np.inf
+    with np.errstate(divide="ignore"):
+        ends = 10 * np.log10(np.percentile(ratios, [2.5, 97.5], axis=1, method="nearest"))
+    return [Interval(float(low), float(high)) for low, high in ends.T]
 
 
 def mean_interval(values: NDArray[np.float64]) -> Interval | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from quant.inputs import Outputs, as_inputs
+from quant.inputs import Outputs, as_inputs, parts_of
 
 
 def draw_probes(
@@ -31,6 +31,26 @@ def draw_probes(
     rest = [torch.zeros_like(output) for output in outputs[1:]]
     divergence = fisher_probes(outputs[0].softmax(1), pairs[0][1])
     return [as_inputs(signs), as_inputs([divergence, *rest])]
+
+
+def take_turns(probes: Sequence[Outputs], first: int) -> Outputs:
+    """Return one probe that asks each image but one of the questions of several.
+
+    Images take turns; the first of these is the image `first` of all.
+    """
+    each = [parts_of(probe) for probe in probes]
+    parts = []
+    for alike in zip(*each, strict=True):
+        chosen = torch.zeros_like(alike[0])
+        for own, part in zip(turns_of(len(chosen), first, len(each)), alike, strict=True):
+            chosen[own] = part[own]
+        parts.append(chosen)
+    return as_inputs(parts)
+
+
+def turns_of(images: int, first: int, probes: int) -> Tensor:
+    """Return (P, N): whether each of N images, the first of them `first`, is asked by a probe."""
+    return (torch.arange(first, first + images) % probes) == torch.arange(probes)[:, None]
 
 
 def output_scales(outputs: Sequence[Tensor]) -> tuple[float, ...]:

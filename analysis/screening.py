@@ -1,4 +1,4 @@
-"""Screening: what each layer would cost, from one forward and two backwards of a few images.
+"""Screening: what each layer would cost, from one forward and one backward of a few images.
 
 A layer's error e (its output quantized, less its output in float, both from the float network's
 input) reaches the network's output as J e, to first order. With v of independent signs,
@@ -6,7 +6,8 @@ E[(v . J e)^2] = ||J e||^2, and v . J e = (J^T v) . e. So one backward of v give
 layer, and its product with a layer's error, for any bits, estimates the energy of the noise at the
 output. The same with v = B u, where B B^T = diag(p) - p p^T is the Fisher information of the
 logits, gives twice the KL divergence (Martens 2014, "New insights and perspectives on the natural
-gradient method").
+gradient method"). Images take turns: every other one is asked for the energy, the rest for the
+divergence; where there are but few, each is asked for both.
 """
 
 import math
@@ -20,22 +21,22 @@ from torch import Tensor
 from analysis.calibration import Calibrated
 from analysis.evaluation import Batch, Data, check_labels
 from analysis.grids import grids_of, questions_of
-from analysis.image_scores import sqnr_interval
+from analysis.image_scores import sqnr_intervals
 from analysis.local_products import LocalProducts
 from analysis.measures import signal_to_noise_db
 from analysis.network import Network
-from analysis.probes import draw_probes, output_scales, signal_of
+from analysis.probes import draw_probes, output_scales, signal_of, take_turns, turns_of
 from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
 from quant.errors import QuantError
 from quant.gradients import Backward, Local
 from quant.inputs import Outputs, arranged, count_of, parts_of
 from quant.progress import Progress, Steps
-from quant.simulation import Side
 
 # Bytes of the largest activation in a batch. Values, gradients and errors of a layer lie in the
 # cache at once, so this is less than suits a forward alone.
 BATCH_BYTES = 10_000_000
 LARGEST_BATCH = 32
+FEWEST_TO_TAKE_TURNS = 16  # images
 SHARE_OF_GRIDS = 0.3
 SEED = 0
 
@@ -45,9 +46,9 @@ def screen(
 ) -> Steps[Sensitivity]:
     """Predict the answers to a sweep from the images of `data`.
 
-    All bits share the forward and the backwards; each layer by itself runs once more for each bits.
-    In the view ALL_BUT the energies of all layers' noise are added up, less that of one. Questions
-    about layers that no gradient reaches are left out.
+    All bits share the forward and the backward. In the view ALL_BUT the energies of all layers'
+    noise are added up, less that of one. Questions about layers that no gradient reaches are left
+    out.
 
     Raises:
         QuantError: there is no image, a layer is not the network's, or a range needs statistics
@@ -56,7 +57,8 @@ def screen(
     if len(data) == 0:
         raise QuantError("Screening needs images; the data has none. Choose other data.")
     start = time.perf_counter()
-    screening = _Screening(network, calibrated, sweep)
+    turns = len(data) >= FEWEST_TO_TAKE_TURNS
+    screening = _Screening(network, calibrated, sweep, turns=turns)
     yield from screening.make_grids()
     done = 0
     for batch in data.batches(batch_size(network)):
@@ -78,10 +80,13 @@ def batch_size(network: Network) -> int:
 
 
 class _Screening:
-    """A sweep in progress: figures of each image, a tensor (N,) for each batch."""
+    """A sweep in progress: figures (P, N) of each batch, NaN where a probe did not ask an image."""
 
-    def __init__(self, network: Network, calibrated: Calibrated, sweep: Sweep) -> None:
-        self._network, self._sweep = network, sweep
+    def __init__(
+        self, network: Network, calibrated: Calibrated, sweep: Sweep, *, turns: bool
+    ) -> None:
+        self._network, self._sweep, self._turns = network, sweep, turns
+        self._images = self._probes = 0
         self._grids = grids_of(network, calibrated, sweep.config)
         self._asked = questions_of(network, sweep, self._grids)
         # in the view ALL_BUT every layer adds to the noise that the others are judged in
@@ -95,7 +100,7 @@ class _Screening:
         self._generator = torch.Generator().manual_seed(SEED)
         self._signal: list[Tensor] = []
         self._scales: tuple[float, ...] = ()
-        self._found: dict[Question, list[Tensor]] = {}
+        self._found: dict[str, list[Tensor]] = {}
         self._reached: set[str] = set()
         self._right: list[Tensor] | None = []
 
@@ -112,12 +117,15 @@ class _Screening:
     def add(self, batch: Batch) -> None:
         """Take in some images."""
         inputs = arranged(batch.inputs, self._network.graph.batch)
-        count = count_of(batch.inputs)
+        count, first = count_of(batch.inputs), self._images
+        self._images += count
+        asked: list[Tensor] = []
 
         def visit(local: Local) -> None:
-            for (bits, side), products in self._products.of(local).items():
-                question = Question(local.layer.name, bits, side)
-                self._found.setdefault(question, []).append(products[:, :count].square())
+            found = self._products.of(local)
+            if found is not None:
+                squares = found[..., :count].square().where(asked[0], math.nan)
+                self._found.setdefault(local.layer.name, []).append(squares)
             if local.layer.name not in self._reached and any(map(_flows, local.gradients)):
                 self._reached.add(local.layer.name)
 
@@ -125,7 +133,13 @@ class _Screening:
             outputs = parts_of(found)
             # several outputs count alike, each by its own size: that of the first images
             self._scales = self._scales or output_scales([each[:count] for each in outputs])
-            return draw_probes(outputs, count, self._generator, self._scales)
+            probes = draw_probes(outputs, count, self._generator, self._scales)
+            turns = self._turns and len(probes) > 1
+            everyone = torch.ones(len(probes), count, dtype=torch.bool)
+            asked.append(turns_of(count, first, len(probes)) if turns else everyone)
+            chosen = [take_turns(probes, first)] if turns else probes
+            self._probes = len(chosen)
+            return chosen
 
         outputs = [out[:count] for out in parts_of(self._backward(inputs, probe, visit))]
         output = outputs[0]
@@ -137,12 +151,19 @@ class _Screening:
 
     def result(self, seconds: float) -> Sensitivity:
         """Return the predictions."""
-        found = {q: torch.cat(p, 1) for q, p in self._found.items() if q.layer in self._reached}
+        found = {
+            Question(layer, bits, side): figures
+            for layer, parts in self._found.items()
+            if layer in self._reached
+            for (bits, side), figures in zip(
+                self._products.keys(layer), torch.cat(parts, 2), strict=True
+            )
+        }
         whole: dict[Question, Tensor] = {}
         if self._sweep.view is View.ALL_BUT:
             found, whole = _all_but(found)
         signal = torch.cat(self._signal)
-        scores = [_score(q, signal, found[q]) for q in self._asked if q in found]
+        scores = _scores(signal, {q: found[q] for q in self._asked if q in found})
         known = self._right
         return Sensitivity(
             sweep=self._sweep,
@@ -150,7 +171,7 @@ class _Screening:
             images=len(signal),
             float_top1=None if known is None else float(torch.cat(known).double().mean()),
             scores=tuple(scores),
-            whole=tuple(_score(question, signal, figures) for question, figures in whole.items()),
+            whole=tuple(_scores(signal, whole)),
             seconds=seconds,
             forwards=self._forwards(),
         )
@@ -158,10 +179,8 @@ class _Screening:
     def _forwards(self) -> float:
         """Return how many forwards of the whole network an image took; a backward counts as one."""
         macs = {layer.name: layer.macs for layer in self._network.graph.layers}
-        reruns = {(q.layer, q.bits) for q in self._found if q.side is not Side.ACTIVATIONS}
-        probes = max((len(parts[0]) for parts in self._found.values()), default=0)
-        again = sum(macs[layer] for layer, _ in reruns)
-        return 1 + probes + (again / self._network.macs if self._network.macs else 0.0)
+        again = sum(macs[layer] * runs for layer, runs in self._products.runs.items())
+        return 1 + self._probes + (again / self._network.macs if self._network.macs else 0.0)
 
 
 def _flows(gradient: Tensor) -> bool:
@@ -186,14 +205,24 @@ def _all_but(
     return rest, whole
 
 
-def _score(question: Question, signal: Tensor, figures: Tensor) -> Score:
-    """Return a score from the squared products (P, N) of the probes with the layer's error."""
-    noise = figures[0]
-    return Score(
-        question=question,
-        depth=Depth.SCREENING,
-        images=len(signal),
-        sqnr_db=signal_to_noise_db(float(signal.sum()), float(noise.sum())),
-        kl=float(figures[1].mean()) / 2 if len(figures) > 1 else None,
-        sqnr_ci95=sqnr_interval(signal.numpy(), noise.numpy()),
-    )
+def _scores(signal: Tensor, found: Mapping[Question, Tensor]) -> list[Score]:
+    """Return scores from squared products (P, N) of the probes with each layer's error."""
+    if not found:
+        return []
+    figures = torch.stack(list(found.values()))
+    asked = ~figures[0, 0].isnan()
+    own, noises = signal[asked], figures[:, 0, asked]
+    energies = noises.sum(1).tolist()
+    divergences = (figures[:, 1].nanmean(1) / 2).tolist() if figures.shape[1] > 1 else None
+    intervals = sqnr_intervals(own.numpy(), noises.numpy())
+    return [
+        Score(
+            question=question,
+            depth=Depth.SCREENING,
+            images=len(signal),
+            sqnr_db=signal_to_noise_db(float(own.sum()), energies[place]),
+            kl=None if divergences is None else divergences[place],
+            sqnr_ci95=intervals[place],
+        )
+        for place, question in enumerate(found)
+    ]

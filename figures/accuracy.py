@@ -173,10 +173,12 @@ def _accuracy_title(runs: Sequence[Run]) -> str:
     if len(runs) == 1:
         return _single_title(runs[0])
     losing = sum(loses_measurably(run) for run in runs)
+    both = len(runs) == 2
     if not losing:
-        return f"None of {len(runs)} runs loses accuracy measurably"
+        none = "Neither run" if both else f"None of {len(runs)} runs"
+        return f"{none} loses accuracy measurably"
     if losing == len(runs):
-        return f"All {len(runs)} runs lose accuracy measurably"
+        return f"{'Both' if both else f'All {len(runs)}'} runs lose accuracy measurably"
     verb = "loses" if losing == 1 else "lose"
     return f"{count_word(losing)} of {len(runs)} runs {verb} accuracy measurably"
 

@@ -18,7 +18,7 @@ from figures.units import bytes_scale, energy_scale, time_scale
 
 PLOT_PX = 300
 LOW_PX = 220  # of machines side by side, so that the point picked is in sight below
-SIGHT = 25.0  # points of accuracy in sight at first
+SIGHT = 25.0  # points of accuracy below the best in sight at first
 NARROW = 40  # letters in a panel's name
 
 
@@ -123,12 +123,12 @@ def _show_window(figure: go.Figure, values: Sequence[float], scale: Scale) -> No
 
 
 def _window(values: Sequence[float], scale: Scale) -> tuple[float, float]:
-    """Return the range of values in sight."""
+    """Return the range of values in sight: the best ones, up to float."""
     low, high = min(values), max(values)
-    if scale.float_top1 is not None:
-        high = max(high, 100 * scale.float_top1)
     if scale.by_loss:
         low = max(low, high - SIGHT)
+    if scale.float_top1 is not None:
+        high = max(high, 100 * scale.float_top1)
     room = max(0.08 * (high - low), 0.5)
     return low - room, high + room
 

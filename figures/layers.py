@@ -159,6 +159,8 @@ def _comparison_title(before: Run, after: Run, rows: Sequence[LayerDifference]) 
         return f"{names[0]} needs the same energy as {names[1]}"
     word, sign = ("less", -1) if new < old else ("more", 1)
     title = f"{names[0]} needs {_change_share(old, new)} {word} energy than {names[1]}"
+    if before.cost.machine != after.cost.machine:
+        title += " (different machines)"
     # how far each layer goes the way of the whole; the other way counts as nothing
     steps = {
         row.layer: sign * ((row.energy_after_pj or 0.0) - (row.energy_before_pj or 0.0))

@@ -14,6 +14,7 @@ from figures.units import format_count
 ROW_PX = 18
 TITLE_PX = 16
 TITLE_LINE_PX = 22
+TITLE_GAP_PX = 16  # above the plot, where the number of its highest line stands out
 TITLE_WIDTH = 56
 HALF_WIDTH = 38
 """Letters in a line of the title of a figure that stands beside another, in a narrow window too."""
@@ -46,14 +47,14 @@ def finish(
     background stay with the page's theme.
     """
     lines = wrap(title, title_width)
-    top = 18 + TITLE_LINE_PX * len(lines) + subtitle_px
+    top = 8 + TITLE_GAP_PX + TITLE_LINE_PX * len(lines) + subtitle_px
     above = round(1.3 * TITLE_PX * (len(lines) - 1))  # Plotly anchors the first line, not the last
     bottom = 110 if legend_below else 56
     figure.update_layout(
         title={
             "text": "<br>".join(escape(line) for line in lines),
             "x": 0, "xanchor": "left", "font": {"size": TITLE_PX},
-            "yref": "paper", "y": 1, "yanchor": "bottom", "pad": {"b": 10 + subtitle_px + above},
+            "yref": "paper", "y": 1, "yanchor": "bottom", "pad": {"b": TITLE_GAP_PX + subtitle_px + above},
         },
         height=top + plot_px + bottom,
         margin={"t": top, "b": bottom, "l": 8, "r": 16},

@@ -15,6 +15,7 @@ from quant.portable import PLACEHOLDER, Operation, fill, function_of, make_porta
 
 Probes = Callable[[Outputs], Sequence[Outputs]]
 Run = Callable[[Tensor], Tensor]
+Weigh = Callable[[Tensor], list[Tensor]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -23,13 +24,16 @@ class Local:
 
     `output` (N, ...) is what leaves the layer in the float network, each of `gradients` that of
     one probed sum with respect to it. `run` gives the output for another weight, as `prepare`
-    returned it, and the same input; None where the layer has no weight.
+    returned it, and the same input; None where the layer has no weight. `weigh` takes shifts
+    (S, ...) of the weight and gives for each gradient (S, N), what they add to the probed sum of
+    each image, to first order; None where that gains nothing over `run`.
     """
 
     layer: Layer
     output: Tensor
     gradients: tuple[Tensor, ...]
     run: Run | None = None
+    weigh: Weigh | None = None
 
 
 class Backward:
@@ -199,10 +203,18 @@ class _Turn:
         owner, x = self._sources[name]
         y = self._results[name]
         gradients = tuple(one.contiguous(memory_format=torch.channels_last) for one in gradients)
-        self._visit(Local(stage.layer, y, gradients, lambda packed: stage.run(x, packed)))
-        for probe, gradient in enumerate(gradients):
-            found = stage.pull(stage.before_clip(gradient, y), x)
-            self._send(owner, probe, len(gradients), 0, found)
+        inner = [stage.before_clip(one, y) for one in gradients]
+
+        def run(packed: Tensor) -> Tensor:
+            return stage.run(x, packed)
+
+        def weigh(shifts: Tensor) -> list[Tensor]:
+            return [stage.weight_products(one, x, shifts) for one in inner]
+
+        weighs = weigh if stage.shares_weight else None
+        self._visit(Local(stage.layer, y, gradients, run, weighs))
+        for probe, gradient in enumerate(inner):
+            self._send(owner, probe, len(gradients), 0, stage.pull(gradient, x))
 
     def _back(self, operation: Operation, slots: list[Slots]) -> None:
         layer = self._backward.layers.get(operation.name)

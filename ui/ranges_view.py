@@ -135,12 +135,12 @@ def suspect_list(examined: list[Examined], role: Role, picker: str, seen: Picked
     table = suspect_table(found)
     st.dataframe(
         table[["layer", "bits", "reason"]], key="ranges.suspects", hide_index=True,
-        width="stretch", height=SUSPECTS_PX, row_height=92, on_select=take,
+        width="stretch", height=SUSPECTS_PX, row_height=112, on_select=take,
         selection_mode="single-row", alt=f"Suspect {role}s, the worst first",
         column_config={
-            "layer": st.column_config.TextColumn("Layer", width=150),
+            "layer": st.column_config.TextColumn("Layer", width=140),
             "bits": st.column_config.NumberColumn(
-                "Costs", format="%.1f bit", width=70,
+                "Costs", format="%.1f bit", width=65,
                 help="What the worst reason costs, in bits of width",
             ),
             "reason": st.column_config.TextColumn("Worst reason", width=200),
