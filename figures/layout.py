@@ -48,13 +48,14 @@ def finish(
     """
     lines = wrap(title, title_width)
     top = 8 + TITLE_GAP_PX + TITLE_LINE_PX * len(lines) + subtitle_px
+    over_plot = TITLE_GAP_PX + subtitle_px
     above = round(1.3 * TITLE_PX * (len(lines) - 1))  # Plotly anchors the first line, not the last
     bottom = 110 if legend_below else 56
     figure.update_layout(
         title={
             "text": "<br>".join(escape(line) for line in lines),
             "x": 0, "xanchor": "left", "font": {"size": TITLE_PX},
-            "yref": "paper", "y": 1, "yanchor": "bottom", "pad": {"b": TITLE_GAP_PX + subtitle_px + above},
+            "yref": "paper", "y": 1, "yanchor": "bottom", "pad": {"b": over_plot + above},
         },
         height=top + plot_px + bottom,
         margin={"t": top, "b": bottom, "l": 8, "r": 16},

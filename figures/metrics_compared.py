@@ -10,7 +10,7 @@ from analysis.measures import spearman
 from analysis.questions import Score, Sensitivity
 from figures.harm_words import axis_title, shown_title, where
 from figures.layout import HALF_WIDTH, escape, finish, shorten
-from figures.palette import FLOAT
+from figures.palette import FLOAT, faded
 from figures.sensitivity import SIDE_COLOR, error_bars, point_data
 
 PLOT_PX = 320
@@ -32,7 +32,8 @@ def noise_against_harm(found: Sensitivity, metric: Metric, bits: int) -> go.Figu
     figure = go.Figure()
     for side in dict.fromkeys(str(score.question.side) for score, _, _ in pairs):
         mine = [pair for pair in pairs if pair[0].question.side == side]
-        _add_points(figure, side, mine, error_bars(found, _scores(mine), metric, SIDE_COLOR[side]))
+        faint = faded(SIDE_COLOR[side], 0.4)  # names of points lie over their bars
+        _add_points(figure, side, mine, error_bars(found, _scores(mine), metric, faint))
     figure.update_xaxes(title=shown_title(found, Metric.SQNR))
     figure.update_yaxes(title=shown_title(found, metric, breaks=True))
     seen = sum(measurable(found, score) for score, _, _ in pairs)

@@ -167,6 +167,7 @@ def test_comparison_titles() -> None:
     assert same == "All runs need the same energy"
     other = replace(cheap, machine="another")
     assert takeaway(energy_comparison({"a": dear, "b": other})).endswith("(different machines)")
+    assert "(different machines)" in takeaway(compare_layers(run("a", dear), run("b", other)))
     other = replace(cheap, workload="another")
     assert takeaway(energy_comparison({"a": dear, "b": other})).endswith("(different networks)")
 

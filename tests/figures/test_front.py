@@ -1,6 +1,7 @@
 """The front drawn: what it says holds of the numbers, and every point can be picked."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from analysis.front import Front, find_front, updated
 from analysis.measures import Interval
 from analysis.mixed_precision import BitSearch
 from analysis.prediction import Prediction
+from analysis.proposal import Proposal
 from analysis.quantities import Quantity
 from figures import takeaway
 from figures.bits_chosen import bits_chosen
@@ -102,6 +104,27 @@ def test_a_click_names_its_machine_and_point(bitfusion: Panel) -> None:
     place = [data[1] for data in uniform_points.customdata].index("W4A8")
     assert ring.x[0] == uniform_points.x[place]
     assert ring.y[0] == uniform_points.y[place]
+
+
+def test_the_best_points_are_in_sight_however_far_below_float(bitfusion: Panel) -> None:
+    """After a measurement all that is predicted may lie 50 points below float."""
+
+    def worse(proposal: Proposal) -> Proposal:
+        said = replace(proposal.prediction, loss=0.5 + (proposal.prediction.loss or 0.0) / 10)
+        return replace(proposal, prediction=said)
+
+    front = replace(
+        bitfusion.front,
+        proposals=tuple(map(worse, bitfusion.front.proposals)),
+        references=tuple(map(worse, bitfusion.front.references)),
+    )
+    figure = front_chart(
+        [replace(bitfusion, front=front, present=worse(bitfusion.present))], ACCURACY
+    )
+    low, high = figure.layout.yaxis.range
+    drawn = [y for trace in figure.data if trace.name == "Predicted front" for y in trace.y]
+    assert low < max(drawn) < 41
+    assert high > 90, "float, at 90 %, stays in sight"
 
 
 def test_axes_say_their_direction(bitfusion: Panel) -> None:
