@@ -8,7 +8,8 @@ from ui.given_view import config_box, grids_note
 from ui.layer_explained import layer_picker, show_layer
 from ui.machines import bring_machine, machine_note, machine_picker, widths_note
 from ui.metrics import cost_cards
-from ui.navigation import MODEL, RUNS, TRADEOFFS
+from ui.navigation import RUNS, TRADEOFFS
+from ui.needed import needed_network
 from ui.tables import without_choice
 from ui.what_if import predicted_card
 from ui.workspace import workspace
@@ -19,13 +20,9 @@ work = workspace()
 st.title("Configure")
 st.caption("What do I choose? Bits, granularity and ranges; the cost moves while you edit.")
 
-if work.network is None:
-    st.info("No model is loaded.")
-    st.page_link(MODEL, label="Choose one", icon=":material/deployed_code:")
-    st.stop()
-
+network = needed_network(work)
 config = work.config.present
-chosen = config.resolve(work.network.graph.layers)
+chosen = config.resolve(network.graph.layers)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     preset = st.selectbox("Preset", list(PRESETS), key="configure.preset")
     st.button(
@@ -53,7 +50,7 @@ grids_note(work)
 ticked = layer_editor(work, chosen, report)
 st.caption(
     "A bits: the layer's output as it is stored. Layers without weights have no W columns. "
-    "Every edit becomes a rule below. " + without_choice(work.network.graph.layers, report)
+    "Every edit becomes a rule below. " + without_choice(network.graph.layers, report)
 )
 widths_note(work, report)
 bulk_edit(work, ticked)
@@ -62,9 +59,9 @@ look = st.segmented_control(
     required=True, label_visibility="collapsed",
 )  # fmt: skip
 if look == DIFFERENCE:
-    diff_picker(work, work.network, config)
+    diff_picker(work, network, config)
 elif look == LAYER:
-    show_layer(work, work.network, config, layer_picker(work, work.network))
+    show_layer(work, network, config, layer_picker(work, network))
 else:
     figure = energy_by_component(report)
     st.plotly_chart(figure, key="configure.energy", alt=takeaway(figure))
@@ -72,6 +69,6 @@ st.page_link(RUNS, label="Run it and measure its accuracy", icon=":material/play
 with st.expander(f"Rules in order ({len(config.rules)})", icon=":material/list:"):
     rule_list(work, chosen)
 with st.expander("As a file", icon=":material/description:"):
-    config_box(work, work.network)
+    config_box(work, network)
 with st.expander("The machine's numbers and their sources", icon=":material/memory:"):
     bring_machine(work)

@@ -5,6 +5,7 @@ from ui.export_jobs import under_way, wish_of
 from ui.export_tables import table_box
 from ui.export_view import artefacts, context, recipe_choice, report_choice
 from ui.navigation import MODEL
+from ui.needed import needed_network
 from ui.workspace import workspace
 
 POLL_S = 1.5
@@ -14,15 +15,8 @@ work = workspace()
 st.title("Export")
 st.caption("How do I take it home? Files for the next tool, each checked here before you take it.")
 
-if work.network is None:
-    st.info("No model is loaded.")
-    st.page_link(MODEL, label="Choose one", icon=":material/deployed_code:")
-    st.stop()
-if work.misfit():
-    st.error(work.misfit())
-    st.stop()
-
-wish = wish_of(work, work.network, recipe_choice(work))
+network = needed_network(work)
+wish = wish_of(work, network, recipe_choice(work))
 context(work, wish)
 if work.parts is None:
     st.info(

@@ -2,7 +2,7 @@ import streamlit as st
 
 from quant.simulation import Role
 from ui.grid_controls import tensor_panel
-from ui.navigation import MODEL
+from ui.needed import needed_network
 from ui.ranges_view import (
     book_of,
     calibration_note,
@@ -14,16 +14,12 @@ from ui.ranges_view import (
 from ui.workspace import workspace
 
 work = workspace()
-network = work.network
 
 st.title("Ranges")
 st.caption("Where does the grid not fit? Ranges of weights and activations, layer by layer.")
 
-book = book_of(work)
-if network is None or book is None:
-    st.info("No model is loaded.")
-    st.page_link(MODEL, label="Choose one", icon=":material/deployed_code:")
-    st.stop()
+network = needed_network(work)
+book = book_of(work, network)
 
 SIDES = {"Weights": Role.WEIGHT, "Activations": Role.ACTIVATION}
 side = st.segmented_control(

@@ -2,7 +2,8 @@ import streamlit as st
 
 from figures import takeaway
 from figures.waterfall import waterfall
-from ui.navigation import MODEL
+from ui.needed import needed_images
+from ui.plain import plain
 from ui.recipe_form import recipe_form
 from ui.repair_view import (
     before_after,
@@ -25,16 +26,11 @@ st.caption(
     "The standard order: equalize, absorb biases, AdaRound or bias correction."
 )
 
-if work.network is None or work.parts is None:
-    st.info(work.data_problem or "A repair needs a model and images to measure it on.")
-    st.page_link(MODEL, label="Choose them", icon=":material/deployed_code:")
-    st.stop()
-
-learning = len(work.parts.calibration or ())
+network, parts = needed_images(work, "A repair needs a model and images to measure it on.")
 st.markdown(
-    f"**{work.config_name}** on **{work.network.name}** · passes learn from {learning} images, "
-    f"without labels · {len(work.parts.score)} others are scored"
-    + ("" if work.parts.score.labelled else
+    f"**{plain(work.config_name)}** on **{plain(network.name)}** · passes learn from "
+    f"{len(parts.calibration or ())} images, without labels · {len(parts.score)} others are scored"
+    + ("" if parts.score.labelled else
        ", without labels too: agreement with the float network and SQNR take accuracy's place")
 )  # fmt: skip
 recipe = recipe_form()
@@ -56,7 +52,7 @@ if found is None:
             "per-tensor: the textbook case.", icon=":material/lightbulb:")  # fmt: skip
     st.stop()
 
-if found.network is not work.network or found.config != work.config.present:
+if found.network is not network or found.config != work.config.present:
     st.warning(
         f"These results are of {found.config_name} on {found.network.name}; "
         "what is chosen now differs.",

@@ -7,10 +7,10 @@ from figures.layers import compare_layers, sqnr_by_layer
 from figures.roofline import roofline
 from figures.widths import requested_and_effective
 from ui.metrics import cost_cards, score_cards
-from ui.navigation import MODEL
+from ui.needed import say_missing
 from ui.plain import plain
 from ui.report_view import report_box
-from ui.run_forms import differences, disagreements, manage_run, run_form
+from ui.run_forms import differences, disagreements, manage_run, run_form, why_none
 from ui.tables import effective_table, run_table
 from ui.task_view import in_place_of_accuracy
 from ui.workspace import workspace
@@ -26,8 +26,7 @@ st.title("Run and compare")
 st.caption("What happened? Accuracy is measured on your images; cost is estimated for the machine.")
 
 if work.network is None or work.parts is None:
-    st.info(work.data_problem or "A run needs a model and images.")
-    st.page_link(MODEL, label="Choose them", icon=":material/deployed_code:")
+    say_missing(work, "A run needs a model and images.")
 else:
     labelled = work.parts.score.labelled
     unlabelled = "" if labelled else " without labels"
@@ -42,11 +41,7 @@ else:
 
 runs = work.store.all()
 if not runs:
-    st.info(
-        "Under way: results appear here; progress and Cancel are in the side bar."
-        if work.runner.active
-        else "No runs yet. Press Run: results appear here, of small networks within seconds."
-    )
+    st.info(why_none(work))
     st.stop()
 
 st.subheader("Runs", anchor=False)

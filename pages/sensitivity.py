@@ -2,6 +2,8 @@ import streamlit as st
 
 from analysis.questions import Depth
 from ui.navigation import MODEL
+from ui.needed import needed_network
+from ui.opened_sensitivity import opened_sensitivity
 from ui.sensitivity_form import actions, question_form
 from ui.sensitivity_jobs import (
     best_known,
@@ -32,13 +34,10 @@ work = workspace()
 st.title("Sensitivity")
 st.caption("Which layer is guilty? What each costs when it is quantized, and which repair to try.")
 
-if work.network is None:
-    st.info("No model is loaded.")
-    st.page_link(MODEL, label="Choose one", icon=":material/deployed_code:")
+if work.opened is not None:
+    opened_sensitivity(work)
     st.stop()
-if work.misfit():
-    st.error(work.misfit())
-    st.stop()
+needed_network(work)
 
 asked = question_form(work)
 if prepare(work, asked):

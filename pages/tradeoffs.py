@@ -1,7 +1,8 @@
 import streamlit as st
 
 from ui.foresight import foresight_of, scale_of
-from ui.navigation import MODEL, SENSITIVITY
+from ui.navigation import SENSITIVITY
+from ui.needed import needed_images
 from ui.opened_fronts import opened_fronts
 from ui.tradeoffs_form import question_form
 from ui.tradeoffs_jobs import FRONT, active, found_for, start_front
@@ -19,15 +20,8 @@ st.caption("What is the best I can have? Bits are chosen layer by layer, for a m
 if work.opened is not None:
     opened_fronts(work)
     st.stop()
-if work.network is None or work.parts is None:
-    st.info(work.data_problem or "A trade-off needs a model and images to tell what noise does.")
-    st.page_link(MODEL, label="Choose them", icon=":material/deployed_code:")
-    st.stop()
-if work.misfit():
-    st.error(work.misfit())
-    st.stop()
-
-wish, target = question_form(work, work.network)
+network, _ = needed_images(work, "A trade-off needs a model and images to tell what noise does.")
+wish, target = question_form(work, network)
 found, searching = found_for(work, wish), active(work, FRONT)
 if found is None:
     if searching is None and st.button(

@@ -9,6 +9,7 @@ import streamlit as st
 from analysis.calibration import Calibrated, calibrate
 from analysis.distributions import Distribution
 from analysis.grid_fit import Fit
+from analysis.network import Network
 from analysis.range_book import RangeBook, open_book
 from analysis.suspects import CHANNEL_RATIO, Examined, suspects
 from figures import takeaway
@@ -26,21 +27,18 @@ from ui.workspace import Workspace
 SUSPECTS_PX = 400
 
 
-def book_of(workspace: Workspace) -> RangeBook | None:
+def book_of(workspace: Workspace, network: Network) -> RangeBook:
     """Return the distributions of the present model, with activations once calibrated."""
-    network, parts = workspace.network, workspace.parts
-    if network is None:
-        return None
+    parts = workspace.parts
     found = workspace.calibrated(network, parts) if parts is not None else None
     images = parts.calibration.digest if found and parts and parts.calibration else ""
-    return _book(f"{network.digest} {images}", workspace, found)
+    return _book(f"{network.digest} {images}", network, found)
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the weights")
-def _book(key: str, _workspace: Workspace, _calibrated: Calibrated | None) -> RangeBook | None:
+def _book(key: str, _network: Network, _calibrated: Calibrated | None) -> RangeBook:
     del key  # it is the key of the cache
-    network = _workspace.network
-    return None if network is None else open_book(network.graph, _calibrated)
+    return open_book(_network.graph, _calibrated)
 
 
 def examine_all(book: RangeBook, config: QuantConfig, role: Role) -> list[Examined]:

@@ -67,6 +67,15 @@ def _road(
     return (yield from part(run, start, 1.0))
 
 
+def why_none(workspace: Workspace) -> str:
+    """Say why there are no runs, and what to do where something can be done."""
+    if workspace.runner.active:
+        return "Under way: results appear here; progress and Cancel are in the side bar."
+    if workspace.parts is None:
+        return "No runs yet."
+    return "No runs yet. Press Run: results appear here, of small networks within seconds."
+
+
 def run_form(workspace: Workspace, config: QuantConfig) -> None:
     """Show the name and the button that start a run, or what is missing for one."""
     ready = workspace.network is not None and workspace.parts is not None

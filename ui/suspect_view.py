@@ -37,9 +37,10 @@ def _pairs(digest: str, _network: Network) -> tuple[Pair, ...]:
 
 def card(workspace: Workspace, found: Sensitivity, asked: Asked, lens: Lens) -> None:
     """Show the layer in sight: its scores, causes with evidence, repairs, and its bits."""
-    network, book = workspace.network, book_of(workspace)
-    if network is None or book is None:
+    network = workspace.network
+    if network is None:
         return
+    book = book_of(workspace, network)
     with st.container(border=True):
         layer = _layer_box(workspace, lens)
         question = Question(layer, lens.bits, lens.side, found.sweep.view)

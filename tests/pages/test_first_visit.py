@@ -80,7 +80,7 @@ def test_without_data_costs_are_there_and_runs_say_what_is_missing(visit: Visit)
     visit.open(RUNS)
     assert [i.value for i in visit.at.info] == [
         "A run needs a model and images.",
-        "No runs yet. Press Run: results appear here, of small networks within seconds.",
+        "No runs yet.",
     ]
     assert "Choose them" in visit.links()
     assert all(button.label != "Run" for button in visit.at.button)

@@ -229,9 +229,9 @@ def _remedies(visit: Visit) -> list[str]:
     from quant.connections import find_pairs
     from ui.ranges_view import book_of
 
-    book, network = book_of(visit.work), visit.work.network
-    assert book is not None
+    network = visit.work.network
     assert network is not None
+    book = book_of(visit.work, network)
     question = Question(PICKER, 8, Side.WEIGHTS)
     pairs = find_pairs(network.graph)[0]
     return [

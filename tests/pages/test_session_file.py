@@ -11,9 +11,13 @@ from accelerator.machine import load_preset
 from analysis.session import DataReference, SessionError, read_session, write_session
 from quant.config import uniform
 from quant.progress import Progress, Steps
+from quant.simulation import Side
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, wait_idle
 from ui.jobs import Job
+from ui.navigation import EXPORT, RANGES, SENSITIVITY
 from ui.run_forms import start_run
+from ui.sensitivity_jobs import start
+from ui.sensitivity_state import Asked
 from ui.session_opening import open_session, session_of
 
 Names = Callable[[], list[str]]
@@ -137,6 +141,39 @@ class TestOnAnotherMachine:
         assert visit.work.config.present == uniform(8, 8)
         assert visit.work.config_name == "other"
         assert "Read-only session" not in visit.words
+
+    def test_sensitivities_that_came_with_it_are_shown(self, visit: Visit) -> None:
+        work = visit.work
+        start(work, Asked())
+        wait_idle(work)
+        known = session_of(work)
+        assert known.sensitivity is not None
+        opened(visit, self.elsewhere(write_session(known).encode())).open(SENSITIVITY)
+        assert "Screened on 32 images" in visit.words
+        assert len(visit.at.get("plotly_chart")) == 3
+        layers = {
+            s.question.layer for s in known.sensitivity.scores if s.question.side == "weights"
+        }
+        assert set(visit.at.dataframe[0].value["layer"]) == layers
+        assert not {b.key for b in visit.at.button} & {"sensitivity.start", "sensitivity.try.0"}
+        assert not visit.work.runner.active
+        switch = next(s for s in visit.at.segmented_control if s.label == "Side")
+        switch.set_value(Side.ACTIVATIONS)
+        visit.run()
+        assert len(visit.at.dataframe[0].value) > len(layers)
+
+    def test_without_sensitivities_the_page_says_that_there_are_none(
+        self, visit: Visit, saved_session: bytes
+    ) -> None:
+        opened(visit, self.elsewhere(saved_session)).open(SENSITIVITY)
+        assert "This session holds no sensitivities" in visit.words
+
+    @pytest.mark.parametrize("page", [CONFIGURE, EXPORT, RANGES])
+    def test_pages_that_need_the_model_say_where_results_are(
+        self, visit: Visit, saved_session: bytes, page: str
+    ) -> None:
+        opened(visit, self.elsewhere(saved_session)).open(page)
+        assert "only looked at: its model is not loaded" in visit.words
 
     def test_loading_a_model_ends_it(self, visit: Visit, saved_session: bytes) -> None:
         opened(visit, self.elsewhere(saved_session))
