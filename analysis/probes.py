@@ -1,9 +1,11 @@
 """What a network's output is probed with."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from quant.inputs import Outputs, as_inputs, parts_of
 
@@ -20,16 +22,20 @@ def draw_probes(
     by image, so they do not depend on the batch; filling gets none. The signs of each output are
     multiplied with its scale: probed is the sum of energies in these units.
     """
-    pairs = [(torch.zeros_like(output), torch.zeros_like(output)) for output in outputs]
-    for image in range(count):
-        for drawn in (one for pair in pairs for one in pair):
-            shape = drawn.shape[1:]
-            drawn[image] = torch.randint(0, 2, shape, generator=generator) * 2.0 - 1.0
-    signs = [pair[0] * scale for pair, scale in zip(pairs, scales, strict=True)]
+    sizes = [2 * math.prod(output.shape[1:]) for output in outputs]
+    drawn = torch.randint(0, 2, (count, sum(sizes)), generator=generator) * 2.0 - 1.0
+    pairs = [
+        functional.pad(part, (0, 0, 0, len(output) - count)).reshape(len(output), 2, -1)
+        for part, output in zip(drawn.split(sizes, 1), outputs, strict=True)
+    ]
+    signs = [
+        pair[:, 0].reshape(output.shape) * scale
+        for pair, output, scale in zip(pairs, outputs, scales, strict=True)
+    ]
     if outputs[0].dim() != 2:
         return [as_inputs(signs)]
     rest = [torch.zeros_like(output) for output in outputs[1:]]
-    divergence = fisher_probes(outputs[0].softmax(1), pairs[0][1])
+    divergence = fisher_probes(outputs[0].softmax(1), pairs[0][:, 1])
     return [as_inputs(signs), as_inputs([divergence, *rest])]
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from quant import fused_convolution
-from quant.depthwise import depthwise_gradient
+from quant.channel_loops import between, depthwise_gradient
 from quant.fused_convolution import FusedConvolution, can_fuse, read_convolution
 from quant.graph import Layer
-from quant.portable import Operation, Portable
+from quant.portable import Constant, Operation, Portable
 
 PACKED_FOR = 8  # images in a batch; a weight packed for one size serves all
 # Positions of the output below which the layer runs again faster than a gradient is written for
@@ -24,7 +24,11 @@ PIECE = 2**19  # values of images that lie in the cache at once
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FusedLayer:
-    """A layer that is one fused convolution; `back` carries gradients where one more can."""
+    """A layer that is one fused convolution; `back` carries gradients where one more can.
+
+    `limits`, each (C, 1, 1), are those of a clip that has its own for every channel, which the
+    kernel has not.
+    """
 
     layer: Layer
     convolution: FusedConvolution
@@ -33,13 +37,17 @@ class FusedLayer:
     packed: Tensor
     back: FusedConvolution | None
     packed_back: Tensor | None
+    limits: tuple[Tensor, Tensor] | None = None
 
     def run(self, x: Tensor, packed: Tensor) -> Tensor:
         """Return the layer's output for an input and a prepared weight."""
-        return self.convolution(x, packed, self.bias)
+        found = self.convolution(x, packed, self.bias)
+        return found if self.limits is None else found.clamp_(*self.limits)
 
     def before_clip(self, gradient: Tensor, y: Tensor) -> Tensor:
         """Return the gradient before the clip from that after it; y is what left the clip."""
+        if self.limits is not None:
+            return between(gradient, y, *self.limits)
         if self.convolution.clip is None:
             return gradient
         low, high = self.convolution.clip
@@ -73,8 +81,6 @@ class FusedLayer:
             found = depthwise_gradient(self.convolution, gradient, x, kernel)
             return functional.linear(rows, found)
         rows = shifts.permute(0, 1, 3, 4, 2).flatten(1)
-        if multiplies_short():
-            gradient, x = gradient.bfloat16(), x.bfloat16()
         size = max(rows.shape[1], math.prod(x.shape[1:]) * math.prod(self.weight.shape[2:]))
         some = max(1, PIECE // size)
         parts = [
@@ -85,6 +91,8 @@ class FusedLayer:
 
     def _weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
         """Return (N, O * kh * kw * I): each image's gradient at the weight, channels last."""
+        if multiplies_short():
+            gradient, x = gradient.bfloat16(), x.bfloat16()
         pulls = gradient.permute(0, 2, 3, 1).flatten(1, 2)
         found = pulls.transpose(1, 2) @ self._patches(x, gradient.shape[2:])
         return found.flatten(1).float()
@@ -128,10 +136,14 @@ def fuse_layer(
     convolution = read_convolution(first, portable.constants, shapes)
     if convolution is None or layer.weight is None or len(chain) > 1:
         return None
-    if chain and not can_fuse(chain[0].clip):
-        return None
-    convolution = replace(convolution, clip=chain[0].clip if chain else None)
-    constants = portable.constants
+    constants, clip, limits = portable.constants, None, None
+    if chain and can_fuse(chain[0].clip):
+        clip = chain[0].clip
+    elif chain:
+        limits = _limits_of(chain[0], constants)
+        if limits is None:
+            return None
+    convolution = replace(convolution, clip=clip)
     weight = constants[convolution.weight].contiguous(memory_format=torch.channels_last)
     back, turned = _reversed(convolution, weight, layer)
     return FusedLayer(
@@ -142,7 +154,17 @@ def fuse_layer(
         packed=convolution.pack(weight, PACKED_FOR),
         back=back,
         packed_back=None if back is None else back.pack(turned, PACKED_FOR),
+        limits=limits,
     )
+
+
+def _limits_of(operation: Operation, constants: dict[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+    """Return the limits of a clip between stored tensors, None if it is none."""
+    limits = [constants[item.name] for item in operation.args[1:] if isinstance(item, Constant)]
+    if operation.target != "aten.clamp.Tensor" or operation.kwargs or len(limits) != 2:
+        return None
+    low, high = limits
+    return low, high
 
 
 @cache
