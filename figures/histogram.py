@@ -76,7 +76,7 @@ def _add_bars(
 def _add_grid(figure: go.Figure, fit: Fit, widest: int) -> None:
     low, high, scale = float(fit.low[widest]), float(fit.high[widest]), float(fit.scale[widest])
     lines = round((high - low) / scale) + 1
-    own = "" if len(fit.scale) == 1 else f" of channel {widest}, the widest,"
+    own = ":" if len(fit.scale) == 1 else f" of channel {widest}, the widest:"
     if lines <= MOST_LINES:
         points = low + scale * np.arange(lines, dtype=np.float64)
         figure.add_scatter(

@@ -174,10 +174,13 @@ def _label_bands(figure: go.Figure, places: Sequence[Place]) -> None:
     main = [place for place in places if place.lane == 0]
     bands = [(name, [place.depth for place in band]) for name, band in groupby(main, key=_module)]
     deepest = max((place.depth for place in places), default=0)
-    shown = _fitting(bands, (deepest + 2) / USUAL_PX)
+    first = _fitting(bands, (deepest + 2) / NARROW_PX)
+    second = _fitting([band for band in bands if band not in first], (deepest + 2) / NARROW_PX)
+    shown = [(name, depths) for name, depths in first]
+    shown += [(f"\n{name}", depths) for name, depths in second]  # on a line of their own
     figure.update_xaxes(
         tickmode="array", tickvals=[(depths[0] + depths[-1]) / 2 for _, depths in shown],
-        ticktext=[escape(name) for name, _ in shown], showgrid=False, zeroline=False, title=None,
+        ticktext=[escape(name).replace("\n", "<br>") for name, _ in shown], showgrid=False, zeroline=False, title=None,
         range=[-0.8, deepest + 0.8], tickangle=0,
     )  # fmt: skip
     for _, depths in bands[1::2]:

@@ -65,11 +65,12 @@ if len(shown) == 2:
     after, before = sorted(shown, key=runs.index)
     st.subheader(plain(f"{after.name} against {before.name}"), anchor=False)
     differences(before, after)
+    distinct = after.name if after.name != before.name else f"{after.name} (after)"
     classes = before.evaluation.classes and after.evaluation.classes
     for number, figure in enumerate(
         (
             *([accuracy_with_interval([before, after])] if classes else []),
-            energy_comparison({before.name: before.cost, f"{after.name} ": after.cost}),
+            energy_comparison({before.name: before.cost, distinct: after.cost}),
             compare_layers(before, after),
         )
     ):

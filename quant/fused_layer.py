@@ -19,7 +19,7 @@ PACKED_FOR = 8  # images in a batch; a weight packed for one size serves all
 # Positions of the output below which the layer runs again faster than a gradient is written for
 # each image.
 FEWEST_POSITIONS = 16
-PIECE = 2**19  # values of images that lie in the cache at once
+PIECE = 2**20  # values of images that lie in the cache at once
 
 
 @dataclass(frozen=True, eq=False, slots=True)

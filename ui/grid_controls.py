@@ -29,18 +29,18 @@ def grid_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpe
     # a new key for each choice the configuration makes, so that controls start from it
     place = f"ranges.{workspace.id}.{site.name}.{abs(hash(spec))}"
     weight = site.role is Role.WEIGHT
-    columns = st.columns([1, 1.3, 1.4, 1.4, 1.3])
+    row = st.container(horizontal=True)  # wraps in a narrow window
     start_bits = START_BITS if spec.is_float else spec.bits
-    bits = columns[0].selectbox(
+    bits = row.selectbox(
         "Bits", BITS, BITS.index(start_bits) if start_bits in BITS else 0, key=f"{place}.bits",
         help="Width of the grid's integers",
     )  # fmt: skip
-    symmetry = columns[1].selectbox(
+    symmetry = row.selectbox(
         "Symmetry", SYMMETRIES, 0 if spec.symmetric else 1, key=f"{place}.symmetry",
         help="Symmetric: zero point 0",
     )  # fmt: skip
     granularities = list(Granularity) if weight else [Granularity.PER_TENSOR]
-    granularity = columns[2].selectbox(
+    granularity = row.selectbox(
         "Granularity", granularities, granularities.index(spec.granularity),
         key=f"{place}.granularity", disabled=not weight,
         help="How many values share a scale" if weight
@@ -48,12 +48,12 @@ def grid_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpe
     )  # fmt: skip
     estimators = book.estimators(site)
     now = spec.estimator if spec.estimator in estimators else Estimator.MSE
-    estimator = columns[3].selectbox(
+    estimator = row.selectbox(
         "Range", estimators, estimators.index(now), key=f"{place}.estimator",
         help="How the range is chosen",
     )  # fmt: skip
     kinds = list(ScaleKind)
-    scale = columns[4].selectbox(
+    scale = row.selectbox(
         "Scale", kinds, kinds.index(spec.scale), key=f"{place}.scale",
         help="Power of two: requantize by a shift",
     )  # fmt: skip
@@ -62,13 +62,13 @@ def grid_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpe
         estimator=estimator, scale=scale,
     )  # fmt: skip
     if estimator is Estimator.PERCENTILE:
-        percentile = columns[3].number_input(
+        percentile = row.number_input(
             "Percentile", 90.0, 100.0, spec.percentile, 0.01, format="%.3f",
             key=f"{place}.percentile",
         )  # fmt: skip
         tried = replace(tried, percentile=percentile)
     if granularity is Granularity.PER_GROUP:
-        size = columns[2].number_input("Group size", 1, 4096, spec.group_size, key=f"{place}.group")
+        size = row.number_input("Group size", 1, 4096, spec.group_size, key=f"{place}.group")
         tried = replace(tried, group_size=int(size))
     return tried
 
@@ -104,17 +104,19 @@ def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, role: Role) 
         st.error(str(error))
         return
     fit_cards(fit, before)
-    text, button = st.columns([3, 1], vertical_alignment="center")
+    row = st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    )
     owner = "" if site.shared_with is None else (
         f" Its grid is that of `{site.shared_with}`, for which a change counts."
     )  # fmt: skip
-    text.caption(
+    row.caption(
         ("The configuration leaves this tensor in float." if site.spec.is_float
          else "This is what the configuration says." if tried == site.spec
          else "Tried here only, until it is used.") + owner
     )  # fmt: skip
-    if button.button(
-        "Use for this layer", key="ranges.use", icon=":material/check:", width="stretch",
+    if row.button(
+        "Use for this layer", key="ranges.use", icon=":material/check:",
         disabled=tried == site.spec, help="Writes it into the configuration; Undo takes it back",
     ):  # fmt: skip
         use_spec(workspace, site, tried)

@@ -194,11 +194,11 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
             st.info("Ranges by channel are not known for this tensor.")
             return
         spot = st.empty()
-        order_column, scale_column = st.columns(2)
-        by_range = order_column.toggle(
+        row = st.container(horizontal=True)
+        by_range = row.toggle(
             "Widest first", value=True, key="ranges.sort", help="Off: channels in their own order"
         )
-        as_log = scale_column.toggle(
+        as_log = row.toggle(
             "Log scale", value=channels.ratio >= CHANNEL_RATIO, key=f"ranges.log.{name}",
             help="For channels that differ by decades",
         )  # fmt: skip

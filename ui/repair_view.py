@@ -244,12 +244,12 @@ def _rounded(found: AdaRoundResult) -> None:
 
 def keep_repaired(workspace: Workspace, found: Repaired) -> None:
     """Offer to keep the last step among the runs, where it can be compared with others."""
-    name_column, button = st.columns([4, 1.4], vertical_alignment="bottom")
-    name = name_column.text_input(
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    name = row.text_input(
         "Name of the run", f"{found.config_name}, repaired", key=f"repair.name.{id(found)}"
     )
-    if button.button(
-        "Keep as a run", key="repair.keep", icon=":material/save:", width="stretch",
+    if row.button(
+        "Keep as a run", key="repair.keep", icon=":material/save:",
         help="Adds the repaired network to Run and compare",
     ):  # fmt: skip
         known = workspace.entropies if found.network is workspace.network else None

@@ -19,7 +19,7 @@ def list_table(found: Sensitivity, scores: Sequence[Score], metric: Metric) -> p
     rows = [
         {
             "layer": score.question.layer,
-            "value": _number(shown_of(found, score, metric)),
+            "value": _as_told(shown_of(found, score, metric), metric),
             "interval": _interval(shown_interval(found, score, metric)),
             **{names[other]: _number(value_of(score, other)) for other in others},
             "known": str(score.depth),
@@ -63,6 +63,13 @@ def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
 
 def _number(value: float | None) -> float | None:
     return EXACT_DB if value == math.inf else value
+
+
+def _as_told(value: float | None, metric: Metric) -> float | None:
+    """Return a number to the digits that are shown: a browser rounds halves another way."""
+    if value is None or not math.isfinite(value) or metric is Metric.KL:
+        return _number(value)
+    return round(value, 1)
 
 
 def _interval(interval: Interval | None) -> str | None:

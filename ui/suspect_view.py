@@ -137,10 +137,10 @@ def _repairs(workspace: Workspace, asked: Asked, book: RangeBook, suspect: Suspe
         st.caption("None is known for this.")
     trials = {trial.title: trial for trial in trials_of(workspace, suspect.question)}
     for number, remedy in enumerate(suspect.remedies):
-        text, button = st.columns([3.2, 1], vertical_alignment="center")
-        text.markdown(f"**{remedy.title}**  \n{remedy.why}")
-        if button.button(
-            TRY, key=f"sensitivity.try.{number}", width="stretch",
+        row = st.container(horizontal=True, vertical_alignment="center")
+        row.markdown(f"**{remedy.title}**  \n{remedy.why}", width="stretch")
+        if row.button(
+            TRY, key=f"sensitivity.try.{number}",
             disabled=trying(workspace) or images_for(workspace, asked) is None,
             help="Measures this layer before and after, on the images above",
         ):  # fmt: skip
