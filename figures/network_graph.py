@@ -22,7 +22,7 @@ NODE_PX, LANE_PX = 12, 46
 PICKED = "#C2259B"
 LINKED = "#14967A"
 CURVE = np.linspace(0.0, 1.0, 13)
-USUAL_PX, LETTER_PX = 760, 6.5  # width of the plot, and of a letter under it
+NARROW_PX, LETTER_PX = 340, 6.5  # width of the plot in a narrow window, and of a letter under it
 Band = tuple[str, list[int]]
 """A module's name and the depths of its layers on the longest way."""
 
@@ -176,11 +176,12 @@ def _label_bands(figure: go.Figure, places: Sequence[Place]) -> None:
     deepest = max((place.depth for place in places), default=0)
     first = _fitting(bands, (deepest + 2) / NARROW_PX)
     second = _fitting([band for band in bands if band not in first], (deepest + 2) / NARROW_PX)
-    shown = [(name, depths) for name, depths in first]
+    shown = list(first)
     shown += [(f"\n{name}", depths) for name, depths in second]  # on a line of their own
     figure.update_xaxes(
         tickmode="array", tickvals=[(depths[0] + depths[-1]) / 2 for _, depths in shown],
-        ticktext=[escape(name).replace("\n", "<br>") for name, _ in shown], showgrid=False, zeroline=False, title=None,
+        ticktext=[escape(name).replace("\n", "<br>") for name, _ in shown],
+        showgrid=False, zeroline=False, title=None,
         range=[-0.8, deepest + 0.8], tickangle=0,
     )  # fmt: skip
     for _, depths in bands[1::2]:
