@@ -15,6 +15,9 @@ from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
 from datasets.dataset import Dataset
 
 MOST_FIGURES = 20_000
+# Bytes between two layers of a chunk. Half of what suits a forward alone is as fast here, where
+# much of the network is skipped, and the peak of memory is lower by a tenth.
+CHUNK_BYTES = 25_000_000
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -73,7 +76,8 @@ def _chunk_size(network: Network, grids: Grids, sweep: Sweep) -> int:
         return network.graph.batch
     program = grids.program
     largest = max(program.live_bytes([place]) for place in range(len(program) + 1))
-    return max(1, min(network.batch_size, sweep.memory_bytes // max(1, largest)))
+    fitting = max(1, min(CHUNK_BYTES, sweep.memory_bytes) // max(1, largest))
+    return min(network.batch_size, 1 << (fitting.bit_length() - 1))
 
 
 def is_answered(asked: Asked, cells: Cells) -> bool:

@@ -10,17 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quant.compiled import VECTORS, compiled
 from quant.encoding import Encoding
 
 # Values of an image that stay in the cache closest to the core while every grid meets them. Each
 # piece is summed in single precision, pieces in double.
 PIECE = 2048
-# What lets loops become vector instructions: sums in any order, and no value that is special.
-FAST = {"reassoc", "contract", "nsz", "nnan", "ninf"}
 
 Floats = NDArray[np.float32]
 
@@ -63,7 +61,7 @@ class ErrorProducts:
         return torch.from_numpy(np.stack(found)[None])
 
 
-@njit(fastmath=FAST, cache=True, nogil=True)
+@compiled(VECTORS)
 def _grid_products(moved: Floats, base: Floats, pull: Floats, scales: Floats, limits: Any) -> Any:
     """Return (S, N): sums of `pull` times (`moved` on each grid less `base`), all (N, K)."""
     images, values = moved.shape
@@ -86,7 +84,7 @@ def _grid_products(moved: Floats, base: Floats, pull: Floats, scales: Floats, li
     return found
 
 
-@njit(fastmath=FAST, cache=True, nogil=True)
+@compiled(VECTORS)
 def _moved_products(moved: Floats, base: Floats, pull: Floats) -> Any:
     """Return (N,): sums of `pull` times (`moved` less `base`), all (N, K)."""
     images, values = moved.shape

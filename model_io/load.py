@@ -10,7 +10,6 @@ from model_io.errors import ModelError, UnsafeFileError
 from model_io.exported import load_exported
 from model_io.inputs import InputSpec, named_as
 from model_io.loaded import LoadedModel, Origin
-from model_io.onnx import load_onnx
 from model_io.weights import load_weights
 from sample_models.registry import SAMPLES, sample
 
@@ -134,6 +133,8 @@ def _load_onnx(path: Path, builder: str | None, input_shape: Wish) -> LoadedMode
 
 def _imported(path: Path, input_shape: Wish, shown: str, *, alone: bool) -> LoadedModel:
     """Import an ONNX file, an upload `alone`."""
+    from model_io.onnx import load_onnx  # noqa: PLC0415  100 MB that other files do not need
+
     imported = load_onnx(path, input_shape, shown, alone=alone)
     # tensors beside the file, and the sizes that it leaves open, belong to what is computed
     held = state_digest(imported.module)

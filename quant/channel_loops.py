@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quant.compiled import VECTORS, compiled
 from quant.fused_convolution import FusedConvolution
 
 Floats = NDArray[np.float32]
@@ -38,7 +38,7 @@ def _last(values: Tensor) -> Floats:
     return np.asarray(values.permute(0, 2, 3, 1).contiguous().numpy())
 
 
-@njit(fastmath=True, cache=True, nogil=True)
+@compiled(VECTORS)
 def _add_products(x: Floats, gradient: Floats, steps: Any, found: Floats) -> None:
     """Add to `found` (N, kh, kw, C) what x (N, H, W, C) and the gradient give at each tap."""
     down, right, above, left, row_taps, column_taps = steps
@@ -61,7 +61,7 @@ def _add_products(x: Floats, gradient: Floats, steps: Any, found: Floats) -> Non
                             total[channel] += g[channel] * value[channel]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _keep_between(gradient: Floats, y: Floats, low: Floats, high: Floats, found: Floats) -> None:
     """Write to `found` what of the gradient stays; all but the limits are (N, H, W, C)."""
     images, rows, columns, channels = y.shape
