@@ -16,7 +16,7 @@ TITLE_PX = 16
 TITLE_LINE_PX = 22
 TITLE_GAP_PX = 16  # above the plot, where the number of its highest line stands out
 TITLE_WIDTH = 56
-HALF_WIDTH = 38
+HALF_WIDTH = 32
 """Letters in a line of the title of a figure that stands beside another, in a narrow window too."""
 NAME_LENGTH = 26
 _WORDS = (

@@ -174,13 +174,12 @@ def _label_bands(figure: go.Figure, places: Sequence[Place]) -> None:
     main = [place for place in places if place.lane == 0]
     bands = [(name, [place.depth for place in band]) for name, band in groupby(main, key=_module)]
     deepest = max((place.depth for place in places), default=0)
-    first = _fitting(bands, (deepest + 2) / NARROW_PX)
-    second = _fitting([band for band in bands if band not in first], (deepest + 2) / NARROW_PX)
-    shown = list(first)
-    shown += [(f"\n{name}", depths) for name, depths in second]  # on a line of their own
+    long_first = sorted(bands, key=lambda band: -len(band[1]))
+    layers_a_px = (deepest + 2) / NARROW_PX
+    shown = max((_fitting(order, layers_a_px) for order in (bands, long_first)), key=len)
     figure.update_xaxes(
-        tickmode="array", tickvals=[(depths[0] + depths[-1]) / 2 for _, depths in shown],
-        ticktext=[escape(name).replace("\n", "<br>") for name, _ in shown],
+        tickmode="array", tickvals=[(depths[0] + depths[-1]) / 2 for _, (_, depths) in shown],
+        ticktext=["<br>" * line + escape(name) for line, (name, _) in shown],
         showgrid=False, zeroline=False, title=None,
         range=[-0.8, deepest + 0.8], tickangle=0,
     )  # fmt: skip
@@ -191,17 +190,19 @@ def _label_bands(figure: go.Figure, places: Sequence[Place]) -> None:
         )  # fmt: skip
 
 
-def _fitting(bands: Sequence[Band], layers_a_px: float) -> list[Band]:
-    """Return the bands whose names fit side by side, the longest first served."""
-    taken: list[tuple[float, float]] = []
+def _fitting(bands: Sequence[Band], layers_a_px: float) -> list[tuple[int, Band]]:
+    """Return the bands whose names fit into two lines, each with its line; first come, first."""
+    taken: list[list[tuple[float, float]]] = [[], []]
     shown = []
-    for band in sorted(bands, key=lambda band: -len(band[1])):
+    for band in bands:
         middle = (band[1][0] + band[1][-1]) / 2
         half = (len(band[0]) * LETTER_PX + 8) / 2 * layers_a_px
         low, high = middle - half, middle + half
-        if all(high <= start or end <= low for start, end in taken):
-            taken.append((low, high))
-            shown.append(band)
+        for number, line in enumerate(taken):
+            if all(high <= start or end <= low for start, end in line):
+                line.append((low, high))
+                shown.append((number, band))
+                break
     return shown
 
 

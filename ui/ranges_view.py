@@ -67,13 +67,13 @@ def calibration_note(workspace: Workspace, role: Role, *, known: bool) -> None:
             icon=":material/image:",
         )
         return
-    text, button = st.columns([4, 1], vertical_alignment="center")
+    row = st.container(horizontal=True, vertical_alignment="center")
     missing = "Ranges of activations are not known yet: calibrate first."
     refined = "Judged by the weights alone; calibration adds the activations."
-    text.info(missing if role is Role.ACTIVATION else refined, icon=":material/info:")
-    button.button(
+    row.info(missing if role is Role.ACTIVATION else refined, icon=":material/info:")
+    row.button(
         "Calibrate", key="ranges.calibrate", type="primary", icon=":material/play_arrow:",
-        width="stretch", on_click=_calibrate, args=(workspace,),
+        on_click=_calibrate, args=(workspace,),
         disabled=bool(workspace.runner.active),
         help=f"Run the float network on {len(parts.calibration)} images",
     )  # fmt: skip

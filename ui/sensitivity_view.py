@@ -130,6 +130,9 @@ def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
         if rows and rows[0] < len(scores):
             workspace.picked.take(scores[rows[0]].question.layer)
 
+    if not scores:
+        st.info(f"Nothing is known yet of {where(lens.side, lens.bits)}.", icon=":material/info:")
+        return
     st.markdown(f"**{len(scores)} layers with {where(lens.side, lens.bits)}, guiltiest first**")
     whole = whole_of(found, lens.side, lens.bits)
     if whole is not None and gives_back(found):
@@ -164,6 +167,8 @@ def _columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
 
 def worst(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     """Show the guiltiest layers of one side and width with their intervals."""
+    if not ordered(found, lens.metric, lens.side, lens.bits):
+        return
     figure = worst_layers(found, lens.metric, lens.side, lens.bits, lens.picked)
     _chart(figure, "sensitivity.worst", _taker(workspace, found, "sensitivity.worst"))
 
