@@ -24,7 +24,7 @@ def opened_sensitivity(workspace: Workspace) -> None:
     st.caption(f"As the session holds them for {plain(session.model.name)}; nothing is run here.")
     note(workspace, found, found.depth)
     cells = [score.question for score in found.scores]
-    lens = choose_lens(workspace, found, cells)
+    lens = choose_lens(workspace, found, cells, whole=True)
     listed, drawn = st.columns(2, gap="medium")
     with listed:
         layer_list(workspace, found, lens)

@@ -41,11 +41,18 @@ class Lens:
         return self.picked, self.bits, self.side
 
 
-def choose_lens(workspace: Workspace, found: Sensitivity, asked: Sequence[Question]) -> Lens:
-    """Show the switches of metric, side and width; return them with the layer in sight."""
+def choose_lens(
+    workspace: Workspace, found: Sensitivity, asked: Sequence[Question], *, whole: bool = False
+) -> Lens:
+    """Show the switches of metric, side and width; return them with the layer in sight.
+
+    They begin with accuracy where a cell has it, with `whole` only where all have.
+    """
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     metrics, sides, widths = metrics_of(found) or [Metric.SQNR], found.sweep.sides, found.sweep.bits
-    first = Metric.AGREEMENT if metrics[0] is Metric.SQNR else metrics[0]
+    first: Metric = Metric.AGREEMENT if metrics[0] is Metric.SQNR else metrics[0]
+    if whole and any(value_of(score, first) is None for score in found.scores):
+        first = Metric.SQNR
     metric = row.segmented_control(
         "Metric", metrics, default=first if first in metrics else metrics[0], required=True,
         key=f"sensitivity.metric.{len(metrics)}", persist_state="session",
@@ -93,7 +100,7 @@ def note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
         )
         return
     depth = "Screened" if found.depth is Depth.SCREENING else "Exact"
-    words = [f"{depth} on {found.images} images"]
+    words = [f"{depth} on {_images(found)} images"]
     if found.float_top1 is not None:
         words.append(f"float top-1 {100 * found.float_top1:.2f} %")
     if any(score.depth is Depth.SCREENING for score in found.scores) and depth == "Exact":
@@ -104,6 +111,14 @@ def note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
     elif parts is not None and not parts.score.labelled:
         words.append("the images have no labels: agreement with float and SQNR stand for accuracy")
     st.caption(" · ".join(words))
+
+
+def _images(found: Sensitivity) -> str:
+    """Return how many images the cells of its depth were measured on."""
+    counts = {s.images for s in found.scores if s.depth is found.depth and s.images}
+    counts = counts or {found.images}
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def screening_note(quick: Sensitivity | None, found: Sensitivity) -> None:
@@ -167,7 +182,10 @@ def _columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
 
 def worst(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     """Show the guiltiest layers of one side and width with their intervals."""
-    if not ordered(found, lens.metric, lens.side, lens.bits):
+    if not ranked(found, lens.metric, lens.side, lens.bits):
+        if ordered(found, lens.metric, lens.side, lens.bits):
+            name = name_of(lens.metric, found.depth)
+            st.caption(f"{name} is known of none of them yet: they are ordered by SQNR.")
         return
     figure = worst_layers(found, lens.metric, lens.side, lens.bits, lens.picked)
     _chart(figure, "sensitivity.worst", _taker(workspace, found, "sensitivity.worst"))
@@ -179,6 +197,8 @@ def depth_charts(
     """Show along the network's depth all widths as a heat map, and one with its intervals."""
     figure = harm_map(found, lens.metric, asked, lens.picked)
     _chart(figure, "sensitivity.map", _taker(workspace, found, "sensitivity.map"))
+    if not ranked(found, lens.metric, lens.side, lens.bits):
+        return
     figure = along_depth(found, lens.metric, lens.side, lens.bits, lens.layers, lens.picked)
     _chart(figure, "sensitivity.along", _taker(workspace, found, "sensitivity.along"))
 

@@ -138,7 +138,7 @@ def _repairs(workspace: Workspace, asked: Asked, book: RangeBook, suspect: Suspe
     trials = {trial.title: trial for trial in trials_of(workspace, suspect.question)}
     for number, remedy in enumerate(suspect.remedies):
         row = st.container(horizontal=True, vertical_alignment="center")
-        row.markdown(f"**{remedy.title}**  \n{remedy.why}", width="stretch")
+        row.container(width="stretch").markdown(f"**{remedy.title}**  \n{remedy.why}")
         if row.button(
             TRY, key=f"sensitivity.try.{number}",
             disabled=trying(workspace) or images_for(workspace, asked) is None,
