@@ -334,7 +334,7 @@ def sensitivity(
         bool, typer.Option("--stop-early", help="Stop a layer once its place is decided.")
     ] = False,
     memory: Annotated[
-        int, typer.Option(help="MiB of activations that a worker keeps between layers.", min=1)
+        int, typer.Option(help="MiB of activations that a process keeps between layers.", min=1)
     ] = 64,
     scheduler: Annotated[
         str | None, typer.Option(help="A Dask scheduler, such as tcp://host:8786.")

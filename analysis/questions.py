@@ -47,7 +47,7 @@ class Sweep:
 
     `config` gives granularity, symmetry, estimator and scale of every layer; its bits are replaced
     by `bits`. Without `layers`, all that have something to quantize on a side. `memory_bytes`
-    bounds the activations that are kept between layers.
+    bounds the activations that a process keeps between layers.
     """
 
     config: QuantConfig

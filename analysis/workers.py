@@ -4,7 +4,7 @@ import os
 import queue
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Protocol
 
@@ -50,7 +50,7 @@ class Pool:
     """Threads of this process, each with one thread of torch.
 
     Torch lets go of the interpreter while it computes, so threads share the cores as processes
-    would, and nothing has to be sent.
+    would, and nothing has to be sent. They also share the memory that a unit may keep.
     """
 
     count: int = field(default_factory=available_cores)
@@ -65,7 +65,8 @@ class Pool:
         found: queue.SimpleQueue[Outcome | Future[None]] = queue.SimpleQueue()
 
         def work(unit: Unit) -> None:
-            for outcome in run_unit(program, unit):
+            share = replace(unit, memory_bytes=unit.memory_bytes // self.count)
+            for outcome in run_unit(program, share):
                 found.put(outcome)
                 if stop.is_set():
                     return

@@ -55,7 +55,8 @@ def choose_lens(
         first = Metric.SQNR
     metric = row.segmented_control(
         "Metric", metrics, default=first if first in metrics else metrics[0], required=True,
-        key=f"sensitivity.metric.{len(metrics)}", persist_state="session",
+        key=f"sensitivity.metric.{len(metrics)}{'.whole' if whole else ''}",
+        persist_state="session",
         format_func=lambda metric: name_of(metric, found.depth),
     )  # fmt: skip
     side = row.segmented_control(
