@@ -16,7 +16,7 @@ def draw_probes(
     generator: torch.Generator,
     scales: Sequence[float] = (1.0,),
 ) -> list[Outputs]:
-    """Return v for the energy and, where the first output is logits (N, classes), B u.
+    """Return v for the energy and, where the first output is logits (N, classes > 1), B u.
 
     B u is for the divergence of the logits; other outputs have no part in it. Signs are drawn image
     by image, so they do not depend on the batch; filling gets none. The signs of each output are
@@ -32,7 +32,7 @@ def draw_probes(
         pair[:, 0].reshape(output.shape) * scale
         for pair, output, scale in zip(pairs, outputs, scales, strict=True)
     ]
-    if outputs[0].dim() != 2:
+    if outputs[0].dim() != 2 or outputs[0].shape[1] < 2:
         return [as_inputs(signs)]
     rest = [torch.zeros_like(output) for output in outputs[1:]]
     divergence = fisher_probes(outputs[0].softmax(1), pairs[0][:, 1])

@@ -36,7 +36,7 @@ from quant.progress import Progress, Steps
 # cache at once, so this is less than suits a forward alone.
 BATCH_BYTES = 10_000_000
 LARGEST_BATCH = 32
-FEWEST_TO_TAKE_TURNS = 16  # images
+FEWEST_TO_TAKE_TURNS = 32  # images
 SHARE_OF_GRIDS = 0.3
 SEED = 0
 

@@ -1,6 +1,8 @@
 """The directions of imports and the limits of size that the architecture page lays down."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,3 +129,16 @@ def test_a_long_script_and_a_vague_name_are_found() -> None:
     assert vague("quant/utils.py")
     assert vague("job_manager.py")
     assert not vague("jobs.py")
+
+
+def test_a_sweep_over_a_sample_needs_no_library_that_only_others_use() -> None:
+    """Each of these takes tens of megabytes, which count where memory is compared."""
+    code = (
+        "import sys, analysis.sensitivity, model_io.load; "
+        "print(sorted({'numba', 'onnxruntime', 'distributed', 'streamlit', 'plotly'}"
+        " & set(sys.modules)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "[]"

@@ -13,15 +13,16 @@ from analysis import screening
 from analysis.agreement import agreement_of
 from analysis.calibration import Calibrated, calibrate
 from analysis.network import Network, prepare
-from analysis.probes import fisher_probes
+from analysis.probes import fisher_probes, take_turns, turns_of
 from analysis.questions import Depth, Question, Sensitivity, Sweep, View
-from analysis.screening import batch_size, screen
+from analysis.screening import FEWEST_TO_TAKE_TURNS, batch_size, screen
 from analysis.sensitivity import exact
 from analysis.workers import Serial
 from datasets.bundled import fashion_test, fashion_train_part
 from model_io.load import load_model
 from quant.config import uniform
 from quant.errors import ConfigError, QuantError
+from quant.inputs import as_inputs, first_of, parts_of
 from quant.progress import drain
 from quant.simulation import Side
 from tests.analysis.sweeps import Case, case, dataset
@@ -81,6 +82,35 @@ def test_of_two_classes_the_divergence_is_exact_for_small_noise() -> None:
     for known, score in zip(expected.scores, found.scores, strict=True):
         assert known.kl is not None
         assert score.kl == pytest.approx(known.kl, rel=0.1, abs=1e-9), score.question
+
+
+def test_images_take_turns_between_energy_and_divergence() -> None:
+    it = toy(linear(2), (3, 10, 10), count=FEWEST_TO_TAKE_TURNS + 1)
+    sweep = Sweep(uniform(8, 8), bits=(8,), sides=ALL_SIDES)
+    odd = replace(it, data=it.data.subset(range(1, len(it.data), 2)))
+    expected, found = answered(odd, sweep), screened(it, sweep)
+    assert found.images == len(it.data)
+    for known, score in zip(expected.scores, found.scores, strict=True):
+        assert known.kl is not None
+        assert score.kl == pytest.approx(known.kl, rel=0.1, abs=1e-9), score.question
+        assert score.sqnr_ci95 is not None
+        assert score.sqnr_ci95.low <= score.sqnr_db <= score.sqnr_ci95.high
+
+
+def test_where_only_one_thing_is_asked_no_image_is_left_out() -> None:
+    it = toy(linear(1), (3, 10, 10), count=2 * FEWEST_TO_TAKE_TURNS)
+    expected, found = by_question(answered(it)), by_question(screened(it))
+    for question, sqnr_db in expected.items():
+        assert found[question] == pytest.approx(sqnr_db, abs=0.05), question
+
+
+def test_turns_ask_every_image_once() -> None:
+    probes = [torch.full((5, 3), 1.0), torch.full((5, 3), 2.0)]
+    assert first_of(take_turns(probes, 0))[:, 0].tolist() == [1, 2, 1, 2, 1]
+    assert first_of(take_turns(probes, 3))[:, 0].tolist() == [2, 1, 2, 1, 2]
+    assert turns_of(5, 3, 2).tolist() == [[False, True] * 2 + [False], [True, False] * 2 + [True]]
+    pair = take_turns([as_inputs([p, p + 2]) for p in probes], 1)
+    assert [part[:2, 0].tolist() for part in parts_of(pair)] == [[2, 1], [4, 3]]
 
 
 def test_probes_of_the_divergence_have_the_fisher_information_as_covariance() -> None:

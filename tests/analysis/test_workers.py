@@ -17,10 +17,12 @@ from analysis.cluster import Cluster, open_cluster
 from analysis.questions import Sweep, View
 from analysis.runs import RunStore
 from analysis.sensitivity import exact, kept
+from analysis.sweep import Outcome, Unit, run_unit
 from analysis.workers import Pool, Serial, Workers, available_cores
 from quant.config import uniform
 from quant.errors import QuantError
 from quant.inputs import first_of
+from quant.program import Program
 from quant.progress import drain
 from quant.simulation import Side
 from tests.analysis.sweeps import Case, case, dataset
@@ -58,6 +60,19 @@ def cluster() -> Iterator[LocalCluster]:
 def test_a_pool_gives_what_one_thread_gives(view: View, count: int) -> None:
     it = case("kitchen")
     assert answers(it, Pool(count), view) == answers(it, Serial(), view)
+
+
+def test_threads_of_a_pool_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def note(program: Program, unit: Unit) -> Iterator[Outcome]:
+        seen.append(unit.memory_bytes)
+        return run_unit(program, unit)
+
+    monkeypatch.setattr("analysis.workers.run_unit", note)
+    answers(case("kitchen"), Serial())
+    answers(case("kitchen"), Pool(4))
+    assert set(seen) == {CHUNKS_OF_FOUR, CHUNKS_OF_FOUR // 4}
 
 
 def test_results_do_not_depend_on_torchs_threads() -> None:

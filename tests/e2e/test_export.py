@@ -33,6 +33,7 @@ def test_encodings_are_downloaded_and_come_in_again(
     page.get_by_role("link", name="Configure").click()
     expect(page.get_by_role("heading", name="Configure", level=1)).to_be_visible()
     # a file given to a page that is still being drawn is lost
+    expect(page.get_by_test_id("stSidebar").get_by_test_id("stProgress")).to_have_count(0)
     expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
     page.get_by_text("As a file").click()
     chooser = page.locator("input[type=file]").first

@@ -28,7 +28,9 @@ def test_a_proposal_is_measured_and_a_point_goes_to_configure(
     expect(main(page)).to_contain_text("Best energy at 50 % of W8A8 on bitfusion_like")
     expect(main(page)).to_contain_text(re.compile(r"Energy an image .* \((49|50)[.\d]* %\)"))
     button(page, "Measure").click()
-    expect(main(page)).to_contain_text("1 measured: predictions were")
+    # other tests may have left runs on this server, and then quality is told as accuracy
+    expect(main(page)).to_contain_text(re.compile(r"predicted .+, measured [-\d]"))
+    expect(main(page)).to_contain_text(re.compile(r"\d measured: predictions were"))
     expect(button(page, "Measure")).to_be_disabled()
     idle(page)
 
@@ -42,7 +44,7 @@ def test_a_proposal_is_measured_and_a_point_goes_to_configure(
 
     frame(page).page.get_by_role("link", name="Configure").click()
     heading(page, "Configure")
-    expect(main(page)).to_contain_text("Predicted SQNR")
+    expect(main(page)).to_contain_text(re.compile("Predicted (SQNR|top-1)"))
     expect(frame(page)).to_contain_text(name)
 
     page.reload()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from quant import fused_convolution
+from quant import fused_convolution, fused_layer
 from quant.gradients import Backward, Local
 from quant.graph import FloatGraph, capture
 from quant.inputs import Outputs, first_of
@@ -87,6 +87,47 @@ def test_a_layer_run_again_with_its_own_weight_gives_what_it_gave(name: str) -> 
     assert set(again) == {layer.name for layer in graph.layers if layer.weight is not None}
     for ran, output in again.values():
         torch.testing.assert_close(ran, output, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"shared"}))  # there autograd sums over uses
+def test_shifts_of_weights_meet_the_gradient_that_autograd_finds(
+    monkeypatch: pytest.MonkeyPatch, name: str, *, short: bool
+) -> None:
+    monkeypatch.setattr(fused_layer, "multiplies_short", lambda: short)
+    monkeypatch.setattr(fused_layer, "PIECE", 4000)  # some images at a time
+    graph, inputs = folded(name), CASES[name].inputs(IMAGES)
+    probes = probes_like(graph(inputs))
+    generator = torch.Generator().manual_seed(7)
+    found: dict[str, tuple[Tensor, list[Tensor]]] = {}
+
+    def visit(local: Local) -> None:
+        if local.weigh is not None:
+            shape = (2, *graph.tensor(str(local.layer.weight)).shape)
+            shifts = torch.randn(shape, generator=generator)
+            found[local.layer.name] = shifts, local.weigh(shifts)
+
+    Backward(graph)(inputs, lambda _: probes, visit)
+    for layer, (shifts, products) in found.items():
+        weight = graph.tensor(str(graph[layer].weight)).requires_grad_()
+        for image in range(IMAGES):
+            output = graph(inputs[image : image + 1])
+            for probe, product in zip(probes, products, strict=True):
+                (gradient,) = torch.autograd.grad(
+                    (output * probe[image]).sum(), weight, retain_graph=True
+                )
+                expected = (shifts * gradient).flatten(1).sum(1)
+                size = float(gradient.norm() * shifts[0].norm()) / shifts[0].numel() ** 0.5
+                apart = float((product[:, image] - expected).abs().max()) / (size or 1.0)
+                assert apart < (0.05 if short else 1e-3), layer
+
+
+def test_clips_of_channels_are_part_of_the_kernel() -> None:
+    graph = folded("fashion-mobilenet-imbalanced")
+    stages = Backward(graph).stages.values()
+    assert sum(stage.limits is not None for stage in stages) == 7
+    weighted = [layer for layer in graph.layers if layer.weight is not None]
+    assert len(stages) >= len(weighted) - 1  # all but the last, which is no convolution
 
 
 def test_without_the_fused_kernels_the_gradients_are_the_same(
