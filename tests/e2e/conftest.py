@@ -72,6 +72,15 @@ def fresh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[str]:
+    """A server without runs, for one test alone."""
+    runs = tmp_path / "runs"
+    leave_choices(runs)
+    with serve(runs) as address:
+        yield address
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():

@@ -10,10 +10,8 @@ from tests.e2e.test_sensitivity import button, click_in_chart, frame, heading, i
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patience")]
 
 
-def test_a_proposal_is_measured_and_a_point_goes_to_configure(
-    fresh_server: str, page: Page
-) -> None:
-    page.goto(f"{fresh_server}/tradeoffs")
+def test_a_proposal_is_measured_and_a_point_goes_to_configure(own_server: str, page: Page) -> None:
+    page.goto(f"{own_server}/tradeoffs")
     heading(page, "Trade-offs")
     main(page).get_by_role("combobox", name=re.compile("Machine")).first.click()
     page.get_by_role("option", name=re.compile("BitFusion")).click()
