@@ -25,7 +25,7 @@ from ui.workspace import Workspace
 
 JOB = "Sensitivity"
 PREPARING = "Noise of the tensors"
-SCREENED_IMAGES = 32
+SCREENED_IMAGES = 64
 CALIBRATION_SHARE, SCREENING_SHARE = 0.05, 0.1
 
 

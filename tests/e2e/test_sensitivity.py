@@ -62,7 +62,7 @@ def test_a_sweep_is_paused_survives_a_reload_and_ends(fresh_server: str, page: P
     expect(main(page)).to_contain_text("Instant: the noise of each weight")
     idle(page)
     button(page, "Screen").click()
-    expect(main(page)).to_contain_text("Screened on 32 images")
+    expect(main(page)).to_contain_text("Screened on 64 images")
 
     radio(page, "Exact")
     button(page, "Start").click()

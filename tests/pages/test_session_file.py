@@ -149,7 +149,7 @@ class TestOnAnotherMachine:
         known = session_of(work)
         assert known.sensitivity is not None
         opened(visit, self.elsewhere(write_session(known).encode())).open(SENSITIVITY)
-        assert "Screened on 32 images" in visit.words
+        assert "Screened on 64 images" in visit.words
         assert len(visit.at.get("plotly_chart")) == 3
         layers = {
             s.question.layer for s in known.sensitivity.scores if s.question.side == "weights"

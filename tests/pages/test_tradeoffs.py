@@ -68,7 +68,7 @@ def test_before_a_front_the_page_says_what_to_do(opened: Visit) -> None:
 def test_a_front_is_one_click_and_outlives_the_page(opened: Visit) -> None:
     found(opened)
     assert len(opened.at.get("plotly_chart")) == 2
-    assert "screened on 32 images, without labels" in opened.words
+    assert "screened on 64 images, without labels" in opened.words
     assert "Best energy at 60 % of W8A8" in opened.words
     answer = front_of(opened).fronts["bitfusion_like"]
     noises = [proposal.noise for proposal in answer.proposals]
