@@ -18,6 +18,7 @@ MOST_FIGURES = 20_000
 # Bytes between two layers of a chunk. Half of what suits a forward alone is as fast here, where
 # much of the network is skipped, and the peak of memory is lower by a tenth.
 CHUNK_BYTES = 25_000_000
+LARGEST_CHUNK = 64  # images
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,7 +78,7 @@ def _chunk_size(network: Network, grids: Grids, sweep: Sweep) -> int:
     program = grids.program
     largest = max(program.live_bytes([place]) for place in range(len(program) + 1))
     fitting = max(1, min(CHUNK_BYTES, sweep.memory_bytes) // max(1, largest))
-    return min(network.batch_size, 1 << (fitting.bit_length() - 1))
+    return min(LARGEST_CHUNK, network.batch_size, 1 << (fitting.bit_length() - 1))
 
 
 def is_answered(asked: Asked, cells: Cells) -> bool:

@@ -80,22 +80,20 @@ class FusedLayer:
             kernel = (self.weight.shape[2], self.weight.shape[3])
             found = depthwise_gradient(self.convolution, gradient, x, kernel)
             return functional.linear(rows, found)
-        rows = shifts.permute(0, 1, 3, 4, 2).flatten(1)
+        kind = torch.bfloat16 if multiplies_short() else torch.float32
+        rows = shifts.permute(0, 1, 3, 4, 2).flatten(1).to(kind)
         size = max(rows.shape[1], math.prod(x.shape[1:]) * math.prod(self.weight.shape[2:]))
         some = max(1, PIECE // size)
         parts = [
-            functional.linear(rows, self._weight_gradient(pulls, images))
+            functional.linear(rows, self._weight_gradient(pulls.to(kind), images.to(kind)))
             for pulls, images in zip(gradient.split(some), x.split(some), strict=True)
         ]
-        return torch.cat(parts, 1)
+        return torch.cat(parts, 1).float()
 
     def _weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
         """Return (N, O * kh * kw * I): each image's gradient at the weight, channels last."""
-        if multiplies_short():
-            gradient, x = gradient.bfloat16(), x.bfloat16()
         pulls = gradient.permute(0, 2, 3, 1).flatten(1, 2)
-        found = pulls.transpose(1, 2) @ self._patches(x, gradient.shape[2:])
-        return found.flatten(1).float()
+        return (pulls.transpose(1, 2) @ self._patches(x, gradient.shape[2:])).flatten(1)
 
     def _patches(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         """Return (N, positions, kh * kw * I): what the weight meets at each output position."""
