@@ -202,7 +202,9 @@ class _Turn:
         name = stage.layer.output
         owner, x = self._sources[name]
         y = self._results[name]
-        gradients = tuple(one.contiguous(memory_format=torch.channels_last) for one in gradients)
+        gradients = tuple(
+            one.to(y.dtype).contiguous(memory_format=torch.channels_last) for one in gradients
+        )
         inner = [stage.before_clip(one, y) for one in gradients]
 
         def run(packed: Tensor) -> Tensor:
@@ -220,7 +222,7 @@ class _Turn:
         layer = self._backward.layers.get(operation.name)
         if layer is not None:
             run = None if layer.weight is None else self._rerun(layer)
-            gradients = tuple(one[0] for one in slots)
+            gradients = tuple(one[0].to(self._results[operation.name].dtype) for one in slots)
             self._visit(Local(layer, self._results[operation.name], gradients, run))
         tape = self._tapes.get(operation.name)
         if tape is None:
@@ -230,7 +232,7 @@ class _Turn:
             found = torch.autograd.grad(
                 [parts[place] for place in one],
                 [leaf for _, _, leaf in tape.leaves],
-                list(one.values()),
+                [value.to(parts[place].dtype) for place, value in one.items()],
                 retain_graph=probe + 1 < len(slots),
                 allow_unused=True,
             )
