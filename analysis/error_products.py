@@ -24,19 +24,19 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Steps:
+class Levels:
     """Grids of one scale each: `scales` (S,), and the least and the greatest level, (2, S)."""
 
     scales: Floats
     limits: Floats
 
 
-def steps_of(grids: Sequence[Encoding]) -> Steps:
+def levels_of(grids: Sequence[Encoding]) -> Levels:
     """Return grids per tensor as the products take them."""
     lows = [grid.qmin - int(grid.zero_point) for grid in grids]
     highs = [grid.qmax - int(grid.zero_point) for grid in grids]
     scales = np.array([float(grid.scale) for grid in grids], np.float32)
-    return Steps(scales, np.array([lows, highs], np.float32))
+    return Levels(scales, np.array([lows, highs], np.float32))
 
 
 class ErrorProducts:
@@ -46,12 +46,12 @@ class ErrorProducts:
         self._output, self._rows = output, _row_of(output)
         self._pulls = [_row_of(gradient) for gradient in gradients]
 
-    def on_grids(self, moved: Tensor, steps: Steps) -> Tensor:
+    def on_grids(self, moved: Tensor, levels: Levels) -> Tensor:
         """Return (S, P, N) for `moved` (N, ...) put on S grids in place of the output."""
         rows = self._rows if moved is self._output else _row_of(moved)
-        found = np.empty((len(steps.scales), len(self._pulls), len(rows)))
+        found = np.empty((len(levels.scales), len(self._pulls), len(rows)))
         for probe, pull in enumerate(self._pulls):
-            found[:, probe] = _grid_products(rows, self._rows, pull, steps.scales, steps.limits)
+            found[:, probe] = _grid_products(rows, self._rows, pull, levels.scales, levels.limits)
         return torch.from_numpy(found)
 
     def of_move(self, moved: Tensor) -> Tensor:

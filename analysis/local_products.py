@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analysis.error_products import ErrorProducts, Steps, steps_of
+from analysis.error_products import ErrorProducts, Levels, levels_of
 from analysis.grids import Grids
 from analysis.questions import Question
 from quant.gradients import Backward, Local
@@ -21,15 +21,15 @@ class _Plan:
     """How a layer's questions are answered; `keys` in the order in which answers come.
 
     At the widths `weighed` shifts of the weight meet its gradient; at those of `again` the layer
-    runs again, and the outcome is compared as it is (WEIGHTS), on a grid (BOTH), or both. `steps`
+    runs again, and the outcome is compared as it is (WEIGHTS), on a grid (BOTH), or both. `floats`
     are what the float output meets.
     """
 
     keys: tuple[Key, ...]
     weighed: tuple[int, ...]
     again: Mapping[int, set[Side]]
-    both: Mapping[int, Steps]
-    steps: Steps | None
+    both: Mapping[int, Levels]
+    floats: Levels | None
 
 
 class LocalProducts:
@@ -78,7 +78,7 @@ class LocalProducts:
     def _parts(self, local: Local, plan: _Plan) -> Iterator[Tensor]:
         if plan.weighed and local.weigh is not None:
             yield torch.stack(local.weigh(self._weight_shifts(local, plan.weighed)), 1)
-        if not plan.again and plan.steps is None:
+        if not plan.again and plan.floats is None:
             return
         products = ErrorProducts(local.output, local.gradients)
         for bits, sides in plan.again.items():
@@ -89,8 +89,8 @@ class LocalProducts:
                 yield products.of_move(moved)
             if Side.BOTH in sides:
                 yield products.on_grids(moved, plan.both[bits])
-        if plan.steps is not None:
-            yield products.on_grids(local.output, plan.steps)
+        if plan.floats is not None:
+            yield products.on_grids(local.output, plan.floats)
 
     def _plan(self, local: Local) -> _Plan:
         asked = self._bits[local.layer.name]
@@ -112,13 +112,13 @@ class LocalProducts:
             keys=(*((bits, Side.WEIGHTS) for bits in weighed), *moved, *still),
             weighed=tuple(weighed),
             again=again,
-            both={bits: self._steps(local, [bits]) for bits, side in moved if side is Side.BOTH},
-            steps=self._steps(local, [bits for bits, _ in still]) if still else None,
+            both={bits: self._levels(local, [bits]) for bits, side in moved if side is Side.BOTH},
+            floats=self._levels(local, [bits for bits, _ in still]) if still else None,
         )
 
-    def _steps(self, local: Local, widths: Sequence[int]) -> Steps:
+    def _levels(self, local: Local, widths: Sequence[int]) -> Levels:
         sites = self._grids.sites(local.layer.name, Side.ACTIVATIONS)
-        return steps_of([self._grids.of(sites, bits)[sites[0]] for bits in widths])
+        return levels_of([self._grids.of(sites, bits)[sites[0]] for bits in widths])
 
     def _packed_weight(self, local: Local, bits: int) -> Tensor:
         """Return a layer's weight on its grid, as the layer's kernel takes it."""

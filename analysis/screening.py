@@ -80,7 +80,10 @@ def batch_size(network: Network) -> int:
 
 
 class _Screening:
-    """A sweep in progress: figures (P, N) of each batch, NaN where a probe did not ask an image."""
+    """A sweep in progress: figures (S, P, n) of each layer and batch, and (P, n) whom probes ask.
+
+    Where images take turns, all probes are asked by one gradient.
+    """
 
     def __init__(
         self, network: Network, calibrated: Calibrated, sweep: Sweep, *, turns: bool
@@ -101,6 +104,7 @@ class _Screening:
         self._signal: list[Tensor] = []
         self._scales: tuple[float, ...] = ()
         self._found: dict[str, list[Tensor]] = {}
+        self._whom: list[Tensor] = []
         self._reached: set[str] = set()
         self._right: list[Tensor] | None = []
 
@@ -119,12 +123,11 @@ class _Screening:
         inputs = arranged(batch.inputs, self._network.graph.batch)
         count, first = count_of(batch.inputs), self._images
         self._images += count
-        asked: list[Tensor] = []
 
         def visit(local: Local) -> None:
             found = self._products.of(local)
             if found is not None:
-                squares = found[..., :count].square().where(asked[0], math.nan)
+                squares = found[..., :count].square()
                 self._found.setdefault(local.layer.name, []).append(squares)
             if local.layer.name not in self._reached and any(map(_flows, local.gradients)):
                 self._reached.add(local.layer.name)
@@ -136,7 +139,7 @@ class _Screening:
             probes = draw_probes(outputs, count, self._generator, self._scales)
             turns = self._turns and len(probes) > 1
             everyone = torch.ones(len(probes), count, dtype=torch.bool)
-            asked.append(turns_of(count, first, len(probes)) if turns else everyone)
+            self._whom.append(turns_of(count, first, len(probes)) if turns else everyone)
             chosen = [take_turns(probes, first)] if turns else probes
             self._probes = len(chosen)
             return chosen
@@ -162,8 +165,8 @@ class _Screening:
         whole: dict[Question, Tensor] = {}
         if self._sweep.view is View.ALL_BUT:
             found, whole = _all_but(found)
-        signal = torch.cat(self._signal)
-        scores = _scores(signal, {q: found[q] for q in self._asked if q in found})
+        signal, whom = torch.cat(self._signal), torch.cat(self._whom, 1)
+        scores = _scores(signal, whom, {q: found[q] for q in self._asked if q in found})
         known = self._right
         return Sensitivity(
             sweep=self._sweep,
@@ -171,7 +174,7 @@ class _Screening:
             images=len(signal),
             float_top1=None if known is None else float(torch.cat(known).double().mean()),
             scores=tuple(scores),
-            whole=tuple(_scores(signal, whole)),
+            whole=tuple(_scores(signal, whom, whole)),
             seconds=seconds,
             forwards=self._forwards(),
         )
@@ -205,15 +208,17 @@ def _all_but(
     return rest, whole
 
 
-def _scores(signal: Tensor, found: Mapping[Question, Tensor]) -> list[Score]:
-    """Return scores from squared products (P, N) of the probes with each layer's error."""
+def _scores(signal: Tensor, whom: Tensor, found: Mapping[Question, Tensor]) -> list[Score]:
+    """Return scores from squared products (P, N) of gradients with each layer's error.
+
+    `whom` (1 or 2, N) says which images were asked for the energy, and which for the divergence.
+    """
     if not found:
         return []
     figures = torch.stack(list(found.values()))
-    asked = ~figures[0, 0].isnan()
-    own, noises = signal[asked], figures[:, 0, asked]
+    own, noises = signal[whom[0]], figures[:, 0, whom[0]]
     energies = noises.sum(1).tolist()
-    divergences = (figures[:, 1].nanmean(1) / 2).tolist() if figures.shape[1] > 1 else None
+    divergences = (figures[:, -1, whom[1]].mean(1) / 2).tolist() if len(whom) > 1 else None
     intervals = sqnr_intervals(own.numpy(), noises.numpy())
     return [
         Score(

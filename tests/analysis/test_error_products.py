@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.error_products import PIECE, ErrorProducts, steps_of
+from analysis.error_products import PIECE, ErrorProducts, levels_of
 from quant.encoding import Encoding
 
 GRID = Encoding(torch.tensor(0.13), torch.tensor(3.0), 0, 15)
@@ -34,8 +34,8 @@ def test_products_are_those_of_the_whole(shape: tuple[int, ...], *, last: bool) 
         GRID.fake_quantize(moved) - output,
     ]
     products = ErrorProducts(output, gradients)
-    on_output = products.on_grids(output, steps_of([GRID, WIDE]))
-    on_moved = products.on_grids(moved, steps_of([GRID]))
+    on_output = products.on_grids(output, levels_of([GRID, WIDE]))
+    on_moved = products.on_grids(moved, levels_of([GRID]))
     found = torch.cat([products.of_move(moved), on_output, on_moved])
     assert found.shape == (4, 2, shape[0])
     for own, error in zip(found, errors, strict=True):
