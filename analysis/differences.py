@@ -2,8 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from accelerator.report import LayerCost
 from accelerator.workload import FLOAT_BITS, WEIGHT_KINDS
@@ -155,17 +156,46 @@ def _subject(before: Run, after: Run) -> str:
     )
     changes = {**weights, **activations}
     changes.pop("", None)
+    others = _besides_widths(before, after)
     if not changes:
-        return "The same configuration" if before.config == after.config else "Another setting"
+        # only widths that no layer has can differ then
+        same = "The same configuration" if before.config == after.config else "Another setting"
+        return " and ".join(others).capitalize() or same
     # weights before activations, then the most frequent
     common = sorted(changes.items(), key=lambda item: (item[0] in activations, -item[1]))
+    phrases = [f"{width} in {_layers(count)}" for width, count in common]
     if len(common) > MOST_PHRASES:
         touched = sum(_changes_width(row) for row in rows)
-        return f"Another mix of widths in {_layers(touched)}"
-    phrases = [f"{width} in {_layers(count)}" for width, count in common]
+        phrases = [f"Another mix of widths in {_layers(touched)}"]
+    phrases += others
     if len(phrases) == 1:
         return phrases[0]
     return f"{phrases[0]} with {' and '.join(phrases[1:])}"
+
+
+def _besides_widths(before: Run, after: Run) -> list[str]:
+    """Say what else changed, which has its part in the difference."""
+    found = []
+    old, new = _without_widths(before.config), _without_widths(after.config)
+    if old != new:
+        found.append("another setting")
+    if before.recipe != after.recipe:
+        found.append("another recipe" if after.recipe else "no recipe")
+    return found
+
+
+def _without_widths(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return a configuration's default and rules without bits; rules on bits alone fall away."""
+
+    def kept(part: Mapping[str, Any]) -> dict[str, Any]:
+        sides = {
+            side: {name: value for name, value in part.get(side, {}).items() if name != "bits"}
+            for side in ("weight", "activation")
+        }
+        return {side: values for side, values in sides.items() if values}
+
+    rules = [(rule["select"], kept(rule)) for rule in config.get("rules", ())]
+    return kept(config.get("default", {})), [rule for rule in rules if rule[1]]
 
 
 def _changes_width(row: LayerDifference) -> bool:
