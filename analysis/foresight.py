@@ -65,9 +65,9 @@ def foresee(
 ) -> Foresight:
     """Learn from a sweep, then from each run of the network on that data, the oldest first.
 
-    `others` know weights at other granularities, and nothing else is other in them. Left out are
-    repaired runs, those of other grids, those of bits that the sweep lacks, and all but the newest
-    of runs with equal bits.
+    `runs` come as a store has them, the newest first. `others` know weights at other granularities,
+    and nothing else is other in them. Left out are repaired runs, those of other grids, those of
+    bits that the sweep lacks, and all but the newest of runs with equal bits.
 
     Raises:
         QuantError: the sweep did not judge each layer alone in a float network.
@@ -102,7 +102,9 @@ def _fitting(
     """Return runs that tell something, the newest of each choice of bits, the oldest first."""
     network = found.network
     kept: dict[tuple[Cell, ...], tuple[Run, QuantConfig]] = {}
-    for run in sorted(runs, key=lambda run: run.created):
+    # the order that a store has stays where several were created in one second
+    newest = sorted(runs, key=lambda run: run.created, reverse=True)
+    for run in newest[::-1]:
         if (run.model_digest, run.data_digest) != (network.digest, data_digest) or run.recipe:
             continue
         try:
