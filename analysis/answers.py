@@ -10,7 +10,7 @@ from analysis.cells import Cells
 from analysis.chunks import Chunk, divide
 from analysis.grids import Grids, grids_of, questions_of
 from analysis.image_scores import UNKNOWN, Figures, from_bytes, summarize
-from analysis.network import Network
+from analysis.network import Network, whole_batch
 from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
 from datasets.dataset import Dataset
 
@@ -77,8 +77,8 @@ def _chunk_size(network: Network, grids: Grids, sweep: Sweep) -> int:
         return network.graph.batch
     program = grids.program
     largest = max(program.live_bytes([place]) for place in range(len(program) + 1))
-    fitting = max(1, min(CHUNK_BYTES, sweep.memory_bytes) // max(1, largest))
-    return min(LARGEST_CHUNK, network.batch_size, 1 << (fitting.bit_length() - 1))
+    room = min(CHUNK_BYTES, sweep.memory_bytes)
+    return min(LARGEST_CHUNK, network.batch_size, whole_batch(room, largest))
 
 
 def is_answered(asked: Asked, cells: Cells) -> bool:

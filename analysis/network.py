@@ -29,6 +29,12 @@ CACHE_FRIENDLY_BYTES = 40_000_000
 LARGEST_BATCH = 256
 
 
+def whole_batch(room: int, each: int) -> int:
+    """Return the largest power of two of images of `each` bytes that fit into `room`, or 1."""
+    fitting = max(1, room // max(1, each))
+    return 1 << (fitting.bit_length() - 1)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Network:
     """A folded graph and what identifies it.
@@ -52,8 +58,7 @@ class Network:
         if self.graph.batch is not None:
             return self.graph.batch
         largest = max(4 * math.prod(layer.shape) for layer in self.graph.layers)
-        fitting = max(1, CACHE_FRIENDLY_BYTES // largest)
-        return min(LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
+        return min(LARGEST_BATCH, whole_batch(CACHE_FRIENDLY_BYTES, largest))
 
     @property
     def outputs(self) -> int:

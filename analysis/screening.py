@@ -89,7 +89,6 @@ class _Screening:
         self, network: Network, calibrated: Calibrated, sweep: Sweep, *, turns: bool
     ) -> None:
         self._network, self._sweep, self._turns = network, sweep, turns
-        self._images = self._probes = 0
         self._grids = grids_of(network, calibrated, sweep.config)
         self._asked = questions_of(network, sweep, self._grids)
         # in the view ALL_BUT every layer adds to the noise that the others are judged in
@@ -121,8 +120,7 @@ class _Screening:
     def add(self, batch: Batch) -> None:
         """Take in some images."""
         inputs = arranged(batch.inputs, self._network.graph.batch)
-        count, first = count_of(batch.inputs), self._images
-        self._images += count
+        count, first = count_of(batch.inputs), sum(map(len, self._signal))
 
         def visit(local: Local) -> None:
             found = self._products.of(local)
@@ -140,9 +138,7 @@ class _Screening:
             turns = self._turns and len(probes) > 1
             everyone = torch.ones(len(probes), count, dtype=torch.bool)
             self._whom.append(turns_of(count, first, len(probes)) if turns else everyone)
-            chosen = [take_turns(probes, first)] if turns else probes
-            self._probes = len(chosen)
-            return chosen
+            return [take_turns(probes, first)] if turns else probes
 
         outputs = [out[:count] for out in parts_of(self._backward(inputs, probe, visit))]
         output = outputs[0]
@@ -183,7 +179,8 @@ class _Screening:
         """Return how many forwards of the whole network an image took; a backward counts as one."""
         macs = {layer.name: layer.macs for layer in self._network.graph.layers}
         again = sum(macs[layer] * runs for layer, runs in self._products.runs.items())
-        return 1 + self._probes + (again / self._network.macs if self._network.macs else 0.0)
+        backwards = 1 if self._turns else len(self._whom[0])
+        return 1 + backwards + (again / self._network.macs if self._network.macs else 0.0)
 
 
 def _flows(gradient: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from analysis.bit_wiring import cells_of
 from analysis.foresight import Foresight, foresee, without_bits
@@ -21,6 +22,7 @@ from ui.tradeoffs_state import SIDES
 from ui.workspace import Workspace
 
 MOST_KEPT = 4
+Quick = TypeVar("Quick", bound=Sensitivity | None)
 
 
 def plain_config(workspace: Workspace, network: Network) -> QuantConfig:
@@ -99,6 +101,13 @@ def sensitivity_now(workspace: Workspace) -> Sensitivity | None:
         return None
     config = plain_config(workspace, network)
     quick = _screened(workspace, network, parts, config)
+    return with_exact(workspace, network, config, quick)
+
+
+def with_exact(
+    workspace: Workspace, network: Network, config: QuantConfig, quick: Quick
+) -> Sensitivity | Quick:
+    """Return what is known exactly, with what only screening answered."""
     exact = layers_known(workspace, config)
     if exact is None:
         return quick

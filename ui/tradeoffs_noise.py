@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from analysis.calibration import Calibrated
 from analysis.granularities import other_sweeps
-from analysis.harm import deepest
 from analysis.loud_cells import check_loud
 from analysis.network import Network
 from analysis.questions import Sensitivity, Sweep
@@ -14,7 +13,7 @@ from analysis.split import Split
 from quant.config import QuantConfig
 from quant.progress import Steps, part
 from quant.simulation import Side
-from ui.foresight import plain_config, sensitivity_now
+from ui.foresight import plain_config, sensitivity_now, with_exact
 from ui.known_answers import layers_known
 from ui.sensitivity_jobs import SCREENED_IMAGES, screened, screened_key
 from ui.tradeoffs_state import SIDES, Wish
@@ -80,10 +79,7 @@ def _own_noise(
     loud = check_loud(network, data, calibrated, found)
     found = yield from part(loud, SCREENING_SHARE, 1.0)
     workspace.store.keep_answer(screened_key(workspace, sweep, SCREENED_IMAGES), to_plain(found))
-    exact = layers_known(workspace, sweep.config)
-    if exact is None:
-        return found
-    return deepest(exact, found, [layer.name for layer in network.graph.layers])
+    return with_exact(workspace, network, sweep.config, found)
 
 
 def _covers(
