@@ -5,17 +5,21 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e.steps import (
+    ROW_PX,
+    button,
+    choose,
+    frame,
+    go,
+    heading,
+    idle,
+    main,
+    place_in_row,
+    table_of,
+)
+
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patience")]
-HEADER_PX, ROW_PX, WEIGHT_BITS_PX = 36, 35, 280
-
-
-def title(page: Page, text: str) -> None:
-    expect(page.get_by_role("heading", name=text, exact=True, level=1)).to_be_visible()
-
-
-def go(page: Page, name: str) -> None:
-    page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
-    title(page, name)
+WEIGHT_BITS_PX = 280  # from the left edge of the table of layers
 
 
 def card(page: Page, label: str) -> Locator:
@@ -26,38 +30,18 @@ def value(page: Page, label: str) -> Locator:
     return card(page, label).get_by_test_id("stMetricValue")
 
 
-def choose(page: Page, label: str, option: str) -> None:
-    page.get_by_role("combobox", name=label).click()
-    page.get_by_role("option", name=option, exact=True).click()
-
-
-def press(page: Page, name: str) -> None:
-    page.get_by_test_id("stMain").get_by_role("button", name=name, exact=True).click()
-
-
-def frame(page: Page) -> Locator:
-    return page.get_by_test_id("stSidebarUserContent")
-
-
 def run(page: Page, name: str) -> None:
     field = page.get_by_label("Name of the run")
     field.fill(name)
     page.get_by_test_id("stFormSubmitButton").get_by_role("button", name="Run").click()
     expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
-    expect(frame(page).get_by_test_id("stProgress")).to_have_count(0)
-
-
-def weight_bits(table: Locator, row: int) -> tuple[float, float]:
-    """Return where on the page the weight bits of a row in sight lie."""
-    box = table.bounding_box()
-    assert box is not None
-    return box["x"] + WEIGHT_BITS_PX, box["y"] + HEADER_PX + ROW_PX * row + ROW_PX / 2
+    idle(page)
 
 
 def test_a_page_opened_first_on_a_fresh_server_has_the_frame(fresh_server: str, page: Page) -> None:
     """Streamlit runs a file in pages/ without app.py until app.py was visited once."""
     page.goto(f"{fresh_server}/configure")
-    title(page, "Configure")
+    heading(page, "Configure")
     expect(frame(page)).to_contain_text("fashion-mobilenet")
     links = page.get_by_test_id("stSidebarNavLink")
     expect(links.first).to_contain_text("Model")
@@ -67,7 +51,7 @@ def test_a_page_opened_first_on_a_fresh_server_has_the_frame(fresh_server: str, 
 
 def test_configure_run_and_compare(fresh_server: str, page: Page) -> None:
     page.goto(fresh_server)
-    title(page, "Model")
+    heading(page, "Model")
     expect(value(page, "Float top-1")).to_contain_text("%")
 
     go(page, "Configure")
@@ -75,7 +59,7 @@ def test_configure_run_and_compare(fresh_server: str, page: Page) -> None:
     expect(frame(page)).to_contain_text("BitFusion like")
     energy = value(page, "Energy an image").inner_text()
     choose(page, "Preset", "W4A8 per-channel")
-    press(page, "Apply preset")
+    button(page, "Apply preset").click()
     expect(frame(page)).to_contain_text("W4A8 per-channel")
     expect(value(page, "Energy an image")).not_to_have_text(energy)
     expect(card(page, "Energy an image")).to_contain_text("%")
@@ -86,51 +70,48 @@ def test_configure_run_and_compare(fresh_server: str, page: Page) -> None:
 
     go(page, "Configure")
     choose(page, "Preset", "W8A8 per-channel")
-    press(page, "Apply preset")
+    button(page, "Apply preset").click()
     go(page, "Run and compare")
     run(page, "eight bits")
 
-    table = page.get_by_test_id("stDataFrame").first
-    box = table.bounding_box()
-    assert box is not None
     for row in (0, 1):
-        page.mouse.click(box["x"] + 15, box["y"] + HEADER_PX + ROW_PX * row + ROW_PX / 2)
-    heading = page.get_by_role("heading", name="eight bits against four bits", exact=True)
-    expect(heading).to_be_visible()
+        page.mouse.click(*place_in_row(table_of(page), row, right=15))
+    compared = page.get_by_role("heading", name="eight bits against four bits", exact=True)
+    expect(compared).to_be_visible()
     expect(page.get_by_test_id("stPlotlyChart")).to_have_count(3)
-    expect(page.get_by_test_id("stMain")).to_contain_text("energy")
+    expect(main(page)).to_contain_text("energy")
 
 
 def test_work_survives_reload_back_and_a_second_tab(fresh_server: str, page: Page) -> None:
     page.goto(f"{fresh_server}/configure")
-    title(page, "Configure")
+    heading(page, "Configure")
     choose(page, "Preset", "W6A8 per-channel")
-    press(page, "Apply preset")
+    button(page, "Apply preset").click()
     expect(frame(page)).to_contain_text("W6A8 per-channel")
     page.reload()
-    title(page, "Configure")
+    heading(page, "Configure")
     expect(frame(page)).to_contain_text("W6A8 per-channel")
     expect(frame(page).get_by_role("button", name="Undo")).to_be_enabled()
 
     go(page, "Model")
     page.go_back()
-    title(page, "Configure")
+    heading(page, "Configure")
     page.go_forward()
-    title(page, "Model")
+    heading(page, "Model")
 
     key = re.search(r"w=([0-9a-f]{12})", page.url)
     assert key is not None
     second = page.context.new_page()
     second.goto(f"{fresh_server}/runs?w={key[1]}")
-    title(second, "Run and compare")
+    heading(second, "Run and compare")
     expect(frame(second)).to_contain_text("W6A8 per-channel")
     expect(frame(second).get_by_role("button", name="Undo")).to_contain_text("1")
 
     stranger = page.context.new_page()
     stranger.goto(f"{fresh_server}/configure")
-    title(stranger, "Configure")
+    heading(stranger, "Configure")
     choose(stranger, "Preset", "Float")
-    press(stranger, "Apply preset")
+    button(stranger, "Apply preset").click()
     expect(frame(stranger)).to_contain_text("Float")
     second.reload()
     expect(frame(second)).to_contain_text("W6A8 per-channel")
@@ -138,21 +119,21 @@ def test_work_survives_reload_back_and_a_second_tab(fresh_server: str, page: Pag
 
 def test_an_edited_cell_moves_the_numbers_and_stays_in_sight(fresh_server: str, page: Page) -> None:
     page.goto(f"{fresh_server}/configure")
-    title(page, "Configure")
+    heading(page, "Configure")
     choose(page, "Preset", "W8A8 per-channel")
-    press(page, "Apply preset")
+    button(page, "Apply preset").click()
     choose(page, "Machine", "BitFusion like (16 x 32 fusion units)")
     expect(frame(page)).to_contain_text("BitFusion like")
-    table = page.get_by_test_id("stDataFrame").first
+    table = table_of(page)
     size = value(page, "Weight size").inner_text()
     # the grid is a canvas; it repeats the rows in sight as a table for screen readers
     rows = table.locator("canvas table tbody tr")
-    page.mouse.move(*weight_bits(table, row=6))
+    page.mouse.move(*place_in_row(table, row=6, right=WEIGHT_BITS_PX))
     page.mouse.wheel(0, 10 * ROW_PX)
     expect(rows.first).not_to_contain_text("input")
     top = rows.first.locator("td").first
     seen = top.inner_text()
-    page.mouse.click(*weight_bits(table, row=6))
+    page.mouse.click(*place_in_row(table, row=6, right=WEIGHT_BITS_PX))
     page.keyboard.press("Enter")
     expect(page.locator("#portal input")).to_be_visible()
     page.keyboard.type("4")

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.test_sensitivity import button, click_in_chart, frame, heading, idle, main
+from tests.e2e.steps import button, click_in_chart, frame, heading, idle, main
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patience")]
 
