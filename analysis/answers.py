@@ -15,10 +15,6 @@ from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
 from datasets.dataset import Dataset
 
 MOST_FIGURES = 20_000
-# Bytes between two layers of a chunk. Half of what suits a forward alone is as fast here, where
-# much of the network is skipped, and the peak of memory is lower by a tenth.
-CHUNK_BYTES = 25_000_000
-LARGEST_CHUNK = 64  # images
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,8 +73,7 @@ def _chunk_size(network: Network, grids: Grids, sweep: Sweep) -> int:
         return network.graph.batch
     program = grids.program
     largest = max(program.live_bytes([place]) for place in range(len(program) + 1))
-    room = min(CHUNK_BYTES, sweep.memory_bytes)
-    return min(LARGEST_CHUNK, network.batch_size, whole_batch(room, largest))
+    return min(network.batch_size, whole_batch(sweep.memory_bytes, largest))
 
 
 def is_answered(asked: Asked, cells: Cells) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from analysis.allocator import keep_freed_memory
 from analysis.sweep import Outcome, Unit, run_unit
 from analysis.workers import Outcomes, settle_threads
 from quant.errors import QuantError
@@ -135,6 +136,7 @@ class _Sending:
 
 def compute_unit(program: Program, unit: Unit) -> list[Outcome]:
     """Compute a unit where it was sent."""
+    keep_freed_memory()
     settle_threads()
     return list(run_unit(program, unit))
 

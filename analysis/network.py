@@ -23,10 +23,11 @@ from quant.inputs import (
 )
 from quant.passes.fold_batch_norm import FoldBatchNorm
 
-# Bytes of the largest activation in one forward. Two AVX-512 cores ran EfficientNet-Lite0 fastest
-# with batches of 8, whose largest activation has this size.
-CACHE_FRIENDLY_BYTES = 40_000_000
-LARGEST_BATCH = 256
+# Of the largest activation in one forward. Measured with one and two AVX-512 cores on all samples:
+# smaller batches spend their time between small layers, larger ones leave the cache, and above
+# 32 MB no allocator keeps what a layer gives back (analysis.allocator).
+CACHE_FRIENDLY_BYTES = 20_000_000
+LARGEST_BATCH = 64
 
 
 def whole_batch(room: int, each: int) -> int:

@@ -6,6 +6,8 @@ from functools import cache
 import torch
 from torch.nn import functional as F
 
+from analysis.allocator import keep_freed_memory
+
 REPETITIONS = 3
 GAIN = 0.95  # another thread must save at least 5 %: fewer leave room for other work
 
@@ -14,9 +16,10 @@ GAIN = 0.95  # another thread must save at least 5 %: fewer leave room for other
 def choose_threads() -> int:
     """Time a small convolutional forward with 1, 2, 4, ... threads; set and return the fastest.
 
-    Never more than torch would take by itself, so OMP_NUM_THREADS still bounds it. Takes about
-    50 ms, once a process.
+    Memory is kept from then on: how fast it is had decides as well. Never more than torch would
+    take by itself, so OMP_NUM_THREADS still bounds it. Takes about 50 ms, once a process.
     """
+    keep_freed_memory()
     most = torch.get_num_threads()
     counts = [1 << power for power in range(most.bit_length()) if 1 << power < most] + [most]
     best, chosen = float("inf"), 1

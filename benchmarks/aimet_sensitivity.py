@@ -49,6 +49,7 @@ def images_of(model: str, data: Path, count: int, seed: int) -> Any:
 
 def prepare_ours(arguments: argparse.Namespace) -> Turn:
     """Return our sweep as a function that returns the number of layers."""
+    from analysis.allocator import keep_freed_memory  # noqa: PLC0415
     from analysis.calibration import calibrate  # noqa: PLC0415  AIMET's environment lacks its needs
     from analysis.instant import instant  # noqa: PLC0415
     from analysis.network import prepare  # noqa: PLC0415
@@ -60,6 +61,7 @@ def prepare_ours(arguments: argparse.Namespace) -> Turn:
     from quant.progress import drain  # noqa: PLC0415
     from quant.simulation import Side  # noqa: PLC0415
 
+    keep_freed_memory()
     loaded = load_model(arguments.model)
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     some = images_of(arguments.model, arguments.data, CALIBRATION_IMAGES, 1)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from analysis.allocator import keep_freed_memory
 from analysis.calibration import calibrate
 from analysis.network import Network, forward, prepare
 from analysis.threads import choose_threads
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
+    keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     threads = arguments.threads or choose_threads()

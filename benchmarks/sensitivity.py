@@ -33,6 +33,7 @@ import numpy as np
 import torch
 
 from analysis.agreement import agreement_of
+from analysis.allocator import keep_freed_memory
 from analysis.calibration import Calibrated, calibrate
 from analysis.grids import grids_of, program_of
 from analysis.instant import instant
@@ -328,6 +329,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     rows = []
     for name in arguments.model:

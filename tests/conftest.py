@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from analysis.allocator import keep_freed_memory
+
+keep_freed_memory()
 torch.set_num_threads(1)
 
 
