@@ -28,18 +28,24 @@ def qdq_maker(style: WeightStyle) -> Callable[[Source], Artefact]:
         weighted = [source.marked.nodes[x.name] for x in source.graph.layers if x.weight]
         whole = sum(is_integer(operators.get(node, "")) for node in weighted)
         file = f"{source.name}.onnx"
-        checks = (
-            _agreement(source, as_written(source.quantized, made), Session(made.model)),
-            f"{whole} of {len(weighted)} layers with weights run in whole numbers here.",
-        )
+        agreement = _agreement(source, as_written(source.quantized, made), Session(made.model))
+        check, note = _kernels(whole, len(weighted))
         run = f"ort.InferenceSession('{file}')"
         names = "print([(x.name, x.shape) for x in net.get_inputs()])"
         return Artefact(
-            {file: content}, checks, made.notes,
+            {file: content}, (agreement, *check), (*made.notes, *note),
             f'python -c "import onnxruntime as ort; net = {run}; {names}"',
         )  # fmt: skip
 
     return make
+
+
+def _kernels(whole: int, layers: int) -> tuple[list[str], list[str]]:
+    """Return the checks and the notes on layers with weights of which `whole` run in integers."""
+    told = f"{whole} of {layers} layers with weights run in whole numbers in ONNX Runtime here"
+    if whole == layers:
+        return [f"{told}."], []
+    return [], [f"{told}; for the others it has no kernel but float."]
 
 
 def _agreement(source: Source, simulated: QuantGraph, session: Session) -> str:

@@ -23,10 +23,10 @@ from tests.networks import CASES, graph_of
 
 
 @cache
-def source() -> Source:
+def source(weight_bits: int = 6) -> Source:
     graph = graph_of("kitchen")
     statistics = drain(Calibrate(8)(graph, [CASES["kitchen"].inputs(8)]))
-    config = uniform(6, 8)
+    config = uniform(weight_bits, 8)
     values = {layer.name: float(number) for number, layer in enumerate(graph.layers)}
     metrics = (Metric("SQNR", "dB", values),)
     return Source("kitchen", graph, quantize(graph, config, statistics), config, metrics)
@@ -56,6 +56,22 @@ def test_every_format_is_made_and_checked(name: str) -> None:
 def test_what_a_format_cannot_hold_is_told() -> None:
     assert any("6 bits" in note for note in FORMATS["aimet-2.0.0"].make(source()).notes)
     assert FORMATS["aimet-1.0.0"].make(source()).notes == ()
+
+
+@pytest.mark.parametrize(("bits", "whole"), [(8, True), (32, False)])
+def test_layers_that_run_in_whole_numbers_are_a_check_only_if_all_do(
+    bits: int, whole: bool
+) -> None:
+    made = FORMATS["onnx-qdq"].make(source(bits))
+    told = {
+        kind: [said for said in found if "in whole numbers" in said]
+        for kind, found in (("checks", made.checks), ("notes", made.notes))
+    }
+    assert [len(told["checks"]), len(told["notes"])] == [whole, not whole]
+    (sentence,) = (*told["checks"], *told["notes"])
+    count, of, layers = sentence.split()[:3]
+    assert of == "of"
+    assert (count == layers) == whole
 
 
 def test_the_converter_gets_both_files() -> None:
