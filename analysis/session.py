@@ -65,6 +65,17 @@ class DataReference:
 
 
 @dataclass(frozen=True, slots=True)
+class GridsReference:
+    """A file whose grids take the place of calibrated ones, and its text.
+
+    Without a text they are those of the model's own file.
+    """
+
+    source: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """Everything that one may want to look at again, on another machine too."""
 
@@ -73,6 +84,7 @@ class Session:
     machine: Machine
     config: QuantConfig
     config_name: str
+    grids: GridsReference | None = None
     runs: tuple[Run, ...] = ()
     sensitivity: Sensitivity | None = None
     found: tuple[FoundRecord, ...] = ()
@@ -92,6 +104,7 @@ def write_session(session: Session) -> str:
         "machine": to_plain(session.machine),
         "config": session.config.to_dict(),
         "config_name": session.config_name,
+        "grids": to_plain(session.grids),
         "runs": [to_plain(run) for run in session.runs],
         "sensitivity": _sensitivity_to_plain(session.sensitivity),
         "found": to_plain(session.found),
@@ -123,6 +136,7 @@ def read_session(content: bytes) -> Session:
         machine=_machine(raw),
         config=_config(raw, "config"),
         config_name=_text(raw, "config_name"),
+        grids=None if raw.get("grids") is None else _read(GridsReference, raw, "grids"),
         runs=tuple(_runs(raw)),
         sensitivity=_sensitivity(raw),
         found=tuple(_found(raw)),

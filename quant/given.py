@@ -36,6 +36,7 @@ class Given:
         uncovered: sites that the file has no grid for.
         unused: tensors of the file whose grid is used nowhere, and why.
         exact: tensors of 32 bits, such as biases, which are computed exactly here.
+        text: the file itself, if it is one of encodings; empty if it is the network's own.
     """
 
     source: str
@@ -44,6 +45,7 @@ class Given:
     uncovered: tuple[str, ...] = ()
     unused: dict[str, str] = field(default_factory=dict)
     exact: int = 0
+    text: str = ""
 
     def sentences(self) -> list[str]:
         """Return what was taken from the file and what was not, a sentence each."""

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from analysis.network import Network
+from analysis.session import GridsReference
+from model_io.errors import ModelError
+from model_io.export.given import read_given
 from quant.config import QuantConfig
 from quant.given import Given
 from quant.passes.use_grids import UseGrids
@@ -30,6 +34,11 @@ class FileGrids:
         """Return the grids that belong to a configuration, if any do."""
         return self.given if config in self.used_for else None
 
+    def reference(self, config: QuantConfig) -> GridsReference | None:
+        """Return what finds the grids of a configuration again, later or elsewhere."""
+        given = self.of(config)
+        return None if given is None else GridsReference(given.source, given.text)
+
     def follow(self, old: QuantConfig, new: QuantConfig) -> None:
         """Keep the grids for what an edit made of a configuration."""
         if self.of(old) is not None:
@@ -48,3 +57,24 @@ class FileGrids:
         if given is None or any(is_float_pass(step) for step in recipe):
             return recipe
         return (UseGrids(given.grids, given.source), *recipe)
+
+
+def found_again(
+    reference: GridsReference | None, network: Network, config: QuantConfig
+) -> FileGrids:
+    """Return the grids that a reference stands for, in use for a configuration.
+
+    Raises:
+        ModelError: there are none of that network in the file.
+    """
+    if reference is None:
+        return FileGrids()
+    given = network.given
+    if reference.text:
+        given = read_given(reference.text, network, reference.source)
+    if given is None:
+        raise ModelError(
+            f"The grids of {reference.source} must be in the model's own file; it has none. "
+            "Calibrate ranges instead, or load the quantized model."
+        )
+    return FileGrids(given, [config])

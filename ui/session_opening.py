@@ -18,7 +18,7 @@ from analysis.split import Split
 from quant.progress import drain
 from sample_models.registry import SAMPLES
 from ui.choices import BUNDLED, DataChoice, ModelChoice, load_network, open_data
-from ui.file_grids import FileGrids
+from ui.file_grids import FileGrids, found_again
 from ui.foresight import sensitivity_now
 from ui.history import History
 from ui.kept_fronts import record_found
@@ -69,6 +69,7 @@ def session_of(workspace: Workspace) -> Session:
         machine=workspace.machine,
         config=workspace.config.present,
         config_name=workspace.config_name,
+        grids=workspace.file_grids.reference(workspace.config.present),
         runs=tuple(runs),
         sensitivity=sensitivity_now(workspace),
         found=() if parts is None else tuple(
@@ -99,9 +100,10 @@ def open_session(workspace: Workspace, session: Session, *, look: bool = False) 
         choice, network = _model_here(workspace, session.model)
         data, parts = _data_here(workspace, session.data, choice, network)
         session.config.resolve(network.graph.layers)
+        grids = found_again(session.grids, network, session.config)
     except (ValueError, OSError) as error:
         return _look(workspace, session, f"It can only be looked at. {error}")
-    return _take(workspace, session, (choice, network), (data, parts))
+    return _take(workspace, session, (choice, network), (data, parts), grids)
 
 
 def _take(
@@ -109,6 +111,7 @@ def _take(
     session: Session,
     model: tuple[ModelChoice, Network],
     data: tuple[DataChoice, Split | None],
+    grids: FileGrids,
 ) -> str:
     """Go on with a session: its choices become the present ones, its runs join those here."""
     same = workspace.network is not None and workspace.network.digest == model[1].digest
@@ -121,7 +124,7 @@ def _take(
         workspace.machine = session.machine
     else:
         workspace.add_machine(session.machine)
-    workspace.config_name = session.config_name
+    workspace.config_name, workspace.file_grids = session.config_name, grids
     known = {run.id for run in workspace.store.all()}
     new = [run for run in session.runs if run.id not in known]
     for run in reversed(new):

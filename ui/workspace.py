@@ -20,13 +20,15 @@ from analysis.experiment import cost
 from analysis.network import Network
 from analysis.records import from_plain, to_plain
 from analysis.runs import RunStore
+from analysis.session import GridsReference
 from analysis.split import Split
 from analysis.workload import Entropies
+from model_io.errors import ModelError
 from quant.config import QuantConfig, config_from_dict, uniform
 from quant.errors import QuantError
 from quant.progress import drain
 from ui.choices import BUNDLED, DataChoice, ModelChoice, default_data, load_network, open_data
-from ui.file_grids import OWN, FileGrids
+from ui.file_grids import OWN, FileGrids, found_again
 from ui.history import History
 from ui.jobs import JobRunner
 from ui.navigation import pages
@@ -207,15 +209,10 @@ class Workspace:
             "config": self.config.present.to_dict(),
             "config_name": self.config_name,
             "metric": self.metric,
-            "own_grids": self._uses_own_grids(),
+            "grids": to_plain(self.file_grids.reference(self.config.present)),
         }
         self.settings.runs.mkdir(parents=True, exist_ok=True)
         (self.settings.runs / SNAPSHOT).write_text(json.dumps(choices))
-
-    def _uses_own_grids(self) -> bool:
-        """Whether the grids in use are those of the model's own file, which will be there again."""
-        found = self.file_grids.of(self.config.present)
-        return found is not None and self.network is not None and found is self.network.given
 
     def close(self) -> None:
         """Cancel its jobs and remove its uploads."""
@@ -251,7 +248,7 @@ def new_workspace() -> Workspace:
     """Return a workspace with the last choices, or with the first sample where there are none."""
     result = Workspace(read_settings())
     data: DataChoice | None = None
-    own_grids = False
+    grids: GridsReference | None = None
     try:
         saved = json.loads((result.settings.runs / SNAPSHOT).read_text())
         result.config = History(config_from_dict(saved["config"]))
@@ -261,14 +258,19 @@ def new_workspace() -> Workspace:
         model = from_plain(ModelChoice, saved["model"])
         data = from_plain(DataChoice, saved["data"])
         network = drain(load_network(model))
-        own_grids = saved.get("own_grids") is True
+        if saved.get("grids") is not None:
+            grids = from_plain(GridsReference, saved["grids"])
     except (OSError, ValueError, KeyError, TypeError):
         # nothing saved, or saved by another version, or a file that has gone: start afresh
         model, data = ModelChoice(), None
         network = drain(load_network(model))
     result.take_network(model, network)
-    if own_grids and network.given is not None:
-        result.file_grids = FileGrids(network.given, [result.config.present])
+    try:
+        result.file_grids = found_again(grids, network, result.config.present)
+        result.save()
+    except ModelError as error:
+        result.config_name = result.config_name.replace(OWN, "")
+        result.notes.append(str(error))
     if data is not None and _is_there(data):
         result.take_data(data)
     return result

@@ -61,8 +61,9 @@ def read_given(content: str | bytes, network: "Known", shown: str) -> Given:
     Raises:
         ModelError: it holds no encodings, or none of this network.
     """
-    grids = read_encodings(content, shown).grids
-    return given_by(grids, network.graph, network.targets, shown)
+    text = content if isinstance(content, str) else content.decode(errors="replace")
+    grids = read_encodings(text, shown).grids
+    return replace(given_by(grids, network.graph, network.targets, shown), text=text)
 
 
 class Known(Protocol):

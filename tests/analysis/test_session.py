@@ -19,6 +19,7 @@ from analysis.session import (
     MAX_BYTES,
     MOST_RUNS,
     DataReference,
+    GridsReference,
     ModelReference,
     Session,
     SessionError,
@@ -48,6 +49,7 @@ def session(**changes: Any) -> Session:
         machine=load_preset("bitfusion_like"),
         config=CONFIG,
         config_name="mine",
+        grids=GridsReference("mine.encodings", "{}"),
         runs=(ran, other),
         sensitivity=swept(),
     )
@@ -105,7 +107,7 @@ def test_what_is_written_is_read_again_with_every_number() -> None:
 
 
 def test_without_data_runs_and_sweep_it_is_a_session_too() -> None:
-    bare = session(data=None, runs=(), sensitivity=None)
+    bare = session(data=None, grids=None, runs=(), sensitivity=None)
     assert read_session(write_session(bare).encode()) == bare
 
 
@@ -159,6 +161,7 @@ def test_what_is_no_session_is_refused(content: bytes, said: str) -> None:
         ({"config": None}, "config cannot be read"),
         ({"config": {"default": {"weight": {"bits": 99}}}}, "bits must lie"),
         ({"config_name": None}, "config_name must be text"),
+        ({"grids": {"source": 1}}, "grids cannot be read"),
         ({"created": 3}, "created must be text"),
         ({"versions": {"torch": 2}}, "versions must be texts"),
         ({"runs": None}, "must be a list"),

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,23 @@ def test_an_unknown_key_makes_a_new_workspace_with_the_last_choices(visit: Visit
     assert stranger.at.query_params["w"] == stranger.work.id
     assert stranger.work is not visit.work
     assert stranger.work.config_name == "W6A8 per-channel"
+
+
+def test_the_grids_of_a_file_are_found_again(visit: Visit) -> None:
+    visit.use_encodings("blocks.1.expand.0")
+    work = Visit("feedc0ffee00").work
+    given = work.file_grids.of(work.config.present)
+    assert work.config_name == "mine.encodings, its own grids"
+    assert given is not None
+    assert given.grids["blocks.1.expand.0"].scale == 0.5
+
+
+def test_grids_that_are_not_there_any_more_are_told(visit: Visit, runs: Path) -> None:
+    visit.use_encodings("blocks.1.expand.0")
+    saved = json.loads((runs / SNAPSHOT).read_text())
+    saved["grids"]["text"] = ""  # as if they had been the model's own
+    (runs / SNAPSHOT).write_text(json.dumps(saved))
+    stranger = Visit("feedc0ffee00")
+    assert "must be in the model's own file; it has none" in stranger.words
+    assert stranger.work.config_name == "mine.encodings"
+    assert stranger.work.file_grids.of(stranger.work.config.present) is None

@@ -12,7 +12,7 @@ from analysis.session import DataReference, SessionError, read_session, write_se
 from quant.config import uniform
 from quant.progress import Progress, Steps
 from quant.simulation import Side
-from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, wait_idle
+from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, encodings_of, wait_idle
 from ui.jobs import Job
 from ui.navigation import EXPORT, RANGES, SENSITIVITY
 from ui.run_forms import start_run
@@ -94,6 +94,29 @@ def test_one_goes_on_where_it_stopped(visit: Visit, saved_session: bytes, saved:
     assert "1 run came with it" in visit.words
     work.config.undo()
     assert work.config.present == uniform(8, 8)
+
+
+def test_the_grids_of_a_file_come_with_it(visit: Visit) -> None:
+    work = visit.use_encodings("blocks.1.expand.0").work
+    config, given = work.config.present, work.file_grids.of(work.config.present)
+    assert given is not None
+    content = write_session(session_of(work)).encode()
+    start_afresh(visit)
+    opened(visit, content)
+    again = work.file_grids.of(config)
+    assert work.config.present == config
+    assert again is not None
+    assert again is not given
+    assert again.grids["blocks.1.expand.0"].scale == 0.5
+    assert "mine.encodings, its own grids" in visit.words
+
+
+def test_grids_that_do_not_fit_the_model_leave_the_session_to_be_looked_at(visit: Visit) -> None:
+    content = write_session(session_of(visit.use_encodings("blocks.1.expand.0").work)).encode()
+    opened(visit, changed(content, grids__text=encodings_of("nobody")))
+    assert visit.work.opened is not None
+    assert "It can only be looked at." in visit.words
+    assert "nobody" in visit.words
 
 
 def test_runs_that_are_here_are_left_as_they_are(

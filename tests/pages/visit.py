@@ -17,6 +17,12 @@ MODEL, CONFIGURE, RUNS = "pages/model.py", "pages/configure.py", "pages/runs.py"
 PATIENCE_S = 60
 
 
+def encodings_of(layer: str) -> str:
+    """Return an AIMET file that has a grid of steps of a half for the output of one layer."""
+    grid = {"name": layer, "y_scale": 0.5, "y_zero_point": 0, "output_dtype": "uint8"}
+    return json.dumps({"version": "2.0.0", "encodings": [grid]})
+
+
 def leave_choices(runs: Path, **other: Any) -> None:
     """Write down choices as an earlier visit would have: fashion-mobilenet on 200 images."""
     runs.mkdir(parents=True, exist_ok=True)
@@ -73,6 +79,12 @@ class Visit:
     def upload(self, key: str, name: str, content: bytes) -> "Visit":
         self.at.file_uploader(key=key).upload(name, content)
         return self.run()
+
+    def use_encodings(self, layer: str) -> "Visit":
+        """Bring a file with a grid for the output of one layer into use, on Configure."""
+        self.open(CONFIGURE)
+        self.upload("configure.open", "mine.encodings", encodings_of(layer).encode())
+        return self.press("configure.use")
 
     def wait(self) -> "Visit":
         """Wait until no job is left, then draw the page as the fragment would."""
