@@ -15,7 +15,6 @@ from quant.graph import FloatGraph
 from quant.moments import Moments, propagate
 from quant.observers import Statistics
 from quant.program import Program, compile_program
-from quant.ranges import encode_all_statistics
 from quant.simulation import (
     Role,
     Side,
@@ -23,6 +22,7 @@ from quant.simulation import (
     encode_activation_site,
     encode_weight_site,
     plan,
+    search_activation_sites,
 )
 from quant.spec import Estimator
 
@@ -98,23 +98,12 @@ class Grids:
         return self._made[site.name, bits]
 
     def _search_all(self, site: Site, bits: int) -> dict[tuple[str, int], Encoding]:
-        """Return the grids of all activations that are searched for as this one is.
-
-        One search for all is several times faster than one for each.
-        """
-        known = self._calibrated.statistics
-        if site.role is Role.WEIGHT or site.spec.estimator is not Estimator.MSE:
+        """Return the grids of all activations that are searched for as this one is."""
+        if site.role is Role.WEIGHT:
             return {}
-        alike = [
-            other.name
-            for other in self._sites.values()
-            if other.role is Role.ACTIVATION
-            and other.shared_with is None
-            and other.spec == site.spec
-            and other.name in known
-        ]
-        grids = encode_all_statistics([known[name] for name in alike], _at(site, bits).spec)
-        return {(name, bits): grid for name, grid in zip(alike, grids, strict=True)}
+        alike = [_at(other, bits) for other in self._sites.values() if other.spec == site.spec]
+        found = search_activation_sites(alike, self._calibrated.statistics)
+        return {(name, bits): grid for name, grid in found.items()}
 
     def _make(self, site: Site) -> Encoding:
         if site.role is Role.WEIGHT:

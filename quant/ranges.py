@@ -94,11 +94,7 @@ def encode_all_statistics(streams: Sequence[Statistics], spec: QuantSpec) -> lis
 def _search_all(streams: Sequence[Statistics], spec: QuantSpec) -> list[Encoding]:
     low = torch.tensor([stream.low for stream in streams])
     high = torch.tensor([stream.high for stream in streams])
-    bins = [_search_bins(stream) for stream in streams]
-    most = max(len(counts) for counts, _ in bins)
-    # a bin of no width that counts nothing changes no error
-    counts = torch.stack([F.pad(own, (0, most - len(own))) for own, _ in bins])
-    edges = torch.stack([torch.cat([own, own[-1:].expand(most + 1 - len(own))]) for _, own in bins])
+    counts, edges = map(torch.stack, zip(*map(_search_bins, streams), strict=True))
     low, high = search(low, high, spec, lambda grid: histogram_error(counts, edges, grid))
     return [encode_range(*limits, spec) for limits in zip(low, high, strict=True)]
 
@@ -185,14 +181,19 @@ def _error_integral(x: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tens
 
 
 def _search_bins(statistics: Statistics) -> tuple[Tensor, Tensor]:
-    """Return (counts, edges) with at most SEARCH_BINS bins, neighbours merged."""
+    """Return (counts, edges) with SEARCH_BINS bins, neighbours merged.
+
+    The last ones may have no width and count nothing, which changes no error: as many bins for
+    every stream, and sums round alike whichever streams are searched together.
+    """
     counts, edges = statistics.used()
     group = -(-len(counts) // SEARCH_BINS)
     if group > 1:
         padding = -len(counts) % group
         counts = F.pad(counts, (0, padding)).reshape(-1, group).sum(1)
         edges = torch.cat([edges[:-1:group], edges[-1:]])
-    return counts.double(), edges
+    missing = SEARCH_BINS - len(counts)
+    return F.pad(counts, (0, missing)).double(), torch.cat([edges, edges[-1:].expand(missing)])
 
 
 def _logit_rows(statistics: Statistics) -> Tensor:

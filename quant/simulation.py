@@ -1,6 +1,7 @@
 """Simulated quantization: a pure plan of sites, and a graph with a quantizer at each of them."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -16,7 +17,7 @@ from quant.inputs import Inputs, Outputs, first_of, parts_of
 from quant.moments import Moments, propagate
 from quant.observers import Statistics
 from quant.operators import Kind, clip_limits, is_pass_through, operator, weight_place
-from quant.ranges import encode_statistics, encode_weight
+from quant.ranges import encode_all_statistics, encode_statistics, encode_weight
 from quant.spec import Estimator, QuantSpec
 
 
@@ -325,11 +326,14 @@ def _set_activations(
     input_range: tuple[float, float] | None,
 ) -> None:
     moments = propagate(graph) if _any_data_free(result.sites) else {}
+    searched = search_activation_sites(result.sites, calibration)
     for site in result.sites:
         if site.role is Role.WEIGHT or site.spec.is_float:
             continue
         if site.shared_with is not None:
             encoding = result.quantizers[site.shared_with].encoding
+        elif site.name in searched:
+            encoding = searched[site.name]
         else:
             encoding = encode_activation_site(site, calibration, input_range, moments)
         result.quantizers[site.name].set_encoding(encoding)
@@ -343,6 +347,30 @@ def encode_weight_site(graph: FloatGraph, site: Site) -> Encoding:
     """Return the grid of a weight's site."""
     layer = graph[site.layer]
     return encode_weight(graph.tensor(str(layer.weight)), site.spec, layer.channel_axis)
+
+
+def search_activation_sites(
+    sites: Iterable[Site], calibration: Mapping[str, Statistics]
+) -> dict[str, Encoding]:
+    """Return the grids of those activations' sites that are searched for in known statistics.
+
+    They are those of `encode_activation_site`. One search for all sites of a spec is several times
+    faster than one for each.
+    """
+    alike: dict[QuantSpec, list[str]] = defaultdict(list)
+    for site in sites:
+        own = site.role is Role.ACTIVATION and site.shared_with is None and not site.spec.is_float
+        if own and site.name in calibration:
+            spec = _estimated_from(site, calibration[site.name])
+            if spec.estimator is Estimator.MSE:
+                alike[spec].append(site.name)
+    return {
+        name: grid
+        for spec, names in alike.items()
+        for name, grid in zip(
+            names, encode_all_statistics([calibration[name] for name in names], spec), strict=True
+        )
+    }
 
 
 def encode_activation_site(
@@ -373,10 +401,16 @@ def encode_activation_site(
         raise CalibrationError(
             f"Layer {site.layer!r} has no statistics; a range needs some. Calibrate first."
         )
+    statistics = calibration[site.name]
+    return encode_statistics(statistics, _estimated_from(site, statistics))
+
+
+def _estimated_from(site: Site, statistics: Statistics) -> QuantSpec:
+    """Return the spec of a site with the estimator that is used where there are statistics."""
     spec = site.spec
-    if spec.estimator is Estimator.BATCH_NORM:  # the input, once there is data
-        spec = replace(spec, estimator=Estimator.MIN_MAX)
-    if spec.estimator is Estimator.CROSS_ENTROPY and calibration[site.name].rows is None:
+    if spec.estimator is Estimator.BATCH_NORM and is_input(site.layer):
+        return replace(spec, estimator=Estimator.MIN_MAX)
+    if spec.estimator is Estimator.CROSS_ENTROPY and statistics.rows is None:
         # chosen for the whole network, it means the logits; the paper pairs it with MSE
-        spec = replace(spec, estimator=Estimator.MSE)
-    return encode_statistics(calibration[site.name], spec)
+        return replace(spec, estimator=Estimator.MSE)
+    return spec

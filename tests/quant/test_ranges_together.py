@@ -6,11 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from quant.config import QuantConfig, Rule, uniform
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
+from quant.moments import propagate
 from quant.observers import Statistics
+from quant.passes.calibrate import Calibrate
+from quant.passes.fold_batch_norm import FoldBatchNorm
+from quant.progress import drain
 from quant.ranges import encode_all_statistics, encode_statistics
-from quant.spec import Estimator, QuantSpec
+from quant.simulation import Role, encode_activation_site, quantize
+from quant.spec import Estimator, QuantSpec, SpecChange
+from tests.networks import CASES, graph_of
 
 SPEC = QuantSpec(symmetric=False)
 
@@ -49,9 +56,32 @@ def test_together_as_one_by_one(estimator: Estimator, bits: int, *, symmetric: b
     one_by_one = [encode_statistics(each, spec) for each in streams()]
     for ours, theirs in zip(together, one_by_one, strict=True):
         assert ours.scale.shape == ()
-        assert parts(ours) == pytest.approx(parts(theirs))
+        assert parts(ours) == parts(theirs)
 
 
 def test_a_stream_of_nothing_is_refused() -> None:
     with pytest.raises(CalibrationError, match="needs statistics"):
         encode_all_statistics([*streams(), Statistics()], replace(SPEC, bits=4))
+
+
+@pytest.mark.parametrize(
+    ("name", "estimator"),
+    [("plain", Estimator.BATCH_NORM)]
+    + [("kitchen", estimator) for estimator in Estimator if estimator is not Estimator.BATCH_NORM],
+)
+def test_a_network_s_grids_are_those_of_its_sites(name: str, estimator: Estimator) -> None:
+    graph = FoldBatchNorm()(graph_of(name))
+    statistics = drain(Calibrate(8)(graph, [CASES[name].inputs(8)]))
+    rules = (
+        Rule("*", activation=SpecChange(estimator=estimator)),
+        Rule(graph.layers[0].name, activation=SpecChange(bits=4)),
+    )
+    moments = propagate(graph)
+    made = quantize(graph, QuantConfig(uniform(8, 6).default, rules), statistics)
+    own = [site for site in made.sites if site.role is Role.ACTIVATION and not site.shared_with]
+    assert len({site.spec for site in own}) > 1
+    for site in own:
+        alone = encode_activation_site(site, statistics, moments=moments)
+        together = made.quantizers[site.name].encoding
+        assert together is not None
+        assert parts(together) == parts(alone)
