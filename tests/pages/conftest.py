@@ -33,6 +33,13 @@ def _traced_once() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _collected() -> Iterator[None]:
+    """Collect garbage after each file: the app does whenever it is opened, half a second."""
+    yield
+    gc.collect()
+
+
 class VisitedBefore(PagesManager):
     """Pages as a server knows them after its first visit.
 
@@ -49,6 +56,7 @@ class VisitedBefore(PagesManager):
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of runs; paths on this machine are open."""
     monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", VisitedBefore)
+    monkeypatch.setattr("ui.sessions._spare_the_collector", gc.freeze)
     folder = tmp_path / "runs"
     monkeypatch.setenv("QUANTSCOPE_RUNS", str(folder))
     monkeypatch.setenv("QUANTSCOPE_LOCAL_PATHS", "1")
