@@ -38,7 +38,8 @@ def bits_chosen(bits: Mapping[Part, int]) -> go.Figure:
         zeroline=False, showgrid=False,
     )  # fmt: skip
     figure.update_layout(barmode="overlay", bargap=0.0)
-    return finish(figure, _title(bits), 2 * ROW_PX, legend_below=True, title_width=HALF_WIDTH)
+    # it stands beside a wider one
+    return finish(figure, _title(bits), 2 * ROW_PX, legend_below=True, title_width=HALF_WIDTH - 8)
 
 
 def _row(side: str) -> int:

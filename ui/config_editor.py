@@ -239,7 +239,7 @@ def _bulk_change(
         granularity = pick("Granularity", granularities, "How many weights share a scale")
         group = row.number_input(
             "Group size", 1, 4096, None, key="configure.bulk.group", placeholder="keep",
-            help="Input channels that share a scale; for per-group alone",
+            help="Input channels that share a scale; for per-group alone", width=160,
         )  # fmt: skip
     return SpecChange(
         bits=bits,
