@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from analysis.allocator import keep_freed_memory
+
 BLOCKS, BLOCK_BYTES = 8, 20_000_000
 PROGRAM = """
 import ctypes, sys
@@ -42,3 +44,14 @@ def test_what_is_given_back_is_kept_only_if_asked_for() -> None:
     everything = BLOCKS * BLOCK_BYTES
     assert free_bytes("kept") >= everything
     assert free_bytes("as it is") < everything / 2
+
+
+@pytest.mark.parametrize("library", [object(), TypeError("no library"), OSError("no library")])
+def test_another_library_is_left_as_it_is(library: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(_: None) -> object:
+        if isinstance(library, Exception):
+            raise library
+        return library
+
+    monkeypatch.setattr(ctypes, "CDLL", find)
+    assert not keep_freed_memory.__wrapped__()
