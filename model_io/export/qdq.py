@@ -16,11 +16,9 @@ from model_io.errors import ModelError
 from model_io.export.marked import MarkedOnnx, export_marked
 from model_io.export.qdq_nodes import QdqBuilder
 from model_io.export.qdq_weights import WeightStyle
+from model_io.onnx_import.quantized import NARROW_KEY
 from quant.encoding import Encoding
 from quant.simulation import QuantGraph
-
-NARROW_KEY = "quantscope.grids"
-"""Metadata that holds, as JSON, [qmin, qmax] of each tensor whose type has more numbers."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -6,6 +6,7 @@ Quantizing tools leave out a ReLU where the grid behind it begins at zero, and a
 ends at six: the float network has them again.
 """
 
+import json
 import math
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,9 @@ _TYPES = {
     "int4": (4, True), "uint4": (4, False), "int32": (32, True), "int2": (2, True),
     "uint2": (2, False),
 }  # fmt: skip
+NARROW_KEY = "quantscope.grids"
+"""Metadata of our own files: as JSON, [qmin, qmax] of each tensor whose type has more numbers."""
+_MOST_BITS = 32
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormalization")
 """What a tool fuses a ReLU with; behind other operators a grid from zero tells of their range."""
@@ -41,7 +45,7 @@ class TensorEncoding:
         node: the file's node that makes it, or that reads it where it is a constant; "input" for
             the network's input.
         constant: whether it is a weight or a bias.
-        bits: width of the stored integers.
+        bits: width of the stored integers, or of those in use where a file of ours says so.
         signed: whether they go below zero.
         scale: one number, or one for each index of `axis` (and each block), in order.
         zero_point: as many.
@@ -70,7 +74,7 @@ def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
     graph = model.graph
     if not any(node.op_type in _PAIR for node in graph.node):
         return ()
-    constants = _constants(graph)
+    constants, narrow = _constants(graph), _narrow(model)
     makers = {name: node.op_type for node in graph.node for name in node.output}
     found: dict[str, TensorEncoding] = {}
     origin: dict[str, str] = {}
@@ -80,6 +84,7 @@ def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
         source = node.input[0]
         origin[node.output[0]] = origin.get(source, source)
         encoding = _encoding(node, constants, origin.get(source, source), shown)
+        encoding = replace(encoding, bits=min(encoding.bits, _bits_in_use(node, narrow)))
         if encoding.tensor not in found:
             found[encoding.tensor] = encoding
         if node.op_type == "DequantizeLinear" and source in constants:
@@ -88,6 +93,7 @@ def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
             _make_relu(node, encoding, graph)
         else:
             _make_copy(node)
+    _free_input(graph, narrow)
     del graph.value_info[:]  # types of what is no integer any more
     return tuple(found.values())
 
@@ -114,6 +120,35 @@ def with_nodes(
         else replace(e, node=makers.get(e.tensor, ""))
         for e in encodings
     )
+
+
+def _narrow(model: ModelProto) -> dict[str, int]:
+    """Return the width of the numbers in use, where it is less than that of their type.
+
+    Metadata that do not look like ours say nothing.
+    """
+    texts = [entry.value for entry in model.metadata_props if entry.key == NARROW_KEY]
+    try:
+        limits = {str(name): (int(low), int(high)) for text in texts[:1]
+                  for name, (low, high) in json.loads(text).items()}  # fmt: skip
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {name: (high - low).bit_length() for name, (low, high) in limits.items() if high > low}
+
+
+def _bits_in_use(node: NodeProto, narrow: dict[str, int]) -> int:
+    """Return the width of a quantizer's numbers by its name or, for a shared grid, its scale's."""
+    own = node.name.removesuffix(f"_{node.op_type}").removesuffix("_wide")
+    shared = node.input[1].removesuffix("_scale")
+    return narrow.get(own, narrow.get(shared, _MOST_BITS))
+
+
+def _free_input(graph: GraphProto, narrow: dict[str, int]) -> None:
+    """Take out what keeps the network's input to its narrow grid; it is no layer."""
+    names = {f"{value.name}_Clip" for value in graph.input if value.name in narrow}
+    for node in graph.node:
+        if node.name in names and node.op_type == "Clip":
+            _make_copy(node)
 
 
 def _constants(graph: GraphProto) -> dict[str, Array]:

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from datasets.bundled import fashion_test, fashion_train_part
 from model_io.errors import ModelError
 from model_io.export.biases import raise_scale, step_of
-from model_io.export.qdq import NARROW_KEY, QdqOnnx, export_qdq
+from model_io.export.qdq import QdqOnnx, export_qdq
 from model_io.export.qdq_weights import WeightStyle
 from model_io.export.runtime import Session, executed_operators
 from model_io.export.stored import store_activation
 from model_io.export.written import as_written
 from model_io.onnx import load_onnx
+from model_io.onnx_import.quantized import NARROW_KEY
 from quant.config import QuantConfig, uniform
 from quant.encoding import Encoding
 from quant.graph import capture

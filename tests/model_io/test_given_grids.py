@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from onnx import save
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -23,9 +24,12 @@ from model_io.errors import ModelError
 from model_io.export.aimet_read import read_encodings
 from model_io.export.aimet_write import write_encodings
 from model_io.export.given import given_by, knowledge_of, targets_of
+from model_io.export.qdq import export_qdq
+from model_io.export.qdq_weights import WeightStyle
 from model_io.export.tensor_grid import TensorGrid, float_tensor, grid_of
 from model_io.load import load_model
 from model_io.loaded import LoadedModel
+from model_io.onnx_import.quantized import NARROW_KEY
 from quant.config import QuantConfig, uniform
 from quant.given import Given
 from quant.graph import FloatGraph, capture
@@ -351,3 +355,39 @@ def test_a_configuration_of_one_kind_of_layer_has_no_rules() -> None:
     sent = quantize(graph, QuantConfig(), drain(Calibrate(4)(graph, [CASES["plain"].inputs(4)])))
     given = given_by(all_grids(sent), graph, targets_of(graph, {}), "e")
     assert given.config.rules == ()
+
+
+@pytest.mark.parametrize("style", list(WeightStyle))
+@pytest.mark.parametrize("widths", [(6, 6), (3, 5), (8, 8)])
+@pytest.mark.parametrize("name", ["plain", "kitchen", "fashion-mobilenet"])
+def test_widths_of_our_own_file_come_back(
+    name: str, widths: tuple[int, int], style: WeightStyle, tmp_path: Path
+) -> None:
+    graph = FoldBatchNorm()(graph_of(name))
+    inputs = CASES[name].inputs(32)
+    sent = quantize(graph, uniform(*widths), drain(Calibrate(32)(graph, [inputs])))
+    path = tmp_path / "sent.onnx"
+    save(export_qdq(sent, style).model, path)
+    again, given = known(load_model(path))
+    assert {layer.name for layer in again.layers} == {layer.name for layer in graph.layers}
+    for layer in again.layers:
+        found = given.config.resolve(again.layers)[layer.name]
+        assert found.activation.bits == widths[1]
+        assert layer.weight is None or found.weight.bits == widths[0]
+    made = simulated(again, given)
+    with torch.inference_mode():
+        simulation = made(inputs)
+    assert sqnr_db(run(path, inputs), simulation) > 30
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"x": 3}', '{"x": [5, "a"]}', '{"x": [9, 3]}'])
+def test_metadata_that_are_not_ours_say_nothing(text: str, tmp_path: Path) -> None:
+    graph = FoldBatchNorm()(graph_of("plain"))
+    inputs = CASES["plain"].inputs(8)
+    made = export_qdq(quantize(graph, uniform(8, 8), drain(Calibrate(8)(graph, [inputs]))))
+    entry = made.model.metadata_props.add()
+    entry.key, entry.value = NARROW_KEY, text.replace("x", "input")
+    save(made.model, tmp_path / "sent.onnx")
+    _, given = known(load_model(tmp_path / "sent.onnx"))
+    assert given.config.default.activation.bits == 8
+    assert not given.config.rules
