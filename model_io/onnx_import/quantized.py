@@ -26,7 +26,7 @@ _TYPES = {
 }  # fmt: skip
 NARROW_KEY = "quantscope.grids"
 """Metadata of our own files: as JSON, [qmin, qmax] of each tensor whose type has more numbers."""
-_MOST_BITS = 32
+_LEAST_BITS, _MOST_BITS = 2, 32
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormalization")
 """What a tool fuses a ReLU with; behind other operators a grid from zero tells of their range."""
@@ -131,9 +131,10 @@ def _narrow(model: ModelProto) -> dict[str, int]:
     try:
         limits = {str(name): (int(low), int(high)) for text in texts[:1]
                   for name, (low, high) in json.loads(text).items()}  # fmt: skip
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
-    return {name: (high - low).bit_length() for name, (low, high) in limits.items() if high > low}
+    widths = {name: (high - low).bit_length() for name, (low, high) in limits.items() if high > low}
+    return {name: bits for name, bits in widths.items() if bits >= _LEAST_BITS}
 
 
 def _bits_in_use(node: NodeProto, narrow: dict[str, int]) -> int:

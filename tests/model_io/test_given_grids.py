@@ -380,7 +380,11 @@ def test_widths_of_our_own_file_come_back(
     assert sqnr_db(run(path, inputs), simulation) > 30
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{", '{"x": 3}', '{"x": [5, "a"]}', '{"x": [9, 3]}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[1]", "{", '{"x": 3}', '{"x": [5, "a"]}', '{"x": [9, 3]}', '{"x": [0, 1]}',
+     '{"x": [0, Infinity]}', '{"x": [0, 99999999999999999999]}', "[" * 100_000],
+)  # fmt: skip
 def test_metadata_that_are_not_ours_say_nothing(text: str, tmp_path: Path) -> None:
     graph = FoldBatchNorm()(graph_of("plain"))
     inputs = CASES["plain"].inputs(8)
