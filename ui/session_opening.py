@@ -124,7 +124,8 @@ def _take(
         workspace.machine = session.machine
     else:
         workspace.add_machine(session.machine)
-    workspace.config_name, workspace.file_grids = session.config_name, grids
+    workspace.config_name = session.config_name
+    workspace.use_grids(grids)
     known = {run.id for run in workspace.store.all()}
     new = [run for run in session.runs if run.id not in known]
     for run in reversed(new):

@@ -157,6 +157,12 @@ class Workspace:
             self.file_grids.stop(present)
             self.config_name = self.config_name.replace(OWN, "")
 
+    def use_grids(self, grids: FileGrids) -> None:
+        """Use the grids of a file; the configuration is called after them only if it has them."""
+        self.file_grids = grids
+        if grids.of(self.config.present) is None:
+            self.config_name = self.config_name.replace(OWN, "")
+
     def take_data(self, choice: DataChoice) -> None:
         """Make other data the current one; where it does not fit, `data_problem` says why."""
         parts, problem = _opened(choice, self.model, self.network)
@@ -266,11 +272,11 @@ def new_workspace() -> Workspace:
         network = drain(load_network(model))
     result.take_network(model, network)
     try:
-        result.file_grids = found_again(grids, network, result.config.present)
-        result.save()
+        result.use_grids(found_again(grids, network, result.config.present))
     except ModelError as error:
-        result.config_name = result.config_name.replace(OWN, "")
+        result.use_grids(FileGrids())
         result.notes.append(str(error))
+    result.save()
     if data is not None and _is_there(data):
         result.take_data(data)
     return result

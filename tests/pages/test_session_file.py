@@ -111,6 +111,13 @@ def test_the_grids_of_a_file_come_with_it(visit: Visit) -> None:
     assert "mine.encodings, its own grids" in visit.words
 
 
+def test_a_session_without_its_grids_is_not_called_after_them(
+    visit: Visit, saved_session: bytes
+) -> None:
+    named = changed(saved_session, config_name="mine.encodings, its own grids", grids=None)
+    assert opened(visit, named).work.config_name == "mine.encodings"
+
+
 def test_grids_that_do_not_fit_the_model_leave_the_session_to_be_looked_at(visit: Visit) -> None:
     content = write_session(session_of(visit.use_encodings("blocks.1.expand.0").work)).encode()
     opened(visit, changed(content, grids__text=encodings_of("nobody")))
