@@ -45,7 +45,7 @@ def _kernels(whole: int, layers: int) -> tuple[list[str], list[str]]:
     told = f"{whole} of {layers} layers with weights run in whole numbers in ONNX Runtime here"
     if whole == layers:
         return [f"{told}."], []
-    return [], [f"{told}; for the others it has no kernel but float."]
+    return [], [f"{told}; the others run in float."]
 
 
 def _agreement(source: Source, simulated: QuantGraph, session: Session) -> str:
