@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from analysis.threads import choose_threads
-from ui.frame import show_frame
+from analysis.process_settings import choose_threads
+from ui.frame.frame import show_frame
+from ui.frame.workspace_registry import keep_address, open_workspace
 from ui.navigation import pages
-from ui.sessions import keep_address, open_workspace
-from ui.workspace import has_workspace, set_workspace, workspace
+from ui.state.workspace import has_workspace, set_workspace, workspace
 
 st.set_page_config(page_title="QuantScope", page_icon=":material/target:", layout="wide")
 page = st.navigation(pages())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import typer
 
 from accelerator.machine import Machine, load_machine, load_preset, presets
-from analysis.quantities import Quantity
+from analysis.cost.quantity import Quantity
 from quant.config import (
     ACTIVATION_DEFAULT,
     WEIGHT_DEFAULT,
@@ -27,11 +27,11 @@ from quant.spec import Estimator, Granularity
 # Importing torch takes seconds, so the commands that need it import it themselves (PLC0415).
 if TYPE_CHECKING:
     from analysis.network import Network
-    from datasets.dataset import Dataset
-    from datasets.preprocessing import Preprocess
-    from model_io.metric import FileMetric
-    from quant.given import Given
-    from quant.recipe import Recipe
+    from data_io.dataset import Dataset
+    from data_io.preprocessing import Preprocess
+    from model_io.builder.user_metric import FileMetric
+    from quant.file_encodings import Given
+    from quant.passes.recipe import Recipe
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ JsonOption = Annotated[
 def models(out: JsonOption = "-") -> None:
     """List the networks that come with the project."""
     with _told(out):
-        from analysis.summary import summarize_samples  # noqa: PLC0415
+        from commands.json_run import summarize_samples  # noqa: PLC0415
 
         _write(out, summarize_samples())
 
@@ -187,8 +187,8 @@ def evaluate(
         place = _machine(machine)
         from analysis import experiment, split, summary  # noqa: PLC0415
         from analysis.calibration import Calibrated, calibrate  # noqa: PLC0415
-        from analysis.stages import learns  # noqa: PLC0415
-        from quant.recipe import build_recipe  # noqa: PLC0415
+        from analysis.runs.apply_recipe import learns  # noqa: PLC0415
+        from quant.passes.recipe import build_recipe  # noqa: PLC0415
 
         recipe = build_recipe(
             equalize=equalize,
@@ -273,11 +273,11 @@ def optimize(
         wish = _config(config, None, None, granularity, estimator)
         place = _machine(machine)
         from analysis import bit_words, split  # noqa: PLC0415
-        from analysis.answer_summary import summarize_answer  # noqa: PLC0415
         from analysis.calibration import calibrate  # noqa: PLC0415
-        from analysis.optimize import Task  # noqa: PLC0415
-        from analysis.optimize import optimize as find  # noqa: PLC0415
-        from analysis.runs import RunStore  # noqa: PLC0415
+        from analysis.mixed_precision.optimize import Task  # noqa: PLC0415
+        from analysis.mixed_precision.optimize import optimize as find  # noqa: PLC0415
+        from analysis.runs.run_store import RunStore  # noqa: PLC0415
+        from commands.json_optimize import summarize_answer  # noqa: PLC0415
 
         relative = relative_to is not None
         task = Task(
@@ -467,11 +467,11 @@ def export(
         wish = _config(config, weight_bits, activation_bits, granularity, estimator)
         named = any((config, weight_bits, activation_bits, granularity, estimator))
         place, how = _machine(machine), _preprocess(preprocess)
-        import cli_export  # noqa: PLC0415
+        import commands.export  # noqa: PLC0415
         from analysis.split import ImageChoice  # noqa: PLC0415
-        from quant.recipe import build_recipe  # noqa: PLC0415
+        from quant.passes.recipe import build_recipe  # noqa: PLC0415
 
-        kind = cli_export.chosen_format(format_, out, weights, check=check)
+        kind = commands.export.chosen_format(format_, out, weights, check=check)
         recipe = build_recipe(
             equalize=equalize,
             absorb_bias=absorb_bias,
@@ -483,11 +483,11 @@ def export(
         notes: tuple[str, ...] = ()
         if encodings is not None:
             wish, recipe, notes = _with_grids(network, encodings, wish if named else None, recipe)
-        images = cli_export.choose_images(model, network, wish, recipe, choice, check=check)
-        asked = cli_export.ExportWish(
+        images = commands.export.choose_images(model, network, wish, recipe, choice, check=check)
+        asked = commands.export.ExportWish(
             network, wish, recipe, place, images, kind, out, model, check=check, notes=notes
         )
-        _write(answer, _watch(cli_export.export(asked)))
+        _write(answer, _watch(commands.export.export(asked)))
 
 
 @app.command()
@@ -502,9 +502,9 @@ def convert(
     """Import a network once and keep it as a .pt2 file with the same names of layers."""
     with _told(answer):
         _check_place(str(out), "--out")
-        from model_io.convert import convert as keep  # noqa: PLC0415
-        from model_io.inputs import read_wish  # noqa: PLC0415
+        from model_io.input_specs import read_wish  # noqa: PLC0415
         from model_io.load import load_model  # noqa: PLC0415
+        from model_io.pt2.convert import convert as keep  # noqa: PLC0415
 
         _say(f"Loading {model}")
         loaded = load_model(model, builder, read_wish(input_shape or ""))
@@ -572,7 +572,7 @@ def _config(
 
 def _reference(text: str | None, wish: QuantConfig) -> QuantConfig | None:
     """Return the configuration that a text such as w8a8 means for `wish`, or that in a file."""
-    from analysis.bit_words import read_uniform  # noqa: PLC0415
+    from commands.bit_options import read_uniform  # noqa: PLC0415
 
     if text is None:
         return None
@@ -605,9 +605,9 @@ def _machine(name: str) -> Machine:
 def _network(model: str, builder: str | None, input_shape: str | None) -> "Network":
     """Load and prepare a network with the number of threads that is fastest here."""
     from analysis.network import prepare  # noqa: PLC0415
-    from analysis.threads import choose_threads  # noqa: PLC0415
-    from model_io.export.given import knowledge_of  # noqa: PLC0415
-    from model_io.inputs import read_wish  # noqa: PLC0415
+    from analysis.process_settings import choose_threads  # noqa: PLC0415
+    from model_io.encodings.apply_to_network import knowledge_of  # noqa: PLC0415
+    from model_io.input_specs import read_wish  # noqa: PLC0415
     from model_io.load import load_model  # noqa: PLC0415
 
     choose_threads()
@@ -629,8 +629,8 @@ def _with_grids(
     network: "Network", encodings: str, config: QuantConfig | None, recipe: "Recipe"
 ) -> tuple[QuantConfig, "Recipe", tuple[str, ...]]:
     """Return a configuration and a recipe that use a file's grids, and what is to be said."""
+    from quant.passes.recipe import check_order  # noqa: PLC0415
     from quant.passes.use_grids import UseGrids  # noqa: PLC0415
-    from quant.recipe import check_order  # noqa: PLC0415
 
     given = _given(network, encodings)
     longer = (UseGrids(given.grids, given.source), *recipe)
@@ -640,7 +640,7 @@ def _with_grids(
 
 def _given(network: "Network", encodings: str) -> "Given":
     """Return the grids in a file of encodings, or those that the model's own file has."""
-    from model_io.export.given import read_given  # noqa: PLC0415
+    from model_io.encodings.apply_to_network import read_given  # noqa: PLC0415
 
     if encodings != OWN:
         return read_given(_read(Path(encodings)), network, Path(encodings).name)
@@ -654,15 +654,15 @@ def _given(network: "Network", encodings: str) -> "Given":
 
 def _metric(text: str | None) -> "FileMetric | None":
     """Return the user's metric; it is loaded before any work."""
-    from model_io.metric import load_metric  # noqa: PLC0415
+    from model_io.builder.user_metric import load_metric  # noqa: PLC0415
 
     return None if text is None else load_metric(text)
 
 
 def _check_import(model: str, network: "Network", data: "Dataset") -> dict[str, float] | None:
     """Run an ONNX file beside ONNX Runtime on the user's own data; None for other models."""
-    from model_io.inputs import InputSpec  # noqa: PLC0415
-    from model_io.onnx import CHECKED_INPUTS, check_onnx  # noqa: PLC0415
+    from model_io.input_specs import InputSpec  # noqa: PLC0415
+    from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx  # noqa: PLC0415
     from quant.inputs import parts_of  # noqa: PLC0415
 
     if not model.lower().endswith(".onnx"):
@@ -675,7 +675,7 @@ def _check_import(model: str, network: "Network", data: "Dataset") -> dict[str, 
 
 
 def _preprocess(path: Path | None) -> "Preprocess | None":
-    from datasets.preprocessing import Preprocess  # noqa: PLC0415
+    from data_io.preprocessing import Preprocess  # noqa: PLC0415
 
     return None if path is None else Preprocess.from_json(_read(path))
 

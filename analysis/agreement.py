@@ -2,9 +2,9 @@
 
 import math
 
-from analysis.measures import spearman
-from analysis.questions import Question, Sensitivity
-from quant.simulation import Side
+from analysis.evaluation.measures import spearman
+from analysis.sensitivity.sweep import Question, Sensitivity
+from quant.simulation.quant_graph import Side
 
 
 def agreement_of(

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from analysis.mixed_precision import MOST_SCENES, BitSearch
-from analysis.quantities import Quantity
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.search import MOST_SCENES, BitSearch
 
 _OF_QUANTITY = {
     Quantity.LATENCY: "Latency: the slower of computing and moving data, looked up for each layer "

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from accelerator.memory import Lifetime
-from analysis.bit_sums import Limit, Sum, add_sums
+from analysis.mixed_precision.cost_terms import Limit, Sum, add_sums
 
 
 def alive_sums(stored: Mapping[str, Sum], lives: Sequence[Lifetime]) -> dict[int, Sum]:

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from analysis.questions import Sweep
+from analysis.sensitivity.sweep import Sweep
 from quant.config import QuantConfig
-from quant.graph import FloatGraph
-from quant.simulation import Side
+from quant.graph.float_graph import FloatGraph
+from quant.simulation.quant_graph import Side
 from quant.spec import Granularity
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from quant.given import Given, Target
-from quant.graph import FloatGraph, capture
+from quant.file_encodings import Given, Target
+from quant.graph.float_graph import FloatGraph, capture
 from quant.inputs import (
     InputLike,
     Inputs,

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from analysis.calibration import needs_data
 from analysis.network import Network
-from datasets.arrays import ArraySource
-from datasets.bundled import fashion_test, fashion_train_part
-from datasets.dataset import Dataset, check_classes
-from datasets.errors import DatasetError
-from datasets.open_dataset import open_dataset
-from datasets.preprocessing import Preprocess
+from data_io.arrays import ArraySource
+from data_io.bundled import fashion_test, fashion_train_part
+from data_io.dataset import Dataset, check_classes
+from data_io.errors import DatasetError
+from data_io.open_dataset import open_dataset
+from data_io.preprocessing import Preprocess
 from quant.config import QuantConfig
-from quant.graph import FloatGraph, is_input
+from quant.graph.float_graph import FloatGraph, is_input
 from quant.inputs import Input, shapes_of
 from sample_models.registry import SAMPLES
 

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from analysis.calibration import Calibrated, calibrate
-from analysis.evaluation import Evaluation, evaluate
+from analysis.evaluation.evaluate import Evaluation, evaluate
 from analysis.network import Network, prepare
+from analysis.process_settings import choose_threads
 from analysis.split import Split, pixel_range
-from analysis.threads import choose_threads
-from datasets.dataset import Dataset, check_classes
-from datasets.open_dataset import open_dataset
+from data_io.dataset import Dataset, check_classes
+from data_io.open_dataset import open_dataset
 from model_io.load import load_model
 from quant.config import QuantConfig, uniform
 from quant.progress import drain
-from quant.simulation import quantize
+from quant.simulation.quant_graph import quantize
 from quant.spec import Estimator, Granularity, QuantSpec
 from sample_models.registry import sample
 

@@ -38,8 +38,8 @@ Turn = Callable[[], int]
 
 def images_of(model: str, data: Path, count: int, seed: int) -> Any:
     """Return `count` images of the model's data."""
-    from datasets.bundled import fashion_test  # noqa: PLC0415  also runs in AIMET's environment
-    from datasets.open_dataset import open_dataset  # noqa: PLC0415
+    from data_io.bundled import fashion_test  # noqa: PLC0415  also runs in AIMET's environment
+    from data_io.open_dataset import open_dataset  # noqa: PLC0415
     from sample_models.registry import sample  # noqa: PLC0415
 
     entry = sample(model)
@@ -51,15 +51,15 @@ def prepare_ours(arguments: argparse.Namespace) -> Turn:
     """Return our sweep as a function that returns the number of layers."""
     from analysis.allocator import keep_freed_memory  # noqa: PLC0415
     from analysis.calibration import calibrate  # noqa: PLC0415  AIMET's environment lacks its needs
-    from analysis.instant import instant  # noqa: PLC0415
     from analysis.network import prepare  # noqa: PLC0415
-    from analysis.questions import Sweep  # noqa: PLC0415
-    from analysis.sensitivity import exact  # noqa: PLC0415
-    from analysis.workers import Pool  # noqa: PLC0415
+    from analysis.sensitivity.analyze import exact  # noqa: PLC0415
+    from analysis.sensitivity.exact.executors import Pool  # noqa: PLC0415
+    from analysis.sensitivity.sweep import Sweep  # noqa: PLC0415
+    from analysis.sensitivity.tensor_noise import instant  # noqa: PLC0415
     from model_io.load import load_model  # noqa: PLC0415
     from quant.config import uniform  # noqa: PLC0415
     from quant.progress import drain  # noqa: PLC0415
-    from quant.simulation import Side  # noqa: PLC0415
+    from quant.simulation.quant_graph import Side  # noqa: PLC0415
 
     keep_freed_memory()
     loaded = load_model(arguments.model)

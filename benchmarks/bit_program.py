@@ -18,13 +18,13 @@ import numpy as np
 from torch import nn
 
 from accelerator.machine import load_preset
-from analysis.bit_knobs import Rules
-from analysis.bit_wiring import parts_of
-from analysis.mixed_precision import BitSearch
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.choices import Rules
+from analysis.mixed_precision.dependencies import parts_of
+from analysis.mixed_precision.proposal import Budget, Proposal
+from analysis.mixed_precision.search import BitSearch
 from analysis.network import Network, prepare
-from analysis.proposal import Budget, Proposal
-from analysis.quantities import Quantity
-from analysis.questions import DEFAULT_BITS, Depth, Question, Score, Sensitivity, Sweep
+from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Question, Score, Sensitivity, Sweep
 from quant.config import uniform
 
 MACHINES = ("bitfusion_like", "horowitz45_generic")

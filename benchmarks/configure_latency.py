@@ -15,15 +15,15 @@ from functools import partial
 
 from accelerator.machine import load_preset, presets
 from analysis.calibration import calibrate
-from analysis.experiment import cost
+from analysis.cost.workload import Entropies
 from analysis.network import Network, prepare
-from analysis.threads import choose_threads
-from analysis.workload import Entropies
+from analysis.process_settings import choose_threads
+from analysis.runs.experiment import cost
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
 from quant.config import QuantConfig, uniform
 from quant.progress import drain
-from quant.ranges import encode_statistics, encode_weight
+from quant.ranges.estimators import encode_statistics, encode_weight
 from quant.spec import Estimator, Granularity, QuantSpec, SpecChange
 
 TARGET_MS = 500.0

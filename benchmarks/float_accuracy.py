@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from datasets.bundled import fashion_test
-from datasets.dataset import Dataset, check_classes
-from datasets.folder import open_folder
+from data_io.bundled import fashion_test
+from data_io.dataset import Dataset, check_classes
+from data_io.folder import open_folder
 from sample_models.efficientnet_lite import symmetric_padding
 from sample_models.registry import Sample, names, sample
 

@@ -19,13 +19,13 @@ from torch import Tensor
 from analysis.allocator import keep_freed_memory
 from analysis.calibration import calibrate
 from analysis.network import Network, forward, prepare
-from analysis.threads import choose_threads
+from analysis.process_settings import choose_threads
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
 from quant.config import uniform
 from quant.inputs import Inputs
 from quant.progress import drain
-from quant.simulation import quantize
+from quant.simulation.quant_graph import quantize
 
 IMAGES = 32
 FOLDED_TARGET, SIMULATED_TARGET = 0.5, 2.0

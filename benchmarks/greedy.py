@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from analysis.mixed_precision import BitSearch
-from analysis.proposal import Proposal
-from analysis.quantities import Quantity
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.proposal import Proposal
+from analysis.mixed_precision.search import BitSearch
 
 Rank = Callable[[float, float], float]  # of the noise that a step adds and the cost that it saves
 

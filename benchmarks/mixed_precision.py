@@ -16,32 +16,32 @@ import torch
 from torch import Tensor
 
 from accelerator.machine import load_preset
-from analysis.bit_gains import explain_gains, useful_rules
-from analysis.bit_knobs import Rules
 from analysis.calibration import Calibrated, calibrate
-from analysis.evaluation import Evaluation
-from analysis.front import Measured, measure, prediction_error
-from analysis.image_scores import Rows, describe, summarize
-from analysis.image_scores import compare as images
-from analysis.measures import Interval, paired_interval
-from analysis.mixed_precision import BitSearch
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.measures import Interval, paired_interval
+from analysis.evaluation.per_image import Rows, describe, summarize
+from analysis.evaluation.per_image import compare as images
+from analysis.mixed_precision.choices import Rules
+from analysis.mixed_precision.pareto_front import Measured, measure, prediction_error
+from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
+from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.useful_bits import explain_gains, useful_rules
 from analysis.network import Network, forward, prepare
-from analysis.prediction import Prediction, first_predictor
-from analysis.proposal import Budget, BudgetError, Proposal
-from analysis.quantities import Quantity
-from analysis.questions import DEFAULT_BITS, Sensitivity, Sweep
-from analysis.records import to_plain
-from analysis.runs import RunStore
-from analysis.sensitivity import sensitivity
-from analysis.threads import choose_threads
+from analysis.prediction.predictor import Prediction, first_predictor
+from analysis.process_settings import choose_threads
+from analysis.runs.json_values import to_plain
+from analysis.runs.run_store import RunStore
+from analysis.sensitivity.analyze import sensitivity
+from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity, Sweep
 from benchmarks.greedy import best_bargain, demote, least_sensitive
-from datasets.bundled import fashion_test, fashion_train_part
-from datasets.dataset import Dataset
-from datasets.open_dataset import open_dataset
+from data_io.bundled import fashion_test, fashion_train_part
+from data_io.dataset import Dataset
+from data_io.open_dataset import open_dataset
 from model_io.load import load_sample
 from quant.config import uniform
 from quant.progress import drain
-from quant.simulation import quantize
+from quant.simulation.quant_graph import quantize
 from sample_models.registry import IMAGENET
 
 FOLDER = Path(__file__).parents[2] / "shared" / "datasets" / "imagenet-sample"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from datasets.dataset import Batch
+from data_io.dataset import Batch
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from analysis.calibration import calibrate
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from analysis.network import Network, prepare
-from analysis.stages import apply_pass, first_stage, title_of
-from analysis.threads import choose_threads
-from datasets.bundled import fashion_test, fashion_train_part
-from datasets.dataset import Dataset
-from datasets.open_dataset import open_dataset
+from analysis.process_settings import choose_threads
+from analysis.runs.apply_recipe import apply_pass, first_stage, title_of
+from data_io.bundled import fashion_test, fashion_train_part
+from data_io.dataset import Dataset
+from data_io.open_dataset import open_dataset
 from model_io.load import load_sample
 from quant.config import QuantConfig, uniform
 from quant.passes.absorb_bias import AbsorbBias
@@ -27,8 +27,8 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Reach
+from quant.passes.recipe import Recipe
 from quant.progress import drain
-from quant.recipe import Recipe
 from quant.spec import Estimator, Granularity
 from sample_models.registry import IMAGENET
 

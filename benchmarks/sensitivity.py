@@ -35,25 +35,25 @@ import torch
 from analysis.agreement import agreement_of
 from analysis.allocator import keep_freed_memory
 from analysis.calibration import Calibrated, calibrate
-from analysis.grids import grids_of, program_of
-from analysis.instant import instant
-from analysis.measures import sqnr_db
+from analysis.evaluation.measures import sqnr_db
 from analysis.network import Network, prepare
-from analysis.questions import Question, Sensitivity, Sweep
-from analysis.screening import screen
-from analysis.sensitivity import exact
-from analysis.stages import first_stage
-from analysis.sweep import computing
-from analysis.workers import Serial
-from datasets.bundled import fashion_test, fashion_train_part
-from datasets.dataset import Dataset
-from datasets.open_dataset import open_dataset
+from analysis.runs.apply_recipe import first_stage
+from analysis.sensitivity.analyze import exact
+from analysis.sensitivity.encodings import grids_of, program_of
+from analysis.sensitivity.exact.executors import Serial
+from analysis.sensitivity.exact.work_unit import computing
+from analysis.sensitivity.screening.screen import screen
+from analysis.sensitivity.sweep import Question, Sensitivity, Sweep
+from analysis.sensitivity.tensor_noise import instant
+from data_io.bundled import fashion_test, fashion_train_part
+from data_io.dataset import Dataset
+from data_io.open_dataset import open_dataset
 from model_io.load import load_model
 from quant.config import uniform
 from quant.inputs import arranged
 from quant.passes.equalize import Equalize
 from quant.progress import Steps, drain
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from quant.spec import Granularity
 from sample_models.registry import sample
 

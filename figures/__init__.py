@@ -1,5 +1,5 @@
 """Pictures of results: every function is pure and returns a plotly Figure."""
 
-from figures.layout import takeaway
+from figures.style.layout import takeaway
 
 __all__ = ["takeaway"]

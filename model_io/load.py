@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from model_io.builder import build
+from model_io.builder.builder import build
+from model_io.builder.safetensors import load_weights
 from model_io.digest import file_digest, state_digest
 from model_io.errors import ModelError, UnsafeFileError
-from model_io.exported import load_exported
-from model_io.inputs import InputSpec, named_as
-from model_io.loaded import LoadedModel, Origin
-from model_io.weights import load_weights
+from model_io.input_specs import InputSpec, named_as
+from model_io.loaded_model import LoadedModel, Origin
+from model_io.pt2.load_pt2 import load_exported
 from sample_models.registry import SAMPLES, sample
 
 Wish = tuple[int, ...] | tuple[InputSpec, ...]
@@ -133,7 +133,7 @@ def _load_onnx(path: Path, builder: str | None, input_shape: Wish) -> LoadedMode
 
 def _imported(path: Path, input_shape: Wish, shown: str, *, alone: bool) -> LoadedModel:
     """Import an ONNX file, an upload `alone`."""
-    from model_io.onnx import load_onnx  # noqa: PLC0415  100 MB that other files do not need
+    from model_io.onnx_import.load_onnx import load_onnx  # noqa: PLC0415  100 MB that other files do not need
 
     imported = load_onnx(path, input_shape, shown, alone=alone)
     # tensors beside the file, and the sizes that it leaves open, belong to what is computed

@@ -1,18 +1,18 @@
 import streamlit as st
 
 from figures import takeaway
-from figures.energy import energy_by_component
-from ui.config_diff import diff_picker
-from ui.config_editor import PRESETS, bulk_edit, layer_editor, rule_list, set_config
-from ui.given_view import config_box, grids_note
-from ui.layer_explained import layer_picker, show_layer
-from ui.machines import bring_machine, machine_note, machine_picker, widths_note
-from ui.metrics import cost_cards
+from figures.cost.energy import energy_by_component
+from ui.configure.compare import diff_picker
+from ui.configure.editor import PRESETS, bulk_edit, layer_editor, rule_list, set_config
+from ui.configure.file_encodings import config_box, grids_note
+from ui.configure.layer_options import layer_picker, show_layer
+from ui.configure.prediction import predicted_card
 from ui.navigation import RUNS, TRADEOFFS
-from ui.needed import needed_network
-from ui.tables import without_choice
-from ui.what_if import predicted_card
-from ui.workspace import workspace
+from ui.state.workspace import workspace
+from ui.widgets.cards import cost_cards
+from ui.widgets.machine_picker import bring_machine, machine_note, machine_picker, widths_note
+from ui.widgets.prerequisites import needed_network
+from ui.widgets.tables import without_choice
 
 ENERGY, DIFFERENCE, LAYER = LOOKS = ("Energy", "Difference", "One layer")
 work = workspace()

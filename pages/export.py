@@ -1,12 +1,12 @@
 import streamlit as st
 
-from ui.check_view import check_box
-from ui.export_jobs import under_way, wish_of
-from ui.export_tables import table_box
-from ui.export_view import artefacts, context, recipe_choice, report_choice
+from ui.export.jobs import under_way, wish_of
+from ui.export.runtime_check import check_box
+from ui.export.tables import table_box
+from ui.export.view import artefacts, context, recipe_choice, report_choice
 from ui.navigation import MODEL
-from ui.needed import needed_network
-from ui.workspace import workspace
+from ui.state.workspace import workspace
+from ui.widgets.prerequisites import needed_network
 
 POLL_S = 1.5
 

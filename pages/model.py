@@ -1,15 +1,12 @@
 import streamlit as st
 
-from figures.units import format_bytes, format_count
+from figures.style.units import format_bytes, format_count
 from quant.config import uniform
-from quant.graph import is_input
-from ui.cached import first_images, float_score, measure_float
-from ui.given_view import offer_own_grids
-from ui.layers_view import show_graph, show_picked, show_table
-from ui.metrics import image_strip
-from ui.model_forms import bring_data, bring_model, sample_cards
-from ui.navigation import CONFIGURE, RUNS
-from ui.task_view import (
+from quant.graph.float_graph import is_input
+from ui.answers.float_score import first_images, float_score, measure_float
+from ui.configure.file_encodings import offer_own_grids
+from ui.model.forms import bring_data, bring_model, sample_cards
+from ui.model.task_facts import (
     float_card,
     import_check,
     in_place_of_accuracy,
@@ -18,7 +15,10 @@ from ui.task_view import (
     shows_inputs,
     size_text,
 )
-from ui.workspace import workspace
+from ui.navigation import CONFIGURE, RUNS
+from ui.state.workspace import workspace
+from ui.widgets.cards import image_strip
+from ui.widgets.network_view import show_graph, show_picked, show_table
 
 work = workspace()
 network = work.network

@@ -1,9 +1,8 @@
 import streamlit as st
 
-from quant.simulation import Role
-from ui.grid_controls import tensor_panel
-from ui.needed import needed_network
-from ui.ranges_view import (
+from quant.simulation.quant_graph import Role
+from ui.ranges.try_encoding import tensor_panel
+from ui.ranges.view import (
     book_of,
     calibration_note,
     examine_all,
@@ -11,7 +10,8 @@ from ui.ranges_view import (
     reasons,
     suspect_list,
 )
-from ui.workspace import workspace
+from ui.state.workspace import workspace
+from ui.widgets.prerequisites import needed_network
 
 work = workspace()
 

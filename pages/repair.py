@@ -1,11 +1,9 @@
 import streamlit as st
 
 from figures import takeaway
-from figures.waterfall import waterfall
-from ui.needed import needed_images
-from ui.plain import plain
-from ui.recipe_form import recipe_form
-from ui.repair_view import (
+from figures.repair.waterfall import waterfall
+from ui.repair.form import recipe_form
+from ui.repair.view import (
     before_after,
     details,
     intervals,
@@ -16,7 +14,9 @@ from ui.repair_view import (
     under_way,
     verdicts,
 )
-from ui.workspace import workspace
+from ui.state.workspace import workspace
+from ui.widgets.markdown import plain
+from ui.widgets.prerequisites import needed_images
 
 work = workspace()
 

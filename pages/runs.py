@@ -1,19 +1,19 @@
 import streamlit as st
 
 from figures import takeaway
-from figures.accuracy import accuracy_with_interval
-from figures.energy import energy_by_component, energy_by_layer, energy_comparison
-from figures.layers import compare_layers, sqnr_by_layer
-from figures.roofline import roofline
-from figures.widths import requested_and_effective
-from ui.metrics import cost_cards, score_cards
-from ui.needed import say_missing
-from ui.plain import plain
-from ui.report_view import report_box
-from ui.run_forms import differences, disagreements, manage_run, run_form, why_none
-from ui.tables import effective_table, run_table
-from ui.task_view import in_place_of_accuracy
-from ui.workspace import workspace
+from figures.cost.energy import energy_by_component, energy_by_layer, energy_comparison
+from figures.cost.roofline import roofline
+from figures.cost.widths import requested_and_effective
+from figures.quality.accuracy import accuracy_with_interval
+from figures.quality.layer_sqnr import compare_layers, sqnr_by_layer
+from ui.model.task_facts import in_place_of_accuracy
+from ui.runs.forms import differences, disagreements, manage_run, run_form, why_none
+from ui.runs.report import report_box
+from ui.state.workspace import workspace
+from ui.widgets.cards import cost_cards, score_cards
+from ui.widgets.markdown import plain
+from ui.widgets.prerequisites import say_missing
+from ui.widgets.tables import effective_table, run_table
 
 VIEWS = {
     "Energy": (energy_by_component, energy_by_layer),

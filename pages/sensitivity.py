@@ -1,11 +1,7 @@
 import streamlit as st
 
-from analysis.questions import Depth
-from ui.navigation import MODEL
-from ui.needed import needed_network
-from ui.opened_sensitivity import opened_sensitivity
-from ui.sensitivity_form import actions, question_form
-from ui.sensitivity_jobs import (
+from analysis.sensitivity.sweep import Depth
+from ui.answers.sensitivity import (
     best_known,
     current,
     other_view,
@@ -14,7 +10,10 @@ from ui.sensitivity_jobs import (
     questions,
     screened_for,
 )
-from ui.sensitivity_view import (
+from ui.navigation import MODEL
+from ui.sensitivity.form import actions, question_form
+from ui.sensitivity.suspect_card import card
+from ui.sensitivity.view import (
     choose_lens,
     comparisons,
     depth_charts,
@@ -24,8 +23,9 @@ from ui.sensitivity_view import (
     screening_note,
     worst,
 )
-from ui.suspect_view import card
-from ui.workspace import workspace
+from ui.session.opened_results import opened_sensitivity
+from ui.state.workspace import workspace
+from ui.widgets.prerequisites import needed_network
 
 POLL_S = 1.5
 

@@ -1,14 +1,14 @@
 import streamlit as st
 
-from ui.foresight import foresight_of, scale_of
+from ui.answers.forecast import foresight_of, scale_of
 from ui.navigation import SENSITIVITY
-from ui.needed import needed_images
 from ui.opened_fronts import opened_fronts
-from ui.tradeoffs_form import question_form
-from ui.tradeoffs_jobs import FRONT, active, found_for, start_front
-from ui.tradeoffs_state import Found
-from ui.tradeoffs_view import bits, details, front, notes, panels_of, picked_of, table
-from ui.workspace import workspace
+from ui.state.tradeoffs import Found
+from ui.state.workspace import workspace
+from ui.tradeoffs.form import question_form
+from ui.tradeoffs.jobs import FRONT, active, found_for, start_front
+from ui.tradeoffs.view import bits, details, front, notes, panels_of, picked_of, table
+from ui.widgets.prerequisites import needed_images
 
 POLL_S = 1.5
 

@@ -8,8 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from datasets.bundled import CLASS_NAMES, FASHION
-from datasets.preprocessing import Interpolation, Preprocess
+from data_io.bundled import CLASS_NAMES, FASHION
+from data_io.preprocessing import Interpolation, Preprocess
 from sample_models import efficientnet_lite
 from sample_models.imbalanced import unbalance
 from sample_models.mobilenet import FashionMobileNet, fashion_mobilenet

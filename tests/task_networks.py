@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph import FloatGraph, capture
+from quant.graph.float_graph import FloatGraph, capture
 from quant.inputs import Input, Inputs, draw
 from tests.networks import randomize_batch_norms
 

@@ -11,31 +11,31 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OUTER = {"torch", "numpy", "pandas", "streamlit", "plotly", "typer", "PIL", "onnx", "safetensors"}
 INNER = {
-    "accelerator", "analysis", "benchmarks", "datasets", "figures", "model_io", "quant",
+    "accelerator", "analysis", "benchmarks", "data_io", "figures", "model_io", "quant",
     "sample_models", "tests", "ui",
 }  # fmt: skip
 # What each part may import of all that is watched; everything else is a breach.
 ALLOWED = {
     "quant": {"quant", "torch", "numpy"},
     "accelerator": {"accelerator"},
-    "datasets": {"datasets", "sample_models", "torch", "numpy", "PIL"},
-    "sample_models": {"sample_models", "datasets", "torch", "numpy", "safetensors"},
+    "data_io": {"data_io", "sample_models", "torch", "numpy", "PIL"},
+    "sample_models": {"sample_models", "data_io", "torch", "numpy", "safetensors"},
     "model_io": {
         "model_io", "quant", "sample_models", "torch", "numpy", "safetensors", "onnx",
     },
     "analysis": {
-        "analysis", "accelerator", "quant", "datasets", "sample_models", "torch", "numpy",
+        "analysis", "accelerator", "quant", "data_io", "sample_models", "torch", "numpy",
     },
     "figures": {"figures", "analysis", "accelerator", "plotly", "numpy"},
     "ui": {
-        "ui", "figures", "analysis", "accelerator", "quant", "datasets", "model_io",
+        "ui", "figures", "analysis", "accelerator", "quant", "data_io", "model_io",
         "sample_models", "streamlit", "numpy", "pandas",
     },
     "pages": {"ui", "figures", "analysis", "accelerator", "quant", "streamlit"},
     "app.py": {"ui", "analysis", "streamlit"},
-    "cli.py": {"analysis", "accelerator", "figures", "quant", "datasets", "model_io", "typer"},
+    "cli.py": {"analysis", "accelerator", "figures", "quant", "data_io", "model_io", "typer"},
     # the work of two commands: it joins what analysis measures with files that model_io writes
-    "cli_export.py": {"analysis", "accelerator", "quant", "datasets", "model_io", "torch"},
+    "cli_export.py": {"analysis", "accelerator", "quant", "data_io", "model_io", "torch"},
 }  # fmt: skip
 MODULE_LINES = {"app.py": 40, "pages": 120}
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "base", "common", "misc"}
@@ -100,7 +100,7 @@ def test_module_names_say_what_is_in_them() -> None:
         ("accelerator", "import torch"),
         ("accelerator", "import numpy as np"),
         ("accelerator", "from quant.spec import QuantSpec"),
-        ("datasets", "from quant import graph"),
+        ("data_io", "from quant import graph"),
         ("model_io", "import analysis.network"),
         ("analysis", "import streamlit"),
         ("analysis", "from model_io.load import load_model"),
@@ -134,7 +134,7 @@ def test_a_long_script_and_a_vague_name_are_found() -> None:
 def test_a_sweep_over_a_sample_needs_no_library_that_only_others_use() -> None:
     """Each of these takes tens of megabytes, which count where memory is compared."""
     code = (
-        "import sys, analysis.sensitivity, model_io.load; "
+        "import sys, analysis.sensitivity.analyze, model_io.load; "
         "print(sorted({'numba', 'onnxruntime', 'distributed', 'streamlit', 'plotly'}"
         " & set(sys.modules)))"
     )

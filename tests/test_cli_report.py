@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from analysis.runs import RunStore
+from analysis.runs.run_store import RunStore
 from cli import app
 
 QUICK = ("--model", "fashion-resnet", "--samples", "40", "--calibration", "16")

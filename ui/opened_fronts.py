@@ -3,14 +3,14 @@
 import pandas as pd
 import streamlit as st
 
-from analysis.front_record import FrontPoint, FrontRecord
-from analysis.quantities import Quantity
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.pareto_record import FrontPoint, FrontRecord
 from analysis.reporting.trade_off import from_record
 from figures import takeaway
-from figures.front_words import Scale, quality_text
-from figures.trade_off import trade_off
-from figures.units import format_bytes, format_energy, format_time
-from ui.workspace import Workspace
+from figures.style.units import format_bytes, format_energy, format_time
+from figures.tradeoffs.report_front import trade_off
+from figures.tradeoffs.wording import Scale, quality_text
+from ui.state.workspace import Workspace
 
 CHART = {"displayModeBar": False}
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from accelerator.machine import Machine
 from accelerator.report import CostReport
-from analysis.measures import Interval
-from analysis.questions import Sensitivity
+from analysis.evaluation.measures import Interval
+from analysis.ranges.findings import Examined
 from analysis.reporting.trade_off import TradeOff
-from analysis.runs import Run
-from analysis.suspects import Examined
+from analysis.runs.run_store import Run
+from analysis.sensitivity.sweep import Sensitivity
 
 
 @dataclass(frozen=True, slots=True)

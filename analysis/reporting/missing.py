@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from accelerator.workload import FLOAT_BITS
-from analysis.questions import Depth
 from analysis.reporting.contents import LayerChoice, Report
+from analysis.sensitivity.sweep import Depth
 
 FEW_IMAGES = 500
 

@@ -4,7 +4,7 @@ import re
 import shlex
 
 from analysis.reporting.contents import Origin
-from analysis.runs import Run
+from analysis.runs.run_store import Run
 
 CONFIG_FILE = "configuration.json"
 PREPROCESS_FILE = "preprocess.json"

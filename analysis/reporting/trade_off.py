@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analysis.front import Front, Measured
-from analysis.front_record import FrontPoint, FrontRecord
-from analysis.measures import Interval
-from analysis.proposal import Proposal
-from analysis.quantities import Quantity
-from analysis.runs import Run
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.measures import Interval
+from analysis.mixed_precision.pareto_front import Front, Measured
+from analysis.mixed_precision.pareto_record import FrontPoint, FrontRecord
+from analysis.mixed_precision.proposal import Proposal
+from analysis.runs.run_store import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from typing import Any
 
 from accelerator.report import LayerCost
 from accelerator.workload import WEIGHT_KINDS
-from analysis.records import to_plain
 from analysis.reporting.contents import LayerChoice, Report
 from analysis.reporting.reproduce import (
     CONFIG_FILE,
@@ -13,10 +12,11 @@ from analysis.reporting.reproduce import (
     beyond_command,
     command_of,
 )
+from analysis.runs.json_values import to_plain
 from figures.document.markup import Html, facts, number, paragraph, table, tag
 from figures.document.plots import script_json
 from figures.document.summary import decibels
-from figures.units import format_energy, format_time
+from figures.style.units import format_energy, format_time
 
 
 def reproduce_section(report: Report) -> Html:

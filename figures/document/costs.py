@@ -7,13 +7,13 @@ import plotly.graph_objects as go
 from accelerator.energy import Energy
 from accelerator.report import CostReport, LayerCost
 from analysis.reporting.contents import Report
+from figures.cost.energy import energy_by_component, energy_by_layer, energy_comparison
+from figures.cost.latency import latency_by_layer
+from figures.cost.roofline import roofline
 from figures.document.markup import Html, bullets, facts, number, paragraph, table, tag
 from figures.document.plots import plot
-from figures.energy import energy_by_component, energy_by_layer, energy_comparison
-from figures.latency import latency_by_layer
-from figures.palette import COMPONENT_NAMES
-from figures.roofline import roofline
-from figures.units import format_bytes, format_count, format_energy, format_share, format_time
+from figures.style.palette import COMPONENT_NAMES
+from figures.style.units import format_bytes, format_count, format_energy, format_share, format_time
 
 MOST_LAYERS = 20  # two such plots fit a page of A4
 CAVEAT = (

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from figures.document.markup import Html, tag
-from figures.layout import takeaway
+from figures.style.layout import takeaway
 
 TEMPLATE = "plotly_white"
 INK, GRID = "#1B2530", "#DFE5EC"

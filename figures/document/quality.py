@@ -3,21 +3,21 @@
 import math
 from collections.abc import Iterator
 
-from analysis.harm import Metric, metrics_of
-from analysis.quantities import Quantity
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.user_metric import MetricScore
 from analysis.reporting.contents import Report
 from analysis.reporting.trade_off import TradePoint
-from analysis.user_metric import MetricScore
-from figures.accuracy import accuracy_against_energy, accuracy_with_interval
+from analysis.sensitivity.ranking import Metric, metrics_of
 from figures.document.markup import Html, bullets, number, paragraph, table, tag
 from figures.document.plots import plot
 from figures.document.summary import decibels, points, share, spread
-from figures.layers import sqnr_by_layer
-from figures.noise import noise_by_layer
-from figures.sensitivity import worst_layers
-from figures.trade_off import trade_off
-from figures.units import format_bytes, format_energy, format_time
-from figures.waterfall import waterfall
+from figures.quality.accuracy import accuracy_against_energy, accuracy_with_interval
+from figures.quality.layer_sqnr import sqnr_by_layer
+from figures.quality.output_noise import noise_by_layer
+from figures.repair.waterfall import waterfall
+from figures.sensitivity.ranking import worst_layers
+from figures.style.units import format_bytes, format_energy, format_time
+from figures.tradeoffs.report_front import trade_off
 
 MOST_LAYERS = 20  # two such plots fit a page of A4
 MOST_SUSPECTS = 15

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from accelerator.report import CostReport
 from accelerator.workload import FLOAT_BITS
-from analysis.measures import Interval
+from analysis.evaluation.measures import Interval
 from analysis.reporting.contents import LayerChoice, Report
 from figures.document.markup import Html, bullets, facts, number, paragraph, table, tag
-from figures.units import format_bytes, format_count, format_energy, format_share, format_time
+from figures.style.units import format_bytes, format_count, format_energy, format_share, format_time
 
 EXACT_DB = 300  # beyond it two outputs are the same numbers
 

@@ -9,10 +9,17 @@ import numpy as np
 from torch import Tensor, nn
 
 from model_io.errors import ModelError
-from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators import TABLE
-from model_io.onnx_import.steps import OWN, Program, Step
-from model_io.onnx_import.values import MOST_KNOWN, Known, Value, constant, is_known, to_tensor
+from model_io.onnx_import.program.call import Call, Refusal
+from model_io.onnx_import.program.steps import OWN, Program, Step
+from model_io.onnx_import.program.values import (
+    MOST_KNOWN,
+    Known,
+    Value,
+    constant,
+    is_known,
+    to_tensor,
+)
 
 _NEWEST = 25
 _MOST_AXES = 2

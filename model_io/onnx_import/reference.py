@@ -11,7 +11,7 @@ from onnx import ModelProto, helper
 from torch import Tensor
 
 from model_io.errors import ModelError
-from model_io.onnx_import.program import Input, Output
+from model_io.onnx_import.program.read_program import Input, Output
 
 Array = NDArray[np.generic]
 _IR_VERSION = 10

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from model_io.onnx_import.recognise import Recognised
+from model_io.onnx_import.patterns.recognise import Recognised
 
 _LISTED = 12
 """Operators that a sentence counts one by one."""

@@ -1,6 +1,6 @@
 """Transposes that undo one another, as converters between NHWC and NCHW leave them."""
 
-from model_io.onnx_import.steps import Program
+from model_io.onnx_import.program.steps import Program
 
 
 def cancel_transposes(program: Program) -> int:

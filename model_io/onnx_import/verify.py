@@ -10,12 +10,12 @@ from onnx import helper
 from torch import Tensor
 
 from model_io.errors import ModelError, UnsafeFileError
-from model_io.inputs import KINDS, InputSpec
+from model_io.input_specs import KINDS, InputSpec
 from model_io.onnx_import.network import OnnxNetwork, Results, title
-from model_io.onnx_import.program import Input
+from model_io.onnx_import.program.estimate_memory import bytes_of, without_memory
+from model_io.onnx_import.program.read_program import Input
+from model_io.onnx_import.program.steps import Program, Step
 from model_io.onnx_import.reference import Array, Reference
-from model_io.onnx_import.steps import Program, Step
-from model_io.onnx_import.trial import bytes_of, without_memory
 
 LARGEST_DIFFERENCE = 1e-3
 """Of the outputs, relative, beside ONNX Runtime."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from quant.connections import (
+from quant.graph.float_graph import ChannelNormal, FloatGraph
+from quant.graph.layer_pairs import (
     Pair,
     between,
     channels_last,
@@ -14,11 +15,10 @@ from quant.connections import (
     groups_of,
     has_computed_bias,
 )
-from quant.graph import ChannelNormal, FloatGraph
+from quant.graph.operators import AVERAGE_POOLS, clip_limits, operator
+from quant.graph.walk import Walk
 from quant.inputs import Inputs
-from quant.operators import AVERAGE_POOLS, clip_limits, operator
 from quant.passes.equalize import caps_of, make_caps, put, tidied
-from quant.walk import Walk
 
 SIGMAS = 3.0  # beta - 3 gamma: exact for 99.865 % of inputs if they are normal
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quant.connections import WEIGHTED, groups_of, has_computed_bias, is_shared
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
-from quant.graph import FloatGraph, Layer
+from quant.graph.float_graph import FloatGraph, Layer
+from quant.graph.layer_pairs import WEIGHTED, groups_of, has_computed_bias, is_shared
+from quant.graph.walk import Walk
 from quant.inputs import Inputs
 from quant.passes.samples import Samples, activation_of, collect, why_no_rows
 from quant.progress import Progress, Steps
-from quant.simulation import QuantGraph
-from quant.walk import Walk
+from quant.simulation.quant_graph import QuantGraph
 
 ZETA, GAMMA = 1.1, -0.1  # the stretch of the rectified sigmoid
 STEPS_A_PROGRESS = 25

@@ -7,12 +7,12 @@ import torch
 
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
-from quant.graph import FloatGraph, shape_of
+from quant.graph.float_graph import FloatGraph, shape_of
+from quant.graph.operators import RELUS, is_pass_through, operator
 from quant.inputs import Inputs, count_of
-from quant.observers import ChannelStatistics, Statistics
-from quant.operators import RELUS, is_pass_through, operator
 from quant.progress import Progress
-from quant.simulation import QuantGraph, Role, plan
+from quant.ranges.statistics import ChannelStatistics, Statistics
+from quant.simulation.quant_graph import QuantGraph, Role, plan
 
 Calibration = dict[str, Statistics]
 

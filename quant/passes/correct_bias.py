@@ -6,22 +6,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quant.connections import (
+from quant.errors import CalibrationError
+from quant.graph.float_graph import FloatGraph, Layer
+from quant.graph.layer_pairs import (
     WEIGHTED,
     channels_last,
     groups_of,
     has_computed_bias,
     is_shared,
 )
-from quant.errors import CalibrationError
-from quant.graph import FloatGraph, Layer
+from quant.graph.walk import Walk
 from quant.inputs import Inputs
-from quant.moments import propagate
 from quant.passes.absorb_bias import carried_mean
 from quant.passes.methods import Method
 from quant.progress import Progress, Steps
-from quant.simulation import QuantGraph
-from quant.walk import Walk
+from quant.ranges.batch_norm_moments import propagate
+from quant.simulation.quant_graph import QuantGraph
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from quant.connections import (
+from quant.graph.float_graph import ChannelNormal, FloatGraph, copy_module, shape_of
+from quant.graph.layer_pairs import (
     Pair,
     Unpaired,
     by_input_channel,
@@ -14,8 +15,7 @@ from quant.connections import (
     groups_of,
     scaled_inputs,
 )
-from quant.graph import ChannelNormal, FloatGraph, copy_module, shape_of
-from quant.operators import CHANNEL_CLIPS, clip_limits, operator
+from quant.graph.operators import CHANNEL_CLIPS, clip_limits, operator
 from quant.passes.methods import Reach
 
 CONVERGED = 1e-4

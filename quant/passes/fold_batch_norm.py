@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from quant import operators as ops
-from quant.graph import ChannelNormal, FloatGraph, Layer, copy_module, shape_of
-from quant.operators import Kind, operator
+from quant.graph import operators as ops
+from quant.graph.float_graph import ChannelNormal, FloatGraph, Layer, copy_module, shape_of
+from quant.graph.operators import Kind, operator
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from quant.encoding import Encoding
-from quant.graph import FloatGraph
+from quant.graph.float_graph import FloatGraph
 from quant.inputs import Inputs
 from quant.progress import Progress, Steps
-from quant.simulation import QuantGraph, Site
+from quant.simulation.quant_graph import QuantGraph, Site
 from quant.spec import Granularity, QuantSpec
 
 

@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 
 from accelerator.report import CostReport
-from analysis.bit_wiring import parts_of
-from analysis.mixed_precision import BitSearch
+from analysis.mixed_precision.dependencies import parts_of
+from analysis.mixed_precision.search import BitSearch
 from analysis.network import Network, prepare
-from analysis.questions import Depth, Question, Score, Sensitivity, Sweep
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
 from quant.config import uniform
 from tests.networks import CASES
 

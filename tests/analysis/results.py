@@ -9,9 +9,9 @@ from torch import Tensor
 
 from accelerator.report import CostReport, Energy, LayerCost
 from accelerator.workload import OpKind
-from analysis.evaluation import Evaluation
-from analysis.measures import paired_interval, proportion_interval
-from analysis.runs import Run
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.measures import paired_interval, proportion_interval
+from analysis.runs.run_store import Run
 
 
 def layer_cost(layer: str, energy: Energy | float = 10.0, **changes: Any) -> LayerCost:

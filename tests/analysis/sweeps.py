@@ -9,7 +9,7 @@ from torch import Tensor
 
 from analysis.calibration import Calibrated, calibrate
 from analysis.network import Network, prepare
-from datasets.dataset import Dataset
+from data_io.dataset import Dataset
 from quant.progress import drain
 from tests.networks import CASES
 

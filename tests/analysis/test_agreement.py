@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import spearmanr
 
 from analysis.agreement import agreement_of
-from analysis.measures import spearman
-from analysis.questions import Depth, Question, Score, Sensitivity, Sweep
+from analysis.evaluation.measures import spearman
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
 from quant.config import uniform
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from accelerator.machine import Machine, load_preset
-from analysis.bit_costs import BitCosts
-from analysis.bit_knobs import Rules, find_knobs
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.choices import Rules, find_knobs
+from analysis.mixed_precision.cost_tables import BitCosts
 from analysis.network import prepare
-from analysis.quantities import Quantity
 from quant.config import uniform
 from quant.spec import Granularity
 from tests.analysis.bits import WIDTHS, network_of

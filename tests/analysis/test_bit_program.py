@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from analysis.bit_program import GAP, solve
-from analysis.bit_sums import Array, Limit, Scope, Sum, add_sums, separate
+from analysis.mixed_precision.cost_terms import Array, Limit, Scope, Sum, add_sums, separate
+from analysis.mixed_precision.integer_program import GAP, solve
 
 OPTIONS = (3, 2, 3, 4, 1)
 SCOPES = ((0, 1), (1, 2, 3), (0, 3), (2, 4))

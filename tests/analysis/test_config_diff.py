@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.config_diff import ConfigDiff, config_diff, describe_diff
-from analysis.experiment import cost
+from analysis.cost.compare_configs import ConfigDiff, config_diff, describe_diff
 from analysis.network import Network, prepare
+from analysis.runs.experiment import cost
 from quant.config import QuantConfig, uniform
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from quant.spec import Granularity, SpecChange
 from tests.networks import CASES
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 import pytest
 
 from accelerator.workload import OpKind
-from analysis.differences import (
+from analysis.runs.compare_runs import (
     LayerDifference,
     accuracy_lost,
     describe,
     layer_differences,
     merge_order,
 )
-from analysis.runs import Run
+from analysis.runs.run_store import Run
 from quant.config import QuantConfig, Rule, uniform
 from quant.spec import Granularity, SpecChange
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled

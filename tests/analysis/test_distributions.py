@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.distributions import Channels, of_statistics, of_weight
-from analysis.grid_fit import SEARCHED_VALUES, fit_statistics, fit_weight, split_error
-from analysis.measures import sqnr_db
+from analysis.evaluation.measures import sqnr_db
 from analysis.network import Network, prepare
-from analysis.range_book import open_book
-from analysis.suspects import (
+from analysis.ranges.distributions import Channels, of_statistics, of_weight
+from analysis.ranges.encoding_fit import SEARCHED_VALUES, fit_statistics, fit_weight, split_error
+from analysis.ranges.findings import (
     ACTIVATION_KURTOSIS,
     CHANNEL_RATIO,
     Cause,
@@ -20,14 +19,15 @@ from analysis.suspects import (
     expected_db,
     suspects,
 )
+from analysis.ranges.tensors import open_book
 from quant.config import uniform
 from quant.encoding import encode_range
 from quant.errors import CalibrationError
-from quant.observers import ChannelStatistics, Statistics
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.ranges import encode_statistics, encode_weight, histogram_error
-from quant.simulation import Role
+from quant.ranges.estimators import encode_statistics, encode_weight, histogram_error
+from quant.ranges.statistics import ChannelStatistics, Statistics
+from quant.simulation.quant_graph import Role
 from quant.spec import Estimator, Granularity, QuantSpec
 from sample_models.registry import sample
 from tests.networks import CASES, graph_of

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.error_products import PIECE, ErrorProducts, levels_of
+from analysis.sensitivity.screening.kernels import PIECE, ErrorProducts, levels_of
 from quant.encoding import Encoding
 
 GRID = Encoding(torch.tensor(0.13), torch.tensor(3.0), 0, 15)

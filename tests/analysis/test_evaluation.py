@@ -6,12 +6,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analysis.evaluation import KEPT_DISAGREEMENTS, Disagreement, Evaluation, evaluate, score_float
-from analysis.measures import paired_interval, proportion_interval
+from analysis.evaluation.evaluate import (
+    KEPT_DISAGREEMENTS,
+    Disagreement,
+    Evaluation,
+    evaluate,
+    score_float,
+)
+from analysis.evaluation.measures import paired_interval, proportion_interval
 from analysis.network import Network, prepare
 from quant.errors import QuantError
 from quant.progress import drain
-from quant.simulation import QuantGraph
+from quant.simulation.quant_graph import QuantGraph
 from tests.analysis.results import ToyData
 
 CLASSES = 3

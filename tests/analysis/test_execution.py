@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.comparison import layer_outputs
-from analysis.execution import ExecutionCheck, check_execution
-from analysis.measures import proportion_interval, sqnr_db
+from analysis.deployment.runtime_check import ExecutionCheck, check_execution
+from analysis.evaluation.layer_sqnr import layer_outputs
+from analysis.evaluation.measures import proportion_interval, sqnr_db
 from analysis.network import Network
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.inputs import Inputs, Outputs, parts_of
 from quant.passes.calibrate import Calibrate
 from quant.progress import Progress, drain
-from quant.simulation import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.networks import CASES, graph_of
 
 COUNT = 40

@@ -9,15 +9,15 @@ import torch
 from accelerator.machine import Machine, Storage, load_preset, presets
 from accelerator.report import CostReport
 from analysis.calibration import Calibrated, calibrate, needs_data
-from analysis.comparison import layer_sqnr
-from analysis.experiment import Experiment, cost, run_experiment
+from analysis.cost.workload import Entropies
+from analysis.evaluation.layer_sqnr import layer_sqnr
 from analysis.network import Network, forward, prepare
-from analysis.runs import Run, RunStore
-from analysis.workload import Entropies
+from analysis.runs.experiment import Experiment, cost, run_experiment
+from analysis.runs.run_store import Run, RunStore
 from quant.config import QuantConfig, Rule, config_from_dict, uniform
 from quant.errors import CalibrationError
 from quant.progress import drain
-from quant.simulation import quantize
+from quant.simulation.quant_graph import quantize
 from quant.spec import Estimator, SpecChange
 from tests.analysis.results import ToyData
 from tests.networks import CASES
@@ -166,7 +166,7 @@ def test_a_run_takes_the_entropies_that_are_known(monkeypatch: pytest.MonkeyPatc
     name = next(n for n in presets() if machine(n).weight_storage is Storage.ENTROPY)
     known: Entropies = {}
     report = cost(network(), uniform(8, 8), machine(name), known)
-    monkeypatch.setattr("analysis.workload.entropy_bits", None)  # measuring again would fail
+    monkeypatch.setattr("analysis.cost.workload.entropy_bits", None)  # measuring again would fail
     wanted = Experiment("known", uniform(8, 8), machine(name))
     found = drain(run_experiment(network(), data(), calibrated(), wanted, known=known))
     assert found.cost == report

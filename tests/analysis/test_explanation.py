@@ -5,14 +5,20 @@ from dataclasses import astuple, replace
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.experiment import cost
-from analysis.explanation import Change, Explanation, change_of, explain_layer, saved_against
-from analysis.measures import Interval
+from analysis.evaluation.measures import Interval
+from analysis.mixed_precision.layer_options import (
+    Change,
+    Explanation,
+    change_of,
+    explain_layer,
+    saved_against,
+)
 from analysis.network import Network, prepare
-from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
+from analysis.runs.experiment import cost
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, View
 from quant.config import QuantConfig, uniform
 from quant.errors import ConfigError
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from quant.spec import SpecChange
 from tests.networks import CASES
 

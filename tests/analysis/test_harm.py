@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.harm import (
+from analysis.evaluation.measures import Interval
+from analysis.sensitivity.ranking import (
     Metric,
     deepest,
     fewest,
@@ -20,9 +21,8 @@ from analysis.harm import (
     shown_of,
     value_of,
 )
-from analysis.measures import Interval
-from analysis.questions import Depth, View
-from quant.simulation import Side
+from analysis.sensitivity.sweep import Depth, View
+from quant.simulation.quant_graph import Side
 from tests.figures.sensitivity_values import GUILTY, LAYERS, answers, score
 
 W = Side.WEIGHTS

@@ -5,20 +5,20 @@ import random
 import numpy as np
 import pytest
 
-from analysis.bit_wiring import cells_of, parts_of, with_bits
 from analysis.calibration import calibrate
-from analysis.evaluation import Evaluation, evaluate
-from analysis.loud_cells import check_loud, loud_layers
+from analysis.evaluation.evaluate import Evaluation, evaluate
+from analysis.mixed_precision.dependencies import cells_of, parts_of, with_bits
 from analysis.network import prepare
-from analysis.noise import Summed, noise_table
-from analysis.prediction import Predictor, first_predictor
-from analysis.questions import DEFAULT_BITS, Depth, Sweep
-from analysis.sensitivity import sensitivity
-from datasets.bundled import fashion_test, fashion_train_part
+from analysis.prediction.noise_table import Summed, noise_table
+from analysis.prediction.predictor import Predictor, first_predictor
+from analysis.sensitivity.analyze import sensitivity
+from analysis.sensitivity.recheck import check_loud, loud_layers
+from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Sweep
+from data_io.bundled import fashion_test, fashion_train_part
 from model_io.load import load_sample
 from quant.config import uniform
 from quant.progress import drain
-from quant.simulation import quantize
+from quant.simulation.quant_graph import quantize
 
 Measured = list[tuple[Summed, Evaluation]]
 TAUGHT, IMAGES = 4, 300

@@ -8,15 +8,15 @@ from scipy.stats import kurtosis
 from torch import Tensor, nn
 
 from analysis.calibration import Calibrated
-from analysis.grids import grids_of, questions_of
-from analysis.instant import instant, weight_facts
-from analysis.measures import sqnr_db
-from analysis.questions import Depth, Question, Sweep, View
+from analysis.evaluation.measures import sqnr_db
+from analysis.sensitivity.encodings import grids_of, questions_of
+from analysis.sensitivity.sweep import Depth, Question, Sweep, View
+from analysis.sensitivity.tensor_noise import instant, weight_facts
 from quant.config import uniform
 from quant.errors import ConfigError
 from quant.inputs import first_of
-from quant.ranges import encode_weight
-from quant.simulation import QuantGraph, Quantizer, Role, Side, quantize
+from quant.ranges.estimators import encode_weight
+from quant.simulation.quant_graph import QuantGraph, Quantizer, Role, Side, quantize
 from quant.spec import Granularity
 from tests.analysis.sweeps import case
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from analysis.measures import (
+from analysis.evaluation.measures import (
     entropy_bits,
     paired_interval,
     proportion_interval,

@@ -8,11 +8,20 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.answer_summary import summarize_answer
 from analysis.bit_handling import explain_handling
-from analysis.bit_knobs import Pin
-from analysis.bit_wiring import bits_of
-from analysis.bit_words import (
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.choices import Pin
+from analysis.mixed_precision.dependencies import bits_of
+from analysis.mixed_precision.optimize import Answer, Task, optimize
+from analysis.mixed_precision.pareto_front import find_front, measure, prediction_error, updated
+from analysis.mixed_precision.proposal import Budget, BudgetError
+from analysis.mixed_precision.search import BitSearch
+from analysis.runs.run_store import Run, RunStore
+from analysis.sensitivity.analyze import sensitivity
+from analysis.sensitivity.exact.executors import Pool
+from analysis.sensitivity.recheck import loud_layers
+from analysis.sensitivity.sweep import Depth, Sweep
+from commands.bit_options import (
     read_bits,
     read_budget,
     read_granularities,
@@ -20,20 +29,11 @@ from analysis.bit_words import (
     read_rules,
     read_uniform,
 )
-from analysis.front import find_front, measure, prediction_error, updated
-from analysis.loud_cells import loud_layers
-from analysis.mixed_precision import BitSearch
-from analysis.optimize import Answer, Task, optimize
-from analysis.proposal import Budget, BudgetError
-from analysis.quantities import Quantity
-from analysis.questions import Depth, Sweep
-from analysis.runs import Run, RunStore
-from analysis.sensitivity import sensitivity
-from analysis.workers import Pool
+from commands.json_optimize import summarize_answer
 from quant.config import config_from_dict, uniform
 from quant.errors import ConfigError
 from quant.progress import drain
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from quant.spec import Granularity
 from tests.analysis.sweeps import case
 
@@ -165,7 +165,7 @@ def test_runs_in_the_store_teach_and_new_ones_are_kept(tmp_path: Path) -> None:
 def test_screened_answers_are_checked_where_they_are_loud(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("analysis.loud_cells.LOUD_DB", 60.0)
+    monkeypatch.setattr("analysis.sensitivity.recheck.LOUD_DB", 60.0)
     found = answer(depth=Depth.SCREENING)
     assert loud_layers(found.sensitivity) == ()
     checked = [score for score in found.sensitivity.scores if score.agreement is not None]

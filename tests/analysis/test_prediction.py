@@ -5,12 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.correction import Known, Prior, compounding, correct
-from analysis.evaluation import Evaluation
-from analysis.loss_curve import ANSWERS, Point, fit
-from analysis.measures import Interval
-from analysis.noise import Summed
-from analysis.prediction import Prediction, Predictor, energy_of, first_predictor, saturated_db
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.measures import Interval
+from analysis.prediction.gaussian_process import Known, Prior, compounding, correct
+from analysis.prediction.loss_curve import ANSWERS, Point, fit
+from analysis.prediction.noise_table import Summed
+from analysis.prediction.predictor import (
+    Prediction,
+    Predictor,
+    energy_of,
+    first_predictor,
+    saturated_db,
+)
 from quant.errors import QuantError
 from tests.analysis.bits import made_up, network_of
 

@@ -8,8 +8,8 @@ import pytest
 
 from accelerator.report import Energy
 from accelerator.workload import OpKind
-from analysis.records import from_plain, to_plain
-from analysis.runs import Run
+from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.run_store import Run
 from tests.analysis.results import layer_cost, report, run, unlabelled
 
 

@@ -6,15 +6,15 @@ import pytest
 
 from accelerator.machine import load_preset
 from analysis.calibration import Calibrated, calibrate
-from analysis.evaluation import Evaluation, FloatScore
-from analysis.experiment import Experiment, cost, run_experiment
-from analysis.measures import Interval
+from analysis.evaluation.evaluate import Evaluation, FloatScore
+from analysis.evaluation.measures import Interval
 from analysis.network import Network, prepare
-from analysis.repair import RepairStep, repair, run_of, verdict
-from analysis.runs import RunStore
-from analysis.stages import apply_recipe, first_stage, learns, title_of
-from datasets.bundled import fashion_test, fashion_train_part
-from datasets.dataset import Dataset
+from analysis.runs.apply_recipe import apply_recipe, first_stage, learns, title_of
+from analysis.runs.experiment import Experiment, cost, run_experiment
+from analysis.runs.repair import RepairStep, repair, run_of, verdict
+from analysis.runs.run_store import RunStore
+from data_io.bundled import fashion_test, fashion_train_part
+from data_io.dataset import Dataset
 from quant.config import QuantConfig, uniform
 from quant.errors import QuantError
 from quant.passes.absorb_bias import AbsorbBias
@@ -22,8 +22,8 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize, Equalized
 from quant.passes.methods import Method
+from quant.passes.recipe import RecipeError
 from quant.progress import drain
-from quant.recipe import RecipeError
 from quant.spec import Granularity
 from sample_models.registry import sample
 

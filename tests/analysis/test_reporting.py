@@ -10,27 +10,27 @@ import pytest
 
 from accelerator.machine import load_machine, load_preset
 from analysis.calibration import calibrate
-from analysis.experiment import Experiment, cost, run_experiment
-from analysis.known_sensitivity import harmful, known_sensitivity
+from analysis.cost.quantity import Quantity
 from analysis.network import Network, prepare
-from analysis.quantities import Quantity
-from analysis.questions import Sweep
-from analysis.repair import repair, run_of
 from analysis.reporting.contents import Origin, Report
 from analysis.reporting.gather import Around, gather_report, layer_choices
 from analysis.reporting.reproduce import beyond_command, command_of
-from analysis.reporting.road import ReportTask, find_run, open_store, report_on
 from analysis.reporting.trade_off import of_run, read_answer
-from analysis.runs import Run, RunStore
-from analysis.sensitivity import exact
+from analysis.runs.experiment import Experiment, cost, run_experiment
+from analysis.runs.repair import repair, run_of
+from analysis.runs.run_store import Run, RunStore
+from analysis.sensitivity.analyze import exact
+from analysis.sensitivity.exact.executors import Pool
+from analysis.sensitivity.stored import harmful, known_sensitivity
+from analysis.sensitivity.sweep import Sweep
 from analysis.split import ImageChoice, Split, choose_split
-from analysis.workers import Pool
+from commands.report import ReportTask, find_run, open_store, report_on
 from model_io.load import load_model
 from quant.config import uniform
 from quant.errors import ConfigError
+from quant.passes.recipe import build_recipe
 from quant.progress import drain
-from quant.recipe import build_recipe
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from tests.analysis.results import report as cost_report
 from tests.analysis.results import run as run_of_results
 

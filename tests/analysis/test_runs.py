@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.runs import RunStore
+from analysis.runs.run_store import RunStore
 from tests.analysis.results import layer_cost, report, run
 
 COST = report(layer_cost("a"))

@@ -9,22 +9,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analysis import screening
 from analysis.agreement import agreement_of
 from analysis.calibration import Calibrated, calibrate
 from analysis.network import Network, prepare
-from analysis.probes import fisher_probes, take_turns, turns_of
-from analysis.questions import Depth, Question, Sensitivity, Sweep, View
-from analysis.screening import FEWEST_TO_TAKE_TURNS, batch_size, screen
-from analysis.sensitivity import exact
-from analysis.workers import Serial
-from datasets.bundled import fashion_test, fashion_train_part
+from analysis.sensitivity.analyze import exact
+from analysis.sensitivity.exact.executors import Serial
+from analysis.sensitivity.screening import screen as screening
+from analysis.sensitivity.screening.probes import fisher_probes, take_turns, turns_of
+from analysis.sensitivity.screening.screen import FEWEST_TO_TAKE_TURNS, batch_size, screen
+from analysis.sensitivity.sweep import Depth, Question, Sensitivity, Sweep, View
+from data_io.bundled import fashion_test, fashion_train_part
 from model_io.load import load_model
 from quant.config import uniform
 from quant.errors import ConfigError, QuantError
 from quant.inputs import as_inputs, first_of, parts_of
 from quant.progress import drain
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from tests.analysis.sweeps import Case, case, dataset
 
 ALL_SIDES = tuple(Side)

@@ -9,25 +9,25 @@ import pytest
 import torch
 
 from analysis.calibration import Calibrated
-from analysis.chunks import divide
-from analysis.evaluation import evaluate
+from analysis.evaluation.evaluate import evaluate
 from analysis.network import Network, prepare
-from analysis.questions import Sensitivity, Sweep, View
-from analysis.runs import RunStore
-from analysis.screening import screen
-from analysis.sensitivity import SCREENED_IMAGES, exact, kept, sensitivity, worst_first
-from analysis.workers import Pool, Serial
-from datasets.bundled import fashion_test
-from datasets.dataset import Dataset
+from analysis.runs.run_store import RunStore
+from analysis.sensitivity.analyze import SCREENED_IMAGES, exact, kept, sensitivity, worst_first
+from analysis.sensitivity.exact.executors import Pool, Serial
+from analysis.sensitivity.exact.image_chunks import divide
+from analysis.sensitivity.screening.screen import screen
+from analysis.sensitivity.sweep import Sensitivity, Sweep, View
+from data_io.bundled import fashion_test
+from data_io.dataset import Dataset
 from model_io.load import load_sample
 from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError, QuantError
-from quant.graph import FloatGraph
+from quant.graph.float_graph import FloatGraph
+from quant.graph.operators import Kind
 from quant.inputs import first_of
-from quant.operators import Kind
 from quant.passes.equalize import Equalize
 from quant.progress import drain
-from quant.simulation import QuantGraph, Side, quantize
+from quant.simulation.quant_graph import QuantGraph, Side, quantize
 from quant.spec import Granularity, SpecChange
 from tests.analysis.sweeps import Case, case, dataset
 
@@ -415,7 +415,7 @@ def test_screening_puts_the_worst_first_only_where_there_is_something_to_do(
     assert sorted(ranking) == sorted(weighted)
     first = drain(sensitivity(it.network, it.data, it.calibrated, asked, store=store))
     calls: list[object] = []
-    monkeypatch.setattr("analysis.sensitivity.worst_first", lambda *a: calls.append(a))
+    monkeypatch.setattr("analysis.sensitivity.analyze.worst_first", lambda *a: calls.append(a))
     again = drain(sensitivity(it.network, it.data, it.calibrated, asked, store=store))
     assert not calls
     assert again.scores == first.scores

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset, presets
-from analysis.front_record import FoundRecord, FrontPoint, FrontRecord
-from analysis.measures import Interval
-from analysis.noise import Summed
-from analysis.prediction import Prediction
-from analysis.quantities import Quantity
-from analysis.questions import Depth, Question, Score, Sensitivity, Sweep
-from analysis.session import (
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.measures import Interval
+from analysis.mixed_precision.pareto_record import FoundRecord, FrontPoint, FrontRecord
+from analysis.prediction.noise_table import Summed
+from analysis.prediction.predictor import Prediction
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
+from analysis.session_file import (
     MAX_BYTES,
     MOST_RUNS,
     DataReference,
@@ -27,7 +27,7 @@ from analysis.session import (
     write_session,
 )
 from quant.config import QuantConfig, uniform
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from quant.spec import SpecChange
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
 

@@ -6,23 +6,23 @@ import pytest
 import torch
 
 from analysis.calibration import Calibrated, calibrate
-from analysis.measures import sqnr_db
+from analysis.diagnosis.diagnose import SuspectCard, asked_config, suspect_card, with_grid
+from analysis.diagnosis.remedies import CORRECT, PER_CHANNEL, ROUND, Remedy, more_bits
+from analysis.diagnosis.try_remedy import Trial, solo_config, try_remedy, verdict
+from analysis.evaluation.measures import sqnr_db
 from analysis.network import Network, prepare
-from analysis.questions import Depth, Question, Sweep
-from analysis.range_book import RangeBook, open_book
-from analysis.remedies import CORRECT, PER_CHANNEL, ROUND, Remedy, more_bits
-from analysis.sensitivity import sensitivity
-from analysis.suspect_card import SuspectCard, asked_config, suspect_card, with_grid
-from analysis.suspects import Cause
-from analysis.trial import Trial, solo_config, try_remedy, verdict
-from datasets.bundled import fashion_test, fashion_train_part
-from datasets.dataset import Dataset
+from analysis.ranges.findings import Cause
+from analysis.ranges.tensors import RangeBook, open_book
+from analysis.sensitivity.analyze import sensitivity
+from analysis.sensitivity.sweep import Depth, Question, Sweep
+from data_io.bundled import fashion_test, fashion_train_part
+from data_io.dataset import Dataset
 from quant.config import QuantConfig, uniform
-from quant.connections import find_pairs
 from quant.errors import QuantError
+from quant.graph.layer_pairs import find_pairs
 from quant.progress import drain
-from quant.ranges import encode_weight
-from quant.simulation import Role, Side, plan
+from quant.ranges.estimators import encode_weight
+from quant.simulation.quant_graph import Role, Side, plan
 from quant.spec import Granularity, SpecChange
 from sample_models.registry import sample
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.grids import Grids
-from analysis.image_scores import (
+from analysis.evaluation.measures import paired_interval, proportion_interval
+from analysis.evaluation.per_image import (
     FEWEST,
     ROW,
     UNKNOWN,
@@ -20,10 +20,10 @@ from analysis.image_scores import (
     summarize,
     to_bytes,
 )
-from analysis.measures import paired_interval, proportion_interval
-from analysis.sweep import Outcome, Trial, Unit, _Work, run_unit
+from analysis.sensitivity.encodings import Grids
+from analysis.sensitivity.exact.work_unit import Outcome, Trial, Unit, _Work, run_unit
 from quant.config import uniform
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from tests.analysis.sweeps import case
 
 ROOMY = 2**30

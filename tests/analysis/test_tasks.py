@@ -12,18 +12,18 @@ from torch import Tensor
 
 from accelerator.machine import load_preset
 from analysis.calibration import calibrate
-from analysis.evaluation import evaluate, score_float
-from analysis.experiment import Experiment, cost, run_experiment
-from analysis.measures import Interval
+from analysis.evaluation.evaluate import evaluate, score_float
+from analysis.evaluation.measures import Interval
+from analysis.evaluation.user_metric import MOST_BYTES, MetricTally
 from analysis.network import Network, prepare
-from analysis.questions import Question, Sweep, View
-from analysis.runs import RunStore
-from analysis.screening import screen
-from analysis.sensitivity import exact
-from analysis.topology import places
-from analysis.user_metric import MOST_BYTES, MetricTally
-from analysis.workers import Pool, Serial
-from datasets.dataset import Dataset, Targets
+from analysis.network_layout import places
+from analysis.runs.experiment import Experiment, cost, run_experiment
+from analysis.runs.run_store import RunStore
+from analysis.sensitivity.analyze import exact
+from analysis.sensitivity.exact.executors import Pool, Serial
+from analysis.sensitivity.screening.screen import screen
+from analysis.sensitivity.sweep import Question, Sweep, View
+from data_io.dataset import Dataset, Targets
 from quant.config import uniform
 from quant.errors import QuantError
 from quant.inputs import Inputs, parts_of
@@ -31,7 +31,7 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.methods import Method
 from quant.progress import drain
-from quant.simulation import QuantGraph, Side, quantize
+from quant.simulation.quant_graph import QuantGraph, Side, quantize
 from tests.analysis.sweeps import Case
 from tests.task_networks import CLASSES, TASKS
 
@@ -271,7 +271,7 @@ def test_a_metric_that_fails_loses_nothing_else(answer: Any, words: str) -> None
 
 
 def test_outputs_that_do_not_fit_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.user_metric.MOST_BYTES", 100)
+    monkeypatch.setattr("analysis.evaluation.user_metric.MOST_BYTES", 100)
     assert MOST_BYTES > 100
     tally = MetricTally(AskAll())
     with pytest.raises(QuantError, match="Return one number for each image"):

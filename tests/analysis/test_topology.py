@@ -2,8 +2,8 @@
 
 import pytest
 
-from analysis.topology import Place, places
-from quant.graph import capture
+from analysis.network_layout import Place, places
+from quant.graph.float_graph import capture
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, SMALL
 

@@ -13,18 +13,18 @@ import pytest
 import torch
 from distributed import LocalCluster
 
-from analysis.cluster import Cluster, open_cluster
-from analysis.questions import Sweep, View
-from analysis.runs import RunStore
-from analysis.sensitivity import exact, kept
-from analysis.sweep import Outcome, Unit, run_unit
-from analysis.workers import Pool, Serial, Workers, available_cores
+from analysis.runs.run_store import RunStore
+from analysis.sensitivity.analyze import exact, kept
+from analysis.sensitivity.exact.dask_executor import Cluster, open_cluster
+from analysis.sensitivity.exact.executors import Pool, Serial, Workers, available_cores
+from analysis.sensitivity.exact.work_unit import Outcome, Unit, run_unit
+from analysis.sensitivity.sweep import Sweep, View
 from quant.config import uniform
+from quant.engine.program import Program
 from quant.errors import QuantError
 from quant.inputs import first_of
-from quant.program import Program
 from quant.progress import drain
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from tests.analysis.sweeps import Case, case, dataset
 
 CHUNKS_OF_FOUR = 20_000  # bytes, of the net named kitchen
@@ -69,7 +69,7 @@ def test_threads_of_a_pool_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> 
         seen.append(unit.memory_bytes)
         return run_unit(program, unit)
 
-    monkeypatch.setattr("analysis.workers.run_unit", note)
+    monkeypatch.setattr("analysis.sensitivity.exact.executors.run_unit", note)
     answers(case("kitchen"), Serial())
     answers(case("kitchen"), Pool(4))
     assert set(seen) == {CHUNKS_OF_FOUR, CHUNKS_OF_FOUR // 4}
@@ -156,7 +156,7 @@ def test_a_cluster_can_be_left_in_the_middle(cluster: LocalCluster, tmp_path: Pa
 
 
 def test_a_scheduler_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.cluster.CONNECT_S", 0.5)
+    monkeypatch.setattr("analysis.sensitivity.exact.dask_executor.CONNECT_S", 0.5)
     for address in ("tcp://127.0.0.1:1", "nonsense"):
         with pytest.raises(QuantError, match="A Dask scheduler must answer at"):
             open_cluster(address)

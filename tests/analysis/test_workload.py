@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from accelerator.workload import Op, OpKind, Workload
-from analysis.workload import build_workload, weight_entropies
+from analysis.cost.workload import build_workload, weight_entropies
 from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError
-from quant.graph import FloatGraph, capture
+from quant.graph.float_graph import FloatGraph, capture
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.spec import SpecChange
 from tests.networks import CASES, SMALL, Wired, graph_of

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from analysis.measures import Interval
-from analysis.questions import Depth, Question, Score, Sensitivity, Sweep, View
+from analysis.evaluation.measures import Interval
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, View
 from quant.config import uniform
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 
 LAYERS = ("stem", "a<b>", "middle", "late", "head")
 

@@ -6,16 +6,16 @@ import math
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.config_diff import ConfigDiff, config_diff
-from analysis.explanation import Explanation, explain_layer
-from analysis.measures import Interval
+from analysis.cost.compare_configs import ConfigDiff, config_diff
+from analysis.evaluation.measures import Interval
+from analysis.mixed_precision.layer_options import Explanation, explain_layer
 from analysis.network import Network, prepare
-from analysis.questions import Depth, Question, Score, Sensitivity, Sweep
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
 from figures import takeaway
-from figures.config_diff import moved_energy, transition_matrix
-from figures.layer_explained import explain_in_words, loss_text, widths_explained
+from figures.configure.compare import moved_energy, transition_matrix
+from figures.configure.layer_options import explain_in_words, loss_text, widths_explained
 from quant.config import QuantConfig, uniform
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from tests.networks import CASES
 
 MACHINE = load_preset("bitfusion_like")

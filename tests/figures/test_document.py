@@ -12,17 +12,17 @@ import pytest
 
 from accelerator.machine import load_preset
 from accelerator.report import CostReport, Energy
-from analysis.measures import Interval
-from analysis.quantities import Quantity
-from analysis.questions import Depth, Question, Score, Sensitivity, Sweep
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.measures import Interval
 from analysis.reporting.contents import LayerChoice, ModelFacts, Origin, Repairs, Report
 from analysis.reporting.trade_off import TradeOff, TradePoint
-from analysis.runs import Run
+from analysis.runs.run_store import Run
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
 from figures.document import render
 from figures.document.markup import Html, bullets, number, tag
 from figures.document.plots import library, script_json
 from quant.config import uniform
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&\'"\u2028'
@@ -168,7 +168,7 @@ class TestNumbers:
             assert repr(exact) in values, exact
 
     def test_the_run_can_be_read_back_from_the_file(self) -> None:
-        from analysis.records import from_plain
+        from analysis.runs.json_values import from_plain
 
         found = measured()
         scripts = Elements(render(contents(found))).scripts

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from analysis.execution import Agreement, ExecutionCheck, Latency, Score
-from analysis.measures import Interval
-from figures.execution import integer_words, partings_by_layer, scores_side_by_side
+from analysis.deployment.runtime_check import Agreement, ExecutionCheck, Latency, Score
+from analysis.evaluation.measures import Interval
+from figures.quality.runtime_check import integer_words, partings_by_layer, scores_side_by_side
 
 SPAN = Interval(0.8, 0.95)
 LAYERS = {"stem": math.inf, "<b>mid</b>": 52.0, "head": 31.5}

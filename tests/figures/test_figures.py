@@ -8,15 +8,15 @@ import pytest
 
 from accelerator.report import CostReport, Energy
 from accelerator.workload import OpKind
-from analysis.runs import Run
+from analysis.runs.run_store import Run
 from figures import takeaway
-from figures.accuracy import accuracy_against_energy, accuracy_with_interval
-from figures.energy import energy_by_component, energy_by_layer, energy_comparison
-from figures.layers import compare_layers, sqnr_by_layer
-from figures.memory import memory_comparison
-from figures.palette import ACTIVATION, AFTER, BEFORE, COMPONENTS, FLOAT, WEIGHT
-from figures.roofline import roofline
-from figures.widths import requested_and_effective
+from figures.cost.energy import energy_by_component, energy_by_layer, energy_comparison
+from figures.cost.memory import memory_comparison
+from figures.cost.roofline import roofline
+from figures.cost.widths import requested_and_effective
+from figures.quality.accuracy import accuracy_against_energy, accuracy_with_interval
+from figures.quality.layer_sqnr import compare_layers, sqnr_by_layer
+from figures.style.palette import ACTIVATION, AFTER, BEFORE, COMPONENTS, FLOAT, WEIGHT
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
 
 PARTS = Energy(mac_pj=10, register_pj=5, sram_pj=20, dram_pj=60, static_pj=5)

@@ -6,19 +6,19 @@ from dataclasses import replace
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.bit_gains import useful_rules
-from analysis.bit_knobs import Rules
-from analysis.bit_wiring import bits_of
-from analysis.front import Front, find_front, updated
-from analysis.measures import Interval
-from analysis.mixed_precision import BitSearch
-from analysis.prediction import Prediction
-from analysis.proposal import Proposal
-from analysis.quantities import Quantity
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.measures import Interval
+from analysis.mixed_precision.choices import Rules
+from analysis.mixed_precision.dependencies import bits_of
+from analysis.mixed_precision.pareto_front import Front, find_front, updated
+from analysis.mixed_precision.proposal import Proposal
+from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.useful_bits import useful_rules
+from analysis.prediction.predictor import Prediction
 from figures import takeaway
-from figures.bits_chosen import bits_chosen
-from figures.front import Panel, front_chart
-from figures.front_words import Scale, quality_text, saved, takeaway_of
+from figures.tradeoffs.bits_chosen import bits_chosen
+from figures.tradeoffs.front import Panel, front_chart
+from figures.tradeoffs.wording import Scale, quality_text, saved, takeaway_of
 from quant.config import uniform
 from quant.progress import drain
 from tests.analysis.bits import WIDTHS, made_up, network_of

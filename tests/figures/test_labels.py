@@ -1,6 +1,6 @@
 """Names of points beside each other are told apart."""
 
-from figures.labels import HIGH, PLACES, WIDE, place_labels
+from figures.style.point_labels import HIGH, PLACES, WIDE, place_labels
 
 
 def middles(points: list[tuple[float, float]], names: list[str]) -> list[tuple[float, float]]:

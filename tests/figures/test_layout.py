@@ -1,7 +1,7 @@
 import plotly.graph_objects as go
 import pytest
 
-from figures.layout import (
+from figures.style.layout import (
     NAME_LENGTH,
     TITLE_WIDTH,
     count_word,

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from analysis.topology import Place
+from analysis.network_layout import Place
 from figures import takeaway
-from figures.network_colors import (
+from figures.network.colors import (
     colored_by_bits,
     colored_by_share,
     colored_by_sqnr,

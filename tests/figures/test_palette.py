@@ -4,7 +4,7 @@ import math
 import pytest
 
 from accelerator.report import Energy
-from figures import palette
+from figures.style import palette
 
 # Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB
 VISIONS = {

@@ -8,16 +8,16 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from analysis.distributions import of_statistics, of_weight
-from analysis.grid_fit import fit_statistics, fit_weight
-from analysis.suspects import Examined, examine
+from analysis.ranges.distributions import of_statistics, of_weight
+from analysis.ranges.encoding_fit import fit_statistics, fit_weight
+from analysis.ranges.findings import Examined, examine
 from figures import takeaway
-from figures.channels import channel_magnitudes, channel_ranges
-from figures.histogram import MOST_LINES, histogram
-from figures.palette import ACTIVATION, WEIGHT
-from figures.ranges import half_step, ranges_along_depth
-from quant.observers import ChannelStatistics, Statistics
-from quant.ranges import encode_statistics
+from figures.ranges.by_layer import half_step, ranges_along_depth
+from figures.ranges.channels import channel_magnitudes, channel_ranges
+from figures.ranges.histogram import MOST_LINES, histogram
+from figures.style.palette import ACTIVATION, WEIGHT
+from quant.ranges.estimators import encode_statistics
+from quant.ranges.statistics import ChannelStatistics, Statistics
 from quant.spec import Estimator, Granularity, QuantSpec
 
 TENSOR = QuantSpec(8, granularity=Granularity.PER_TENSOR)

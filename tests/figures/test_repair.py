@@ -3,14 +3,14 @@ import math
 import pytest
 
 from figures import takeaway
-from figures.repair import (
+from figures.repair.before_after import (
     bias_shift,
     ranges_before_after,
     rounding_gain,
     spread,
     sqnr_before_after,
 )
-from figures.waterfall import waterfall
+from figures.repair.waterfall import waterfall
 
 
 def test_the_waterfall_ends_at_the_repaired_score_and_names_what_helped_most() -> None:

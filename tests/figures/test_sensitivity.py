@@ -8,15 +8,15 @@ from functools import cache
 import plotly.graph_objects as go
 import pytest
 
-from analysis.harm import Metric
-from analysis.questions import Depth, Question, Sensitivity, View
+from analysis.sensitivity.ranking import Metric
+from analysis.sensitivity.sweep import Depth, Question, Sensitivity, View
 from figures import takeaway
-from figures.harm_map import HARM_SCALE, harm_map
-from figures.harm_words import axis_title, text_of
-from figures.metrics_compared import noise_against_harm, views_against
-from figures.palette import ACTIVATION, WEIGHT
-from figures.sensitivity import MOST_BARS, along_depth, worst_layers
-from quant.simulation import Side
+from figures.sensitivity.heat_map import HARM_SCALE, harm_map
+from figures.sensitivity.metrics_compared import noise_against_harm, views_against
+from figures.sensitivity.ranking import MOST_BARS, along_depth, worst_layers
+from figures.sensitivity.wording import axis_title, text_of
+from figures.style.palette import ACTIVATION, WEIGHT
+from quant.simulation.quant_graph import Side
 from tests.figures.sensitivity_values import GUILTY, LAYERS, answers, score, together
 
 W, A = Side.WEIGHTS, Side.ACTIVATIONS

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from figures.units import (
+from figures.style.units import (
     bytes_scale,
     energy_scale,
     format_bits,

@@ -6,7 +6,7 @@ from hashlib import sha256
 import pytest
 import torch
 
-from quant.graph import FloatGraph
+from quant.graph.float_graph import FloatGraph
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Reach

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from quant.config import uniform
-from quant.graph import FloatGraph
+from quant.graph.float_graph import FloatGraph
 from quant.passes.absorb_bias import AbsorbBias, channel_minima
 from quant.passes.adaround import AdaRound, AdaRoundResult
 from quant.passes.calibrate import Calibrate, Calibration
@@ -17,7 +17,7 @@ from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Method
 from quant.progress import Steps, drain
-from quant.simulation import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.laws.test_float_passes import content
 from tests.networks import CASES, SMALL, graph_of
 from tests.quant.passes.recorder import recorded

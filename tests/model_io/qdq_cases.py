@@ -5,15 +5,15 @@ from functools import cache
 
 import torch
 
-from model_io.export.marked import MarkedOnnx, export_marked
-from model_io.export.qdq import QdqOnnx, export_qdq
-from model_io.export.qdq_weights import WeightStyle
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
+from model_io.qdq_export.export_qdq import QdqOnnx, export_qdq
+from model_io.qdq_export.weights import WeightStyle
 from quant.config import LayerConfig, QuantConfig, uniform
-from quant.graph import FloatGraph
+from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Granularity
 from tests.networks import CASES, graph_of
 

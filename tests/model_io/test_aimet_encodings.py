@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from model_io.errors import ModelError
-from model_io.export.aimet_read import Encodings, read_encodings
-from model_io.export.aimet_write import notes_on, write_encodings
-from model_io.export.tensor_grid import (
+from model_io.encodings.aimet_read import Encodings, read_encodings
+from model_io.encodings.aimet_write import notes_on, write_encodings
+from model_io.encodings.tensor_encoding import (
     TensorGrid,
     activation_encoding,
     float_tensor,
     grid_of,
     weight_encoding,
 )
+from model_io.errors import ModelError
 from quant.encoding import Encoding, encode_range
-from quant.ranges import encode_weight
+from quant.ranges.estimators import encode_weight
 from quant.spec import Granularity, QuantSpec
 
 NEW: dict[str, Any] = {

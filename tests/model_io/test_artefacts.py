@@ -9,16 +9,16 @@ from functools import cache
 import onnx
 import pytest
 
+from model_io.artefacts import formats as artefact_makers
+from model_io.artefacts.artefact import Source
+from model_io.artefacts.formats import FORMATS
+from model_io.artefacts.pt2_program import write_program
+from model_io.artefacts.viewer_overlays import Metric
 from model_io.errors import ModelError
-from model_io.export import artefact_makers
-from model_io.export.artefact_makers import FORMATS
-from model_io.export.artefacts import Source
-from model_io.export.node_data import Metric
-from model_io.export.program_file import write_program
 from quant.config import uniform
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.simulation import quantize
+from quant.simulation.quant_graph import quantize
 from tests.networks import CASES, graph_of
 
 

@@ -9,17 +9,17 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from analysis.measures import sqnr_db
+from analysis.evaluation.measures import sqnr_db
+from model_io.encodings.aimet_read import read_encodings
+from model_io.encodings.apply_to_network import given_by, targets_of
+from model_io.encodings.export_encodings import export_encodings, weights_on_grids
 from model_io.errors import ModelError
-from model_io.export.aimet_read import read_encodings
-from model_io.export.encodings import export_encodings, weights_on_grids
-from model_io.export.given import given_by, targets_of
-from model_io.export.marked import MarkedOnnx, export_marked
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
 from quant.config import LayerConfig, uniform
 from quant.passes.calibrate import Calibrate
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
-from quant.simulation import QuantGraph, Role, Side, quantize
+from quant.simulation.quant_graph import QuantGraph, Role, Side, quantize
 from tests.networks import CASES, graph_of
 
 NAMES = ("kitchen", "perceptron", "transposed", "fashion-mobilenet", "fashion-vit")

@@ -12,12 +12,12 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from model_io.errors import ModelError
-from model_io.export.marked import MarkedOnnx, export_marked
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
 from quant.config import QuantConfig
-from quant.graph import FloatGraph, capture
+from quant.graph.float_graph import FloatGraph, capture
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.simulation import QuantGraph, Role, plan
+from quant.simulation.quant_graph import QuantGraph, Role, plan
 from tests.networks import CASES, SMALL, graph_of
 
 RELATIVE = 2e-6  # sums of float32 in another order

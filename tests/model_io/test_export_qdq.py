@@ -10,24 +10,24 @@ import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from datasets.bundled import fashion_test, fashion_train_part
+from data_io.bundled import fashion_test, fashion_train_part
 from model_io.errors import ModelError
-from model_io.export.biases import raise_scale, step_of
-from model_io.export.qdq import QdqOnnx, export_qdq
-from model_io.export.qdq_weights import WeightStyle
-from model_io.export.runtime import Session, executed_operators
-from model_io.export.stored import store_activation
-from model_io.export.written import as_written
-from model_io.onnx import load_onnx
-from model_io.onnx_import.quantized import NARROW_KEY
+from model_io.onnx_import.load_onnx import load_onnx
+from model_io.onnx_import.reading.remove_qdq import NARROW_KEY
+from model_io.qdq_export.export_qdq import QdqOnnx, export_qdq
+from model_io.qdq_export.int32_biases import raise_scale, step_of
+from model_io.qdq_export.simulate_file import as_written
+from model_io.qdq_export.stored_encoding import store_activation
+from model_io.qdq_export.weights import WeightStyle
+from model_io.runtime.onnx_runtime import Session, executed_operators
 from quant.config import QuantConfig, uniform
 from quant.encoding import Encoding
-from quant.graph import capture
+from quant.graph.float_graph import capture
 from quant.inputs import first_of
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation import QuantGraph, Role, plan, quantize
+from quant.simulation.quant_graph import QuantGraph, Role, plan, quantize
 from quant.spec import Granularity, ScaleKind, SpecChange
 from sample_models.registry import sample
 from tests.model_io.qdq_cases import calibrated, config, exported, inputs_of, simulated

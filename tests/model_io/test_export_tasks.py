@@ -5,9 +5,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from model_io.export.executed import execute
-from model_io.export.qdq import export_qdq
-from model_io.export.runtime import Session
+from model_io.qdq_export.export_qdq import export_qdq
+from model_io.runtime.executed_model import execute
+from model_io.runtime.onnx_runtime import Session
 from quant.config import uniform
 from quant.inputs import parts_of
 from quant.passes.adaround import AdaRound
@@ -17,7 +17,7 @@ from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Method
 from quant.progress import drain
-from quant.simulation import quantize
+from quant.simulation.quant_graph import quantize
 from tests.model_io.qdq_cases import inputs_of
 from tests.networks import graph_of
 from tests.task_networks import TASKS, task_graph

@@ -19,26 +19,26 @@ from onnxruntime.quantization import (
 )
 from torch import Tensor
 
-from analysis.measures import sqnr_db
+from analysis.evaluation.measures import sqnr_db
+from model_io.encodings.aimet_read import read_encodings
+from model_io.encodings.aimet_write import write_encodings
+from model_io.encodings.apply_to_network import given_by, knowledge_of, targets_of
+from model_io.encodings.tensor_encoding import TensorGrid, float_tensor, grid_of
 from model_io.errors import ModelError
-from model_io.export.aimet_read import read_encodings
-from model_io.export.aimet_write import write_encodings
-from model_io.export.given import given_by, knowledge_of, targets_of
-from model_io.export.qdq import export_qdq
-from model_io.export.qdq_weights import WeightStyle
-from model_io.export.tensor_grid import TensorGrid, float_tensor, grid_of
 from model_io.load import load_model
-from model_io.loaded import LoadedModel
-from model_io.onnx_import.quantized import NARROW_KEY
+from model_io.loaded_model import LoadedModel
+from model_io.onnx_import.reading.remove_qdq import NARROW_KEY
+from model_io.qdq_export.export_qdq import export_qdq
+from model_io.qdq_export.weights import WeightStyle
 from quant.config import QuantConfig, uniform
-from quant.given import Given
-from quant.graph import FloatGraph, capture
-from quant.operators import Kind
+from quant.file_encodings import Given
+from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
-from quant.simulation import QuantGraph, Role, quantize
+from quant.simulation.quant_graph import QuantGraph, Role, quantize
 from quant.spec import Granularity
 from tests.model_io.onnx_files import Array, model, node, saved, weight
 from tests.networks import CASES, graph_of

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from model_io.archive import PROGRAM
 from model_io.digest import state_digest
 from model_io.errors import ModelError
-from model_io.inputs import InputSpec, read_wish, write_wish
+from model_io.input_specs import InputSpec, read_wish, write_wish
 from model_io.load import load_model, load_sample, load_upload
-from model_io.loaded import LoadedModel, Origin
+from model_io.loaded_model import LoadedModel, Origin
+from model_io.pt2.archive import PROGRAM
 from sample_models.registry import names, sample
 from tests.model_io.pt2_files import Net
 

@@ -3,7 +3,7 @@
 import json
 import math
 
-from model_io.export.node_data import Metric, write_model_explorer, write_netron
+from model_io.artefacts.viewer_overlays import Metric, write_model_explorer, write_netron
 
 NODES = {"stem": "stem", "head.fc": "head.fc", "pool": "pool/GlobalAveragePool"}
 SQNR = Metric("SQNR", "dB", {"stem": 31.5, "head.fc": 12.0, "pool": math.inf}, low_is_bad=True)

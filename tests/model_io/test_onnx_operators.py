@@ -12,9 +12,9 @@ from torch import Tensor
 
 from model_io.onnx_import.network import Operation
 from model_io.onnx_import.operators import TABLE
-from model_io.onnx_import.steps import Step
-from model_io.onnx_import.tensors import to_torch
-from model_io.onnx_import.values import from_tensor, is_known, to_tensor
+from model_io.onnx_import.program.steps import Step
+from model_io.onnx_import.program.values import from_tensor, is_known, to_tensor
+from model_io.onnx_import.reading.tensors import to_torch
 from tests.model_io import onnx_cases as plain
 from tests.model_io import onnx_layer_cases as layers
 from tests.model_io.onnx_cases import Array, OperatorCase

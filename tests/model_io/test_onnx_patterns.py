@@ -9,8 +9,8 @@ import pytest
 import torch
 from onnx import NodeProto
 
-from model_io.onnx import Imported, load_onnx
-from quant.graph import capture
+from model_io.onnx_import.load_onnx import Imported, load_onnx
+from quant.graph.float_graph import capture
 from tests.model_io.onnx_files import Array, model, node, saved, weight
 
 NUMBERS: dict[str, Array] = {

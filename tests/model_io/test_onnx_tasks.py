@@ -11,14 +11,14 @@ import torch
 from onnx import TensorProto, helper
 
 from model_io.errors import ModelError
-from model_io.inputs import InputSpec, read_wish
+from model_io.input_specs import InputSpec, read_wish
 from model_io.load import load_model
-from model_io.onnx import check_onnx, load_onnx
+from model_io.onnx_import.load_onnx import check_onnx, load_onnx
 from model_io.onnx_import.operators import TABLE, Operator
-from model_io.onnx_import.program import Input
-from model_io.onnx_import.steps import Program, Step
+from model_io.onnx_import.program.read_program import Input
+from model_io.onnx_import.program.steps import Program, Step
 from model_io.onnx_import.verify import inputs_like
-from quant.graph import capture
+from quant.graph.float_graph import capture
 from quant.inputs import parts_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.model_io.onnx_files import model, node, saved, weight

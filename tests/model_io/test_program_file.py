@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_io.export.program_file import write_program
+from model_io.artefacts.pt2_program import write_program
 from model_io.load import load_upload
 from quant.config import uniform
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.simulation import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Granularity, SpecChange
 from tests.networks import CASES, SMALL, graph_of
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from model_io.archive import CONSTANTS_CONFIG, PROGRAM, SAMPLE_INPUTS, WEIGHTS_CONFIG
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.load import load_model, load_upload
+from model_io.pt2.archive import CONSTANTS_CONFIG, PROGRAM, SAMPLE_INPUTS, WEIGHTS_CONFIG
 
 Json = dict[str, Any]
 MakeJson = Callable[[str, Callable[[Json], object]], Path]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from model_io.archive import CONSTANTS_CONFIG, PROGRAM, WEIGHTS_CONFIG
 from model_io.errors import ModelError
 from model_io.load import load_model
+from model_io.pt2.archive import CONSTANTS_CONFIG, PROGRAM, WEIGHTS_CONFIG
 from tests.model_io.pt2_files import members_of, write
 
 Place = tuple[str | int, ...]

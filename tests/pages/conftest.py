@@ -8,26 +8,26 @@ from typing import Any
 import pytest
 from streamlit.runtime.pages_manager import PagesManager
 
-import ui.choices
+import ui.state.model_and_data
 from tests.pages.visit import Visit, leave_choices, wait_idle
-from ui.sessions import registry
+from ui.frame.workspace_registry import registry
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _traced_once() -> Iterator[None]:
     """Trace each sample once for all tests: networks are frozen, and tracing takes a second."""
-    real = ui.choices.load_network
+    real = ui.state.model_and_data.load_network
     patch = pytest.MonkeyPatch()
     kept: dict[str, Any] = {}
 
-    def load(choice: ui.choices.ModelChoice) -> Any:
+    def load(choice: ui.state.model_and_data.ModelChoice) -> Any:
         if choice.shown is None and choice.source in kept:
             return kept[choice.source]
         network = yield from real(choice)
         kept[choice.source] = network
         return network
 
-    for place in ("ui.choices", "ui.workspace", "ui.model_forms"):
+    for place in ("ui.state.model_and_data", "ui.state.workspace", "ui.model.forms"):
         patch.setattr(f"{place}.load_network", load)
     yield
     patch.undo()
@@ -56,7 +56,7 @@ class VisitedBefore(PagesManager):
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of runs; paths on this machine are open."""
     monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", VisitedBefore)
-    monkeypatch.setattr("ui.sessions._spare_the_collector", gc.freeze)
+    monkeypatch.setattr("ui.frame.workspace_registry._spare_the_collector", gc.freeze)
     folder = tmp_path / "runs"
     monkeypatch.setenv("QUANTSCOPE_RUNS", str(folder))
     monkeypatch.setenv("QUANTSCOPE_LOCAL_PATHS", "1")
@@ -79,7 +79,7 @@ def visit(runs: Path) -> Visit:
 @pytest.fixture
 def saved(runs: Path) -> Callable[[], list[str]]:
     """Return the names of the runs in the store, the newest first."""
-    from analysis.runs import RunStore
+    from analysis.runs.run_store import RunStore
 
     return lambda: [run.name for run in RunStore(runs).all()]
 

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.config_diff import config_diff
+from analysis.cost.compare_configs import config_diff
 from quant.config import uniform
 from quant.spec import SpecChange
 from tests.pages.visit import CONFIGURE, Visit
-from ui.config_diff import LAST
-from ui.config_editor import PRESETS, set_config
+from ui.configure.compare import LAST
+from ui.configure.editor import PRESETS, set_config
 
 
 def look(visit: Visit, at: str) -> Visit:

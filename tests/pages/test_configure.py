@@ -7,7 +7,7 @@ from accelerator.machine import load_preset
 from quant.config import Rule, uniform
 from quant.spec import Estimator, Granularity, ScaleKind, SpecChange
 from tests.pages.visit import CONFIGURE, ROOT, Visit
-from ui.config_editor import PRESETS
+from ui.configure.editor import PRESETS
 
 EXPANDS = "blocks.*.expand.0"
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from model_io.export.artefact_makers import FORMATS
-from model_io.export.artefacts import Artefact, Source
+from model_io.artefacts.artefact import Artefact, Source
+from model_io.artefacts.formats import FORMATS
 from quant.config import uniform
 from quant.config_file import config_from_file
 from quant.passes.correct_bias import CorrectBias
 from tests.pages.visit import CONFIGURE, RUNS, Visit, wait_idle
-from ui.export_jobs import MOST_KEPT, Made, made_of, repaired_recipe, start_export, wish_of
-from ui.export_tables import packed, tables
-from ui.repair_view import start_repair
-from ui.run_forms import start_run
+from ui.export.jobs import MOST_KEPT, Made, made_of, repaired_recipe, start_export, wish_of
+from ui.export.tables import packed, tables
+from ui.repair.view import start_repair
+from ui.runs.forms import start_run
 
 EXPORT = "pages/export.py"
 
@@ -227,8 +227,8 @@ def test_a_configuration_made_for_another_model_is_told(visit: Visit) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_quantized_file_offers_its_grids(visit: Visit, tmp_path: Path) -> None:
     from tests.model_io.test_onnx_quantized import quantized
-    from ui.choices import ModelChoice
-    from ui.model_forms import start_loading
+    from ui.model.forms import start_loading
+    from ui.state.model_and_data import ModelChoice
 
     _, path = quantized(tmp_path)
     start_loading(visit.work, ModelChoice(str(path), shown="net.onnx"))

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices
-from ui.sessions import registry
-from ui.workspace import SNAPSHOT
+from ui.frame.workspace_registry import registry
+from ui.state.workspace import SNAPSHOT
 
 DEFAULT = "W8A8 per-channel"
 

@@ -9,10 +9,10 @@ from analysis.calibration import Calibrated
 from analysis.network import Network
 from quant.progress import Progress, Steps
 from tests.pages.visit import MODEL, PATIENCE_S, Visit, wait_idle
+from ui.answers.sensitivity import screened_key, start
 from ui.jobs import Job
-from ui.sensitivity_jobs import screened_key, start
-from ui.sensitivity_state import Asked
-from ui.workspace import Workspace
+from ui.state.sensitivity import Asked
+from ui.state.workspace import Workspace
 
 OTHER = "fashion-resnet"
 
@@ -35,8 +35,8 @@ def test_a_model_that_comes_in_while_a_page_is_drawn_waits_for_the_next_page(
 
     visit.open(MODEL)
     with monkeypatch.context() as patch:
-        patch.setattr("ui.task_view.measure_import", until_loaded)
-        patch.setattr("ui.layers_view.show_table", look)
+        patch.setattr("ui.model.task_facts.measure_import", until_loaded)
+        patch.setattr("ui.widgets.network_view.show_table", look)
         visit.press(f"model.use.{OTHER}")
     assert seen == [(True, "fashion-mobilenet", [f"Loading {OTHER}"])]
     visit.run()

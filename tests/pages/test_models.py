@@ -8,11 +8,11 @@ from PIL import Image
 
 from tests.model_io.pt2_files import Payload, members_of
 from tests.pages.visit import MODEL, RUNS, Visit
-from ui.choices import ModelChoice
-from ui.model_forms import write_images
+from ui.model.forms import write_images
 from ui.navigation import RANGES
 from ui.settings import Settings
-from ui.workspace import Workspace
+from ui.state.model_and_data import ModelChoice
+from ui.state.workspace import Workspace
 
 
 def npz(shape: tuple[int, ...], labels: list[int] | None = None) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from datasets.preprocessing import Layout, Preprocess
+from data_io.preprocessing import Layout, Preprocess
 from tests.model_io.onnx_files import Array, model, node, saved, small, weight
 from tests.pages.visit import RUNS, Visit
 

@@ -6,7 +6,7 @@ from quant.config import uniform
 from quant.spec import Granularity
 from tests.pages.visit import Visit, leave_choices
 from ui.navigation import REPAIR, RUNS
-from ui.recipe_form import ABSORB, CORRECT, EQUALIZE, ROUND
+from ui.repair.form import ABSORB, CORRECT, EQUALIZE, ROUND
 
 IMBALANCED = {
     "model": {

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.front import Front
-from analysis.quantities import Quantity
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.pareto_front import Front
 from quant.config import uniform
 from tests.pages.visit import RUNS, Visit, wait_idle
-from ui.report_view import report_path, start_report
-from ui.run_forms import start_run
-from ui.session_opening import open_session, session_of
+from ui.runs.forms import start_run
+from ui.runs.report import report_path, start_report
+from ui.session.open_session import open_session, session_of
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from analysis.runs import Run, RunStore
+from analysis.runs.run_store import Run, RunStore
 from quant.config import QuantConfig, Rule, uniform
 from quant.progress import Progress, Steps
 from quant.spec import Granularity, SpecChange
 from tests.pages.visit import CONFIGURE, RUNS, Visit, submit, wait_idle
+from ui.frame.workspace_registry import registry
 from ui.jobs import Job, JobState
-from ui.sessions import registry
 
 Names = Callable[[], list[str]]
 
@@ -174,7 +174,7 @@ def test_a_failing_run_says_why_and_loses_nothing(
         yield Progress(0.5, "half")
         raise ValueError("Ranges must be finite; got nan in stem.0.")
 
-    monkeypatch.setattr("ui.run_forms.run_experiment", fail)
+    monkeypatch.setattr("ui.runs.forms.run_experiment", fail)
     run(done, "broken")
     assert done.errors == ["**Run broken** stopped: Ranges must be finite; got nan in stem.0."]
     assert saved() == ["eight"]
@@ -196,7 +196,7 @@ def test_a_bug_is_shown_as_one_and_the_app_stays_usable(
         yield Progress(0.5, "half")
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("ui.run_forms.run_experiment", fail)
+    monkeypatch.setattr("ui.runs.forms.run_experiment", fail)
     next(button for button in done.at.button if button.label == "Run").click()
     done.at.run()
     wait_idle(done.work)

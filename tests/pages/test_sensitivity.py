@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from torch import Tensor
 
-from analysis.questions import Depth, Question, View
-from datasets.dataset import Source
+from analysis.sensitivity.sweep import Depth, Question, View
+from data_io.dataset import Source
 from quant.config import uniform
 from quant.inputs import Inputs
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from quant.spec import Granularity
 from tests.pages.visit import PATIENCE_S, Visit, leave_choices
+from ui.answers.sensitivity import current, exact_now, remembered
+from ui.frame.workspace_registry import registry
 from ui.navigation import RANGES, SENSITIVITY
-from ui.sensitivity_jobs import current, exact_now, remembered
-from ui.sessions import registry
 
 SIDES = "sensitivity.sides"
 DEPTH, VIEW = "sensitivity.depth", "sensitivity.view"
@@ -225,9 +225,9 @@ def test_a_change_of_grid_that_helped_can_be_used(imbalanced: Visit) -> None:
 
 def _remedies(visit: Visit) -> list[str]:
     """Return the titles of the repairs that the card offers, in order."""
-    from analysis.suspect_card import suspect_card
-    from quant.connections import find_pairs
-    from ui.ranges_view import book_of
+    from analysis.diagnosis.diagnose import suspect_card
+    from quant.graph.layer_pairs import find_pairs
+    from ui.ranges.view import book_of
 
     network = visit.work.network
     assert network is not None

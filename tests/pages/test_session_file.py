@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.session import DataReference, SessionError, read_session, write_session
+from analysis.session_file import DataReference, SessionError, read_session, write_session
 from quant.config import uniform
 from quant.progress import Progress, Steps
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, encodings_of, wait_idle
+from ui.answers.sensitivity import start
 from ui.jobs import Job
 from ui.navigation import EXPORT, RANGES, SENSITIVITY
-from ui.run_forms import start_run
-from ui.sensitivity_jobs import start
-from ui.sensitivity_state import Asked
-from ui.session_opening import open_session, session_of
+from ui.runs.forms import start_run
+from ui.session.open_session import open_session, session_of
+from ui.state.sensitivity import Asked
 
 Names = Callable[[], list[str]]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.questions import Depth
+from analysis.sensitivity.sweep import Depth
 from tests.pages.test_tasks import with_data, with_model
 from tests.pages.visit import RUNS, Visit
 from tests.test_cli_tasks import file_of

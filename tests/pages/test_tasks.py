@@ -15,7 +15,7 @@ from tests.model_io.onnx_files import model, node, saved
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices
 from tests.task_networks import TASKS
 from tests.test_cli_tasks import METRIC, file_of
-from ui.metric_form import CLOSED, metric_of
+from ui.widgets.metric_field import CLOSED, metric_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -7,29 +7,29 @@ import pandas as pd
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.bit_wiring import bits_of, cells_of
 from analysis.calibration import Calibrated
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.dependencies import bits_of, cells_of
+from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
-from analysis.proposal import Proposal
-from analysis.quantities import Quantity
-from analysis.session import read_session, write_session
+from analysis.session_file import read_session, write_session
 from analysis.split import Split
 from quant.config import uniform
-from quant.simulation import Side
+from quant.simulation.quant_graph import Side
 from quant.spec import Granularity
 from tests.pages.visit import CONFIGURE, Visit
-from ui.config_editor import set_config
-from ui.foresight import foresight_of
-from ui.frame import undo_change
+from ui.answers.forecast import foresight_of
+from ui.configure.editor import set_config
+from ui.frame.frame import undo_change
 from ui.jobs import JobState
 from ui.navigation import TRADEOFFS
-from ui.report_view import shown_front
-from ui.sensitivity_state import SensitivityWork
-from ui.session_opening import close_session, open_session, session_of
-from ui.tradeoffs_jobs import found_for, spread_out, start_measuring
-from ui.tradeoffs_state import Against, TradeoffWork
-from ui.tradeoffs_view import load
-from ui.workspace import Workspace
+from ui.runs.report import shown_front
+from ui.session.open_session import close_session, open_session, session_of
+from ui.state.sensitivity import SensitivityWork
+from ui.state.tradeoffs import Against, TradeoffWork
+from ui.state.workspace import Workspace
+from ui.tradeoffs.jobs import found_for, spread_out, start_measuring
+from ui.tradeoffs.view import load
 
 
 @pytest.fixture

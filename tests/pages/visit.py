@@ -10,7 +10,7 @@ from streamlit.testing.v1.element_tree import Element
 
 from quant.config import uniform
 from ui.jobs import Job
-from ui.workspace import SNAPSHOT, Workspace
+from ui.state.workspace import SNAPSHOT, Workspace
 
 ROOT = Path(__file__).parents[2]
 MODEL, CONFIGURE, RUNS = "pages/model.py", "pages/configure.py", "pages/runs.py"

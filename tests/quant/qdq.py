@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx
 
 from quant.encoding import Encoding
-from quant.simulation import QuantGraph, Quantizer, Role, subsumes
+from quant.simulation.quant_graph import QuantGraph, Quantizer, Role, subsumes
 
 OPSET = 21
 

@@ -3,7 +3,7 @@
 import pytest
 
 from quant.config import QuantConfig
-from quant.simulation import quantize
+from quant.simulation.quant_graph import quantize
 from tests.quant.trained import images, logits, trained
 
 # the transformer is slow, so a part must do

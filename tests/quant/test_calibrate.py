@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from quant.errors import CalibrationError
-from quant.graph import capture
-from quant.observers import LOGIT_ROWS, Statistics
+from quant.graph.float_graph import capture
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import Progress, drain
+from quant.ranges.statistics import LOGIT_ROWS, Statistics
 from tests.networks import CASES, SAMPLES, graph_of
 
 INPUTS = CASES["kitchen"].inputs(20)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from quant.config import uniform
-from quant.graph import capture
-from quant.operators import Kind
+from quant.graph.float_graph import capture
+from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.simulation import quantize
+from quant.simulation.quant_graph import quantize
 
 
 class Stored(nn.Module):

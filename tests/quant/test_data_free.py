@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from quant.config import QuantConfig, Rule, uniform
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
-from quant.graph import FloatGraph, capture
+from quant.graph.float_graph import FloatGraph, capture
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation import QuantGraph, Role, quantize
+from quant.simulation.quant_graph import QuantGraph, Role, quantize
 from quant.spec import Estimator, QuantSpec, SpecChange
 from tests.networks import CASES, Case, Wired, conv_bn, graph_of
 

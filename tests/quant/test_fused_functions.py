@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from quant.config import QuantConfig, Rule, uniform
-from quant.graph import capture
+from quant.graph.float_graph import capture
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.simulation import quantize
+from quant.simulation.quant_graph import quantize
 from quant.spec import SpecChange
 from tests.networks import Wired
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, fx
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from quant import fused_convolution, fused_layer
-from quant.gradients import Backward, Local
-from quant.graph import FloatGraph, capture
+from quant.engine import fused_convolution, fused_layer
+from quant.engine.gradients import Backward, Local
+from quant.graph.float_graph import FloatGraph, capture
 from quant.inputs import Outputs, first_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, SMALL

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from quant.config import QuantConfig
-from quant.operators import Kind
-from quant.simulation import QuantGraph, quantize
+from quant.graph.operators import Kind
+from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.quant.qdq import integer_session
 from tests.quant.trained import images, logits, trained
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from quant.config import uniform
-from quant.graph import FloatGraph, capture
-from quant.simulation import QuantGraph, quantize
+from quant.graph.float_graph import FloatGraph, capture
+from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.networks import CASES, graph_of
 
 WEIGHT = "weight"

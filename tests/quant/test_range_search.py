@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
-from quant.observers import Statistics
-from quant.ranges import encode_statistics, encode_weight
+from quant.ranges.estimators import encode_statistics, encode_weight
+from quant.ranges.statistics import Statistics
 from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind
 from tests.quant.brute_force import KINDS, least, row, samples, squared_error
 

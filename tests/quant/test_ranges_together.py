@@ -9,13 +9,13 @@ from torch import Tensor
 from quant.config import QuantConfig, Rule, uniform
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
-from quant.moments import propagate
-from quant.observers import Statistics
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.ranges import encode_all_statistics, encode_statistics
-from quant.simulation import Role, encode_activation_site, quantize
+from quant.ranges.batch_norm_moments import propagate
+from quant.ranges.estimators import encode_all_statistics, encode_statistics
+from quant.ranges.statistics import Statistics
+from quant.simulation.quant_graph import Role, encode_activation_site, quantize
 from quant.spec import Estimator, QuantSpec, SpecChange
 from tests.networks import CASES, graph_of
 

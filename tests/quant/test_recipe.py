@@ -5,8 +5,8 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method
+from quant.passes.recipe import Recipe, RecipeError, build_recipe, check_order, is_float_pass
 from quant.passes.use_grids import UseGrids
-from quant.recipe import Recipe, RecipeError, build_recipe, check_order, is_float_pass
 
 
 @pytest.mark.parametrize(

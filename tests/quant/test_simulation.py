@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from quant.config import QuantConfig, Rule, uniform
 from quant.encoding import encode_range
 from quant.errors import CalibrationError
-from quant.graph import FloatGraph
-from quant.observers import Statistics
+from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.ranges import encode_statistics, encode_weight
-from quant.simulation import QuantGraph, Role, quantize
+from quant.ranges.estimators import encode_statistics, encode_weight
+from quant.ranges.statistics import Statistics
+from quant.simulation.quant_graph import QuantGraph, Role, quantize
 from quant.spec import Estimator, Granularity, QuantSpec, SpecChange
 from tests.networks import CASES, SMALL, graph_of
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from quant.config import QuantConfig, Rule, uniform
-from quant.observers import Statistics
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation import QuantGraph, Role, Side, State, quantize
+from quant.ranges.statistics import Statistics
+from quant.simulation.quant_graph import QuantGraph, Role, Side, State, quantize
 from quant.spec import SpecChange
 from tests.networks import CASES, graph_of
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from quant.errors import CalibrationError
-from quant.observers import LOGIT_ROWS, SIDE, Statistics
+from quant.ranges.statistics import LOGIT_ROWS, SIDE, Statistics
 
 SEEDS = range(12)
 

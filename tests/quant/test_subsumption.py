@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from quant.encoding import Encoding, encode_range
-from quant.simulation import Quantizer, Role, Site, subsumes
+from quant.simulation.quant_graph import Quantizer, Role, Site, subsumes
 from quant.spec import QuantSpec
 
 Clip = tuple[float | None, float | None]

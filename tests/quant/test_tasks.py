@@ -5,19 +5,19 @@ import torch
 from torch import Tensor
 from torch.export import Dim, export
 
-from quant import fused_layer
 from quant.config import uniform
+from quant.engine import fused_layer
+from quant.engine.gradients import Backward, Local
+from quant.engine.program import compile_program
 from quant.errors import CaptureError
-from quant.gradients import Backward, Local
-from quant.graph import capture, is_input
+from quant.graph.float_graph import capture, is_input
+from quant.graph.operators import Kind
+from quant.graph.walk import Walk
 from quant.inputs import Input, Inputs, Outputs, arranged, draw, first_of, parts_of, pieces_of
-from quant.operators import Kind
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.program import compile_program
 from quant.progress import drain
-from quant.simulation import Role, plan, quantize
-from quant.walk import Walk
+from quant.simulation.quant_graph import Role, plan, quantize
 from tests.task_networks import CLASSES, IMAGE, ROWS, TASKS, task_graph
 
 EVERY = pytest.mark.parametrize("name", TASKS)

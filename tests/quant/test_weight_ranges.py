@@ -6,7 +6,7 @@ import torch
 
 from quant.encoding import encode_range
 from quant.errors import CalibrationError
-from quant.ranges import encode_weight
+from quant.ranges.estimators import encode_weight
 from quant.spec import Estimator, Granularity, QuantSpec
 
 MIN_MAX = Estimator.MIN_MAX

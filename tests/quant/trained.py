@@ -6,13 +6,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from datasets.bundled import fashion_test, fashion_train_part
-from quant.graph import FloatGraph, capture
+from data_io.bundled import fashion_test, fashion_train_part
+from quant.graph.float_graph import FloatGraph, capture
 from quant.inputs import first_of
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation import QuantGraph
+from quant.simulation.quant_graph import QuantGraph
 from sample_models.registry import sample
 
 BATCH = 50

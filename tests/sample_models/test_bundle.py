@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sample_models.bundle import (
+from data_io.fashion_files import (
     COUNTS,
     DATA,
     DEBIAN_FOLDER,

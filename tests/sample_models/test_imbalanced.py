@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from datasets.bundled import fashion_test
+from data_io.bundled import fashion_test
 from sample_models.imbalanced import ClippedReLU, unbalance
 from sample_models.mobilenet import FashionMobileNet
 from sample_models.registry import sample

@@ -4,15 +4,15 @@ from functools import cache
 
 from accelerator.machine import load_preset
 from analysis.calibration import calibrate
-from analysis.evaluation import Evaluation
-from analysis.experiment import Experiment, run_experiment
+from analysis.evaluation.evaluate import Evaluation
+from analysis.runs.experiment import Experiment, run_experiment
 from quant.config import QuantConfig, Rule, uniform
 from quant.passes.equalize import Equalize
+from quant.passes.recipe import Recipe
 from quant.progress import drain
-from quant.recipe import Recipe
 from quant.spec import Granularity, SpecChange
 from sample_models.registry import sample
-from ui.choices import DataChoice, ModelChoice, load_network, open_data
+from ui.state.model_and_data import DataChoice, ModelChoice, load_network, open_data
 
 IMAGES = 500
 

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from datasets.bundled import fashion_test
-from datasets.folder import open_folder
+from data_io.bundled import fashion_test
+from data_io.folder import open_folder
 from sample_models import registry
 from sample_models.efficientnet_lite import (
     efficientnet_lite0,

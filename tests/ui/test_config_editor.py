@@ -4,15 +4,15 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.experiment import cost
 from analysis.network import Network, prepare
-from figures.units import format_share
+from analysis.runs.experiment import cost
+from figures.style.units import format_share
 from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError
 from quant.spec import Estimator, Granularity, SpecChange
 from tests.networks import SMALL
-from ui.config_editor import PRESETS, describe, edit_rows
-from ui.tables import BIT_CHOICES, config_table, without_choice
+from ui.configure.editor import PRESETS, describe, edit_rows
+from ui.widgets.tables import BIT_CHOICES, config_table, without_choice
 
 
 @pytest.fixture(scope="module")

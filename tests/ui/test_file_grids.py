@@ -1,11 +1,11 @@
 """Which configurations a file's grids belong to: its own, what edits make of it, none else."""
 
 from quant.config import uniform
-from quant.given import Given
+from quant.file_encodings import Given
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.use_grids import UseGrids
-from ui.file_grids import FileGrids
+from ui.state.file_encodings import FileGrids
 
 OWN, EDITED, OTHER = uniform(8, 8), uniform(8, 6), uniform(4, 4)
 

@@ -1,4 +1,4 @@
-from ui.history import LONGEST, History
+from ui.state.choices_history import LONGEST, History
 
 
 def test_undo_and_redo_go_through_all_values() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
-from analysis.measures import Interval
-from ui.metrics import change_text, interval_text, share_text
+from analysis.evaluation.measures import Interval
+from ui.widgets.cards import change_text, interval_text, share_text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from ui.plain import plain
+from ui.widgets.markdown import plain
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_io.onnx_import.call import Call
 from model_io.onnx_import.operators.table import operator
-from model_io.onnx_import.values import Value
+from model_io.onnx_import.program.call import Call
+from model_io.onnx_import.program.values import Value
 
 
 @operator("LeakyRelu")

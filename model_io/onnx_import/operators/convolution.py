@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators.pieces import padded
 from model_io.onnx_import.operators.table import operator
-from model_io.onnx_import.values import Value
+from model_io.onnx_import.program.call import Call, Refusal
+from model_io.onnx_import.program.values import Value
 
 Pair = tuple[Any, Any]
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model_io.onnx_import.call import Call
 from model_io.onnx_import.operators.table import operator
-from model_io.onnx_import.values import MOST_KNOWN, Value
+from model_io.onnx_import.program.call import Call
+from model_io.onnx_import.program.values import MOST_KNOWN, Value
 
 
 def _filled(call: Call) -> Value:

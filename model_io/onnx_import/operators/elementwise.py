@@ -10,9 +10,9 @@ from onnx import TensorProto
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators.table import Function, operator
-from model_io.onnx_import.values import Value, known
+from model_io.onnx_import.program.call import Call, Refusal
+from model_io.onnx_import.program.values import Value, known
 
 _REALS = (
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators.table import operator
-from model_io.onnx_import.values import Value, is_known, known
+from model_io.onnx_import.program.call import Call, Refusal
+from model_io.onnx_import.program.values import Value, is_known, known
 
 
 def _gather_known(call: Call) -> Value:

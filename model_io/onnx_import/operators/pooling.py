@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators.convolution import Pair, elements, window
 from model_io.onnx_import.operators.pieces import padded
 from model_io.onnx_import.operators.table import operator
-from model_io.onnx_import.values import Value
+from model_io.onnx_import.program.call import Call, Refusal
+from model_io.onnx_import.program.values import Value
 
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}

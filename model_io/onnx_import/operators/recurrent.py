@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators.table import operator
-from model_io.onnx_import.values import Value
+from model_io.onnx_import.program.call import Call, Refusal
+from model_io.onnx_import.program.values import Value
 
 WEIGHTS = ["", "weight_ih", "weight_hh", "bias"]
 # Where torch's gates stand in ONNX's order: i o f c -> i f c o; z r h -> r z h; one of RNN.

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model_io.onnx_import.call import Call
 from model_io.onnx_import.operators.table import operator
-from model_io.onnx_import.values import Known, Value, known
+from model_io.onnx_import.program.call import Call
+from model_io.onnx_import.program.values import Known, Value, known
 
 Reduce = Callable[[Tensor, list[int], bool], Tensor]
 DROP = False

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators.table import operator
-from model_io.onnx_import.values import Value
+from model_io.onnx_import.program.call import Call, Refusal
+from model_io.onnx_import.program.values import Value
 
 Array = NDArray[np.floating[Any]]
 MOST_WEIGHTS = 2**24

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_io.onnx_import.call import Call, Refusal
 from model_io.onnx_import.operators.table import operator
-from model_io.onnx_import.values import MOST_KNOWN, Value, known
+from model_io.onnx_import.program.call import Call, Refusal
+from model_io.onnx_import.program.values import MOST_KNOWN, Value, known
 
 
 def _shape_of(call: Call) -> Value:

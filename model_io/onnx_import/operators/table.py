@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from model_io.onnx_import.call import Call
-from model_io.onnx_import.values import Value
+from model_io.onnx_import.program.call import Call
+from model_io.onnx_import.program.values import Value
 
 Result = Value | tuple[Value | None, ...]
 Function = Callable[[Call], Result]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph import FloatGraph, capture
+from quant.graph.float_graph import FloatGraph, capture
 from sample_models.imbalanced import ClippedReLU
 from tests.networks import Wired
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.connections import find_pairs
-from quant.graph import FloatGraph, capture
-from quant.moments import propagate
+from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.layer_pairs import find_pairs
+from quant.graph.walk import Walk
 from quant.passes.absorb_bias import AbsorbBias, carried_mean, channel_minima
 from quant.passes.equalize import Equalize, caps_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.walk import Walk
+from quant.ranges.batch_norm_moments import propagate
 from sample_models.imbalanced import ClippedReLU
 from tests.networks import Wired, conv_bn, graph_of, randomize_batch_norms
 from tests.quant.passes.connected import FOUND, joined

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from quant.config import ACTIVATION_DEFAULT, LayerConfig, QuantConfig
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
-from quant.graph import FloatGraph, capture
+from quant.graph.float_graph import FloatGraph, capture
 from quant.passes.adaround import (
     AdaRound,
     AdaRoundResult,
@@ -25,7 +25,7 @@ from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.samples import Samples
 from quant.progress import drain
-from quant.simulation import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import FLOAT_BITS, Granularity, QuantSpec, SpecChange
 from sample_models.imbalanced import ClippedReLU
 from tests.networks import CASES, Wired, graph_of

@@ -7,16 +7,16 @@ from torch.nn import functional as F
 
 from quant.config import QuantConfig, uniform
 from quant.errors import CalibrationError
-from quant.graph import FloatGraph, capture
-from quant.moments import propagate
-from quant.operators import Kind
+from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
 from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Method
 from quant.progress import drain
-from quant.simulation import QuantGraph, quantize
+from quant.ranges.batch_norm_moments import propagate
+from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import FLOAT_BITS, Granularity, SpecChange
 from tests.networks import CASES, Wired, conv_bn, graph_of, randomize_batch_norms
 from tests.quant.passes.recorder import recorded

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.connections import find_pairs, groups_of, input_channels
-from quant.graph import FloatGraph, capture
-from quant.moments import propagate
-from quant.operators import operator
+from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.layer_pairs import find_pairs, groups_of, input_channels
+from quant.graph.operators import operator
 from quant.passes.equalize import Equalize, Equalized, caps_of, ranges_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Reach
+from quant.ranges.batch_norm_moments import propagate
 from tests.networks import CASES, Wired, conv_bn, graph_of, randomize_batch_norms
 from tests.quant.passes.connected import FOUND, IMAGE, conv, each, joined, linear, spread, wide
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from datasets.bundled import fashion_train_part
+from data_io.bundled import fashion_train_part
 from quant.config import uniform
-from quant.graph import FloatGraph, capture
+from quant.graph.float_graph import FloatGraph, capture
 from quant.inputs import first_of
 from quant.passes.adaround import AdaRound
 from quant.passes.calibrate import Calibrate
@@ -16,7 +16,7 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Granularity
 from sample_models.registry import sample
 from tests.quant.trained import images, logits

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph import FloatGraph, capture
+from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.walk import Walk
 from quant.passes import samples as samples_module
 from quant.passes.samples import activation_of, collect, why_no_rows
-from quant.walk import Walk
 from sample_models.imbalanced import ClippedReLU
 from tests.networks import Wired
 

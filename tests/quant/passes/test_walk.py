@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 from quant.config import QuantConfig
-from quant.graph import FloatGraph
+from quant.graph.float_graph import FloatGraph
+from quant.graph.walk import Walk
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation import QuantGraph, quantize
-from quant.walk import Walk
+from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.networks import CASES, SMALL, graph_of
 from tests.quant.passes.recorder import recorded
 

@@ -1,0 +1,1 @@
+"""Energy, latency and memory of a configuration on a machine."""

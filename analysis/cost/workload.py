@@ -1,0 +1,334 @@
+"""From a graph and a configuration to the cost model's workload: the only bridge between them."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from torch import fx
+
+from accelerator.workload import Op, OpKind, TensorInfo, Workload
+from analysis.evaluation.measures import entropy_bits
+from quant.config import QuantConfig
+from quant.errors import QuantError
+from quant.graph.float_graph import INPUT_PREFIX, FloatGraph, Layer, is_activation, shape_of
+from quant.graph.operators import Kind, is_pass_through, operator
+from quant.ranges.estimators import encode_weight
+from quant.simulation.quant_graph import Role, plan
+from quant.spec import FLOAT_BITS, QuantSpec
+
+Entropies = dict[tuple[str, QuantSpec], float]
+WHOLE_BITS = 32
+"""The width in which tokens and the like come in."""
+RECURRENTS = frozenset(f"aten.{name}.input" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
+
+_KINDS = {
+    Kind.CONV: OpKind.CONV,
+    Kind.DEPTHWISE: OpKind.DEPTHWISE,
+    Kind.LINEAR: OpKind.LINEAR,
+    Kind.MATMUL: OpKind.MATMUL,
+    Kind.EMBEDDING: OpKind.VECTOR,
+    Kind.ADD: OpKind.ELTWISE,
+    Kind.MULTIPLY: OpKind.ELTWISE,
+    Kind.CONCAT: OpKind.ELTWISE,
+    Kind.AVERAGE_POOL: OpKind.POOL,
+    Kind.ACTIVATION: OpKind.VECTOR,
+    Kind.NORM: OpKind.VECTOR,
+    Kind.OTHER: OpKind.VECTOR,
+}
+
+
+def weight_entropies(graph: FloatGraph, config: QuantConfig, known: Entropies) -> Entropies:
+    """Return the entropy in bits a weight of every quantized weight tensor.
+
+    `known` holds earlier results by layer and spec; what it lacks is measured and added, so an
+    edit of one layer costs one layer.
+    """
+    chosen = config.resolve(graph.layers)
+    for layer in graph.layers:
+        spec = chosen[layer.name].weight
+        if layer.weight is None or spec.is_float or (layer.name, spec) in known:
+            continue
+        weight = graph.tensor(layer.weight)
+        codes = encode_weight(weight, spec, layer.channel_axis).quantize(weight)
+        known[layer.name, spec] = entropy_bits(codes)
+    return known
+
+
+def build_workload(
+    name: str, graph: FloatGraph, config: QuantConfig, entropies: Entropies | None = None
+) -> Workload:
+    """Describe one image's work: operations in order, the widths asked for, stored activations.
+
+    Fused functions, batch norms and reshapes are no operations and store nothing. `entropies` are
+    for machines that compress weights; without them the stored width is assumed.
+
+    Raises:
+        ConfigError: a rule of `config` matches no layer.
+    """
+    return _Builder(graph, config, entropies or {}).build(name)
+
+
+class _Builder:
+    """Walks the graph once; `tensor_of` says which stored tensor holds each node's values."""
+
+    def __init__(self, graph: FloatGraph, config: QuantConfig, entropies: Entropies) -> None:
+        self.graph = graph
+        self.entropies = entropies
+        self.chosen = config.resolve(graph.layers)
+        self.bits = {
+            site.layer: site.spec.bits
+            for site in plan(graph, self.chosen)
+            if site.role is Role.ACTIVATION
+        }
+        self.tensors: dict[str, TensorInfo] = {}
+        self.tensor_of: dict[str, str] = {}
+        self.inputs: list[str] = []
+        self.ops: list[Op] = []
+
+    def build(self, name: str) -> Workload:
+        """Return the whole workload."""
+        by_node = {layer.node: layer for layer in self.graph.layers}
+        for node in self.graph.module.graph.nodes:
+            layer = by_node.get(node.name)
+            if layer is not None:
+                self._add_layer(layer)
+            elif operator(node) in RECURRENTS:
+                self._recurrent(node)
+            elif is_activation(node) and node.name not in self.tensor_of and is_pass_through(node):
+                self._pass(node)
+        outputs = dict.fromkeys(self.tensor_of[node.name] for node in self.graph.output_nodes)
+        return Workload(
+            name, tuple(self.ops), tuple(self.tensors.values()), tuple(self.inputs), tuple(outputs)
+        )
+
+    def _add_layer(self, layer: Layer) -> None:
+        if layer.kind is Kind.INPUT:
+            self._store(layer.name, math.prod(layer.shape), self.bits[layer.name])
+            self.inputs.append(layer.name)
+        else:
+            known = (self.tensor_of.get(node) for node in layer.inputs)
+            sources = tuple(filter(None, known)) or (self._whole_input(layer),)
+            self._store(layer.name, math.prod(layer.shape), self.bits[layer.name])
+            self.ops.extend(self._operations(layer, sources))
+        self.tensor_of[layer.node] = self.tensor_of[layer.output] = layer.name
+        node = self.graph.node(layer.output)
+        while node.name != layer.node:  # the functions fused in between store nothing
+            self.tensor_of[node.name] = layer.name
+            node = node.all_input_nodes[0]
+
+    def _whole_input(self, layer: Layer) -> str:
+        """Return the tensor of the whole numbers that a layer without real inputs depends on."""
+        waiting, seen = [self.graph.node(layer.node)], set()
+        while waiting:
+            node = waiting.pop(0)
+            if node.op == "placeholder":
+                name = f"{INPUT_PREFIX}{node.meta['title']}"
+                if name not in self.tensors:
+                    self._store(name, math.prod(shape_of(node)), WHOLE_BITS)
+                    self.inputs.append(name)
+                return name
+            waiting += [source for source in node.all_input_nodes if source not in seen]
+            seen.update(node.all_input_nodes)
+        raise QuantError(
+            f"Layer {layer.name!r} must depend on an input to have a cost; it does on none. "
+            "Fold it into a constant."
+        )
+
+    def _recurrent(self, node: fx.Node) -> None:
+        """A recurrent layer: two products in float for each direction, step after step."""
+        source = self.tensor_of[node.all_input_nodes[0].name]
+        shape = shape_of(node.all_input_nodes[0])
+        stored = [n for n in node.all_input_nodes if n.op == "get_attr" and len(shape_of(n)) == 2]
+        for place, weight in enumerate(stored):
+            gates, depth = shape_of(weight)
+            name = f"{node.name} {place}"
+            self._store(name, math.prod(shape[:-1]) * gates, FLOAT_BITS)
+            self.ops.append(
+                Op(
+                    name=name, kind=OpKind.LINEAR, inputs=(source,), output=name,
+                    batch=math.prod(shape[:-1]), c_in=depth, c_out=gates, weight_bits=FLOAT_BITS,
+                    activation_bits=FLOAT_BITS, output_bits=FLOAT_BITS,
+                    weight_elements=gates * depth,
+                )
+            )  # fmt: skip
+            source = name
+        self.tensor_of[node.name] = source
+
+    def _store(self, name: str, elements: int, bits: int) -> None:
+        self.tensors[name] = TensorInfo(name, elements, bits)
+
+    def _pass(self, node: fx.Node) -> None:
+        """A max-pool is work and a smaller tensor; other moves are views of the same values."""
+        sources = [s for s in node.all_input_nodes if s.name in self.tensor_of]
+        if not sources:
+            return
+        source = self.tensor_of[sources[0].name]
+        if "max_pool" not in operator(node) or not shape_of(node):
+            self.tensor_of[node.name] = source
+            return
+        bits = self.tensors[source].bits
+        self._store(node.name, math.prod(shape_of(node)), bits)
+        kernel = _pair(node.args[1] if len(node.args) > 1 else 1)
+        if "adaptive" in operator(node):
+            kernel = _window(shape_of(sources[0]), shape_of(node))
+        self.ops.append(
+            Op(
+                name=node.name,
+                kind=OpKind.POOL,
+                inputs=(source,),
+                output=node.name,
+                kernel_h=kernel[0],
+                kernel_w=kernel[1],
+                activation_bits=bits,
+                output_bits=bits,
+                **_planes(shape_of(sources[0]), shape_of(node)),
+            )
+        )
+        self.tensor_of[node.name] = node.name
+
+    def _operations(self, layer: Layer, sources: tuple[str, ...]) -> Iterator[Op]:
+        if layer.kind is Kind.ATTENTION:
+            yield from self._attention(layer, sources)
+            return
+        weight = self.chosen[layer.name].weight
+        widths: dict[str, Any] = {
+            "weight_bits": weight.bits if layer.weight else self.tensors[sources[-1]].bits,
+            "activation_bits": self._read_bits(layer, sources),
+            "output_bits": self.bits[layer.name],
+            "weight_entropy": self.entropies.get((layer.name, weight)) if layer.weight else None,
+        }
+        yield Op(
+            name=layer.name,
+            kind=self._op_kind(layer),
+            inputs=sources,
+            output=layer.name,
+            multiply=layer.kind is Kind.MULTIPLY,
+            **self._sizes(layer),
+            **widths,
+        )
+
+    def _read_bits(self, layer: Layer, sources: tuple[str, ...]) -> int:
+        """Return the width of what a layer reads; whole numbers are moved, not computed with."""
+        return self.tensors[sources[0]].bits if layer.inputs else self.bits[layer.name]
+
+    def _op_kind(self, layer: Layer) -> OpKind:
+        # a product with an unknown operand, such as a weight computed in the graph
+        if layer.kind in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR) and layer.weight is None:
+            return OpKind.VECTOR
+        if operator(self.graph.node(layer.node)).startswith("aten.conv_transpose"):
+            return OpKind.LINEAR
+        return OpKind.MATMUL if layer.kind is Kind.MATMUL else _KINDS[layer.kind]
+
+    def _sizes(self, layer: Layer) -> dict[str, Any]:
+        kind = self._op_kind(layer)
+        if kind is OpKind.MATMUL:
+            return _matmul(layer)
+        if kind is OpKind.LINEAR:
+            return self._linear(layer)
+        if kind in (OpKind.CONV, OpKind.DEPTHWISE):
+            return self._convolution(layer)
+        sizes = _planes((layer.input_shapes or (layer.shape,))[0], layer.shape)
+        if layer.kind is Kind.EMBEDDING:
+            sizes |= {"table_elements": math.prod(layer.weight_shape)}
+        if kind is OpKind.POOL:
+            window = _window(layer.input_shapes[0], layer.shape)
+            sizes |= {"kernel_h": window[0], "kernel_w": window[1]}
+        return sizes
+
+    def _linear(self, layer: Layer) -> dict[str, Any]:
+        """A linear layer, or a transposed convolution as the product that it is."""
+        rows = layer.macs // math.prod(layer.weight_shape)
+        c_in = layer.weight_shape[layer.channel_axis ^ 1]
+        return {
+            "batch": rows,
+            "c_in": c_in,
+            "c_out": math.prod(layer.weight_shape) // c_in,
+            "weight_elements": math.prod(layer.weight_shape),
+            "bias_elements": self._bias(layer),
+        }
+
+    def _convolution(self, layer: Layer) -> dict[str, Any]:
+        node = self.graph.node(layer.node)
+        kernel, stride, dilation = (
+            _pair(layer.weight_shape[2:]),
+            _pair(node.args[3] if len(node.args) > 3 else 1),
+            _pair(node.args[5] if len(node.args) > 5 else 1),
+        )
+        groups = node.args[6] if len(node.args) > 6 else 1
+        sizes = _planes(layer.input_shapes[0], layer.shape)
+        sizes |= {"kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": stride[0]}
+        sizes |= {"stride_w": stride[1], "dilation_h": dilation[0], "dilation_w": dilation[1]}
+        sizes |= {"groups": groups if isinstance(groups, int) else 1}
+        return sizes | {
+            "weight_elements": math.prod(layer.weight_shape),
+            "bias_elements": self._bias(layer),
+        }
+
+    def _bias(self, layer: Layer) -> int:
+        return self.graph.tensor(layer.bias).numel() if layer.bias else 0
+
+    def _attention(self, layer: Layer, sources: tuple[str, ...]) -> Iterator[Op]:
+        """Scores, softmax and mix; the scores and their softmax have the layer's output width."""
+        # not `inputs`, which names a tensor that plays two parts once and leaves out constants
+        operands = [o for o in self.graph.node(layer.node).args[:3] if isinstance(o, fx.Node)]
+        query, key, value = (shape_of(operand) for operand in operands)
+        sources = tuple(self.tensor_of.get(operand.name, sources[0]) for operand in operands)
+        groups, bits = math.prod(query[:-2]), self.bits[layer.name]
+        scores, weights = f"{layer.name} scores", f"{layer.name} softmax"
+        for name in (scores, weights):
+            self._store(name, groups * query[-2] * key[-2], bits)
+        widths = [self.tensors[source].bits for source in sources]
+        yield Op(
+            name=scores, kind=OpKind.MATMUL, inputs=sources[:2], output=scores,
+            batch=query[-2], c_in=query[-1], c_out=key[-2], groups=groups,
+            weight_bits=widths[1], activation_bits=widths[0], output_bits=bits,
+        )  # fmt: skip
+        yield Op(
+            name=weights, kind=OpKind.VECTOR, inputs=(scores,), output=weights,
+            c_in=groups, c_out=groups, in_h=query[-2], in_w=key[-2], out_h=query[-2],
+            out_w=key[-2], activation_bits=bits, output_bits=bits,
+        )  # fmt: skip
+        yield Op(
+            name=layer.name, kind=OpKind.MATMUL, inputs=(weights, sources[2]), output=layer.name,
+            batch=query[-2], c_in=key[-2], c_out=value[-1], groups=groups,
+            weight_bits=widths[2], activation_bits=bits, output_bits=bits,
+        )  # fmt: skip
+
+
+def _matmul(layer: Layer) -> dict[str, Any]:
+    """Return the sizes of a product; from the output, as an operand may be a constant."""
+    rows, columns = (1, *layer.shape)[-2:]
+    depth = layer.macs // math.prod(layer.shape)
+    groups = math.prod(layer.shape[:-2])
+    return {"batch": rows, "c_in": depth, "c_out": columns, "groups": groups}
+
+
+def _planes(before: tuple[int, ...], after: tuple[int, ...]) -> dict[str, Any]:
+    """Return channels, height and width of input and output; other ranks fill the height."""
+    c_in, in_h, in_w = _channels_height_width(before)
+    c_out, out_h, out_w = _channels_height_width(after)
+    return {
+        "c_in": c_in, "in_h": in_h, "in_w": in_w, "c_out": c_out, "out_h": out_h, "out_w": out_w,
+    }  # fmt: skip
+
+
+def _channels_height_width(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    sizes = (*shape[1:], 1, 1, 1)
+    if len(shape) == 3:  # one axis of space: the width
+        return sizes[0], 1, sizes[1]
+    return sizes[0], sizes[1], math.prod(sizes[2:])
+
+
+def _window(before: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, int]:
+    """Return how many values of a plane make one of the other."""
+    _, in_h, in_w = _channels_height_width(before)
+    _, out_h, out_w = _channels_height_width(after)
+    return max(1, in_h // out_h), max(1, in_w // out_w)
+
+
+def _pair(value: object) -> tuple[int, int]:
+    """Return (height, width) of a kernel or stride; a third axis of space joins the width."""
+    sizes = [int(v) for v in value if isinstance(v, int)] if isinstance(value, list | tuple) else []
+    if not sizes:
+        return (value, value) if isinstance(value, int) else (1, 1)
+    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], math.prod(sizes[1:]))

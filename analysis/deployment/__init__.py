@@ -1,0 +1,1 @@
+"""What is exported, and a check of it in ONNX Runtime."""

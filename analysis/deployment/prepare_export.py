@@ -1,0 +1,88 @@
+"""The network as it is taken home: quantized, repaired, all ranges known; numbers of its layers."""
+
+from dataclasses import dataclass
+
+from accelerator.report import CostReport
+from analysis.calibration import Calibrated, needs_data
+from analysis.evaluation.evaluate import Data
+from analysis.evaluation.layer_sqnr import layer_sqnr
+from analysis.network import Network
+from analysis.runs.apply_recipe import Stage, apply_recipe, first_stage
+from analysis.sensitivity.stored import harmful
+from analysis.sensitivity.sweep import Sensitivity
+from quant.config import QuantConfig
+from quant.errors import CalibrationError
+from quant.passes.recipe import Recipe, check_order
+from quant.progress import Steps
+from quant.simulation.quant_graph import quantize
+
+IMAGES = 8
+
+
+def quantized_to_take(
+    network: Network,
+    config: QuantConfig,
+    calibrated: Calibrated,
+    recipe: Recipe = (),
+    images: Data | None = None,
+) -> Steps[Stage]:
+    """Quantize and repair as a run does; ranges may come from images, from batch norms, or a file.
+
+    Raises:
+        QuantError: a range is not known, or the recipe does not fit.
+    """
+    check_order(recipe)
+    if calibrated.statistics or not needs_data(network, config):
+        stage = first_stage(network, config, calibrated)
+    else:  # a file may have all grids
+        bare = quantize(network.graph, config, None, calibrated.input_range)
+        stage = Stage(network, calibrated, bare)
+    stage = yield from apply_recipe(stage, recipe, config, images)
+    missing = [
+        site.name
+        for site in stage.quantized.sites
+        if not site.spec.is_float and stage.quantized.quantizers[site.name].encoding is None
+    ]
+    if missing:
+        raise CalibrationError(
+            f"Every range must be known; those of {len(missing)} tensors are not, such as "
+            f"{missing[0]!r}. Choose images to calibrate on, or a file of encodings."
+        )
+    return stage
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNumbers:
+    """A number for each layer; `low_is_bad` tells which end of it is the worse one."""
+
+    name: str
+    unit: str
+    values: dict[str, float]
+    low_is_bad: bool = False
+
+
+def layer_numbers(
+    stage: Stage,
+    report: CostReport,
+    config: QuantConfig,
+    data: Data | None = None,
+    sensitivity: Sensitivity | None = None,
+) -> tuple[LayerNumbers, ...]:
+    """Return what is known of each layer: SQNR with images, energy, sensitivity once it was asked.
+
+    Sensitivity is the noise at the network's output when the layer alone is quantized.
+    """
+    found = []
+    network = stage.network
+    if data is not None and len(data):
+        first = next(iter(data.batches(min(network.batch_size, IMAGES))))
+        by_layer = layer_sqnr(network, stage.quantized, first.inputs)
+        found.append(LayerNumbers("SQNR", "dB", by_layer, low_is_bad=True))
+    energy = {layer.layer: layer.energy_pj / 1e3 for layer in report.layers}
+    found.append(LayerNumbers("Energy", "nJ", energy))
+    if sensitivity is not None:
+        harm = harmful(sensitivity, config, network)
+        percent = {layer: 100 * share for layer, share in harm.items()}
+        if percent:
+            found.append(LayerNumbers("Sensitivity", "% noise at the output", percent))
+    return tuple(found)

@@ -1,0 +1,247 @@
+"""The simulation beside a real runtime: do they agree, where do they part, and how fast is it."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Protocol
+
+from torch import Tensor
+
+from analysis.evaluation.evaluate import Batch, Data, check_labels
+from analysis.evaluation.layer_sqnr import layer_outputs
+from analysis.evaluation.measures import Interval, proportion_interval, sqnr_db
+from analysis.evaluation.output_error import OutputTally
+from analysis.network import Network, Runnable, forward_all
+from quant.errors import QuantError
+from quant.inputs import Inputs, arranged, count_of, pieces_of
+from quant.progress import Progress, Steps
+from quant.simulation.quant_graph import QuantGraph
+
+LAYER_IMAGES = 16
+KEPT_IMAGES = 48
+WARM_UP = 5
+NETWORKS = ("float", "simulated", "executed", "plain")
+
+
+class Executed(Protocol):
+    """An exported network in a runtime (`model_io.runtime.executed_model`)."""
+
+    @property
+    def floats(self) -> Runnable:
+        """The float file."""
+
+    @property
+    def integers(self) -> Runnable:
+        """The quantized file, with integer kernels where the runtime has some."""
+
+    @property
+    def plain(self) -> Runnable:
+        """The quantized file, node by node in float32."""
+
+    @property
+    def in_integers(self) -> frozenset[str]:
+        """The layers that are computed in whole numbers."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of a run."""
+
+    def layer_values(self, inputs: Inputs) -> Mapping[str, Tensor]:
+        """Return what leaves each layer's grid, node by node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far a runtime's outputs lie from the simulation's; top-1 only for classifiers."""
+
+    sqnr_db: float
+    top1: float | None = None
+    top1_ci95: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Share of right classes."""
+
+    top1: float
+    top1_ci95: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """An image on which the simulation and the integer kernels answer differently."""
+
+    index: int
+    label: int | None
+    simulated_class: int
+    executed_class: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Medians of alternating runs of the float and the quantized file on this machine, seconds."""
+
+    float_s: float
+    executed_s: float
+    runs: int
+    batch: int
+    threads: int
+
+    @property
+    def speedup(self) -> float:
+        """How many times faster the quantized file is."""
+        return self.float_s / self.executed_s
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionCheck:
+    """The simulation beside its file in a runtime, on the same images.
+
+    Attributes:
+        samples: images in all figures.
+        executed: agreement of the file, with integer kernels, with the simulation.
+        plain: agreement of the same file computed node by node.
+        scores: top-1 of the networks "float", "simulated", "executed" and "plain"; empty without
+            labels.
+        layer_sqnr_db: for each layer how far what leaves its grid lies from the simulation, node
+            by node, errors of the layers before it included.
+        worst_layer: the layer where that is least; None where all are equal.
+        partings: the first images on which simulation and integer kernels part.
+        integer_layers: the layers that are computed in whole numbers.
+        latency: of one batch.
+    """
+
+    samples: int
+    executed: Agreement
+    plain: Agreement
+    scores: dict[str, Score]
+    layer_sqnr_db: dict[str, float]
+    worst_layer: str | None
+    partings: tuple[Parting, ...]
+    integer_layers: tuple[str, ...]
+    latency: Latency
+
+
+@dataclass(eq=False)
+class _Tally:
+    """Counts over batches."""
+
+    classifies: bool
+    samples: int = 0
+    labelled: bool = True
+    hits: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NETWORKS, 0))
+    agreed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NETWORKS, 0))
+    outputs: dict[str, OutputTally] = field(
+        default_factory=lambda: {name: OutputTally() for name in ("executed", "plain")}
+    )
+    partings: list[Parting] = field(default_factory=list)
+
+    def add(self, batch: Batch, given: Mapping[str, tuple[Tensor, ...]]) -> None:
+        self.samples += count_of(batch.inputs)
+        for name, tally in self.outputs.items():
+            tally.add(given["simulated"], given[name])
+        self.labelled = self.labelled and batch.labels is not None and self.classifies
+        if not self.classifies:
+            return
+        classes = {name: outputs[0].argmax(-1) for name, outputs in given.items()}
+        wanted = classes["simulated"]
+        for name, found in classes.items():
+            self.agreed[name] += int((found == wanted).sum())
+            if self.labelled and batch.labels is not None:
+                self.hits[name] += int((found == batch.labels).sum())
+        for place in (classes["executed"] != wanted).nonzero().flatten().tolist():
+            if len(self.partings) < KEPT_IMAGES:
+                label = None if batch.labels is None else int(batch.labels[place])
+                self.partings.append(
+                    Parting(
+                        batch.indices[place], label, int(wanted[place]),
+                        int(classes["executed"][place]),
+                    )
+                )  # fmt: skip
+
+    def agreement(self, name: str) -> Agreement:
+        """Return how well a network agrees with the simulation."""
+        found = self.outputs[name].sqnr_db
+        if not self.classifies:
+            return Agreement(found)
+        agreed = self.agreed[name]
+        return Agreement(found, agreed / self.samples, proportion_interval(agreed, self.samples))
+
+    def scores(self) -> dict[str, Score]:
+        """Return the top-1 of each network, if there are labels."""
+        if not self.labelled:
+            return {}
+        return {
+            name: Score(hits / self.samples, proportion_interval(hits, self.samples))
+            for name, hits in self.hits.items()
+        }
+
+
+def check_execution(
+    network: Network, quantized: QuantGraph, executed: Executed, data: Data, runs: int = 50
+) -> Steps[ExecutionCheck]:
+    """Run the simulation and its exported file over all images of `data`, then time the file.
+
+    `runs` is how often each file runs for its latency, with one image (or the network's only batch
+    size), in turns.
+
+    Raises:
+        QuantError: there is no image, or a label is no output of the network.
+    """
+    total = len(data)
+    if total == 0:
+        raise QuantError("A check needs images; the data has none. Choose other data.")
+    graphs: dict[str, Runnable] = {
+        "float": network.graph, "simulated": quantized, "executed": executed.integers,
+        "plain": executed.plain,
+    }  # fmt: skip
+    tally = _Tally(network.classifies)
+    for batch in data.batches(network.batch_size):
+        check_labels(batch.labels, network.outputs)
+        fixed = network.graph.batch
+        tally.add(batch, {n: forward_all(g, fixed, batch.inputs) for n, g in graphs.items()})
+        done = 0.8 * tally.samples / total
+        yield Progress(done, f"Executing: {tally.samples} of {total} images")
+    first = next(iter(data.batches(network.batch_size))).inputs
+    yield Progress(0.8, "Comparing layer by layer")
+    layers = compare_layers(network, quantized, executed, first)
+    latency = yield from _latency(network, executed, first, runs)
+    return ExecutionCheck(
+        tally.samples, tally.agreement("executed"), tally.agreement("plain"), tally.scores(),
+        layers, _worst(layers), tuple(tally.partings), tuple(sorted(executed.in_integers)), latency,
+    )  # fmt: skip
+
+
+def compare_layers(
+    network: Network, quantized: QuantGraph, executed: Executed, inputs: Inputs
+) -> dict[str, float]:
+    """Return the SQNR in dB of what leaves each layer's grid in the file, against the simulation.
+
+    Of `inputs` (N, ...) a few are used: all activations are held at once.
+    """
+    few = pieces_of(inputs, network.graph.batch or LAYER_IMAGES)[0]
+    if network.graph.batch is not None:
+        few = arranged(few, network.graph.batch)
+    wanted, got = layer_outputs(network, quantized, few), executed.layer_values(few)
+    return {name: sqnr_db(wanted[name], got[name].reshape(wanted[name].shape)) for name in wanted}
+
+
+def _worst(layers: Mapping[str, float]) -> str | None:
+    worst = min(layers, key=lambda name: layers[name])
+    return None if layers[worst] == float("inf") else worst
+
+
+def _latency(network: Network, executed: Executed, inputs: Inputs, runs: int) -> Steps[Latency]:
+    """Time both files in turns, so that what else the machine does falls on both alike."""
+    batch = network.graph.batch or 1
+    one = arranged(pieces_of(inputs, batch)[0], batch)
+    taken: dict[str, list[float]] = {"float": [], "executed": []}
+    for run in range(runs + WARM_UP):
+        for name, graph in (("float", executed.floats), ("executed", executed.integers)):
+            start = time.perf_counter()
+            graph.run(one)
+            taken[name].append(time.perf_counter() - start)
+        yield Progress(0.85 + 0.15 * run / (runs + WARM_UP), f"Timing: run {run + 1}")
+    medians = {name: median(times[WARM_UP:]) for name, times in taken.items()}
+    return Latency(medians["float"], medians["executed"], runs, batch, executed.threads)

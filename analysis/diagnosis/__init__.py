@@ -1,0 +1,1 @@
+"""Why a layer hurts, and what helps."""

@@ -1,0 +1,123 @@
+"""Which repair to try against what is measured on a layer."""
+
+from dataclasses import dataclass
+
+from analysis.ranges.findings import CLIPPED, Cause, Examined
+from analysis.sensitivity.sweep import Question
+from quant.graph.layer_pairs import Pair
+from quant.passes.absorb_bias import AbsorbBias
+from quant.passes.adaround import AdaRound
+from quant.passes.correct_bias import CorrectBias
+from quant.passes.equalize import Equalize
+from quant.passes.recipe import Recipe
+from quant.simulation.quant_graph import Role, Site
+from quant.spec import Estimator, Granularity, SpecChange
+
+ROUNDING_ITERATIONS = 400
+NEXT_BITS = {2: 4, 3: 4, 4: 6, 5: 8, 6: 8, 7: 8}
+MOST_BITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A repair to try: a change of the layer's grids, or a recipe of passes; `why` it may help."""
+
+    title: str
+    why: str
+    weight: SpecChange | None = None
+    activation: SpecChange | None = None
+    recipe: Recipe = ()
+
+    @property
+    def changes_grid(self) -> bool:
+        """Whether it is a change of the configuration for this layer."""
+        return not self.recipe
+
+
+def remedies_for(cause: Cause, site: Site, item: Examined, pairs: tuple[Pair, ...]) -> list[Remedy]:
+    """Return what is worth trying against a cause, the most promising first.
+
+    `pairs` are the layers between which channels can be rescaled.
+    """
+    weight = site.role is Role.WEIGHT
+    equal = _equalize(site, pairs)
+    finer = _finer(site) if weight else []
+    ranges = _other_range(site, item)
+    match cause:
+        case Cause.CHANNELS:
+            return [*equal, *finer] if weight else [*equal, *ranges]
+        case Cause.OUTLIERS | Cause.CLIPPING | Cause.CODES:
+            return [*ranges, *finer]
+        case Cause.FEW_WEIGHTS:
+            return [CORRECT, *finer]
+        case Cause.SQNR:
+            return [*equal, *finer, *ranges, *([ROUND, CORRECT] if weight else [])]
+
+
+def more_bits(question: Question) -> Remedy | None:
+    """Return the next width that is worth trying, or None at the widest."""
+    bits = NEXT_BITS.get(question.bits, MOST_BITS)
+    if bits <= question.bits:
+        return None
+    change = SpecChange(bits=bits)
+    return Remedy(
+        f"{bits} bits for this layer",
+        "Every bit halves the step: about 6 dB.",
+        weight=change if question.side.includes(Role.WEIGHT) else None,
+        activation=change if question.side.includes(Role.ACTIVATION) else None,
+    )
+
+
+CORRECT = Remedy(
+    "Correct the bias",
+    "Gives back the mean that rounding moved; costs nothing at inference.",
+    recipe=(CorrectBias(),),
+)
+ROUND = Remedy(
+    "AdaRound",
+    "Learns for each weight whether to round up or down.",
+    recipe=(AdaRound(ROUNDING_ITERATIONS),),
+)
+PER_CHANNEL = Remedy(
+    "A scale for each channel",
+    "Then no channel has to share the grid of the widest.",
+    weight=SpecChange(granularity=Granularity.PER_CHANNEL),
+)
+
+
+def _equalize(site: Site, pairs: tuple[Pair, ...]) -> list[Remedy]:
+    """Return the rescaling of channels between this layer and its neighbours, if there is one.
+
+    Of an activation, only what follows it can take the scale over.
+    """
+    after = [pair.second for pair in pairs if pair.first == site.layer]
+    before = [pair.first for pair in pairs if pair.second == site.layer]
+    if site.role is Role.WEIGHT and (before or after):
+        names = " and ".join([*before, *after])
+        why = f"Channels can be rescaled between it and {names}, without changing the function."
+        return [Remedy("Equalize across layers", why, recipe=(Equalize(),))]
+    if site.role is Role.ACTIVATION and after:
+        why = f"Rescales its channels towards {after[0]} and moves high biases into that layer."
+        return [Remedy("Equalize and absorb biases", why, recipe=(Equalize(), AbsorbBias()))]
+    return []
+
+
+def _finer(site: Site) -> list[Remedy]:
+    return [PER_CHANNEL] if site.spec.granularity is Granularity.PER_TENSOR else []
+
+
+def _other_range(site: Site, item: Examined) -> list[Remedy]:
+    """Return the other way to choose a range: by least error, or without any clipping."""
+    by_error = site.spec.estimator is Estimator.MSE
+    if by_error and (item.fit is None or item.fit.clipped_share < CLIPPED):
+        return []
+    change = SpecChange(estimator=Estimator.MIN_MAX if by_error else Estimator.MSE)
+    title = f"{'Min-max' if by_error else 'MSE'} range of the {site.role}"
+    why = (
+        "Clips nothing; the least error of a tensor is not always the least harm."
+        if by_error
+        else "Gives up a few outliers for finer steps where most values lie."
+    )
+    if site.role is Role.WEIGHT:
+        return [Remedy(title, why, weight=change)]
+    return [Remedy(title, why, activation=change)]

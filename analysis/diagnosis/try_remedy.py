@@ -1,0 +1,152 @@
+"""Try a repair on one layer, and measure what it did: to the layer alone, to the whole network."""
+
+from dataclasses import asdict, dataclass
+
+from analysis.calibration import Calibrated
+from analysis.diagnosis.diagnose import asked_config, sites_of, with_grid
+from analysis.diagnosis.remedies import Remedy
+from analysis.evaluation.evaluate import Data, Evaluation, evaluate
+from analysis.network import Network
+from analysis.ranges.tensors import RangeBook
+from analysis.runs.apply_recipe import apply_recipe, first_stage
+from analysis.sensitivity.sweep import Question
+from quant.config import LayerConfig, QuantConfig, uniform
+from quant.passes.adaround import AdaRound
+from quant.passes.recipe import Recipe
+from quant.progress import Steps, part
+from quant.simulation.quant_graph import QuantGraph, Role
+from quant.spec import FLOAT_BITS, QuantSpec, SpecChange
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A repair tried on the layer in question, on the same `images` before and after.
+
+    `alone`: the rest is float. `whole`: the rest is as configured; None where the repair of a
+    whole network takes too long to be tried by the way.
+    """
+
+    question: Question
+    title: str
+    alone_before: Evaluation
+    alone_after: Evaluation
+    whole_before: Evaluation | None = None
+    whole_after: Evaluation | None = None
+
+    @property
+    def images(self) -> int:
+        """The number of images that both networks saw."""
+        return self.alone_before.samples
+
+
+def try_remedy(
+    network: Network,
+    data: Data,
+    images: Data | None,
+    calibrated: Calibrated,
+    book: RangeBook,
+    config: QuantConfig,
+    question: Question,
+    remedy: Remedy,
+) -> Steps[Trial]:
+    """Measure a layer at the bits in question before and after a repair.
+
+    `data` is scored, `images` are what passes learn from.
+
+    Raises:
+        QuantError: the repair needs images and there are none, or a range cannot be found.
+    """
+    bench = _Bench(network, data, images, calibrated)
+    asked = asked_config(book, config, question)
+    treated = with_grid(book, asked, question, remedy.weight, remedy.activation)
+    solos = [solo_config(book, found, question) for found in (asked, treated)]
+    alone_before = yield from part(bench.score(solos[0], (), question), 0.0, 0.2)
+    alone_after = yield from part(bench.score(solos[1], remedy.recipe, question), 0.2, 0.5)
+    if any(isinstance(step, AdaRound) for step in remedy.recipe):
+        return Trial(question, remedy.title, alone_before, alone_after)
+    whole_before = yield from part(bench.score(asked, ()), 0.5, 0.7)
+    whole_after = yield from part(bench.score(treated, remedy.recipe), 0.7, 1.0)
+    return Trial(question, remedy.title, alone_before, alone_after, whole_before, whole_after)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Bench:
+    """Where quantized forms of one network are scored on the same images."""
+
+    network: Network
+    data: Data
+    images: Data | None
+    calibrated: Calibrated
+
+    def score(
+        self, config: QuantConfig, recipe: Recipe, only: Question | None = None
+    ) -> Steps[Evaluation]:
+        """Quantize, repair and score; of the layer `only`, all other grids are switched off."""
+        first = first_stage(self.network, config, self.calibrated)
+        steps = apply_recipe(first, recipe, config, self.images)
+        stage = yield from part(steps, 0.0, 0.6 if recipe else 0.0)
+        return (yield from part(self._evaluate(stage.quantized, only), 0.6 if recipe else 0.0, 1.0))
+
+    def _evaluate(self, quantized: QuantGraph, only: Question | None) -> Steps[Evaluation]:
+        if only is None:
+            return (yield from evaluate(self.network, quantized, self.data))
+        with quantized.only(only.layer, only.side):
+            return (yield from evaluate(self.network, quantized, self.data))
+
+
+def solo_config(book: RangeBook, config: QuantConfig, question: Question) -> QuantConfig:
+    """Return the configuration of the layer in question, on the side in question, all else float.
+
+    Passes then repair this layer, not what others did to its input.
+    """
+    alone = uniform(FLOAT_BITS, FLOAT_BITS)
+    chosen = config.resolve(book.graph.layers)
+    for site in sites_of(book, config, question):
+        owner = site.shared_with or site.layer
+        wish: LayerConfig = chosen[owner]
+        if site.role is Role.WEIGHT:
+            alone = alone.with_change(owner, weight=_all_fields(wish.weight))
+        else:
+            alone = alone.with_change(owner, activation=_all_fields(wish.activation))
+    return alone
+
+
+def _all_fields(spec: QuantSpec) -> SpecChange:
+    return SpecChange(**asdict(spec))
+
+
+def verdict(trial: Trial) -> list[str]:
+    """Return what a repair did, in a sentence for the layer alone and one for the network."""
+    lines = [_sentence("Alone", trial.alone_before, trial.alone_after)]
+    if trial.whole_before is not None and trial.whole_after is not None:
+        lines.append(_sentence("In the whole network", trial.whole_before, trial.whole_after))
+    return lines
+
+
+def _sentence(who: str, before: Evaluation, after: Evaluation) -> str:
+    unit, old, new = _scores(before, after)
+    change = f"{unit} {100 * old:.1f} → {100 * new:.1f} %"
+    decibels = f"output SQNR {_decibels(before)} → {_decibels(after)}"
+    return f"{who}: {decibels}, {change} ({_judged(before, after)})."
+
+
+def _scores(before: Evaluation, after: Evaluation) -> tuple[str, float, float]:
+    if before.quantized_top1 is None or after.quantized_top1 is None:
+        return "agreement", before.agreement, after.agreement
+    return "top-1", before.quantized_top1, after.quantized_top1
+
+
+def _decibels(found: Evaluation) -> str:
+    return f"{found.sqnr_db:.1f} dB" if abs(found.sqnr_db) < 300 else "exact"
+
+
+def _judged(before: Evaluation, after: Evaluation) -> str:
+    """Return whether a change of the score is more than chance, or what the noise says."""
+    _, old, new = _scores(before, after)
+    interval = after.quantized_top1_ci95 or after.agreement_ci95
+    if not interval.low <= old <= interval.high:
+        return "better" if new > old else "worse"
+    if abs(after.sqnr_db - before.sqnr_db) < 0.1 or after.sqnr_db == before.sqnr_db:
+        return "no difference"
+    quieter = "less" if after.sqnr_db > before.sqnr_db else "more"
+    return f"{quieter} noise; the answers differ too little to tell"

@@ -1,0 +1,1 @@
+"""Scores of a quantized network beside the float network."""

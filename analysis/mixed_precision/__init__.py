@@ -1,0 +1,1 @@
+"""Bits chosen layer by layer: the front of accuracy against cost."""

@@ -1,0 +1,199 @@
+"""What may be chosen: the bits of each weight, and of activations that have to agree."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analysis.mixed_precision.dependencies import FIXED, Cell, Part, find_wiring, parts_of
+from quant.config import QuantConfig, Rule
+from quant.errors import ConfigError
+from quant.graph.float_graph import FloatGraph, is_input
+from quant.graph.operators import Kind
+from quant.simulation.quant_graph import Role, Side, plan
+from quant.spec import FLOAT_BITS, Granularity
+
+TIED_KINDS = (Kind.ADD, Kind.CONCAT)
+
+
+class Together(StrEnum):
+    """Which layers share one choice: none, those of a kind, or all."""
+
+    LAYER = "layer"
+    KIND = "kind"
+    NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Bits that are given: of layers that `select` matches, as in a configuration's rule."""
+
+    select: str
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a choice must obey.
+
+    `bits` are the widths on offer and `pins` those that are given, a later pin over an earlier.
+    `edge_bits` pins the weights of the first and last layer that have some, the network's input
+    and the last layer's output. `granularities` are those that each weight may choose from, None
+    for its own; `activation_bits` are on offer for activations instead of `bits`.
+    """
+
+    bits: tuple[int, ...]
+    pins: tuple[Pin, ...] = ()
+    edge_bits: int | None = None
+    together: Together = Together.LAYER
+    granularities: tuple[Granularity, ...] | None = None
+    activation_bits: tuple[int, ...] | None = None
+
+    def offered(self, side: Side) -> tuple[int, ...]:
+        """Return the widths on offer for one side, widest first."""
+        activations = side is Side.ACTIVATIONS and self.activation_bits
+        return tuple(sorted(set(activations or self.bits), reverse=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One choice: `parts` that share their bits, and the options to choose from, widest first.
+
+    `bits` of each option, and the granularity in it of each part, None for activations.
+    """
+
+    parts: tuple[Part, ...]
+    bits: tuple[int, ...]
+    grains: tuple[tuple[Granularity | None, ...], ...]
+
+    def cells(self, option: int) -> tuple[Cell, ...]:
+        """Return what an option gives to each part."""
+        pairs = zip(self.parts, self.grains[option], strict=True)
+        return tuple((part, self.bits[option], grain) for part, grain in pairs)
+
+    @property
+    def side(self) -> Side:
+        """Whether it is about weights or about activations."""
+        return self.parts[0][1]
+
+
+def find_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Knob, ...]:
+    """Return all choices in order of execution.
+
+    The operands of one add or concat share their bits, as do sites with one encoding (pools) and
+    layers with one weight.
+
+    Raises:
+        ConfigError: a pin matches no layer, pins contradict each other where bits are shared, or
+            no granularity is left.
+    """
+    if rules.granularities == ():
+        raise ConfigError("Weights need a granularity to choose from; got none. Allow one.")
+    own = _own_grains(graph, config)
+    given = _pinned(graph, rules)
+    knobs = []
+    for parts in _groups(graph, config, rules.together):
+        fixed = {given[part] for part in parts if part in given}
+        if len(fixed) > 1:
+            names = ", ".join(name for name, _ in parts)
+            raise ConfigError(
+                f"Layers that share their bits must be pinned alike; got {sorted(fixed)} for "
+                f"{names}. Pin one of them."
+            )
+        knobs.append(_knob(parts, tuple(fixed) or rules.offered(parts[0][1]), own, rules))
+    return tuple(knobs)
+
+
+def _own_grains(graph: FloatGraph, config: QuantConfig) -> dict[Part, Granularity]:
+    """Return the granularity that the configuration gives to each weight."""
+    chosen = config.resolve(graph.layers)
+    weighted = (layer.name for layer in graph.layers if layer.weight is not None)
+    return {(name, Side.WEIGHTS): chosen[name].weight.granularity for name in weighted}
+
+
+def _knob(
+    parts: tuple[Part, ...], bits: tuple[int, ...], own: dict[Part, Granularity], rules: Rules
+) -> Knob:
+    """Return a knob with an option for each width and, of weights, each granularity allowed."""
+    weights = any(part in own for part in parts)
+    allowed = rules.granularities if weights and rules.granularities is not None else (None,)
+    options = [(width, grain) for width in bits for grain in _of_use(allowed, width)]
+    grains = tuple(
+        tuple(own[part] if grain is None and part in own else grain for part in parts)
+        for _, grain in options
+    )
+    return Knob(parts, tuple(width for width, _ in options), grains)
+
+
+def _of_use(allowed: tuple[Granularity | None, ...], bits: int) -> tuple[Granularity | None, ...]:
+    """Return the granularities that differ at a width: for a float weight there is one."""
+    return allowed[:1] if bits == FLOAT_BITS else allowed
+
+
+def _pinned(graph: FloatGraph, rules: Rules) -> dict[Part, int]:
+    """Return the bits that are given, by part."""
+    pins = rules.pins
+    if rules.edge_bits is not None:
+        edge = rules.edge_bits
+        inputs = [layer.name for layer in graph.layers if is_input(layer.name)]
+        edges = (Pin("first", edge), Pin("last", edge, edge))
+        pins = (*edges, *(Pin(name, None, edge) for name in inputs), *pins)
+    found: dict[Part, int] = {}
+    for pin in pins:
+        names = Rule(pin.select).matches(graph.layers)
+        if not names:
+            raise ConfigError(
+                f"A pin must match a layer; {pin.select!r} matches none of {len(graph.layers)}. "
+                "Correct the name."
+            )
+        for name in names:
+            if pin.weight_bits is not None:
+                found[name, Side.WEIGHTS] = pin.weight_bits
+            if pin.activation_bits is not None:
+                found[name, Side.ACTIVATIONS] = pin.activation_bits
+    return found
+
+
+def _groups(
+    graph: FloatGraph, config: QuantConfig, together: Together
+) -> Iterator[tuple[Part, ...]]:
+    parts = parts_of(graph)
+    leader = {part: part for part in parts}
+
+    def head(part: Part) -> Part:
+        while leader[part] != part:
+            part = leader[part]
+        return part
+
+    for one, other in _ties(graph, config, together):
+        first, second = sorted((head(one), head(other)), key=parts.index)
+        leader[second] = first
+    groups: dict[Part, list[Part]] = {}
+    for part in parts:
+        groups.setdefault(head(part), []).append(part)
+    return (tuple(group) for group in groups.values())
+
+
+def _ties(
+    graph: FloatGraph, config: QuantConfig, together: Together
+) -> Iterator[tuple[Part, Part]]:
+    for site in plan(graph, config):
+        if site.role is Role.ACTIVATION and site.shared_with is not None:
+            yield (site.layer, Side.ACTIVATIONS), (site.shared_with, Side.ACTIVATIONS)
+    kinds = {layer.name: layer.kind for layer in graph.layers}
+    parts = parts_of(graph)
+    wiring = find_wiring(graph, config, [(part,) for part in parts])
+    for op in wiring.workload.ops:
+        if kinds.get(op.name) in TIED_KINDS:
+            numbers = (wiring.tensors[name] for name in op.inputs)
+            first, *others = (parts[number] for number in numbers if number != FIXED)
+            yield from ((first, other) for other in others)
+    seen: dict[str, Part] = {}
+    for layer in graph.layers:
+        if layer.weight is not None:
+            part = (layer.name, Side.WEIGHTS)
+            yield part, seen.setdefault(layer.weight, part)
+    alike: dict[tuple[str, Side], Part] = {}
+    for name, side in parts if together is not Together.LAYER else ():
+        key = str(kinds[name]) if together is Together.KIND else ""
+        yield (name, side), alike.setdefault((key, side), (name, side))

@@ -1,0 +1,256 @@
+"""What each choice of bits costs on a machine, as sums over knobs: from the cost model itself."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from accelerator.estimate import Scene, cost_op, set_scene
+from accelerator.machine import Machine, Storage
+from accelerator.memory import count_constants, find_lifetimes, save_in_place
+from accelerator.report import CostReport
+from accelerator.widths import Widths, choose_widths, mode_chooser, store_activation
+from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, Workload
+from analysis.bit_memory import alive_sums, room_limits
+from analysis.cost.quantity import Quantity
+from analysis.cost.workload import Entropies, weight_entropies
+from analysis.mixed_precision.choices import Knob
+from analysis.mixed_precision.cost_terms import Array, Limit, Sum, add_sums
+from analysis.mixed_precision.dependencies import FIXED, find_wiring, with_bits
+from analysis.network import Network
+from analysis.runs.experiment import cost
+from quant.config import QuantConfig
+from quant.simulation.quant_graph import Side
+
+PRICED = (Quantity.ENERGY, Quantity.LATENCY)  # these need the whole cost model
+Stays = tuple[frozenset[str], bool]  # activations on chip by name, and whether weights are
+Choice = Sequence[int]  # the option of each knob
+
+
+class BitCosts:
+    """Prices choices for one network and machine; tables are kept between questions.
+
+    Energy, latency, weight size and BOPs add up over operations, each of which depends on the
+    bits of its weight, its inputs and its output: their tables hold what the cost model says,
+    the slower of compute and memory included. Only which activations stay on chip, and whether
+    all weights do, depends on the whole network: sums hold where the same `stays`, `room` says
+    which choices let it, and `report` tells the truth. Peak memory is one sum for each step.
+    `entropies` are measured once, for machines that compress weights, and may be shared.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        config: QuantConfig,
+        machine: Machine,
+        knobs: Sequence[Knob],
+        entropies: Entropies | None = None,
+    ) -> None:
+        self.network, self.config, self.machine = network, config, machine
+        self.knobs = tuple(knobs)
+        self.wiring = find_wiring(network.graph, config, [knob.parts for knob in knobs])
+        self.entropies: Entropies = {} if entropies is None else entropies
+        self._measure_entropies()
+        self._specs = config.resolve(network.graph.layers)
+        self._chooser = mode_chooser(machine)
+        self._sums: dict[tuple[Quantity, Stays | None], tuple[Sum, ...]] = {}
+        self._kept: dict[Any, dict[Quantity, float]] = {}
+
+    def _measure_entropies(self) -> None:
+        if self.machine.weight_storage is not Storage.ENTROPY:
+            return
+        for place in range(max(len(knob.bits) for knob in self.knobs)):
+            choice = [min(place, len(knob.bits) - 1) for knob in self.knobs]
+            weight_entropies(self.network.graph, self.configuration(choice), self.entropies)
+
+    def configuration(self, choice: Choice) -> QuantConfig:
+        """Return the configuration with the bits chosen."""
+        cells = [c for k, option in zip(self.knobs, choice, strict=True) for c in k.cells(option)]
+        bits = {part: width for part, width, _ in cells}
+        grains = {layer: grain for (layer, side), _, grain in cells if side is Side.WEIGHTS}
+        return with_bits(self.config, self.network.graph, bits, grains)
+
+    def report(self, choice: Choice) -> CostReport:
+        """Return the true estimate of a choice."""
+        return cost(self.network, self.configuration(choice), self.machine, self.entropies)
+
+    def sums(self, quantity: Quantity, stays: Stays) -> tuple[Sum, ...]:
+        """Return a quantity as sums whose largest counts; one but for the peak memory."""
+        key = (quantity, stays if quantity in PRICED else None)
+        if key not in self._sums:
+            self._sums[key] = tuple(self._add_up(quantity, stays))
+        return self._sums[key]
+
+    def stays(self, choice: Choice) -> Stays:
+        """Return what stays on chip where the whole network is chosen so."""
+        scene = self._scene(choice)
+        return scene.residents, scene.weights_resident
+
+    def room(self, stays: Stays) -> Iterator[Limit]:
+        """Yield what a choice must keep for all this to find room on chip."""
+        residents, weights_stay = stays
+        lives = find_lifetimes(self.wiring.workload, self.machine)
+        free = float(self.machine.buffers.resident_activation_bytes)
+        yield from room_limits(self._stored(), lives, residents, free)
+        if weights_stay:
+            size = self._sum_ops(lambda _, op: op.shape_weights * self._widths(op).stored_weight)
+            yield Limit(size, 8.0 * self.machine.buffers.weight_bytes)
+
+    def _add_up(self, quantity: Quantity, stays: Stays) -> Iterator[Sum]:
+        if quantity is Quantity.MEMORY:
+            yield from self._memory()
+        elif quantity is Quantity.BOPS:
+            yield self._sum_ops(lambda _, op: op.macs * op.weight_bits * op.activation_bits)
+        elif quantity is Quantity.SIZE:
+            yield self._sum_ops(self._size)
+        else:
+            scene = self._scene([0] * len(self.knobs))
+            scene = replace(scene, residents=stays[0], weights_resident=stays[1])
+            ops = enumerate(self.wiring.workload.ops)
+            yield add_sums([self._table(place, op, quantity, scene) for place, op in ops])
+
+    def _scene(self, choice: Choice) -> Scene:
+        workload = self._workload(choice)
+        weights = sum(op.shape_weights * self._widths(op).stored_weight for op in workload.ops)
+        return set_scene(workload, self.machine, weights, find_lifetimes(workload, self.machine))
+
+    def _widths(self, op: Op) -> Widths:
+        return choose_widths(op, self.machine, self._chooser)
+
+    def _workload(self, choice: Choice) -> Workload:
+        chosen = dict(enumerate(choice))
+        bits = self._bits(chosen)
+        ops = enumerate(self.wiring.workload.ops)
+        tensors = self.wiring.workload.tensors
+        return replace(
+            self.wiring.workload,
+            ops=tuple(self._op(position, op, chosen) for position, op in ops),
+            tensors=tuple(
+                replace(t, bits=bits.get(self.wiring.tensors[t.name], t.bits)) for t in tensors
+            ),
+        )
+
+    def _bits(self, options: dict[int, int]) -> dict[int, int]:
+        return {knob: self.knobs[knob].bits[option] for knob, option in options.items()}
+
+    def _op(self, position: int, op: Op, options: dict[int, int]) -> Op:
+        """Return the operation with widths; those of knobs that it does not depend on stay."""
+        wiring = self.wiring
+        bits = self._bits(options)
+        weight = wiring.weights[position]
+        return replace(
+            op,
+            weight_bits=bits.get(weight, op.weight_bits),
+            activation_bits=bits.get(wiring.activations[position], op.activation_bits),
+            output_bits=bits.get(wiring.outputs[position], op.output_bits),
+            weight_entropy=self._entropy(op, weight, options.get(weight)),
+        )
+
+    def _entropy(self, op: Op, knob: int, option: int | None) -> float | None:
+        """Return the bits a weight that compression leaves, which granularity changes too."""
+        stored = op.kind in WEIGHT_KINDS or op.table_elements
+        if not stored or not self.entropies or option is None:
+            return None
+        cells = {part: (bits, grain) for part, bits, grain in self.knobs[knob].cells(option)}
+        bits, grain = cells[op.name, Side.WEIGHTS]
+        spec = replace(self._specs[op.name].weight, bits=bits)
+        return self.entropies.get((op.name, replace(spec, granularity=grain or spec.granularity)))
+
+    def _sum_ops(self, count: Callable[[int, Op], float]) -> Sum:
+        """Return a sum over products of what depends on their operands' widths alone."""
+        found = []
+        for place, op in enumerate(self.wiring.workload.ops):
+            if op.kind in GEMM_KINDS or op.table_elements:
+                scope = _scope({self.wiring.weights[place], self.wiring.activations[place]})
+                shape = [len(self.knobs[knob].bits) for knob in scope]
+                table: Array = np.empty(shape)
+                for options in np.ndindex(*shape):
+                    chosen = dict(zip(scope, options, strict=True))
+                    table[options] = count(place, self._op(place, op, chosen))
+                found.append(_as_sum(scope, table))
+        return add_sums(found)
+
+    def _size(self, place: int, op: Op) -> float:
+        del place
+        return op.shape_weights * self._widths(op).stored_weight / 8 + count_constants(op)
+
+    def _table(self, place: int, op: Op, quantity: Quantity, scene: Scene) -> Sum:
+        """Return what an operation costs for all widths of its operands and its output."""
+        wiring = self.wiring
+        two = op.kind in GEMM_KINDS or op.multiply or op.table_elements
+        found = {wiring.weights[place]} if two else set()
+        found |= {wiring.tensors[name] for name in (*op.inputs, op.output)}
+        scope = _scope(found | {wiring.activations[place]})
+        shape = [len(self.knobs[knob].bits) for knob in scope]
+        table: Array = np.empty(shape)
+        for options in np.ndindex(*shape):
+            chosen = dict(zip(scope, options, strict=True))
+            table[options] = self._price(place, op, chosen, scene)[quantity]
+        return _as_sum(scope, table)
+
+    def _price(
+        self, place: int, op: Op, options: dict[int, int], scene: Scene
+    ) -> dict[Quantity, float]:
+        names = (*op.inputs, op.output)
+        on_chip = tuple(name in scene.residents for name in names)
+        key = (place, tuple(options.values()), on_chip, scene.weights_resident)
+        if key not in self._kept:
+            wide = self._op(place, op, options)
+            if op.kind not in GEMM_KINDS:  # products take all their widths from the op itself
+                bits = self._bits(options)
+                wired, held = self.wiring.tensors, scene.tensors
+                near = {
+                    name: replace(held[name], bits=bits.get(wired[name], held[name].bits))
+                    for name in names
+                }
+                scene = replace(scene, tensors=near)
+            priced = cost_op(wide, self._widths(wide), scene)
+            self._kept[key] = {
+                Quantity.ENERGY: priced.energy_pj,
+                Quantity.LATENCY: priced.latency_s,
+            }
+        return self._kept[key]
+
+    def _stored(self) -> dict[str, Sum]:
+        """Return the bytes that each activation takes."""
+        found = {}
+        for tensor in self.wiring.workload.tensors:
+            knob = self.wiring.tensors[tensor.name]
+            if knob == FIXED:
+                size = tensor.elements * store_activation(tensor.bits, self.machine) / 8
+                found[tensor.name] = Sum(constant=size)
+                continue
+            stored = [store_activation(bits, self.machine) for bits in self.knobs[knob].bits]
+            found[tensor.name] = Sum({knob: tensor.elements * np.array(stored) / 8.0})
+        return found
+
+    def _memory(self) -> Iterator[Sum]:
+        """Yield the bytes alive at each step, less what elementwise operations save in place."""
+        lives = find_lifetimes(self.wiring.workload, self.machine)
+        alive = alive_sums(self._stored(), lives)
+        for step, op in enumerate(self.wiring.workload.ops):
+            saved = self._saved(step, op) if self.machine.eltwise_in_place else Sum()
+            yield add_sums([alive.get(step, Sum()), saved])
+
+    def _saved(self, step: int, op: Op) -> Sum:
+        scope = _scope({self.wiring.tensors[name] for name in (*op.inputs, op.output)})
+        shape = [len(self.knobs[knob].bits) for knob in scope]
+        table: Array = np.zeros(shape)
+        for options in np.ndindex(*shape):
+            choice = [0] * len(self.knobs)
+            for knob, option in zip(scope, options, strict=True):
+                choice[knob] = option
+            lives = find_lifetimes(self._workload(choice), self.machine)
+            table[options] = -save_in_place(op, step, lives) / 8
+        return _as_sum(scope, table)
+
+
+def _scope(knobs: set[int]) -> tuple[int, ...]:
+    """Return the knobs among numbers of the wiring, in order."""
+    return tuple(sorted(knobs - {FIXED}))
+
+
+def _as_sum(scope: tuple[int, ...], table: Array) -> Sum:
+    """Return a table as a sum; one without axes is a constant."""
+    return Sum(tables={scope: table}) if scope else Sum(constant=float(table))

@@ -1,0 +1,193 @@
+"""An exact choice of one option for each knob, under budgets: an integer program for HiGHS.
+
+Sums run over options of single knobs and over tables of a few knobs at once. A table becomes one
+variable for each of its cells, whose sums over all other knobs are the knobs' own variables (the
+local polytope of graphical models, tight where tables form a chain). The continuous relaxation is
+solved first; then only variables whose reduced cost lies within its gap take part, which
+loses no better solution.
+"""
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.sparse import csr_array
+
+from analysis.mixed_precision.cost_terms import Array, Limit, Scope, Sum, separate
+from analysis.solver_noise import without_stray_lines
+
+GAP = 1e-6  # of the objective, relative: what passes for exact
+FIRST_WINDOW = 0.001  # of the objective: reduced costs that take part at first
+MOST_SECONDS = 20.0  # of one search; the best so far counts then
+WIDER = 8.0
+ROUNDING = 1e-10  # of a limit: what its sum may be off by
+OPTIMAL, INFEASIBLE = 0, 2  # what scipy's milp says
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The option of each knob, the objective's value, and the least of the relaxation.
+
+    `proven` says that no choice is better by more than GAP; it is False where time ran out.
+    """
+
+    choice: tuple[int, ...]
+    objective: float
+    bound: float
+    proven: bool
+    seconds: float
+
+
+def solve(
+    options: Sequence[int], objective: Sequence[Sum], limits: Sequence[Limit]
+) -> Solution | None:
+    """Return the choice with the least objective, or None where the limits cannot be kept.
+
+    `options` counts those of each knob. The objective is the largest of its sums.
+    """
+    start = time.perf_counter()
+    program = _Program(options, objective, limits)
+    relaxed = program.relax()
+    if relaxed is None:
+        return None
+    bound, reduced = relaxed
+    window = FIRST_WINDOW * max(abs(bound), program.scale * 1e-6)
+    while True:
+        allowed = reduced <= window
+        choice, proven = program.search(allowed)
+        value = np.inf if choice is None else max(goal.at(choice) for goal in objective)
+        if choice is not None and (allowed.all() or value - bound <= window):
+            return Solution(choice, value, bound, proven, time.perf_counter() - start)
+        if allowed.all():
+            return None
+        window = WIDER * window if choice is None else (value - bound) * (1 + GAP)
+
+
+class _Program:
+    """The matrix form. Columns: options of knobs, cells of tables, and one for the maximum."""
+
+    def __init__(
+        self, options: Sequence[int], objective: Sequence[Sum], limits: Sequence[Limit]
+    ) -> None:
+        self.options = tuple(options)
+        sums = separate([*objective, *(limit.total for limit in limits)])
+        goals, bounded = sums[: len(objective)], sums[len(objective) :]
+        self.first = np.concatenate(([0], np.cumsum(options)))
+        self.scopes: dict[Scope, int] = {}
+        self.columns = int(self.first[-1])
+        for scope in dict.fromkeys(scope for one in sums for scope in one.tables):
+            self.scopes[scope] = self.columns
+            self.columns += int(np.prod([options[knob] for knob in scope]))
+        self.integers = int(self.first[-1])
+        self.maximum = len(goals) > 1
+        rows = [*self._choices(), *self._margins()]
+        self.equal = _matrix(rows, self.columns + self.maximum)
+        self.right = np.concatenate(
+            (np.ones(len(self.options)), np.zeros(len(rows) - len(self.options)))
+        )
+        self._set_goal(goals)
+        self._set_limits(bounded, limits, goals)
+
+    def _choices(self) -> Iterator[tuple[Array, Array]]:
+        for knob, count in enumerate(self.options):
+            yield self.first[knob] + np.arange(count), np.ones(count)
+
+    def _margins(self) -> Iterator[tuple[Array, Array]]:
+        """For each scope, knob and option: the cells with this option sum to its variable."""
+        for scope, start in self.scopes.items():
+            shape = [self.options[knob] for knob in scope]
+            cells = start + np.arange(int(np.prod(shape))).reshape(shape)
+            for axis, knob in enumerate(scope):
+                for option in range(shape[axis]):
+                    members = cells.take(option, axis).ravel()
+                    columns = np.concatenate((members, [self.first[knob] + option]))
+                    yield columns, np.concatenate((np.ones(len(members)), [-1.0]))
+
+    def _row(self, total: Sum) -> Array:
+        row = np.zeros(self.columns + self.maximum)
+        for knob, values in total.knobs.items():
+            row[self.first[knob] : self.first[knob] + len(values)] += values
+        for scope, table in total.tables.items():
+            row[self.scopes[scope] : self.scopes[scope] + table.size] += table.ravel()
+        return row
+
+    def _set_goal(self, goals: list[Sum]) -> None:
+        if self.maximum:
+            self.constant = 0.0
+            self.goal = np.zeros(self.columns + 1)
+            self.goal[-1] = 1.0
+            self.scale = max(abs(goal.at([0] * len(self.options))) for goal in goals)
+        else:
+            self.constant = goals[0].constant
+            self.goal = self._row(goals[0])
+            self.scale = float(np.abs(self.goal).max(initial=0.0))
+        self.scale = self.scale or 1.0
+
+    def _set_limits(self, sums: list[Sum], limits: Sequence[Limit], goals: list[Sum]) -> None:
+        rows, most = [], []
+        for total, limit in zip(sums, limits, strict=True):
+            row = self._row(total)
+            # a limit at the least there is must not fail where a sum is rounded
+            room = limit.most + ROUNDING * abs(limit.most) - total.constant
+            size = max(float(np.abs(row).max(initial=0.0)), abs(room)) or 1.0
+            rows.append(row / size)
+            most.append(room / size)
+        for goal in goals if self.maximum else ():
+            row = self._row(goal) / self.scale
+            row[-1] = -1.0 / self.scale
+            rows.append(row)
+            most.append(-goal.constant / self.scale)
+        self.bounded = csr_array(np.array(rows)) if rows else None
+        self.most = np.array(most)
+
+    def relax(self) -> tuple[float, Array] | None:
+        """Return the least objective of the relaxation and all reduced costs."""
+        found = linprog(
+            self.goal / self.scale,
+            A_ub=self.bounded,
+            b_ub=self.most if self.bounded is not None else None,
+            A_eq=self.equal,
+            b_eq=self.right,
+            bounds=(0, None),
+            method="highs",
+        )
+        if not found.success:
+            return None
+        reduced = self.scale * np.maximum(np.asarray(found.lower.marginals), 0.0)
+        if self.maximum:
+            reduced[-1] = 0.0
+        return self.scale * float(found.fun) + self.constant, reduced
+
+    def search(self, allowed: NDArray[np.bool_]) -> tuple[tuple[int, ...] | None, bool]:
+        """Return the best choice among the variables allowed, or None; and whether it is proven."""
+        keep = np.flatnonzero(allowed)
+        constraints = [LinearConstraint(self.equal[:, keep], self.right, self.right)]
+        if self.bounded is not None:
+            constraints.append(LinearConstraint(self.bounded[:, keep], -np.inf, self.most))
+        with without_stray_lines():
+            found = milp(
+                self.goal[keep] / self.scale,
+                integrality=(keep < self.integers).astype(int),
+                bounds=Bounds(0, np.inf),
+                constraints=constraints,
+                options={"mip_rel_gap": GAP, "time_limit": MOST_SECONDS},
+            )
+        if found.x is None:
+            return None, bool(found.status == INFEASIBLE)
+        values: Array = np.zeros(self.columns + self.maximum)
+        values[keep] = found.x
+        ends = itertools.pairwise(self.first)
+        choice = tuple(int(values[low:high].argmax()) for low, high in ends)
+        return choice, bool(found.status == OPTIMAL)
+
+
+def _matrix(rows: list[tuple[Array, Array]], columns: int) -> csr_array:
+    lengths = [len(places) for places, _ in rows]
+    ends = np.concatenate(([0], np.cumsum(lengths)))
+    places = np.concatenate([places for places, _ in rows])
+    values = np.concatenate([values for _, values in rows])
+    return csr_array((values, places.astype(np.int64), ends), shape=(len(rows), columns))

@@ -1,0 +1,190 @@
+"""The optimizer from end to end: what is asked in words, the answer as plain values for JSON."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accelerator.machine import Machine
+from analysis.bit_handling import explain_handling
+from analysis.calibration import Calibrated
+from analysis.cost.quantity import Quantity
+from analysis.cost.workload import Entropies
+from analysis.granularities import other_sweeps
+from analysis.mixed_precision.choices import Rules
+from analysis.mixed_precision.dependencies import bits_of, parts_of
+from analysis.mixed_precision.forecast import foresee
+from analysis.mixed_precision.pareto_front import Front, Measured, find_front, measure, updated
+from analysis.mixed_precision.proposal import Budget, Proposal
+from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.useful_bits import explain_gains, useful_rules
+from analysis.network import Network
+from analysis.runs.run_store import RunStore
+from analysis.sensitivity.analyze import sensitivity
+from analysis.sensitivity.recheck import check_loud
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
+from data_io.dataset import Dataset
+from quant.config import QuantConfig
+from quant.errors import ConfigError
+from quant.progress import Progress, Steps, part
+from quant.simulation.quant_graph import Side
+from quant.spec import FLOAT_BITS
+
+SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)  # whose noise adds up
+SWEEP_SHARE, FRONT_SHARE = 0.7, 0.8  # of the progress bar: where these parts end
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be found: the least noise within `budgets`, or the least of `least` instead.
+
+    `config` gives everything but bits; relative budgets are shares of what `reference` costs.
+    `most_loss` is a share of 1; `front` counts points of the front of the first budget's quantity.
+    """
+
+    machine: Machine
+    config: QuantConfig
+    rules: Rules
+    budgets: tuple[Budget, ...] = ()
+    reference: QuantConfig | None = None
+    least: Quantity | None = None
+    most_loss: float | None = None
+    front: int = 0
+    depth: Depth = Depth.EXACT
+    measured: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.budgets and self.least is None:
+            raise ConfigError(
+                "A choice of bits needs a budget, or a quantity to make least; got neither. Name "
+                "one, such as energy=0.6."
+            )
+        if self.least is None and self.most_loss is not None:
+            raise ConfigError(
+                "A loss bounds a quantity to make least; got no quantity. Name one, such as energy."
+            )
+        if self.least is not None and self.most_loss is None and not self.budgets:
+            raise ConfigError(
+                "The least of a quantity needs a bound on the loss; got none. Name a loss."
+            )
+
+    @property
+    def quantity(self) -> Quantity:
+        """What the answer is mainly about."""
+        return self.least or self.budgets[0].quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found: the proposal, the front, and what was measured of them.
+
+    `others` are the sensitivities of weights at other granularities; `taught` counts earlier runs
+    that corrected the predictions.
+    """
+
+    task: Task
+    sensitivity: Sensitivity
+    others: tuple[Sensitivity, ...]
+    reference: Proposal
+    proposal: Proposal
+    front: Front | None = None
+    measured: tuple[Measured, ...] = ()
+    notes: tuple[str, ...] = ()
+    taught: int = 0
+
+
+def optimize(
+    network: Network,
+    learned: Dataset,
+    scored: Dataset,
+    calibrated: Calibrated,
+    task: Task,
+    store: RunStore | None = None,
+) -> Steps[Answer]:
+    """Sweep on the images of `learned`, choose bits, and measure the choice on `scored`.
+
+    The two should share no image. What `store` knows of the sweep is not computed again, its runs
+    of the network on `scored` correct the predictions, and what is measured is kept in it.
+
+    Raises:
+        QuantError: no choice keeps the budgets, or anything does not fit the network.
+    """
+    rules = _fitting(task)
+    bits = tuple(sorted(_widths(task, rules, network), reverse=True))
+    own = Sweep(task.config, bits, SIDES)
+    sweeps = (own, *other_sweeps(network.graph, own, rules.granularities))
+    entropies: Entropies = {}
+    yield Progress(0.0, "Looking up what is within reach")
+    _check_reach(network, sweeps, rules, task, entropies)
+    swept: list[Sensitivity] = []
+    for place, sweep in enumerate(sweeps):
+        steps = sensitivity(network, learned, calibrated, sweep, task.depth, store)
+        ends = [SWEEP_SHARE * (place + more) / len(sweeps) for more in (0, 1)]
+        answers = yield from part(steps, *ends)
+        if task.depth is Depth.SCREENING:
+            answers = yield from check_loud(network, learned, calibrated, answers)
+        swept.append(answers)
+    known, *others = swept
+    yield Progress(SWEEP_SHARE, "Choosing bits")
+    runs = [] if store is None else store.all()
+    foresight = foresee(network, known, runs, scored.digest, others)
+    search = BitSearch(
+        network, known, task.machine, rules, task.reference, entropies, others, foresight.predictor
+    )
+    proposal, front = _choose(search, task), None
+    if task.front:
+        points = find_front(search, task.quantity, task.front)
+        front = yield from part(points, SWEEP_SHARE, FRONT_SHARE)
+    found: tuple[Measured, ...] = ()
+    if task.measured:
+        queue = (proposal, search.reference)
+        keep = None if store is None else store.save
+        steps_of_runs = measure(search, scored, calibrated, queue, task.seed, keep)
+        found = yield from part(steps_of_runs, FRONT_SHARE, 1.0)
+        front = None if front is None else updated(front, search.predictor)
+    counted = [task.quantity, *(budget.quantity for budget in task.budgets)]
+    notes = (explain_gains(task.machine), *explain_handling(search, counted))
+    taught = len(foresight.measured)
+    rest = tuple(others)
+    return Answer(task, known, rest, search.reference, proposal, front, found, notes, taught)
+
+
+def _check_reach(
+    network: Network, sweeps: Sequence[Sweep], rules: Rules, task: Task, entropies: Entropies
+) -> None:
+    """Raise at once what would else be raised after the sweep: cost needs no sensitivity."""
+    silent, *others = (_silent(network, sweep) for sweep in sweeps)
+    search = BitSearch(network, silent, task.machine, rules, task.reference, entropies, others)
+    search.best(task.budgets)
+
+
+def _silent(network: Network, sweep: Sweep) -> Sensitivity:
+    scores = tuple(
+        Score(Question(layer, bits, side), Depth.INSTANT, 0, math.inf)
+        for layer, side in parts_of(network.graph)
+        if side in sweep.sides
+        for bits in sweep.bits
+    )
+    return Sensitivity(sweep, Depth.INSTANT, 0, None, scores)
+
+
+def _fitting(task: Task) -> Rules:
+    """Return the rules without widths that bring nothing; BOPs count whatever is asked."""
+    counted = [budget.quantity for budget in task.budgets] + [task.least]
+    return task.rules if Quantity.BOPS in counted else useful_rules(task.machine, task.rules)
+
+
+def _widths(task: Task, rules: Rules, network: Network) -> set[int]:
+    """Return all bits that a sensitivity is needed for."""
+    given = [rules.edge_bits]
+    for pin in rules.pins:
+        given += [pin.weight_bits, pin.activation_bits]
+    reference = bits_of(task.reference, network.graph).values() if task.reference else ()
+    found = {*rules.offered(Side.WEIGHTS), *rules.offered(Side.ACTIVATIONS), *reference}
+    return {bits for bits in (*found, *given) if bits is not None and bits != FLOAT_BITS}
+
+
+def _choose(search: BitSearch, task: Task) -> Proposal:
+    if task.least is None:
+        return search.best(task.budgets)
+    return search.cheapest(task.least, task.budgets, most_loss=task.most_loss)

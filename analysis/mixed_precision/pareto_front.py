@@ -1,0 +1,161 @@
+"""The whole range of trade-offs on a machine, and how far predictions are from measurements."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from analysis.calibration import Calibrated
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.proposal import Budget, Proposal
+from analysis.mixed_precision.search import BitSearch
+from analysis.prediction.predictor import Predictor, loss_of
+from analysis.runs.experiment import Experiment, IdentifiedData, run_experiment
+from analysis.runs.run_store import Run
+from quant.progress import Progress, Steps, part
+
+REFERENCES = ((8, 8), (6, 8), (6, 6), (4, 8), (4, 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Proposals from the cheapest to the least noisy, and uniform configurations beside them.
+
+    No choice within the rules costs less than a proposal and is less noisy, as predicted.
+    """
+
+    machine: str
+    quantity: Quantity
+    proposals: tuple[Proposal, ...]
+    references: tuple[Proposal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A proposal as it was predicted, and the run that measured it."""
+
+    proposal: Proposal
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionError:
+    """How far predictions were off, over `count` measured networks.
+
+    `bias_db` is the mean of measured less predicted SQNR, `rms_db` the root of the mean square;
+    `mean_loss_error` the mean distance of losses, a share; `within` counts the measured figures
+    that their intervals held, of `intervals`.
+    """
+
+    count: int
+    bias_db: float
+    rms_db: float
+    mean_loss_error: float | None
+    within: int
+    intervals: int
+
+
+def find_front(search: BitSearch, quantity: Quantity, points: int = 12) -> Steps[Front]:
+    """Solve for budgets spread evenly, in ratio, between the cheapest and the least noisy choice.
+
+    Raises:
+        QuantError: pins leave nothing to choose from.
+    """
+    yield Progress(0.0, f"Front of {search.machine.name}: both ends")
+    best = search.best(())
+    top = quantity.of(search.cheapest(quantity, most_noise=best.noise * (1 + 1e-9)).cost)
+    low = search.least(quantity)
+    found: list[Proposal] = []
+    for number, most in enumerate(np.geomspace(low, max(top, low), max(2, points))):
+        yield Progress(number / points, f"Front of {search.machine.name}: {number} of {points}")
+        exact = min(max(float(most), low), max(top, low))
+        found.append(search.best([Budget(quantity, exact)], f"Mixed {exact / top:.0%}"))
+    references = [search.judge(f"W{w}A{a}", search.uniform(w, a)) for w, a in REFERENCES]
+    return Front(
+        search.machine.name,
+        quantity,
+        _undominated(found, quantity),
+        tuple(reference for reference in references if math.isfinite(reference.noise)),
+    )
+
+
+def _undominated(found: Iterable[Proposal], quantity: Quantity) -> tuple[Proposal, ...]:
+    """Return proposals by rising cost and falling noise; others are left out."""
+    kept: list[Proposal] = []
+    for proposal in sorted(found, key=lambda p: (quantity.of(p.cost), p.noise)):
+        if not kept or proposal.noise < kept[-1].noise:
+            kept.append(proposal)
+    return tuple(kept)
+
+
+def measure(
+    search: BitSearch,
+    data: IdentifiedData,
+    calibrated: Calibrated,
+    proposals: Sequence[Proposal],
+    seed: int = 0,
+    keep: Callable[[Run], None] | None = None,
+) -> Steps[tuple[Measured, ...]]:
+    """Measure proposals one after the other; what is measured corrects the search's predictor.
+
+    `keep` is given each run when it is done, so that a cancelled queue loses none.
+
+    Raises:
+        QuantError: the calibration or the labels do not fit the network.
+    """
+    found: list[Measured] = []
+    for number, proposal in enumerate(proposals):
+        what = Experiment(proposal.name, proposal.config, search.machine, seed)
+        known = search.costs.entropies
+        steps = run_experiment(search.network, data, calibrated, what, known=known)
+        run = yield from part(steps, number / len(proposals), (number + 1) / len(proposals))
+        if keep is not None:
+            keep(run)
+        search.predictor = search.predictor.learned(proposal.summed, run.evaluation)
+        found.append(Measured(proposal, run))
+    return tuple(found)
+
+
+def prediction_error(measured: Sequence[Measured]) -> PredictionError:
+    """Compare each measurement with the prediction that its proposal carried."""
+    scores = [(one.proposal.prediction, one.run.evaluation) for one in measured]
+    levels = [
+        (said.sqnr_db, said.sqnr_ci95, score.sqnr_db)
+        for said, score in scores
+        if math.isfinite(score.sqnr_db) and math.isfinite(said.sqnr_db)
+    ]
+    losses = [
+        (said.loss, said.loss_ci95, loss)
+        for said, score in scores
+        if (loss := loss_of(score, labelled=said.labelled)) is not None
+        and said.loss is not None
+        and said.loss_ci95 is not None
+    ]
+    decibels = np.array([measured - said for said, _, measured in levels])
+    held = [interval.low <= got <= interval.high for _, interval, got in levels]
+    held += [interval.low <= max(got, 0.0) <= interval.high for _, interval, got in losses]
+    return PredictionError(
+        len(measured),
+        float(decibels.mean()) if levels else math.nan,
+        float(np.sqrt((decibels**2).mean())) if levels else math.nan,
+        sum(abs(got - said) for said, _, got in losses) / len(losses) if losses else None,
+        sum(held),
+        len(held),
+    )
+
+
+def updated(front: Front, predictor: Predictor) -> Front:
+    """Return the front with the predictions that measured points have corrected."""
+    return Front(
+        front.machine,
+        front.quantity,
+        tuple(proposal.predicted_by(predictor) for proposal in front.proposals),
+        tuple(proposal.predicted_by(predictor) for proposal in front.references),
+    )
+
+
+def moved(search: BitSearch, one: Measured) -> Measured:
+    """Return a measured run with its cost on the machine of a search."""
+    report = search.judge(one.proposal.name, one.proposal.config).cost
+    return Measured(replace(one.proposal, cost=report), one.run)

@@ -1,0 +1,87 @@
+"""The network as layers and what feeds them, placed for a drawing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import fx
+
+from quant.graph.float_graph import FloatGraph, Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a layer stands in a drawing of the network, and which layers feed it.
+
+    `depth` is the longest way from the input in layers. `lane` is 0 on the longest way through
+    the network; what runs beside it has lanes -1, 1, -2, ...
+    """
+
+    layer: str
+    kind: str
+    depth: int
+    lane: int
+    sources: tuple[str, ...]
+
+
+def places(graph: FloatGraph) -> tuple[Place, ...]:
+    """Return the place of every layer, in the order of execution."""
+    owner = _owners(graph)
+    feeds = {layer.name: _sources(graph, layer, owner) for layer in graph.layers}
+    depths: dict[str, int] = {}
+    for name, sources in feeds.items():  # execution order: sources come first
+        depths[name] = 1 + max((depths[source] for source in sources), default=-1)
+    lanes = _lanes(depths, _heights(feeds))
+    return tuple(
+        Place(layer.name, str(layer.kind), depths[layer.name], lanes[layer.name], feeds[layer.name])
+        for layer in graph.layers
+    )
+
+
+def _sources(graph: FloatGraph, layer: Layer, owner: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the layers whose values reach `layer` through moves alone, each once."""
+    found: dict[str, None] = {}
+    seen: set[str] = set()
+    waiting = [graph.node(name) for name in reversed(layer.inputs)]
+    while waiting:
+        node = waiting.pop()
+        if node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.name in owner:
+            found[owner[node.name]] = None
+        else:
+            waiting.extend(reversed(node.all_input_nodes))
+    return tuple(name for name in found if name != layer.name)
+
+
+def _owners(graph: FloatGraph) -> dict[str, str]:
+    """Return the layer of every node that makes its value: its operation and what is fused."""
+    owner: dict[str, str] = {}
+    for layer in graph.layers:
+        owner[layer.node] = layer.name
+        node: fx.Node = graph.node(layer.output)
+        while node.name != layer.node:
+            owner[node.name] = layer.name
+            node = node.all_input_nodes[0]
+    return owner
+
+
+def _heights(feeds: dict[str, tuple[str, ...]]) -> dict[str, int]:
+    """Return the longest way from every layer to an end, in layers."""
+    heights = dict.fromkeys(feeds, 0)
+    for name in reversed(feeds):
+        for source in feeds[name]:
+            heights[source] = max(heights[source], heights[name] + 1)
+    return heights
+
+
+def _lanes(depths: Mapping[str, int], heights: Mapping[str, int]) -> dict[str, int]:
+    """Return a lane for every layer: 0 for the one with most before it, then -1, 1, -2, ..."""
+    by_depth: dict[int, list[str]] = {}
+    for name, depth in depths.items():
+        by_depth.setdefault(depth, []).append(name)
+    lanes = {}
+    for names in by_depth.values():
+        for order, name in enumerate(sorted(names, key=lambda n: -heights[n])):
+            lanes[name] = (order + 1) // 2 * (-1 if order % 2 else 1)
+    return lanes

@@ -1,0 +1,1 @@
+"""Predicted accuracy of configurations that nobody has measured."""

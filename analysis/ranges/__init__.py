@@ -1,0 +1,1 @@
+"""Where an encoding does not fit the values of a tensor."""

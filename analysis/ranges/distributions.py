@@ -1,0 +1,206 @@
+"""How the values of a tensor lie: a histogram, moments, and the range of every channel."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quant.errors import CalibrationError
+from quant.graph.float_graph import FloatGraph
+from quant.ranges.statistics import Statistics
+from quant.simulation.quant_graph import Role
+
+Numbers = NDArray[np.float64]
+# The values between these quantiles of a channel are its inner range.
+INNER = (0.05, 0.95)
+# A channel this much smaller than the largest is switched off, as training leaves many: a range
+# of 1e-6 is rounding noise of float32.
+DEAD_SHARE = 1e-6
+MOST_BARS = 300
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Channels:
+    """The range of every channel; all arrays have shape (C,).
+
+    `inner_low` and `inner_high` hold most of a channel's values: the 5th and 95th percentile of a
+    weight, the mean plus and minus two standard deviations of an activation, inside its limits.
+    """
+
+    low: Numbers
+    high: Numbers
+    mean: Numbers
+    inner_low: Numbers
+    inner_high: Numbers
+
+    @property
+    def largest(self) -> Numbers:
+        """The largest magnitude of each channel."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which channels carry values: those above `DEAD_SHARE` of the largest."""
+        largest = self.largest
+        return np.asarray(largest > DEAD_SHARE * largest.max(initial=0.0))
+
+    @property
+    def ratio(self) -> float:
+        """How many times the median channel the widest spans, among those alive; at least 1."""
+        alive = self.largest[self.alive]
+        return float(alive.max() / np.median(alive)) if len(alive) else 1.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Distribution:
+    """The values of one tensor, without the tensor.
+
+    `counts` (B,) and `edges` (B + 1,), both float64, leave out the `zeros` exact zeros among the
+    `count` values. `kurtosis` is the fourth central moment over the squared variance: 3 for a
+    normal distribution; `std` the standard deviation. `channels` is None where they are unknown.
+    """
+
+    layer: str
+    role: Role
+    count: int
+    zeros: int
+    low: float
+    high: float
+    std: float
+    kurtosis: float
+    counts: Tensor
+    edges: Tensor
+    channels: Channels | None
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
+    def peak_in_std(self) -> float:
+        """The largest magnitude in standard deviations."""
+        return self.largest / self.std if self.std > 0 else 0.0
+
+    def bars(self, most: int = MOST_BARS) -> tuple[Numbers, Numbers]:
+        """Return (counts, edges) of at most `most` equal bars over the range, zeros included."""
+        edges = np.linspace(self.low, self.high, most + 1)
+        if self.low == self.high:
+            return np.array([float(self.count)]), np.array([self.low, self.high])
+        fine = self.edges.numpy()
+        middles = (fine[:-1] + fine[1:]) / 2
+        counts, _ = np.histogram(middles, edges, weights=self.counts.numpy())
+        if self.zeros:
+            counts = counts + np.histogram([0.0], edges, weights=[float(self.zeros)])[0]
+        return counts, edges
+
+
+def of_weight(layer: str, weight: Tensor, axis: int = 0) -> Distribution:
+    """Return how a weight's values lie; channels are the indices of `axis`."""
+    weight = weight.detach().float()
+    statistics = Statistics()
+    statistics.collect(weight)
+    centred = weight.double() - weight.double().mean()
+    variance = float(centred.square().mean())
+    fourth = float(centred.square().square().mean())
+    kurtosis = fourth / variance**2 if variance > 0 else 0.0
+    rows = weight.movedim(axis, 0).reshape(weight.shape[axis] if weight.dim() else 1, -1)
+    return _distribution(
+        layer, Role.WEIGHT, statistics, (variance**0.5, kurtosis), _weight_channels(rows)
+    )
+
+
+def of_statistics(layer: str, statistics: Statistics) -> Distribution:
+    """Return how an activation's values lie, from its stream.
+
+    Raises:
+        CalibrationError: nothing was collected.
+    """
+    if statistics.count == 0:
+        raise CalibrationError(
+            f"Statistics of {layer!r} must hold values; none were collected. Calibrate first."
+        )
+    return _distribution(
+        layer, Role.ACTIVATION, statistics, _moments(statistics), _stream_channels(statistics)
+    )
+
+
+def weight_distributions(graph: FloatGraph) -> dict[str, Distribution]:
+    """Return the distribution of every weight by layer, in execution order; needs no data."""
+    return {
+        layer.name: of_weight(layer.name, graph.tensor(layer.weight), layer.channel_axis)
+        for layer in graph.layers
+        if layer.weight is not None
+    }
+
+
+def activation_distributions(statistics: dict[str, Statistics]) -> dict[str, Distribution]:
+    """Return the distribution of every activation by layer, from calibration."""
+    return {name: of_statistics(name, found) for name, found in statistics.items()}
+
+
+def _distribution(
+    layer: str,
+    role: Role,
+    statistics: Statistics,
+    moments: tuple[float, float],
+    channels: Channels | None,
+) -> Distribution:
+    counts, edges = statistics.used()
+    return Distribution(
+        layer=layer,
+        role=role,
+        count=statistics.count,
+        zeros=statistics.zeros,
+        low=statistics.low,
+        high=statistics.high,
+        std=moments[0],
+        kurtosis=moments[1],
+        counts=counts.double(),
+        edges=edges,
+        channels=channels,
+    )
+
+
+def _moments(statistics: Statistics) -> tuple[float, float]:
+    """Return (std, kurtosis) of a histogram, each bin's values taken at its middle."""
+    counts, edges = statistics.used()
+    shares = counts.double() / statistics.count
+    middles = (edges[:-1] + edges[1:]) / 2
+    zeros = statistics.zeros / statistics.count
+    mean = float((shares * middles).sum())
+    variance = float((shares * (middles - mean).square()).sum()) + zeros * mean**2
+    fourth = float((shares * (middles - mean) ** 4).sum()) + zeros * mean**4
+    return variance**0.5, fourth / variance**2 if variance > 0 else 0.0
+
+
+def _weight_channels(rows: Tensor) -> Channels:
+    inner = torch.quantile(rows.double(), torch.tensor(INNER, dtype=torch.float64), dim=1)
+    return Channels(
+        low=_array(rows.amin(1)),
+        high=_array(rows.amax(1)),
+        mean=_array(rows.double().mean(1)),
+        inner_low=_array(inner[0]),
+        inner_high=_array(inner[1]),
+    )
+
+
+def _stream_channels(statistics: Statistics) -> Channels | None:
+    found = statistics.channels
+    if found is None or found.count == 0:
+        return None
+    low, high = found.low.double(), found.high.double()
+    return Channels(
+        low=_array(low),
+        high=_array(high),
+        mean=_array(found.mean),
+        inner_low=_array(torch.maximum(found.mean - 2 * found.std, low)),
+        inner_high=_array(torch.minimum(found.mean + 2 * found.std, high)),
+    )
+
+
+def _array(values: Any) -> Numbers:
+    return np.asarray(values, dtype=np.float64)

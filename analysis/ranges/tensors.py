@@ -1,0 +1,113 @@
+"""All tensors of one network and how grids fit them; what was once worked out is kept."""
+
+from dataclasses import dataclass, field, replace
+
+from analysis.calibration import Calibrated
+from analysis.ranges.distributions import (
+    Distribution,
+    activation_distributions,
+    weight_distributions,
+)
+from analysis.ranges.encoding_fit import Fit, fit_statistics, fit_weight
+from analysis.ranges.findings import Examined, examine
+from quant.config import QuantConfig
+from quant.encoding import Encoding, encode_range
+from quant.errors import CalibrationError
+from quant.graph.float_graph import FloatGraph, is_input
+from quant.ranges.batch_norm_moments import Moments, propagate
+from quant.ranges.estimators import encode_statistics
+from quant.simulation.quant_graph import Role, Site, plan
+from quant.spec import Estimator, QuantSpec
+
+
+@dataclass(eq=False)
+class RangeBook:
+    """Distributions and fits of a graph's tensors; activations once `calibrated` holds some.
+
+    Made from a graph and what calibration found: `open_book`.
+    """
+
+    graph: FloatGraph
+    calibrated: Calibrated
+    weights: dict[str, Distribution]
+    activations: dict[str, Distribution]
+    moments: dict[str, Moments]
+    _fits: dict[tuple[str, QuantSpec, str | None], Fit] = field(default_factory=dict)
+
+    def distributions(self, role: Role) -> dict[str, Distribution]:
+        """Return the distributions of one role by layer, in execution order."""
+        return self.weights if role is Role.WEIGHT else self.activations
+
+    def examine_all(self, config: QuantConfig, role: Role) -> list[Examined]:
+        """Return every tensor of one role with the fit of its configured grid.
+
+        Raises:
+            QuantError: a rule matches no layer, or a range cannot be found as configured.
+        """
+        known = self.distributions(role)
+        return [
+            examine(known[site.layer], None if site.spec.is_float else self.fit(site, site.spec))
+            for site in plan(self.graph, config)
+            if site.role is role and site.layer in known
+        ]
+
+    def fit(self, site: Site, spec: QuantSpec) -> Fit:
+        """Return how the grid of `spec` fits the tensor at a site.
+
+        Raises:
+            CalibrationError: the estimator needs what this site does not have.
+        """
+        key = (site.name, spec, site.shared_with)
+        if key not in self._fits:
+            self._fits[key] = self._fit(site, spec)
+        return self._fits[key]
+
+    def estimators(self, site: Site) -> list[Estimator]:
+        """Return the estimators that can choose the range of this site."""
+        result = [Estimator.MIN_MAX, Estimator.PERCENTILE, Estimator.MSE]
+        if site.role is Role.ACTIVATION:
+            if self.calibrated.statistics[self._source(site)].rows is not None:
+                result.append(Estimator.CROSS_ENTROPY)
+            if site.node in self.moments and site.shared_with is None:
+                result.append(Estimator.BATCH_NORM)
+        return result
+
+    def _fit(self, site: Site, spec: QuantSpec) -> Fit:
+        if site.role is Role.WEIGHT:
+            layer = self.graph[site.layer]
+            return fit_weight(self.graph.tensor(str(layer.weight)), spec, layer.channel_axis)
+        encoding = self._encoding(site, spec)
+        return fit_statistics(self.calibrated.statistics[site.layer], encoding, spec)
+
+    def _encoding(self, site: Site, spec: QuantSpec) -> Encoding:
+        """Return the activation's grid as `quant.simulation.quant_graph.quantize` chooses it."""
+        source = self.calibrated.statistics[self._source(site)]
+        if spec.estimator is Estimator.BATCH_NORM:
+            if is_input(site.layer):
+                return encode_statistics(source, replace(spec, estimator=Estimator.MIN_MAX))
+            if site.node not in self.moments:
+                raise CalibrationError(
+                    f"A data-free range must follow from batch norms; layer {site.layer!r} does "
+                    "not. Choose mse, percentile or min-max for it."
+                )
+            return encode_range(*self.moments[site.node].range(), spec)
+        if spec.estimator is Estimator.CROSS_ENTROPY and source.rows is None:
+            spec = replace(spec, estimator=Estimator.MSE)
+        return encode_statistics(source, spec)
+
+    @staticmethod
+    def _source(site: Site) -> str:
+        """Return the layer whose statistics choose this site's grid."""
+        return site.shared_with or site.layer
+
+
+def open_book(graph: FloatGraph, calibrated: Calibrated | None) -> RangeBook:
+    """Return the book of a graph; without calibration it knows the weights alone."""
+    known = calibrated or Calibrated()
+    return RangeBook(
+        graph=graph,
+        calibrated=known,
+        weights=weight_distributions(graph),
+        activations=activation_distributions(known.statistics),
+        moments=propagate(graph) if known.statistics else {},
+    )

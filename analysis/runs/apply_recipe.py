@@ -1,0 +1,141 @@
+"""Passes on a network, one after the other: its float form, its ranges, its quantized form."""
+
+from dataclasses import dataclass, replace
+
+from analysis.calibration import Calibrated, calibrate, needs_data
+from analysis.evaluation.evaluate import Data
+from analysis.network import Network
+from quant.config import QuantConfig
+from quant.errors import QuantError
+from quant.inputs import Inputs, arranged, count_of
+from quant.passes.absorb_bias import AbsorbBias, Absorbed, channel_minima
+from quant.passes.adaround import AdaRound, AdaRoundResult
+from quant.passes.correct_bias import CorrectBias, Corrected
+from quant.passes.equalize import Equalize, Equalized
+from quant.passes.methods import Method, Reach
+from quant.passes.use_grids import GridsUsed, UseGrids
+from quant.progress import Progress, Steps, part
+from quant.passes.recipe import Pass, Recipe, check_order, is_float_pass
+from quant.simulation.quant_graph import QuantGraph, quantize
+
+Outcome = Equalized | Absorbed | Corrected | AdaRoundResult | GridsUsed
+MOST_IMAGES = 512  # that are held at once for the passes that learn from data
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Stage:
+    """Where a network stands between passes: its float form, its statistics, its quantized form.
+
+    `network` is the float network after the passes so far; equal in function to the original
+    unless a pass says otherwise.
+    """
+
+    network: Network
+    calibrated: Calibrated
+    quantized: QuantGraph
+
+
+def title_of(step: Pass) -> str:
+    """Return what a pass is called on a page."""
+    match step:
+        case Equalize():
+            by = ", by root mean squares" if step.reach is Reach.RMS else ""
+            return f"Equalize{by}{', ReLU6 as ReLU' if step.replace_relu6 else ''}"
+        case AbsorbBias(from_data=from_data):
+            return f"Absorb biases ({'from images' if from_data else 'data-free'})"
+        case CorrectBias(method=method):
+            return f"Correct biases ({method})"
+        case AdaRound(iterations=iterations):
+            return f"AdaRound ({iterations} iterations)"
+        case UseGrids(source=source, grids=grids):
+            return f"Grids of {source} ({len(grids)} tensors)"
+
+
+def first_stage(network: Network, config: QuantConfig, calibrated: Calibrated) -> Stage:
+    """Return the plainly quantized network, as `run_experiment` would score it."""
+    quantized = quantize(network.graph, config, calibrated.statistics, calibrated.input_range)
+    return Stage(network, calibrated, quantized)
+
+
+def apply_pass(
+    stage: Stage, step: Pass, config: QuantConfig, images: Data | None
+) -> Steps[tuple[Stage, Outcome]]:
+    """Run one pass; float passes choose all ranges anew.
+
+    Raises:
+        QuantError: the pass needs images and there are none.
+    """
+    if is_float_pass(step):
+        return (yield from _apply_float(stage, step, config, images))
+    batches = _batches(stage.network, images) if learns(step) else []
+    outcome: Outcome
+    if isinstance(step, CorrectBias | AdaRound | UseGrids):
+        outcome = yield from step(stage.network.graph, stage.quantized, batches)
+        return stage, outcome
+    raise QuantError(f"A recipe is made of known passes; got {type(step).__name__}.")
+
+
+def learns(step: Pass) -> bool:
+    """Whether the pass needs images."""
+    match step:
+        case AdaRound():
+            return True
+        case AbsorbBias(from_data=from_data):
+            return from_data
+        case CorrectBias(method=method):
+            return method is Method.EMPIRICAL
+    return False
+
+
+def _apply_float(
+    stage: Stage, step: Pass, config: QuantConfig, images: Data | None
+) -> Steps[tuple[Stage, Outcome]]:
+    yield Progress(0.0, title_of(step))
+    outcome: Equalized | Absorbed
+    if isinstance(step, AbsorbBias):
+        minima = None
+        if step.from_data:
+            minima = channel_minima(stage.network.graph, _batches(stage.network, images))
+        outcome = step(stage.network.graph, minima)
+    elif isinstance(step, Equalize):
+        outcome = step(stage.network.graph)
+    else:
+        raise QuantError(f"A float pass was expected; got {type(step).__name__}.")
+    network = replace(stage.network, graph=outcome.graph)
+    calibrated = Calibrated(input_range=stage.calibrated.input_range)
+    if images is not None and needs_data(network, config):
+        steps = calibrate(network, images, stage.calibrated.input_range)
+        calibrated = yield from part(steps, 0.2, 1.0)
+    return first_stage(network, config, calibrated), outcome
+
+
+def _batches(network: Network, images: Data | None) -> list[Inputs]:
+    """Return the calibration images in batches that suit the network."""
+    if images is None or len(images) == 0:
+        raise QuantError("This pass learns from images; there are none. Choose data first.")
+    found: list[Inputs] = []
+    count = 0
+    for batch in images.batches(network.batch_size):
+        if network.graph.batch is not None and count_of(batch.inputs) != network.graph.batch:
+            continue
+        found.append(arranged(batch.inputs))
+        count += count_of(batch.inputs)
+        if count >= MOST_IMAGES:
+            break
+    return found
+
+
+def apply_recipe(
+    stage: Stage, recipe: Recipe, config: QuantConfig, images: Data | None
+) -> Steps[Stage]:
+    """Run all passes of a recipe without measuring between them.
+
+    Raises:
+        RecipeError: the order is not legal; nothing has run then.
+        QuantError: a pass needs images and there are none.
+    """
+    check_order(recipe)
+    for number, step in enumerate(recipe):
+        steps = apply_pass(stage, step, config, images)
+        stage, _ = yield from part(steps, number / len(recipe), (number + 1) / len(recipe))
+    return stage

@@ -1,0 +1,318 @@
+"""Two runs beside each other: what changed, what it saved, what it cost, in words and by layer."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accelerator.report import LayerCost
+from accelerator.workload import FLOAT_BITS, WEIGHT_KINDS
+from analysis.evaluation.measures import Interval
+from analysis.runs.run_store import Run
+
+MOST_PHRASES = 3
+AUDIBLE_DB = 0.5
+"""Changes of SQNR below this are not worth a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDifference:
+    """One layer in both runs: widths asked for in bits, energy in pJ, latency in s, SQNR in dB.
+
+    None stands where a run lacks the layer, the operation has no weights, or the network's input
+    costs nothing.
+    """
+
+    layer: str
+    weight_bits_before: int | None = None
+    weight_bits_after: int | None = None
+    activation_bits_before: int | None = None
+    activation_bits_after: int | None = None
+    energy_before_pj: float | None = None
+    energy_after_pj: float | None = None
+    latency_before_s: float | None = None
+    latency_after_s: float | None = None
+    sqnr_before_db: float | None = None
+    sqnr_after_db: float | None = None
+
+
+def layer_differences(before: Run, after: Run) -> tuple[LayerDifference, ...]:
+    """Return a row for each layer that either run has, in order of execution."""
+    old, new = _Layers(before), _Layers(after)
+    return tuple(
+        LayerDifference(
+            layer=name,
+            weight_bits_before=old.weight_bits(name),
+            weight_bits_after=new.weight_bits(name),
+            activation_bits_before=old.activation_bits(name),
+            activation_bits_after=new.activation_bits(name),
+            energy_before_pj=old.energy_pj(name),
+            energy_after_pj=new.energy_pj(name),
+            latency_before_s=old.latency_s(name),
+            latency_after_s=new.latency_s(name),
+            sqnr_before_db=before.layer_sqnr_db.get(name),
+            sqnr_after_db=after.layer_sqnr_db.get(name),
+        )
+        for name in merge_order(old.names, new.names)
+    )
+
+
+class _Layers:
+    """One run's layers by name."""
+
+    def __init__(self, run: Run) -> None:
+        self.costs: dict[str, LayerCost] = {layer.layer: layer for layer in run.cost.layers}
+        self.names = merge_order(list(run.layer_sqnr_db), list(self.costs))
+
+    def weight_bits(self, name: str) -> int | None:
+        layer = self.costs.get(name)
+        return layer.requested_weight_bits if layer and layer.kind in WEIGHT_KINDS else None
+
+    def activation_bits(self, name: str) -> int | None:
+        return self.costs[name].requested_activation_bits if name in self.costs else None
+
+    def energy_pj(self, name: str) -> float | None:
+        return self.costs[name].energy_pj if name in self.costs else None
+
+    def latency_s(self, name: str) -> float | None:
+        return self.costs[name].latency_s if name in self.costs else None
+
+
+def merge_order(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Return the names of both, once each; one that only `after` has follows its neighbour."""
+    merged = list(dict.fromkeys(before))
+    place = 0
+    for name in dict.fromkeys(after):
+        if name in merged:
+            place = merged.index(name) + 1
+        else:
+            merged.insert(place, name)
+            place += 1
+    return merged
+
+
+def describe(before: Run, after: Run) -> tuple[str, ...]:
+    """Return sentences on what `after` changes against `before`, the most important first.
+
+    What cannot be compared (another network, other data, another machine) is said and left out.
+    """
+    same_model = before.model_digest == after.model_digest
+    same_data = before.data_digest == after.data_digest
+    same_machine = before.cost.machine == after.cost.machine
+    clauses = []
+    if same_machine:
+        clauses.append(_share_clause("energy", before.cost.energy_pj, after.cost.energy_pj))
+    if same_model and same_data:
+        clauses.append(_quality_clause(before, after))
+    sentences = []
+    if clauses:
+        subject = (
+            _subject(before, after) if same_model else f"{after.name} instead of {before.name}"
+        )
+        sentences.append(f"{subject} {' and '.join(clauses)}.")
+    sentences += _caveats(before, after)
+    if same_machine:
+        sentences += _costs(before, after)
+    if same_model:
+        sentences += _noise(before, after)
+    return tuple(sentences)
+
+
+def accuracy_lost(before: Run, after: Run) -> tuple[float, Interval] | None:
+    """Return the share of top-1 that `after` loses against `before`, with its interval of 95 %.
+
+    The runs know their pairs with the float network only. Where one of them is the float network
+    the interval is exact; else it is the widest that the two intervals allow, whatever the
+    correlation of the two losses, so that a difference is called one only where they do not
+    overlap. None where labels are missing or the two were not scored on the same images.
+    """
+    old, new = before.evaluation, after.evaluation
+    comparable = (before.model_digest, before.data_digest) == (
+        after.model_digest,
+        after.data_digest,
+    )
+    if not comparable or old.top1_drop is None or new.top1_drop is None:
+        return None
+    if old.top1_drop_ci95 is None or new.top1_drop_ci95 is None:
+        return None
+    first = Interval(0.0, 0.0) if _is_float(before) else old.top1_drop_ci95
+    second = Interval(0.0, 0.0) if _is_float(after) else new.top1_drop_ci95
+    difference = new.top1_drop - old.top1_drop
+    return difference, Interval(second.low - first.high, second.high - first.low)
+
+
+def _is_float(run: Run) -> bool:
+    """Whether the run answers as the float network does by construction: no error at all."""
+    return run.evaluation.sqnr_db == math.inf
+
+
+def _subject(before: Run, after: Run) -> str:
+    """Say which widths changed, such as "W4 in 12 layers"."""
+    rows = layer_differences(before, after)
+    weights = Counter(_changed("W", r.weight_bits_before, r.weight_bits_after) for r in rows)
+    activations = Counter(
+        _changed("A", row.activation_bits_before, row.activation_bits_after) for row in rows
+    )
+    changes = {**weights, **activations}
+    changes.pop("", None)
+    others = _besides_widths(before, after)
+    if not changes:
+        # only widths that no layer has can differ then
+        same = "The same configuration" if before.config == after.config else "Another setting"
+        return " and ".join(others).capitalize() or same
+    # weights before activations, then the most frequent
+    common = sorted(changes.items(), key=lambda item: (item[0] in activations, -item[1]))
+    phrases = [f"{width} in {_layers(count)}" for width, count in common]
+    if len(common) > MOST_PHRASES:
+        touched = sum(_changes_width(row) for row in rows)
+        phrases = [f"Another mix of widths in {_layers(touched)}"]
+    phrases += others
+    if len(phrases) == 1:
+        return phrases[0]
+    return f"{phrases[0]} with {' and '.join(phrases[1:])}"
+
+
+def _besides_widths(before: Run, after: Run) -> list[str]:
+    """Say what else changed, which has its part in the difference."""
+    found = []
+    old, new = _without_widths(before.config), _without_widths(after.config)
+    if old != new:
+        found.append("another setting")
+    if before.recipe != after.recipe:
+        found.append("another recipe" if after.recipe else "no recipe")
+    return found
+
+
+def _without_widths(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return a configuration's default and rules without bits; rules on bits alone fall away."""
+
+    def kept(part: Mapping[str, Any]) -> dict[str, Any]:
+        sides = {
+            side: {name: value for name, value in part.get(side, {}).items() if name != "bits"}
+            for side in ("weight", "activation")
+        }
+        return {side: values for side, values in sides.items() if values}
+
+    rules = [(rule["select"], kept(rule)) for rule in config.get("rules", ())]
+    return kept(config.get("default", {})), [rule for rule in rules if rule[1]]
+
+
+def _changes_width(row: LayerDifference) -> bool:
+    return bool(
+        _changed("W", row.weight_bits_before, row.weight_bits_after)
+        or _changed("A", row.activation_bits_before, row.activation_bits_after)
+    )
+
+
+def _changed(letter: str, before: int | None, after: int | None) -> str:
+    """Return the new width, such as "W4" or "float weights"; empty where nothing changed."""
+    if before is None or after is None or before == after:
+        return ""
+    if after >= FLOAT_BITS:
+        return "Float weights" if letter == "W" else "Float activations"
+    return f"{letter}{after}"
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer" if count == 1 else f"{count} layers"
+
+
+def _share_clause(what: str, before: float, after: float) -> str:
+    if before == after or before <= 0:
+        return f"leaves the {what} as it is"
+    share = abs(after - before) / before
+    if share < 0.0005:
+        return f"changes the {what} by less than 0.1 %"
+    if after > 2 * before:
+        return f"takes {after / before:.1f} times the {what}"
+    if after < before:
+        return f"saves {_percent(share)} of the {what}"
+    return f"adds {_percent(share)} to the {what}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
+
+
+def _quality_clause(before: Run, after: Run) -> str:
+    lost = accuracy_lost(before, after)
+    if lost is None:
+        return _agreement_clause(before, after)
+    points, interval = 100 * lost[0], lost[1]
+    low, high = 100 * interval.low, 100 * interval.high
+    if low > 0:
+        return f"costs {points:.1f} points (95 % interval {low:.1f} to {high:.1f})"
+    if high < 0:
+        return f"gains {-points:.1f} points (95 % interval {-high:.1f} to {-low:.1f})"
+    return (
+        "makes no measurable difference in accuracy "
+        f"(95 % interval of the loss {low:.1f} to {high:.1f} points)"
+    )
+
+
+SAME_DB = 0.05  # what would be written as 0.0 dB
+
+
+def _agreement_clause(before: Run, after: Run) -> str:
+    """Without labels: compare how often both agree with the float network, or their outputs."""
+    old, new = before.evaluation, after.evaluation
+    if not (old.classes and new.classes):
+        gained = new.sqnr_db - old.sqnr_db
+        if not math.isfinite(gained) or abs(gained) < SAME_DB:
+            return "makes no difference in the SQNR of the output"
+        word = "raises" if gained > 0 else "lowers"
+        return f"{word} the SQNR of the output by {abs(gained):.1f} dB (to {new.sqnr_db:.1f} dB)"
+    shares = f"{100 * old.agreement:.1f} % and {100 * new.agreement:.1f} %"
+    if new.agreement_ci95.high < old.agreement_ci95.low:
+        return f"agrees less often with the float network ({shares} of the images)"
+    if new.agreement_ci95.low > old.agreement_ci95.high:
+        return f"agrees more often with the float network ({shares} of the images)"
+    return f"makes no measurable difference in agreement with the float network ({shares})"
+
+
+def _caveats(before: Run, after: Run) -> Iterator[str]:
+    if before.model_digest != after.model_digest:
+        yield (
+            f"The networks differ ({_both(before.model, after.model)}): accuracy and layers "
+            "cannot be compared."
+        )
+    if before.data_digest != after.data_digest:
+        yield f"The data differ ({_both(before.data, after.data)}): accuracy cannot be compared."
+    if before.cost.machine != after.cost.machine:
+        machines = _both(before.cost.machine, after.cost.machine)
+        yield f"The machines differ ({machines}): energy and latency cannot be compared."
+
+
+def _both(before: str, after: str) -> str:
+    return f"both called {before}" if before == after else f"{before} and {after}"
+
+
+def _costs(before: Run, after: Run) -> Iterator[str]:
+    old, new = before.cost, after.cost
+    for what, first, second in (
+        ("latency", old.latency_s, new.latency_s),
+        ("weight memory", old.weight_bytes, new.weight_bytes),
+        ("peak activation memory", old.peak_activation_bytes, new.peak_activation_bytes),
+    ):
+        if first != second:
+            yield f"It {_share_clause(what, first, second)}."
+
+
+def _noise(before: Run, after: Run) -> Iterator[str]:
+    """Name the layer whose output's SQNR changes most, if any change is worth it."""
+    changes = {
+        row.layer: row.sqnr_after_db - row.sqnr_before_db
+        for row in layer_differences(before, after)
+        if row.sqnr_before_db is not None and row.sqnr_after_db is not None
+    }
+    heard = {name: db for name, db in changes.items() if abs(db) >= AUDIBLE_DB and not _odd(db)}
+    if heard:
+        most = max(heard, key=lambda name: abs(heard[name]))
+        verb = "falls" if heard[most] < 0 else "rises"
+        old, new = before.layer_sqnr_db[most], after.layer_sqnr_db[most]
+        yield f"The SQNR of {most} {verb} most, from {old:.1f} to {new:.1f} dB."
+
+
+def _odd(db: float) -> bool:
+    return not math.isfinite(db)

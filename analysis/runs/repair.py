@@ -1,0 +1,197 @@
+"""Run a recipe of passes on a network and measure what each of them did."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from accelerator.report import CostReport
+from analysis.calibration import Calibrated
+from analysis.evaluation.layer_sqnr import layer_sqnr
+from analysis.evaluation.evaluate import Data, Evaluation, FloatScore, evaluate, score_float
+from analysis.runs.experiment import IdentifiedData, versions
+from analysis.evaluation.measures import Interval
+from analysis.network import Network
+from analysis.runs.run_store import Run
+from analysis.runs.apply_recipe import Outcome, Stage, apply_pass, first_stage, title_of
+from quant.config import QuantConfig
+from quant.passes.absorb_bias import AbsorbBias, Absorbed
+from quant.passes.equalize import Equalize
+from quant.progress import Steps, part
+from quant.passes.recipe import Pass, Recipe, check_order
+
+SQNR_IMAGES = 8
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RepairStep:
+    """One pass and what it did; the first step, with no pass, is plain quantization.
+
+    `channel_ranges` holds per layer the (low, high) of each output channel of the float weight,
+    tensors (C, 2). `float_score` is measured where the pass changed the float function.
+    """
+
+    title: str
+    step: Pass | None
+    evaluation: Evaluation
+    layer_sqnr_db: dict[str, float]
+    channel_ranges: dict[str, Tensor]
+    outcome: Outcome | None
+    float_score: FloatScore | None
+    seconds: float
+
+
+def repair(
+    network: Network,
+    data: Data,
+    images: Data | None,
+    config: QuantConfig,
+    calibrated: Calibrated,
+    recipe: Recipe,
+) -> Steps[tuple[RepairStep, ...]]:
+    """Run a recipe and measure after every pass; the first step is plain quantization.
+
+    `data` is scored, `images` are what passes learn from; the two share none.
+
+    Raises:
+        RecipeError: the order is not legal; nothing has run then.
+        QuantError: a pass needs images and there are none.
+    """
+    check_order(recipe)
+    count = len(recipe) + 1
+    stage = first_stage(network, config, calibrated)
+    measured = _measure(network, stage, data, None, None)
+    done = [(yield from part(measured, 0.0, 1 / count))]
+    for number, step in enumerate(recipe, start=1):
+        start = time.monotonic()
+        middle = (number + 0.6) / count
+        work = apply_pass(stage, step, config, images)
+        stage, outcome = yield from part(work, number / count, middle)
+        measured = _measure(network, stage, data, step, outcome)
+        result = yield from part(measured, middle, (number + 1) / count)
+        done.append(replace(result, seconds=time.monotonic() - start))
+    return tuple(done)
+
+
+def _measure(
+    original: Network, stage: Stage, data: Data, step: Pass | None, outcome: Outcome | None
+) -> Steps[RepairStep]:
+    start = time.monotonic()
+    evaluation = yield from evaluate(original, stage.quantized, data)
+    float_score = None
+    if isinstance(step, Equalize | AbsorbBias) and _changes_function(step, outcome):
+        float_score = yield from score_float(stage.network, data)
+    first = next(iter(data.batches(min(original.batch_size, SQNR_IMAGES))))
+    return RepairStep(
+        title="Plain quantization" if step is None else title_of(step),
+        step=step,
+        evaluation=evaluation,
+        layer_sqnr_db=layer_sqnr(stage.network, stage.quantized, first.inputs),
+        channel_ranges=channel_ranges(stage.network),
+        outcome=outcome,
+        float_score=float_score,
+        seconds=time.monotonic() - start,
+    )
+
+
+def _changes_function(step: Equalize | AbsorbBias, outcome: Outcome | None) -> bool:
+    """Whether the float network may answer differently afterwards."""
+    if isinstance(step, Equalize):
+        return step.replace_relu6
+    return isinstance(outcome, Absorbed) and bool(outcome.shifts)
+
+
+def run_of(
+    steps: tuple[RepairStep, ...],
+    name: str,
+    network: Network,
+    data: IdentifiedData,
+    *,
+    config: QuantConfig,
+    report: CostReport,
+    seed: int,
+    images: int,
+) -> Run:
+    """Return the last step as a run that can be kept and compared; `images` calibrated it."""
+    last = steps[-1]
+    return Run(
+        name=name,
+        model=network.name,
+        model_digest=network.digest,
+        data=data.name,
+        data_digest=data.digest,
+        config=config.to_dict(),
+        calibration_images=images,
+        evaluation=last.evaluation,
+        cost=report,
+        layer_sqnr_db=last.layer_sqnr_db,
+        versions=versions(),
+        seed=seed,
+        seconds=sum(step.seconds for step in steps),
+        recipe=tuple(title_of(step.step) for step in steps if step.step is not None),
+    )
+
+
+def channel_ranges(network: Network) -> dict[str, Tensor]:
+    """Return the least and greatest weight of each output channel, (C, 2) a layer."""
+    found = {}
+    for layer in network.graph.layers:
+        if layer.weight is not None:
+            rows = network.graph.tensor(layer.weight).movedim(layer.channel_axis, 0).flatten(1)
+            found[layer.name] = torch.stack([rows.amin(1), rows.amax(1)], 1)
+    return found
+
+
+def verdict(before: RepairStep, after: RepairStep) -> str:
+    """Return in a sentence what a pass did to the score, and where it did harm."""
+    old, new = _score(before.evaluation), _score(after.evaluation)
+    unit = "top-1" if after.evaluation.labelled else "agreement with float"
+    change = 100 * (new - old)
+    if abs(change) < 0.005:
+        return f"{after.title} leaves {unit} at {100 * new:.2f} %."
+    if change > 0:
+        return f"{after.title} brings {change:.2f} points of {unit}, to {100 * new:.2f} %."
+    return (
+        f"{after.title} costs {-change:.2f} points of {unit}, down to {100 * new:.2f} %. "
+        f"{_reason(before, after)}"
+    )
+
+
+def _score(evaluation: Evaluation) -> float:
+    found = evaluation.quantized_top1
+    return evaluation.agreement if found is None else found
+
+
+def _reason(before: RepairStep, after: RepairStep) -> str:
+    """Return the likeliest cause of harm that the measurements show."""
+    if after.float_score is not None and before.evaluation.float_top1 is not None:
+        lost = 100 * (before.evaluation.float_top1 - after.float_score.top1)
+        if lost > 0.05:
+            return f"The float network itself loses {lost:.2f} points: the pass changed it."
+    if _within(before.evaluation, after.evaluation):
+        return "The difference is smaller than the interval of the score: it may be chance."
+    falls = _falls(before.layer_sqnr_db, after.layer_sqnr_db)
+    if falls:
+        name, decibels = falls
+        return f"The layer that lost most is {name}: {decibels:.1f} dB of its SQNR."
+    return "No layer's own SQNR fell; the error lies in how they add up."
+
+
+def _within(before: Evaluation, after: Evaluation) -> bool:
+    interval = after.quantized_top1_ci95 or after.agreement_ci95
+    return _inside(_score(before), interval)
+
+
+def _inside(value: float, interval: Interval) -> bool:
+    return interval.low <= value <= interval.high
+
+
+def _falls(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[str, float] | None:
+    """Return the layer whose SQNR fell most, and by how many dB."""
+    falls = {name: before[name] - after[name] for name in after if name in before}
+    finite = {name: fall for name, fall in falls.items() if math.isfinite(fall) and fall > 0}
+    worst = max(finite, key=lambda name: finite[name], default=None)
+    return None if worst is None else (worst, finite[worst])

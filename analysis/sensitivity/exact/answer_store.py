@@ -1,0 +1,88 @@
+"""Rows of a sweep that survive a restart: one record for each question and chunk of images."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.evaluation.per_image import Rows, to_bytes
+
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS chunks (
+        chunk TEXT PRIMARY KEY, source TEXT NOT NULL, images BLOB NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS cells (
+        question TEXT NOT NULL, chunk TEXT NOT NULL, content BLOB NOT NULL,
+        PRIMARY KEY (question, chunk)) WITHOUT ROWID""",
+)
+_MOST_VARIABLES = 500  # in one statement; SQLite's own limit was once 999
+
+
+class Cells:
+    """The records in an SQLite file, or in memory without one; threads and processes may share."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._memory = None if path else sqlite3.connect(":memory:", check_same_thread=False)
+        with self._open() as database:
+            for table in _TABLES:
+                database.execute(table)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        if self._memory is not None:
+            yield self._memory
+            return
+        with closing(sqlite3.connect(str(self._path), timeout=30)) as database, database:
+            yield database
+
+    def add(self, records: Iterable[tuple[str, str, Rows]]) -> None:
+        """Keep rows by question and chunk; those of the same two are replaced."""
+        with self._open() as database:
+            database.executemany(
+                "INSERT OR REPLACE INTO cells VALUES (?, ?, ?)",
+                [(question, chunk, to_bytes(rows)) for question, chunk, rows in records],
+            )
+
+    def add_chunks(self, source: str, chunks: Mapping[str, Sequence[int]]) -> None:
+        """Keep which images of a source each chunk holds."""
+        with self._open() as database:
+            database.executemany(
+                "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?)",
+                [
+                    (chunk, source, np.asarray(images, np.int64).tobytes())
+                    for chunk, images in chunks.items()
+                ],
+            )
+
+    def chunks(self, source: str, question: str) -> dict[str, tuple[int, ...]]:
+        """Return the chunks of a source for which a question is answered, and their images."""
+        query = """SELECT chunks.chunk, images FROM chunks JOIN cells USING (chunk)
+            WHERE source = ? AND question = ? ORDER BY chunks.rowid"""
+        with self._open() as database:
+            found = database.execute(query, (source, question)).fetchall()
+        return {chunk: tuple(np.frombuffer(images, np.int64).tolist()) for chunk, images in found}
+
+    def contents(self, questions: Iterable[str]) -> dict[str, dict[str, bytes]]:
+        """Return the rows of each question by chunk, as `image_scores.to_bytes` wrote them."""
+        wanted = list(dict.fromkeys(questions))
+        found: dict[str, dict[str, bytes]] = {question: {} for question in wanted}
+        for question, chunk, content in self._select("question, chunk, content", wanted):
+            found[question][chunk] = content
+        return found
+
+    def known(self, questions: Iterable[str]) -> set[tuple[str, str]]:
+        """Return the questions that are answered, each with the chunk that it is answered for."""
+        return set(self._select("question, chunk", list(questions)))
+
+    def _select(self, columns: str, questions: Sequence[str]) -> list[Any]:
+        found: list[Any] = []
+        with self._open() as database:
+            for start in range(0, len(questions), _MOST_VARIABLES):
+                part = questions[start : start + _MOST_VARIABLES]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT {columns} FROM cells WHERE question IN ({marks})"  # noqa: S608
+                found += database.execute(query, part).fetchall()
+        return found

@@ -1,0 +1,178 @@
+"""What a sweep asks of a store, and the answers that the store gives."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from analysis.calibration import Calibrated
+from analysis.evaluation.per_image import UNKNOWN, Figures, from_bytes, summarize
+from analysis.network import Network, whole_batch
+from analysis.sensitivity.encodings import Grids, grids_of, questions_of
+from analysis.sensitivity.exact.answer_store import Cells
+from analysis.sensitivity.exact.image_chunks import Chunk, divide
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, View
+from data_io.dataset import Dataset
+
+MOST_FIGURES = 20_000
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Asked:
+    """A sweep over certain images: its questions, the keys of their answers, and the chunks.
+
+    `keys` has all questions, those about the whole network last.
+    """
+
+    grids: Grids
+    sweep: Sweep
+    keys: Mapping[Question, str]
+    float_key: str
+    chunks: tuple[Chunk, ...]
+    images: int
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers in question, in the order of the network."""
+        return tuple(dict.fromkeys(question.layer for question in self.keys if question.layer))
+
+    def base_of(self, question: Question) -> Question | None:
+        """Return the question about the network that a layer is judged in; None if all float."""
+        if question.view is View.ONLY:
+            return None
+        return Question("", question.bits, question.side, View.ALL_BUT)
+
+
+def ask(
+    network: Network, data: Dataset, calibrated: Calibrated, sweep: Sweep, cells: Cells
+) -> Asked:
+    """Return what a sweep asks, in chunks of which as many as can be are known to the store.
+
+    Raises:
+        ConfigError: a layer or a rule that does not fit the network.
+    """
+    grids = grids_of(network, calibrated, sweep.config)
+    questions = list(questions_of(network, sweep, grids))
+    if sweep.view is View.ALL_BUT:
+        questions += [Question("", b, s, sweep.view) for s in sweep.sides for b in sweep.bits]
+    float_key = grids.float_key()
+    known = cells.chunks(data.source_digest(), float_key)
+    return Asked(
+        grids,
+        sweep,
+        {question: grids.key(question) for question in questions},
+        float_key,
+        divide(data, _chunk_size(network, grids, sweep), known),
+        len(data),
+    )
+
+
+def _chunk_size(network: Network, grids: Grids, sweep: Sweep) -> int:
+    """Return the images in a chunk: as many as suit the cache and as memory allows."""
+    if network.graph.batch is not None:
+        return network.graph.batch
+    program = grids.program
+    largest = max(program.live_bytes([place]) for place in range(len(program) + 1))
+    return min(network.batch_size, whole_batch(sweep.memory_bytes, largest))
+
+
+def is_answered(asked: Asked, cells: Cells) -> bool:
+    """Whether the store has every answer on every image."""
+    keys = set(asked.keys.values())
+    return set(product(keys, (chunk.key for chunk in asked.chunks))) <= cells.known(keys)
+
+
+def gather(asked: Asked, cells: Cells, seconds: float = 0.0, forwards: float = 0.0) -> Sensitivity:
+    """Return the scores that the store knows, each over the images that it has been put to."""
+    contents = cells.contents([*asked.keys.values(), asked.float_key])
+    order = [chunk.key for chunk in asked.chunks]
+    reference = contents[asked.float_key]
+    outputs = len(asked.grids.program.outputs)
+    found = [
+        score
+        for question, key in asked.keys.items()
+        if (score := _score(question, reference, contents[key], order, outputs)) is not None
+    ]
+    return Sensitivity(
+        sweep=asked.sweep,
+        depth=Depth.EXACT,
+        images=asked.images,
+        float_top1=_top1(b"".join(reference[key] for key in order if key in reference), outputs),
+        scores=tuple(score for score in found if score.question.layer),
+        whole=tuple(score for score in found if not score.question.layer),
+        seconds=seconds,
+        forwards=forwards,
+    )
+
+
+def _score(
+    question: Question,
+    reference: Mapping[str, bytes],
+    contents: Mapping[str, bytes],
+    order: Sequence[str],
+    outputs: int,
+) -> Score | None:
+    known = [key for key in order if key in contents and key in reference]
+    if not known:
+        return None
+    figures = _figures(
+        b"".join([reference[key] for key in known]),
+        b"".join([contents[key] for key in known]),
+        outputs,
+    )
+    values = {name: getattr(figures, name) for name in Figures.__slots__}
+    return Score(question=question, depth=Depth.EXACT, **values)
+
+
+_worked_out: dict[bytes, Figures] = {}
+"""Figures by a digest of their rows: a page asks every second, and few have changed."""
+
+
+def _figures(reference: bytes, contents: bytes, outputs: int) -> Figures:
+    key = hashlib.blake2b(reference + contents, digest_size=16).digest()
+    found = _worked_out.get(key)
+    if found is None:
+        if len(_worked_out) >= MOST_FIGURES:
+            _worked_out.clear()
+        found = _worked_out[key] = summarize(
+            from_bytes(reference, outputs), from_bytes(contents, outputs)
+        )
+    return found
+
+
+def _top1(reference: bytes, outputs: int) -> float | None:
+    right = from_bytes(reference, outputs)["right"]
+    if len(right) == 0 or (right == UNKNOWN).any():
+        return None
+    return float((right == 1).mean())
+
+
+def decided_layers(asked: Asked, cells: Cells) -> frozenset[str]:
+    """Return the layers whose place in the ranking no other layer disputes any more.
+
+    They are ranked by the output's SQNR at the fewest bits, on each side by itself: a layer is
+    decided where its interval overlaps with no other layer's.
+    """
+    bits = min(asked.sweep.bits)
+    scores = [s for s in gather(asked, cells).scores if s.question.bits == bits]
+    disputed = set(asked.layers)
+    agreed = [
+        _decided([s for s in scores if s.question.side is side]) for side in asked.sweep.sides
+    ]
+    for layer in asked.layers:
+        known = [verdicts[layer] for verdicts in agreed if layer in verdicts]
+        if known and all(known):
+            disputed.discard(layer)
+    return frozenset(asked.layers) - disputed
+
+
+def _decided(scores: Sequence[Score]) -> dict[str, bool]:
+    return {
+        score.question.layer: all(other is score or _apart(score, other) for other in scores)
+        for score in scores
+    }
+
+
+def _apart(one: Score, other: Score) -> bool:
+    a, b = one.sqnr_ci95, other.sqnr_ci95
+    return a is not None and b is not None and (a.low > b.high or b.low > a.high)

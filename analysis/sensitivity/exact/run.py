@@ -1,0 +1,232 @@
+"""The exact sweep: every question on every image; what lies before a layer runs once for all."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+
+from torch import Tensor
+
+from analysis.evaluation.evaluate import check_labels
+from analysis.evaluation.per_image import Rows
+from analysis.sensitivity.exact.answer_store import Cells
+from analysis.sensitivity.exact.executors import Workers
+from analysis.sensitivity.exact.gather import Asked, decided_layers
+from analysis.sensitivity.exact.image_chunks import Chunk, images_of
+from analysis.sensitivity.exact.work_unit import Outcome, Trial, Unit
+from analysis.sensitivity.sweep import Question
+from data_io.dataset import Dataset
+from quant.encoding import Encoding
+from quant.inputs import Inputs
+from quant.progress import Progress, Steps
+
+LEAD = 8
+"""So many layers, the worst by the ranking, are answered on all images before the others."""
+LEAST_TRIALS = 16
+"""Fewer in a unit would not be worth running what lies before their layers once more."""
+UNITS_A_WORKER = 4
+FIRST_DECISION = 32
+"""Images before a layer may be decided."""
+FLUSH_S = 0.5
+EVERY_TRIAL = 0.02
+"""What a trial costs besides its share of the network, as a share of it: for the progress."""
+
+
+def run_exact(
+    asked: Asked,
+    data: Dataset,
+    cells: Cells,
+    workers: Workers,
+    ranking: Sequence[str] | None = None,
+    *,
+    reuse: bool = True,
+) -> Steps[int]:
+    """Compute the answers that `cells` lacks and keep them there as they come.
+
+    Returns the multiply-accumulates that it took. Without `reuse` each trial runs the whole
+    network: what the sweep is measured against.
+
+    Raises:
+        QuantError: a label is no output of the network, or a range needs statistics.
+    """
+    todo = _Todo(asked, data, cells, reuse=reuse)
+    left = asked.layers
+    for chunks in _rounds(asked):
+        for layers in _groups(left, ranking, staged=not asked.sweep.stop_when_decided):
+            units = todo.units(layers, chunks, workers.count)
+            yield from _compute(todo, cells, workers, units)
+        if asked.sweep.stop_when_decided:
+            decided = decided_layers(asked, cells)
+            left = tuple(layer for layer in left if layer not in decided)
+    return todo.macs
+
+
+def _compute(todo: "_Todo", cells: Cells, workers: Workers, units: Iterator[Unit]) -> Steps[None]:
+    """Run units; what has come is kept at least every half a second, and whatever happens."""
+    fresh: list[tuple[str, str, Rows]] = []
+    flushed = time.monotonic()
+    with closing(workers.run(todo.program, units)) as outcomes:
+        try:
+            for outcome in outcomes:
+                fresh.append((outcome.key, outcome.chunk, outcome.rows))
+                todo.take(outcome)
+                if time.monotonic() - flushed >= FLUSH_S:
+                    cells.add(fresh)
+                    fresh, flushed = [], time.monotonic()
+                yield todo.progress()
+        finally:
+            cells.add(fresh)
+
+
+def _rounds(asked: Asked) -> Iterator[tuple[Chunk, ...]]:
+    """Yield all chunks; where layers may stop early, each round doubles the images so far."""
+    images, limit = 0, FIRST_DECISION
+    part: list[Chunk] = []
+    for chunk in asked.chunks:
+        part.append(chunk)
+        images += len(chunk.images)
+        if asked.sweep.stop_when_decided and images >= limit:
+            yield tuple(part)
+            limit, part = 2 * images, []
+    if part:
+        yield tuple(part)
+
+
+def _groups(
+    layers: Sequence[str], ranking: Sequence[str] | None, *, staged: bool
+) -> Iterator[tuple[str, ...]]:
+    """Yield the worst layers by the ranking, then all others; few groups, few prefixes."""
+    lead = [name for name in ranking or () if name in layers][:LEAD] if staged else []
+    if lead:
+        yield tuple(lead)
+    rest = tuple(name for name in layers if name not in lead)
+    if rest:
+        yield rest
+
+
+class _Todo:
+    """What is not yet answered, as units; and how far the work is."""
+
+    def __init__(self, asked: Asked, data: Dataset, cells: Cells, *, reuse: bool) -> None:
+        self._asked, self._data, self._reuse = asked, data, reuse
+        self.program = asked.grids.program
+        self.macs, self._answered = 0, 0.0
+        keys = [*asked.keys.values(), asked.float_key]
+        self._done = cells.known(keys)
+        self._cost = {key: self._share(question) for question, key in asked.keys.items()}
+        self._images = {chunk.key: len(chunk.images) for chunk in asked.chunks}
+        self._total = sum(
+            self._cost[key] * images
+            for key in self._cost
+            for chunk, images in self._images.items()
+            if (key, chunk) not in self._done
+        )
+        self._references: dict[str, tuple[Tensor, ...]] = {}
+        images = {chunk.key: chunk.images for chunk in asked.chunks}
+        cells.add_chunks(data.source_digest(), images)
+        self._start = time.monotonic()
+
+    def units(self, layers: Sequence[str], chunks: Sequence[Chunk], workers: int) -> Iterator[Unit]:
+        """Yield units for what is missing, chunk after chunk; images are read as they are due."""
+        wanted = [question for question in self._asked.keys if question.layer in layers]
+        missing = sum(self._missing(q, chunk) for q in wanted for chunk in chunks)
+        # with one worker there is nothing to share out
+        share = -(-missing // (UNITS_A_WORKER * workers)) if workers > 1 else missing
+        most = max(LEAST_TRIALS, share)
+        for chunk in chunks:
+            yield from self._units_of(chunk, wanted, most)
+
+    def _units_of(self, chunk: Chunk, wanted: Sequence[Question], most: int) -> Iterator[Unit]:
+        families: dict[Question | None, dict[str, Question]] = {}
+        for question in wanted:
+            base = self._asked.base_of(question)
+            families.setdefault(base, {})
+            if self._missing(question, chunk):
+                # both sides of a layer without weights are one side
+                families[base].setdefault(self._asked.keys[question], question)
+        read: tuple[Inputs, Tensor | None] | None = None
+        for base, distinct in families.items():
+            questions = list(distinct.values())
+            pending = base if base is not None and self._missing(base, chunk) else None
+            parts = [questions[i : i + most] for i in range(0, len(questions), most)]
+            for part in parts or ([[]] if pending else []):
+                read = read or self._read(chunk)
+                yield self._unit(chunk, read, base, pending, part)
+                pending = None
+
+    def _unit(
+        self,
+        chunk: Chunk,
+        read: tuple[Inputs, Tensor | None],
+        base: Question | None,
+        pending: Question | None,
+        questions: Sequence[Question],
+    ) -> Unit:
+        return Unit(
+            chunk=chunk.key,
+            inputs=read[0],
+            labels=read[1],
+            base=self._grids_of(base) if base else {},
+            trials=tuple(self._trial(question) for question in questions),
+            float_key=self._asked.float_key,
+            base_key=self._asked.keys[pending] if pending else None,
+            reference=self._references.get(chunk.key),
+            memory_bytes=self._asked.sweep.memory_bytes,
+            reuse=self._reuse,
+        )
+
+    def _trial(self, question: Question) -> Trial:
+        key = self._asked.keys[question]
+        if self._asked.base_of(question) is None:
+            return Trial(key, on=self._grids_of(question))
+        return Trial(key, off=self._asked.grids.sites(question.layer, question.side))
+
+    def _grids_of(self, question: Question) -> Mapping[str, Encoding]:
+        grids = self._asked.grids
+        return grids.of(grids.sites(question.layer or None, question.side), question.bits)
+
+    def _read(self, chunk: Chunk) -> tuple[Inputs, Tensor | None]:
+        data = images_of(self._data, chunk)
+        batch = next(iter(data.batches(len(data))))
+        network = self._asked.grids.network
+        if not network.classifies:
+            return batch.inputs, None
+        check_labels(batch.labels, network.outputs)
+        return batch.inputs, batch.labels
+
+    def _missing(self, question: Question, chunk: Chunk) -> bool:
+        return (self._asked.keys[question], chunk.key) not in self._done
+
+    def _share(self, question: Question) -> float:
+        """Return the share of the network that a trial runs."""
+        sites = self._asked.grids.sites(question.layer or None, question.side)
+        whole = self.program.macs(0, len(self.program))
+        before = self.program.macs(0, self.program.position(sites))
+        return 1 + EVERY_TRIAL - (before / whole if whole else 0.0)
+
+    def take(self, outcome: Outcome) -> None:
+        """Note what has come, and the float network's output for units that are still to come."""
+        self._done.add((outcome.key, outcome.chunk))
+        self.macs += outcome.macs
+        share = self._cost.get(outcome.key, 0.0) * self._images[outcome.chunk]
+        self._answered += share / self._total if self._total else 0.0
+        if outcome.reference is not None:
+            held = sum(_bytes_of(outputs) for outputs in self._references.values())
+            if held + _bytes_of(outcome.reference) <= self._asked.sweep.memory_bytes:
+                self._references[outcome.chunk] = outcome.reference
+
+    def progress(self) -> Progress:
+        """Return how far the work is, and about how long the rest will take."""
+        done = min(1.0, self._answered)
+        text = f"Exact: {len(self._asked.layers)} layers on {self._asked.images} images"
+        if done > 0:
+            left = (time.monotonic() - self._start) * (1 - done) / done
+            text += f", about {_spoken(left)} left"
+        return Progress(done, text)
+
+
+def _bytes_of(outputs: tuple[Tensor, ...]) -> int:
+    return sum(output.nbytes for output in outputs)
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

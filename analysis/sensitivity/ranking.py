@@ -1,0 +1,203 @@
+"""How bad the answers of a sensitivity analysis are, by each measure; and who is guilty."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+
+from analysis.evaluation.measures import Interval
+from analysis.sensitivity.sweep import Depth, Score, Sensitivity, View
+
+MOST_OF_THE_HARM = 0.8
+
+
+class Metric(StrEnum):
+    """What a score is judged by."""
+
+    ACCURACY = "Accuracy drop"
+    SQNR = "Output SQNR"
+    KL = "KL divergence"
+    AGREEMENT = "Agreement"
+
+
+HIGHER_IS_BETTER = (Metric.SQNR, Metric.AGREEMENT)
+UNITS = {Metric.ACCURACY: "points", Metric.SQNR: "dB", Metric.KL: "nat", Metric.AGREEMENT: "%"}
+
+
+def value_of(score: Score, metric: Metric) -> float | None:
+    """Return a score in the unit of the metric, or None where it is not known."""
+    match metric:
+        case Metric.ACCURACY:
+            return _percent(score.accuracy_drop)
+        case Metric.SQNR:
+            return None if math.isnan(score.sqnr_db) else score.sqnr_db
+        case Metric.KL:
+            return score.kl
+        case Metric.AGREEMENT:
+            return _percent(score.agreement)
+
+
+def interval_of(score: Score, metric: Metric) -> Interval | None:
+    """Return the 95 % interval in the unit of the metric, or None where there is none."""
+    match metric:
+        case Metric.ACCURACY:
+            found, factor = score.accuracy_drop_ci95, 100.0
+        case Metric.SQNR:
+            found, factor = score.sqnr_ci95, 1.0
+        case Metric.AGREEMENT:
+            found, factor = score.agreement_ci95, 100.0
+        case Metric.KL:
+            return None
+    return None if found is None else Interval(factor * found.low, factor * found.high)
+
+
+def harm_of(score: Score, metric: Metric) -> float | None:
+    """Return a number that is larger the worse the score; None where it is not known."""
+    value = value_of(score, metric)
+    if value is None:
+        return None
+    return -value if metric in HIGHER_IS_BETTER else value
+
+
+def whole_of(found: Sensitivity, side: str, bits: int) -> Score | None:
+    """Return the score of the network with all layers quantized, where that was measured."""
+    return next(
+        (s for s in found.whole if s.question.side == side and s.question.bits == bits), None
+    )
+
+
+def gives_back(found: Sensitivity) -> bool:
+    """Whether the answers are about a layer's return to float; an instant one never is."""
+    return found.sweep.view is View.ALL_BUT and found.depth is not Depth.INSTANT
+
+
+def guilt_of(found: Sensitivity, score: Score, metric: Metric) -> float | None:
+    """Return what the layer of a score costs: larger is worse, in the metric's unit.
+
+    Where it alone is quantized, the harm itself; where all but it are, what its return to float
+    gives back, or the negative harm as long as the whole network's score is not known.
+    """
+    harm = harm_of(score, metric)
+    if harm is None or not gives_back(found):
+        return harm
+    whole = whole_of(found, score.question.side, score.question.bits)
+    all_harm = None if whole is None else harm_of(whole, metric)
+    return (all_harm or 0.0) - harm
+
+
+def guiltiest(found: Sensitivity) -> tuple[str, ...]:
+    """Return the layers by what they cost in SQNR at the fewest bits, the worst first.
+
+    A layer with several sides counts by its worst.
+    """
+    bits = min(found.sweep.bits)
+    worst: dict[str, float] = {}
+    for score in found.scores:
+        guilt = guilt_of(found, score, Metric.SQNR)
+        if score.question.bits == bits and guilt is not None:
+            layer = score.question.layer
+            worst[layer] = max(guilt, worst.get(layer, -math.inf))
+    return tuple(sorted(worst, key=lambda layer: -worst[layer]))
+
+
+def shown_of(found: Sensitivity, score: Score, metric: Metric) -> float | None:
+    """Return the number to show for a layer: its score, or what its return to float gives back."""
+    if not gives_back(found):
+        return value_of(score, metric)
+    whole = whole_of(found, score.question.side, score.question.bits)
+    if whole is None or value_of(whole, metric) is None:
+        return None
+    return guilt_of(found, score, metric)
+
+
+def shown_interval(found: Sensitivity, score: Score, metric: Metric) -> Interval | None:
+    """Return the 95 % interval of the number to show.
+
+    Of what is given back, that of the network with all but this layer quantized; the score of the
+    whole network is taken as it was found.
+    """
+    interval = interval_of(score, metric)
+    if interval is None or not gives_back(found):
+        return interval
+    whole = whole_of(found, score.question.side, score.question.bits)
+    value = None if whole is None else value_of(whole, metric)
+    if value is None:
+        return None
+    if metric in HIGHER_IS_BETTER:
+        return Interval(interval.low - value, interval.high - value)
+    return Interval(value - interval.high, value - interval.low)
+
+
+def at(found: Sensitivity, side: str, bits: int) -> list[Score]:
+    """Return the scores of one side at one width, in the order of the network."""
+    return [s for s in found.scores if s.question.side == side and s.question.bits == bits]
+
+
+def ranked(found: Sensitivity, metric: Metric, side: str, bits: int) -> list[Score]:
+    """Return the scores of one side at one width, the guiltiest first; ties by the output's SQNR.
+
+    Scores that do not know the metric are left out.
+    """
+    known = [s for s in at(found, side, bits) if value_of(s, metric) is not None]
+
+    def key(score: Score) -> tuple[float, float]:
+        tie = guilt_of(found, score, Metric.SQNR)
+        return -(guilt_of(found, score, metric) or 0.0), -(tie or 0.0)
+
+    return sorted(known, key=key)
+
+
+def metrics_of(found: Sensitivity) -> list[Metric]:
+    """Return the metrics that at least one score knows."""
+    return [m for m in Metric if any(value_of(score, m) is not None for score in found.scores)]
+
+
+def layers_of(found: Sensitivity) -> list[str]:
+    """Return the layers that were asked for, in the order of the network."""
+    return list(dict.fromkeys(score.question.layer for score in found.scores))
+
+
+def deepest(first: Sensitivity, other: Sensitivity | None, layers: Sequence[str]) -> Sensitivity:
+    """Return `first` with what only `other` answers, in the order of `layers`."""
+    if other is None:
+        return first
+    known = {score.question: score for score in other.scores}
+    known.update({score.question: score for score in first.scores})
+    places = {layer: place for place, layer in enumerate(layers)}
+    scores = sorted(known.values(), key=lambda s: places.get(s.question.layer, len(places)))
+    return replace(first, scores=tuple(scores))
+
+
+def fewest(guilt: dict[str, float], share: float = MOST_OF_THE_HARM) -> list[str]:
+    """Return the layers with the most guilt that together have `share` of it, the worst first."""
+    positive = {name: value for name, value in guilt.items() if value > 0}
+    total, reached = sum(positive.values()), 0.0
+    chosen = []
+    for name in sorted(positive, key=lambda key: -positive[key]):
+        chosen.append(name)
+        reached += positive[name]
+        if reached >= share * total:
+            break
+    return chosen
+
+
+def measurable(found: Sensitivity, score: Score) -> bool:
+    """Whether the 95 % interval of the accuracy drop (agreement, without labels) tells harm."""
+    drop, agreement = score.accuracy_drop_ci95, score.agreement_ci95
+    if gives_back(found):
+        metric = Metric.AGREEMENT if drop is None else Metric.ACCURACY
+        given = shown_interval(found, score, metric)
+        return given is not None and given.low > 0
+    if drop is not None:
+        return drop.low > 0
+    return agreement is not None and agreement.high < 1
+
+
+def progress_of(found: Sensitivity, asked: int) -> str:
+    """Return in words how many of the cells asked for are known exactly."""
+    known = sum(score.depth is Depth.EXACT for score in found.scores)
+    return f"{known} of {asked} cells known"
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

@@ -1,0 +1,64 @@
+"""Screened answers checked where screening is not to be trusted: where noise is loud.
+
+Screening follows small errors through the network to first order. At 4 bits the first layer of the
+sample fashion-mobilenet makes 6 dB more noise than that, which alone put the accuracy of uniform
+W4A8 16 points too high. So layers that are loud by screening are quantized in earnest.
+"""
+
+from dataclasses import replace
+
+from analysis.calibration import Calibrated
+from analysis.network import Network
+from analysis.sensitivity.analyze import exact
+from analysis.sensitivity.exact.executors import Pool
+from analysis.sensitivity.sweep import Depth, Score, Sensitivity, Sweep
+from data_io.dataset import Dataset
+from quant.progress import Steps
+
+LOUD_DB = 18.0  # SQNR of the output below which the first order is not believed
+LEAST_BITS = 3  # narrower weights are loud in most layers, and seldom chosen
+
+
+def check_loud(
+    network: Network, data: Dataset, calibrated: Calibrated, found: Sensitivity
+) -> Steps[Sensitivity]:
+    """Return the answers with those of loud layers as forwards of `data` find them.
+
+    They stay answers of screening, without a loss, but have the agreement with the float network;
+    by it those that are checked already are known.
+    """
+    loud = loud_layers(found)
+    if not loud:
+        return found
+    sweep = Sweep(found.sweep.config, found.sweep.bits, found.sweep.sides, layers=loud)
+    answer = yield from exact(network, data, calibrated, sweep, None, Pool(), loud)
+    known = {score.question: score for score in answer.scores}
+    return replace(
+        found, scores=tuple(_checked(score, known.get(score.question)) for score in found.scores)
+    )
+
+
+def loud_layers(found: Sensitivity) -> tuple[str, ...]:
+    """Return the layers with a screened answer that is loud and not checked."""
+    return tuple(
+        dict.fromkeys(
+            score.question.layer
+            for score in found.scores
+            if score.depth is Depth.SCREENING
+            and score.agreement is None
+            and score.question.bits >= LEAST_BITS
+            and score.sqnr_db < LOUD_DB
+        )
+    )
+
+
+def _checked(score: Score, exact_score: Score | None) -> Score:
+    if exact_score is None or score.depth is not Depth.SCREENING:
+        return score
+    return replace(
+        score,
+        sqnr_db=exact_score.sqnr_db,
+        kl=exact_score.kl,
+        sqnr_ci95=exact_score.sqnr_ci95,
+        agreement=exact_score.agreement,
+    )

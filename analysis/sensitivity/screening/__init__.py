@@ -1,0 +1,1 @@
+"""Estimates of every layer from a few backward passes."""

@@ -1,0 +1,159 @@
+"""What quantization does to one layer that gets the float network's input, times its gradients."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analysis.sensitivity.encodings import Grids
+from analysis.sensitivity.screening.kernels import ErrorProducts, Levels, levels_of
+from analysis.sensitivity.sweep import Question
+from quant.engine.gradients import Backward, Local
+from quant.simulation.quant_graph import Side
+
+FLOAT_BYTES = 4
+Key = tuple[int, Side]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Plan:
+    """How a layer's questions are answered; `keys` in the order in which answers come.
+
+    At the widths `weighed` shifts of the weight meet its gradient; at those of `again` the layer
+    runs again, and the outcome is compared as it is (WEIGHTS), on a grid (BOTH), or both. `floats`
+    are what the float output meets.
+    """
+
+    keys: tuple[Key, ...]
+    weighed: tuple[int, ...]
+    again: Mapping[int, set[Side]]
+    both: Mapping[int, Levels]
+    floats: Levels | None
+
+
+class LocalProducts:
+    """The errors that questions are about, layer by layer, times the gradients there.
+
+    A shift of weights alone meets the gradient at the weights where that is worth taking, and
+    otherwise the layer runs again with it. Weights are put on their grids once and kept, as far as
+    `memory_bytes` allows; beyond that they are made anew for each batch. `runs` says how many times
+    each layer's multiplications were done for an image.
+    """
+
+    def __init__(
+        self, backward: Backward, grids: Grids, questions: Iterable[Question], memory_bytes: int
+    ) -> None:
+        self._backward, self._grids = backward, grids
+        self._free = memory_bytes
+        self._packed: dict[tuple[str, int], Tensor] = {}
+        self._shifts: dict[str, Tensor] = {}
+        self._bits: dict[str, dict[int, set[Side]]] = {}
+        self._plans: dict[str, _Plan] = {}
+        self.runs: dict[str, int] = {}
+        for question in questions:
+            sides = self._bits.setdefault(question.layer, {}).setdefault(question.bits, set())
+            sides.add(question.side)
+
+    def keys(self, layer: str) -> tuple[Key, ...]:
+        """Return bits and side of each question about a layer that was visited."""
+        return self._plans[layer].keys
+
+    def of(self, local: Local) -> Tensor | None:
+        """Return (S, P, N) for the questions about a layer, in the order of `keys`.
+
+        That is the product of each of P gradients with the layer's error on each of N images. None
+        where nothing is asked.
+        """
+        name = local.layer.name
+        if name not in self._bits:
+            return None
+        if name not in self._plans:
+            self._plans[name] = self._plan(local)
+        plan = self._plans[name]
+        self.runs[name] = len(plan.again) + len(local.gradients) * bool(plan.weighed)
+        parts = list(self._parts(local, plan))
+        return torch.cat(parts) if parts else None
+
+    def _parts(self, local: Local, plan: _Plan) -> Iterator[Tensor]:
+        if plan.weighed and local.weigh is not None:
+            yield torch.stack(local.weigh(self._weight_shifts(local, plan.weighed)), 1)
+        if not plan.again and plan.floats is None:
+            return
+        products = ErrorProducts(local.output, local.gradients)
+        for bits, sides in plan.again.items():
+            if local.run is None:
+                raise RuntimeError(f"{local.layer.name} has no weight to run again with.")
+            moved = local.run(self._packed_weight(local, bits))
+            if Side.WEIGHTS in sides:
+                yield products.of_move(moved)
+            if Side.BOTH in sides:
+                yield products.on_grids(moved, plan.both[bits])
+        if plan.floats is not None:
+            yield products.on_grids(local.output, plan.floats)
+
+    def _plan(self, local: Local) -> _Plan:
+        asked = self._bits[local.layer.name]
+        weighed: list[int] = []
+        again: dict[int, set[Side]] = {}
+        still: list[Key] = []
+        for bits, sides in asked.items():
+            moving = sides & {Side.WEIGHTS, Side.BOTH} if local.run is not None else set()
+            # where the layer runs again anyway, its weights alone cost nothing more
+            if moving == {Side.WEIGHTS} and local.weigh is not None:
+                weighed.append(bits)
+            elif moving:
+                again[bits] = moving
+            left = sides - moving - {Side.WEIGHTS}
+            still += [(bits, side) for side in (Side.ACTIVATIONS, Side.BOTH) if side in left]
+        order = (Side.WEIGHTS, Side.BOTH)
+        moved = [(bits, side) for bits, sides in again.items() for side in order if side in sides]
+        return _Plan(
+            keys=(*((bits, Side.WEIGHTS) for bits in weighed), *moved, *still),
+            weighed=tuple(weighed),
+            again=again,
+            both={bits: self._levels(local, [bits]) for bits, side in moved if side is Side.BOTH},
+            floats=self._levels(local, [bits for bits, _ in still]) if still else None,
+        )
+
+    def _levels(self, local: Local, widths: Sequence[int]) -> Levels:
+        sites = self._grids.sites(local.layer.name, Side.ACTIVATIONS)
+        return levels_of([self._grids.of(sites, bits)[sites[0]] for bits in widths])
+
+    def _packed_weight(self, local: Local, bits: int) -> Tensor:
+        """Return a layer's weight on its grid, as the layer's kernel takes it."""
+        key = (local.layer.name, bits)
+        if key in self._packed:
+            return self._packed[key]
+        _, (weight,) = self._weights(local, (bits,))
+        found = self._backward.prepare(local.layer, weight)
+        if self._fits(found):
+            self._packed[key] = found
+        return found
+
+    def _weight_shifts(self, local: Local, bits: Sequence[int]) -> Tensor:
+        """Return (S, ...): what each of S widths does to a layer's weight."""
+        name = local.layer.name
+        if name in self._shifts:
+            return self._shifts[name]
+        stored, weights = self._weights(local, bits)
+        found = torch.stack(weights).sub_(stored)
+        if self._fits(found):
+            self._shifts[name] = found
+        return found
+
+    def _weights(self, local: Local, widths: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """Return a layer's weight, and what it is on the grid of each width."""
+        layer = local.layer
+        sites = self._grids.sites(layer.name, Side.WEIGHTS)
+        stored = self._grids.network.graph.tensor(str(layer.weight)).detach()
+        grids = [self._grids.of(sites, bits)[sites[0]] for bits in widths]
+        return stored, [grid.fake_quantize(stored) for grid in grids]
+
+    def _fits(self, made: Tensor) -> bool:
+        """Whether memory has room for one more tensor, which it takes then."""
+        size = FLOAT_BYTES * made.numel()
+        if size > self._free:
+            return False
+        self._free -= size
+        return True

@@ -1,0 +1,236 @@
+"""Screening: what each layer would cost, from one forward and one backward of a few images.
+
+A layer's error e (its output quantized, less its output in float, both from the float network's
+input) reaches the network's output as J e, to first order. With v of independent signs,
+E[(v . J e)^2] = ||J e||^2, and v . J e = (J^T v) . e. So one backward of v gives J^T v at every
+layer, and its product with a layer's error, for any bits, estimates the energy of the noise at the
+output. The same with v = B u, where B B^T = diag(p) - p p^T is the Fisher information of the
+logits, gives twice the KL divergence (Martens 2014, "New insights and perspectives on the natural
+gradient method"). Images take turns: every other one is asked for the energy, the rest for the
+divergence; where there are but few, each is asked for both.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from analysis.calibration import Calibrated
+from analysis.evaluation.evaluate import Batch, Data, check_labels
+from analysis.evaluation.measures import signal_to_noise_db
+from analysis.evaluation.per_image import sqnr_intervals
+from analysis.network import Network
+from analysis.sensitivity.encodings import grids_of, questions_of
+from analysis.sensitivity.screening.layer_errors import LocalProducts
+from analysis.sensitivity.screening.probes import (
+    draw_probes,
+    output_scales,
+    signal_of,
+    take_turns,
+    turns_of,
+)
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, View
+from quant.engine.gradients import Backward, Local
+from quant.errors import QuantError
+from quant.inputs import Outputs, arranged, count_of, parts_of
+from quant.progress import Progress, Steps
+
+# Bytes of the largest activation in a batch. Values, gradients and errors of a layer lie in the
+# cache at once, so this is less than suits a forward alone.
+BATCH_BYTES = 10_000_000
+LARGEST_BATCH = 32
+FEWEST_TO_TAKE_TURNS = 32  # images
+SHARE_OF_GRIDS = 0.3
+SEED = 0
+
+
+def screen(
+    network: Network, data: Data, calibrated: Calibrated, sweep: Sweep
+) -> Steps[Sensitivity]:
+    """Predict the answers to a sweep from the images of `data`.
+
+    All bits share the forward and the backward. In the view ALL_BUT the energies of all layers'
+    noise are added up, less that of one. Questions about layers that no gradient reaches are left
+    out.
+
+    Raises:
+        QuantError: there is no image, a layer is not the network's, or a range needs statistics
+            that `calibrated` lacks.
+    """
+    if len(data) == 0:
+        raise QuantError("Screening needs images; the data has none. Choose other data.")
+    start = time.perf_counter()
+    turns = len(data) >= FEWEST_TO_TAKE_TURNS
+    screening = _Screening(network, calibrated, sweep, turns=turns)
+    yield from screening.make_grids()
+    done = 0
+    for batch in data.batches(batch_size(network)):
+        if network.classifies:
+            check_labels(batch.labels, network.outputs)
+        screening.add(batch)
+        done += count_of(batch.inputs)
+        share = SHARE_OF_GRIDS + (1 - SHARE_OF_GRIDS) * done / len(data)
+        yield Progress(share, f"Screening: {done} of {len(data)} images")
+    return screening.result(time.perf_counter() - start)
+
+
+def batch_size(network: Network) -> int:
+    """Return the number of images in a forward and its backwards."""
+    if network.graph.batch is not None:
+        return network.graph.batch
+    largest = max(4 * math.prod(layer.shape) for layer in network.graph.layers)
+    return max(1, min(LARGEST_BATCH, BATCH_BYTES // largest))
+
+
+class _Screening:
+    """A sweep in progress: figures (S, P, n) of each layer and batch, and (P, n) whom probes ask.
+
+    Where images take turns, all probes are asked by one gradient.
+    """
+
+    def __init__(
+        self, network: Network, calibrated: Calibrated, sweep: Sweep, *, turns: bool
+    ) -> None:
+        self._network, self._sweep, self._turns = network, sweep, turns
+        self._grids = grids_of(network, calibrated, sweep.config)
+        self._asked = questions_of(network, sweep, self._grids)
+        # in the view ALL_BUT every layer adds to the noise that the others are judged in
+        layers = sweep.layers if sweep.view is View.ONLY else None
+        own = replace(sweep, view=View.ONLY, layers=layers)
+        self._questions = questions_of(network, own, self._grids)
+        self._backward = Backward(network.graph)
+        self._products = LocalProducts(
+            self._backward, self._grids, self._questions, sweep.memory_bytes
+        )
+        self._generator = torch.Generator().manual_seed(SEED)
+        self._signal: list[Tensor] = []
+        self._scales: tuple[float, ...] = ()
+        self._found: dict[str, list[Tensor]] = {}
+        self._whom: list[Tensor] = []
+        self._reached: set[str] = set()
+        self._right: list[Tensor] | None = []
+
+    def make_grids(self) -> Steps[None]:
+        """Choose the ranges of all sites."""
+        for place, question in enumerate(self._questions):
+            sites = self._grids.sites(question.layer, question.side)
+            self._grids.of(sites, question.bits)
+            yield Progress(
+                SHARE_OF_GRIDS * (place + 1) / len(self._questions),
+                f"Screening: ranges of {question.layer} at {question.bits} bits",
+            )
+
+    def add(self, batch: Batch) -> None:
+        """Take in some images."""
+        inputs = arranged(batch.inputs, self._network.graph.batch)
+        count, first = count_of(batch.inputs), sum(map(len, self._signal))
+
+        def visit(local: Local) -> None:
+            found = self._products.of(local)
+            if found is not None:
+                squares = found[..., :count].square()
+                self._found.setdefault(local.layer.name, []).append(squares)
+            if local.layer.name not in self._reached and any(map(_flows, local.gradients)):
+                self._reached.add(local.layer.name)
+
+        def probe(found: Outputs) -> list[Outputs]:
+            outputs = parts_of(found)
+            # several outputs count alike, each by its own size: that of the first images
+            self._scales = self._scales or output_scales([each[:count] for each in outputs])
+            probes = draw_probes(outputs, count, self._generator, self._scales)
+            turns = self._turns and len(probes) > 1
+            everyone = torch.ones(len(probes), count, dtype=torch.bool)
+            self._whom.append(turns_of(count, first, len(probes)) if turns else everyone)
+            return [take_turns(probes, first)] if turns else probes
+
+        outputs = [out[:count] for out in parts_of(self._backward(inputs, probe, visit))]
+        output = outputs[0]
+        self._signal.append(signal_of(outputs, self._scales))
+        if batch.labels is None or output.dim() != 2:
+            self._right = None
+        elif self._right is not None:
+            self._right.append(output.argmax(1) == batch.labels)
+
+    def result(self, seconds: float) -> Sensitivity:
+        """Return the predictions."""
+        found = {
+            Question(layer, bits, side): figures
+            for layer, parts in self._found.items()
+            if layer in self._reached
+            for (bits, side), figures in zip(
+                self._products.keys(layer), torch.cat(parts, 2), strict=True
+            )
+        }
+        whole: dict[Question, Tensor] = {}
+        if self._sweep.view is View.ALL_BUT:
+            found, whole = _all_but(found)
+        signal, whom = torch.cat(self._signal), torch.cat(self._whom, 1)
+        scores = _scores(signal, whom, {q: found[q] for q in self._asked if q in found})
+        known = self._right
+        return Sensitivity(
+            sweep=self._sweep,
+            depth=Depth.SCREENING,
+            images=len(signal),
+            float_top1=None if known is None else float(torch.cat(known).double().mean()),
+            scores=tuple(scores),
+            whole=tuple(_scores(signal, whom, whole)),
+            seconds=seconds,
+            forwards=self._forwards(),
+        )
+
+    def _forwards(self) -> float:
+        """Return how many forwards of the whole network an image took; a backward counts as one."""
+        macs = {layer.name: layer.macs for layer in self._network.graph.layers}
+        again = sum(macs[layer] * runs for layer, runs in self._products.runs.items())
+        backwards = 1 if self._turns else len(self._whom[0])
+        return 1 + backwards + (again / self._network.macs if self._network.macs else 0.0)
+
+
+def _flows(gradient: Tensor) -> bool:
+    """Whether there is a gradient (N, ...) at all; most often one image tells."""
+    return bool(gradient[:1].any()) or bool(gradient.any())
+
+
+def _all_but(
+    found: Mapping[Question, Tensor],
+) -> tuple[dict[Question, Tensor], dict[Question, Tensor]]:
+    """Return figures of the network without each layer's noise, and with all of it."""
+    whole: dict[Question, Tensor] = {}
+    for question, figures in found.items():
+        key = replace(question, layer="", view=View.ALL_BUT)
+        whole[key] = whole[key] + figures if key in whole else figures
+    rest = {
+        replace(question, view=View.ALL_BUT): (
+            whole[replace(question, layer="", view=View.ALL_BUT)] - figures
+        ).clamp(min=0)
+        for question, figures in found.items()
+    }
+    return rest, whole
+
+
+def _scores(signal: Tensor, whom: Tensor, found: Mapping[Question, Tensor]) -> list[Score]:
+    """Return scores from squared products (P, N) of gradients with each layer's error.
+
+    `whom` (1 or 2, N) says which images were asked for the energy, and which for the divergence.
+    """
+    if not found:
+        return []
+    figures = torch.stack(list(found.values()))
+    own, noises = signal[whom[0]], figures[:, 0, whom[0]]
+    energies = noises.sum(1).tolist()
+    divergences = (figures[:, -1, whom[1]].mean(1) / 2).tolist() if len(whom) > 1 else None
+    intervals = sqnr_intervals(own.numpy(), noises.numpy())
+    return [
+        Score(
+            question=question,
+            depth=Depth.SCREENING,
+            images=len(signal),
+            sqnr_db=signal_to_noise_db(float(own.sum()), energies[place]),
+            kl=None if divergences is None else divergences[place],
+            sqnr_ci95=intervals[place],
+        )
+        for place, question in enumerate(found)
+    ]

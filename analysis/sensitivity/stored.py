@@ -1,0 +1,67 @@
+"""What a run store already knows of a network's sensitivity; runs nothing."""
+
+from dataclasses import replace
+
+from analysis.calibration import Calibrated
+from analysis.network import Network
+from analysis.runs.run_store import RunStore
+from analysis.sensitivity.analyze import kept
+from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity, Sweep
+from data_io.dataset import Dataset
+from quant.config import QuantConfig
+from quant.errors import QuantError
+from quant.simulation.quant_graph import Role, Side, plan
+from quant.spec import FLOAT_BITS
+
+SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
+
+
+def known_sensitivity(
+    network: Network,
+    data: Dataset,
+    calibrated: Calibrated,
+    config: QuantConfig,
+    store: RunStore,
+) -> Sensitivity | None:
+    """Return the exact answers in `store` for layers quantized alone, or None; runs nothing.
+
+    Asked are the usual widths and those of `config`. Activations are left out where calibration
+    has seen none, since their grids follow from it.
+    """
+    sides = SIDES if calibrated.statistics else SIDES[:1]
+    used = {site.spec.bits for site in plan(network.graph, config) if not site.spec.is_float}
+    sweep = Sweep(config, tuple(sorted({*DEFAULT_BITS, *used}, reverse=True)), sides)
+    found = _kept(network, data, calibrated, sweep, store)
+    if found is None and len(sides) > 1:
+        found = _kept(network, data, calibrated, replace(sweep, sides=SIDES[:1]), store)
+    return found
+
+
+def _kept(
+    network: Network, data: Dataset, calibrated: Calibrated, sweep: Sweep, store: RunStore
+) -> Sensitivity | None:
+    try:
+        found = kept(network, data, calibrated, sweep, store)
+    except QuantError:  # a range that calibration does not give: nothing can be known of it
+        return None
+    return found if found.scores else None
+
+
+def harmful(found: Sensitivity, config: QuantConfig, network: Network) -> dict[str, float]:
+    """Return what each layer alone costs at the bits of `config`: its noise, a share of the output.
+
+    Noise energies add up over sides; layers of which a side is not known are left out.
+    """
+    known = {(s.question.layer, s.question.side, s.question.bits): s for s in found.scores}
+    noise: dict[str, float] = {}
+    unknown = set()
+    for site in plan(network.graph, config):
+        side = Side.WEIGHTS if site.role is Role.WEIGHT else Side.ACTIVATIONS
+        if site.spec.bits == FLOAT_BITS or side not in found.sweep.sides:
+            continue
+        score = known.get((site.layer, side, site.spec.bits))
+        if score is None:
+            unknown.add(site.layer)
+        else:
+            noise[site.layer] = noise.get(site.layer, 0.0) + 10 ** (-score.sqnr_db / 10)
+    return {layer: value for layer, value in noise.items() if layer not in unknown}

@@ -1,0 +1,123 @@
+"""Instant: what can be said of every layer without a forward."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from analysis.calibration import Calibrated
+from analysis.evaluation.measures import sqnr_db
+from analysis.network import Network
+from analysis.ranges.distributions import weight_distributions
+from analysis.ranges.encoding_fit import fit_statistics
+from analysis.sensitivity.encodings import Grids, grids_of, questions_of
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
+from quant.simulation.quant_graph import Role, Side
+from quant.spec import QuantSpec
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFacts:
+    """A layer's weight at some bits.
+
+    `sqnr_db` is that of the weight on its grid, `kurtosis` 3 for a normal distribution,
+    `channel_ratio` how many times the median channel the widest spans.
+    """
+
+    layer: str
+    bits: int
+    sqnr_db: float
+    kurtosis: float
+    channel_ratio: float
+
+
+def instant(network: Network, calibrated: Calibrated, sweep: Sweep) -> Sensitivity:
+    """Return for each question the SQNR of the layer's own tensor on its grid.
+
+    That of its weight, or of its output as calibration saw it; of both, that of their noise added
+    up. It does not depend on the view, and says nothing of what follows the layer. Questions about
+    activations without statistics are left out.
+
+    Raises:
+        ConfigError: a layer or a rule of the sweep does not fit the network.
+    """
+    start = time.perf_counter()
+    local = _Local(grids_of(network, calibrated, sweep.config), calibrated)
+    scores = []
+    for question in questions_of(network, sweep, local.grids):
+        found = local.sqnr_db(question)
+        if found is not None:
+            scores.append(Score(question, Depth.INSTANT, calibrated.images, found))
+    return Sensitivity(
+        sweep=sweep,
+        depth=Depth.INSTANT,
+        images=calibrated.images,
+        float_top1=None,
+        scores=tuple(scores),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def weight_facts(network: Network, sweep: Sweep) -> tuple[WeightFacts, ...]:
+    """Return what is known of each weight of a sweep, layer by layer; needs no data.
+
+    Raises:
+        ConfigError: a layer or a rule of the sweep does not fit the network.
+    """
+    calibrated = Calibrated()
+    local = _Local(grids_of(network, calibrated, sweep.config), calibrated)
+    known = weight_distributions(network.graph)
+    wanted = dict.fromkeys(q.layer for q in questions_of(network, sweep, local.grids))
+    return tuple(
+        WeightFacts(
+            layer=layer,
+            bits=bits,
+            sqnr_db=local.weight_db(layer, bits),
+            kurtosis=known[layer].kurtosis,
+            channel_ratio=channels.ratio,
+        )
+        for layer in wanted
+        if layer in known and (channels := known[layer].channels) is not None
+        for bits in sweep.bits
+    )
+
+
+class _Local:
+    """The noise of single tensors; what was once measured is kept."""
+
+    def __init__(self, grids: Grids, calibrated: Calibrated) -> None:
+        self.grids, self._calibrated = grids, calibrated
+        self._weights: dict[tuple[str, int], float] = {}
+
+    def sqnr_db(self, question: Question) -> float | None:
+        """Return the SQNR of a layer's tensors in dB; None where one of them is not known."""
+        found = list(self._parts(question))
+        if None in found:
+            return None
+        noise = sum(10 ** (-part / 10) for part in found if part is not None)
+        return -10 * math.log10(noise) if noise > 0 else math.inf
+
+    def _parts(self, question: Question) -> Iterator[float | None]:
+        layer, bits = question.layer, question.bits
+        if question.side.includes(Role.WEIGHT) and self.grids.sites(layer, Side.WEIGHTS):
+            yield self.weight_db(layer, bits)
+        if question.side.includes(Role.ACTIVATION):
+            yield self._activation_db(layer, bits)
+
+    def weight_db(self, layer: str, bits: int) -> float:
+        """Return the SQNR of a layer's weight."""
+        if (layer, bits) not in self._weights:
+            (site,) = self.grids.sites(layer, Side.WEIGHTS)
+            graph = self.grids.network.graph
+            weight = graph.tensor(str(graph[layer].weight)).detach()
+            rounded = self.grids.of([site], bits)[site].fake_quantize(weight)
+            self._weights[layer, bits] = sqnr_db(weight, rounded)
+        return self._weights[layer, bits]
+
+    def _activation_db(self, layer: str, bits: int) -> float | None:
+        (site,) = self.grids.sites(layer, Side.ACTIVATIONS)
+        statistics = self._calibrated.statistics.get(site)
+        if statistics is None or statistics.count == 0:
+            return None
+        grid = self.grids.of([site], bits)[site]
+        return fit_statistics(statistics, grid, QuantSpec(bits)).sqnr_db

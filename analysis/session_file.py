@@ -1,0 +1,312 @@
+"""A session in one file: what was chosen and what came out; JSON, checked when it is read.
+
+Nothing in it is run. Paths are references of the machine that wrote them.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from accelerator.machine import Machine, load_preset, presets
+from accelerator.schema import decode
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.pareto_record import FoundRecord, FrontRecord
+from analysis.runs.experiment import versions
+from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.run_store import Run
+from analysis.sensitivity.sweep import Sensitivity
+from quant.config import QuantConfig, config_from_dict
+from quant.errors import QuantError
+
+T = TypeVar("T")
+FORMAT, VERSION = "quantscope-session", 1
+MAX_BYTES = 100 * 2**20
+MOST_RUNS = 1000
+MOST_FOUND, MOST_POINTS = 20, 200
+
+
+class SessionError(QuantError):
+    """A file that is no session, or one that contradicts itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReference:
+    """Which network it was, and where it lay: a sample's name or a path on that machine.
+
+    `shown` is the name that a user gave an upload. `builder` names code, which nothing here runs.
+    """
+
+    name: str
+    digest: str
+    source: str
+    builder: str | None = None
+    input_shape: tuple[int, ...] = ()
+    shown: str | None = None
+    inputs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DataReference:
+    """Which images were scored, and how they are found again.
+
+    `preprocess` is JSON; `samples` of 0 means all; `digest` is that of the images scored.
+    """
+
+    name: str
+    digest: str
+    source: str
+    preprocess: str = ""
+    calibration: int = 256
+    samples: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GridsReference:
+    """A file whose grids take the place of calibrated ones, and its text.
+
+    Without a text they are those of the model's own file.
+    """
+
+    source: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything that one may want to look at again, on another machine too."""
+
+    model: ModelReference
+    data: DataReference | None
+    machine: Machine
+    config: QuantConfig
+    config_name: str
+    grids: GridsReference | None = None
+    runs: tuple[Run, ...] = ()
+    sensitivity: Sensitivity | None = None
+    found: tuple[FoundRecord, ...] = ()
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    versions: dict[str, str] = field(default_factory=versions)
+
+
+def write_session(session: Session) -> str:
+    """Return a session as JSON text."""
+    plain = {
+        "format": FORMAT,
+        "version": VERSION,
+        "created": session.created,
+        "versions": session.versions,
+        "model": to_plain(session.model),
+        "data": to_plain(session.data),
+        "machine": to_plain(session.machine),
+        "config": session.config.to_dict(),
+        "config_name": session.config_name,
+        "grids": to_plain(session.grids),
+        "runs": [to_plain(run) for run in session.runs],
+        "sensitivity": _sensitivity_to_plain(session.sensitivity),
+        "found": to_plain(session.found),
+    }
+    return json.dumps(plain, allow_nan=False, separators=(",", ":"))
+
+
+def read_session(content: bytes) -> Session:
+    """Return the session in a file; every value is checked, nothing is run or opened.
+
+    Raises:
+        SessionError: it is none, of another version, or a value in it cannot be; the sentence
+            says which.
+    """
+    raw = _parse(content)
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise SessionError(
+            f'A session must be JSON with "format": "{FORMAT}"; this file is something else. '
+            "Save one with Session in the side bar."
+        )
+    if raw.get("version") != VERSION:
+        raise SessionError(
+            f"A session must be of version {VERSION}; got {raw.get('version')!r}. Open it with "
+            "the program that wrote it."
+        )
+    return Session(
+        model=_read(ModelReference, raw, "model"),
+        data=None if raw.get("data") is None else _read(DataReference, raw, "data"),
+        machine=_machine(raw),
+        config=_config(raw, "config"),
+        config_name=_text(raw, "config_name"),
+        grids=None if raw.get("grids") is None else _read(GridsReference, raw, "grids"),
+        runs=tuple(_runs(raw)),
+        sensitivity=_sensitivity(raw),
+        found=tuple(_found(raw)),
+        created=_text(raw, "created"),
+        versions=_versions(raw),
+    )
+
+
+def _parse(content: bytes) -> object:
+    if len(content) > MAX_BYTES:
+        raise SessionError(
+            f"A session must be at most {MAX_BYTES} bytes; got {len(content)}. Save fewer runs."
+        )
+    try:
+        found: object = json.loads(content)
+    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError too
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise SessionError(f"A session must be JSON; {said}.") from None
+    return found
+
+
+def _read(kind: type[T], raw: dict[str, Any], key: str) -> T:
+    """Return a part of the session, with its place in what goes wrong."""
+    try:
+        return from_plain(kind, raw[key])
+    except KeyError as error:
+        raise SessionError(f"A session must hold {error}; it does not.") from None
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise SessionError(f"The session's {key} cannot be read: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    text = str(error)
+    return text if len(text) < 300 else f"{text[:300]}…"
+
+
+def _text(raw: dict[str, Any], key: str) -> str:
+    if not isinstance(raw.get(key), str):
+        raise SessionError(f"A session's {key} must be text; got {_said_value(raw.get(key))}.")
+    return str(raw[key])
+
+
+def _said_value(value: object) -> str:
+    return repr(value)[:60]
+
+
+def _versions(raw: dict[str, Any]) -> dict[str, str]:
+    found = raw.get("versions")
+    if not isinstance(found, dict) or not all(isinstance(x, str) for x in found.values()):
+        raise SessionError(f"A session's versions must be texts; got {_said_value(found)}.")
+    return found
+
+
+def _config(raw: dict[str, Any], key: str) -> QuantConfig:
+    try:
+        return config_from_dict(raw.get(key))
+    except QuantError as error:
+        raise SessionError(f"The session's {key} cannot be read: {_said(error)}") from None
+
+
+def _machine(raw: dict[str, Any]) -> Machine:
+    """Return the preset of that name, else the machine as the file describes it."""
+    table = raw.get("machine")
+    if not isinstance(table, dict):
+        raise SessionError(f"A session's machine must be an object; got {_said_value(table)}.")
+    if table.get("name") in presets():
+        return load_preset(table["name"])
+    sources = table.get("sources", [])
+    plain = {key: _without_none(value) for key, value in table.items() if key != "sources"}
+    try:
+        found = decode(Machine, {key: x for key, x in plain.items() if x is not None})
+        pairs = tuple((str(key), str(source)) for key, source in sources)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SessionError(f"The session's machine cannot be read: {_said(error)}") from None
+    return replace(found, sources=pairs)
+
+
+def _without_none(value: Any) -> Any:
+    """Return a value without keys of nothing, which a machine's file has not either."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def _runs(raw: dict[str, Any]) -> Iterator[Run]:
+    found = raw.get("runs")
+    if not isinstance(found, list) or len(found) > MOST_RUNS:
+        raise SessionError(
+            f"A session's runs must be a list of at most {MOST_RUNS}; got {_said_value(found)}."
+        )
+    seen: set[str] = set()
+    for number, item in enumerate(found):
+        run = _read(Run, {f"run {number}": item}, f"run {number}")
+        _check_run(run, number, seen)
+        seen.add(run.id)
+        yield run
+
+
+def _check_run(run: Run, number: int, seen: set[str]) -> None:
+    """Raise SessionError where a run's values cannot be."""
+    where = f"The session's run {number} ({run.name[:60]!r})"
+    try:
+        config_from_dict(run.config)
+    except QuantError as error:
+        raise SessionError(f"{where} has no configuration: {_said(error)}") from None
+    score, cost = run.evaluation, run.cost
+    shares = (score.agreement, score.float_top1, score.quantized_top1)
+    if score.samples < 1 or not all(x is None or 0 <= x <= 1 for x in shares):
+        raise SessionError(f"{where} must have images and shares between 0 and 1; it has not.")
+    prices: list[float] = [cost.energy_pj, cost.latency_s]
+    prices += [cost.weight_bytes, cost.peak_activation_bytes]
+    prices += [x for layer in cost.layers for x in (layer.energy_pj, layer.latency_s)]
+    if not all(math.isfinite(x) and x >= 0 for x in prices):
+        raise SessionError(f"{where} must have costs from 0 on; it has not.")
+    if run.id in seen:
+        raise SessionError(f"{where} must have an id of its own; {run.id[:40]!r} came before.")
+
+
+def _found(raw: dict[str, Any]) -> Iterator[FoundRecord]:
+    """Yield the fronts of questions; a session of before there were any has none."""
+    items = raw.get("found", [])
+    if not isinstance(items, list) or len(items) > MOST_FOUND:
+        raise SessionError(
+            f"A session's fronts must be a list of at most {MOST_FOUND} questions; got "
+            f"{_said_value(items)}."
+        )
+    for number, item in enumerate(items):
+        where = f"question {number}"
+        record = _read(FoundRecord, {where: item}, where)
+        for front in record.fronts:
+            _check_front(front, where)
+        yield record
+
+
+def _check_front(front: FrontRecord, where: str) -> None:
+    """Raise SessionError where a front's values cannot be."""
+    points = (*front.proposals, *front.references)
+    if not front.proposals or len(points) > MOST_POINTS:
+        raise SessionError(
+            f"A front of the session's {where} must have 1 to {MOST_POINTS} points; got "
+            f"{len(points)}."
+        )
+    for costs in (front.eight, *(point.costs for point in points)):
+        known = [costs.get(quantity, -1.0) for quantity in Quantity]
+        if not all(math.isfinite(cost) and cost >= 0 for cost in known):
+            raise SessionError(f"A front of the session's {where} must have costs; it has not.")
+    try:
+        for point in points:
+            config_from_dict(point.config)
+    except QuantError as error:
+        raise SessionError(f"A front of the session's {where}: {_said(error)}") from None
+
+
+def _sensitivity_to_plain(found: Sensitivity | None) -> Any:
+    """Return a sensitivity with its configuration as a configuration's file holds it."""
+    if found is None:
+        return None
+    plain = to_plain(found)
+    plain["sweep"]["config"] = found.sweep.config.to_dict()
+    return plain
+
+
+def _sensitivity(raw: dict[str, Any]) -> Sensitivity | None:
+    found = raw.get("sensitivity")
+    if found is None:
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("sweep"), dict):
+        raise SessionError(
+            f"A session's sensitivity must be an object with a sweep; got {_said_value(found)}."
+        )
+    config = _config(found["sweep"], "config")
+    plain = {**found, "sweep": {**found["sweep"], "config": to_plain(config)}}
+    return _read(Sensitivity, {"sensitivity": plain}, "sensitivity")

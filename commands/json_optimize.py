@@ -1,0 +1,122 @@
+"""An answer of the optimizer as plain values for JSON."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.measures import Interval
+from analysis.mixed_precision.dependencies import bits_of, cells_of
+from analysis.mixed_precision.optimize import Answer
+from analysis.mixed_precision.pareto_front import Measured, prediction_error
+from analysis.mixed_precision.proposal import Proposal
+from analysis.network import Network
+from analysis.prediction.predictor import Prediction
+from analysis.runs.experiment import versions
+from analysis.runs.json_values import to_plain
+from quant.simulation.quant_graph import Side
+
+
+def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:
+    """Return an answer for JSON; shares of 1, intervals of 95 % as [low, high]."""
+    task, known = answer.task, answer.sensitivity
+    runs = {one.proposal.name: one for one in answer.measured}
+    return {
+        "model": network.name,
+        "model_digest": network.digest,
+        "machine": task.machine.name,
+        "budgets": [to_plain(budget) for budget in task.budgets],
+        "least": task.least,
+        "most_loss": task.most_loss,
+        "sensitivity": {
+            "depth": known.depth,
+            "images": known.images,
+            "bits": list(known.sweep.bits),
+            "seconds": round(known.seconds, 3),
+            "granularities": _granularities(answer, network),
+        },
+        "taught_by_runs": answer.taught,
+        "choice": _proposal(answer.proposal, answer.reference, runs, network),
+        "reference": _proposal(answer.reference, answer.reference, runs, network),
+        "front": _front(answer, network),
+        "prediction_error": to_plain(prediction_error(answer.measured)) if runs else None,
+        "notes": list(answer.notes),
+        "versions": versions(),
+        "seed": task.seed,
+    }
+
+
+def _granularities(answer: Answer, network: Network) -> list[str]:
+    """Return the granularities of weights that are known."""
+    swept = (answer.sensitivity, *answer.others)
+    cells = (cell for known in swept for cell in cells_of(known.sweep.config, network.graph))
+    return sorted({str(grain) for _, _, grain in cells if grain is not None})
+
+
+def _front(answer: Answer, network: Network) -> list[dict[str, Any]] | None:
+    if answer.front is None:
+        return None
+    points: Sequence[Proposal] = (*answer.front.proposals, *answer.front.references)
+    return [_proposal(point, answer.reference, {}, network) for point in points]
+
+
+def _proposal(
+    found: Proposal, reference: Proposal, runs: dict[str, Measured], network: Network
+) -> dict[str, Any]:
+    bits = bits_of(found.config, network.graph)
+    grains = {part: grain for part, _, grain in cells_of(found.config, network.graph)}
+    layers = dict.fromkeys(layer for layer, _ in bits)
+    return {
+        "name": found.name,
+        "config": found.config.to_dict(),
+        "layers": [
+            {
+                "layer": layer,
+                "weight_bits": bits.get((layer, Side.WEIGHTS)),
+                "activation_bits": bits[layer, Side.ACTIVATIONS],
+                "weight_granularity": grains.get((layer, Side.WEIGHTS)),
+            }
+            for layer in layers
+        ],
+        "predicted": _prediction(found.prediction),
+        "cost": {str(quantity): quantity.of(found.cost) for quantity in Quantity},
+        "of_reference": {
+            str(quantity): quantity.of(found.cost) / (quantity.of(reference.cost) or 1.0)
+            for quantity in Quantity
+        },
+        "proven": found.proven,
+        "seconds": round(found.seconds, 3),
+        "measured": _run(runs[found.name]) if found.name in runs else None,
+    }
+
+
+def _prediction(found: Prediction) -> dict[str, Any]:
+    return {
+        "sqnr_db": _finite(found.sqnr_db),
+        "sqnr_ci95": _bounds(found.sqnr_ci95),
+        "loss": found.loss,
+        "loss_ci95": _bounds(found.loss_ci95),
+        "loss_is_of": "top-1" if found.labelled else "agreement",
+    }
+
+
+def _run(measured: Measured) -> dict[str, Any]:
+    score = measured.run.evaluation
+    return {
+        "data": measured.run.data,
+        "samples": score.samples,
+        "sqnr_db": _finite(score.sqnr_db),
+        "top1": score.quantized_top1,
+        "top1_drop": score.top1_drop,
+        "top1_drop_ci95": _bounds(score.top1_drop_ci95),
+        "agreement": score.agreement,
+        "cost": {str(quantity): quantity.of(measured.run.cost) for quantity in Quantity},
+    }
+
+
+def _bounds(interval: Interval | None) -> list[float | None] | None:
+    return None if interval is None else [_finite(interval.low), _finite(interval.high)]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

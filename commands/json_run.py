@@ -1,0 +1,134 @@
+"""A run or a cost as plain values for JSON: what the command line writes."""
+
+import math
+from typing import Any
+
+from accelerator.report import CostReport
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.measures import Interval
+from analysis.network import Network
+from analysis.runs.experiment import versions
+from analysis.runs.run_store import Run
+from quant.config import QuantConfig, config_from_dict
+from quant.config_file import config_to_plain
+from sample_models.registry import SAMPLES
+
+NO_LABELS = (
+    "The data has no labels that this model's outputs can be compared with, so top-1 accuracy is "
+    "unknown; agreement with the float network and SQNR take its place."
+)
+NO_CLASSES = (
+    "The model's (first) output is no row of classes, so top-1 accuracy says nothing of it; the "
+    "outputs' SQNR and cosine, and a metric of your own (--metric), take its place."
+)
+IDENTICAL = "The outputs of both networks are identical: their SQNR is infinite, written as null."
+
+
+def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a run for JSON; shares of 1, intervals of 95 % as [low, high], units in the names.
+
+    Figures that are unknown, or infinite, are None and a note says why.
+    """
+    score = run.evaluation
+    return {
+        "model": run.model,
+        "model_digest": run.model_digest,
+        "data": {"name": run.data, "digest": run.data_digest},
+        "samples": score.samples,
+        "calibration_images": run.calibration_images,
+        "labelled": score.labelled,
+        "float": {"top1": score.float_top1, "top1_ci95": _bounds(score.float_top1_ci95)},
+        "quantized": {
+            "top1": score.quantized_top1,
+            "top1_ci95": _bounds(score.quantized_top1_ci95),
+            "agreement": score.agreement if score.classes else None,
+            "agreement_ci95": _bounds(score.agreement_ci95) if score.classes else None,
+            "sqnr_db": _finite(score.sqnr_db),
+            "cosine": score.cosine,
+        },
+        "drop": {"top1": score.top1_drop, "top1_ci95": _bounds(score.top1_drop_ci95)},
+        "metric": _metric(score),
+        "layer_sqnr_db": {name: _finite(value) for name, value in run.layer_sqnr_db.items()},
+        "config": _config(config_from_dict(run.config), network),
+        "recipe": list(run.recipe),
+        "cost": run.cost.to_dict(),
+        "notes": [*notes, *_notes(score)],
+        "versions": run.versions,
+        "seed": run.seed,
+        "seconds": round(run.seconds, 3),
+    }
+
+
+def summarize_cost(network: Network, config: QuantConfig, report: CostReport) -> dict[str, Any]:
+    """Return an estimate without a score for JSON."""
+    return {
+        "model": network.name,
+        "model_digest": network.digest,
+        "input_shape": list(network.graph.input_shape),
+        "inputs": [
+            {"name": one.name, "shape": list(one.shape), "kind": one.kind}
+            for one in network.graph.inputs
+        ],
+        "parameters": network.parameters,
+        "config": _config(config, network),
+        "cost": report.to_dict(),
+        "versions": versions(),
+    }
+
+
+def summarize_samples() -> list[dict[str, Any]]:
+    """Return the networks that come with the project for JSON."""
+    return [
+        {
+            "name": sample.name,
+            "title": sample.title,
+            "teaches": sample.teaches,
+            "input_shape": list(sample.input_shape),
+            "classes": sample.classes,
+            "data": sample.dataset,
+            "float_top1": _finite(sample.float_top1),
+            "float_top1_on": sample.cited_from,
+            "licence": sample.licence,
+        }
+        for sample in SAMPLES.values()
+    ]
+
+
+def _metric(score: Evaluation) -> dict[str, Any] | None:
+    """Return the user's metric of both networks, or what kept it from being measured."""
+    found = score.metric
+    if found is None:
+        return {"problem": score.metric_problem} if score.metric_problem else None
+    return {
+        "name": found.name,
+        "higher_is_better": found.higher_is_better,
+        "float": found.float_value,
+        "float_ci95": _bounds(found.float_ci95),
+        "quantized": found.quantized_value,
+        "quantized_ci95": _bounds(found.quantized_ci95),
+        "change": found.change,
+        "change_ci95": _bounds(found.change_ci95),
+    }
+
+
+def _config(config: QuantConfig, network: Network) -> dict[str, Any]:
+    """Return the configuration, each rule with the number of layers that it matched."""
+    return config_to_plain(config, network.graph.layers)
+
+
+def _bounds(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _notes(score: Evaluation) -> list[str]:
+    notes = [] if score.labelled else [NO_LABELS if score.classes else NO_CLASSES]
+    if score.metric_problem:
+        notes.append(score.metric_problem)
+    if score.sqnr_db == math.inf:
+        notes.append(IDENTICAL)
+    return notes

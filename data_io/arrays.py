@@ -1,0 +1,302 @@
+"""A `.npz` file with the inputs and, where the data has them, `labels` or `targets`."""
+
+import hashlib
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data_io.dataset import Dataset, Inputs, Targets
+from data_io.errors import DatasetError
+from data_io.npy_member import map_member
+from data_io.preprocessing import Preprocess
+
+_BLOCK_BYTES = 16 * 1024**2
+_INPUTS, _LABELS, _TARGETS = "inputs", "labels", "targets"
+
+
+class Wanted(Protocol):
+    """What a network takes at one of its inputs."""
+
+    @property
+    def name(self) -> str:
+        """The name of its array."""
+
+    @property
+    def kind(self) -> str:
+        """The type of its elements, such as float32 or int64."""
+
+    @property
+    def below(self) -> int | None:
+        """What all its whole numbers lie below, where that is known."""
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Inputs and labels that stay on disk until they are read.
+
+    Attributes:
+        inputs: uint8 images (N, C, H, W), floats (N, ...) that the network takes as they are, or
+            whole numbers (N, ...) such as tokens.
+        labels: int64 (N,), or None.
+        preprocess: what is done to uint8 images; floats are left alone.
+        others: further inputs of a network that takes several.
+        kinds: the type of the elements of each input; float32 where nothing is said.
+        targets: what a metric of the user's compares outputs with, by name ("" for the only one).
+    """
+
+    inputs: NDArray[Any]
+    labels: NDArray[np.int64] | None
+    preprocess: Preprocess
+    others: tuple[NDArray[Any], ...] = ()
+    kinds: tuple[str, ...] = ("float32",)
+    targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether some input is images of 8 bits, which the preprocessing turns into numbers."""
+        every = zip((self.inputs, *self.others), self.kinds, strict=True)
+        return any(array.dtype == np.uint8 and _is_real(kind) for array, kind in every)
+
+    def read(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:
+        """Return (inputs, labels or None) of the given items, in this order."""
+        chosen = list(indices)
+        labels = None if self.labels is None else torch.from_numpy(self.labels[chosen])
+        found = tuple(
+            self._read(array, kind, chosen)
+            for array, kind in zip((self.inputs, *self.others), self.kinds, strict=True)
+        )
+        return (found if self.others else found[0]), labels
+
+    def read_targets(self, indices: Sequence[int]) -> Targets:
+        """Return the targets of the given items, in this order."""
+        chosen = list(indices)
+        found = {name: torch.from_numpy(array[chosen]) for name, array in self.targets.items()}
+        return found.get("", found) if found else None
+
+    def _read(self, array: NDArray[Any], kind: str, chosen: list[int]) -> Tensor:
+        """Return one input in the type that the network takes."""
+        if not _is_real(kind):
+            return torch.from_numpy(np.array(array[chosen], dtype=kind))
+        kept = np.uint8 if array.dtype == np.uint8 else np.float32
+        values = torch.from_numpy(np.array(array[chosen], dtype=kept))
+        if values.dtype != torch.uint8:
+            return values
+        if self.preprocess.keeps_size and values.shape[1] == self.preprocess.channels:
+            return self.preprocess.scale(values)
+        images = values.permute(0, 2, 3, 1).numpy()
+        return torch.stack([self.preprocess.apply(image) for image in images])
+
+
+def _is_real(kind: str) -> bool:
+    return kind.startswith("float")
+
+
+def open_arrays(path: Path, preprocess: Preprocess, wanted: Sequence[Wanted] = ()) -> Dataset:
+    """Return the `.npz` at `path` as a dataset; all values are read once, block by block.
+
+    `inputs` is uint8 images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels, or
+    float16, float32 or float64 (N, ...). `labels` is whole numbers (N,) from 0 on. Where `wanted`
+    lists what a network takes, there is an array for each input by its name, real or of whole
+    numbers; the only one may still be called inputs. `targets`, or arrays called targets.NAME, hold
+    anything else to compare outputs with, one item for each input.
+
+    Raises:
+        DatasetError: no such arrays, Python objects, shapes that do not fit, labels out of range,
+            NaN or infinite values.
+    """
+    arrays = _mapped(path, [one.name for one in wanted] or [_INPUTS])
+    inputs = [
+        _checked_inputs(arrays[name], path.name, name)
+        if one is None or _is_real(one.kind)
+        else _checked_whole(arrays[name], path.name, one)
+        for name, one in zip(_inputs_of(arrays), wanted or (None,), strict=True)
+    ]
+    count = len(inputs[0])
+    labels = _checked_labels(arrays.get(_LABELS), count, path.name)
+    source = ArraySource(
+        inputs[0], labels, preprocess, tuple(inputs[1:]),
+        tuple(one.kind for one in wanted) or ("float32",), _targets_of(arrays),
+    )  # fmt: skip
+    _check_lengths(arrays, count, path.name)
+    return Dataset(
+        name=path.name,
+        source=source,
+        indices=tuple(range(count)),
+        labelled=labels is not None,
+        class_names=(),
+        source_digest=cache(partial(array_digest, source)),
+        largest_label=-1 if labels is None else int(labels.max()),
+    )
+
+
+def array_digest(source: ArraySource) -> str:
+    """Return a SHA-256 over shapes, types, values (in blocks), labels and preprocessing."""
+    total = hashlib.sha256(source.preprocess.to_json().encode())
+    total.update(f"{source.inputs.dtype.str}{source.inputs.shape}".encode())
+    for block in _blocks(source.inputs):
+        total.update(np.ascontiguousarray(block).tobytes())
+    named = (*((f"input {i}", array) for i, array in enumerate(source.others)),
+             *source.targets.items())  # fmt: skip
+    for name, array in named:
+        total.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        for block in _blocks(array):
+            total.update(np.ascontiguousarray(block).tobytes())
+    if source.labels is not None:
+        total.update(source.labels.astype("<i8").tobytes())
+    return total.hexdigest()
+
+
+def _inputs_of(arrays: dict[str, NDArray[Any]]) -> list[str]:
+    """Return the names of the inputs, in the order of the network's."""
+    return [name for name in arrays if name != _LABELS and not _is_target(name)]
+
+
+def _is_target(name: str) -> bool:
+    return name == _TARGETS or name.startswith(f"{_TARGETS}.")
+
+
+def _targets_of(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {
+        name.removeprefix(_TARGETS).removeprefix("."): array
+        for name, array in arrays.items()
+        if _is_target(name)
+    }
+
+
+def _check_lengths(arrays: dict[str, NDArray[Any]], count: int, shown: str) -> None:
+    """Raise where an array has not one item for each input."""
+    for name, array in arrays.items():
+        if array.ndim == 0 or len(array) != count or array.dtype.kind not in "fiub":
+            raise DatasetError(
+                f"{name} in {shown} must hold a number or more for each of {count} inputs, got "
+                f"{array.dtype} {array.shape}; give all arrays the same first axis."
+            )
+
+
+def _mapped(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the file under their names, on disk, the wanted ones first."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
+            if len(wanted) == 1 and wanted[0] not in names:
+                wanted = [_INPUTS]
+            others = [name for name in names if name != _LABELS and not _is_target(name)]
+            if set(others) != set(wanted) or len(names) != len(set(names)):
+                raise DatasetError(
+                    f"{path.name} must hold the arrays {', '.join(wanted)} and, optionally, labels "
+                    f"or targets, got {', '.join(names[:5]) or 'none'}; write it with "
+                    f"numpy.savez(file, {', '.join(f'{n}=...' for n in wanted)}, labels=...)."
+                )
+            found = {
+                name: map_member(path, archive, info)
+                for name, info in zip(names, archive.infolist(), strict=True)
+            }
+            return {name: found[name] for name in (*wanted, *(set(names) - set(wanted)))}
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DatasetError(
+            f"{path.name} must be a readable .npz file, got damaged or other data "
+            f"({type(error).__name__}); write it with numpy.savez."
+        ) from None
+
+
+def _checked_whole(values: NDArray[Any], shown: str, wanted: Wanted) -> NDArray[Any]:
+    """Return whole numbers such as tokens, after a look at every value."""
+    if values.ndim < 1 or 0 in values.shape or values.dtype.kind not in "iub":
+        raise DatasetError(
+            f"{wanted.name} in {shown} must be whole numbers (N, ...), as the network takes "
+            f"{wanted.kind}, got {values.dtype} {values.shape}; convert them with astype."
+        )
+    for start, block in enumerate(_blocks(values)):
+        low, high = int(block.min()), int(block.max())
+        if low < 0 or (wanted.below is not None and high >= wanted.below):
+            wrong = (block < 0) if low < 0 else (block >= (wanted.below or 0))
+            index = start * _block_length(values) + int(
+                wrong.reshape(len(block), -1).any(1).argmax()
+            )
+            limit = "0 or more" if wanted.below is None else f"0 to {wanted.below - 1}"
+            raise DatasetError(
+                f"{wanted.name} in {shown} must be {limit}, as the network has no row for others, "
+                f"got {low if low < 0 else high} in item {index} (counted from 0)."
+            )
+    return values
+
+
+def _checked_inputs(inputs: NDArray[Any], shown: str, name: str = _INPUTS) -> NDArray[Any]:
+    """Return images as (N, C, H, W), or floats as they are, after a look at every value."""
+    if inputs.ndim < 2 or 0 in inputs.shape:
+        raise DatasetError(
+            f"{name} in {shown} must hold items along the first axis, (N, ...), got shape "
+            f"{inputs.shape}."
+        )
+    if inputs.dtype == np.uint8:
+        return _channels_first(inputs, shown)
+    if inputs.dtype.kind != "f":
+        raise DatasetError(
+            f"{name} in {shown} must be uint8 (images) or float (ready for the network), got "
+            f"{inputs.dtype}; convert them with astype."
+        )
+    for start, block in enumerate(_blocks(inputs)):
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is told
+            finite = np.isfinite(block.astype(np.float32).reshape(len(block), -1)).all(axis=1)
+        if not finite.all():
+            index = start * _block_length(inputs) + int(np.argmin(finite))
+            raise DatasetError(
+                f"{name} in {shown} must be finite in float32, got NaN or infinity in item {index} "
+                "(counted from 0); repair or remove it."
+            )
+    return inputs
+
+
+def _channels_first(images: NDArray[Any], shown: str) -> NDArray[Any]:
+    """Return uint8 images of any accepted form as a view (N, C, H, W)."""
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim == 4 and images.shape[3] in (1, 3):
+        return images.transpose(0, 3, 1, 2)
+    if images.ndim == 4 and images.shape[1] in (1, 3):
+        return images
+    raise DatasetError(
+        f"uint8 inputs in {shown} must be images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or "
+        f"3 channels, got shape {images.shape}."
+    )
+
+
+def _checked_labels(
+    labels: NDArray[Any] | None, count: int, shown: str
+) -> NDArray[np.int64] | None:
+    """Return the labels as int64 in memory."""
+    if labels is None:
+        return None
+    if labels.dtype.kind not in "iu" or labels.shape != (count,):
+        raise DatasetError(
+            f"labels in {shown} must be whole numbers of shape ({count},), one for each input, got "
+            f"{labels.dtype} {labels.shape}."
+        )
+    whole = np.array(labels).astype(np.int64)
+    if whole.min() < 0:
+        raise DatasetError(
+            f"labels in {shown} must be 0 or more, got {whole.min()} for item {whole.argmin()} "
+            "(counted from 0)."
+        )
+    return whole
+
+
+def _block_length(array: NDArray[Any]) -> int:
+    """Return how many items make a block of about 16 MiB."""
+    item_bytes = int(array.dtype.itemsize * array[0].size)
+    return max(1, _BLOCK_BYTES // max(1, item_bytes))
+
+
+def _blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield the array in blocks along its first axis."""
+    length = _block_length(array)
+    for start in range(0, len(array), length):
+        yield array[start : start + length]

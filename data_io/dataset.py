@@ -1,0 +1,170 @@
+"""What every dataset offers: a name, a content digest, and batches that stream."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_io.errors import DatasetError
+
+Inputs = Tensor | tuple[Tensor, ...]
+"""What a network takes: one tensor (N, ...), or one for each of several inputs."""
+Targets = Tensor | dict[str, Tensor] | None
+"""What a metric of the user's compares outputs with: one tensor (N, ...), or several by name."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images ready for a network.
+
+    Attributes:
+        inputs: float32 (N, C, H, W), or as the preprocessing declares; a tuple for several inputs.
+        labels: int64 (N,), or None where the data has no labels.
+        indices: the place of each image in the whole dataset.
+        targets: for a metric of the user's; the labels where the data has nothing else.
+    """
+
+    inputs: Inputs
+    labels: Tensor | None
+    indices: tuple[int, ...]
+    targets: Targets = None
+
+
+class Source(Protocol):
+    """Where the images of a dataset come from; opening one reads no pixels."""
+
+    def read(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:
+        """Return (inputs, labels or None) of the given images, in this order."""
+
+
+class SourceWithTargets(Protocol):
+    """A source that has more than labels to compare outputs with."""
+
+    def read_targets(self, indices: Sequence[int]) -> Targets:
+        """Return the targets of the given images, in this order; None where there are none."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images in a fixed order, read batch by batch: memory does not grow with their number.
+
+    Attributes:
+        name: what to call it on a page.
+        source: reads images by index.
+        indices: the images of the source that belong to this dataset, in order.
+        labelled: whether every image has a label.
+        class_names: the name of each model output, or empty where unknown.
+        source_digest: gives the digest of the whole source and remembers it: files are read once.
+        largest_label: the largest label where no names are known, else -1.
+    """
+
+    name: str
+    source: Source
+    indices: tuple[int, ...]
+    labelled: bool
+    class_names: tuple[str, ...]
+    source_digest: Callable[[], str]
+    largest_label: int = -1
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.indices)
+
+    @property
+    def digest(self) -> str:
+        """A SHA-256 over the content, the preprocessing and the choice of images.
+
+        Equal digests mean equal batches, on every machine; a folder is read once to find it.
+        """
+        choice = np.asarray(self.indices, np.int64).tobytes()
+        return hashlib.sha256(self.source_digest().encode() + choice).hexdigest()
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Yield all images in order, `size` at a time; the last batch may be smaller.
+
+        Raises:
+            DatasetError: size below 1, or an image that cannot be read (its name is told).
+        """
+        if size < 1:
+            raise DatasetError(f"A batch must hold at least 1 image, got {size}.")
+        for start in range(0, len(self), size):
+            chosen = self.indices[start : start + size]
+            inputs, labels = self.source.read(chosen)
+            yield Batch(inputs, labels, chosen, self._targets(chosen, labels))
+
+    def _targets(self, chosen: tuple[int, ...], labels: Tensor | None) -> Targets:
+        """Return what the source has to compare outputs with, or else the labels."""
+        read = getattr(self.source, "read_targets", None)
+        found: Targets = None if read is None else read(chosen)
+        return labels if found is None else found
+
+    def subset(self, positions: Sequence[int]) -> "Dataset":
+        """Return the images at these positions (0 to len - 1), in the given order.
+
+        Raises:
+            DatasetError: a position out of range.
+        """
+        if wrong := [p for p in positions if not 0 <= p < len(self)]:
+            raise DatasetError(
+                f"Positions must lie between 0 and {len(self) - 1}, got {wrong[0]}; "
+                f"{self.name} holds {len(self)} images."
+            )
+        chosen = tuple(self.indices[p] for p in positions)
+        return dataclasses.replace(self, indices=chosen)
+
+    def first(self, count: int) -> "Dataset":
+        """Return the first `count` images, or all where there are fewer."""
+        return self.subset(range(min(count, len(self))))
+
+    def sample(self, count: int, seed: int = 0) -> "Dataset":
+        """Return `count` images drawn without replacement, in the order of this dataset."""
+        return self.split(count, seed)[0]
+
+    def split(self, calibration: int, seed: int = 0) -> "tuple[Dataset, Dataset]":
+        """Return (`calibration` images drawn at random, all others): the two share no image.
+
+        Both keep the order of this dataset; the same seed gives the same choice on every machine.
+
+        Raises:
+            DatasetError: fewer images than asked for.
+        """
+        if not 0 <= calibration <= len(self):
+            raise DatasetError(
+                f"The calibration part must hold 0 to {len(self)} images, got {calibration}; "
+                f"{self.name} holds {len(self)}."
+            )
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self), generator=generator).tolist()
+        chosen, rest = sorted(order[:calibration]), sorted(order[calibration:])
+        return self.subset(chosen), self.subset(rest)
+
+
+def check_classes(dataset: Dataset, outputs: int) -> None:
+    """Raise DatasetError unless labels of `dataset` can be compared with a model's outputs.
+
+    Args:
+        dataset: the data that is to be scored.
+        outputs: how many logits the model gives, its number of classes.
+    """
+    if not dataset.labelled:
+        raise DatasetError(
+            f"Accuracy needs labels, got {dataset.name}, which has none; use a folder with one "
+            "sub-folder a class, or ask for measures that compare with the float network."
+        )
+    if dataset.largest_label >= outputs:
+        raise DatasetError(
+            f"Labels must lie between 0 and {outputs - 1}, the model's outputs, got "
+            f"{dataset.largest_label} in {dataset.name}; choose data made for this model."
+        )
+    classes = len(dataset.class_names)
+    if classes not in (0, outputs):
+        raise DatasetError(
+            f"The data must name as many classes as the model has outputs ({outputs}), got "
+            f"{classes} in {dataset.name}; list all {outputs} classes in classes.txt, one folder "
+            "name a line in the order of the outputs, or choose data made for this model."
+        )

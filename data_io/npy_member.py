@@ -1,0 +1,93 @@
+"""Map one `.npy` member of a `.npz` without loading it: numpy.load would read it whole."""
+
+import io
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_io.errors import DatasetError
+
+MAX_BYTES = 16 * 1024**3
+"""The most that one array may hold."""
+_HEADER_BYTES = 64 * 1024
+
+
+def map_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """Return one array of the archive as a read-only map of a file.
+
+    A stored member is mapped where it lies. A compressed one is unpacked in blocks into a
+    temporary file, which vanishes with the array.
+
+    Raises:
+        DatasetError: not an array of plain numbers, larger than `MAX_BYTES`, or cut short.
+    """
+    shown = f"{info.filename[:60]} in {path.name}"
+    if info.file_size > MAX_BYTES:
+        raise DatasetError(f"{shown} must hold at most {MAX_BYTES} bytes, got {info.file_size}.")
+    with archive.open(info) as member:
+        header = io.BytesIO(member.read(_HEADER_BYTES))
+    shape, fortran, dtype = _read_header(header, shown)
+    length = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if header.tell() + length != info.file_size:
+        raise DatasetError(
+            f"{shown} must hold {length} bytes of data for shape {shape}, got "
+            f"{info.file_size - header.tell()}; write it again with numpy.savez."
+        )
+    if length == 0:
+        return np.empty(shape, dtype)
+    order: Literal["F", "C"] = "F" if fortran else "C"
+    if info.compress_type == zipfile.ZIP_STORED:
+        with path.open("rb") as file:
+            offset = _data_offset(file, info) + header.tell()
+            return _map(file, dtype, offset, shape, order)
+    with archive.open(info) as member, tempfile.TemporaryFile() as file:
+        shutil.copyfileobj(member, file, 1024**2)
+        file.flush()
+        return _map(file, dtype, header.tell(), shape, order)
+
+
+def _map(
+    file: IO[bytes],
+    dtype: np.dtype[Any],
+    offset: int,
+    shape: tuple[int, ...],
+    order: Literal["F", "C"],
+) -> NDArray[Any]:
+    """Return a read-only map of an open file; the map outlives the file object."""
+    mapped: NDArray[Any] = np.memmap(
+        cast(BinaryIO, file), dtype=dtype, mode="r", offset=offset, shape=shape, order=order
+    )
+    return mapped
+
+
+def _read_header(file: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return (shape, Fortran order, type) and leave `file` at the first byte of data."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        shape, fortran, dtype = readers[np.lib.format.read_magic(file)](file)
+    except (ValueError, EOFError, TypeError, SyntaxError, KeyError):
+        raise DatasetError(
+            f"{shown} must be an array in numpy's format 1 or 2, got something else; write it "
+            "with numpy.savez."
+        ) from None
+    if dtype.hasobject:
+        raise DatasetError(
+            f"{shown} must hold plain numbers, got Python objects: those are pickled, and reading "
+            "a pickle can run code. Convert it with numpy.asarray(..., dtype=numpy.float32)."
+        )
+    return shape, fortran, dtype
+
+
+def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
+    """Return where a stored member's data begins: after its local header, name and extra field."""
+    file.seek(info.header_offset + 26)
+    lengths = np.frombuffer(file.read(4), "<u2")
+    return info.header_offset + 30 + int(lengths.sum())

@@ -1,0 +1,246 @@
+"""From an image to a network's input: crop, resize, scale, in one declared order."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from data_io.errors import DatasetError
+
+
+class Interpolation(StrEnum):
+    """How pixels are made when an image is resized (Pillow's filters, antialiased)."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+class ResizeTo(StrEnum):
+    """Which side of the image becomes as long as `Preprocess.resize` says."""
+
+    SHORT_SIDE = "short side"  # keeps the proportions
+    BOTH_SIDES = "both sides"  # stretches to a square
+
+
+class Layout(StrEnum):
+    """The order of the axes of a batch of inputs."""
+
+    NCHW = "NCHW"
+    NHWC = "NHWC"
+
+
+_MODES = {1: "L", 3: "RGB"}
+_EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
+_LARGEST_SIDE = 4096
+_MAX_PIXELS = 64 * 1024**2
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Steps in the order of the fields: convert, crop, resize, crop, `(pixel - mean) / std`.
+
+    `mean` and `std` hold one number a channel on the scale of the pixels, 0 to 255 (multiply by
+    255 where a source gives them on 0 to 1). A step that is None is left out. The orientation
+    that a camera notes in a file (EXIF) is not applied, as in TensorFlow and torchvision.
+
+    Attributes:
+        channels: 1 (grey) or 3 (red, green, blue).
+        crop_fraction: first a centred square of this part of the short side, above 0, at most 1.
+        resize: pixels after the resize, of the side that `resize_to` names.
+        resize_to: keep the proportions, or stretch to a square.
+        interpolation: how the resize makes pixels.
+        crop: last a centred square of this many pixels.
+        mean: subtracted, one number a channel.
+        std: divided by after that, one number a channel.
+        layout: the order of axes in which the network takes its inputs.
+
+    Raises:
+        DatasetError: a field has a value that cannot be.
+    """
+
+    channels: int = 3
+    crop_fraction: float | None = None
+    resize: int | None = None
+    resize_to: ResizeTo = ResizeTo.SHORT_SIDE
+    interpolation: Interpolation = Interpolation.BILINEAR
+    crop: int | None = None
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (255.0, 255.0, 255.0)
+    layout: Layout = Layout.NCHW
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        if self.channels not in _MODES:
+            raise DatasetError(f"channels must be 1 or 3, got {self.channels}.")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.channels or not all(map(math.isfinite, values)):
+                raise DatasetError(
+                    f"{name} must hold {self.channels} finite numbers, one a channel, got {values}."
+                )
+        if min(self.std) <= 0:
+            raise DatasetError(f"std must be above 0 in every channel, got {self.std}.")
+        if self.crop_fraction is not None and not 0 < self.crop_fraction <= 1:
+            raise DatasetError(
+                f"crop_fraction must be above 0 and at most 1, got {self.crop_fraction}."
+            )
+        for name, size in (("resize", self.resize), ("crop", self.crop)):
+            if size is not None and not 1 <= size <= _LARGEST_SIDE:
+                raise DatasetError(f"{name} must be 1 to {_LARGEST_SIDE} pixels, got {size}.")
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether images keep their height and width."""
+        return self.crop_fraction is None and self.resize is None and self.crop is None
+
+    def apply(self, image: Image.Image | NDArray[np.uint8]) -> Tensor:
+        """Return the input made of one image: float32 (C, H, W), or (H, W, C) with NHWC.
+
+        Args:
+            image: a Pillow image of 8 bits a channel, or an array (H, W) or (H, W, C).
+
+        Raises:
+            DatasetError: the image has more than 8 bits a channel, or is smaller than `crop`.
+        """
+        shaped = self._reshape(_as_image(image).convert(_MODES[self.channels]))
+        pixels = np.array(shaped, dtype=np.uint8).reshape(shaped.height, shaped.width, -1)
+        return self.scale(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
+
+    def scale(self, pixels: Tensor) -> Tensor:
+        """Map pixels (N, C, H, W), 0 to 255, to float32 inputs in the declared layout."""
+        mean, std = (torch.tensor(v).reshape(-1, 1, 1) for v in (self.mean, self.std))
+        inputs = (pixels.float() - mean) / std
+        if self.layout is Layout.NHWC:
+            inputs = inputs.permute(0, 2, 3, 1)
+        return inputs.contiguous()
+
+    def to_json(self) -> str:
+        """Return all fields as one JSON object."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the steps that `to_json` wrote; fields that are left out keep their defaults.
+
+        Raises:
+            DatasetError: not JSON, an unknown key, or a value of the wrong type.
+        """
+        return cls(**_checked_fields(cls, _parse(text)))
+
+    def _reshape(self, image: Image.Image) -> Image.Image:
+        """Crop, resize, crop; see the class."""
+        if self.crop_fraction is not None:
+            image = _centre(image, max(1, int(min(image.size) * self.crop_fraction)))
+        if self.resize is not None:
+            image = image.resize(self._resized(image.size), self._filter())
+        if self.crop is not None:
+            if min(image.size) < self.crop:
+                raise DatasetError(
+                    f"An image must be at least crop = {self.crop} pixels on both sides, got "
+                    f"{image.width} x {image.height}; resize first, or crop less."
+                )
+            image = _centre(image, self.crop)
+        return image
+
+    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return (width, height) after the resize."""
+        side = self.resize or 0
+        if self.resize_to is ResizeTo.BOTH_SIDES:
+            return side, side
+        width, height = size
+        short = min(size)
+        resized = max(side, int(side * width / short)), max(side, int(side * height / short))
+        if resized[0] * resized[1] > _MAX_PIXELS:
+            raise DatasetError(
+                f"An image must have at most {_MAX_PIXELS} pixels after the resize, got "
+                f"{width} x {height}, which becomes {resized[0]} x {resized[1]}; cut it first."
+            )
+        return resized
+
+    def _filter(self) -> Image.Resampling:
+        """Return Pillow's filter of the same name."""
+        return Image.Resampling[self.interpolation.name]
+
+
+def _as_image(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
+    """Return `image` as a Pillow image of 8 bits a channel."""
+    if isinstance(image, Image.Image):
+        if image.mode not in _EIGHT_BIT_MODES:
+            raise DatasetError(
+                f"An image must have 8 bits a channel, got Pillow's mode {image.mode}; convert it "
+                "first: cutting it down here would change its brightness."
+            )
+        return image
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise DatasetError(
+            f"An image array must be uint8 (H, W) or (H, W, C), got {image.dtype} {image.shape}."
+        )
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim == 3 and image.shape[2] != 3:
+        raise DatasetError(
+            f"An image array must have 1 or 3 channels in its last axis, got {image.shape}."
+        )
+    return Image.fromarray(image)
+
+
+def _centre(image: Image.Image, side: int) -> Image.Image:
+    """Return the centred square of `side` pixels; of an odd rest the larger half is cut after."""
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """Return the JSON object in `text`."""
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"Preprocessing must be a JSON object, got bad JSON: {error}.") from None
+    if not isinstance(fields, dict):
+        raise DatasetError(f"Preprocessing must be a JSON object, got {type(fields).__name__}.")
+    return fields
+
+
+def _checked_fields(cls: type[Preprocess], fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the values in the types of the dataclass's fields."""
+    known = {field.name for field in dataclasses.fields(cls)}
+    if unknown := sorted(fields.keys() - known):
+        raise DatasetError(
+            f"Preprocessing knows the keys {', '.join(sorted(known))}, got {', '.join(unknown)}; "
+            "correct or remove them."
+        )
+    return {key: _typed(key, value) for key, value in fields.items()}
+
+
+def _typed(key: str, value: Any) -> Any:
+    """Return one JSON value in the type of its field, or raise DatasetError."""
+    enums = {"resize_to": ResizeTo, "interpolation": Interpolation, "layout": Layout}
+    if (enum := enums.get(key)) is not None:
+        if value not in list(enum):
+            raise DatasetError(f"{key} must be one of {', '.join(enum)}, got {value!r}.")
+        return enum(value)
+    if key in ("mean", "std"):
+        if not isinstance(value, list) or not all(_is_number(v) for v in value):
+            raise DatasetError(f"{key} must be a list of numbers, got {value!r}.")
+        return tuple(float(v) for v in value)
+    if key == "crop_fraction":
+        if value is not None and not _is_number(value):
+            raise DatasetError(f"{key} must be a number or null, got {value!r}.")
+        return value
+    if (value is None and key != "channels") or (isinstance(value, int) and value is not True):
+        return value
+    raise DatasetError(f"{key} must be a whole number, got {value!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a JSON value is a number (true and false are not)."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,1 @@
+"""Plots beside the configuration."""

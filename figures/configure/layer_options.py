@@ -1,0 +1,251 @@
+"""One layer: what every width would save and cost, drawn and in words."""
+
+from collections.abc import Iterator, Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.mixed_precision.layer_options import USUAL, Change, Explanation, Option, saved_against
+from analysis.sensitivity.sweep import Score
+from figures.style.layout import HALF_WIDTH, escape, finish, shorten
+from figures.style.palette import ACTIVATION, BOUND_NAMES, WEIGHT, faded
+from figures.style.units import (
+    energy_scale,
+    format_bytes,
+    format_count,
+    format_energy,
+    format_share,
+)
+
+PANEL_PX = 190
+WIDEST = 16  # float is so much dearer that it would hide all other widths
+SIDES = (("weights", "Weights", WEIGHT, "circle"), ("activations", "Output", ACTIVATION, "square"))
+SMALLEST = 0.0005  # of the network's energy: what would be written as 0.0 %
+
+
+def widths_explained(found: Explanation) -> go.Figure:
+    """Return the network's energy at every width of this layer, over what it costs in quality.
+
+    Energies are differences against the present choice. The lower panel stands only where a
+    sensitivity of this layer is known.
+    """
+    options = [option for option in found.options if option.bits <= WIDEST]
+    scored = [option for option in options if _loss(option.score) is not None]
+    rows = 2 if scored else 1
+    figure = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    largest = max((abs(option.change.energy_pj) for option in options), default=0.0)
+    factor, unit = energy_scale(largest)
+    for side, title, color, symbol in SIDES:
+        own = [option for option in options if option.side == side]
+        look = {"color": color, "symbol": symbol}
+        _add_energy(figure, title, own, factor, look)
+        if scored:
+            _add_losses(figure, title, [o for o in scored if o.side == side], look)
+    ticks = sorted({option.bits for option in options})
+    figure.update_xaxes(
+        type="log", tickmode="array", tickvals=ticks, ticktext=list(map(str, ticks))
+    )
+    figure.update_xaxes(title="Bits of this layer (filled: as it is now)", row=rows)
+    figure.update_yaxes(title=f"Energy per image<br>({unit}, lower is better)", row=1)
+    if scored:
+        figure.update_yaxes(title=_loss_title(scored), row=2, rangemode="tozero")
+    title = _title(found)
+    return finish(figure, title, PANEL_PX * rows, legend_below=True, title_width=HALF_WIDTH + 18)
+
+
+def _add_energy(
+    figure: go.Figure, title: str, options: Sequence[Option], factor: float, look: dict[str, str]
+) -> None:
+    if not options:
+        return
+    figure.add_scatter(
+        name=title, mode="lines+markers", legendgroup=title,
+        x=[option.bits for option in options],
+        y=[factor * option.change.energy_pj for option in options],
+        line={"color": faded(look["color"], 0.5), "width": 2},
+        marker=_marker(options, look),
+        customdata=[[_told(option)] for option in options],
+        hovertemplate="%{customdata[0]}<extra></extra>", row=1, col=1,
+    )  # fmt: skip
+
+
+def _add_losses(
+    figure: go.Figure, title: str, options: Sequence[Option], look: dict[str, str]
+) -> None:
+    if not options:
+        return
+    losses = [100 * (_loss(option.score) or 0.0) for option in options]
+    ends = [_loss_ends(option.score) for option in options]
+    figure.add_scatter(
+        name=title, mode="markers", legendgroup=title, showlegend=False,
+        x=[option.bits for option in options], y=losses, marker=_marker(options, look),
+        error_y={
+            "type": "data", "symmetric": False, "color": faded(look["color"], 0.6),
+            "array": [100 * high - loss for loss, (_, high) in zip(losses, ends, strict=True)],
+            "arrayminus": [loss - 100 * low for loss, (low, _) in zip(losses, ends, strict=True)],
+        },
+        customdata=[[_told(option)] for option in options],
+        hovertemplate="%{customdata[0]}<extra></extra>", row=2, col=1,
+    )  # fmt: skip
+
+
+def _marker(options: Sequence[Option], look: dict[str, str]) -> dict[str, object]:
+    symbols = [look["symbol"] + ("" if option.present else "-open") for option in options]
+    sizes = [13 if option.present else 9 for option in options]
+    return {"color": look["color"], "symbol": symbols, "size": sizes, "line": {"width": 2}}
+
+
+def _loss(score: Score | None) -> float | None:
+    """Return what is lost: accuracy, or without labels the answers that change."""
+    if score is None:
+        return None
+    if score.accuracy_drop is not None:
+        return score.accuracy_drop
+    return None if score.agreement is None else 1 - score.agreement
+
+
+def _loss_ends(score: Score | None) -> tuple[float, float]:
+    loss = _loss(score) or 0.0
+    if score is None:
+        return loss, loss
+    if score.accuracy_drop is not None:
+        spread = score.accuracy_drop_ci95
+        return (spread.low, spread.high) if spread else (loss, loss)
+    agreed = score.agreement_ci95
+    return (1 - agreed.high, 1 - agreed.low) if agreed else (loss, loss)
+
+
+def _loss_title(options: Sequence[Option]) -> str:
+    labelled = any(o.score is not None and o.score.accuracy_drop is not None for o in options)
+    what = "Accuracy lost" if labelled else "Answers changed"
+    return f"{what} alone<br>({'points' if labelled else '%'}, lower is better)"
+
+
+def _told(option: Option) -> str:
+    side = "Weights" if option.side == "weights" else "Output"
+    lines = [f"<b>{side} at {_bits(option.bits)}</b>{' (now)' if option.present else ''}"]
+    lines += [f"{name}: {value}" for name, value in change_rows(option.change)]
+    if option.score is not None:
+        lines.append(escape(loss_text(option.score)))
+    return "<br>".join(lines)
+
+
+def change_rows(change: Change) -> list[tuple[str, str]]:
+    """Return what a change does, by name and with units; what stays is left out."""
+    figures = (
+        ("Energy", change.energy_pj, format_energy),
+        ("DRAM traffic", change.dram_bits / 8, format_bytes),
+        ("On-chip traffic", change.sram_bits / 8, format_bytes),
+        ("Weight size", change.weight_bytes, format_bytes),
+        ("Peak memory", change.peak_bytes, format_bytes),
+    )
+    return [
+        (name, f"{'+' if value > 0 else '-'}{write(abs(value))}")
+        for name, value, write in figures
+        if value
+    ]
+
+
+def loss_text(score: Score) -> str:
+    """Return what a layer alone costs, as measured or predicted, in words."""
+    loss = _loss(score)
+    if loss is None:
+        return f"output SQNR {score.sqnr_db:.1f} dB alone ({score.depth})"
+    low, high = _loss_ends(score)
+    what = "points of accuracy" if score.accuracy_drop is not None else "% other answers"
+    return (
+        f"{100 * loss:.2f} {what} alone (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
+        f"{score.images} images)"
+    )
+
+
+def _bits(bits: int) -> str:
+    return "float" if bits >= 32 else f"{bits} bits"
+
+
+def _title(found: Explanation) -> str:
+    name = shorten(found.layer, 40)
+    best: tuple[float, str] | None = None
+    for option in found.options:
+        saved = -option.change.energy_pj
+        if option.bits < found.bits[option.side] and (best is None or saved > best[0]):
+            side = "weights" if option.side == "weights" else "output"
+            best = saved, f"{side} at {_bits(option.bits)}"
+    total = found.network.energy_pj
+    if best is None or best[0] < SMALLEST * total:
+        return f"Fewer bits for {name} save no energy on this machine"
+    return f"{name}: {best[1]} would save {format_share(best[0] / total)} of the network's energy"
+
+
+def explain_in_words(found: Explanation) -> tuple[str, ...]:
+    """Return sentences: what the layer costs, what its bits save, what is done."""
+    return tuple(_sentences(found))
+
+
+def _sentences(found: Explanation) -> Iterator[str]:
+    if found.cost is not None:
+        share = format_share(found.cost.energy_pj / (found.network.energy_pj or 1.0))
+        slow = format_share(found.cost.latency_s / (found.network.latency_s or 1.0))
+        bound = BOUND_NAMES.get(found.cost.bound, found.cost.bound)
+        yield (
+            f"It takes {share} of the network's energy ({format_energy(found.cost.energy_pj)}) and "
+            f"{slow} of its latency, for {format_count(found.cost.macs)} MACs and "
+            f"{format_bytes(found.cost.dram_bits / 8)} to or from DRAM; {bound} limits it."
+        )
+    if found.grid_of is not None:
+        yield f"Its output takes over the grid of {found.grid_of}; its bits are chosen there."
+    for side, bits in found.bits.items():
+        yield _side_sentence(found, side, bits)
+    if found.cost is not None and found.cost.macs:
+        yield from _machine_sentence(found)
+
+
+def _side_sentence(found: Explanation, side: str, bits: int) -> str:
+    subject = "Its weights" if side == "weights" else "Its output"
+    option = next(o for o in found.options if o.side == side and o.bits == bits)
+    if bits == USUAL:
+        fewer = next((o for o in found.options if o.side == side and o.bits == 4), None)
+        said = f"{subject} at {_bits(bits)}"
+        if fewer is not None:
+            said += f"; 4 bits would change: {_list(fewer.change, found)}"
+            said += f" and cost {loss_text(fewer.score)}" if fewer.score else ""
+    else:
+        saved = saved_against(found, option.side)
+        said = f"{subject} at {_bits(bits)} instead of {USUAL}: {_list(saved, found)}"
+    own = option.score
+    if own is not None:
+        said += f"; as chosen: {loss_text(own)}"
+    elif bits < 32:
+        said += "; what that costs in accuracy is not known: run Sensitivity"
+    return f"{said}."
+
+
+def _list(change: Change | None, found: Explanation) -> str:
+    """Return a change as a list, its energy also as a share of the network's."""
+    if change is None:
+        return "unknown"
+    rows = change_rows(change)
+    if not rows:
+        return "nothing moves"
+    share = format_share(abs(change.energy_pj) / (found.network.energy_pj or 1.0))
+    return ", ".join(
+        f"{name.lower() if name != 'DRAM traffic' else name} {value}"
+        + (f" ({share} of the network)" if name == "Energy" else "")
+        for name, value in rows
+    )
+
+
+def _machine_sentence(found: Explanation) -> Iterator[str]:
+    layer = found.cost
+    if layer is None:
+        return
+    asked = layer.requested_weight_bits, layer.requested_activation_bits
+    done = layer.compute_weight_bits, layer.compute_activation_bits
+    if layer.on_host:
+        yield "The machine cannot compute it as asked; its cost is a stand-in for the host."
+    elif asked != done:
+        yield (
+            f"W{asked[0]}A{asked[1]} was asked, the machine computes W{done[0]}A{done[1]}"
+            f"{f' in {layer.passes} passes' if layer.passes > 1 else ''}."
+        )
+    yield found.gains

@@ -1,0 +1,1 @@
+"""Plots of energy, latency and memory."""

@@ -1,0 +1,127 @@
+"""Where the energy of one image goes: by component, by layer, by run."""
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from accelerator.report import CostReport, Energy, LayerCost
+from figures.style.layout import (
+    count_word,
+    escape,
+    fewest_for_half,
+    finish,
+    label_rows,
+    rows_px,
+    shorten,
+)
+from figures.style.palette import COMPONENT_NAMES, COMPONENTS
+from figures.style.units import energy_scale, format_energy, format_share
+
+NO_ENERGY = "No energy is estimated"
+
+
+def energy_by_component(report: CostReport) -> go.Figure:
+    """Return one stacked bar of the energy per image by component."""
+    figure = go.Figure()
+    _stack(figure, [shorten(report.workload)], [report.energy])
+    figure.update_yaxes(showticklabels=False)
+    return finish(figure, _component_title(report.energy), 70, legend_below=True)
+
+
+def energy_by_layer(report: CostReport) -> go.Figure:
+    """Return a stacked bar for each layer in execution order."""
+    layers = report.layers
+    figure = go.Figure()
+    _stack(figure, [layer.layer for layer in layers], [layer.energy for layer in layers])
+    return finish(figure, _layer_title(layers), rows_px(len(layers)))
+
+
+def energy_comparison(reports: Mapping[str, CostReport]) -> go.Figure:
+    """Return a stacked bar for each named report, in the order given.
+
+    Raises:
+        ValueError: there is no report.
+    """
+    if not reports:
+        raise ValueError("A comparison needs a report; got none. Choose a run.")
+    figure = go.Figure()
+    _stack(figure, list(reports), [report.energy for report in reports.values()])
+    title = _comparison_title(reports)
+    return finish(figure, title, rows_px(len(reports), 34), legend_below=True)
+
+
+def _stack(figure: go.Figure, names: Sequence[str], energies: Sequence[Energy]) -> None:
+    """Add one trace a component that is spent anywhere, one row a name."""
+    factor, unit = energy_scale(max((energy.total_pj for energy in energies), default=0.0))
+    for part, color in COMPONENTS.items():
+        values = [energy.parts()[part] for energy in energies]
+        if not any(values):
+            continue
+        figure.add_bar(
+            name=COMPONENT_NAMES[part],
+            orientation="h",
+            x=[factor * value for value in values],
+            y=list(range(len(names))),
+            marker={"color": color, "line": {"width": 0}},
+            customdata=[
+                [escape(name), format_energy(value), _share(value, energy), _total(energy)]
+                for name, value, energy in zip(names, values, energies, strict=True)
+            ],
+            hovertemplate=(
+                f"<b>%{{customdata[0]}}</b><br>{COMPONENT_NAMES[part]}: %{{customdata[1]}} "
+                "(%{customdata[2]})<br>All: %{customdata[3]}<extra></extra>"
+            ),
+        )
+    figure.update_layout(barmode="stack", bargap=0.25)
+    figure.update_xaxes(title=f"Energy per image ({unit}), lower is better", rangemode="tozero")
+    label_rows(figure, names)
+
+
+def _share(value: float, energy: Energy) -> str:
+    return format_share(value / energy.total_pj if energy.total_pj else 0.0)
+
+
+def _total(energy: Energy) -> str:
+    return format_energy(energy.total_pj)
+
+
+def _component_title(energy: Energy) -> str:
+    parts = energy.parts()
+    if not energy.total_pj:
+        return NO_ENERGY
+    largest = max(parts, key=parts.__getitem__)
+    share = format_share(parts[largest] / energy.total_pj)
+    return f"{COMPONENT_NAMES[largest]} takes {share} of {format_energy(energy.total_pj)} per image"
+
+
+def _layer_title(layers: Sequence[LayerCost]) -> str:
+    energies = {layer.layer: layer.energy_pj for layer in layers}
+    total = sum(energies.values())
+    if not total:
+        return NO_ENERGY
+    half = fewest_for_half(energies)
+    if len(half) == 1:
+        share = format_share(energies[half[0]] / total)
+        return f"{shorten(half[0], 40)} takes {share} of the energy"
+    return f"{count_word(len(half))} of {len(layers)} layers take half of the energy"
+
+
+def _comparison_title(reports: Mapping[str, CostReport]) -> str:
+    energies = {name: report.energy_pj for name, report in reports.items()}
+    if len(reports) == 1:
+        name, energy = next(iter(energies.items()))
+        return f"{shorten(name, 40)} needs {format_energy(energy)} per image"
+    least, most = (pick(energies, key=energies.__getitem__) for pick in (min, max))
+    if energies[least] == energies[most]:
+        return "All runs need the same energy" + _caveat(reports)
+    saved = format_share(1 - energies[least] / energies[most])
+    return f"{shorten(least, 30)} needs {saved} less energy than {shorten(most, 30)}" + _caveat(
+        reports
+    )
+
+
+def _caveat(reports: Mapping[str, CostReport]) -> str:
+    """Say where a comparison is one of machines or networks rather than of configurations."""
+    if len({report.workload for report in reports.values()}) > 1:
+        return " (different networks)"
+    return " (different machines)" if len({r.machine for r in reports.values()}) > 1 else ""

@@ -1,0 +1,63 @@
+"""Where the time of one image goes."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from accelerator.report import CostReport, LayerCost
+from figures.style.layout import (
+    count_word,
+    escape,
+    fewest_for_half,
+    finish,
+    label_rows,
+    rows_px,
+    shorten,
+)
+from figures.style.palette import BOUND_NAMES, BOUNDS
+from figures.style.units import format_share, format_time, time_scale
+
+
+def latency_by_layer(report: CostReport) -> go.Figure:
+    """Return each layer's latency in execution order, in the colour of what limits it."""
+    layers = report.layers
+    factor, unit = time_scale(max((layer.latency_s for layer in layers), default=0.0))
+    total = sum(layer.latency_s for layer in layers)
+    figure = go.Figure()
+    for bound, color in BOUNDS.items():
+        rows = [row for row, layer in enumerate(layers) if layer.bound == bound]
+        if not rows:
+            continue
+        figure.add_bar(
+            name=f"Limited by {BOUND_NAMES[bound]}", orientation="h", y=rows,
+            x=[factor * layers[row].latency_s for row in rows],
+            marker={"color": color, "line": {"width": 0}},
+            customdata=[_told(layers[row], total) for row in rows],
+            hovertemplate="%{customdata}<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(barmode="overlay", bargap=0.25)
+    figure.update_xaxes(title=f"Latency per image ({unit}), lower is better", rangemode="tozero")
+    label_rows(figure, [layer.layer for layer in layers])
+    return finish(figure, _title(layers), rows_px(len(layers)), legend_below=True)
+
+
+def _told(layer: LayerCost, total: float) -> str:
+    share = format_share(layer.latency_s / total if total else 0.0)
+    return (
+        f"<b>{escape(layer.layer)}</b><br>{format_time(layer.latency_s)} ({share}), limited by "
+        f"{BOUND_NAMES.get(layer.bound, layer.bound)}"
+    )
+
+
+def _title(layers: Sequence[LayerCost]) -> str:
+    latencies = {layer.layer: layer.latency_s for layer in layers}
+    total = sum(latencies.values())
+    if not total:
+        return "No latency is estimated"
+    half = fewest_for_half(latencies)
+    if len(half) == 1:
+        share = format_share(latencies[half[0]] / total)
+        return f"{shorten(half[0], 40)} takes {share} of the time"
+    waiting = sum(layer.latency_s for layer in layers if layer.bound != "compute") / total
+    what = f"; {format_share(waiting)} of it is limited by memory" if waiting else ""
+    return f"{count_word(len(half))} of {len(layers)} layers take half of the time{what}"

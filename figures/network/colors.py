@@ -1,0 +1,109 @@
+"""What the layers of a drawn network are coloured by."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from analysis.network_layout import Place
+from figures.network.graph import Scale, network_graph
+from figures.ranges.channels import format_ratio
+from figures.style.layout import count_word, fewest_for_half
+from figures.style.palette import AFTER, BEFORE, COMPONENTS, FLOAT, WEIGHT, bits_scale
+from figures.style.units import format_bits, format_share
+
+PALE = "#C9CED6"
+ONE = {"do": "does", "hold": "holds", "take": "takes"}
+FLOAT_PLACE = 5.0  # log2 of 32 bits
+MOST_DB = 60.0  # beyond that an error is of no account
+Links = Sequence[tuple[str, str]]
+
+
+def colored_by_share(
+    places: Sequence[Place],
+    amounts: Mapping[str, float],
+    what: str,
+    verb: str,
+    picked: str | None = None,
+) -> go.Figure:
+    """Return the network coloured by each layer's share of a sum, such as "MACs" ("do")."""
+    total = max(sum(amounts.values()), 1e-30)
+    shares = {name: amount / total for name, amount in amounts.items() if amount > 0}
+    texts = {name: f"{format_share(share)} of the {what}" for name, share in shares.items()}
+    most = 100 * max(shares.values(), default=1.0)
+    scale = Scale(f"% of the {what}", [[0, PALE], [1, _share_color(what)]], 0.0, most)
+    few = fewest_for_half(amounts) if shares else []
+    layers = sum(1 for place in places if place.sources)
+    title = f"{count_word(len(few))} of {layers} layers {verb} half of the {what}"
+    if len(few) == 1:
+        title = f"One layer, {few[0]}, {ONE[verb]} half of the {what}"
+    values = {name: 100 * share for name, share in shares.items()}
+    return network_graph(places, values, texts, scale, title, picked)
+
+
+def _share_color(what: str) -> str:
+    return {"parameters": WEIGHT, "energy": COMPONENTS["dram_pj"]}.get(what, COMPONENTS["mac_pj"])
+
+
+def colored_by_bits(
+    places: Sequence[Place], bits: Mapping[str, int], what: str, picked: str | None = None
+) -> go.Figure:
+    """Return the network coloured by the bits chosen for each layer's "weights", say."""
+    end = 3 / (FLOAT_PLACE - 1)  # where 16 bits stand
+    stops = [[float(place) * end, color] for place, color in bits_scale()]
+    scale = Scale(
+        f"Bits of {what}", [*stops, [end, FLOAT], [1, FLOAT]], 1.0, FLOAT_PLACE,
+        {1.0: "2", 2.0: "4", 3.0: "8", 4.0: "16", FLOAT_PLACE: "float"},
+    )  # fmt: skip
+    texts = {name: f"{what}: {format_bits(width)}" for name, width in bits.items()}
+    values = {name: math.log2(width) for name, width in bits.items()}
+    return network_graph(places, values, texts, scale, _bits_title(bits, what), picked)
+
+
+def _bits_title(bits: Mapping[str, int], what: str) -> str:
+    widths = sorted(set(bits.values()))
+    if not widths:
+        return f"No layer has {what}"
+    if len(widths) == 1:
+        return f"All {len(bits)} layers with {what} have them in {format_bits(widths[0])}"
+    fewest = sum(1 for width in bits.values() if width == widths[0])
+    return (
+        f"{count_word(fewest)} of {len(bits)} layers have {what} in {format_bits(widths[0])}, "
+        f"the others in up to {format_bits(widths[-1])}"
+    )
+
+
+def equalized_pairs(
+    places: Sequence[Place], spreads: Mapping[str, float], links: Links
+) -> go.Figure:
+    """Return the network with an arc for each pair, coloured by how far channels still differ.
+
+    `spreads` holds each layer's widest channel range over the median one, after equalization.
+    """
+    texts = {name: f"widest channel {format_ratio(s)} times the median" for name, s in
+             spreads.items()}  # fmt: skip
+    values = {name: math.log10(max(spread, 1.0)) for name, spread in spreads.items()}
+    high = max([1.0, *values.values()])
+    powers = range(math.ceil(high) + 1)
+    scale = Scale(
+        "Widest channel / median", [[0, PALE], [0.5, BEFORE], [1, AFTER]], 0.0, high,
+        {float(power): str(10**power) for power in powers if power <= high},
+    )  # fmt: skip
+    joined = {name for link in links for name in link}
+    pairs = "pair joins" if len(links) == 1 else "pairs join"
+    title = f"{count_word(len(links))} {pairs} {len(joined)} of the {len(spreads)} layers"
+    return network_graph(places, values, texts, scale, f"{title} with weights", links=links)
+
+
+def colored_by_sqnr(
+    places: Sequence[Place], sqnr_db: Mapping[str, float], run: str, picked: str | None = None
+) -> go.Figure:
+    """Return the network coloured by the SQNR in dB of each layer's output in a run."""
+    finite = {name: decibels for name, decibels in sqnr_db.items() if math.isfinite(decibels)}
+    texts = {name: f"SQNR {decibels:.1f} dB" for name, decibels in finite.items()}
+    scale = Scale("SQNR (dB), higher is better", bits_scale(), 0.0, MOST_DB)
+    if not finite:
+        return network_graph(places, {}, texts, scale, f"No layer of {run} makes an error", picked)
+    worst = min(finite, key=finite.__getitem__)
+    title = f"{worst} is the noisiest layer of {run}: {finite[worst]:.1f} dB"
+    return network_graph(places, finite, texts, scale, title, picked)

@@ -1,0 +1,218 @@
+"""The network as a graph: layers along the depth, branches beside them, one colour a value."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.network_layout import Place
+from figures.style.layout import escape, finish
+from figures.style.palette import FLOAT, faded
+
+SYMBOLS = {
+    "input": "triangle-right", "conv": "circle", "depthwise": "diamond", "linear": "square",
+    "matmul": "hexagon", "attention": "hexagram", "add": "cross", "multiply": "x",
+    "concat": "star-triangle-up", "average-pool": "triangle-down", "activation": "pentagon",
+    "norm": "bowtie",
+}  # fmt: skip
+NODE_PX, LANE_PX = 12, 46
+PICKED = "#C2259B"
+LINKED = "#14967A"
+CURVE = np.linspace(0.0, 1.0, 13)
+NARROW_PX, LETTER_PX = 340, 6.5  # width of the plot in a narrow window, and of a letter under it
+Band = tuple[str, list[int]]
+"""A module's name and the depths of its layers on the longest way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How values become colours: a title, the colours, and where the bar has ticks.
+
+    `low` and `high` bound what is drawn; `ticks` maps places on the bar to their names.
+    """
+
+    title: str
+    colors: list[list[float | str]]
+    low: float
+    high: float
+    ticks: Mapping[float, str] = field(default_factory=dict)
+
+
+def network_graph(
+    places: Sequence[Place],
+    values: Mapping[str, float],
+    texts: Mapping[str, str],
+    scale: Scale,
+    title: str,
+    picked: str | None = None,
+    links: Sequence[tuple[str, str]] = (),
+) -> go.Figure:
+    """Return the network from left to right; layers without a value are hollow.
+
+    `texts` says each value in words, for the pointer. `links` are drawn as arcs under the network,
+    `picked` has a ring. A point's custom data hold its layer's name.
+    """
+    at = {place.layer: place for place in places}
+    figure = go.Figure()
+    _add_edges(figure, places, at)
+    _add_links(figure, [(at[a], at[b]) for a, b in links if a in at and b in at])
+    if picked in at:
+        figure.add_scatter(
+            x=[at[picked].depth], y=[at[picked].lane], mode="markers", hoverinfo="skip",
+            marker={"symbol": "circle-open", "size": 22, "color": PICKED, "line": {"width": 3}},
+            showlegend=False,
+        )  # fmt: skip
+    _add_nodes(figure, places, values, texts)
+    ticks = scale.ticks
+    figure.update_layout(
+        coloraxis={
+            "colorscale": scale.colors, "cmin": scale.low, "cmax": scale.high,
+            "colorbar": {
+                "title": {"text": scale.title, "side": "right"}, "thickness": 10, "outlinewidth": 0,
+                "tickmode": "array" if ticks else "auto",
+                "tickvals": list(ticks) or None, "ticktext": list(ticks.values()) or None,
+            },
+        },
+        clickmode="event+select",
+    )  # fmt: skip
+    _label_bands(figure, places)
+    low, high = _reach(figure)
+    figure.update_yaxes(visible=False, fixedrange=True, range=[low - 0.5, high + 0.5])
+    plot_px = max(150, round(LANE_PX * (high - low + 1)))
+    return finish(figure, title, plot_px, legend_below=True)
+
+
+def _add_nodes(
+    figure: go.Figure,
+    places: Sequence[Place],
+    values: Mapping[str, float],
+    texts: Mapping[str, str],
+) -> None:
+    for kind in dict.fromkeys(place.kind for place in places):
+        ours = [place for place in places if place.kind == kind]
+        symbol = SYMBOLS.get(kind, "star")
+        valued = [place for place in ours if place.layer in values]
+        hollow = [place for place in ours if place.layer not in values]
+        colors = {"color": [values[p.layer] for p in valued], "coloraxis": "coloraxis"}
+        _add_some(figure, valued, texts, {"symbol": symbol, **colors})
+        _add_some(figure, hollow, texts, {"symbol": f"{symbol}-open", "color": FLOAT})
+        # on a color axis the legend would be black, on a dark page as well
+        figure.add_scatter(
+            name=kind, x=[None], y=[None], mode="markers",
+            marker={"symbol": symbol, "color": FLOAT, "size": NODE_PX},
+        )  # fmt: skip
+
+
+def _add_some(
+    figure: go.Figure, some: Sequence[Place], texts: Mapping[str, str], marker: Mapping[str, Any]
+) -> None:
+    if not some:
+        return
+    figure.add_scatter(
+        x=[place.depth for place in some], y=[place.lane for place in some], mode="markers",
+        marker={**marker, "size": NODE_PX, "line": {"width": 1, "color": FLOAT}},
+        customdata=[[place.layer] for place in some],
+        text=[_describe(place, texts) for place in some],
+        hovertemplate="%{text}<extra></extra>", showlegend=False,
+        # Plotly fades all others else, which looks as if they were gone
+        unselected={"marker": {"opacity": 1}},
+    )  # fmt: skip
+
+
+def _describe(place: Place, texts: Mapping[str, str]) -> str:
+    words = [f"<b>{escape(place.layer)}</b>", place.kind]
+    return "<br>".join(words + ([texts[place.layer]] if place.layer in texts else []))
+
+
+def _add_edges(figure: go.Figure, places: Sequence[Place], at: Mapping[str, Place]) -> None:
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for place in places:
+        for source in place.sources:
+            start = at[source]
+            between = [p.lane for p in places if start.depth < p.depth < place.depth]
+            # an edge past other layers goes over them, higher the further it goes
+            top = max(between) + 0.55 + 0.03 * len(between) if between else None
+            way = _way(start, place, top)
+            x += [*way[0], None]
+            y += [*way[1], None]
+    figure.add_scatter(
+        x=x, y=y, mode="lines", line={"color": faded(FLOAT, 0.7), "width": 1.5},
+        hoverinfo="skip", showlegend=False,
+    )  # fmt: skip
+
+
+def _way(start: Place, end: Place, through: float | None) -> tuple[list[float], list[float]]:
+    """Return the points of a line between two places, through a height in its middle if given."""
+    x = start.depth + (end.depth - start.depth) * CURVE
+    straight = start.lane + (end.lane - start.lane) * CURVE
+    if through is None:
+        return x.tolist(), straight.tolist()
+    rise = through - (start.lane + end.lane) / 2
+    return x.tolist(), (straight + rise * (1 - (2 * CURVE - 1) ** 4)).tolist()
+
+
+def _add_links(figure: go.Figure, links: Sequence[tuple[Place, Place]]) -> None:
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for start, end in links:
+        way = _way(start, end, min(start.lane, end.lane) - 0.6)
+        x += [*way[0], None]
+        y += [*way[1], None]
+    if links:
+        figure.add_scatter(
+            name="Equalized pair", x=x, y=y, mode="lines", hoverinfo="skip",
+            line={"color": LINKED, "width": 2.5},
+        )  # fmt: skip
+
+
+def _label_bands(figure: go.Figure, places: Sequence[Place]) -> None:
+    """Name the stretches of depth after the modules they belong to."""
+    main = [place for place in places if place.lane == 0]
+    bands = [(name, [place.depth for place in band]) for name, band in groupby(main, key=_module)]
+    deepest = max((place.depth for place in places), default=0)
+    long_first = sorted(bands, key=lambda band: -len(band[1]))
+    layers_a_px = (deepest + 2) / NARROW_PX
+    shown = max((_fitting(order, layers_a_px) for order in (bands, long_first)), key=len)
+    figure.update_xaxes(
+        tickmode="array", tickvals=[(depths[0] + depths[-1]) / 2 for _, (_, depths) in shown],
+        ticktext=["<br>" * line + escape(name) for line, (name, _) in shown],
+        showgrid=False, zeroline=False, title=None,
+        range=[-0.8, deepest + 0.8], tickangle=0,
+    )  # fmt: skip
+    for _, depths in bands[1::2]:
+        figure.add_vrect(
+            x0=depths[0] - 0.5, x1=depths[-1] + 0.5, fillcolor=FLOAT, opacity=0.08, line_width=0,
+            layer="below",
+        )  # fmt: skip
+
+
+def _fitting(bands: Sequence[Band], layers_a_px: float) -> list[tuple[int, Band]]:
+    """Return the bands whose names fit into two lines, each with its line; first come, first."""
+    taken: list[list[tuple[float, float]]] = [[], []]
+    shown = []
+    for band in bands:
+        middle = (band[1][0] + band[1][-1]) / 2
+        half = (len(band[0]) * LETTER_PX + 8) / 2 * layers_a_px
+        low, high = middle - half, middle + half
+        for number, line in enumerate(taken):
+            if all(high <= start or end <= low for start, end in line):
+                line.append((low, high))
+                shown.append((number, band))
+                break
+    return shown
+
+
+def _module(place: Place) -> str:
+    """Return the module that a layer is a part of: two steps of its path where there are more."""
+    parts = place.layer.split(".")
+    return ".".join(parts[:2] if len(parts) > 2 else parts[:1])
+
+
+def _reach(figure: go.Figure) -> tuple[float, float]:
+    """Return the least and greatest height that anything drawn has."""
+    heights = [y for trace in figure.data for y in trace.y if y is not None]
+    return min(heights, default=0.0), max(heights, default=0.0)

@@ -1,0 +1,53 @@
+"""Which layers make the noise at the output, each judged alone at its bits."""
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from figures.ranges.by_layer import SUSPECT
+from figures.style.layout import (
+    count_word,
+    escape,
+    fewest_for_half,
+    finish,
+    label_rows,
+    rows_px,
+    shorten,
+)
+from figures.style.units import format_share
+
+MOST_LAYERS = 20
+
+
+def noise_by_layer(noise: Mapping[str, float]) -> go.Figure:
+    """Return each layer's share of the sum of noise energies, the noisiest on top, 20 at most.
+
+    `noise` holds noise energies at the output as shares of the output's energy.
+
+    Raises:
+        ValueError: no layer is known.
+    """
+    if not noise:
+        raise ValueError("Noise by layer needs a layer; got none. Sweep the sensitivity first.")
+    total = sum(noise.values()) or 1.0
+    names = sorted(noise, key=lambda name: -noise[name])[:MOST_LAYERS]
+    figure = go.Figure()
+    figure.add_bar(
+        orientation="h", x=[100 * noise[name] / total for name in names],
+        y=list(range(len(names))), marker={"color": SUSPECT, "line": {"width": 0}},
+        customdata=[
+            f"<b>{escape(name)}</b><br>{format_share(noise[name] / total)} of the noise"
+            for name in names
+        ],
+        hovertemplate="%{customdata}<extra></extra>", showlegend=False,
+    )  # fmt: skip
+    figure.update_xaxes(title="Share of the output's noise (%), lower is better")
+    label_rows(figure, names)
+    return finish(figure, _title(noise, total), rows_px(len(names), 20))
+
+
+def _title(noise: Mapping[str, float], total: float) -> str:
+    half = fewest_for_half(noise)
+    if len(half) == 1:
+        return f"{shorten(half[0], 40)} makes {format_share(noise[half[0]] / total)} of the noise"
+    return f"{count_word(len(half))} of {len(noise)} layers make half of the noise"

@@ -1,0 +1,140 @@
+"""The simulation beside a real runtime: accuracy with interval, and where both part."""
+
+import math
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from analysis.deployment.runtime_check import ExecutionCheck
+from analysis.evaluation.measures import Interval
+from figures.style.layout import count_word, escape, finish, label_rows, rows_px, shorten
+from figures.style.palette import ACTIVATION, AFTER, BEFORE, FLOAT
+from figures.style.units import format_count, format_share
+
+ROW_PX = 36
+NAMES = {
+    "float": "Float", "simulated": "Simulated", "executed": "Executed in integers",
+    "plain": "Executed node by node",
+}  # fmt: skip
+_COLORS = {"float": FLOAT, "simulated": BEFORE, "executed": AFTER, "plain": AFTER}
+_SAME_DB = 300.0
+
+
+def scores_side_by_side(check: ExecutionCheck) -> go.Figure:
+    """Return top-1 with interval of all networks; without labels, agreement with the simulation.
+
+    Raises:
+        ValueError: the network is no classifier, so it has neither.
+    """
+    rows = _shares(check)
+    if not rows:
+        raise ValueError("Only a classifier has a score to show; compare outputs by their SQNR.")
+    figure = go.Figure()
+    for row, (name, (share, interval)) in enumerate(rows.items()):
+        low, high = 100 * interval.low, 100 * interval.high
+        text = (
+            f"<b>{NAMES[name]}</b><br>{100 * share:.2f} % (95 % interval {low:.2f} to {high:.2f})"
+            f"<br>{format_count(check.samples)} images"
+        )
+        figure.add_scatter(
+            name=NAMES[name], x=[100 * share], y=[row], mode="markers", showlegend=False,
+            marker={
+                "color": _COLORS[name], "size": 10,
+                "symbol": "circle-open" if name == "plain" else "circle",
+            },
+            error_x={
+                "type": "data", "symmetric": False, "color": _COLORS[name], "thickness": 2,
+                "width": 5, "array": [high - 100 * share], "arrayminus": [100 * share - low],
+            },
+            customdata=[[text]], hovertemplate="%{customdata[0]}<extra></extra>",
+        )  # fmt: skip
+    label_rows(figure, [NAMES[name] for name in rows])
+    what = "Top-1 accuracy" if check.scores else "Same answer as the simulation"
+    figure.update_xaxes(title=f"{what} (%), higher is better; bars: 95 % interval")
+    return finish(figure, score_title(check), rows_px(len(rows), ROW_PX))
+
+
+def _shares(check: ExecutionCheck) -> dict[str, tuple[float, Interval]]:
+    if check.scores:
+        return {name: (score.top1, score.top1_ci95) for name, score in check.scores.items()}
+    both = {"executed": check.executed, "plain": check.plain}
+    return {
+        name: (found.top1, found.top1_ci95)
+        for name, found in both.items()
+        if found.top1 is not None and found.top1_ci95 is not None
+    }
+
+
+def score_title(check: ExecutionCheck) -> str:
+    """Return what execution does to the answers, in a sentence."""
+    top1 = check.executed.top1
+    if top1 is None:
+        return f"Execution lies {_decibels(check.executed.sqnr_db)} beside the simulation"
+    if top1 == 1:
+        return f"Execution answers as the simulation does on all {check.samples} images"
+    parted = round((1 - top1) * check.samples)
+    images = "image" if check.samples == 1 else "images"
+    return (
+        f"Execution answers otherwise than the simulation on {parted} of {check.samples} {images}"
+    )
+
+
+def partings_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
+    """Return how far each layer's grid in the file lies from the simulation's, in dB.
+
+    Layers without any difference stand at the right edge.
+    """
+    names = list(layer_sqnr_db)
+    finite = [db for db in layer_sqnr_db.values() if math.isfinite(db)]
+    edge = max(60.0, 1.15 * max(finite, default=0.0))
+    same = [row for row, name in enumerate(names) if layer_sqnr_db[name] >= _SAME_DB]
+    rest = [row for row in range(len(names)) if row not in same]
+    figure = go.Figure()
+    for title, rows, color, symbol in (
+        ("Differs", rest, ACTIVATION, "circle"), ("Equal", same, FLOAT, "diamond"),
+    ):  # fmt: skip
+        if rows:
+            figure.add_scatter(
+                name=title, x=[min(layer_sqnr_db[names[row]], edge) for row in rows], y=rows,
+                mode="markers", marker={"color": color, "symbol": symbol, "size": 9},
+                customdata=[
+                    f"<b>{escape(names[row])}</b><br>{_decibels(layer_sqnr_db[names[row]])}"
+                    for row in rows
+                ],
+                hovertemplate="%{customdata}<extra></extra>",
+            )  # fmt: skip
+    label_rows(figure, names)
+    low = min(0.0, *finite) if finite else 0.0
+    figure.update_xaxes(
+        title="Executed beside simulated, SQNR (dB), higher is better",
+        range=[low - 2, edge + 2],
+    )
+    return finish(figure, parting_title(layer_sqnr_db), rows_px(len(names)), legend_below=True)
+
+
+def parting_title(layer_sqnr_db: Mapping[str, float]) -> str:
+    """Return where execution and simulation part, in a sentence."""
+    if all(db >= _SAME_DB for db in layer_sqnr_db.values()):
+        return "Every layer is executed as it is simulated, to the bit"
+    worst = min(layer_sqnr_db, key=lambda name: layer_sqnr_db[name])
+    first = next(name for name, db in layer_sqnr_db.items() if db < _SAME_DB)
+    begins = "" if first == worst else f"; both part first at {shorten(first, 30)}"
+    told = _decibels(layer_sqnr_db[worst])
+    return f"{shorten(worst, 40)} is least alike, {told} beside the simulation{begins}"
+
+
+def integer_words(check: ExecutionCheck, weighted: tuple[str, ...]) -> str:
+    """Return in a sentence which of the layers with weights are computed in whole numbers."""
+    left = [name for name in weighted if name not in check.integer_layers]
+    if not left:
+        return f"All {len(weighted)} layers with weights are multiplied in whole numbers."
+    if len(left) == len(weighted):
+        return "No layer is multiplied in whole numbers here: its widths have no integer kernel."
+    listed = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
+    share = format_share(1 - len(left) / len(weighted))
+    what = f"{count_word(len(left))} of {len(weighted)} layers with weights"
+    return f"{what} run in float between their grids ({share} in whole numbers): {listed}."
+
+
+def _decibels(value: float) -> str:
+    return "no difference" if value >= _SAME_DB else f"{value:.1f} dB"

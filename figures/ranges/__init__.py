@@ -1,0 +1,1 @@
+"""Plots of weights and activations under their encodings."""

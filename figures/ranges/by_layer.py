@@ -1,0 +1,162 @@
+"""Ranges of all layers along the depth of the network."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.ranges.findings import Examined, suspects
+from figures.style.layout import HALF_WIDTH, count_word, escape, finish, shorten
+from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, faded
+
+SUSPECT = "#C2259B"
+LIMIT = "#14967A"
+PLOT_PX = 300
+QUARTILES = (25, 50, 75)
+# What lies further below the largest value is switched off for any grid; it would squeeze the plot.
+DECADES_BELOW = 1e-7
+BELOW_BANDS = 0.1
+ROLE_COLOR = {"weight": WEIGHT, "activation": ACTIVATION}
+
+
+def ranges_along_depth(
+    examined: Sequence[Examined], role: str, picked: str | None = None
+) -> go.Figure:
+    """Return largest magnitudes along the depth, on a log axis.
+
+    The band reaches from half a step of one grid for the whole tensor up to its largest value: a
+    channel below the band would round to zero on it. The box holds the quartiles of the channels'
+    largest magnitudes, the whiskers all of them. Suspects have a triangle above.
+    """
+    figure = go.Figure()
+    names = [item.layer for item in examined]
+    tops = [item.distribution.largest for item in examined]
+    _add_band(figure, examined, role)
+    _add_boxes(figure, examined, role)
+    _add_suspects(figure, examined, role)
+    if picked in names:
+        figure.add_vline(x=names.index(picked), line={"color": FLOAT, "width": 1, "dash": "dot"})
+    above = [top for top in tops if top > 0]
+    low, high = _log_limits(examined, above)
+    figure.update_xaxes(
+        title="Layer in the order of execution",
+        range=[-0.7, len(names) - 0.3],
+        zeroline=False,
+        showgrid=False,
+    )
+    figure.update_yaxes(
+        title=f"Largest magnitude of the {role}s", type="log", range=[low, high], dtick=1,
+        exponentformat="power",
+    )  # fmt: skip
+    figure.update_layout(boxmode="overlay", clickmode="event+select")
+    title = _depth_title(examined, role)
+    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
+
+
+def _add_band(figure: go.Figure, examined: Sequence[Examined], role: str) -> None:
+    x: list[float] = []
+    low: list[float | None] = []
+    high: list[float | None] = []
+    for place, item in enumerate(examined):
+        top = item.distribution.largest
+        bottom = half_step(item)
+        x += [place - 0.5, place + 0.5]  # steps, since nothing lies between two layers
+        low += [bottom or None] * 2
+        high += [top or None] * 2
+    color = faded(ROLE_COLOR[role], 0.18)
+    figure.add_scatter(x=x, y=low, mode="lines", line={"width": 0}, hoverinfo="skip",
+                       showlegend=False)  # fmt: skip
+    figure.add_scatter(
+        name="One grid for all: half a step to its end", x=x, y=high,
+        mode="lines", line={"width": 1, "color": ROLE_COLOR[role]}, fill="tonexty",
+        fillcolor=color, hoverinfo="skip",
+    )  # fmt: skip
+
+
+def half_step(item: Examined) -> float:
+    """Return half a step of one grid over the whole range, at the bits chosen (8 for float)."""
+    found = item.distribution
+    bits = item.fit.spec.bits if item.fit is not None else 8
+    symmetric = item.fit.spec.symmetric if item.fit is not None else found.low < 0
+    if symmetric:
+        codes = (1 << bits - 1) - 1 if found.low < 0 else (1 << bits) - 1
+        return found.largest / codes / 2
+    return (max(found.high, 0.0) - min(found.low, 0.0)) / ((1 << bits) - 1) / 2
+
+
+def _add_boxes(figure: go.Figure, examined: Sequence[Examined], role: str) -> None:
+    places, boxes, texts = [], [], []
+    for place, item in enumerate(examined):
+        channels = item.distribution.channels
+        if channels is None or not channels.alive.any():
+            continue
+        alive = channels.largest[channels.alive]
+        places.append(place)
+        boxes.append([alive.min(), *np.percentile(alive, QUARTILES), alive.max()])
+        dead = len(channels.largest) - len(alive)
+        texts.append(
+            f"<b>{escape(item.layer)}</b><br>{len(alive)} channels"
+            + (f", {dead} more without values" if dead else "")
+            + f"<br>widest {alive.max():.3g}, median {np.median(alive):.3g}, "
+            f"narrowest {alive.min():.3g}<br>widest over median: {channels.ratio:.4g}"
+        )
+    columns = np.array(boxes).reshape(-1, 5).T
+    color = ROLE_COLOR[role]
+    figure.add_box(
+        name="Channels: quartiles, ends", x=places, lowerfence=columns[0], q1=columns[1],
+        median=columns[2], q3=columns[3], upperfence=columns[4], line={"color": color, "width": 1},
+        fillcolor=faded(color, 0.55), width=0.6, hoverinfo="skip",
+    )  # fmt: skip
+    # boxes give six hover labels each and cannot be clicked; an unseen point gives one and can
+    figure.add_scatter(
+        x=places, y=columns[2], mode="markers", marker={"size": 16, "opacity": 0},
+        customdata=[[examined[place].layer] for place in places], text=texts,
+        hovertemplate="%{text}<extra></extra>", showlegend=False,
+    )  # fmt: skip
+
+
+def _add_suspects(figure: go.Figure, examined: Sequence[Examined], role: str) -> None:
+    places = [place for place, item in enumerate(examined) if item.findings]
+    if not places:
+        return
+    found = [examined[place] for place in places]
+    figure.add_scatter(
+        name="Suspects",
+        x=places,
+        y=[1.8 * item.distribution.largest for item in found],
+        mode="markers",
+        marker={"symbol": "triangle-down", "size": 10, "color": SUSPECT},
+        customdata=[[item.layer] for item in found],
+        text=[
+            f"<b>{escape(item.layer)}</b> ({role})<br>"
+            + "<br>".join(escape(finding.sentence) for finding in item.findings)
+            for item in found
+        ],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _log_limits(examined: Sequence[Examined], tops: Sequence[float]) -> tuple[float, float]:
+    if not tops:
+        return -1.0, 1.0
+    bottoms = [half_step(item) for item in examined if item.distribution.largest > 0]
+    # channels below every band round to zero, however far below: the axis ends soon after
+    floor = min(bottoms) * BELOW_BANDS
+    for item in examined:
+        channels = item.distribution.channels
+        if channels is not None and channels.alive.any():
+            bottoms.append(float(channels.largest[channels.alive].min()))
+    low = max(min(bottoms), floor, max(tops) * DECADES_BELOW)
+    return float(np.log10(low)) - 0.2, float(np.log10(max(tops))) + 0.5
+
+
+def _depth_title(examined: Sequence[Examined], role: str) -> str:
+    found = suspects(list(examined))
+    if not found:
+        return f"No {role} of {len(examined)} looks suspect"
+    worst = found[0]
+    verb = "is" if len(found) == 1 else "are"
+    return (
+        f"{count_word(len(found))} of {len(examined)} {role}s {verb} suspect, "
+        f"most of all {shorten(worst.layer, 40)}: {worst.findings[0].cause}"
+    )

@@ -1,0 +1,120 @@
+"""The histogram of one tensor, with its grid and the limits of clipping drawn over it."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.ranges.distributions import Distribution, Numbers
+from analysis.ranges.encoding_fit import Fit
+from figures.ranges.by_layer import LIMIT, PLOT_PX, ROLE_COLOR, SUSPECT
+from figures.style.layout import HALF_WIDTH, finish, shorten
+from figures.style.palette import FLOAT, faded
+from figures.style.units import format_share
+
+# More lines than this over the plot's width cannot be told apart: 10 pixels each on a laptop.
+MOST_LINES = 70
+
+
+def histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
+    """Return the counts (log) of a tensor's values, zeros included, under the grid.
+
+    Grid lines stand where they can be told apart, else ticks on the axis are a band with the
+    step in words. Where channels have grids of their own, the widest is drawn, and the ends of
+    the median one dotted.
+    """
+    counts, edges = distribution.bars()
+    figure = go.Figure()
+    _add_bars(figure, distribution, counts, edges)
+    top = float(counts.max(initial=1.0))
+    title = f"{shorten(distribution.layer, 40)} stays in float"
+    if fit is not None:
+        widest = int(np.argmax(fit.high - fit.low))
+        _add_grid(figure, fit, widest)
+        _add_limits(figure, distribution, fit, widest)
+        title = fit_title(fit)
+    figure.update_xaxes(title=f"Value of the {distribution.role}", zeroline=False, showgrid=False)
+    figure.update_yaxes(
+        title="Number of values (log)", type="log", dtick=1, exponentformat="power",
+        range=[np.log10(0.6), np.log10(top) + 0.3],
+    )  # fmt: skip
+    figure.update_layout(bargap=0.0)
+    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
+
+
+def fit_title(fit: Fit) -> str:
+    """Return the takeaway: what makes up the error at this grid."""
+    start = f"{fit.sqnr_db:.1f} dB at {fit.spec.bits} bits"
+    if not np.isfinite(fit.sqnr_db):
+        return f"Exact at {fit.spec.bits} bits"
+    if fit.clipped_share == 0:
+        return f"{start}: nothing is clipped, all error is rounding"
+    return (
+        f"{start}: {small_share(fit.clipped_share)} of the values are clipped and make "
+        f"{format_share(fit.clipping_part)} of the error"
+    )
+
+
+def small_share(share: float) -> str:
+    """Return a share as text, never 0 for a share that is some."""
+    return "under 0.1 %" if 0 < share < 0.001 else format_share(share)
+
+
+def _add_bars(
+    figure: go.Figure, distribution: Distribution, counts: Numbers, edges: Numbers
+) -> None:
+    filled = counts > 0  # a log axis has no place for none
+    middles, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
+    widths = np.where(widths > 0, widths, 1.0)
+    figure.add_bar(
+        name="Values", x=middles[filled], y=counts[filled], width=widths[filled],
+        marker={"color": ROLE_COLOR[distribution.role], "line": {"width": 0}},
+        customdata=np.column_stack([edges[:-1][filled], edges[1:][filled]]),
+        hovertemplate="%{customdata[0]:.4g} to %{customdata[1]:.4g}<br>%{y:,.0f} values"
+        "<extra></extra>",
+    )  # fmt: skip
+
+
+def _add_grid(figure: go.Figure, fit: Fit, widest: int) -> None:
+    low, high, scale = float(fit.low[widest]), float(fit.high[widest]), float(fit.scale[widest])
+    lines = round((high - low) / scale) + 1
+    own = ":" if len(fit.scale) == 1 else f" of channel {widest}, the widest:"
+    if lines <= MOST_LINES:
+        points = low + scale * np.arange(lines, dtype=np.float64)
+        figure.add_scatter(
+            name=f"Grid{own} {lines} steps of {scale:.3g}",
+            x=_with_gaps(points),
+            y=[0.1, 1e12, None] * lines,
+            mode="lines", line={"color": faded(FLOAT, 0.55), "width": 1}, hoverinfo="skip",
+        )  # fmt: skip
+        return
+    # too dense to draw: a band along the foot of the plot stands for the lines
+    figure.add_scatter(
+        name=f"Grid{own} {lines} steps of {scale:.3g}, too fine to draw",
+        x=[low, high], y=[0.72, 0.72], mode="lines",
+        line={"color": LIMIT, "width": 7}, opacity=0.7,
+        hovertemplate=f"{lines} codes, {scale:.4g} apart<extra></extra>",
+    )  # fmt: skip
+
+
+def _with_gaps(points: Numbers) -> list[float | None]:
+    """Return each point twice and a gap behind it: upright lines in one trace."""
+    return [value for point in points for value in (float(point), float(point), None)]
+
+
+def _add_limits(figure: go.Figure, distribution: Distribution, fit: Fit, widest: int) -> None:
+    low, high = float(fit.low[widest]), float(fit.high[widest])
+    _add_ends(figure, "Clipping limits", (low, high), "solid")
+    if len(fit.low) > 1:
+        median = int(np.argsort(fit.high - fit.low)[len(fit.low) // 2])
+        ends = float(fit.low[median]), float(fit.high[median])
+        _add_ends(figure, f"Limits of channel {median}, the median", ends, "dot")
+    for start, end in ((distribution.low, low), (high, distribution.high)):
+        if end - start > float(fit.scale[widest]) / 2:
+            figure.add_vrect(x0=start, x1=end, fillcolor=SUSPECT, opacity=0.12, line_width=0)
+
+
+def _add_ends(figure: go.Figure, name: str, ends: tuple[float, float], dash: str) -> None:
+    figure.add_scatter(
+        name=name, x=_with_gaps(np.array(ends)), y=[0.1, 1e12, None] * 2, mode="lines",
+        line={"color": LIMIT, "width": 2, "dash": dash},
+        hovertemplate=f"{name}: %{{x:.4g}}<extra></extra>",
+    )  # fmt: skip

@@ -1,0 +1,153 @@
+"""What each pass of a recipe did: to each layer's error, to the ranges, to the rounding."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from figures.ranges.channels import format_ratio
+from figures.style.layout import (
+    HALF_WIDTH,
+    count_word,
+    escape,
+    finish,
+    label_rows,
+    rows_px,
+    shorten,
+)
+from figures.style.palette import AFTER, BEFORE, FLOAT, WEIGHT, faded
+
+WIDE_SPREAD = 30  # a channel so much wider than the median hides all others on a linear axis
+MOST_CHANNELS = 400
+Ranges = Sequence[tuple[float, float]]
+
+
+def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -> go.Figure:
+    """Return each layer's SQNR in dB before and after, in execution order; exact ones left out."""
+    names = [
+        name for name in after if math.isfinite(after[name]) and math.isfinite(before.get(name, 0))
+    ]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[end for name in names for end in (before.get(name), after[name], None)],
+        y=[row for place in range(len(names)) for row in (place, place, None)],
+        mode="lines", line={"color": faded(FLOAT), "width": 2}, hoverinfo="skip", showlegend=False,
+    )  # fmt: skip
+    for title, values, color in (("Before", before, BEFORE), ("After", after, AFTER)):
+        figure.add_scatter(
+            name=title, mode="markers", marker={"color": color, "size": 9},
+            x=[values.get(name) for name in names], y=list(range(len(names))),
+            customdata=[escape(name) for name in names],
+            hovertemplate="<b>%{customdata}</b><br>%{x:.1f} dB<extra>" + title + "</extra>",
+        )  # fmt: skip
+    label_rows(figure, names)
+    figure.update_xaxes(title="Output SQNR (dB), higher is better")
+    better = sum(1 for name in names if after[name] > before.get(name, -math.inf))
+    title = f"Less error than before in {count_word(better).lower()} of {len(names)} layers"
+    return finish(figure, title, rows_px(len(names)), legend_below=True, title_width=HALF_WIDTH)
+
+
+def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
+    """Return the range of each output channel's weights before and after, (low, high) each.
+
+    Channels are sorted by their range before; of more than 400 every n-th is drawn. Where they
+    differ by decades, lengths of the ranges stand on a log axis instead.
+    """
+    order = sorted(range(len(before)), key=lambda c: before[c][1] - before[c][0], reverse=True)
+    step = math.ceil(len(order) / MOST_CHANNELS)
+    old, new = spread(before), spread(after)
+    as_log = max(old, new) > WIDE_SPREAD
+    figure = go.Figure()
+    for title, ranges, color, shift in (
+        ("Before", before, BEFORE, -0.2), ("After", after, AFTER, 0.2)
+    ):  # fmt: skip
+        shown = {channel: ranges[channel] for channel in order[::step]}
+        if as_log:
+            _add_lengths(figure, title, shown, color)
+        else:
+            _add_ranges(figure, title, shown, color, shift)
+    figure.update_layout(barmode="overlay")
+    every = "" if step == 1 else f"; 1 in {step} is drawn"
+    figure.update_xaxes(title=f"Output channels by range before{every}", showticklabels=False)
+    figure.update_yaxes(title="Weights of the channel")
+    if as_log:
+        figure.update_yaxes(
+            title="Range of the weights (log)", type="log", dtick=1, exponentformat="power"
+        )
+    return finish(
+        figure,
+        f"{shorten(layer, 40)}: channel ranges differ {format_ratio(old)}-fold before, "
+        f"{format_ratio(new)}-fold after",
+        280, legend_below=True, title_width=HALF_WIDTH,
+    )  # fmt: skip
+
+
+def _add_ranges(
+    figure: go.Figure, title: str, ranges: Mapping[int, tuple[float, float]], color: str,
+    shift: float,
+) -> None:  # fmt: skip
+    """Draw a bar from the least to the greatest weight of every channel."""
+    figure.add_bar(
+        name=title, x=[place + shift for place in range(len(ranges))], width=0.4,
+        y=[high - low for low, high in ranges.values()], base=[low for low, _ in ranges.values()],
+        marker={"color": color, "line": {"width": 0}},
+        customdata=[[channel, *ends] for channel, ends in ranges.items()],
+        hovertemplate="channel %{customdata[0]}<br>%{customdata[1]:.4g} to %{customdata[2]:.4g}"
+        "<extra>" + title + "</extra>",
+    )  # fmt: skip
+
+
+def _add_lengths(
+    figure: go.Figure, title: str, ranges: Mapping[int, tuple[float, float]], color: str
+) -> None:
+    """Draw a point at the length of every channel's range; a bar has no foot on a log axis."""
+    figure.add_scatter(
+        name=title, x=list(range(len(ranges))), mode="markers",
+        y=[high - low or None for low, high in ranges.values()],
+        marker={"color": color, "size": 5},
+        customdata=[[channel, *ends] for channel, ends in ranges.items()],
+        hovertemplate="channel %{customdata[0]}<br>%{customdata[1]:.4g} to %{customdata[2]:.4g}"
+        "<extra>" + title + "</extra>",
+    )  # fmt: skip
+
+
+def spread(ranges: Ranges) -> float:
+    """Return the largest channel's range over the median one's; channels of zeros left out."""
+    lengths = sorted(high - low for low, high in ranges if high > low)
+    return lengths[-1] / lengths[len(lengths) // 2] if lengths else 1.0
+
+
+def bias_shift(layer: str, before: Sequence[float], after: Sequence[float] | None) -> go.Figure:
+    """Return how far quantization moved each channel's mean, and what remains after correction."""
+    figure = go.Figure()
+    series = [("Before", before, BEFORE)] + ([] if after is None else [("After", after, AFTER)])
+    for title, values, color in series:
+        figure.add_scatter(
+            name=title, mode="markers", x=list(range(len(values))), y=list(values),
+            marker={"color": color, "size": 7},
+            hovertemplate="channel %{x}<br>%{y:.4g}<extra>" + title + "</extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="Output channel")
+    figure.update_yaxes(title="Shift of the mean, nearer 0 is better")
+    largest = max((abs(value) for value in before), default=0.0)
+    title = f"{shorten(layer, 40)}: quantization moved a mean by up to {largest:.3g}"
+    if after is not None:
+        title += f", correction leaves {max((abs(value) for value in after), default=0.0):.2g}"
+    return finish(figure, title, 260, legend_below=True, title_width=HALF_WIDTH)
+
+
+def rounding_gain(layers: Sequence[str], ratios: Sequence[float]) -> go.Figure:
+    """Return what is left of each layer's reconstruction error after AdaRound, as shares of 1."""
+    figure = go.Figure(
+        go.Bar(
+            x=[100 * ratio for ratio in ratios], y=list(range(len(layers))), orientation="h",
+            marker={"color": WEIGHT}, customdata=[escape(name) for name in layers],
+            hovertemplate="<b>%{customdata}</b><br>%{x:.0f} % of nearest rounding's error"
+            "<extra></extra>",
+        )
+    )  # fmt: skip
+    label_rows(figure, layers)
+    figure.update_xaxes(title="Error left (% of nearest rounding), lower is better")
+    mean = sum(ratios) / len(ratios) if ratios else 1.0
+    title = f"Learned rounding leaves {100 * mean:.0f} % of the error, on average over layers"
+    return finish(figure, title, rows_px(len(layers)))

@@ -1,0 +1,135 @@
+"""Measures of the same layers side by side: where they disagree, one of them misleads."""
+
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from analysis.evaluation.measures import spearman
+from analysis.sensitivity.ranking import (
+    HIGHER_IS_BETTER,
+    Metric,
+    at,
+    gives_back,
+    guilt_of,
+    measurable,
+    shown_of,
+)
+from analysis.sensitivity.sweep import Score, Sensitivity
+from figures.sensitivity.ranking import SIDE_COLOR, error_bars, point_data
+from figures.sensitivity.wording import axis_title, shown_title, where
+from figures.style.layout import HALF_WIDTH, escape, finish, shorten
+from figures.style.palette import FLOAT, faded
+
+PLOT_PX = 320
+NAMED = 3
+FAR = 0.3  # of the spread away from the middle; names of nearer points would cover each other
+FEW = 1 / 3  # of the tensors: then a correlation would be one of noise
+ALIKE, RELATED = 0.85, 0.5
+
+
+def noise_against_harm(found: Sensitivity, metric: Metric, bits: int) -> go.Figure:
+    """Return the output's SQNR over another metric, a point for each layer and side."""
+    pairs = [
+        (score, x, y)
+        for side in found.sweep.sides
+        for score in at(found, side, bits)
+        if (x := _finite(found, score, Metric.SQNR)) is not None
+        and (y := _finite(found, score, metric)) is not None
+    ]
+    figure = go.Figure()
+    for side in dict.fromkeys(str(score.question.side) for score, _, _ in pairs):
+        mine = [pair for pair in pairs if pair[0].question.side == side]
+        faint = faded(SIDE_COLOR[side], 0.4)  # names of points lie over their bars
+        _add_points(figure, side, mine, error_bars(found, _scores(mine), metric, faint))
+    figure.update_xaxes(title=shown_title(found, Metric.SQNR))
+    figure.update_yaxes(title=shown_title(found, metric, breaks=True))
+    seen = sum(measurable(found, score) for score, _, _ in pairs)
+    name = _short(metric)
+    if pairs and seen < FEW * len(pairs):
+        what = "gain" if gives_back(found) else "harm"
+        few = f"{seen} of {len(pairs)} tensors at {bits} bits"
+        title = f"{name.capitalize()} sees {what} in {few}; SQNR ranks them all"
+    else:
+        flip = 1 if gives_back(found) or metric in HIGHER_IS_BETTER else -1
+        rho = spearman([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
+        title = f"{_verdict(rho, 'SQNR', name)} at {bits} bits"
+    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
+
+
+def views_against(
+    only: Sensitivity, all_but: Sensitivity, metric: Metric, side: str, bits: int
+) -> go.Figure:
+    """Return what a layer costs alone over what its return to float gives back to the rest."""
+    freed = {score.question.layer: score for score in at(all_but, side, bits)}
+    pairs = []
+    for score in at(only, side, bits):
+        other = freed.get(score.question.layer)
+        x = guilt_of(only, score, metric)
+        y = None if other is None else guilt_of(all_but, other, metric)
+        if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
+            pairs.append((score, -x if metric in HIGHER_IS_BETTER else x, y))
+    figure = go.Figure()
+    _add_points(figure, side, pairs, None)
+    unit = axis_title(metric)
+    figure.update_xaxes(title=f"Alone quantized: {unit[0].lower()}{unit[1:]}")
+    figure.update_yaxes(title=shown_title(all_but, metric, breaks=True))
+    figure.add_hline(y=0, line={"color": FLOAT, "width": 1})
+    flip = -1 if metric in HIGHER_IS_BETTER else 1
+    rho = spearman([flip * x for _, x, _ in pairs], [y for _, _, y in pairs])
+    title = f"{_verdict(rho, 'Only one', 'all but one')} with {where(side, bits)}"
+    return finish(figure, title, PLOT_PX, title_width=HALF_WIDTH)
+
+
+def _scores(pairs: Sequence[tuple[Score, float, float]]) -> list[Score]:
+    return [score for score, _, _ in pairs]
+
+
+def _finite(found: Sensitivity, score: Score, metric: Metric) -> float | None:
+    value = shown_of(found, score, metric)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _short(metric: Metric) -> str:
+    return {Metric.ACCURACY: "accuracy", Metric.AGREEMENT: "agreement"}.get(metric, str(metric))
+
+
+def _verdict(rho: float | None, first: str, second: str) -> str:
+    if rho is None:
+        return f"{first} and {second}: too little is known to compare"
+    number = f"(Spearman {rho:.2f})"
+    if rho >= ALIKE:
+        return f"{first} and {second} rank the layers alike {number}"
+    if rho >= RELATED:
+        return f"{first} and {second} agree in the rough only {number}"
+    return f"{first} and {second} disagree about the layers {number}"
+
+
+def _add_points(
+    figure: go.Figure,
+    side: str,
+    pairs: Sequence[tuple[Score, float, float]],
+    errors: dict[str, object] | None,
+) -> None:
+    """Add the points of a side; those that stand out are named."""
+    heights = sorted(y for _, _, y in pairs)
+    middle = heights[len(heights) // 2] if heights else 0.0
+    spread = heights[-1] - heights[0] if heights else 0.0
+    far = [p for p in pairs if spread and abs(p[2] - middle) >= FAR * spread]
+    named = sorted(far, key=lambda pair: -abs(pair[2] - middle))[:NAMED]
+    figure.add_scatter(
+        name=side.capitalize(), mode="markers+text",
+        x=[x for _, x, _ in pairs], y=[y for _, _, y in pairs], error_y=errors,
+        marker={"color": SIDE_COLOR[side], "size": 9, "opacity": 0.85},
+        unselected={"marker": {"opacity": 0.85}},
+        text=[escape(shorten(p[0].question.layer, 24)) if p in named else "" for p in pairs],
+        textposition=[_towards_middle(x, pairs) for _, x, _ in pairs], cliponaxis=False,
+        customdata=[point_data(score) for score in _scores(pairs)],
+        hovertemplate="%{customdata[3]}<extra></extra>",
+    )  # fmt: skip
+
+
+def _towards_middle(x: float, pairs: Sequence[tuple[Score, float, float]]) -> str:
+    """Write a name towards the middle of the plot, so that no edge cuts it."""
+    places = [place for _, place, _ in pairs]
+    return "middle right" if x <= (min(places) + max(places)) / 2 else "middle left"

@@ -1,0 +1,132 @@
+"""Layers with the intervals of what they cost: the guiltiest first, and along the depth."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analysis.sensitivity.ranking import Metric, at, gives_back, ranked, shown_interval, shown_of
+from analysis.sensitivity.sweep import Score, Sensitivity
+from figures.sensitivity.wording import depth_title, describe, guilt_title, shown_title
+from figures.style.layout import HALF_WIDTH, finish, label_rows, rows_px
+from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, faded
+
+SIDE_COLOR = {"weights": WEIGHT, "activations": ACTIVATION, "both": "#7B6B8D"}
+MOST_BARS = 20
+BAR_PX = 22
+DEPTH_PX = 300
+
+
+def worst_layers(
+    found: Sensitivity, metric: Metric, side: str, bits: int, picked: str | None = None
+) -> go.Figure:
+    """Return the layers with their 95 % intervals, the guiltiest on top, twenty at most."""
+    scores = ranked(found, metric, side, bits)
+    shown = scores[:MOST_BARS]
+    shown += [s for s in scores[MOST_BARS:] if s.question.layer == picked]
+    figure = go.Figure()
+    places = list(range(len(shown)))
+    _add_layers(figure, found, shown, metric, places=places, upright=False)
+    label_rows(figure, [score.question.layer for score in shown])
+    figure.update_xaxes(title=shown_title(found, metric), rangemode=_mode(found, metric))
+    figure.update_layout(clickmode="event+select")
+    title = guilt_title(found, metric, side, bits)
+    return finish(figure, title, rows_px(len(shown), BAR_PX), title_width=HALF_WIDTH)
+
+
+def along_depth(
+    found: Sensitivity,
+    metric: Metric,
+    side: str,
+    bits: int,
+    layers: Sequence[str],
+    picked: str | None = None,
+) -> go.Figure:
+    """Return all layers with their 95 % intervals in the order of execution."""
+    places = {layer: place for place, layer in enumerate(layers)}
+    shown = [s for s in at(found, side, bits) if shown_of(found, s, metric) is not None]
+    figure = go.Figure()
+    xs = [places[score.question.layer] for score in shown]
+    _add_layers(figure, found, shown, metric, places=xs, upright=True)
+    if picked in places:
+        figure.add_vline(x=places[picked], line={"color": FLOAT, "width": 1, "dash": "dot"})
+    figure.update_xaxes(
+        title="Layer in the order of execution", range=[-0.7, len(layers) - 0.3],
+        zeroline=False, showgrid=False,
+    )  # fmt: skip
+    figure.update_yaxes(
+        title=shown_title(found, metric, breaks=True), rangemode=_mode(found, metric)
+    )
+    figure.update_layout(clickmode="event+select")
+    return finish(figure, depth_title(found, shown, metric, len(layers)), DEPTH_PX)
+
+
+def _mode(found: Sensitivity, metric: Metric) -> str:
+    return "tozero" if _from_zero(found, metric) else "normal"
+
+
+def _from_zero(found: Sensitivity, metric: Metric) -> bool:
+    """Whether bars may stand on 0; agreement stays near 100."""
+    return metric is not Metric.AGREEMENT or gives_back(found)
+
+
+def _add_layers(
+    figure: go.Figure,
+    found: Sensitivity,
+    scores: Sequence[Score],
+    metric: Metric,
+    *,
+    places: Sequence[int],
+    upright: bool,
+) -> None:
+    """Add a bar, a point and its interval for each layer."""
+    if not scores:
+        return
+    values = [_finite(shown_of(found, score, metric)) for score in scores]
+    color = SIDE_COLOR[scores[0].question.side]
+    bars: dict[str, Any] = {
+        "marker": {"color": faded(color, 0.3), "line": {"width": 0}}, "width": 0.5,
+        "showlegend": False, "hoverinfo": "skip",
+    }  # fmt: skip
+    points: dict[str, Any] = {
+        "marker": {"color": color, "size": 9}, "mode": "markers", "showlegend": False,
+        "customdata": [point_data(score) for score in scores], "cliponaxis": False,
+        "hovertemplate": "%{customdata[3]}<extra></extra>",
+        "unselected": {"marker": {"opacity": 1}},
+    }  # fmt: skip
+    errors = error_bars(found, scores, metric, color)
+    lengths = values if _from_zero(found, metric) else [None] * len(values)
+    if upright:
+        figure.add_bar(x=list(places), y=lengths, **bars)
+        figure.add_scatter(x=list(places), y=values, error_y=errors, **points)
+    else:
+        figure.add_bar(y=list(places), x=lengths, orientation="h", **bars)
+        figure.add_scatter(y=list(places), x=values, error_x=errors, **points)
+
+
+def point_data(score: Score) -> list[object]:
+    """Return what a click on a point gives: layer, bits, side; and the lines of its label."""
+    asked = score.question
+    return [asked.layer, asked.bits, str(asked.side), describe(score)]
+
+
+def error_bars(
+    found: Sensitivity, scores: Sequence[Score], metric: Metric, color: str
+) -> dict[str, object]:
+    """Return the 95 % intervals of scores for Plotly; none where an end is not finite."""
+    above, below = [], []
+    for score in scores:
+        value, interval = shown_of(found, score, metric), shown_interval(found, score, metric)
+        known = value is not None and interval is not None
+        ends = (interval.high - value, value - interval.low) if known else (0.0, 0.0)  # type: ignore[union-attr,operator]
+        above.append(ends[0] if math.isfinite(ends[0]) else 0.0)
+        below.append(ends[1] if math.isfinite(ends[1]) else 0.0)
+    return {
+        "type": "data", "symmetric": False, "color": color, "thickness": 1.5, "width": 4,
+        "array": above, "arrayminus": below,
+    }  # fmt: skip
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

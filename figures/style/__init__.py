@@ -1,0 +1,1 @@
+"""Colours, units and layout that all plots share."""

@@ -1,0 +1,157 @@
+"""What all figures share: a title that says the takeaway, names that fit, heights that suffice."""
+
+import html
+import math
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from figures.style.units import format_count
+
+ROW_PX = 18
+TITLE_PX = 16
+TITLE_LINE_PX = 22
+TITLE_GAP_PX = 16  # above the plot, where the number of its highest line stands out
+TITLE_WIDTH = 56
+HALF_WIDTH = 32
+"""Letters in a line of the title of a figure that stands beside another, in a narrow window too."""
+NAME_LENGTH = 26
+_WORDS = (
+    "No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten",
+    "Eleven", "Twelve",
+)  # fmt: skip
+
+
+def takeaway(figure: go.Figure) -> str:
+    """Return the figure's title as plain text: what it says, for a caption or alt text."""
+    text = str(figure.layout.title.text or "")
+    return html.unescape(text.replace("<br>", " "))
+
+
+def finish(
+    figure: go.Figure,
+    title: str,
+    plot_px: int,
+    *,
+    legend_below: bool = False,
+    subtitle_px: int = 0,
+    title_width: int = TITLE_WIDTH,
+) -> go.Figure:
+    """Give a figure its title, height and margins; returns the same figure.
+
+    `plot_px` is the height of the plot without title and axis, `subtitle_px` what to keep free
+    between the two, `title_width` the letters in a line of the title. Colours of text, grid and
+    background stay with the page's theme.
+    """
+    lines = wrap(title, title_width)
+    top = 8 + TITLE_GAP_PX + TITLE_LINE_PX * len(lines) + subtitle_px
+    over_plot = TITLE_GAP_PX + subtitle_px
+    above = round(1.3 * TITLE_PX * (len(lines) - 1))  # Plotly anchors the first line, not the last
+    bottom = 110 if legend_below else 56
+    figure.update_layout(
+        title={
+            "text": "<br>".join(escape(line) for line in lines),
+            "x": 0, "xanchor": "left", "font": {"size": TITLE_PX},
+            "yref": "paper", "y": 1, "yanchor": "bottom", "pad": {"b": over_plot + above},
+        },
+        height=top + plot_px + bottom,
+        margin={"t": top, "b": bottom, "l": 8, "r": 16},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hoverlabel={"align": "left", "namelength": -1},
+        legend={"traceorder": "normal"},
+    )  # fmt: skip
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True)
+    if legend_below:
+        figure.update_layout(
+            legend={
+                "orientation": "h", "x": 0, "xanchor": "left",
+                "y": -52 / plot_px, "yanchor": "top",
+            }
+        )  # fmt: skip
+    return figure
+
+
+def decades(low: float, high: float) -> dict[str, Any]:
+    """Return a log axis over whole powers of ten from `low` to `high`, with SI prefixes."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    powers = range(first, last + 1)
+    return {
+        "type": "log",
+        "tickmode": "array",
+        "tickvals": [10.0**power for power in powers],
+        "ticktext": [format_count(10.0**power) for power in powers],
+    }
+
+
+def rows_px(rows: int, row_px: int = ROW_PX) -> int:
+    """Return the height in pixels that so many labelled rows need."""
+    return max(90, row_px * rows)
+
+
+def label_rows(figure: go.Figure, names: Sequence[str], title: str | None = None) -> None:
+    """Name the rows 0, 1, ... of a horizontal chart, the first on top.
+
+    Rows are numbers, since Plotly would read layers called "0" and "1" as numbers anyway.
+    """
+    figure.update_yaxes(
+        title=title,
+        tickmode="array",
+        tickvals=list(range(len(names))),
+        ticktext=[escape(name) for name in shorten_all(names)],
+        range=[len(names) - 0.5, -0.5],
+        zeroline=False,
+        showgrid=False,
+    )
+
+
+def shorten(name: str, length: int = NAME_LENGTH) -> str:
+    """Cut a name in the middle, where paths differ least; ends are kept."""
+    if len(name) <= length:
+        return name
+    tail = (length - 1) * 2 // 3
+    return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def shorten_all(names: Iterable[str], length: int = NAME_LENGTH) -> list[str]:
+    """Shorten names so that different ones stay different; equal short forms get a number."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        short = shorten(name, length)
+        seen[short] = seen.get(short, 0) + 1
+        result.append(short if seen[short] == 1 else f"{short} ({seen[short]})")
+    return result
+
+
+def escape(text: str) -> str:
+    """Keep names such as "<lambda>" from being read as markup."""
+    return html.escape(text, quote=False)
+
+
+def wrap(text: str, width: int = TITLE_WIDTH) -> list[str]:
+    """Break a title into lines; a number stays with its unit."""
+    bound = re.sub(r"(?<=\d) (?=\S)", "\N{NO-BREAK SPACE}", text)
+    lines = textwrap.wrap(bound, width, break_long_words=True, break_on_hyphens=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines] or [""]
+
+
+def count_word(count: int) -> str:
+    """Return a count as a word to begin a sentence with, as a number from 13 on."""
+    return _WORDS[count] if count < len(_WORDS) else str(count)
+
+
+def fewest_for_half(values: Mapping[str, float]) -> list[str]:
+    """Return the names with the largest values that together make at least half of the sum."""
+    total, reached = sum(values.values()), 0.0
+    chosen = []
+    for name in sorted(values, key=lambda key: -values[key]):
+        chosen.append(name)
+        reached += values[name]
+        if reached >= total / 2:
+            break
+    return chosen

@@ -1,0 +1,291 @@
+"""What is the best one can have: accuracy over cost, predicted and measured, on some machines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.measures import Interval
+from analysis.mixed_precision.pareto_front import Front, Measured
+from analysis.mixed_precision.proposal import Proposal
+from figures.style.layout import HALF_WIDTH, escape, finish, shorten
+from figures.style.palette import AFTER, BEFORE, FLOAT, PREDICTED, faded
+from figures.style.point_labels import place_labels
+from figures.style.units import bytes_scale, energy_scale, time_scale
+from figures.tradeoffs.wording import COST_NAMES, Scale, cost_text, quality_text, takeaway_of
+
+PLOT_PX = 300
+LOW_PX = 220  # of machines side by side, so that the point picked is in sight below
+SIGHT = 25.0  # points of accuracy below the best in sight at first
+NARROW = 40  # letters in a panel's name
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A front on one machine, what was measured there, and the configuration one has now.
+
+    `answer` is what keeps the budget; `eight` what uniform 8 bits cost.
+    """
+
+    front: Front
+    measured: tuple[Measured, ...]
+    present: Proposal
+    answer: Proposal | None
+    eight: Mapping[Quantity, float]
+
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        """Everything that is predicted."""
+        answer = () if self.answer is None else (self.answer,)
+        return (*self.front.proposals, *answer, *self.front.references, self.present)
+
+    @property
+    def full(self) -> float:
+        """What uniform 8 bits cost, in the front's quantity."""
+        return self.eight[self.front.quantity]
+
+
+def front_chart(
+    panels: Sequence[Panel], scale: Scale, picked: tuple[str, str] | None = None
+) -> go.Figure:
+    """Return quality over cost: one machine in its unit, several as shares of uniform 8 bits.
+
+    `picked` names a machine and a point. A click gives customdata of machine and name.
+    """
+    count = len(panels)
+    titles = [escape(shorten(panel.front.machine, NARROW)) for panel in panels]
+    figure = make_subplots(
+        cols=count, shared_yaxes=True, horizontal_spacing=0.03,
+        column_titles=titles if count > 1 else None,
+        shared_xaxes="all" if count > 1 else False,
+    )  # fmt: skip
+    for column, panel in enumerate(panels, start=1):
+        factor, unit = _unit(panel, several=count > 1)
+        _Drawn(figure, column, panel, scale, factor, count).draw(picked)
+        if count == 1:
+            name = COST_NAMES[panel.front.quantity]
+            figure.update_xaxes(title=f"{name} ({unit}), lower is better", col=column)
+    if count > 1:  # side by side there is room for one title
+        quantity = str(panels[0].front.quantity).capitalize()
+        figure.add_annotation(
+            text=f"{quantity} (% of W8A8), lower is better", showarrow=False, font={"size": 13},
+            x=0.5, xref="paper", xanchor="center", y=0, yref="paper", yanchor="top", yshift=-24,
+        )  # fmt: skip
+    if scale.float_top1 is not None:
+        figure.add_hline(
+            y=100 * scale.float_top1, line={"color": FLOAT, "width": 1, "dash": "dot"},
+            annotation={"text": "float", "font": {"color": FLOAT}, "yanchor": "bottom"},
+            annotation_position="bottom left",
+        )  # fmt: skip
+    figure.update_yaxes(title=scale.axis, col=1)
+    _show_window(figure, _values(panels, scale), scale)
+    figure.update_layout(clickmode="event+select")
+    title = takeaway_of([(panel.front, panel.full) for panel in panels], scale)
+    if count > 1:
+        return finish(figure, title, LOW_PX, legend_below=True, subtitle_px=24)
+    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
+
+
+def _unit(panel: Panel, *, several: bool) -> tuple[float, str]:
+    """Return the factor of the axis and its unit."""
+    if several:
+        return 100 / panel.full, "% of W8A8"
+    quantity = panel.front.quantity
+    most = max(quantity.of(proposal.cost) for proposal in panel.proposals)
+    if quantity is Quantity.BOPS:
+        return 1e-9, "G"
+    steps = {Quantity.ENERGY: energy_scale, Quantity.LATENCY: time_scale}
+    return steps.get(quantity, bytes_scale)(most)
+
+
+def _values(panels: Sequence[Panel], scale: Scale) -> list[float]:
+    """Return all values that are drawn."""
+    found = [scale.of(p.prediction) for panel in panels for p in panel.proposals]
+    found += [scale.of_run(one.run) for panel in panels for one in panel.measured]
+    return [value for value in found if value is not None]
+
+
+def _show_window(figure: go.Figure, values: Sequence[float], scale: Scale) -> None:
+    """Set the range in sight: of accuracies the highest, where the choice is made."""
+    if not values:
+        return
+    low, high = _window(values, scale)
+    if min(values) < low:
+        below = sum(value < low for value in values)
+        figure.add_annotation(
+            text=f"{below} more below; a double click shows all", showarrow=False,
+            x=1, xref="paper", xanchor="right", y=0, yref="paper", yanchor="bottom",
+            font={"size": 11, "color": FLOAT},
+        )  # fmt: skip
+    figure.update_yaxes(range=[low, high])
+
+
+def _window(values: Sequence[float], scale: Scale) -> tuple[float, float]:
+    """Return the range of values in sight: the best ones, up to float."""
+    low, high = min(values), max(values)
+    if scale.by_loss:
+        low = max(low, high - SIGHT)
+    if scale.float_top1 is not None:
+        high = max(high, 100 * scale.float_top1)
+    room = max(0.08 * (high - low), 0.5)
+    return low - room, high + room
+
+
+def _aside(proposal: Proposal, place: str) -> str:
+    """Return a point's name, beside it at some distance: a star may lie there."""
+    room = "\u00a0\u00a0"
+    name = escape(proposal.name)
+    return (
+        f"{name}{room}" if place.endswith("left") else f"{room}{name}" if "right" in place else name
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """One panel of `count` being drawn: a column, and what turns a cost into its axis."""
+
+    figure: go.Figure
+    column: int
+    panel: Panel
+    scale: Scale
+    factor: float
+    count: int
+
+    def draw(self, picked: tuple[str, str] | None) -> None:
+        """Add everything, what must stay in sight last."""
+        panel = self.panel
+        self._band()
+        self._points("Predicted front", panel.front.proposals, line=True)
+        self._points("Uniform, predicted", panel.front.references, names=True)
+        self._measured()
+        if panel.answer is not None:
+            look = {"symbol": "square", "size": 12, "color": PREDICTED}
+            self._points("Answer", [panel.answer], marker=look)
+        look = {
+            "symbol": "star", "size": 15, "color": BEFORE, "line": {"color": AFTER, "width": 1.5},
+        }  # fmt: skip
+        self._points("Present configuration", [panel.present], marker=look)
+        if picked is not None and picked[0] == panel.front.machine:
+            self._ring(picked[1])
+
+    def _x(self, proposal: Proposal) -> float:
+        return self.factor * self.panel.front.quantity.of(proposal.cost)
+
+    def _points(
+        self,
+        name: str,
+        proposals: Sequence[Proposal],
+        *,
+        marker: dict[str, object] | None = None,
+        line: bool = False,
+        names: bool = False,
+    ) -> None:
+        named = names and self.column == 1
+        places = self._places(proposals) if named else []
+        mode = "lines+markers" if line else "markers+text" if named else "markers"
+        usual = {"size": 8, "color": FLOAT if names else PREDICTED}
+        self.figure.add_scatter(
+            name=name, legendgroup=name, showlegend=self.column == 1, mode=mode,
+            x=[self._x(p) for p in proposals],
+            y=[self.scale.of(p.prediction) for p in proposals],
+            text=list(map(_aside, proposals, places)) if named else None,
+            textposition=places if named else None,
+            textfont={"size": 11, "color": FLOAT},
+            line={"color": faded(PREDICTED, 0.8), "width": 2},
+            marker=marker or {**usual, "symbol": "diamond" if names else "circle-open"},
+            customdata=[[self.panel.front.machine, p.name, self._told(p)] for p in proposals],
+            hovertemplate="%{customdata[2]}<extra></extra>",
+            row=1, col=self.column,
+        )  # fmt: skip
+
+    def _places(self, proposals: Sequence[Proposal]) -> list[str]:
+        """Return where the names of points go; those out of sight count as on the border."""
+        spots = [self._spot(p) for p in (*proposals, *self.panel.proposals)]
+        count = len(proposals)
+        others = [spot for spot in spots[count:] if spot not in spots[:count]]
+        return place_labels(spots[:count], others, 0.055 * self.count)
+
+    def _spot(self, proposal: Proposal) -> tuple[float, float]:
+        """Return where a point is drawn, as shares of the plot."""
+        costs = [self._x(p) for p in self.panel.proposals]
+        values = _values([self.panel], self.scale)
+        value = self.scale.of(proposal.prediction)
+        low, high = _window(values, self.scale) if values else (0.0, 1.0)
+        across = (self._x(proposal) - min(costs)) / ((max(costs) - min(costs)) or 1.0)
+        up = 0.0 if value is None else (value - low) / ((high - low) or 1.0)
+        return 0.05 + 0.9 * across, min(max(up, 0.0), 1.0)
+
+    def _told(self, proposal: Proposal) -> str:
+        cost = cost_text(self.panel.front.quantity, proposal.cost, self.panel.full)
+        said = quality_text(self.scale, proposal.prediction)
+        return f"<b>{escape(proposal.name)}</b><br>predicted {said}<br>{cost}"
+
+    def _band(self) -> None:
+        """Shade the 95 % interval of the prediction along the front."""
+        found = [(p, self.scale.ends(p.prediction)) for p in self.panel.front.proposals]
+        known = [(p, ends) for p, ends in found if ends is not None]
+        if len(known) < 2:
+            return
+        there = [self._x(proposal) for proposal, _ in known]
+        self.figure.add_scatter(
+            name="95 % of the prediction", legendgroup="band", showlegend=self.column == 1,
+            x=[*there, *reversed(there)],
+            y=[*(ends.low for _, ends in known), *(ends.high for _, ends in reversed(known))],
+            mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(PREDICTED, 0.22),
+            hoverinfo="skip", row=1, col=self.column,
+        )  # fmt: skip
+
+    def _measured(self) -> None:
+        shown = [
+            (one, value, self.scale.ends_of_run(one.run) or Interval(value, value))
+            for one in self.panel.measured
+            if (value := self.scale.of_run(one.run)) is not None
+        ]
+        if not shown:
+            return
+        even = [reference.config for reference in self.panel.front.references]
+        self.figure.add_scatter(
+            name="Measured", legendgroup="Measured", showlegend=self.column == 1, mode="markers",
+            x=[self._x(one.proposal) for one, _, _ in shown], y=[value for _, value, _ in shown],
+            error_y={
+                "type": "data", "symmetric": False, "width": 4, "color": PREDICTED,
+                "thickness": 1.5,
+                "array": [ends.high - value for _, value, ends in shown],
+                "arrayminus": [value - ends.low for _, value, ends in shown],
+            },
+            marker={
+                "size": 8, "color": PREDICTED,
+                "symbol": ["diamond" if one.proposal.config in even else "circle"
+                           for one, _, _ in shown],
+            },
+            customdata=[
+                [self.panel.front.machine, one.proposal.name, self._found(one)]
+                for one, _, _ in shown
+            ],
+            hovertemplate="%{customdata[2]}<extra></extra>", row=1, col=self.column,
+        )  # fmt: skip
+
+    def _found(self, one: Measured) -> str:
+        return (
+            f"<b>{escape(one.proposal.name)}</b><br>measured {self.scale.run_text(one.run)}<br>"
+            f"was predicted {quality_text(self.scale, one.proposal.prediction)}<br>"
+            f"{cost_text(self.panel.front.quantity, one.proposal.cost, self.panel.full)}"
+        )
+
+    def _ring(self, name: str) -> None:
+        points = [(self._x(p), self.scale.of(p.prediction), p.name) for p in self.panel.proposals]
+        points += [
+            (self._x(one.proposal), self.scale.of_run(one.run), one.proposal.name)
+            for one in self.panel.measured
+        ]
+        here = [(x, y) for x, y, other in points if other == name]
+        self.figure.add_scatter(
+            name="Picked", showlegend=False, mode="markers", hoverinfo="skip",
+            x=[x for x, _ in here], y=[y for _, y in here],
+            marker={
+                "symbol": "circle-open", "size": 21, "color": FLOAT, "line": {"width": 2},
+            },
+            row=1, col=self.column,
+        )  # fmt: skip

@@ -1,0 +1,165 @@
+"""The front of what can be had on a machine, with the configuration that was chosen."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import plotly.graph_objects as go
+
+from analysis.cost.quantity import Quantity
+from analysis.reporting.trade_off import TradeOff, TradePoint
+from figures.ranges.by_layer import SUSPECT
+from figures.style.layout import escape, finish, shorten
+from figures.style.palette import BEFORE, FLOAT, PREDICTED, faded
+from figures.style.units import bytes_scale, energy_scale, format_share, time_scale
+
+PLOT_PX = 380
+_NAMES = {
+    Quantity.ENERGY: "Energy per image",
+    Quantity.LATENCY: "Latency per image",
+    Quantity.SIZE: "Weight size",
+    Quantity.MEMORY: "Peak activation memory",
+    Quantity.BOPS: "Bit operations per image",
+}
+
+
+def trade_off(found: TradeOff) -> go.Figure:
+    """Return loss over cost: the predicted front with its band, references, measured points.
+
+    Where nothing tells the loss, the output's SQNR takes its place.
+    """
+    chosen = () if found.chosen is None else (found.chosen,)
+    points = (*found.predicted, *found.references, *found.measured, *chosen)
+    factor, unit = _scale(found.quantity, max(point.cost for point in points))
+    by_loss = all(point.loss is not None for point in (*found.predicted, *chosen))
+    value = _loss if by_loss else _sqnr
+    figure = go.Figure()
+    if by_loss:
+        _add_band(figure, found.predicted, factor)
+    figure.add_scatter(
+        name="Front, predicted", mode="lines+markers", line={"color": PREDICTED, "width": 2},
+        marker={"size": 6, "color": PREDICTED}, **_points(found.predicted, factor, value),
+    )  # fmt: skip
+    figure.add_scatter(
+        name="Uniform, predicted", mode="markers+text",
+        text=[escape(point.name) for point in found.references], textposition="top center",
+        marker={"size": 9, "color": FLOAT, "symbol": "diamond"}, cliponaxis=False,
+        **_points(found.references, factor, value),
+    )  # fmt: skip
+    if found.measured:
+        _add_measured(figure, "Measured", found.measured, (factor, BEFORE, "circle", 9), value)
+    if chosen:
+        _add_measured(figure, "Chosen, measured", chosen, (factor, SUSPECT, "star", 15), value)
+    figure.update_xaxes(title=f"{_NAMES[found.quantity]} ({unit}), lower is better")
+    figure.update_yaxes(title=_value_title(found, by_loss=by_loss))
+    return finish(figure, _title(found), PLOT_PX, legend_below=True)
+
+
+Value = Callable[[TradePoint], float | None]
+
+
+def _loss(point: TradePoint) -> float | None:
+    return None if point.loss is None else 100 * point.loss
+
+
+def _sqnr(point: TradePoint) -> float | None:
+    return point.sqnr_db if math.isfinite(point.sqnr_db) else None
+
+
+def _value_title(found: TradeOff, *, by_loss: bool) -> str:
+    if not by_loss:
+        return "Output SQNR (dB), higher is better"
+    if found.labelled:
+        return "Accuracy lost (points), lower is better"
+    return "Answers changed (%), lower is better"
+
+
+def _scale(quantity: Quantity, largest: float) -> tuple[float, str]:
+    match quantity:
+        case Quantity.ENERGY:
+            return energy_scale(largest)
+        case Quantity.LATENCY:
+            return time_scale(largest)
+        case Quantity.BOPS:
+            return 1e-9, "G"
+        case _:
+            return bytes_scale(largest)
+
+
+def _points(points: Sequence[TradePoint], factor: float, value: Value) -> dict[str, object]:
+    return {
+        "x": [factor * point.cost for point in points],
+        "y": [value(point) for point in points],
+        "customdata": [_told(point) for point in points],
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }
+
+
+def _told(point: TradePoint) -> str:
+    lines = [f"<b>{escape(point.name)}</b>"]
+    if point.loss is not None:
+        spread = point.loss_ci95
+        ends = f" (95 % {100 * spread.low:.1f} to {100 * spread.high:.1f})" if spread else ""
+        lines.append(f"lost: {100 * point.loss:.2f}{ends}")
+    lines.append("exact" if point.sqnr_db == math.inf else f"SQNR {point.sqnr_db:.1f} dB")
+    return "<br>".join(lines)
+
+
+def _add_band(figure: go.Figure, points: Sequence[TradePoint], factor: float) -> None:
+    """Shade the 95 % interval of the prediction."""
+    known = [(point, point.loss_ci95) for point in points if point.loss_ci95 is not None]
+    if not known:
+        return
+    there = [factor * point.cost for point, _ in known]
+    figure.add_scatter(
+        name="95 % of the prediction", x=[*there, *reversed(there)],
+        y=[*(100 * i.low for _, i in known), *(100 * i.high for _, i in reversed(known))],
+        mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(PREDICTED, 0.22),
+        hoverinfo="skip",
+    )  # fmt: skip
+
+
+def _add_measured(
+    figure: go.Figure,
+    name: str,
+    points: Sequence[TradePoint],
+    look: tuple[float, str, str, int],
+    value: Value,
+) -> None:
+    factor, color, symbol, size = look
+    bars = {}
+    if value is _loss:
+        ends = [(p.loss_ci95.low, p.loss_ci95.high) if p.loss_ci95 else None for p in points]
+        losses = [point.loss or 0.0 for point in points]
+        bars = {
+            "error_y": {
+                "type": "data", "symmetric": False, "color": faded(color, 0.7), "width": 4,
+                "array": [
+                    100 * (end[1] - loss) if end else 0
+                    for end, loss in zip(ends, losses, strict=True)
+                ],
+                "arrayminus": [
+                    100 * (loss - end[0]) if end else 0
+                    for end, loss in zip(ends, losses, strict=True)
+                ],
+            }
+        }  # fmt: skip
+    figure.add_scatter(
+        name=name, mode="markers", marker={"size": size, "color": color, "symbol": symbol},
+        **bars, **_points(points, factor, value),
+    )  # fmt: skip
+
+
+def _title(found: TradeOff) -> str:
+    """Say how the chosen one stands beside uniform 8 bits, where that is known."""
+    if found.chosen is None:
+        return f"{len(found.predicted)} choices of the predicted front on {found.machine}"
+    name = shorten(found.chosen.name, 30)
+    eight = next((p for p in found.references if p.name.upper() == "W8A8"), None)
+    if eight is None or not eight.cost:
+        return f"{name} beside {len(found.predicted)} choices of the predicted front"
+    share = found.chosen.cost / eight.cost
+    what = str(found.quantity)
+    if abs(share - 1) < 0.0005:
+        return f"{name} takes the {what} of uniform 8 bits"
+    word = "less" if share < 1 else "more"
+    return f"{name} takes {format_share(abs(1 - share))} {word} {what} than uniform 8 bits"

@@ -1,0 +1,142 @@
+"""What can be taken home of a network: files, what was checked of them, and the next command."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from onnx import ModelProto, checker
+from torch import Tensor
+
+from model_io.artefacts.viewer_overlays import Metric
+from model_io.encodings.export_encodings import weights_on_grids
+from model_io.errors import ModelError
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
+from quant.config import QuantConfig
+from quant.graph.float_graph import FloatGraph
+from quant.inputs import FEW, KINDS
+from quant.simulation.quant_graph import QuantGraph
+
+TRIAL = 16
+"""Inputs that a file is tried on."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A calibrated, repaired simulation and what is known of it.
+
+    Attributes:
+        name: of the files, without an ending.
+        graph: the float network that it was made from, after equalization and the like.
+        quantized: what is exported.
+        config: how it was configured.
+        metrics: numbers of its layers, for viewers.
+        inputs: real ones to try files on, one tensor for each input; random ones where there are
+            none.
+        model: what the command line calls the network.
+    """
+
+    name: str
+    graph: FloatGraph
+    quantized: QuantGraph
+    config: QuantConfig
+    metrics: tuple[Metric, ...] = ()
+    inputs: tuple[Tensor, ...] = ()
+    model: str = "MODEL"
+
+    @property
+    def trial(self) -> tuple[Tensor, ...]:
+        """What files are tried on."""
+        return self.inputs or random_inputs(self.graph, TRIAL)
+
+    @property
+    def tried_on(self) -> str:
+        """What that is, in words."""
+        count = len(self.trial[0])
+        return f"{count} {'inputs' if self.inputs else 'random inputs'}"
+
+    @cached_property
+    def marked(self) -> MarkedOnnx:
+        """The network as float ONNX, made once for all formats that need it."""
+        return export_marked(self.quantized)
+
+    @cached_property
+    def float_onnx(self) -> bytes:
+        """The same, checked, with weights as they are simulated."""
+        return checked(weights_on_grids(self.quantized, self.marked))
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """Files that belong together, the main one first.
+
+    Attributes:
+        files: by name.
+        checks: what was found true of them, a sentence each.
+        notes: what they cannot hold or what to mind, a sentence each.
+        command: the next tool's line for a shell, in the folder of the files.
+    """
+
+    files: dict[str, bytes]
+    checks: tuple[str, ...]
+    notes: tuple[str, ...]
+    command: str
+
+    @property
+    def main(self) -> str:
+        """The name of the first file."""
+        return next(iter(self.files))
+
+    @property
+    def size_bytes(self) -> int:
+        """All files together."""
+        return sum(map(len, self.files.values()))
+
+    def packed(self, name: str) -> tuple[str, bytes]:
+        """Return (name, content) of one file to hand out: the only one, or a zip of all."""
+        if len(self.files) == 1:
+            return self.main, self.files[self.main]
+        held = io.BytesIO()
+        with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file, content in self.files.items():
+                archive.writestr(file, content)
+        return f"{name}.zip", held.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of artefact: its title, whom it is for, and how it is made."""
+
+    title: str
+    purpose: str
+    make: Callable[[Source], Artefact]
+
+
+def random_inputs(graph: FloatGraph, count: int) -> tuple[Tensor, ...]:
+    """Return random inputs, the same at every call: `count`, or as many as the network takes."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for one in graph.inputs:
+        shape = (graph.batch or count, *one.shape)
+        if one.real:
+            found.append(torch.randn(shape, generator=generator))
+        else:
+            whole = torch.randint(0, one.below or FEW, shape, generator=generator)
+            found.append(whole.to(KINDS[one.kind]))
+    return tuple(found)
+
+
+def checked(model: ModelProto) -> bytes:
+    """Return a model as a file that the ONNX checker accepts.
+
+    Raises:
+        ModelError: it does not.
+    """
+    try:
+        checker.check_model(model, full_check=True)
+    except (checker.ValidationError, ValueError) as error:
+        raise ModelError(f"The ONNX file must be valid, and is not: {str(error)[:200]}") from error
+    content: bytes = model.SerializeToString()
+    return content

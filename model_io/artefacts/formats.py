@@ -1,0 +1,174 @@
+"""The formats: how the files of each are made and checked."""
+
+import io
+import json
+import shlex
+from collections.abc import Callable
+
+import torch
+
+from model_io.artefacts.artefact import Artefact, Format, Source
+from model_io.artefacts.pt2_program import write_program
+from model_io.artefacts.qdq import qdq_maker
+from model_io.artefacts.viewer_overlays import Metric, write_model_explorer, write_netron
+from model_io.encodings.aimet_read import read_encodings
+from model_io.encodings.apply_to_network import given_by, targets_of
+from model_io.encodings.export_encodings import export_encodings
+from model_io.errors import ModelError
+from model_io.qdq_export.weights import WeightStyle
+from quant.config_file import config_from_file, config_to_file
+from quant.inputs import parts_of
+
+
+def _encodings(version: str) -> Callable[[Source], Artefact]:
+    def make(source: Source) -> Artefact:
+        quantized, marked = source.quantized, source.marked
+        found = export_encodings(quantized, marked, version, source.config.default)
+        onnx, encodings = f"{source.name}.onnx", f"{source.name}.encodings"
+        files = {encodings: found.text.encode(), onnx: source.float_onnx}
+        line = f"qairt-converter --input_network {onnx} --quantization_overrides {encodings}"
+        return Artefact(
+            files, (_comes_back(source, found.text), f"{onnx} passes the ONNX checker."),
+            found.notes, f"{line} --output_path {source.name}.dlc",
+        )  # fmt: skip
+
+    return make
+
+
+def _comes_back(source: Source, text: str) -> str:
+    """Read encodings again; return what came back in a sentence.
+
+    Raises:
+        ModelError: a grid is another one now.
+    """
+    grids = read_encodings(text, source.name).grids
+    graph = source.graph
+    found = given_by(grids, graph, targets_of(graph, {}), source.name).grids
+    wanted = {n: q.encoding for n, q in source.quantized.quantizers.items() if q.encoding}
+    differ = [
+        n for n, e in wanted.items() if n in found and not torch.equal(e.scale, found[n].scale)
+    ]
+    if differ or set(wanted) != set(found):
+        names = sorted(differ or set(wanted) ^ set(found))
+        raise ModelError(f"Encodings must come back as they went; {names[0]!r} does not.")
+    return f"Read again: the scales of all {len(wanted)} grids are the same to the bit."
+
+
+def _program(source: Source) -> Artefact:
+    content, file = write_program(source.quantized), f"{source.name}.pt2"
+    graph = source.quantized.graph
+    sizes = [(graph.batch or 1, *one.shape) for one in graph.inputs]
+    inputs = ", ".join(f"torch.zeros{size}" for size in sizes)
+    line = f"net = torch.export.load('{file}').module(); print(net({inputs}))"
+    return Artefact(
+        {file: content}, (_computes_the_same(source, content),), (),
+        f'python -c "import torch; {line}"',
+    )  # fmt: skip
+
+
+def _computes_the_same(source: Source, content: bytes) -> str:
+    """Run the file beside the simulation; return how they agree in a sentence.
+
+    Raises:
+        ModelError: they give different numbers.
+    """
+    inputs = source.trial
+    module = torch.export.load(io.BytesIO(content)).module()
+    with torch.inference_mode():
+        got, wanted = module(*inputs), source.quantized.run(inputs)
+    pairs = zip(parts_of(got), parts_of(wanted), strict=True)
+    if not all(torch.equal(first, second) for first, second in pairs):
+        raise ModelError("The .pt2 file must compute what the simulation does, and does not.")
+    return f"Loaded by torch alone, run on {source.tried_on}: equal to the last bit."
+
+
+def _configuration(source: Source) -> Artefact:
+    layers = source.quantized.graph.layers
+    text = config_to_file(source.config, layers)
+    if config_from_file(text, layers) != (source.config, ()):
+        raise ModelError("The configuration must come back as it went, and does not.")
+    file = f"{source.name}.config.json"
+    rules = len(source.config.rules)
+    return Artefact(
+        {file: text.encode()}, (f"Read again: the same default and {rules} rules.",), (),
+        f"python cli.py evaluate --model {shlex.quote(source.model)} --config {file}",
+    )  # fmt: skip
+
+
+def _node_data(source: Source) -> Artefact:
+    onnx = f"{source.name}.onnx"
+    files = {
+        f"{source.name}.{metric.name.lower()}.json": write_model_explorer(
+            metric, source.marked.nodes
+        ).encode()
+        for metric in _some(source)
+    }
+    return Artefact(
+        {**files, onnx: source.float_onnx}, (_found_in(source),),
+        ("In the viewer, add the JSON files as custom node data.",),
+        f"model-explorer {onnx} --extensions=model_explorer_onnx",
+    )  # fmt: skip
+
+
+def _netron(source: Source) -> Artefact:
+    onnx, file = f"{source.name}.onnx", f"{source.name}.netron.json"
+    settings = {"configuration": json.dumps(source.config.to_dict()["default"])}
+    text = write_netron(_some(source), source.marked.nodes, settings)
+    return Artefact(
+        {file: text.encode(), onnx: source.float_onnx}, (_found_in(source),),
+        (f"Drop {file} onto the open model to see its numbers beside each node.",),
+        f"netron {onnx}",
+    )  # fmt: skip
+
+
+def _some(source: Source) -> tuple[Metric, ...]:
+    if not source.metrics:
+        raise ModelError("Viewers need numbers of layers, and none are known. Choose data first.")
+    return source.metrics
+
+
+def _found_in(source: Source) -> str:
+    """Return a sentence on the nodes that have numbers; each is one of the ONNX file.
+
+    Raises:
+        ModelError: a node is not in the file.
+    """
+    names = {node.name for node in source.marked.model.graph.node}
+    lost = set(source.marked.nodes.values()) - names
+    if lost:
+        raise ModelError(f"Every node must be in the ONNX file, and {min(lost)!r} is not.")
+    counts = ", ".join(
+        f"{sum(layer in metric.values for layer in source.marked.nodes)} with {metric.name}"
+        for metric in source.metrics
+    )
+    return f"All {len(source.marked.nodes)} nodes are in the ONNX file: {counts}."
+
+
+FORMATS: dict[str, Format] = {
+    "onnx-qdq": Format(
+        "ONNX, quantized", "Weights as whole numbers, Q/DQ pairs; runtimes compute in integers",
+        qdq_maker(WeightStyle.INTEGER),
+    ),
+    "onnx-qdq-float": Format(
+        "ONNX, float weights", "The same with float weights between Q/DQ pairs, for compilers",
+        qdq_maker(WeightStyle.FLOAT),
+    ),
+    "aimet-2.0.0": Format(
+        "AIMET encodings 2.0.0", "Float ONNX with the newest encodings file", _encodings("2.0.0")
+    ),
+    "aimet-1.0.0": Format(
+        "AIMET encodings 1.0.0", "Float ONNX with the encodings that most converters read",
+        _encodings("1.0.0"),
+    ),
+    "pt2": Format(
+        "PyTorch program", "The simulation for torch.export.load, without this code", _program
+    ),
+    "config": Format(
+        "Configuration", "Rules as JSON, each with the layers it matched", _configuration
+    ),
+    "model-explorer": Format(
+        "Model Explorer", "Numbers of layers as node data beside the ONNX file", _node_data
+    ),
+    "netron": Format("Netron", "Numbers of layers as an attachment beside the ONNX file", _netron),
+}  # fmt: skip
+"""By the name that the command line has for them."""

@@ -1,0 +1,133 @@
+"""The simulated network as a `.pt2` file that torch alone can load: quantizers as plain ATen."""
+
+import io
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim
+
+from model_io.errors import ModelError
+from quant.encoding import Encoding
+from quant.graph.float_graph import copy_module
+from quant.inputs import KINDS
+from quant.simulation.quant_graph import QuantGraph, Quantizer, Role, subsumes
+
+MOST_BATCH = 65536
+_TYPES = (torch.int8, torch.int16, torch.int32)
+
+
+class OnGrid(nn.Module):
+    """Divides, rounds half to even, clips, multiplies: the same steps as a quantizer's own.
+
+    `clip` is that of the activation function which the quantizer stands in for.
+    """
+
+    def __init__(
+        self, encoding: Encoding, clip: tuple[float | None, float | None] | None = None
+    ) -> None:
+        super().__init__()
+        zero_point = int(encoding.zero_point)
+        self.scale = nn.Buffer(encoding.scale.clone())
+        self.limits = encoding.qmin - zero_point, encoding.qmax - zero_point
+        self.clip = None if clip is None or subsumes(encoding, clip) else clip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a tensor to one of the same shape."""
+        x = _clipped(x, self.clip)
+        # in place as there: strides decide in which order a convolution adds
+        return torch.div(x, self.scale).round_().clamp_(*self.limits).mul_(self.scale)
+
+
+class Clip(nn.Module):
+    """The activation function of a quantizer that lets values pass."""
+
+    def __init__(self, clip: tuple[float | None, float | None] | None) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a tensor to one of the same shape."""
+        return _clipped(x, self.clip)
+
+
+class Whole(nn.Module):
+    """A weight as whole numbers, in the least type that holds them, and their scale."""
+
+    def __init__(self, weight: Tensor, encoding: Encoding) -> None:
+        super().__init__()
+        steps = (encoding.quantize(weight) - encoding.zero_point).detach()
+        kind = next(kind for kind in _TYPES if _fits(steps, kind))
+        self.whole = nn.Buffer(steps.to(kind))
+        self.scale = nn.Buffer(encoding.scale.clone())
+
+    def forward(self) -> Tensor:
+        """Return the real numbers."""
+        return self.whole.to(torch.float32) * self.scale
+
+
+def write_program(quantized: QuantGraph) -> bytes:
+    """Return the simulated network as `torch.export.save` writes it.
+
+    Its operators are ATen's: it loads with `torch.export.load` where this package is not, takes
+    any batch unless the network fixes it, and computes what the simulation does. Weights are held
+    as whole numbers.
+
+    Raises:
+        ModelError: torch cannot export the network again.
+    """
+    module = plain_module(quantized)
+    graph = quantized.graph
+    count = graph.batch or 2
+    example = tuple(torch.zeros(count, *one.shape, dtype=KINDS[one.kind]) for one in graph.inputs)
+    dims: Any = None if graph.batch else ({0: Dim("batch", min=1, max=MOST_BATCH)},) * len(example)
+    buffer = io.BytesIO()
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(module, example, dynamic_shapes=dims)
+            torch.export.save(program, buffer)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ModelError(
+            f"torch.export must be able to trace the simulated network, got: {reason}. "
+            "Export encodings instead."
+        ) from error
+    return buffer.getvalue()
+
+
+def plain_module(quantized: QuantGraph) -> fx.GraphModule:
+    """Return a copy of a simulated network without quantizers of ours, the same in value."""
+    module = copy_module(quantized.module)
+    for node in list(module.graph.nodes):
+        if node.op != "call_module":
+            continue
+        name = str(node.target)
+        quantizer = module.get_submodule(name)
+        if not isinstance(quantizer, Quantizer):
+            continue
+        source = node.args[0]
+        encoding = quantizer.encoding
+        if quantizer.site.role is Role.WEIGHT and encoding is not None:
+            weight = quantized.graph.tensor(str(source.target))
+            module.set_submodule(name, Whole(weight, encoding))
+            node.args = ()
+        elif encoding is not None:
+            module.set_submodule(name, OnGrid(encoding, quantizer.clip))
+        else:
+            module.set_submodule(name, Clip(quantizer.clip))
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return copy_module(module).eval()  # without the weights that nothing reads any more
+
+
+def _clipped(x: Tensor, clip: tuple[float | None, float | None] | None) -> Tensor:
+    if clip is None:
+        return x
+    return x.relu() if clip == (0.0, None) else x.clamp(*clip)
+
+
+def _fits(steps: Tensor, kind: torch.dtype) -> bool:
+    limits = torch.iinfo(kind)
+    return bool(steps.min() >= limits.min and steps.max() <= limits.max)

@@ -1,0 +1,79 @@
+"""ONNX with Q/DQ pairs as an artefact: run in ONNX Runtime beside the simulation."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from model_io.artefacts.artefact import Artefact, Source, checked
+from model_io.errors import ModelError
+from model_io.qdq_export.export_qdq import export_qdq
+from model_io.qdq_export.simulate_file import as_written
+from model_io.qdq_export.weights import WeightStyle
+from model_io.runtime.onnx_runtime import Session, executed_operators, is_integer
+from quant.inputs import parts_of
+from quant.simulation.quant_graph import QuantGraph
+
+LEAST_DB = 10.0
+"""Less than this is no rounding any more: the file computes something else."""
+
+
+def qdq_maker(style: WeightStyle) -> Callable[[Source], Artefact]:
+    """Return what makes a file with weights in that style."""
+
+    def make(source: Source) -> Artefact:
+        made = export_qdq(source.quantized, style, source.marked)
+        content = checked(made.model)
+        operators = executed_operators(made.model)
+        weighted = [source.marked.nodes[x.name] for x in source.graph.layers if x.weight]
+        whole = sum(is_integer(operators.get(node, "")) for node in weighted)
+        file = f"{source.name}.onnx"
+        agreement = _agreement(source, as_written(source.quantized, made), Session(made.model))
+        check, note = _kernels(whole, len(weighted))
+        run = f"ort.InferenceSession('{file}')"
+        names = "print([(x.name, x.shape) for x in net.get_inputs()])"
+        return Artefact(
+            {file: content}, (agreement, *check), (*made.notes, *note),
+            f'python -c "import onnxruntime as ort; net = {run}; {names}"',
+        )  # fmt: skip
+
+    return make
+
+
+def _kernels(whole: int, layers: int) -> tuple[list[str], list[str]]:
+    """Return the checks and the notes on layers with weights of which `whole` run in integers."""
+    told = f"{whole} of {layers} layers with weights run in whole numbers in ONNX Runtime here"
+    if whole == layers:
+        return [f"{told}."], []
+    return [], [f"{told}; the others run in float."]
+
+
+def _agreement(source: Source, simulated: QuantGraph, session: Session) -> str:
+    """Return in a sentence how a file agrees with the simulation.
+
+    Raises:
+        ModelError: it does not agree at all.
+    """
+    inputs = source.trial
+    with torch.inference_mode():
+        wanted = parts_of(simulated.run(inputs))[0]
+    got = session(inputs)
+    decibels = _sqnr_db(wanted, got)
+    if decibels < LEAST_DB:
+        raise ModelError(
+            "The ONNX file must compute what the simulation does, got an SQNR of "
+            f"{decibels:.0f} dB beside it. Export encodings instead, and report this model."
+        )
+    same = int((wanted.argmax(-1) == got.argmax(-1)).sum())
+    share = f"the same largest output on {same} of {wanted.argmax(-1).numel()}"
+    if torch.equal(wanted, got):
+        return f"In ONNX Runtime on {source.tried_on}: equal to the simulation to the last bit."
+    return (
+        f"In ONNX Runtime on {source.tried_on}: {decibels:.0f} dB beside the simulation, {share}."
+    )
+
+
+def _sqnr_db(wanted: Tensor, got: Tensor) -> float:
+    noise = (wanted.double() - got.double()).square().sum()
+    signal = wanted.double().square().sum()
+    return float(10 * torch.log10(signal / noise.clamp(min=1e-300))) if signal > 0 else 300.0

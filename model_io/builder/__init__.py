@@ -1,0 +1,1 @@
+"""Networks that a person's own Python builds."""

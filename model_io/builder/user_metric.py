@@ -1,0 +1,62 @@
+"""A metric from a Python function of the user's own: `path.py:function`.
+
+This runs the named file, as `builder` does. It is meant for files on the user's own
+machine, named by hand; an upload must never come here, nor anybody on a shared server.
+"""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_io.builder.builder import function_in
+from model_io.errors import ModelError
+
+
+@dataclass(frozen=True)
+class FileMetric:
+    """A function (outputs, targets) in a file: a number for each image, or one for all.
+
+    Attributes:
+        name: the function's name.
+        higher_is_better: what the function says of itself; True where it says nothing.
+        function: what is called.
+        file: where it stands.
+    """
+
+    name: str
+    higher_is_better: bool
+    function: Callable[[Any, Any], Any]
+    file: Path
+
+    def __call__(self, outputs: Any, targets: Any) -> Any:
+        """Return what the function gives for outputs (N, ...) and targets, tensors as numbers.
+
+        Raises:
+            ModelError: the function fails; the sentence names it and the line.
+        """
+        try:
+            found = self.function(outputs, targets)
+            return found.detach().cpu().numpy() if hasattr(found, "detach") else found
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [f.lineno for f in frames if Path(f.filename).name == self.file.name]
+            line = f" in line {own[-1]}" if own else ""
+            text = (str(error).splitlines() or [""])[0][:200]
+            raise ModelError(
+                f"{self.file.name}:{self.name} must give a number for each image from its outputs "
+                f"and targets, got {type(error).__name__}{line}: {text}. Correct the function."
+            ) from error
+
+
+def load_metric(text: str) -> FileMetric:
+    """Return the metric that "path.py:function" names.
+
+    Raises:
+        ModelError: no such file or function, or an error while the file runs.
+    """
+    function = function_in(text, "A metric")
+    file, _, name = text.rpartition(":")
+    better = getattr(function, "higher_is_better", True)
+    return FileMetric(name, bool(better), function, Path(file))

@@ -1,0 +1,1 @@
+"""Encodings of tensors in the file formats of other tools."""

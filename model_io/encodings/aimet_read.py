@@ -1,0 +1,127 @@
+"""Read AIMET encodings of 2.0.0, 1.0.0 and 0.6.1; JSON from anywhere, checked value by value."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from model_io.encodings import aimet_v1_records as aimet_lists
+from model_io.encodings import aimet_v2_records as aimet_records
+from model_io.encodings.aimet_values import Unreadable, readable_name
+from model_io.encodings.tensor_encoding import TensorGrid
+from model_io.errors import ModelError
+
+MAX_BYTES = 200 * 2**20
+MOST_RECORDS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Encodings:
+    """The grids in a file; `version` is that of the format it was read as."""
+
+    version: str
+    grids: tuple[TensorGrid, ...]
+
+
+def is_encodings(text: str) -> bool:
+    """Whether JSON text looks like encodings, rather than a configuration or something else."""
+    return any(f'"{key}"' in text for key in ("encodings", *_SECTIONS))
+
+
+def read_encodings(content: str | bytes, shown: str) -> Encodings:
+    """Return the grids in a file that a sentence calls `shown`.
+
+    Raises:
+        ModelError: it holds no encodings, of another version, or a value that cannot be; the
+            sentence names the tensor.
+    """
+    raw = _parsed(content, shown)
+    version = version_of(raw)
+    if version not in _READERS:
+        raise ModelError(
+            f"Encodings must be of AIMET's version 2.0.0, 1.0.0 or 0.6.1, got {version[:40]!r} in "
+            f"{shown}. Export them as one of these."
+        )
+    found: dict[tuple[str, bool | None], TensorGrid] = {}
+    for name, parameter, record in _READERS[version](raw):
+        if len(found) >= MOST_RECORDS:
+            raise ModelError(f"{shown} must hold at most {MOST_RECORDS} tensors, got more.")
+        try:
+            grid = _GRIDS[version](readable_name(name), parameter, record)
+        except Unreadable as problem:
+            raise ModelError(
+                f"The encoding of {str(name)[:80]!r} in {shown} {problem}. Export it again."
+            ) from None
+        found[grid.tensor, parameter] = grid
+    return Encodings(version, tuple(found.values()))
+
+
+def _parsed(content: str | bytes, shown: str) -> Any:
+    if len(content) > MAX_BYTES:
+        raise ModelError(f"Encodings must be at most {MAX_BYTES} bytes, got {len(content)}.")
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ModelError(f"Encodings must be JSON, got {shown} that is none: {said}.") from None
+    if not isinstance(found, dict | list) or not found:
+        raise ModelError(f"Encodings must be a JSON object of tensors, got none in {shown}.")
+    return found
+
+
+def version_of(raw: Any) -> str:
+    """Return the version that a file names, or that its shape tells as AIMET does."""
+    if isinstance(raw, dict) and isinstance(raw.get("version"), str):
+        named = raw["version"]
+        return "2.0.0" if named.startswith("2.0.0.") else named
+    if isinstance(raw, dict):
+        if "encodings" in raw:
+            return "2.0.0"
+        listed = any(isinstance(raw.get(key), list) for key in _SECTIONS)
+        return "1.0.0" if listed else "0.6.1"
+    first = raw[0]
+    new = isinstance(first, dict) and ("y_scale" in first or "per_block_int_scale" in first)
+    return "2.0.0" if new else "1.0.0"
+
+
+Named = Iterator[tuple[Any, bool | None, Any]]
+_SECTIONS = {"activation_encodings": False, "param_encodings": True}
+
+
+def _flat(raw: Any) -> Named:
+    """Yield the records of 2.0.0, which does not tell weights from activations."""
+    for record in _list(raw.get("encodings") if isinstance(raw, dict) else raw, "encodings"):
+        yield record.get("name"), None, record
+
+
+def _two_lists(raw: Any) -> Named:
+    if isinstance(raw, list):  # the encodings of parameters alone
+        raw = {"param_encodings": raw}
+    for section, parameter in _SECTIONS.items():
+        for record in _list(raw.get(section) or [], section):
+            yield record.get("name"), parameter, record
+
+
+def _two_tables(raw: Any) -> Named:
+    if not any(section in raw for section in _SECTIONS):
+        raw = {"param_encodings": raw}
+    for section, parameter in _SECTIONS.items():
+        table = raw.get(section) or {}
+        if not isinstance(table, dict):
+            raise ModelError(f"{section} of 0.6.1 must be an object by tensor, got a list.")
+        for name, records in table.items():
+            yield name, parameter, records
+
+
+def _list(found: Any, section: str) -> Iterable[dict[str, Any]]:
+    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
+        raise ModelError(f"{section} must be a list of records, got something else.")
+    return found
+
+
+_READERS = {"2.0.0": _flat, "1.0.0": _two_lists, "0.6.1": _two_tables}
+_GRIDS = {
+    "2.0.0": aimet_records.read_record,
+    "1.0.0": aimet_lists.read_listed,
+    "0.6.1": aimet_lists.read_table,
+}

@@ -1,0 +1,250 @@
+"""From the grids in a file to a configuration and to the grids of the simulation."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from torch import fx
+
+from model_io.encodings.aimet_read import read_encodings
+from model_io.encodings.infer_rules import Wish, config_of
+from model_io.encodings.tensor_encoding import TensorGrid, activation_encoding, weight_encoding
+from model_io.errors import ModelError
+from model_io.loaded_model import LoadedModel
+from model_io.onnx_import.reading.remove_qdq import TensorEncoding
+from model_io.onnx_import.tensor_places import Place
+from quant.config import ACTIVATION_DEFAULT, WEIGHT_DEFAULT, QuantConfig
+from quant.encoding import Encoding
+from quant.file_encodings import Given, Target
+from quant.graph.float_graph import FloatGraph, is_activation, is_input
+from quant.graph.operators import is_pass_through
+from quant.simulation.quant_graph import Role, Site, plan
+from quant.spec import FLOAT_BITS, QuantSpec
+
+_MOST_BITS = 16
+_UNKNOWN = "no tensor of the network has that name"
+_CONSTANT = "it is a constant, such as a bias, but no weight of a layer"
+
+
+def knowledge_of(loaded: LoadedModel, graph: FloatGraph) -> tuple[dict[str, Target], Given | None]:
+    """Return what the tensors of a model's file are in its graph, and what it says of their grids.
+
+    Args:
+        loaded: the model.
+        graph: captured from it, its batch norms folded.
+    """
+    targets = targets_of(graph, loaded.places)
+    if not loaded.encodings:
+        return targets, None
+    found = [grid_in_file(encoding) for encoding in loaded.encodings]
+    # quantizers in the file act on weights as they are there, before anything is folded
+    plain = {
+        name: replace(target, site="", reason="a batch norm behind it was folded into it")
+        if target.folded
+        else target
+        for name, target in targets.items()
+    }
+    try:
+        return targets, given_by(found, graph, plain, loaded.name)
+    except ModelError:  # nothing of it can be used here; the model itself can
+        return targets, None
+
+
+def read_given(content: str | bytes, network: "Known", shown: str) -> Given:
+    """Return the quantization that a file of encodings describes for a loaded network.
+
+    Args:
+        content: of the file.
+        network: its graph, and what the tensors of its own file are (`knowledge_of`).
+        shown: what to call the file.
+
+    Raises:
+        ModelError: it holds no encodings, or none of this network.
+    """
+    text = content if isinstance(content, str) else content.decode(errors="replace")
+    grids = read_encodings(text, shown).grids
+    return replace(given_by(grids, network.graph, network.targets, shown), text=text)
+
+
+class Known(Protocol):
+    """A network whose tensors have names."""
+
+    @property
+    def graph(self) -> FloatGraph:
+        """The graph, its batch norms folded."""
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """What each tensor of its file is."""
+
+
+def grid_in_file(encoding: TensorEncoding) -> TensorGrid:
+    """Return the grid that a quantizer of an ONNX file has."""
+    several = encoding.axis is not None
+    middle = 0 if encoding.signed else 1 << (encoding.bits - 1)
+    return TensorGrid(
+        encoding.tensor, encoding.bits, encoding.signed,
+        symmetric=all(zero == middle for zero in encoding.zero_point),
+        scale=encoding.scale, zero_point=encoding.zero_point,
+        shape=(len(encoding.scale),) if several else (),
+        axis=encoding.axis, block_size=encoding.block_size, parameter=encoding.constant,
+    )  # fmt: skip
+
+
+def targets_of(graph: FloatGraph, places: Mapping[str, Place]) -> dict[str, Target]:
+    """Return which site each tensor belongs to: by its name in the file, or by ours.
+
+    Ours are the names of sites ("conv1", "conv1 weight") and of parameters ("conv1.weight").
+    """
+    sites = plan(graph, QuantConfig())
+    found = {site.name: Target(site.name) for site in sites}
+    weights: dict[str, Site] = {}
+    for site in sites:
+        if site.role is Role.WEIGHT:
+            weights[str(graph[site.layer].weight)] = site
+    found |= {tensor: Target(site.name) for tensor, site in weights.items()}
+    owners = {tensor.rpartition(".")[0]: site for tensor, site in weights.items()}
+    ends = _nodes_by_path(graph)
+    grids = {site.node: site.name for site in sites if site.role is Role.ACTIVATION}
+    for tensor, place in places.items():
+        if place.weight:
+            target = _weight_target(graph, place, owners.get(place.paths[0]))
+        else:
+            node = next((ends[path] for path in place.paths if path in ends), None)
+            target = _activation_target(node, grids)
+        if target.site or tensor not in found:  # else the name can only be meant as ours
+            found[tensor] = target
+    return found
+
+
+def _nodes_by_path(graph: FloatGraph) -> dict[str, fx.Node]:
+    """Return the last node of each module, whose value leaves it, and the inputs by their names."""
+    found = {layer.name: graph.node(layer.node) for layer in graph.layers if is_input(layer.name)}
+    for node in graph.module.graph.nodes:
+        if node.op == "call_function" and is_activation(node) and node.meta.get("path"):
+            found[str(node.meta["path"])] = node
+    return found
+
+
+def _weight_target(graph: FloatGraph, place: Place, site: Site | None) -> Target:
+    if site is None:
+        return Target(reason=_CONSTANT)
+    if place.changed:
+        return Target(reason="the file scales it before it is used")
+    folded = graph[site.layer].node in graph.normals
+    return Target(site.name, flipped=place.flipped, folded=folded)
+
+
+def _activation_target(node: fx.Node | None, grids: Mapping[str, str]) -> Target:
+    """Return the site whose grid a value has: its own, or that of what passes through it."""
+    if node is None:
+        return Target(reason="it is inside a layer, which has one grid, at its end")
+    direct = node.name in grids
+    while node.name not in grids and is_pass_through(node):
+        node = node.all_input_nodes[0]
+    if node.name not in grids:
+        return Target(reason="it is inside a layer, which has one grid, at its end")
+    return Target(grids[node.name], direct=direct)
+
+
+def given_by(
+    found: Iterable[TensorGrid],
+    graph: FloatGraph,
+    targets: Mapping[str, Target],
+    source: str,
+) -> Given:
+    """Return the configuration and the grids that a file describes.
+
+    Args:
+        found: the grids in the file.
+        graph: the network, its batch norms folded.
+        targets: what the file's tensors are in it (`targets_of`).
+        source: what to call the file.
+
+    Raises:
+        ModelError: no tensor of the file is one of the network's.
+    """
+    sites = {site.name: site for site in plan(graph, QuantConfig())}
+    taking = _Taking(graph, sites)
+    found = tuple(found)
+    exact = [grid for grid in found if not grid.floating and grid.bits > _MOST_BITS]
+    rest = [(grid, targets.get(grid.tensor)) for grid in found if grid not in exact]
+    for grid, target in sorted(rest, key=lambda pair: pair[1] is None or not pair[1].direct):
+        taking.take(grid, target)
+    if not taking.specs:
+        names = ", ".join(repr(grid.tensor) for grid in found[:3])
+        raise ModelError(
+            f"The tensors in {source} must be those of {graph.layers[-1].name!r} and the other "
+            f"layers of this model, got {names or 'none'}. Choose the model that they belong to."
+        )
+    wishes = taking.wishes()
+    uncovered = tuple(
+        site.name
+        for site in sites.values()
+        if site.name not in taking.specs and site.shared_with not in taking.specs
+    )
+    return Given(
+        source, config_of(graph, wishes), taking.grids, uncovered, taking.unused, len(exact)
+    )
+
+
+class _Taking:
+    """The grids taken from a file so far, by site, and the tensors that were not."""
+
+    def __init__(self, graph: FloatGraph, sites: dict[str, Site]) -> None:
+        self.graph, self.sites = graph, sites
+        self.specs: dict[str, QuantSpec] = {}
+        self.grids: dict[str, Encoding] = {}
+        self.unused: dict[str, str] = {}
+
+    def take(self, grid: TensorGrid, target: Target | None) -> None:
+        """Take one tensor of the file, or note why not."""
+        if target is None or not target.site:
+            unknown = _CONSTANT if grid.parameter else _UNKNOWN
+            self.unused[grid.tensor] = unknown if target is None else target.reason
+            return
+        site = self.sites[target.site]
+        start = WEIGHT_DEFAULT if site.role is Role.WEIGHT else ACTIVATION_DEFAULT
+        if grid.floating:
+            self.specs.setdefault(site.name, replace(start, bits=FLOAT_BITS))
+            return
+        try:
+            encoding = self._encoding(grid, site, target)
+        except ModelError as error:
+            self.unused[grid.tensor] = str(error)
+            return
+        if site.name in self.specs:
+            if not same_grid(self.grids.get(site.name), encoding):
+                self.unused[grid.tensor] = f"{site.name!r} has another grid, which stays on it"
+            return
+        self.specs[site.name] = replace(start, **grid.spec_fields())
+        self.grids[site.name] = encoding
+
+    def _encoding(self, grid: TensorGrid, site: Site, target: Target) -> Encoding:
+        if site.role is not Role.WEIGHT:
+            return activation_encoding(grid)
+        layer = self.graph[site.layer]
+        return weight_encoding(grid, layer.weight_shape, layer.channel_axis, flipped=target.flipped)
+
+    def wishes(self) -> dict[str, Wish]:
+        """Return what each layer shall be; without a grid in the file it is float."""
+        found: dict[str, Wish] = {}
+        for layer in self.graph.layers:
+            weight = self.specs.get(f"{layer.name} weight")
+            activation = self.specs.get(layer.name)
+            if layer.weight is not None and weight is None:
+                weight = replace(WEIGHT_DEFAULT, bits=FLOAT_BITS)
+            shared = self.sites[layer.name].shared_with
+            if activation is None:
+                source = self.specs.get(shared) if shared is not None else None
+                activation = source or replace(ACTIVATION_DEFAULT, bits=FLOAT_BITS)
+            found[layer.name] = Wish(weight, activation)
+        return found
+
+
+def same_grid(first: Encoding | None, second: Encoding) -> bool:
+    """Whether two grids of activations hold the same real numbers."""
+    return first is not None and all(
+        bool((getattr(first, end) == getattr(second, end)).all())
+        for end in ("scale", "low", "high")
+    )

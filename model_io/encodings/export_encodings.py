@@ -1,0 +1,186 @@
+"""The grids of a simulated network as encodings, and the float ONNX file that they belong to."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import ModelProto, numpy_helper
+from torch import Tensor
+
+from model_io.encodings.aimet_write import notes_on, write_encodings
+from model_io.encodings.tensor_encoding import TensorGrid, float_tensor, grid_of
+from model_io.errors import ModelError
+from model_io.onnx_export.float_onnx import FileTensor, MarkedOnnx
+from model_io.onnx_export.moves_values import moves_values
+from quant.config import LayerConfig
+from quant.graph.float_graph import Layer
+from quant.simulation.quant_graph import QuantGraph, Role, Site
+from quant.spec import Estimator, Granularity
+
+BIAS_BITS = 32
+_SCHEMES = {
+    Estimator.MIN_MAX: "min_max",
+    Estimator.PERCENTILE: "post_training_percentile",
+}
+_SCHEME = "post_training_tf_enhanced"
+"""What AIMET calls ranges of least squared error."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedEncodings:
+    """Encodings as JSON text, what they cannot hold, and how many tensors they name."""
+
+    text: str
+    notes: tuple[str, ...]
+    tensors: int
+
+
+def export_encodings(
+    quantized: QuantGraph, marked: MarkedOnnx, version: str, default: LayerConfig
+) -> ExportedEncodings:
+    """Return the encodings of a calibrated network for the file of `marked`.
+
+    Args:
+        quantized: the simulated network.
+        marked: the same as float ONNX.
+        version: "2.0.0" or "1.0.0".
+        default: what most layers are, for the settings that 1.0.0 holds.
+
+    Raises:
+        ModelError: a range is missing, or another version.
+    """
+    grids = tuple(network_grids(quantized, marked))
+    text = write_encodings(grids, version, _settings(default))
+    return ExportedEncodings(text, notes_on(grids, version), len(grids))
+
+
+def network_grids(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[TensorGrid]:
+    """Yield the grids of activations, what they pass on to, weights and biases."""
+    activations: dict[str, TensorGrid] = {}
+    weights: list[TensorGrid] = []
+    for site in quantized.sites:
+        held = marked.tensors[site.name]
+        grid = _grid(quantized, site, held)
+        if site.role is Role.WEIGHT:
+            weights.append(grid)
+        else:
+            activations[held.name] = grid
+    yield from activations.values()
+    yield from _passed_on(activations, marked)
+    yield from weights
+    yield from _biases(quantized, marked)
+
+
+def _grid(quantized: QuantGraph, site: Site, held: FileTensor) -> TensorGrid:
+    encoding = quantized.quantizers[site.name].encoding
+    if site.spec.is_float:
+        return float_tensor(held.name, parameter=site.role is Role.WEIGHT)
+    if encoding is None:
+        raise ModelError(
+            f"Every grid must be known before it is written, got none for {site.name!r}. "
+            "Calibrate first."
+        )
+    if site.role is not Role.WEIGHT:
+        return replace(grid_of(held.name, encoding, site.spec), parameter=False)
+    axis = quantized.graph[site.layer].channel_axis
+    return grid_of(held.name, encoding, site.spec, axis, flipped=is_flipped(held))
+
+
+def is_flipped(held: FileTensor) -> bool:
+    """Whether the file holds a matrix with its axes the other way round."""
+    return len(held.axes) == 2 and held.axes == (1, 0)
+
+
+def _passed_on(activations: dict[str, TensorGrid], marked: MarkedOnnx) -> Iterator[TensorGrid]:
+    """Yield the grid of every value that only moves values on a grid, as AIMET adds them."""
+    graph = marked.model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    known = dict(activations)
+    outputs = {output.name for output in graph.output}
+    for node in graph.node:
+        sources = [name for name in node.input if name in known]
+        new = [name for name in node.output if name and name not in known]
+        # a ReLU before its layer's own grid is part of the layer; several inputs may differ
+        if not new or len(sources) != 1 or node.op_type == "Relu":
+            continue
+        grid = known[sources[0]]
+        if node.input[0] != sources[0] or grid.floating or not moves_values(node, constants):
+            continue
+        for name in new:
+            known[name] = replace(grid, tensor=name)
+            if name not in outputs or name not in activations:
+                yield known[name]
+
+
+def _biases(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[TensorGrid]:
+    """Yield biases as whole numbers of 32 bits on the grid of the products, scale_x * scale_w."""
+    for name, held in marked.biases.items():
+        layer = quantized.graph[name]
+        weight = quantized.quantizers[f"{name} weight"]
+        source = _input_scale(quantized, layer)
+        if weight.encoding is None or source is None or _in_groups(weight.site):
+            continue
+        scale = source * weight.encoding.scale.flatten()
+        count = quantized.graph.bias_of(layer).numel()
+        shape = () if scale.numel() == 1 and count > 1 else (scale.numel(),)
+        yield TensorGrid(
+            held.name, BIAS_BITS, signed=True, symmetric=True, scale=tuple(scale.tolist()),
+            zero_point=(0,) * scale.numel(), shape=shape, axis=0 if shape else None,
+            parameter=True,
+        )  # fmt: skip
+
+
+def _in_groups(site: Site) -> bool:
+    return site.spec.granularity is Granularity.PER_GROUP
+
+
+def _input_scale(quantized: QuantGraph, layer: Layer) -> Tensor | None:
+    """Return the scale of what a layer reads, through what only moves values; None if float."""
+    operation = next(n for n in quantized.module.graph.nodes if n.name == layer.node)
+    node = operation.args[0]
+    modules = dict(quantized.module.named_modules())
+    while node.op != "placeholder":
+        if node.op == "call_module":
+            encoding = getattr(modules[str(node.target)], "encoding", None)
+            return None if encoding is None else encoding.scale
+        sources = node.all_input_nodes
+        if node.op != "call_function" or not sources or node.name in _operations(quantized):
+            return None
+        node = sources[0]
+    return None
+
+
+def _operations(quantized: QuantGraph) -> set[str]:
+    return {layer.node for layer in quantized.graph.layers}
+
+
+def weights_on_grids(quantized: QuantGraph, marked: MarkedOnnx) -> ModelProto:
+    """Return the float model with weights as simulated: on their grids, which leave them there."""
+    model = ModelProto()
+    model.CopyFrom(marked.model)
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    for site in quantized.sites:
+        encoding = quantized.quantizers[site.name].encoding
+        if site.role is not Role.WEIGHT or encoding is None:
+            continue
+        weight = quantized.graph.tensor(str(quantized.graph[site.layer].weight))
+        with torch.no_grad():
+            value = encoding.fake_quantize(weight).numpy()
+        place = marked.tensors[site.name]
+        array = np.array(np.transpose(value, place.axes), order="C")
+        held[place.name].CopyFrom(numpy_helper.from_array(array, place.name))
+    return model
+
+
+def _settings(default: LayerConfig) -> dict[str, Any]:
+    """Return `quantizer_args` of 1.0.0."""
+    return {
+        "activation_bitwidth": default.activation.bits,
+        "dtype": "int",
+        "is_symmetric": default.weight.symmetric,
+        "param_bitwidth": default.weight.bits,
+        "per_channel_quantization": default.weight.granularity is not Granularity.PER_TENSOR,
+        "quant_scheme": _SCHEMES.get(default.activation.estimator, _SCHEME),
+    }

@@ -1,0 +1,76 @@
+"""Few rules that say what many layers have in common."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+
+from quant.config import (
+    ACTIVATION_DEFAULT,
+    WEIGHT_DEFAULT,
+    LayerConfig,
+    QuantConfig,
+    Rule,
+)
+from quant.graph.float_graph import FloatGraph, Layer
+from quant.spec import QuantSpec, SpecChange
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one layer shall be; `weight` is None where it has none."""
+
+    weight: QuantSpec | None
+    activation: QuantSpec
+
+
+def config_of(graph: FloatGraph, wishes: Mapping[str, Wish]) -> QuantConfig:
+    """Return a configuration that gives each layer its wish: what most want as the default.
+
+    A kind of layers that agree gets one rule, layers that differ one each.
+    """
+    weights = Counter(wish.weight for wish in wishes.values() if wish.weight is not None)
+    activations = Counter(wish.activation for wish in wishes.values())
+    default = LayerConfig(
+        _commonest(weights, WEIGHT_DEFAULT), _commonest(activations, ACTIVATION_DEFAULT)
+    )
+    return QuantConfig(default, tuple(_rules(graph, wishes, default)))
+
+
+def _commonest(counted: Counter[QuantSpec], otherwise: QuantSpec) -> QuantSpec:
+    return counted.most_common(1)[0][0] if counted else otherwise
+
+
+def _rules(graph: FloatGraph, wishes: Mapping[str, Wish], default: LayerConfig) -> Iterator[Rule]:
+    """Yield a rule for each kind whose layers all differ alike, then one for each other layer."""
+    changes = {layer.name: _change(wishes[layer.name], default) for layer in graph.layers}
+    kinds: dict[str, list[Layer]] = {}
+    for layer in graph.layers:
+        kinds.setdefault(str(layer.kind), []).append(layer)
+    for kind, layers in kinds.items():
+        wanted = {changes[layer.name] for layer in layers}
+        if wanted == {_NOTHING}:
+            continue
+        if len(wanted) == 1 and len(layers) > 1:
+            yield Rule(f"kind:{kind}", *wanted.pop())
+            continue
+        for layer in layers:
+            if changes[layer.name] != _NOTHING:
+                yield Rule(layer.name, *changes[layer.name])
+
+
+_NOTHING = (SpecChange(), SpecChange())
+
+
+def _change(wish: Wish, default: LayerConfig) -> tuple[SpecChange, SpecChange]:
+    weight = SpecChange() if wish.weight is None else _difference(wish.weight, default.weight)
+    return weight, _difference(wish.activation, default.activation)
+
+
+def _difference(wish: QuantSpec, start: QuantSpec) -> SpecChange:
+    """Return what has to change; where the wish is float nothing but the bits matters."""
+    if wish.is_float:
+        return SpecChange() if start.is_float else SpecChange(bits=wish.bits)
+    own = {field.name: getattr(wish, field.name) for field in fields(wish)}
+    return SpecChange(
+        **{name: value for name, value in own.items() if getattr(start, name) != value}
+    )

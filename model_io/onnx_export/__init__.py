@@ -1,0 +1,1 @@
+"""The float network written as ONNX."""

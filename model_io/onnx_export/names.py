@@ -1,0 +1,132 @@
+"""Names that people read: nodes and tensors of a file are called as our layers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from onnx import GraphProto, NodeProto
+
+from quant.graph.float_graph import INPUT_LAYER, FloatGraph
+
+Held = tuple[str, tuple[int, ...]]
+
+
+@dataclass(eq=False)
+class Places:
+    """Where layers are in a graph, by the names that its values have now.
+
+    Attributes:
+        outputs: for each layer the value that leaves it.
+        operations: for each layer the first result of the node that is its operation.
+        weights: for each layer the constant and its axes (`FileTensor.axes`).
+        biases: likewise.
+    """
+
+    outputs: dict[str, str] = field(default_factory=dict)
+    operations: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, Held] = field(default_factory=dict)
+    biases: dict[str, Held] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Names:
+    """The new name of each value, and of each node by its first result's old name."""
+
+    values: dict[str, str]
+    nodes: dict[str, str]
+
+
+def rename(graph: FloatGraph, file: GraphProto, places: Places) -> Names:
+    """Give all nodes and values of `file` new names, in place; return them.
+
+    The same network gives the same names, whatever torch's exporter calls its values.
+    """
+    owners = _owners(file, places)
+    names = Names({"": ""}, _node_names(file, places, owners))
+    taken: set[str] = set()
+    for old, wish in _wishes(graph, file, places, owners, names.nodes):
+        if old not in names.values:
+            names.values[old] = unique(wish, taken)
+    _write(file, names)
+    return names
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """Return the name, or with a number where it is taken; take it."""
+    candidate, count = name, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    taken.add(candidate)
+    return candidate
+
+
+def _owners(file: GraphProto, places: Places) -> dict[str, str]:
+    """Return for each node, by its first result, the first layer that depends on it."""
+    makers = {value: node for node in file.node for value in node.output}
+    ends = set(places.outputs.values())
+    owners: dict[str, str] = {}
+    last = [("output", output.name) for output in file.output]
+    for layer, value in (*places.outputs.items(), *last):
+        waiting = [value]
+        while waiting:
+            node = makers.get(waiting.pop())
+            if node is None or node.output[0] in owners:
+                continue
+            if value not in node.output and ends & set(node.output):
+                continue  # of another layer, whose turn comes
+            owners[node.output[0]] = layer
+            waiting.extend(node.input)
+    return owners
+
+
+def _node_names(file: GraphProto, places: Places, owners: dict[str, str]) -> dict[str, str]:
+    found = {value: layer for layer, value in places.operations.items()}
+    taken = set(found.values())
+    for node in file.node:
+        if node.output[0] not in found:
+            owner = owners.get(node.output[0], "output")
+            found[node.output[0]] = unique(f"{owner}/{node.op_type}", taken)
+    return found
+
+
+def _wishes(
+    graph: FloatGraph,
+    file: GraphProto,
+    places: Places,
+    owners: dict[str, str],
+    nodes: dict[str, str],
+) -> Iterable[tuple[str, str]]:
+    """Yield (old name, wish) of all values; who comes first gets the name."""
+    titles = [one.name for one in graph.inputs] if len(graph.inputs) > 1 else [INPUT_LAYER]
+    yield from ((value.name, title) for value, title in zip(file.input, titles, strict=True))
+    yield from ((value, layer) for layer, value in places.outputs.items())
+    yield from ((value.name, "output") for value in file.output)
+    yield from ((held, str(graph[layer].weight)) for layer, (held, _) in places.weights.items())
+    yield from ((held, _bias_name(graph, layer)) for layer, (held, _) in places.biases.items())
+    # the exporter keeps the names of parameters; those of other constants are its own
+    own = {str(node.target) for node in graph.module.graph.nodes if node.op == "get_attr"}
+    yield from ((held.name, held.name) for held in file.initializer if held.name in own)
+    for node in file.node:
+        name, owner = nodes[node.output[0]], owners.get(node.output[0], "output")
+        name = f"{owner}/{node.op_type}" if name == owner else name
+        yield from ((value, name) for value in node.output)
+        yield from ((value, f"{owner}/constant") for value in node.input)
+
+
+def _bias_name(graph: FloatGraph, layer: str) -> str:
+    return graph[layer].bias or f"{layer}.bias"
+
+
+def _write(file: GraphProto, names: Names) -> None:
+    for node in file.node:
+        node.name = names.nodes[node.output[0]]
+        _replace(node, names.values)
+    for value in (*file.initializer, *file.input, *file.output):
+        value.name = names.values[value.name]
+
+
+def _replace(node: NodeProto, values: dict[str, str]) -> None:
+    for held in (node.input, node.output):
+        new = [values[value] for value in held]
+        del held[:]
+        held.extend(new)

@@ -1,0 +1,222 @@
+"""Load an ONNX file as a network that can be captured, edited and trained."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from model_io.errors import ModelError
+from model_io.input_specs import InputSpec
+from model_io.onnx_import.network import OnnxNetwork
+from model_io.onnx_import.patterns.activations import ACTIVATIONS
+from model_io.onnx_import.patterns.layers import LAYERS
+from model_io.onnx_import.patterns.norms import NORMS
+from model_io.onnx_import.patterns.recognise import Recognised, recognise
+from model_io.onnx_import.program.decide_branches import decide_branches
+from model_io.onnx_import.program.fold_constants import fold
+from model_io.onnx_import.program.read_program import Input, Output, check_operators, read_program
+from model_io.onnx_import.program.steps import Program, readable
+from model_io.onnx_import.reading.free_batch import free_batch
+from model_io.onnx_import.reading.input_shapes import describe_inputs
+from model_io.onnx_import.reading.normalize import prune, take_in, widen
+from model_io.onnx_import.reading.open_file import OnnxFile, open_onnx
+from model_io.onnx_import.reading.remove_qdq import TensorEncoding, take_out, with_nodes
+from model_io.onnx_import.reading.tensors import TensorReader
+from model_io.onnx_import.reference import Reference
+from model_io.onnx_import.report import ImportReport
+from model_io.onnx_import.tensor_places import Place, places_of
+from model_io.onnx_import.transposes import cancel_transposes
+from model_io.onnx_import.verify import Agreement, as_in_file, compare, inputs_like, shapes, verify
+
+TRIAL_BATCH = 3
+CHECKED_INPUTS = 16
+"""Real ones on which an import is checked once they are there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A network from an ONNX file.
+
+    Attributes:
+        module: maps inputs (N, *input_shape) to the output, or to a tuple of several; one module
+            for each node, named as it.
+        input_shape: of one input, of several the first, without the batch.
+        batch: the only batch size that runs, or None for any.
+        report: what the import did.
+        encodings: the grids of a file that was quantized already; empty otherwise.
+        places: where the file's tensors are in the network, by their names.
+        inputs: all that the network takes, in the order of its arguments.
+        given: how well the network agrees on the inputs that were given; None without any.
+    """
+
+    module: nn.Module
+    input_shape: tuple[int, ...]
+    batch: int | None
+    report: ImportReport
+    encodings: tuple[TensorEncoding, ...]
+    places: dict[str, Place]
+    inputs: tuple[InputSpec, ...] = ()
+    given: Agreement | None = None
+
+
+def load_onnx(
+    path: Path,
+    input_shape: tuple[int, ...] | tuple[InputSpec, ...] = (),
+    shown: str = "",
+    *,
+    alone: bool = False,
+    inputs: Tensor | tuple[Tensor, ...] | None = None,
+) -> Imported:
+    """Return the network in an ONNX file, checked beside ONNX Runtime.
+
+    Args:
+        path: the file.
+        input_shape: of one input, where the file leaves sizes open; of several, each by its name.
+        shown: what sentences call the file; its name by default.
+        alone: whether it came without its folder, as an upload does.
+        inputs: real ones (N, *input_shape) to check on besides random ones, if there are any.
+
+    Raises:
+        ModelError: it cannot come in; the sentence says which node and what to do.
+        UnsafeFileError: it would fill the memory, or read what lies outside its folder.
+    """
+    shown = shown or path.name
+    try:
+        wish = tuple(s for s in input_shape if isinstance(s, InputSpec))
+        plain = tuple(size for size in input_shape if isinstance(size, int))
+        if plain:
+            wish = (InputSpec("", plain),)
+        given = (inputs,) if isinstance(inputs, Tensor) else inputs
+        return _imported(open_onnx(path, shown, alone=alone), wish, given)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{shown} must be a consistent ONNX file, got one that cannot be read "
+            f"({type(error).__name__}). Check it with onnx.checker.check_model, or export it again."
+        ) from error
+
+
+def check_onnx(
+    path: Path,
+    wish: tuple[InputSpec, ...],
+    shown: str = "",
+    *,
+    alone: bool = False,
+    inputs: tuple[Tensor, ...],
+) -> Agreement:
+    """Run a file that came in beside ONNX Runtime once more, on real inputs.
+
+    Args:
+        path: the file.
+        wish: what it takes, as `Imported.inputs` says.
+        shown: what sentences call the file; its name by default.
+        alone: whether it came without its folder, as an upload does.
+        inputs: a tensor (N, ...) for each input.
+
+    Raises:
+        ModelError: the outputs differ; the sentence names the first layer that does.
+    """
+    found = load_onnx(path, wish, shown, alone=alone, inputs=inputs).given
+    return Agreement(0.0, 0) if found is None else found
+
+
+def _imported(
+    file: OnnxFile, wish: tuple[InputSpec, ...], real: tuple[Tensor, ...] | None
+) -> Imported:
+    """Return the network of a parsed file."""
+    counts = Counter(readable(n.op_type) for n in file.model.graph.node if n.op_type != "Constant")
+    reader = TensorReader(file.shown, file.folder)
+    take_in(file.model, reader)
+    prune(file.model.graph)
+    widened = widen(file.model)
+    encodings = take_out(file.model, file.shown)
+    program, sources, outputs = read_program(file)
+    folded = fold(program, file.shown)
+    check_operators(program, file.shown, but=("If",))
+    transposes = cancel_transposes(program)
+    inputs, batch = describe_inputs(sources, program, wish, file.shown)
+    folded += decide_branches(program, (batch,) if batch else (1, 2, 5), inputs, file.shown)
+    check_operators(program, file.shown)
+    trial = Trial(inputs, sources, outputs, batch, real)
+    network, freed, recognised, agreement, given = _network(file, program, trial)
+    left_out = tuple(readable(o.name)[:60] for o in outputs if not o.real)
+    report = ImportReport(
+        readable(file.model.producer_name)[:60], file.opset, tuple(counts.most_common()), folded,
+        tuple(recognised), transposes, widened, reader.outside, len(encodings),
+        batch if freed else None, agreement.difference, agreement.inputs, left_out,
+    )  # fmt: skip
+    named = with_nodes(encodings, file.model, program.input)
+    places = places_of(program, network.paths, named)
+    return Imported(
+        network, inputs[0].shape, None if freed else batch, report, named, places, inputs, given
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What a network is tried on: what it takes and gives, its batch, real inputs if there are."""
+
+    inputs: tuple[InputSpec, ...]
+    sources: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    batch: int | None
+    given: tuple[Tensor, ...] | None
+
+
+def _network(
+    file: OnnxFile, program: Program, trial: Trial
+) -> tuple[OnnxNetwork, bool, list[Recognised], Agreement, Agreement | None]:
+    """Return (network, whether its batch was freed, what was recognised, how well it agrees).
+
+    Last how well it agrees on the inputs that were given alone.
+    """
+    batch = trial.batch
+    known = shapes(OnnxNetwork(program), batch or 2, trial.inputs)
+    drawn = inputs_like(program, trial.sources, trial.inputs, TRIAL_BATCH * (batch or 2))
+    recognised = recognise(program, NORMS, known)
+    recognised += recognise(program, (*ACTIVATIONS, *LAYERS), known)
+    network = OnnxNetwork(program).eval()
+    reference = Reference(file.model, trial.sources, trial.outputs, file.shown)
+    first = [values[: batch or 2] for values in drawn]
+    agreement = verify(network, reference, first)
+    given = _on_given(network, reference, trial)
+    agreement = agreement if given is None else agreement.and_then(given)
+    freed = None if batch is None else _freed(program, reference, drawn, batch)
+    if freed is None:
+        return network, False, recognised, agreement, given
+    return freed[0], True, recognised, freed[1], given
+
+
+def _on_given(network: OnnxNetwork, reference: Reference, trial: Trial) -> Agreement | None:
+    """Return how well the network agrees on given inputs; None without any.
+
+    Where the file fixes the batch, the last one is filled up with the first input.
+    """
+    if trial.given is None or not len(trial.given[0]):
+        return None
+    count = len(trial.given[0])
+    size = trial.batch or count
+    missing = -count % size
+    filled = [
+        torch.cat([v, v[:1].expand(missing, *v.shape[1:])])
+        for v in (as_in_file(x, s) for x, s in zip(trial.given, trial.sources, strict=True))
+    ]
+    pieces = zip(*(values.split(size) for values in filled), strict=True)
+    worst = max(verify(network, reference, piece).difference for piece in pieces)
+    return Agreement(worst, count)
+
+
+def _freed(
+    program: Program, reference: Reference, trial: Sequence[Tensor], batch: int
+) -> tuple[OnnxNetwork, Agreement] | None:
+    """Return a network of the same results for any batch, and its agreement; None if none is."""
+    try:
+        network = OnnxNetwork(free_batch(program, batch)).eval()
+        agreement = compare(network, reference.in_pieces(batch), trial)
+    except ModelError:
+        return None
+    return (network, agreement) if agreement.holds else None

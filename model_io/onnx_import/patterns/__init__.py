@@ -1,0 +1,1 @@
+"""Groups of ONNX nodes that are one operator."""

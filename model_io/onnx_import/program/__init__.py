@@ -1,0 +1,1 @@
+"""The ONNX graph as a program in order, its constants folded."""

@@ -1,0 +1,155 @@
+"""From a parsed file to a program that the operators can run, its inputs and its outputs."""
+
+from dataclasses import dataclass
+
+from onnx import GraphProto, TensorProto, ValueInfoProto, defs
+
+from model_io.errors import ModelError
+from model_io.onnx_import.operators import TABLE
+from model_io.onnx_import.program.steps import OWN, Program, Step, read_steps, reads
+from model_io.onnx_import.program.topological_order import in_order
+from model_io.onnx_import.reading.open_file import OnnxFile
+
+REALS = (
+    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
+)  # fmt: skip
+_CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+_REMEDIES = {
+    "NonMaxSuppression": "Cut the post-processing off with onnx.utils.extract_model.",
+    "NonZero": "Cut the post-processing off with onnx.utils.extract_model.",
+    "DynamicQuantizeLinear": "Export the float network; it is quantized here.",
+    "QLinearConv": "Export the float network, or quantize in the QDQ format.",
+    "QLinearMatMul": "Export the float network, or quantize in the QDQ format.",
+    "ConvInteger": "Export the float network; it is quantized here.",
+    "MatMulInteger": "Export the float network; it is quantized here.",
+    "QuantizeLinear": "Quantize statically, with constant scales.",
+    "DequantizeLinear": "Quantize statically, with constant scales.",
+}
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input: its name, its type in the file, its sizes (None where any will do)."""
+
+    name: str
+    kind: int
+    sizes: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output: its name, and whether it holds real numbers, as the file says."""
+
+    name: str
+    real: bool
+
+
+def read_program(file: OnnxFile) -> tuple[Program, tuple[Input, ...], tuple[Output, ...]]:
+    """Return the program of a file whose tensors were checked, its inputs and its outputs.
+
+    The program gives the real outputs alone where there are some.
+
+    Raises:
+        ModelError: no input or output, a circle, or a value from nowhere.
+    """
+    graph = file.model.graph
+    steps, constants = read_steps(graph, file.shown, set())
+    found = _inputs(graph, set(constants), steps, file.shown)
+    outputs = _outputs(graph, file.shown)
+    order = in_order(steps, {*(one.name for one in found), *constants}, file.shown)
+    first, *rest = (one.name for one in found)
+    wanted = [one.name for one in outputs if one.real] or [outputs[0].name]
+    program = Program(
+        order, constants, first, wanted[0], file.opset, more_inputs=tuple(rest),
+        more_outputs=tuple(wanted[1:]),
+    )  # fmt: skip
+    program.prune()
+    return program, found, outputs
+
+
+def _inputs(graph: GraphProto, known: set[str], steps: list[Step], shown: str) -> tuple[Input, ...]:
+    """Return the inputs that something reads."""
+    read = {name for step in steps for name in reads(step)}
+    found = [i for i in graph.input if i.name not in known and i.name in read]
+    if not found:
+        raise ModelError(
+            f"A network must take a tensor, got none that {shown} reads. Export it with its input "
+            "as an argument."
+        )
+    return tuple(Input(i.name, i.type.tensor_type.elem_type, _sizes(i)) for i in found)
+
+
+def _sizes(value: ValueInfoProto) -> tuple[int | None, ...] | None:
+    """Return the sizes of a tensor; None for those that are named, not given, or not positive."""
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return None
+    return tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
+
+
+def _outputs(graph: GraphProto, shown: str) -> tuple[Output, ...]:
+    """Return the outputs."""
+    if not graph.output:
+        raise ModelError(
+            f"A network must return a tensor, got no output in {shown}. Export it with one."
+        )
+    real = (*REALS, TensorProto.UNDEFINED)
+    return tuple(Output(o.name, o.type.tensor_type.elem_type in real) for o in graph.output)
+
+
+def check_operators(program: Program, shown: str, *, but: tuple[str, ...] = ()) -> None:
+    """Raise where operators cannot come in; the sentence names them all, each with a node.
+
+    Those named in `but` may still be decided.
+
+    Raises:
+        ModelError: control flow, a custom domain, or an operator that is not in the table.
+    """
+    refused: dict[str, list[Step]] = {}
+    for step in program.steps:
+        undecided = step.operator in but and not step.domain
+        if not undecided and not _is_known(step, program.opset):
+            name = f"{step.domain[:40]}.{step.operator[:40]}" if step.domain else step.operator[:40]
+            refused.setdefault(name, []).append(step)
+    if not refused:
+        return
+    listed = "; ".join(
+        f"{name} ({len(steps)} nodes, the first is {steps[0].name[:80]!r})"
+        if len(steps) > 1 else f"{name} (the node {steps[0].name[:80]!r})"
+        for name, steps in list(refused.items())[:10]
+    )  # fmt: skip
+    first = next(iter(refused.values()))[0]
+    raise ModelError(
+        f"Every operator in {shown} must be one that can be quantized here, got {listed}. "
+        f"{_remedy(first)}"
+    )
+
+
+def _is_known(step: Step, opset: int) -> bool:
+    if step.domain == OWN:
+        return True
+    return not step.domain and step.operator in TABLE and _in_standard(step.operator, opset)
+
+
+def _in_standard(operator: str, opset: int) -> bool:
+    try:
+        defs.get_schema(operator, opset, "")
+    except defs.SchemaError:
+        return False
+    return True
+
+
+def _remedy(step: Step) -> str:
+    if step.domain:
+        return (
+            f"Operators of the domain {step.domain[:60]!r} belong to another tool: export with "
+            "standard operators only, before that tool's optimizer."
+        )
+    if step.operator in _CONTROL:
+        return (
+            "Control flow that depends on values has no fixed graph: export with it decided "
+            "(torch.onnx.export traces one path), or fix the input's shape."
+        )
+    return _REMEDIES.get(
+        step.operator, "Cut it off with onnx.utils.extract_model, or write it in other operators."
+    )

@@ -1,0 +1,1 @@
+"""The ONNX file: opened, checked, brought to one form."""

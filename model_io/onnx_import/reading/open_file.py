@@ -1,0 +1,139 @@
+"""Open an ONNX file: bounded bytes, parsed, its functions written out, its versions known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from onnx import FunctionProto, ModelProto, NodeProto
+from onnx.inliner import inline_local_functions
+
+from model_io.errors import ModelError, UnsafeFileError
+from model_io.onnx_import.reading.check_wire import check_wire
+
+MAX_BYTES = 2 * 1024**3
+"""The most that a file, or all its tensors together, may hold; protobuf's own limit."""
+MAX_NODES = 200_000
+OPSETS = range(9, 26)
+"""Versions of the standard whose operators the tables here were written for."""
+STANDARD = ("", "ai.onnx")
+REMEDY = "Export it again, as one file with torch.onnx.export or tf2onnx."
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxFile:
+    """A parsed file.
+
+    Attributes:
+        model: without functions.
+        opset: of the standard operators.
+        shown: what sentences call the file.
+        folder: where tensors beside the file may lie; None for an upload, which has no folder.
+    """
+
+    model: ModelProto
+    opset: int
+    shown: str
+    folder: Path | None
+
+
+def open_onnx(path: Path, shown: str, *, alone: bool) -> OnnxFile:
+    """Parse the file at `path`.
+
+    Args:
+        path: the file.
+        shown: what sentences call it.
+        alone: whether it came without its folder, as an upload does.
+
+    Raises:
+        ModelError: no ONNX model, cut short, or of a version that is not read.
+        UnsafeFileError: it would fill the memory.
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise UnsafeFileError(
+            f"{shown} must hold at most {MAX_BYTES} bytes, got {size}. Export a smaller network."
+        )
+    data = path.read_bytes()
+    if not data:
+        raise ModelError(f"{shown} must be an ONNX file, got an empty one. {REMEDY}")
+    check_wire(data, shown)
+    model = _parsed(data, shown)
+    return OnnxFile(_without_functions(model, shown), _opset(model, shown), shown, None if alone
+                    else path.parent)  # fmt: skip
+
+
+def _parsed(data: bytes, shown: str) -> ModelProto:
+    """Return the message, or raise in plain words."""
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except (DecodeError, RecursionError):
+        raise ModelError(
+            f"{shown} must be an ONNX file, got something else or a damaged one. {REMEDY}"
+        ) from None
+    if not model.graph.node:
+        raise ModelError(f"{shown} must hold a graph with nodes, got none. {REMEDY}")
+    return model
+
+
+def _opset(model: ModelProto, shown: str) -> Any:
+    """Return the version of the standard operators."""
+    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
+    if len(versions) != 1 or versions[0] not in OPSETS:
+        raise ModelError(
+            f"{shown} must use the standard operators of version {OPSETS[0]} to {OPSETS[-1]}, got "
+            f"{', '.join(map(str, versions)) or 'none'}. Export with an opset in between, or use "
+            "onnx.version_converter.convert_version."
+        )
+    return int(versions[0])
+
+
+def _without_functions(model: ModelProto, shown: str) -> ModelProto:
+    """Return the model with every function written out where it is called."""
+    if len(model.graph.node) > MAX_NODES:
+        raise _too_many_nodes(shown)
+    if not model.functions:
+        return model
+    functions = {(f.domain, f.name): f for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+    if sum(_expanded(node, functions, sizes, (), shown) for node in model.graph.node) > MAX_NODES:
+        raise _too_many_nodes(shown)
+    try:
+        return inline_local_functions(model)
+    except Exception as error:  # noqa: BLE001 (the library raises anything)
+        raise ModelError(
+            f"{shown} must hold functions that can be written out, got an error "
+            f"({type(error).__name__}). Export with torch.onnx.export(..., dynamo=False)."
+        ) from None
+
+
+def _expanded(
+    node: NodeProto,
+    functions: dict[tuple[str, str], FunctionProto],
+    sizes: dict[tuple[str, str], int],
+    callers: tuple[tuple[str, str], ...],
+    shown: str,
+) -> int:
+    """Return how many nodes a node stands for; raise where a function calls itself."""
+    key = (node.domain, node.op_type)
+    if key not in functions:
+        inner = [a.g for a in node.attribute if a.HasField("g")]
+        return 1 + sum(
+            _expanded(n, functions, sizes, callers, shown) for g in inner for n in g.node
+        )
+    if key in callers or len(callers) > 50:
+        raise ModelError(
+            f"A function in {shown} must not call itself, got {node.op_type[:60]!r} that does. "
+            f"{REMEDY}"
+        )
+    if key not in sizes:
+        inside = functions[key].node
+        sizes[key] = sum(_expanded(n, functions, sizes, (*callers, key), shown) for n in inside)
+    return sizes[key]
+
+
+def _too_many_nodes(shown: str) -> UnsafeFileError:
+    return UnsafeFileError(
+        f"{shown} must hold at most {MAX_NODES} nodes, got more. Export the network alone."
+    )

@@ -1,0 +1,264 @@
+"""Files that are quantized already: take QuantizeLinear and DequantizeLinear out, keep their grids.
+
+The scales and zero points are read as a starting configuration; the network itself becomes the
+float one. Weights that are stored as integers become the real numbers that these stand for.
+Quantizing tools leave out a ReLU where the grid behind it begins at zero, and a ReLU6 where it also
+ends at six: the float network has them again.
+"""
+
+import json
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from model_io.errors import ModelError
+from model_io.onnx_import.reading.open_file import STANDARD
+from model_io.onnx_import.reading.tensors import array
+
+Array = NDArray[np.generic]
+_TYPES = {
+    "int8": (8, True), "uint8": (8, False), "int16": (16, True), "uint16": (16, False),
+    "int4": (4, True), "uint4": (4, False), "int32": (32, True), "int2": (2, True),
+    "uint2": (2, False),
+}  # fmt: skip
+NARROW_KEY = "quantscope.grids"
+"""Metadata of our own files: as JSON, [qmin, qmax] of each tensor whose type has more numbers."""
+_LEAST_BITS, _MOST_BITS = 2, 32
+_PAIR = ("QuantizeLinear", "DequantizeLinear")
+_LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormalization")
+"""What a tool fuses a ReLU with; behind other operators a grid from zero tells of their range."""
+_SIX = 6.0
+_DOMAINS = (*STANDARD, "com.microsoft")
+"""ONNX Runtime's tool writes 4 and 16 bits in its own domain where the standard is too old."""
+
+
+@dataclass(frozen=True)
+class TensorEncoding:
+    """The grid that a file gives one tensor: real = scale * (q - zero_point).
+
+    Attributes:
+        tensor: the name of the tensor in the file before it was quantized.
+        value: the name of the same tensor in the network without quantizers.
+        node: the file's node that makes it, or that reads it where it is a constant; "input" for
+            the network's input.
+        constant: whether it is a weight or a bias.
+        bits: width of the stored integers, or of those in use where a file of ours says so.
+        signed: whether they go below zero.
+        scale: one number, or one for each index of `axis` (and each block), in order.
+        zero_point: as many.
+        axis: of the tensor, or None for one scale.
+        block_size: how many elements along `axis` share a scale; None for one.
+    """
+
+    tensor: str
+    value: str
+    node: str
+    constant: bool
+    bits: int
+    signed: bool
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+    block_size: int | None = None
+
+
+def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
+    """Replace quantizers by copies, in place; return the grids they had.
+
+    Raises:
+        ModelError: a quantizer whose grid is computed, or of a kind that is not read.
+    """
+    graph = model.graph
+    if not any(node.op_type in _PAIR for node in graph.node):
+        return ()
+    constants, narrow = _constants(graph), _narrow(model)
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    found: dict[str, TensorEncoding] = {}
+    origin: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type not in _PAIR or node.domain not in _DOMAINS:
+            continue
+        source = node.input[0]
+        origin[node.output[0]] = origin.get(source, source)
+        encoding = _encoding(node, constants, origin.get(source, source), shown)
+        encoding = replace(encoding, bits=min(encoding.bits, _bits_in_use(node, narrow)))
+        if encoding.tensor not in found:
+            found[encoding.tensor] = encoding
+        if node.op_type == "DequantizeLinear" and source in constants:
+            _store_reals(node, constants, encoding)
+        elif makers.get(source) in _LINEAR and _from_zero(encoding):
+            _make_relu(node, encoding, graph)
+        else:
+            _make_copy(node)
+    _free_input(graph, narrow)
+    del graph.value_info[:]  # types of what is no integer any more
+    return tuple(found.values())
+
+
+def with_nodes(
+    encodings: tuple[TensorEncoding, ...], model: ModelProto, source: str
+) -> tuple[TensorEncoding, ...]:
+    """Return the grids with the node that makes each tensor, or that reads it where constant.
+
+    `model` is without quantizers; `source` is the name of the network's input.
+    """
+    makers, readers, origin = {source: "input"}, dict[str, str](), dict[str, str]()
+    for node in model.graph.node:
+        name = node.name or next(filter(None, node.output), "")
+        makers.update(dict.fromkeys(node.output, name))
+        if node.op_type == "Identity":  # a quantizer that was taken out, or a copy
+            origin[node.output[0]] = origin.get(node.input[0], node.input[0])
+            continue
+        for value in node.input:
+            readers.setdefault(origin.get(value, value), name)
+    return tuple(
+        replace(e, node=readers.get(origin.get(e.value, e.value), ""))
+        if e.constant
+        else replace(e, node=makers.get(e.tensor, ""))
+        for e in encodings
+    )
+
+
+def _narrow(model: ModelProto) -> dict[str, int]:
+    """Return the width of the numbers in use, where it is less than that of their type.
+
+    Metadata that do not look like ours say nothing.
+    """
+    texts = [entry.value for entry in model.metadata_props if entry.key == NARROW_KEY]
+    try:
+        limits = {str(name): (int(low), int(high)) for text in texts[:1]
+                  for name, (low, high) in json.loads(text).items()}  # fmt: skip
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return {}
+    widths = {name: (high - low).bit_length() for name, (low, high) in limits.items() if high > low}
+    return {name: bits for name, bits in widths.items() if bits >= _LEAST_BITS}
+
+
+def _bits_in_use(node: NodeProto, narrow: dict[str, int]) -> int:
+    """Return the width of a quantizer's numbers by its name or, for a shared grid, its scale's."""
+    own = node.name.removesuffix(f"_{node.op_type}").removesuffix("_wide")
+    shared = node.input[1].removesuffix("_scale")
+    return narrow.get(own, narrow.get(shared, _MOST_BITS))
+
+
+def _free_input(graph: GraphProto, narrow: dict[str, int]) -> None:
+    """Take out what keeps the network's input to its narrow grid; it is no layer."""
+    names = {f"{value.name}_Clip" for value in graph.input if value.name in narrow}
+    for node in graph.node:
+        if node.name in names and node.op_type == "Clip":
+            _make_copy(node)
+
+
+def _constants(graph: GraphProto) -> dict[str, Array]:
+    """Return initializers and Constant nodes by name, those that are no text."""
+    held = {t.name: t for t in graph.initializer}
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.HasField("t"):
+                held[node.output[0]] = attribute.t
+    used = {
+        name for node in graph.node if node.op_type in _PAIR for name in node.input if name in held
+    }
+    return {name: array(held[name]) for name in used if held[name].data_type != TensorProto.STRING}
+
+
+def _encoding(
+    node: NodeProto, constants: dict[str, Array], tensor: str, shown: str
+) -> TensorEncoding:
+    """Return the grid of one quantizer."""
+    names = [*node.input, ""]
+    scale, zero = constants.get(names[1]), constants.get(names[2])
+    if scale is None or (names[2] and zero is None):
+        raise ModelError(
+            f"The node {node.name or node.output[0]!r} ({node.op_type}) of {shown} must have a "
+            "constant scale and zero point, got computed ones. Quantize statically."
+        )
+    if zero is not None:
+        kind = zero.dtype.name
+    elif node.op_type == "DequantizeLinear" and node.input[0] in constants:
+        kind = constants[node.input[0]].dtype.name
+    else:
+        kind = _kind_without_zero_point(node)
+    if kind not in _TYPES:
+        raise ModelError(
+            f"The node {node.name or node.output[0]!r} ({node.op_type}) of {shown} must quantize "
+            f"to integers, got {kind}. Export the float network instead."
+        )
+    bits, signed = _TYPES[kind]
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    zeros = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
+    block = int(attributes.get("block_size", 0))
+    return TensorEncoding(
+        tensor, node.output[0], "", node.input[0] in constants, bits, signed,
+        tuple(scale.astype(np.float64).ravel().tolist()), tuple(zeros.ravel().tolist()),
+        int(attributes.get("axis", 1)) if scale.size > 1 else None, block or None,
+    )  # fmt: skip
+
+
+def _kind_without_zero_point(node: NodeProto) -> str:
+    """Return the integer type: the one the node names, else the standard's default."""
+    for attribute in node.attribute:
+        if attribute.name == "output_dtype" and attribute.i and node.op_type == "QuantizeLinear":
+            return helper.tensor_dtype_to_np_dtype(attribute.i).name
+    return "uint8"
+
+
+def _store_reals(node: NodeProto, constants: dict[str, Array], encoding: TensorEncoding) -> None:
+    """Let a quantizer of constants become a constant of the real numbers."""
+    whole = constants[node.input[0]]
+    scale = _spread(np.array(encoding.scale, np.float32), whole, constants[node.input[1]], encoding)
+    zero: Array = _spread(np.array(encoding.zero_point), whole, constants[node.input[1]], encoding)
+    shifted = whole.astype(np.int64) - zero.astype(np.int64)
+    reals = (shifted * scale.astype(np.float32)).astype(np.float32)
+    name = node.output[0]
+    node.Clear()
+    node.op_type, node.name = "Constant", f"{name}_reals"
+    node.output.append(name)
+    node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(reals)))
+
+
+def _spread(values: Array, whole: Array, like: Array, encoding: TensorEncoding) -> Array:
+    """Return one value for each element: by channel or block along the axis."""
+    if encoding.axis is None:
+        return values.reshape(())
+    axis = encoding.axis % max(whole.ndim, 1)
+    if encoding.block_size is not None:
+        spread = np.repeat(values.reshape(like.shape), encoding.block_size, axis)
+        return spread.take(range(whole.shape[axis]), axis)
+    if math.prod(values.shape) != whole.shape[axis]:
+        raise ModelError(
+            f"The constant {encoding.tensor!r} must have a scale for each of {whole.shape[axis]} "
+            f"channels, got {values.size}. Export it again."
+        )
+    return values.reshape([-1 if a == axis else 1 for a in range(whole.ndim)])
+
+
+def _from_zero(encoding: TensorEncoding) -> bool:
+    """Whether the grid of an activation has nothing below zero."""
+    least = -(1 << (encoding.bits - 1)) if encoding.signed else 0
+    return not encoding.constant and set(encoding.zero_point) == {least}
+
+
+def _make_relu(node: NodeProto, encoding: TensorEncoding, graph: GraphProto) -> None:
+    """Turn a quantizer into the ReLU, or ReLU6, that its grid stands in for."""
+    high = ((1 << encoding.bits) - 1) * encoding.scale[0]
+    name = node.name or f"{node.output[0]}_relu"
+    _make_copy(node)
+    node.op_type, node.name = "Relu", name
+    if math.isclose(high, _SIX, rel_tol=1e-4):
+        node.op_type = "Clip"
+        for limit in (0.0, _SIX):
+            graph.initializer.append(
+                numpy_helper.from_array(np.array(limit, np.float32), f"{name} limit {limit:g}")
+            )
+            node.input.append(graph.initializer[-1].name)
+
+
+def _make_copy(node: NodeProto) -> None:
+    """Turn a quantizer into a copy of its first input."""
+    del node.input[1:]
+    del node.attribute[:]
+    node.op_type, node.domain = "Identity", ""

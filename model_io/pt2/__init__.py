@@ -1,0 +1,1 @@
+"""Networks that torch exported: checked, then loaded."""

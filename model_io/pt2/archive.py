@@ -1,0 +1,162 @@
+"""The outer shell of a `.pt2` file: a zip archive whose every member is known and bounded.
+
+`torch.export.load` unpickles whatever a `.pt2` names as pickled (weights, constants, sample
+inputs, custom objects), loads compiled libraries from `data/aotinductor`, and evaluates strings
+of the graph's JSON as Python. So the file is never given to it. This module opens the archive
+with `zipfile` alone; `program_check` checks the JSON; `exported` writes a new archive from the
+checked parts, and only that one is loaded.
+"""
+
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_io.errors import ModelError, UnsafeFileError
+from model_io.pt2.scan_pickle import check_sample_inputs
+
+MAX_BYTES = 2 * 1024**3
+"""The most that all members may hold together when unpacked."""
+MAX_JSON_BYTES = 64 * 1024**2
+MAX_MEMBERS = 50_000
+_MAX_RATIO = 100
+_ENCRYPTED = 0x1
+
+PROGRAM = "models/model.json"
+WEIGHTS_CONFIG = "data/weights/model_weights_config.json"
+CONSTANTS_CONFIG = "data/constants/model_constants_config.json"
+SAMPLE_INPUTS = "data/sample_inputs/model.pt"
+_NEEDED = ("archive_format", PROGRAM, WEIGHTS_CONFIG, CONSTANTS_CONFIG)
+_KNOWN = re.compile(
+    r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)|"
+    r"models/model\.json|data/sample_inputs/model\.pt|"
+    r"data/weights/(weight_\d+|model_weights_config\.json)|"
+    r"data/constants/(tensor_\d+|model_constants_config\.json)"
+)
+_REFUSED_BY_NAME = {
+    "data/aotinductor/": "a compiled library",
+    "data/executorch/": "a compiled program",
+    "data/constants/custom_obj_": "a pickled object",
+    "data/constants/opaque_obj_": "a pickled object",
+}
+REMEDY = "Export the network again with torch.export.export and torch.export.save of torch 2.13."
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An open `.pt2` whose members passed the checks; names are relative to its root folder."""
+
+    file: zipfile.ZipFile
+    members: dict[str, zipfile.ZipInfo]
+
+    def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
+        """Return a member's bytes; their checksum is verified.
+
+        Raises:
+            ModelError: no such member, longer than `limit`, or damaged.
+        """
+        info = self.members.get(name)
+        if info is None:
+            raise ModelError(f"A .pt2 file must hold {name}, got none. {REMEDY}")
+        if info.file_size > limit:
+            raise UnsafeFileError(
+                f"{name} must hold at most {limit} bytes, got {info.file_size}. {REMEDY}"
+            )
+        try:
+            return self.file.read(info)
+        except Exception as error:  # noqa: BLE001 (zipfile raises anything on damaged data)
+            raise ModelError(
+                f"{name} must be readable, got damaged data ({type(error).__name__}). {REMEDY}"
+            ) from None
+
+
+def open_archive(path: Path, shown: str) -> Archive:
+    """Open a `.pt2` and check names, sizes and kinds of all members; close `.file` after use.
+
+    Raises:
+        ModelError: not a zip archive that torch.export.save of torch 2.8 or later wrote.
+        UnsafeFileError: encrypted, outside names, doubled names, too large, or compiled or
+            pickled content.
+    """
+    try:
+        file = zipfile.ZipFile(path)
+    except Exception:  # noqa: BLE001 (as above)
+        raise ModelError(
+            f"{shown} must be a zip archive written by torch.export.save, got something "
+            f"else or a damaged file. {REMEDY}"
+        ) from None
+    try:
+        archive = Archive(file, _checked_members(file, shown))
+        _check_head(archive, shown)
+    except BaseException:
+        file.close()
+        raise
+    return archive
+
+
+def _check_head(archive: Archive, shown: str) -> None:
+    """Check the format's name and the sample inputs."""
+    if archive.read("archive_format", 16) != b"pt2":
+        raise ModelError(f"{shown} must be of the format pt2, got another. {REMEDY}")
+    if SAMPLE_INPUTS in archive.members:
+        check_sample_inputs(archive.read(SAMPLE_INPUTS), shown)
+
+
+def _checked_members(file: zipfile.ZipFile, shown: str) -> dict[str, zipfile.ZipInfo]:
+    """Return the members without their common root folder, all of known names."""
+    infos = [info for info in file.infolist() if not info.is_dir()]
+    _check_sizes(infos, shown)
+    members: dict[str, zipfile.ZipInfo] = {}
+    roots = set()
+    for info in infos:
+        root, _, name = info.filename.partition("/")
+        roots.add(root)
+        _check_name(info, name, shown)
+        if name in members:
+            raise UnsafeFileError(f"{shown} must hold each member once, got {name} twice. {REMEDY}")
+        members[name] = info
+    if len(roots) > 1:
+        raise UnsafeFileError(f"{shown} must have one root folder, got {len(roots)}. {REMEDY}")
+    if missing := [name for name in _NEEDED if name not in members]:
+        raise ModelError(
+            f"{shown} must hold {', '.join(_NEEDED)} (torch.export.save of torch 2.8 or later), "
+            f"got none named {', '.join(missing)}. {REMEDY}"
+        )
+    return members
+
+
+def _check_sizes(infos: list[zipfile.ZipInfo], shown: str) -> None:
+    """Raise where the archive unpacks to more than a model would."""
+    total = sum(info.file_size for info in infos)
+    packed = sum(info.compress_size for info in infos)
+    if len(infos) > MAX_MEMBERS or total > MAX_BYTES or total > _MAX_RATIO * packed + 2**20:
+        raise UnsafeFileError(
+            f"{shown} must unpack to at most {MAX_BYTES} bytes, at most {_MAX_RATIO} times its own "
+            f"size, in at most {MAX_MEMBERS} members; got {total} bytes from {packed} in "
+            f"{len(infos)}. {REMEDY}"
+        )
+
+
+def _check_name(info: zipfile.ZipInfo, name: str, shown: str) -> None:
+    """Raise where a member is encrypted or not one that torch.export.save writes."""
+    if info.flag_bits & _ENCRYPTED:
+        raise UnsafeFileError(
+            f"{shown} must not be encrypted, got an encrypted member {name}. Unpack it first."
+        )
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UnsafeFileError(f"{shown} must be stored or deflated, got another. {REMEDY}")
+    path = info.filename
+    if path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/"):
+        raise UnsafeFileError(
+            f"Names inside {shown} must stay inside it, got {path[:80]!r}. {REMEDY}"
+        )
+    for prefix, kind in _REFUSED_BY_NAME.items():
+        if name.startswith(prefix):
+            raise UnsafeFileError(
+                f"{shown} must hold a graph and tensors only, got {kind} ({name[:60]}): it would "
+                "run code on this machine. Export the float network without it."
+            )
+    if not _KNOWN.fullmatch(name) and not name.startswith("extra/"):
+        raise UnsafeFileError(
+            f"{shown} must hold only what torch.export.save writes, got {name[:80]!r}. {REMEDY}"
+        )

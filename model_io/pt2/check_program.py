@@ -1,0 +1,254 @@
+"""Check the graph's JSON of a `.pt2`: every string in it has to be of a shape that cannot act.
+
+torch 2.13 evaluates or resolves these strings while it loads a program: `expr_str` and symbol
+names (sympy.sympify, which is Python's eval), `guards_code` (exec), names of inputs (written into
+generated Python), `target` (getattr from the module torch, so that `torch.os.system` resolves),
+the context in `in_spec` and `out_spec` (imports a module), `as_operator`. The rules below name the
+shape each may have; a string in a place without a rule is refused.
+"""
+
+import json
+import keyword
+import re
+from collections.abc import Callable
+from typing import Any
+
+from model_io.errors import ModelError, UnsafeFileError
+from model_io.pt2.allowed_operators import is_known_operator
+
+_SYMBOL = re.compile(
+    r"Symbol\('[su]\d{1,6}'(, (positive|nonnegative|integer|finite)=True){0,4}\)|[su]\d{1,6}",
+    re.ASCII,
+)
+# Possessive (the second +): a long row of digits must not be tried in every division.
+_ARITHMETIC = re.compile(
+    r"(\d++|FloorDiv|CeilDiv|CleanDiv|PythonMod|Mod|Max|Min|Integer|[-+*/(), ])*+", re.ASCII
+)
+_TREE = re.compile(r"builtins\.(tuple|list|dict)")
+_FLAT_NAMES = re.compile(r'null|\[("\w+"(, ?"\w+")*)?\]')
+_MAX_DEPTH = 40
+_NUMBER_WORDS = ("Infinity", "-Infinity", "NaN")
+
+
+def _is_name(text: str) -> bool:
+    """Whether this is one Python name, no keyword and no name with two leading underscores."""
+    return (
+        text.isascii() and text.isidentifier() and not keyword.iskeyword(text) and text[:2] != "__"
+    )
+
+
+def _is_path(text: str) -> bool:
+    """Whether this is a path of a parameter or module, such as blocks.0.conv.weight.
+
+    Names of ONNX nodes hold slashes and the like. torch writes a path into source between double
+    quotes: no quote and no backslash may stand in it.
+    """
+    return re.fullmatch(r"[\w/:;@-]+(\.[\w/:;@-]+)*", text, re.ASCII) is not None
+
+
+def _is_expression(text: str) -> bool:
+    """Whether this is plain integer arithmetic over shape symbols; powers can take forever."""
+    rest = _SYMBOL.sub("0", text)
+    return len(text) <= 500 and "**" not in rest and _ARITHMETIC.fullmatch(rest) is not None
+
+
+def _is_tree(text: str) -> bool:
+    """Whether this describes nested tuples, lists and dicts, and no other type."""
+    try:
+        spec = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    return isinstance(spec, list) and len(spec) == 2 and spec[0] == 1 and _is_tree_node(spec[1])
+
+
+def _is_tree_node(node: Any, depth: int = 0) -> bool:
+    """Check one node of a tree: type, context, children."""
+    if (
+        not isinstance(node, dict)
+        or node.keys() != {"type", "context", "children_spec"}
+        or depth > 20
+    ):
+        return False
+    kind, context, children = node["type"], node["context"], node["children_spec"]
+    if kind is None and context is None:
+        return bool(children == [])
+    if not (isinstance(kind, str) and isinstance(context, str) and isinstance(children, list)):
+        return False
+    return (
+        _TREE.fullmatch(kind) is not None
+        and _FLAT_NAMES.fullmatch(context) is not None
+        and all(_is_tree_node(child, depth + 1) for child in children)
+    )
+
+
+_RULES: dict[str, tuple[Callable[[str], bool], str]] = {
+    "target": (is_known_operator, "an operator torch.ops.aten.* or plain arithmetic"),
+    "expr_str": (_is_expression, "integer arithmetic over shape symbols"),
+    "in_spec": (_is_tree, "tuples, lists and dicts of tensors"),
+    "out_spec": (_is_tree, "tuples, lists and dicts of tensors"),
+    "parameter_name": (_is_path, "a path of names"),
+    "buffer_name": (_is_path, "a path of names"),
+    "tensor_constant_name": (_is_path, "a path of names"),
+    "fqn": (lambda text: text == "" or _is_path(text), "a path of names"),
+    "name": (_is_name, "a name"),
+    "as_name": (_is_name, "a name"),
+    "forward_arg_names": (_is_name, "names"),
+    "type": (lambda text: text == "cpu", "the device cpu"),
+    "path_name": (
+        lambda text: re.fullmatch(r"(weight|tensor)_[0-9]{1,6}", text) is not None,
+        "raw tensor data",
+    ),
+    "as_float": (lambda text: text in _NUMBER_WORDS, "a number"),
+    "as_string": (
+        lambda text: re.fullmatch(r"[\w ,.>-]{0,200}", text, re.ASCII) is not None,
+        "a word",
+    ),
+    "as_strings": (lambda text: re.fullmatch(r"\w{0,100}", text, re.ASCII) is not None, "words"),
+}
+_KEYED_BY_NAME = {
+    "tensor_values",
+    "sym_int_values",
+    "sym_bool_values",
+    "sym_float_values",
+    "config",
+}
+_REFUSED = {
+    "as_graph": "a graph inside the graph (control flow, or a torch.no_grad block)",
+    "as_operator": "an operator as an argument",
+    "as_custom_obj": "a custom object",
+    "custom_obj": "a custom object",
+    "class_fqn": "a custom object",
+    "token": "an operator with side effects",
+    "as_string_to_argument": "a dictionary as an argument",
+}
+
+
+def check_values(value: Any, key: str = "", depth: int = 0) -> None:
+    """Raise UnsafeFileError at the first string, anywhere in `value`, that breaks its rule."""
+    if depth > _MAX_DEPTH:
+        raise _broken(key, f"nested at most {_MAX_DEPTH} deep", "more")
+    if isinstance(value, dict):
+        _check_object(value, key, depth)
+    elif isinstance(value, list):
+        for inner in value:
+            check_values(inner, key, depth + 1)
+    elif isinstance(value, str):
+        check, meaning = _RULES.get(key, (_never, "no text"))
+        if not check(value):
+            raise _broken(key, meaning, value)
+
+
+def _check_object(value: dict[str, Any], key: str, depth: int) -> None:
+    """Check the keys of an object, then what it holds."""
+    if key in _RULES:
+        raise _broken(key, _RULES[key][1], "an object")
+    is_allowed = {"config": _is_path, "range_constraints": _is_symbol}.get(key, _is_name)
+    for name, inner in value.items():
+        if name in _REFUSED and inner not in ({}, [], None):
+            raise UnsafeFileError(
+                f"The graph must hold tensors and plain operators only, got {_REFUSED[name]}. "
+                "Export the network without it."
+            )
+        if not is_allowed(name):
+            raise _broken(key or "the program", "names", name)
+        # The keys of these are names of the network's own, which may equal a field's.
+        check_values(inner, "" if key in _KEYED_BY_NAME else name, depth + 1)
+
+
+def _never(_: str) -> bool:
+    """Refuse text in a place where none is expected."""
+    return False
+
+
+def _is_symbol(text: str) -> bool:
+    """Whether this names one shape symbol, such as s77."""
+    return re.fullmatch(r"[su][0-9]{1,6}", text) is not None
+
+
+def _broken(key: str, meaning: str, got: str) -> UnsafeFileError:
+    """Return the error for one string."""
+    return UnsafeFileError(
+        f"{key} in the graph must be {meaning}, got {got[:80]!r}. Nothing of the file was run; "
+        "export the network again with torch.export.save, on the CPU, in eval mode."
+    )
+
+
+def parsed(text: bytes) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        ModelError: not a JSON object.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ModelError(
+            "A .pt2 file's descriptions must be JSON objects, got something else. Export the "
+            "network again with torch 2.13."
+        )
+    return value
+
+
+def checked_program(text: bytes) -> dict[str, Any]:
+    """Return the program's JSON with everything that is not needed left out, the rest checked.
+
+    Kept of each node's metadata are the module path and the function's name, which layers are
+    named by. Guards, source lines and file paths are dropped: they are code, or tell about the
+    machine of the sender.
+
+    Raises:
+        ModelError: not the JSON of an exported program in eval mode.
+        UnsafeFileError: a string that could act while the program is loaded.
+    """
+    program = parsed(text)
+    try:
+        graph_module, versions = program["graph_module"], _versions(program)
+        nodes = graph_module["graph"]["nodes"]
+        metadata = [_kept_metadata(node.pop("metadata")) for node in nodes]
+        graph_module["metadata"] = {}
+        in_eval_mode = not any(_trains(entry) for node in nodes for entry in node["inputs"])
+        checked = {
+            "graph_module": graph_module,
+            "range_constraints": program["range_constraints"],
+        }
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError):
+        raise ModelError(
+            "The graph must be the JSON that torch.export.save writes, got another. Export the "
+            "network again with torch 2.13."
+        ) from None
+    if not in_eval_mode:
+        raise ModelError(
+            "The network must be exported in eval mode, got one in train mode: its batch norm or "
+            "dropout changes at every call. Call .eval() before torch.export.export."
+        )
+    check_values(checked)
+    for node, kept in zip(nodes, metadata, strict=True):
+        node["metadata"] = kept
+    return checked | versions | {"verifiers": ["TRAINING"], "guards_code": []}
+
+
+def _trains(entry: dict[str, Any]) -> bool:
+    """Whether an operator's argument switches train mode on (of batch norm, of dropout)."""
+    return entry["name"] in ("training", "train") and entry["arg"] == {"as_bool": True}
+
+
+def _versions(program: dict[str, Any]) -> dict[str, Any]:
+    """Return the version numbers of the program, as numbers."""
+    schema = program["schema_version"]
+    return {
+        "opset_version": {"aten": int(program["opset_version"]["aten"])},
+        "schema_version": {"major": int(schema["major"]), "minor": int(schema["minor"])},
+        "torch_version": "2.13.0",
+    }
+
+
+def _kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    """Return what layers are named by, where it is printable text: data, never code."""
+    kept = {key: metadata[key] for key in ("nn_module_stack", "torch_fn") if key in metadata}
+    return {
+        key: text
+        for key, text in kept.items()
+        if isinstance(text, str) and text.isprintable() and len(text) <= 20_000
+    }

@@ -1,0 +1,88 @@
+"""An imported network as a `.pt2` file, which any later session reads without importing again."""
+
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model_io.errors import ModelError
+from model_io.load import load_model
+from model_io.loaded_model import LoadedModel
+from quant.graph.float_graph import FloatGraph, capture, export_program
+from quant.inputs import draw, parts_of
+
+TRIAL = 2
+SAME = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What became of a network.
+
+    Attributes:
+        layers: their names, which are the same in the file.
+        size_bytes: of the file.
+        difference: the largest relative difference of the file's outputs to the network's.
+        batch: the only batch size, or None for any.
+        notes: what the file does not hold, a sentence each.
+        imported: what the import of an ONNX file did; None for other sources.
+    """
+
+    layers: tuple[str, ...]
+    size_bytes: int
+    difference: float
+    batch: int | None
+    notes: tuple[str, ...]
+    imported: dict[str, Any] | None
+
+
+def convert(loaded: LoadedModel, out: Path) -> Converted:
+    """Write a network as `.pt2`, read it back, and check that it is the same.
+
+    Raises:
+        ModelError: `out` has another ending, or the file does not come back as it went.
+        CaptureError: torch.export cannot trace the network.
+    """
+    if out.suffix != ".pt2":
+        raise ModelError(f"The file to write must end in .pt2; got {out.name}. Rename it.")
+    program = loaded.program or export_program(loaded.module, loaded.takes, loaded.batch)
+    held = io.BytesIO()
+    torch.export.save(program, held)
+    out.write_bytes(held.getvalue())
+    back = load_model(out)
+    before = capture(loaded.program or loaded.module, loaded.takes, loaded.batch)
+    after = capture(back.program or back.module, back.takes, back.batch)
+    layers = tuple(layer.name for layer in before.layers)
+    names = tuple(layer.name for layer in after.layers)
+    if names != layers:
+        lost = next((a for a, b in zip(layers, names, strict=False) if a != b), "the last ones")
+        raise ModelError(
+            f"The file must give the layers their names back; it does not for {lost!r}. Use the "
+            "model as it is and report it."
+        )
+    left = (
+        f"The file holds the float network; {len(loaded.encodings)} grids of the quantized file "
+        "stay behind. Export encodings to keep them."
+    )
+    notes = (left,) if loaded.encodings else ()
+    report = None if loaded.report is None else asdict(loaded.report)
+    return Converted(
+        layers, len(held.getvalue()), _difference(before, after), after.batch, notes, report
+    )
+
+
+def _difference(before: FloatGraph, after: FloatGraph) -> float:
+    """Return how far two networks lie apart on random inputs.
+
+    Raises:
+        ModelError: further than float32 rounds.
+    """
+    inputs = draw(before.inputs, before.batch or TRIAL)
+    with torch.inference_mode():
+        pairs = list(zip(parts_of(before.run(inputs)), parts_of(after.run(inputs)), strict=True))
+    found = max(float((a - b).abs().max() / a.abs().max().clamp(min=1e-30)) for a, b in pairs)
+    if not found <= SAME:
+        raise ModelError(f"The file must compute the same; it lies {found:.1e} apart. Report it.")
+    return found

@@ -1,0 +1,178 @@
+"""Load a `.pt2` file of torch.export without trusting it."""
+
+import io
+import json
+import re
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.export.pt2_archive import PT2ArchiveWriter
+
+from model_io.errors import ModelError, UnsafeFileError
+from model_io.input_specs import InputSpec
+from model_io.pt2.archive import (
+    CONSTANTS_CONFIG,
+    MAX_JSON_BYTES,
+    PROGRAM,
+    REMEDY,
+    SAMPLE_INPUTS,
+    WEIGHTS_CONFIG,
+    Archive,
+    open_archive,
+)
+from model_io.pt2.check_program import check_values, checked_program, parsed
+from model_io.pt2.check_tensors import check_tensor
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A loaded program and what it takes.
+
+    Attributes:
+        program: what torch.export wrote.
+        module: computes the network: `program.module()`.
+        input_shape: of one item, without the batch axis; of several inputs the first's.
+        batch: the batch size it was exported for, or None where any will do.
+        inputs: all that it takes.
+    """
+
+    program: ExportedProgram
+    module: nn.Module
+    input_shape: tuple[int, ...]
+    batch: int | None
+    inputs: tuple[InputSpec, ...]
+
+
+def load_exported(path: Path, shown: str) -> Exported:
+    """Return the program in the `.pt2` at `path`; no part of the file is ever run.
+
+    torch.export.load is given an archive that this function writes itself, from the tensors' raw
+    bytes and from JSON whose every string was checked. It holds no pickle, no guard and no
+    library, whatever the file held.
+
+    Args:
+        path: the file.
+        shown: what sentences call it.
+
+    Raises:
+        ModelError: not a program of torch.export, or its inputs are no batches of tensors.
+        UnsafeFileError: content that could run code or exhaust memory.
+    """
+    buffer, inputs, batch = _checked(path, shown)
+    try:
+        loaded = torch.export.load(buffer)
+        module = loaded.module()
+    except Exception as error:  # noqa: BLE001 (torch raises anything on an inconsistent graph)
+        raise ModelError(
+            f"{shown} must hold a consistent program, got one that torch cannot load "
+            f"({type(error).__name__}: {_first_line(error)}). {REMEDY}"
+        ) from None
+    return Exported(loaded, module, inputs[0].shape, batch, inputs)
+
+
+def _checked(path: Path, shown: str) -> tuple[io.BytesIO, tuple[InputSpec, ...], int | None]:
+    """Return (the new archive, its inputs, batch size or None for any)."""
+    archive = open_archive(path, shown)
+    with archive.file:
+        program = checked_program(archive.read(PROGRAM, MAX_JSON_BYTES))
+        inputs, batch = _inputs(program, shown)
+        return _rewritten(archive, program), inputs, batch
+
+
+def _rewritten(archive: Archive, program: dict[str, Any]) -> io.BytesIO:
+    """Return a new archive made of checked parts alone."""
+    buffer = io.BytesIO()
+    with PT2ArchiveWriter(buffer) as writer:
+        for config_name, prefix in ((WEIGHTS_CONFIG, "weight"), (CONSTANTS_CONFIG, "tensor")):
+            config = _checked_config(archive, config_name, prefix)
+            folder = config_name.rpartition("/")[0]
+            for name in sorted({entry["path_name"] for entry in config.values()}):
+                writer.write_bytes(f"{folder}/{name}", archive.read(f"{folder}/{name}"))
+            writer.write_string(config_name, json.dumps({"config": config}))
+        writer.write_string(PROGRAM, json.dumps(program))
+        writer.write_bytes(SAMPLE_INPUTS, b"")
+    buffer.seek(0)
+    return buffer
+
+
+def _checked_config(archive: Archive, name: str, prefix: str) -> dict[str, dict[str, Any]]:
+    """Return the table of tensors: each raw, on the CPU, and inside its bytes."""
+    table = parsed(archive.read(name, MAX_JSON_BYTES))
+    config = table.get("config")
+    if not isinstance(config, dict) or not all(isinstance(e, dict) for e in config.values()):
+        raise ModelError(f"{name} must list tensors, got something else. {REMEDY}")
+    for entry in config.values():
+        if entry.get("use_pickle") is not False:
+            raise UnsafeFileError(
+                f"Tensors must be stored as raw bytes, got a pickled one ({entry.get('path_name')}"
+                "), and unpickling can run code. Convert tensor subclasses to plain tensors before "
+                "torch.export.export."
+            )
+    check_values({"config": config})
+    folder = name.rpartition("/")[0]
+    for path, entry in config.items():
+        member = archive.members.get(f"{folder}/{entry.get('path_name')}")
+        if member is None or not str(entry["path_name"]).startswith(prefix):
+            raise ModelError(f"{path} must have its bytes in the file, got none. {REMEDY}")
+        check_tensor(path, entry.get("tensor_meta"), member.file_size)
+    return config
+
+
+_KINDS = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 12: "bool"}
+"""Numbers by which a program spells the types of whole numbers; all others are real here."""
+
+
+def _inputs(program: dict[str, Any], shown: str) -> tuple[tuple[InputSpec, ...], int | None]:
+    """Return (what the program takes, batch size or None for any)."""
+    graph_module = program["graph_module"]
+    try:
+        specs = [
+            spec["user_input"]["arg"]
+            for spec in graph_module["signature"]["input_specs"]
+            if "user_input" in spec
+        ]
+        names = [arg["as_tensor"]["name"] for arg in specs if "as_tensor" in arg]
+        metas = [graph_module["graph"]["tensor_values"][name] for name in names]
+        sizes = [[size.get("as_int") for size in meta["sizes"]] for meta in metas]
+        kinds = [_KINDS.get(meta["dtype"], "float32") for meta in metas]
+    except (KeyError, TypeError, AttributeError, IndexError):
+        specs, names, sizes, kinds = [], [], [], []
+    if not specs or len(names) != len(specs):
+        raise ModelError(
+            f"A network must take tensors, got {len(specs)} inputs in {shown}, "
+            f"{len(names)} of them tensors; wrap it in a module whose forward takes tensors alone, "
+            "and export that."
+        )
+    batches = {_batch_of(given, shown) for given in sizes}
+    if len(batches) > 1:
+        raise ModelError(
+            "All inputs must have the batch as their first axis, of one size, got the sizes "
+            f"{', '.join('any' if size is None else str(size) for size in batches)} in {shown}; "
+            "export the network so that all inputs are batched."
+        )
+    found = zip(names, sizes, kinds, strict=True)
+    return tuple(
+        InputSpec(name, tuple(given[1:]), kind) for name, given, kind in found
+    ), batches.pop()
+
+
+def _batch_of(sizes: list[Any], shown: str) -> int | None:
+    """Return the first of an input's sizes, None for any; all others must be fixed."""
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes[1:]):
+        raise ModelError(
+            f"Only the batch axis, the first, may be of any size, got sizes {sizes} (None: any) in "
+            f"{shown}; export with fixed sizes for the other axes."
+        )
+    batch: int | None = sizes[0]
+    return batch
+
+
+def _first_line(error: Exception) -> str:
+    """Return the beginning of an error's text, without paths of this machine."""
+    line = next(chain(str(error).splitlines(), [""]))
+    return re.sub(r"/\S+/", "", line)[:160]

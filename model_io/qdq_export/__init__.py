@@ -1,0 +1,1 @@
+"""The quantized network written as ONNX with Q/DQ pairs."""

@@ -1,0 +1,71 @@
+"""Where a grid may stand earlier than in the simulation, next to the operation, with one result.
+
+Runtimes compute an operation in whole numbers only if its quantizer follows at once. What moves
+values, and limits that lie on the grid, can go behind it: rounding to a grid is monotone and
+acts on each number alone.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from onnx import NodeProto
+
+from model_io.onnx_export.float_onnx import MarkedOnnx
+from model_io.onnx_export.moves_values import moves_values
+
+_TAKEN_IN = frozenset({"Relu", "Clip"})
+"""Runtimes take these in themselves, where the ends of the grid's type do the same."""
+_LIMITS = frozenset({"Clip", "Max", "Min"})
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """For values at which a grid may stand already, the tensor whose grid it is.
+
+    `limits` does so for the nodes behind such a value whose constants must lie on the grid, too.
+    """
+
+    tensors: dict[str, str]
+    limits: dict[str, str]
+
+
+def find_early(marked: MarkedOnnx) -> Early:
+    """Find the operations between which and their site nothing but moves and limits stand."""
+    graph = marked.model.graph
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    readers: defaultdict[str, list[NodeProto]] = defaultdict(list)
+    for node in graph.node:
+        for value in node.input:
+            readers[value].append(node)
+    makers = {node.name: node for node in graph.node}
+    tensors: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    for layer, name in marked.nodes.items():
+        start, end = makers[name].output[0], marked.tensors[layer].name
+        chain = _chain(start, end, readers)
+        if not chain or all(node.op_type in _TAKEN_IN for node in chain):
+            continue
+        bounds = {node.name for node in chain if _is_limit(node, held)}
+        if all(node.name in bounds or moves_values(node, held) for node in chain):
+            tensors[start] = end
+            limits.update(dict.fromkeys(bounds, end))
+    return Early(tensors, limits)
+
+
+def _chain(start: str, end: str, readers: defaultdict[str, list[NodeProto]]) -> list[NodeProto]:
+    """Return the nodes from one value to another where each is the only reader of the one before.
+
+    Empty where there is no such chain.
+    """
+    chain: list[NodeProto] = []
+    value = start
+    while value != end:
+        if len(readers[value]) != 1 or readers[value][0].input[0] != value:
+            return []
+        chain.append(readers[value][0])
+        value = chain[-1].output[0]
+    return chain
+
+
+def _is_limit(node: NodeProto, held: dict[str, object]) -> bool:
+    return node.op_type in _LIMITS and all(not value or value in held for value in node.input[1:])

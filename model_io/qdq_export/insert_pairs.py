@@ -1,0 +1,211 @@
+"""The walk over a float ONNX graph that puts Q/DQ pairs where the simulation has quantizers."""
+
+import numpy as np
+import torch
+from onnx import ModelProto, NodeProto, helper
+
+from model_io.onnx_export.float_onnx import MarkedOnnx
+from model_io.onnx_export.moves_values import moves_values
+from model_io.qdq_export.hoist_quantizers import find_early
+from model_io.qdq_export.stored_encoding import StoredGrid, store_activation
+from model_io.qdq_export.weights import Parameters, WeightStyle
+from model_io.qdq_export.writer import Writer
+from quant.simulation.quant_graph import QuantGraph, Quantizer, Role
+
+_BYTE = 8
+_HEARD = 0.25
+"""Steps of an output that the rounding of biases may move it by before a note says so."""
+
+
+class QdqBuilder:
+    """Walks the nodes in order and writes each again, with pairs after what lies on a grid."""
+
+    def __init__(self, quantized: QuantGraph, marked: MarkedOnnx, style: WeightStyle) -> None:
+        self.quantized, self.marked = quantized, marked
+        graph = marked.model.graph
+        self.writer = Writer(graph.initializer, (value.name for value in graph.output))
+        self.parameters = Parameters(quantized, marked, style, self.writer)
+        self.narrow = self.parameters.narrow
+        self._early = find_early(marked)
+        self._layers = {marked.nodes[layer.name]: layer for layer in quantized.graph.layers
+                        if layer.name in marked.nodes}  # fmt: skip
+        self._places = {
+            marked.tensors[site.name].name: quantized.quantizers[site.name]
+            for site in quantized.sites
+            if site.role is Role.ACTIVATION
+        }
+        self._moved_on = self._find_moved_on()
+        self._stored: dict[tuple[int, int], StoredGrid] = {}
+
+    def build(self) -> ModelProto:
+        """Return the whole model."""
+        source = self.marked.model.graph
+        for value in source.input:
+            self._put_on_grid(value.name, value.name)
+        for node in source.node:
+            self._node(node)
+        used = {value for node in self.writer.nodes for value in node.input}
+        held = [tensor for name, tensor in self.writer.constants.items() if name in used]
+        model = ModelProto()
+        model.CopyFrom(self.marked.model)
+        model.graph.CopyFrom(
+            helper.make_graph(self.writer.nodes, source.name, source.input, source.output, held)
+        )
+        return model
+
+    def _node(self, source: NodeProto) -> None:
+        """Write a node that reads what lies on grids, and the pairs behind it."""
+        node = NodeProto()
+        node.CopyFrom(source)
+        if node.name in self._layers:
+            self.parameters.write(self._layers[node.name], node.input[0])
+        self._limits_on_grid(node)
+        for place, value in enumerate(source.input):
+            node.input[place] = self.writer.read.get(value, node.input[place])
+        codes = self._fused_clip(node)
+        if codes is not None:  # limits behind the grid clip instead
+            self._put_on_grid(node.output[0], node.input[0], codes)
+            return
+        moved = self._moved(source)
+        for place, value in enumerate(source.output):
+            if value in self.writer.outputs and self._grid_at(value, moved) is not None:
+                node.output[place] = f"{value}_QuantizeLinear_Input"
+        self.writer.nodes.append(node)
+        for value, name in zip(source.output, node.output, strict=True):
+            self._put_on_grid(value, name, moved=moved)
+
+    def _put_on_grid(
+        self,
+        value: str,
+        source: str,
+        codes: tuple[int, int] | None = None,
+        moved: StoredGrid | None = None,
+    ) -> None:
+        """Write the pair of a value that `source` now holds, if it has a grid."""
+        grid = self._grid_at(value, moved)
+        if grid is None:
+            return
+        self.writer.grids[value] = grid
+        codes = codes or ((grid.qmin, grid.qmax) if value in self._places else grid.limits)
+        if grid.is_narrow and value in self._places:
+            self.narrow[value] = (grid.qmin, grid.qmax)
+        if codes != grid.limits:
+            source = self.writer.limited(value, source, grid, codes)
+        self.writer.read[value] = self.writer.pair(value, source, grid)
+
+    def _grid_at(self, value: str, moved: StoredGrid | None) -> StoredGrid | None:
+        """Return the grid of a value: its own, one that may come early, or the one it came with."""
+        for tensor in (value, self._early.tensors.get(value, "")):
+            quantizer = self._places.get(tensor)
+            if quantizer is not None:
+                return self._grid(quantizer, tensor)
+        return moved
+
+    def _grid(self, quantizer: Quantizer, tensor: str) -> StoredGrid | None:
+        """Return an activation's grid; sites that share an encoding share it."""
+        if quantizer.encoding is None:
+            return None
+        least = _BYTE if tensor in self._moved_on else 0
+        grid = store_activation(quantizer.encoding, least)
+        return self._stored.setdefault((id(quantizer.encoding), grid.kind), grid)
+
+    def _find_moved_on(self) -> frozenset[str]:
+        """Return the tensors on grids that nodes move on: no runtime moves numbers of four bits."""
+        nodes = self.marked.model.graph.node
+        moved = {
+            value
+            for node in nodes
+            if moves_values(node, self.writer.constants)
+            for value in node.input
+        }
+        return frozenset(moved | set(self._early.tensors.values()))
+
+    def _moved(self, node: NodeProto) -> StoredGrid | None:
+        """Return the grid that a node only moves the values of."""
+        if node.name in self._layers or not moves_values(node, self.writer.constants):
+            return None
+        count = len(node.input) if node.op_type == "Concat" else 1
+        found = [self.writer.grids.get(value) for value in node.input[:count]]
+        return found[0] if all(grid is found[0] for grid in found) else None
+
+    def _fused_clip(self, node: NodeProto) -> tuple[int, int] | None:
+        """Return the codes to clip to if the node is a clip better done behind the grid.
+
+        Between an operation and its quantizer a clip keeps runtimes from computing in whole
+        numbers, unless the type's own ends do the same; behind the grid, at the nearest steps, it
+        has the same result.
+        """
+        quantizer = self._places.get(node.output[0])
+        if quantizer is None or quantizer.encoding is None or quantizer.clip is None:
+            return None
+        grid = self._grid(quantizer, node.output[0])
+        if grid is None or node.op_type not in ("Relu", "Clip"):
+            return None
+        low, high = (_code(grid, limit) for limit in quantizer.clip)
+        least, most = grid.limits
+        needless = (low is None or low <= least) and (high is None or high >= most)
+        if needless and not (grid.is_tiny and node.op_type == "Clip"):
+            return None
+        if node.name in self._layers and not grid.is_tiny:
+            return None
+        return (
+            grid.qmin if low is None else max(low, grid.qmin),
+            grid.qmax if high is None else min(high, grid.qmax),
+        )
+
+    def _limits_on_grid(self, node: NodeProto) -> None:
+        """Round the constants that a node limits to, to the grid that now stands before it."""
+        quantizer = self._places.get(self._early.limits.get(node.name, ""))
+        if quantizer is None or quantizer.encoding is None:
+            return
+        for place, value in enumerate(node.input[1:], 1):
+            if value:
+                limit = torch.tensor(self.writer.array(value))
+                on_grid = quantizer.encoding.fake_quantize(limit).numpy()
+                node.input[place] = self.writer.hold(f"{node.name}/limit_{place}", on_grid)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a sentence on each thing that is not as one would expect."""
+        coarse, raised = self.parameters.coarse_biases, list(self.parameters.raised)
+        quantizers = self.quantized.quantizers.values()
+        floating = sum(quantizer.encoding is None for quantizer in quantizers)
+        found = {
+            f"{len(self.narrow)} grids are narrower than the type that they are stored in, such as "
+            "6 bits in uint8: weights keep to the narrow limits, and limits between two pairs keep "
+            "activations there.": self.narrow,
+            f"The biases of {_some(coarse)} have a power of two times scale_x * scale_w as their "
+            "scale, since int32 would not hold them.": coarse,
+            f"Weights of {_some(raised)} have channels 2**23 times smaller than their bias: dead "
+            "ones, mostly. These have a larger scale, so that int32 holds the bias.": raised,
+            f"{floating} tensors stay float, as configured.": floating,
+            self._bias_note(): self._worst_bias() > _HEARD,
+        }
+        return tuple(sentence for sentence, holds in found.items() if holds)
+
+    def _worst_bias(self) -> float:
+        return max(self.parameters.bias_errors.values(), default=0.0)
+
+    def _bias_note(self) -> str:
+        errors = self.parameters.bias_errors
+        coarse = sum(error > _HEARD for error in errors.values())
+        worst = max(errors, key=lambda name: errors[name], default="")
+        return (
+            f"Biases must be multiples of scale_x * scale_w, which runs leave out: in "
+            f"{worst} that moves the output by up to {self._worst_bias():.1f} of its steps, and in "
+            f"{coarse} layers by more than a quarter. Equalizing brings the scales together."
+        )
+
+
+def _some(layers: list[str]) -> str:
+    """Return layers for a sentence: the first, and how many there are."""
+    if len(layers) < 2:
+        return "".join(layers)
+    return f"{len(layers)} layers, such as {layers[0]},"
+
+
+def _code(grid: StoredGrid, limit: float | None) -> int | None:
+    """Return the whole number that a limit falls on."""
+    if limit is None:
+        return None
+    # in float32, as the quantizer divides
+    return int(np.rint(np.float32(limit) / grid.scale)) + int(grid.zero_point)

@@ -1,0 +1,26 @@
+"""The simulation of what a file with Q/DQ pairs holds: the one difference to ours is its biases."""
+
+import copy
+
+import torch
+
+from model_io.qdq_export.export_qdq import QdqOnnx
+from quant.graph.layer_pairs import is_shared
+from quant.simulation.quant_graph import QuantGraph
+
+
+def as_written(quantized: QuantGraph, made: QdqOnnx) -> QuantGraph:
+    """Return a copy with the file's biases, and the scales that were raised so that they fit.
+
+    Integer kernels add a bias in steps of scale_x * scale_w; `quantized`, from which the file was
+    made, leaves it float. A bias that two operations share stays as it is.
+    """
+    found = copy.deepcopy(quantized)
+    for name, bias in made.biases.items():
+        layer = found.graph[name]
+        if not is_shared(found.graph.node(layer.node), 2):
+            found.graph.set_bias(layer, torch.from_numpy(bias))
+    for name, encoding in made.raised.items():
+        found.quantizers[f"{name} weight"].set_encoding(encoding)
+    found.module.recompile()
+    return found

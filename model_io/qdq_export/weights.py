@@ -1,0 +1,105 @@
+"""Weights and biases of a file with Q/DQ pairs."""
+
+from enum import StrEnum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model_io.onnx_export.float_onnx import MarkedOnnx
+from model_io.qdq_export.int32_biases import raise_scale, step_of
+from model_io.qdq_export.stored_encoding import StoredGrid, store_weight
+from model_io.qdq_export.writer import Writer
+from quant.encoding import Encoding
+from quant.graph.float_graph import Layer
+from quant.simulation.quant_graph import QuantGraph
+
+
+class WeightStyle(StrEnum):
+    """How a file holds weights: whole numbers, or real ones behind which a pair stands."""
+
+    INTEGER = "integer"
+    FLOAT = "float"
+
+
+class Parameters:
+    """Writes the weights and biases that layers read, each once."""
+
+    def __init__(
+        self, quantized: QuantGraph, marked: MarkedOnnx, style: WeightStyle, writer: Writer
+    ) -> None:
+        self.quantized, self.marked, self.style, self.writer = quantized, marked, style, writer
+        self.coarse_biases: list[str] = []
+        self.raised: dict[str, Encoding] = {}
+        """Grids of weights with larger scales than asked for, by layer."""
+        self.biases: dict[str, NDArray[np.float32]] = {}
+        """What the whole numbers of a bias stand for, (O,) by layer."""
+        self.bias_errors: dict[str, float] = {}
+        """The largest rounding of a layer's bias, in steps of its output's grid."""
+        self.narrow: dict[str, tuple[int, int]] = {}
+
+    def write(self, layer: Layer, source: str) -> None:
+        """Write what a layer reads besides the value `source`."""
+        site = f"{layer.name} weight"
+        if site not in self.quantized.quantizers:
+            return
+        encoding = self.quantized.quantizers[site].encoding
+        x = self.writer.grids.get(source)
+        if encoding is None:
+            return
+        bias = self.marked.biases.get(layer.name)
+        if x is None or bias is None or _in_groups(encoding, layer):
+            self._weight(layer, encoding)
+            return
+        held = self.writer.array(bias.name).astype(np.float32)
+        raised = raise_scale(encoding, torch.tensor(held), x)
+        if raised is not encoding:
+            self.raised[layer.name] = raised
+        grid = self._weight(layer, raised)
+        self._bias(layer, bias.name, held, x.scale * grid.scale)
+
+    def _weight(self, layer: Layer, encoding: Encoding) -> StoredGrid:
+        """Write a weight as whole numbers, or as real ones with a pair."""
+        site = f"{layer.name} weight"
+        tensor = self.marked.tensors[site]
+        grid = store_weight(encoding, self.quantized.quantizers[site].site.spec, layer, tensor)
+        if grid.is_narrow:
+            self.narrow[tensor.name] = (grid.qmin, grid.qmax)
+        own = self.quantized.graph.tensor(str(layer.weight)).detach()
+        if self.style is WeightStyle.FLOAT:
+            inside = own.clamp(encoding.low, encoding.high) if grid.is_narrow else own
+            source = self.writer.hold(tensor.name, inside.numpy().transpose(tensor.axes))
+            self.writer.read[tensor.name] = self.writer.pair(tensor.name, source, grid)
+            return grid
+        codes = encoding.quantize(own).numpy().transpose(tensor.axes)
+        whole = self.writer.hold(f"{tensor.name}_quantized", codes.astype(grid.zero_point.dtype))
+        self.writer.read[tensor.name] = self.writer.reals(tensor.name, whole, grid)
+        return grid
+
+    def _bias(
+        self, layer: Layer, name: str, bias: NDArray[np.float32], product: NDArray[np.float32]
+    ) -> None:
+        scale = step_of(bias, product)
+        if np.any(scale > np.resize(product, scale.shape)):
+            self.coarse_biases.append(layer.name)
+        steps = np.rint(bias / scale.astype(np.float64)).astype(np.int32)
+        self.biases[layer.name] = (steps * scale.astype(np.float64)).astype(np.float32)
+        output = self.quantized.quantizers[layer.name].encoding
+        if output is not None:
+            error = np.abs(bias - steps * scale.astype(np.float64)).max(initial=0)
+            self.bias_errors[layer.name] = float(error) / float(output.scale)
+        given = [
+            self.writer.hold(f"{name}_quantized", steps),
+            self.writer.hold(f"{name}_scale", scale),
+            self.writer.hold(f"{name}_zero_point", np.zeros(scale.shape, np.int32)),
+        ]
+        axis = {"axis": 0} if scale.ndim else {}
+        self.writer.read[name] = self.writer.emit(
+            "DequantizeLinear", given, f"{name}_DequantizeLinear",
+            f"{name}_DequantizeLinear_Output", **axis,
+        )  # fmt: skip
+
+
+def _in_groups(encoding: Encoding, layer: Layer) -> bool:
+    """Whether scales differ along the input channels, so that products have no common one."""
+    return encoding.scale.dim() > 1 and encoding.scale.shape[1 - layer.channel_axis] > 1

@@ -1,0 +1,1 @@
+"""Files run in ONNX Runtime."""

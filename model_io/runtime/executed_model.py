@@ -1,0 +1,61 @@
+"""An exported network as this machine executes it: float, in whole numbers, and value by value."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from model_io.qdq_export.export_qdq import QdqOnnx
+from model_io.runtime.onnx_runtime import Session, executed_operators, is_integer
+from quant.inputs import Inputs
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Executed:
+    """What `analysis.deployment.runtime_check` asks of a runtime.
+
+    Attributes:
+        floats: the float file, optimized.
+        integers: the quantized file, optimized: integer kernels where there are some.
+        plain: the quantized file, node by node in float32.
+        operators: for each layer the operator that really runs it in `integers`; layers that are
+            fused with others, or are no node, are left out.
+        threads: of a run.
+    """
+
+    floats: Session
+    integers: Session
+    plain: Session
+    operators: dict[str, str]
+    threads: int
+    _values: Session
+    _sites: tuple[str, ...]
+
+    @property
+    def in_integers(self) -> frozenset[str]:
+        """The layers that multiply and add whole numbers."""
+        return frozenset(name for name, kind in self.operators.items() if is_integer(kind))
+
+    def layer_values(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Return what leaves each layer's grid, by layer, computed node by node."""
+        return dict(zip(self._sites, self._values.values(inputs), strict=True))
+
+
+def execute(made: QdqOnnx, threads: int = 1) -> Executed:
+    """Open an exported network in ONNX Runtime in all ways that a check needs.
+
+    Raises:
+        ModelError: ONNX Runtime does not take the file.
+    """
+    executed = executed_operators(made.model, threads)
+    nodes = made.marked.nodes
+    return Executed(
+        floats=Session(made.marked.model, threads=threads),
+        integers=Session(made.model, threads=threads),
+        plain=Session(made.model, optimize=False, threads=threads),
+        operators={layer: executed[node] for layer, node in nodes.items() if node in executed},
+        threads=threads,
+        _values=Session(
+            made.model, optimize=False, threads=threads, values=list(made.values.values())
+        ),
+        _sites=tuple(made.values),
+    )

@@ -1,0 +1,1 @@
+"""Fast execution: fused kernels and compiled programs."""

@@ -1,0 +1,126 @@
+"""Convolution and clip in one pass over memory, where this build of torch can."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quant.engine.portable import Constant, Operation, Value, function_of
+
+_CONVOLUTIONS = ("aten.conv2d.default", "aten.conv2d.padding")
+Clip = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class FusedConvolution:
+    """A convolution over (N, C, H, W) with a stored weight, and the clip after it, if any.
+
+    Twice as fast as both one after the other in channels-last memory; the weight is brought into
+    the order that the kernel reads once, by `pack`.
+    """
+
+    source: str
+    weight: str
+    bias: str | None
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    groups: int
+    input_shape: tuple[int, ...]
+    clip: Clip | None = None
+
+    def pack(self, weight: Tensor, batch: int) -> Tensor:
+        """Return a weight (O, I, H, W) as the kernel reads it, for batches of that size or any."""
+        ready = weight.detach().contiguous(memory_format=torch.channels_last)
+        shape = [batch, *self.input_shape[1:]]
+        packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(  # noqa: SLF001
+            ready, self.padding, self.stride, self.dilation, self.groups, shape
+        )
+        return packed
+
+    def __call__(self, x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the clipped convolution of x (N, C, H, W) with a packed weight."""
+        name, limits = _post(self.clip)
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001
+            x, packed, bias, self.padding, self.stride, self.dilation, self.groups, name, limits, ""
+        )
+        return result
+
+
+def available() -> bool:
+    """Whether this build of torch has the kernels."""
+    return bool(torch.backends.mkldnn.is_available()) and hasattr(
+        torch.ops.mkldnn, "_convolution_pointwise"
+    )
+
+
+def read_convolution(
+    operation: Operation, constants: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]
+) -> FusedConvolution | None:
+    """Return an operation as a convolution of this kind; None if it is something else."""
+    if operation.target not in _CONVOLUTIONS:
+        return None
+    given = _arguments(operation)
+    source, weight, bias = given["input"], given["weight"], given["bias"]
+    if not isinstance(source, Value) or not isinstance(weight, Constant):
+        return None
+    if not (bias is None or isinstance(bias, Constant)) or len(shapes[source.name]) != 4:
+        return None
+    stored = [constants[item.name] for item in (weight, bias) if item is not None]
+    if any(tensor.dtype is not torch.float32 for tensor in stored):
+        return None
+    dilation = _pair(given["dilation"])
+    padding = _padding(given["padding"], stored[0].shape[2:], dilation)
+    if padding is None:
+        return None
+    return FusedConvolution(
+        source=source.name,
+        weight=weight.name,
+        bias=None if bias is None else bias.name,
+        stride=_pair(given["stride"]),
+        padding=padding,
+        dilation=dilation,
+        groups=given["groups"],
+        input_shape=shapes[source.name],
+    )
+
+
+def can_fuse(clip: Clip | None) -> bool:
+    """Whether the kernel applies a clip with these limits."""
+    return clip is not None and (clip == (0.0, None) or None not in clip)
+
+
+def _post(clip: Clip | None) -> tuple[str, list[float]]:
+    if clip is None:
+        return "none", []
+    if clip == (0.0, None):
+        return "relu", []
+    return "hardtanh", [limit for limit in clip if limit is not None]
+
+
+def _arguments(operation: Operation) -> dict[str, Any]:
+    """Return every argument by the name that the operator's schema gives it."""
+    schema: Any = function_of(operation.target)
+    keywords = dict(operation.kwargs)
+    return {
+        argument.name: operation.args[place]
+        if place < len(operation.args)
+        else keywords.get(argument.name, argument.default_value)
+        for place, argument in enumerate(schema._schema.arguments)  # noqa: SLF001  nothing public
+    }
+
+
+def _pair(value: Any) -> list[int]:
+    sizes = [int(size) for size in value] if isinstance(value, list | tuple) else [int(value)]
+    return sizes * 2 if len(sizes) == 1 else sizes
+
+
+def _padding(value: Any, kernel: torch.Size, dilation: list[int]) -> list[int] | None:
+    """Return the zeros at each end; None where the two ends differ."""
+    if value == "valid":
+        return [0, 0]
+    if value != "same":
+        return _pair(value)
+    total = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+    return None if any(count % 2 for count in total) else [count // 2 for count in total]

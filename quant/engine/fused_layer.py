@@ -1,0 +1,209 @@
+"""A convolution and its clip as one layer: forward, again with another weight, and back."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from quant.engine import fused_convolution
+from quant.engine.fused_convolution import FusedConvolution, can_fuse, read_convolution
+from quant.engine.loops import between, depthwise_gradient
+from quant.engine.portable import Constant, Operation, Portable
+from quant.graph.float_graph import Layer
+
+PACKED_FOR = 8  # images in a batch; a weight packed for one size serves all
+# Positions of the output below which the layer runs again faster than a gradient is written for
+# each image.
+FEWEST_POSITIONS = 16
+PIECE = 2**20  # values of images that lie in the cache at once
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FusedLayer:
+    """A layer that is one fused convolution; `back` carries gradients where one more can.
+
+    `limits`, each (C, 1, 1), are those of a clip that has its own for every channel, which the
+    kernel has not. Gradients before the clip are of type `kind`.
+    """
+
+    layer: Layer
+    convolution: FusedConvolution
+    weight: Tensor
+    bias: Tensor | None
+    packed: Tensor
+    back: FusedConvolution | None
+    packed_back: Tensor | None
+    kind: torch.dtype
+    limits: tuple[Tensor, Tensor] | None = None
+
+    def run(self, x: Tensor, packed: Tensor) -> Tensor:
+        """Return the layer's output for an input and a prepared weight."""
+        found = self.convolution(x, packed, self.bias)
+        return found if self.limits is None else found.clamp_(*self.limits)
+
+    def before_clip(self, gradient: Tensor, y: Tensor) -> Tensor:
+        """Return the gradient before the clip from that after it; y is what left the clip."""
+        found = gradient
+        if self.limits is not None:
+            found = between(gradient, y, *self.limits)
+        elif self.convolution.clip is not None:
+            low, high = self.convolution.clip
+            if high is None:
+                found = torch.ops.aten.threshold_backward(gradient, y, low)
+            else:
+                found = torch.ops.aten.hardtanh_backward(gradient, y, low, high)
+        return found.to(self.kind)
+
+    @property
+    def shares_weight(self) -> bool:
+        """Whether every weight meets so many positions that its gradient is worth taking."""
+        if self._is_depthwise:
+            return True
+        return self.convolution.groups == 1 and math.prod(self.layer.shape[2:]) >= FEWEST_POSITIONS
+
+    @property
+    def _is_depthwise(self) -> bool:
+        return is_depthwise(self.convolution, self.weight)
+
+    def weight_products(self, gradient: Tensor, x: Tensor, shifts: Tensor) -> Tensor:
+        """Return (S, N): what S shifts of the weight add to each image's probed sum.
+
+        That is to first order: shifts (S, O, I, kh, kw) meet the gradient at the weight, taken once
+        for all of them from `gradient` (N, O, H, W) before the clip. For layers that share weights.
+        """
+        if self._is_depthwise:
+            rows = shifts.permute(0, 3, 4, 1, 2).flatten(1)
+            kernel = (self.weight.shape[2], self.weight.shape[3])
+            found = depthwise_gradient(self.convolution, gradient, x, kernel)
+            return functional.linear(rows, found)
+        rows = shifts.permute(0, 1, 3, 4, 2).flatten(1).to(self.kind)
+        size = max(rows.shape[1], math.prod(x.shape[1:]) * math.prod(self.weight.shape[2:]))
+        some = max(1, PIECE // size)
+        parts = [
+            functional.linear(rows, self._weight_gradient(pulls, images.to(self.kind)))
+            for pulls, images in zip(gradient.split(some), x.split(some), strict=True)
+        ]
+        return torch.cat(parts, 1).float()
+
+    def _weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """Return (N, O * kh * kw * I): each image's gradient at the weight, channels last."""
+        pulls = gradient.permute(0, 2, 3, 1).flatten(1, 2)
+        return (pulls.transpose(1, 2) @ self._patches(x, gradient.shape[2:])).flatten(1)
+
+    def _patches(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        """Return (N, positions, kh * kw * I): what the weight meets at each output position."""
+        given = self.convolution
+        high, wide = given.padding
+        padded = functional.pad(x, (wide, wide, high, high)) if high or wide else x
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        image, channel, row, column = padded.stride()
+        steps = [given.stride[0] * row, given.stride[1] * column]
+        taps = [given.dilation[0] * row, given.dilation[1] * column]
+        sizes = [len(x), *shape, *self.weight.shape[2:], x.shape[1]]
+        found = padded.as_strided(sizes, [image, *steps, *taps, channel])
+        return found.reshape(len(x), math.prod(shape), -1)
+
+    def pull(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """Return the gradient at the input from that before the clip."""
+        if self.back is not None and self.packed_back is not None:
+            return self.back(gradient, self.packed_back, None)
+        given = self.convolution
+        found: Tensor = torch.ops.aten.convolution_backward(
+            gradient.float(), x, self.weight, None, given.stride, given.padding, given.dilation,
+            False, [0, 0], given.groups, [True, False, False],  # noqa: FBT003
+        )[0]  # fmt: skip
+        return found
+
+
+def fuse_layer(
+    layer: Layer, operations: Sequence[Operation], portable: Portable
+) -> FusedLayer | None:
+    """Return a layer as one kernel; None where it is none, or this build of torch has none.
+
+    `operations` are its own and the functions that are fused with it.
+    """
+    if not fused_convolution.available():
+        return None
+    shapes = {item.name: item.shape for item in portable.operations}
+    first, *chain = operations
+    convolution = read_convolution(first, portable.constants, shapes)
+    if convolution is None or layer.weight is None or len(chain) > 1:
+        return None
+    constants, clip, limits = portable.constants, None, None
+    if chain and can_fuse(chain[0].clip):
+        clip = chain[0].clip
+    elif chain:
+        limits = _limits_of(chain[0], constants)
+        if limits is None:
+            return None
+    convolution = replace(convolution, clip=clip)
+    weight = constants[convolution.weight].contiguous(memory_format=torch.channels_last)
+    back, turned = _reversed(convolution, weight, layer)
+    # a depthwise convolution waits for memory, and gains nothing by fewer bits
+    kind = gradient_type() if convolution.groups == 1 else torch.float32
+    return FusedLayer(
+        layer=layer,
+        convolution=convolution,
+        weight=weight,
+        bias=None if convolution.bias is None else constants[convolution.bias],
+        packed=convolution.pack(weight, PACKED_FOR),
+        back=back,
+        packed_back=None if back is None else back.pack(turned.to(kind), PACKED_FOR),
+        kind=kind,
+        limits=limits,
+    )
+
+
+def _limits_of(operation: Operation, constants: dict[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+    """Return the limits of a clip between stored tensors, None if it is none."""
+    limits = [constants[item.name] for item in operation.args[1:] if isinstance(item, Constant)]
+    if operation.target != "aten.clamp.Tensor" or operation.kwargs or len(limits) != 2:
+        return None
+    low, high = limits
+    return low, high
+
+
+@cache
+def gradient_type() -> torch.dtype:
+    """Return the type in which gradients are multiplied: short where the processor can.
+
+    That takes half of the time or less. Errors of some 0.2 % in each number are independent, and
+    far below what the choice of probes leaves to chance.
+    """
+    known = torch.cpu.get_capabilities()
+    short = any(known.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return torch.bfloat16 if short else torch.float32
+
+
+def is_depthwise(convolution: FusedConvolution, weight: Tensor) -> bool:
+    """Whether each channel has a filter (1, kh, kw) of its own, and one."""
+    return convolution.groups == len(weight) and weight.shape[1] == 1
+
+
+def _reversed(
+    convolution: FusedConvolution, weight: Tensor, layer: Layer
+) -> tuple[FusedConvolution | None, Tensor]:
+    """Return the convolution that carries gradients back, and its weight.
+
+    With a stride of one that is a convolution too, its weight turned round, inputs and outputs
+    exchanged; it is twice as fast as the kernel made for the purpose. None with another stride.
+    """
+    padding = [
+        step * (size - 1) - zeros
+        for step, size, zeros in zip(
+            convolution.dilation, weight.shape[2:], convolution.padding, strict=True
+        )
+    ]
+    depthwise = is_depthwise(convolution, weight)
+    simple = convolution.groups == 1 or depthwise
+    if convolution.stride != [1, 1] or min(padding) < 0 or not simple:
+        return None, weight
+    turned = weight.flip(2, 3)
+    if not depthwise:
+        turned = turned.transpose(0, 1)
+    back = replace(convolution, bias=None, clip=None, padding=padding, input_shape=layer.shape)
+    return back, turned

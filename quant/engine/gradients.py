@@ -1,0 +1,311 @@
+"""One forward, one way back for several probes: what leaves every layer, and what it matters."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from quant.engine.fused_layer import PACKED_FOR, FusedLayer, fuse_layer
+from quant.engine.portable import PLACEHOLDER, Operation, fill, function_of, make_portable
+from quant.graph.float_graph import FloatGraph, Layer, fused_chain
+from quant.graph.operators import weight_place
+from quant.inputs import Inputs, Outputs, as_inputs, parts_of
+
+Probes = Callable[[Outputs], Sequence[Outputs]]
+Run = Callable[[Tensor], Tensor]
+Weigh = Callable[[Tensor], list[Tensor]]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Local:
+    """One layer and one batch.
+
+    `output` (N, ...) is what leaves the layer in the float network, each of `gradients` that of
+    one probed sum with respect to it. `run` gives the output for another weight, as `prepare`
+    returned it, and the same input; None where the layer has no weight. `weigh` takes shifts
+    (S, ...) of the weight and gives for each gradient (S, N), what they add to the probed sum of
+    each image, to first order; None where that gains nothing over `run`.
+    """
+
+    layer: Layer
+    output: Tensor
+    gradients: tuple[Tensor, ...]
+    run: Run | None = None
+    weigh: Weigh | None = None
+
+
+class Backward:
+    """A graph ready for forwards and backwards.
+
+    Convolutions and their clips run as one kernel where torch has it, gradients through them as
+    convolutions again; everything else is left to autograd, operation by operation.
+    """
+
+    def __init__(self, graph: FloatGraph) -> None:
+        self.portable = make_portable(graph, ())
+        self.layers = {layer.output: layer for layer in graph.layers}
+        self.chains = {
+            layer.output: [node.name for node in fused_chain(graph.node(layer.node))]
+            for layer in graph.layers
+        }
+        self._operations = {item.name: item for item in self.portable.operations}
+        # what makes real numbers of whole ones, such as an embedding: gradients end there
+        self.begins = {layer.node for layer in graph.layers if not layer.inputs}
+        self.stages = {
+            layer.output: stage
+            for layer in graph.layers
+            if (stage := fuse_layer(layer, self.operations_of(layer), self.portable)) is not None
+        }
+
+    def operations_of(self, layer: Layer) -> list[Operation]:
+        """Return a layer's operation and the functions that are fused with it."""
+        return [self._operations[name] for name in (layer.node, *self.chains[layer.output])]
+
+    def prepare(self, layer: Layer, weight: Tensor) -> Tensor:
+        """Return a weight as `Local.run` of that layer takes it."""
+        stage = self.stages.get(layer.output)
+        return weight if stage is None else stage.convolution.pack(weight, PACKED_FOR)
+
+    def __call__(self, inputs: Inputs, probes: Probes, visit: Callable[[Local], None]) -> Outputs:
+        """Run the network on inputs (N, ...), visit its layers from the last, return its output.
+
+        `probes` maps the output to tensors of its shape (of several outputs to as many tensors);
+        the sums probed are their products with the output. A layer through which no gradient
+        reaches the input is not visited.
+        """
+        turn = _Turn(self, visit)
+        outputs = turn.forward(inputs)
+        turn.backward(probes(outputs))
+        return outputs
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Tape:
+    """An operation that autograd runs: its result with the tensors that it was made from.
+
+    `leaves` say whose result each of those is: the operation's name, and the place in its result
+    where that is several tensors.
+    """
+
+    result: Any
+    leaves: tuple[tuple[str, int, Tensor], ...]
+
+
+Slots = dict[int, Tensor]
+
+
+class _Turn:
+    """One batch on its way through the network and back."""
+
+    def __init__(self, backward: Backward, visit: Callable[[Local], None]) -> None:
+        self._backward, self._visit = backward, visit
+        self._inside = {
+            operation.name
+            for output in backward.stages
+            for operation in backward.operations_of(backward.layers[output])
+        }
+        self._values: dict[str, Any] = {}
+        self._owners: dict[str, str] = {}  # whose result a name stands for by now
+        self._results: dict[str, Tensor] = {}  # of the layers
+        self._sources: dict[str, tuple[str, Tensor]] = {}  # of the stages
+        self._tapes: dict[str, _Tape] = {}
+        self._tied: set[str] = set()  # what depends on the input
+        # for each operation, probe after probe, the gradients at what it gave
+        self._arrived: dict[str, list[Slots]] = {}
+
+    def forward(self, inputs: Inputs) -> Outputs:
+        """Run the network and keep what the way back needs."""
+        portable = self._backward.portable
+        given = dict(zip(portable.inputs, parts_of(inputs), strict=True))
+        for operation in portable.operations:
+            name = operation.name
+            if operation.target == PLACEHOLDER:
+                value: Any = given[name].detach()
+                self._begin(name, value)
+            elif name in self._backward.stages:
+                value = self._run_stage(name)
+            elif name in self._inside:  # its stage gives the result of the whole
+                continue
+            else:
+                value = self._record(operation)
+                if name in self._backward.begins:
+                    self._begin(name, value)
+            self._values[name], self._owners[name] = value, name
+            if name in self._backward.layers:
+                self._results[name] = value
+            if _writes(operation.target):  # who asks later for what it took, sees what it gave
+                source = operation.sources[0]
+                self._values[source], self._owners[source] = value, name
+        return as_inputs([self._values[name] for name in portable.outputs])
+
+    def _begin(self, name: str, value: Any) -> None:
+        """Let gradients go back as far as here; whole numbers have none."""
+        if isinstance(value, Tensor) and value.is_floating_point():
+            self._tied.add(name)
+
+    def _run_stage(self, name: str) -> Tensor:
+        stage = self._backward.stages[name]
+        source = stage.convolution.source
+        x = self._values[source].contiguous(memory_format=torch.channels_last)
+        owner = self._owners[source]
+        if owner in self._tied:
+            self._tied.add(name)
+            self._sources[name] = owner, x
+        return stage.run(x, stage.packed)
+
+    def _record(self, operation: Operation) -> Any:
+        """Run an operation so that gradients can go back through it, and through no other."""
+        given = dict(self._values)
+        leaves: list[tuple[str, int, Tensor]] = []
+        for source in operation.sources:
+            owner = self._owners[source]
+            if owner in self._tied:
+                fresh = _leaves(given[source])
+                given[source] = fresh
+                parts = fresh if isinstance(fresh, tuple | list) else (fresh,)
+                leaves += [
+                    (owner, place, part)
+                    for place, part in enumerate(parts)
+                    if isinstance(part, Tensor) and part.requires_grad
+                ]
+        with torch.enable_grad():
+            result = _call(operation, operation.args, given, self._backward.portable.constants)
+        if leaves and any(part.requires_grad for part in _tensors(result)):
+            self._tied.add(operation.name)
+            self._tapes[operation.name] = _Tape(result, tuple(leaves))
+        return _detached(result)
+
+    def backward(self, probes: Sequence[Outputs]) -> None:
+        """Carry probes back to the input and visit the layers on the way."""
+        portable = self._backward.portable
+        for place, probe in enumerate(probes):
+            for output, part in zip(portable.outputs, parts_of(probe), strict=True):
+                end = self._owners[output]
+                if end in self._tied:
+                    self._send(end, place, len(probes), 0, part)
+        for operation in reversed(portable.operations):
+            name = operation.name
+            slots = self._arrived.pop(name, None)
+            if slots is not None:
+                stage = self._backward.stages.get(name)
+                if stage is not None:
+                    self._back_stage(stage, tuple(one[0] for one in slots))
+                else:
+                    self._back(operation, slots)
+            self._results.pop(name, None)
+            self._tapes.pop(name, None)
+            self._sources.pop(name, None)
+
+    def _back_stage(self, stage: FusedLayer, gradients: tuple[Tensor, ...]) -> None:
+        name = stage.layer.output
+        owner, x = self._sources[name]
+        y = self._results[name]
+        gradients = tuple(
+            one.to(y.dtype).contiguous(memory_format=torch.channels_last) for one in gradients
+        )
+        inner = [stage.before_clip(one, y) for one in gradients]
+
+        def run(packed: Tensor) -> Tensor:
+            return stage.run(x, packed)
+
+        def weigh(shifts: Tensor) -> list[Tensor]:
+            return [stage.weight_products(one, x, shifts) for one in inner]
+
+        weighs = weigh if stage.shares_weight else None
+        self._visit(Local(stage.layer, y, gradients, run, weighs))
+        for probe, gradient in enumerate(inner):
+            self._send(owner, probe, len(gradients), 0, stage.pull(gradient, x))
+
+    def _back(self, operation: Operation, slots: list[Slots]) -> None:
+        layer = self._backward.layers.get(operation.name)
+        if layer is not None:
+            run = None if layer.weight is None else self._rerun(layer)
+            gradients = tuple(one[0].to(self._results[operation.name].dtype) for one in slots)
+            self._visit(Local(layer, self._results[operation.name], gradients, run))
+        tape = self._tapes.get(operation.name)
+        if tape is None:
+            return
+        parts = list(_tensors(tape.result))
+        for probe, one in enumerate(slots):
+            found = torch.autograd.grad(
+                [parts[place] for place in one],
+                [leaf for _, _, leaf in tape.leaves],
+                [value.to(parts[place].dtype) for place, value in one.items()],
+                retain_graph=probe + 1 < len(slots),
+                allow_unused=True,
+            )
+            for (owner, place, _), gradient in zip(tape.leaves, found, strict=True):
+                if gradient is not None:
+                    self._send(owner, probe, len(slots), place, gradient)
+
+    def _send(self, owner: str, probe: int, probes: int, place: int, gradient: Tensor) -> None:
+        """Add a gradient to what has arrived at an operation's result."""
+        slots = self._arrived.setdefault(owner, [{} for _ in range(probes)])[probe]
+        slots[place] = slots[place] + gradient if place in slots else gradient
+
+    def _rerun(self, layer: Layer) -> Run:
+        """Return the layer as a function of its weight, its fused functions included."""
+
+        def run(weight: Tensor) -> Tensor:
+            values, constants = dict(self._values), self._backward.portable.constants
+            for place, operation in enumerate(self._backward.operations_of(layer)):
+                given = operation.args
+                if place == 0:
+                    at = weight_place(operation.target)
+                    given = (*given[:at], weight, *given[at + 1 :])
+                with torch.no_grad():
+                    values[operation.name] = _call(operation, given, values, constants)
+            return cast("Tensor", values[layer.output])
+
+        return run
+
+
+def _leaves(value: Any) -> Any:
+    """Return a value's tensors as starts of gradients; whole numbers have none."""
+    if isinstance(value, tuple | list):
+        return tuple(_leaves(part) for part in value)
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value.detach().requires_grad_()
+    return value
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(_detached(part) for part in value)
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the parts of a result in order."""
+    if isinstance(value, tuple | list):
+        yield from value
+    elif isinstance(value, Tensor):
+        yield value
+
+
+def _call(
+    operation: Operation, arguments: Any, values: dict[str, Any], constants: dict[str, Tensor]
+) -> Any:
+    """Return an operation's result; it writes over nothing, for gradients need what was there."""
+    keywords = {key: fill(value, values, constants) for key, value in operation.kwargs}
+    return _pure(operation.target)(*fill(arguments, values, constants), **keywords)
+
+
+def _pure(target: str) -> Callable[..., Any]:
+    """Return the operator that a gradient goes through and that changes nothing it takes."""
+    if target.startswith("aten.detach"):  # for the float network the identity
+        return function_of("aten.alias.default")
+    if not _writes(target):
+        return function_of(target)
+    space, name, overload = target.split(".")
+    return function_of(".".join((space, name.removesuffix("_"), overload)))
+
+
+def _writes(target: str) -> bool:
+    """Whether the operator writes over what it takes."""
+    if target == PLACEHOLDER:
+        return False
+    schema: Any = getattr(function_of(target), "_schema", None)
+    return schema is not None and bool(schema.is_mutable)

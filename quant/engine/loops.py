@@ -1,0 +1,75 @@
+"""Loops over channels-last memory that torch has not, or has only slowly."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quant.compiled import VECTORS, compiled
+from quant.engine.fused_convolution import FusedConvolution
+
+Floats = NDArray[np.float32]
+
+
+def depthwise_gradient(
+    convolution: FusedConvolution, gradient: Tensor, x: Tensor, kernel: tuple[int, int]
+) -> Tensor:
+    """Return (N, kh * kw * C): for each image the gradient at the weight (C, 1, kh, kw).
+
+    That is a sum over positions of x (N, C, H, W) times the gradient at the output.
+    """
+    steps = (*convolution.stride, *convolution.padding, *convolution.dilation)
+    found = np.zeros((len(x), *kernel, x.shape[1]), np.float32)
+    _add_products(_last(x), _last(gradient), np.array(steps), found)
+    return torch.from_numpy(found).flatten(1)
+
+
+def between(gradient: Tensor, y: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return the gradient (N, C, H, W) where y lies between limits (C, 1, 1), and 0 elsewhere."""
+    found = np.empty((len(y), *y.shape[2:], y.shape[1]), np.float32)
+    limits = [limit.expand(y.shape[1], 1, 1).flatten().numpy() for limit in (low, high)]
+    _keep_between(_last(gradient), _last(y), limits[0], limits[1], found)
+    return torch.from_numpy(found).permute(0, 3, 1, 2)
+
+
+def _last(values: Tensor) -> Floats:
+    return np.asarray(values.permute(0, 2, 3, 1).contiguous().numpy())
+
+
+@compiled(VECTORS)
+def _add_products(x: Floats, gradient: Floats, steps: Any, found: Floats) -> None:
+    """Add to `found` (N, kh, kw, C) what x (N, H, W, C) and the gradient give at each tap."""
+    down, right, above, left, row_taps, column_taps = steps
+    images, rows, columns, channels = gradient.shape
+    for image in range(images):
+        for row in range(rows):
+            for i in range(found.shape[1]):
+                h = row * down - above + i * row_taps
+                if h < 0 or h >= x.shape[1]:
+                    continue
+                for column in range(columns):
+                    for j in range(found.shape[2]):
+                        w = column * right - left + j * column_taps
+                        if w < 0 or w >= x.shape[2]:
+                            continue
+                        # one index for each value in the inner loop, or it stays scalar
+                        total = found[image, i, j]
+                        g, value = gradient[image, row, column], x[image, h, w]
+                        for channel in range(channels):
+                            total[channel] += g[channel] * value[channel]
+
+
+@compiled()
+def _keep_between(gradient: Floats, y: Floats, low: Floats, high: Floats, found: Floats) -> None:
+    """Write to `found` what of the gradient stays; all but the limits are (N, H, W, C)."""
+    images, rows, columns, channels = y.shape
+    for image in range(images):
+        for row in range(rows):
+            for column in range(columns):
+                g, value = gradient[image, row, column], y[image, row, column]
+                kept = found[image, row, column]
+                for channel in range(channels):
+                    inside = low[channel] < value[channel] < high[channel]
+                    kept[channel] = g[channel] if inside else np.float32(0)

@@ -1,0 +1,50 @@
+"""Which operations write into values that others hold, so that nothing may restart between."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from quant.engine.portable import PLACEHOLDER, Operation, Value, function_of
+
+# These give back what they were given, though their schema does not say so.
+_SILENT_ALIASES = ("aten.dropout.default", "aten.feature_dropout.default", "operator.getitem")
+
+
+def unsafe_spans(operations: Iterable[tuple[int, Operation]]) -> list[tuple[int, int]]:
+    """Return spans (first, last]: a restart there would meet a value that was written into.
+
+    `operations` come with their places in the list of steps. A value made by step c and written
+    into by step m is whole only before c or after m, whichever view of it was written.
+    """
+    memory: dict[str, frozenset[str]] = {}  # the values whose memory a value may share
+    made: dict[str, int] = {}
+    spans: list[tuple[int, int]] = []
+    for place, operation in operations:
+        made[operation.name] = place
+        shared: set[str] = set()
+        for source, written, aliased in _roles(operation):
+            if written:
+                spans.extend((made.get(root, -1), place) for root in memory.get(source, {source}))
+            if aliased or written:
+                shared |= memory.get(source, frozenset({source}))
+        memory[operation.name] = frozenset(shared or {operation.name})
+    return spans
+
+
+def _roles(operation: Operation) -> Iterable[tuple[str, bool, bool]]:
+    """Yield each tensor that the operation takes, whether it is written into, and aliased."""
+    if operation.target == PLACEHOLDER:
+        return
+    schema: Any = getattr(function_of(operation.target), "_schema", None)
+    if schema is None or operation.target in _SILENT_ALIASES:
+        yield from ((source, False, True) for source in operation.sources)
+        return
+    keywords = dict(operation.kwargs)
+    for place, argument in enumerate(schema.arguments):
+        given = (
+            operation.args[place] if place < len(operation.args) else keywords.get(argument.name)
+        )
+        alias = argument.alias_info
+        written = alias is not None and alias.is_write
+        for item in given if isinstance(given, list | tuple) else (given,):
+            if isinstance(item, Value):
+                yield item.name, written, alias is not None

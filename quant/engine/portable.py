@@ -1,0 +1,185 @@
+"""A network as plain data: operators by name and tensors, to be sent to other processes."""
+
+import hashlib
+import operator as operators
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from quant.errors import CaptureError
+from quant.graph.float_graph import FloatGraph, shape_of
+from quant.graph.operators import clip_limits
+from quant.simulation.quant_graph import Role, Site
+
+PLACEHOLDER = "placeholder"
+BYTES = 4  # of a float32
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Stands in arguments for what an earlier operation gave."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Stands in arguments for a stored tensor."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation; `target` is its name, such as "aten.conv2d.default".
+
+    `grid` and `weight_grid` name the sites whose grids apply to its result and to its weight.
+    `clip` holds the limits of a plain clip. `macs` and `size` (bytes of the result) count for one
+    image; `shape` has a batch of 1.
+    """
+
+    name: str
+    target: str
+    args: tuple[Any, ...] = ()
+    kwargs: tuple[tuple[str, Any], ...] = ()
+    grid: str | None = None
+    weight_grid: str | None = None
+    clip: tuple[float | None, float | None] | None = None
+    macs: int = 0
+    size: int = 0
+    shape: tuple[int, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the operations whose values this one takes."""
+        return tuple(dict.fromkeys(_names((self.args, self.kwargs))))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Portable:
+    """A network in plain data; `output` names its result, `others` the results beside it."""
+
+    operations: tuple[Operation, ...]
+    constants: dict[str, Tensor]
+    output: str
+    batch: int | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs, in order."""
+        return tuple(item.name for item in self.operations if item.target == PLACEHOLDER)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of all results, in order."""
+        return (self.output, *self.others)
+
+    @property
+    def digest(self) -> str:
+        """A SHA-256 over operations and tensors: equal digests mean equal functions."""
+        found = hashlib.sha256(repr((self.operations, self.output, *self.others)).encode())
+        for name, tensor in sorted(self.constants.items()):
+            found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            found.update(tensor.detach().contiguous().numpy().data)
+        return found.hexdigest()
+
+
+def make_portable(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
+    """Return a graph as plain data, with a place for a grid at each site.
+
+    Raises:
+        CaptureError: the graph calls something that has no name of its own.
+    """
+    weights = {site.node: site.name for site in sites if site.role is Role.WEIGHT}
+    grids = {site.node: site.name for site in sites if site.role is Role.ACTIVATION}
+    macs = {layer.node: layer.macs for layer in graph.layers}
+    operations: list[Operation] = []
+    constants: dict[str, Tensor] = {}
+    for node in graph.module.graph.nodes:
+        if node.op == "get_attr":
+            constants[str(node.target)] = graph.tensor(str(node.target)).detach()
+        elif node.op != "output":
+            operations.append(
+                Operation(
+                    name=node.name,
+                    target=_target(node),
+                    args=_plain(node.args) if node.op != PLACEHOLDER else (),
+                    kwargs=tuple((key, _plain(value)) for key, value in node.kwargs.items()),
+                    grid=grids.get(node.name),
+                    weight_grid=weights.get(node.name),
+                    clip=clip_limits(node) if node.op == "call_function" else None,
+                    macs=macs.get(node.name, 0),
+                    size=BYTES * torch.Size(shape_of(node)).numel() if shape_of(node) else 0,
+                    shape=shape_of(node),
+                )
+            )
+    first, *others = (node.name for node in graph.output_nodes)
+    return Portable(tuple(operations), constants, first, graph.batch, tuple(others))
+
+
+def function_of(target: str) -> Callable[..., Any]:
+    """Return what an operation's target names."""
+    space, _, rest = target.partition(".")
+    if space == "operator":
+        builtin: Callable[..., Any] = getattr(operators, rest)
+        return builtin
+    name, _, overload = rest.rpartition(".")
+    found: Callable[..., Any] = getattr(getattr(getattr(torch.ops, space), name), overload)
+    return found
+
+
+def fill(arguments: Any, values: dict[str, Any], constants: dict[str, Tensor]) -> Any:
+    """Return arguments with tensors where Value and Constant stood."""
+    if isinstance(arguments, Value):
+        return values[arguments.name]
+    if isinstance(arguments, Constant):
+        return constants[arguments.name]
+    if isinstance(arguments, tuple | list):
+        return type(arguments)(fill(item, values, constants) for item in arguments)
+    if isinstance(arguments, slice):
+        ends = (arguments.start, arguments.stop, arguments.step)
+        return slice(*(fill(end, values, constants) for end in ends))
+    return arguments
+
+
+def _target(node: fx.Node) -> str:
+    if node.op == PLACEHOLDER:
+        return PLACEHOLDER
+    if isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001  no public name
+        return str(node.target)
+    name = getattr(node.target, "__name__", "")
+    if getattr(operators, name, None) is node.target:
+        return f"operator.{name}"
+    raise CaptureError(
+        f"A network must be made of ATen operators to be swept; {node.name} calls {node.target}. "
+        "Write it with plain torch functions."
+    )
+
+
+def _plain(arguments: Any) -> Any:
+    """Return arguments with Value and Constant where nodes stood, and plain lists and tuples."""
+    if isinstance(arguments, fx.Node):
+        if arguments.op == "get_attr":
+            return Constant(str(arguments.target))
+        return Value(arguments.name)
+    if isinstance(arguments, list):  # fx makes lists of its own kind
+        return [_plain(item) for item in arguments]
+    if isinstance(arguments, tuple):
+        return tuple(_plain(item) for item in arguments)
+    if isinstance(arguments, slice):
+        return slice(_plain(arguments.start), _plain(arguments.stop), _plain(arguments.step))
+    return arguments
+
+
+def _names(arguments: Any) -> Iterator[str]:
+    if isinstance(arguments, Value):
+        yield arguments.name
+    elif isinstance(arguments, tuple | list):
+        for item in arguments:
+            yield from _names(item)
+    elif isinstance(arguments, slice):
+        yield from _names((arguments.start, arguments.stop, arguments.step))

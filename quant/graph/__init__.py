@@ -1,0 +1,1 @@
+"""The captured network: nodes, layers, and who follows whom."""

@@ -1,0 +1,275 @@
+"""Which layers feed which through functions that scale: the pairs that equalization may touch."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, fx
+
+from quant.graph import operators as ops
+from quant.graph.float_graph import FloatGraph, Layer, shape_of
+from quant.graph.operators import Kind, clip_limits, operator
+
+WEIGHTED = (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR)
+
+
+def _aten(*names: str) -> frozenset[str]:
+    return frozenset(f"aten.{name}" for name in names)
+
+
+_SLOPED = _aten("leaky_relu.default", "leaky_relu_.default", "prelu.default")
+_SAME = _aten(
+    "dropout.default", "dropout_.default", "feature_dropout.default", "clone.default",
+    "contiguous.default", "alias.default", "detach.default", "detach_.default", "to.dtype",
+)  # fmt: skip
+_RESHAPES = _aten(
+    "reshape.default", "view.default", "view_as.default", "flatten.using_ints", "unflatten.int",
+    "squeeze.default", "squeeze.dim", "squeeze.dims", "unsqueeze.default",
+)  # fmt: skip
+_REDUCTIONS = ops.MEANS | _aten("amax.default")
+_POOLS = ops.AVERAGE_POOLS | _aten(
+    "max_pool1d.default", "max_pool2d.default", "upsample_nearest2d.vec"
+)
+_PADS = _aten("pad.default", "constant_pad_nd.default")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two layers with nothing between but functions f(s x) = s f(x), channel by channel.
+
+    `clips` names the nodes between that clip above, whose caps scale with the channel, and
+    `clip_axes` the axis of the channels there; `sloped` says whether a PReLU or leaky ReLU stands
+    between.
+    """
+
+    first: str
+    second: str
+    clips: tuple[str, ...] = ()
+    sloped: bool = False
+    clip_axes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaired:
+    """A layer whose output channels cannot be rescaled, and why."""
+
+    layer: str
+    reason: str
+
+
+def find_pairs(graph: FloatGraph) -> tuple[tuple[Pair, ...], tuple[Unpaired, ...]]:
+    """Return the pairs of layers that can be equalized, and the layers that begin none.
+
+    A connection may hold padding, pools over space, reshapes that keep the channels, ReLU,
+    ReLU6 and other clips from zero, PReLU. It ends at a fork: two users see one scale.
+    """
+    layers = {layer.node: layer for layer in graph.layers}
+    pairs: list[Pair] = []
+    unpaired: list[Unpaired] = []
+    for layer in graph.layers:
+        if layer.kind not in WEIGHTED:
+            continue
+        found = _follow(graph, layer, layers)
+        if isinstance(found, Pair):
+            pairs.append(found)
+        else:
+            unpaired.append(Unpaired(layer.name, found))
+    return tuple(pairs), tuple(unpaired)
+
+
+def _follow(graph: FloatGraph, layer: Layer, layers: dict[str, Layer]) -> Pair | str:
+    """Return the pair that `layer` begins, or why it begins none."""
+    node, sloped = graph.node(layer.node), False
+    if layer.weight is None or layer.channel_axis != 0 or is_shared(node):
+        return "its weight is shared, computed, or of a transposed convolution"
+    if has_computed_bias(graph, layer):
+        return "its bias is computed"
+    axis: int | None = output_axis(layer, len(shape_of(node)))
+    clips: list[tuple[str, int]] = []
+    while axis is not None:
+        users = list(node.users)
+        if len(users) != 1:
+            return "its output is the network's" if not users else _fork(users, layers)
+        user = users[0]
+        if user.op == "output":
+            return "its output is the network's"
+        target = layers.get(user.name)
+        if target is not None and target.kind in WEIGHTED and user.args[0] is node:
+            names, axes = tuple(name for name, _ in clips), tuple(place for _, place in clips)
+            problem = _cannot_take(graph, layer, target, axis)
+            return problem or Pair(layer.name, target.name, names, sloped, axes)
+        if _clips_above(graph, user, node, axis):
+            clips.append((user.name, axis))
+        else:
+            axis = _axis_after(user, node, axis)
+        sloped = sloped or operator(user) in _SLOPED
+        node = user
+    return f"{_spell(node, layers)} follows, which does not scale channel by channel"
+
+
+def output_axis(layer: Layer, rank: int) -> int:
+    """Return which axis of the operation's result, of that rank, counts output channels."""
+    return rank - 1 if layer.kind is Kind.LINEAR else 1
+
+
+def channels_last(value: Tensor, layer: Layer) -> Tensor:
+    """Return what a layer's operation gives as rows (..., C) of its output channels; a view."""
+    return value.movedim(output_axis(layer, value.dim()), -1)
+
+
+def between(graph: FloatGraph, pair: Pair) -> Iterator[fx.Node]:
+    """Yield the nodes between the two layers of a pair, in order."""
+    stop = graph[pair.second].node
+    node = next(iter(graph.node(graph[pair.first].node).users))
+    while node.name != stop:
+        yield node
+        node = next(iter(node.users))
+
+
+def _fork(users: list[fx.Node], layers: dict[str, Layer]) -> str:
+    return f"its output forks to {len(users)}: {', '.join(_spell(u, layers) for u in users)}"
+
+
+def _spell(node: fx.Node, layers: dict[str, Layer]) -> str:
+    return layers[node.name].name if node.name in layers else operator(node).split(".")[1]
+
+
+def is_shared(node: fx.Node, *places: int) -> bool:
+    """Whether another operation uses an argument of this one: its weight (1) or its bias (2)."""
+    return any(
+        isinstance(arg, fx.Node) and len(arg.users) > 1
+        for place, arg in enumerate(node.args)
+        if place in (places or (1, 2))
+    )
+
+
+def has_computed_bias(graph: FloatGraph, layer: Layer) -> bool:
+    """Whether the operation's bias is the result of another one, so that none can be put there."""
+    arguments = graph.node(layer.node).args
+    return layer.bias is None and len(arguments) > 2 and arguments[2] is not None
+
+
+def _cannot_take(graph: FloatGraph, first: Layer, second: Layer, axis: int) -> str:
+    """Return why the second layer cannot take the scales on that axis of its input, or nothing."""
+    user = graph.node(second.node)
+    if second.weight is None or second.channel_axis != 0 or is_shared(user):
+        return f"{second.name} has a weight that is shared, computed, or transposed"
+    mixed = output_axis(second, len(shape_of(user.all_input_nodes[0])))
+    own = len(graph.tensor(str(first.weight)))
+    if axis != mixed or own != input_channels(second, groups_of(graph, second)):
+        return f"the channels of {second.name} do not correspond to its own"
+    return ""
+
+
+def _clips_above(graph: FloatGraph, node: fx.Node, source: fx.Node, axis: int) -> bool:
+    """Whether the node clips to [0, cap] or at a cap alone: exact once the cap scales too."""
+    if operator(node) in ops.CHANNEL_CLIPS:
+        return node.args[0] is source and _has_channel_caps(graph, node, axis)
+    limits = clip_limits(node)
+    return limits is not None and limits[1] is not None and limits[0] in (0.0, None)
+
+
+def clip_tensors(node: fx.Node) -> tuple[object, object]:
+    """Return (floor, cap) of a clip whose limits are tensors: nodes, or None for no limit."""
+    if not operator(node).startswith("aten.clamp"):
+        return None, node.args[1]  # minimum
+    if operator(node).startswith("aten.clamp_max"):
+        return None, node.args[1]
+    floor, cap = ([*node.args[1:], None, None])[:2]
+    return node.kwargs.get("min", floor), node.kwargs.get("max", cap)
+
+
+def _has_channel_caps(graph: FloatGraph, node: fx.Node, axis: int) -> bool:
+    """Whether a clip's cap is one stored number, or one a channel, and its floor zero or none."""
+    floor, cap = clip_tensors(node)
+    if not (isinstance(cap, fx.Node) and cap.op == "get_attr"):
+        return False
+    if floor is not None:
+        if not (isinstance(floor, fx.Node) and floor.op == "get_attr"):
+            return False
+        if bool(graph.tensor(str(floor.target)).any()):
+            return False
+    rank = len(shape_of(node))
+    shape = tuple(graph.tensor(str(cap.target)).shape)
+    spread = (1,) * (rank - len(shape)) + shape
+    return all(size == 1 for place, size in enumerate(spread) if place != axis)
+
+
+def _axis_after(node: fx.Node, source: fx.Node, axis: int) -> int | None:
+    """Return the axis of the channels after a function with f(s x) = s f(x) for each channel's s.
+
+    None for any other function, and where channels are mixed, reordered or spread.
+    """
+    name, before = operator(node), shape_of(source)
+    if node.args[0] is not source:
+        return None
+    if name in ops.RELUS or name in _SLOPED or name in _SAME or clip_limits(node) == (0.0, None):
+        return axis
+    if name in _RESHAPES:
+        return _axis_reshaped(before, shape_of(node), axis)
+    if name in _REDUCTIONS:
+        return _axis_reduced(node, len(before), axis)
+    mixed = 0  # how many of the last axes the function takes together
+    if name in _POOLS:
+        mixed = 1 if "1d" in name else 2
+    elif name in _PADS and not _pads_with_other_than_zero(node):
+        sizes = node.args[1]
+        mixed = len(sizes) // 2 if isinstance(sizes, list | tuple) else 0
+    return axis if mixed and axis < len(before) - mixed else None
+
+
+def _axis_reshaped(before: tuple[int, ...], after: tuple[int, ...], axis: int) -> int | None:
+    """Return where one axis stays whole: as many values before and behind it as there were."""
+    wanted = before[axis], math.prod(before[:axis]), math.prod(before[axis + 1 :])
+    for place in range(1, len(after)):
+        if (after[place], math.prod(after[:place]), math.prod(after[place + 1 :])) == wanted:
+            return place
+    return None
+
+
+def _axis_reduced(node: fx.Node, rank: int, axis: int) -> int | None:
+    """Return where the axis is after a mean or maximum over others."""
+    arguments = [*node.args, None, None]
+    axes = arguments[1]
+    if not isinstance(axes, list | tuple) or not axes:
+        return None  # all of them
+    gone = {int(place) % rank for place in axes if isinstance(place, int)}
+    if axis in gone:
+        return None
+    keep = node.kwargs.get("keepdim", arguments[2])
+    return axis if keep else axis - sum(place < axis for place in gone)
+
+
+def _pads_with_other_than_zero(node: fx.Node) -> bool:
+    others = [a for a in node.args[2:] if isinstance(a, int | float) and a != 0]
+    modes = [a for a in node.args[2:] if isinstance(a, str) and a != "constant"]
+    return bool(others or modes or node.kwargs.get("value"))
+
+
+def groups_of(graph: FloatGraph, layer: Layer) -> int:
+    """Return the number of groups of a convolution, 1 for others."""
+    if layer.kind is Kind.LINEAR:
+        return 1
+    arguments = graph.node(layer.node).args
+    groups = arguments[6] if len(arguments) > 6 else 1
+    return groups if isinstance(groups, int) else 1
+
+
+def input_channels(layer: Layer, groups: int) -> int:
+    """Return how many channels the layer takes."""
+    return layer.weight_shape[1] * groups
+
+
+def by_input_channel(weight: Tensor, groups: int) -> Tensor:
+    """Return the weight as (C, ...): for each input channel all values that multiply it.
+
+    A view where the layout allows it. `weight` has shape (O, C/groups, ...).
+    """
+    grouped = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
+    return grouped.transpose(1, 2).reshape(groups * weight.shape[1], -1)
+
+
+def scaled_inputs(weight: Tensor, scales: Tensor, groups: int) -> Tensor:
+    """Return the weight with what multiplies input channel i multiplied by scales[i]."""
+    grouped = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
+    return (grouped * scales.reshape(groups, 1, -1, 1)).reshape(weight.shape)

@@ -1,0 +1,1 @@
+"""Statistics of tensors, and the ranges chosen from them."""

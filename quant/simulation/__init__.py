@@ -1,0 +1,1 @@
+"""The network with a quantizer at every site."""

@@ -1,0 +1,170 @@
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data_io.bundled import FASHION
+from data_io.errors import DatasetError
+from data_io.preprocessing import Interpolation, Layout, Preprocess, ResizeTo
+from sample_models.registry import IMAGENET
+from sample_models.train import normalize
+
+RAW = Preprocess(std=(1.0, 1.0, 1.0))
+
+
+def picture(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def test_fashion_is_what_the_networks_were_trained_on() -> None:
+    images = torch.arange(256, dtype=torch.uint8).repeat(4)[:784].reshape(1, 1, 28, 28)
+    ours = FASHION.apply(images[0, 0].numpy())
+    assert ours.shape == (1, 28, 28)
+    torch.testing.assert_close(ours, normalize(images)[0], rtol=0, atol=1e-6)
+
+
+def test_imagenet_by_hand() -> None:
+    image = picture(341, 256)
+    cropped = image.crop((58, 16, 58 + 224, 16 + 224))  # 224 = 7/8 of 256; (341 - 224) // 2 = 58
+    wanted = (torch.from_numpy(np.array(cropped)).permute(2, 0, 1).float() - 127) / 128
+    assert torch.equal(IMAGENET.apply(image), wanted)
+
+
+def test_imagenet_resizes_with_bicubic() -> None:
+    image = picture(100, 120)
+    square = image.crop((6, 16, 93, 103))  # int(100 * 0.875) = 87
+    wanted = np.array(square.resize((224, 224), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+    assert torch.equal(IMAGENET.apply(image), (torch.from_numpy(wanted).float() - 127) / 128)
+
+
+def test_short_side_then_crop() -> None:
+    steps = dataclasses.replace(RAW, resize=32, crop=28)
+    image = picture(50, 100)
+    wanted = np.array(image.resize((32, 64), Image.Resampling.BILINEAR).crop((2, 18, 30, 46)))
+    assert torch.equal(steps.apply(image), torch.from_numpy(wanted).permute(2, 0, 1).float())
+
+
+def test_long_thin_images_do_not_fill_the_memory() -> None:
+    with pytest.raises(
+        DatasetError, match="at most 67108864 pixels after the resize, got 1 x 30000"
+    ):
+        dataclasses.replace(RAW, resize=224).apply(Image.new("L", (1, 30_000)))
+
+
+def test_stretch_to_a_square() -> None:
+    steps = dataclasses.replace(RAW, resize=20, resize_to=ResizeTo.BOTH_SIDES)
+    assert steps.apply(picture(50, 100)).shape == (3, 20, 20)
+
+
+def test_scale_is_per_channel_on_0_to_255() -> None:
+    steps = Preprocess(mean=(0.0, 10.0, 100.0), std=(1.0, 2.0, 4.0))
+    pixel = np.array([[[50, 60, 120]]], np.uint8)
+    assert steps.apply(pixel).flatten().tolist() == [50.0, 25.0, 5.0]
+
+
+def test_layout() -> None:
+    steps = dataclasses.replace(RAW, layout=Layout.NHWC)
+    assert steps.apply(picture(7, 5)).shape == (5, 7, 3)
+    assert torch.equal(steps.apply(picture(7, 5)).permute(2, 0, 1), RAW.apply(picture(7, 5)))
+
+
+def test_grey_and_colour_are_converted() -> None:
+    grey = Preprocess(channels=1, mean=(0.0,), std=(1.0,))
+    assert grey.apply(picture(4, 4)).shape == (1, 4, 4)
+    assert RAW.apply(np.full((4, 4, 1), 7, np.uint8)).unique().tolist() == [7.0]
+
+
+def test_images_of_16_bits_are_refused() -> None:
+    image = Image.fromarray(np.zeros((4, 4), np.uint16))
+    with pytest.raises(DatasetError, match="8 bits a channel, got Pillow's mode I"):
+        RAW.apply(image)
+
+
+def test_images_that_are_too_small_to_crop() -> None:
+    with pytest.raises(DatasetError, match="at least crop = 28 pixels on both sides, got 9 x 40"):
+        dataclasses.replace(RAW, crop=28).apply(picture(9, 40))
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 2), (2, 4, 4, 3), (4,)])
+def test_arrays_that_are_no_images(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DatasetError, match="image array must"):
+        RAW.apply(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"channels": 2}, "channels must be 1 or 3"),
+        ({"mean": (1.0,)}, "mean must hold 3"),
+        ({"std": (1.0, 0.0, 1.0)}, "std must be above 0"),
+        ({"std": (1.0, float("nan"), 1.0)}, "std must hold 3 finite"),
+        ({"crop_fraction": 0.0}, "crop_fraction must"),
+        ({"crop_fraction": float("nan")}, "crop_fraction must"),
+        ({"resize": 0}, "resize must be 1 to"),
+        ({"crop": 100_000}, "crop must be 1 to"),
+    ],
+)
+def test_fields_that_cannot_be(fields: dict[str, Any], match: str) -> None:
+    with pytest.raises(DatasetError, match=match):
+        dataclasses.replace(Preprocess(), **fields)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("resize", [None, 1, 512])
+@pytest.mark.parametrize("interpolation", Interpolation)
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("fraction", [None, 1.0, 0.1 + 0.2])
+def test_json_round_trip(
+    *,
+    channels: int,
+    resize: int | None,
+    interpolation: Interpolation,
+    layout: Layout,
+    fraction: float | None,
+) -> None:
+    steps = Preprocess(
+        channels=channels,
+        crop_fraction=fraction,
+        resize=resize,
+        resize_to=ResizeTo.BOTH_SIDES,
+        interpolation=interpolation,
+        crop=resize,
+        mean=(1 / 3,) * channels,
+        std=(2.0,) * channels,
+        layout=layout,
+    )
+    assert Preprocess.from_json(steps.to_json()) == steps
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{", "bad JSON"),
+        ("[1]", "JSON object, got list"),
+        ('{"resise": 3, "x": 1}', "got resise, x; correct or remove"),
+        ('{"resize": "3"}', "resize must be a whole number"),
+        ('{"resize": true}', "resize must be a whole number"),
+        ('{"channels": null}', "channels must be a whole number"),
+        ('{"mean": 3}', "mean must be a list"),
+        ('{"mean": [1, 2, "3"]}', "mean must be a list"),
+        ('{"mean": [NaN, 2, 3]}', "mean must hold 3 finite"),
+        ('{"crop_fraction": "all"}', "crop_fraction must be a number"),
+        ('{"interpolation": "cubic"}', "one of nearest, bilinear, bicubic, lanczos, got 'cubic'"),
+        ('{"layout": ["NCHW"]}', "layout must be one of"),
+    ],
+)
+def test_json_that_cannot_be(text: str, match: str) -> None:
+    with pytest.raises(DatasetError, match=match):
+        Preprocess.from_json(text)
+
+
+def test_json_is_plain() -> None:
+    fields = json.loads(IMAGENET.to_json())
+    assert fields["interpolation"] == "bicubic"
+    assert fields["crop_fraction"] == 0.875
+    assert fields["mean"] == [127.0, 127.0, 127.0]

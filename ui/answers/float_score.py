@@ -1,0 +1,111 @@
+"""Answers that are kept: for a page's rerun in the cache, for the next start in the run store."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from analysis.evaluation.evaluate import FloatScore, score_float
+from analysis.network import Network, forward
+from analysis.runs.json_values import from_plain, to_plain
+from quant.inputs import parts_of
+from quant.progress import Steps
+from ui.jobs import Job
+from ui.state.workspace import Workspace
+
+SHOWN_IMAGES = 5
+
+
+def float_score(workspace: Workspace) -> FloatScore | None:
+    """Return the float network's top-1 on the chosen images, once it has been measured."""
+    kept = workspace.store.answer(_question(workspace))
+    return from_plain(FloatScore, kept) if kept else None
+
+
+def measure_float(workspace: Workspace) -> None:
+    """Measure the float top-1 beside the page, unless it is known or was asked for already.
+
+    Draws the page again once the job stands in the queue, so that the frame shows it.
+    """
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None or not parts.score.labelled or not network.classifies:
+        return
+    question = _question(workspace)
+    if question in workspace.asked or workspace.store.answer(question):
+        return
+
+    def steps() -> Steps[FloatScore | None]:
+        return score_float(network, parts.score)
+
+    store = workspace.store
+
+    def finish(score: FloatScore | None) -> None:
+        if score is not None:
+            store.keep_answer(question, to_plain(score))
+
+    workspace.asked.add(question)  # one that fails or is cancelled is not put again and again
+    workspace.runner.submit(Job(f"Float accuracy of {network.name}", steps, finish))
+    st.rerun()
+
+
+def _question(workspace: Workspace) -> str:
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return ""
+    return f"float-top1 {network.digest} {parts.score.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An image as the model sees it, stretched to 0..1 for display, and its answer."""
+
+    picture: NDArray[np.float32]
+    answer: str
+    label: str
+    right: bool | None
+
+
+def first_images(workspace: Workspace) -> list[Shown]:
+    """Return the first images of the data with the float network's answers."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return []
+    return _first_images(network.digest, parts.score.digest, workspace)
+
+
+def image_place(network: Network) -> int | None:
+    """Return which input is an image that can be shown; None without one."""
+    for place, one in enumerate(network.graph.inputs):
+        if one.real and len(one.shape) == 3 and {one.shape[0], one.shape[-1]} & {1, 3}:
+            return place
+    return None
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _first_images(model: str, data: str, _workspace: Workspace) -> list[Shown]:
+    del model, data  # they are the key of the cache
+    network, parts = _workspace.network, _workspace.parts
+    if network is None or parts is None:
+        return []
+    place = image_place(network)
+    if place is None:
+        return []
+    batch = next(parts.score.batches(SHOWN_IMAGES))
+    logits = forward(network.graph, network.graph.batch, batch.inputs)
+    names = parts.score.class_names
+    shown = []
+    for position, image in enumerate(parts_of(batch.inputs)[place]):
+        low, high = image.min(), image.max()
+        picture = ((image - low) / (high - low).clamp(min=1e-9)).numpy()
+        picture = picture.transpose(1, 2, 0) if picture.shape[0] in (1, 3) else picture
+        if not network.classifies:
+            shown.append(Shown(picture, "", "", None))
+            continue
+        answer = int(logits[position].argmax())
+        label = None if batch.labels is None else int(batch.labels[position])
+        name = names[answer] if answer < len(names) else str(answer)
+        right_name = "" if label is None else names[label] if label < len(names) else str(label)
+        right = None if label is None else label == answer
+        shown.append(Shown(picture, name, right_name, right))
+    return shown

@@ -1,0 +1,143 @@
+"""What can be said at once of any configuration of the present model: nothing runs here."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from analysis.granularities import at_granularity
+from analysis.mixed_precision.dependencies import cells_of
+from analysis.mixed_precision.forecast import Foresight, foresee, without_bits
+from analysis.network import Network
+from analysis.sensitivity.ranking import deepest
+from analysis.sensitivity.sweep import Sensitivity, Sweep
+from analysis.split import Split
+from figures.tradeoffs.wording import Scale
+from quant.config import QuantConfig
+from quant.errors import QuantError
+from ui.answers.float_score import float_score
+from ui.answers.sensitivity import SCREENED_IMAGES, remembered, screened
+from ui.answers.stored_sensitivity import layers_known
+from ui.state.tradeoffs import SIDES
+from ui.state.workspace import Workspace
+
+MOST_KEPT = 4
+Quick = TypeVar("Quick", bound=Sensitivity | None)
+
+
+def plain_config(workspace: Workspace, network: Network) -> QuantConfig:
+    """Return the present configuration at 8 bits everywhere: that of every sweep for its bits.
+
+    One whose weights have granularities that were chosen has that of most weights, from which
+    they were chosen.
+    """
+    own = without_bits(network, workspace.config.present)
+    weights = [grain for _, _, grain in cells_of(own, network.graph) if grain is not None]
+    usual = at_granularity(own, Counter(weights).most_common(1)[0][0]) if weights else own
+    chosen = len(set(weights)) > 1 and workspace.parts is not None
+    if chosen and key_at(network, workspace.parts, usual) in workspace.tradeoffs.others:
+        return usual
+    return own
+
+
+def foresight_of(workspace: Workspace) -> Foresight | None:
+    """Return what sweeps and runs teach of the present model and data; None without a sweep."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return None
+    kept = workspace.tradeoffs.foresights
+    key = (_place(workspace, network, parts), _stamp(workspace.store.path))
+    if key not in kept:
+        while len(kept) >= MOST_KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = _foresee(workspace, network, parts)
+    return kept[key]
+
+
+def _foresee(workspace: Workspace, network: Network, parts: Split) -> Foresight | None:
+    found = sensitivity_now(workspace)
+    if found is None:
+        return None
+    try:
+        others = workspace.tradeoffs.others.get(sensitivity_key(workspace, network, parts), ())
+        return foresee(network, found, workspace.store.all(), parts.score.digest, others)
+    except QuantError:
+        return None
+
+
+def _place(workspace: Workspace, network: Network, parts: Split) -> tuple[object, ...]:
+    """Return all that sensitivities depend on and that a person chooses."""
+    config = plain_config(workspace, network).to_json()
+    known = workspace.calibrated(network, parts)
+    key = sensitivity_key(workspace, network, parts)
+    held = workspace.tradeoffs.sensitivities.get(key)
+    others = workspace.tradeoffs.others.get(key)
+    return network.digest, parts.score.digest, config, id(known), id(held), id(others)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes whenever the store does."""
+    told = path.stat()
+    return told.st_mtime_ns, told.st_size
+
+
+def sensitivity_key(workspace: Workspace, network: Network, parts: Split) -> str:
+    """Return what the sensitivities that a front was found from are held under."""
+    return key_at(network, parts, plain_config(workspace, network))
+
+
+def key_at(network: Network, parts: Split | None, config: QuantConfig) -> str:
+    """Return what the sensitivities to a configuration without bits are held under."""
+    if parts is None:
+        return ""
+    seen = parts.calibration.digest if parts.calibration else ""
+    return f"{network.digest} {parts.score.digest} {seen} {config.to_json()}"
+
+
+def sensitivity_now(workspace: Workspace) -> Sensitivity | None:
+    """Return the deepest sensitivities there are: exact ones, the rest as screening found it."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return None
+    config = plain_config(workspace, network)
+    quick = _screened(workspace, network, parts, config)
+    return with_exact(workspace, network, config, quick)
+
+
+def with_exact(
+    workspace: Workspace, network: Network, config: QuantConfig, quick: Quick
+) -> Sensitivity | Quick:
+    """Return what is known exactly, with what only screening answered."""
+    exact = layers_known(workspace, config)
+    if exact is None:
+        return quick
+    return deepest(exact, quick, [layer.name for layer in network.graph.layers])
+
+
+def _screened(
+    workspace: Workspace, network: Network, parts: Split, config: QuantConfig
+) -> Sensitivity | None:
+    """Return what a front was found from, else what Sensitivity screened, now or earlier."""
+    held = workspace.tradeoffs.sensitivities.get(sensitivity_key(workspace, network, parts))
+    if held is not None:
+        return held
+    asked = remembered(workspace)
+    found = screened(workspace, Sweep(config), SCREENED_IMAGES)
+    return found or screened(workspace, replace(asked, sides=SIDES).sweep(config), asked.images)
+
+
+def scale_of(workspace: Workspace, foresight: Foresight) -> Scale:
+    """Return how quality is told: as accuracy once enough was measured."""
+    by_loss = foresight.tells_loss
+    return Scale(by_loss, float_top1(workspace, foresight) if by_loss else None)
+
+
+def float_top1(workspace: Workspace, foresight: Foresight) -> float | None:
+    """Return the float network's accuracy on the images that are scored; None without labels."""
+    if not foresight.predictor.labelled:
+        return None
+    for one in foresight.measured:
+        if one.run.evaluation.float_top1 is not None:
+            return one.run.evaluation.float_top1
+    score = float_score(workspace)
+    return score.top1 if score is not None else foresight.sensitivity.float_top1

@@ -1,0 +1,96 @@
+"""What the page Trade-offs knows of layers before it searches: known, or screened and checked."""
+
+from collections.abc import Sequence
+
+from analysis.calibration import Calibrated
+from analysis.granularities import other_sweeps
+from analysis.network import Network
+from analysis.runs.json_values import to_plain
+from analysis.sensitivity.recheck import check_loud
+from analysis.sensitivity.screening.screen import screen
+from analysis.sensitivity.sweep import Sensitivity, Sweep
+from analysis.split import Split
+from quant.config import QuantConfig
+from quant.progress import Steps, part
+from quant.simulation.quant_graph import Side
+from ui.answers.forecast import plain_config, sensitivity_now, with_exact
+from ui.answers.sensitivity import SCREENED_IMAGES, screened, screened_key
+from ui.answers.stored_sensitivity import layers_known
+from ui.state.tradeoffs import SIDES, Wish
+from ui.state.workspace import Workspace
+
+SCREENING_SHARE = 0.5  # of the work: the check of what is loud is the rest
+
+
+def noise_of(
+    workspace: Workspace,
+    network: Network,
+    parts: Split,
+    calibrated: Calibrated,
+    wish: Wish,
+    present: QuantConfig,
+) -> Steps[tuple[Sensitivity, tuple[Sensitivity, ...]]]:
+    """Return sensitivities, and those of weights at the other granularities allowed."""
+    bits = wish.widths(network, present)
+    own = Sweep(plain_config(workspace, network), bits, SIDES)
+    sweeps = other_sweeps(network.graph, own, wish.granularities)
+    share = 1 / (1 + len(sweeps))
+    found = yield from part(_own_noise(workspace, network, parts, calibrated, bits), 0.0, share)
+    others = []
+    for place, sweep in enumerate(sweeps, start=1):
+        steps = _other_noise(workspace, network, parts, calibrated, sweep)
+        others.append((yield from part(steps, share * place, share * (place + 1))))
+    return found, tuple(others)
+
+
+def _other_noise(
+    workspace: Workspace, network: Network, parts: Split, calibrated: Calibrated, sweep: Sweep
+) -> Steps[Sensitivity]:
+    """Return what weights at another granularity make: exact where it is known, else screened."""
+    exact = layers_known(workspace, sweep.config)
+    if exact is not None and _covers(exact, network, sweep.bits, sweep.sides):
+        return exact
+    data = parts.score.first(SCREENED_IMAGES)
+    known = screened(workspace, sweep, SCREENED_IMAGES)
+    if known is None:
+        known = yield from part(screen(network, data, calibrated, sweep), 0.0, SCREENING_SHARE)
+    steps = check_loud(network, data, calibrated, known)
+    checked = yield from part(steps, SCREENING_SHARE, 1.0)
+    key = screened_key(workspace, sweep, SCREENED_IMAGES)
+    workspace.store.keep_answer(key, to_plain(checked))
+    return checked
+
+
+def _own_noise(
+    workspace: Workspace,
+    network: Network,
+    parts: Split,
+    calibrated: Calibrated,
+    bits: tuple[int, ...],
+) -> Steps[Sensitivity]:
+    """Return sensitivities at these bits: those that are known, else screened ones, kept."""
+    data = parts.score.first(SCREENED_IMAGES)
+    known = sensitivity_now(workspace)
+    if known is not None and _covers(known, network, bits):
+        return (yield from check_loud(network, data, calibrated, known))
+    sweep = Sweep(plain_config(workspace, network), bits, SIDES)
+    steps = screen(network, data, calibrated, sweep)
+    found = yield from part(steps, 0.0, SCREENING_SHARE)
+    loud = check_loud(network, data, calibrated, found)
+    found = yield from part(loud, SCREENING_SHARE, 1.0)
+    workspace.store.keep_answer(screened_key(workspace, sweep, SCREENED_IMAGES), to_plain(found))
+    return with_exact(workspace, network, sweep.config, found)
+
+
+def _covers(
+    found: Sensitivity, network: Network, bits: Sequence[int], asked: Sequence[Side] = SIDES
+) -> bool:
+    """Whether every weight and every activation is known at all bits, of the sides asked for."""
+    known = {(s.question.layer, s.question.side, s.question.bits) for s in found.scores}
+    sides = [
+        (layer.name, side)
+        for layer in network.graph.layers
+        for side in asked
+        if side is not SIDES[0] or layer.weight is not None
+    ]
+    return all((*place, width) in known for place in sides for width in bits)

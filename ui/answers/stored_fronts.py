@@ -1,0 +1,72 @@
+"""Fronts that outlive the process: kept in the run store, and made whole again from there."""
+
+from accelerator.machine import Machine
+from analysis.mixed_precision.pareto_record import FoundRecord, record_front, restore_front
+from analysis.mixed_precision.search import BitSearch
+from analysis.runs.json_values import from_plain, to_plain
+from analysis.split import Split
+from ui.state.tradeoffs import Found, Wish
+from ui.state.workspace import Workspace
+from ui.widgets.machine_picker import machine_named
+
+
+def machines_of(workspace: Workspace, wish: Wish) -> tuple[Machine, ...]:
+    """Return the present machine, then those beside it."""
+    others = [name for name in wish.others if name != workspace.machine.name]
+    return (workspace.machine, *(machine_named(workspace, name) for name in others))
+
+
+def keep_fronts(workspace: Workspace, key: str, found: Found, parts: Split) -> None:
+    """Write down the fronts of a question under its key."""
+    whole = to_plain(record_found(found, parts.score.digest))
+    workspace.store.keep_answer(_place(key), whole)
+
+
+def record_found(found: Found, data_digest: str) -> FoundRecord:
+    """Return what is kept of the fronts of a question."""
+    digest = found.network.digest
+    records = tuple(
+        record_front(front, digest, data_digest, found.searches[name].reference.cost)
+        for name, front in found.fronts.items()
+    )
+    return FoundRecord(to_plain(found.wish), records, found.sensitivity, found.others)
+
+
+def kept_fronts(workspace: Workspace, key: str, wish: Wish) -> Found | None:
+    """Return the fronts that were written down under a key; None where there are none."""
+    raw = workspace.store.answer(_place(key))
+    if raw is None:
+        return None
+    try:
+        return restored(workspace, wish, from_plain(FoundRecord, raw))
+    except (ValueError, TypeError, KeyError):
+        return None  # written by another version, or of machines that have gone
+
+
+def restored(workspace: Workspace, wish: Wish, record: FoundRecord) -> Found | None:
+    """Return fronts with what can search on; None where machines, model or data are others.
+
+    Raises:
+        QuantError: a configuration does not fit the network.
+    """
+    network, parts = workspace.network, workspace.parts
+    machines = {machine.name: machine for machine in machines_of(workspace, wish)}
+    if network is None or parts is None or set(machines) != {r.machine for r in record.fronts}:
+        return None
+    places = {(one.model_digest, one.data_digest) for one in record.fronts}
+    if places != {(network.digest, parts.score.digest)}:
+        return None
+    known, others = record.sensitivity, record.others
+    searches, fronts = {}, {}
+    for one in record.fronts:
+        machine = machines[one.machine]
+        rules = wish.rules(machine, network, workspace.config.present)
+        search = BitSearch(
+            network, known, machine, rules, entropies=workspace.entropies, others=others
+        )
+        searches[one.machine], fronts[one.machine] = search, restore_front(one, search)
+    return Found(wish, network, known, others, searches, fronts)
+
+
+def _place(key: str) -> str:
+    return f"fronts {key}"

@@ -1,0 +1,99 @@
+"""The present configuration against another one, layer by layer."""
+
+import pandas as pd
+import streamlit as st
+
+from analysis.cost.compare_configs import ConfigDiff, LayerChange, config_diff, describe_diff
+from analysis.network import Network
+from figures import takeaway
+from figures.configure.compare import moved_energy, transition_matrix
+from quant.config import QuantConfig, config_from_dict
+from ui.configure.editor import PRESETS
+from ui.state.workspace import Workspace
+
+LAST = "Before the last change"
+MOST_RUNS = 30
+
+
+def references(workspace: Workspace, network: Network) -> dict[str, QuantConfig]:
+    """Return what the present configuration can be compared with, by name.
+
+    Presets, what stood before the last change, and runs of this model.
+    """
+    found = dict(PRESETS)
+    if workspace.config.past:
+        found = {LAST: workspace.config.past[-1], **found}
+    runs = [run for run in workspace.store.all() if run.model_digest == network.digest]
+    for run in runs[:MOST_RUNS]:
+        found.setdefault(f"Run {run.name}", config_from_dict(run.config))
+    return found
+
+
+def show_config_diff(
+    workspace: Workspace, network: Network, against: QuantConfig, config: QuantConfig
+) -> None:
+    """Show what `config` changes against another configuration: in words, drawn, as a table."""
+    diff = config_diff(network, against, config, workspace.machine, workspace.entropies)
+    for sentence in describe_diff(diff):
+        st.markdown(f"- {sentence}")
+    if not diff.changed:
+        return
+    figures = [transition_matrix(diff), *([moved_energy(diff)] if diff.moved_pj else [])]
+    for number, figure in enumerate(figures):
+        st.plotly_chart(figure, key=f"diff.{number}", alt=takeaway(figure))
+    table = diff_table(diff)
+    st.dataframe(
+        table, hide_index=True, width="stretch", height=min(38 + 35 * len(table), 400),
+        alt="Layers that change, or whose energy does",
+        column_config={
+            name: st.column_config.NumberColumn(format="%.3f")
+            for name in ("energy before nJ", "energy after nJ", "moved nJ")
+        },
+    )  # fmt: skip
+    st.download_button(
+        "Difference as CSV", table.to_csv(index=False), "difference.csv", "text/csv",
+        icon=":material/download:",
+    )  # fmt: skip
+
+
+def diff_picker(workspace: Workspace, network: Network, config: QuantConfig) -> None:
+    """Let one choose what to compare `config` with, and show the difference."""
+    found = references(workspace, network)
+    name = st.selectbox(
+        "Difference to", list(found), key="diff.against",
+        help="Any preset, what stood before the last change, or the configuration of a run",
+    )  # fmt: skip
+    show_config_diff(workspace, network, found[name], config)
+
+
+def diff_table(diff: ConfigDiff) -> pd.DataFrame:
+    """Return a row for each layer whose choice or energy changes, the most moved first."""
+    rows = [row for row in diff.layers if row.own or abs(row.moved_pj) > 0]
+    rows.sort(key=lambda row: -abs(row.moved_pj))
+    return pd.DataFrame(
+        [
+            {
+                "layer": row.layer,
+                "W bits": _arrow(row.weight_bits_before, row.weight_bits_after),
+                "A bits": _arrow(row.output_bits_before, row.output_bits_after),
+                "energy before nJ": row.energy_before.total_pj / 1e3,
+                "energy after nJ": row.energy_after.total_pj / 1e3,
+                "moved nJ": row.moved_pj / 1e3,
+                "DRAM bytes moved": (row.dram_bits_after - row.dram_bits_before) / 8,
+                "remark": _remark(row),
+            }
+            for row in rows
+        ]
+    )
+
+
+def _remark(row: LayerChange) -> str:
+    if row.also:
+        return "also: " + ", ".join(row.also)
+    return "" if row.own else "its own choice stays"
+
+
+def _arrow(before: int | None, after: int | None) -> str:
+    if before is None or after is None:
+        return ""
+    return str(after) if before == after else f"{before} → {after}"

@@ -1,0 +1,89 @@
+"""A file's quantization: offered as configuration, said to be in use, opened from an upload."""
+
+import streamlit as st
+
+from analysis.network import Network
+from model_io.encodings.aimet_read import is_encodings
+from model_io.encodings.apply_to_network import read_given
+from quant.config_file import config_from_file, config_to_file
+from quant.file_encodings import Given
+from ui.configure.editor import set_config
+from ui.state.file_encodings import OWN
+from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
+
+
+def use_given(workspace: Workspace, given: Given) -> None:
+    """Make a file's bits the configuration, and its grids those of the simulation."""
+    set_config(workspace, given.config, f"{given.source}{OWN}")
+    if workspace.config.present == given.config:
+        workspace.file_grids.start(given)
+        workspace.save()
+
+
+def offer_own_grids(workspace: Workspace, network: Network) -> None:
+    """Offer the quantization of the model's own file, with what it covers and what not."""
+    given = network.given
+    if given is None:
+        return
+    used = workspace.file_grids.of(workspace.config.present) is given
+    st.markdown("**The file was quantized already.**")
+    _list(given)
+    st.button(
+        "In use as configuration" if used else "Use the file's quantization as configuration",
+        key="model.given", icon=":material/grid_on:", disabled=used, on_click=use_given,
+        args=(workspace, given),
+        help="Its bits become the rules, its scales the grids of the simulation",
+    )  # fmt: skip
+
+
+def grids_note(workspace: Workspace) -> None:
+    """Say that ranges come from a file, where they do, and let one calibrate instead."""
+    given = workspace.file_grids.of(workspace.config.present)
+    if given is None:
+        return
+    with st.expander(f"Ranges come from {plain(given.source)}", icon=":material/grid_on:"):
+        _list(given)
+        st.caption(
+            "Layers whose bits or granularity you change are calibrated again. Sensitivity and "
+            "Ranges always calibrate: they ask what other bits would do."
+        )
+        st.button(
+            "Calibrate all ranges instead", key="configure.calibrate",
+            on_click=workspace.calibrate_instead,
+        )  # fmt: skip
+
+
+def _list(given: Given) -> None:
+    for sentence in given.sentences():
+        st.markdown(f"- {plain(sentence)}")
+
+
+def config_box(workspace: Workspace, network: Network) -> None:
+    """Let one take the configuration home, and open another or a file of encodings."""
+    layers = network.graph.layers
+    st.download_button(
+        "Configuration as JSON", config_to_file(workspace.config.present, layers),
+        f"{workspace.config_name}.json", "application/json", icon=":material/download:",
+        key="configure.download", help="Each rule with the number of layers that it matches",
+    )  # fmt: skip
+    uploaded = st.file_uploader(
+        "Open a configuration or AIMET encodings", type=["json", "encodings"],
+        key="configure.open",
+        help="Encodings of version 2.0.0, 1.0.0 or 0.6.1, by the tensor names of the model's ONNX "
+        "file or by our layers' names: their scales become the grids of the simulation",
+    )  # fmt: skip
+    if uploaded is None or not st.button("Use this file", key="configure.use"):
+        return
+    text = uploaded.getvalue().decode(errors="replace")
+    try:
+        if is_encodings(text):
+            use_given(workspace, read_given(text, network, uploaded.name))
+        else:
+            config, notes = config_from_file(text, layers)
+            set_config(workspace, config, uploaded.name.removesuffix(".json"))
+            workspace.notes.extend(map(plain, notes))
+    except ValueError as error:
+        st.error(plain(str(error)))
+        return
+    st.rerun()

@@ -1,0 +1,94 @@
+"""One layer of the present configuration explained: what its bits cost and save."""
+
+import pandas as pd
+import streamlit as st
+
+from accelerator.machine import Machine
+from analysis.cost.workload import Entropies
+from analysis.mixed_precision.layer_options import Explanation, Option, explain_layer
+from analysis.network import Network
+from analysis.sensitivity.sweep import Sensitivity
+from figures import takeaway
+from figures.configure.layer_options import explain_in_words, loss_text, widths_explained
+from quant.config import QuantConfig
+from ui.answers.forecast import sensitivity_now
+from ui.state.workspace import Workspace
+
+
+def layer_picker(workspace: Workspace, network: Network) -> str:
+    """Let one choose a layer; the choice is the layer picked on all pages."""
+    names = [layer.name for layer in network.graph.layers]
+    picked = workspace.picked
+    key = f"explain.layer.{network.digest[:8]}.{picked.layer}"
+    first = next((x.name for x in network.graph.layers if x.weight is not None), names[0])
+    place = names.index(picked.layer if picked.layer in names else first)
+
+    def take() -> None:
+        picked.take(st.session_state[key])
+
+    chosen: str = st.selectbox("Layer to explain", names, index=place, key=key, on_change=take)
+    return chosen
+
+
+def show_layer(workspace: Workspace, network: Network, config: QuantConfig, layer: str) -> None:
+    """Say and draw what the bits of a layer cost and save, in energy, traffic and accuracy."""
+    known = sensitivity_now(workspace)
+    found = _explained(
+        (network.digest, config.to_json(), layer, repr(workspace.machine), _mark(known)),
+        network, config, workspace.machine, known, workspace.entropies,
+    )  # fmt: skip
+    for sentence in explain_in_words(found):
+        st.markdown(f"- {sentence}")
+    figure = widths_explained(found)
+    st.plotly_chart(figure, key="explain.widths", alt=takeaway(figure))
+    table = option_table(found)
+    st.dataframe(
+        table, hide_index=True, width="stretch", height=38 + 35 * len(table),
+        alt=f"Every width of {layer} and what it would change",
+        column_config={
+            name: st.column_config.NumberColumn(format=f"%.{digits}f")
+            for name, digits in {"energy %": 2, "energy nJ": 1, "latency µs": 2}.items()
+        },
+    )  # fmt: skip
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _explained(
+    key: tuple[str, str, str, str, str],
+    _network: Network,
+    _config: QuantConfig,
+    _machine: Machine,
+    _known: Sensitivity | None,
+    _entropies: Entropies,
+) -> Explanation:
+    return explain_layer(_network, _config, key[2], _machine, _known, _entropies)
+
+
+def _mark(known: Sensitivity | None) -> str:
+    """Return what tells one state of a sweep from another, for the cache."""
+    if known is None:
+        return ""
+    return f"{len(known.scores)} {sum(score.images for score in known.scores)}"
+
+
+def option_table(found: Explanation) -> pd.DataFrame:
+    """Return a row for every width of both sides: what it would change, and cost alone."""
+    total = found.network.energy_pj or 1.0
+    return pd.DataFrame([_row(option, total) for option in found.options])
+
+
+def _row(option: Option, total_pj: float) -> dict[str, object]:
+    change = option.change
+    return {
+        "side": str(option.side),
+        "bits": ("float" if option.bits >= 32 else str(option.bits))
+        + (" (now)" if option.present else ""),
+        "energy %": 100 * change.energy_pj / total_pj,
+        "energy nJ": change.energy_pj / 1e3,
+        "latency µs": change.latency_s * 1e6,
+        "DRAM bytes": change.dram_bits / 8,
+        "on-chip bytes": change.sram_bits / 8,
+        "weight bytes": change.weight_bytes,
+        "peak bytes": change.peak_bytes,
+        "alone": "" if option.score is None else loss_text(option.score),
+    }

@@ -1,0 +1,74 @@
+"""What the present configuration is expected to do, beside what it costs; moves as one edits."""
+
+import streamlit as st
+
+from analysis.mixed_precision.forecast import Foresight
+from analysis.prediction.predictor import Prediction
+from figures.tradeoffs.wording import Scale
+from quant.config import QuantConfig
+from ui.answers.forecast import foresight_of, scale_of
+from ui.state.workspace import Workspace
+
+LEAST = 0.05  # of a change that is not written as 0.0
+UNSURE = "Expected from the noise of each layer alone, with its 95 % interval; a run alone tells"
+
+
+def predicted_card(
+    row: st.delta_generator.DeltaGenerator,
+    workspace: Workspace,
+    config: QuantConfig,
+    reference: QuantConfig,
+    against: str,
+) -> bool:
+    """Show the predicted quality and its change against a reference; return whether it is known."""
+    foresight = foresight_of(workspace)
+    said = None if foresight is None else foresight.predict(config)
+    if foresight is None or said is None:
+        _unknown(row, foresight)
+        return foresight is not None
+    scale = scale_of(workspace, foresight)
+    value, ends = scale.of(said), scale.ends(said)
+    if value is None or ends is None:
+        _unknown(row, foresight)
+        return True
+    change = _change(scale, value, foresight.predict(reference))
+    row.metric(
+        _label(scale), f"{value:.1f} {scale.unit}",
+        " · ".join((*change, f"{ends.low:.1f} to {ends.high:.1f}")),
+        delta_color="normal" if change else "off", delta_arrow="auto" if change else "off",
+        border=True, height="stretch",
+        help=f"{UNSURE}. The change is against {against}.{_measured(foresight, scale, config)}",
+    )  # fmt: skip
+    return True
+
+
+def _label(scale: Scale) -> str:
+    if not scale.by_loss:
+        return "Predicted SQNR"
+    return "Predicted agreement" if scale.float_top1 is None else "Predicted top-1"
+
+
+def _change(scale: Scale, value: float, other: Prediction | None) -> tuple[str, ...]:
+    """Return by how much a value is above a prediction, where that is seen."""
+    before = None if other is None else scale.of(other)
+    if before is None or abs(value - before) < LEAST:
+        return ()
+    return (f"{value - before:+.1f}",)
+
+
+def _measured(foresight: Foresight, scale: Scale, config: QuantConfig) -> str:
+    """Say what a run of the same bits has measured, if there is one."""
+    summed = foresight.summed(config)
+    for one in foresight.measured:
+        if one.proposal.summed == summed and scale.of_run(one.run) is not None:
+            return f" Measured in {one.run.name}: {scale.run_text(one.run)}."
+    return ""
+
+
+def _unknown(row: st.delta_generator.DeltaGenerator, foresight: Foresight | None) -> None:
+    missing = "needs a front" if foresight is None else "not known at these bits"
+    row.metric(
+        "Predicted top-1", "?", missing, delta_color="off", delta_arrow="off", border=True,
+        height="stretch",
+        help=f"{UNSURE}. Bits, grids or ranges that no sweep has seen are not predicted.",
+    )  # fmt: skip

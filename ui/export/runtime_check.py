@@ -1,0 +1,160 @@
+"""Check on this machine: the quantized file run in ONNX Runtime beside the simulation."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from analysis.deployment.runtime_check import ExecutionCheck, Latency, Score, check_execution
+from figures import takeaway
+from figures.quality.runtime_check import integer_words, partings_by_layer, scores_side_by_side
+from figures.style.units import format_time
+from model_io.qdq_export.export_qdq import export_qdq
+from model_io.qdq_export.simulate_file import as_written
+from model_io.runtime.executed_model import execute
+from quant.progress import Progress, Steps, part
+from ui.export.jobs import Wish, quantized_now
+from ui.jobs import Job
+from ui.state.workspace import Workspace
+from ui.widgets.cards import interval_text, share_text
+from ui.widgets.markdown import plain
+
+JOB = "Check of"
+FEWEST, USUAL = 16, 500
+STAGE_SHARE, FILE_SHARE = 0.3, 0.5
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Checked:
+    """A check, and the layers that could be computed in whole numbers."""
+
+    check: ExecutionCheck
+    weighted: tuple[str, ...]
+
+
+def check_box(workspace: Workspace, wish: Wish) -> None:
+    """Offer the check, or show what it found."""
+    if wish.parts is None:
+        st.caption("A check needs images to run on; none are chosen.")
+        return
+    most = len(wish.parts.score)
+    busy = any(job.title.startswith(JOB) for job in workspace.runner.active)
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    count = row.number_input(
+        "Images", min(FEWEST, most), most, min(USUAL, most), key="export.check.images",
+        help="Drawn at random from those that are scored", width=160,
+    )  # fmt: skip
+    found: Checked | None = workspace.checks.get(wish.key)
+    if row.button(
+        "Check again" if found else "Run it on this machine", key="export.check", disabled=busy,
+        icon=":material/speed:", help="Float and quantized file in ONNX Runtime, one thread",
+    ):  # fmt: skip
+        _start(workspace, wish, int(count))
+        st.rerun()
+    if found is None:
+        st.caption(
+            "The quantized ONNX file runs beside the simulation: the same answers? And how fast, "
+            "float against integers?"
+        )
+        return
+    _show(found)
+
+
+def _start(workspace: Workspace, wish: Wish, count: int) -> None:
+    def finish(found: Checked) -> None:
+        workspace.checks[wish.key] = found
+
+    workspace.runner.submit(
+        Job(f"{JOB} {wish.name}", lambda: _road(workspace, wish, count), finish)
+    )
+
+
+def _road(workspace: Workspace, wish: Wish, count: int) -> Steps[Checked]:
+    stage = yield from part(quantized_now(workspace, wish), 0.0, STAGE_SHARE)
+    if wish.parts is None:
+        raise ValueError("A check needs images; none are chosen. Choose data on Model.")
+    yield Progress(STAGE_SHARE, "Making the ONNX file")
+    made = export_qdq(stage.quantized)
+    simulated, executed = as_written(stage.quantized, made), execute(made)
+    score = wish.parts.score
+    data = score if count >= len(score) else score.sample(count, workspace.data.seed)
+    steps = check_execution(wish.network, simulated, executed, data)
+    check = yield from part(steps, FILE_SHARE, 1.0)
+    weighted = tuple(layer.name for layer in wish.network.graph.layers if layer.weight)
+    return Checked(check, weighted)
+
+
+def _show(found: Checked) -> None:
+    check = found.check
+    cards = st.container(horizontal=True)
+    for name, label in (
+        ("float", "Float"), ("simulated", "Simulated"), ("executed", "Executed in integers"),
+    ):  # fmt: skip
+        _score_card(cards, label, check.scores.get(name))
+    _agreement_card(cards, check)
+    latency = check.latency
+    cards.metric(
+        "Latency, quantized", format_time(latency.executed_s), border=True, height="stretch",
+        delta=_speed(latency),
+        delta_color="off", delta_arrow="off",
+        help=f"Medians of {latency.runs} runs each, in turns, batch {latency.batch}, "
+        f"{latency.threads} thread; this machine's, not the estimate for the accelerator",
+    )  # fmt: skip
+    st.markdown(plain(integer_words(check, found.weighted)))
+    if check.executed.top1 is not None:
+        figure = scores_side_by_side(check)
+        st.plotly_chart(figure, key="export.check.scores", alt=takeaway(figure))
+    st.caption(
+        "Node by node in float32, the file agrees with the simulation "
+        f"{_told(check.plain.top1, check.plain.sqnr_db)}; what integers add to that is their "
+        "kernels' own rounding. The simulation has the file's biases here, whole numbers of "
+        "scale_x * scale_w; in runs they stay float."
+    )
+    figure = partings_by_layer(check.layer_sqnr_db)
+    st.plotly_chart(figure, key="export.check.layers", alt=takeaway(figure))
+    if check.partings:
+        with st.expander(f"Images on which they part ({len(check.partings)} listed)"):
+            st.dataframe(
+                [
+                    {"image": one.index, "label": one.label, "simulated": one.simulated_class,
+                     "executed": one.executed_class}
+                    for one in check.partings
+                ],
+                hide_index=True, width="stretch", alt="Images with different answers",
+            )  # fmt: skip
+
+
+def _score_card(cards: st.delta_generator.DeltaGenerator, label: str, score: Score | None) -> None:
+    if score is None:
+        return
+    cards.metric(
+        f"{label}, top-1", share_text(score.top1), border=True, height="stretch",
+        delta=interval_text(score.top1_ci95), delta_color="off", delta_arrow="off",
+    )  # fmt: skip
+
+
+def _agreement_card(cards: st.delta_generator.DeltaGenerator, check: ExecutionCheck) -> None:
+    found = check.executed
+    if found.top1 is None or found.top1_ci95 is None:
+        cards.metric("Output beside the simulation", _decibels(found.sqnr_db), border=True,
+                     height="stretch")  # fmt: skip
+        return
+    cards.metric(
+        "Agreement with the simulation", share_text(found.top1), border=True, height="stretch",
+        delta=interval_text(found.top1_ci95), delta_color="off", delta_arrow="off",
+        help=f"Same class on {check.samples} images; outputs lie {_decibels(found.sqnr_db)} beside",
+    )  # fmt: skip
+
+
+def _speed(latency: Latency) -> str:
+    factor, float_time = latency.speedup, format_time(latency.float_s)
+    if factor >= 1:
+        return f"{factor:.2f} times faster than float, {float_time}"
+    return f"{1 / factor:.2f} times slower than float, {float_time}"
+
+
+def _told(top1: float | None, decibels: float) -> str:
+    return f"at {_decibels(decibels)}" if top1 is None else f"on {share_text(top1)} of the images"
+
+
+def _decibels(value: float) -> str:
+    return "exactly there" if value >= 300 else f"{value:.1f} dB"

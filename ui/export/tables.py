@@ -1,0 +1,82 @@
+"""Every table of the app as CSV: layers and their configuration, cost, sensitivity, runs."""
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from quant.simulation.quant_graph import Role, plan
+from ui.export.jobs import Wish
+from ui.sensitivity.tables import answer_table
+from ui.state.workspace import Workspace
+from ui.widgets.tables import config_table, effective_table, layer_table, run_table
+
+_NAMES = {
+    "layers": "Layers", "configuration": "Configuration by layer", "cost": "Cost by layer",
+    "sensitivity": "Sensitivity", "runs": "Runs",
+}  # fmt: skip
+
+
+def tables(workspace: Workspace, wish: Wish) -> dict[str, Callable[[], pd.DataFrame]]:
+    """Return what makes each table that there is something for, by its name."""
+    network, config = wish.network, wish.config
+
+    def configuration() -> pd.DataFrame:
+        sites = plan(network.graph, config)
+        shared = {
+            site.layer: site.shared_with
+            for site in sites
+            if site.role is Role.ACTIVATION and site.shared_with
+        }
+        chosen = config.resolve(network.graph.layers)
+        rows = config_table(network.graph.layers, chosen, wish.report, shared)
+        return rows.drop(columns="select").rename(columns={"energy": "energy %"})
+
+    found: dict[str, Callable[[], pd.DataFrame]] = {
+        "layers": lambda: layer_table(network),
+        "configuration": configuration,
+        "cost": lambda: effective_table(wish.report),
+    }
+    sensitivity = wish.sensitivity
+    if sensitivity is not None:
+        found["sensitivity"] = lambda: answer_table(sensitivity)
+    runs = workspace.store.all()
+    if runs:
+        found["runs"] = lambda: run_table(runs)
+    return found
+
+
+def table_box(workspace: Workspace, wish: Wish) -> None:
+    """Offer each table alone, and all of them."""
+    found = tables(workspace, wish)
+    row = st.container(horizontal=True)
+    for name, make in found.items():
+        row.download_button(
+            _NAMES[name], data=partial(_csv, make),
+            file_name=f"{wish.stem}.{name}.csv", mime="text/csv", key=f"export.csv.{name}",
+            icon=":material/table:",
+        )  # fmt: skip
+    row.download_button(
+        "All as a zip", data=lambda: packed({n: make() for n, make in found.items()}),
+        file_name=f"{wish.stem}.tables.zip", mime="application/zip", key="export.csv.all",
+        icon=":material/folder_zip:",
+    )  # fmt: skip
+    missing = [_NAMES[name].lower() for name in _NAMES if name not in found]
+    if missing:
+        st.caption(f"Nothing yet of: {', '.join(missing)}.")
+
+
+def _csv(make: Callable[[], pd.DataFrame]) -> str:
+    return make().to_csv(index=False)
+
+
+def packed(made: Mapping[str, pd.DataFrame]) -> bytes:
+    """Return tables as CSV files in a zip."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, table in made.items():
+            archive.writestr(f"{name}.csv", table.to_csv(index=False))
+    return held.getvalue()

@@ -1,0 +1,123 @@
+"""The artefacts on the page: what each is for, what was checked, and how to go on with it."""
+
+import streamlit as st
+
+from analysis.runs.apply_recipe import title_of
+from analysis.runs.run_store import Run
+from figures.style.units import format_bytes
+from model_io.artefacts.formats import FORMATS
+from quant.passes.recipe import Recipe
+from ui.export.jobs import Made, Wish, made_of, repaired_recipe, start_export, under_way
+from ui.navigation import RUNS
+from ui.runs.report import report_box
+from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
+
+
+def recipe_choice(workspace: Workspace) -> Recipe:
+    """Return the recipe of Repair where one was measured for what is chosen now, and is wanted."""
+    found = repaired_recipe(workspace)
+    if not found:
+        return ()
+    titles = ", ".join(title_of(step) for step in found)
+    wanted = st.toggle(
+        f"With the recipe of Repair: {plain(titles)}", value=True, key="export.recipe",
+        persist_state="session",
+        help="The passes run again for the export; without them it is plainly quantized",
+    )  # fmt: skip
+    return found if wanted else ()
+
+
+def context(workspace: Workspace, wish: Wish) -> None:
+    """Say what would be taken home."""
+    given = workspace.file_grids.of(wish.config)
+    images = len(wish.parts.calibration or ()) if wish.parts is not None else 0
+    ranges = f"ranges from {images} images" if images else "ranges without images"
+    if given is not None and not _floats(wish):
+        ranges = f"ranges of {plain(given.source)}"
+    st.markdown(
+        f"**{plain(wish.name)}** on **{plain(wish.network.name)}** · {ranges} · "
+        f"machine {plain(workspace.machine.title)}"
+    )
+
+
+def _floats(wish: Wish) -> bool:
+    """Whether passes change the float network, so that all ranges are calibrated anew."""
+    return bool(wish.recipe) and not title_of(wish.recipe[0]).startswith("Grids of")
+
+
+def artefacts(workspace: Workspace, wish: Wish) -> None:
+    """List the artefacts with size, checks, the next command, and what makes them."""
+    made, busy = made_of(workspace, wish), under_way(workspace)
+    missing = [name for name in FORMATS if name not in made]
+    label = "Make all" if len(missing) == len(FORMATS) else f"Make the other {len(missing)}"
+    if missing and st.button(
+        label, type="primary", icon=":material/inventory_2:", key="export.all", disabled=busy,
+        help="Calibrates and repairs once for all; progress and Cancel are in the side bar",
+    ):  # fmt: skip
+        _start(workspace, wish, missing)
+    for name in FORMATS:
+        with st.container(border=True):
+            _artefact(workspace, wish, name, made.get(name), busy=busy)
+
+
+def _start(workspace: Workspace, wish: Wish, names: list[str]) -> None:
+    start_export(workspace, wish, names)
+    st.rerun()
+
+
+def _artefact(
+    workspace: Workspace, wish: Wish, name: str, made: Made | None, *, busy: bool
+) -> None:
+    form = FORMATS[name]
+    row = st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    )
+    told, button = row.container(width="stretch"), row.container(width=140)
+    there = made is not None and made.path is not None
+    size = f" · {format_bytes(made.size_bytes)}" if made is not None and there else ""
+    told.markdown(f"**{form.title}**{size}  \n:gray[{form.purpose}]")
+    if made is not None and made.path is not None:
+        button.download_button(
+            "Download", data=made.path.read_bytes, file_name=made.path.name,
+            mime="application/octet-stream", key=f"export.get.{name}", width="stretch",
+            icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
+        _details(made)
+        return
+    if button.button(
+        "Make", key=f"export.make.{name}", disabled=busy, width="stretch",
+        icon=":material/build:",
+    ):  # fmt: skip
+        _start(workspace, wish, [name])
+    if made is not None:
+        st.error(plain(made.problem), icon=":material/error:")
+
+
+def _details(made: Made) -> None:
+    lines = [f":green[:material/check:] {plain(check)}" for check in made.checks]
+    lines += [f":orange[:material/info:] {plain(note)}" for note in made.notes]
+    st.markdown("  \n".join(lines))
+    if len(made.files) > 1:
+        st.caption(f"In the zip: {', '.join(map(plain, made.files))}. Then, in its folder:")
+    st.code(made.command, language="bash", wrap_lines=True)
+
+
+def report_choice(workspace: Workspace, wish: Wish) -> None:
+    """Offer the report of a run of this model; of the present configuration to begin with."""
+    runs = [run for run in workspace.store.all() if run.model_digest == wish.network.digest]
+    if not runs:
+        st.caption("A report tells of a run, and none of this model was kept yet.")
+        st.page_link(RUNS, label="Run it and measure", icon=":material/play_circle:")
+        return
+    fitting = [run for run in runs if run.config == wish.config.to_dict()]
+    start = runs.index(fitting[0]) if fitting else 0
+    run = st.selectbox(
+        "Run", runs, index=start, key=f"export.run.{wish.key}", format_func=_run_name,
+        help="The newest of the present configuration to begin with",
+    )  # fmt: skip
+    report_box(workspace, run)
+
+
+def _run_name(run: Run) -> str:
+    return f"{run.name}, {run.created[:16].replace('T', ' ')}"

@@ -1,0 +1,102 @@
+"""What stands on every page: the working context and the job that runs."""
+
+import streamlit as st
+
+from quant.errors import QuantError
+from ui.jobs import JobState, watch
+from ui.session.session_box import opened_note, session_box
+from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
+
+
+def show_frame(workspace: Workspace, ended: int) -> None:
+    """Draw the sidebar under the navigation, and what earlier steps left to say.
+
+    `ended` is how many jobs had ended when the page run began.
+    """
+    with st.sidebar:
+        _context(workspace)
+        opened_note(workspace)
+        with st.popover("Session", icon=":material/save:", width="stretch"):
+            session_box(workspace)
+        st.space("small")
+        watch(workspace.runner, "frame", ended)
+    _say(workspace)
+
+
+def _context(workspace: Workspace) -> None:
+    lines = {
+        "Model": _model_name(workspace),
+        "Data": _data_name(workspace),
+        "Machine": workspace.machine.title,
+        "Configuration": workspace.config_name,
+    }
+    given = workspace.file_grids.of(workspace.config.present)
+    if given is not None and given.source not in workspace.config_name:
+        lines["Ranges"] = f"of {given.source}"
+    for label, value in lines.items():
+        st.caption(f"{label}  \n**{plain(value)}**")
+    history = workspace.config
+    undo, redo = st.columns(2)
+    undo.button(
+        f"Undo ({len(history.past)})", on_click=undo_change, args=(workspace,),
+        key="frame.undo", disabled=not history.past, icon=":material/undo:", width="stretch",
+        help="Take back the last change of the configuration",
+    )  # fmt: skip
+    redo.button(
+        "Redo", on_click=redo_change, args=(workspace,), key="frame.redo",
+        disabled=not history.future, icon=":material/redo:", width="stretch",
+        help="Make the change again that was taken back",
+    )  # fmt: skip
+
+
+def _model_name(workspace: Workspace) -> str:
+    if workspace.opened is not None:
+        return f"{workspace.opened.session.model.name}, not loaded"
+    return workspace.network.name if workspace.network else "none loaded"
+
+
+def _data_name(workspace: Workspace) -> str:
+    if workspace.opened is not None and workspace.opened.session.data is not None:
+        return f"{workspace.opened.session.data.name}, not loaded"
+    parts = workspace.parts
+    return f"{parts.score.name}, {len(parts.score)} images" if parts else "none chosen"
+
+
+def undo_change(workspace: Workspace) -> None:
+    """Take back the last change of the configuration, if what was before fits the model."""
+    workspace.config.undo()
+    if workspace.misfit():
+        workspace.notes.append(f"Nothing was undone. {workspace.misfit()}")
+        workspace.config.redo()
+    workspace.save()
+
+
+def redo_change(workspace: Workspace) -> None:
+    """Make the change again that was taken back, if what it made fits the model."""
+    workspace.config.redo()
+    if workspace.misfit():
+        workspace.notes.append(f"Nothing was changed. {workspace.misfit()}")
+        workspace.config.undo()
+    workspace.save()
+
+
+def _say(workspace: Workspace) -> None:
+    while workspace.notes:
+        st.toast(workspace.notes.pop(0), icon=":material/info:", duration="long")
+    last = workspace.runner.last
+    if last is None or last.shown:
+        return
+    if last.state is JobState.FAILED:
+        show_problem(last.title, last.problem)
+    elif last.state is JobState.CANCELLED:
+        st.toast(f"{last.title}: cancelled. Nothing else changed.", icon=":material/close:")
+        last.shown = True
+
+
+def show_problem(title: str, problem: Exception | None) -> None:
+    """Show an error in its own words if it is one a user can put right, else as the bug it is."""
+    if isinstance(problem, ValueError | OSError | QuantError):
+        st.error(f"**{title}** stopped: {problem}", icon=":material/error:")
+    elif problem is not None:
+        st.exception(problem)

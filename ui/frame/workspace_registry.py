@@ -1,0 +1,96 @@
+"""Workspaces by the key in the address: a reload or a second visit finds the same work."""
+
+import atexit
+import gc
+import threading
+import time
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from ui.state.workspace import Workspace, new_workspace
+
+PARAMETER = "w"
+KEPT_S = 30 * 60
+MOST = 32
+
+
+@dataclass
+class Registry:
+    """The workspaces of this process, and how many browser tabs look at each."""
+
+    workspaces: dict[str, Workspace] = field(default_factory=dict)
+    tabs: dict[str, int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, workspace: Workspace) -> None:
+        """Keep a workspace, and let go of those that nobody has looked at for long."""
+        with self.lock:
+            self.workspaces[workspace.id] = workspace
+            idle = [w for w in self.workspaces.values() if not self.tabs.get(w.id)]
+            idle.sort(key=lambda w: w.used)
+            surplus = len(self.workspaces) - MOST
+            now = time.monotonic()
+            for number, old in enumerate(w for w in idle if w is not workspace):
+                if number < surplus or now - old.used > KEPT_S:
+                    self.workspaces.pop(old.id).close()
+
+    def enter(self, identity: str) -> str:
+        """Count a tab that looks at a workspace."""
+        with self.lock:
+            self.tabs[identity] = self.tabs.get(identity, 0) + 1
+        return identity
+
+    def leave(self, identity: str) -> None:
+        """Count a tab that has gone."""
+        with self.lock:
+            self.tabs[identity] = max(0, self.tabs.get(identity, 0) - 1)
+            if identity in self.workspaces:
+                self.workspaces[identity].used = time.monotonic()
+
+    def close(self) -> None:
+        """Close everything, at the end of the process."""
+        for workspace in self.workspaces.values():
+            workspace.close()
+
+
+@st.cache_resource(show_spinner=False)
+def registry() -> Registry:
+    """Return the one registry of this process."""
+    result = Registry()
+    atexit.register(result.close)
+    return result
+
+
+@st.cache_resource(scope="session", on_release=lambda identity: registry().leave(identity))
+def _presence(identity: str) -> str:
+    return registry().enter(identity)
+
+
+def open_workspace() -> Workspace:
+    """Return the workspace that the address names, or a new one with the last choices."""
+    wanted = st.query_params.get(PARAMETER, "")
+    found = registry().workspaces.get(wanted)
+    if found is None:
+        with st.spinner("Reading the model and tracing the network…"):
+            found = new_workspace()
+        registry().add(found)
+        _spare_the_collector()
+    _presence(found.id)
+    return found
+
+
+def _spare_the_collector() -> None:
+    """Take what is loaded now out of the garbage collector's rounds.
+
+    Streamlit collects all generations after every script run, and a progress bar runs twice a
+    second; walking torch's million objects each time left a run a twelfth of its speed.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def keep_address(workspace: Workspace) -> None:
+    """Write the workspace's key into the address, so that a reload finds it."""
+    if st.query_params.get(PARAMETER) != workspace.id:
+        st.query_params[PARAMETER] = workspace.id

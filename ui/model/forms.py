@@ -1,0 +1,322 @@
+"""Choosing or bringing a model and data."""
+
+import shutil
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from analysis.network import Network
+from analysis.split import wanted_of
+from data_io.preprocessing import Interpolation, Layout, Preprocess, ResizeTo
+from figures.style.units import format_share
+from model_io.digest import file_digest
+from model_io.errors import ModelError
+from quant.errors import QuantError
+from quant.progress import Steps
+from sample_models.registry import SAMPLES, Sample
+from ui.jobs import Job
+from ui.settings import MIB
+from ui.state.model_and_data import BUNDLED, DataChoice, ModelChoice, default_data, load_network
+from ui.state.workspace import FirstData, Workspace, first_data
+
+UPLOADED_IMAGES = "images"
+CARDS_A_ROW = 3
+
+
+def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
+    """Load a model beside the page; the present one stays until the new one is ready."""
+    title = f"Loading {choice.shown or choice.source}"
+    known = remembered(workspace, choice)
+
+    def steps() -> Steps[tuple[Network, FirstData]]:
+        network = yield from load_network(known)
+        return network, first_data(known, network)
+
+    def take(found: tuple[Network, FirstData]) -> None:
+        remember(workspace, known)
+        workspace.take_network(known, *found)
+
+    workspace.runner.submit(Job(title, steps, take))
+
+
+def remembered(workspace: Workspace, choice: ModelChoice) -> ModelChoice:
+    """Return a choice with what a person once said of the inputs of this very file."""
+    question = _inputs_question(choice)
+    said = workspace.store.answer(question) if question and not choice.wish else None
+    return choice.with_shapes(said) if isinstance(said, str) else choice
+
+
+def remember(workspace: Workspace, choice: ModelChoice) -> None:
+    """Keep what a person said of the inputs of a file, so that it is asked for once."""
+    question = _inputs_question(choice)
+    if question and choice.wish:
+        said = choice.inputs or ",".join(map(str, choice.input_shape))
+        workspace.store.keep_answer(question, said)
+
+
+def _inputs_question(choice: ModelChoice) -> str:
+    path = Path(choice.source)
+    if choice.source in SAMPLES or not path.is_file():
+        return ""
+    return f"inputs of {file_digest(path)} {choice.builder or ''}"
+
+
+def sample_cards(workspace: Workspace) -> None:
+    """Show the sample models, each with what it teaches."""
+    samples = list(SAMPLES.values())
+    for first in range(0, len(samples), CARDS_A_ROW):
+        columns = st.columns(CARDS_A_ROW)
+        for column, sample in zip(columns, samples[first : first + CARDS_A_ROW], strict=False):
+            with column.container(border=True, height="stretch", vertical_alignment="distribute"):
+                _sample_card(workspace, sample)
+
+
+def _sample_card(workspace: Workspace, sample: Sample) -> None:
+    with st.container():
+        st.markdown(f"**{sample.title}**")
+        st.caption(sample.teaches)
+        st.caption(
+            f"Float top-1 {format_share(sample.float_top1)}",
+            help=f"On {sample.cited_from}. Licence: {sample.licence}.",
+        )
+    current = workspace.model.source == sample.name
+    st.button(
+        "In use" if current else "Use", key=f"model.use.{sample.name}", disabled=current,
+        on_click=start_loading, args=(workspace, ModelChoice(sample.name)), width="stretch",
+    )  # fmt: skip
+
+
+def bring_model(workspace: Workspace) -> None:
+    """Offer an upload, and a path on this machine where the settings allow it."""
+    limit = workspace.settings.upload_mib
+    uploaded = st.file_uploader(
+        f"A network saved with torch.export.save (.pt2) or as .onnx, at most {limit} MiB",
+        key="model.upload", max_upload_size=limit,
+        help="Checked before it is opened: a file that would run code is refused.",
+    )  # fmt: skip
+    if uploaded is not None:
+        _load_upload(workspace, uploaded)
+    if not workspace.settings.local_paths:
+        st.caption("Paths on the server are closed here, since the server is shared.")
+        return
+    with st.form("model.path", border=False):
+        path_column, builder_column, shape_column = st.columns([3, 3, 2])
+        path_text = path_column.text_input(
+            "Or a path on this machine", key="model.path.text",
+            placeholder="/models/net.pt2, net.onnx or weights.safetensors",
+        )  # fmt: skip
+        builder = builder_column.text_input(
+            "Builder for safetensors weights", key="model.path.builder",
+            placeholder="/models/net.py:build",
+            help="A Python function that makes the network. It is code and runs when you load.",
+        )  # fmt: skip
+        shape = shape_column.text_input(
+            "Shape of one input", key="model.path.shape", placeholder="3, 224, 224",
+            help="Channels, height, width; for weights alone and ONNX files that leave sizes open. "
+            "Of several inputs by name: image=3,224,224; ids=int:16",
+        )  # fmt: skip
+        if st.form_submit_button("Load from path", icon=":material/folder_open:"):
+            try:
+                choice = ModelChoice(path_text.strip(), builder.strip() or None).with_shapes(shape)
+            except ModelError as error:
+                st.error(str(error))
+                return
+            start_loading(workspace, choice)
+            st.rerun()
+
+
+def _load_upload(workspace: Workspace, uploaded: Any) -> None:
+    """Ask for the input's shape where an ONNX file may leave it open, and load."""
+    shape = ""
+    if uploaded.name.lower().endswith(".onnx"):
+        shape = st.text_input(
+            "Shape of one input, where the file leaves it open", key="model.upload.shape",
+            placeholder="3, 224, 224", help="Of several by name: image=3,224,224; ids=int:16",
+        )  # fmt: skip
+    if not st.button("Load this file", key="model.upload.load"):
+        return
+    try:
+        asked = ModelChoice(shown=uploaded.name).with_shapes(shape)
+    except ModelError as error:
+        st.error(str(error))
+        return
+    path = workspace.folder / f"{uuid.uuid4().hex}.upload"
+    path.write_bytes(uploaded.getbuffer())
+    start_loading(workspace, replace(asked, source=str(path)))
+    st.rerun()
+
+
+def bring_data(workspace: Workspace) -> None:
+    """Offer the bundled data, an upload, a path, and the preprocessing form."""
+    choice, place = workspace.data, f"data.{workspace.data_choices}"
+    first = default_data(workspace.model, workspace.network) if workspace.network else choice
+    if first.source == BUNDLED:
+        st.button(
+            "Use the bundled Fashion-MNIST test set", key="data.bundled",
+            disabled=choice.source == BUNDLED, on_click=workspace.take_data, args=(first,),
+        )  # fmt: skip
+    wanted = () if workspace.network is None else wanted_of(workspace.network.graph)
+    images = [] if wanted else st.file_uploader(
+        "A folder of images, one sub-folder a class",
+        accept_multiple_files="directory", key=f"{place}.folder",
+        help="classes.txt in it gives the order of the model's outputs; without it, alphabetical. "
+        "A folder without sub-folders holds images without labels.",
+    )  # fmt: skip
+    names = ", ".join(one.name for one in wanted)
+    arrays = st.file_uploader(
+        f"An .npz file with an array for each input ({names}) and, if known, labels"
+        if wanted
+        else "Or an .npz file with inputs and, if known, labels",
+        type="npz", key=f"{place}.npz",
+        help="labels (N,) are classes; targets, or targets.NAME, are for a metric of your own.",
+    )  # fmt: skip
+    source = _uploaded_source(workspace, images, arrays)
+    path = ""
+    if workspace.settings.local_paths:
+        path = st.text_input(
+            "Or a path on this machine", _own_path(workspace), key=f"{place}.path",
+            placeholder="/data/imagenet-sample or /data/images.npz",
+        ).strip()  # fmt: skip
+    pixels = not wanted or any(one.real and len(one.shape) == 3 for one in wanted)
+    preprocess = preprocess_form(choice.preprocess, place) if pixels else ""
+    counts = st.columns(3)
+    calibration = counts[0].number_input(
+        "Images to calibrate with", 8, 4096, choice.calibration, key=f"{place}.calibration",
+        help="Drawn at random and kept apart from the images that are scored",
+    )  # fmt: skip
+    samples = counts[1].number_input(
+        "Images to score (0: all)", 0, 1_000_000, choice.samples, key=f"{place}.samples"
+    )
+    seed = counts[2].number_input(
+        "Seed of the choice", 0, 2**31 - 1, choice.seed, key=f"{place}.seed"
+    )
+    if st.button("Use this data", key="data.use", type="primary", icon=":material/check:"):
+        try:
+            chosen = source() or path or choice.source
+        except (ValueError, OSError) as error:
+            st.error(str(error))
+            return
+        with st.spinner("Reading the images…"):
+            workspace.take_data(
+                DataChoice(chosen, preprocess, int(calibration), int(samples), int(seed))
+            )
+        st.rerun()
+
+
+def _uploaded_source(workspace: Workspace, images: list[Any], arrays: Any) -> Any:
+    """Return a function that writes the upload, if there is one, and gives its path."""
+
+    def write() -> str:
+        if arrays is not None:
+            target = workspace.folder / uuid.uuid4().hex / Path(arrays.name).name
+            target.parent.mkdir()
+            target.write_bytes(arrays.getbuffer())
+            return str(target)
+        return write_images(workspace, images) if images else ""
+
+    return write
+
+
+def write_images(workspace: Workspace, images: list[Any]) -> str:
+    """Write an uploaded folder into the workspace's own; return where its classes start.
+
+    Raises:
+        QuantError: the images together are larger than an upload may be.
+    """
+    limit = workspace.settings.upload_mib * MIB
+    total = sum(image.size for image in images)
+    if total > limit:
+        raise QuantError(
+            f"An upload must be at most {limit // MIB} MiB; this folder has {total // MIB} MiB. "
+            "Upload a part of it, or start the server with a larger server.maxUploadSize."
+        )
+    root = workspace.folder / UPLOADED_IMAGES
+    shutil.rmtree(root, ignore_errors=True)
+    for image in images:
+        # names come from the browser: nothing of them may lead out of the folder
+        parts = [p for p in Path(image.name.replace("\\", "/")).parts if p not in ("..", "/", ".")]
+        if not parts:
+            continue
+        target = root.joinpath(*parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(image.getbuffer())
+    inside = list(root.iterdir())
+    return str(inside[0] if len(inside) == 1 and inside[0].is_dir() else root)
+
+
+def _own_path(workspace: Workspace) -> str:
+    """Return the path of the present data, where the person named one."""
+    source = workspace.data.source
+    if source in (None, BUNDLED) or Path(source).is_relative_to(workspace.folder):
+        return ""
+    return source
+
+
+def preprocess_form(present: str, place: str) -> str:
+    """Show the steps from an image to an input; return them as JSON.
+
+    Widget keys start with `place`: a new place starts from `present` again.
+    """
+    steps = Preprocess.from_json(present) if present else Preprocess()
+    with st.expander("How an image becomes an input", icon=":material/crop:"):
+        first, second, third, fourth = st.columns(4)
+        channels = first.selectbox(
+            "Channels", [1, 3], index=0 if steps.channels == 1 else 1, key=f"{place}.channels"
+        )
+        fraction = second.number_input(
+            "Centre crop first (part of the short side)", 0.1, 1.0, steps.crop_fraction or 1.0,
+            step=0.005, format="%.3f", key=f"{place}.crop_fraction",
+        )  # fmt: skip
+        resize = third.number_input(
+            "Resize to (0: no)", 0, 4096, steps.resize or 0, key=f"{place}.re"
+        )
+        resize_to = fourth.selectbox(
+            "which is",
+            list(ResizeTo),
+            index=list(ResizeTo).index(steps.resize_to),
+            key=f"{place}.to",
+        )
+        crop = first.number_input(
+            "Crop last (0: no)", 0, 4096, steps.crop or 0, key=f"{place}.crop"
+        )
+        interpolation = second.selectbox(
+            "Interpolation", list(Interpolation),
+            index=list(Interpolation).index(steps.interpolation), key=f"{place}.interpolation",
+        )  # fmt: skip
+        mean = third.text_input("Mean (0 to 255)", _numbers(steps.mean), key=f"{place}.mean")
+        std = fourth.text_input("Standard deviation", _numbers(steps.std), key=f"{place}.std")
+        layout = first.selectbox(
+            "Layout", list(Layout), index=list(Layout).index(steps.layout), key=f"{place}.layout"
+        )
+    try:
+        result = Preprocess(
+            channels=channels,
+            crop_fraction=None if fraction >= 1 else fraction,
+            resize=resize or None,
+            resize_to=resize_to or steps.resize_to,
+            interpolation=interpolation or steps.interpolation,
+            crop=crop or None,
+            mean=_read_numbers(mean, channels),
+            std=_read_numbers(std, channels),
+            layout=layout or steps.layout,
+        )
+    except ValueError as error:
+        st.error(str(error))
+        return present
+    return result.to_json()
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _read_numbers(text: str, count: int) -> tuple[float, ...]:
+    """Return the numbers in `text`, one for each channel; a single number serves all."""
+    try:
+        values = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise QuantError(f"Mean and deviation must be numbers; got {text!r}.") from None
+    return values * count if len(values) == 1 else values

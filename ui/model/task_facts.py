@@ -1,0 +1,163 @@
+"""What a model takes and gives where that is no image and no class; checks on its data."""
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.evaluation.evaluate import FloatScore
+from analysis.network import Network
+from analysis.split import Split
+from model_io.errors import ModelError
+from model_io.input_specs import InputSpec
+from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx
+from quant.inputs import Input, parts_of
+from quant.progress import Progress, Steps
+from ui.jobs import Job
+from ui.state.model_and_data import ModelChoice
+from ui.state.workspace import Workspace
+from ui.widgets.cards import interval_text, share_text
+from ui.widgets.tables import by
+
+NO_CLASSES = (
+    "The output is no row of classes: its SQNR and cosine, and a metric of your own, take "
+    "accuracy's place."
+)
+NO_LABELS = "Agreement with the float network and SQNR take accuracy's place."
+
+
+def in_place_of_accuracy(network: Network, *, labelled: bool) -> str:
+    """Return what stands for accuracy where there is none; nothing where there is."""
+    if not network.classifies:
+        return NO_CLASSES
+    return "" if labelled else NO_LABELS
+
+
+def float_card(cards: DeltaGenerator, workspace: Workspace, score: FloatScore | None) -> None:
+    """Show the float network's top-1, or why it is not known."""
+    network = workspace.network
+    if network is not None and not network.classifies:
+        shapes = [by(shape) or "1" for shape in network.graph.output_shapes]
+        cards.metric(
+            "Output" if len(shapes) == 1 else f"{len(shapes)} outputs", shapes[0], border=True,
+            height="stretch", delta=", ".join(shapes[1:]) or "no row of classes",
+            delta_color="off", delta_arrow="off", help=NO_CLASSES,
+        )  # fmt: skip
+        return
+    if score is not None:
+        cards.metric(
+            "Float top-1", share_text(score.top1), border=True, height="stretch",
+            delta_color="off", delta=interval_text(score.top1_ci95), delta_arrow="off",
+            help=f"Measured on {score.samples} images; the interval is Wilson's at 95 %.",
+        )  # fmt: skip
+        return
+    labelled = workspace.parts is not None and workspace.parts.score.labelled
+    missing = ("being measured" if workspace.runner.active else "stopped") if labelled else (
+        "needs labels" if workspace.parts else "needs images"
+    )  # fmt: skip
+    cards.metric(
+        "Float top-1", "?", border=True, height="stretch", delta=missing, delta_color="off",
+        delta_arrow="off",
+    )  # fmt: skip
+
+
+def size_text(network: Network) -> str:
+    """Return the shapes of what a network takes and gives."""
+    graph = network.graph
+    if len(graph.inputs) == len(graph.output_nodes) == 1 and graph.inputs[0].real:
+        return f"input {by(graph.input_shape)}, output {by(graph.output_shape)}"
+    taken = ", ".join(f"{one.name} {_size_of(one)}" for one in graph.inputs)
+    return f"takes {taken}; gives {', '.join(by(s) or '1' for s in graph.output_shapes)}"
+
+
+def _size_of(one: Input) -> str:
+    return f"{by(one.shape) or '1'}{'' if one.real else f' ({_kind_of(one)})'}"
+
+
+def _kind_of(one: Input) -> str:
+    """Return what an input holds, in words."""
+    if one.real:
+        return "real numbers"
+    if one.kind == "bool":
+        return "yes or no"
+    return "whole numbers" if one.below is None else f"whole numbers 0 to {one.below - 1}"
+
+
+def inputs_table(workspace: Workspace, network: Network) -> None:
+    """List the inputs with what they hold, and what the first sample of the data has there."""
+    parts = workspace.parts
+    first = None if parts is None else next(parts.score.batches(1))
+    held = () if first is None else parts_of(first.inputs)
+    rows = []
+    for place, one in enumerate(network.graph.inputs):
+        values = held[place] if held else None
+        shown = "" if values is None else ", ".join(f"{v:.4g}" for v in values.flatten()[:8])
+        more = ", …" if values is not None and values.numel() > 8 else ""
+        rows.append({
+            "input": one.name, "shape": by(one.shape) or "1", "holds": _kind_of(one),
+            "first sample": shown + more,
+        })  # fmt: skip
+    st.dataframe(rows, hide_index=True, width="stretch", alt="What the model takes")
+
+
+def shows_inputs(network: Network) -> bool:
+    """Whether the inputs need words, since they are no image."""
+    inputs = network.graph.inputs
+    return len(inputs) > 1 or not inputs[0].real or len(inputs[0].shape) != 3
+
+
+def measure_import(workspace: Workspace) -> None:
+    """Check an ONNX file once on the chosen data, beside ONNX Runtime, in the background."""
+    network, parts, question = workspace.network, workspace.parts, _question(workspace)
+    if network is None or parts is None or not question:
+        return
+    if question in workspace.asked or workspace.store.answer(question):
+        return
+    model, store = workspace.model, workspace.store
+
+    def steps() -> Steps[dict[str, float | str]]:
+        yield Progress(0.1, "Running the file in ONNX Runtime")
+        return _checked(model, network, parts)
+
+    workspace.asked.add(question)
+    title = f"Checking {network.name} on your data"
+    workspace.runner.submit(Job(title, steps, lambda found: store.keep_answer(question, found)))
+    st.rerun()
+
+
+def _question(workspace: Workspace) -> str:
+    """Return what the answer is kept under; nothing where there is nothing to check."""
+    network, parts, model = workspace.network, workspace.parts, workspace.model
+    is_onnx = (model.shown or model.source).lower().endswith(".onnx")
+    if network is None or parts is None or not is_onnx or workspace.opened is not None:
+        return ""
+    return f"import-check {network.digest} {parts.score.digest}"
+
+
+def _checked(model: ModelChoice, network: Network, parts: Split) -> dict[str, float | str]:
+    """Return how far the import lies from the file on the first samples, or the error."""
+    takes = tuple(InputSpec(one.name, one.shape, one.kind) for one in network.graph.inputs)
+    batch = next(parts.score.first(CHECKED_INPUTS).batches(CHECKED_INPUTS))
+    alone, shown = model.shown is not None, model.shown or ""
+    try:
+        found = check_onnx(
+            Path(model.source), takes, shown, alone=alone, inputs=parts_of(batch.inputs)
+        )
+    except (ModelError, OSError) as error:
+        return {"error": str(error)}
+    return {"inputs": found.inputs, "difference": found.difference}
+
+
+def import_check(workspace: Workspace) -> None:
+    """Say what the check of an ONNX file on the chosen data found."""
+    question = _question(workspace)
+    found = workspace.store.answer(question) if question else None
+    if not found:
+        return
+    if "error" in found:
+        st.error(f"On your data: {found['error']}", icon=":material/error:")
+    else:
+        st.caption(
+            f":material/fact_check: Beside ONNX Runtime on {found['inputs']} of your inputs: "
+            f"largest relative difference {found['difference']:.1e}."
+        )

@@ -1,0 +1,81 @@
+"""The numbers behind the figures of the page Ranges, as tables."""
+
+import pandas as pd
+
+from analysis.ranges.distributions import Channels, Distribution
+from analysis.ranges.encoding_fit import Fit
+from analysis.ranges.findings import Examined
+from figures.ranges.by_layer import half_step
+
+
+def overview_table(examined: list[Examined]) -> pd.DataFrame:
+    """Return a row a tensor: range, channels, moments, and what its grid does."""
+    rows = []
+    for item in examined:
+        found, channels, fit = item.distribution, item.distribution.channels, item.fit
+        rows.append(
+            {
+                "layer": item.layer,
+                "role": str(found.role),
+                "values": found.count,
+                "zeros": found.zeros,
+                "min": found.low,
+                "max": found.high,
+                "std": found.std,
+                "kurtosis": found.kurtosis,
+                "channels": len(channels.low) if channels else None,
+                "widest_over_median": channels.ratio if channels else None,
+                "half_step_of_one_grid": half_step(item),
+                "bits": fit.spec.bits if fit else 32,
+                "sqnr_db": fit.sqnr_db if fit else None,
+                "clipped_share": fit.clipped_share if fit else None,
+                "codes_used": fit.codes_used if fit else None,
+                "bits_lost": item.bits_lost,
+                "reasons": " ".join(finding.sentence for finding in item.findings),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def suspect_table(found: list[Examined]) -> pd.DataFrame:
+    """Return a row a suspect: layer, what the worst reason costs in bits, the reasons."""
+    return pd.DataFrame(
+        [
+            {
+                "layer": item.layer,
+                "bits": item.bits_lost,
+                "reason": item.findings[0].sentence,
+                "all_reasons": " ".join(finding.sentence for finding in item.findings),
+            }
+            for item in found
+        ]
+    )
+
+
+def histogram_table(distribution: Distribution) -> pd.DataFrame:
+    """Return a row a bar: from, to, number of values."""
+    counts, edges = distribution.bars()
+    return pd.DataFrame({"from": edges[:-1], "to": edges[1:], "values": counts})
+
+
+def channel_table(channels: Channels, fit: Fit | None) -> pd.DataFrame:
+    """Return a row a channel: its range, and the ends and SQNR of its grid."""
+    table = pd.DataFrame(
+        {
+            "channel": range(len(channels.low)),
+            "min": channels.low,
+            "inner_low": channels.inner_low,
+            "mean": channels.mean,
+            "inner_high": channels.inner_high,
+            "max": channels.high,
+        }
+    )
+    if fit is None:
+        return table
+    one = len(fit.low) == 1
+    table["grid_low"] = fit.low[0] if one else fit.low
+    table["grid_high"] = fit.high[0] if one else fit.high
+    table["step"] = fit.scale[0] if one else fit.scale
+    if fit.channel_sqnr_db is not None:
+        table["sqnr_db"] = fit.channel_sqnr_db
+    return table

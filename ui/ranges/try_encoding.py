@@ -1,0 +1,124 @@
+"""Trying another grid for one tensor, and taking it into the configuration."""
+
+from dataclasses import fields, replace
+
+import streamlit as st
+
+from analysis.ranges.tensors import RangeBook
+from quant.config import QuantConfig
+from quant.errors import QuantError
+from quant.simulation.quant_graph import Role, Site, plan
+from quant.spec import FLOAT_BITS, Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
+from ui.configure.editor import SYMMETRIES, set_config
+from ui.ranges.view import fit_cards, tensor_figures
+from ui.state.workspace import Workspace
+from ui.widgets.tables import BIT_CHOICES
+
+BITS = tuple(bits for bits in BIT_CHOICES if bits != FLOAT_BITS)
+START_BITS = 8  # where the configuration leaves the tensor in float
+
+
+def site_of(book: RangeBook, config: QuantConfig, layer: str, role: Role) -> Site:
+    """Return the site of a layer's weight or activation."""
+    return next(s for s in plan(book.graph, config) if s.layer == layer and s.role is role)
+
+
+def grid_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpec:
+    """Show the controls of a grid, starting from the configuration; return the spec tried."""
+    spec = site.spec
+    # a new key for each choice the configuration makes, so that controls start from it
+    place = f"ranges.{workspace.id}.{site.name}.{abs(hash(spec))}"
+    weight = site.role is Role.WEIGHT
+    row = st.container(horizontal=True)  # wraps in a narrow window
+    start_bits = START_BITS if spec.is_float else spec.bits
+    bits = row.selectbox(
+        "Bits", BITS, BITS.index(start_bits) if start_bits in BITS else 0, key=f"{place}.bits",
+        help="Width of the grid's integers",
+    )  # fmt: skip
+    symmetry = row.selectbox(
+        "Symmetry", SYMMETRIES, 0 if spec.symmetric else 1, key=f"{place}.symmetry",
+        help="Symmetric: zero point 0",
+    )  # fmt: skip
+    granularities = list(Granularity) if weight else [Granularity.PER_TENSOR]
+    granularity = row.selectbox(
+        "Granularity", granularities, granularities.index(spec.granularity),
+        key=f"{place}.granularity", disabled=not weight,
+        help="How many values share a scale" if weight
+        else "Always per tensor: a scale per channel cannot leave the sum",
+    )  # fmt: skip
+    estimators = book.estimators(site)
+    now = spec.estimator if spec.estimator in estimators else Estimator.MSE
+    estimator = row.selectbox(
+        "Range", estimators, estimators.index(now), key=f"{place}.estimator",
+        help="How the range is chosen",
+    )  # fmt: skip
+    kinds = list(ScaleKind)
+    scale = row.selectbox(
+        "Scale", kinds, kinds.index(spec.scale), key=f"{place}.scale",
+        help="Power of two: requantize by a shift",
+    )  # fmt: skip
+    tried = replace(
+        spec, bits=bits, symmetric=symmetry == SYMMETRIES[0], granularity=granularity,
+        estimator=estimator, scale=scale,
+    )  # fmt: skip
+    if estimator is Estimator.PERCENTILE:
+        percentile = row.number_input(
+            "Percentile", 90.0, 100.0, spec.percentile, 0.01, format="%.3f",
+            key=f"{place}.percentile",
+        )  # fmt: skip
+        tried = replace(tried, percentile=percentile)
+    if granularity is Granularity.PER_GROUP:
+        size = row.number_input("Group size", 1, 4096, spec.group_size, key=f"{place}.group")
+        tried = replace(tried, group_size=int(size))
+    return tried
+
+
+def use_spec(workspace: Workspace, site: Site, spec: QuantSpec) -> None:
+    """Write a spec into the configuration, as a rule for the layer that owns the grid."""
+    change = spec_change(site.spec, spec)
+    layer = site.shared_with or site.layer
+    weight, activation = (change, None) if site.role is Role.WEIGHT else (None, change)
+    set_config(workspace, workspace.config.present.with_change(layer, weight, activation))
+
+
+def spec_change(old: QuantSpec, new: QuantSpec) -> SpecChange:
+    """Return the fields in which two specs differ."""
+    return SpecChange(
+        **{f.name: getattr(new, f.name) for f in fields(QuantSpec)
+           if getattr(new, f.name) != getattr(old, f.name)}
+    )  # fmt: skip
+
+
+@st.fragment
+def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, role: Role) -> None:
+    """Show one tensor: controls, what the grid tried does, and the figures.
+
+    A fragment, so that a change of the controls redraws nothing else.
+    """
+    site = site_of(book, workspace.config.present, layer, role)
+    tried = grid_controls(workspace, book, site)
+    try:
+        fit = book.fit(site, tried)
+        before = None if site.spec.is_float else book.fit(site, site.spec)
+    except QuantError as error:
+        st.error(str(error))
+        return
+    fit_cards(fit, before)
+    row = st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    )
+    owner = "" if site.shared_with is None else (
+        f" Its grid is that of `{site.shared_with}`, for which a change counts."
+    )  # fmt: skip
+    row.caption(
+        ("The configuration leaves this tensor in float." if site.spec.is_float
+         else "This is what the configuration says." if tried == site.spec
+         else "Tried here only, until it is used.") + owner
+    )  # fmt: skip
+    if row.button(
+        "Use for this layer", key="ranges.use", icon=":material/check:",
+        disabled=tried == site.spec, help="Writes it into the configuration; Undo takes it back",
+    ):  # fmt: skip
+        use_spec(workspace, site, tried)
+        st.rerun()
+    tensor_figures(book.distributions(role)[layer], fit)

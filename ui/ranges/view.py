@@ -1,0 +1,221 @@
+"""The pieces of the page Ranges: calibration, the overview, suspects, one tensor's figures."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from analysis.calibration import Calibrated, calibrate
+from analysis.network import Network
+from analysis.ranges.distributions import Distribution
+from analysis.ranges.encoding_fit import Fit
+from analysis.ranges.findings import CHANNEL_RATIO, Examined, suspects
+from analysis.ranges.tensors import RangeBook, open_book
+from figures import takeaway
+from figures.ranges.by_layer import ranges_along_depth
+from figures.ranges.channels import channel_magnitudes, channel_ranges
+from figures.ranges.histogram import histogram, small_share
+from quant.config import QuantConfig
+from quant.errors import QuantError
+from quant.simulation.quant_graph import Role
+from ui.jobs import Job
+from ui.picked import Picked
+from ui.ranges.tables import channel_table, histogram_table, overview_table, suspect_table
+from ui.state.workspace import Workspace
+
+SUSPECTS_PX = 400
+
+
+def book_of(workspace: Workspace, network: Network) -> RangeBook:
+    """Return the distributions of the present model, with activations once calibrated."""
+    parts = workspace.parts
+    found = workspace.calibrated(network, parts) if parts is not None else None
+    images = parts.calibration.digest if found and parts and parts.calibration else ""
+    return _book(f"{network.digest} {images}", network, found)
+
+
+@st.cache_resource(max_entries=6, show_spinner="Reading the weights")
+def _book(key: str, _network: Network, _calibrated: Calibrated | None) -> RangeBook:
+    del key  # it is the key of the cache
+    return open_book(_network.graph, _calibrated)
+
+
+def examine_all(book: RangeBook, config: QuantConfig, role: Role) -> list[Examined]:
+    """Return every tensor of one role under the configuration, or say why that cannot be."""
+    try:
+        with st.spinner("Examining every layer"):
+            return book.examine_all(config, role)
+    except QuantError as error:
+        st.error(str(error))
+        return []
+
+
+def calibration_note(workspace: Workspace, role: Role, *, known: bool) -> None:
+    """Say what the statistics rest on; offer to calibrate where they are missing."""
+    network, parts = workspace.network, workspace.parts
+    if network is None:
+        return
+    if known:
+        images = len(parts.calibration or ()) if parts else 0
+        st.caption(f"Activations as calibrated on {images} images, apart from those to score.")
+        return
+    if parts is None or parts.calibration is None:
+        st.info(
+            "Ranges of activations need images; the model has none to calibrate with. "
+            "Choose data on the page Model. Weights need none.",
+            icon=":material/image:",
+        )
+        return
+    row = st.container(horizontal=True, vertical_alignment="center")
+    missing = "Ranges of activations are not known yet: calibrate first."
+    refined = "Judged by the weights alone; calibration adds the activations."
+    row.info(missing if role is Role.ACTIVATION else refined, icon=":material/info:")
+    row.button(
+        "Calibrate", key="ranges.calibrate", type="primary", icon=":material/play_arrow:",
+        on_click=_calibrate, args=(workspace,),
+        disabled=bool(workspace.runner.active),
+        help=f"Run the float network on {len(parts.calibration)} images",
+    )  # fmt: skip
+
+
+def _calibrate(workspace: Workspace) -> None:
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None or parts.calibration is None:
+        return
+    images, limits = parts.calibration, parts.input_range
+    workspace.runner.submit(
+        Job(
+            f"Calibrate {network.name}",
+            lambda: calibrate(network, images, limits),
+            lambda found: workspace.keep_calibrated(network, parts, found),
+        )
+    )
+
+
+def overview(examined: list[Examined], role: Role, picker: str, picked: str, seen: Picked) -> None:
+    """Show all layers along the depth; a click writes the layer's name to `picker` and `seen`."""
+
+    def take() -> None:
+        points = st.session_state["ranges.overview"].selection.points
+        if points and points[0].get("customdata"):
+            st.session_state[picker] = first_name(points[0]["customdata"])
+            seen.take(st.session_state[picker])
+
+    figure = ranges_along_depth(examined, role, picked)
+    st.plotly_chart(
+        figure, key="ranges.overview", alt=takeaway(figure), on_select=take,
+        selection_mode="points", config={"displayModeBar": False},
+    )  # fmt: skip
+    save(overview_table(examined), f"ranges-{role}s", "ranges.save.overview")
+
+
+def first_name(value: object) -> str:
+    """Return the name in a point's custom data, which comes as a list or as a mapping."""
+    if isinstance(value, dict):
+        return str(next(iter(value.values())))
+    return str(value[0]) if isinstance(value, list | tuple) else str(value)
+
+
+def suspect_list(examined: list[Examined], role: Role, picker: str, seen: Picked) -> None:
+    """Show the suspects with the reasons; ticking a row writes the layer's name to both places."""
+    found = suspects(examined)
+    if not found:
+        st.success(f"No {role} is suspect: the grids fit.", icon=":material/check:")
+        return
+
+    def take() -> None:
+        rows = st.session_state["ranges.suspects"].selection.rows
+        if rows:
+            st.session_state[picker] = found[rows[0]].layer
+            seen.take(found[rows[0]].layer)
+
+    table = suspect_table(found)
+    st.dataframe(
+        table[["layer", "bits", "reason"]], key="ranges.suspects", hide_index=True,
+        width="stretch", height=SUSPECTS_PX, row_height=112, on_select=take,
+        selection_mode="single-row", alt=f"Suspect {role}s, the worst first",
+        column_config={
+            "layer": st.column_config.TextColumn("Layer", width=140),
+            "bits": st.column_config.NumberColumn(
+                "Costs", format="%.1f bit", width=65,
+                help="What the worst reason costs, in bits of width",
+            ),
+            "reason": st.column_config.TextColumn("Worst reason", width=200),
+        },
+    )  # fmt: skip
+    save(table, f"suspect-{role}s", "ranges.save.suspects")
+
+
+def fit_cards(fit: Fit, before: Fit | None) -> None:
+    """Show what a grid does to a tensor, with the change against the configured grid."""
+    cards = st.container(horizontal=True)  # wraps in a narrow window
+    delta = None
+    if before is not None and before.spec != fit.spec:
+        change = fit.sqnr_db - before.sqnr_db
+        delta = f"{change:+.1f} dB" if abs(change) >= 0.05 else "same"
+    cards.metric(
+        "SQNR", f"{fit.sqnr_db:.1f} dB", delta, border=True, height="stretch",
+        delta_color="off" if delta == "same" else "normal",
+        help="Signal to quantization noise of this tensor alone; higher is better. "
+        "The change is against the configuration.",
+    )  # fmt: skip
+    cards.metric(
+        "Clipped", small_share(fit.clipped_share), border=True, height="stretch",
+        help="Values more than half a step outside the grid",
+    )  # fmt: skip
+    cards.metric(
+        "Codes used", f"{fit.codes_used} of {fit.levels}", border=True, height="stretch",
+        help="Integers of the grid that occur; of grids per channel, in any channel",
+    )  # fmt: skip
+    part = round(100 * fit.clipping_part)
+    cards.metric(
+        "Rounding / clipping", f"{100 - part} / {part} %", border=True, height="stretch",
+        help="Shares of the summed squared error",
+    )  # fmt: skip
+
+
+def reasons(item: Examined) -> None:
+    """Say why a layer is suspect, as configured, or nothing."""
+    for finding in item.findings:
+        st.markdown(f":material/warning: **{finding.cause}** · {finding.sentence}")
+
+
+def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
+    """Show the histogram under the grid beside the range of every channel."""
+    name, role = f"{distribution.layer}-{distribution.role}", distribution.role
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _plot(histogram(distribution, fit), "ranges.histogram")
+        save(histogram_table(distribution), f"{name}-histogram", "ranges.save.histogram")
+    with right:
+        channels = distribution.channels
+        if channels is None:
+            st.info("Ranges by channel are not known for this tensor.")
+            return
+        spot = st.empty()
+        row = st.container(horizontal=True)
+        by_range = row.toggle(
+            "Widest first", value=True, key="ranges.sort", help="Off: channels in their own order"
+        )
+        as_log = row.toggle(
+            "Log scale", value=channels.ratio >= CHANNEL_RATIO, key=f"ranges.log.{name}",
+            help="For channels that differ by decades",
+        )  # fmt: skip
+        draw = channel_magnitudes if as_log else channel_ranges
+        with spot:
+            _plot(draw(channels, fit, role, by_range=by_range), "ranges.channels")
+        save(channel_table(channels, fit), f"{name}-channels", "ranges.save.channels")
+
+
+def _plot(figure: Any, key: str) -> None:
+    st.plotly_chart(figure, key=key, alt=takeaway(figure), config={"displayModeBar": False})
+
+
+def save(table: pd.DataFrame, name: str, key: str) -> None:
+    """Offer the numbers behind a figure as CSV; they are written only once asked for."""
+    write: Callable[[], str] = lambda: table.to_csv(index=False)  # noqa: E731
+    st.download_button(
+        "CSV", write, f"{name}.csv", "text/csv", key=key, type="tertiary",
+        icon=":material/download:", help="The numbers of this figure", on_click="ignore",
+    )  # fmt: skip

@@ -1,0 +1,68 @@
+"""The form of a recipe: which passes run, in which order, with which settings."""
+
+import streamlit as st
+
+from quant.passes.absorb_bias import AbsorbBias
+from quant.passes.adaround import AdaRound
+from quant.passes.correct_bias import CorrectBias
+from quant.passes.equalize import Equalize
+from quant.passes.methods import Method, Reach
+from quant.passes.recipe import Pass, Recipe, RecipeError, check_order
+
+EQUALIZE, ABSORB = "Equalize across layers", "Absorb high biases"
+ROUND, CORRECT = "AdaRound", "Correct biases"
+PASSES = (EQUALIZE, ABSORB, CORRECT, ROUND)
+REACHES = {Reach.LARGEST: "Largest weights", Reach.RMS: "Root mean squares"}
+
+
+def recipe_form() -> Recipe | None:
+    """Show the passes and their settings; return the recipe, or None with the reason shown.
+
+    A setting rests while its pass is off.
+    """
+    chosen = st.multiselect(
+        "Recipe, in the order in which passes run", PASSES, default=[EQUALIZE, CORRECT],
+        key="repair.recipe", persist_state="session",
+        help="Remove a pass to switch it off; passes run in the order in which you pick them",
+    )  # fmt: skip
+    row = st.container(horizontal=True, vertical_alignment="bottom")  # wraps in a narrow window
+    reach = row.selectbox(
+        "Equalize by", list(Reach), key="repair.reach", persist_state="session",
+        format_func=REACHES.__getitem__, disabled=EQUALIZE not in chosen,
+        help="The paper equalizes the largest weights. Root mean squares suit ranges that clip, "
+        "such as those of the MSE estimator at 6 bits and fewer.",
+    )  # fmt: skip
+    replace_relu6 = row.checkbox(
+        "ReLU6 as ReLU", key="repair.relu6", persist_state="session",
+        disabled=EQUALIZE not in chosen,
+        help="Equalization instead of an exact cap for each channel; changes the float network, "
+        "and the cost is measured",
+    )  # fmt: skip
+    from_data = row.checkbox(
+        "Absorb by images", key="repair.absorb", persist_state="session",
+        disabled=ABSORB not in chosen,
+        help="The least value seen on the calibration images instead of beta - 3 gamma",
+    )  # fmt: skip
+    iterations = row.number_input(
+        "AdaRound iterations", 50, 20_000, 400, 50, key="repair.iterations",
+        persist_state="session", disabled=ROUND not in chosen,
+        help="For each layer. The paper uses 10 000; gains flatten out much earlier.",
+    )  # fmt: skip
+    method = row.selectbox(
+        "Bias correction", list(Method), key="repair.method", persist_state="session",
+        disabled=CORRECT not in chosen,
+        help="Empirical: from images, layer by layer. Analytic: from batch norms, no data.",
+    )  # fmt: skip
+    made: dict[str, Pass] = {
+        EQUALIZE: Equalize(replace_relu6, reach or Reach.LARGEST),
+        ABSORB: AbsorbBias(from_data),
+        ROUND: AdaRound(int(iterations)),
+        CORRECT: CorrectBias(method or Method.EMPIRICAL),
+    }
+    recipe = tuple(made[name] for name in chosen)
+    try:
+        check_order(recipe)
+    except RecipeError as error:
+        st.error(str(error), icon=":material/swap_vert:")
+        return None
+    return recipe

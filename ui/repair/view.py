@@ -1,0 +1,263 @@
+"""Running a recipe, and what each of its passes did."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import streamlit as st
+
+from analysis.calibration import Calibrated, calibrate, needs_data
+from analysis.network import Network
+from analysis.runs.experiment import cost
+from analysis.runs.repair import RepairStep, repair, run_of, verdict
+from analysis.split import Split
+from figures import takeaway
+from figures.network.colors import equalized_pairs
+from figures.repair.before_after import (
+    bias_shift,
+    ranges_before_after,
+    rounding_gain,
+    spread,
+    sqnr_before_after,
+)
+from quant.config import QuantConfig
+from quant.passes.absorb_bias import Absorbed
+from quant.passes.adaround import AdaRoundResult
+from quant.passes.correct_bias import Corrected
+from quant.passes.equalize import Equalized
+from quant.passes.recipe import Recipe
+from quant.progress import Steps, part
+from ui.jobs import Job
+from ui.picked import Picked
+from ui.state.workspace import Workspace
+from ui.widgets.cards import interval_text
+from ui.widgets.network_view import places_of
+from ui.widgets.tables import percent
+
+CALIBRATION_SHARE = 0.05
+JOB = "Repair"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Repaired:
+    """A measured recipe, and what it was measured on."""
+
+    network: Network
+    parts: Split
+    config: QuantConfig
+    config_name: str
+    steps: tuple[RepairStep, ...]
+
+
+def under_way(workspace: Workspace) -> bool:
+    """Whether a recipe waits or runs already."""
+    return any(job.title.startswith(JOB) for job in workspace.runner.active)
+
+
+def start_repair(workspace: Workspace, recipe: Recipe) -> None:
+    """Queue the recipe; what it did is kept in the workspace."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return
+    config, name = workspace.config.present, workspace.config_name
+    recipe = workspace.file_grids.before(config, recipe)
+
+    def finish(steps: tuple[RepairStep, ...]) -> None:
+        workspace.repaired = Repaired(network, parts, config, name, steps)
+
+    workspace.runner.submit(
+        Job(f"{JOB} {name}", lambda: _road(workspace, network, parts, config, recipe), finish)
+    )
+
+
+def _road(
+    workspace: Workspace, network: Network, parts: Split, config: QuantConfig, recipe: Recipe
+) -> Steps[tuple[RepairStep, ...]]:
+    known = workspace.calibrated(network, parts)
+    calibrated = known or Calibrated(input_range=parts.input_range)
+    if known is None and parts.calibration is not None and needs_data(network, config):
+        steps = calibrate(network, parts.calibration, parts.input_range)
+        calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
+        workspace.keep_calibrated(network, parts, calibrated)
+    work = repair(network, parts.score, parts.calibration, config, calibrated, recipe)
+    return (yield from part(work, CALIBRATION_SHARE, 1.0))
+
+
+def score_of(step: RepairStep) -> float:
+    """Return top-1, or agreement with the float network where there are no labels."""
+    found = step.evaluation.quantized_top1
+    return step.evaluation.agreement if found is None else found
+
+
+def step_table(steps: Sequence[RepairStep]) -> list[dict[str, Any]]:
+    """Return a row for each step: score with interval, worst layer, time."""
+    rows: list[dict[str, Any]] = []
+    for step in steps:
+        interval = step.evaluation.quantized_top1_ci95 or step.evaluation.agreement_ci95
+        worst = min(step.layer_sqnr_db, key=lambda name: step.layer_sqnr_db[name])
+        rows.append(
+            {
+                "step": step.title,
+                "top-1 %": percent(step.evaluation.quantized_top1),
+                "agreement %": percent(step.evaluation.agreement),
+                "interval": interval_text(interval),
+                "output SQNR dB": step.evaluation.sqnr_db,
+                "worst layer": worst,
+                "its SQNR dB": step.layer_sqnr_db[worst],
+                "float top-1 %": percent(step.float_score.top1 if step.float_score else None),
+                "seconds": step.seconds,
+            }
+        )
+    known = {name for row in rows for name, value in row.items() if value is not None}
+    return [{name: value for name, value in row.items() if name in known} for row in rows]
+
+
+def intervals(steps: Sequence[RepairStep]) -> list[tuple[float, float]]:
+    """Return the 95 % interval of every step's score, (low, high) as shares of 1."""
+    found = [s.evaluation.quantized_top1_ci95 or s.evaluation.agreement_ci95 for s in steps]
+    return [(interval.low, interval.high) for interval in found]
+
+
+def verdicts(steps: Sequence[RepairStep]) -> None:
+    """Say what each pass did; one that did harm says so and why."""
+    for before, after in pairwise(steps):
+        st.markdown(f"- {verdict(before, after)}")
+
+
+def before_after(steps: Sequence[RepairStep], picked: Picked) -> None:
+    """Show SQNR by layer and the ranges of a chosen layer, before the recipe and after a step."""
+    titles = [f"{number}. {step.title}" for number, step in enumerate(steps)]
+    chosen = st.selectbox("After step", titles[1:], index=len(titles) - 2, key="repair.step")
+    after = steps[titles.index(chosen)] if chosen in titles else steps[-1]
+    left, right = st.columns(2, gap="large")
+    with left:
+        figure = sqnr_before_after(steps[0].layer_sqnr_db, after.layer_sqnr_db)
+        st.plotly_chart(figure, key="repair.sqnr", alt=takeaway(figure))
+    with right:
+        names = list(after.channel_ranges)
+        changed = max(names, key=lambda name: range_change(steps[0], after, name))
+        st.session_state["repair.layer"] = picked.layer if picked.layer in names else changed
+        layer = st.selectbox(
+            "Layer", names, key="repair.layer",
+            on_change=lambda: picked.take(st.session_state["repair.layer"]),
+            help="Where none was picked, the one whose channels changed most",
+        )  # fmt: skip
+        if layer in after.channel_ranges:
+            old, new = (
+                [(float(low), float(high)) for low, high in step.channel_ranges[layer].tolist()]
+                for step in (steps[0], after)
+            )
+            figure = ranges_before_after(layer, old, new)
+            st.plotly_chart(figure, key="repair.ranges", alt=takeaway(figure))
+            _shift_of(after, layer)
+
+
+def range_change(before: RepairStep, after: RepairStep, layer: str) -> float:
+    """Return by what factor a layer's channel ranges came closer to each other."""
+    old, new = (
+        [(float(low), float(high)) for low, high in step.channel_ranges[layer].tolist()]
+        for step in (before, after)
+    )
+    return spread(old) / spread(new)
+
+
+def _shift_of(step: RepairStep, layer: str) -> None:
+    if not isinstance(step.outcome, Corrected):
+        return
+    shift = next((found for found in step.outcome.shifts if found.layer == layer), None)
+    if shift is None:
+        st.caption(step.outcome.skipped.get(layer, "This layer's bias was not corrected."))
+        return
+    after = None if shift.after is None else shift.after.tolist()
+    figure = bias_shift(layer, shift.before.tolist(), after)
+    st.plotly_chart(figure, key="repair.shift", alt=takeaway(figure))
+
+
+def details(network: Network, steps: Sequence[RepairStep]) -> None:
+    """Show what passes found: pairs and those not found, absorbed biases, rounding by layer."""
+    for step in steps:
+        match step.outcome:
+            case Equalized() as found:
+                _pairs(network, step, found)
+            case Absorbed() as found:
+                _absorbed(found)
+            case AdaRoundResult() as found:
+                _rounded(found)
+
+
+def _pairs(network: Network, step: RepairStep, found: Equalized) -> None:
+    with st.expander(
+        f"{len(found.pairs)} pairs equalized in {found.rounds} rounds, "
+        f"{len(found.unpaired)} layers begin none", icon=":material/link:", expanded=True,
+    ):  # fmt: skip
+        figure = equalized_pairs(
+            places_of(network.digest, network),
+            {name: spread(ranges.tolist()) for name, ranges in step.channel_ranges.items()},
+            [(pair.first, pair.second) for pair in found.pairs],
+        )
+        st.plotly_chart(figure, key="repair.pairs", alt=takeaway(figure))
+        pairs, unpaired = st.columns(2)
+        pairs.dataframe(
+            [
+                {"first": p.first, "second": p.second, "caps": ", ".join(p.clips)}
+                for p in found.pairs
+            ],
+            hide_index=True, width="stretch",
+        )  # fmt: skip
+        unpaired.dataframe(
+            [{"layer": u.layer, "why not": u.reason} for u in found.unpaired],
+            hide_index=True, width="stretch",
+        )  # fmt: skip
+
+
+def _absorbed(found: Absorbed) -> None:
+    with st.expander(f"{len(found.shifts)} pairs absorbed a bias", icon=":material/input:"):
+        st.caption(
+            "Exact where the activation is at least c before its ReLU; at borders padded with "
+            f"zeros approximate ({len(found.inexact)} pairs)."
+        )
+        st.dataframe(
+            [
+                {
+                    "first": pair[0], "second": pair[1],
+                    "channels": int((shift > 0).sum()), "largest c": float(shift.max()),
+                    "borders": "approximate" if pair in found.inexact else "exact",
+                }
+                for pair, shift in found.shifts.items()
+            ],
+            hide_index=True, width="stretch",
+        )  # fmt: skip
+
+
+def _rounded(found: AdaRoundResult) -> None:
+    with st.expander("What AdaRound did layer by layer", icon=":material/swap_vert:"):
+        if found.layers:
+            figure = rounding_gain(
+                [layer.layer for layer in found.layers],
+                [layer.learned / layer.nearest if layer.nearest else 1.0 for layer in found.layers],
+            )
+            st.plotly_chart(figure, key="repair.rounding", alt=takeaway(figure))
+        for layer, reason in found.skipped.items():
+            st.caption(f"{layer} keeps nearest rounding: {reason}.")
+
+
+def keep_repaired(workspace: Workspace, found: Repaired) -> None:
+    """Offer to keep the last step among the runs, where it can be compared with others."""
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    name = row.text_input(
+        "Name of the run", f"{found.config_name}, repaired", key=f"repair.name.{id(found)}"
+    )
+    if row.button(
+        "Keep as a run", key="repair.keep", icon=":material/save:",
+        help="Adds the repaired network to Run and compare",
+    ):  # fmt: skip
+        known = workspace.entropies if found.network is workspace.network else None
+        report = cost(found.network, found.config, workspace.machine, known)
+        run = run_of(
+            found.steps, name.strip() or found.config_name, found.network, found.parts.score,
+            config=found.config, report=report, seed=workspace.data.seed,
+            images=len(found.parts.calibration or ()),
+        )  # fmt: skip
+        workspace.store.save(run)
+        st.toast(f"{run.name} is among the runs now.", icon=":material/save:")

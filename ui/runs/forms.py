@@ -1,0 +1,181 @@
+"""Starting a run, and what the page of runs lets one do with them."""
+
+import json
+from dataclasses import replace
+
+import streamlit as st
+
+from analysis.calibration import Calibrated, calibrate, needs_data
+from analysis.runs.compare_runs import describe, layer_differences
+from analysis.evaluation.evaluate import Disagreement
+from analysis.runs.experiment import Experiment, run_experiment
+from analysis.network import Network
+from analysis.runs.json_values import to_plain
+from analysis.runs.run_store import Run
+from analysis.split import Split
+from analysis.evaluation.user_metric import UserMetric
+from analysis.cost.workload import Entropies
+from quant.config import QuantConfig, config_from_dict
+from quant.progress import Steps, part
+from ui.configure.editor import set_config
+from ui.jobs import Job
+from ui.widgets.metric_field import metric_field, metric_of, problem_of
+from ui.widgets.markdown import plain
+from ui.state.workspace import Workspace
+
+CALIBRATION_SHARE = 0.15
+
+
+def start_run(workspace: Workspace, name: str) -> None:
+    """Queue a run of the present configuration; its result goes to the run store."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return
+    config = workspace.config.present
+    wanted = Experiment(name.strip() or workspace.config_name, config, workspace.machine)
+    grids = workspace.file_grids.before(config)
+    seeded = replace(wanted, seed=workspace.data.seed, recipe=grids)
+    known = workspace.entropies  # those of this network: another model brings another dictionary
+    metric, store = metric_of(workspace, workspace.metric), workspace.store
+
+    def road() -> Steps[None]:
+        # kept at once, whether anybody looks or not
+        store.save((yield from _road(workspace, network, parts, seeded, known, metric)))
+
+    workspace.runner.submit(Job(f"Run {seeded.name}", road, lambda _: None))
+
+
+def _road(
+    workspace: Workspace,
+    network: Network,
+    parts: Split,
+    experiment: Experiment,
+    known: Entropies,
+    metric: UserMetric | None,
+) -> Steps[Run]:
+    """Calibrate where that has not been done, then run."""
+    calibrated = workspace.calibrated(network, parts)
+    start = 0.0
+    if calibrated is None:
+        calibrated = Calibrated(input_range=parts.input_range)
+        if parts.calibration is not None and needs_data(network, experiment.config):
+            steps = calibrate(network, parts.calibration, calibrated.input_range)
+            calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
+            workspace.keep_calibrated(network, parts, calibrated)
+            start = CALIBRATION_SHARE
+    run = run_experiment(network, parts.score, calibrated, experiment, known=known, metric=metric)
+    return (yield from part(run, start, 1.0))
+
+
+def why_none(workspace: Workspace) -> str:
+    """Say why there are no runs, and what to do where something can be done."""
+    if workspace.runner.active:
+        return "Under way: results appear here; progress and Cancel are in the side bar."
+    if workspace.parts is None:
+        return "No runs yet."
+    return "No runs yet. Press Run: results appear here, of small networks within seconds."
+
+
+def run_form(workspace: Workspace, config: QuantConfig) -> None:
+    """Show the name and the button that start a run, or what is missing for one."""
+    ready = workspace.network is not None and workspace.parts is not None
+    with st.form("runs.start", border=False):
+        name_column, button_column = st.columns([4, 1], vertical_alignment="bottom")
+        name = name_column.text_input(
+            "Name of the run", value=workspace.config_name,
+            key=f"runs.name.{workspace.config.version}.{workspace.config_name}",
+        )  # fmt: skip
+        pressed = button_column.form_submit_button(
+            "Run", type="primary", icon=":material/play_arrow:", disabled=not ready,
+            width="stretch",
+        )  # fmt: skip
+        asked = metric_field(workspace)
+    if pressed and workspace.network is not None:
+        config.resolve(workspace.network.graph.layers)
+        if problem := problem_of(workspace, asked):
+            st.error(problem)  # nothing has run, and what was typed stays
+            return
+        if asked != workspace.metric:
+            workspace.metric = asked
+            workspace.save()
+        start_run(workspace, name)
+        workspace.notes.append("The run is under way; progress and Cancel are in the side bar.")
+        st.rerun()
+
+
+def manage_run(workspace: Workspace, run: Run) -> None:
+    """Let one rename, delete, load or download a run; one that is only looked at stays as it is."""
+    locked = workspace.opened is not None
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    name = row.text_input("Name", run.name, key=f"runs.rename.{run.id}")
+    if row.button("Rename", key="runs.rename", disabled=locked):
+        try:
+            workspace.store.rename(run.id, name)
+        except ValueError as error:
+            st.error(str(error))
+            return
+        st.rerun()
+    if row.button(
+        "Load config", key="runs.load", disabled=locked, help="Make its configuration the present"
+    ):
+        set_config(workspace, config_from_dict(run.config), run.name)
+        st.rerun()
+    row.download_button(
+        "JSON", json.dumps(to_plain(run), indent=2), f"{run.name}.json", "application/json",
+        key="runs.json", icon=":material/download:",
+    )  # fmt: skip
+    if row.button("Delete", key="runs.delete", disabled=locked):
+        workspace.store.delete(run.id)
+        st.rerun()
+
+
+def differences(before: Run, after: Run) -> None:
+    """Say in words, then layer by layer, how two runs differ."""
+    for sentence in describe(before, after):
+        st.markdown(f"- {plain(sentence)}")
+    rows = [to_plain(row) for row in layer_differences(before, after)]
+    with st.expander("Layer by layer", icon=":material/table_rows:"):
+        st.dataframe(rows, hide_index=True, width="stretch", height=360, alt="Layers of both runs")
+
+
+def disagreements(workspace: Workspace, run: Run) -> None:
+    """Show the images on which float and quantized network answer differently."""
+    found = run.evaluation.disagreements
+    if not run.evaluation.classes:
+        st.info("The output is no row of classes, so there are no answers to compare.")
+        return
+    total = round((1 - run.evaluation.agreement) * run.evaluation.samples)
+    if not found:
+        st.info("Both networks answer the same on every image.")
+        return
+    st.caption(f"The networks differ on {total} images; the first {len(found)} are listed.")
+    parts = workspace.parts
+    same_data = parts is not None and parts.score.digest == run.data_digest
+    names = parts.score.class_names if parts is not None and same_data else ()
+
+    def name(number: int | None) -> str:
+        if number is None:
+            return ""
+        return names[number] if number < len(names) else str(number)
+
+    st.dataframe(
+        [
+            {
+                "image": item.index,
+                "label": name(item.label),
+                "float": name(item.float_class),
+                "quantized": name(item.quantized_class),
+                "the change": _verdict(item),
+            }
+            for item in found
+        ],
+        hide_index=True, width="stretch", alt="Images with different answers",
+    )  # fmt: skip
+
+
+def _verdict(item: Disagreement) -> str:
+    if item.label is None:
+        return ""
+    if item.label == item.float_class:
+        return "was right, is wrong"
+    return "was wrong, is right" if item.label == item.quantized_class else "wrong both times"

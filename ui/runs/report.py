@@ -1,0 +1,164 @@
+"""The report of a run: made beside the page, downloaded, and looked at before it goes out."""
+
+import hashlib
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.calibration import Calibrated, calibrate
+from analysis.mixed_precision.pareto_front import Front, moved, updated
+from analysis.network import Network
+from analysis.sensitivity.sweep import Sensitivity
+from analysis.reporting.contents import Origin, Report
+from analysis.reporting.gather import Around, gather_report
+from analysis.reporting.trade_off import TradeOff, from_front
+from analysis.runs.run_store import Run
+from analysis.split import Split
+from figures.document import render
+from figures.style.units import format_bytes
+from quant.progress import Steps, part
+from ui.state.model_and_data import BUNDLED
+from ui.answers.forecast import foresight_of, sensitivity_now
+from ui.jobs import Job
+from ui.state.workspace import Workspace
+
+JOB = "Report of"
+PREVIEW_PX = 900
+CALIBRATION_SHARE = 0.4
+
+
+def report_box(workspace: Workspace, run: Run, front: Front | None = None) -> None:
+    """Offer the report of a run: to make, to download, to look at.
+
+    Without `front`, the last one of Trade-offs that was found for the run's model and machine.
+    """
+    path = report_path(workspace, run)
+    row = st.container(horizontal=True, vertical_alignment="center")
+    making = any(job.title == f"{JOB} {run.name}" for job in workspace.runner.active)
+    if row.button(
+        "Make it again" if path.exists() else "Make the report", key="report.make",
+        icon=":material/description:", disabled=making,
+        help="One HTML file for people: it loads nothing from anywhere and prints to A4",
+    ):  # fmt: skip
+        start_report(workspace, run, front)
+        st.rerun()
+    if not path.exists():
+        row.caption("Accuracy, cost, why, what was not measured, and how to reproduce it.")
+        return
+    row.download_button(
+        f"Download ({format_bytes(path.stat().st_size)})", data=path.read_bytes,
+        file_name=f"{run.name}.html", mime="text/html", key="report.download",
+        icon=":material/download:", type="primary",
+    )  # fmt: skip
+    if row.toggle("Preview", key=f"report.preview.{path.stem}"):
+        # what it holds of names is escaped, and its own policy lets it fetch nothing
+        page = path.read_text(encoding="utf-8")
+        st.iframe(page, height=PREVIEW_PX, alt=f"Report of {run.name}")
+
+
+def report_path(workspace: Workspace, run: Run) -> Path:
+    """Return where the report of a run lies once it is made; under another name, another one."""
+    place = "" if workspace.opened is None else workspace.opened.folder.name
+    told = hashlib.sha256(f"{place} {run.id} {run.name}".encode()).hexdigest()[:24]
+    return workspace.folder / f"report-{told}.html"
+
+
+def start_report(workspace: Workspace, run: Run, front: Front | None = None) -> None:
+    """Queue the report; it collects what is known and runs nothing but a missing calibration."""
+    network, parts = _of_run(workspace, run)
+    path, known = report_path(workspace, run), _sensitivity(workspace, network)
+    shown, then = shown_front(workspace, run, front), workspace.as_now()
+    workspace.runner.submit(
+        Job(
+            f"{JOB} {run.name}",
+            lambda: _road(then, run, network, parts, known=known, shown=shown),
+            lambda report: _write(path, report),
+        )
+    )
+
+
+def _of_run(workspace: Workspace, run: Run) -> tuple[Network | None, Split | None]:
+    """Return the present model and images, where they are those of the run."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or network.digest != run.model_digest:
+        return None, None
+    same = parts is not None and parts.score.digest == run.data_digest
+    return network, parts if same else None
+
+
+def _sensitivity(workspace: Workspace, network: Network | None) -> Sensitivity | None:
+    if workspace.opened is not None:
+        found: Sensitivity | None = workspace.opened.session.sensitivity
+        return found
+    return None if network is None else sensitivity_now(workspace)
+
+
+def shown_front(workspace: Workspace, run: Run, front: Front | None = None) -> TradeOff | None:
+    """Return the front with the run on it; of Trade-offs the last that fits it."""
+    search = None
+    if front is None:
+        for found in reversed(list(workspace.tradeoffs.found.values())):
+            if found.network.digest == run.model_digest and run.cost.machine in found.fronts:
+                front = found.fronts[run.cost.machine]
+                search = found.searches[run.cost.machine]
+                break
+    if front is None or search is None:
+        return None if front is None else from_front(front, run)
+    foresight = foresight_of(workspace)
+    if foresight is None:
+        return from_front(front, run)
+    measured = [moved(search, one) for one in foresight.measured]
+    return from_front(updated(front, foresight.predictor), run, measured)
+
+
+def _road(
+    workspace: Workspace,
+    run: Run,
+    network: Network | None,
+    parts: Split | None,
+    *,
+    known: Sensitivity | None,
+    shown: TradeOff | None,
+) -> Steps[Report]:
+    calibrated: Calibrated | None = None
+    start = 0.0
+    if network is not None and parts is not None:
+        calibrated = workspace.calibrated(network, parts)
+        if calibrated is None and parts.calibration is not None:
+            steps = calibrate(network, parts.calibration, parts.input_range)
+            calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
+            workspace.keep_calibrated(network, parts, calibrated)
+            start = CALIBRATION_SHARE
+    around = Around(
+        network=network,
+        machine=workspace.machine,
+        data=None if parts is None else parts.score,
+        calibrated=calibrated,
+        store=workspace.store,
+        sensitivity=known,
+        steps=workspace.repaired.steps if workspace.repaired is not None else (),
+        front=shown,
+        origin=None if network is None or parts is None else _origin(workspace, run),
+        notes=() if parts is None else parts.notes,
+    )
+    return (yield from part(gather_report(run, around), start, 1.0))
+
+
+def _origin(workspace: Workspace, run: Run) -> Origin:
+    model, data = workspace.model, workspace.data
+    return Origin(
+        model=model.shown or model.source,
+        machine=run.cost.machine,
+        builder=model.builder,
+        input_shape=model.input_shape,
+        inputs=model.inputs,
+        data=None if data.source in (None, BUNDLED) else str(data.source),
+        preprocess=data.preprocess,
+        samples=data.samples or None,
+        calibration=data.calibration,
+        seed=data.seed,
+    )
+
+
+def _write(path: Path, report: Report) -> None:
+    path.write_text(render(report), encoding="utf-8")

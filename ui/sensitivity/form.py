@@ -1,0 +1,168 @@
+"""The question that the page Sensitivity asks: its controls, and Start, Pause, Cancel, Resume."""
+
+import streamlit as st
+
+from analysis.sensitivity.ranking import progress_of
+from analysis.sensitivity.sweep import Depth, Sensitivity, View
+from quant.simulation.quant_graph import Side
+from quant.spec import FLOAT_BITS
+from ui.answers.sensitivity import SCREENED_IMAGES, current, remembered, start, stop
+from ui.jobs import Job
+from ui.state.sensitivity import Asked
+from ui.state.workspace import Workspace
+from ui.widgets.tables import BIT_CHOICES
+
+BITS = tuple(bits for bits in BIT_CHOICES if bits != FLOAT_BITS)
+DEPTHS = {
+    Depth.INSTANT: "Instant",
+    Depth.SCREENING: "Screening",
+    Depth.EXACT: "Exact",
+}
+VIEWS = {View.ONLY: "Only this layer", View.ALL_BUT: "All but this layer"}
+ROLES = {Side.WEIGHTS: "Weights", Side.ACTIVATIONS: "Activations", Side.BOTH: "Both together"}
+DEPTH_HELP = (
+    "Instant: the noise of each tensor by itself, no forward. Screening: that noise carried to "
+    f"the output by gradients, on {SCREENED_IMAGES} images. Exact: the network runs with each "
+    "layer quantized, on every image."
+)
+VIEW_HELP = (
+    "Only this layer: all else is float, so the number is what this layer costs. All but this "
+    "layer: all else is quantized, so it is what its return to float would give back."
+)
+
+
+def question_form(workspace: Workspace) -> Asked:
+    """Show the controls and return the question; they begin with what was asked last."""
+    last = remembered(workspace)
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    depth = row.segmented_control(
+        "Depth", list(Depth), default=last.depth, required=True, format_func=DEPTHS.__getitem__,
+        key="sensitivity.depth", persist_state="session", help=DEPTH_HELP,
+    )  # fmt: skip
+    view = row.segmented_control(
+        "View", list(View), default=last.view, required=True, format_func=VIEWS.__getitem__,
+        key="sensitivity.view", persist_state="session", help=VIEW_HELP,
+    )  # fmt: skip
+    sides = row.segmented_control(
+        "Roles", list(Side), default=list(last.sides), selection_mode="multi",
+        format_func=ROLES.__getitem__, key="sensitivity.sides", persist_state="session",
+        help="Both together quantizes a layer's weights and output at once",
+    )  # fmt: skip
+    bits_column, images_column = st.columns([3, 1], vertical_alignment="bottom")
+    bits = bits_column.multiselect(
+        "Bits", sorted(BITS, reverse=True), default=list(last.bits), key="sensitivity.bits",
+        persist_state="session",
+        help="All widths of a layer share one run up to it, so more of them cost little. "
+        "Granularity and ranges are those of the configuration.",
+    )  # fmt: skip
+    images = _images(workspace, images_column, last)
+    stop_early, scheduler, memory = _further(workspace, last)
+    return Asked(
+        depth=depth or last.depth,
+        view=view or last.view,
+        sides=tuple(side for side in Side if side in (sides or last.sides)),
+        bits=tuple(sorted(bits or last.bits, reverse=True)),
+        images=images,
+        stop_when_decided=stop_early,
+        scheduler=scheduler,
+        memory_mib=memory,
+    )
+
+
+def _images(workspace: Workspace, place: st.delta_generator.DeltaGenerator, last: Asked) -> int:
+    if workspace.parts is None:
+        return last.images
+    most = len(workspace.parts.score)
+    return int(
+        place.number_input(
+            "Images", 1, most, min(last.images, most), 50, key=f"sensitivity.images.{most}",
+            persist_state="session",
+            help="More images later refine what is known; none runs twice",
+        )
+    )  # fmt: skip
+
+
+def _further(workspace: Workspace, last: Asked) -> tuple[bool, str, int]:
+    """Show what few need: early stop, cluster, memory."""
+    settings = workspace.settings
+    with st.expander("Early stop, cluster, memory", icon=":material/tune:"):
+        early, address, memory = st.columns(3, vertical_alignment="bottom")
+        stop_early = early.checkbox(
+            "Stop a layer once decided", last.stop_when_decided, key="sensitivity.early",
+            persist_state="session",
+            help="No more images for a layer whose interval overlaps with no other layer's",
+        )  # fmt: skip
+        scheduler = settings.scheduler
+        if settings.local_paths:  # on a shared server, a visitor connects it to nothing
+            scheduler = address.text_input(
+                "Dask scheduler", last.scheduler or settings.scheduler,
+                key="sensitivity.scheduler", persist_state="session",
+                placeholder="tcp://host:8786",
+                help="Empty: the cores of this machine. Results are the same to the last bit.",
+            )  # fmt: skip
+        limit = memory.number_input(
+            "Memory for activations (MiB)", 1, max(1 << 20, settings.memory_mib),
+            settings.memory_mib, 64, key="sensitivity.memory", persist_state="session",
+            help="What does not fit is computed again from the nearest layer kept",
+        )  # fmt: skip
+    return stop_early, scheduler.strip(), int(limit)
+
+
+def actions(workspace: Workspace, asked: Asked, found: Sensitivity | None, total: int) -> None:
+    """Show the buttons that fit the state: start, pause and cancel, or resume."""
+    job = current(workspace)
+    if job is not None:
+        _running(workspace, job)
+        return
+    if asked.depth is Depth.INSTANT or workspace.parts is None:
+        return
+    if asked.depth is Depth.SCREENING:
+        done = found is not None and found.depth is Depth.SCREENING
+        _button(workspace, asked, "Screen", "Seconds; nothing else stops", done=done)
+        return
+    known = 0 if found is None else sum(score.depth is Depth.EXACT for score in found.scores)
+    finished = found is not None and known >= total and _enough(workspace, asked, found)
+    row = st.container(horizontal=True, vertical_alignment="center")
+    with row:
+        label = "Resume" if known and not finished else "Start"
+        _button(workspace, asked, label, "Runs beside the page; nothing is lost", done=finished)
+    if found is not None and known and not finished:
+        state = "Paused" if workspace.sensitivity.paused else "Unfinished"
+        row.caption(f"{state}: {progress_of(found, total)}. They are kept.")
+    elif finished:
+        row.caption(f"All {total} cells are known on {asked.images} images.")
+
+
+def _enough(workspace: Workspace, asked: Asked, found: Sensitivity) -> bool:
+    """Whether no cell lacks images, or those that do were decided without them."""
+    network = workspace.network
+    if network is not None and workspace.sensitivity.finished == (network.digest, asked):
+        return True
+    return all(score.images >= asked.images for score in found.scores)
+
+
+def _button(
+    workspace: Workspace, asked: Asked, label: str, explanation: str, *, done: bool
+) -> None:
+    if st.button(
+        label, key="sensitivity.start", type="primary", icon=":material/play_arrow:",
+        disabled=done, help=explanation,
+    ):  # fmt: skip
+        start(workspace, asked)
+        st.rerun()  # the whole page, so that the frame shows the job
+
+
+def _running(workspace: Workspace, job: Job) -> None:
+    st.progress(min(job.progress.fraction, 1.0), text=job.progress.text)
+    row = st.container(horizontal=True)
+    paused = row.button(
+        "Pause", key="sensitivity.pause", icon=":material/pause:",
+        help="What is found is kept; resume at any time",
+    )  # fmt: skip
+    cancelled = row.button(
+        "Cancel", key="sensitivity.cancel", icon=":material/close:",
+        help="What is found stays in the store",
+    )  # fmt: skip
+    if paused or cancelled:
+        stop(workspace, pause=paused)
+        st.rerun()

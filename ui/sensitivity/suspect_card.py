@@ -1,0 +1,224 @@
+"""The suspect card: what speaks against a layer, which repair to try, and what it did."""
+
+import streamlit as st
+
+from analysis.diagnosis.diagnose import SuspectCard, suspect_card, with_grid
+from analysis.diagnosis.remedies import Remedy
+from analysis.diagnosis.try_remedy import Trial, verdict
+from analysis.evaluation.evaluate import Evaluation
+from analysis.network import Network
+from analysis.ranges.tensors import RangeBook
+from analysis.sensitivity.ranking import Metric, at, gives_back, shown_interval, shown_of
+from analysis.sensitivity.sweep import Question, Score, Sensitivity
+from figures.sensitivity.wording import name_of, shown_title, text_of, where
+from quant.errors import QuantError
+from quant.graph.layer_pairs import Pair, find_pairs
+from quant.simulation.quant_graph import Role, Side
+from quant.spec import SpecChange
+from ui.answers.sensitivity import images_for
+from ui.configure.editor import set_config
+from ui.navigation import RANGES, REPAIR
+from ui.ranges.view import book_of
+from ui.sensitivity.form import BITS
+from ui.sensitivity.remedy_trials import TRY, start_trial, trials_of, trying
+from ui.sensitivity.view import Lens
+from ui.state.sensitivity import Asked
+from ui.state.workspace import Workspace
+
+GIVEN_BITS = 8
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _pairs(digest: str, _network: Network) -> tuple[Pair, ...]:
+    """Return the layers between which channels can be rescaled."""
+    del digest  # it is the key of the cache
+    return find_pairs(_network.graph)[0]
+
+
+def card(workspace: Workspace, found: Sensitivity, asked: Asked, lens: Lens) -> None:
+    """Show the layer in sight: its scores, causes with evidence, repairs, and its bits."""
+    network = workspace.network
+    if network is None:
+        return
+    book = book_of(workspace, network)
+    with st.container(border=True):
+        layer = _layer_box(workspace, lens)
+        question = Question(layer, lens.bits, lens.side, found.sweep.view)
+        st.caption(f"{str(network.graph[layer].kind).capitalize()} · {where(lens.side, lens.bits)}")
+        _scores(found, lens, layer)
+        try:
+            suspect = suspect_card(
+                book, workspace.config.present, question, _pairs(network.digest, network)
+            )
+        except QuantError as error:
+            st.error(str(error))
+            return
+        _causes(suspect)
+        _links(workspace, lens)
+        _repairs(workspace, asked, book, suspect)
+        _give_bits(workspace, book, question)
+
+
+def _layer_box(workspace: Workspace, lens: Lens) -> str:
+    """Show the layer in sight in a box that can pick another; return the one in sight.
+
+    While a sweep goes on the worst layer changes, and a browser may still send the one before: each
+    layer in sight has a box of its own, and what comes late from another one picks nothing.
+    """
+    key = f"sensitivity.layer.{lens.side}.{lens.picked}"
+
+    def take() -> None:
+        if st.session_state[key] != lens.picked:
+            workspace.picked.take(st.session_state[key])
+
+    st.selectbox(
+        "Layer", lens.layers, lens.layers.index(lens.picked), key=key, on_change=take,
+        help="Also by a click in the list or in a chart; other pages show the same",
+    )  # fmt: skip
+    return lens.picked
+
+
+def _scores(found: Sensitivity, lens: Lens, layer: str) -> None:
+    score = next((s for s in at(found, lens.side, lens.bits) if s.question.layer == layer), None)
+    if score is None:
+        st.caption("Not known yet at this width.")
+        return
+    row = st.container(horizontal=True)
+    for metric in dict.fromkeys((lens.metric, Metric.SQNR)):
+        _score(row, found, score, metric)
+
+
+def _score(
+    row: st.delta_generator.DeltaGenerator, found: Sensitivity, score: Score, metric: Metric
+) -> None:
+    value, interval = shown_of(found, score, metric), shown_interval(found, score, metric)
+    name = name_of(metric, score.depth)
+    row.metric(
+        f"{name}, given back" if gives_back(found) else name,
+        "unknown" if value is None else text_of(value, metric),
+        f"{interval.low:.1f} to {interval.high:.1f} (95 %)" if interval else f"{score.depth}",
+        delta_color="off", delta_arrow="off", border=True, help=shown_title(found, metric),
+    )  # fmt: skip
+
+
+def _causes(suspect: SuspectCard) -> None:
+    if not suspect.causes:
+        st.markdown(
+            ":material/check: Nothing speaks against its grid: the width itself is what hurts."
+        )
+    for cause in suspect.causes:
+        st.markdown(f":material/warning: **{cause.cause}** · {cause.sentence}")
+    with st.expander("The numbers", icon=":material/straighten:"):
+        st.markdown(_evidence(suspect))
+
+
+def _evidence(suspect: SuspectCard) -> str:
+    """Return the numbers as a table whose cells wrap; those that are suspect are bold."""
+    rows = ["| Measured | Value | Suspect |", "|---|---|---|"]
+    for item in suspect.evidence:
+        mark = "**" if item.suspect else ""
+        rows.append(f"| {mark}{item.name}{mark} | {mark}{item.value}{mark} | {item.limit} |")
+    return "\n".join(rows)
+
+
+def _links(workspace: Workspace, lens: Lens) -> None:
+    if st.button(
+        "Its ranges", key="sensitivity.ranges", icon=":material/bar_chart:", type="tertiary",
+        help="Histogram, grid and channels of this layer on the page Ranges",
+    ):  # fmt: skip
+        workspace.picked.take(lens.picked)
+        st.session_state["ranges.side"] = "Weights" if lens.side is Side.WEIGHTS else "Activations"
+        st.switch_page(RANGES)
+
+
+def _repairs(workspace: Workspace, asked: Asked, book: RangeBook, suspect: SuspectCard) -> None:
+    st.markdown("**Repairs to try**")
+    if not suspect.remedies:
+        st.caption("None is known for this.")
+    trials = {trial.title: trial for trial in trials_of(workspace, suspect.question)}
+    for number, remedy in enumerate(suspect.remedies):
+        row = st.container(horizontal=True, vertical_alignment="center")
+        row.container(width="stretch").markdown(f"**{remedy.title}**  \n{remedy.why}")
+        if row.button(
+            TRY, key=f"sensitivity.try.{number}",
+            disabled=trying(workspace) or images_for(workspace, asked) is None,
+            help="Measures this layer before and after, on the images above",
+        ):  # fmt: skip
+            start_trial(workspace, asked, book, suspect.question, remedy)
+            st.rerun()
+        if remedy.title in trials:
+            _outcome(workspace, book, remedy, trials[remedy.title])
+
+
+def _outcome(workspace: Workspace, book: RangeBook, remedy: Remedy, trial: Trial) -> None:
+    """Show what a repair did, and offer to keep it where it is a choice of grids."""
+    _before_after("Alone", trial.alone_before, trial.alone_after)
+    if trial.whole_before is not None and trial.whole_after is not None:
+        _before_after("Whole network", trial.whole_before, trial.whole_after)
+    for sentence in verdict(trial):
+        st.caption(sentence)
+    if remedy.changes_grid:
+        if st.button(
+            "Use for this layer", key=f"sensitivity.use.{remedy.title}", icon=":material/check:",
+            help="Writes it into the configuration; Undo takes it back",
+        ):  # fmt: skip
+            _use(workspace, book, trial.question, remedy)
+            st.rerun()
+    else:
+        st.page_link(REPAIR, label="Run it on the whole network", icon=":material/healing:")
+
+
+def _before_after(who: str, before: Evaluation, after: Evaluation) -> None:
+    row = st.container(horizontal=True)
+    change = after.sqnr_db - before.sqnr_db
+    row.metric(
+        f"{who}: output SQNR", f"{after.sqnr_db:.1f} dB", f"{change:+.1f} dB", border=True,
+        help=f"Before: {before.sqnr_db:.1f} dB; higher is better",
+    )  # fmt: skip
+    old, new, name = before.agreement, after.agreement, "agreement"
+    if before.quantized_top1 is not None and after.quantized_top1 is not None:
+        old, new, name = before.quantized_top1, after.quantized_top1, "top-1"
+    row.metric(
+        f"{who}: {name}", f"{100 * new:.1f} %", f"{100 * (new - old):+.1f} points", border=True,
+        help=f"Before: {100 * old:.1f} %, on {after.samples} images",
+    )  # fmt: skip
+
+
+def _use(workspace: Workspace, book: RangeBook, question: Question, remedy: Remedy) -> None:
+    config = with_grid(
+        book, workspace.config.present, question, remedy.weight, remedy.activation
+    )  # fmt: skip
+    set_config(workspace, config)
+
+
+def _give_bits(workspace: Workspace, book: RangeBook, question: Question) -> None:
+    """Offer to give the layer a width in the configuration, in one click."""
+    chosen = workspace.config.present.resolve(book.graph.layers)[question.layer]
+    now = []
+    if question.side.includes(Role.WEIGHT) and book.graph[question.layer].weight is not None:
+        now.append(f"W{chosen.weight.bits}")
+    if question.side.includes(Role.ACTIVATION):
+        now.append(f"A{chosen.activation.bits}")
+    st.markdown(f"**In the configuration** it has {' and '.join(now)}.")
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    bits = row.selectbox(
+        "Bits",
+        BITS,
+        BITS.index(GIVEN_BITS),
+        key="sensitivity.give_bits",
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    bits = bits or GIVEN_BITS
+    if row.button(
+        f"Give this layer {bits} bits", key="sensitivity.give", icon=":material/check:",
+        help="Writes a rule into the configuration; Undo takes it back",
+    ):  # fmt: skip
+        give_bits(workspace, book, question, bits)
+        st.rerun()
+
+
+def give_bits(workspace: Workspace, book: RangeBook, question: Question, bits: int) -> None:
+    """Give the layer in question a width on the sides in question."""
+    change = SpecChange(bits=bits)
+    set_config(workspace, with_grid(book, workspace.config.present, question, change, change))

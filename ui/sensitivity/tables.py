@@ -1,0 +1,76 @@
+"""The answers of a sensitivity analysis as tables."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.evaluation.measures import Interval
+from analysis.sensitivity.ranking import Metric, shown_interval, shown_of, value_of
+from analysis.sensitivity.sweep import Score, Sensitivity
+
+EXACT_DB = 300.0  # what stands for an infinite SQNR, so that columns of numbers stay numbers
+
+
+def list_table(found: Sensitivity, scores: Sequence[Score], metric: Metric) -> pd.DataFrame:
+    """Return a row a layer: the number to show with its interval, then the scores themselves."""
+    others = [m for m in (Metric.SQNR, Metric.KL, Metric.AGREEMENT) if m is not metric]
+    names = {Metric.SQNR: "sqnr", Metric.KL: "kl", Metric.AGREEMENT: "agreement"}
+    rows = [
+        {
+            "layer": score.question.layer,
+            "value": _as_told(shown_of(found, score, metric), metric),
+            "interval": _interval(shown_interval(found, score, metric)),
+            **{names[other]: _number(value_of(score, other)) for other in others},
+            "known": str(score.depth),
+            "images": score.images or None,
+        }
+        for score in scores
+    ]
+    table = pd.DataFrame(rows)
+    return table.dropna(axis="columns", how="all") if rows else table
+
+
+def answer_table(found: Sensitivity) -> pd.DataFrame:
+    """Return a row a cell with every metric and interval."""
+    return pd.DataFrame([_row(score) for score in (*found.scores, *found.whole)])
+
+
+def _row(score: Score) -> dict[str, object]:
+    asked = score.question
+    return {
+        "layer": asked.layer or "all",
+        "role": str(asked.side),
+        "bits": asked.bits,
+        "view": str(asked.view),
+        "depth": str(score.depth),
+        "images": score.images,
+        "accuracy_drop": score.accuracy_drop,
+        **_ends("accuracy_drop", score.accuracy_drop_ci95),
+        "sqnr_db": score.sqnr_db,
+        **_ends("sqnr_db", score.sqnr_ci95),
+        "kl": score.kl,
+        "cross_entropy": score.cross_entropy,
+        "agreement": score.agreement,
+        **_ends("agreement", score.agreement_ci95),
+    }
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def _number(value: float | None) -> float | None:
+    return EXACT_DB if value == math.inf else value
+
+
+def _as_told(value: float | None, metric: Metric) -> float | None:
+    """Return a number to the digits that are shown: a browser rounds halves another way."""
+    if value is None or not math.isfinite(value) or metric is Metric.KL:
+        return _number(value)
+    return round(value, 1)
+
+
+def _interval(interval: Interval | None) -> str | None:
+    return None if interval is None else f"{interval.low:.1f} to {interval.high:.1f}"

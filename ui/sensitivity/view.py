@@ -1,0 +1,264 @@
+"""The answers of the page Sensitivity: the list, the charts, and what a click on them means."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from analysis.agreement import agreement_of
+from analysis.sensitivity.ranking import Metric, gives_back, metrics_of, ranked, value_of, whole_of
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, View
+from figures import takeaway
+from figures.sensitivity.heat_map import harm_map
+from figures.sensitivity.metrics_compared import noise_against_harm, views_against
+from figures.sensitivity.ranking import along_depth, worst_layers
+from figures.sensitivity.wording import name_of, shown_title, text_of, where
+from quant.simulation.quant_graph import Side
+from ui.ranges.view import save
+from ui.sensitivity.form import ROLES
+from ui.sensitivity.tables import answer_table, list_table
+from ui.state.workspace import Workspace
+
+LIST_PX = 460
+FIRST_WIDTH = 4  # where layers begin to differ
+CHART = {"displayModeBar": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """What is looked at: one metric, one side, one width, one layer; `layers` are all there are."""
+
+    metric: Metric
+    side: Side
+    bits: int
+    layers: tuple[str, ...]
+    picked: str
+
+    @property
+    def question(self) -> tuple[str, int, Side]:
+        """The layer, bits and side in sight."""
+        return self.picked, self.bits, self.side
+
+
+def choose_lens(
+    workspace: Workspace, found: Sensitivity, asked: Sequence[Question], *, whole: bool = False
+) -> Lens:
+    """Show the switches of metric, side and width; return them with the layer in sight.
+
+    They begin with accuracy where a cell has it, with `whole` only where all have.
+    """
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    metrics, sides, widths = metrics_of(found) or [Metric.SQNR], found.sweep.sides, found.sweep.bits
+    first: Metric = Metric.AGREEMENT if metrics[0] is Metric.SQNR else metrics[0]
+    if whole and any(value_of(score, first) is None for score in found.scores):
+        first = Metric.SQNR
+    metric = row.segmented_control(
+        "Metric", metrics, default=first if first in metrics else metrics[0], required=True,
+        key=f"sensitivity.metric.{len(metrics)}{'.whole' if whole else ''}",
+        persist_state="session",
+        format_func=lambda metric: name_of(metric, found.depth),
+    )  # fmt: skip
+    side = row.segmented_control(
+        "Side", sides, default=sides[0], required=True, format_func=ROLES.__getitem__,
+        key=_side_key(sides), persist_state="session",
+    )  # fmt: skip
+    bits = row.segmented_control(
+        "Width", widths, default=FIRST_WIDTH if FIRST_WIDTH in widths else widths[-1],
+        required=True, format_func=lambda bits: f"{bits} bit", key=_width_key(widths),
+        persist_state="session",
+    )  # fmt: skip
+    metric, side, bits = metric or metrics[0], side or sides[0], bits or widths[-1]
+    layers = tuple(dict.fromkeys(q.layer for q in asked if q.side is side))
+    seen = workspace.picked.layer
+    if seen not in layers:  # the worst, until somebody picks
+        worst = ordered(found, metric, side, bits)
+        seen = worst[0].question.layer if worst else layers[0]
+    return Lens(metric, side, bits, layers, seen)
+
+
+def _side_key(sides: Sequence[Side]) -> str:
+    return f"sensitivity.side.{'.'.join(sides)}"
+
+
+def _width_key(widths: Sequence[int]) -> str:
+    return f"sensitivity.width.{'.'.join(map(str, widths))}"
+
+
+def ordered(found: Sensitivity, metric: Metric, side: Side, bits: int) -> list[Score]:
+    """Return the scores the guiltiest first; those that lack the metric follow, by SQNR."""
+    first = ranked(found, metric, side, bits)
+    return first + [s for s in ranked(found, Metric.SQNR, side, bits) if s not in first]
+
+
+def note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
+    """Say what the numbers are: their depth, their images, and what stands for accuracy."""
+    if found.depth is Depth.INSTANT:
+        st.caption(
+            "Instant: the noise of each weight and activation by itself. It says where a grid does "
+            "not fit, not what that costs at the output"
+            + (". Screen to learn that." if asked_depth is not Depth.INSTANT else ".")
+        )
+        return
+    depth = "Screened" if found.depth is Depth.SCREENING else "Exact"
+    words = [f"{depth} on {_images(found)} images"]
+    if found.float_top1 is not None:
+        words.append(f"float top-1 {100 * found.float_top1:.2f} %")
+    if any(score.depth is Depth.SCREENING for score in found.scores) and depth == "Exact":
+        words.append("cells not reached yet are screened")
+    parts = workspace.parts
+    if workspace.network is not None and not workspace.network.classifies:
+        words.append("the output is no row of classes: SQNR stands for accuracy")
+    elif parts is not None and not parts.score.labelled:
+        words.append("the images have no labels: agreement with float and SQNR stand for accuracy")
+    st.caption(" · ".join(words))
+
+
+def _images(found: Sensitivity) -> str:
+    """Return how many images the cells of its depth were measured on."""
+    counts = {s.images for s in found.scores if s.depth is found.depth and s.images}
+    counts = counts or {found.images}
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def screening_note(quick: Sensitivity | None, found: Sensitivity) -> None:
+    """Say how well screening agreed with what is known exactly by now."""
+    if quick is None or found.depth is not Depth.EXACT:
+        return
+    exact = [score for score in found.scores if score.depth is Depth.EXACT]
+    parts = []
+    for side in found.sweep.sides:
+        rho = agreement_of(quick, found, side)
+        count = sum(score.question.side is side for score in exact)
+        if rho is not None:
+            parts.append(f"{ROLES[side].lower()} {rho:.2f} ({count} cells)")
+    if parts:
+        st.caption(f"Screening ranked as the exact SQNR does: Spearman {', '.join(parts)}.")
+
+
+def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
+    """Show the layers, the guiltiest first; ticking a row picks its layer."""
+    scores = ordered(found, lens.metric, lens.side, lens.bits)
+
+    def take() -> None:
+        rows = st.session_state["sensitivity.list"].selection.rows
+        if rows and rows[0] < len(scores):
+            workspace.picked.take(scores[rows[0]].question.layer)
+
+    if not scores:
+        st.info(f"Nothing is known yet of {where(lens.side, lens.bits)}.", icon=":material/info:")
+        return
+    st.markdown(f"**{len(scores)} layers with {where(lens.side, lens.bits)}, guiltiest first**")
+    whole = whole_of(found, lens.side, lens.bits)
+    if whole is not None and gives_back(found):
+        all_of_it = text_of(value_of(whole, lens.metric), lens.metric)
+        st.caption(f"With all layers quantized: {lens.metric} {all_of_it}")
+    table = list_table(found, scores, lens.metric)
+    st.dataframe(
+        table, key="sensitivity.list", hide_index=True, width="stretch", height=LIST_PX,
+        on_select=take, selection_mode="single-row", column_config=_columns(found, lens),
+        alt=f"Layers with {where(lens.side, lens.bits)}, the guiltiest first",
+    )  # fmt: skip
+    save(answer_table(found), "sensitivity", "sensitivity.save")
+
+
+def _columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    return {
+        "layer": text("Layer", width=160, pinned=True),
+        "value": number(
+            "Given back" if gives_back(found) else name_of(lens.metric, found.depth),
+            format="%.3g" if lens.metric is Metric.KL else "%.1f",
+            help=shown_title(found, lens.metric), width=90,
+        ),
+        "interval": text("95 %", width=95, help="Interval, in the same unit"),
+        "sqnr": number("SQNR dB", format="%.1f", width=75, help="Higher is better"),
+        "kl": number("KL", format="%.3g", width=75, help="In nats; lower is better"),
+        "agreement": number("Agreement %", format="%.1f", width=95, help="Higher is better"),
+        "known": text("Known by"),
+        "images": number("Images"),
+    }  # fmt: skip
+
+
+def worst(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
+    """Show the guiltiest layers of one side and width with their intervals."""
+    if not ranked(found, lens.metric, lens.side, lens.bits):
+        if ordered(found, lens.metric, lens.side, lens.bits):
+            name = name_of(lens.metric, found.depth)
+            st.caption(f"{name} is known of none of them yet: they are ordered by SQNR.")
+        return
+    figure = worst_layers(found, lens.metric, lens.side, lens.bits, lens.picked)
+    _chart(figure, "sensitivity.worst", _taker(workspace, found, "sensitivity.worst"))
+
+
+def depth_charts(
+    workspace: Workspace, found: Sensitivity, asked: Sequence[Question], lens: Lens
+) -> None:
+    """Show along the network's depth all widths as a heat map, and one with its intervals."""
+    figure = harm_map(found, lens.metric, asked, lens.picked)
+    _chart(figure, "sensitivity.map", _taker(workspace, found, "sensitivity.map"))
+    if not ranked(found, lens.metric, lens.side, lens.bits):
+        return
+    figure = along_depth(found, lens.metric, lens.side, lens.bits, lens.layers, lens.picked)
+    _chart(figure, "sensitivity.along", _taker(workspace, found, "sensitivity.along"))
+
+
+def comparisons(
+    workspace: Workspace, found: Sensitivity, other: Sensitivity | None, lens: Lens
+) -> None:
+    """Show where metrics disagree: SQNR against accuracy, only-one against all-but-one."""
+    st.subheader("Do the measures agree?", anchor=False)
+    if found.depth is not Depth.EXACT:
+        st.caption("Both comparisons need exact answers: choose Exact above and start.")
+        return
+    left, right = st.columns(2, gap="large")
+    with left:
+        known = metrics_of(found)
+        against = Metric.ACCURACY if Metric.ACCURACY in known else Metric.AGREEMENT
+        figure = noise_against_harm(found, against, lens.bits)
+        _chart(figure, "sensitivity.noise", _taker(workspace, found, "sensitivity.noise"))
+    with right:
+        if other is None:
+            missing = "All but this layer" if found.sweep.view is View.ONLY else "Only this layer"
+            st.info(
+                f"To compare the two views, run the other one as well: choose **{missing}** above "
+                "and start.", icon=":material/compare_arrows:",
+            )  # fmt: skip
+            return
+        only, all_but = (found, other) if found.sweep.view is View.ONLY else (other, found)
+        figure = views_against(only, all_but, lens.metric, lens.side, lens.bits)
+        _chart(figure, "sensitivity.views", _taker(workspace, found, "sensitivity.views"))
+
+
+def _chart(figure: Any, key: str, take: Callable[[], None]) -> None:
+    st.plotly_chart(
+        figure, key=key, alt=takeaway(figure), on_select=take, selection_mode="points",
+        config=CHART,
+    )  # fmt: skip
+
+
+def _taker(workspace: Workspace, found: Sensitivity, key: str) -> Callable[[], None]:
+    """Return what a click in a chart does: its layer, side and width come into sight."""
+
+    def take() -> None:
+        points = st.session_state[key].selection.points
+        data = points[0].get("customdata") if points else None
+        if not data:
+            return
+        values = list(data.values()) if isinstance(data, dict) else list(data)
+        side = Side(values[2])
+        workspace.picked.take(str(values[0]))
+        st.session_state[_side_key(found.sweep.sides)] = side
+        st.session_state[_width_key(found.sweep.bits)] = int(values[1])
+
+    return take
+
+
+def empty(found: Sensitivity | None, *, preparing: bool) -> bool:
+    """Say so where there is nothing to show yet."""
+    if found is not None and found.scores:
+        return False
+    coming = "Measuring the noise of every tensor; it needs no click."
+    st.info(coming if preparing else "Nothing is known yet.", icon=":material/hourglass_empty:")
+    return True

@@ -1,0 +1,1 @@
+"""Sessions saved to a file and opened again."""

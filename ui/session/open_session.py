@@ -1,0 +1,234 @@
+"""A session taken from the workspace, and made the present one: to go on, or only to look."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerator.machine import presets
+from analysis.network import Network
+from analysis.runs.run_store import RunStore
+from analysis.session_file import (
+    DataReference,
+    ModelReference,
+    Session,
+    SessionError,
+)
+from analysis.split import Split
+from quant.progress import drain
+from sample_models.registry import SAMPLES
+from ui.answers.forecast import sensitivity_now
+from ui.answers.stored_fronts import record_found
+from ui.state.choices_history import History
+from ui.state.file_encodings import FileGrids, found_again
+from ui.state.model_and_data import BUNDLED, DataChoice, ModelChoice, load_network, open_data
+from ui.state.workspace import Workspace
+from ui.tradeoffs.jobs import take_fronts
+
+# What looking at a session puts aside, and closing it brings back.
+KEPT = (
+    "model", "network", "data", "parts", "data_problem", "machine", "config", "config_name",
+    "file_grids", "entropies", "picked", "repaired",
+)  # fmt: skip
+LOOK = "It is only looked at: nothing of yours changes, and nothing can be run."
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Opened:
+    """A session that is only looked at, why, the folder of its runs, and what stood before."""
+
+    session: Session
+    why: str
+    folder: Path
+    before: dict[str, Any]
+
+
+def session_of(workspace: Workspace) -> Session:
+    """Return the present choices with the runs of the present model and what is known of it.
+
+    Raises:
+        SessionError: no model is loaded.
+    """
+    if workspace.opened is not None:
+        found: Session = workspace.opened.session
+        return found
+    network, parts = workspace.network, workspace.parts
+    if network is None:
+        raise SessionError("A session needs a model; none is loaded. Choose one on Model.")
+    model, data = workspace.model, workspace.data
+    runs = [run for run in workspace.store.all() if run.model_digest == network.digest]
+    return Session(
+        model=ModelReference(
+            network.name, network.digest, model.source, model.builder, model.input_shape,
+            model.shown, model.inputs,
+        ),
+        data=None if parts is None or data.source is None else DataReference(
+            parts.score.name, parts.score.digest, data.source, data.preprocess, data.calibration,
+            data.samples, data.seed,
+        ),
+        machine=workspace.machine,
+        config=workspace.config.present,
+        config_name=workspace.config_name,
+        grids=workspace.file_grids.reference(workspace.config.present),
+        runs=tuple(runs),
+        sensitivity=sensitivity_now(workspace),
+        found=() if parts is None else tuple(
+            record_found(found, parts.score.digest)
+            for found in workspace.tradeoffs.found.values()
+            if found.network.digest == network.digest
+        ),
+    )  # fmt: skip
+
+
+def open_session(workspace: Workspace, session: Session, *, look: bool = False) -> str:
+    """Make a session the present work, and return in a sentence what was done.
+
+    Where its model or data is not here, or with `look`, it is only looked at. Code that a model
+    names is never run.
+
+    Raises:
+        SessionError: a job runs that belongs to the present work.
+    """
+    if workspace.runner.active:
+        raise SessionError(
+            "A session is opened when nothing runs; a job does. Wait for it, or cancel it."
+        )
+    close_session(workspace)
+    if look:
+        return _look(workspace, session, LOOK)
+    try:
+        choice, network = _model_here(workspace, session.model)
+        data, parts = _data_here(workspace, session.data, choice, network)
+        session.config.resolve(network.graph.layers)
+        grids = found_again(session.grids, network, session.config)
+    except (ValueError, OSError) as error:
+        return _look(workspace, session, f"It can only be looked at. {error}")
+    return _take(workspace, session, (choice, network), (data, parts), grids)
+
+
+def _take(
+    workspace: Workspace,
+    session: Session,
+    model: tuple[ModelChoice, Network],
+    data: tuple[DataChoice, Split | None],
+    grids: FileGrids,
+) -> str:
+    """Go on with a session: its choices become the present ones, its runs join those here."""
+    same = workspace.network is not None and workspace.network.digest == model[1].digest
+    workspace.config.change(session.config)
+    if not same:
+        workspace.take_network(*model)
+    if session.data is not None and workspace.parts is not data[1]:
+        workspace.take_data(data[0])
+    if session.machine.name in presets():
+        workspace.machine = session.machine
+    else:
+        workspace.add_machine(session.machine)
+    workspace.config_name = session.config_name
+    workspace.use_grids(grids)
+    known = {run.id for run in workspace.store.all()}
+    new = [run for run in session.runs if run.id not in known]
+    for run in reversed(new):
+        workspace.store.save(run)
+    take_fronts(workspace, session.sensitivity, session.found)
+    workspace.save()
+    kept = len(session.runs) - len(new)
+    there = f"; {kept} were here already" if kept else ""
+    came = runs_counted(len(new))
+    return f"The session of {session.model.name} is open. {came} came with it{there}."
+
+
+def runs_counted(count: int) -> str:
+    """Return so many runs in words."""
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def _look(workspace: Workspace, session: Session, why: str) -> str:
+    """Put the present work aside and show the session's results in its place."""
+    before = {name: getattr(workspace, name) for name in KEPT}
+    folder = Path(tempfile.mkdtemp(prefix="session-", dir=workspace.folder))
+    store = RunStore(folder)
+    for run in reversed(session.runs):
+        store.save(run)
+    workspace.opened = Opened(session, why, folder, before)
+    workspace.network = workspace.parts = workspace.repaired = None
+    workspace.model = ModelChoice(session.model.source)
+    workspace.data, workspace.data_problem = DataChoice(source=None), why
+    workspace.machine, workspace.entropies = session.machine, {}
+    workspace.file_grids = FileGrids()
+    workspace.config = History(session.config)
+    workspace.config_name = session.config_name
+    return f"The session of {session.model.name} is open. {why}"
+
+
+def close_session(workspace: Workspace) -> None:
+    """Bring back what stood before a session was looked at."""
+    opened = workspace.opened
+    if opened is None:
+        return
+    workspace.opened = None
+    for name, value in opened.before.items():
+        setattr(workspace, name, value)
+
+
+def _model_here(workspace: Workspace, wanted: ModelReference) -> tuple[ModelChoice, Network]:
+    """Return the network of that digest: the present one, a sample, or that of a file here.
+
+    Raises:
+        ValueError: it is not here, it is another one, or code would have to be run.
+        OSError: its file cannot be read.
+    """
+    present = workspace.network
+    if present is not None and present.digest == wanted.digest:
+        return workspace.model, present
+    if wanted.builder is not None:
+        raise SessionError(
+            f"Its model is made by code ({wanted.builder}), which a session never runs. Load "
+            "the model on Model yourself, then open the session again."
+        )
+    if wanted.source not in SAMPLES:
+        _check_path(workspace, wanted.source, f"Its model {wanted.name}")
+    choice = ModelChoice(wanted.source, None, wanted.input_shape, wanted.shown, wanted.inputs)
+    network = drain(load_network(choice))
+    if network.digest != wanted.digest:
+        raise SessionError(
+            f"The model at {wanted.source} is another one than the session's: its digest begins "
+            f"with {network.digest[:12]}, not {wanted.digest[:12]}."
+        )
+    return choice, network
+
+
+def _data_here(
+    workspace: Workspace, wanted: DataReference | None, model: ModelChoice, network: Network
+) -> tuple[DataChoice, Split | None]:
+    """Return the images of that digest.
+
+    Raises:
+        ValueError: they are not here, or others are.
+        OSError: they cannot be read.
+    """
+    if wanted is None:
+        return DataChoice(source=None), None
+    present = workspace.parts
+    same = workspace.network is not None and workspace.network.digest == network.digest
+    if same and present is not None and present.score.digest == wanted.digest:
+        return workspace.data, present
+    if wanted.source != BUNDLED:
+        _check_path(workspace, wanted.source, f"Its data {wanted.name}")
+    choice = DataChoice(
+        wanted.source, wanted.preprocess, wanted.calibration, wanted.samples, wanted.seed
+    )
+    parts = open_data(choice, model, network)
+    if parts.score.digest != wanted.digest:
+        raise SessionError(
+            f"The data at {wanted.source} are others than the session's: their digest begins with "
+            f"{parts.score.digest[:12]}, not {wanted.digest[:12]}."
+        )
+    return choice, parts
+
+
+def _check_path(workspace: Workspace, source: str, what: str) -> None:
+    if not workspace.settings.local_paths:
+        raise SessionError(f"{what} is a file, and this server opens none by its path.")
+    if not Path(source).exists():
+        raise SessionError(f"{what} lay at {source}, which is not on this machine.")

@@ -1,0 +1,83 @@
+"""A session saved to a file, and opened again: to go on with it, or only to look at it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from analysis.session_file import Session, SessionError, read_session, write_session
+from ui.session.open_session import close_session, open_session, runs_counted, session_of
+from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
+
+
+def session_box(workspace: Workspace) -> None:
+    """Offer to save the session and to open another."""
+    ready = workspace.network is not None or workspace.opened is not None
+    st.download_button(
+        "Save", data=lambda: write_session(session_of(workspace)),
+        file_name=f"{_name(workspace)}.session.json", mime="application/json",
+        key="session.save", icon=":material/download:", disabled=not ready, width="stretch",
+        help="Model and data by name and digest, configuration, machine, runs, sensitivities",
+    )  # fmt: skip
+    uploaded = st.file_uploader("Open a session", type="json", key="session.file")
+    if uploaded is None:
+        return
+    try:
+        session = read_session(uploaded.getvalue())
+    except SessionError as error:
+        st.error(plain(str(error)))
+        return
+    st.caption(plain(described(session)))
+    with _told():
+        if st.button("Open", key="session.open", type="primary", width="stretch"):
+            with st.spinner("Looking for its model and data…"):
+                said = open_session(workspace, session)
+            _start_again(workspace, said)
+        if st.button(
+            "Look only", key="session.look", width="stretch",
+            help="Results can be looked at; your own work is put aside and comes back",
+        ):  # fmt: skip
+            _start_again(workspace, open_session(workspace, session, look=True))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except SessionError as error:
+        st.error(plain(str(error)))
+
+
+def _start_again(workspace: Workspace, said: str) -> None:
+    workspace.notes.append(plain(said))
+    st.rerun()
+
+
+def _name(workspace: Workspace) -> str:
+    if workspace.opened is not None:
+        return str(workspace.opened.session.model.name)
+    return workspace.network.name if workspace.network is not None else "session"
+
+
+def described(session: Session) -> str:
+    """Return what a file holds, before it is opened."""
+    data = session.data.name if session.data else "no data"
+    code = " Its model names code, which is not run." if session.model.builder else ""
+    return (
+        f"{session.model.name} on {data}, {session.config_name}, {session.machine.title}; "
+        f"{runs_counted(len(session.runs))}, saved {session.created[:10]}.{code}"
+    )
+
+
+def opened_note(workspace: Workspace) -> None:
+    """Say on every page that a session is only looked at, and offer the way back."""
+    opened = workspace.opened
+    if opened is None:
+        return
+    st.warning(f"**Read-only session.** {plain(opened.why)}", icon=":material/visibility:")
+    st.button(
+        "Close the session", key="session.close", on_click=close_session, args=(workspace,),
+        icon=":material/close:", width="stretch",
+        help="Your own work comes back as it was",
+    )  # fmt: skip

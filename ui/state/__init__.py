@@ -1,0 +1,1 @@
+"""What a person chose: the workspace and its parts."""

@@ -1,0 +1,146 @@
+"""What the user chose, as plain values that can be written down and loaded again."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from analysis.network import Network, prepare
+from analysis.split import ImageChoice, Split, choose_split
+from data_io.preprocessing import Layout, Preprocess
+from model_io.encodings.apply_to_network import knowledge_of
+from model_io.input_specs import InputSpec, read_wish, write_wish
+from model_io.load import Wish, load_model, load_upload
+from model_io.loaded_model import LoadedModel
+from quant.config import uniform
+from quant.errors import QuantError
+from quant.progress import Progress, Steps
+from sample_models.registry import SAMPLES
+
+BUNDLED = "fashion"
+CALIBRATION_IMAGES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A sample's name or a file; `shown` is the name the user gave an upload.
+
+    `input_shape` is that of the only input where a person had to give it; `inputs` describes
+    several, or such as hold whole numbers, in the words of `model_io.input_specs.read_wish`.
+    """
+
+    source: str = "fashion-mobilenet"
+    builder: str | None = None
+    input_shape: tuple[int, ...] = ()
+    shown: str | None = None
+    inputs: str = ""
+
+    @property
+    def wish(self) -> Wish:
+        """What was said of the inputs."""
+        return read_wish(self.inputs) or self.input_shape
+
+    def with_shapes(self, text: str) -> "ModelChoice":
+        """Return the choice with what a person typed of its inputs.
+
+        Raises:
+            ModelError: that cannot be read.
+        """
+        found = read_wish(text)
+        if len(found) == 1 and found[0] == InputSpec("", found[0].shape):
+            return replace(self, input_shape=found[0].shape, inputs="")
+        return replace(self, input_shape=(), inputs=write_wish(found))
+
+
+@dataclass(frozen=True, slots=True)
+class DataChoice:
+    """The bundled data or a path, how images are prepared, and how many calibrate and score.
+
+    `preprocess` is the JSON of a Preprocess. `samples` of 0 means all.
+    """
+
+    source: str | None = BUNDLED
+    preprocess: str = ""
+    calibration: int = CALIBRATION_IMAGES
+    samples: int = 2000
+    seed: int = 0
+
+
+def read_model(choice: ModelChoice) -> LoadedModel:
+    """Read the model that was chosen.
+
+    Raises:
+        ValueError: it cannot be read; the sentence says why and what to do.
+    """
+    if choice.shown is not None:
+        return load_upload(Path(choice.source), choice.shown, choice.wish)
+    return load_model(choice.source, choice.builder, choice.wish)
+
+
+def load_network(choice: ModelChoice) -> Steps[Network]:
+    """Read, trace and fold the chosen model.
+
+    Raises:
+        ValueError: the model cannot be read or traced.
+    """
+    yield Progress(0.1, "Reading the model")
+    loaded = read_model(choice)
+    takes = loaded.takes or choice.wish
+    if not takes:
+        raise QuantError(
+            "The shape of one input must be known; the file does not tell. "
+            "Give it as channels, height, width."
+        )
+    yield Progress(0.4, "Tracing the network")
+    model = loaded.program or loaded.module
+    network = prepare(loaded.name, model, takes, loaded.digest, loaded.batch, loaded.notes)
+    targets, given = knowledge_of(loaded, network.graph)
+    return replace(network, targets=targets, given=given)
+
+
+def default_data(choice: ModelChoice, network: Network) -> DataChoice:
+    """Return the data that a model starts with: bundled for the Fashion samples, else none yet."""
+    sample = SAMPLES.get(choice.source)
+    if sample is not None and sample.dataset == BUNDLED:
+        return DataChoice(preprocess=sample.preprocess.to_json())
+    if sample is not None:
+        return DataChoice(None, sample.preprocess.to_json(), calibration=64, samples=0)
+    image = next((o for o in network.graph.inputs if o.real and len(o.shape) == 3), None)
+    if image is None and (len(network.graph.inputs) > 1 or not network.graph.inputs[0].real):
+        return DataChoice(None, "", calibration=64, samples=0)
+    shape = network.graph.input_shape if image is None else image.shape
+    first, last = (shape[0], shape[-1]) if shape else (1, 1)
+    # networks from TensorFlow take their channels last
+    behind = last in (1, 3) and first not in (1, 3)
+    channels, side = (last, first) if behind else (first, last)
+    plain = Preprocess(
+        channels=channels if channels in (1, 3) else 3,
+        resize=side,
+        mean=(0.0,) * (channels if channels in (1, 3) else 3),
+        std=(255.0,) * (channels if channels in (1, 3) else 3),
+        layout=Layout.NHWC if behind else Layout.NCHW,
+    )
+    return DataChoice(None, plain.to_json(), calibration=64, samples=0)
+
+
+def open_data(choice: DataChoice, model: ModelChoice, network: Network) -> Split:
+    """Open the chosen data and check that it fits the network.
+
+    The images to score are the same for every configuration, so that runs can be compared.
+
+    Raises:
+        ValueError: the data cannot be read or does not fit the network.
+    """
+    own = choice.source != BUNDLED and choice.source is not None
+    return choose_split(
+        model.source,
+        network,
+        uniform(8, 8),
+        ImageChoice(
+            data=Path(str(choice.source)) if own else None,
+            preprocess=Preprocess.from_json(choice.preprocess)
+            if own and choice.preprocess
+            else None,
+            samples=choice.samples or None,
+            calibration=choice.calibration,
+            seed=choice.seed,
+        ),
+    )

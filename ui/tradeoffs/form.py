@@ -1,0 +1,137 @@
+"""The question that the page Trade-offs asks: what is bounded, by how much, and by which rules."""
+
+import streamlit as st
+
+from accelerator.machine import presets
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.choices import Together
+from analysis.mixed_precision.useful_bits import useful_bits
+from analysis.network import Network
+from analysis.runs.json_values import from_plain
+from quant.simulation.quant_graph import Side
+from quant.spec import FLOAT_BITS, Granularity
+from ui.state.tradeoffs import MOST_MACHINES, STARTS, UNITS, Against, Target, Wish
+from ui.state.workspace import Workspace
+from ui.tradeoffs.jobs import asked_key
+from ui.widgets.machine_picker import machine_named, machine_picker
+from ui.widgets.tables import BIT_CHOICES
+
+BITS = tuple(sorted((bits for bits in BIT_CHOICES if bits != FLOAT_BITS), reverse=True))
+SHORT = {
+    Quantity.ENERGY: "Energy",
+    Quantity.LATENCY: "Latency",
+    Quantity.SIZE: "Size",
+    Quantity.MEMORY: "Memory",
+    Quantity.BOPS: "BOPs",
+}
+QUANTITIES = tuple(SHORT)
+EDGES = {0: "Free", 8: "8 bits", 16: "16 bits"}
+BESIDE_PX = 420  # of two machines as chips
+GRAINS: dict[str, tuple[Granularity, ...]] = {
+    "The granularity they have": (),
+    "Per-tensor or per-channel": (Granularity.PER_TENSOR, Granularity.PER_CHANNEL),
+    "Per-tensor": (Granularity.PER_TENSOR,),
+    "Per-channel": (Granularity.PER_CHANNEL,),
+}
+TOGETHER = {
+    Together.LAYER: "Each layer",
+    Together.KIND: "Each kind of layer",
+    Together.NETWORK: "The whole network",
+}
+
+
+def remembered(workspace: Workspace) -> Wish:
+    """Return what was asked last of this model, or what to begin with."""
+    if workspace.tradeoffs.wish is None:
+        raw = workspace.store.answer(asked_key(workspace))
+        try:
+            workspace.tradeoffs.wish = from_plain(Wish, raw) if raw else Wish()
+        except (ValueError, TypeError):
+            workspace.tradeoffs.wish = Wish()  # written by another version
+    return workspace.tradeoffs.wish
+
+
+def question_form(workspace: Workspace, network: Network) -> tuple[Wish, Target]:
+    """Show the controls in one row; return what they say, which outlives the page."""
+    last, target = remembered(workspace), workspace.tradeoffs.target
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    with row:
+        quantity: Quantity = st.selectbox(
+            "Cost", QUANTITIES, index=QUANTITIES.index(last.quantity), width=125,
+            key="tradeoffs.quantity", format_func=lambda name: SHORT[name],
+        )  # fmt: skip
+        machine_picker(workspace, "tradeoffs")
+        others = st.multiselect(
+            "Beside it", [*presets(), *workspace.machines], default=list(last.others),
+            max_selections=MOST_MACHINES - 1, key="tradeoffs.others", placeholder="None",
+            width=BESIDE_PX if last.others else 130,
+            format_func=lambda name: machine_named(workspace, name).title,
+            help="The same front on other machines: which one profits from which bits",
+        )  # fmt: skip
+        aimed = _target(target, quantity)
+        with st.popover("Rules", icon=":material/rule:"):
+            rules = _rules(workspace, network, last)
+    wish = Wish(quantity, tuple(others), *rules)
+    workspace.tradeoffs.wish, workspace.tradeoffs.target = wish, aimed
+    return wish, aimed
+
+
+def _target(last: Target, quantity: Quantity) -> Target:
+    """Show what bounds the one point that is asked for."""
+    unit = UNITS[quantity][0]
+    against: str = st.selectbox(
+        "Bound in", Against.ALL, index=Against.ALL.index(last.against), width=140,
+        key="tradeoffs.against", format_func=lambda name: unit if name == Against.UNIT else name,
+        help="A bound on the cost: the least noise within it. A bound on the points of accuracy "
+        "lost: the least cost within it, as predicted.",
+    )  # fmt: skip
+    start = last.most if against == last.against else STARTS[against]
+    most = st.number_input(
+        "At most", 0.0, None, start, 0.5 if against == Against.POINTS else 5.0,
+        key=f"tradeoffs.most.{against}", width=85, format="%g",
+    )  # fmt: skip
+    return Target(against, most)
+
+
+def _rules(
+    workspace: Workspace, network: Network, last: Wish
+) -> tuple[tuple[int, ...], int, Together, tuple[str, ...], tuple[Granularity, ...]]:
+    """Show what a choice must obey."""
+    bits = st.multiselect(
+        "Widths on offer", BITS, default=list(last.bits), key="tradeoffs.bits",
+        help="Of these, only widths that a machine makes something of are tried there",
+    )  # fmt: skip
+    offered = bits or last.bits
+    weights = useful_bits(workspace.machine, Side.WEIGHTS, offered)
+    activations = useful_bits(workspace.machine, Side.ACTIVATIONS, offered)
+    st.caption(
+        f"{workspace.machine.title} makes use of {_listed(weights)} for weights, "
+        f"{_listed(activations)} for activations."
+    )
+    edge: int = st.selectbox(
+        "First and last layer", list(EDGES), index=list(EDGES).index(last.edge_bits),
+        format_func=lambda bits: EDGES[bits], key="tradeoffs.edge",
+    )  # fmt: skip
+    together: Together = st.selectbox(
+        "Bits are chosen for", list(TOGETHER), index=list(TOGETHER).index(last.together),
+        format_func=lambda name: TOGETHER[name], key="tradeoffs.together",
+    )  # fmt: skip
+    names = [layer.name for layer in network.graph.layers]
+    pinned = st.multiselect(
+        "Layers that keep the bits they have now", names,
+        default=[name for name in last.pinned if name in names],
+        key=f"tradeoffs.pinned.{network.digest[:8]}", placeholder="None",
+    )  # fmt: skip
+    grains: str = st.selectbox(
+        "Weights have", list(GRAINS), key="tradeoffs.grains",
+        index=list(GRAINS.values()).index(last.granularities)
+        if last.granularities in GRAINS.values() else 0,
+        help="Where both are allowed, each weight has the one that serves it best; noise is "
+        "measured at each. Only the size of compressed weights depends on it",
+    )  # fmt: skip
+    wide = tuple(sorted(offered, reverse=True))
+    return wide, edge, together, tuple(pinned), GRAINS[grains]
+
+
+def _listed(bits: tuple[int, ...]) -> str:
+    return ", ".join(map(str, bits)) + " bits"

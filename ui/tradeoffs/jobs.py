@@ -1,0 +1,264 @@
+"""Work of the page Trade-offs: the front beside the page, answers at once, runs in a queue."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from accelerator.machine import Machine
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.pareto_front import Front, find_front, measure
+from analysis.mixed_precision.pareto_record import FoundRecord
+from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
+from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.useful_bits import explain_gains
+from analysis.network import Network
+from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.run_store import Run
+from analysis.sensitivity.sweep import Sensitivity, View
+from analysis.split import Split
+from figures.style.units import format_share
+from figures.tradeoffs.wording import COST_NAMES, value_text
+from quant.config import QuantConfig
+from quant.errors import QuantError
+from quant.progress import Progress, Steps, part
+from ui.answers.forecast import (
+    foresight_of,
+    key_at,
+    sensitivity_key,
+)
+from ui.answers.screened_noise import noise_of
+from ui.answers.sensitivity import statistics_for
+from ui.answers.stored_fronts import keep_fronts, kept_fronts, machines_of, restored
+from ui.jobs import Job
+from ui.state.tradeoffs import (
+    POINTS,
+    UNITS,
+    Against,
+    Found,
+    Target,
+    Wish,
+)
+from ui.state.workspace import Workspace
+
+FRONT, MEASURE = "Trade-offs", "Measure"
+CALIBRATION_SHARE, NOISE_SHARE = 0.15, 0.6
+MOST_FOUND = 6
+
+
+def key_of(workspace: Workspace, wish: Wish) -> str:
+    """Return what a front depends on: model, data, grids, rules, machines."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return ""
+    place = sensitivity_key(workspace, network, parts)
+    machines = machines_of(workspace, wish)
+    present = workspace.config.present
+    rules = [wish.rules(machine, network, present) for machine in machines]
+    text = repr((place, wish.quantity, rules, machines))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def found_for(workspace: Workspace, wish: Wish) -> Found | None:
+    """Return the fronts of a wish, if they were found before, in an earlier process too."""
+    key, work = key_of(workspace, wish), workspace.tradeoffs
+    if key and key not in work.found and key not in work.missing:
+        found = kept_fronts(workspace, key, wish)
+        if found is None:
+            work.missing.add(key)
+        else:
+            keep_found(workspace, key, found)
+    return work.found.get(key)
+
+
+def keep_found(workspace: Workspace, key: str, found: Found) -> None:
+    """Hold fronts, and the sensitivities behind them; the oldest go."""
+    network, parts, work = workspace.network, workspace.parts, workspace.tradeoffs
+    while len(work.found) >= MOST_FOUND:
+        work.found.pop(next(iter(work.found)))
+    work.found[key] = found
+    work.answers.clear()
+    if network is not None and parts is not None:
+        place = key_at(network, parts, found.sensitivity.sweep.config)
+        work.sensitivities.setdefault(place, found.sensitivity)
+        known = {other.sweep.config: other for other in work.others.get(place, ())}
+        known |= {other.sweep.config: other for other in found.others}
+        if known:
+            work.others[place] = tuple(known.values())
+
+
+def take_fronts(
+    workspace: Workspace, sensitivity: Sensitivity | None, records: Sequence[FoundRecord]
+) -> None:
+    """Take in what a session knows of the present model and data; what fits neither is left."""
+    network, parts, work = workspace.network, workspace.parts, workspace.tradeoffs
+    if network is None or parts is None:
+        return
+    if sensitivity is not None and sensitivity.sweep.view is View.ONLY:
+        work.sensitivities[key_at(network, parts, sensitivity.sweep.config)] = sensitivity
+    for record in records:
+        try:
+            wish = from_plain(Wish, record.question)
+            found = restored(workspace, wish, record)
+        except (ValueError, TypeError, KeyError):
+            continue  # of another version, or of machines that are not here
+        if found is not None:
+            key = key_of(workspace, wish)
+            keep_found(workspace, key, found)
+            keep_fronts(workspace, key, found, parts)
+            work.wish = wish
+
+
+def active(workspace: Workspace, kind: str) -> Job | None:
+    """Return the job of a kind that waits or runs, if there is one."""
+    return next((job for job in workspace.runner.active if job.title.startswith(kind)), None)
+
+
+def start_front(workspace: Workspace, wish: Wish) -> None:
+    """Queue the search for the fronts of a wish, screening first where nothing is known."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return
+    remember(workspace, wish)
+    then, key = workspace.as_now(), key_of(workspace, wish)
+    machines = machines_of(workspace, wish)
+    names = ", ".join(machine.name for machine in machines)
+
+    def road() -> Steps[Found]:
+        found = yield from _road(then, network, parts, wish, machines, then.config.present)
+        keep_fronts(then, key, found, parts)  # whether anybody looks or not
+        return found
+
+    def finish(found: Found) -> None:
+        place = sensitivity_key(then, network, parts)
+        then.tradeoffs.sensitivities[place] = found.sensitivity
+        keep_found(then, key, found)
+
+    workspace.runner.submit(Job(f"{FRONT} of {network.name} on {names}", road, finish))
+
+
+def _road(
+    workspace: Workspace,
+    network: Network,
+    parts: Split,
+    wish: Wish,
+    machines: Sequence[Machine],
+    present: QuantConfig,
+) -> Steps[Found]:
+    steps = statistics_for(workspace, network, parts)
+    calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
+    steps_of_noise = noise_of(workspace, network, parts, calibrated, wish, present)
+    noise, others = yield from part(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
+    searches, fronts = {}, {}
+    for place, machine in enumerate(machines):
+        share = (1 - NOISE_SHARE) / len(machines)
+        start = NOISE_SHARE + share * place
+        yield Progress(start, f"Costs on {machine.name}")
+        rules = wish.rules(machine, network, present)
+        known = workspace.entropies if workspace.network is network else None
+        search = BitSearch(network, noise, machine, rules, entropies=known, others=others)
+        front = find_front(search, wish.quantity, POINTS)
+        searches[machine.name] = search
+        plain = yield from part(front, start, start + share)
+        fronts[machine.name] = _named(plain, search)
+    return Found(wish, network, noise, others, searches, fronts)
+
+
+def _named(front: Front, search: BitSearch) -> Front:
+    """Return the front with names that say what a point costs beside uniform 8 bits."""
+    quantity, eight = front.quantity, front.quantity.of(search.reference.cost)
+    named = (
+        replace(one, name=f"Mixed, {100 * quantity.of(one.cost) / eight:.1f} % {quantity}")
+        for one in front.proposals
+    )
+    return replace(front, proposals=tuple(named))
+
+
+def answer(
+    workspace: Workspace, found: Found, machine: str, target: Target, present: Proposal
+) -> Proposal | str:
+    """Return the one choice that keeps a target, or why there is none."""
+    search, kept = found.searches[machine], workspace.tradeoffs.answers
+    foresight = foresight_of(workspace)
+    learned = len(foresight.measured) if foresight else 0
+    key = (id(search), target, present.config.to_json(), learned)
+    if key not in kept:
+        try:
+            kept[key] = _solve(search, found, target, present)
+        except BudgetError:
+            kept[key] = _beyond(search, found.wish.quantity, target)
+        except QuantError as error:
+            kept[key] = f"{error} {explain_gains(search.machine)}"
+    return kept[key]
+
+
+def _solve(search: BitSearch, found: Found, target: Target, present: Proposal) -> Proposal:
+    quantity = found.wish.quantity
+    if target.against == Against.POINTS:
+        name = f"Least {quantity} within {target.most:g} points"
+        return search.cheapest(quantity, most_loss=target.most / 100, name=name)
+    unit, factor = UNITS[quantity]
+    words, worth = {
+        Against.EIGHT: (Against.EIGHT, quantity.of(search.reference.cost) / 100),
+        Against.PRESENT: (Against.PRESENT, quantity.of(present.cost) / 100),
+        Against.UNIT: (unit, factor),
+    }[target.against]
+    name = f"Best {quantity} at {target.most:g} {words}"
+    return search.best([Budget(quantity, target.most * worth)], name)
+
+
+def _beyond(search: BitSearch, quantity: Quantity, target: Target) -> str:
+    """Say what is within reach where a target is not."""
+    wanted = f"{target.most:g} {target.against}"
+    if target.against == Against.POINTS:
+        return f"No choice of bits is predicted to keep {wanted}. Allow more, or offer wider bits."
+    if target.against == Against.UNIT:
+        wanted = f"{target.most:g} {UNITS[quantity][0]}"
+    least, eight = search.least(quantity), quantity.of(search.reference.cost)
+    return (
+        f"No choice of bits brings {COST_NAMES[quantity].lower()} on {search.machine.name} to "
+        f"{wanted}; {value_text(quantity, least)} ({format_share(least / eight)} of W8A8) is the "
+        "least. Allow more, offer narrower bits, or pin fewer layers."
+    )
+
+
+def spread_out(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Return the least noisy, the most, then those between them by halves: what teaches most."""
+    left = sorted(proposals, key=lambda proposal: proposal.noise)
+    chosen = left[:1] + left[:0:-1][:1]
+    spans = [(0, len(left) - 1)]
+    for low, high in spans:
+        if high - low > 1:
+            middle = (low + high) // 2
+            chosen.append(left[middle])
+            spans += [(low, middle), (middle, high)]
+    return chosen
+
+
+def start_measuring(
+    workspace: Workspace, found: Found, machine: str, proposals: Sequence[Proposal]
+) -> None:
+    """Queue runs of proposals; each goes to the run store as soon as it is done."""
+    network, parts = found.network, workspace.parts
+    if parts is None or not proposals:
+        return
+    search, seed = found.searches[machine], workspace.data.seed
+    keep: Callable[[Run], None] = workspace.store.save
+
+    def road() -> Steps[None]:
+        calibrated = yield from part(statistics_for(workspace, network, parts), 0.0, 0.1)
+        steps = measure(search, parts.score, calibrated, proposals, seed, keep)
+        yield from part(steps, 0.1, 1.0)
+
+    what = proposals[0].name if len(proposals) == 1 else f"{len(proposals)} configurations"
+    workspace.runner.submit(Job(f"{MEASURE} {what}", road, lambda _: None))
+
+
+def remember(workspace: Workspace, wish: Wish) -> None:
+    """Write down what was asked, so that a reload or a restart finds it."""
+    workspace.store.keep_answer(asked_key(workspace), to_plain(wish))
+
+
+def asked_key(workspace: Workspace) -> str:
+    """Return what the last question about a model is kept under."""
+    network = workspace.network
+    return f"trade-offs asked {network.digest if network else ''}"

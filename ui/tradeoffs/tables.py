@@ -1,0 +1,57 @@
+"""The points of a front as a table."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.mixed_precision.dependencies import bits_of
+from analysis.mixed_precision.pareto_front import Measured
+from analysis.mixed_precision.proposal import Proposal
+from analysis.network import Network
+from figures.style.units import format_bytes, format_energy, format_time
+from figures.tradeoffs.front import Panel
+from figures.tradeoffs.wording import Scale, quality_text
+from quant.simulation.quant_graph import Side
+
+
+def points_of(panel: Panel) -> list[Proposal]:
+    """Return all points that can be picked: predicted ones, then other runs, by rising cost."""
+    named = {point.name: point for point in panel.proposals}
+    runs = {one.proposal.name: one.proposal for one in panel.measured}
+    return list({**runs, **named}.values())
+
+
+def front_table(
+    network: Network,
+    panel: Panel,
+    points: Sequence[Proposal],
+    runs: Sequence[Measured | None],
+    scale: Scale,
+) -> pd.DataFrame:
+    """Return a row a point: quality predicted and measured, every cost, the mean of its bits."""
+    quantity = panel.front.quantity
+    eight = panel.eight[quantity]
+    return pd.DataFrame(
+        [
+            {
+                "name": point.name,
+                f"predicted {scale.unit}": quality_text(scale, point.prediction),
+                f"measured {scale.unit}": "" if run is None else scale.run_text(run.run),
+                f"{quantity} % of W8A8": round(100 * quantity.of(point.cost) / eight, 1),
+                "energy": format_energy(point.cost.energy_pj),
+                "latency": format_time(point.cost.latency_s),
+                "weights": format_bytes(point.cost.weight_bytes),
+                "peak memory": format_bytes(point.cost.peak_activation_bytes),
+                "mean W bits": _mean(network, point, Side.WEIGHTS),
+                "mean A bits": _mean(network, point, Side.ACTIVATIONS),
+            }
+            for point, run in zip(points, runs, strict=True)
+        ]
+    )
+
+
+def _mean(network: Network, point: Proposal, side: Side) -> float | None:
+    """Return the mean width over layers of one side."""
+    found = bits_of(point.config, network.graph)
+    widths = [bits for (_, other), bits in found.items() if other is side]
+    return round(sum(widths) / len(widths), 1) if widths else None

@@ -1,0 +1,269 @@
+"""The answers of the page Trade-offs: the front, the point picked, and what it is made of."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from analysis.bit_handling import explain_handling
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.dependencies import bits_of
+from analysis.mixed_precision.forecast import ENOUGH, Foresight
+from analysis.mixed_precision.pareto_front import Measured, moved, prediction_error, updated
+from analysis.mixed_precision.proposal import Proposal
+from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.useful_bits import explain_gains
+from analysis.network import Network
+from analysis.sensitivity.sweep import Depth, Sensitivity
+from figures import takeaway
+from figures.style.units import format_share
+from figures.tradeoffs.bits_chosen import bits_chosen
+from figures.tradeoffs.front import Panel, front_chart
+from figures.tradeoffs.wording import COST_NAMES, Scale, amount_text, quality_text
+from ui.configure.editor import set_config
+from ui.ranges.view import save
+from ui.state.tradeoffs import Found, Target
+from ui.state.workspace import Workspace
+from ui.tradeoffs.jobs import MEASURE, active, answer, spread_out, start_measuring
+from ui.tradeoffs.tables import front_table, points_of
+
+CHART = {"displayModeBar": False}
+SHOWN = (Quantity.ENERGY, Quantity.LATENCY, Quantity.SIZE, Quantity.MEMORY)
+BIT_SCALABLE = "bitfusion_like"
+
+
+def panels_of(
+    workspace: Workspace, found: Found, foresight: Foresight, target: Target
+) -> tuple[list[Panel], dict[str, str]]:
+    """Return what is drawn of each machine, and why a target cannot be kept."""
+    panels: list[Panel] = []
+    problems: dict[str, str] = {}
+    for name, search in found.searches.items():
+        search.predictor = foresight.predictor
+        present = _priced(search, foresight, workspace)
+        got = answer(workspace, found, name, target, present)
+        if isinstance(got, str):
+            problems[name] = got
+        panels.append(
+            Panel(
+                updated(found.fronts[name], foresight.predictor),
+                tuple(moved(search, one) for one in foresight.measured),
+                present,
+                None if isinstance(got, str) else got.predicted_by(foresight.predictor),
+                {quantity: quantity.of(search.reference.cost) for quantity in Quantity},
+            )
+        )
+    return panels, problems
+
+
+def _priced(search: BitSearch, foresight: Foresight, workspace: Workspace) -> Proposal:
+    """Return the present configuration; its noise is not known where its grids are others."""
+    config = workspace.config.present
+    proposal = search.judge(f"Now: {workspace.config_name}", config)
+    return replace(proposal, summed=foresight.summed(config)).predicted_by(foresight.predictor)
+
+
+def front(workspace: Workspace, panels: Sequence[Panel], scale: Scale, picked: Proposal) -> None:
+    """Draw the front; a click picks a point."""
+    machine = _machine(workspace, panels)
+    figure = front_chart(panels, scale, (machine, picked.name))
+
+    def take() -> None:
+        points = st.session_state["tradeoffs.front"].selection.points
+        data = points[0].get("customdata") if points else None
+        if data:
+            values = list(data.values()) if isinstance(data, dict) else list(data)
+            workspace.tradeoffs.picked = str(values[0]), str(values[1])
+
+    st.plotly_chart(
+        figure, key="tradeoffs.front", alt=takeaway(figure), on_select=take,
+        selection_mode="points", config=CHART,
+    )  # fmt: skip
+
+
+def _machine(workspace: Workspace, panels: Sequence[Panel]) -> str:
+    """Return the machine in sight: that of the point picked, else the first."""
+    names = [panel.front.machine for panel in panels]
+    picked = workspace.tradeoffs.picked
+    return picked[0] if picked is not None and picked[0] in names else names[0]
+
+
+def picked_of(workspace: Workspace, panels: Sequence[Panel]) -> tuple[Panel, Proposal]:
+    """Return the point picked and its panel: at first the answer, else the cheapest."""
+    name = _machine(workspace, panels)
+    panel = next(panel for panel in panels if panel.front.machine == name)
+    points = points_of(panel)
+    wanted = workspace.tradeoffs.picked
+    for point in points:
+        if wanted is not None and point.name == wanted[1]:
+            return panel, point
+    return panel, panel.answer or points[0]
+
+
+def details(
+    workspace: Workspace, found: Found, panel: Panel, picked: Proposal, scale: Scale
+) -> None:
+    """Show the point picked: what is predicted, what was measured, what it costs, its bits."""
+    st.markdown(f"**{picked.name}** on {panel.front.machine}")
+    run = measured_of(found.network, panel, picked)
+    measured = "not measured yet" if run is None else f"measured **{scale.run_text(run.run)}**"
+    predicted = quality_text(scale, picked.prediction)
+    st.markdown(f"{scale.name}: predicted **{predicted}**, {measured}.")
+    st.caption(_costs(panel, picked))
+    _buttons(workspace, found, panel, picked, done=run is not None, told=scale.by_loss)
+
+
+def bits(found: Found, picked: Proposal) -> None:
+    """Draw the bits of each layer of the point picked."""
+    figure = bits_chosen(bits_of(picked.config, found.network.graph))
+    st.plotly_chart(figure, key="tradeoffs.cells", alt=takeaway(figure), config=CHART)
+
+
+def _costs(panel: Panel, picked: Proposal) -> str:
+    """Return in words what a point costs, beside uniform 8 bits."""
+    costs = [
+        f"{COST_NAMES[quantity]} {amount_text(quantity, picked.cost)} "
+        f"({format_share(quantity.of(picked.cost) / eight)})"
+        for quantity in SHOWN
+        if (eight := panel.eight[quantity])
+    ]
+    return f"{', '.join(costs)} of uniform W8A8. Intervals are of 95 %."
+
+
+def measured_of(network: Network, panel: Panel, proposal: Proposal) -> Measured | None:
+    """Return the run of the same bits, if there is one."""
+    wanted = bits_of(proposal.config, network.graph)
+    alike = (o for o in panel.measured if bits_of(o.proposal.config, network.graph) == wanted)
+    return next(alike, None)
+
+
+def _buttons(
+    workspace: Workspace, found: Found, panel: Panel, picked: Proposal, *, done: bool, told: bool
+) -> None:
+    row = st.container(horizontal=True)
+    if row.button(
+        "Load into Configure", key="tradeoffs.load", icon=":material/tune:", type="primary",
+        disabled=picked.config == workspace.config.present,
+        help="Makes it the present configuration; Undo takes it back",
+    ):  # fmt: skip
+        load(workspace, picked)
+        st.rerun()  # the whole page, so that the frame shows what is loaded
+    if row.button(
+        "Measure", key="tradeoffs.measure", icon=":material/play_arrow:",
+        disabled=done or active(workspace, MEASURE) is not None,
+        help="A run on all images; it is kept and corrects the predictions",
+    ):  # fmt: skip
+        start_measuring(workspace, found, panel.front.machine, [picked])
+        st.rerun()
+    if not told and row.button(
+        "Measure three to see accuracy", key="tradeoffs.three", icon=":material/straighten:",
+        disabled=active(workspace, MEASURE) is not None,
+        help="The least noisy, the cheapest and one between: how accuracy follows from noise is "
+        "learned from runs",
+    ):  # fmt: skip
+        several = spread_out(panel.front.proposals)[:ENOUGH]
+        start_measuring(workspace, found, panel.front.machine, several)
+        st.rerun()
+
+
+def load(workspace: Workspace, proposal: Proposal) -> None:
+    """Make a proposal the present configuration, under its name."""
+    set_config(workspace, proposal.config, proposal.name.removeprefix("Now: "))
+    workspace.notes.append(f"{proposal.name} is the present configuration; Undo takes it back.")
+
+
+def table(workspace: Workspace, found: Found, panel: Panel, scale: Scale) -> None:
+    """Show all points of a machine; ticks pick, and say what to measure."""
+    points = points_of(panel)
+    runs = [measured_of(found.network, panel, point) for point in points]
+    key = f"tradeoffs.table.{panel.front.machine}"
+
+    def take() -> None:
+        rows = st.session_state[key].selection.rows
+        if rows and rows[-1] < len(points):
+            workspace.tradeoffs.picked = panel.front.machine, points[rows[-1]].name
+
+    rows = front_table(found.network, panel, points, runs, scale)
+    state = st.dataframe(
+        rows, key=key, hide_index=True, width="stretch", on_select=take,
+        selection_mode="multi-row", height=min(38 + 35 * len(points), 330),
+        alt=f"All points on {panel.front.machine}", placeholder="",
+        column_config={
+            "name": st.column_config.TextColumn("Configuration", pinned=True, width=150),
+            f"predicted {scale.unit}": st.column_config.TextColumn(width=135),
+            f"measured {scale.unit}": st.column_config.TextColumn(width=135),
+        },
+    )  # fmt: skip
+    ticked = [points[row] for row in state.selection.rows if row < len(points)]
+    wanted = [
+        point
+        for point, run in zip(points, runs, strict=True)
+        if run is None and point in (ticked or points)
+    ]
+    left = list({tuple(bits_of(p.config, found.network.graph).items()): p for p in wanted}.values())
+    row = st.container(horizontal=True, vertical_alignment="center")
+    what = f"Measure {len(left)} {'ticked' if ticked else 'not measured yet'}"
+    what = what if left else "All are measured"
+    if row.button(
+        what, key="tradeoffs.queue", icon=":material/playlist_play:",
+        disabled=not left or active(workspace, MEASURE) is not None,
+        help="One run after the other; Cancel keeps those that are done",
+    ):  # fmt: skip
+        start_measuring(workspace, found, panel.front.machine, spread_out(left))
+        st.rerun()
+    with row:
+        save(rows, f"front-{panel.front.machine}", "tradeoffs.save")
+
+
+def notes(found: Found, foresight: Foresight, panels: Sequence[Panel], scale: Scale) -> None:
+    """Say what the numbers come from, how far predictions were off, and what machines gain."""
+    st.caption(" ".join((_origin(found.sensitivity), *_trust(foresight), _missing(scale))).strip())
+    for panel in panels:
+        st.markdown(f"- {explain_gains(found.searches[panel.front.machine].machine)}")
+    handled = [
+        sentence
+        for search in found.searches.values()
+        for sentence in explain_handling(search, [found.wish.quantity])
+    ]
+    for sentence in dict.fromkeys(handled):
+        st.markdown(f"- {sentence}")
+    flat = all(len(panel.front.proposals) == 1 for panel in panels)
+    if flat and BIT_SCALABLE not in found.searches:
+        st.info(
+            f"There is nothing to trade here. Choose {BIT_SCALABLE} beside it to see a machine "
+            "on which fewer bits save arithmetic.", icon=":material/lightbulb:",
+        )  # fmt: skip
+
+
+def _origin(known: Sensitivity) -> str:
+    exact = sum(score.depth is Depth.EXACT for score in known.scores)
+    images = max((score.images for score in known.scores), default=0)
+    if exact == len(known.scores):
+        return f"Noise of each layer alone: the exact sweep, {images} images."
+    if exact:
+        return f"Noise of each layer alone: {exact} of {len(known.scores)} cells exact."
+    return f"Noise of each layer alone: screened on {images} images, without labels."
+
+
+def _trust(foresight: Foresight) -> list[str]:
+    """Say how far each prediction was off, made before its run was known."""
+    if not foresight.measured:
+        return []
+    error = prediction_error(foresight.measured)
+    words = [f"{error.count} measured: predictions were"]
+    if error.mean_loss_error is not None:
+        words.append(f"{100 * error.mean_loss_error:.1f} points off on average,")
+    if math.isfinite(error.rms_db):
+        words.append(f"SQNR {error.rms_db:.1f} dB (root mean square);")
+    share = format_share(error.within / error.intervals) if error.intervals else "none"
+    words.append(f"{share} of the 95 % intervals held.")
+    return [" ".join(words)]
+
+
+def _missing(scale: Scale) -> str:
+    if scale.by_loss:
+        return ""
+    return (
+        "How accuracy follows from noise is not known yet: measure three points, or sweep exactly."
+    )

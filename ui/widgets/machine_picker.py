@@ -1,0 +1,95 @@
+"""Choosing the machine, or bringing one."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from accelerator.machine import Machine, load_preset, parse_machine, presets
+from accelerator.report import CostReport, LayerCost
+from ui.state.workspace import Workspace
+
+
+def machine_picker(workspace: Workspace, place: str) -> None:
+    """Show the machines to choose from; the choice counts for every page."""
+    own = workspace.machines
+    names = [*presets(), *own]
+    key = f"{place}.machine.{workspace.machine.name}"
+
+    def take() -> None:
+        choose_machine(workspace, st.session_state[key])
+
+    st.selectbox(
+        "Machine", names, index=names.index(workspace.machine.name), key=key, on_change=take,
+        format_func=lambda name: machine_named(workspace, name).title,
+        help="The accelerator whose energy, latency and memory are estimated",
+    )  # fmt: skip
+
+
+def machine_note(workspace: Workspace) -> None:
+    """Say where the machine's energies are placeholders."""
+    if workspace.machine.illustrative:
+        st.caption(
+            ":material/info: Illustrative: the maker never published this machine's energies; "
+            "they are placeholders, so compare configurations and not machines."
+        )
+
+
+def widths_note(workspace: Workspace, report: CostReport) -> None:
+    """Say how many layers the machine computes otherwise than asked, and what follows from it."""
+    products = [layer for layer in report.layers if layer.macs]
+    host = [layer for layer in products if layer.on_host]
+    several = [layer for layer in products if layer.passes > 1 and not layer.on_host]
+    wider = [
+        layer
+        for layer in products
+        if layer.passes == 1
+        and not layer.on_host
+        and (layer.requested_weight_bits, layer.requested_activation_bits)
+        != (layer.compute_weight_bits, layer.compute_activation_bits)
+    ]
+    sentences = {
+        "computes {} at other widths than requested; see “Computed as”. "
+        "Fewer bits then save storage and traffic at most.": wider,
+        "needs several passes for {}: its multipliers are narrower than what was asked, "
+        "and every pass costs cycles and energy.": several,
+        "cannot compute {} as asked; their cost is a rough stand-in.": host,
+    }
+    said = [
+        f"{workspace.machine.title} {words.format(_layers(found))}"
+        for words, found in sentences.items()
+        if found
+    ]
+    if said:
+        st.warning(" ".join(said), icon=":material/rule:")
+
+
+def _layers(found: Sequence[LayerCost]) -> str:
+    return "1 layer" if len(found) == 1 else f"{len(found)} layers"
+
+
+def machine_named(workspace: Workspace, name: str) -> Machine:
+    """Return a preset or one of the user's own machines."""
+    return workspace.machines.get(name) or load_preset(name)
+
+
+def choose_machine(workspace: Workspace, name: str) -> None:
+    """Make a machine the current one."""
+    workspace.machine = machine_named(workspace, name)
+    workspace.save()
+
+
+def bring_machine(workspace: Workspace) -> None:
+    """Offer the upload of a machine file, and show where the present one's numbers come from."""
+    uploaded = st.file_uploader("Your own machine (TOML)", type="toml", key="machine.upload")
+    if uploaded is not None and st.button("Use this machine", key="machine.use"):
+        try:
+            machine = parse_machine(uploaded.getvalue().decode())
+        except ValueError as error:  # a UnicodeDecodeError is one too
+            st.error(str(error))
+            return
+        workspace.add_machine(machine)
+        st.rerun()
+    st.dataframe(
+        [{"number": key, "source": source} for key, source in workspace.machine.sources],
+        hide_index=True, width="stretch", height=260, alt="Numbers of the machine and sources",
+    )  # fmt: skip

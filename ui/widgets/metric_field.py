@@ -1,0 +1,49 @@
+"""A metric of the user's own: named on this machine, closed on a shared server."""
+
+import streamlit as st
+
+from analysis.evaluation.user_metric import UserMetric
+from model_io.builder.user_metric import load_metric
+from model_io.errors import ModelError
+from quant.errors import QuantError
+from ui.state.workspace import Workspace
+
+CLOSED = (
+    "A metric of your own is Python that runs on the server, and this server is shared: start "
+    "QuantScope on your own machine to use one."
+)
+
+
+def metric_field(workspace: Workspace) -> str:
+    """Ask for a metric where the settings allow it; return what is typed."""
+    if not workspace.settings.local_paths:
+        return ""
+    return st.text_input(
+        "Metric of your own", workspace.metric, key="runs.metric",
+        placeholder="/work/metrics.py:miou",
+        help="A Python function of (outputs, targets): a number for each image, or one for all. "
+        "Its attribute higher_is_better says which way is up. It is code and runs with each run.",
+    ).strip()  # fmt: skip
+
+
+def problem_of(workspace: Workspace, text: str) -> str:
+    """Return why a metric cannot be used; nothing where it can, or none is asked for."""
+    try:
+        metric_of(workspace, text)
+    except (QuantError, ModelError) as error:
+        return str(error)
+    return ""
+
+
+def metric_of(workspace: Workspace, text: str) -> UserMetric | None:
+    """Return the metric that was named; None without one.
+
+    Raises:
+        QuantError: the server is shared.
+        ModelError: no such file or function.
+    """
+    if not text:
+        return None
+    if not workspace.settings.local_paths:
+        raise QuantError(CLOSED)
+    return load_metric(text)

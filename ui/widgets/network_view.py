@@ -1,0 +1,122 @@
+"""The layers of the model: drawn as a graph and listed as a table, with one selection."""
+
+from typing import Any
+
+import streamlit as st
+
+from analysis.network import Network
+from analysis.network_layout import Place, places
+from figures import takeaway
+from figures.network.colors import colored_by_bits, colored_by_share, colored_by_sqnr
+from ui.navigation import RANGES
+from ui.ranges.view import first_name
+from ui.state.workspace import Workspace
+from ui.widgets.tables import by, layer_table
+
+MACS, PARAMETERS, ENERGY = "MACs", "Parameters", "Energy"
+WEIGHT_BITS, ACTIVATION_BITS, SQNR = "Weight bits", "Activation bits", "SQNR"
+COLORS = (MACS, PARAMETERS, ENERGY, WEIGHT_BITS, ACTIVATION_BITS, SQNR)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def places_of(digest: str, _network: Network) -> tuple[Place, ...]:
+    """Return where the layers of a network stand in its drawing."""
+    del digest  # it is the key of the cache
+    return places(_network.graph)
+
+
+def show_graph(workspace: Workspace, network: Network) -> None:
+    """Draw the network, coloured as chosen; a click picks a layer."""
+    color = st.segmented_control(
+        "Colour by", COLORS, default=MACS, key="model.color", persist_state="session",
+        required=True, help="Bits are those of the configuration, energy is that of the machine",
+    )  # fmt: skip
+    figure = _figure(workspace, network, color or MACS)
+    if figure is None:
+        st.info(
+            "SQNR by layer is measured by a run; this model has none yet.",
+            icon=":material/play_circle:",
+        )
+        return
+
+    def take() -> None:
+        points = st.session_state["model.graph"].selection.points
+        if points and points[0].get("customdata"):
+            workspace.picked.take(first_name(points[0]["customdata"]))
+
+    st.plotly_chart(
+        figure, key="model.graph", alt=takeaway(figure), on_select=take, selection_mode="points",
+        config={"displayModeBar": False},
+    )  # fmt: skip
+    st.caption(
+        "Click a layer to pick it; drag over a part to zoom, double-click to see all. "
+        "Hollow: the layer has no such value."
+    )
+
+
+def _figure(workspace: Workspace, network: Network, color: str) -> Any:
+    spots, layers = places_of(network.digest, network), network.graph.layers
+    picked = workspace.picked.layer
+    chosen = workspace.config.present.resolve(layers)
+    if color == PARAMETERS:
+        sizes = {layer.name: layer.parameters for layer in layers}
+        return colored_by_share(spots, sizes, "parameters", "hold", picked)
+    if color == ENERGY:
+        report = workspace.cost_of(workspace.config.present)
+        energies = {cost.layer: cost.energy_pj for cost in report.layers}
+        return colored_by_share(spots, energies, "energy", "take", picked)
+    if color == WEIGHT_BITS:
+        bits = {layer.name: chosen[layer.name].weight.bits for layer in layers if layer.weight}
+        return colored_by_bits(spots, bits, "weights", picked)
+    if color == ACTIVATION_BITS:
+        bits = {layer.name: chosen[layer.name].activation.bits for layer in layers}
+        return colored_by_bits(spots, bits, "activations", picked)
+    if color == SQNR:
+        found = (run for run in workspace.store.all() if run.model_digest == network.digest)
+        run = next(found, None)
+        return None if run is None else (
+            colored_by_sqnr(spots, run.layer_sqnr_db, f"run “{run.name}”", picked)
+        )  # fmt: skip
+    macs = {layer.name: layer.macs for layer in layers}
+    return colored_by_share(spots, macs, "MACs", "do", picked)
+
+
+def show_table(workspace: Workspace, network: Network) -> None:
+    """List the layers; a ticked row is the layer picked."""
+    table, picked = layer_table(network), workspace.picked
+    names = list(table["layer"])
+    key = f"model.layers.{network.digest[:8]}.{picked.elsewhere}"
+
+    def take() -> None:
+        rows = st.session_state[key].selection.rows
+        picked.layer = names[rows[0]] if rows else ""
+
+    ticked = [names.index(picked.layer)] if picked.layer in names else []
+    st.dataframe(
+        table, key=key, hide_index=True, width="stretch", height=380, on_select=take,
+        selection_mode="single-row", selection_default={"selection": {"rows": ticked}},
+        alt=f"The layers of {network.name}",
+        column_config={
+            "MACs %": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100),
+            "MACs": st.column_config.NumberColumn(format="localized"),
+            "parameters": st.column_config.NumberColumn(format="localized"),
+        },
+    )  # fmt: skip
+    st.download_button(
+        "Table as CSV", table.to_csv(index=False), f"{network.name}-layers.csv", "text/csv",
+        icon=":material/download:",
+    )  # fmt: skip
+
+
+def show_picked(workspace: Workspace, network: Network) -> None:
+    """Say in a line what the picked layer is."""
+    found = {layer.name: layer for layer in network.graph.layers}.get(workspace.picked.layer)
+    if found is None:
+        st.caption("No layer is picked; a click in the graph or a tick in the table picks one.")
+        return
+    words = [f"**{found.name}**", str(found.kind), f"output {by(found.shape[1:])}"]
+    if found.weight:
+        words.append(f"weight {by(found.weight_shape)}")
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.markdown(" · ".join(words), width="content")
+    row.page_link(RANGES, label="Its ranges", icon=":material/bar_chart:", width="content")

@@ -1,0 +1,44 @@
+"""What a page needs before it can show anything: said in a sentence, with the way to it."""
+
+import streamlit as st
+
+from analysis.network import Network
+from analysis.split import Split
+from ui.navigation import MODEL
+from ui.state.workspace import Workspace
+
+NO_MODEL = "No model is loaded."
+ONLY_LOOKED_AT = (
+    "This session is only looked at: its model is not loaded, so this page has nothing to work "
+    "on. What the session holds is on Sensitivity, Trade-offs, and Run and compare."
+)
+
+
+def needed_network(workspace: Workspace) -> Network:
+    """Return the model, which the configuration fits; else say what is missing, and stop."""
+    network = workspace.network
+    if network is None:
+        _say(NO_MODEL if workspace.opened is None else ONLY_LOOKED_AT, "Choose one")
+        st.stop()
+    if problem := workspace.misfit():
+        st.error(problem)
+        st.stop()
+    return network
+
+
+def needed_images(workspace: Workspace, why: str) -> tuple[Network, Split]:
+    """Return the model and its images; without them say `why` they are needed, and stop."""
+    if workspace.network is None or workspace.parts is None:
+        say_missing(workspace, why)
+        st.stop()
+    return needed_network(workspace), workspace.parts
+
+
+def say_missing(workspace: Workspace, why: str) -> None:
+    """Say that a model and images are missing, or what is wrong with them, and where to go."""
+    _say(workspace.data_problem or why, "Choose them")
+
+
+def _say(text: str, link: str) -> None:
+    st.info(text)
+    st.page_link(MODEL, label=link, icon=":material/deployed_code:")

@@ -1,0 +1,180 @@
+"""Rows for the tables of the pages."""
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from accelerator.report import CostReport, LayerCost
+from accelerator.workload import FLOAT_BITS
+from analysis.network import Network
+from analysis.runs.run_store import Run
+from figures.style.units import format_bytes, format_energy, format_share, format_time
+from quant.config import LayerConfig, Resolved
+from quant.graph.float_graph import Layer
+from quant.graph.operators import Kind
+
+BIT_CHOICES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 32)
+MOST_NAMED = 4
+
+
+def layer_table(network: Network) -> pd.DataFrame:
+    """Return what each layer is: kind, shapes, parameters, MACs."""
+    layers = [layer for layer in network.graph.layers if layer.kind is not Kind.INPUT]
+    total = max(1, sum(layer.macs for layer in layers))
+    return pd.DataFrame(
+        {
+            "layer": [layer.name for layer in layers],
+            "kind": [str(layer.kind) for layer in layers],
+            "output": [by(layer.shape[1:]) for layer in layers],
+            "weight": [by(layer.weight_shape) for layer in layers],
+            "parameters": [layer.parameters for layer in layers],
+            "MACs": [layer.macs for layer in layers],
+            "MACs %": [100 * layer.macs / total for layer in layers],
+        }
+    )
+
+
+def by(shape: Sequence[int]) -> str:
+    """Return a shape as people write it, such as "32 x 14 x 14"."""
+    return " x ".join(map(str, shape))
+
+
+def config_table(
+    layers: Iterable[Layer], chosen: Resolved, report: CostReport, shared: dict[str, str]
+) -> pd.DataFrame:
+    """Return the editor's rows: each layer's choice beside what the machine makes of it.
+
+    `shared` says for a layer whose grid is another's, whose.
+    """
+    costs = {layer.layer: layer for layer in report.layers}
+    total = max(report.energy_pj, 1e-30)
+    rows = []
+    for layer in layers:
+        wish, found = chosen[layer.name], costs.get(layer.name)
+        rows.append(
+            {
+                "select": False,
+                "layer": layer.name,
+                "kind": str(layer.kind),
+                **_weight_cells(layer, wish),
+                "activation_bits": wish.activation.bits,
+                "activation_symmetric": wish.activation.symmetric,
+                "activation_estimator": str(wish.activation.estimator),
+                "effective": _effective(layer, found),
+                "energy": 100 * found.energy_pj / total if found else None,
+                "note": f"grid of {shared[layer.name]}" if layer.name in shared else "",
+            }
+        )
+    return pd.DataFrame(rows).astype({"weight_bits": "Int64"})
+
+
+def _weight_cells(layer: Layer, wish: LayerConfig) -> dict[str, object]:
+    if layer.weight is None:
+        empty = ("weight_bits", "granularity", "weight_symmetric", "weight_estimator")
+        return dict.fromkeys(empty)
+    return {
+        "weight_bits": wish.weight.bits,
+        "granularity": str(wish.weight.granularity),
+        "weight_symmetric": wish.weight.symmetric,
+        "weight_estimator": str(wish.weight.estimator),
+    }
+
+
+def _effective(layer: Layer, found: LayerCost | None) -> str:
+    """Return what the machine multiplies: widths, and how often it does where once is not enough.
+
+    What it cannot do at all is "on host".
+    """
+    if found is None or not layer.macs or not found.compute_weight_bits:
+        return ""
+    if found.on_host:
+        return "on host"
+    if found.compute_weight_bits >= FLOAT_BITS:
+        return "float"
+    passes = f", {found.passes} passes" if found.passes > 1 else ""
+    return f"W{found.compute_weight_bits} A{found.compute_activation_bits}{passes}"
+
+
+def without_choice(layers: Iterable[Layer], report: CostReport) -> str:
+    """Return a sentence on operations that cost something and have no row of their own, or "".
+
+    A max-pool keeps the grid before it; the parts of an attention have its layer's bits.
+    """
+    rows = {layer.name for layer in layers}
+    rest = [cost for cost in report.layers if cost.layer not in rows]
+    if not rest:
+        return ""
+    share = format_share(sum(cost.energy_pj for cost in rest) / max(report.energy_pj, 1e-30))
+    rest.sort(key=lambda cost: -cost.energy_pj)
+    names = ", ".join(cost.layer for cost in rest[:MOST_NAMED])
+    more = "" if len(rest) <= MOST_NAMED else f" and {len(rest) - MOST_NAMED} more"
+    return (
+        f"Without a row, since other layers' bits decide theirs: {names}{more}; "
+        f"{share} of the energy."
+    )
+
+
+def effective_table(report: CostReport) -> pd.DataFrame:
+    """Return requested beside computed and stored widths, and the cost of each layer."""
+    return pd.DataFrame(
+        [
+            {
+                "layer": layer.layer,
+                "kind": str(layer.kind),
+                "requested W/A": f"{layer.requested_weight_bits}/{layer.requested_activation_bits}",
+                "computed W/A": f"{layer.compute_weight_bits}/{layer.compute_activation_bits}",
+                "passes": layer.passes,
+                "stored W/A": f"{layer.stored_weight_bits:.3g}/{layer.stored_activation_bits}",
+                "MACs": layer.macs,
+                "cycles": layer.cycles,
+                "energy nJ": layer.energy_pj / 1e3,
+                "latency µs": layer.latency_s * 1e6,
+                "bound": layer.bound,
+                "utilization %": 100 * layer.utilization,
+                "remarks": "; ".join(layer.warnings),
+            }
+            for layer in report.layers
+        ]
+    )
+
+
+def _task_cells(run: Run) -> dict[str, object]:
+    """Return what stands in accuracy's place: the cosine of outputs, the user's metric."""
+    metric = run.evaluation.metric
+    text = "" if metric is None else f"{metric.quantized_value:.4g} {metric.name}"
+    return {"cosine": run.evaluation.cosine, "metric": text}
+
+
+def run_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return one line a run; cosine and metric where one of them has no classes, or a metric."""
+    told = any(not run.evaluation.classes or run.evaluation.metric for run in runs)
+    return pd.DataFrame(
+        [
+            {
+                "name": run.name,
+                "model": run.model,
+                "top-1 %": percent(run.evaluation.quantized_top1),
+                "drop": percent(run.evaluation.top1_drop),
+                "agreement %": percent(run.evaluation.agreement)
+                if run.evaluation.classes
+                else None,
+                "SQNR dB": run.evaluation.sqnr_db,
+                **(_task_cells(run) if told else {}),
+                "energy": format_energy(run.cost.energy_pj),
+                "latency": format_time(run.cost.latency_s),
+                "weights": format_bytes(run.cost.weight_bytes),
+                "peak memory": format_bytes(run.cost.peak_activation_bytes),
+                "machine": run.cost.machine,
+                "images": run.evaluation.samples,
+                "data": run.data,
+                "seconds": run.seconds,
+                "when": run.created,
+            }
+            for run in runs
+        ]
+    )
+
+
+def percent(share: float | None) -> float | None:
+    """Return a share of 1 in percent; None stays None."""
+    return None if share is None else 100 * share
