@@ -7,7 +7,7 @@ from analysis.evaluation.evaluate import Data
 from analysis.network import Network
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
-from quant.graph.float_graph import is_input
+from quant.graph.layers import is_input
 from quant.inputs import Inputs, arranged, count_of
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.progress import Steps

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from quant.file_encodings import Given, Target
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.inputs import (
     InputLike,
     Inputs,

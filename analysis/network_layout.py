@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from quant.graph.float_graph import FloatGraph, Layer
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import Layer
 
 
 @dataclass(frozen=True, slots=True)

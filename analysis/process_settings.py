@@ -1,12 +1,18 @@
-"""How many threads torch should use here: measured once a process, since it depends on the load."""
+"""How this process computes: its threads, and what it does with memory that a layer gives back.
 
+torch's threads are measured once a process, since the best number depends on the load.
+
+A forward takes and gives back a few megabytes for each layer. By default glibc returns these to the
+system, and taking them anew costs a page fault for each 4 KiB: measured, 30 to 45 % of the time
+of a simulated forward. How often it does so depends on what happened to be allocated before.
+"""
+
+import ctypes
 import time
 from functools import cache
 
 import torch
 from torch.nn import functional as F
-
-from analysis.allocator import keep_freed_memory
 
 REPETITIONS = 3
 GAIN = 0.95  # another thread must save at least 5 %: fewer leave room for other work
@@ -45,3 +51,24 @@ def _seconds() -> float:
         F.conv2d(y, depthwise, padding=1, groups=96).clamp_(0, 6)
         found.append(time.perf_counter() - start)
     return min(found[1:])
+
+
+# of malloc.h, and what mallopt(3) says of them
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
+KEPT_BYTES = 512 * 2**20
+LARGEST_KEPT_BYTES = 32 * 2**20  # the most that glibc takes for MMAP_THRESHOLD
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Let this process keep up to 512 MiB that were given back; return whether it can.
+
+    Threads that start later share one heap, so that what one gives back serves the next. A C
+    library other than glibc is left as it is.
+    """
+    try:
+        change = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):  # Windows has no library of that name
+        return False
+    settings = ((TRIM_THRESHOLD, KEPT_BYTES), (MMAP_THRESHOLD, LARGEST_KEPT_BYTES), (ARENA_MAX, 1))
+    return all(change(name, number) == 1 for name, number in settings)

@@ -12,7 +12,8 @@ from data_io.errors import DatasetError
 from data_io.open_dataset import open_dataset
 from data_io.preprocessing import Preprocess
 from quant.config import QuantConfig
-from quant.graph.float_graph import FloatGraph, is_input
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import is_input
 from quant.inputs import Input, shapes_of
 from sample_models.registry import SAMPLES
 

@@ -49,9 +49,9 @@ def images_of(model: str, data: Path, count: int, seed: int) -> Any:
 
 def prepare_ours(arguments: argparse.Namespace) -> Turn:
     """Return our sweep as a function that returns the number of layers."""
-    from analysis.allocator import keep_freed_memory  # noqa: PLC0415
     from analysis.calibration import calibrate  # noqa: PLC0415  AIMET's environment lacks its needs
     from analysis.network import prepare  # noqa: PLC0415
+    from analysis.process_settings import keep_freed_memory  # noqa: PLC0415
     from analysis.sensitivity.analyze import exact  # noqa: PLC0415
     from analysis.sensitivity.exact.executors import Pool  # noqa: PLC0415
     from analysis.sensitivity.sweep import Sweep  # noqa: PLC0415
@@ -59,7 +59,7 @@ def prepare_ours(arguments: argparse.Namespace) -> Turn:
     from model_io.load import load_model  # noqa: PLC0415
     from quant.config import uniform  # noqa: PLC0415
     from quant.progress import drain  # noqa: PLC0415
-    from quant.simulation.quant_graph import Side  # noqa: PLC0415
+    from quant.simulation.plan import Side  # noqa: PLC0415
 
     keep_freed_memory()
     loaded = load_model(arguments.model)

@@ -20,11 +20,11 @@ from torch import nn
 from accelerator.machine import load_preset
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Rules
-from analysis.mixed_precision.dependencies import parts_of
 from analysis.mixed_precision.proposal import Budget, Proposal
 from analysis.mixed_precision.search import BitSearch
 from analysis.network import Network, prepare
 from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Question, Score, Sensitivity, Sweep
+from quant.assignment import parts_of
 from quant.config import uniform
 
 MACHINES = ("bitfusion_like", "horowitz45_generic")

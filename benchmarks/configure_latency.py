@@ -15,10 +15,10 @@ from functools import partial
 
 from accelerator.machine import load_preset, presets
 from analysis.calibration import calibrate
+from analysis.cost.estimate import cost
 from analysis.cost.workload import Entropies
 from analysis.network import Network, prepare
 from analysis.process_settings import choose_threads
-from analysis.runs.experiment import cost
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
 from quant.config import QuantConfig, uniform

@@ -16,10 +16,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from analysis.allocator import keep_freed_memory
 from analysis.calibration import calibrate
 from analysis.network import Network, forward, prepare
-from analysis.process_settings import choose_threads
+from analysis.process_settings import choose_threads, keep_freed_memory
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
 from quant.config import uniform

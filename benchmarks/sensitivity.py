@@ -32,16 +32,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.agreement import agreement_of
-from analysis.allocator import keep_freed_memory
 from analysis.calibration import Calibrated, calibrate
 from analysis.evaluation.measures import sqnr_db
 from analysis.network import Network, prepare
+from analysis.process_settings import keep_freed_memory
 from analysis.runs.apply_recipe import first_stage
 from analysis.sensitivity.analyze import exact
 from analysis.sensitivity.encodings import grids_of, program_of
 from analysis.sensitivity.exact.executors import Serial
 from analysis.sensitivity.exact.work_unit import computing
+from analysis.sensitivity.ranking import agreement_of
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Question, Sensitivity, Sweep
 from analysis.sensitivity.tensor_noise import instant
@@ -53,7 +53,7 @@ from quant.config import uniform
 from quant.inputs import arranged
 from quant.passes.equalize import Equalize
 from quant.progress import Steps, drain
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import Granularity
 from sample_models.registry import sample
 

@@ -10,11 +10,11 @@ import torch
 
 from accelerator.machine import Machine
 from analysis.calibration import Calibrated, calibrate, needs_data
+from analysis.cost.estimate import cost
 from analysis.deployment.prepare_export import layer_numbers, quantized_to_take
 from analysis.deployment.runtime_check import ExecutionCheck, check_execution
 from analysis.network import Network
 from analysis.runs.apply_recipe import Stage, learns
-from analysis.runs.experiment import cost
 from analysis.split import ImageChoice, Split, choose_split
 from data_io.errors import DatasetError
 from model_io.artefacts.artefact import TRIAL, Artefact, Source

@@ -6,7 +6,6 @@ from typing import Any
 
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
-from analysis.mixed_precision.dependencies import bits_of, cells_of
 from analysis.mixed_precision.optimize import Answer
 from analysis.mixed_precision.pareto_front import Measured, prediction_error
 from analysis.mixed_precision.proposal import Proposal
@@ -14,7 +13,8 @@ from analysis.network import Network
 from analysis.prediction.predictor import Prediction
 from analysis.runs.experiment import versions
 from analysis.runs.json_values import to_plain
-from quant.simulation.quant_graph import Side
+from quant.assignment import bits_of, cells_of
+from quant.simulation.plan import Side
 
 
 def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:

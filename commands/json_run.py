@@ -9,8 +9,7 @@ from analysis.evaluation.measures import Interval
 from analysis.network import Network
 from analysis.runs.experiment import versions
 from analysis.runs.run_store import Run
-from quant.config import QuantConfig, config_from_dict
-from quant.config_file import config_to_plain
+from quant.config import QuantConfig, config_from_dict, config_to_plain
 from sample_models.registry import SAMPLES
 
 NO_LABELS = (

@@ -16,7 +16,7 @@ from analysis.split import ImageChoice, Split, choose_split
 from commands.json_sensitivity import summarize_sensitivity
 from quant.config import LayerConfig, QuantConfig
 from quant.progress import Steps
-from quant.simulation.quant_graph import Role, Side
+from quant.simulation.plan import Role, Side
 from quant.spec import FLOAT_BITS
 
 MIB = 2**20

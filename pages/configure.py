@@ -3,11 +3,12 @@ import streamlit as st
 from figures import takeaway
 from figures.cost.energy import energy_by_component
 from ui.configure.compare import diff_picker
-from ui.configure.editor import PRESETS, bulk_edit, layer_editor, rule_list, set_config
+from ui.configure.editor import PRESETS, bulk_edit, layer_editor, rule_list
 from ui.configure.file_encodings import config_box, grids_note
 from ui.configure.layer_options import layer_picker, show_layer
 from ui.configure.prediction import predicted_card
 from ui.navigation import RUNS, TRADEOFFS
+from ui.state.edit_config import set_config
 from ui.state.workspace import workspace
 from ui.widgets.cards import cost_cards
 from ui.widgets.machine_picker import bring_machine, machine_note, machine_picker, widths_note

@@ -2,7 +2,7 @@ import streamlit as st
 
 from figures.style.units import format_bytes, format_count
 from quant.config import uniform
-from quant.graph.float_graph import is_input
+from quant.graph.layers import is_input
 from ui.answers.float_score import first_images, float_score, measure_float
 from ui.configure.file_encodings import offer_own_grids
 from ui.model.forms import bring_data, bring_model, sample_cards

@@ -1,15 +1,9 @@
 import streamlit as st
 
-from quant.simulation.quant_graph import Role
+from quant.simulation.plan import Role
+from ui.answers.range_book import book_of
 from ui.ranges.try_encoding import tensor_panel
-from ui.ranges.view import (
-    book_of,
-    calibration_note,
-    examine_all,
-    overview,
-    reasons,
-    suspect_list,
-)
+from ui.ranges.view import calibration_note, examine_all, overview, reasons, suspect_list
 from ui.state.workspace import workspace
 from ui.widgets.prerequisites import needed_network
 

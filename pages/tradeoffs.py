@@ -2,7 +2,7 @@ import streamlit as st
 
 from ui.answers.forecast import foresight_of, scale_of
 from ui.navigation import SENSITIVITY
-from ui.opened_fronts import opened_fronts
+from ui.session.opened_results import opened_fronts
 from ui.state.tradeoffs import Found
 from ui.state.workspace import workspace
 from ui.tradeoffs.form import question_form

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analysis.allocator import keep_freed_memory
+from analysis.process_settings import keep_freed_memory
 
 keep_freed_memory()
 torch.set_num_threads(1)

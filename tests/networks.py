@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from sample_models.efficientnet_lite import efficientnet_lite0
 from sample_models.imbalanced import unbalance
 from sample_models.mobilenet import FashionMobileNet, fashion_mobilenet

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from cli import app
 from model_io.load import load_model
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from sample_models.registry import sample
 from tests.model_io.onnx_files import saved, small
 

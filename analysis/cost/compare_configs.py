@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from accelerator.machine import Machine
 from accelerator.report import CostReport, Energy
+from analysis.cost.estimate import cost
 from analysis.cost.workload import Entropies
-from analysis.mixed_precision.dependencies import Part
 from analysis.network import Network
-from analysis.runs.experiment import cost
+from quant.assignment import Part
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
-from quant.simulation.quant_graph import Role, Side, plan
+from quant.simulation.plan import Role, Side, plan
 from quant.spec import FLOAT_BITS, QuantSpec
 
 

@@ -10,10 +10,11 @@ from accelerator.workload import Op, OpKind, TensorInfo, Workload
 from analysis.evaluation.measures import entropy_bits
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.graph.float_graph import INPUT_PREFIX, FloatGraph, Layer, is_activation, shape_of
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import INPUT_PREFIX, Layer, is_activation, shape_of
 from quant.graph.operators import Kind, is_pass_through, operator
 from quant.ranges.estimators import encode_weight
-from quant.simulation.quant_graph import Role, plan
+from quant.simulation.plan import Role, plan
 from quant.spec import FLOAT_BITS, QuantSpec
 
 Entropies = dict[tuple[str, QuantSpec], float]

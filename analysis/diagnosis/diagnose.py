@@ -24,7 +24,7 @@ from analysis.sensitivity.sweep import Question
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.graph.layer_pairs import Pair
-from quant.simulation.quant_graph import Role, Site, plan
+from quant.simulation.plan import Role, Site, plan
 from quant.spec import SpecChange
 
 # A 5 x 5 kernel on one channel, as depthwise layers have: the rounding errors of so few weights do

@@ -10,7 +10,7 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.recipe import Recipe
-from quant.simulation.quant_graph import Role, Site
+from quant.simulation.plan import Role, Site
 from quant.spec import Estimator, Granularity, SpecChange
 
 ROUNDING_ITERATIONS = 400

@@ -14,7 +14,8 @@ from quant.config import LayerConfig, QuantConfig, uniform
 from quant.passes.adaround import AdaRound
 from quant.passes.recipe import Recipe
 from quant.progress import Steps, part
-from quant.simulation.quant_graph import QuantGraph, Role
+from quant.simulation.plan import Role
+from quant.simulation.quant_graph import QuantGraph
 from quant.spec import FLOAT_BITS, QuantSpec, SpecChange
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from analysis.evaluation.measures import sqnr_db
 from analysis.network import Network, forward
 from quant.inputs import Inputs
-from quant.simulation.quant_graph import QuantGraph, Role
+from quant.simulation.plan import Role
+from quant.simulation.quant_graph import QuantGraph
 
 
 def layer_sqnr(network: Network, quantized: QuantGraph, inputs: Inputs) -> dict[str, float]:

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.mixed_precision.dependencies import FIXED, Cell, Part, find_wiring, parts_of
+from analysis.mixed_precision.dependencies import FIXED, find_wiring
+from quant.assignment import Cell, Part, parts_of
 from quant.config import QuantConfig, Rule
 from quant.errors import ConfigError
-from quant.graph.float_graph import FloatGraph, is_input
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import is_input
 from quant.graph.operators import Kind
-from quant.simulation.quant_graph import Role, Side, plan
+from quant.simulation.plan import Role, Side, plan
 from quant.spec import FLOAT_BITS, Granularity
 
 TIED_KINDS = (Kind.ADD, Kind.CONCAT)

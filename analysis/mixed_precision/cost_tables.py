@@ -1,6 +1,6 @@
 """What each choice of bits costs on a machine, as sums over knobs: from the cost model itself."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,20 +8,20 @@ import numpy as np
 
 from accelerator.estimate import Scene, cost_op, set_scene
 from accelerator.machine import Machine, Storage
-from accelerator.memory import count_constants, find_lifetimes, save_in_place
+from accelerator.memory import Lifetime, count_constants, find_lifetimes, save_in_place
 from accelerator.report import CostReport
 from accelerator.widths import Widths, choose_widths, mode_chooser, store_activation
 from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, Workload
-from analysis.bit_memory import alive_sums, room_limits
+from analysis.cost.estimate import cost
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies, weight_entropies
 from analysis.mixed_precision.choices import Knob
 from analysis.mixed_precision.cost_terms import Array, Limit, Sum, add_sums
-from analysis.mixed_precision.dependencies import FIXED, find_wiring, with_bits
+from analysis.mixed_precision.dependencies import FIXED, find_wiring
 from analysis.network import Network
-from analysis.runs.experiment import cost
+from quant.assignment import with_bits
 from quant.config import QuantConfig
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 
 PRICED = (Quantity.ENERGY, Quantity.LATENCY)  # these need the whole cost model
 Stays = tuple[frozenset[str], bool]  # activations on chip by name, and whether weights are
@@ -254,3 +254,26 @@ def _scope(knobs: set[int]) -> tuple[int, ...]:
 def _as_sum(scope: tuple[int, ...], table: Array) -> Sum:
     """Return a table as a sum; one without axes is a constant."""
     return Sum(tables={scope: table}) if scope else Sum(constant=float(table))
+
+
+def alive_sums(stored: Mapping[str, Sum], lives: Sequence[Lifetime]) -> dict[int, Sum]:
+    """Return for each step the bytes of what is alive then; `stored` has the bytes by name."""
+    steps: dict[int, list[Sum]] = {}
+    for life in lives:
+        for step in range(life.first, life.last + 1):
+            steps.setdefault(step, []).append(stored[life.name])
+    return {step: add_sums(found) for step, found in steps.items()}
+
+
+def room_limits(
+    stored: Mapping[str, Sum], lives: Sequence[Lifetime], residents: Collection[str], free: float
+) -> Iterator[Limit]:
+    """Yield what must hold at each step for all residents to fit into `free` bytes.
+
+    Steps at which they fit at any width are left out.
+    """
+    inside = [life for life in lives if life.name in residents]
+    for total in alive_sums(stored, inside).values():
+        most = sum(float(values.max()) for values in total.knobs.values())
+        if total.constant + most > free:
+            yield Limit(total, free)

@@ -1,18 +1,13 @@
 """Bits in and out of configurations, and which bits each operation of a workload depends on."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from accelerator.workload import Workload
 from analysis.cost.workload import build_workload
-from quant.config import LayerConfig, QuantConfig, Rule
+from quant.assignment import Part, with_bits
+from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
-from quant.simulation.quant_graph import Side
-from quant.spec import Granularity, SpecChange
-
-Part = tuple[str, Side]  # a layer's weight or its output
-Cell = tuple[Part, int, Granularity | None]  # at these bits; weights at this granularity
 
 DIGITS = range(2, 16)  # widths that serve as the digits of a number
 FIXED = -1
@@ -67,86 +62,3 @@ def _trials(
         digits = {part: DIGITS[n // worth % len(DIGITS)] for part, n in numbers.items()}
         yield with_bits(config, graph, digits)
         worth *= len(DIGITS)
-
-
-def parts_of(graph: FloatGraph) -> tuple[Part, ...]:
-    """Return everything that has bits, in order of execution."""
-    parts: list[Part] = []
-    for layer in graph.layers:
-        if layer.weight is not None:
-            parts.append((layer.name, Side.WEIGHTS))
-        parts.append((layer.name, Side.ACTIVATIONS))
-    return tuple(parts)
-
-
-def bits_of(config: QuantConfig, graph: FloatGraph) -> dict[Part, int]:
-    """Return the bits that a configuration gives to each part."""
-    chosen = config.resolve(graph.layers)
-    return {
-        (name, side): (
-            chosen[name].weight if side is Side.WEIGHTS else chosen[name].activation
-        ).bits
-        for name, side in parts_of(graph)
-    }
-
-
-def cells_of(config: QuantConfig, graph: FloatGraph) -> tuple[Cell, ...]:
-    """Return the bits of each part, and the granularity of each weight."""
-    chosen = config.resolve(graph.layers)
-    return tuple(
-        ((name, side), bits, chosen[name].weight.granularity if side is Side.WEIGHTS else None)
-        for (name, side), bits in bits_of(config, graph).items()
-    )
-
-
-def with_bits(
-    config: QuantConfig,
-    graph: FloatGraph,
-    bits: Mapping[Part, int],
-    grains: Mapping[str, Granularity | None] | None = None,
-) -> QuantConfig:
-    """Return `config` with these bits in place of its own; parts not named keep theirs.
-
-    `grains` are granularities of weights by layer; those that are not named or None stay.
-
-    The most frequent widths become the default, every layer that differs gets one rule.
-    """
-    every = {**bits_of(config, graph), **bits}
-    weights = {name: width for (name, side), width in every.items() if side is Side.WEIGHTS}
-    outputs = {name: width for (name, side), width in every.items() if side is Side.ACTIVATIONS}
-    usual_weight = Counter(weights.values()).most_common(1)[0][0] if weights else 8
-    usual_output = Counter(outputs.values()).most_common(1)[0][0]
-    default = LayerConfig(
-        replace(config.default.weight, bits=usual_weight),
-        replace(config.default.activation, bits=usual_output),
-    )
-    chosen, wanted = config.resolve(graph.layers), grains or {}
-    own = [
-        Rule(
-            name,
-            SpecChange(
-                bits=_unless(weights.get(name, usual_weight), usual_weight),
-                granularity=_new(wanted.get(name), chosen[name].weight.granularity),
-            ),
-            SpecChange(bits=_unless(outputs[name], usual_output)),
-        )
-        for name in outputs
-    ]
-    kept = (
-        Rule(
-            rule.select,
-            replace(rule.weight, bits=None),
-            replace(rule.activation, bits=None),
-        )
-        for rule in config.rules
-    )
-    rules = (rule for rule in (*kept, *own) if rule.weight.to_dict() or rule.activation.to_dict())
-    return QuantConfig(default, tuple(rules))
-
-
-def _unless(value: int, usual: int) -> int | None:
-    return None if value == usual else value
-
-
-def _new(wanted: Granularity | None, present: Granularity) -> Granularity | None:
-    return None if wanted is present else wanted

@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.granularities import at_granularity
-from analysis.mixed_precision.dependencies import Cell, cells_of, parts_of, with_bits
 from analysis.mixed_precision.pareto_front import Measured
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
@@ -13,6 +11,7 @@ from analysis.prediction.noise_table import UNKNOWN, NoiseTable, Summed, noise_t
 from analysis.prediction.predictor import Prediction, Predictor, first_predictor
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
+from quant.assignment import Cell, at_granularity, cells_of, parts_of, with_bits
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import QuantError
 from quant.spec import Granularity

@@ -7,9 +7,15 @@ solved first; then only variables whose reduced cost lies within its gap take pa
 loses no better solution.
 """
 
+import ctypes
 import itertools
+import os
+import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +24,6 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
 from analysis.mixed_precision.cost_terms import Array, Limit, Scope, Sum, separate
-from analysis.solver_noise import without_stray_lines
 
 GAP = 1e-6  # of the objective, relative: what passes for exact
 FIRST_WINDOW = 0.001  # of the objective: reduced costs that take part at first
@@ -191,3 +196,43 @@ def _matrix(rows: list[tuple[Array, Array]], columns: int) -> csr_array:
     places = np.concatenate([places for places, _ in rows])
     values = np.concatenate([values for _, values in rows])
     return csr_array((values, places.astype(np.int64), ends), shape=(len(rows), columns))
+
+
+STRAY = b"HighsMipSolverData::"  # how a line begins that HiGHS prints whatever it is told
+STDOUT = 1
+_lock = threading.Lock()
+
+
+@contextmanager
+def without_stray_lines() -> Iterator[None]:
+    """Collect what the process prints meanwhile, and print it at the end without the solver's.
+
+    The solver prints below Python, so the file descriptor itself is turned; where there is none,
+    nothing is done. One at a time.
+    """
+    with _lock, tempfile.TemporaryFile() as caught:
+        _flush()
+        try:
+            kept = os.dup(STDOUT)
+        except OSError:
+            yield
+            return
+        os.dup2(caught.fileno(), STDOUT)
+        try:
+            yield
+        finally:
+            _flush()
+            os.dup2(kept, STDOUT)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught:
+                if not line.startswith(STRAY):
+                    os.write(STDOUT, line)
+
+
+def _flush() -> None:
+    """Write out what Python and the C library hold back."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+    with suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).fflush(None)

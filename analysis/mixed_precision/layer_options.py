@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from accelerator.machine import Machine
 from accelerator.report import CostReport, LayerCost
 from analysis.cost.compare_configs import specs_of
+from analysis.cost.estimate import cost
 from analysis.cost.workload import Entropies
 from analysis.mixed_precision.useful_bits import explain_gains
 from analysis.network import Network
-from analysis.runs.experiment import cost
 from analysis.sensitivity.sweep import Score, Sensitivity, View
 from quant.config import QuantConfig
 from quant.errors import ConfigError
-from quant.simulation.quant_graph import Role, Side, plan
+from quant.simulation.plan import Role, Side, plan
 from quant.spec import FLOAT_BITS, SpecChange
 
 WIDTHS = (2, 3, 4, 5, 6, 8, 16, FLOAT_BITS)

@@ -5,28 +5,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accelerator.machine import Machine
-from analysis.bit_handling import explain_handling
 from analysis.calibration import Calibrated
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies
-from analysis.granularities import other_sweeps
 from analysis.mixed_precision.choices import Rules
-from analysis.mixed_precision.dependencies import bits_of, parts_of
 from analysis.mixed_precision.forecast import foresee
 from analysis.mixed_precision.pareto_front import Front, Measured, find_front, measure, updated
 from analysis.mixed_precision.proposal import Budget, Proposal
-from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.search import BitSearch, explain_handling
 from analysis.mixed_precision.useful_bits import explain_gains, useful_rules
 from analysis.network import Network
 from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.recheck import check_loud
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, other_sweeps
 from data_io.dataset import Dataset
+from quant.assignment import bits_of, parts_of
 from quant.config import QuantConfig
 from quant.errors import ConfigError
 from quant.progress import Progress, Steps, part
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
 
 SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)  # whose noise adds up

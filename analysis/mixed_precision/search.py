@@ -2,28 +2,28 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from accelerator.machine import Machine, Storage
 from accelerator.report import CostReport
+from analysis.cost.estimate import cost
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies
 from analysis.mixed_precision.choices import Knob, Rules, find_knobs
 from analysis.mixed_precision.cost_tables import PRICED, BitCosts, Stays
 from analysis.mixed_precision.cost_terms import Limit, Sum
-from analysis.mixed_precision.dependencies import cells_of, parts_of, with_bits
 from analysis.mixed_precision.integer_program import solve
 from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
 from analysis.mixed_precision.useful_bits import explain_gains
 from analysis.network import Network
 from analysis.prediction.noise_table import UNKNOWN, Noise, Summed, knob_noises, noise_table
 from analysis.prediction.predictor import Predictor, first_predictor
-from analysis.runs.experiment import cost
 from analysis.sensitivity.sweep import Sensitivity
+from quant.assignment import cells_of, parts_of, with_bits
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 
 ROUNDS = 4
 MOST_SCENES = 8  # sets of values on chip that are tried
@@ -301,3 +301,26 @@ def _quietest(noise: Noise, knob: Knob) -> Knob:
             best[bits] = option
     kept = tuple(best.values())
     return Knob(knob.parts, tuple(best), tuple(knob.grains[option] for option in kept))
+
+
+_OF_QUANTITY = {
+    Quantity.LATENCY: "Latency: the slower of computing and moving data, looked up for each layer "
+    "at its own and its neighbours' widths; layers run one after the other, so the sum is exact.",
+    Quantity.MEMORY: "Peak memory: the largest of the sums of what is alive at each step; every "
+    "step is a limit of its own, so it is exact.",
+}
+
+
+def explain_handling(search: BitSearch, quantities: Iterable[Quantity]) -> tuple[str, ...]:
+    """Say for each quantity that is no plain sum how it is dealt with; nothing for the others."""
+    asked = tuple(dict.fromkeys(quantities))
+    told = [_OF_QUANTITY[quantity] for quantity in asked if quantity in _OF_QUANTITY]
+    priced = [str(q) for q in asked if q in (Quantity.ENERGY, Quantity.LATENCY)]
+    if priced and search.scenes > 1:
+        told.append(
+            f"What stays on chip on {search.machine.name} depends on all layers' widths, and "
+            f"{' and '.join(priced)} on what stays: {search.scenes} sets are tried at first, "
+            f"{MOST_SCENES} at most. Each answer is exact for its set, and priced by the whole "
+            "cost model; a set that was not tried may hold a better one."
+        )
+    return tuple(told)

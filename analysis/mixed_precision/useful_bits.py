@@ -6,7 +6,7 @@ from accelerator.machine import Machine, Storage
 from accelerator.widths import store_activation
 from accelerator.workload import FLOAT_BITS
 from analysis.mixed_precision.choices import Rules
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 
 NARROW, USUAL, WIDE = 2, 8, 16  # integers that a quantizer knows
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from analysis.mixed_precision.choices import Knob
 from analysis.mixed_precision.cost_terms import Array
-from analysis.mixed_precision.dependencies import Cell
 from analysis.prediction.gaussian_process import Shares
 from analysis.sensitivity.sweep import Score, Sensitivity, View
+from quant.assignment import Cell
 from quant.errors import QuantError
 from quant.graph.float_graph import FloatGraph
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
 
 Noise = dict[Cell, float]

@@ -11,7 +11,7 @@ from torch import Tensor
 from quant.errors import CalibrationError
 from quant.graph.float_graph import FloatGraph
 from quant.ranges.statistics import Statistics
-from quant.simulation.quant_graph import Role
+from quant.simulation.plan import Role
 
 Numbers = NDArray[np.float64]
 # The values between these quantiles of a channel are its inner range.

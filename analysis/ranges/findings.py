@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.ranges.distributions import Distribution
 from analysis.ranges.encoding_fit import Fit
-from quant.simulation.quant_graph import Role
+from quant.simulation.plan import Role
 from quant.spec import Granularity
 
 # At 8 times the median channel the median one is left with 5 of 8 bits on a shared grid. Layers

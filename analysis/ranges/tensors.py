@@ -13,10 +13,11 @@ from analysis.ranges.findings import Examined, examine
 from quant.config import QuantConfig
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
-from quant.graph.float_graph import FloatGraph, is_input
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import is_input
 from quant.ranges.batch_norm_moments import Moments, propagate
 from quant.ranges.estimators import encode_statistics
-from quant.simulation.quant_graph import Role, Site, plan
+from quant.simulation.plan import Role, Site, plan
 from quant.spec import Estimator, QuantSpec
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from accelerator.machine import Machine, load_preset, presets
 from analysis.calibration import Calibrated
+from analysis.cost.estimate import cost
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
 from analysis.network import Network
@@ -15,7 +16,6 @@ from analysis.ranges.tensors import open_book
 from analysis.reporting.contents import LayerChoice, ModelFacts, Origin, Repairs, Report
 from analysis.reporting.missing import not_measured
 from analysis.reporting.trade_off import TradeOff
-from analysis.runs.experiment import cost
 from analysis.runs.repair import RepairStep, verdict
 from analysis.runs.run_store import Run, RunStore
 from analysis.sensitivity.stored import harmful, known_sensitivity
@@ -24,7 +24,7 @@ from data_io.dataset import Dataset
 from quant.config import QuantConfig, config_from_dict, uniform
 from quant.errors import ConfigError, QuantError
 from quant.progress import Progress, Steps
-from quant.simulation.quant_graph import Role, plan
+from quant.simulation.plan import Role, plan
 from quant.spec import Granularity, QuantSpec
 
 MOST_OTHERS = 12

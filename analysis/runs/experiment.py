@@ -9,20 +9,19 @@ from typing import Protocol
 
 import torch
 
-from accelerator.estimate import estimate
-from accelerator.machine import Machine, Storage
-from accelerator.report import CostReport
+from accelerator.machine import Machine
 from analysis.calibration import Calibrated
-from analysis.evaluation.layer_sqnr import layer_sqnr
+from analysis.cost.estimate import cost
+from analysis.cost.workload import Entropies
 from analysis.evaluation.evaluate import Data, evaluate
-from analysis.network import Network
-from analysis.runs.run_store import Run
-from analysis.runs.apply_recipe import apply_recipe, first_stage, title_of
+from analysis.evaluation.layer_sqnr import layer_sqnr
 from analysis.evaluation.user_metric import UserMetric
-from analysis.cost.workload import Entropies, build_workload, weight_entropies
+from analysis.network import Network
+from analysis.runs.apply_recipe import apply_recipe, first_stage, title_of
+from analysis.runs.run_store import Run
 from quant.config import QuantConfig
-from quant.progress import Progress, Steps, part
 from quant.passes.recipe import Recipe, check_order
+from quant.progress import Progress, Steps, part
 from quant.simulation.quant_graph import QuantGraph
 
 SQNR_IMAGES = 8
@@ -50,22 +49,6 @@ class Experiment:
     machine: Machine
     seed: int = 0
     recipe: Recipe = ()
-
-
-def cost(
-    network: Network, config: QuantConfig, machine: Machine, known: Entropies | None = None
-) -> CostReport:
-    """Return the estimated cost of one image; fast enough to follow an editor.
-
-    `known` keeps weight entropies between calls, for machines that compress weights.
-
-    Raises:
-        ConfigError: a rule of `config` matches no layer.
-    """
-    entropies: Entropies = {}
-    if machine.weight_storage is Storage.ENTROPY:
-        entropies = weight_entropies(network.graph, config, {} if known is None else known)
-    return estimate(build_workload(network.name, network.graph, config, entropies), machine)
 
 
 def run_experiment(

@@ -15,15 +15,12 @@ from quant.errors import ConfigError
 from quant.graph.float_graph import FloatGraph
 from quant.ranges.batch_norm_moments import Moments, propagate
 from quant.ranges.statistics import Statistics
-from quant.simulation.quant_graph import (
-    Role,
-    Side,
-    Site,
+from quant.simulation.choose_encodings import (
     encode_activation_site,
     encode_weight_site,
-    plan,
     search_activation_sites,
 )
+from quant.simulation.plan import Role, Side, Site, plan
 from quant.spec import Estimator
 
 FORMAT = 1

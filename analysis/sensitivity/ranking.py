@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from analysis.evaluation.measures import Interval
-from analysis.sensitivity.sweep import Depth, Score, Sensitivity, View
+from analysis.evaluation.measures import Interval, spearman
+from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, View
+from quant.simulation.plan import Side
 
 MOST_OF_THE_HARM = 0.8
 
@@ -201,3 +202,28 @@ def progress_of(found: Sensitivity, asked: int) -> str:
 
 def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
+
+
+def agreement_of(
+    first: Sensitivity, second: Sensitivity, side: Side | None = None, bits: int | None = None
+) -> float | None:
+    """Return Spearman's rho of the output's SQNR over the questions that both answer.
+
+    Without `side` or `bits` over all of them. Scores of another depth than their answer's own,
+    which fill what is not known yet, are left out. None where fewer than three questions are left
+    or one side ranks nothing.
+    """
+    known = _sqnr(second, side, bits)
+    pairs = [(own, known[q]) for q, own in _sqnr(first, side, bits).items() if q in known]
+    return spearman([own for own, _ in pairs], [other for _, other in pairs])
+
+
+def _sqnr(found: Sensitivity, side: Side | None, bits: int | None) -> dict[Question, float]:
+    return {
+        score.question: score.sqnr_db
+        for score in found.scores
+        if score.depth is found.depth
+        and side in (None, score.question.side)
+        and bits in (None, score.question.bits)
+        and not math.isnan(score.sqnr_db)
+    }

@@ -10,7 +10,7 @@ from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity, Sweep
 from data_io.dataset import Dataset
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.simulation.quant_graph import Role, Side, plan
+from quant.simulation.plan import Role, Side, plan
 from quant.spec import FLOAT_BITS
 
 SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)

@@ -1,11 +1,14 @@
 """What a sensitivity analysis asks, and the form of its answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from analysis.evaluation.measures import Interval
+from quant.assignment import at_granularity
 from quant.config import QuantConfig
-from quant.simulation.quant_graph import Side
+from quant.graph.float_graph import FloatGraph
+from quant.simulation.plan import Side
+from quant.spec import Granularity
 
 DEFAULT_BITS = (8, 6, 4, 3, 2)
 # More was no faster on any sample model; less runs the layers before a question's more often.
@@ -100,3 +103,20 @@ class Sensitivity:
     whole: tuple[Score, ...] = ()
     seconds: float = 0.0
     forwards: float = 0.0
+
+
+def other_sweeps(
+    graph: FloatGraph, sweep: Sweep, allowed: tuple[Granularity, ...] | None
+) -> tuple[Sweep, ...]:
+    """Return sweeps of weights at each granularity allowed that `sweep` does not ask about.
+
+    Grids of activations stay as they are.
+    """
+    chosen = sweep.config.resolve(graph.layers)
+    weighted = [layer.name for layer in graph.layers if layer.weight is not None]
+    own = {chosen[name].weight.granularity for name in weighted}
+    return tuple(
+        replace(sweep, config=at_granularity(sweep.config, granularity), sides=(Side.WEIGHTS,))
+        for granularity in allowed or ()
+        if own - {granularity}
+    )

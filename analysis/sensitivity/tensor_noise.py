@@ -12,7 +12,7 @@ from analysis.ranges.distributions import weight_distributions
 from analysis.ranges.encoding_fit import fit_statistics
 from analysis.sensitivity.encodings import Grids, grids_of, questions_of
 from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
-from quant.simulation.quant_graph import Role, Side
+from quant.simulation.plan import Role, Side
 from quant.spec import QuantSpec
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from analysis.mixed_precision.dependencies import Part
 from figures.style.layout import HALF_WIDTH, finish
 from figures.style.palette import bits_color
 from figures.style.units import format_bits
+from quant.assignment import Part
 
 WEIGHTS = "weights"  # the side of a part
 ROW_PX = 44

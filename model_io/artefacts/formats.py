@@ -16,7 +16,7 @@ from model_io.encodings.apply_to_network import given_by, targets_of
 from model_io.encodings.export_encodings import export_encodings
 from model_io.errors import ModelError
 from model_io.qdq_export.weights import WeightStyle
-from quant.config_file import config_from_file, config_to_file
+from quant.config import config_from_file, config_to_file
 from quant.inputs import parts_of
 
 

@@ -12,7 +12,9 @@ from model_io.errors import ModelError
 from quant.encoding import Encoding
 from quant.graph.float_graph import copy_module
 from quant.inputs import KINDS
-from quant.simulation.quant_graph import QuantGraph, Quantizer, Role, subsumes
+from quant.simulation.plan import Role
+from quant.simulation.quant_graph import QuantGraph
+from quant.simulation.quantizer import Quantizer, subsumes
 
 MOST_BATCH = 65536
 _TYPES = (torch.int8, torch.int16, torch.int32)

@@ -16,9 +16,10 @@ from model_io.onnx_import.tensor_places import Place
 from quant.config import ACTIVATION_DEFAULT, WEIGHT_DEFAULT, QuantConfig
 from quant.encoding import Encoding
 from quant.file_encodings import Given, Target
-from quant.graph.float_graph import FloatGraph, is_activation, is_input
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import is_activation, is_input
 from quant.graph.operators import is_pass_through
-from quant.simulation.quant_graph import Role, Site, plan
+from quant.simulation.plan import Role, Site, plan
 from quant.spec import FLOAT_BITS, QuantSpec
 
 _MOST_BITS = 16

@@ -15,8 +15,9 @@ from model_io.errors import ModelError
 from model_io.onnx_export.float_onnx import FileTensor, MarkedOnnx
 from model_io.onnx_export.moves_values import moves_values
 from quant.config import LayerConfig
-from quant.graph.float_graph import Layer
-from quant.simulation.quant_graph import QuantGraph, Role, Site
+from quant.graph.layers import Layer
+from quant.simulation.plan import Role, Site
+from quant.simulation.quant_graph import QuantGraph
 from quant.spec import Estimator, Granularity
 
 BIAS_BITS = 32

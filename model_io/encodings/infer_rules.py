@@ -11,7 +11,8 @@ from quant.config import (
     QuantConfig,
     Rule,
 )
-from quant.graph.float_graph import FloatGraph, Layer
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import Layer
 from quant.spec import QuantSpec, SpecChange
 
 

@@ -15,7 +15,9 @@ from torch.export import Dim
 from model_io.errors import ModelError
 from quant.graph.float_graph import copy_module
 from quant.inputs import KINDS
-from quant.simulation.quant_graph import QuantGraph, Quantizer, Role
+from quant.simulation.plan import Role
+from quant.simulation.quant_graph import QuantGraph
+from quant.simulation.quantizer import Quantizer
 
 OPSET = 21
 MOST_BATCH = 65536

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from onnx import GraphProto, NodeProto
 
-from quant.graph.float_graph import INPUT_LAYER, FloatGraph
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import INPUT_LAYER
 
 Held = tuple[str, tuple[int, ...]]
 

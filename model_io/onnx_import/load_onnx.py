@@ -16,7 +16,7 @@ from model_io.onnx_import.patterns.layers import LAYERS
 from model_io.onnx_import.patterns.norms import NORMS
 from model_io.onnx_import.patterns.recognise import Recognised, recognise
 from model_io.onnx_import.program.decide_branches import decide_branches
-from model_io.onnx_import.program.fold_constants import fold
+from model_io.onnx_import.program.fold_constants import cancel_transposes, fold
 from model_io.onnx_import.program.read_program import Input, Output, check_operators, read_program
 from model_io.onnx_import.program.steps import Program, readable
 from model_io.onnx_import.reading.free_batch import free_batch
@@ -28,7 +28,6 @@ from model_io.onnx_import.reading.tensors import TensorReader
 from model_io.onnx_import.reference import Reference
 from model_io.onnx_import.report import ImportReport
 from model_io.onnx_import.tensor_places import Place, places_of
-from model_io.onnx_import.transposes import cancel_transposes
 from model_io.onnx_import.verify import Agreement, as_in_file, compare, inputs_like, shapes, verify
 
 TRIAL_BATCH = 3

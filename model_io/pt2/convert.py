@@ -10,7 +10,8 @@ import torch
 from model_io.errors import ModelError
 from model_io.load import load_model
 from model_io.loaded_model import LoadedModel
-from quant.graph.float_graph import FloatGraph, capture, export_program
+from quant.graph.capture import capture, export_program
+from quant.graph.float_graph import FloatGraph
 from quant.inputs import draw, parts_of
 
 TRIAL = 2

@@ -10,7 +10,9 @@ from model_io.qdq_export.hoist_quantizers import find_early
 from model_io.qdq_export.stored_encoding import StoredGrid, store_activation
 from model_io.qdq_export.weights import Parameters, WeightStyle
 from model_io.qdq_export.writer import Writer
-from quant.simulation.quant_graph import QuantGraph, Quantizer, Role
+from quant.simulation.plan import Role
+from quant.simulation.quant_graph import QuantGraph
+from quant.simulation.quantizer import Quantizer
 
 _BYTE = 8
 _HEARD = 0.25

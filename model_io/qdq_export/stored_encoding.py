@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model_io.onnx_export.float_onnx import FileTensor
 from quant.encoding import Encoding
-from quant.graph.float_graph import Layer
+from quant.graph.layers import Layer
 from quant.spec import Granularity, QuantSpec
 
 Array = NDArray[np.generic]

@@ -11,7 +11,7 @@ from model_io.qdq_export.int32_biases import raise_scale, step_of
 from model_io.qdq_export.stored_encoding import StoredGrid, store_weight
 from model_io.qdq_export.writer import Writer
 from quant.encoding import Encoding
-from quant.graph.float_graph import Layer
+from quant.graph.layers import Layer
 from quant.simulation.quant_graph import QuantGraph
 
 

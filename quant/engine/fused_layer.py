@@ -13,7 +13,7 @@ from quant.engine import fused_convolution
 from quant.engine.fused_convolution import FusedConvolution, can_fuse, read_convolution
 from quant.engine.loops import between, depthwise_gradient
 from quant.engine.portable import Constant, Operation, Portable
-from quant.graph.float_graph import Layer
+from quant.graph.layers import Layer
 
 PACKED_FOR = 8  # images in a batch; a weight packed for one size serves all
 # Positions of the output below which the layer runs again faster than a gradient is written for

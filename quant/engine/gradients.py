@@ -9,7 +9,8 @@ from torch import Tensor
 
 from quant.engine.fused_layer import PACKED_FOR, FusedLayer, fuse_layer
 from quant.engine.portable import PLACEHOLDER, Operation, fill, function_of, make_portable
-from quant.graph.float_graph import FloatGraph, Layer, fused_chain
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import Layer, fused_chain
 from quant.graph.operators import weight_place
 from quant.inputs import Inputs, Outputs, as_inputs, parts_of
 

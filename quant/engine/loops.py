@@ -1,16 +1,48 @@
 """Loops over channels-last memory that torch has not, or has only slowly."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quant.compiled import VECTORS, compiled
 from quant.engine.fused_convolution import FusedConvolution
 
 Floats = NDArray[np.float32]
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+
+VECTORS = frozenset({"reassoc", "contract", "nsz", "nnan", "ninf"})
+"""What lets sums become vector instructions: any order of terms, and no value that is special."""
+
+
+def compiled(
+    allowed: frozenset[str] = frozenset(),
+) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
+    """Decorate a function that Numba understands; `allowed` are freedoms with real numbers.
+
+    Numba, which takes 60 MB, is imported by the first call. What it makes is kept on disk, and the
+    lock of the interpreter is let go while it runs.
+    """
+
+    def decorate(loop: Callable[Given, Made]) -> Callable[Given, Made]:
+        made: list[Any] = []
+
+        @wraps(loop)
+        def call(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+            if not made:
+                from numba import njit  # noqa: PLC0415
+
+                made.append(njit(cache=True, nogil=True, fastmath=set(allowed))(loop))
+            result: Made = made[0](*args, **kwargs)
+            return result
+
+        return call
+
+    return decorate
 
 
 def depthwise_gradient(

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, fx
 
 from quant.errors import CaptureError
-from quant.graph.float_graph import FloatGraph, shape_of
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import shape_of
 from quant.graph.operators import clip_limits
-from quant.simulation.quant_graph import Role, Site
+from quant.simulation.plan import Role, Site
 
 PLACEHOLDER = "placeholder"
 BYTES = 4  # of a float32

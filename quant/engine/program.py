@@ -23,7 +23,7 @@ from quant.engine.portable import (
 from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import weight_place
 from quant.inputs import Inputs, parts_of
-from quant.simulation.quant_graph import Site
+from quant.simulation.plan import Site
 
 Values = dict[str, Any]
 Settings = Mapping[str, Encoding | Tensor]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, fx
 
 from quant.graph import operators as ops
-from quant.graph.float_graph import FloatGraph, Layer, shape_of
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import Layer, shape_of
 from quant.graph.operators import Kind, clip_limits, operator
 
 WEIGHTED = (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
-from quant.graph.float_graph import FloatGraph, Layer
+from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import WEIGHTED, groups_of, has_computed_bias, is_shared
+from quant.graph.layers import Layer
 from quant.graph.walk import Walk
 from quant.inputs import Inputs
 from quant.passes.samples import Samples, activation_of, collect, why_no_rows

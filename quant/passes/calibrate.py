@@ -7,12 +7,14 @@ import torch
 
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
-from quant.graph.float_graph import FloatGraph, shape_of
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import shape_of
 from quant.graph.operators import RELUS, is_pass_through, operator
 from quant.inputs import Inputs, count_of
 from quant.progress import Progress
 from quant.ranges.statistics import ChannelStatistics, Statistics
-from quant.simulation.quant_graph import QuantGraph, Role, plan
+from quant.simulation.plan import Role, plan
+from quant.simulation.quant_graph import QuantGraph
 
 Calibration = dict[str, Statistics]
 

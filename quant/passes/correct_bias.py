@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from quant.errors import CalibrationError
-from quant.graph.float_graph import FloatGraph, Layer
+from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import (
     WEIGHTED,
     channels_last,
@@ -15,6 +15,7 @@ from quant.graph.layer_pairs import (
     has_computed_bias,
     is_shared,
 )
+from quant.graph.layers import Layer
 from quant.graph.walk import Walk
 from quant.inputs import Inputs
 from quant.passes.absorb_bias import carried_mean

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from quant.graph.float_graph import ChannelNormal, FloatGraph, copy_module, shape_of
+from quant.graph.float_graph import ChannelNormal, FloatGraph, copy_module
 from quant.graph.layer_pairs import (
     Pair,
     Unpaired,
@@ -15,6 +15,7 @@ from quant.graph.layer_pairs import (
     groups_of,
     scaled_inputs,
 )
+from quant.graph.layers import shape_of
 from quant.graph.operators import CHANNEL_CLIPS, clip_limits, operator
 from quant.passes.methods import Reach
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, fx
 
 from quant.graph import operators as ops
-from quant.graph.float_graph import ChannelNormal, FloatGraph, Layer, copy_module, shape_of
+from quant.graph.float_graph import ChannelNormal, FloatGraph, copy_module
+from quant.graph.layers import Layer, shape_of
 from quant.graph.operators import Kind, operator
 
 

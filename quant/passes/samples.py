@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from quant.graph.float_graph import FloatGraph, Layer, fused_chain, shape_of
+from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import groups_of, output_axis
+from quant.graph.layers import Layer, fused_chain, shape_of
 from quant.graph.operators import Kind, operator
 
 # Numbers held for one layer; 80 MB in float32.

@@ -7,7 +7,8 @@ from quant.encoding import Encoding
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import Inputs
 from quant.progress import Progress, Steps
-from quant.simulation.quant_graph import QuantGraph, Site
+from quant.simulation.plan import Site
+from quant.simulation.quant_graph import QuantGraph
 from quant.spec import Granularity, QuantSpec
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, fx
 
 from quant.graph import operators as ops
-from quant.graph.float_graph import FloatGraph, Layer, shape_of
+from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import clip_tensors
+from quant.graph.layers import Layer, shape_of
 from quant.graph.operators import Kind, clip_limits, is_pass_through, operator
 
 ALPHA = 6.0  # standard deviations that a data-free range covers; the paper's value

@@ -1,179 +1,25 @@
-"""Simulated quantization: a pure plan of sites, and a graph with a quantizer at each of them."""
+"""Simulated quantization: the graph with a quantizer at each site of its plan."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
 
-import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from quant.config import QuantConfig, Resolved
-from quant.encoding import Encoding, encode_range
-from quant.errors import CalibrationError
-from quant.graph.float_graph import FloatGraph, Layer, is_input
-from quant.graph.operators import Kind, clip_limits, is_pass_through, operator, weight_place
+from quant.config import QuantConfig
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import is_input
+from quant.graph.operators import clip_limits, operator, weight_place
 from quant.inputs import Inputs, Outputs, first_of, parts_of
-from quant.ranges.batch_norm_moments import Moments, propagate
-from quant.ranges.estimators import encode_all_statistics, encode_statistics, encode_weight
+from quant.ranges.batch_norm_moments import propagate
 from quant.ranges.statistics import Statistics
-from quant.spec import Estimator, QuantSpec
-
-
-class Role(StrEnum):
-    """What a quantizer acts on."""
-
-    WEIGHT = "weight"
-    ACTIVATION = "activation"
-
-
-class Side(StrEnum):
-    """Which roles a question is about."""
-
-    WEIGHTS = "weights"
-    ACTIVATIONS = "activations"
-    BOTH = "both"
-
-    def includes(self, role: Role) -> bool:
-        """Whether quantizers of that role take part."""
-        return self is Side.BOTH or self.value == f"{role}s"
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """An edge of the graph that carries a grid.
-
-    `name` is unique: the layer's name, with " weight" for weights. `node` is the node whose value
-    is put on the grid (for weights the operation that reads it). `shared_with` names the site
-    whose encoding this one takes over.
-    """
-
-    name: str
-    layer: str
-    role: Role
-    spec: QuantSpec
-    node: str
-    shared_with: str | None = None
-
-
-def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
-    """List the sites of a graph (white paper, section 2.3); pure.
-
-    Every layer's output gets one after its fused functions, and so does every real input of the
-    network; weights get one; biases get none, nor do whole numbers such as tokens and masks.
-    Max-pool, reshape and the like pass the grid through; an average pool takes over the grid of
-    its input.
-
-    Raises:
-        ConfigError: a rule of `config` matches no layer.
-    """
-    chosen = config.resolve(graph.layers) if isinstance(config, QuantConfig) else config
-    by_output: dict[str, str] = {}
-    sites: list[Site] = []
-    for layer in graph.layers:
-        wish = chosen[layer.name]
-        if layer.weight is not None:
-            name = f"{layer.name} weight"
-            sites.append(Site(name, layer.name, Role.WEIGHT, wish.weight, layer.node))
-        shared = _source_site(graph, layer, by_output) if layer.kind is Kind.AVERAGE_POOL else None
-        sites.append(
-            Site(layer.name, layer.name, Role.ACTIVATION, wish.activation, layer.output, shared)
-        )
-        by_output[layer.output] = layer.name
-    by_name = {site.name: site for site in sites}
-    return tuple(_with_shared_spec(site, by_name) for site in sites)
-
-
-def _source_site(graph: FloatGraph, layer: Layer, by_output: dict[str, str]) -> str | None:
-    node = graph.node(layer.inputs[0])
-    while node.name not in by_output and is_pass_through(node):
-        node = node.all_input_nodes[0]
-    return by_output.get(node.name)
-
-
-def _with_shared_spec(site: Site, by_name: dict[str, Site]) -> Site:
-    source = site
-    while source.shared_with is not None:
-        source = by_name[source.shared_with]
-    return replace(site, spec=source.spec) if source is not site else site
-
-
-class State(StrEnum):
-    """What a quantizer does with the values that pass."""
-
-    OFF = "off"
-    OBSERVE = "observe"
-    QUANTIZE = "quantize"
-
-
-class Quantizer(nn.Module):
-    """Puts values on a grid, watches them, or lets them pass; takes a plain clip in with it.
-
-    `clip` holds the limits of the activation function that the quantizer stands in for, so one
-    pass over memory does both.
-    """
-
-    def __init__(self, site: Site, clip: tuple[float | None, float | None] | None = None) -> None:
-        super().__init__()
-        self.site = site
-        self.clip = clip
-        self.state = State.OFF
-        self.encoding: Encoding | None = None
-        self.statistics: Statistics | None = None
-        self._subsumed = False
-        self._kept: tuple[Tensor, int, Tensor] | None = None
-
-    def set_encoding(self, encoding: Encoding | None) -> None:
-        """Take a grid; without one the quantizer lets values pass."""
-        self.encoding = encoding
-        self.state = State.OFF if encoding is None else State.QUANTIZE
-        self._kept = None
-        self._subsumed = (
-            encoding is not None and self.clip is not None and subsumes(encoding, self.clip)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map a tensor to one of the same shape."""
-        if self.state is State.QUANTIZE and self.encoding is not None:
-            if self.site.role is Role.WEIGHT:
-                return self._quantize_weight(x, self.encoding)
-            return self.encoding.fake_quantize(x if self._subsumed else self._clip(x))
-        x = self._clip(x)
-        if self.state is State.OBSERVE and self.statistics is not None:
-            self.statistics.collect(x)
-        return x
-
-    def _clip(self, x: Tensor) -> Tensor:
-        if self.clip is None:
-            return x
-        if self.clip == (0.0, None):
-            return x.relu()
-        return x.clamp(*self.clip)
-
-    def _quantize_weight(self, weight: Tensor, encoding: Encoding) -> Tensor:
-        if torch.is_grad_enabled() and weight.requires_grad:
-            return encoding.fake_quantize(weight)
-        # a weight changes rarely; its version tells when it has
-        version = weight._version  # noqa: SLF001  no public way to ask
-        if self._kept is None or self._kept[0] is not weight or self._kept[1] != version:
-            # a tensor of inference mode would later stop gradients on their way to the input
-            with torch.inference_mode(mode=False), torch.no_grad():
-                self._kept = (weight, version, encoding.fake_quantize(weight))
-        return self._kept[2]
-
-
-def subsumes(encoding: Encoding, clip: tuple[float | None, float | None]) -> bool:
-    """Whether clipping to the grid's own ends gives what clipping to `clip` first would give."""
-    # in float32, as the quantizer itself divides: a limit may lie half way between two steps
-    low, high = (
-        None if limit is None else float((torch.tensor(limit) / encoding.scale).round())
-        for limit in clip
-    )
-    zero_point = float(encoding.zero_point)
-    return (low is None or low <= encoding.qmin - zero_point) and (
-        high is None or high >= encoding.qmax - zero_point
-    )
+from quant.simulation.choose_encodings import (
+    encode_activation_site,
+    encode_weight_site,
+    search_activation_sites,
+)
+from quant.simulation.plan import Role, Side, Site, plan
+from quant.simulation.quantizer import Quantizer, State
+from quant.spec import Estimator
 
 
 class QuantGraph:
@@ -341,76 +187,3 @@ def _set_activations(
 
 def _any_data_free(sites: tuple[Site, ...]) -> bool:
     return any(site.spec.estimator is Estimator.BATCH_NORM for site in sites)
-
-
-def encode_weight_site(graph: FloatGraph, site: Site) -> Encoding:
-    """Return the grid of a weight's site."""
-    layer = graph[site.layer]
-    return encode_weight(graph.tensor(str(layer.weight)), site.spec, layer.channel_axis)
-
-
-def search_activation_sites(
-    sites: Iterable[Site], calibration: Mapping[str, Statistics]
-) -> dict[str, Encoding]:
-    """Return the grids of those activations' sites that are searched for in known statistics.
-
-    They are those of `encode_activation_site`. One search for all sites of a spec is several times
-    faster than one for each.
-    """
-    alike: dict[QuantSpec, list[str]] = defaultdict(list)
-    for site in sites:
-        own = site.role is Role.ACTIVATION and site.shared_with is None and not site.spec.is_float
-        if own and site.name in calibration:
-            spec = _estimated_from(site, calibration[site.name])
-            if spec.estimator is Estimator.MSE:
-                alike[spec].append(site.name)
-    return {
-        name: grid
-        for spec, names in alike.items()
-        for name, grid in zip(
-            names, encode_all_statistics([calibration[name] for name in names], spec), strict=True
-        )
-    }
-
-
-def encode_activation_site(
-    site: Site,
-    calibration: Mapping[str, Statistics],
-    input_range: tuple[float, float] | None = None,
-    moments: Mapping[str, Moments] | None = None,
-) -> Encoding:
-    """Return the grid of an activation's site that shares none (see `quantize`).
-
-    `moments` (`moments.propagate`) are for the estimator batch-norm.
-
-    Raises:
-        CalibrationError: the site has no statistics and needs some.
-    """
-    moments = moments or {}
-    if is_input(site.layer) and input_range and site.name not in calibration:
-        low, high = (torch.tensor(limit) for limit in input_range)
-        return encode_range(low, high, site.spec)
-    if site.spec.estimator is Estimator.BATCH_NORM and not is_input(site.layer):
-        if site.node not in moments:
-            raise CalibrationError(
-                f"A data-free range must follow from batch norms; layer {site.layer!r} does not. "
-                "Choose mse, percentile or min-max for it and calibrate on some images."
-            )
-        return encode_range(*moments[site.node].range(), site.spec)
-    if site.name not in calibration:
-        raise CalibrationError(
-            f"Layer {site.layer!r} has no statistics; a range needs some. Calibrate first."
-        )
-    statistics = calibration[site.name]
-    return encode_statistics(statistics, _estimated_from(site, statistics))
-
-
-def _estimated_from(site: Site, statistics: Statistics) -> QuantSpec:
-    """Return the spec of a site with the estimator that is used where there are statistics."""
-    spec = site.spec
-    if spec.estimator is Estimator.BATCH_NORM and is_input(site.layer):
-        return replace(spec, estimator=Estimator.MIN_MAX)
-    if spec.estimator is Estimator.CROSS_ENTROPY and statistics.rows is None:
-        # chosen for the whole network, it means the logits; the paper pairs it with MSE
-        return replace(spec, estimator=Estimator.MSE)
-    return spec

@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 
 from accelerator.report import CostReport
-from analysis.mixed_precision.dependencies import parts_of
 from analysis.mixed_precision.search import BitSearch
 from analysis.network import Network, prepare
 from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
+from quant.assignment import parts_of
 from quant.config import uniform
 from tests.networks import CASES
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from analysis.agreement import agreement_of
 from analysis.evaluation.measures import spearman
+from analysis.sensitivity.ranking import agreement_of
 from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
 from quant.config import uniform
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from analysis.allocator import keep_freed_memory
+from analysis.process_settings import keep_freed_memory
 
 BLOCKS, BLOCK_BYTES = 8, 20_000_000
 PROGRAM = """

@@ -4,16 +4,17 @@ import pytest
 
 from accelerator.machine import load_preset, presets
 from analysis.mixed_precision.choices import Pin, Rules, Together, find_knobs
-from analysis.mixed_precision.dependencies import bits_of, find_wiring, parts_of, with_bits
+from analysis.mixed_precision.dependencies import find_wiring
 from analysis.mixed_precision.useful_bits import (
     computed_bits,
     explain_gains,
     useful_bits,
     useful_rules,
 )
+from quant.assignment import bits_of, parts_of, with_bits
 from quant.config import QuantConfig, Rule, config_from_dict, uniform
 from quant.errors import ConfigError
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import Estimator, Granularity, SpecChange
 from tests.analysis.bits import network_of
 from tests.networks import SMALL

@@ -7,10 +7,10 @@ import pytest
 
 from accelerator.machine import load_preset
 from analysis.cost.compare_configs import ConfigDiff, config_diff, describe_diff
+from analysis.cost.estimate import cost
 from analysis.network import Network, prepare
-from analysis.runs.experiment import cost
 from quant.config import QuantConfig, uniform
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import Granularity, SpecChange
 from tests.networks import CASES
 

@@ -27,7 +27,7 @@ from quant.passes.calibrate import Calibrate
 from quant.progress import drain
 from quant.ranges.estimators import encode_statistics, encode_weight, histogram_error
 from quant.ranges.statistics import ChannelStatistics, Statistics
-from quant.simulation.quant_graph import Role
+from quant.simulation.plan import Role
 from quant.spec import Estimator, Granularity, QuantSpec
 from sample_models.registry import sample
 from tests.networks import CASES, graph_of

@@ -9,10 +9,11 @@ import torch
 from accelerator.machine import Machine, Storage, load_preset, presets
 from accelerator.report import CostReport
 from analysis.calibration import Calibrated, calibrate, needs_data
+from analysis.cost.estimate import cost
 from analysis.cost.workload import Entropies
 from analysis.evaluation.layer_sqnr import layer_sqnr
 from analysis.network import Network, forward, prepare
-from analysis.runs.experiment import Experiment, cost, run_experiment
+from analysis.runs.experiment import Experiment, run_experiment
 from analysis.runs.run_store import Run, RunStore
 from quant.config import QuantConfig, Rule, config_from_dict, uniform
 from quant.errors import CalibrationError

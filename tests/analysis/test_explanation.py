@@ -5,6 +5,7 @@ from dataclasses import astuple, replace
 import pytest
 
 from accelerator.machine import load_preset
+from analysis.cost.estimate import cost
 from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.layer_options import (
     Change,
@@ -14,11 +15,10 @@ from analysis.mixed_precision.layer_options import (
     saved_against,
 )
 from analysis.network import Network, prepare
-from analysis.runs.experiment import cost
 from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, View
 from quant.config import QuantConfig, uniform
 from quant.errors import ConfigError
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import SpecChange
 from tests.networks import CASES
 

@@ -22,7 +22,7 @@ from analysis.sensitivity.ranking import (
     value_of,
 )
 from analysis.sensitivity.sweep import Depth, View
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from tests.figures.sensitivity_values import GUILTY, LAYERS, answers, score
 
 W = Side.WEIGHTS

@@ -7,7 +7,6 @@ import pytest
 
 from analysis.calibration import calibrate
 from analysis.evaluation.evaluate import Evaluation, evaluate
-from analysis.mixed_precision.dependencies import cells_of, parts_of, with_bits
 from analysis.network import prepare
 from analysis.prediction.noise_table import Summed, noise_table
 from analysis.prediction.predictor import Predictor, first_predictor
@@ -16,6 +15,7 @@ from analysis.sensitivity.recheck import check_loud, loud_layers
 from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Sweep
 from data_io.bundled import fashion_test, fashion_train_part
 from model_io.load import load_sample
+from quant.assignment import cells_of, parts_of, with_bits
 from quant.config import uniform
 from quant.progress import drain
 from quant.simulation.quant_graph import quantize

@@ -16,7 +16,9 @@ from quant.config import uniform
 from quant.errors import ConfigError
 from quant.inputs import first_of
 from quant.ranges.estimators import encode_weight
-from quant.simulation.quant_graph import QuantGraph, Quantizer, Role, Side, quantize
+from quant.simulation.plan import Role, Side
+from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quantizer import Quantizer
 from quant.spec import Granularity
 from tests.analysis.sweeps import case
 

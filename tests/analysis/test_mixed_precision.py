@@ -10,19 +10,18 @@ import pytest
 from accelerator.machine import Machine, load_preset, presets
 from accelerator.report import CostReport
 from analysis.cost.quantity import Quantity
-from analysis.granularities import other_sweeps
 from analysis.mixed_precision.choices import Pin, Rules, find_knobs
-from analysis.mixed_precision.dependencies import bits_of, cells_of, with_bits
 from analysis.mixed_precision.integer_program import GAP
 from analysis.mixed_precision.pareto_front import find_front
 from analysis.mixed_precision.proposal import Budget, BudgetError
 from analysis.mixed_precision.search import BitSearch
 from analysis.network import Network
-from analysis.sensitivity.sweep import View
+from analysis.sensitivity.sweep import View, other_sweeps
 from benchmarks.greedy import best_bargain, demote, least_sensitive
+from quant.assignment import bits_of, cells_of, with_bits
 from quant.errors import QuantError
 from quant.progress import drain
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.analysis.bits import every_choice, made_up, network_of
 

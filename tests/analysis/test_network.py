@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.network import Network, forward, prepare
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from quant.inputs import Inputs, count_of
 from tests.networks import CASES
 

@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.bit_handling import explain_handling
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Pin
-from analysis.mixed_precision.dependencies import bits_of
 from analysis.mixed_precision.optimize import Answer, Task, optimize
 from analysis.mixed_precision.pareto_front import find_front, measure, prediction_error, updated
 from analysis.mixed_precision.proposal import Budget, BudgetError
-from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.search import BitSearch, explain_handling
 from analysis.runs.run_store import Run, RunStore
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.exact.executors import Pool
@@ -30,10 +28,11 @@ from commands.bit_options import (
     read_uniform,
 )
 from commands.json_optimize import summarize_answer
+from quant.assignment import bits_of
 from quant.config import config_from_dict, uniform
 from quant.errors import ConfigError
 from quant.progress import drain
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.analysis.sweeps import case
 

@@ -6,11 +6,12 @@ import pytest
 
 from accelerator.machine import load_preset
 from analysis.calibration import Calibrated, calibrate
+from analysis.cost.estimate import cost
 from analysis.evaluation.evaluate import Evaluation, FloatScore
 from analysis.evaluation.measures import Interval
 from analysis.network import Network, prepare
 from analysis.runs.apply_recipe import apply_recipe, first_stage, learns, title_of
-from analysis.runs.experiment import Experiment, cost, run_experiment
+from analysis.runs.experiment import Experiment, run_experiment
 from analysis.runs.repair import RepairStep, repair, run_of, verdict
 from analysis.runs.run_store import RunStore
 from data_io.bundled import fashion_test, fashion_train_part

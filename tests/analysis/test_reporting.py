@@ -10,13 +10,14 @@ import pytest
 
 from accelerator.machine import load_machine, load_preset
 from analysis.calibration import calibrate
+from analysis.cost.estimate import cost
 from analysis.cost.quantity import Quantity
 from analysis.network import Network, prepare
 from analysis.reporting.contents import Origin, Report
 from analysis.reporting.gather import Around, gather_report, layer_choices
 from analysis.reporting.reproduce import beyond_command, command_of
 from analysis.reporting.trade_off import of_run, read_answer
-from analysis.runs.experiment import Experiment, cost, run_experiment
+from analysis.runs.experiment import Experiment, run_experiment
 from analysis.runs.repair import repair, run_of
 from analysis.runs.run_store import Run, RunStore
 from analysis.sensitivity.analyze import exact
@@ -30,7 +31,7 @@ from quant.config import uniform
 from quant.errors import ConfigError
 from quant.passes.recipe import build_recipe
 from quant.progress import drain
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from tests.analysis.results import report as cost_report
 from tests.analysis.results import run as run_of_results
 

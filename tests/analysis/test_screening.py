@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analysis.agreement import agreement_of
 from analysis.calibration import Calibrated, calibrate
 from analysis.network import Network, prepare
 from analysis.sensitivity.analyze import exact
 from analysis.sensitivity.exact.executors import Serial
+from analysis.sensitivity.ranking import agreement_of
 from analysis.sensitivity.screening import screen as screening
 from analysis.sensitivity.screening.probes import fisher_probes, take_turns, turns_of
 from analysis.sensitivity.screening.screen import FEWEST_TO_TAKE_TURNS, batch_size, screen
@@ -24,7 +24,7 @@ from quant.config import uniform
 from quant.errors import ConfigError, QuantError
 from quant.inputs import as_inputs, first_of, parts_of
 from quant.progress import drain
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from tests.analysis.sweeps import Case, case, dataset
 
 ALL_SIDES = tuple(Side)

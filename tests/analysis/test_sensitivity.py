@@ -27,7 +27,8 @@ from quant.graph.operators import Kind
 from quant.inputs import first_of
 from quant.passes.equalize import Equalize
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, Side, quantize
+from quant.simulation.plan import Side
+from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Granularity, SpecChange
 from tests.analysis.sweeps import Case, case, dataset
 

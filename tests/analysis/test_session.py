@@ -27,7 +27,7 @@ from analysis.session_file import (
     write_session,
 )
 from quant.config import QuantConfig, uniform
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import SpecChange
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from analysis.solver_noise import STRAY, without_stray_lines
+from analysis.mixed_precision.integer_program import STRAY, without_stray_lines
 
 
 def test_the_stray_line_goes_and_the_rest_stays(capfd: pytest.CaptureFixture[str]) -> None:

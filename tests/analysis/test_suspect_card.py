@@ -22,7 +22,7 @@ from quant.errors import QuantError
 from quant.graph.layer_pairs import find_pairs
 from quant.progress import drain
 from quant.ranges.estimators import encode_weight
-from quant.simulation.quant_graph import Role, Side, plan
+from quant.simulation.plan import Role, Side, plan
 from quant.spec import Granularity, SpecChange
 from sample_models.registry import sample
 

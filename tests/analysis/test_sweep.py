@@ -23,7 +23,7 @@ from analysis.evaluation.per_image import (
 from analysis.sensitivity.encodings import Grids
 from analysis.sensitivity.exact.work_unit import Outcome, Trial, Unit, _Work, run_unit
 from quant.config import uniform
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from tests.analysis.sweeps import case
 
 ROOMY = 2**30

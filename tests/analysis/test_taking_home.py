@@ -7,16 +7,16 @@ import torch
 
 from accelerator.machine import load_preset
 from analysis.calibration import Calibrated, calibrate
+from analysis.cost.estimate import cost
 from analysis.deployment.prepare_export import layer_numbers, quantized_to_take
 from analysis.network import Network
-from analysis.runs.experiment import cost
 from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
 from data_io.dataset import Dataset
 from quant.config import LayerConfig, QuantConfig, uniform
 from quant.errors import CalibrationError
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from tests.analysis.sweeps import dataset
 from tests.networks import CASES, graph_of
 

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from accelerator.machine import load_preset
 from analysis.calibration import calibrate
+from analysis.cost.estimate import cost
 from analysis.evaluation.evaluate import evaluate, score_float
 from analysis.evaluation.measures import Interval
 from analysis.evaluation.user_metric import MOST_BYTES, MetricTally
 from analysis.network import Network, prepare
 from analysis.network_layout import places
-from analysis.runs.experiment import Experiment, cost, run_experiment
+from analysis.runs.experiment import Experiment, run_experiment
 from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import exact
 from analysis.sensitivity.exact.executors import Pool, Serial
@@ -31,7 +32,8 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.methods import Method
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, Side, quantize
+from quant.simulation.plan import Side
+from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.analysis.sweeps import Case
 from tests.task_networks import CLASSES, TASKS
 

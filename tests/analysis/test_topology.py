@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.network_layout import Place, places
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, SMALL
 

@@ -24,7 +24,7 @@ from quant.engine.program import Program
 from quant.errors import QuantError
 from quant.inputs import first_of
 from quant.progress import drain
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from tests.analysis.sweeps import Case, case, dataset
 
 CHUNKS_OF_FOUR = 20_000  # bytes, of the net named kitchen

@@ -9,7 +9,8 @@ from accelerator.workload import Op, OpKind, Workload
 from analysis.cost.workload import build_workload, weight_entropies
 from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.spec import SpecChange
 from tests.networks import CASES, SMALL, Wired, graph_of

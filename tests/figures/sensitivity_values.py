@@ -5,7 +5,7 @@ from dataclasses import replace
 from analysis.evaluation.measures import Interval
 from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, View
 from quant.config import uniform
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 
 LAYERS = ("stem", "a<b>", "middle", "late", "head")
 

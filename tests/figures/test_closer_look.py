@@ -15,7 +15,7 @@ from figures import takeaway
 from figures.configure.compare import moved_energy, transition_matrix
 from figures.configure.layer_options import explain_in_words, loss_text, widths_explained
 from quant.config import QuantConfig, uniform
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from tests.networks import CASES
 
 MACHINE = load_preset("bitfusion_like")

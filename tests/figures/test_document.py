@@ -22,7 +22,7 @@ from figures.document import render
 from figures.document.markup import Html, bullets, number, tag
 from figures.document.plots import library, script_json
 from quant.config import uniform
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&\'"\u2028'

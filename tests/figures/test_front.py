@@ -9,7 +9,6 @@ from accelerator.machine import load_preset
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.choices import Rules
-from analysis.mixed_precision.dependencies import bits_of
 from analysis.mixed_precision.pareto_front import Front, find_front, updated
 from analysis.mixed_precision.proposal import Proposal
 from analysis.mixed_precision.search import BitSearch
@@ -19,6 +18,7 @@ from figures import takeaway
 from figures.tradeoffs.bits_chosen import bits_chosen
 from figures.tradeoffs.front import Panel, front_chart
 from figures.tradeoffs.wording import Scale, quality_text, saved, takeaway_of
+from quant.assignment import bits_of
 from quant.config import uniform
 from quant.progress import drain
 from tests.analysis.bits import WIDTHS, made_up, network_of

@@ -16,7 +16,7 @@ from figures.sensitivity.metrics_compared import noise_against_harm, views_again
 from figures.sensitivity.ranking import MOST_BARS, along_depth, worst_layers
 from figures.sensitivity.wording import axis_title, text_of
 from figures.style.palette import ACTIVATION, WEIGHT
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from tests.figures.sensitivity_values import GUILTY, LAYERS, answers, score, together
 
 W, A = Side.WEIGHTS, Side.ACTIVATIONS

@@ -19,7 +19,8 @@ from quant.config import LayerConfig, uniform
 from quant.passes.calibrate import Calibrate
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, Role, Side, quantize
+from quant.simulation.plan import Role, Side
+from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.networks import CASES, graph_of
 
 NAMES = ("kitchen", "perceptron", "transposed", "fashion-mobilenet", "fashion-vit")

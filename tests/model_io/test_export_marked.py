@@ -14,10 +14,12 @@ from torch import Tensor, fx, nn
 from model_io.errors import ModelError
 from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
 from quant.config import QuantConfig
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.simulation.quant_graph import QuantGraph, Role, plan
+from quant.simulation.plan import Role, plan
+from quant.simulation.quant_graph import QuantGraph
 from tests.networks import CASES, SMALL, graph_of
 
 RELATIVE = 2e-6  # sums of float32 in another order

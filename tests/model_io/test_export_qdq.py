@@ -22,12 +22,13 @@ from model_io.qdq_export.weights import WeightStyle
 from model_io.runtime.onnx_runtime import Session, executed_operators
 from quant.config import QuantConfig, uniform
 from quant.encoding import Encoding
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from quant.inputs import first_of
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, Role, plan, quantize
+from quant.simulation.plan import Role, plan
+from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Granularity, ScaleKind, SpecChange
 from sample_models.registry import sample
 from tests.model_io.qdq_cases import calibrated, config, exported, inputs_of, simulated

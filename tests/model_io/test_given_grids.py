@@ -32,13 +32,15 @@ from model_io.qdq_export.export_qdq import export_qdq
 from model_io.qdq_export.weights import WeightStyle
 from quant.config import QuantConfig, uniform
 from quant.file_encodings import Given
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, Role, quantize
+from quant.simulation.plan import Role
+from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Granularity
 from tests.model_io.onnx_files import Array, model, node, saved, weight
 from tests.networks import CASES, graph_of

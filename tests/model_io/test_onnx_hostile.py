@@ -14,7 +14,7 @@ from model_io.errors import ModelError, UnsafeFileError
 from model_io.load import load_model, load_upload
 from model_io.onnx_import.load_onnx import load_onnx
 from model_io.onnx_import.reading import check_wire as wire
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.model_io.onnx_files import constant, model, node, saved, small, weight
 

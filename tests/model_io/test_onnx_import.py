@@ -16,7 +16,7 @@ from model_io.load import load_model, load_upload
 from model_io.loaded_model import Origin
 from model_io.onnx_import.load_onnx import load_onnx
 from model_io.onnx_import.operators import TABLE, Operator
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.model_io.onnx_files import constant, model, node, saved, small, weight
 from tests.networks import SMALL, Case

@@ -10,7 +10,7 @@ import torch
 from onnx import NodeProto
 
 from model_io.onnx_import.load_onnx import Imported, load_onnx
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from tests.model_io.onnx_files import Array, model, node, saved, weight
 
 NUMBERS: dict[str, Array] = {

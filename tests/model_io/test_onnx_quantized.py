@@ -19,7 +19,7 @@ from analysis.evaluation.measures import sqnr_db
 from model_io.errors import ModelError
 from model_io.load import load_model
 from model_io.onnx_import.load_onnx import load_onnx
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from tests.model_io.onnx_files import Array, constant, model, node, saved, small, weight
 
 

@@ -18,7 +18,7 @@ from model_io.onnx_import.operators import TABLE, Operator
 from model_io.onnx_import.program.read_program import Input
 from model_io.onnx_import.program.steps import Program, Step
 from model_io.onnx_import.verify import inputs_like
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from quant.inputs import parts_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.model_io.onnx_files import model, node, saved, weight

@@ -10,7 +10,8 @@ from quant.config import uniform
 from quant.spec import SpecChange
 from tests.pages.visit import CONFIGURE, Visit
 from ui.configure.compare import LAST
-from ui.configure.editor import PRESETS, set_config
+from ui.configure.editor import PRESETS
+from ui.state.edit_config import set_config
 
 
 def look(visit: Visit, at: str) -> Visit:

@@ -10,8 +10,7 @@ import pytest
 
 from model_io.artefacts.artefact import Artefact, Source
 from model_io.artefacts.formats import FORMATS
-from quant.config import uniform
-from quant.config_file import config_from_file
+from quant.config import config_from_file, uniform
 from quant.passes.correct_bias import CorrectBias
 from tests.pages.visit import CONFIGURE, RUNS, Visit, wait_idle
 from ui.export.jobs import MOST_KEPT, Made, made_of, repaired_recipe, start_export, wish_of

@@ -13,7 +13,7 @@ from analysis.sensitivity.sweep import Depth, Question, View
 from data_io.dataset import Source
 from quant.config import uniform
 from quant.inputs import Inputs
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.pages.visit import PATIENCE_S, Visit, leave_choices
 from ui.answers.sensitivity import current, exact_now, remembered
@@ -227,7 +227,7 @@ def _remedies(visit: Visit) -> list[str]:
     """Return the titles of the repairs that the card offers, in order."""
     from analysis.diagnosis.diagnose import suspect_card
     from quant.graph.layer_pairs import find_pairs
-    from ui.ranges.view import book_of
+    from ui.answers.range_book import book_of
 
     network = visit.work.network
     assert network is not None

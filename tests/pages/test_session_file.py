@@ -11,7 +11,7 @@ from accelerator.machine import load_preset
 from analysis.session_file import DataReference, SessionError, read_session, write_session
 from quant.config import uniform
 from quant.progress import Progress, Steps
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, encodings_of, wait_idle
 from ui.answers.sensitivity import start
 from ui.jobs import Job

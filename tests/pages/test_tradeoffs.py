@@ -9,22 +9,22 @@ import pytest
 from accelerator.machine import load_preset
 from analysis.calibration import Calibrated
 from analysis.cost.quantity import Quantity
-from analysis.mixed_precision.dependencies import bits_of, cells_of
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
 from analysis.session_file import read_session, write_session
 from analysis.split import Split
+from quant.assignment import bits_of, cells_of
 from quant.config import uniform
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.pages.visit import CONFIGURE, Visit
 from ui.answers.forecast import foresight_of
-from ui.configure.editor import set_config
 from ui.frame.frame import undo_change
 from ui.jobs import JobState
 from ui.navigation import TRADEOFFS
 from ui.runs.report import shown_front
 from ui.session.open_session import close_session, open_session, session_of
+from ui.state.edit_config import set_config
 from ui.state.sensitivity import SensitivityWork
 from ui.state.tradeoffs import Against, TradeoffWork
 from ui.state.workspace import Workspace

@@ -16,7 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx
 
 from quant.encoding import Encoding
-from quant.simulation.quant_graph import QuantGraph, Quantizer, Role, subsumes
+from quant.simulation.plan import Role
+from quant.simulation.quant_graph import QuantGraph
+from quant.simulation.quantizer import Quantizer, subsumes
 
 OPSET = 21
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from quant.errors import CalibrationError
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import Progress, drain

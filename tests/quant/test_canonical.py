@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from quant.config import uniform
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, export
 
 from quant.errors import CaptureError
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from tests.networks import CASES, SMALL, Wired, graph_of
 
 

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from quant.config import QuantConfig, Rule, config_from_json
-from quant.config_file import config_from_file, config_to_file
+from quant.config import QuantConfig, Rule, config_from_file, config_from_json, config_to_file
 from quant.errors import ConfigError
 from quant.spec import SpecChange
 from tests.networks import graph_of

@@ -11,11 +11,13 @@ from torch.nn import functional as F
 from quant.config import QuantConfig, Rule, uniform
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, Role, quantize
+from quant.simulation.plan import Role
+from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Estimator, QuantSpec, SpecChange
 from tests.networks import CASES, Case, Wired, conv_bn, graph_of
 

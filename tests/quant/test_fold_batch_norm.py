@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, Case, Wired, graph_of
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from quant.config import QuantConfig, Rule, uniform
-from quant.graph.float_graph import capture
+from quant.graph.capture import capture
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
 from quant.simulation.quant_graph import quantize

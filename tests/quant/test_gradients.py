@@ -9,7 +9,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from quant.engine import fused_convolution, fused_layer
 from quant.engine.gradients import Backward, Local
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.inputs import Outputs, first_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, SMALL

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.ranges.batch_norm_moments import Moments, clipped_normal, propagate
 from tests.networks import Wired, conv_bn, randomize_batch_norms

@@ -9,9 +9,11 @@ from torch.nn import functional as F
 
 from quant.config import ACTIVATION_DEFAULT, WEIGHT_DEFAULT, QuantConfig, Rule
 from quant.errors import ConfigError
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.simulation.quant_graph import QuantGraph, Role, Site, plan
+from quant.simulation.plan import Role, Site, plan
+from quant.simulation.quant_graph import QuantGraph
 from quant.spec import SpecChange
 from tests.networks import CASES, Wired, graph_of
 

@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from quant.config import uniform
 from quant.encoding import Encoding
 from quant.engine.program import Program, compile_program
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, Role, plan, quantize
+from quant.simulation.plan import Role, plan
+from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.networks import CASES, graph_of
 
 CONFIG = uniform(4, 4)

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from quant.config import uniform
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.networks import CASES, graph_of
 

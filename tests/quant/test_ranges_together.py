@@ -15,7 +15,9 @@ from quant.progress import drain
 from quant.ranges.batch_norm_moments import propagate
 from quant.ranges.estimators import encode_all_statistics, encode_statistics
 from quant.ranges.statistics import Statistics
-from quant.simulation.quant_graph import Role, encode_activation_site, quantize
+from quant.simulation.choose_encodings import encode_activation_site
+from quant.simulation.plan import Role
+from quant.simulation.quant_graph import quantize
 from quant.spec import Estimator, QuantSpec, SpecChange
 from tests.networks import CASES, graph_of
 

@@ -16,7 +16,8 @@ from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
 from quant.ranges.estimators import encode_statistics, encode_weight
 from quant.ranges.statistics import Statistics
-from quant.simulation.quant_graph import QuantGraph, Role, quantize
+from quant.simulation.plan import Role
+from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Estimator, Granularity, QuantSpec, SpecChange
 from tests.networks import CASES, SMALL, graph_of
 

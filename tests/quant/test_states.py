@@ -12,7 +12,9 @@ from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
 from quant.ranges.statistics import Statistics
-from quant.simulation.quant_graph import QuantGraph, Role, Side, State, quantize
+from quant.simulation.plan import Role, Side
+from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quantizer import State
 from quant.spec import SpecChange
 from tests.networks import CASES, graph_of
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from quant.encoding import Encoding, encode_range
-from quant.simulation.quant_graph import Quantizer, Role, Site, subsumes
+from quant.simulation.plan import Role, Site
+from quant.simulation.quantizer import Quantizer, subsumes
 from quant.spec import QuantSpec
 
 Clip = tuple[float | None, float | None]

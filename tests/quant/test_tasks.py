@@ -10,14 +10,16 @@ from quant.engine import fused_layer
 from quant.engine.gradients import Backward, Local
 from quant.engine.program import compile_program
 from quant.errors import CaptureError
-from quant.graph.float_graph import capture, is_input
+from quant.graph.capture import capture
+from quant.graph.layers import is_input
 from quant.graph.operators import Kind
 from quant.graph.walk import Walk
 from quant.inputs import Input, Inputs, Outputs, arranged, draw, first_of, parts_of, pieces_of
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.quant_graph import Role, plan, quantize
+from quant.simulation.plan import Role, plan
+from quant.simulation.quant_graph import quantize
 from tests.task_networks import CLASSES, IMAGE, ROWS, TASKS, task_graph
 
 EVERY = pytest.mark.parametrize("name", TASKS)

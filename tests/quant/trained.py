@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from data_io.bundled import fashion_test, fashion_train_part
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.inputs import first_of
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.passes.fold_batch_norm import FoldBatchNorm

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
+from analysis.cost.estimate import cost
 from analysis.network import Network, prepare
-from analysis.runs.experiment import cost
 from figures.style.units import format_share
 from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError

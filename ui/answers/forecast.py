@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from analysis.granularities import at_granularity
-from analysis.mixed_precision.dependencies import cells_of
 from analysis.mixed_precision.forecast import Foresight, foresee, without_bits
 from analysis.network import Network
 from analysis.sensitivity.ranking import deepest
 from analysis.sensitivity.sweep import Sensitivity, Sweep
 from analysis.split import Split
 from figures.tradeoffs.wording import Scale
+from quant.assignment import at_granularity, cells_of
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from ui.answers.float_score import float_score

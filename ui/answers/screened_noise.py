@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 
 from analysis.calibration import Calibrated
-from analysis.granularities import other_sweeps
 from analysis.network import Network
 from analysis.runs.json_values import to_plain
 from analysis.sensitivity.recheck import check_loud
 from analysis.sensitivity.screening.screen import screen
-from analysis.sensitivity.sweep import Sensitivity, Sweep
+from analysis.sensitivity.sweep import Sensitivity, Sweep, other_sweeps
 from analysis.split import Split
 from quant.config import QuantConfig
 from quant.progress import Steps, part
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from ui.answers.forecast import plain_config, sensitivity_now, with_exact
 from ui.answers.sensitivity import SCREENED_IMAGES, screened, screened_key
 from ui.answers.stored_sensitivity import layers_known

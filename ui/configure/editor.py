@@ -8,9 +8,10 @@ import streamlit as st
 from accelerator.report import CostReport
 from quant.config import QuantConfig, Resolved, Rule, uniform
 from quant.errors import ConfigError, QuantError
-from quant.graph.float_graph import Layer
-from quant.simulation.quant_graph import Role, plan
+from quant.graph.layers import Layer
+from quant.simulation.plan import Role, plan
 from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
+from ui.state.edit_config import set_config
 from ui.state.workspace import Workspace
 from ui.widgets.tables import BIT_CHOICES, config_table
 
@@ -49,27 +50,6 @@ _READERS: dict[str, Any] = {
     "symmetric": bool,
     "estimator": Estimator,
 }
-
-
-def set_config(workspace: Workspace, config: QuantConfig, name: str | None = None) -> None:
-    """Make a configuration the present one if it fits the model, or say why it does not.
-
-    Without a name it is an edit of the present one, which keeps the grids of its file.
-    """
-    try:
-        if workspace.network is not None:
-            config.resolve(workspace.network.graph.layers)
-    except QuantError as error:
-        workspace.notes.append(str(error))
-        return
-    if name is None:
-        workspace.file_grids.follow(workspace.config.present, config)
-    else:
-        workspace.file_grids.stop(config)
-    workspace.config.change(config)
-    base = workspace.config_name.removesuffix(", edited")
-    workspace.config_name = name or f"{base}, edited"
-    workspace.save()
 
 
 def edit_rows(

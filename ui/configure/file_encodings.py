@@ -5,9 +5,9 @@ import streamlit as st
 from analysis.network import Network
 from model_io.encodings.aimet_read import is_encodings
 from model_io.encodings.apply_to_network import read_given
-from quant.config_file import config_from_file, config_to_file
+from quant.config import config_from_file, config_to_file
 from quant.file_encodings import Given
-from ui.configure.editor import set_config
+from ui.state.edit_config import set_config
 from ui.state.file_encodings import OWN
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain

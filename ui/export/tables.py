@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from quant.simulation.quant_graph import Role, plan
+from quant.simulation.plan import Role, plan
 from ui.export.jobs import Wish
 from ui.sensitivity.tables import answer_table
 from ui.state.workspace import Workspace

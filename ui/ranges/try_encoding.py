@@ -7,10 +7,11 @@ import streamlit as st
 from analysis.ranges.tensors import RangeBook
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.simulation.quant_graph import Role, Site, plan
+from quant.simulation.plan import Role, Site, plan
 from quant.spec import FLOAT_BITS, Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
-from ui.configure.editor import SYMMETRIES, set_config
+from ui.configure.editor import SYMMETRIES
 from ui.ranges.view import fit_cards, tensor_figures
+from ui.state.edit_config import set_config
 from ui.state.workspace import Workspace
 from ui.widgets.tables import BIT_CHOICES
 

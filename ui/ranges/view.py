@@ -1,9 +1,7 @@
 """The pieces of the page Ranges: calibration, the overview, suspects, one tensor's figures."""
 
-from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from analysis.calibration import Calibrated, calibrate
@@ -18,21 +16,14 @@ from figures.ranges.channels import channel_magnitudes, channel_ranges
 from figures.ranges.histogram import histogram, small_share
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.simulation.quant_graph import Role
+from quant.simulation.plan import Role
 from ui.jobs import Job
-from ui.picked import Picked
 from ui.ranges.tables import channel_table, histogram_table, overview_table, suspect_table
+from ui.state.choices_history import Picked
 from ui.state.workspace import Workspace
+from ui.widgets.download import save
 
 SUSPECTS_PX = 400
-
-
-def book_of(workspace: Workspace, network: Network) -> RangeBook:
-    """Return the distributions of the present model, with activations once calibrated."""
-    parts = workspace.parts
-    found = workspace.calibrated(network, parts) if parts is not None else None
-    images = parts.calibration.digest if found and parts and parts.calibration else ""
-    return _book(f"{network.digest} {images}", network, found)
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the weights")
@@ -210,12 +201,3 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
 
 def _plot(figure: Any, key: str) -> None:
     st.plotly_chart(figure, key=key, alt=takeaway(figure), config={"displayModeBar": False})
-
-
-def save(table: pd.DataFrame, name: str, key: str) -> None:
-    """Offer the numbers behind a figure as CSV; they are written only once asked for."""
-    write: Callable[[], str] = lambda: table.to_csv(index=False)  # noqa: E731
-    st.download_button(
-        "CSV", write, f"{name}.csv", "text/csv", key=key, type="tertiary",
-        icon=":material/download:", help="The numbers of this figure", on_click="ignore",
-    )  # fmt: skip

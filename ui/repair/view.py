@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from analysis.calibration import Calibrated, calibrate, needs_data
+from analysis.cost.estimate import cost
 from analysis.network import Network
-from analysis.runs.experiment import cost
 from analysis.runs.repair import RepairStep, repair, run_of, verdict
 from analysis.split import Split
 from figures import takeaway
@@ -29,7 +29,7 @@ from quant.passes.equalize import Equalized
 from quant.passes.recipe import Recipe
 from quant.progress import Steps, part
 from ui.jobs import Job
-from ui.picked import Picked
+from ui.state.choices_history import Picked
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text
 from ui.widgets.network_view import places_of

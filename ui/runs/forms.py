@@ -6,22 +6,22 @@ from dataclasses import replace
 import streamlit as st
 
 from analysis.calibration import Calibrated, calibrate, needs_data
-from analysis.runs.compare_runs import describe, layer_differences
+from analysis.cost.workload import Entropies
 from analysis.evaluation.evaluate import Disagreement
-from analysis.runs.experiment import Experiment, run_experiment
+from analysis.evaluation.user_metric import UserMetric
 from analysis.network import Network
+from analysis.runs.compare_runs import describe, layer_differences
+from analysis.runs.experiment import Experiment, run_experiment
 from analysis.runs.json_values import to_plain
 from analysis.runs.run_store import Run
 from analysis.split import Split
-from analysis.evaluation.user_metric import UserMetric
-from analysis.cost.workload import Entropies
 from quant.config import QuantConfig, config_from_dict
 from quant.progress import Steps, part
-from ui.configure.editor import set_config
 from ui.jobs import Job
-from ui.widgets.metric_field import metric_field, metric_of, problem_of
-from ui.widgets.markdown import plain
+from ui.state.edit_config import set_config
 from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
+from ui.widgets.metric_field import metric_field, metric_of, problem_of
 
 CALIBRATION_SHARE = 0.15
 

@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis.sensitivity.ranking import progress_of
 from analysis.sensitivity.sweep import Depth, Sensitivity, View
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
 from ui.answers.sensitivity import SCREENED_IMAGES, current, remembered, start, stop
 from ui.jobs import Job

@@ -13,15 +13,15 @@ from analysis.sensitivity.sweep import Question, Score, Sensitivity
 from figures.sensitivity.wording import name_of, shown_title, text_of, where
 from quant.errors import QuantError
 from quant.graph.layer_pairs import Pair, find_pairs
-from quant.simulation.quant_graph import Role, Side
+from quant.simulation.plan import Role, Side
 from quant.spec import SpecChange
+from ui.answers.range_book import book_of
 from ui.answers.sensitivity import images_for
-from ui.configure.editor import set_config
 from ui.navigation import RANGES, REPAIR
-from ui.ranges.view import book_of
 from ui.sensitivity.form import BITS
 from ui.sensitivity.remedy_trials import TRY, start_trial, trials_of, trying
 from ui.sensitivity.view import Lens
+from ui.state.edit_config import set_config
 from ui.state.sensitivity import Asked
 from ui.state.workspace import Workspace
 

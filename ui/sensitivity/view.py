@@ -6,19 +6,26 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.agreement import agreement_of
-from analysis.sensitivity.ranking import Metric, gives_back, metrics_of, ranked, value_of, whole_of
+from analysis.sensitivity.ranking import (
+    Metric,
+    agreement_of,
+    gives_back,
+    metrics_of,
+    ranked,
+    value_of,
+    whole_of,
+)
 from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, View
 from figures import takeaway
 from figures.sensitivity.heat_map import harm_map
 from figures.sensitivity.metrics_compared import noise_against_harm, views_against
 from figures.sensitivity.ranking import along_depth, worst_layers
 from figures.sensitivity.wording import name_of, shown_title, text_of, where
-from quant.simulation.quant_graph import Side
-from ui.ranges.view import save
+from quant.simulation.plan import Side
 from ui.sensitivity.form import ROLES
 from ui.sensitivity.tables import answer_table, list_table
 from ui.state.workspace import Workspace
+from ui.widgets.download import save
 
 LIST_PX = 460
 FIRST_WIDTH = 4  # where layers begin to differ

@@ -1,9 +1,17 @@
 """The sensitivities of a session that is only looked at: drawn from what its file says."""
 
+import pandas as pd
 import streamlit as st
 
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.pareto_record import FrontPoint, FrontRecord
+from analysis.reporting.trade_off import from_record
 from analysis.sensitivity.sweep import Sensitivity
 from analysis.session_file import Session
+from figures import takeaway
+from figures.style.units import format_bytes, format_energy, format_time
+from figures.tradeoffs.report_front import trade_off
+from figures.tradeoffs.wording import Scale, quality_text
 from ui.sensitivity.view import choose_lens, depth_charts, layer_list, note, worst
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
@@ -31,3 +39,43 @@ def opened_sensitivity(workspace: Workspace) -> None:
     with drawn:
         worst(workspace, found, lens)
     depth_charts(workspace, found, cells, lens)
+
+
+CHART = {"displayModeBar": False}
+
+
+def opened_fronts(workspace: Workspace) -> None:
+    """Draw each front with the runs on its machine, and show its points as a table."""
+    session = workspace.opened.session
+    records = [front for found in session.found for front in found.fronts]
+    if not records:
+        st.info("This session holds no front.")
+    for number, record in enumerate(records):
+        st.subheader(f"{str(record.quantity).capitalize()} on {record.machine}")
+        figure = trade_off(from_record(record, session.runs))
+        key = f"tradeoffs.opened.{number}"
+        st.plotly_chart(figure, key=key, alt=takeaway(figure), config=CHART)
+        st.dataframe(
+            _table(record), key=f"{key}.table", hide_index=True, width="stretch",
+            alt=f"Points of the front on {record.machine}",
+        )  # fmt: skip
+
+
+def _table(record: FrontRecord) -> pd.DataFrame:
+    points = (*record.proposals, *record.references)
+    return pd.DataFrame([_row(point, record) for point in points])
+
+
+def _row(point: FrontPoint, record: FrontRecord) -> dict[str, object]:
+    told, eight = point.prediction.loss is not None, record.eight[record.quantity]
+    lost = quality_text(Scale(by_loss=True, float_top1=1.0), point.prediction) if told else "?"
+    return {
+        "name": point.name,
+        "predicted SQNR": quality_text(Scale(by_loss=False, float_top1=None), point.prediction),
+        "predicted share of float's answers": lost,
+        f"{record.quantity} % of W8A8": round(100 * point.costs[record.quantity] / eight, 1),
+        "energy": format_energy(point.costs[Quantity.ENERGY]),
+        "latency": format_time(point.costs[Quantity.LATENCY]),
+        "weights": format_bytes(int(point.costs[Quantity.SIZE])),
+        "peak memory": format_bytes(int(point.costs[Quantity.MEMORY])),
+    }

@@ -13,7 +13,7 @@ from analysis.sensitivity.sweep import (
     View,
 )
 from quant.config import LayerConfig, QuantConfig
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 
 MIB = 2**20
 SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)

@@ -6,7 +6,6 @@ from typing import Any
 from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Pin, Rules, Together
-from analysis.mixed_precision.dependencies import bits_of
 from analysis.mixed_precision.forecast import Foresight
 from analysis.mixed_precision.pareto_front import Front
 from analysis.mixed_precision.proposal import Proposal
@@ -14,8 +13,9 @@ from analysis.mixed_precision.search import BitSearch
 from analysis.mixed_precision.useful_bits import useful_rules
 from analysis.network import Network
 from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity
+from quant.assignment import bits_of
 from quant.config import QuantConfig
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS, Granularity
 
 SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)

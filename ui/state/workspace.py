@@ -16,9 +16,9 @@ import streamlit as st
 from accelerator.machine import Machine, load_preset
 from accelerator.report import CostReport
 from analysis.calibration import Calibrated
+from analysis.cost.estimate import cost
 from analysis.cost.workload import Entropies
 from analysis.network import Network
-from analysis.runs.experiment import cost
 from analysis.runs.json_values import from_plain, to_plain
 from analysis.runs.run_store import RunStore
 from analysis.session_file import GridsReference
@@ -29,9 +29,8 @@ from quant.errors import QuantError
 from quant.progress import drain
 from ui.jobs import JobRunner
 from ui.navigation import pages
-from ui.picked import Picked
 from ui.settings import Settings, read_settings
-from ui.state.choices_history import History
+from ui.state.choices_history import History, Picked
 from ui.state.file_encodings import OWN, FileGrids, found_again
 from ui.state.model_and_data import (
     BUNDLED,

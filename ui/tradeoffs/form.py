@@ -8,7 +8,7 @@ from analysis.mixed_precision.choices import Together
 from analysis.mixed_precision.useful_bits import useful_bits
 from analysis.network import Network
 from analysis.runs.json_values import from_plain
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS, Granularity
 from ui.state.tradeoffs import MOST_MACHINES, STARTS, UNITS, Against, Target, Wish
 from ui.state.workspace import Workspace

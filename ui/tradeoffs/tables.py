@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.mixed_precision.dependencies import bits_of
 from analysis.mixed_precision.pareto_front import Measured
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
 from figures.style.units import format_bytes, format_energy, format_time
 from figures.tradeoffs.front import Panel
 from figures.tradeoffs.wording import Scale, quality_text
-from quant.simulation.quant_graph import Side
+from quant.assignment import bits_of
+from quant.simulation.plan import Side
 
 
 def points_of(panel: Panel) -> list[Proposal]:

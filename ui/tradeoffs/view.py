@@ -6,13 +6,11 @@ from dataclasses import replace
 
 import streamlit as st
 
-from analysis.bit_handling import explain_handling
 from analysis.cost.quantity import Quantity
-from analysis.mixed_precision.dependencies import bits_of
 from analysis.mixed_precision.forecast import ENOUGH, Foresight
 from analysis.mixed_precision.pareto_front import Measured, moved, prediction_error, updated
 from analysis.mixed_precision.proposal import Proposal
-from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.search import BitSearch, explain_handling
 from analysis.mixed_precision.useful_bits import explain_gains
 from analysis.network import Network
 from analysis.sensitivity.sweep import Depth, Sensitivity
@@ -21,12 +19,13 @@ from figures.style.units import format_share
 from figures.tradeoffs.bits_chosen import bits_chosen
 from figures.tradeoffs.front import Panel, front_chart
 from figures.tradeoffs.wording import COST_NAMES, Scale, amount_text, quality_text
-from ui.configure.editor import set_config
-from ui.ranges.view import save
+from quant.assignment import bits_of
+from ui.state.edit_config import set_config
 from ui.state.tradeoffs import Found, Target
 from ui.state.workspace import Workspace
 from ui.tradeoffs.jobs import MEASURE, active, answer, spread_out, start_measuring
 from ui.tradeoffs.tables import front_table, points_of
+from ui.widgets.download import save
 
 CHART = {"displayModeBar": False}
 SHOWN = (Quantity.ENERGY, Quantity.LATENCY, Quantity.SIZE, Quantity.MEMORY)

@@ -10,7 +10,7 @@ from analysis.network import Network
 from analysis.runs.run_store import Run
 from figures.style.units import format_bytes, format_energy, format_share, format_time
 from quant.config import LayerConfig, Resolved
-from quant.graph.float_graph import Layer
+from quant.graph.layers import Layer
 from quant.graph.operators import Kind
 
 BIT_CHOICES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 32)

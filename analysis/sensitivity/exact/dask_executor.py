@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.allocator import keep_freed_memory
+from analysis.process_settings import keep_freed_memory
 from analysis.sensitivity.exact.executors import Outcomes, settle_threads
 from analysis.sensitivity.exact.work_unit import Outcome, Unit, run_unit
 from quant.engine.program import Program

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quant.compiled import VECTORS, compiled
 from quant.encoding import Encoding
+from quant.engine.loops import VECTORS, compiled
 
 # Values of an image that stay in the cache closest to the core while every grid meets them. Each
 # piece is summed in single precision, pieces in double.

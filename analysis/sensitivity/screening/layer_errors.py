@@ -10,7 +10,7 @@ from analysis.sensitivity.encodings import Grids
 from analysis.sensitivity.screening.kernels import ErrorProducts, Levels, levels_of
 from analysis.sensitivity.sweep import Question
 from quant.engine.gradients import Backward, Local
-from quant.simulation.quant_graph import Side
+from quant.simulation.plan import Side
 
 FLOAT_BYTES = 4
 Key = tuple[int, Side]

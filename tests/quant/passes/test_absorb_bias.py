@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import find_pairs
 from quant.graph.walk import Walk
 from quant.passes.absorb_bias import AbsorbBias, carried_mean, channel_minima

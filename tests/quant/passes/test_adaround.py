@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from quant.config import ACTIVATION_DEFAULT, LayerConfig, QuantConfig
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.passes.adaround import (
     AdaRound,
     AdaRoundResult,

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import Pair, by_input_channel, find_pairs, scaled_inputs
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from sample_models.imbalanced import ClippedReLU

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from quant.config import QuantConfig, uniform
 from quant.errors import CalibrationError
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
 from quant.passes.correct_bias import CorrectBias, Corrected

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import find_pairs, groups_of, input_channels
 from quant.graph.operators import operator
 from quant.passes.equalize import Equalize, Equalized, caps_of, ranges_of

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from data_io.bundled import fashion_train_part
 from quant.config import uniform
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.inputs import first_of
 from quant.passes.adaround import AdaRound
 from quant.passes.calibrate import Calibrate

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.float_graph import FloatGraph, capture
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
 from quant.graph.walk import Walk
 from quant.passes import samples as samples_module
 from quant.passes.samples import activation_of, collect, why_no_rows

@@ -1,0 +1,24 @@
+"""The estimated cost of a configuration on a machine."""
+
+from accelerator.estimate import estimate
+from accelerator.machine import Machine, Storage
+from accelerator.report import CostReport
+from analysis.cost.workload import Entropies, build_workload, weight_entropies
+from analysis.network import Network
+from quant.config import QuantConfig
+
+
+def cost(
+    network: Network, config: QuantConfig, machine: Machine, known: Entropies | None = None
+) -> CostReport:
+    """Return the estimated cost of one image; fast enough to follow an editor.
+
+    `known` keeps weight entropies between calls, for machines that compress weights.
+
+    Raises:
+        ConfigError: a rule of `config` matches no layer.
+    """
+    entropies: Entropies = {}
+    if machine.weight_storage is Storage.ENTROPY:
+        entropies = weight_entropies(network.graph, config, {} if known is None else known)
+    return estimate(build_workload(network.name, network.graph, config, entropies), machine)

@@ -1,0 +1,106 @@
+"""Which bits and granularity a configuration gives to each weight and activation."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from quant.config import LayerConfig, QuantConfig, Rule
+from quant.graph.float_graph import FloatGraph
+from quant.simulation.plan import Side
+from quant.spec import Granularity, SpecChange
+
+Part = tuple[str, Side]  # a layer's weight or its output
+Cell = tuple[Part, int, Granularity | None]  # at these bits; weights at this granularity
+
+
+def parts_of(graph: FloatGraph) -> tuple[Part, ...]:
+    """Return everything that has bits, in order of execution."""
+    parts: list[Part] = []
+    for layer in graph.layers:
+        if layer.weight is not None:
+            parts.append((layer.name, Side.WEIGHTS))
+        parts.append((layer.name, Side.ACTIVATIONS))
+    return tuple(parts)
+
+
+def bits_of(config: QuantConfig, graph: FloatGraph) -> dict[Part, int]:
+    """Return the bits that a configuration gives to each part."""
+    chosen = config.resolve(graph.layers)
+    return {
+        (name, side): (
+            chosen[name].weight if side is Side.WEIGHTS else chosen[name].activation
+        ).bits
+        for name, side in parts_of(graph)
+    }
+
+
+def cells_of(config: QuantConfig, graph: FloatGraph) -> tuple[Cell, ...]:
+    """Return the bits of each part, and the granularity of each weight."""
+    chosen = config.resolve(graph.layers)
+    return tuple(
+        ((name, side), bits, chosen[name].weight.granularity if side is Side.WEIGHTS else None)
+        for (name, side), bits in bits_of(config, graph).items()
+    )
+
+
+def with_bits(
+    config: QuantConfig,
+    graph: FloatGraph,
+    bits: Mapping[Part, int],
+    grains: Mapping[str, Granularity | None] | None = None,
+) -> QuantConfig:
+    """Return `config` with these bits in place of its own; parts not named keep theirs.
+
+    `grains` are granularities of weights by layer; those that are not named or None stay.
+
+    The most frequent widths become the default, every layer that differs gets one rule.
+    """
+    every = {**bits_of(config, graph), **bits}
+    weights = {name: width for (name, side), width in every.items() if side is Side.WEIGHTS}
+    outputs = {name: width for (name, side), width in every.items() if side is Side.ACTIVATIONS}
+    usual_weight = Counter(weights.values()).most_common(1)[0][0] if weights else 8
+    usual_output = Counter(outputs.values()).most_common(1)[0][0]
+    default = LayerConfig(
+        replace(config.default.weight, bits=usual_weight),
+        replace(config.default.activation, bits=usual_output),
+    )
+    chosen, wanted = config.resolve(graph.layers), grains or {}
+    own = [
+        Rule(
+            name,
+            SpecChange(
+                bits=_unless(weights.get(name, usual_weight), usual_weight),
+                granularity=_new(wanted.get(name), chosen[name].weight.granularity),
+            ),
+            SpecChange(bits=_unless(outputs[name], usual_output)),
+        )
+        for name in outputs
+    ]
+    kept = (
+        Rule(
+            rule.select,
+            replace(rule.weight, bits=None),
+            replace(rule.activation, bits=None),
+        )
+        for rule in config.rules
+    )
+    rules = (rule for rule in (*kept, *own) if rule.weight.to_dict() or rule.activation.to_dict())
+    return QuantConfig(default, tuple(rules))
+
+
+def at_granularity(config: QuantConfig, granularity: Granularity) -> QuantConfig:
+    """Return the configuration with all weights at one granularity."""
+    default = replace(config.default.weight, granularity=granularity)
+    changed = (
+        replace(rule, weight=replace(rule.weight, granularity=None)) for rule in config.rules
+    )
+    rules = tuple(r for r in changed if r.weight.to_dict() or r.activation.to_dict())
+    return QuantConfig(replace(config.default, weight=default), rules)
+
+
+def _unless(value: int, usual: int) -> int | None:
+    return None if value == usual else value
+
+
+def _new(wanted: Granularity | None, present: Granularity) -> Granularity | None:
+    return None if wanted is present else wanted

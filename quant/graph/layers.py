@@ -1,0 +1,224 @@
+"""The layers of a graph: operations with a choice of bits, and the functions fused with them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, fx, nn
+
+from quant.graph import operators as ops
+from quant.graph.operators import Kind, operator
+
+INPUT_LAYER = "input"
+"""The layer that is the network's only real input; of several, each has one of its own."""
+INPUT_PREFIX = f"{INPUT_LAYER}:"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One operation with a choice of bits, and the functions that are fused with it.
+
+    `name` is the path people see, `node` the operation, `output` the node whose value leaves the
+    layer, `inputs` the nodes whose values enter it. `channel_axis` is the axis of the weight that
+    counts output channels. Shapes hold for one image: the first axis of
+    `shape` and `input_shapes`, the batch, is 1. `macs` counts multiply-accumulates for one image.
+    """
+
+    name: str
+    kind: Kind
+    node: str
+    output: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    input_shapes: tuple[tuple[int, ...], ...] = ()
+    weight: str | None = None
+    bias: str | None = None
+    weight_shape: tuple[int, ...] = ()
+    channel_axis: int = 0
+    parameters: int = 0
+    macs: int = 0
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Return the node's shape for one image; the batch counts as 1. Empty if it is no tensor."""
+    shape: tuple[int, ...] = node.meta.get("shape", ())
+    return shape
+
+
+def is_activation(node: fx.Node) -> bool:
+    """Whether the node's value is a real-valued tensor that depends on the input."""
+    return bool(node.meta.get("activation"))
+
+
+def is_input(layer: str) -> bool:
+    """Whether the layer of that name is an input of the network."""
+    return layer == INPUT_LAYER or layer.startswith(INPUT_PREFIX)
+
+
+def kind_of(node: fx.Node) -> Kind | None:
+    """Return what the operation computes; None if values only pass through it."""
+    name = operator(node)
+    if ops.is_pass_through(node) or "shape" not in node.meta:
+        return None
+    if name in ops.CONVOLUTIONS:
+        return Kind.DEPTHWISE if _is_depthwise(node) else Kind.CONV
+    table = (
+        (ops.LINEARS, Kind.LINEAR),
+        (ops.EMBEDDINGS, Kind.EMBEDDING),
+        (ops.MATMULS, Kind.MATMUL),
+        (ops.ATTENTIONS, Kind.ATTENTION),
+        (ops.ADDS, Kind.ADD),
+        (ops.MULTIPLIES, Kind.MULTIPLY),
+        (ops.CONCATS, Kind.CONCAT),
+        (ops.AVERAGE_POOLS, Kind.AVERAGE_POOL),
+        (ops.NORMS, Kind.NORM),
+        (ops.FUNCTIONS | ops.FUSED_FUNCTIONS, Kind.ACTIVATION),
+    )
+    for names, kind in table:
+        if name in names:
+            return kind
+    if name in ops.MEANS and _is_spatial_mean(node):
+        return Kind.AVERAGE_POOL
+    return Kind.OTHER
+
+
+def fused_chain(node: fx.Node) -> list[fx.Node]:
+    """Return the functions that hardware applies to the operation's result before it is stored.
+
+    A chain of piece-wise linear functions and scalings, each the only user of the one before.
+    """
+    chain: list[fx.Node] = []
+    last = node
+    while len(last.users) == 1:
+        user = next(iter(last.users))
+        if operator(user) not in ops.FUSED_FUNCTIONS and not ops.is_scaling(user):
+            break
+        if user.all_input_nodes[0] is not last:
+            break
+        chain.append(user)
+        last = user
+    return chain
+
+
+def stored_tensor(module: nn.Module, target: str) -> Tensor:
+    """Return the parameter or buffer of `module` at the dotted path `target`."""
+    owner, _, name = target.rpartition(".")
+    value: Tensor = getattr(module.get_submodule(owner), name)
+    return value
+
+
+def find_layers(module: fx.GraphModule) -> Iterator[Layer]:
+    """List the inputs and every operation whose output gets a grid, in order of execution."""
+    taken: set[str] = set()
+    fused: set[fx.Node] = set()
+    placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+    alone = sum(is_activation(node) for node in placeholders) == 1
+    for node in module.graph.nodes:
+        if node.op == "placeholder":
+            if is_activation(node):  # whole numbers need no grid
+                name = INPUT_LAYER if alone else f"{INPUT_PREFIX}{node.meta['title']}"
+                yield Layer(name, Kind.INPUT, node.name, node.name, (), shape_of(node))
+            continue
+        if node.op != "call_function" or not is_activation(node) or node in fused:
+            continue
+        kind = kind_of(node)
+        if kind is None:
+            continue
+        chain = fused_chain(node)
+        fused.update(chain)
+        yield _layer(module, node, kind, chain, taken)
+
+
+def _is_depthwise(node: fx.Node) -> bool:
+    groups = node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1)
+    source = node.args[0]
+    if operator(node).startswith("aten.conv_transpose") or not isinstance(source, fx.Node):
+        return False
+    return isinstance(groups, int) and groups > 1 and groups == shape_of(source)[1]
+
+
+def _is_spatial_mean(node: fx.Node) -> bool:
+    source, axes = node.args[0], node.args[1]
+    if not isinstance(source, fx.Node) or not isinstance(axes, list | tuple):
+        return False
+    rank = len(shape_of(source))
+    return rank == 4 and {int(axis) % rank for axis in axes if isinstance(axis, int)} == {2, 3}
+
+
+def _layer(
+    module: fx.GraphModule, node: fx.Node, kind: Kind, chain: list[fx.Node], taken: set[str]
+) -> Layer:
+    weight, bias = _weights(node, kind)
+    owner = weight.rpartition(".")[0] if weight else ""
+    name = _unique(owner or _readable(node), taken)
+    inputs = tuple(source for source in node.all_input_nodes if is_activation(source))
+    weight_shape = tuple(stored_tensor(module, weight).shape) if weight else ()
+    output = chain[-1] if chain else node
+    return Layer(
+        name=name,
+        kind=kind,
+        node=node.name,
+        output=output.name,
+        inputs=tuple(source.name for source in inputs),
+        shape=shape_of(output),
+        input_shapes=tuple(shape_of(source) for source in inputs),
+        weight=weight,
+        bias=bias,
+        weight_shape=weight_shape,
+        channel_axis=1 if operator(node).startswith("aten.conv_transpose") else 0,
+        parameters=sum(stored_tensor(module, t).numel() for t in (weight, bias) if t),
+        macs=_macs(node, kind, weight_shape, inputs),
+    )
+
+
+def _weights(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
+    """Return the attribute paths of weight and bias, where they are plain parameters."""
+    if kind not in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR, Kind.EMBEDDING):
+        return None, None
+    if kind is Kind.EMBEDDING:
+        table = node.args[0]
+        if isinstance(table, fx.Node) and table.op == "get_attr":
+            return str(table.target), None
+        return None, None
+    targets = [
+        str(arg.target) if isinstance(arg, fx.Node) and arg.op == "get_attr" else None
+        for arg in ([*node.args[1:3], None, None])[:2]
+    ]
+    return targets[0], targets[1]
+
+
+def _readable(node: fx.Node) -> str:
+    """Return the path of the module that the operation stands in, then what it does there."""
+    path = str(node.meta.get("path", ""))
+    verb = operator(node).split(".")[1].strip("_")
+    # a module that is nothing but this operation needs no verb after its name
+    return path if path and node.meta.get("alone") else f"{path}.{verb}" if path else verb
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    name = f"_{name}" if name.startswith(INPUT_PREFIX) else name
+    candidate, count = name, 1
+    while candidate in taken or candidate == INPUT_LAYER:
+        count += 1
+        candidate = f"{name}_{count}"
+    taken.add(candidate)
+    return candidate
+
+
+def _macs(
+    node: fx.Node, kind: Kind, weight_shape: tuple[int, ...], inputs: tuple[fx.Node, ...]
+) -> int:
+    outputs = math.prod(shape_of(node))
+    if kind is Kind.ATTENTION:
+        # not `inputs`, which names a tensor that plays two parts once
+        query, key, value = (shape_of(arg) for arg in node.args[:3] if isinstance(arg, fx.Node))
+        scores = math.prod(query[:-1]) * key[-2]
+        return scores * (query[-1] + value[-1])
+    if kind is Kind.MATMUL:
+        first = node.args[0]  # a constant too, which `inputs` leaves out
+        return outputs * shape_of(first)[-1] if isinstance(first, fx.Node) else 0
+    if not weight_shape or kind is Kind.EMBEDDING:
+        return 0
+    if operator(node).startswith("aten.conv_transpose"):
+        return math.prod(shape_of(inputs[0])) * math.prod(weight_shape[1:])
+    return outputs * math.prod(weight_shape[1:])

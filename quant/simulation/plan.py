@@ -1,0 +1,88 @@
+"""Which edges of a graph are quantized, and with which spec (white paper, section 2.3)."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from quant.config import QuantConfig, Resolved
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import Layer
+from quant.graph.operators import Kind, is_pass_through
+from quant.spec import QuantSpec
+
+
+class Role(StrEnum):
+    """What a quantizer acts on."""
+
+    WEIGHT = "weight"
+    ACTIVATION = "activation"
+
+
+class Side(StrEnum):
+    """Which roles a question is about."""
+
+    WEIGHTS = "weights"
+    ACTIVATIONS = "activations"
+    BOTH = "both"
+
+    def includes(self, role: Role) -> bool:
+        """Whether quantizers of that role take part."""
+        return self is Side.BOTH or self.value == f"{role}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An edge of the graph that carries a grid.
+
+    `name` is unique: the layer's name, with " weight" for weights. `node` is the node whose value
+    is put on the grid (for weights the operation that reads it). `shared_with` names the site
+    whose encoding this one takes over.
+    """
+
+    name: str
+    layer: str
+    role: Role
+    spec: QuantSpec
+    node: str
+    shared_with: str | None = None
+
+
+def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
+    """List the sites of a graph (white paper, section 2.3); pure.
+
+    Every layer's output gets one after its fused functions, and so does every real input of the
+    network; weights get one; biases get none, nor do whole numbers such as tokens and masks.
+    Max-pool, reshape and the like pass the grid through; an average pool takes over the grid of
+    its input.
+
+    Raises:
+        ConfigError: a rule of `config` matches no layer.
+    """
+    chosen = config.resolve(graph.layers) if isinstance(config, QuantConfig) else config
+    by_output: dict[str, str] = {}
+    sites: list[Site] = []
+    for layer in graph.layers:
+        wish = chosen[layer.name]
+        if layer.weight is not None:
+            name = f"{layer.name} weight"
+            sites.append(Site(name, layer.name, Role.WEIGHT, wish.weight, layer.node))
+        shared = _source_site(graph, layer, by_output) if layer.kind is Kind.AVERAGE_POOL else None
+        sites.append(
+            Site(layer.name, layer.name, Role.ACTIVATION, wish.activation, layer.output, shared)
+        )
+        by_output[layer.output] = layer.name
+    by_name = {site.name: site for site in sites}
+    return tuple(_with_shared_spec(site, by_name) for site in sites)
+
+
+def _source_site(graph: FloatGraph, layer: Layer, by_output: dict[str, str]) -> str | None:
+    node = graph.node(layer.inputs[0])
+    while node.name not in by_output and is_pass_through(node):
+        node = node.all_input_nodes[0]
+    return by_output.get(node.name)
+
+
+def _with_shared_spec(site: Site, by_name: dict[str, Site]) -> Site:
+    source = site
+    while source.shared_with is not None:
+        source = by_name[source.shared_with]
+    return replace(site, spec=source.spec) if source is not site else site
