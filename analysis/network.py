@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from quant.file_encodings import Given, Target
+from quant.file_encodings import EncodingTarget, Given
 from quant.graph.capture import capture
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import (
@@ -51,7 +51,7 @@ class Network:
     graph: FloatGraph
     parameters: int
     notes: tuple[str, ...] = ()
-    targets: Mapping[str, Target] = field(default_factory=dict)
+    targets: Mapping[str, EncodingTarget] = field(default_factory=dict)
     given: Given | None = None
 
     @property

@@ -10,7 +10,7 @@ from quant.graph.layers import Layer
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LayerPlace:
     """Where a layer stands in a drawing of the network, and which layers feed it.
 
     `depth` is the longest way from the input in layers. `lane` is 0 on the longest way through
@@ -24,7 +24,7 @@ class Place:
     sources: tuple[str, ...]
 
 
-def places(graph: FloatGraph) -> tuple[Place, ...]:
+def places(graph: FloatGraph) -> tuple[LayerPlace, ...]:
     """Return the place of every layer, in the order of execution."""
     owner = _owners(graph)
     feeds = {layer.name: _sources(graph, layer, owner) for layer in graph.layers}
@@ -33,7 +33,9 @@ def places(graph: FloatGraph) -> tuple[Place, ...]:
         depths[name] = 1 + max((depths[source] for source in sources), default=-1)
     lanes = _lanes(depths, _heights(feeds))
     return tuple(
-        Place(layer.name, str(layer.kind), depths[layer.name], lanes[layer.name], feeds[layer.name])
+        LayerPlace(
+            layer.name, str(layer.kind), depths[layer.name], lanes[layer.name], feeds[layer.name]
+        )
         for layer in graph.layers
     )
 

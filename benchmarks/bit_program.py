@@ -23,7 +23,7 @@ from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.proposal import Budget, Proposal
 from analysis.mixed_precision.search import BitSearch
 from analysis.network import Network, prepare
-from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Question, Score, Sensitivity, Sweep
+from analysis.sensitivity.sweep import DEFAULT_BITS, CellScore, Depth, Question, Sensitivity, Sweep
 from quant.assignment import parts_of
 from quant.config import uniform
 
@@ -56,7 +56,7 @@ def made_up(network: Network, seed: int) -> Sensitivity:
         quiet = random.uniform(-3, 12)
         for bits in DEFAULT_BITS:
             level = float(quiet + 6.02 * bits + random.normal())
-            scores.append(Score(Question(layer, bits, side), Depth.EXACT, 64, level))
+            scores.append(CellScore(Question(layer, bits, side), Depth.EXACT, 64, level))
     return Sensitivity(Sweep(uniform(8, 8)), Depth.EXACT, 64, None, tuple(scores))
 
 

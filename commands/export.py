@@ -1,199 +1,139 @@
-"""The work behind the commands export and convert; imported only when one of them runs."""
+"""The commands export and convert."""
 
-import math
-import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import torch
+import typer
 
-from accelerator.machine import Machine
-from analysis.calibration import Calibrated, calibrate, needs_data
-from analysis.cost.estimate import cost
-from analysis.deployment.prepare_export import layer_numbers, quantized_to_take
-from analysis.deployment.runtime_check import ExecutionCheck, check_execution
-from analysis.network import Network
-from analysis.runs.apply_recipe import Stage, learns
-from analysis.split import ImageChoice, Split, choose_split
-from data_io.errors import DatasetError
-from model_io.artefacts.artefact import TRIAL, Artefact, Source
-from model_io.artefacts.formats import FORMATS
-from model_io.artefacts.viewer_overlays import Metric
-from model_io.qdq_export.export_qdq import export_qdq
-from model_io.qdq_export.simulate_file import as_written
-from model_io.qdq_export.weights import WeightStyle
-from model_io.runtime.executed_model import execute
-from quant.config import QuantConfig
-from quant.inputs import parts_of
-from quant.passes.recipe import Recipe
-from quant.progress import Progress, Steps, part
-
-QDQ = {"onnx-qdq": WeightStyle.INTEGER, "onnx-qdq-float": WeightStyle.FLOAT}
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class ExportWish:
-    """What is to be written, where, and whether it is to be checked on all images.
-
-    Attributes:
-        format: a key of `FORMATS`.
-        out: the main file; others come beside it.
-        model: what the command line calls the network.
-        images: to calibrate, to try files on, and to check; None where nothing needs any.
-        check: whether to run the file beside the simulation and to time it.
-        notes: what was found on the way here, a sentence each.
-    """
-
-    network: Network
-    config: QuantConfig
-    recipe: Recipe
-    machine: Machine
-    images: Split | None
-    format: str
-    out: Path
-    model: str
-    check: bool = False
-    notes: tuple[str, ...] = ()
+from commands.app import app
+from commands.inputs import (
+    MACHINE,
+    open_machine,
+    open_network,
+    open_preprocess,
+    read_config,
+    with_file_encodings,
+)
+from commands.options import (
+    AbsorbOption,
+    ActivationBitsOption,
+    AdaroundOption,
+    BuilderOption,
+    CalibrationOption,
+    ConfigOption,
+    CorrectOption,
+    DataOption,
+    EncodingsOption,
+    EqualizeOption,
+    EstimatorOption,
+    GranularityOption,
+    IterationsOption,
+    JsonOption,
+    MachineOption,
+    ModelOption,
+    PreprocessOption,
+    SamplesOption,
+    ShapeOption,
+    WeightBitsOption,
+)
+from commands.output import check_place, errors_told, say, watch, write_answer
 
 
-def chosen_format(name: str, out: Path, weights: str, *, check: bool) -> str:
-    """Return the key of `FORMATS` that is meant; find out before the work whether it can be done.
-
-    Raises:
-        ValueError: an unknown format, one that cannot be checked, or nowhere to write it.
-    """
-    if name not in FORMATS:
-        raise ValueError(f"--format must be one of {', '.join(FORMATS)}; got {name!r}.")
-    if weights == "float":
-        if name not in QDQ:
-            raise ValueError(f"--weights float is for onnx-qdq; got it with {name}. Leave it out.")
-        name = "onnx-qdq-float"
-    if out.is_dir() or not out.parent.is_dir():
-        raise ValueError(f"--out must name a file in a folder that exists; got {out}.")
-    if check and name not in QDQ:
-        raise ValueError(f"--check runs ONNX files with Q/DQ pairs; got {name}. Leave it out.")
-    return name
-
-
-def choose_images(
-    model: str,
-    network: Network,
-    config: QuantConfig,
-    recipe: Recipe,
-    choice: ImageChoice,
+@app.command()
+def export(
     *,
-    check: bool,
-) -> Split | None:
-    """Return the images for an export; None where nothing needs any and there are none.
+    model: ModelOption,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="onnx-qdq, aimet-2.0.0, aimet-1.0.0, pt2, config, model-explorer or netron.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The file to write; others come beside it.")],
+    weights: Annotated[
+        Literal["integer", "float"],
+        typer.Option(help="Of onnx-qdq: whole numbers, or float ones between Q and DQ."),
+    ] = "integer",
+    check: Annotated[
+        bool, typer.Option("--check", help="Run it on all images beside the simulation; time it.")
+    ] = False,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    samples: SamplesOption = None,
+    calibration: CalibrationOption = 256,
+    config: ConfigOption = None,
+    weight_bits: WeightBitsOption = None,
+    activation_bits: ActivationBitsOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    machine: MachineOption = MACHINE,
+    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    equalize: EqualizeOption = False,
+    absorb_bias: AbsorbOption = False,
+    correct_bias: CorrectOption = None,
+    adaround: AdaroundOption = False,
+    adaround_iterations: IterationsOption = 1000,
+    encodings: EncodingsOption = None,
+    answer: JsonOption = "-",
+) -> None:
+    """Write the quantized network for the next tool; say what was checked of the file.
 
-    Raises:
-        DatasetError: images are needed, and were not named or do not fit.
+    With --encodings, the file's bits are the configuration unless one is named.
     """
-    learning = any(learns(step) for step in recipe)
-    try:
-        return choose_split(model, network, config, choice, learning=learning)
-    except DatasetError:
-        if check or learning or choice.data is not None or needs_data(network, config):
-            raise
-        return None
+    with errors_told(answer):
+        wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
+        named = any((config, weight_bits, activation_bits, granularity, estimator))
+        place, how = open_machine(machine), open_preprocess(preprocess)
+        from analysis.split import ImageChoice  # noqa: PLC0415
+        from commands.work import write_export  # noqa: PLC0415
+        from quant.passes.recipe import build_recipe  # noqa: PLC0415
 
-
-def export(wish: ExportWish) -> Steps[dict[str, Any]]:
-    """Calibrate, quantize, repair, write the files, and check them; return what was done.
-
-    Raises:
-        ValueError: what cannot be exported, in a sentence.
-    """
-    ranges = Calibrated()
-    images = wish.images
-    if images is not None:
-        ranges = Calibrated(input_range=images.input_range)
-        if images.calibration is not None:
-            seen = calibrate(wish.network, images.calibration, images.input_range)
-            ranges = yield from part(seen, 0.0, 0.3)
-    learned = None if images is None else images.calibration
-    taken = quantized_to_take(wish.network, wish.config, ranges, wish.recipe, learned)
-    stage = yield from part(taken, 0.3, 0.6)
-    yield Progress(0.6, f"Making {FORMATS[wish.format].title}")
-    source = _source(wish, stage)
-    made = FORMATS[wish.format].make(source)
-    answer: dict[str, Any] = {
-        "format": wish.format,
-        "files": write_files(made, wish.out),
-        "checks": list(made.checks),
-        "notes": [*wish.notes, *made.notes, *(images.notes if images is not None else ())],
-        "command": made.command.replace(made.main, wish.out.name),
-    }
-    if wish.check and images is not None:
-        file = export_qdq(source.quantized, QDQ[wish.format], source.marked)
-        executed = execute(file, torch.get_num_threads())
-        simulated = as_written(source.quantized, file)
-        checking = check_execution(stage.network, simulated, executed, images.score)
-        found = yield from part(checking, 0.7, 1.0)
-        answer["execution"] = summarize_check(found)
-    return answer
-
-
-def _source(wish: ExportWish, stage: Stage) -> Source:
-    data = None if wish.images is None else wish.images.score
-    report = cost(wish.network, wish.config, wish.machine)
-    numbers = layer_numbers(stage, report, wish.config, data)
-    count = wish.network.graph.batch or TRIAL
-    trial = None if data is None or len(data) < count else next(iter(data.batches(count))).inputs
-    return Source(
-        wish.out.stem,
-        stage.network.graph,
-        stage.quantized,
-        wish.config,
-        tuple(Metric(n.name, n.unit, n.values, n.low_is_bad) for n in numbers),
-        () if trial is None else parts_of(trial),
-        shlex.quote(wish.model),
-    )
-
-
-def write_files(made: Artefact, out: Path) -> list[dict[str, Any]]:
-    """Write the main file to `out` and the others beside it; return their names and sizes.
-
-    Raises:
-        ValueError: two of them would have one name, or one would overwrite another file.
-    """
-    others = [name for name in made.files if name != made.main]
-    if out.name in others:
-        raise ValueError(
-            f"--out names {made.main!r}, which comes beside {out.name!r}; got the other one's "
-            f"name. Let it end in {Path(made.main).suffix}."
+        kind = write_export.chosen_format(format_, out, weights, check=check)
+        recipe = build_recipe(
+            equalize=equalize,
+            absorb_bias=absorb_bias,
+            correct_bias=correct_bias,
+            adaround=adaround_iterations if adaround else None,
         )
-    paths = {name: out if name == made.main else out.with_name(name) for name in made.files}
-    for name, path in paths.items():
-        taken = name != made.main and path.exists()
-        if taken and path.read_bytes() != made.files[name]:
-            raise ValueError(
-                f"{path} comes beside {out.name} and must not overwrite another file; got one of "
-                "that name. Move it away, or choose another --out."
+        choice = ImageChoice(data, how, samples, calibration, seed)
+        network = open_network(model, builder, input_shape)
+        notes: tuple[str, ...] = ()
+        if encodings is not None:
+            wish, recipe, notes = with_file_encodings(
+                network, encodings, wish if named else None, recipe
             )
-    for name, path in paths.items():
-        path.write_bytes(made.files[name])
-    return [{"file": str(p), "bytes": len(made.files[name])} for name, p in paths.items()]
+        images = write_export.choose_images(model, network, wish, recipe, choice, check=check)
+        asked = write_export.ExportWish(
+            network, wish, recipe, place, images, kind, out, model, check=check, notes=notes
+        )
+        write_answer(answer, watch(write_export.export(asked)))
 
 
-def summarize_check(found: ExecutionCheck) -> dict[str, Any]:
-    """Return a check for JSON; a ratio without noise, which is infinite, becomes null."""
-    return {
-        "samples": found.samples,
-        "integer_kernels": _finite(asdict(found.executed)),
-        "node_by_node": _finite(asdict(found.plain)),
-        "top1": {name: asdict(score) for name, score in found.scores.items()},
-        "worst_layer": found.worst_layer,
-        "layer_sqnr_db": _finite(found.layer_sqnr_db),
-        "partings": [asdict(one) for one in found.partings],
-        "integer_layers": list(found.integer_layers),
-        "latency": {**asdict(found.latency), "speedup": found.latency.speedup},
-    }
+@app.command()
+def convert(
+    *,
+    model: ModelOption,
+    out: Annotated[Path, typer.Option(help="The .pt2 file to write.")],
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    answer: JsonOption = "-",
+) -> None:
+    """Import a network once and keep it as a .pt2 file with the same names of layers."""
+    with errors_told(answer):
+        check_place(str(out), "--out")
+        from model_io.convert import convert as keep  # noqa: PLC0415
+        from model_io.input_specs import read_wish  # noqa: PLC0415
+        from model_io.load import load_model  # noqa: PLC0415
 
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }
+        say(f"Loading {model}")
+        loaded = load_model(model, builder, read_wish(input_shape or ""))
+        if not loaded.takes:
+            raise ValueError(
+                f"The shape of an input must be known; {model} does not tell it. Name it with "
+                "--input-shape, such as 3,224,224."
+            )
+        write_answer(answer, asdict(keep(loaded, out)))

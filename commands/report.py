@@ -1,168 +1,96 @@
-"""The road of a report that the command line takes: a run kept or made anew, and what is around."""
+"""The command report."""
 
-from dataclasses import dataclass, replace
+import json
 from pathlib import Path
+from typing import Annotated
 
-from accelerator.machine import Machine
-from analysis.calibration import Calibrated, calibrate
-from analysis.network import Network
-from analysis.reporting.contents import Origin, Report
-from analysis.reporting.gather import Around, gather_report
-from analysis.reporting.trade_off import read_answer
-from analysis.runs.experiment import Experiment, run_experiment
-from analysis.runs.run_store import Run, RunStore
-from analysis.split import ImageChoice, Split, choose_split
-from quant.config import QuantConfig, config_from_dict
-from quant.errors import ConfigError
-from quant.progress import Steps, part
-from sample_models.registry import SAMPLES
+import typer
 
-GATHERING = 0.85  # of the progress bar: where the run ends
+from commands.app import app
+from commands.inputs import (
+    MACHINE,
+    open_machine,
+    open_network,
+    open_preprocess,
+    read_config,
+    read_text,
+)
+from commands.options import (
+    ActivationBitsOption,
+    BuilderOption,
+    CalibrationOption,
+    ConfigOption,
+    DataOption,
+    EstimatorOption,
+    GranularityOption,
+    MachineOption,
+    PreprocessOption,
+    SamplesOption,
+    ShapeOption,
+    WeightBitsOption,
+)
+from commands.output import errors_told, say, watch
 
 
-@dataclass(frozen=True, slots=True)
-class ReportTask:
-    """What to report on: a kept `run`, or a configuration that is measured first.
+@app.command()
+def report(
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="As elsewhere; may be left out with --run.")
+    ] = None,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    samples: SamplesOption = None,
+    calibration: CalibrationOption = 256,
+    config: ConfigOption = None,
+    weight_bits: WeightBitsOption = None,
+    activation_bits: ActivationBitsOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    machine: MachineOption = MACHINE,
+    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    name: Annotated[str, typer.Option(help="Of a run that is measured now.")] = "command line",
+    run: Annotated[
+        str | None, typer.Option(help="Report on this kept run: its id, its start, or a name.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of kept runs; a new one is kept there too.")
+    ] = None,
+    front: Annotated[
+        Path | None, typer.Option(help="The answer (JSON) of optimize with --front.")
+    ] = None,
+    out: Annotated[str, typer.Option(help="The HTML file to write.")],
+) -> None:
+    """Write one HTML file for people: accuracy, cost, why, and what was not measured.
 
-    `config`, `choice`, `name` and `seed` count only where there is no run. `front` is the answer
-    of optimize as read from JSON.
+    It loads nothing from anywhere and prints to A4.
     """
+    with errors_told(out, "--out"):
+        wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
+        place, how = open_machine(machine), open_preprocess(preprocess)
+        from analysis.split import ImageChoice  # noqa: PLC0415
+        from commands.work.make_report import (  # noqa: PLC0415
+            ReportTask,
+            find_run,
+            open_store,
+            origin_of,
+            report_on,
+        )
+        from figures.document import render  # noqa: PLC0415
 
-    machine: Machine
-    choice: ImageChoice
-    config: QuantConfig
-    origin: Origin | None
-    name: str = "command line"
-    run: Run | None = None
-    store: RunStore | None = None
-    front: object = None
-
-
-def find_run(store: RunStore, identity: str) -> Run:
-    """Return the run whose id, or the start of it, or whose name is `identity`.
-
-    Raises:
-        ConfigError: there is none, or several.
-    """
-    runs = store.all()
-    for found in (
-        [run for run in runs if run.id == identity],
-        [run for run in runs if run.id.startswith(identity) or run.name == identity],
-    ):
-        if len(found) == 1:
-            return found[0]
-    known = ", ".join(f"{run.id[:8]} ({run.name})" for run in runs[:8]) or "none"
-    raise ConfigError(
-        f"--run must name one run of {store.path}; got {identity!r}. The newest are: {known}."
-    )
-
-
-def open_store(runs: Path | None, run: str | None) -> RunStore | None:
-    """Return the store in a folder.
-
-    Raises:
-        ConfigError: a run is named and there is no folder of runs.
-    """
-    if run is not None and (runs is None or not runs.is_dir()):
-        raise ConfigError(f"--run needs the folder of runs; got {runs}. Name it with --runs.")
-    return None if runs is None else RunStore(runs)
-
-
-def origin_of(model: str | None, machine: str, builder: str | None, shape: str) -> Origin | None:
-    """Return how the command line reached a model; its images are added with the choice.
-
-    `shape` is what was said of its inputs, in the words of the command line.
-    """
-    return None if model is None else Origin(model, machine, builder, inputs=shape)
-
-
-def report_on(network: Network | None, task: ReportTask) -> Steps[Report]:
-    """Measure what has to be measured, and gather the report.
-
-    Raises:
-        ValueError: data, configuration, run or front do not fit each other.
-    """
-    if task.run is None and network is None:
-        raise ConfigError("A report needs a model to measure, or a run; got neither. Name one.")
-    if network is None:
-        return (yield from _report(task, None, None, None))
-    run = task.run
-    config = task.config if run is None else config_from_dict(run.config)
-    choice = task.choice if run is None else _as_in(run, task.choice)
-    images = _images(task, network, config, choice)
-    ranges = Calibrated(input_range=images.input_range) if images else None
-    if images is not None and images.calibration is not None:
-        steps = calibrate(network, images.calibration, images.input_range)
-        ranges = yield from part(steps, 0.0, 0.2)
-    if run is None and images is not None and ranges is not None:
-        what = Experiment(task.name, config, task.machine, choice.seed)
-        run = yield from part(run_experiment(network, images.score, ranges, what), 0.2, GATHERING)
-        if task.store is not None:
-            task.store.save(run)
-    task = replace(task, run=run)
-    done = replace(task, origin=_origin(task, choice))
-    return (yield from part(_report(done, network, images, ranges), GATHERING, 1.0))
-
-
-def _report(
-    task: ReportTask,
-    network: Network | None,
-    images: Split | None,
-    ranges: Calibrated | None,
-) -> Steps[Report]:
-    if task.run is None:
-        raise ConfigError("A report needs images to measure on; got none. Name some with --data.")
-    same = images is not None and images.score.digest == task.run.data_digest
-    notes = images.notes if images is not None and same else ()
-    if images is not None and not same:
-        told = f"The images named for this report ({images.score.name}) are not those of the run"
-        notes = (f"{told}; nothing was looked up for them.",)
-    around = Around(
-        network=network,
-        machine=task.machine,
-        data=images.score if images is not None and same else None,
-        calibrated=ranges if same else None,
-        store=task.store,
-        front=None if task.front is None else read_answer(task.front, task.run),
-        origin=task.origin,
-        notes=notes,
-    )
-    return (yield from gather_report(task.run, around))
-
-
-def _images(
-    task: ReportTask, network: Network, config: QuantConfig, choice: ImageChoice
-) -> Split | None:
-    """Return the images; none where a kept run can be reported on without."""
-    model = task.origin.model if task.origin else network.name
-    if task.run is not None and choice.data is None:
-        sample = SAMPLES.get(model)
-        if sample is None or sample.dataset != "fashion":
-            return None
-    calibrated = task.run is not None and task.run.calibration_images > 0
-    return choose_split(model, network, config, choice, learning=calibrated)
-
-
-def _as_in(run: Run, choice: ImageChoice) -> ImageChoice:
-    """Return the choice that led to the images of a run."""
-    return replace(
-        choice,
-        samples=run.evaluation.samples,
-        calibration=run.calibration_images or choice.calibration,
-        seed=run.seed,
-    )
-
-
-def _origin(task: ReportTask, choice: ImageChoice) -> Origin | None:
-    if task.origin is None:
-        return None
-    kept = task.run is not None and not task.origin.machine.endswith(".toml")
-    return replace(
-        task.origin,
-        machine=task.run.cost.machine if task.run and kept else task.origin.machine,
-        data=None if choice.data is None else str(choice.data),
-        preprocess="" if choice.preprocess is None else choice.preprocess.to_json(),
-        samples=choice.samples,
-        calibration=choice.calibration,
-        seed=choice.seed,
-    )
+        store = open_store(runs, run)
+        task = ReportTask(
+            machine=place,
+            choice=ImageChoice(data, how, samples, calibration, seed),
+            config=wish,
+            origin=origin_of(model, machine, builder, input_shape or ""),
+            name=name,
+            run=None if store is None or run is None else find_run(store, run),
+            store=store,
+            front=None if front is None else json.loads(read_text(front)),
+        )
+        network = None if model is None else open_network(model, builder, input_shape)
+        Path(out).write_text(render(watch(report_on(network, task))), encoding="utf-8")
+        say(f"Wrote {out}")

@@ -1,85 +1,83 @@
-"""The road of a sensitivity analysis that the command line takes: images, ranges, answers."""
+"""The command sensitivity."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-from analysis.calibration import Calibrated, calibrate
-from analysis.network import Network
-from analysis.runs.run_store import RunStore
-from analysis.sensitivity.analyze import sensitivity
-from analysis.sensitivity.exact.dask_executor import open_cluster
-from analysis.sensitivity.exact.executors import Pool
-from analysis.sensitivity.sweep import Depth, Sweep, View
-from analysis.sensitivity.tensor_noise import instant
-from analysis.split import ImageChoice, Split, choose_split
-from commands.json_sensitivity import summarize_sensitivity
-from quant.config import LayerConfig, QuantConfig
-from quant.progress import Steps
-from quant.simulation.plan import Role, Side
-from quant.spec import FLOAT_BITS
+import typer
 
-MIB = 2**20
-SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
+from commands.app import app
+from commands.inputs import open_network, open_preprocess, read_config, read_widths
+from commands.options import (
+    BuilderOption,
+    CalibrationOption,
+    ConfigOption,
+    DataOption,
+    EstimatorOption,
+    GranularityOption,
+    JsonOption,
+    ModelOption,
+    PreprocessOption,
+    ShapeOption,
+)
+from commands.output import errors_told, watch, write_answer
 
 
-def build_sweep(
-    config: QuantConfig,
-    bits: tuple[int, ...],
-    side: str | None,
-    view: str,
-    memory_mib: int,
+@app.command()
+def sensitivity(
     *,
-    stop_early: bool,
-) -> Sweep:
-    """Return the sweep that plain words describe; without a side, weights, then activations."""
-    chosen = (Side(side),) if side else SIDES
-    return Sweep(
-        config,
-        bits,
-        chosen,
-        View(view),
-        memory_bytes=memory_mib * MIB,
-        stop_when_decided=stop_early,
-    )
+    model: ModelOption,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    samples: Annotated[int, typer.Option(help="Images that answer.")] = 128,
+    calibration: CalibrationOption = 256,
+    bits: Annotated[str, typer.Option(help="Widths in question, such as 8,4.")] = "8,6,4,3,2",
+    role: Annotated[
+        Literal["weights", "activations", "both"] | None,
+        typer.Option(
+            help="What is quantized; both means at once.", show_default="weights, then activations"
+        ),
+    ] = None,
+    view: Annotated[
+        Literal["only", "all-but"],
+        typer.Option(help="Only one layer quantized, or all but one."),
+    ] = "only",
+    depth: Annotated[
+        Literal["instant", "screening", "exact"],
+        typer.Option(help="No forward, one over the images, or one for each answer."),
+    ] = "exact",
+    config: ConfigOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    stop_early: Annotated[
+        bool, typer.Option("--stop-early", help="Stop a layer once its place is decided.")
+    ] = False,
+    memory: Annotated[
+        int, typer.Option(help="MiB of activations that a process keeps between layers.", min=1)
+    ] = 64,
+    scheduler: Annotated[
+        str | None, typer.Option(help="A Dask scheduler, such as tcp://host:8786.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder that keeps answers; none is computed twice.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    out: JsonOption = "-",
+) -> None:
+    """Tell what each layer costs when it alone is quantized, or when it alone is not.
 
-
-def answer(
-    model: str,
-    network: Network,
-    choice: ImageChoice,
-    sweep: Sweep,
-    depth: str,
-    runs: Path | None,
-    scheduler: str | None,
-) -> Steps[dict[str, Any]]:
-    """Choose images, calibrate where activations are in question, and answer for JSON.
-
-    Raises:
-        ValueError: data, labels or settings do not fit the network, or no scheduler answers.
+    With --runs, stop it and start it again: it goes on where it was.
     """
-    quantizes_activations = any(side.includes(Role.ACTIVATION) for side in sweep.sides)
-    if Depth(depth) is Depth.INSTANT and not quantizes_activations:  # needs no image
-        found = instant(network, Calibrated(), sweep)
-        return summarize_sensitivity(found, network, None, Calibrated())
-    workers = open_cluster(scheduler) if scheduler else Pool()
-    images = _split(model, network, choice, sweep, learning=quantizes_activations)
-    ranges = Calibrated(input_range=images.input_range)
-    if quantizes_activations and images.calibration is not None:
-        ranges = yield from calibrate(network, images.calibration, images.input_range)
-    store = RunStore(runs) if runs else None
-    found = yield from sensitivity(
-        network, images.score, ranges, sweep, Depth(depth), store, workers
-    )
-    return summarize_sensitivity(found, network, images.score, ranges, images.notes)
+    with errors_told(out):
+        wish = read_config(config, None, None, granularity, estimator)
+        widths = read_widths(bits)
+        from analysis.split import ImageChoice  # noqa: PLC0415
+        from commands.work.answer_sensitivity import answer_sensitivity, build_sweep  # noqa: PLC0415
 
-
-def _split(
-    model: str, network: Network, choice: ImageChoice, sweep: Sweep, *, learning: bool
-) -> Split:
-    """Return the images; the same ones to score on, whatever the question is about."""
-    config = sweep.config
-    if not learning:  # activations stay float, so no range is chosen from images
-        activation = replace(config.default.activation, bits=FLOAT_BITS)
-        config = QuantConfig(LayerConfig(activation=activation))
-    return choose_split(model, network, config, choice, learning=learning or choice.calibration > 0)
+        sweep = build_sweep(wish, widths, role, view, memory, stop_early=stop_early)
+        choice = ImageChoice(data, open_preprocess(preprocess), samples, calibration, seed)
+        network = open_network(model, builder, input_shape)
+        write_answer(
+            out, watch(answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler))
+        )

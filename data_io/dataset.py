@@ -35,7 +35,7 @@ class Batch:
     targets: Targets = None
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """Where the images of a dataset come from; opening one reads no pixels."""
 
     def read(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:
@@ -64,7 +64,7 @@ class Dataset:
     """
 
     name: str
-    source: Source
+    source: ImageSource
     indices: tuple[int, ...]
     labelled: bool
     class_names: tuple[str, ...]

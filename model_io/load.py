@@ -9,7 +9,7 @@ from model_io.builder.safetensors import load_weights
 from model_io.digest import file_digest, state_digest
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.input_specs import InputSpec, named_as
-from model_io.loaded_model import LoadedModel, Origin
+from model_io.loaded_model import LoadedModel, ModelOrigin
 from model_io.pt2.load_pt2 import load_exported
 from sample_models.registry import SAMPLES, sample
 
@@ -82,7 +82,9 @@ def load_sample(name: str) -> LoadedModel:
     """Return one of the networks that come with the project."""
     entry = sample(name)
     module = entry.build()
-    return LoadedModel(name, module, entry.input_shape, None, state_digest(module), Origin.SAMPLE)
+    return LoadedModel(
+        name, module, entry.input_shape, None, state_digest(module), ModelOrigin.SAMPLE
+    )
 
 
 def _load_pt2(path: Path, builder: str | None, input_shape: Wish, name: str = "") -> LoadedModel:
@@ -99,7 +101,7 @@ def _load_pt2(path: Path, builder: str | None, input_shape: Wish, name: str = ""
         input_shape=exported.input_shape,
         batch=exported.batch,
         digest=file_digest(path),
-        origin=Origin.EXPORTED,
+        origin=ModelOrigin.EXPORTED,
         program=exported.program,
         inputs=exported.inputs,
     )
@@ -119,7 +121,7 @@ def _load_safetensors(path: Path, builder: str | None, input_shape: Wish) -> Loa
     inputs = tuple(one for one in input_shape if isinstance(one, InputSpec))
     shape = inputs[0].shape if inputs else tuple(n for n in input_shape if isinstance(n, int))
     own = named_as(module, inputs)
-    return LoadedModel(path.stem, module, shape, None, digest, Origin.BUILDER, inputs=own)
+    return LoadedModel(path.stem, module, shape, None, digest, ModelOrigin.BUILDER, inputs=own)
 
 
 def _load_onnx(path: Path, builder: str | None, input_shape: Wish) -> LoadedModel:
@@ -147,7 +149,7 @@ def _imported(path: Path, input_shape: Wish, shown: str, *, alone: bool) -> Load
         input_shape=imported.input_shape,
         batch=imported.batch,
         digest=digest.hexdigest(),
-        origin=Origin.ONNX,
+        origin=ModelOrigin.ONNX,
         report=imported.report,
         encodings=imported.encodings,
         places=imported.places,

@@ -11,10 +11,10 @@ from model_io.errors import ModelError
 from model_io.input_specs import InputSpec
 from model_io.onnx_import.reading.remove_qdq import TensorEncoding
 from model_io.onnx_import.report import ImportReport
-from model_io.onnx_import.tensor_places import Place
+from model_io.onnx_import.tensor_places import TensorPlace
 
 
-class Origin(StrEnum):
+class ModelOrigin(StrEnum):
     """Where a model came from."""
 
     SAMPLE = "sample"
@@ -48,11 +48,11 @@ class LoadedModel:
     input_shape: tuple[int, ...]
     batch: int | None
     digest: str
-    origin: Origin
+    origin: ModelOrigin
     program: ExportedProgram | None = None
     report: ImportReport | None = None
     encodings: tuple[TensorEncoding, ...] = field(default=())
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, TensorPlace] = field(default_factory=dict)
     inputs: tuple[InputSpec, ...] = ()
 
     @property

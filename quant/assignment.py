@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from quant.config import LayerConfig, QuantConfig, Rule
 from quant.graph.float_graph import FloatGraph
@@ -104,3 +104,25 @@ def _unless(value: int, usual: int) -> int | None:
 
 def _new(wanted: Granularity | None, present: Granularity) -> Granularity | None:
     return None if wanted is present else wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One choice: `parts` that share their bits, and the options to choose from, widest first.
+
+    `bits` of each option, and the granularity in it of each part, None for activations.
+    """
+
+    parts: tuple[Part, ...]
+    bits: tuple[int, ...]
+    grains: tuple[tuple[Granularity | None, ...], ...]
+
+    def cells(self, option: int) -> tuple[Cell, ...]:
+        """Return what an option gives to each part."""
+        pairs = zip(self.parts, self.grains[option], strict=True)
+        return tuple((part, self.bits[option], grain) for part, grain in pairs)
+
+    @property
+    def side(self) -> Side:
+        """Whether it is about weights or about activations."""
+        return self.parts[0][1]

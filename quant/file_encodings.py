@@ -7,7 +7,7 @@ from quant.encoding import Encoding
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class EncodingTarget:
     """Which grid of the network a tensor of a file has.
 
     Attributes:

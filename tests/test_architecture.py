@@ -8,17 +8,27 @@ from pathlib import Path
 
 import pytest
 
+from tests.code_layout import (
+    Sources,
+    arrows_by_folder,
+    class_homes,
+    find_circle,
+    function_lines,
+    modules_by_folder,
+    read_sources,
+)
+
 ROOT = Path(__file__).parents[1]
 OUTER = {"torch", "numpy", "pandas", "streamlit", "plotly", "typer", "PIL", "onnx", "safetensors"}
 INNER = {
-    "accelerator", "analysis", "benchmarks", "data_io", "figures", "model_io", "quant",
-    "sample_models", "tests", "ui",
+    "accelerator", "analysis", "benchmarks", "commands", "data_io", "figures", "model_io",
+    "quant", "sample_models", "tests", "ui",
 }  # fmt: skip
 # What each part may import of all that is watched; everything else is a breach.
 ALLOWED = {
     "quant": {"quant", "torch", "numpy"},
     "accelerator": {"accelerator"},
-    "data_io": {"data_io", "sample_models", "torch", "numpy", "PIL"},
+    "data_io": {"data_io", "torch", "numpy", "PIL"},
     "sample_models": {"sample_models", "data_io", "torch", "numpy", "safetensors"},
     "model_io": {
         "model_io", "quant", "sample_models", "torch", "numpy", "safetensors", "onnx",
@@ -26,18 +36,23 @@ ALLOWED = {
     "analysis": {
         "analysis", "accelerator", "quant", "data_io", "sample_models", "torch", "numpy",
     },
-    "figures": {"figures", "analysis", "accelerator", "plotly", "numpy"},
+    # of quant only names of results: parts and cells
+    "figures": {"figures", "analysis", "accelerator", "quant", "plotly", "numpy"},
     "ui": {
         "ui", "figures", "analysis", "accelerator", "quant", "data_io", "model_io",
         "sample_models", "streamlit", "numpy", "pandas",
     },
     "pages": {"ui", "figures", "analysis", "accelerator", "quant", "streamlit"},
     "app.py": {"ui", "analysis", "streamlit"},
-    "cli.py": {"analysis", "accelerator", "figures", "quant", "data_io", "model_io", "typer"},
-    # the work of two commands: it joins what analysis measures with files that model_io writes
-    "cli_export.py": {"analysis", "accelerator", "quant", "data_io", "model_io", "torch"},
+    # a command joins what analysis measures with files that model_io reads and writes
+    "commands": {
+        "commands", "figures", "analysis", "accelerator", "quant", "data_io", "model_io",
+        "sample_models", "typer", "torch",
+    },
+    "cli.py": {"commands"},
 }  # fmt: skip
 MODULE_LINES = {"app.py": 40, "pages": 120}
+MOST_MODULES, MOST_LINES, MOST_FUNCTION_LINES = 17, 350, 60
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "base", "common", "misc"}
 
 
@@ -129,6 +144,66 @@ def test_a_long_script_and_a_vague_name_are_found() -> None:
     assert vague("quant/utils.py")
     assert vague("job_manager.py")
     assert not vague("jobs.py")
+
+
+def crowded(sources: Sources) -> dict[str, int]:
+    """Return the folders that hold too many modules."""
+    counts = modules_by_folder(sources)
+    return {folder: count for folder, count in counts.items() if count > MOST_MODULES}
+
+
+def circles(sources: Sources) -> list[list[str]]:
+    """Return one import circle of each folder whose modules and subfolders form one."""
+    found = (find_circle(arrows) for arrows in arrows_by_folder(sources).values())
+    return [circle for circle in found if circle]
+
+
+def shared_names(sources: Sources) -> dict[str, list[str]]:
+    """Return the classes whose name another module uses too."""
+    return {name: homes for name, homes in class_homes(sources).items() if len(homes) > 1}
+
+
+def long_functions(sources: Sources) -> list[str]:
+    """Return the functions that are too long to be read at once."""
+    return [
+        f"{path}: {name}"
+        for path, text in sources.items()
+        for name, lines in function_lines(text)
+        if lines > MOST_FUNCTION_LINES
+    ]
+
+
+def test_folders_are_small_free_of_circles_and_no_class_name_stands_twice() -> None:
+    sources = read_sources()
+    assert crowded(sources) == {}
+    assert circles(sources) == []
+    assert shared_names(sources) == {}
+
+
+def test_files_and_functions_are_short() -> None:
+    sources = read_sources()
+    assert [path for path, text in sources.items() if len(text.splitlines()) > MOST_LINES] == []
+    assert long_functions(sources) == []
+
+
+def test_a_planted_breach_of_the_layout_is_found() -> None:
+    sources = read_sources()
+    many = {f"quant/passes/pass_{n}.py": "" for n in range(MOST_MODULES)}
+    assert list(crowded({**sources, **many})) == ["quant/passes"]
+    upward = {"quant/spec.py": "from quant.passes.equalize import Equalize\n"}
+    assert circles({**sources, **upward})
+    between = {
+        "analysis/cost/one.py": "from analysis.runs import two\n",
+        "analysis/runs/two.py": "def late():\n    from analysis.cost.one import three\n",
+    }
+    assert any(
+        set(c) == {"analysis/cost", "analysis/runs"} for c in circles({**sources, **between})
+    )
+    again = {"figures/cost/again.py": "class QuantConfig:\n    pass\n"}
+    assert list(shared_names({**sources, **again})) == ["QuantConfig"]
+    body = "    x = 1\n" * MOST_FUNCTION_LINES
+    assert long_functions({"a.py": f"def endless() -> None:\n{body}"}) == ["a.py: endless"]
+    assert long_functions({"a.py": f"def fitting() -> None:\n{body[:-10]}"}) == []
 
 
 def test_a_sweep_over_a_sample_needs_no_library_that_only_others_use() -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from analysis.evaluation.evaluate import Batch, Data, check_labels
+from analysis.evaluation.evaluate import Data, LabelledBatch, check_labels
 from analysis.evaluation.layer_sqnr import layer_outputs
 from analysis.evaluation.measures import Interval, proportion_interval, sqnr_db
 from analysis.evaluation.output_error import OutputTally
@@ -24,7 +24,7 @@ WARM_UP = 5
 NETWORKS = ("float", "simulated", "executed", "plain")
 
 
-class Executed(Protocol):
+class RunnableFile(Protocol):
     """An exported network in a runtime (`model_io.runtime.executed_model`)."""
 
     @property
@@ -52,7 +52,7 @@ class Executed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class RuntimeAgreement:
     """How far a runtime's outputs lie from the simulation's; top-1 only for classifiers."""
 
     sqnr_db: float
@@ -61,7 +61,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class Top1Score:
     """Share of right classes."""
 
     top1: float
@@ -113,9 +113,9 @@ class ExecutionCheck:
     """
 
     samples: int
-    executed: Agreement
-    plain: Agreement
-    scores: dict[str, Score]
+    executed: RuntimeAgreement
+    plain: RuntimeAgreement
+    scores: dict[str, Top1Score]
     layer_sqnr_db: dict[str, float]
     worst_layer: str | None
     partings: tuple[Parting, ...]
@@ -124,7 +124,7 @@ class ExecutionCheck:
 
 
 @dataclass(eq=False)
-class _Tally:
+class _CheckTally:
     """Counts over batches."""
 
     classifies: bool
@@ -137,7 +137,7 @@ class _Tally:
     )
     partings: list[Parting] = field(default_factory=list)
 
-    def add(self, batch: Batch, given: Mapping[str, tuple[Tensor, ...]]) -> None:
+    def add(self, batch: LabelledBatch, given: Mapping[str, tuple[Tensor, ...]]) -> None:
         self.samples += count_of(batch.inputs)
         for name, tally in self.outputs.items():
             tally.add(given["simulated"], given[name])
@@ -160,26 +160,28 @@ class _Tally:
                     )
                 )  # fmt: skip
 
-    def agreement(self, name: str) -> Agreement:
+    def agreement(self, name: str) -> RuntimeAgreement:
         """Return how well a network agrees with the simulation."""
         found = self.outputs[name].sqnr_db
         if not self.classifies:
-            return Agreement(found)
+            return RuntimeAgreement(found)
         agreed = self.agreed[name]
-        return Agreement(found, agreed / self.samples, proportion_interval(agreed, self.samples))
+        return RuntimeAgreement(
+            found, agreed / self.samples, proportion_interval(agreed, self.samples)
+        )
 
-    def scores(self) -> dict[str, Score]:
+    def scores(self) -> dict[str, Top1Score]:
         """Return the top-1 of each network, if there are labels."""
         if not self.labelled:
             return {}
         return {
-            name: Score(hits / self.samples, proportion_interval(hits, self.samples))
+            name: Top1Score(hits / self.samples, proportion_interval(hits, self.samples))
             for name, hits in self.hits.items()
         }
 
 
 def check_execution(
-    network: Network, quantized: QuantGraph, executed: Executed, data: Data, runs: int = 50
+    network: Network, quantized: QuantGraph, executed: RunnableFile, data: Data, runs: int = 50
 ) -> Steps[ExecutionCheck]:
     """Run the simulation and its exported file over all images of `data`, then time the file.
 
@@ -196,7 +198,7 @@ def check_execution(
         "float": network.graph, "simulated": quantized, "executed": executed.integers,
         "plain": executed.plain,
     }  # fmt: skip
-    tally = _Tally(network.classifies)
+    tally = _CheckTally(network.classifies)
     for batch in data.batches(network.batch_size):
         check_labels(batch.labels, network.outputs)
         fixed = network.graph.batch
@@ -214,7 +216,7 @@ def check_execution(
 
 
 def compare_layers(
-    network: Network, quantized: QuantGraph, executed: Executed, inputs: Inputs
+    network: Network, quantized: QuantGraph, executed: RunnableFile, inputs: Inputs
 ) -> dict[str, float]:
     """Return the SQNR in dB of what leaves each layer's grid in the file, against the simulation.
 
@@ -232,7 +234,7 @@ def _worst(layers: Mapping[str, float]) -> str | None:
     return None if layers[worst] == float("inf") else worst
 
 
-def _latency(network: Network, executed: Executed, inputs: Inputs, runs: int) -> Steps[Latency]:
+def _latency(network: Network, executed: RunnableFile, inputs: Inputs, runs: int) -> Steps[Latency]:
     """Time both files in turns, so that what else the machine does falls on both alike."""
     batch = network.graph.batch or 1
     one = arranged(pieces_of(inputs, batch)[0], batch)

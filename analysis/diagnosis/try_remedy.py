@@ -20,7 +20,7 @@ from quant.spec import FLOAT_BITS, QuantSpec, SpecChange
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class RemedyTrial:
     """A repair tried on the layer in question, on the same `images` before and after.
 
     `alone`: the rest is float. `whole`: the rest is as configured; None where the repair of a
@@ -49,7 +49,7 @@ def try_remedy(
     config: QuantConfig,
     question: Question,
     remedy: Remedy,
-) -> Steps[Trial]:
+) -> Steps[RemedyTrial]:
     """Measure a layer at the bits in question before and after a repair.
 
     `data` is scored, `images` are what passes learn from.
@@ -64,10 +64,10 @@ def try_remedy(
     alone_before = yield from part(bench.score(solos[0], (), question), 0.0, 0.2)
     alone_after = yield from part(bench.score(solos[1], remedy.recipe, question), 0.2, 0.5)
     if any(isinstance(step, AdaRound) for step in remedy.recipe):
-        return Trial(question, remedy.title, alone_before, alone_after)
+        return RemedyTrial(question, remedy.title, alone_before, alone_after)
     whole_before = yield from part(bench.score(asked, ()), 0.5, 0.7)
     whole_after = yield from part(bench.score(treated, remedy.recipe), 0.7, 1.0)
-    return Trial(question, remedy.title, alone_before, alone_after, whole_before, whole_after)
+    return RemedyTrial(question, remedy.title, alone_before, alone_after, whole_before, whole_after)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -116,7 +116,7 @@ def _all_fields(spec: QuantSpec) -> SpecChange:
     return SpecChange(**asdict(spec))
 
 
-def verdict(trial: Trial) -> list[str]:
+def verdict(trial: RemedyTrial) -> list[str]:
     """Return what a repair did, in a sentence for the layer alone and one for the network."""
     lines = [_sentence("Alone", trial.alone_before, trial.alone_after)]
     if trial.whole_before is not None and trial.whole_after is not None:

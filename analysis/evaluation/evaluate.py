@@ -19,7 +19,7 @@ from quant.simulation.quant_graph import QuantGraph
 KEPT_DISAGREEMENTS = 48
 
 
-class Batch(Protocol):
+class LabelledBatch(Protocol):
     """Images (N, ...), their labels (N,) or None, and their places in the data.
 
     A batch may have `targets` too, which metrics of the user's compare outputs with.
@@ -44,7 +44,7 @@ class Data(Protocol):
     def __len__(self) -> int:
         """Return the number of images."""
 
-    def batches(self, size: int) -> Iterator[Batch]:
+    def batches(self, size: int) -> Iterator[LabelledBatch]:
         """Yield all images, `size` at a time."""
 
 
@@ -89,7 +89,7 @@ class Evaluation:
     kl: float | None = None
 
 
-class _Tally:
+class _ScoreTally:
     """Running counts; nothing in it grows with the number of images but what a metric holds."""
 
     def __init__(self, metric: UserMetric | None = None) -> None:
@@ -104,7 +104,7 @@ class _Tally:
         self.disagreements: list[Disagreement] = []
 
     def add(
-        self, batch: Batch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+        self, batch: LabelledBatch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
     ) -> None:
         """Take in the outputs of both networks for one batch; the first may be logits."""
         self.apart.add(references, outputs)
@@ -131,7 +131,7 @@ class _Tally:
                 )
 
     def _ask_metric(
-        self, batch: Batch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+        self, batch: LabelledBatch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
     ) -> None:
         """Put the user's metric to a batch; what it cannot do is told, and the rest goes on."""
         if self.metric is None or self.metric_problem:
@@ -197,7 +197,7 @@ def evaluate(
     Raises:
         QuantError: there is no image, or a label is no output of the network.
     """
-    tally = _Tally(metric)
+    tally = _ScoreTally(metric)
     total = len(data)
     if total == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Z95 = 1.959963984540054  # two-sided 95 % of the standard normal
@@ -85,3 +86,6 @@ def entropy_bits(values: Tensor) -> float:
     counts = counts[counts > 0]
     share = counts.double() / counts.sum()
     return max(0.0, float(-(share * share.log2()).sum()))
+
+
+Array = NDArray[np.float64]

@@ -92,7 +92,7 @@ def _empty(count: int, outputs: int) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of `analysis.sensitivity.sweep.Score` for some images."""
+    """The figures of `analysis.sensitivity.sweep.CellScore` for some images."""
 
     images: int
     sqnr_db: float

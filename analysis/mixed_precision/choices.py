@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.mixed_precision.dependencies import FIXED, find_wiring
-from quant.assignment import Cell, Part, parts_of
+from quant.assignment import Knob, Part, parts_of
 from quant.config import QuantConfig, Rule
 from quant.errors import ConfigError
 from quant.graph.float_graph import FloatGraph
@@ -55,28 +55,6 @@ class Rules:
         """Return the widths on offer for one side, widest first."""
         activations = side is Side.ACTIVATIONS and self.activation_bits
         return tuple(sorted(set(activations or self.bits), reverse=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """One choice: `parts` that share their bits, and the options to choose from, widest first.
-
-    `bits` of each option, and the granularity in it of each part, None for activations.
-    """
-
-    parts: tuple[Part, ...]
-    bits: tuple[int, ...]
-    grains: tuple[tuple[Granularity | None, ...], ...]
-
-    def cells(self, option: int) -> tuple[Cell, ...]:
-        """Return what an option gives to each part."""
-        pairs = zip(self.parts, self.grains[option], strict=True)
-        return tuple((part, self.bits[option], grain) for part, grain in pairs)
-
-    @property
-    def side(self) -> Side:
-        """Whether it is about weights or about activations."""
-        return self.parts[0][1]
 
 
 def find_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Knob, ...]:

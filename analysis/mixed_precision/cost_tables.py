@@ -15,11 +15,11 @@ from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, Workload
 from analysis.cost.estimate import cost
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies, weight_entropies
-from analysis.mixed_precision.choices import Knob
-from analysis.mixed_precision.cost_terms import Array, Limit, Sum, add_sums
+from analysis.evaluation.measures import Array
+from analysis.mixed_precision.cost_terms import Limit, Sum, add_sums
 from analysis.mixed_precision.dependencies import FIXED, find_wiring
 from analysis.network import Network
-from quant.assignment import with_bits
+from quant.assignment import Knob, with_bits
 from quant.config import QuantConfig
 from quant.simulation.plan import Side
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from analysis.evaluation.measures import Array
+
 Scope = tuple[int, ...]  # the knobs that a table has as its axes
 
 ROUNDING = 1e-9  # of a table's largest value: what sums of floats may be off by

@@ -15,7 +15,7 @@ FIXED = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Wiring:
+class WidthOrigins:
     """The number of the group of parts from which a width of the workload comes.
 
     `tensors` by name; `weights`, `activations` and `outputs` for each operation. The workload's
@@ -29,7 +29,9 @@ class Wiring:
     outputs: tuple[int, ...]
 
 
-def find_wiring(graph: FloatGraph, config: QuantConfig, groups: Sequence[Iterable[Part]]) -> Wiring:
+def find_wiring(
+    graph: FloatGraph, config: QuantConfig, groups: Sequence[Iterable[Part]]
+) -> WidthOrigins:
     """Find out by trial, so that `build_workload` alone knows which width goes where.
 
     Each group's number is written, digit by digit, into the widths of a few workloads.
@@ -37,7 +39,7 @@ def find_wiring(graph: FloatGraph, config: QuantConfig, groups: Sequence[Iterabl
     trials = [build_workload("trial", graph, trial) for trial in _trials(graph, config, groups)]
     ops = list(zip(*(trial.ops for trial in trials), strict=True))
     tensors = list(zip(*(trial.tensors for trial in trials), strict=True))
-    return Wiring(
+    return WidthOrigins(
         trials[0],
         {same[0].name: _number(tensor.bits for tensor in same) for same in tensors},
         tuple(_number(op.weight_bits for op in same) for same in ops),

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
-from analysis.mixed_precision.cost_terms import Array, Limit, Scope, Sum, separate
+from analysis.evaluation.measures import Array
+from analysis.mixed_precision.cost_terms import Limit, Scope, Sum, separate
 
 GAP = 1e-6  # of the objective, relative: what passes for exact
 FIRST_WINDOW = 0.001  # of the objective: reduced costs that take part at first

@@ -10,7 +10,7 @@ from analysis.cost.estimate import cost
 from analysis.cost.workload import Entropies
 from analysis.mixed_precision.useful_bits import explain_gains
 from analysis.network import Network
-from analysis.sensitivity.sweep import Score, Sensitivity, View
+from analysis.sensitivity.sweep import CellScore, Sensitivity, View
 from quant.config import QuantConfig
 from quant.errors import ConfigError
 from quant.simulation.plan import Role, Side, plan
@@ -48,7 +48,7 @@ class Option:
     bits: int
     present: bool
     change: Change
-    score: Score | None
+    score: CellScore | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _with_width(config: QuantConfig, layer: str, side: Side, bits: int) -> Quant
     return config.with_change(layer, activation=change)
 
 
-def _score(found: Sensitivity | None, layer: str, side: Side, bits: int) -> Score | None:
+def _score(found: Sensitivity | None, layer: str, side: Side, bits: int) -> CellScore | None:
     if found is None or found.sweep.view is not View.ONLY:
         return None
     for score in found.scores:

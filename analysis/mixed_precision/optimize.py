@@ -18,7 +18,7 @@ from analysis.network import Network
 from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.recheck import check_loud
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, other_sweeps
+from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, other_sweeps
 from data_io.dataset import Dataset
 from quant.assignment import bits_of, parts_of
 from quant.config import QuantConfig
@@ -158,7 +158,7 @@ def _check_reach(
 
 def _silent(network: Network, sweep: Sweep) -> Sensitivity:
     scores = tuple(
-        Score(Question(layer, bits, side), Depth.INSTANT, 0, math.inf)
+        CellScore(Question(layer, bits, side), Depth.INSTANT, 0, math.inf)
         for layer, side in parts_of(network.graph)
         if side in sweep.sides
         for bits in sweep.bits

@@ -10,7 +10,7 @@ from accelerator.report import CostReport
 from analysis.cost.estimate import cost
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies
-from analysis.mixed_precision.choices import Knob, Rules, find_knobs
+from analysis.mixed_precision.choices import Rules, find_knobs
 from analysis.mixed_precision.cost_tables import PRICED, BitCosts, Stays
 from analysis.mixed_precision.cost_terms import Limit, Sum
 from analysis.mixed_precision.integer_program import solve
@@ -20,7 +20,7 @@ from analysis.network import Network
 from analysis.prediction.noise_table import UNKNOWN, Noise, Summed, knob_noises, noise_table
 from analysis.prediction.predictor import Predictor, first_predictor
 from analysis.sensitivity.sweep import Sensitivity
-from quant.assignment import cells_of, parts_of, with_bits
+from quant.assignment import Knob, cells_of, parts_of, with_bits
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation.plan import Side

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.mixed_precision.cost_terms import Array
+from analysis.evaluation.measures import Array
 
 Shares = tuple[float, ...]  # of the noise, by part; () where it is not known who makes it
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownLevel:
     """A network at `level_db` as summed, found to be `off_db` beside it, within `deviation_db`."""
 
     level_db: float
@@ -52,7 +52,7 @@ class Expected:
     deviation_db: float
 
 
-def correct(prior: Prior, known: Sequence[Known], level_db: float, shares: Shares) -> Expected:
+def correct(prior: Prior, known: Sequence[KnownLevel], level_db: float, shares: Shares) -> Expected:
     """Return what the sum `level_db` of a network comes to, given what is known of others."""
     levels = np.array([one.level_db for one in known] + [level_db])
     mixtures = [*(one.shares for one in known), shares]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.mixed_precision.cost_terms import Array
+from analysis.evaluation.measures import Array
 
 MOST_LOST = 0.98  # of what can be lost: beyond it the curve is flat
 LEAST_VARIANCE = 0.02  # of one answer, changed or not

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.mixed_precision.choices import Knob
-from analysis.mixed_precision.cost_terms import Array
+from analysis.evaluation.measures import Array
 from analysis.prediction.gaussian_process import Shares
-from analysis.sensitivity.sweep import Score, Sensitivity, View
-from quant.assignment import Cell
+from analysis.sensitivity.sweep import CellScore, Sensitivity, View
+from quant.assignment import Cell, Knob
 from quant.errors import QuantError
 from quant.graph.float_graph import FloatGraph
 from quant.simulation.plan import Side
@@ -78,7 +77,7 @@ def noise_table(graph: FloatGraph, *known: Sensitivity) -> NoiseTable:
     return NoiseTable(energies, divergences if complete and divergences else None)
 
 
-def _table(graph: FloatGraph, known: Sensitivity, value: Callable[[Score], float]) -> Noise:
+def _table(graph: FloatGraph, known: Sensitivity, value: Callable[[CellScore], float]) -> Noise:
     if known.sweep.view is not View.ONLY:
         raise QuantError(
             f"Noise adds up over layers judged alone; got the view {known.sweep.view}. "

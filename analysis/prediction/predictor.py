@@ -13,10 +13,10 @@ import numpy as np
 
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Z95, Interval
-from analysis.prediction.gaussian_process import Expected, Known, Prior, Shares, correct
+from analysis.prediction.gaussian_process import Expected, KnownLevel, Prior, Shares, correct
 from analysis.prediction.loss_curve import ACCURACY, ANSWERS, BY_NOISE, LossCurve, Point, fit
 from analysis.prediction.noise_table import Summed
-from analysis.sensitivity.sweep import Score, Sensitivity
+from analysis.sensitivity.sweep import CellScore, Sensitivity
 from quant.errors import QuantError
 
 # Before anything is measured, our choice: on four sample networks and 50 configurations of each,
@@ -124,12 +124,12 @@ class _Fitted:
         self.predictor = predictor
         known = predictor.networks
         self.noise = [
-            Known(saturated_db(one.summed.energy), one.summed.shares, off, LEVEL_DB)
+            KnownLevel(saturated_db(one.summed.energy), one.summed.shares, off, LEVEL_DB)
             for one in known
             if math.isfinite(off := max(one.sqnr_db, NOISIEST_DB) - saturated_db(one.summed.energy))
         ]
         self.harm = [
-            Known(level, one.summed.shares, decibel(one.harm) - level, LEVEL_DB)
+            KnownLevel(level, one.summed.shares, decibel(one.harm) - level, LEVEL_DB)
             for one in known
             if one.harm is not None and math.isfinite(level := self._sum_db(one.summed))
         ]
@@ -153,7 +153,7 @@ class _Fitted:
         believed = ACCURACY if predictor.labelled else ANSWERS
         return fit(points, believed if predictor.by_divergence else BY_NOISE, predictor.most)
 
-    def _beside(self, one: Taught) -> Known | None:
+    def _beside(self, one: Taught) -> KnownLevel | None:
         """Return how many dB more or less harm would explain a network's loss."""
         if one.harm is None or one.loss is None:
             return None
@@ -162,7 +162,7 @@ class _Fitted:
             return None
         spread = math.sqrt(max(guessed * (1 - guessed), 0.01) / one.images)
         off = (guessed - one.loss) / slope
-        return Known(decibel(one.harm), one.summed.shares, off, spread / slope)
+        return KnownLevel(decibel(one.harm), one.summed.shares, off, spread / slope)
 
     def _harm_db(self, summed: Summed) -> float:
         return correct(HARM_PRIOR, self.harm, self._sum_db(summed), summed.shares).level_db
@@ -238,7 +238,7 @@ def first_predictor(sensitivity: Sensitivity) -> Predictor:
     return Predictor(tuple(points), (), labelled, by_divergence, most)
 
 
-def _harm(score: Score, *, by_divergence: bool) -> float:
+def _harm(score: CellScore, *, by_divergence: bool) -> float:
     if by_divergence:
         return max(score.kl or 0.0, 0.0)
     return energy_of(score.sqnr_db)

@@ -58,7 +58,7 @@ class Repairs:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ReportOrigin:
     """How the command line reaches the same model and images; None: nothing need be named.
 
     `preprocess` is JSON, `machine` the name of a preset or of a file.
@@ -94,7 +94,7 @@ class Report:
     repairs: Repairs | None
     front: TradeOff | None
     others: tuple[Run, ...]
-    origin: Origin | None
+    origin: ReportOrigin | None
     notes: tuple[str, ...]
     missing: tuple[str, ...]
     created: str

@@ -13,7 +13,7 @@ from analysis.evaluation.measures import Interval
 from analysis.network import Network
 from analysis.ranges.findings import Examined, suspects
 from analysis.ranges.tensors import open_book
-from analysis.reporting.contents import LayerChoice, ModelFacts, Origin, Repairs, Report
+from analysis.reporting.contents import LayerChoice, ModelFacts, Repairs, Report, ReportOrigin
 from analysis.reporting.missing import not_measured
 from analysis.reporting.trade_off import TradeOff
 from analysis.runs.repair import RepairStep, verdict
@@ -48,7 +48,7 @@ class Around:
     sensitivity: Sensitivity | None = None
     steps: Sequence[RepairStep] = ()
     front: TradeOff | None = None
-    origin: Origin | None = None
+    origin: ReportOrigin | None = None
     notes: tuple[str, ...] = ()
 
 

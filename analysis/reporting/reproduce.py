@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from analysis.reporting.contents import Origin
+from analysis.reporting.contents import ReportOrigin
 from analysis.runs.run_store import Run
 
 CONFIG_FILE = "configuration.json"
@@ -16,7 +16,7 @@ _FLAGS = (
 )
 
 
-def command_of(run: Run, origin: Origin) -> str:
+def command_of(run: Run, origin: ReportOrigin) -> str:
     """Return a line for a shell; files that it names are given in the report."""
     parts = ["python", "cli.py", "evaluate", "--model", origin.model]
     if origin.builder:

@@ -6,13 +6,13 @@ from dataclasses import replace
 from enum import StrEnum
 
 from analysis.evaluation.measures import Interval, spearman
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, View
+from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, View
 from quant.simulation.plan import Side
 
 MOST_OF_THE_HARM = 0.8
 
 
-class Metric(StrEnum):
+class HarmMetric(StrEnum):
     """What a score is judged by."""
 
     ACCURACY = "Accuracy drop"
@@ -21,38 +21,43 @@ class Metric(StrEnum):
     AGREEMENT = "Agreement"
 
 
-HIGHER_IS_BETTER = (Metric.SQNR, Metric.AGREEMENT)
-UNITS = {Metric.ACCURACY: "points", Metric.SQNR: "dB", Metric.KL: "nat", Metric.AGREEMENT: "%"}
+HIGHER_IS_BETTER = (HarmMetric.SQNR, HarmMetric.AGREEMENT)
+UNITS = {
+    HarmMetric.ACCURACY: "points",
+    HarmMetric.SQNR: "dB",
+    HarmMetric.KL: "nat",
+    HarmMetric.AGREEMENT: "%",
+}
 
 
-def value_of(score: Score, metric: Metric) -> float | None:
+def value_of(score: CellScore, metric: HarmMetric) -> float | None:
     """Return a score in the unit of the metric, or None where it is not known."""
     match metric:
-        case Metric.ACCURACY:
+        case HarmMetric.ACCURACY:
             return _percent(score.accuracy_drop)
-        case Metric.SQNR:
+        case HarmMetric.SQNR:
             return None if math.isnan(score.sqnr_db) else score.sqnr_db
-        case Metric.KL:
+        case HarmMetric.KL:
             return score.kl
-        case Metric.AGREEMENT:
+        case HarmMetric.AGREEMENT:
             return _percent(score.agreement)
 
 
-def interval_of(score: Score, metric: Metric) -> Interval | None:
+def interval_of(score: CellScore, metric: HarmMetric) -> Interval | None:
     """Return the 95 % interval in the unit of the metric, or None where there is none."""
     match metric:
-        case Metric.ACCURACY:
+        case HarmMetric.ACCURACY:
             found, factor = score.accuracy_drop_ci95, 100.0
-        case Metric.SQNR:
+        case HarmMetric.SQNR:
             found, factor = score.sqnr_ci95, 1.0
-        case Metric.AGREEMENT:
+        case HarmMetric.AGREEMENT:
             found, factor = score.agreement_ci95, 100.0
-        case Metric.KL:
+        case HarmMetric.KL:
             return None
     return None if found is None else Interval(factor * found.low, factor * found.high)
 
 
-def harm_of(score: Score, metric: Metric) -> float | None:
+def harm_of(score: CellScore, metric: HarmMetric) -> float | None:
     """Return a number that is larger the worse the score; None where it is not known."""
     value = value_of(score, metric)
     if value is None:
@@ -60,7 +65,7 @@ def harm_of(score: Score, metric: Metric) -> float | None:
     return -value if metric in HIGHER_IS_BETTER else value
 
 
-def whole_of(found: Sensitivity, side: str, bits: int) -> Score | None:
+def whole_of(found: Sensitivity, side: str, bits: int) -> CellScore | None:
     """Return the score of the network with all layers quantized, where that was measured."""
     return next(
         (s for s in found.whole if s.question.side == side and s.question.bits == bits), None
@@ -72,7 +77,7 @@ def gives_back(found: Sensitivity) -> bool:
     return found.sweep.view is View.ALL_BUT and found.depth is not Depth.INSTANT
 
 
-def guilt_of(found: Sensitivity, score: Score, metric: Metric) -> float | None:
+def guilt_of(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
     """Return what the layer of a score costs: larger is worse, in the metric's unit.
 
     Where it alone is quantized, the harm itself; where all but it are, what its return to float
@@ -94,14 +99,14 @@ def guiltiest(found: Sensitivity) -> tuple[str, ...]:
     bits = min(found.sweep.bits)
     worst: dict[str, float] = {}
     for score in found.scores:
-        guilt = guilt_of(found, score, Metric.SQNR)
+        guilt = guilt_of(found, score, HarmMetric.SQNR)
         if score.question.bits == bits and guilt is not None:
             layer = score.question.layer
             worst[layer] = max(guilt, worst.get(layer, -math.inf))
     return tuple(sorted(worst, key=lambda layer: -worst[layer]))
 
 
-def shown_of(found: Sensitivity, score: Score, metric: Metric) -> float | None:
+def shown_of(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
     """Return the number to show for a layer: its score, or what its return to float gives back."""
     if not gives_back(found):
         return value_of(score, metric)
@@ -111,7 +116,7 @@ def shown_of(found: Sensitivity, score: Score, metric: Metric) -> float | None:
     return guilt_of(found, score, metric)
 
 
-def shown_interval(found: Sensitivity, score: Score, metric: Metric) -> Interval | None:
+def shown_interval(found: Sensitivity, score: CellScore, metric: HarmMetric) -> Interval | None:
     """Return the 95 % interval of the number to show.
 
     Of what is given back, that of the network with all but this layer quantized; the score of the
@@ -129,28 +134,28 @@ def shown_interval(found: Sensitivity, score: Score, metric: Metric) -> Interval
     return Interval(value - interval.high, value - interval.low)
 
 
-def at(found: Sensitivity, side: str, bits: int) -> list[Score]:
+def at(found: Sensitivity, side: str, bits: int) -> list[CellScore]:
     """Return the scores of one side at one width, in the order of the network."""
     return [s for s in found.scores if s.question.side == side and s.question.bits == bits]
 
 
-def ranked(found: Sensitivity, metric: Metric, side: str, bits: int) -> list[Score]:
+def ranked(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> list[CellScore]:
     """Return the scores of one side at one width, the guiltiest first; ties by the output's SQNR.
 
     Scores that do not know the metric are left out.
     """
     known = [s for s in at(found, side, bits) if value_of(s, metric) is not None]
 
-    def key(score: Score) -> tuple[float, float]:
-        tie = guilt_of(found, score, Metric.SQNR)
+    def key(score: CellScore) -> tuple[float, float]:
+        tie = guilt_of(found, score, HarmMetric.SQNR)
         return -(guilt_of(found, score, metric) or 0.0), -(tie or 0.0)
 
     return sorted(known, key=key)
 
 
-def metrics_of(found: Sensitivity) -> list[Metric]:
+def metrics_of(found: Sensitivity) -> list[HarmMetric]:
     """Return the metrics that at least one score knows."""
-    return [m for m in Metric if any(value_of(score, m) is not None for score in found.scores)]
+    return [m for m in HarmMetric if any(value_of(score, m) is not None for score in found.scores)]
 
 
 def layers_of(found: Sensitivity) -> list[str]:
@@ -182,11 +187,11 @@ def fewest(guilt: dict[str, float], share: float = MOST_OF_THE_HARM) -> list[str
     return chosen
 
 
-def measurable(found: Sensitivity, score: Score) -> bool:
+def measurable(found: Sensitivity, score: CellScore) -> bool:
     """Whether the 95 % interval of the accuracy drop (agreement, without labels) tells harm."""
     drop, agreement = score.accuracy_drop_ci95, score.agreement_ci95
     if gives_back(found):
-        metric = Metric.AGREEMENT if drop is None else Metric.ACCURACY
+        metric = HarmMetric.AGREEMENT if drop is None else HarmMetric.ACCURACY
         given = shown_interval(found, score, metric)
         return given is not None and given.low > 0
     if drop is not None:

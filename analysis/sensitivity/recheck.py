@@ -11,7 +11,7 @@ from analysis.calibration import Calibrated
 from analysis.network import Network
 from analysis.sensitivity.analyze import exact
 from analysis.sensitivity.exact.executors import Pool
-from analysis.sensitivity.sweep import Depth, Score, Sensitivity, Sweep
+from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity, Sweep
 from data_io.dataset import Dataset
 from quant.progress import Steps
 
@@ -52,7 +52,7 @@ def loud_layers(found: Sensitivity) -> tuple[str, ...]:
     )
 
 
-def _checked(score: Score, exact_score: Score | None) -> Score:
+def _checked(score: CellScore, exact_score: CellScore | None) -> CellScore:
     if exact_score is None or score.depth is not Depth.SCREENING:
         return score
     return replace(

@@ -63,7 +63,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class CellScore:
     """What one question costs, against the float network on the same `images`.
 
     `sqnr_db` of the network's output (higher is better), `kl` the mean KL divergence of the softmax
@@ -99,8 +99,8 @@ class Sensitivity:
     depth: Depth
     images: int
     float_top1: float | None
-    scores: tuple[Score, ...]
-    whole: tuple[Score, ...] = ()
+    scores: tuple[CellScore, ...]
+    whole: tuple[CellScore, ...] = ()
     seconds: float = 0.0
     forwards: float = 0.0
 

@@ -11,7 +11,7 @@ from analysis.network import Network
 from analysis.ranges.distributions import weight_distributions
 from analysis.ranges.encoding_fit import fit_statistics
 from analysis.sensitivity.encodings import Grids, grids_of, questions_of
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
+from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from quant.simulation.plan import Role, Side
 from quant.spec import QuantSpec
 
@@ -47,7 +47,7 @@ def instant(network: Network, calibrated: Calibrated, sweep: Sweep) -> Sensitivi
     for question in questions_of(network, sweep, local.grids):
         found = local.sqnr_db(question)
         if found is not None:
-            scores.append(Score(question, Depth.INSTANT, calibrated.images, found))
+            scores.append(CellScore(question, Depth.INSTANT, calibrated.images, found))
     return Sensitivity(
         sweep=sweep,
         depth=Depth.INSTANT,

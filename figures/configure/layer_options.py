@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.mixed_precision.layer_options import USUAL, Change, Explanation, Option, saved_against
-from analysis.sensitivity.sweep import Score
+from analysis.sensitivity.sweep import CellScore
 from figures.style.layout import HALF_WIDTH, escape, finish, shorten
 from figures.style.palette import ACTIVATION, BOUND_NAMES, WEIGHT, faded
 from figures.style.units import (
@@ -95,7 +95,7 @@ def _marker(options: Sequence[Option], look: dict[str, str]) -> dict[str, object
     return {"color": look["color"], "symbol": symbols, "size": sizes, "line": {"width": 2}}
 
 
-def _loss(score: Score | None) -> float | None:
+def _loss(score: CellScore | None) -> float | None:
     """Return what is lost: accuracy, or without labels the answers that change."""
     if score is None:
         return None
@@ -104,7 +104,7 @@ def _loss(score: Score | None) -> float | None:
     return None if score.agreement is None else 1 - score.agreement
 
 
-def _loss_ends(score: Score | None) -> tuple[float, float]:
+def _loss_ends(score: CellScore | None) -> tuple[float, float]:
     loss = _loss(score) or 0.0
     if score is None:
         return loss, loss
@@ -146,7 +146,7 @@ def change_rows(change: Change) -> list[tuple[str, str]]:
     ]
 
 
-def loss_text(score: Score) -> str:
+def loss_text(score: CellScore) -> str:
     """Return what a layer alone costs, as measured or predicted, in words."""
     loss = _loss(score)
     if loss is None:

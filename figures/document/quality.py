@@ -7,7 +7,7 @@ from analysis.cost.quantity import Quantity
 from analysis.evaluation.user_metric import MetricScore
 from analysis.reporting.contents import Report
 from analysis.reporting.trade_off import TradePoint
-from analysis.sensitivity.ranking import Metric, metrics_of
+from analysis.sensitivity.ranking import HarmMetric, metrics_of
 from figures.document.markup import Html, bullets, number, paragraph, table, tag
 from figures.document.plots import plot
 from figures.document.summary import decibels, points, share, spread
@@ -119,7 +119,7 @@ def _sensitivity(report: Report) -> Iterator[Html]:
             "At the bits of this configuration; noise energies of layers alone, which add up to "
             "first order.",
         )
-    metric = Metric.ACCURACY if Metric.ACCURACY in metrics_of(found) else Metric.SQNR
+    metric = HarmMetric.ACCURACY if HarmMetric.ACCURACY in metrics_of(found) else HarmMetric.SQNR
     for side in found.sweep.sides:
         known = {s.question.bits for s in found.scores if s.question.side == side}
         if known:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from analysis.network_layout import Place
-from figures.network.graph import Scale, network_graph
+from analysis.network_layout import LayerPlace
+from figures.network.graph import ColorScale, network_graph
 from figures.ranges.channels import format_ratio
 from figures.style.layout import count_word, fewest_for_half
 from figures.style.palette import AFTER, BEFORE, COMPONENTS, FLOAT, WEIGHT, bits_scale
@@ -20,7 +20,7 @@ Links = Sequence[tuple[str, str]]
 
 
 def colored_by_share(
-    places: Sequence[Place],
+    places: Sequence[LayerPlace],
     amounts: Mapping[str, float],
     what: str,
     verb: str,
@@ -31,7 +31,7 @@ def colored_by_share(
     shares = {name: amount / total for name, amount in amounts.items() if amount > 0}
     texts = {name: f"{format_share(share)} of the {what}" for name, share in shares.items()}
     most = 100 * max(shares.values(), default=1.0)
-    scale = Scale(f"% of the {what}", [[0, PALE], [1, _share_color(what)]], 0.0, most)
+    scale = ColorScale(f"% of the {what}", [[0, PALE], [1, _share_color(what)]], 0.0, most)
     few = fewest_for_half(amounts) if shares else []
     layers = sum(1 for place in places if place.sources)
     title = f"{count_word(len(few))} of {layers} layers {verb} half of the {what}"
@@ -46,12 +46,12 @@ def _share_color(what: str) -> str:
 
 
 def colored_by_bits(
-    places: Sequence[Place], bits: Mapping[str, int], what: str, picked: str | None = None
+    places: Sequence[LayerPlace], bits: Mapping[str, int], what: str, picked: str | None = None
 ) -> go.Figure:
     """Return the network coloured by the bits chosen for each layer's "weights", say."""
     end = 3 / (FLOAT_PLACE - 1)  # where 16 bits stand
     stops = [[float(place) * end, color] for place, color in bits_scale()]
-    scale = Scale(
+    scale = ColorScale(
         f"Bits of {what}", [*stops, [end, FLOAT], [1, FLOAT]], 1.0, FLOAT_PLACE,
         {1.0: "2", 2.0: "4", 3.0: "8", 4.0: "16", FLOAT_PLACE: "float"},
     )  # fmt: skip
@@ -74,7 +74,7 @@ def _bits_title(bits: Mapping[str, int], what: str) -> str:
 
 
 def equalized_pairs(
-    places: Sequence[Place], spreads: Mapping[str, float], links: Links
+    places: Sequence[LayerPlace], spreads: Mapping[str, float], links: Links
 ) -> go.Figure:
     """Return the network with an arc for each pair, coloured by how far channels still differ.
 
@@ -85,7 +85,7 @@ def equalized_pairs(
     values = {name: math.log10(max(spread, 1.0)) for name, spread in spreads.items()}
     high = max([1.0, *values.values()])
     powers = range(math.ceil(high) + 1)
-    scale = Scale(
+    scale = ColorScale(
         "Widest channel / median", [[0, PALE], [0.5, BEFORE], [1, AFTER]], 0.0, high,
         {float(power): str(10**power) for power in powers if power <= high},
     )  # fmt: skip
@@ -96,12 +96,12 @@ def equalized_pairs(
 
 
 def colored_by_sqnr(
-    places: Sequence[Place], sqnr_db: Mapping[str, float], run: str, picked: str | None = None
+    places: Sequence[LayerPlace], sqnr_db: Mapping[str, float], run: str, picked: str | None = None
 ) -> go.Figure:
     """Return the network coloured by the SQNR in dB of each layer's output in a run."""
     finite = {name: decibels for name, decibels in sqnr_db.items() if math.isfinite(decibels)}
     texts = {name: f"SQNR {decibels:.1f} dB" for name, decibels in finite.items()}
-    scale = Scale("SQNR (dB), higher is better", bits_scale(), 0.0, MOST_DB)
+    scale = ColorScale("SQNR (dB), higher is better", bits_scale(), 0.0, MOST_DB)
     if not finite:
         return network_graph(places, {}, texts, scale, f"No layer of {run} makes an error", picked)
     worst = min(finite, key=finite.__getitem__)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.network_layout import Place
+from analysis.network_layout import LayerPlace
 from figures.style.layout import escape, finish
 from figures.style.palette import FLOAT, faded
 
@@ -28,7 +28,7 @@ Band = tuple[str, list[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class ColorScale:
     """How values become colours: a title, the colours, and where the bar has ticks.
 
     `low` and `high` bound what is drawn; `ticks` maps places on the bar to their names.
@@ -42,10 +42,10 @@ class Scale:
 
 
 def network_graph(
-    places: Sequence[Place],
+    places: Sequence[LayerPlace],
     values: Mapping[str, float],
     texts: Mapping[str, str],
-    scale: Scale,
+    scale: ColorScale,
     title: str,
     picked: str | None = None,
     links: Sequence[tuple[str, str]] = (),
@@ -87,7 +87,7 @@ def network_graph(
 
 def _add_nodes(
     figure: go.Figure,
-    places: Sequence[Place],
+    places: Sequence[LayerPlace],
     values: Mapping[str, float],
     texts: Mapping[str, str],
 ) -> None:
@@ -107,7 +107,10 @@ def _add_nodes(
 
 
 def _add_some(
-    figure: go.Figure, some: Sequence[Place], texts: Mapping[str, str], marker: Mapping[str, Any]
+    figure: go.Figure,
+    some: Sequence[LayerPlace],
+    texts: Mapping[str, str],
+    marker: Mapping[str, Any],
 ) -> None:
     if not some:
         return
@@ -122,12 +125,14 @@ def _add_some(
     )  # fmt: skip
 
 
-def _describe(place: Place, texts: Mapping[str, str]) -> str:
+def _describe(place: LayerPlace, texts: Mapping[str, str]) -> str:
     words = [f"<b>{escape(place.layer)}</b>", place.kind]
     return "<br>".join(words + ([texts[place.layer]] if place.layer in texts else []))
 
 
-def _add_edges(figure: go.Figure, places: Sequence[Place], at: Mapping[str, Place]) -> None:
+def _add_edges(
+    figure: go.Figure, places: Sequence[LayerPlace], at: Mapping[str, LayerPlace]
+) -> None:
     x: list[float | None] = []
     y: list[float | None] = []
     for place in places:
@@ -145,7 +150,9 @@ def _add_edges(figure: go.Figure, places: Sequence[Place], at: Mapping[str, Plac
     )  # fmt: skip
 
 
-def _way(start: Place, end: Place, through: float | None) -> tuple[list[float], list[float]]:
+def _way(
+    start: LayerPlace, end: LayerPlace, through: float | None
+) -> tuple[list[float], list[float]]:
     """Return the points of a line between two places, through a height in its middle if given."""
     x = start.depth + (end.depth - start.depth) * CURVE
     straight = start.lane + (end.lane - start.lane) * CURVE
@@ -155,7 +162,7 @@ def _way(start: Place, end: Place, through: float | None) -> tuple[list[float], 
     return x.tolist(), (straight + rise * (1 - (2 * CURVE - 1) ** 4)).tolist()
 
 
-def _add_links(figure: go.Figure, links: Sequence[tuple[Place, Place]]) -> None:
+def _add_links(figure: go.Figure, links: Sequence[tuple[LayerPlace, LayerPlace]]) -> None:
     x: list[float | None] = []
     y: list[float | None] = []
     for start, end in links:
@@ -169,7 +176,7 @@ def _add_links(figure: go.Figure, links: Sequence[tuple[Place, Place]]) -> None:
         )  # fmt: skip
 
 
-def _label_bands(figure: go.Figure, places: Sequence[Place]) -> None:
+def _label_bands(figure: go.Figure, places: Sequence[LayerPlace]) -> None:
     """Name the stretches of depth after the modules they belong to."""
     main = [place for place in places if place.lane == 0]
     bands = [(name, [place.depth for place in band]) for name, band in groupby(main, key=_module)]
@@ -206,7 +213,7 @@ def _fitting(bands: Sequence[Band], layers_a_px: float) -> list[tuple[int, Band]
     return shown
 
 
-def _module(place: Place) -> str:
+def _module(place: LayerPlace) -> str:
     """Return the module that a layer is a part of: two steps of its path where there are more."""
     parts = place.layer.split(".")
     return ".".join(parts[:2] if len(parts) > 2 else parts[:1])

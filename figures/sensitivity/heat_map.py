@@ -8,14 +8,14 @@ import plotly.graph_objects as go
 from analysis.ranges.findings import LOWEST_SQNR_DB
 from analysis.sensitivity.ranking import (
     HIGHER_IS_BETTER,
-    Metric,
+    HarmMetric,
     at,
     gives_back,
     guilt_of,
     measurable,
     shown_of,
 )
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity
+from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity
 from figures.ranges.by_layer import SUSPECT
 from figures.sensitivity.ranking import point_data
 from figures.sensitivity.wording import shown_title, where
@@ -33,7 +33,7 @@ LOWEST_KL = 1e-6
 
 
 def harm_map(
-    found: Sensitivity, metric: Metric, asked: Sequence[Question], picked: str | None = None
+    found: Sensitivity, metric: HarmMetric, asked: Sequence[Question], picked: str | None = None
 ) -> go.Figure:
     """Return a cell for each layer, along the depth, and each width; strong colour is harm.
 
@@ -67,11 +67,11 @@ def harm_map(
     return finish(figure, _map_title(found, metric, rows), max(130, MAP_ROW_PX * len(rows)))
 
 
-def _names(scores: Sequence[Score]) -> set[str]:
+def _names(scores: Sequence[CellScore]) -> set[str]:
     return {score.question.layer for score in scores}
 
 
-def _shade(found: Sensitivity, score: Score, metric: Metric) -> float | None:
+def _shade(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
     """Return what a cell's colour stands for: the number shown, its logarithm for a divergence."""
     value = shown_of(found, score, metric)
     if value is None or not _logarithmic(found, metric):
@@ -79,8 +79,8 @@ def _shade(found: Sensitivity, score: Score, metric: Metric) -> float | None:
     return math.log10(max(value, LOWEST_KL))
 
 
-def _logarithmic(found: Sensitivity, metric: Metric) -> bool:
-    return metric is Metric.KL and not gives_back(found)
+def _logarithmic(found: Sensitivity, metric: HarmMetric) -> bool:
+    return metric is HarmMetric.KL and not gives_back(found)
 
 
 def _add_missing(figure: go.Figure, row: int, places: Sequence[int]) -> None:
@@ -95,10 +95,10 @@ def _add_cells(
     figure: go.Figure,
     row: int,
     places: dict[str, int],
-    scores: Sequence[Score],
+    scores: Sequence[CellScore],
     *,
     found: Sensitivity,
-    metric: Metric,
+    metric: HarmMetric,
 ) -> None:
     shades = [_shade(found, score, metric) or 0.0 for score in scores]
     best = max((shade for shade in shades if math.isfinite(shade)), default=0.0)
@@ -116,7 +116,7 @@ def _add_cells(
     )  # fmt: skip
 
 
-def _color_axis(found: Sensitivity, metric: Metric) -> dict[str, object]:
+def _color_axis(found: Sensitivity, metric: HarmMetric) -> dict[str, object]:
     gives = gives_back(found)
     scale = HARM_SCALE
     if metric in HIGHER_IS_BETTER and not gives:
@@ -128,7 +128,7 @@ def _color_axis(found: Sensitivity, metric: Metric) -> dict[str, object]:
     }
     shades = [s for score in found.scores if (s := _shade(found, score, metric)) is not None]
     finite = [shade for shade in shades if math.isfinite(shade)]
-    if finite and (gives or metric is Metric.ACCURACY):
+    if finite and (gives or metric is HarmMetric.ACCURACY):
         axis["cmin"], axis["cmax"] = 0.0, max(*finite, 0.01, key=float)
     elif finite and min(finite) == max(finite):
         axis["cmin"], axis["cmax"] = finite[0] - 1, finite[0] + 1
@@ -140,35 +140,35 @@ def _color_axis(found: Sensitivity, metric: Metric) -> dict[str, object]:
     return axis
 
 
-def _map_title(found: Sensitivity, metric: Metric, rows: Sequence[tuple[str, int]]) -> str:
+def _map_title(found: Sensitivity, metric: HarmMetric, rows: Sequence[tuple[str, int]]) -> str:
     """Say from which width on harm begins; the bars say who does it."""
     if not found.scores:
         return "No cell is known yet"
-    exact = metric in (Metric.ACCURACY, Metric.AGREEMENT) and found.depth is Depth.EXACT
+    exact = metric in (HarmMetric.ACCURACY, HarmMetric.AGREEMENT) and found.depth is Depth.EXACT
     if gives_back(found) and not exact:
         return _worst_cell(found, metric, "gives back most")
     if exact:
         what = "A measurable gain by one float layer" if gives_back(found) else "Measurable harm"
         return _begins(found, rows, measurable, what)
-    if metric is Metric.KL:
+    if metric is HarmMetric.KL:
         return _worst_cell(found, metric, "suffers most")
     return _begins(found, rows, _noisy, f"An SQNR below {LOWEST_SQNR_DB:.0f} dB")
 
 
-def _worst_cell(found: Sensitivity, metric: Metric, what: str) -> str:
+def _worst_cell(found: Sensitivity, metric: HarmMetric, what: str) -> str:
     worst = max(found.scores, key=lambda s: _or_least(guilt_of(found, s, metric)))
     asked = worst.question
     return f"{shorten(asked.layer, 40)} {what}: {where(asked.side, asked.bits)}"
 
 
-def _noisy(found: Sensitivity, score: Score) -> bool:
+def _noisy(found: Sensitivity, score: CellScore) -> bool:
     return not gives_back(found) and score.sqnr_db < LOWEST_SQNR_DB
 
 
 def _begins(
     found: Sensitivity,
     rows: Sequence[tuple[str, int]],
-    harms: Callable[[Sensitivity, Score], bool],
+    harms: Callable[[Sensitivity, CellScore], bool],
     what: str,
 ) -> str:
     """Return at which width of each side something begins, and in how many layers."""

@@ -8,14 +8,14 @@ import plotly.graph_objects as go
 from analysis.evaluation.measures import spearman
 from analysis.sensitivity.ranking import (
     HIGHER_IS_BETTER,
-    Metric,
+    HarmMetric,
     at,
     gives_back,
     guilt_of,
     measurable,
     shown_of,
 )
-from analysis.sensitivity.sweep import Score, Sensitivity
+from analysis.sensitivity.sweep import CellScore, Sensitivity
 from figures.sensitivity.ranking import SIDE_COLOR, error_bars, point_data
 from figures.sensitivity.wording import axis_title, shown_title, where
 from figures.style.layout import HALF_WIDTH, escape, finish, shorten
@@ -28,13 +28,13 @@ FEW = 1 / 3  # of the tensors: then a correlation would be one of noise
 ALIKE, RELATED = 0.85, 0.5
 
 
-def noise_against_harm(found: Sensitivity, metric: Metric, bits: int) -> go.Figure:
+def noise_against_harm(found: Sensitivity, metric: HarmMetric, bits: int) -> go.Figure:
     """Return the output's SQNR over another metric, a point for each layer and side."""
     pairs = [
         (score, x, y)
         for side in found.sweep.sides
         for score in at(found, side, bits)
-        if (x := _finite(found, score, Metric.SQNR)) is not None
+        if (x := _finite(found, score, HarmMetric.SQNR)) is not None
         and (y := _finite(found, score, metric)) is not None
     ]
     figure = go.Figure()
@@ -42,7 +42,7 @@ def noise_against_harm(found: Sensitivity, metric: Metric, bits: int) -> go.Figu
         mine = [pair for pair in pairs if pair[0].question.side == side]
         faint = faded(SIDE_COLOR[side], 0.4)  # names of points lie over their bars
         _add_points(figure, side, mine, error_bars(found, _scores(mine), metric, faint))
-    figure.update_xaxes(title=shown_title(found, Metric.SQNR))
+    figure.update_xaxes(title=shown_title(found, HarmMetric.SQNR))
     figure.update_yaxes(title=shown_title(found, metric, breaks=True))
     seen = sum(measurable(found, score) for score, _, _ in pairs)
     name = _short(metric)
@@ -58,7 +58,7 @@ def noise_against_harm(found: Sensitivity, metric: Metric, bits: int) -> go.Figu
 
 
 def views_against(
-    only: Sensitivity, all_but: Sensitivity, metric: Metric, side: str, bits: int
+    only: Sensitivity, all_but: Sensitivity, metric: HarmMetric, side: str, bits: int
 ) -> go.Figure:
     """Return what a layer costs alone over what its return to float gives back to the rest."""
     freed = {score.question.layer: score for score in at(all_but, side, bits)}
@@ -81,17 +81,19 @@ def views_against(
     return finish(figure, title, PLOT_PX, title_width=HALF_WIDTH)
 
 
-def _scores(pairs: Sequence[tuple[Score, float, float]]) -> list[Score]:
+def _scores(pairs: Sequence[tuple[CellScore, float, float]]) -> list[CellScore]:
     return [score for score, _, _ in pairs]
 
 
-def _finite(found: Sensitivity, score: Score, metric: Metric) -> float | None:
+def _finite(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
     value = shown_of(found, score, metric)
     return value if value is not None and math.isfinite(value) else None
 
 
-def _short(metric: Metric) -> str:
-    return {Metric.ACCURACY: "accuracy", Metric.AGREEMENT: "agreement"}.get(metric, str(metric))
+def _short(metric: HarmMetric) -> str:
+    return {HarmMetric.ACCURACY: "accuracy", HarmMetric.AGREEMENT: "agreement"}.get(
+        metric, str(metric)
+    )
 
 
 def _verdict(rho: float | None, first: str, second: str) -> str:
@@ -108,7 +110,7 @@ def _verdict(rho: float | None, first: str, second: str) -> str:
 def _add_points(
     figure: go.Figure,
     side: str,
-    pairs: Sequence[tuple[Score, float, float]],
+    pairs: Sequence[tuple[CellScore, float, float]],
     errors: dict[str, object] | None,
 ) -> None:
     """Add the points of a side; those that stand out are named."""
@@ -129,7 +131,7 @@ def _add_points(
     )  # fmt: skip
 
 
-def _towards_middle(x: float, pairs: Sequence[tuple[Score, float, float]]) -> str:
+def _towards_middle(x: float, pairs: Sequence[tuple[CellScore, float, float]]) -> str:
     """Write a name towards the middle of the plot, so that no edge cuts it."""
     places = [place for _, place, _ in pairs]
     return "middle right" if x <= (min(places) + max(places)) / 2 else "middle left"

@@ -6,8 +6,15 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.sensitivity.ranking import Metric, at, gives_back, ranked, shown_interval, shown_of
-from analysis.sensitivity.sweep import Score, Sensitivity
+from analysis.sensitivity.ranking import (
+    HarmMetric,
+    at,
+    gives_back,
+    ranked,
+    shown_interval,
+    shown_of,
+)
+from analysis.sensitivity.sweep import CellScore, Sensitivity
 from figures.sensitivity.wording import depth_title, describe, guilt_title, shown_title
 from figures.style.layout import HALF_WIDTH, finish, label_rows, rows_px
 from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, faded
@@ -19,7 +26,7 @@ DEPTH_PX = 300
 
 
 def worst_layers(
-    found: Sensitivity, metric: Metric, side: str, bits: int, picked: str | None = None
+    found: Sensitivity, metric: HarmMetric, side: str, bits: int, picked: str | None = None
 ) -> go.Figure:
     """Return the layers with their 95 % intervals, the guiltiest on top, twenty at most."""
     scores = ranked(found, metric, side, bits)
@@ -37,7 +44,7 @@ def worst_layers(
 
 def along_depth(
     found: Sensitivity,
-    metric: Metric,
+    metric: HarmMetric,
     side: str,
     bits: int,
     layers: Sequence[str],
@@ -62,20 +69,20 @@ def along_depth(
     return finish(figure, depth_title(found, shown, metric, len(layers)), DEPTH_PX)
 
 
-def _mode(found: Sensitivity, metric: Metric) -> str:
+def _mode(found: Sensitivity, metric: HarmMetric) -> str:
     return "tozero" if _from_zero(found, metric) else "normal"
 
 
-def _from_zero(found: Sensitivity, metric: Metric) -> bool:
+def _from_zero(found: Sensitivity, metric: HarmMetric) -> bool:
     """Whether bars may stand on 0; agreement stays near 100."""
-    return metric is not Metric.AGREEMENT or gives_back(found)
+    return metric is not HarmMetric.AGREEMENT or gives_back(found)
 
 
 def _add_layers(
     figure: go.Figure,
     found: Sensitivity,
-    scores: Sequence[Score],
-    metric: Metric,
+    scores: Sequence[CellScore],
+    metric: HarmMetric,
     *,
     places: Sequence[int],
     upright: bool,
@@ -105,14 +112,14 @@ def _add_layers(
         figure.add_scatter(y=list(places), x=values, error_x=errors, **points)
 
 
-def point_data(score: Score) -> list[object]:
+def point_data(score: CellScore) -> list[object]:
     """Return what a click on a point gives: layer, bits, side; and the lines of its label."""
     asked = score.question
     return [asked.layer, asked.bits, str(asked.side), describe(score)]
 
 
 def error_bars(
-    found: Sensitivity, scores: Sequence[Score], metric: Metric, color: str
+    found: Sensitivity, scores: Sequence[CellScore], metric: HarmMetric, color: str
 ) -> dict[str, object]:
     """Return the 95 % intervals of scores for Plotly; none where an end is not finite."""
     above, below = [], []

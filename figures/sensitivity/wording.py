@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from analysis.sensitivity.ranking import (
     HIGHER_IS_BETTER,
     UNITS,
-    Metric,
+    HarmMetric,
     at,
     fewest,
     gives_back,
@@ -17,7 +17,7 @@ from analysis.sensitivity.ranking import (
     shown_of,
     value_of,
 )
-from analysis.sensitivity.sweep import Depth, Score, Sensitivity
+from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity
 from figures.style.layout import count_word, escape, shorten
 from figures.style.units import format_share
 
@@ -26,9 +26,9 @@ EVEN = 0.45  # less in the worst third of the network is no pattern
 FEW = 1 / 3  # a takeaway about most layers is none
 _THIRDS = ("first", "middle", "last")
 _LOST = {
-    Metric.ACCURACY: "the accuracy lost",
-    Metric.KL: "the KL divergence",
-    Metric.AGREEMENT: "the answers changed",
+    HarmMetric.ACCURACY: "the accuracy lost",
+    HarmMetric.KL: "the KL divergence",
+    HarmMetric.AGREEMENT: "the answers changed",
 }
 
 
@@ -37,33 +37,33 @@ def where(side: str, bits: int) -> str:
     return f"{bits}-bit {SIDE_NAMES[side]}"
 
 
-def axis_title(metric: Metric, depth: Depth = Depth.EXACT, *, breaks: bool = False) -> str:
+def axis_title(metric: HarmMetric, depth: Depth = Depth.EXACT, *, breaks: bool = False) -> str:
     """Return a metric's name with its unit and its direction."""
     name = name_of(metric, depth)
     better = "higher" if metric in HIGHER_IS_BETTER else "lower"
     return f"{name} ({UNITS[metric]}),{'<br>' if breaks else ' '}{better} is better"
 
 
-def name_of(metric: Metric, depth: Depth = Depth.EXACT) -> str:
+def name_of(metric: HarmMetric, depth: Depth = Depth.EXACT) -> str:
     """Return what a metric is called; without any forward the SQNR is that of the tensor alone."""
-    return "Tensor SQNR" if (metric, depth) == (Metric.SQNR, Depth.INSTANT) else str(metric)
+    return "Tensor SQNR" if (metric, depth) == (HarmMetric.SQNR, Depth.INSTANT) else str(metric)
 
 
-def text_of(value: float | None, metric: Metric) -> str:
+def text_of(value: float | None, metric: HarmMetric) -> str:
     """Return a value with its unit; a noise of nothing is "exact"."""
     if value is None:
         return "not known yet"
     if value == math.inf:
         return "exact"
-    digits = f"{value:.3g}" if metric is Metric.KL else f"{value:.1f}"
+    digits = f"{value:.3g}" if metric is HarmMetric.KL else f"{value:.1f}"
     return f"{digits} {UNITS[metric]}"
 
 
-def describe(score: Score) -> str:
+def describe(score: CellScore) -> str:
     """Return the lines of a score's hover label: who, and every metric that is known."""
     asked = score.question
     lines = [f"<b>{escape(asked.layer)}</b>", where(asked.side, asked.bits)]
-    for metric in Metric:
+    for metric in HarmMetric:
         value = value_of(score, metric)
         if value is None:
             continue
@@ -75,7 +75,7 @@ def describe(score: Score) -> str:
     return "<br>".join([*lines, by])
 
 
-def shown_title(found: Sensitivity, metric: Metric, *, breaks: bool = False) -> str:
+def shown_title(found: Sensitivity, metric: HarmMetric, *, breaks: bool = False) -> str:
     """Return the axis title of the numbers that are shown for the layers of an answer."""
     if not gives_back(found):
         return axis_title(metric, found.depth, breaks=breaks)
@@ -83,20 +83,20 @@ def shown_title(found: Sensitivity, metric: Metric, *, breaks: bool = False) -> 
     return f"Given back in float ({UNITS[metric]}),{gap}higher is guiltier"
 
 
-def guilt_title(found: Sensitivity, metric: Metric, side: str, bits: int) -> str:
+def guilt_title(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> str:
     """Return who is guilty, in a sentence: few layers with most of the harm, or the worst."""
     scores = ranked(found, metric, side, bits)
     if not scores:
         return f"Nothing is known yet of {where(side, bits)}"
     name, count = shorten(scores[0].question.layer, 40), len(scores)
     worst, what = text_of(shown_of(found, scores[0], metric), metric), where(side, bits)
-    exact = metric in (Metric.ACCURACY, Metric.AGREEMENT) and found.depth is Depth.EXACT
+    exact = metric in (HarmMetric.ACCURACY, HarmMetric.AGREEMENT) and found.depth is Depth.EXACT
     harmed = any(measurable(found, score) for score in scores)
     if gives_back(found):
         if exact and not harmed:
             return f"No layer's return to float alone helps measurably with {what}"
         return f"{name} gives back most when it alone returns to float with {what}: {worst}"
-    if metric is Metric.SQNR:
+    if metric is HarmMetric.SQNR:
         return f"{name} is the noisiest of {count} layers with {what}: {worst}"
     if exact and not harmed:
         return f"No layer of {count} does measurable harm with {what}"
@@ -106,7 +106,9 @@ def guilt_title(found: Sensitivity, metric: Metric, side: str, bits: int) -> str
     return f"Many layers share the harm of {what}; {name} is the worst: {worst}"
 
 
-def _few(found: Sensitivity, scores: Sequence[Score], few: Sequence[str], metric: Metric) -> str:
+def _few(
+    found: Sensitivity, scores: Sequence[CellScore], few: Sequence[str], metric: HarmMetric
+) -> str:
     """Return that a few of the layers known by now have most of the harm."""
     asked = scores[0].question
     guilt = {score.question.layer: amount(found, score, metric) for score in scores}
@@ -118,14 +120,16 @@ def _few(found: Sensitivity, scores: Sequence[Score], few: Sequence[str], metric
     return f"{number} of {len(scores)} layers {verb} {share} of {lost} with {what}"
 
 
-def depth_title(found: Sensitivity, scores: Sequence[Score], metric: Metric, layers: int) -> str:
+def depth_title(
+    found: Sensitivity, scores: Sequence[CellScore], metric: HarmMetric, layers: int
+) -> str:
     """Say in which third of the network the harm lies: of the noise's energy, for an SQNR."""
     if len(scores) < layers:
         return f"{len(scores)} of {layers} layers are known so far"
     thirds = [0.0, 0.0, 0.0]
     for place, score in enumerate(scores):
         thirds[3 * place // len(scores)] += amount(found, score, metric)
-    what = "gain" if gives_back(found) else "noise" if metric is Metric.SQNR else "harm"
+    what = "gain" if gives_back(found) else "noise" if metric is HarmMetric.SQNR else "harm"
     if sum(thirds) <= 0:
         return f"There is no {what} at any depth"
     share = max(thirds) / sum(thirds)
@@ -135,13 +139,13 @@ def depth_title(found: Sensitivity, scores: Sequence[Score], metric: Metric, lay
     return f"The {third} third of the layers has {format_share(share)} of the {what}"
 
 
-def amount(found: Sensitivity, score: Score, metric: Metric) -> float:
+def amount(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float:
     """Return a part of the harm that can be added up: an energy, for an SQNR."""
     guilt = guilt_of(found, score, metric)
     if guilt is None or not math.isfinite(guilt):
         return 0.0
     if gives_back(found):
         return max(guilt, 0.0)
-    if metric is Metric.SQNR:
+    if metric is HarmMetric.SQNR:
         return float(10 ** (guilt / 10))
-    return max(guilt + (100.0 if metric is Metric.AGREEMENT else 0.0), 0.0)
+    return max(guilt + (100.0 if metric is HarmMetric.AGREEMENT else 0.0), 0.0)

@@ -14,7 +14,7 @@ from figures.style.layout import HALF_WIDTH, escape, finish, shorten
 from figures.style.palette import AFTER, BEFORE, FLOAT, PREDICTED, faded
 from figures.style.point_labels import place_labels
 from figures.style.units import bytes_scale, energy_scale, time_scale
-from figures.tradeoffs.wording import COST_NAMES, Scale, cost_text, quality_text, takeaway_of
+from figures.tradeoffs.wording import COST_NAMES, QualityScale, cost_text, quality_text, takeaway_of
 
 PLOT_PX = 300
 LOW_PX = 220  # of machines side by side, so that the point picked is in sight below
@@ -48,7 +48,7 @@ class Panel:
 
 
 def front_chart(
-    panels: Sequence[Panel], scale: Scale, picked: tuple[str, str] | None = None
+    panels: Sequence[Panel], scale: QualityScale, picked: tuple[str, str] | None = None
 ) -> go.Figure:
     """Return quality over cost: one machine in its unit, several as shares of uniform 8 bits.
 
@@ -100,14 +100,14 @@ def _unit(panel: Panel, *, several: bool) -> tuple[float, str]:
     return steps.get(quantity, bytes_scale)(most)
 
 
-def _values(panels: Sequence[Panel], scale: Scale) -> list[float]:
+def _values(panels: Sequence[Panel], scale: QualityScale) -> list[float]:
     """Return all values that are drawn."""
     found = [scale.of(p.prediction) for panel in panels for p in panel.proposals]
     found += [scale.of_run(one.run) for panel in panels for one in panel.measured]
     return [value for value in found if value is not None]
 
 
-def _show_window(figure: go.Figure, values: Sequence[float], scale: Scale) -> None:
+def _show_window(figure: go.Figure, values: Sequence[float], scale: QualityScale) -> None:
     """Set the range in sight: of accuracies the highest, where the choice is made."""
     if not values:
         return
@@ -122,7 +122,7 @@ def _show_window(figure: go.Figure, values: Sequence[float], scale: Scale) -> No
     figure.update_yaxes(range=[low, high])
 
 
-def _window(values: Sequence[float], scale: Scale) -> tuple[float, float]:
+def _window(values: Sequence[float], scale: QualityScale) -> tuple[float, float]:
     """Return the range of values in sight: the best ones, up to float."""
     low, high = min(values), max(values)
     if scale.by_loss:
@@ -149,7 +149,7 @@ class _Drawn:
     figure: go.Figure
     column: int
     panel: Panel
-    scale: Scale
+    scale: QualityScale
     factor: float
     count: int
 

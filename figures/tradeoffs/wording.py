@@ -32,7 +32,7 @@ NEAR = 1.0  # points of accuracy, or dB, that count as alike in a title
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class QualityScale:
     """How quality is told: as accuracy, as likeness to float without labels, or as SQNR.
 
     `by_loss` says that something measured tells how answers follow from noise; `float_top1` is None
@@ -112,7 +112,7 @@ class Scale:
         return Interval(max(0.0, self._kept(loss.high)), self._kept(loss.low))
 
 
-def quality_text(scale: Scale, said: Prediction) -> str:
+def quality_text(scale: QualityScale, said: Prediction) -> str:
     """Return a prediction with its interval."""
     return _spread(scale.of(said), scale.ends(said), scale.unit)
 
@@ -140,7 +140,7 @@ def cost_text(quantity: Quantity, report: CostReport, eight: float) -> str:
     return f"{amount_text(quantity, report)}, {format_share(share)} of uniform W8A8"
 
 
-def saved(front: Front, eight: float, scale: Scale) -> float | None:
+def saved(front: Front, eight: float, scale: QualityScale) -> float | None:
     """Return the share of 8 bits' cost that mixed bits save within a point (or dB) of them."""
     base = next((p for p in front.references if p.name == "W8A8"), None)
     target = None if base is None else scale.of(base.prediction)
@@ -154,7 +154,7 @@ def saved(front: Front, eight: float, scale: Scale) -> float | None:
     return max(0.0, 1 - min(good) / eight) if good else None
 
 
-def takeaway_of(fronts: Sequence[tuple[Front, float]], scale: Scale) -> str:
+def takeaway_of(fronts: Sequence[tuple[Front, float]], scale: QualityScale) -> str:
     """Say what mixed bits gain: cost within a point of uniform 8 bits, else quality at a cost."""
     quantity = fronts[0][0].quantity
     if not scale.by_loss:

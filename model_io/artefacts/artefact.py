@@ -10,7 +10,7 @@ import torch
 from onnx import ModelProto, checker
 from torch import Tensor
 
-from model_io.artefacts.viewer_overlays import Metric
+from model_io.artefacts.viewer_overlays import LayerNumber
 from model_io.encodings.export_encodings import weights_on_grids
 from model_io.errors import ModelError
 from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
@@ -24,7 +24,7 @@ TRIAL = 16
 
 
 @dataclass(frozen=True)
-class Source:
+class ArtefactSource:
     """A calibrated, repaired simulation and what is known of it.
 
     Attributes:
@@ -42,7 +42,7 @@ class Source:
     graph: FloatGraph
     quantized: QuantGraph
     config: QuantConfig
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[LayerNumber, ...] = ()
     inputs: tuple[Tensor, ...] = ()
     model: str = "MODEL"
 
@@ -111,7 +111,7 @@ class Format:
 
     title: str
     purpose: str
-    make: Callable[[Source], Artefact]
+    make: Callable[[ArtefactSource], Artefact]
 
 
 def random_inputs(graph: FloatGraph, count: int) -> tuple[Tensor, ...]:

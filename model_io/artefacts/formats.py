@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import torch
 
-from model_io.artefacts.artefact import Artefact, Format, Source
+from model_io.artefacts.artefact import Artefact, ArtefactSource, Format
 from model_io.artefacts.pt2_program import write_program
 from model_io.artefacts.qdq import qdq_maker
-from model_io.artefacts.viewer_overlays import Metric, write_model_explorer, write_netron
+from model_io.artefacts.viewer_overlays import LayerNumber, write_model_explorer, write_netron
 from model_io.encodings.aimet_read import read_encodings
 from model_io.encodings.apply_to_network import given_by, targets_of
 from model_io.encodings.export_encodings import export_encodings
@@ -20,8 +20,8 @@ from quant.config import config_from_file, config_to_file
 from quant.inputs import parts_of
 
 
-def _encodings(version: str) -> Callable[[Source], Artefact]:
-    def make(source: Source) -> Artefact:
+def _encodings(version: str) -> Callable[[ArtefactSource], Artefact]:
+    def make(source: ArtefactSource) -> Artefact:
         quantized, marked = source.quantized, source.marked
         found = export_encodings(quantized, marked, version, source.config.default)
         onnx, encodings = f"{source.name}.onnx", f"{source.name}.encodings"
@@ -35,7 +35,7 @@ def _encodings(version: str) -> Callable[[Source], Artefact]:
     return make
 
 
-def _comes_back(source: Source, text: str) -> str:
+def _comes_back(source: ArtefactSource, text: str) -> str:
     """Read encodings again; return what came back in a sentence.
 
     Raises:
@@ -54,7 +54,7 @@ def _comes_back(source: Source, text: str) -> str:
     return f"Read again: the scales of all {len(wanted)} grids are the same to the bit."
 
 
-def _program(source: Source) -> Artefact:
+def _program(source: ArtefactSource) -> Artefact:
     content, file = write_program(source.quantized), f"{source.name}.pt2"
     graph = source.quantized.graph
     sizes = [(graph.batch or 1, *one.shape) for one in graph.inputs]
@@ -66,7 +66,7 @@ def _program(source: Source) -> Artefact:
     )  # fmt: skip
 
 
-def _computes_the_same(source: Source, content: bytes) -> str:
+def _computes_the_same(source: ArtefactSource, content: bytes) -> str:
     """Run the file beside the simulation; return how they agree in a sentence.
 
     Raises:
@@ -82,7 +82,7 @@ def _computes_the_same(source: Source, content: bytes) -> str:
     return f"Loaded by torch alone, run on {source.tried_on}: equal to the last bit."
 
 
-def _configuration(source: Source) -> Artefact:
+def _configuration(source: ArtefactSource) -> Artefact:
     layers = source.quantized.graph.layers
     text = config_to_file(source.config, layers)
     if config_from_file(text, layers) != (source.config, ()):
@@ -95,7 +95,7 @@ def _configuration(source: Source) -> Artefact:
     )  # fmt: skip
 
 
-def _node_data(source: Source) -> Artefact:
+def _node_data(source: ArtefactSource) -> Artefact:
     onnx = f"{source.name}.onnx"
     files = {
         f"{source.name}.{metric.name.lower()}.json": write_model_explorer(
@@ -110,7 +110,7 @@ def _node_data(source: Source) -> Artefact:
     )  # fmt: skip
 
 
-def _netron(source: Source) -> Artefact:
+def _netron(source: ArtefactSource) -> Artefact:
     onnx, file = f"{source.name}.onnx", f"{source.name}.netron.json"
     settings = {"configuration": json.dumps(source.config.to_dict()["default"])}
     text = write_netron(_some(source), source.marked.nodes, settings)
@@ -121,13 +121,13 @@ def _netron(source: Source) -> Artefact:
     )  # fmt: skip
 
 
-def _some(source: Source) -> tuple[Metric, ...]:
+def _some(source: ArtefactSource) -> tuple[LayerNumber, ...]:
     if not source.metrics:
         raise ModelError("Viewers need numbers of layers, and none are known. Choose data first.")
     return source.metrics
 
 
-def _found_in(source: Source) -> str:
+def _found_in(source: ArtefactSource) -> str:
     """Return a sentence on the nodes that have numbers; each is one of the ONNX file.
 
     Raises:

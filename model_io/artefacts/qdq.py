@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from model_io.artefacts.artefact import Artefact, Source, checked
+from model_io.artefacts.artefact import Artefact, ArtefactSource, checked
 from model_io.errors import ModelError
 from model_io.qdq_export.export_qdq import export_qdq
 from model_io.qdq_export.simulate_file import as_written
 from model_io.qdq_export.weights import WeightStyle
-from model_io.runtime.onnx_runtime import Session, executed_operators, is_integer
+from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators, is_integer
 from quant.inputs import parts_of
 from quant.simulation.quant_graph import QuantGraph
 
@@ -18,17 +18,19 @@ LEAST_DB = 10.0
 """Less than this is no rounding any more: the file computes something else."""
 
 
-def qdq_maker(style: WeightStyle) -> Callable[[Source], Artefact]:
+def qdq_maker(style: WeightStyle) -> Callable[[ArtefactSource], Artefact]:
     """Return what makes a file with weights in that style."""
 
-    def make(source: Source) -> Artefact:
+    def make(source: ArtefactSource) -> Artefact:
         made = export_qdq(source.quantized, style, source.marked)
         content = checked(made.model)
         operators = executed_operators(made.model)
         weighted = [source.marked.nodes[x.name] for x in source.graph.layers if x.weight]
         whole = sum(is_integer(operators.get(node, "")) for node in weighted)
         file = f"{source.name}.onnx"
-        agreement = _agreement(source, as_written(source.quantized, made), Session(made.model))
+        agreement = _agreement(
+            source, as_written(source.quantized, made), RuntimeSession(made.model)
+        )
         check, note = _kernels(whole, len(weighted))
         run = f"ort.InferenceSession('{file}')"
         names = "print([(x.name, x.shape) for x in net.get_inputs()])"
@@ -48,7 +50,7 @@ def _kernels(whole: int, layers: int) -> tuple[list[str], list[str]]:
     return [], [f"{told}; the others run in float."]
 
 
-def _agreement(source: Source, simulated: QuantGraph, session: Session) -> str:
+def _agreement(source: ArtefactSource, simulated: QuantGraph, session: RuntimeSession) -> str:
     """Return in a sentence how a file agrees with the simulation.
 
     Raises:

@@ -11,7 +11,7 @@ _ON_PALE, _ON_HOT = "#1a1a1a", "#ffffff"
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class LayerNumber:
     """A number for each layer; `low_is_bad` tells which end of it catches the eye."""
 
     name: str
@@ -25,7 +25,7 @@ class Metric:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
-def write_model_explorer(metric: Metric, nodes: Mapping[str, str]) -> str:
+def write_model_explorer(metric: LayerNumber, nodes: Mapping[str, str]) -> str:
     """Return node data of one metric, as JSON for Model Explorer.
 
     Args:
@@ -43,7 +43,9 @@ def write_model_explorer(metric: Metric, nodes: Mapping[str, str]) -> str:
 
 
 def write_netron(
-    metrics: Sequence[Metric], nodes: Mapping[str, str], metadata: Mapping[str, str] | None = None
+    metrics: Sequence[LayerNumber],
+    nodes: Mapping[str, str],
+    metadata: Mapping[str, str] | None = None,
 ) -> str:
     """Return all metrics as an attachment, a file that Netron opens beside an ONNX file.
 
@@ -71,7 +73,7 @@ def write_netron(
     )  # fmt: skip
 
 
-def _placed(metric: Metric, nodes: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+def _placed(metric: LayerNumber, nodes: Mapping[str, str]) -> Iterator[tuple[str, float]]:
     """Yield (node, value) of the layers that have both, in the order of the nodes."""
     for layer, node in nodes.items():
         value = metric.values.get(layer)

@@ -7,15 +7,15 @@ from typing import Protocol
 from torch import fx
 
 from model_io.encodings.aimet_read import read_encodings
-from model_io.encodings.infer_rules import Wish, config_of
+from model_io.encodings.infer_rules import LayerSpecs, config_of
 from model_io.encodings.tensor_encoding import TensorGrid, activation_encoding, weight_encoding
 from model_io.errors import ModelError
 from model_io.loaded_model import LoadedModel
 from model_io.onnx_import.reading.remove_qdq import TensorEncoding
-from model_io.onnx_import.tensor_places import Place
+from model_io.onnx_import.tensor_places import TensorPlace
 from quant.config import ACTIVATION_DEFAULT, WEIGHT_DEFAULT, QuantConfig
 from quant.encoding import Encoding
-from quant.file_encodings import Given, Target
+from quant.file_encodings import EncodingTarget, Given
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_activation, is_input
 from quant.graph.operators import is_pass_through
@@ -27,7 +27,9 @@ _UNKNOWN = "no tensor of the network has that name"
 _CONSTANT = "it is a constant, such as a bias, but no weight of a layer"
 
 
-def knowledge_of(loaded: LoadedModel, graph: FloatGraph) -> tuple[dict[str, Target], Given | None]:
+def knowledge_of(
+    loaded: LoadedModel, graph: FloatGraph
+) -> tuple[dict[str, EncodingTarget], Given | None]:
     """Return what the tensors of a model's file are in its graph, and what it says of their grids.
 
     Args:
@@ -51,7 +53,7 @@ def knowledge_of(loaded: LoadedModel, graph: FloatGraph) -> tuple[dict[str, Targ
         return targets, None
 
 
-def read_given(content: str | bytes, network: "Known", shown: str) -> Given:
+def read_given(content: str | bytes, network: "NamedNetwork", shown: str) -> Given:
     """Return the quantization that a file of encodings describes for a loaded network.
 
     Args:
@@ -67,7 +69,7 @@ def read_given(content: str | bytes, network: "Known", shown: str) -> Given:
     return replace(given_by(grids, network.graph, network.targets, shown), text=text)
 
 
-class Known(Protocol):
+class NamedNetwork(Protocol):
     """A network whose tensors have names."""
 
     @property
@@ -75,7 +77,7 @@ class Known(Protocol):
         """The graph, its batch norms folded."""
 
     @property
-    def targets(self) -> Mapping[str, Target]:
+    def targets(self) -> Mapping[str, EncodingTarget]:
         """What each tensor of its file is."""
 
 
@@ -92,18 +94,18 @@ def grid_in_file(encoding: TensorEncoding) -> TensorGrid:
     )  # fmt: skip
 
 
-def targets_of(graph: FloatGraph, places: Mapping[str, Place]) -> dict[str, Target]:
+def targets_of(graph: FloatGraph, places: Mapping[str, TensorPlace]) -> dict[str, EncodingTarget]:
     """Return which site each tensor belongs to: by its name in the file, or by ours.
 
     Ours are the names of sites ("conv1", "conv1 weight") and of parameters ("conv1.weight").
     """
     sites = plan(graph, QuantConfig())
-    found = {site.name: Target(site.name) for site in sites}
+    found = {site.name: EncodingTarget(site.name) for site in sites}
     weights: dict[str, Site] = {}
     for site in sites:
         if site.role is Role.WEIGHT:
             weights[str(graph[site.layer].weight)] = site
-    found |= {tensor: Target(site.name) for tensor, site in weights.items()}
+    found |= {tensor: EncodingTarget(site.name) for tensor, site in weights.items()}
     owners = {tensor.rpartition(".")[0]: site for tensor, site in weights.items()}
     ends = _nodes_by_path(graph)
     grids = {site.node: site.name for site in sites if site.role is Role.ACTIVATION}
@@ -127,31 +129,31 @@ def _nodes_by_path(graph: FloatGraph) -> dict[str, fx.Node]:
     return found
 
 
-def _weight_target(graph: FloatGraph, place: Place, site: Site | None) -> Target:
+def _weight_target(graph: FloatGraph, place: TensorPlace, site: Site | None) -> EncodingTarget:
     if site is None:
-        return Target(reason=_CONSTANT)
+        return EncodingTarget(reason=_CONSTANT)
     if place.changed:
-        return Target(reason="the file scales it before it is used")
+        return EncodingTarget(reason="the file scales it before it is used")
     folded = graph[site.layer].node in graph.normals
-    return Target(site.name, flipped=place.flipped, folded=folded)
+    return EncodingTarget(site.name, flipped=place.flipped, folded=folded)
 
 
-def _activation_target(node: fx.Node | None, grids: Mapping[str, str]) -> Target:
+def _activation_target(node: fx.Node | None, grids: Mapping[str, str]) -> EncodingTarget:
     """Return the site whose grid a value has: its own, or that of what passes through it."""
     if node is None:
-        return Target(reason="it is inside a layer, which has one grid, at its end")
+        return EncodingTarget(reason="it is inside a layer, which has one grid, at its end")
     direct = node.name in grids
     while node.name not in grids and is_pass_through(node):
         node = node.all_input_nodes[0]
     if node.name not in grids:
-        return Target(reason="it is inside a layer, which has one grid, at its end")
-    return Target(grids[node.name], direct=direct)
+        return EncodingTarget(reason="it is inside a layer, which has one grid, at its end")
+    return EncodingTarget(grids[node.name], direct=direct)
 
 
 def given_by(
     found: Iterable[TensorGrid],
     graph: FloatGraph,
-    targets: Mapping[str, Target],
+    targets: Mapping[str, EncodingTarget],
     source: str,
 ) -> Given:
     """Return the configuration and the grids that a file describes.
@@ -198,7 +200,7 @@ class _Taking:
         self.grids: dict[str, Encoding] = {}
         self.unused: dict[str, str] = {}
 
-    def take(self, grid: TensorGrid, target: Target | None) -> None:
+    def take(self, grid: TensorGrid, target: EncodingTarget | None) -> None:
         """Take one tensor of the file, or note why not."""
         if target is None or not target.site:
             unknown = _CONSTANT if grid.parameter else _UNKNOWN
@@ -221,15 +223,15 @@ class _Taking:
         self.specs[site.name] = replace(start, **grid.spec_fields())
         self.grids[site.name] = encoding
 
-    def _encoding(self, grid: TensorGrid, site: Site, target: Target) -> Encoding:
+    def _encoding(self, grid: TensorGrid, site: Site, target: EncodingTarget) -> Encoding:
         if site.role is not Role.WEIGHT:
             return activation_encoding(grid)
         layer = self.graph[site.layer]
         return weight_encoding(grid, layer.weight_shape, layer.channel_axis, flipped=target.flipped)
 
-    def wishes(self) -> dict[str, Wish]:
+    def wishes(self) -> dict[str, LayerSpecs]:
         """Return what each layer shall be; without a grid in the file it is float."""
-        found: dict[str, Wish] = {}
+        found: dict[str, LayerSpecs] = {}
         for layer in self.graph.layers:
             weight = self.specs.get(f"{layer.name} weight")
             activation = self.specs.get(layer.name)
@@ -239,7 +241,7 @@ class _Taking:
             if activation is None:
                 source = self.specs.get(shared) if shared is not None else None
                 activation = source or replace(ACTIVATION_DEFAULT, bits=FLOAT_BITS)
-            found[layer.name] = Wish(weight, activation)
+            found[layer.name] = LayerSpecs(weight, activation)
         return found
 
 

@@ -17,14 +17,14 @@ from quant.spec import QuantSpec, SpecChange
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class LayerSpecs:
     """What one layer shall be; `weight` is None where it has none."""
 
     weight: QuantSpec | None
     activation: QuantSpec
 
 
-def config_of(graph: FloatGraph, wishes: Mapping[str, Wish]) -> QuantConfig:
+def config_of(graph: FloatGraph, wishes: Mapping[str, LayerSpecs]) -> QuantConfig:
     """Return a configuration that gives each layer its wish: what most want as the default.
 
     A kind of layers that agree gets one rule, layers that differ one each.
@@ -41,7 +41,9 @@ def _commonest(counted: Counter[QuantSpec], otherwise: QuantSpec) -> QuantSpec:
     return counted.most_common(1)[0][0] if counted else otherwise
 
 
-def _rules(graph: FloatGraph, wishes: Mapping[str, Wish], default: LayerConfig) -> Iterator[Rule]:
+def _rules(
+    graph: FloatGraph, wishes: Mapping[str, LayerSpecs], default: LayerConfig
+) -> Iterator[Rule]:
     """Yield a rule for each kind whose layers all differ alike, then one for each other layer."""
     changes = {layer.name: _change(wishes[layer.name], default) for layer in graph.layers}
     kinds: dict[str, list[Layer]] = {}
@@ -62,7 +64,7 @@ def _rules(graph: FloatGraph, wishes: Mapping[str, Wish], default: LayerConfig) 
 _NOTHING = (SpecChange(), SpecChange())
 
 
-def _change(wish: Wish, default: LayerConfig) -> tuple[SpecChange, SpecChange]:
+def _change(wish: LayerSpecs, default: LayerConfig) -> tuple[SpecChange, SpecChange]:
     weight = SpecChange() if wish.weight is None else _difference(wish.weight, default.weight)
     return weight, _difference(wish.activation, default.activation)
 

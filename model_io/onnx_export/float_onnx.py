@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, shape_inference
 
 from model_io.onnx_export.global_pools import spell_pools
-from model_io.onnx_export.graph_edits import Wiring
+from model_io.onnx_export.graph_edits import GraphEdits
 from model_io.onnx_export.mark_graph import DOMAIN, OPSET, Marked, export_with_marks
 from model_io.onnx_export.names import Held, Places, rename
 from quant.simulation.quant_graph import QuantGraph
@@ -63,7 +63,7 @@ def export_marked(quantized: QuantGraph) -> MarkedOnnx:
         ModelError: an operation that ONNX has no words for, or more than one file can hold.
     """
     model = export_with_marks(quantized)
-    wiring, places = Wiring(model.graph), Places()
+    wiring, places = GraphEdits(model.graph), Places()
     for mark in [node for node in wiring.nodes if node.domain == DOMAIN]:
         _take_out(mark, wiring, places)
     pooled = spell_pools(wiring)
@@ -83,7 +83,7 @@ def export_marked(quantized: QuantGraph) -> MarkedOnnx:
     )
 
 
-def _take_out(mark: NodeProto, wiring: Wiring, places: Places) -> None:
+def _take_out(mark: NodeProto, wiring: GraphEdits, places: Places) -> None:
     """Remove a mark; note what it stood at."""
     attributes = {a.name: helper.get_attribute_value(a).decode() for a in mark.attribute}
     what, layer = Marked(attributes["what"]), attributes["layer"]
@@ -107,14 +107,14 @@ def _take_out(mark: NodeProto, wiring: Wiring, places: Places) -> None:
         places.operations.setdefault(layer, wiring.makers[source].output[0])
 
 
-def _is_free(mark: NodeProto, wiring: Wiring, places: Places) -> bool:
+def _is_free(mark: NodeProto, wiring: GraphEdits, places: Places) -> bool:
     """Whether the marked value is nobody else's: no other grid's, and read by marks alone."""
     source = mark.input[0]
     others = [node for node in wiring.readers[source] if node is not mark]
     return not others and source not in places.outputs.values() and not wiring.is_output(source)
 
 
-def _own_constant(mark: NodeProto, wiring: Wiring, name: str) -> Held:
+def _own_constant(mark: NodeProto, wiring: GraphEdits, name: str) -> Held:
     """Give what reads a marked constant one of its own, transposed as it is read."""
     value, result = wiring.array(mark.input[0]), mark.output[0]
     axes = tuple(range(value.ndim))

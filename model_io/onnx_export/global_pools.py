@@ -5,10 +5,10 @@ torch's exporter writes means, which runtimes compute in real numbers only.
 
 from onnx import NodeProto, helper
 
-from model_io.onnx_export.graph_edits import Wiring
+from model_io.onnx_export.graph_edits import GraphEdits
 
 
-def spell_pools(wiring: Wiring) -> dict[str, str]:
+def spell_pools(wiring: GraphEdits) -> dict[str, str]:
     """Turn means over all axes behind the channels into GlobalAveragePool, in place.
 
     Returns the values that now come from a Squeeze behind the pool, with what the pool gives.
@@ -25,14 +25,14 @@ def spell_pools(wiring: Wiring) -> dict[str, str]:
     return moved
 
 
-def _axes(node: NodeProto, wiring: Wiring, rank: int) -> set[int]:
+def _axes(node: NodeProto, wiring: GraphEdits, rank: int) -> set[int]:
     """Return the axes that a mean goes over; none where they are computed."""
     if len(node.input) < 2 or node.input[1] not in wiring.constants:
         return set()
     return {int(axis) % rank for axis in wiring.array(node.input[1]).ravel()}
 
 
-def _spell(node: NodeProto, wiring: Wiring, moved: dict[str, str]) -> None:
+def _spell(node: NodeProto, wiring: GraphEdits, moved: dict[str, str]) -> None:
     kept = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
     axes, result = node.input[1], node.output[0]
     wiring.unread(node, axes)

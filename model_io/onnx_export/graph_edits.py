@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, numpy_helper
 
 
-class Wiring:
+class GraphEdits:
     """Who makes and who reads each value of a graph; `finish` writes the edits into it."""
 
     def __init__(self, graph: GraphProto) -> None:

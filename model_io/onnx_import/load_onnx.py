@@ -10,25 +10,37 @@ from torch import Tensor, nn
 
 from model_io.errors import ModelError
 from model_io.input_specs import InputSpec
-from model_io.onnx_import.network import OnnxNetwork
 from model_io.onnx_import.patterns.activations import ACTIVATIONS
 from model_io.onnx_import.patterns.layers import LAYERS
 from model_io.onnx_import.patterns.norms import NORMS
 from model_io.onnx_import.patterns.recognise import Recognised, recognise
 from model_io.onnx_import.program.decide_branches import decide_branches
 from model_io.onnx_import.program.fold_constants import cancel_transposes, fold
-from model_io.onnx_import.program.read_program import Input, Output, check_operators, read_program
-from model_io.onnx_import.program.steps import Program, readable
-from model_io.onnx_import.reading.free_batch import free_batch
-from model_io.onnx_import.reading.input_shapes import describe_inputs
+from model_io.onnx_import.program.free_batch import free_batch
+from model_io.onnx_import.program.input_shapes import describe_inputs
+from model_io.onnx_import.program.network import OnnxNetwork
+from model_io.onnx_import.program.read_program import (
+    FileInput,
+    Output,
+    check_operators,
+    read_program,
+)
+from model_io.onnx_import.program.steps import OnnxProgram, readable
 from model_io.onnx_import.reading.normalize import prune, take_in, widen
 from model_io.onnx_import.reading.open_file import OnnxFile, open_onnx
 from model_io.onnx_import.reading.remove_qdq import TensorEncoding, take_out, with_nodes
 from model_io.onnx_import.reading.tensors import TensorReader
 from model_io.onnx_import.reference import Reference
 from model_io.onnx_import.report import ImportReport
-from model_io.onnx_import.tensor_places import Place, places_of
-from model_io.onnx_import.verify import Agreement, as_in_file, compare, inputs_like, shapes, verify
+from model_io.onnx_import.tensor_places import TensorPlace, places_of
+from model_io.onnx_import.verify import (
+    ImportAgreement,
+    as_in_file,
+    compare,
+    inputs_like,
+    shapes,
+    verify,
+)
 
 TRIAL_BATCH = 3
 CHECKED_INPUTS = 16
@@ -56,9 +68,9 @@ class Imported:
     batch: int | None
     report: ImportReport
     encodings: tuple[TensorEncoding, ...]
-    places: dict[str, Place]
+    places: dict[str, TensorPlace]
     inputs: tuple[InputSpec, ...] = ()
-    given: Agreement | None = None
+    given: ImportAgreement | None = None
 
 
 def load_onnx(
@@ -106,7 +118,7 @@ def check_onnx(
     *,
     alone: bool = False,
     inputs: tuple[Tensor, ...],
-) -> Agreement:
+) -> ImportAgreement:
     """Run a file that came in beside ONNX Runtime once more, on real inputs.
 
     Args:
@@ -120,7 +132,7 @@ def check_onnx(
         ModelError: the outputs differ; the sentence names the first layer that does.
     """
     found = load_onnx(path, wish, shown, alone=alone, inputs=inputs).given
-    return Agreement(0.0, 0) if found is None else found
+    return ImportAgreement(0.0, 0) if found is None else found
 
 
 def _imported(
@@ -140,7 +152,7 @@ def _imported(
     inputs, batch = describe_inputs(sources, program, wish, file.shown)
     folded += decide_branches(program, (batch,) if batch else (1, 2, 5), inputs, file.shown)
     check_operators(program, file.shown)
-    trial = Trial(inputs, sources, outputs, batch, real)
+    trial = ImportTrial(inputs, sources, outputs, batch, real)
     network, freed, recognised, agreement, given = _network(file, program, trial)
     left_out = tuple(readable(o.name)[:60] for o in outputs if not o.real)
     report = ImportReport(
@@ -156,19 +168,19 @@ def _imported(
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class ImportTrial:
     """What a network is tried on: what it takes and gives, its batch, real inputs if there are."""
 
     inputs: tuple[InputSpec, ...]
-    sources: tuple[Input, ...]
+    sources: tuple[FileInput, ...]
     outputs: tuple[Output, ...]
     batch: int | None
     given: tuple[Tensor, ...] | None
 
 
 def _network(
-    file: OnnxFile, program: Program, trial: Trial
-) -> tuple[OnnxNetwork, bool, list[Recognised], Agreement, Agreement | None]:
+    file: OnnxFile, program: OnnxProgram, trial: ImportTrial
+) -> tuple[OnnxNetwork, bool, list[Recognised], ImportAgreement, ImportAgreement | None]:
     """Return (network, whether its batch was freed, what was recognised, how well it agrees).
 
     Last how well it agrees on the inputs that were given alone.
@@ -190,7 +202,9 @@ def _network(
     return freed[0], True, recognised, freed[1], given
 
 
-def _on_given(network: OnnxNetwork, reference: Reference, trial: Trial) -> Agreement | None:
+def _on_given(
+    network: OnnxNetwork, reference: Reference, trial: ImportTrial
+) -> ImportAgreement | None:
     """Return how well the network agrees on given inputs; None without any.
 
     Where the file fixes the batch, the last one is filled up with the first input.
@@ -206,12 +220,12 @@ def _on_given(network: OnnxNetwork, reference: Reference, trial: Trial) -> Agree
     ]
     pieces = zip(*(values.split(size) for values in filled), strict=True)
     worst = max(verify(network, reference, piece).difference for piece in pieces)
-    return Agreement(worst, count)
+    return ImportAgreement(worst, count)
 
 
 def _freed(
-    program: Program, reference: Reference, trial: Sequence[Tensor], batch: int
-) -> tuple[OnnxNetwork, Agreement] | None:
+    program: OnnxProgram, reference: Reference, trial: Sequence[Tensor], batch: int
+) -> tuple[OnnxNetwork, ImportAgreement] | None:
     """Return a network of the same results for any batch, and its agreement; None if none is."""
     try:
         network = OnnxNetwork(free_batch(program, batch)).eval()

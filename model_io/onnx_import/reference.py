@@ -11,7 +11,7 @@ from onnx import ModelProto, helper
 from torch import Tensor
 
 from model_io.errors import ModelError
-from model_io.onnx_import.program.read_program import Input, Output
+from model_io.onnx_import.program.read_program import FileInput, Output
 
 Array = NDArray[np.generic]
 _IR_VERSION = 10
@@ -22,7 +22,7 @@ class Reference:
     """A file as ONNX Runtime runs it: without optimization, on one thread, in this process."""
 
     def __init__(
-        self, model: ModelProto, sources: Sequence[Input], outputs: Sequence[Output], shown: str
+        self, model: ModelProto, sources: Sequence[FileInput], outputs: Sequence[Output], shown: str
     ) -> None:
         self.shown = shown
         self.sources = tuple(sources)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from model_io.onnx_import.program.steps import Program, Step, readable
+from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep, readable
 from model_io.onnx_import.reading.remove_qdq import TensorEncoding
 
 INPUT = "input"
@@ -16,7 +16,7 @@ _STORED = re.compile(r"(.+) \((transposed|flat|linear .+|bias .+)\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TensorPlace:
     """The module at `paths[0]` gives this tensor, or reads it as its weight.
 
     `paths` goes on with what stands before the module, where that is a batch norm, which is folded
@@ -33,8 +33,8 @@ class Place:
 
 
 def places_of(
-    program: Program, paths: dict[str, str], encodings: Iterable[TensorEncoding] = ()
-) -> dict[str, Place]:
+    program: OnnxProgram, paths: dict[str, str], encodings: Iterable[TensorEncoding] = ()
+) -> dict[str, TensorPlace]:
     """Return the places of the tensors that are in a network still, by their names in the file.
 
     Args:
@@ -44,12 +44,13 @@ def places_of(
     """
     several = len(program.inputs) > 1
     found = {
-        name: Place((f"{INPUT}:{readable(name)}" if several else INPUT,)) for name in program.inputs
+        name: TensorPlace((f"{INPUT}:{readable(name)}" if several else INPUT,))
+        for name in program.inputs
     }
     makers = program.producers()
     for step in program.steps:
         for name in filter(None, step.outputs):
-            found[name] = Place(tuple(_path(step, makers, paths)))
+            found[name] = TensorPlace(tuple(_path(step, makers, paths)))
     for plain, place in _weights(program, paths):
         found.setdefault(plain, place)
     for name, real in program.same.items():
@@ -60,7 +61,7 @@ def places_of(
     return found
 
 
-def _weights(program: Program, paths: dict[str, str]) -> Iterable[tuple[str, Place]]:
+def _weights(program: OnnxProgram, paths: dict[str, str]) -> Iterable[tuple[str, TensorPlace]]:
     for step in program.steps:
         for name in step.inputs[_MATRIX : _MATRIX + 1]:
             if name in program.constants:
@@ -68,11 +69,11 @@ def _weights(program: Program, paths: dict[str, str]) -> Iterable[tuple[str, Pla
 
 
 def _behind_quantizers(
-    program: Program,
+    program: OnnxProgram,
     paths: dict[str, str],
     encodings: Iterable[TensorEncoding],
-    found: dict[str, Place],
-) -> Iterable[tuple[str, Place]]:
+    found: dict[str, TensorPlace],
+) -> Iterable[tuple[str, TensorPlace]]:
     """Yield the tensors before quantizers whose results are in the network."""
     held = {step.name: step.inputs[_MATRIX] for step in program.steps if len(step.inputs) > 1}
     for encoding in encodings:
@@ -86,18 +87,18 @@ def _behind_quantizers(
             yield encoding.tensor, _weight(held[node], paths[node])[1]
 
 
-def _path(step: Step, makers: dict[str, Step], paths: dict[str, str]) -> Iterable[str]:
+def _path(step: OnnxStep, makers: dict[str, OnnxStep], paths: dict[str, str]) -> Iterable[str]:
     """Yield the path of a step and, where it is a batch norm, of what stands before it."""
     yield paths[step.name]
     if step.operator == "BatchNormalization" and step.inputs[0] in makers:
         yield paths[makers[step.inputs[0]].name]
 
 
-def _weight(name: str, path: str) -> tuple[str, Place]:
+def _weight(name: str, path: str) -> tuple[str, TensorPlace]:
     """Return (name in the file, place) of a weight, which may have been transposed or scaled."""
     match = _STORED.fullmatch(name)
     if match is None:
-        return name, Place((path,), weight=True)
+        return name, TensorPlace((path,), weight=True)
     # a Gemm without transB is flipped, and scaled by its alpha
     flipped = match[2] in ("transposed", "linear 1.0", "linear 1")
-    return match[1], Place((path,), weight=True, flipped=flipped, changed=not flipped)
+    return match[1], TensorPlace((path,), weight=True, flipped=flipped, changed=not flipped)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.input_specs import KINDS, InputSpec
-from model_io.onnx_import.network import OnnxNetwork, Results, title
 from model_io.onnx_import.program.estimate_memory import bytes_of, without_memory
-from model_io.onnx_import.program.read_program import Input
-from model_io.onnx_import.program.steps import Program, Step
+from model_io.onnx_import.program.network import OnnxNetwork, Results, title
+from model_io.onnx_import.program.read_program import FileInput
+from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep
 from model_io.onnx_import.reference import Array, Reference
 
 LARGEST_DIFFERENCE = 1e-3
@@ -26,15 +26,15 @@ _MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Tra
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ImportAgreement:
     """How far the network and ONNX Runtime lay apart, relative, on a number of inputs."""
 
     difference: float
     inputs: int
 
-    def and_then(self, other: "Agreement") -> "Agreement":
+    def and_then(self, other: "ImportAgreement") -> "ImportAgreement":
         """Return both as one."""
-        return Agreement(max(self.difference, other.difference), self.inputs + other.inputs)
+        return ImportAgreement(max(self.difference, other.difference), self.inputs + other.inputs)
 
     @property
     def holds(self) -> bool:
@@ -53,7 +53,7 @@ def shapes(
     """
     found = {name: (batch, *one.shape) for name, one in zip(network.inputs, inputs, strict=True)}
 
-    def watch(step: Step, results: Results) -> None:
+    def watch(step: OnnxStep, results: Results) -> None:
         if (size := bytes_of(results)) > MAX_VALUE_BYTES:
             raise UnsafeFileError(
                 f"A value of the network must hold at most {MAX_VALUE_BYTES} bytes for a batch of "
@@ -69,7 +69,7 @@ def shapes(
 
 
 def inputs_like(
-    program: Program, sources: Sequence[Input], inputs: Sequence[InputSpec], batch: int
+    program: OnnxProgram, sources: Sequence[FileInput], inputs: Sequence[InputSpec], batch: int
 ) -> tuple[Tensor, ...]:
     """Return random inputs: normal ones, pixels where the file wants whole numbers for an image.
 
@@ -92,7 +92,7 @@ def inputs_like(
     return tuple(found)
 
 
-def as_in_file(values: Tensor, source: Input) -> Tensor:
+def as_in_file(values: Tensor, source: FileInput) -> Tensor:
     """Return real inputs as the file can take them: whole numbers where it wants these."""
     kind = helper.tensor_dtype_to_np_dtype(source.kind)
     if kind.kind not in "iu" or not values.is_floating_point():
@@ -101,7 +101,7 @@ def as_in_file(values: Tensor, source: Input) -> Tensor:
     return values.round().clamp(limits.min, limits.max)
 
 
-def rows_of(program: Program, name: str) -> list[int]:
+def rows_of(program: OnnxProgram, name: str) -> list[int]:
     """Return the numbers of rows of the tables from which an input of whole numbers picks."""
     found = []
     for step in program.consumers().get(name, []):
@@ -135,7 +135,7 @@ def difference(ours: Array, theirs: Array) -> float:
 
 
 @torch.no_grad()
-def compare(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> Agreement:
+def compare(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> ImportAgreement:
     """Return how far the network's outputs lie from the reference's: the furthest counts."""
     ours = network.run(x)
     whole = next((output for output in ours if not output.is_floating_point()), None)
@@ -145,10 +145,10 @@ def compare(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> 
             "off what follows them (such as ArgMax) with onnx.utils.extract_model."
         )
     pairs = zip(ours, reference.run(x), strict=True)
-    return Agreement(max(difference(a.numpy(), b) for a, b in pairs), len(x[0]))
+    return ImportAgreement(max(difference(a.numpy(), b) for a, b in pairs), len(x[0]))
 
 
-def verify(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> Agreement:
+def verify(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> ImportAgreement:
     """Compare the network's output with the reference's.
 
     Raises:
@@ -171,9 +171,9 @@ def first_difference(
     network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]
 ) -> tuple[str, float]:
     """Return (the first step whose result differs, by how much); "" where none does."""
-    ours: dict[str, tuple[Step, Array]] = {}
+    ours: dict[str, tuple[OnnxStep, Array]] = {}
 
-    def watch(step: Step, results: Results) -> None:
+    def watch(step: OnnxStep, results: Results) -> None:
         for name, result in zip(step.outputs, results, strict=False):
             if isinstance(result, Tensor) and result.is_floating_point():
                 ours[name] = step, result.numpy()

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from model_io.qdq_export.export_qdq import QdqOnnx
-from model_io.runtime.onnx_runtime import Session, executed_operators, is_integer
+from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators, is_integer
 from quant.inputs import Inputs
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Executed:
+class ExecutedFile:
     """What `analysis.deployment.runtime_check` asks of a runtime.
 
     Attributes:
@@ -22,12 +22,12 @@ class Executed:
         threads: of a run.
     """
 
-    floats: Session
-    integers: Session
-    plain: Session
+    floats: RuntimeSession
+    integers: RuntimeSession
+    plain: RuntimeSession
     operators: dict[str, str]
     threads: int
-    _values: Session
+    _values: RuntimeSession
     _sites: tuple[str, ...]
 
     @property
@@ -40,7 +40,7 @@ class Executed:
         return dict(zip(self._sites, self._values.values(inputs), strict=True))
 
 
-def execute(made: QdqOnnx, threads: int = 1) -> Executed:
+def execute(made: QdqOnnx, threads: int = 1) -> ExecutedFile:
     """Open an exported network in ONNX Runtime in all ways that a check needs.
 
     Raises:
@@ -48,13 +48,13 @@ def execute(made: QdqOnnx, threads: int = 1) -> Executed:
     """
     executed = executed_operators(made.model, threads)
     nodes = made.marked.nodes
-    return Executed(
-        floats=Session(made.marked.model, threads=threads),
-        integers=Session(made.model, threads=threads),
-        plain=Session(made.model, optimize=False, threads=threads),
+    return ExecutedFile(
+        floats=RuntimeSession(made.marked.model, threads=threads),
+        integers=RuntimeSession(made.model, threads=threads),
+        plain=RuntimeSession(made.model, optimize=False, threads=threads),
         operators={layer: executed[node] for layer, node in nodes.items() if node in executed},
         threads=threads,
-        _values=Session(
+        _values=RuntimeSession(
             made.model, optimize=False, threads=threads, values=list(made.values.values())
         ),
         _sites=tuple(made.values),

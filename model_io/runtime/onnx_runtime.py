@@ -23,7 +23,7 @@ _UNWANTED = ["WeightBiasQuantization"]
 _INTEGER = re.compile(r"^(QLinear|QGemm|MatMulInteger|ConvInteger|DynamicQuantizeMatMul|Nhwc)")
 
 
-class Session:
+class RuntimeSession:
     """One model in ONNX Runtime; it runs like a graph.
 
     `optimize` lets it fuse operations, and pairs of Q/DQ into integer kernels.

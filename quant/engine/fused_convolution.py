@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quant.engine.portable import Constant, Operation, Value, function_of
+from quant.engine.portable import Constant, PortableOperation, Value, function_of
 
 _CONVOLUTIONS = ("aten.conv2d.default", "aten.conv2d.padding")
 Clip = tuple[float | None, float | None]
@@ -56,7 +56,7 @@ def available() -> bool:
 
 
 def read_convolution(
-    operation: Operation, constants: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]
+    operation: PortableOperation, constants: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]
 ) -> FusedConvolution | None:
     """Return an operation as a convolution of this kind; None if it is something else."""
     if operation.target not in _CONVOLUTIONS:
@@ -99,7 +99,7 @@ def _post(clip: Clip | None) -> tuple[str, list[float]]:
     return "hardtanh", [limit for limit in clip if limit is not None]
 
 
-def _arguments(operation: Operation) -> dict[str, Any]:
+def _arguments(operation: PortableOperation) -> dict[str, Any]:
     """Return every argument by the name that the operator's schema gives it."""
     schema: Any = function_of(operation.target)
     keywords = dict(operation.kwargs)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from quant.engine import fused_convolution
 from quant.engine.fused_convolution import FusedConvolution, can_fuse, read_convolution
 from quant.engine.loops import between, depthwise_gradient
-from quant.engine.portable import Constant, Operation, Portable
+from quant.engine.portable import Constant, Portable, PortableOperation
 from quant.graph.layers import Layer
 
 PACKED_FOR = 8  # images in a batch; a weight packed for one size serves all
@@ -120,7 +120,7 @@ class FusedLayer:
 
 
 def fuse_layer(
-    layer: Layer, operations: Sequence[Operation], portable: Portable
+    layer: Layer, operations: Sequence[PortableOperation], portable: Portable
 ) -> FusedLayer | None:
     """Return a layer as one kernel; None where it is none, or this build of torch has none.
 
@@ -158,7 +158,9 @@ def fuse_layer(
     )
 
 
-def _limits_of(operation: Operation, constants: dict[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+def _limits_of(
+    operation: PortableOperation, constants: dict[str, Tensor]
+) -> tuple[Tensor, Tensor] | None:
     """Return the limits of a clip between stored tensors, None if it is none."""
     limits = [constants[item.name] for item in operation.args[1:] if isinstance(item, Constant)]
     if operation.target != "aten.clamp.Tensor" or operation.kwargs or len(limits) != 2:

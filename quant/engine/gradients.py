@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from quant.engine.fused_layer import PACKED_FOR, FusedLayer, fuse_layer
-from quant.engine.portable import PLACEHOLDER, Operation, fill, function_of, make_portable
+from quant.engine.portable import PLACEHOLDER, PortableOperation, fill, function_of, make_portable
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer, fused_chain
 from quant.graph.operators import weight_place
@@ -60,7 +60,7 @@ class Backward:
             if (stage := fuse_layer(layer, self.operations_of(layer), self.portable)) is not None
         }
 
-    def operations_of(self, layer: Layer) -> list[Operation]:
+    def operations_of(self, layer: Layer) -> list[PortableOperation]:
         """Return a layer's operation and the functions that are fused with it."""
         return [self._operations[name] for name in (layer.node, *self.chains[layer.output])]
 
@@ -156,7 +156,7 @@ class _Turn:
             self._sources[name] = owner, x
         return stage.run(x, stage.packed)
 
-    def _record(self, operation: Operation) -> Any:
+    def _record(self, operation: PortableOperation) -> Any:
         """Run an operation so that gradients can go back through it, and through no other."""
         given = dict(self._values)
         leaves: list[tuple[str, int, Tensor]] = []
@@ -219,7 +219,7 @@ class _Turn:
         for probe, gradient in enumerate(inner):
             self._send(owner, probe, len(gradients), 0, stage.pull(gradient, x))
 
-    def _back(self, operation: Operation, slots: list[Slots]) -> None:
+    def _back(self, operation: PortableOperation, slots: list[Slots]) -> None:
         layer = self._backward.layers.get(operation.name)
         if layer is not None:
             run = None if layer.weight is None else self._rerun(layer)
@@ -287,7 +287,10 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _call(
-    operation: Operation, arguments: Any, values: dict[str, Any], constants: dict[str, Tensor]
+    operation: PortableOperation,
+    arguments: Any,
+    values: dict[str, Any],
+    constants: dict[str, Tensor],
 ) -> Any:
     """Return an operation's result; it writes over nothing, for gradients need what was there."""
     keywords = {key: fill(value, values, constants) for key, value in operation.kwargs}

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
-from quant.engine.portable import PLACEHOLDER, Operation, Value, function_of
+from quant.engine.portable import PLACEHOLDER, PortableOperation, Value, function_of
 
 # These give back what they were given, though their schema does not say so.
 _SILENT_ALIASES = ("aten.dropout.default", "aten.feature_dropout.default", "operator.getitem")
 
 
-def unsafe_spans(operations: Iterable[tuple[int, Operation]]) -> list[tuple[int, int]]:
+def unsafe_spans(operations: Iterable[tuple[int, PortableOperation]]) -> list[tuple[int, int]]:
     """Return spans (first, last]: a restart there would meet a value that was written into.
 
     `operations` come with their places in the list of steps. A value made by step c and written
@@ -30,7 +30,7 @@ def unsafe_spans(operations: Iterable[tuple[int, Operation]]) -> list[tuple[int,
     return spans
 
 
-def _roles(operation: Operation) -> Iterable[tuple[str, bool, bool]]:
+def _roles(operation: PortableOperation) -> Iterable[tuple[str, bool, bool]]:
     """Yield each tensor that the operation takes, whether it is written into, and aliased."""
     if operation.target == PLACEHOLDER:
         return

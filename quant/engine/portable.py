@@ -34,7 +34,7 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class PortableOperation:
     """One operation; `target` is its name, such as "aten.conv2d.default".
 
     `grid` and `weight_grid` name the sites whose grids apply to its result and to its weight.
@@ -63,7 +63,7 @@ class Operation:
 class Portable:
     """A network in plain data; `output` names its result, `others` the results beside it."""
 
-    operations: tuple[Operation, ...]
+    operations: tuple[PortableOperation, ...]
     constants: dict[str, Tensor]
     output: str
     batch: int | None = None
@@ -98,14 +98,14 @@ def make_portable(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
     weights = {site.node: site.name for site in sites if site.role is Role.WEIGHT}
     grids = {site.node: site.name for site in sites if site.role is Role.ACTIVATION}
     macs = {layer.node: layer.macs for layer in graph.layers}
-    operations: list[Operation] = []
+    operations: list[PortableOperation] = []
     constants: dict[str, Tensor] = {}
     for node in graph.module.graph.nodes:
         if node.op == "get_attr":
             constants[str(node.target)] = graph.tensor(str(node.target)).detach()
         elif node.op != "output":
             operations.append(
-                Operation(
+                PortableOperation(
                     name=node.name,
                     target=_target(node),
                     args=_plain(node.args) if node.op != PLACEHOLDER else (),

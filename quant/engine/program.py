@@ -13,8 +13,8 @@ from quant.engine.fused_convolution import FusedConvolution, can_fuse, read_conv
 from quant.engine.mutation import unsafe_spans
 from quant.engine.portable import (
     PLACEHOLDER,
-    Operation,
     Portable,
+    PortableOperation,
     Value,
     fill,
     function_of,
@@ -32,13 +32,13 @@ PACKED_FOR = 8  # images in a batch; a weight packed for one size serves all
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EngineStep:
     """One operation or, where `site` is set, the grid at its result.
 
     `drops` names the values that nothing needs after it.
     """
 
-    operation: Operation
+    operation: PortableOperation
     site: str | None = None
     function: Callable[..., Any] | None = None
     convolution: FusedConvolution | None = None
@@ -101,7 +101,7 @@ class Program:
             for name in step.drops:
                 values.pop(name, None)
 
-    def _run(self, step: Step, values: Values, settings: Settings) -> None:
+    def _run(self, step: EngineStep, values: Values, settings: Settings) -> None:
         name = step.operation.name
         if step.site is not None:
             grid = settings.get(step.site)
@@ -137,7 +137,7 @@ class Program:
                 found[site] = self._settle(step, grids[site])
         return found
 
-    def _settle(self, step: Step, grid: Encoding) -> Tensor:
+    def _settle(self, step: EngineStep, grid: Encoding) -> Tensor:
         if step.convolution is not None:
             weight = grid.fake_quantize(self._constants[step.convolution.weight])
             return step.convolution.pack(weight, self.portable.batch or PACKED_FOR)
@@ -192,7 +192,7 @@ def compile_program(graph: FloatGraph, sites: tuple[Site, ...], *, fuse: bool = 
     return Program(make_portable(graph, sites), fuse=fuse)
 
 
-def _steps(portable: Portable, *, fuse: bool) -> Iterable[Step]:
+def _steps(portable: Portable, *, fuse: bool) -> Iterable[EngineStep]:
     """Yield steps in order; a clip that its convolution takes in gives its name to the step."""
     users = _users(portable)
     shapes = {item.name: item.shape for item in portable.operations}
@@ -204,23 +204,25 @@ def _steps(portable: Portable, *, fuse: bool) -> Iterable[Step]:
         if operation.target == PLACEHOLDER:
             if _writes_input(portable):  # the caller's tensor shall not change
                 args = (Value(operation.name),)
-                yield Step(replace(operation, args=args), function=torch.ops.aten.clone.default)
+                yield EngineStep(
+                    replace(operation, args=args), function=torch.ops.aten.clone.default
+                )
         else:
             found = read_convolution(operation, portable.constants, shapes) if fuse else None
             if found is None:
-                yield Step(operation, function=function_of(operation.target))
+                yield EngineStep(operation, function=function_of(operation.target))
             else:
                 clip = _clip_after(operation, users)
                 if clip is not None:
                     taken.add(clip.name)
                     found = replace(found, clip=clip.clip)
                     result = replace(operation, name=clip.name, grid=clip.grid)
-                yield Step(result, convolution=found)
+                yield EngineStep(result, convolution=found)
         if result.grid is not None:
-            yield Step(result, site=result.grid)
+            yield EngineStep(result, site=result.grid)
 
 
-def _weight_place(operation: Operation) -> int:
+def _weight_place(operation: PortableOperation) -> int:
     return weight_place(operation.target)
 
 
@@ -229,15 +231,17 @@ def _writes_input(portable: Portable) -> bool:
     return any(first < 0 for first, _ in unsafe_spans(enumerate(own)))
 
 
-def _users(portable: Portable) -> dict[str, list[Operation]]:
-    users: dict[str, list[Operation]] = {item.name: [] for item in portable.operations}
+def _users(portable: Portable) -> dict[str, list[PortableOperation]]:
+    users: dict[str, list[PortableOperation]] = {item.name: [] for item in portable.operations}
     for operation in portable.operations:
         for source in operation.sources:
             users[source].append(operation)
     return users
 
 
-def _clip_after(operation: Operation, users: Mapping[str, list[Operation]]) -> Operation | None:
+def _clip_after(
+    operation: PortableOperation, users: Mapping[str, list[PortableOperation]]
+) -> PortableOperation | None:
     """Return the clip that alone takes the operation's result, where nothing lies between."""
     if operation.grid is not None or len(users[operation.name]) != 1:
         return None
@@ -245,7 +249,7 @@ def _clip_after(operation: Operation, users: Mapping[str, list[Operation]]) -> O
     return user if can_fuse(user.clip) and user.sources == (operation.name,) else None
 
 
-def _with_drops(steps: list[Step], outputs: tuple[str, ...]) -> Iterable[Step]:
+def _with_drops(steps: list[EngineStep], outputs: tuple[str, ...]) -> Iterable[EngineStep]:
     last: dict[str, int] = {}
     for place, step in enumerate(steps):
         for name in (*step.operation.sources, step.operation.name):
@@ -257,7 +261,7 @@ def _with_drops(steps: list[Step], outputs: tuple[str, ...]) -> Iterable[Step]:
     return [replace(step, drops=tuple(ends.get(place, ()))) for place, step in enumerate(steps)]
 
 
-def _live(steps: tuple[Step, ...], first: tuple[str, ...]) -> Iterable[frozenset[str]]:
+def _live(steps: tuple[EngineStep, ...], first: tuple[str, ...]) -> Iterable[frozenset[str]]:
     """Yield the names of the values that live at each position."""
     alive = set(first)
     yield frozenset(alive)
@@ -266,7 +270,7 @@ def _live(steps: tuple[Step, ...], first: tuple[str, ...]) -> Iterable[frozenset
         yield frozenset(alive)
 
 
-def _positions(steps: tuple[Step, ...]) -> dict[str, int]:
+def _positions(steps: tuple[EngineStep, ...]) -> dict[str, int]:
     """Return for each site the position before the first step that it acts on."""
     found: dict[str, int] = {}
     for place, step in enumerate(steps):

@@ -82,7 +82,7 @@ def export_program(
 
 
 # Modules that are one operation: torch's own layers, and nodes of an ONNX file.
-_OPERATIONS = ("torch.nn.modules.", "onnx_import.network.Operation")
+_OPERATIONS = ("torch.nn.modules.", "onnx_import.program.network.Operation")
 
 
 def _described(inputs: tuple[int, ...] | Sequence[InputLike]) -> list[Input]:

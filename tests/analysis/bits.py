@@ -9,7 +9,7 @@ import numpy as np
 from accelerator.report import CostReport
 from analysis.mixed_precision.search import BitSearch
 from analysis.network import Network, prepare
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep
+from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from quant.assignment import parts_of
 from quant.config import uniform
 from tests.networks import CASES
@@ -33,7 +33,9 @@ def made_up(network: Network, bits: tuple[int, ...] = WIDTHS, seed: int = 0) -> 
             level = float(quiet + 6 * width + random.normal())
             loss = float(10 ** (-level / 10))
             question = Question(layer, width, side)
-            scores.append(Score(question, Depth.EXACT, 100, level, accuracy_drop=min(1.0, loss)))
+            scores.append(
+                CellScore(question, Depth.EXACT, 100, level, accuracy_drop=min(1.0, loss))
+            )
     return Sensitivity(Sweep(uniform(8, 8), bits), Depth.EXACT, 100, 0.9, tuple(scores))
 
 

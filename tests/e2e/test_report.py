@@ -8,7 +8,14 @@ import pytest
 from playwright.sync_api import Page
 
 from figures.document import render
-from tests.figures.test_document import HOSTILE, contents, cost, front, measured, sensitivity
+from tests.figures.document.test_document import (
+    HOSTILE,
+    contents,
+    cost,
+    front,
+    measured,
+    sensitivity,
+)
 
 pytestmark = pytest.mark.browser
 WAITS = 600  # of a tenth of a second: the page forbids eval, so Playwright's own waiting fails

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from analysis.evaluation.measures import Interval
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, View
+from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
 from quant.config import uniform
 from quant.simulation.plan import Side
 
@@ -20,12 +20,12 @@ def score(
     sqnr: float = 20.0,
     half: float = 0.02,
     depth: Depth = Depth.EXACT,
-) -> Score:
+) -> CellScore:
     """An answer on 100 images whose interval reaches `half` to both sides."""
     exact = depth is Depth.EXACT
     labelled = drop is not None and exact
     agreement = 1 - max(drop or 0.0, 0.0) if exact else None
-    return Score(
+    return CellScore(
         question=Question(layer, bits, side, view),
         depth=depth,
         images=100,

@@ -14,7 +14,7 @@ from model_io.digest import state_digest
 from model_io.errors import ModelError
 from model_io.input_specs import InputSpec, read_wish, write_wish
 from model_io.load import load_model, load_sample, load_upload
-from model_io.loaded_model import LoadedModel, Origin
+from model_io.loaded_model import LoadedModel, ModelOrigin
 from model_io.pt2.archive import PROGRAM
 from sample_models.registry import names, sample
 from tests.model_io.pt2_files import Net
@@ -33,7 +33,11 @@ def test_exported_networks_give_equal_outputs(
     path = tmp_path / "net.pt2"
     path.write_bytes(good[dynamic])
     loaded = load_model(path)
-    assert (loaded.name, loaded.input_shape, loaded.origin) == ("net", (1, 6, 6), Origin.EXPORTED)
+    assert (loaded.name, loaded.input_shape, loaded.origin) == (
+        "net",
+        (1, 6, 6),
+        ModelOrigin.EXPORTED,
+    )
     assert loaded.batch == (None if dynamic else 2)
     x = torch.randn(2, 1, 6, 6)
     with torch.no_grad():
@@ -200,7 +204,7 @@ def test_sample_names() -> None:
     except FileNotFoundError:
         pytest.skip("weights are not there")
     assert load_model("fashion-resnet").digest == loaded.digest
-    assert loaded.origin is Origin.SAMPLE
+    assert loaded.origin is ModelOrigin.SAMPLE
     assert loaded.module(loaded.example(3)).shape == (3, 10)
 
 
@@ -305,7 +309,7 @@ def test_no_safetensors(builder: Path) -> None:
 
 
 def test_example_without_a_shape() -> None:
-    loaded = LoadedModel("net", net(), (), None, "", Origin.BUILDER)
+    loaded = LoadedModel("net", net(), (), None, "", ModelOrigin.BUILDER)
     with pytest.raises(ModelError, match="needs the input's shape"):
         loaded.example()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from model_io.artefacts.artefact import Artefact, Source
+from model_io.artefacts.artefact import Artefact, ArtefactSource
 from model_io.artefacts.formats import FORMATS
 from quant.config import config_from_file, uniform
 from quant.passes.correct_bias import CorrectBias
@@ -130,7 +130,7 @@ def test_one_format_that_fails_leaves_the_others(
 ) -> None:
     from model_io.errors import ModelError
 
-    def broken(_: Source) -> Artefact:
+    def broken(_: ArtefactSource) -> Artefact:
         raise ModelError("Every operation must have words in ONNX, got one without.")
 
     from dataclasses import replace
@@ -225,7 +225,7 @@ def test_a_configuration_made_for_another_model_is_told(visit: Visit) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_quantized_file_offers_its_grids(visit: Visit, tmp_path: Path) -> None:
-    from tests.model_io.test_onnx_quantized import quantized
+    from tests.model_io.onnx_import.test_quantized import quantized
     from ui.model.forms import start_loading
     from ui.state.model_and_data import ModelChoice
 

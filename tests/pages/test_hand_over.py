@@ -11,7 +11,7 @@ from quant.progress import Progress, Steps
 from tests.pages.visit import MODEL, PATIENCE_S, Visit, wait_idle
 from ui.answers.sensitivity import screened_key, start
 from ui.jobs import Job
-from ui.state.sensitivity import Asked
+from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
 
 OTHER = "fashion-resnet"
@@ -74,7 +74,7 @@ def test_answers_are_kept_for_the_images_that_were_asked_about(visit: Visit) -> 
         assert opened.wait(PATIENCE_S)
 
     work.runner.submit(Job("long", until_opened, lambda _: None))
-    asked = Asked()
+    asked = SweepRequest()
     sweep = asked.sweep(work.config.present)
     before = screened_key(work, sweep, asked.images)
     start(work, asked)

@@ -10,7 +10,7 @@ import pytest
 from torch import Tensor
 
 from analysis.sensitivity.sweep import Depth, Question, View
-from data_io.dataset import Source
+from data_io.dataset import ImageSource
 from quant.config import uniform
 from quant.inputs import Inputs
 from quant.simulation.plan import Side
@@ -28,7 +28,7 @@ PICKER = "blocks.1.depthwise.0"
 class Unlabelled:
     """Images of a source, their labels held back."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ImageSource) -> None:
         self.source = source
 
     def read(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:

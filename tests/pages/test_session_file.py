@@ -18,7 +18,7 @@ from ui.jobs import Job
 from ui.navigation import EXPORT, RANGES, SENSITIVITY
 from ui.runs.forms import start_run
 from ui.session.open_session import open_session, session_of
-from ui.state.sensitivity import Asked
+from ui.state.sensitivity import SweepRequest
 
 Names = Callable[[], list[str]]
 
@@ -174,7 +174,7 @@ class TestOnAnotherMachine:
 
     def test_sensitivities_that_came_with_it_are_shown(self, visit: Visit) -> None:
         work = visit.work
-        start(work, Asked())
+        start(work, SweepRequest())
         wait_idle(work)
         known = session_of(work)
         assert known.sensitivity is not None

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from analysis.sensitivity.sweep import Depth
+from tests.commands.test_tasks import file_of
 from tests.pages.test_tasks import with_data, with_model
 from tests.pages.visit import RUNS, Visit
-from tests.test_cli_tasks import file_of
 from ui.navigation import SENSITIVITY
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -11,10 +11,10 @@ from onnx import TensorProto, helper
 from model_io.onnx_import.operators import TABLE, Operator
 from quant.errors import QuantError
 from quant.inputs import parts_of
+from tests.commands.test_tasks import METRIC, file_of
 from tests.model_io.onnx_files import model, node, saved
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices
 from tests.task_networks import TASKS
-from tests.test_cli_tasks import METRIC, file_of
 from ui.widgets.metric_field import CLOSED, metric_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")

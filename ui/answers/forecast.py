@@ -10,7 +10,7 @@ from analysis.network import Network
 from analysis.sensitivity.ranking import deepest
 from analysis.sensitivity.sweep import Sensitivity, Sweep
 from analysis.split import Split
-from figures.tradeoffs.wording import Scale
+from figures.tradeoffs.wording import QualityScale
 from quant.assignment import at_granularity, cells_of
 from quant.config import QuantConfig
 from quant.errors import QuantError
@@ -125,10 +125,10 @@ def _screened(
     return found or screened(workspace, replace(asked, sides=SIDES).sweep(config), asked.images)
 
 
-def scale_of(workspace: Workspace, foresight: Foresight) -> Scale:
+def scale_of(workspace: Workspace, foresight: Foresight) -> QualityScale:
     """Return how quality is told: as accuracy once enough was measured."""
     by_loss = foresight.tells_loss
-    return Scale(by_loss, float_top1(workspace, foresight) if by_loss else None)
+    return QualityScale(by_loss, float_top1(workspace, foresight) if by_loss else None)
 
 
 def float_top1(workspace: Workspace, foresight: Foresight) -> float | None:

@@ -15,7 +15,7 @@ from quant.simulation.plan import Side
 from ui.answers.forecast import plain_config, sensitivity_now, with_exact
 from ui.answers.sensitivity import SCREENED_IMAGES, screened, screened_key
 from ui.answers.stored_sensitivity import layers_known
-from ui.state.tradeoffs import SIDES, Wish
+from ui.state.tradeoffs import SIDES, FrontRequest
 from ui.state.workspace import Workspace
 
 SCREENING_SHARE = 0.5  # of the work: the check of what is loud is the rest
@@ -26,7 +26,7 @@ def noise_of(
     network: Network,
     parts: Split,
     calibrated: Calibrated,
-    wish: Wish,
+    wish: FrontRequest,
     present: QuantConfig,
 ) -> Steps[tuple[Sensitivity, tuple[Sensitivity, ...]]]:
     """Return sensitivities, and those of weights at the other granularities allowed."""

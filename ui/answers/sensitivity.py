@@ -14,13 +14,13 @@ from analysis.sensitivity.exact.dask_executor import open_cluster
 from analysis.sensitivity.exact.executors import Pool, Workers
 from analysis.sensitivity.ranking import deepest, guiltiest
 from analysis.sensitivity.screening.screen import screen
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, View
+from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
 from analysis.sensitivity.tensor_noise import instant
 from analysis.split import Split
 from data_io.dataset import Dataset
 from quant.progress import Progress, Steps, part
 from ui.jobs import Job
-from ui.state.sensitivity import Asked
+from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
 
 JOB = "Sensitivity"
@@ -29,7 +29,7 @@ SCREENED_IMAGES = 64
 CALIBRATION_SHARE, SCREENING_SHARE = 0.05, 0.1
 
 
-def images_for(workspace: Workspace, asked: Asked) -> Dataset | None:
+def images_for(workspace: Workspace, asked: SweepRequest) -> Dataset | None:
     """Return the images that a question is put to: the first of those to score."""
     parts = workspace.parts
     if parts is None:
@@ -51,7 +51,7 @@ def _nothing_known(input_range: tuple[float, float] | None) -> Calibrated:
     return Calibrated(input_range=input_range)  # the same one each time: grids are kept by it
 
 
-def questions(workspace: Workspace, asked: Asked) -> tuple[Question, ...]:
+def questions(workspace: Workspace, asked: SweepRequest) -> tuple[Question, ...]:
     """Return all cells that are asked for, layer by layer in the order of the network."""
     network = workspace.network
     if network is None:
@@ -61,12 +61,12 @@ def questions(workspace: Workspace, asked: Asked) -> tuple[Question, ...]:
     return questions_of(network, sweep, grids_of(network, calibrated, sweep.config))
 
 
-def at_once(workspace: Workspace, asked: Asked) -> Sensitivity | None:
+def at_once(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return what is known by now of what can be said without any forward."""
     return workspace.sensitivity.instant.get(_key(workspace, asked.sweep(workspace.config.present)))
 
 
-def prepare(workspace: Workspace, asked: Asked) -> bool:
+def prepare(workspace: Workspace, asked: SweepRequest) -> bool:
     """Queue what needs no click, calibration and the noise of every tensor, where it is missing.
 
     Returns whether it did. What was queued for an earlier question is called off.
@@ -94,7 +94,7 @@ def preparing(workspace: Workspace) -> bool:
     return any(job.title.startswith(PREPARING) for job in workspace.runner.active)
 
 
-def _deeper(workspace: Workspace, asked: Asked) -> bool:
+def _deeper(workspace: Workspace, asked: SweepRequest) -> bool:
     """Whether more than the noise of tensors is asked for and known."""
     if asked.depth is Depth.INSTANT:
         return False
@@ -110,7 +110,9 @@ def _calibrated(workspace: Workspace) -> bool:
     return workspace.calibrated(network, parts) is not None
 
 
-def _prepare(workspace: Workspace, network: Network, asked: Asked, sweep: Sweep) -> Steps[None]:
+def _prepare(
+    workspace: Workspace, network: Network, asked: SweepRequest, sweep: Sweep
+) -> Steps[None]:
     """Calibrate, then measure the noise layer by layer; what is known shows at once."""
     calibrated, parts, key = known_statistics(workspace), workspace.parts, _key(workspace, sweep)
     if parts is not None:
@@ -121,7 +123,7 @@ def _prepare(workspace: Workspace, network: Network, asked: Asked, sweep: Sweep)
         return
     grids = grids_of(network, calibrated, sweep.config)
     layers = list(dict.fromkeys(q.layer for q in questions_of(network, sweep, grids)))
-    scores: list[Score] = []
+    scores: list[CellScore] = []
     for place, layer in enumerate(layers):
         yield Progress(0.3 + 0.7 * place / len(layers), f"Noise of {layer}")
         found = instant(network, calibrated, replace(sweep, layers=(layer,)))
@@ -154,7 +156,7 @@ def screened(workspace: Workspace, sweep: Sweep, images: int) -> Sensitivity | N
     return memory.get(key)
 
 
-def screened_for(workspace: Workspace, asked: Asked) -> Sensitivity | None:
+def screened_for(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return what screening found for a question under the present configuration."""
     return screened(workspace, asked.sweep(workspace.config.present), asked.images)
 
@@ -168,7 +170,7 @@ def screened_key(workspace: Workspace, sweep: Sweep, images: int) -> str:
     return f"screened {data} {_key(workspace, sweep)}"
 
 
-def exact_now(workspace: Workspace, asked: Asked) -> Sensitivity | None:
+def exact_now(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return what the store knows of the exact answers; runs nothing."""
     network, data = workspace.network, images_for(workspace, asked)
     if network is None or data is None:
@@ -178,7 +180,7 @@ def exact_now(workspace: Workspace, asked: Asked) -> Sensitivity | None:
     return kept(network, data, calibrated, sweep, workspace.store)
 
 
-def best_known(workspace: Workspace, asked: Asked) -> Sensitivity | None:
+def best_known(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return the deepest answers there are, up to the depth asked for.
 
     Cells that an exact sweep has not reached yet are filled in by screening.
@@ -207,7 +209,7 @@ def stop(workspace: Workspace, *, pause: bool) -> None:
     workspace.sensitivity.paused = pause
 
 
-def start(workspace: Workspace, asked: Asked) -> None:
+def start(workspace: Workspace, asked: SweepRequest) -> None:
     """Queue the screening or the exact sweep; the store continues where it was."""
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
@@ -227,7 +229,7 @@ def start(workspace: Workspace, asked: Asked) -> None:
 
 
 def _road(
-    workspace: Workspace, network: Network, parts: Split, asked: Asked, sweep: Sweep
+    workspace: Workspace, network: Network, parts: Split, asked: SweepRequest, sweep: Sweep
 ) -> Steps[Sensitivity]:
     """Calibrate where that has not been done, screen for the order, then sweep."""
     data = parts.score.first(asked.images)
@@ -262,23 +264,23 @@ def statistics_for(workspace: Workspace, network: Network, parts: Split) -> Step
     return found
 
 
-def remember(workspace: Workspace, asked: Asked) -> None:
+def remember(workspace: Workspace, asked: SweepRequest) -> None:
     """Keep what was asked, so that a reload finds it; and a restart, where one person works."""
     workspace.sensitivity.asked[_asked_key(workspace)] = asked
     if workspace.settings.local_paths:
         workspace.store.keep_answer(_asked_key(workspace), to_plain(asked))
 
 
-def remembered(workspace: Workspace) -> Asked:
+def remembered(workspace: Workspace) -> SweepRequest:
     """Return what was asked last of this model, or what to begin with."""
     key = _asked_key(workspace)
     if key in workspace.sensitivity.asked or not workspace.settings.local_paths:
-        return workspace.sensitivity.asked.get(key, Asked())
+        return workspace.sensitivity.asked.get(key, SweepRequest())
     raw = workspace.store.answer(key)
     try:
-        return from_plain(Asked, raw) if raw else Asked()
+        return from_plain(SweepRequest, raw) if raw else SweepRequest()
     except (ValueError, TypeError):
-        return Asked()  # written by another version
+        return SweepRequest()  # written by another version
 
 
 def _asked_key(workspace: Workspace) -> str:
@@ -286,7 +288,7 @@ def _asked_key(workspace: Workspace) -> str:
     return f"sensitivity asked {network.digest if network else ''}"
 
 
-def other_view(workspace: Workspace, asked: Asked) -> Sensitivity | None:
+def other_view(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return the exact answers of the view that was not asked for, where the store has some."""
     view = View.ALL_BUT if asked.view is View.ONLY else View.ONLY
     found = exact_now(workspace, replace(asked, view=view, depth=Depth.EXACT))

@@ -5,12 +5,11 @@ from analysis.mixed_precision.pareto_record import FoundRecord, record_front, re
 from analysis.mixed_precision.search import BitSearch
 from analysis.runs.json_values import from_plain, to_plain
 from analysis.split import Split
-from ui.state.tradeoffs import Found, Wish
-from ui.state.workspace import Workspace
-from ui.widgets.machine_picker import machine_named
+from ui.state.tradeoffs import Found, FrontRequest
+from ui.state.workspace import Workspace, machine_named
 
 
-def machines_of(workspace: Workspace, wish: Wish) -> tuple[Machine, ...]:
+def machines_of(workspace: Workspace, wish: FrontRequest) -> tuple[Machine, ...]:
     """Return the present machine, then those beside it."""
     others = [name for name in wish.others if name != workspace.machine.name]
     return (workspace.machine, *(machine_named(workspace, name) for name in others))
@@ -32,7 +31,7 @@ def record_found(found: Found, data_digest: str) -> FoundRecord:
     return FoundRecord(to_plain(found.wish), records, found.sensitivity, found.others)
 
 
-def kept_fronts(workspace: Workspace, key: str, wish: Wish) -> Found | None:
+def kept_fronts(workspace: Workspace, key: str, wish: FrontRequest) -> Found | None:
     """Return the fronts that were written down under a key; None where there are none."""
     raw = workspace.store.answer(_place(key))
     if raw is None:
@@ -43,7 +42,7 @@ def kept_fronts(workspace: Workspace, key: str, wish: Wish) -> Found | None:
         return None  # written by another version, or of machines that have gone
 
 
-def restored(workspace: Workspace, wish: Wish, record: FoundRecord) -> Found | None:
+def restored(workspace: Workspace, wish: FrontRequest, record: FoundRecord) -> Found | None:
     """Return fronts with what can search on; None where machines, model or data are others.
 
     Raises:

@@ -11,7 +11,7 @@ from quant.errors import ConfigError, QuantError
 from quant.graph.layers import Layer
 from quant.simulation.plan import Role, plan
 from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
-from ui.state.edit_config import set_config
+from ui.state.edit_config import SYMMETRIES, set_config
 from ui.state.workspace import Workspace
 from ui.widgets.tables import BIT_CHOICES, config_table
 
@@ -26,7 +26,6 @@ PRESETS: dict[str, QuantConfig] = {
 }
 WEIGHT_ESTIMATORS = tuple(str(e) for e in (Estimator.MIN_MAX, Estimator.PERCENTILE, Estimator.MSE))
 ESTIMATORS = tuple(str(e) for e in Estimator)
-SYMMETRIES = ("symmetric", "asymmetric")
 GRANULARITIES = tuple(str(g) for g in Granularity)
 ORDER = (
     "select", "layer", "weight_bits", "activation_bits", "effective", "energy", "kind",

@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis.mixed_precision.forecast import Foresight
 from analysis.prediction.predictor import Prediction
-from figures.tradeoffs.wording import Scale
+from figures.tradeoffs.wording import QualityScale
 from quant.config import QuantConfig
 from ui.answers.forecast import foresight_of, scale_of
 from ui.state.workspace import Workspace
@@ -42,13 +42,13 @@ def predicted_card(
     return True
 
 
-def _label(scale: Scale) -> str:
+def _label(scale: QualityScale) -> str:
     if not scale.by_loss:
         return "Predicted SQNR"
     return "Predicted agreement" if scale.float_top1 is None else "Predicted top-1"
 
 
-def _change(scale: Scale, value: float, other: Prediction | None) -> tuple[str, ...]:
+def _change(scale: QualityScale, value: float, other: Prediction | None) -> tuple[str, ...]:
     """Return by how much a value is above a prediction, where that is seen."""
     before = None if other is None else scale.of(other)
     if before is None or abs(value - before) < LEAST:
@@ -56,7 +56,7 @@ def _change(scale: Scale, value: float, other: Prediction | None) -> tuple[str, 
     return (f"{value - before:+.1f}",)
 
 
-def _measured(foresight: Foresight, scale: Scale, config: QuantConfig) -> str:
+def _measured(foresight: Foresight, scale: QualityScale, config: QuantConfig) -> str:
     """Say what a run of the same bits has measured, if there is one."""
     summed = foresight.summed(config)
     for one in foresight.measured:

@@ -15,9 +15,9 @@ from analysis.network import Network
 from analysis.runs.apply_recipe import Stage, title_of
 from analysis.sensitivity.sweep import Sensitivity
 from analysis.split import Split
-from model_io.artefacts.artefact import TRIAL, Artefact, Source
+from model_io.artefacts.artefact import TRIAL, Artefact, ArtefactSource
 from model_io.artefacts.formats import FORMATS
-from model_io.artefacts.viewer_overlays import Metric
+from model_io.artefacts.viewer_overlays import LayerNumber
 from model_io.errors import ModelError
 from quant.config import QuantConfig
 from quant.inputs import parts_of
@@ -49,7 +49,7 @@ class Made:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Wish:
+class ExportRequest:
     """What is to be taken home, as it is shown elsewhere when one asks."""
 
     network: Network
@@ -90,10 +90,10 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def wish_of(workspace: Workspace, network: Network, recipe: Recipe) -> Wish:
+def wish_of(workspace: Workspace, network: Network, recipe: Recipe) -> ExportRequest:
     """Return what is chosen now; `recipe` is that of Repair, or none."""
     config = workspace.config.present
-    return Wish(
+    return ExportRequest(
         network, workspace.parts, config, workspace.config_name,
         workspace.file_grids.before(config, recipe), workspace.cost_of(config),
         sensitivity_now(workspace), workspace.model.shown or workspace.model.source,
@@ -112,7 +112,7 @@ def repaired_recipe(workspace: Workspace) -> Recipe:
     return tuple(p for p in passes if p is not None and not isinstance(p, UseGrids))
 
 
-def made_of(workspace: Workspace, wish: Wish) -> dict[str, Made]:
+def made_of(workspace: Workspace, wish: ExportRequest) -> dict[str, Made]:
     """Return the artefacts there are of a wish, by format."""
     found = {name: workspace.exports.get(wish.key_of(name), {}).get(name) for name in FORMATS}
     return {name: made for name, made in found.items() if made is not None}
@@ -123,7 +123,7 @@ def under_way(workspace: Workspace) -> bool:
     return any(job.title.startswith(JOB) for job in workspace.runner.active)
 
 
-def start_export(workspace: Workspace, wish: Wish, formats: Iterable[str]) -> None:
+def start_export(workspace: Workspace, wish: ExportRequest, formats: Iterable[str]) -> None:
     """Queue artefacts; each appears on the page as soon as it is there."""
     chosen = tuple(formats)
     workspace.runner.submit(
@@ -131,13 +131,13 @@ def start_export(workspace: Workspace, wish: Wish, formats: Iterable[str]) -> No
     )
 
 
-def _road(workspace: Workspace, wish: Wish, formats: tuple[str, ...]) -> Steps[None]:
+def _road(workspace: Workspace, wish: ExportRequest, formats: tuple[str, ...]) -> Steps[None]:
     stage = yield from part(quantized_now(workspace, wish), 0.0, STAGE_SHARE)
     yield Progress(STAGE_SHARE, "Collecting numbers of layers")
     data = None if wish.parts is None else wish.parts.score
     numbers = layer_numbers(stage, wish.report, wish.config, data, wish.sensitivity)
-    metrics = tuple(Metric(n.name, n.unit, n.values, n.low_is_bad) for n in numbers)
-    source = Source(
+    metrics = tuple(LayerNumber(n.name, n.unit, n.values, n.low_is_bad) for n in numbers)
+    source = ArtefactSource(
         wish.stem, stage.network.graph, stage.quantized, wish.config, metrics,
         _first_images(wish), wish.model,
     )  # fmt: skip
@@ -151,7 +151,7 @@ def _road(workspace: Workspace, wish: Wish, formats: tuple[str, ...]) -> Steps[N
         _keep(workspace, wish.key_of(name), name, made)
 
 
-def _first_images(wish: Wish) -> Any:
+def _first_images(wish: ExportRequest) -> Any:
     """Return a few images to try files on; none where there are fewer than the network takes."""
     count = wish.network.graph.batch or TRIAL
     if wish.parts is None or len(wish.parts.score) < count:
@@ -159,7 +159,7 @@ def _first_images(wish: Wish) -> Any:
     return parts_of(next(iter(wish.parts.score.batches(count))).inputs)
 
 
-def quantized_now(workspace: Workspace, wish: Wish) -> Steps[Stage]:
+def quantized_now(workspace: Workspace, wish: ExportRequest) -> Steps[Stage]:
     """Calibrate where that has not been done, quantize and repair."""
     network, parts = wish.network, wish.parts
     calibrated, start = None, 0.0
@@ -186,7 +186,7 @@ def _keep(workspace: Workspace, key: str, name: str, made: Made) -> None:
     workspace.exports.setdefault(key, {})[name] = made
 
 
-def _written(workspace: Workspace, wish: Wish, name: str, found: Artefact) -> Made:
+def _written(workspace: Workspace, wish: ExportRequest, name: str, found: Artefact) -> Made:
     folder = workspace.folder / EXPORTS / wish.key_of(name) / name
     folder.mkdir(parents=True, exist_ok=True)
     file, content = found.packed(f"{wish.stem}.{name}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from analysis.deployment.runtime_check import ExecutionCheck, Latency, Score, check_execution
+from analysis.deployment.runtime_check import ExecutionCheck, Latency, Top1Score, check_execution
 from figures import takeaway
 from figures.quality.runtime_check import integer_words, partings_by_layer, scores_side_by_side
 from figures.style.units import format_time
@@ -12,7 +12,7 @@ from model_io.qdq_export.export_qdq import export_qdq
 from model_io.qdq_export.simulate_file import as_written
 from model_io.runtime.executed_model import execute
 from quant.progress import Progress, Steps, part
-from ui.export.jobs import Wish, quantized_now
+from ui.export.jobs import ExportRequest, quantized_now
 from ui.jobs import Job
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text, share_text
@@ -31,7 +31,7 @@ class Checked:
     weighted: tuple[str, ...]
 
 
-def check_box(workspace: Workspace, wish: Wish) -> None:
+def check_box(workspace: Workspace, wish: ExportRequest) -> None:
     """Offer the check, or show what it found."""
     if wish.parts is None:
         st.caption("A check needs images to run on; none are chosen.")
@@ -59,7 +59,7 @@ def check_box(workspace: Workspace, wish: Wish) -> None:
     _show(found)
 
 
-def _start(workspace: Workspace, wish: Wish, count: int) -> None:
+def _start(workspace: Workspace, wish: ExportRequest, count: int) -> None:
     def finish(found: Checked) -> None:
         workspace.checks[wish.key] = found
 
@@ -68,7 +68,7 @@ def _start(workspace: Workspace, wish: Wish, count: int) -> None:
     )
 
 
-def _road(workspace: Workspace, wish: Wish, count: int) -> Steps[Checked]:
+def _road(workspace: Workspace, wish: ExportRequest, count: int) -> Steps[Checked]:
     stage = yield from part(quantized_now(workspace, wish), 0.0, STAGE_SHARE)
     if wish.parts is None:
         raise ValueError("A check needs images; none are chosen. Choose data on Model.")
@@ -123,7 +123,9 @@ def _show(found: Checked) -> None:
             )  # fmt: skip
 
 
-def _score_card(cards: st.delta_generator.DeltaGenerator, label: str, score: Score | None) -> None:
+def _score_card(
+    cards: st.delta_generator.DeltaGenerator, label: str, score: Top1Score | None
+) -> None:
     if score is None:
         return
     cards.metric(

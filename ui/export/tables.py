@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from quant.simulation.plan import Role, plan
-from ui.export.jobs import Wish
+from ui.export.jobs import ExportRequest
 from ui.sensitivity.tables import answer_table
 from ui.state.workspace import Workspace
 from ui.widgets.tables import config_table, effective_table, layer_table, run_table
@@ -20,7 +20,7 @@ _NAMES = {
 }  # fmt: skip
 
 
-def tables(workspace: Workspace, wish: Wish) -> dict[str, Callable[[], pd.DataFrame]]:
+def tables(workspace: Workspace, wish: ExportRequest) -> dict[str, Callable[[], pd.DataFrame]]:
     """Return what makes each table that there is something for, by its name."""
     network, config = wish.network, wish.config
 
@@ -49,7 +49,7 @@ def tables(workspace: Workspace, wish: Wish) -> dict[str, Callable[[], pd.DataFr
     return found
 
 
-def table_box(workspace: Workspace, wish: Wish) -> None:
+def table_box(workspace: Workspace, wish: ExportRequest) -> None:
     """Offer each table alone, and all of them."""
     found = tables(workspace, wish)
     row = st.container(horizontal=True)

@@ -7,7 +7,7 @@ from analysis.runs.run_store import Run
 from figures.style.units import format_bytes
 from model_io.artefacts.formats import FORMATS
 from quant.passes.recipe import Recipe
-from ui.export.jobs import Made, Wish, made_of, repaired_recipe, start_export, under_way
+from ui.export.jobs import ExportRequest, Made, made_of, repaired_recipe, start_export, under_way
 from ui.navigation import RUNS
 from ui.runs.report import report_box
 from ui.state.workspace import Workspace
@@ -28,7 +28,7 @@ def recipe_choice(workspace: Workspace) -> Recipe:
     return found if wanted else ()
 
 
-def context(workspace: Workspace, wish: Wish) -> None:
+def context(workspace: Workspace, wish: ExportRequest) -> None:
     """Say what would be taken home."""
     given = workspace.file_grids.of(wish.config)
     images = len(wish.parts.calibration or ()) if wish.parts is not None else 0
@@ -41,12 +41,12 @@ def context(workspace: Workspace, wish: Wish) -> None:
     )
 
 
-def _floats(wish: Wish) -> bool:
+def _floats(wish: ExportRequest) -> bool:
     """Whether passes change the float network, so that all ranges are calibrated anew."""
     return bool(wish.recipe) and not title_of(wish.recipe[0]).startswith("Grids of")
 
 
-def artefacts(workspace: Workspace, wish: Wish) -> None:
+def artefacts(workspace: Workspace, wish: ExportRequest) -> None:
     """List the artefacts with size, checks, the next command, and what makes them."""
     made, busy = made_of(workspace, wish), under_way(workspace)
     missing = [name for name in FORMATS if name not in made]
@@ -61,13 +61,13 @@ def artefacts(workspace: Workspace, wish: Wish) -> None:
             _artefact(workspace, wish, name, made.get(name), busy=busy)
 
 
-def _start(workspace: Workspace, wish: Wish, names: list[str]) -> None:
+def _start(workspace: Workspace, wish: ExportRequest, names: list[str]) -> None:
     start_export(workspace, wish, names)
     st.rerun()
 
 
 def _artefact(
-    workspace: Workspace, wish: Wish, name: str, made: Made | None, *, busy: bool
+    workspace: Workspace, wish: ExportRequest, name: str, made: Made | None, *, busy: bool
 ) -> None:
     form = FORMATS[name]
     row = st.container(
@@ -103,7 +103,7 @@ def _details(made: Made) -> None:
     st.code(made.command, language="bash", wrap_lines=True)
 
 
-def report_choice(workspace: Workspace, wish: Wish) -> None:
+def report_choice(workspace: Workspace, wish: ExportRequest) -> None:
     """Offer the report of a run of this model; of the present configuration to begin with."""
     runs = [run for run in workspace.store.all() if run.model_digest == wish.network.digest]
     if not runs:

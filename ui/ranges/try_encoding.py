@@ -9,9 +9,8 @@ from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation.plan import Role, Site, plan
 from quant.spec import FLOAT_BITS, Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
-from ui.configure.editor import SYMMETRIES
 from ui.ranges.view import fit_cards, tensor_figures
-from ui.state.edit_config import set_config
+from ui.state.edit_config import SYMMETRIES, set_config
 from ui.state.workspace import Workspace
 from ui.widgets.tables import BIT_CHOICES
 

@@ -4,12 +4,11 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.calibration import Calibrated, calibrate
-from analysis.network import Network
+from analysis.calibration import calibrate
 from analysis.ranges.distributions import Distribution
 from analysis.ranges.encoding_fit import Fit
 from analysis.ranges.findings import CHANNEL_RATIO, Examined, suspects
-from analysis.ranges.tensors import RangeBook, open_book
+from analysis.ranges.tensors import RangeBook
 from figures import takeaway
 from figures.ranges.by_layer import ranges_along_depth
 from figures.ranges.channels import channel_magnitudes, channel_ranges
@@ -22,14 +21,9 @@ from ui.ranges.tables import channel_table, histogram_table, overview_table, sus
 from ui.state.choices_history import Picked
 from ui.state.workspace import Workspace
 from ui.widgets.download import save
+from ui.widgets.selection import first_name
 
 SUSPECTS_PX = 400
-
-
-@st.cache_resource(max_entries=6, show_spinner="Reading the weights")
-def _book(key: str, _network: Network, _calibrated: Calibrated | None) -> RangeBook:
-    del key  # it is the key of the cache
-    return open_book(_network.graph, _calibrated)
 
 
 def examine_all(book: RangeBook, config: QuantConfig, role: Role) -> list[Examined]:
@@ -99,13 +93,6 @@ def overview(examined: list[Examined], role: Role, picker: str, picked: str, see
         selection_mode="points", config={"displayModeBar": False},
     )  # fmt: skip
     save(overview_table(examined), f"ranges-{role}s", "ranges.save.overview")
-
-
-def first_name(value: object) -> str:
-    """Return the name in a point's custom data, which comes as a list or as a mapping."""
-    if isinstance(value, dict):
-        return str(next(iter(value.values())))
-    return str(value[0]) if isinstance(value, list | tuple) else str(value)
 
 
 def suspect_list(examined: list[Examined], role: Role, picker: str, seen: Picked) -> None:

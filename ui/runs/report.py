@@ -9,7 +9,7 @@ from analysis.calibration import Calibrated, calibrate
 from analysis.mixed_precision.pareto_front import Front, moved, updated
 from analysis.network import Network
 from analysis.sensitivity.sweep import Sensitivity
-from analysis.reporting.contents import Origin, Report
+from analysis.reporting.contents import ReportOrigin, Report
 from analysis.reporting.gather import Around, gather_report
 from analysis.reporting.trade_off import TradeOff, from_front
 from analysis.runs.run_store import Run
@@ -144,9 +144,9 @@ def _road(
     return (yield from part(gather_report(run, around), start, 1.0))
 
 
-def _origin(workspace: Workspace, run: Run) -> Origin:
+def _origin(workspace: Workspace, run: Run) -> ReportOrigin:
     model, data = workspace.model, workspace.data
-    return Origin(
+    return ReportOrigin(
         model=model.shown or model.source,
         machine=run.cost.machine,
         builder=model.builder,

@@ -8,7 +8,7 @@ from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
 from ui.answers.sensitivity import SCREENED_IMAGES, current, remembered, start, stop
 from ui.jobs import Job
-from ui.state.sensitivity import Asked
+from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
 from ui.widgets.tables import BIT_CHOICES
 
@@ -31,7 +31,7 @@ VIEW_HELP = (
 )
 
 
-def question_form(workspace: Workspace) -> Asked:
+def question_form(workspace: Workspace) -> SweepRequest:
     """Show the controls and return the question; they begin with what was asked last."""
     last = remembered(workspace)
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
@@ -57,7 +57,7 @@ def question_form(workspace: Workspace) -> Asked:
     )  # fmt: skip
     images = _images(workspace, images_column, last)
     stop_early, scheduler, memory = _further(workspace, last)
-    return Asked(
+    return SweepRequest(
         depth=depth or last.depth,
         view=view or last.view,
         sides=tuple(side for side in Side if side in (sides or last.sides)),
@@ -69,7 +69,9 @@ def question_form(workspace: Workspace) -> Asked:
     )
 
 
-def _images(workspace: Workspace, place: st.delta_generator.DeltaGenerator, last: Asked) -> int:
+def _images(
+    workspace: Workspace, place: st.delta_generator.DeltaGenerator, last: SweepRequest
+) -> int:
     if workspace.parts is None:
         return last.images
     most = len(workspace.parts.score)
@@ -82,7 +84,7 @@ def _images(workspace: Workspace, place: st.delta_generator.DeltaGenerator, last
     )  # fmt: skip
 
 
-def _further(workspace: Workspace, last: Asked) -> tuple[bool, str, int]:
+def _further(workspace: Workspace, last: SweepRequest) -> tuple[bool, str, int]:
     """Show what few need: early stop, cluster, memory."""
     settings = workspace.settings
     with st.expander("Early stop, cluster, memory", icon=":material/tune:"):
@@ -108,7 +110,9 @@ def _further(workspace: Workspace, last: Asked) -> tuple[bool, str, int]:
     return stop_early, scheduler.strip(), int(limit)
 
 
-def actions(workspace: Workspace, asked: Asked, found: Sensitivity | None, total: int) -> None:
+def actions(
+    workspace: Workspace, asked: SweepRequest, found: Sensitivity | None, total: int
+) -> None:
     """Show the buttons that fit the state: start, pause and cancel, or resume."""
     job = current(workspace)
     if job is not None:
@@ -133,7 +137,7 @@ def actions(workspace: Workspace, asked: Asked, found: Sensitivity | None, total
         row.caption(f"All {total} cells are known on {asked.images} images.")
 
 
-def _enough(workspace: Workspace, asked: Asked, found: Sensitivity) -> bool:
+def _enough(workspace: Workspace, asked: SweepRequest, found: Sensitivity) -> bool:
     """Whether no cell lacks images, or those that do were decided without them."""
     network = workspace.network
     if network is not None and workspace.sensitivity.finished == (network.digest, asked):
@@ -142,7 +146,7 @@ def _enough(workspace: Workspace, asked: Asked, found: Sensitivity) -> bool:
 
 
 def _button(
-    workspace: Workspace, asked: Asked, label: str, explanation: str, *, done: bool
+    workspace: Workspace, asked: SweepRequest, label: str, explanation: str, *, done: bool
 ) -> None:
     if st.button(
         label, key="sensitivity.start", type="primary", icon=":material/play_arrow:",

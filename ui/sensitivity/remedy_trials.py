@@ -1,7 +1,7 @@
 """Repairs tried on a layer beside the page, and what they did."""
 
 from analysis.diagnosis.remedies import Remedy
-from analysis.diagnosis.try_remedy import Trial, try_remedy
+from analysis.diagnosis.try_remedy import RemedyTrial, try_remedy
 from analysis.network import Network
 from analysis.ranges.tensors import RangeBook
 from analysis.sensitivity.sweep import Question
@@ -11,13 +11,13 @@ from quant.config import QuantConfig
 from quant.progress import Steps, part
 from ui.answers.sensitivity import images_for, statistics_for
 from ui.jobs import Job
-from ui.state.sensitivity import Asked
+from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
 
 TRY = "Try"
 
 
-def trials_of(workspace: Workspace, question: Question) -> list[Trial]:
+def trials_of(workspace: Workspace, question: Question) -> list[RemedyTrial]:
     """Return what was tried on a layer under the present configuration."""
     return workspace.sensitivity.trials.get(_trial_key(workspace, question), [])
 
@@ -33,7 +33,7 @@ def trying(workspace: Workspace) -> bool:
 
 
 def start_trial(
-    workspace: Workspace, asked: Asked, book: RangeBook, question: Question, remedy: Remedy
+    workspace: Workspace, asked: SweepRequest, book: RangeBook, question: Question, remedy: Remedy
 ) -> None:
     """Queue the trial of a repair; what it did is kept in the workspace."""
     network, parts, data = workspace.network, workspace.parts, images_for(workspace, asked)
@@ -41,7 +41,7 @@ def start_trial(
         return
     config, key = workspace.config.present, _trial_key(workspace, question)
 
-    def keep(trial: Trial) -> None:
+    def keep(trial: RemedyTrial) -> None:
         others = [t for t in workspace.sensitivity.trials.get(key, []) if t.title != trial.title]
         workspace.sensitivity.trials[key] = [*others, trial]
 
@@ -63,7 +63,7 @@ def _road(
     config: QuantConfig,
     question: Question,
     remedy: Remedy,
-) -> Steps[Trial]:
+) -> Steps[RemedyTrial]:
     """Calibrate where that has not been done, then try; passes learn from the same images."""
     calibrated = yield from part(statistics_for(workspace, network, parts), 0.0, 0.1)
     images = parts.calibration

@@ -4,12 +4,12 @@ import streamlit as st
 
 from analysis.diagnosis.diagnose import SuspectCard, suspect_card, with_grid
 from analysis.diagnosis.remedies import Remedy
-from analysis.diagnosis.try_remedy import Trial, verdict
+from analysis.diagnosis.try_remedy import RemedyTrial, verdict
 from analysis.evaluation.evaluate import Evaluation
 from analysis.network import Network
 from analysis.ranges.tensors import RangeBook
-from analysis.sensitivity.ranking import Metric, at, gives_back, shown_interval, shown_of
-from analysis.sensitivity.sweep import Question, Score, Sensitivity
+from analysis.sensitivity.ranking import HarmMetric, at, gives_back, shown_interval, shown_of
+from analysis.sensitivity.sweep import CellScore, Question, Sensitivity
 from figures.sensitivity.wording import name_of, shown_title, text_of, where
 from quant.errors import QuantError
 from quant.graph.layer_pairs import Pair, find_pairs
@@ -22,7 +22,7 @@ from ui.sensitivity.form import BITS
 from ui.sensitivity.remedy_trials import TRY, start_trial, trials_of, trying
 from ui.sensitivity.view import Lens
 from ui.state.edit_config import set_config
-from ui.state.sensitivity import Asked
+from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
 
 GIVEN_BITS = 8
@@ -35,7 +35,7 @@ def _pairs(digest: str, _network: Network) -> tuple[Pair, ...]:
     return find_pairs(_network.graph)[0]
 
 
-def card(workspace: Workspace, found: Sensitivity, asked: Asked, lens: Lens) -> None:
+def card(workspace: Workspace, found: Sensitivity, asked: SweepRequest, lens: Lens) -> None:
     """Show the layer in sight: its scores, causes with evidence, repairs, and its bits."""
     network = workspace.network
     if network is None:
@@ -84,12 +84,12 @@ def _scores(found: Sensitivity, lens: Lens, layer: str) -> None:
         st.caption("Not known yet at this width.")
         return
     row = st.container(horizontal=True)
-    for metric in dict.fromkeys((lens.metric, Metric.SQNR)):
+    for metric in dict.fromkeys((lens.metric, HarmMetric.SQNR)):
         _score(row, found, score, metric)
 
 
 def _score(
-    row: st.delta_generator.DeltaGenerator, found: Sensitivity, score: Score, metric: Metric
+    row: st.delta_generator.DeltaGenerator, found: Sensitivity, score: CellScore, metric: HarmMetric
 ) -> None:
     value, interval = shown_of(found, score, metric), shown_interval(found, score, metric)
     name = name_of(metric, score.depth)
@@ -131,7 +131,9 @@ def _links(workspace: Workspace, lens: Lens) -> None:
         st.switch_page(RANGES)
 
 
-def _repairs(workspace: Workspace, asked: Asked, book: RangeBook, suspect: SuspectCard) -> None:
+def _repairs(
+    workspace: Workspace, asked: SweepRequest, book: RangeBook, suspect: SuspectCard
+) -> None:
     st.markdown("**Repairs to try**")
     if not suspect.remedies:
         st.caption("None is known for this.")
@@ -150,7 +152,7 @@ def _repairs(workspace: Workspace, asked: Asked, book: RangeBook, suspect: Suspe
             _outcome(workspace, book, remedy, trials[remedy.title])
 
 
-def _outcome(workspace: Workspace, book: RangeBook, remedy: Remedy, trial: Trial) -> None:
+def _outcome(workspace: Workspace, book: RangeBook, remedy: Remedy, trial: RemedyTrial) -> None:
     """Show what a repair did, and offer to keep it where it is a choice of grids."""
     _before_after("Alone", trial.alone_before, trial.alone_after)
     if trial.whole_before is not None and trial.whole_after is not None:

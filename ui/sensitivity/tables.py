@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.evaluation.measures import Interval
-from analysis.sensitivity.ranking import Metric, shown_interval, shown_of, value_of
-from analysis.sensitivity.sweep import Score, Sensitivity
+from analysis.sensitivity.ranking import HarmMetric, shown_interval, shown_of, value_of
+from analysis.sensitivity.sweep import CellScore, Sensitivity
 
 EXACT_DB = 300.0  # what stands for an infinite SQNR, so that columns of numbers stay numbers
 
 
-def list_table(found: Sensitivity, scores: Sequence[Score], metric: Metric) -> pd.DataFrame:
+def list_table(found: Sensitivity, scores: Sequence[CellScore], metric: HarmMetric) -> pd.DataFrame:
     """Return a row a layer: the number to show with its interval, then the scores themselves."""
-    others = [m for m in (Metric.SQNR, Metric.KL, Metric.AGREEMENT) if m is not metric]
-    names = {Metric.SQNR: "sqnr", Metric.KL: "kl", Metric.AGREEMENT: "agreement"}
+    others = [m for m in (HarmMetric.SQNR, HarmMetric.KL, HarmMetric.AGREEMENT) if m is not metric]
+    names = {HarmMetric.SQNR: "sqnr", HarmMetric.KL: "kl", HarmMetric.AGREEMENT: "agreement"}
     rows = [
         {
             "layer": score.question.layer,
@@ -36,7 +36,7 @@ def answer_table(found: Sensitivity) -> pd.DataFrame:
     return pd.DataFrame([_row(score) for score in (*found.scores, *found.whole)])
 
 
-def _row(score: Score) -> dict[str, object]:
+def _row(score: CellScore) -> dict[str, object]:
     asked = score.question
     return {
         "layer": asked.layer or "all",
@@ -65,9 +65,9 @@ def _number(value: float | None) -> float | None:
     return EXACT_DB if value == math.inf else value
 
 
-def _as_told(value: float | None, metric: Metric) -> float | None:
+def _as_told(value: float | None, metric: HarmMetric) -> float | None:
     """Return a number to the digits that are shown: a browser rounds halves another way."""
-    if value is None or not math.isfinite(value) or metric is Metric.KL:
+    if value is None or not math.isfinite(value) or metric is HarmMetric.KL:
         return _number(value)
     return round(value, 1)
 

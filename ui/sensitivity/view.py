@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.sensitivity.ranking import (
-    Metric,
+    HarmMetric,
     agreement_of,
     gives_back,
     metrics_of,
@@ -15,7 +15,7 @@ from analysis.sensitivity.ranking import (
     value_of,
     whole_of,
 )
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, View
+from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, View
 from figures import takeaway
 from figures.sensitivity.heat_map import harm_map
 from figures.sensitivity.metrics_compared import noise_against_harm, views_against
@@ -36,7 +36,7 @@ CHART = {"displayModeBar": False}
 class Lens:
     """What is looked at: one metric, one side, one width, one layer; `layers` are all there are."""
 
-    metric: Metric
+    metric: HarmMetric
     side: Side
     bits: int
     layers: tuple[str, ...]
@@ -56,12 +56,16 @@ def choose_lens(
     They begin with accuracy where a cell has it, with `whole` only where all have.
     """
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    metrics, sides, widths = metrics_of(found) or [Metric.SQNR], found.sweep.sides, found.sweep.bits
-    first: Metric = Metric.AGREEMENT if metrics[0] is Metric.SQNR else metrics[0]
+    metrics, sides, widths = (
+        metrics_of(found) or [HarmMetric.SQNR],
+        found.sweep.sides,
+        found.sweep.bits,
+    )
+    first: HarmMetric = HarmMetric.AGREEMENT if metrics[0] is HarmMetric.SQNR else metrics[0]
     if whole and any(value_of(score, first) is None for score in found.scores):
-        first = Metric.SQNR
+        first = HarmMetric.SQNR
     metric = row.segmented_control(
-        "Metric", metrics, default=first if first in metrics else metrics[0], required=True,
+        "HarmMetric", metrics, default=first if first in metrics else metrics[0], required=True,
         key=f"sensitivity.metric.{len(metrics)}{'.whole' if whole else ''}",
         persist_state="session",
         format_func=lambda metric: name_of(metric, found.depth),
@@ -92,10 +96,10 @@ def _width_key(widths: Sequence[int]) -> str:
     return f"sensitivity.width.{'.'.join(map(str, widths))}"
 
 
-def ordered(found: Sensitivity, metric: Metric, side: Side, bits: int) -> list[Score]:
+def ordered(found: Sensitivity, metric: HarmMetric, side: Side, bits: int) -> list[CellScore]:
     """Return the scores the guiltiest first; those that lack the metric follow, by SQNR."""
     first = ranked(found, metric, side, bits)
-    return first + [s for s in ranked(found, Metric.SQNR, side, bits) if s not in first]
+    return first + [s for s in ranked(found, HarmMetric.SQNR, side, bits) if s not in first]
 
 
 def note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
@@ -176,7 +180,7 @@ def _columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
         "layer": text("Layer", width=160, pinned=True),
         "value": number(
             "Given back" if gives_back(found) else name_of(lens.metric, found.depth),
-            format="%.3g" if lens.metric is Metric.KL else "%.1f",
+            format="%.3g" if lens.metric is HarmMetric.KL else "%.1f",
             help=shown_title(found, lens.metric), width=90,
         ),
         "interval": text("95 %", width=95, help="Interval, in the same unit"),
@@ -222,7 +226,7 @@ def comparisons(
     left, right = st.columns(2, gap="large")
     with left:
         known = metrics_of(found)
-        against = Metric.ACCURACY if Metric.ACCURACY in known else Metric.AGREEMENT
+        against = HarmMetric.ACCURACY if HarmMetric.ACCURACY in known else HarmMetric.AGREEMENT
         figure = noise_against_harm(found, against, lens.bits)
         _chart(figure, "sensitivity.noise", _taker(workspace, found, "sensitivity.noise"))
     with right:

@@ -11,7 +11,7 @@ from analysis.session_file import Session
 from figures import takeaway
 from figures.style.units import format_bytes, format_energy, format_time
 from figures.tradeoffs.report_front import trade_off
-from figures.tradeoffs.wording import Scale, quality_text
+from figures.tradeoffs.wording import QualityScale, quality_text
 from ui.sensitivity.view import choose_lens, depth_charts, layer_list, note, worst
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
@@ -68,10 +68,14 @@ def _table(record: FrontRecord) -> pd.DataFrame:
 
 def _row(point: FrontPoint, record: FrontRecord) -> dict[str, object]:
     told, eight = point.prediction.loss is not None, record.eight[record.quantity]
-    lost = quality_text(Scale(by_loss=True, float_top1=1.0), point.prediction) if told else "?"
+    lost = (
+        quality_text(QualityScale(by_loss=True, float_top1=1.0), point.prediction) if told else "?"
+    )
     return {
         "name": point.name,
-        "predicted SQNR": quality_text(Scale(by_loss=False, float_top1=None), point.prediction),
+        "predicted SQNR": quality_text(
+            QualityScale(by_loss=False, float_top1=None), point.prediction
+        ),
         "predicted share of float's answers": lost,
         f"{record.quantity} % of W8A8": round(100 * point.costs[record.quantity] / eight, 1),
         "energy": format_energy(point.costs[Quantity.ENERGY]),

@@ -24,3 +24,6 @@ def set_config(workspace: Workspace, config: QuantConfig, name: str | None = Non
     base = workspace.config_name.removesuffix(", edited")
     workspace.config_name = name or f"{base}, edited"
     workspace.save()
+
+
+SYMMETRIES = ("symmetric", "asymmetric")

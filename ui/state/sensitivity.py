@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from analysis.diagnosis.try_remedy import Trial
+from analysis.diagnosis.try_remedy import RemedyTrial
 from analysis.sensitivity.sweep import (
     DEFAULT_BITS,
     MEMORY_BYTES,
@@ -22,7 +22,7 @@ ANY_BITS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SweepRequest:
     """A question as a person puts it: how deep, which view, sides and bits, on how many images."""
 
     depth: Depth = Depth.SCREENING
@@ -77,10 +77,10 @@ class SensitivityWork:
     which question of which model ran to its end last.
     """
 
-    asked: dict[str, Asked] = field(default_factory=dict)
+    asked: dict[str, SweepRequest] = field(default_factory=dict)
     screened: dict[str, Sensitivity] = field(default_factory=dict)
-    trials: dict[tuple[str, Question], list[Trial]] = field(default_factory=dict)
+    trials: dict[tuple[str, Question], list[RemedyTrial]] = field(default_factory=dict)
     preparing: str = ""
     instant: dict[str, Sensitivity] = field(default_factory=dict)
     paused: bool = False
-    finished: tuple[str, Asked] | None = None
+    finished: tuple[str, SweepRequest] | None = None

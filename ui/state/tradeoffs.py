@@ -32,7 +32,7 @@ UNITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class FrontRequest:
     """What is asked as a person puts it; `others` are machines beside the present one.
 
     `pinned` layers keep the bits that they have now; `edge_bits` of 0 leave first and last free.
@@ -87,7 +87,7 @@ STARTS = {Against.EIGHT: 60.0, Against.PRESENT: 80.0, Against.UNIT: 10.0, Agains
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PointRequest:
     """The one point that is asked for: at most `most`, measured in `against`."""
 
     against: str = Against.EIGHT
@@ -101,7 +101,7 @@ class Found:
     `others` are the sensitivities of weights at other granularities.
     """
 
-    wish: Wish
+    wish: FrontRequest
     network: Network
     sensitivity: Sensitivity
     others: tuple[Sensitivity, ...]
@@ -125,5 +125,5 @@ class TradeoffWork:
     foresights: dict[Any, Foresight | None] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     picked: tuple[str, str] | None = None
-    wish: Wish | None = None
-    target: Target = field(default_factory=Target)
+    wish: FrontRequest | None = None
+    target: PointRequest = field(default_factory=PointRequest)

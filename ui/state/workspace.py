@@ -50,7 +50,7 @@ SNAPSHOT = "workspace.json"
 
 
 @dataclass(eq=False)
-class Statistics:
+class HeldCalibration:
     """The statistics that a job found last, and those that each thread that draws holds on to."""
 
     newest: tuple[str, Calibrated | None] = ("", None)
@@ -100,7 +100,7 @@ class Workspace:
     data_choices: int = 0  # how often data were chosen, so that forms start from the present ones
     asked: set[str] = field(default_factory=set)  # questions put to the runner, answered or not
     used: float = field(default_factory=time.monotonic)
-    _calibrated: Statistics = field(default_factory=Statistics)
+    _calibrated: HeldCalibration = field(default_factory=HeldCalibration)
     _folder: Path | None = None
 
     @property
@@ -312,3 +312,8 @@ def workspace() -> Workspace:
 def set_workspace(found: Workspace) -> None:
     """Give this session its workspace; called by app.py alone."""
     st.session_state[_KEY] = found
+
+
+def machine_named(workspace: Workspace, name: str) -> Machine:
+    """Return a preset or one of the user's own machines."""
+    return workspace.machines.get(name) or load_preset(name)

@@ -10,10 +10,10 @@ from analysis.network import Network
 from analysis.runs.json_values import from_plain
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS, Granularity
-from ui.state.tradeoffs import MOST_MACHINES, STARTS, UNITS, Against, Target, Wish
-from ui.state.workspace import Workspace
+from ui.state.tradeoffs import MOST_MACHINES, STARTS, UNITS, Against, FrontRequest, PointRequest
+from ui.state.workspace import Workspace, machine_named
 from ui.tradeoffs.jobs import asked_key
-from ui.widgets.machine_picker import machine_named, machine_picker
+from ui.widgets.machine_picker import machine_picker
 from ui.widgets.tables import BIT_CHOICES
 
 BITS = tuple(sorted((bits for bits in BIT_CHOICES if bits != FLOAT_BITS), reverse=True))
@@ -40,18 +40,18 @@ TOGETHER = {
 }
 
 
-def remembered(workspace: Workspace) -> Wish:
+def remembered(workspace: Workspace) -> FrontRequest:
     """Return what was asked last of this model, or what to begin with."""
     if workspace.tradeoffs.wish is None:
         raw = workspace.store.answer(asked_key(workspace))
         try:
-            workspace.tradeoffs.wish = from_plain(Wish, raw) if raw else Wish()
+            workspace.tradeoffs.wish = from_plain(FrontRequest, raw) if raw else FrontRequest()
         except (ValueError, TypeError):
-            workspace.tradeoffs.wish = Wish()  # written by another version
+            workspace.tradeoffs.wish = FrontRequest()  # written by another version
     return workspace.tradeoffs.wish
 
 
-def question_form(workspace: Workspace, network: Network) -> tuple[Wish, Target]:
+def question_form(workspace: Workspace, network: Network) -> tuple[FrontRequest, PointRequest]:
     """Show the controls in one row; return what they say, which outlives the page."""
     last, target = remembered(workspace), workspace.tradeoffs.target
     row = st.container(horizontal=True, vertical_alignment="bottom")
@@ -71,12 +71,12 @@ def question_form(workspace: Workspace, network: Network) -> tuple[Wish, Target]
         aimed = _target(target, quantity)
         with st.popover("Rules", icon=":material/rule:"):
             rules = _rules(workspace, network, last)
-    wish = Wish(quantity, tuple(others), *rules)
+    wish = FrontRequest(quantity, tuple(others), *rules)
     workspace.tradeoffs.wish, workspace.tradeoffs.target = wish, aimed
     return wish, aimed
 
 
-def _target(last: Target, quantity: Quantity) -> Target:
+def _target(last: PointRequest, quantity: Quantity) -> PointRequest:
     """Show what bounds the one point that is asked for."""
     unit = UNITS[quantity][0]
     against: str = st.selectbox(
@@ -90,11 +90,11 @@ def _target(last: Target, quantity: Quantity) -> Target:
         "At most", 0.0, None, start, 0.5 if against == Against.POINTS else 5.0,
         key=f"tradeoffs.most.{against}", width=85, format="%g",
     )  # fmt: skip
-    return Target(against, most)
+    return PointRequest(against, most)
 
 
 def _rules(
-    workspace: Workspace, network: Network, last: Wish
+    workspace: Workspace, network: Network, last: FrontRequest
 ) -> tuple[tuple[int, ...], int, Together, tuple[str, ...], tuple[Granularity, ...]]:
     """Show what a choice must obey."""
     bits = st.multiselect(

@@ -35,8 +35,8 @@ from ui.state.tradeoffs import (
     UNITS,
     Against,
     Found,
-    Target,
-    Wish,
+    FrontRequest,
+    PointRequest,
 )
 from ui.state.workspace import Workspace
 
@@ -45,7 +45,7 @@ CALIBRATION_SHARE, NOISE_SHARE = 0.15, 0.6
 MOST_FOUND = 6
 
 
-def key_of(workspace: Workspace, wish: Wish) -> str:
+def key_of(workspace: Workspace, wish: FrontRequest) -> str:
     """Return what a front depends on: model, data, grids, rules, machines."""
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
@@ -58,7 +58,7 @@ def key_of(workspace: Workspace, wish: Wish) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def found_for(workspace: Workspace, wish: Wish) -> Found | None:
+def found_for(workspace: Workspace, wish: FrontRequest) -> Found | None:
     """Return the fronts of a wish, if they were found before, in an earlier process too."""
     key, work = key_of(workspace, wish), workspace.tradeoffs
     if key and key not in work.found and key not in work.missing:
@@ -97,7 +97,7 @@ def take_fronts(
         work.sensitivities[key_at(network, parts, sensitivity.sweep.config)] = sensitivity
     for record in records:
         try:
-            wish = from_plain(Wish, record.question)
+            wish = from_plain(FrontRequest, record.question)
             found = restored(workspace, wish, record)
         except (ValueError, TypeError, KeyError):
             continue  # of another version, or of machines that are not here
@@ -113,7 +113,7 @@ def active(workspace: Workspace, kind: str) -> Job | None:
     return next((job for job in workspace.runner.active if job.title.startswith(kind)), None)
 
 
-def start_front(workspace: Workspace, wish: Wish) -> None:
+def start_front(workspace: Workspace, wish: FrontRequest) -> None:
     """Queue the search for the fronts of a wish, screening first where nothing is known."""
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
@@ -140,7 +140,7 @@ def _road(
     workspace: Workspace,
     network: Network,
     parts: Split,
-    wish: Wish,
+    wish: FrontRequest,
     machines: Sequence[Machine],
     present: QuantConfig,
 ) -> Steps[Found]:
@@ -174,7 +174,7 @@ def _named(front: Front, search: BitSearch) -> Front:
 
 
 def answer(
-    workspace: Workspace, found: Found, machine: str, target: Target, present: Proposal
+    workspace: Workspace, found: Found, machine: str, target: PointRequest, present: Proposal
 ) -> Proposal | str:
     """Return the one choice that keeps a target, or why there is none."""
     search, kept = found.searches[machine], workspace.tradeoffs.answers
@@ -191,7 +191,7 @@ def answer(
     return kept[key]
 
 
-def _solve(search: BitSearch, found: Found, target: Target, present: Proposal) -> Proposal:
+def _solve(search: BitSearch, found: Found, target: PointRequest, present: Proposal) -> Proposal:
     quantity = found.wish.quantity
     if target.against == Against.POINTS:
         name = f"Least {quantity} within {target.most:g} points"
@@ -206,7 +206,7 @@ def _solve(search: BitSearch, found: Found, target: Target, present: Proposal) -
     return search.best([Budget(quantity, target.most * worth)], name)
 
 
-def _beyond(search: BitSearch, quantity: Quantity, target: Target) -> str:
+def _beyond(search: BitSearch, quantity: Quantity, target: PointRequest) -> str:
     """Say what is within reach where a target is not."""
     wanted = f"{target.most:g} {target.against}"
     if target.against == Against.POINTS:
@@ -253,7 +253,7 @@ def start_measuring(
     workspace.runner.submit(Job(f"{MEASURE} {what}", road, lambda _: None))
 
 
-def remember(workspace: Workspace, wish: Wish) -> None:
+def remember(workspace: Workspace, wish: FrontRequest) -> None:
     """Write down what was asked, so that a reload or a restart finds it."""
     workspace.store.keep_answer(asked_key(workspace), to_plain(wish))
 

@@ -9,7 +9,7 @@ from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
 from figures.style.units import format_bytes, format_energy, format_time
 from figures.tradeoffs.front import Panel
-from figures.tradeoffs.wording import Scale, quality_text
+from figures.tradeoffs.wording import QualityScale, quality_text
 from quant.assignment import bits_of
 from quant.simulation.plan import Side
 
@@ -26,7 +26,7 @@ def front_table(
     panel: Panel,
     points: Sequence[Proposal],
     runs: Sequence[Measured | None],
-    scale: Scale,
+    scale: QualityScale,
 ) -> pd.DataFrame:
     """Return a row a point: quality predicted and measured, every cost, the mean of its bits."""
     quantity = panel.front.quantity

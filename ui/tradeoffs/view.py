@@ -18,10 +18,10 @@ from figures import takeaway
 from figures.style.units import format_share
 from figures.tradeoffs.bits_chosen import bits_chosen
 from figures.tradeoffs.front import Panel, front_chart
-from figures.tradeoffs.wording import COST_NAMES, Scale, amount_text, quality_text
+from figures.tradeoffs.wording import COST_NAMES, QualityScale, amount_text, quality_text
 from quant.assignment import bits_of
 from ui.state.edit_config import set_config
-from ui.state.tradeoffs import Found, Target
+from ui.state.tradeoffs import Found, PointRequest
 from ui.state.workspace import Workspace
 from ui.tradeoffs.jobs import MEASURE, active, answer, spread_out, start_measuring
 from ui.tradeoffs.tables import front_table, points_of
@@ -33,7 +33,7 @@ BIT_SCALABLE = "bitfusion_like"
 
 
 def panels_of(
-    workspace: Workspace, found: Found, foresight: Foresight, target: Target
+    workspace: Workspace, found: Found, foresight: Foresight, target: PointRequest
 ) -> tuple[list[Panel], dict[str, str]]:
     """Return what is drawn of each machine, and why a target cannot be kept."""
     panels: list[Panel] = []
@@ -63,7 +63,9 @@ def _priced(search: BitSearch, foresight: Foresight, workspace: Workspace) -> Pr
     return replace(proposal, summed=foresight.summed(config)).predicted_by(foresight.predictor)
 
 
-def front(workspace: Workspace, panels: Sequence[Panel], scale: Scale, picked: Proposal) -> None:
+def front(
+    workspace: Workspace, panels: Sequence[Panel], scale: QualityScale, picked: Proposal
+) -> None:
     """Draw the front; a click picks a point."""
     machine = _machine(workspace, panels)
     figure = front_chart(panels, scale, (machine, picked.name))
@@ -101,7 +103,7 @@ def picked_of(workspace: Workspace, panels: Sequence[Panel]) -> tuple[Panel, Pro
 
 
 def details(
-    workspace: Workspace, found: Found, panel: Panel, picked: Proposal, scale: Scale
+    workspace: Workspace, found: Found, panel: Panel, picked: Proposal, scale: QualityScale
 ) -> None:
     """Show the point picked: what is predicted, what was measured, what it costs, its bits."""
     st.markdown(f"**{picked.name}** on {panel.front.machine}")
@@ -172,7 +174,7 @@ def load(workspace: Workspace, proposal: Proposal) -> None:
     workspace.notes.append(f"{proposal.name} is the present configuration; Undo takes it back.")
 
 
-def table(workspace: Workspace, found: Found, panel: Panel, scale: Scale) -> None:
+def table(workspace: Workspace, found: Found, panel: Panel, scale: QualityScale) -> None:
     """Show all points of a machine; ticks pick, and say what to measure."""
     points = points_of(panel)
     runs = [measured_of(found.network, panel, point) for point in points]
@@ -215,7 +217,7 @@ def table(workspace: Workspace, found: Found, panel: Panel, scale: Scale) -> Non
         save(rows, f"front-{panel.front.machine}", "tradeoffs.save")
 
 
-def notes(found: Found, foresight: Foresight, panels: Sequence[Panel], scale: Scale) -> None:
+def notes(found: Found, foresight: Foresight, panels: Sequence[Panel], scale: QualityScale) -> None:
     """Say what the numbers come from, how far predictions were off, and what machines gain."""
     st.caption(" ".join((_origin(found.sensitivity), *_trust(foresight), _missing(scale))).strip())
     for panel in panels:
@@ -260,7 +262,7 @@ def _trust(foresight: Foresight) -> list[str]:
     return [" ".join(words)]
 
 
-def _missing(scale: Scale) -> str:
+def _missing(scale: QualityScale) -> str:
     if scale.by_loss:
         return ""
     return (

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from accelerator.machine import Machine, load_preset, parse_machine, presets
+from accelerator.machine import parse_machine, presets
 from accelerator.report import CostReport, LayerCost
-from ui.state.workspace import Workspace
+from ui.state.workspace import Workspace, machine_named
 
 
 def machine_picker(workspace: Workspace, place: str) -> None:
@@ -65,11 +65,6 @@ def widths_note(workspace: Workspace, report: CostReport) -> None:
 
 def _layers(found: Sequence[LayerCost]) -> str:
     return "1 layer" if len(found) == 1 else f"{len(found)} layers"
-
-
-def machine_named(workspace: Workspace, name: str) -> Machine:
-    """Return a preset or one of the user's own machines."""
-    return workspace.machines.get(name) or load_preset(name)
 
 
 def choose_machine(workspace: Workspace, name: str) -> None:

@@ -5,12 +5,12 @@ from typing import Any
 import streamlit as st
 
 from analysis.network import Network
-from analysis.network_layout import Place, places
+from analysis.network_layout import LayerPlace, places
 from figures import takeaway
 from figures.network.colors import colored_by_bits, colored_by_share, colored_by_sqnr
 from ui.navigation import RANGES
-from ui.ranges.view import first_name
 from ui.state.workspace import Workspace
+from ui.widgets.selection import first_name
 from ui.widgets.tables import by, layer_table
 
 MACS, PARAMETERS, ENERGY = "MACs", "Parameters", "Energy"
@@ -19,7 +19,7 @@ COLORS = (MACS, PARAMETERS, ENERGY, WEIGHT_BITS, ACTIVATION_BITS, SQNR)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def places_of(digest: str, _network: Network) -> tuple[Place, ...]:
+def places_of(digest: str, _network: Network) -> tuple[LayerPlace, ...]:
     """Return where the layers of a network stand in its drawing."""
     del digest  # it is the key of the cache
     return places(_network.graph)

@@ -11,14 +11,14 @@ from analysis.network import Network, whole_batch
 from analysis.sensitivity.encodings import Grids, grids_of, questions_of
 from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.image_chunks import Chunk, divide
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, View
+from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
 from data_io.dataset import Dataset
 
 MOST_FIGURES = 20_000
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Asked:
+class SweepQuestions:
     """A sweep over certain images: its questions, the keys of their answers, and the chunks.
 
     `keys` has all questions, those about the whole network last.
@@ -45,7 +45,7 @@ class Asked:
 
 def ask(
     network: Network, data: Dataset, calibrated: Calibrated, sweep: Sweep, cells: Cells
-) -> Asked:
+) -> SweepQuestions:
     """Return what a sweep asks, in chunks of which as many as can be are known to the store.
 
     Raises:
@@ -57,7 +57,7 @@ def ask(
         questions += [Question("", b, s, sweep.view) for s in sweep.sides for b in sweep.bits]
     float_key = grids.float_key()
     known = cells.chunks(data.source_digest(), float_key)
-    return Asked(
+    return SweepQuestions(
         grids,
         sweep,
         {question: grids.key(question) for question in questions},
@@ -76,13 +76,15 @@ def _chunk_size(network: Network, grids: Grids, sweep: Sweep) -> int:
     return min(network.batch_size, whole_batch(sweep.memory_bytes, largest))
 
 
-def is_answered(asked: Asked, cells: Cells) -> bool:
+def is_answered(asked: SweepQuestions, cells: Cells) -> bool:
     """Whether the store has every answer on every image."""
     keys = set(asked.keys.values())
     return set(product(keys, (chunk.key for chunk in asked.chunks))) <= cells.known(keys)
 
 
-def gather(asked: Asked, cells: Cells, seconds: float = 0.0, forwards: float = 0.0) -> Sensitivity:
+def gather(
+    asked: SweepQuestions, cells: Cells, seconds: float = 0.0, forwards: float = 0.0
+) -> Sensitivity:
     """Return the scores that the store knows, each over the images that it has been put to."""
     contents = cells.contents([*asked.keys.values(), asked.float_key])
     order = [chunk.key for chunk in asked.chunks]
@@ -111,7 +113,7 @@ def _score(
     contents: Mapping[str, bytes],
     order: Sequence[str],
     outputs: int,
-) -> Score | None:
+) -> CellScore | None:
     known = [key for key in order if key in contents and key in reference]
     if not known:
         return None
@@ -121,7 +123,7 @@ def _score(
         outputs,
     )
     values = {name: getattr(figures, name) for name in Figures.__slots__}
-    return Score(question=question, depth=Depth.EXACT, **values)
+    return CellScore(question=question, depth=Depth.EXACT, **values)
 
 
 _worked_out: dict[bytes, Figures] = {}
@@ -147,7 +149,7 @@ def _top1(reference: bytes, outputs: int) -> float | None:
     return float((right == 1).mean())
 
 
-def decided_layers(asked: Asked, cells: Cells) -> frozenset[str]:
+def decided_layers(asked: SweepQuestions, cells: Cells) -> frozenset[str]:
     """Return the layers whose place in the ranking no other layer disputes any more.
 
     They are ranked by the output's SQNR at the fewest bits, on each side by itself: a layer is
@@ -166,13 +168,13 @@ def decided_layers(asked: Asked, cells: Cells) -> frozenset[str]:
     return frozenset(asked.layers) - disputed
 
 
-def _decided(scores: Sequence[Score]) -> dict[str, bool]:
+def _decided(scores: Sequence[CellScore]) -> dict[str, bool]:
     return {
         score.question.layer: all(other is score or _apart(score, other) for other in scores)
         for score in scores
     }
 
 
-def _apart(one: Score, other: Score) -> bool:
+def _apart(one: CellScore, other: CellScore) -> bool:
     a, b = one.sqnr_ci95, other.sqnr_ci95
     return a is not None and b is not None and (a.low > b.high or b.low > a.high)

@@ -10,9 +10,9 @@ from analysis.evaluation.evaluate import check_labels
 from analysis.evaluation.per_image import Rows
 from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.executors import Workers
-from analysis.sensitivity.exact.gather import Asked, decided_layers
+from analysis.sensitivity.exact.gather import SweepQuestions, decided_layers
 from analysis.sensitivity.exact.image_chunks import Chunk, images_of
-from analysis.sensitivity.exact.work_unit import Outcome, Trial, Unit
+from analysis.sensitivity.exact.work_unit import ChunkQuestion, Outcome, Unit
 from analysis.sensitivity.sweep import Question
 from data_io.dataset import Dataset
 from quant.encoding import Encoding
@@ -32,7 +32,7 @@ EVERY_TRIAL = 0.02
 
 
 def run_exact(
-    asked: Asked,
+    asked: SweepQuestions,
     data: Dataset,
     cells: Cells,
     workers: Workers,
@@ -77,7 +77,7 @@ def _compute(todo: "_Todo", cells: Cells, workers: Workers, units: Iterator[Unit
             cells.add(fresh)
 
 
-def _rounds(asked: Asked) -> Iterator[tuple[Chunk, ...]]:
+def _rounds(asked: SweepQuestions) -> Iterator[tuple[Chunk, ...]]:
     """Yield all chunks; where layers may stop early, each round doubles the images so far."""
     images, limit = 0, FIRST_DECISION
     part: list[Chunk] = []
@@ -106,7 +106,7 @@ def _groups(
 class _Todo:
     """What is not yet answered, as units; and how far the work is."""
 
-    def __init__(self, asked: Asked, data: Dataset, cells: Cells, *, reuse: bool) -> None:
+    def __init__(self, asked: SweepQuestions, data: Dataset, cells: Cells, *, reuse: bool) -> None:
         self._asked, self._data, self._reuse = asked, data, reuse
         self.program = asked.grids.program
         self.macs, self._answered = 0, 0.0
@@ -174,11 +174,11 @@ class _Todo:
             reuse=self._reuse,
         )
 
-    def _trial(self, question: Question) -> Trial:
+    def _trial(self, question: Question) -> ChunkQuestion:
         key = self._asked.keys[question]
         if self._asked.base_of(question) is None:
-            return Trial(key, on=self._grids_of(question))
-        return Trial(key, off=self._asked.grids.sites(question.layer, question.side))
+            return ChunkQuestion(key, on=self._grids_of(question))
+        return ChunkQuestion(key, off=self._asked.grids.sites(question.layer, question.side))
 
     def _grids_of(self, question: Question) -> Mapping[str, Encoding]:
         grids = self._asked.grids

@@ -18,7 +18,7 @@ from quant.inputs import Inputs, arranged, count_of
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Trial:
+class ChunkQuestion:
     """One question put to a chunk: `on` are grids beyond those of the base, `off` those it lacks.
 
     `key` names the question in the store.
@@ -48,7 +48,7 @@ class Unit:
     inputs: Inputs
     labels: Tensor | None
     base: Mapping[str, Encoding]
-    trials: tuple[Trial, ...]
+    trials: tuple[ChunkQuestion, ...]
     float_key: str
     base_key: str | None = None
     reference: tuple[Tensor, ...] | None = None
@@ -125,7 +125,7 @@ class _Work:
         with computing():
             return self._compared(key, self._run_base())
 
-    def answer(self, trial: Trial) -> Outcome:
+    def answer(self, trial: ChunkQuestion) -> Outcome:
         """Run what follows the first site at which a trial differs from the base."""
         with computing():
             settings = {

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from analysis.calibration import Calibrated
-from analysis.evaluation.evaluate import Batch, Data, check_labels
+from analysis.evaluation.evaluate import Data, LabelledBatch, check_labels
 from analysis.evaluation.measures import signal_to_noise_db
 from analysis.evaluation.per_image import sqnr_intervals
 from analysis.network import Network
@@ -32,7 +32,7 @@ from analysis.sensitivity.screening.probes import (
     take_turns,
     turns_of,
 )
-from analysis.sensitivity.sweep import Depth, Question, Score, Sensitivity, Sweep, View
+from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
 from quant.engine.gradients import Backward, Local
 from quant.errors import QuantError
 from quant.inputs import Outputs, arranged, count_of, parts_of
@@ -123,7 +123,7 @@ class _Screening:
                 f"Screening: ranges of {question.layer} at {question.bits} bits",
             )
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: LabelledBatch) -> None:
         """Take in some images."""
         inputs = arranged(batch.inputs, self._network.graph.batch)
         count, first = count_of(batch.inputs), sum(map(len, self._signal))
@@ -211,7 +211,7 @@ def _all_but(
     return rest, whole
 
 
-def _scores(signal: Tensor, whom: Tensor, found: Mapping[Question, Tensor]) -> list[Score]:
+def _scores(signal: Tensor, whom: Tensor, found: Mapping[Question, Tensor]) -> list[CellScore]:
     """Return scores from squared products (P, N) of gradients with each layer's error.
 
     `whom` (1 or 2, N) says which images were asked for the energy, and which for the divergence.
@@ -224,7 +224,7 @@ def _scores(signal: Tensor, whom: Tensor, found: Mapping[Question, Tensor]) -> l
     divergences = (figures[:, -1, whom[1]].mean(1) / 2).tolist() if len(whom) > 1 else None
     intervals = sqnr_intervals(own.numpy(), noises.numpy())
     return [
-        Score(
+        CellScore(
             question=question,
             depth=Depth.SCREENING,
             images=len(signal),

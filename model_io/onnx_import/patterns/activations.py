@@ -3,10 +3,10 @@
 import math
 
 from model_io.onnx_import.patterns.recognise import Match, Pattern, Sight
-from model_io.onnx_import.program.steps import Step
+from model_io.onnx_import.program.steps import OnnxStep
 
 
-def hard_swish(sight: Sight, step: Step) -> Match | None:
+def hard_swish(sight: Sight, step: OnnxStep) -> Match | None:
     """Find x * clip(x + 3, 0, 6) / 6, in any order, and x * hardsigmoid(x)."""
     if step.operator not in ("Mul", "Div"):
         return None
@@ -21,7 +21,7 @@ def hard_swish(sight: Sight, step: Step) -> Match | None:
     return None
 
 
-def hard_sigmoid(sight: Sight, step: Step) -> Match | None:
+def hard_sigmoid(sight: Sight, step: OnnxStep) -> Match | None:
     """Find clip(x + 3, 0, 6) / 6."""
     if step.operator not in ("Mul", "Div"):
         return None
@@ -34,12 +34,12 @@ def hard_sigmoid(sight: Sight, step: Step) -> Match | None:
     return "HardSigmoid", (bounded[0],), {"alpha": 1 / 6, "beta": 0.5}, [*steps, *bounded[1]]
 
 
-def _is_sixth(step: Step) -> bool:
+def _is_sixth(step: OnnxStep) -> bool:
     alpha, beta = step.attributes.get("alpha", 0.2), step.attributes.get("beta", 0.5)
     return math.isclose(alpha, 1 / 6, rel_tol=1e-3) and math.isclose(beta, 0.5, rel_tol=1e-3)
 
 
-def _six_steps(sight: Sight, name: str) -> tuple[str, list[Step]] | None:
+def _six_steps(sight: Sight, name: str) -> tuple[str, list[OnnxStep]] | None:
     """Return (x, steps) where the value is clip(x + 3, 0, 6)."""
     clip = sight.step(name, "Clip")
     if clip is not None and _limits(sight, clip) == (0, 6):
@@ -54,21 +54,21 @@ def _six_steps(sight: Sight, name: str) -> tuple[str, list[Step]] | None:
     return None if inner is None else (inner[0], [*steps, inner[1]])
 
 
-def _min_of_relu(sight: Sight, step: Step) -> Step | None:
+def _min_of_relu(sight: Sight, step: OnnxStep) -> OnnxStep | None:
     for rest, constant in sight.split(step) if len(step.inputs) == 2 else ():
         if sight.is_number(constant, 6):
             return sight.step(rest, "Relu")
     return None
 
 
-def _limits(sight: Sight, clip: Step) -> tuple[float | None, float | None]:
+def _limits(sight: Sight, clip: OnnxStep) -> tuple[float | None, float | None]:
     if "min" in clip.attributes or "max" in clip.attributes:
         return clip.attributes.get("min"), clip.attributes.get("max")
     names = (*clip.inputs, "", "")
     return sight.number(names[1]), sight.number(names[2])
 
 
-def swish(sight: Sight, step: Step) -> Match | None:
+def swish(sight: Sight, step: OnnxStep) -> Match | None:
     """Find x * sigmoid(x), and x * tanh(softplus(x))."""
     if step.operator != "Mul":
         return None
@@ -83,7 +83,7 @@ def swish(sight: Sight, step: Step) -> Match | None:
     return None
 
 
-def relu(sight: Sight, step: Step) -> Match | None:
+def relu(sight: Sight, step: OnnxStep) -> Match | None:
     """Find the greater of x and zeros, a zero for each channel."""
     for x, zeros in sight.split(step) if step.operator == "Max" and len(step.inputs) == 2 else ():
         value = sight.program.constants.get(zeros)
@@ -93,7 +93,7 @@ def relu(sight: Sight, step: Step) -> Match | None:
     return None
 
 
-def gelu(sight: Sight, step: Step) -> Match | None:
+def gelu(sight: Sight, step: OnnxStep) -> Match | None:
     """Find x / 2 * (1 + erf(x / sqrt 2)), and the approximation by tanh."""
     if step.operator not in ("Mul", "Div"):
         return None
@@ -113,7 +113,7 @@ def gelu(sight: Sight, step: Step) -> Match | None:
     return None
 
 
-def _scaled(sight: Sight, name: str, factor: float) -> tuple[str, list[Step]] | None:
+def _scaled(sight: Sight, name: str, factor: float) -> tuple[str, list[OnnxStep]] | None:
     """Return (x, steps) where the value is x times this number."""
     step = sight.step(name, "Mul", "Div")
     if step is None:
@@ -123,7 +123,7 @@ def _scaled(sight: Sight, name: str, factor: float) -> tuple[str, list[Step]] | 
     return (factors[0], steps) if right else None
 
 
-def _tanh_argument(sight: Sight, name: str, x: str) -> list[Step] | None:
+def _tanh_argument(sight: Sight, name: str, x: str) -> list[OnnxStep] | None:
     """Return the steps of sqrt(2 / pi) * (x + 0.044715 x^3)."""
     outer = _scaled(sight, name, math.sqrt(2 / math.pi))
     total = None if outer is None else sight.step(outer[0], "Add")

@@ -3,10 +3,10 @@
 from torch import Tensor
 
 from model_io.onnx_import.patterns.recognise import Match, Pattern, Sight
-from model_io.onnx_import.program.steps import Step
+from model_io.onnx_import.program.steps import OnnxStep
 
 
-def linear(sight: Sight, step: Step) -> Match | None:
+def linear(sight: Sight, step: OnnxStep) -> Match | None:
     """Find MatMul by a constant matrix, with or without a bias added, and Gemm."""
     matmul, bias, steps = step, "", [step]
     if step.operator == "Add":
@@ -31,7 +31,7 @@ def linear(sight: Sight, step: Step) -> Match | None:
     return "Linear", inputs, {}, steps
 
 
-def conv_bias(sight: Sight, step: Step) -> Match | None:
+def conv_bias(sight: Sight, step: OnnxStep) -> Match | None:
     """Find a convolution without bias, and a constant added to each of its channels."""
     for product, constant in sight.split(step) if step.operator == "Add" else ():
         conv = sight.step(product, "Conv", "ConvTranspose")
@@ -54,7 +54,7 @@ def _bias(sight: Sight, name: str, outputs: int) -> str | None:
     return name if value.dim() == 1 else _stored(sight, name, value.reshape(-1), "flat")
 
 
-def _from_gemm(sight: Sight, step: Step) -> Match | None:
+def _from_gemm(sight: Sight, step: OnnxStep) -> Match | None:
     """Return a Gemm as a linear layer; its factors go into weight and bias."""
     constants = sight.program.constants
     weight = constants.get(step.inputs[1])

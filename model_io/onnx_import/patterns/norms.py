@@ -3,10 +3,10 @@
 from torch import Tensor
 
 from model_io.onnx_import.patterns.recognise import Match, Pattern, Sight
-from model_io.onnx_import.program.steps import Step
+from model_io.onnx_import.program.steps import OnnxStep
 
 
-def layer_norm(sight: Sight, step: Step) -> Match | None:
+def layer_norm(sight: Sight, step: OnnxStep) -> Match | None:
     """Find (x - mean) / sqrt(variance + eps), with or without a scale and a shift."""
     shift, scale, core, steps = _affine(sight, step)
     if core is None or core.operator not in ("Div", "Mul"):
@@ -26,7 +26,7 @@ def layer_norm(sight: Sight, step: Step) -> Match | None:
     return _normal("LayerNormalization", sight, minus.inputs[0], (scale, shift), epsilon, found)
 
 
-def rms_norm(sight: Sight, step: Step) -> Match | None:
+def rms_norm(sight: Sight, step: OnnxStep) -> Match | None:
     """Find x / sqrt(mean(x * x) + eps) * scale."""
     shift, scale, core, steps = _affine(sight, step)
     if shift or not scale or core is None or core.operator not in ("Div", "Mul"):
@@ -40,7 +40,7 @@ def rms_norm(sight: Sight, step: Step) -> Match | None:
 
 def _normal(
     operator: str, sight: Sight, x: str, weights: tuple[str, str], epsilon: float,
-    steps: list[Step],
+    steps: list[OnnxStep],
 ) -> Match | None:  # fmt: skip
     """Return the match; without a scale there is no layer to make, so that a one is put there."""
     scale, shift = weights
@@ -53,11 +53,11 @@ def _normal(
     return operator, inputs, {"axis": -1, "epsilon": epsilon}, steps
 
 
-def _affine(sight: Sight, step: Step) -> tuple[str, str, Step | None, list[Step]]:
+def _affine(sight: Sight, step: OnnxStep) -> tuple[str, str, OnnxStep | None, list[OnnxStep]]:
     """Return (shift, scale, what they are applied to, steps) of x * scale + shift."""
     shift = scale = ""
-    steps: list[Step] = []
-    core: Step | None = step
+    steps: list[OnnxStep] = []
+    core: OnnxStep | None = step
     if core is not None and core.operator == "Add":
         shift, core, steps = _with_constant(sight, core, steps)
     if core is not None and core.operator == "Mul":
@@ -68,8 +68,8 @@ def _affine(sight: Sight, step: Step) -> tuple[str, str, Step | None, list[Step]
 
 
 def _with_constant(
-    sight: Sight, step: Step, steps: list[Step]
-) -> tuple[str, Step | None, list[Step]]:
+    sight: Sight, step: OnnxStep, steps: list[OnnxStep]
+) -> tuple[str, OnnxStep | None, list[OnnxStep]]:
     """Return (constant, what writes the other input, steps) of a sum or product."""
     for rest, constant in sight.split(step):
         value: Tensor | None = sight.program.constants.get(constant)
@@ -78,10 +78,10 @@ def _with_constant(
     return "", None, steps
 
 
-def _root(sight: Sight, core: Step) -> tuple[str, float, str, list[Step]] | None:
+def _root(sight: Sight, core: OnnxStep) -> tuple[str, float, str, list[OnnxStep]] | None:
     """Return (numerator, eps, what is squared, steps) of y / sqrt(mean(z^2) + eps)."""
     for numerator, below in sight.split(core) if core.operator == "Mul" else [core.inputs[:2]]:
-        steps: list[Step] = []
+        steps: list[OnnxStep] = []
         if core.operator == "Mul":
             inverse = sight.step(below, "Reciprocal")
             if inverse is None:
@@ -95,7 +95,7 @@ def _root(sight: Sight, core: Step) -> tuple[str, float, str, list[Step]] | None
     return None
 
 
-def _deviation(sight: Sight, name: str) -> tuple[float, str, list[Step]] | None:
+def _deviation(sight: Sight, name: str) -> tuple[float, str, list[OnnxStep]] | None:
     """Return (eps, z, steps) of sqrt(mean(z^2) + eps)."""
     root = sight.step(name, "Sqrt")
     total = None if root is None else sight.step(root.inputs[0], "Add")
@@ -115,7 +115,7 @@ def _deviation(sight: Sight, name: str) -> tuple[float, str, list[Step]] | None:
     return None
 
 
-def _last_axis(sight: Sight, mean: Step) -> bool:
+def _last_axis(sight: Sight, mean: OnnxStep) -> bool:
     """Whether a mean is over the last axis alone, and keeps it."""
     axes = mean.attributes.get("axes")
     if axes is None and len(mean.inputs) > 1 and mean.inputs[1] in sight.program.constants:
@@ -124,7 +124,7 @@ def _last_axis(sight: Sight, mean: Step) -> bool:
     return axes in ([-1], last) and bool(mean.attributes.get("keepdims", 1))
 
 
-def group_norm(sight: Sight, step: Step) -> Match | None:
+def group_norm(sight: Sight, step: OnnxStep) -> Match | None:
     """Find reshape, instance norm without effect of its own, reshape back, scale and shift."""
     shift, scale, core, steps = _affine(sight, step)
     if not (shift and scale) or core is None or core.operator != "Reshape":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from model_io.onnx_import.program.steps import OWN, Program, Step
+from model_io.onnx_import.program.steps import OWN, OnnxProgram, OnnxStep
 
 _LONGEST_CHAIN = 6
 _NAMED_BY_PRODUCT = ("Linear", "Conv", "ConvTranspose")
@@ -25,10 +25,10 @@ class Recognised:
 class Sight:
     """A program, the shapes of its values, and who writes and reads each."""
 
-    program: Program
+    program: OnnxProgram
     shapes: dict[str, tuple[int, ...]]
-    writers: dict[str, Step] = field(default_factory=dict)
-    readers: dict[str, list[Step]] = field(default_factory=dict)
+    writers: dict[str, OnnxStep] = field(default_factory=dict)
+    readers: dict[str, list[OnnxStep]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.writers, self.readers = self.program.producers(), self.program.consumers()
@@ -43,17 +43,17 @@ class Sight:
         found = self.number(name)
         return found is not None and math.isclose(found, wish, rel_tol=1e-3)
 
-    def step(self, name: str, *operators: str) -> Step | None:
+    def step(self, name: str, *operators: str) -> OnnxStep | None:
         """Return the step that writes a value, if it is one of these operators."""
         found = self.writers.get(name)
         return found if found is not None and found.operator in operators else None
 
-    def split(self, step: Step) -> list[tuple[str, str]]:
+    def split(self, step: OnnxStep) -> list[tuple[str, str]]:
         """Return both orders of a step's two inputs."""
         first, second = step.inputs[:2]
         return [(first, second), (second, first)]
 
-    def plus(self, name: str, wish: float) -> tuple[str, Step] | None:
+    def plus(self, name: str, wish: float) -> tuple[str, OnnxStep] | None:
         """Return (x, step) where the value is x plus this number."""
         if (step := self.step(name, "Add")) is not None:
             for rest, constant in self.split(step):
@@ -65,7 +65,7 @@ class Sight:
         """Return how many axes a value has; 0 where nobody knows."""
         return len(self.shapes.get(name, ()))
 
-    def product(self, step: Step, depth: int = 0) -> tuple[list[str], float, list[Step]]:
+    def product(self, step: OnnxStep, depth: int = 0) -> tuple[list[str], float, list[OnnxStep]]:
         """Return (factors, number, steps) of a chain of products, its inner steps read once."""
         factors: list[str] = []
         number, steps = 1.0, [step]
@@ -85,27 +85,27 @@ class Sight:
         return factors, number, steps
 
 
-Match = tuple[str, tuple[str, ...], dict[str, Any], list[Step]]
+Match = tuple[str, tuple[str, ...], dict[str, Any], list[OnnxStep]]
 """The operator, its inputs, its attributes, and the steps it stands for (the last one first)."""
-Pattern = Callable[[Sight, Step], Match | None]
+Pattern = Callable[[Sight, OnnxStep], Match | None]
 
 
 def recognise(
-    program: Program, patterns: tuple[Pattern, ...], shapes: dict[str, tuple[int, ...]]
+    program: OnnxProgram, patterns: tuple[Pattern, ...], shapes: dict[str, tuple[int, ...]]
 ) -> list[Recognised]:
     """Replace what the patterns find, from the output backwards so that the largest wins."""
     found: list[Recognised] = []
     for pattern in patterns:
         sight = Sight(program, shapes)
         gone: set[str] = set()
-        new: dict[str, Step] = {}
+        new: dict[str, OnnxStep] = {}
         for step in reversed(program.steps):
             match = None if step.name in gone else pattern(sight, step)
             if match is None or not _is_closed(sight, step, match[3], gone):
                 continue
             operator, inputs, attributes, steps = match
             named = steps[-1] if operator in _NAMED_BY_PRODUCT else step
-            new[step.name] = Step(named.name, operator, inputs, step.outputs, attributes, OWN)
+            new[step.name] = OnnxStep(named.name, operator, inputs, step.outputs, attributes, OWN)
             gone.update(s.name for s in steps if s is not step)
             found.append(Recognised(operator, named.name, len({s.name for s in steps})))
         program.steps = [new.get(s.name, s) for s in program.steps if s.name not in gone]
@@ -113,7 +113,7 @@ def recognise(
     return found[::-1]
 
 
-def _is_closed(sight: Sight, root: Step, steps: list[Step], gone: set[str]) -> bool:
+def _is_closed(sight: Sight, root: OnnxStep, steps: list[OnnxStep], gone: set[str]) -> bool:
     """Whether nothing outside reads what vanishes, and nothing of it is taken already."""
     names = {step.name for step in steps}
     if names & gone:

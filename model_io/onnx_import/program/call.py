@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from model_io.onnx_import.program.steps import Step
+from model_io.onnx_import.program.steps import OnnxStep
 from model_io.onnx_import.program.values import Known, Value, to_tensor
 
 
@@ -19,7 +19,7 @@ class Refusal(Exception):  # noqa: N818  (not an error of this program: a file t
 class Call:
     """A step, the values it reads (None where it leaves one out), the opset it was written for."""
 
-    step: Step
+    step: OnnxStep
     values: Sequence[Value | None]
     opset: int
 

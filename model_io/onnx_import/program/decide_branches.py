@@ -7,16 +7,16 @@ import numpy as np
 import torch
 
 from model_io.input_specs import InputSpec
-from model_io.onnx_import.network import OnnxNetwork, Results
 from model_io.onnx_import.program.estimate_memory import without_memory
 from model_io.onnx_import.program.fold_constants import fold
-from model_io.onnx_import.program.steps import Program, Step
+from model_io.onnx_import.program.network import OnnxNetwork, Results
+from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep
 
 _MOST_BRANCHES = 1000
 
 
 def decide_branches(
-    program: Program, batches: Sequence[int], inputs: Sequence[InputSpec], shown: str
+    program: OnnxProgram, batches: Sequence[int], inputs: Sequence[InputSpec], shown: str
 ) -> int:
     """Take in every If that is decided alike for all these batch sizes; return the steps folded.
 
@@ -42,7 +42,7 @@ def decide_branches(
     return folded
 
 
-def _up_to(program: Program, step: Step) -> Program | None:
+def _up_to(program: OnnxProgram, step: OnnxStep) -> OnnxProgram | None:
     """Return the part of a program that computes a step's condition; None if it has an If too."""
     part = replace(
         program,
@@ -55,11 +55,11 @@ def _up_to(program: Program, step: Step) -> Program | None:
     return None if any(s.operator == "If" for s in part.steps) else part
 
 
-def _condition(part: Program, batch: int, inputs: Sequence[InputSpec]) -> bool | None:
+def _condition(part: OnnxProgram, batch: int, inputs: Sequence[InputSpec]) -> bool | None:
     """Return a condition that is known without values; else None."""
     found: list[bool] = []
 
-    def watch(step: Step, results: Results) -> None:
+    def watch(step: OnnxStep, results: Results) -> None:
         for name, result in zip(step.outputs, results, strict=False):
             if name == part.output and isinstance(result, np.ndarray):
                 found.extend(bool(value) for value in result.ravel().tolist()[:1])

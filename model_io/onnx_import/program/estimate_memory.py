@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from model_io.onnx_import.network import Results
+from model_io.onnx_import.program.network import Results
 
 _LOG = logging.getLogger("torch._subclasses.fake_tensor")
 

@@ -11,10 +11,10 @@ from collections import deque
 from onnx import GraphProto
 
 from model_io.errors import UnsafeFileError
-from model_io.onnx_import.network import compute, title
 from model_io.onnx_import.operators import TABLE
 from model_io.onnx_import.program.estimate_memory import bytes_of, without_memory
-from model_io.onnx_import.program.steps import Program, Step, read_steps
+from model_io.onnx_import.program.network import compute, title
+from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep, read_steps
 from model_io.onnx_import.program.topological_order import in_order
 from model_io.onnx_import.program.values import constant, to_tensor
 
@@ -25,7 +25,7 @@ _BY_VALUE = {"NonZero"}
 """Operators whose output's size depends on values, which tensors without memory have not."""
 
 
-def fold(program: Program, shown: str) -> int:
+def fold(program: OnnxProgram, shown: str) -> int:
     """Compute constant steps in place and inline decided branches; return how many steps went.
 
     Raises:
@@ -52,7 +52,7 @@ def fold(program: Program, shown: str) -> int:
     return before - len(program.steps)
 
 
-def _is_constant(step: Step, program: Program) -> bool:
+def _is_constant(step: OnnxStep, program: OnnxProgram) -> bool:
     """Whether all that a step reads is constant, and its result the same at every run."""
     if step.operator not in TABLE or step.domain:
         return False
@@ -60,7 +60,7 @@ def _is_constant(step: Step, program: Program) -> bool:
     return not branches and all(not n or n in program.constants for n in step.inputs)
 
 
-def _compute(step: Step, program: Program, left: int, shown: str) -> int:
+def _compute(step: OnnxStep, program: OnnxProgram, left: int, shown: str) -> int:
     """Put a step's results among the constants; return the bytes they hold."""
     entry = TABLE[step.operator]
     values = [
@@ -82,7 +82,7 @@ def _compute(step: Step, program: Program, left: int, shown: str) -> int:
     return bytes_of(results)
 
 
-def _decided(step: Step, program: Program) -> GraphProto | None:
+def _decided(step: OnnxStep, program: OnnxProgram) -> GraphProto | None:
     """Return the branch of an If whose condition is constant."""
     if step.operator != "If" or step.domain or step.inputs[0] not in program.constants:
         return None
@@ -92,13 +92,13 @@ def _decided(step: Step, program: Program) -> GraphProto | None:
 
 
 def _inline(
-    step: Step, branch: GraphProto, program: Program, names: set[str], shown: str
-) -> list[Step]:
+    step: OnnxStep, branch: GraphProto, program: OnnxProgram, names: set[str], shown: str
+) -> list[OnnxStep]:
     """Return the steps of a branch that write the step's outputs."""
     steps, constants = read_steps(branch, shown, names)
     program.constants.update(constants)
     result = [
-        Step(f"{step.name}.{o.name}", "Identity", (o.name,), (output,))
+        OnnxStep(f"{step.name}.{o.name}", "Identity", (o.name,), (output,))
         for o, output in zip(branch.output, step.outputs, strict=False)
     ]
     written = {name for s in steps for name in s.outputs}
@@ -106,7 +106,7 @@ def _inline(
     return in_order([*steps, *result], outside | set(program.constants), shown)
 
 
-def _drop_identities(program: Program) -> None:
+def _drop_identities(program: OnnxProgram) -> None:
     """Let readers of a copy read the original; dropouts are copies."""
     same = {
         step.outputs[0]: step.inputs[0]
@@ -119,7 +119,7 @@ def _drop_identities(program: Program) -> None:
     program.steps = [s for s in program.steps if s.outputs[0] not in same]
 
 
-def cancel_transposes(program: Program) -> int:
+def cancel_transposes(program: OnnxProgram) -> int:
     """Drop pairs of transposes that give the first order back; return how many pairs went."""
     writers = program.producers()
     same: dict[str, str] = {}

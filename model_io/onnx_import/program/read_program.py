@@ -6,7 +6,7 @@ from onnx import GraphProto, TensorProto, ValueInfoProto, defs
 
 from model_io.errors import ModelError
 from model_io.onnx_import.operators import TABLE
-from model_io.onnx_import.program.steps import OWN, Program, Step, read_steps, reads
+from model_io.onnx_import.program.steps import OWN, OnnxProgram, OnnxStep, read_steps, reads
 from model_io.onnx_import.program.topological_order import in_order
 from model_io.onnx_import.reading.open_file import OnnxFile
 
@@ -28,7 +28,7 @@ _REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Input:
+class FileInput:
     """An input: its name, its type in the file, its sizes (None where any will do)."""
 
     name: str
@@ -44,7 +44,7 @@ class Output:
     real: bool
 
 
-def read_program(file: OnnxFile) -> tuple[Program, tuple[Input, ...], tuple[Output, ...]]:
+def read_program(file: OnnxFile) -> tuple[OnnxProgram, tuple[FileInput, ...], tuple[Output, ...]]:
     """Return the program of a file whose tensors were checked, its inputs and its outputs.
 
     The program gives the real outputs alone where there are some.
@@ -59,7 +59,7 @@ def read_program(file: OnnxFile) -> tuple[Program, tuple[Input, ...], tuple[Outp
     order = in_order(steps, {*(one.name for one in found), *constants}, file.shown)
     first, *rest = (one.name for one in found)
     wanted = [one.name for one in outputs if one.real] or [outputs[0].name]
-    program = Program(
+    program = OnnxProgram(
         order, constants, first, wanted[0], file.opset, more_inputs=tuple(rest),
         more_outputs=tuple(wanted[1:]),
     )  # fmt: skip
@@ -67,7 +67,9 @@ def read_program(file: OnnxFile) -> tuple[Program, tuple[Input, ...], tuple[Outp
     return program, found, outputs
 
 
-def _inputs(graph: GraphProto, known: set[str], steps: list[Step], shown: str) -> tuple[Input, ...]:
+def _inputs(
+    graph: GraphProto, known: set[str], steps: list[OnnxStep], shown: str
+) -> tuple[FileInput, ...]:
     """Return the inputs that something reads."""
     read = {name for step in steps for name in reads(step)}
     found = [i for i in graph.input if i.name not in known and i.name in read]
@@ -76,7 +78,7 @@ def _inputs(graph: GraphProto, known: set[str], steps: list[Step], shown: str) -
             f"A network must take a tensor, got none that {shown} reads. Export it with its input "
             "as an argument."
         )
-    return tuple(Input(i.name, i.type.tensor_type.elem_type, _sizes(i)) for i in found)
+    return tuple(FileInput(i.name, i.type.tensor_type.elem_type, _sizes(i)) for i in found)
 
 
 def _sizes(value: ValueInfoProto) -> tuple[int | None, ...] | None:
@@ -97,7 +99,7 @@ def _outputs(graph: GraphProto, shown: str) -> tuple[Output, ...]:
     return tuple(Output(o.name, o.type.tensor_type.elem_type in real) for o in graph.output)
 
 
-def check_operators(program: Program, shown: str, *, but: tuple[str, ...] = ()) -> None:
+def check_operators(program: OnnxProgram, shown: str, *, but: tuple[str, ...] = ()) -> None:
     """Raise where operators cannot come in; the sentence names them all, each with a node.
 
     Those named in `but` may still be decided.
@@ -105,7 +107,7 @@ def check_operators(program: Program, shown: str, *, but: tuple[str, ...] = ()) 
     Raises:
         ModelError: control flow, a custom domain, or an operator that is not in the table.
     """
-    refused: dict[str, list[Step]] = {}
+    refused: dict[str, list[OnnxStep]] = {}
     for step in program.steps:
         undecided = step.operator in but and not step.domain
         if not undecided and not _is_known(step, program.opset):
@@ -125,7 +127,7 @@ def check_operators(program: Program, shown: str, *, but: tuple[str, ...] = ()) 
     )
 
 
-def _is_known(step: Step, opset: int) -> bool:
+def _is_known(step: OnnxStep, opset: int) -> bool:
     if step.domain == OWN:
         return True
     return not step.domain and step.operator in TABLE and _in_standard(step.operator, opset)
@@ -139,7 +141,7 @@ def _in_standard(operator: str, opset: int) -> bool:
     return True
 
 
-def _remedy(step: Step) -> str:
+def _remedy(step: OnnxStep) -> str:
     if step.domain:
         return (
             f"Operators of the domain {step.domain[:60]!r} belong to another tool: export with "

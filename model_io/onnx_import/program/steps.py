@@ -22,7 +22,7 @@ OWN = "quantscope"
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class OnnxStep:
     """One node: its name in the file, its operator, the values it reads and writes.
 
     `inputs` may hold "" for one that is left out. `domain` is "" for standard operators. Tensors
@@ -38,7 +38,7 @@ class Step:
 
 
 @dataclass(eq=False)
-class Program:
+class OnnxProgram:
     """Steps in an order that runs, and the constants they read.
 
     Attributes:
@@ -51,7 +51,7 @@ class Program:
         more_outputs: the names of further results.
     """
 
-    steps: list[Step]
+    steps: list[OnnxStep]
     constants: dict[str, Tensor]
     input: str
     output: str
@@ -70,15 +70,15 @@ class Program:
         """The names of all results, in the file's order."""
         return (self.output, *self.more_outputs)
 
-    def consumers(self) -> dict[str, list[Step]]:
+    def consumers(self) -> dict[str, list[OnnxStep]]:
         """Return the steps that read each value."""
-        found: dict[str, list[Step]] = {}
+        found: dict[str, list[OnnxStep]] = {}
         for step in self.steps:
             for name in dict.fromkeys(step.inputs):
                 found.setdefault(name, []).append(step)
         return found
 
-    def producers(self) -> dict[str, Step]:
+    def producers(self) -> dict[str, OnnxStep]:
         """Return the step that writes each value."""
         return {name: step for step in self.steps for name in step.outputs if name}
 
@@ -94,7 +94,9 @@ class Program:
         self.output = real(self.output)
         self.more_outputs = tuple(map(real, self.more_outputs))
         self.steps = [
-            Step(s.name, s.operator, tuple(map(real, s.inputs)), s.outputs, s.attributes, s.domain)
+            OnnxStep(
+                s.name, s.operator, tuple(map(real, s.inputs)), s.outputs, s.attributes, s.domain
+            )
             for s in self.steps
         ]
 
@@ -110,7 +112,7 @@ class Program:
         self.constants = {n: t for n, t in self.constants.items() if n in needed}
 
 
-def reads(step: Step) -> set[str]:
+def reads(step: OnnxStep) -> set[str]:
     """Return all values that a step reads, those its branches read from outside included."""
     names = set(filter(None, step.inputs))
     for graph in (g for g in step.attributes.values() if isinstance(g, GraphProto)):
@@ -120,7 +122,7 @@ def reads(step: Step) -> set[str]:
 
 def read_steps(
     graph: GraphProto, shown: str, taken: set[str]
-) -> tuple[list[Step], dict[str, Tensor]]:
+) -> tuple[list[OnnxStep], dict[str, Tensor]]:
     """Return (steps, constants) of a graph whose tensors were checked, Constant nodes taken in.
 
     Args:
@@ -143,7 +145,7 @@ def read_steps(
     return steps, constants
 
 
-def _step(node: NodeProto, shown: str, taken: set[str]) -> Step:
+def _step(node: NodeProto, shown: str, taken: set[str]) -> OnnxStep:
     """Return one node as a step whose name is its own."""
     outputs = tuple(node.output)
     if not any(outputs):
@@ -160,7 +162,7 @@ def _step(node: NodeProto, shown: str, taken: set[str]) -> Step:
     domain = "" if node.domain in STANDARD else readable(node.domain) or "?"
     domain += " of the file" if domain == OWN else ""
     attributes = {a.name: _attribute(a) for a in node.attribute}
-    return Step(name, readable(node.op_type), tuple(node.input), outputs, attributes, domain)
+    return OnnxStep(name, readable(node.op_type), tuple(node.input), outputs, attributes, domain)
 
 
 def readable(name: str) -> str:
@@ -193,7 +195,7 @@ def _attribute(attribute: AttributeProto) -> Any:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
-def _constant(node: NodeProto, step: Step) -> Tensor:
+def _constant(node: NodeProto, step: OnnxStep) -> Tensor:
     """Return the value of a Constant node, whichever of its attributes holds it."""
     for attribute in node.attribute:
         value = step.attributes[attribute.name]

@@ -3,10 +3,10 @@
 import heapq
 
 from model_io.errors import ModelError
-from model_io.onnx_import.program.steps import Step, reads
+from model_io.onnx_import.program.steps import OnnxStep, reads
 
 
-def in_order(steps: list[Step], known: set[str], shown: str) -> list[Step]:
+def in_order(steps: list[OnnxStep], known: set[str], shown: str) -> list[OnnxStep]:
     """Return the steps so that each comes after those it reads from, else in the file's order.
 
     Raises:
@@ -43,7 +43,7 @@ def in_order(steps: list[Step], known: set[str], shown: str) -> list[Step]:
     return order
 
 
-def _writers(steps: list[Step], known: set[str], shown: str) -> dict[str, int]:
+def _writers(steps: list[OnnxStep], known: set[str], shown: str) -> dict[str, int]:
     """Return which step writes each value; raise where two do."""
     writer: dict[str, int] = {}
     for index, step in enumerate(steps):

@@ -1,0 +1,11 @@
+"""The Typer application that every command joins."""
+
+import typer
+
+app = typer.Typer(
+    help="Where does quantization hurt a network, and what does each choice cost?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)

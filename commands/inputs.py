@@ -1,0 +1,179 @@
+"""What a command is given: configuration, machine, network, data."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelerator.machine import Machine, load_machine, load_preset, presets
+from commands.output import say
+from quant.config import (
+    ACTIVATION_DEFAULT,
+    WEIGHT_DEFAULT,
+    LayerConfig,
+    QuantConfig,
+    config_from_json,
+)
+from quant.errors import ConfigError
+from quant.spec import Estimator, Granularity
+
+# Importing torch takes seconds, so the commands that need it import it themselves (PLC0415).
+if TYPE_CHECKING:
+    from analysis.network import Network
+    from data_io.dataset import Dataset
+    from data_io.preprocessing import Preprocess
+    from model_io.builder.user_metric import FileMetric
+    from quant.file_encodings import Given
+    from quant.passes.recipe import Recipe
+
+
+MACHINE = "edge_systolic_8b"
+OWN = "own"
+FOR_ACTIVATIONS = (Estimator.CROSS_ENTROPY, Estimator.BATCH_NORM)
+
+
+def read_config(
+    file: Path | None,
+    weight_bits: int | None,
+    activation_bits: int | None,
+    granularity: Granularity | None,
+    estimator: Estimator | None,
+) -> QuantConfig:
+    """Return the configuration in `file`, or the one that the other options describe."""
+    if file is not None:
+        if any(v is not None for v in (weight_bits, activation_bits, granularity, estimator)):
+            raise ConfigError(
+                "A configuration file must come alone; got bits, granularity or estimator beside "
+                "it. Leave them out, or write them into the file."
+            )
+        return config_from_json(read_text(file))
+    weight = replace(
+        WEIGHT_DEFAULT,
+        bits=WEIGHT_DEFAULT.bits if weight_bits is None else weight_bits,
+        granularity=granularity or WEIGHT_DEFAULT.granularity,
+        estimator=WEIGHT_DEFAULT.estimator if estimator in (None, *FOR_ACTIVATIONS) else estimator,
+    )
+    activation = replace(
+        ACTIVATION_DEFAULT,
+        bits=ACTIVATION_DEFAULT.bits if activation_bits is None else activation_bits,
+        estimator=estimator or ACTIVATION_DEFAULT.estimator,
+    )
+    return QuantConfig(LayerConfig(weight, activation))
+
+
+def read_reference(text: str | None, wish: QuantConfig) -> QuantConfig | None:
+    """Return the configuration that a text such as w8a8 means for `wish`, or that in a file."""
+    from commands.bit_options import read_uniform  # noqa: PLC0415
+
+    if text is None:
+        return None
+    widths = read_uniform(text)
+    if widths is None:
+        return config_from_json(read_text(Path(text)))
+    default = wish.default
+    return QuantConfig(
+        LayerConfig(
+            replace(default.weight, bits=widths[0]), replace(default.activation, bits=widths[1])
+        )
+    )
+
+
+def read_widths(text: str) -> tuple[int, ...]:
+    """Return the widths in a text such as 8,4."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"--bits must be widths such as 8,4; got {text!r}.")
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+def open_machine(name: str) -> Machine:
+    """Return a preset, or the machine in a TOML file."""
+    if name in presets() or not name.endswith(".toml"):
+        return load_preset(name)
+    return load_machine(name)
+
+
+def open_network(model: str, builder: str | None, input_shape: str | None) -> "Network":
+    """Load and prepare a network with the number of threads that is fastest here."""
+    from analysis.network import prepare  # noqa: PLC0415
+    from analysis.process_settings import choose_threads  # noqa: PLC0415
+    from model_io.encodings.apply_to_network import knowledge_of  # noqa: PLC0415
+    from model_io.input_specs import read_wish  # noqa: PLC0415
+    from model_io.load import load_model  # noqa: PLC0415
+
+    choose_threads()
+    say(f"Loading {model}")
+    loaded = load_model(model, builder, read_wish(input_shape or ""))
+    if not loaded.takes:
+        raise ValueError(
+            f"The shape of an input must be known; {model} does not tell it. Name it with "
+            "--input-shape, such as 3,224,224."
+        )
+    for note in loaded.notes:
+        say(note)
+    network = prepare(loaded.name, loaded.module, loaded.takes, loaded.digest, loaded.batch)
+    targets, given = knowledge_of(loaded, network.graph)
+    return replace(network, targets=targets, given=given)
+
+
+def with_file_encodings(
+    network: "Network", encodings: str, config: QuantConfig | None, recipe: "Recipe"
+) -> tuple[QuantConfig, "Recipe", tuple[str, ...]]:
+    """Return a configuration and a recipe that use a file's grids, and what is to be said."""
+    from quant.passes.recipe import check_order  # noqa: PLC0415
+    from quant.passes.use_grids import UseGrids  # noqa: PLC0415
+
+    given = _given(network, encodings)
+    longer = (UseGrids(given.grids, given.source), *recipe)
+    check_order(longer)
+    return config or given.config, longer, tuple(given.sentences())
+
+
+def _given(network: "Network", encodings: str) -> "Given":
+    """Return the grids in a file of encodings, or those that the model's own file has."""
+    from model_io.encodings.apply_to_network import read_given  # noqa: PLC0415
+
+    if encodings != OWN:
+        return read_given(read_text(Path(encodings)), network, Path(encodings).name)
+    if network.given is None:
+        raise ValueError(
+            f"--encodings {OWN} takes an ONNX file with quantizers; {network.name} has none. Name "
+            "a file of encodings."
+        )
+    return network.given
+
+
+def open_metric(text: str | None) -> "FileMetric | None":
+    """Return the user's metric; it is loaded before any work."""
+    from model_io.builder.user_metric import load_metric  # noqa: PLC0415
+
+    return None if text is None else load_metric(text)
+
+
+def check_import(model: str, network: "Network", data: "Dataset") -> dict[str, float] | None:
+    """Run an ONNX file beside ONNX Runtime on the user's own data; None for other models."""
+    from model_io.input_specs import InputSpec  # noqa: PLC0415
+    from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx  # noqa: PLC0415
+    from quant.inputs import parts_of  # noqa: PLC0415
+
+    if not model.lower().endswith(".onnx"):
+        return None
+    takes = tuple(InputSpec(one.name, one.shape, one.kind) for one in network.graph.inputs)
+    (batch,) = data.first(CHECKED_INPUTS).batches(CHECKED_INPUTS)
+    found = check_onnx(Path(model), takes, inputs=parts_of(batch.inputs))
+    say(f"Beside ONNX Runtime on {found.inputs} real inputs: {found.difference:.1e} apart")
+    return {"inputs": found.inputs, "largest_relative_difference": found.difference}
+
+
+def open_preprocess(path: Path | None) -> "Preprocess | None":
+    """Return the preprocessing in a JSON file; None where no file is named."""
+    from data_io.preprocessing import Preprocess  # noqa: PLC0415
+
+    return None if path is None else Preprocess.from_json(read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that the user named."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} must be a text file; it is not. Check the name.") from None

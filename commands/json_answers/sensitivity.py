@@ -1,0 +1,88 @@
+"""The answers of a sensitivity analysis as plain values for JSON: what the command line writes."""
+
+import math
+from typing import Any
+
+from analysis.calibration import Calibrated
+from analysis.evaluation.measures import Interval
+from analysis.network import Network
+from analysis.runs.experiment import IdentifiedData, versions
+from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity, View
+
+IDENTICAL = "An SQNR of null is infinite: the outputs are those of the float network."
+PREDICTED = "Screening predicts SQNR and KL divergence to first order; it measures no accuracy."
+NO_FORWARD = "Instant answers are the SQNR of the tensor itself, not of the network's output."
+NO_LABELS = "The data has no labels that the outputs can be compared with: accuracy is unknown."
+
+
+def summarize_sensitivity(
+    found: Sensitivity,
+    network: Network,
+    data: IdentifiedData | None,
+    calibrated: Calibrated,
+    notes: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Return a sweep's answers for JSON; shares of 1, intervals of 95 % as [low, high].
+
+    `baseline` is the float network. In the view all-but, `whole` has the scores of the network
+    with all layers quantized. Figures that are unknown or infinite are None.
+    """
+    return {
+        "model": network.name,
+        "model_digest": network.digest,
+        "data": {"name": data.name, "digest": data.digest} if data else None,
+        "samples": found.images,
+        "calibration_images": calibrated.images,
+        "depth": str(found.depth),
+        "view": str(found.sweep.view),
+        "config": found.sweep.config.to_dict(),
+        "baseline": {"top1": found.float_top1},
+        "whole": [_row(score) for score in found.whole],
+        "layers": [_row(score) for score in found.scores],
+        "seconds": round(found.seconds, 3),
+        "forwards": found.forwards,
+        "notes": [*notes, *_notes(found)],
+        "versions": versions(),
+    }
+
+
+def _row(score: CellScore) -> dict[str, Any]:
+    question = score.question
+    return {
+        **({"layer": question.layer} if question.layer else {}),
+        "role": str(question.side),
+        "bits": question.bits,
+        "images": score.images,
+        "sqnr_db": _finite(score.sqnr_db),
+        "sqnr_ci95": _bounds(score.sqnr_ci95),
+        "kl": _finite(score.kl),
+        "cross_entropy": _finite(score.cross_entropy),
+        "accuracy_drop": score.accuracy_drop,
+        "ci95": _bounds(score.accuracy_drop_ci95),
+        "agreement": score.agreement,
+        "agreement_ci95": _bounds(score.agreement_ci95),
+    }
+
+
+def _notes(found: Sensitivity) -> list[str]:
+    notes = []
+    if found.depth is Depth.SCREENING:
+        notes.append(PREDICTED)
+    elif found.depth is Depth.INSTANT:
+        notes.append(NO_FORWARD)
+    elif found.float_top1 is None:
+        notes.append(NO_LABELS)
+    if any(score.sqnr_db == math.inf for score in found.scores):
+        notes.append(IDENTICAL)
+    if found.sweep.view is View.ALL_BUT and found.depth is Depth.EXACT:
+        notes.append("Every score is of the network with all layers quantized but the one named.")
+    return notes
+
+
+def _bounds(interval: Interval | None) -> list[float | None] | None:
+    return None if interval is None else [_finite(interval.low), _finite(interval.high)]
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity."""
+    return value if value is not None and math.isfinite(value) else None

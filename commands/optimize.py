@@ -1,0 +1,117 @@
+"""The command optimize."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from analysis.cost.quantity import Quantity
+from commands.app import app
+from commands.inputs import (
+    MACHINE,
+    open_machine,
+    open_network,
+    open_preprocess,
+    read_config,
+    read_reference,
+)
+from commands.options import (
+    BuilderOption,
+    CalibrationOption,
+    ConfigOption,
+    DataOption,
+    EstimatorOption,
+    GranularityOption,
+    JsonOption,
+    MachineOption,
+    ModelOption,
+    PreprocessOption,
+    SamplesOption,
+    ShapeOption,
+)
+from commands.output import errors_told, watch, write_answer
+
+
+@app.command()
+def optimize(
+    *,
+    model: ModelOption,
+    machine: MachineOption = MACHINE,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    samples: SamplesOption = None,
+    calibration: CalibrationOption = 256,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="energy, latency, size, memory or bops, = and the most, as energy=0.6."),
+    ] = None,
+    relative_to: Annotated[
+        str | None, typer.Option(help="Budgets are shares of this: w8a8, or a configuration.")
+    ] = None,
+    least: Annotated[
+        Quantity | None, typer.Option(help="Make this least, within --loss, instead.")
+    ] = None,
+    loss: Annotated[
+        float | None, typer.Option(help="Most top-1 to lose, predicted, as a share.", min=0, max=1)
+    ] = None,
+    pin: Annotated[
+        list[str] | None, typer.Option(help="LAYER=8/8: bits of weight/output, - for free.")
+    ] = None,
+    edge_bits: Annotated[
+        int | None, typer.Option(help="Bits of input, first and last layer.", min=2, max=16)
+    ] = None,
+    bits: Annotated[str, typer.Option(help="Widths on offer.")] = "2,3,4,6,8",
+    allow: Annotated[
+        str, typer.Option(help="Granularities each weight may have: per-tensor,per-channel.")
+    ] = "",
+    front: Annotated[int, typer.Option(help="Points of the front.", min=0, max=100)] = 0,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure the choice.")] = False,
+    config: ConfigOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of runs that correct predictions; keeps new ones.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    out: JsonOption = "-",
+) -> None:
+    """Choose bits layer by layer: the most accurate within budgets, or the cheapest.
+
+    The images that choose ranges also tell how sensitive layers are; others measure the choice.
+    """
+    with errors_told(out):
+        wish = read_config(config, None, None, granularity, estimator)
+        place = open_machine(machine)
+        from analysis.calibration import calibrate  # noqa: PLC0415
+        from analysis.mixed_precision.optimize import Task  # noqa: PLC0415
+        from analysis.mixed_precision.optimize import optimize as find  # noqa: PLC0415
+        from analysis.runs.run_store import RunStore  # noqa: PLC0415
+        from analysis.split import ImageChoice, choose_split  # noqa: PLC0415
+        from commands import bit_options  # noqa: PLC0415
+        from commands.json_answers.optimize import summarize_answer  # noqa: PLC0415
+
+        relative = relative_to is not None
+        task = Task(
+            machine=place,
+            config=wish,
+            rules=bit_options.read_rules(bits, pin or (), edge_bits, allow),
+            budgets=tuple(
+                bit_options.read_budget(text, relative=relative) for text in budget or ()
+            ),
+            reference=read_reference(relative_to, wish),
+            least=least,
+            most_loss=loss,
+            front=front,
+            measured=measure,
+            seed=seed,
+        )
+        choice = ImageChoice(data, open_preprocess(preprocess), samples, calibration, seed)
+        network = open_network(model, builder, input_shape)
+        images = choose_split(model, network, wish, choice, learning=True)
+        learned = images.calibration or images.score
+        ranges = watch(calibrate(network, learned, images.input_range))
+        store = RunStore(runs) if runs else None
+        answer = watch(find(network, learned, images.score, ranges, task, store))
+        write_answer(out, summarize_answer(answer, network))

@@ -1,0 +1,69 @@
+"""What a command says: its answer as JSON, its progress, its errors."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from quant.progress import Steps
+
+T = TypeVar("T")
+REPORT_EVERY_S = 2.0
+
+
+@contextmanager
+def errors_told(out: str, option: str = "--json") -> Iterator[None]:
+    """Turn what a user can put right into one sentence on standard error and exit code 2."""
+    try:
+        check_place(out, option)
+        yield
+    except (ValueError, OSError, RecursionError) as error:
+        typer.echo(f"Error: {_sentence(error)}", err=True)
+        raise typer.Exit(2) from None
+
+
+def check_place(out: str, option: str) -> None:
+    """Find out before the work whether its answer can be written."""
+    if out != "-" and (Path(out).is_dir() or not Path(out).parent.is_dir()):
+        raise ValueError(f"{option} must name a file in a folder that exists; got {out}.")
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename} cannot be opened: {error.strerror}. Check the path."
+    if isinstance(error, RecursionError):
+        return "A file is nested too deeply. Check what you named."
+    return " ".join(str(error).split())
+
+
+def watch(steps: Steps[T]) -> T:
+    """Run long work to its end; tell on standard error how far it is, every few seconds."""
+    told = -REPORT_EVERY_S
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        if time.monotonic() - told >= REPORT_EVERY_S:
+            told = time.monotonic()
+            say(progress.text)
+
+
+def say(text: str) -> None:
+    """Print one line on standard error, so that standard output holds the answer alone."""
+    typer.echo(text, err=True)
+
+
+def write_answer(out: str, answer: object) -> None:
+    """Write JSON to a file, or to standard output for "-"."""
+    text = json.dumps(answer, indent=2, allow_nan=False)
+    if out == "-":
+        typer.echo(text)
+    else:
+        Path(out).write_text(text + "\n", encoding="utf-8")
+        say(f"Wrote {out}")

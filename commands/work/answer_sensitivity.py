@@ -1,0 +1,85 @@
+"""The road of a sensitivity analysis that the command line takes: images, ranges, answers."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from analysis.calibration import Calibrated, calibrate
+from analysis.network import Network
+from analysis.runs.run_store import RunStore
+from analysis.sensitivity.analyze import sensitivity
+from analysis.sensitivity.exact.dask_executor import open_cluster
+from analysis.sensitivity.exact.executors import Pool
+from analysis.sensitivity.sweep import Depth, Sweep, View
+from analysis.sensitivity.tensor_noise import instant
+from analysis.split import ImageChoice, Split, choose_split
+from commands.json_answers.sensitivity import summarize_sensitivity
+from quant.config import LayerConfig, QuantConfig
+from quant.progress import Steps
+from quant.simulation.plan import Role, Side
+from quant.spec import FLOAT_BITS
+
+MIB = 2**20
+SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
+
+
+def build_sweep(
+    config: QuantConfig,
+    bits: tuple[int, ...],
+    side: str | None,
+    view: str,
+    memory_mib: int,
+    *,
+    stop_early: bool,
+) -> Sweep:
+    """Return the sweep that plain words describe; without a side, weights, then activations."""
+    chosen = (Side(side),) if side else SIDES
+    return Sweep(
+        config,
+        bits,
+        chosen,
+        View(view),
+        memory_bytes=memory_mib * MIB,
+        stop_when_decided=stop_early,
+    )
+
+
+def answer_sensitivity(
+    model: str,
+    network: Network,
+    choice: ImageChoice,
+    sweep: Sweep,
+    depth: str,
+    runs: Path | None,
+    scheduler: str | None,
+) -> Steps[dict[str, Any]]:
+    """Choose images, calibrate where activations are in question, and answer for JSON.
+
+    Raises:
+        ValueError: data, labels or settings do not fit the network, or no scheduler answers.
+    """
+    quantizes_activations = any(side.includes(Role.ACTIVATION) for side in sweep.sides)
+    if Depth(depth) is Depth.INSTANT and not quantizes_activations:  # needs no image
+        found = instant(network, Calibrated(), sweep)
+        return summarize_sensitivity(found, network, None, Calibrated())
+    workers = open_cluster(scheduler) if scheduler else Pool()
+    images = _split(model, network, choice, sweep, learning=quantizes_activations)
+    ranges = Calibrated(input_range=images.input_range)
+    if quantizes_activations and images.calibration is not None:
+        ranges = yield from calibrate(network, images.calibration, images.input_range)
+    store = RunStore(runs) if runs else None
+    found = yield from sensitivity(
+        network, images.score, ranges, sweep, Depth(depth), store, workers
+    )
+    return summarize_sensitivity(found, network, images.score, ranges, images.notes)
+
+
+def _split(
+    model: str, network: Network, choice: ImageChoice, sweep: Sweep, *, learning: bool
+) -> Split:
+    """Return the images; the same ones to score on, whatever the question is about."""
+    config = sweep.config
+    if not learning:  # activations stay float, so no range is chosen from images
+        activation = replace(config.default.activation, bits=FLOAT_BITS)
+        config = QuantConfig(LayerConfig(activation=activation))
+    return choose_split(model, network, config, choice, learning=learning or choice.calibration > 0)

@@ -1,0 +1,144 @@
+"""What the inputs of a file are: their kinds, their sizes, and those that a person has to give."""
+
+from collections.abc import Mapping, Sequence
+
+from onnx import TensorProto, helper
+
+from model_io.errors import ModelError
+from model_io.input_specs import InputSpec, write_wish
+from model_io.onnx_import.program.read_program import REALS, FileInput
+from model_io.onnx_import.program.steps import OnnxProgram, readable
+
+_WHOLES = (
+    TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT8,
+)  # fmt: skip
+_GUESS = {1: 128, 2: 128, 3: 224}
+"""What a sentence proposes for an open size, by the number of axes; a person knows better."""
+
+
+def describe_inputs(
+    sources: Sequence[FileInput], program: OnnxProgram, wish: Sequence[InputSpec], shown: str
+) -> tuple[tuple[InputSpec, ...], int | None]:
+    """Return (what the network takes, batch size or None for any).
+
+    `wish` gives sizes that the file leaves open, for the only input or for each by its name.
+
+    Raises:
+        ModelError: a size is not known, or not as the file says; an input has no batch axis.
+    """
+    wishes = _by_name(sources, wish, shown)
+    kinds = [_kind_of(source, program, alone=len(sources) == 1, shown=shown) for source in sources]
+    alone = len(sources) == 1
+    _check_known(sources, wishes, shown)
+    shapes = [_shape_of(source, wishes.get(source.name), shown, alone=alone) for source in sources]
+    batches = {source.sizes[0] if source.sizes else None for source in sources}
+    if len(batches) > 1:
+        said = ", ".join("any" if size is None else str(size) for size in batches)
+        raise ModelError(
+            "All inputs must have the batch as their first axis, of one size, got the sizes "
+            f"{said} in {shown}. Export the network so that all inputs are batched."
+        )
+    names = [readable(source.name) for source in sources]
+    specs = zip(names, shapes, kinds, strict=True)
+    return tuple(InputSpec(name, shape, kind) for name, shape, kind in specs), batches.pop()
+
+
+def _by_name(
+    sources: Sequence[FileInput], wish: Sequence[InputSpec], shown: str
+) -> Mapping[str, InputSpec]:
+    """Return what was asked for, by the names in the file."""
+    if len(sources) == 1 and len(wish) == 1:
+        return {sources[0].name: wish[0]}
+    names = {readable(source.name): source.name for source in sources}
+    unknown = [one.name for one in wish if one.name not in names]
+    if unknown:
+        raise ModelError(
+            f"Shapes must be given for inputs of {shown} ({', '.join(names)[:200]}), got one for "
+            f"{unknown[0][:60] or 'an input without a name'!r}. Write name=sizes for each, with "
+            "semicolons between them."
+        )
+    return {names[one.name]: one for one in wish}
+
+
+def _check_known(sources: Sequence[FileInput], wishes: Mapping[str, InputSpec], shown: str) -> None:
+    """Raise where sizes are open that nobody gave: all of them at once, to be asked for once."""
+    missing = [s for s in sources if _is_open(s) and s.name not in wishes]
+    if not missing:
+        return
+    if len(sources) == 1:
+        raise ModelError(
+            f"The shape of one input must be known, got ({_said(missing[0])}) in {shown}, where ? "
+            "may be any size. Give the input's shape, such as "
+            f"{'3,224,224' if missing[0].sizes is None else _proposal(missing[0])}."
+        )
+    listed = ", ".join(f"({_said(s)}) for {readable(s.name)}" for s in missing)
+    example = write_wish([InputSpec(readable(s.name), _guess(s)) for s in missing])
+    raise ModelError(
+        f"The shape of every input must be known, got {listed} in {shown}, where ? may be any "
+        f"size. Give their shapes, such as {example}."
+    )
+
+
+def _is_open(source: FileInput) -> bool:
+    return source.sizes is None or None in source.sizes[1:]
+
+
+def _said(source: FileInput) -> str:
+    sizes = source.sizes or (None, None)
+    return ", ".join("?" if size is None else str(size) for size in sizes[1:])
+
+
+def _guess(source: FileInput) -> tuple[int, ...]:
+    sizes = (source.sizes or (None, None))[1:]
+    return tuple(size or _GUESS.get(len(sizes), 16) for size in sizes)
+
+
+def _proposal(source: FileInput) -> str:
+    return ",".join(map(str, _guess(source)))
+
+
+def _shape_of(
+    source: FileInput, wish: InputSpec | None, shown: str, *, alone: bool
+) -> tuple[int, ...]:
+    """Return the shape of one sample of an input."""
+    if source.sizes is None and wish is not None:
+        return wish.shape
+    sizes = source.sizes or ()
+    whose = "The input" if alone else f"The input {readable(source.name)[:60]!r}"
+    if len(sizes) < (2 if alone else 1):
+        raise ModelError(
+            f"{whose} of {shown} must have the batch as its first axis and others behind it, got "
+            f"{len(sizes)} axes. Export it with a batch axis."
+        )
+    if wish is None:
+        return tuple(size or 0 for size in sizes[1:])
+    fits = len(wish.shape) == len(sizes) - 1 and all(
+        size in (None, given) for size, given in zip(sizes[1:], wish.shape, strict=True)
+    )
+    if not fits:
+        what = "The input's shape" if alone else f"The shape of {readable(source.name)[:60]!r}"
+        raise ModelError(
+            f"{what} must fit ({_said(source)}), which {shown} says of it, got "
+            f"({', '.join(map(str, wish.shape))}). Leave it out, or give sizes for the ? alone."
+        )
+    return wish.shape
+
+
+def _kind_of(source: FileInput, program: OnnxProgram, *, alone: bool, shown: str) -> str:
+    """Return the type of an input's elements in the network."""
+    if source.kind in REALS:
+        return "float32"
+    readers = [step for step in program.steps if source.name in step.inputs]
+    cast = all(s.operator == "Cast" and s.attributes.get("to") in REALS for s in readers)
+    pixels = source.kind == TensorProto.UINT8 or alone
+    if cast and pixels and source.kind != TensorProto.BOOL:
+        return "float32"  # pixels that become real at once
+    if source.kind == TensorProto.BOOL:
+        return "bool"
+    if source.kind in _WHOLES:
+        return "int64"
+    kind = helper.tensor_dtype_to_string(source.kind).rpartition(".")[2].lower()
+    raise ModelError(
+        f"The inputs of {shown} must hold numbers, got {kind} for {readable(source.name)[:60]!r}. "
+        "Cut off what comes before the first numbers with onnx.utils.extract_model."
+    )

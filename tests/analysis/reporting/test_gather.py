@@ -1,0 +1,357 @@
+"""What a report gathers, and what it says it does not know."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accelerator.machine import load_machine, load_preset
+from analysis.calibration import calibrate
+from analysis.cost.estimate import cost
+from analysis.cost.quantity import Quantity
+from analysis.network import Network, prepare
+from analysis.reporting.contents import Report, ReportOrigin
+from analysis.reporting.gather import Around, gather_report, layer_choices
+from analysis.reporting.reproduce import beyond_command, command_of
+from analysis.reporting.trade_off import of_run, read_answer
+from analysis.runs.experiment import Experiment, run_experiment
+from analysis.runs.repair import repair, run_of
+from analysis.runs.run_store import Run, RunStore
+from analysis.sensitivity.analyze import exact
+from analysis.sensitivity.exact.executors import Pool
+from analysis.sensitivity.stored import harmful, known_sensitivity
+from analysis.sensitivity.sweep import Sweep
+from analysis.split import ImageChoice, Split, choose_split
+from commands.work.make_report import ReportTask, find_run, open_store, report_on
+from model_io.load import load_model
+from quant.config import uniform
+from quant.errors import ConfigError
+from quant.passes.recipe import build_recipe
+from quant.progress import drain
+from quant.simulation.plan import Side
+from tests.analysis.results import report as cost_report
+from tests.analysis.results import run as run_of_results
+
+MODEL, MACHINE = "fashion-resnet", load_preset("bitfusion_like")
+CONFIG = uniform(4, 8)
+CHOICE = ImageChoice(samples=40, calibration=16)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    loaded = load_model(MODEL, None, ())
+    return prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest, loaded.batch)
+
+
+@pytest.fixture(scope="module")
+def images(network: Network) -> Split:
+    return choose_split(MODEL, network, CONFIG, CHOICE)
+
+
+@pytest.fixture(scope="module")
+def measured(network: Network, images: Split) -> Run:
+    assert images.calibration is not None
+    ranges = drain(calibrate(network, images.calibration, images.input_range))
+    what = Experiment("four", CONFIG, MACHINE)
+    return drain(run_experiment(network, images.score, ranges, what))
+
+
+def gathered(run: Run, **around: Any) -> Report:
+    return drain(gather_report(run, Around(**around)))
+
+
+class TestGather:
+    def test_a_run_alone_says_what_is_missing(self, measured: Run) -> None:
+        found = gathered(measured)
+        told = " ".join(found.missing)
+        assert found.model is None
+        assert found.machine == MACHINE  # a preset is known by its name
+        for said in ("nothing ran on the machine", "was not loaded", "No sensitivity", "No front"):
+            assert said in told
+
+    def test_the_model_is_priced_as_float_and_at_eight_bits(
+        self, network: Network, measured: Run
+    ) -> None:
+        facts = gathered(measured, network=network).model
+        assert facts is not None
+        assert facts.at_8_bits == cost(network, uniform(8, 8), MACHINE)
+        assert facts.as_float.energy_pj > facts.at_8_bits.energy_pj
+        assert (facts.parameters, facts.macs) == (network.parameters, network.macs)
+
+    def test_another_model_is_refused(self, network: Network, measured: Run) -> None:
+        with pytest.raises(ConfigError, match="must be that of the run"):
+            gathered(replace(measured, model_digest="other"), network=network)
+
+    def test_another_machine_is_not_taken_for_the_runs(
+        self, network: Network, measured: Run
+    ) -> None:
+        own = replace(measured, cost=replace(measured.cost, machine="mine"))
+        found = gathered(own, network=network, machine=MACHINE)
+        assert found.machine is None
+        assert found.model is None
+        assert "sources of its numbers are not told" in " ".join(found.missing)
+
+    def test_choices_are_those_of_the_configuration(self, network: Network) -> None:
+        rows = {row.layer: row for row in layer_choices(network, CONFIG)}
+        assert list(rows) == [layer.name for layer in network.graph.layers]
+        weighted = next(layer for layer in network.graph.layers if layer.weight is not None)
+        assert rows[weighted.name].weight_bits == 4
+        assert rows[weighted.name].weight == "per-channel, symmetric, mse"
+        assert rows["input"].weight_bits is None
+
+    def test_suspects_are_sorted_and_are_on_a_grid(self, network: Network, measured: Run) -> None:
+        found = gathered(measured, network=network).suspects
+        assert found is not None
+        lost = [item.bits_lost for item in found]
+        assert lost == sorted(lost, reverse=True)
+        assert all(item.fit is not None for item in found)
+
+    def test_only_runs_that_can_be_compared_stand_beside(
+        self, measured: Run, tmp_path: Path
+    ) -> None:
+        store = RunStore(tmp_path)
+        other = replace(measured, id="b", name="other")
+        for run in (measured, other, replace(measured, id="c", data_digest="x")):
+            store.save(run)
+        assert [run.id for run in gathered(measured, store=store).others] == ["b"]
+
+    def test_what_the_store_knows_of_layers_is_told(
+        self, network: Network, images: Split, measured: Run, tmp_path: Path
+    ) -> None:
+        assert images.calibration is not None
+        store = RunStore(tmp_path)
+        ranges = drain(calibrate(network, images.calibration, images.input_range))
+        around = {"network": network, "data": images.score, "calibrated": ranges, "store": store}
+        assert gathered(measured, **around).sensitivity is None
+        sweep = Sweep(CONFIG, (8, 4))
+        known = drain(exact(network, images.score.first(8), ranges, sweep, store, Pool()))
+        found = gathered(measured, **around)
+        assert found.sensitivity is not None
+        assert len(found.sensitivity.scores) == len(known.scores)
+        assert set(found.noise) == {layer.name for layer in network.graph.layers}
+        assert "sensitivity" not in " ".join(found.missing).lower()
+
+    def test_repairs_count_only_where_they_are_the_runs(
+        self, network: Network, images: Split, measured: Run
+    ) -> None:
+        ranges = drain(calibrate(network, images.calibration, images.input_range))  # type: ignore[arg-type]
+        recipe = build_recipe(equalize=True)
+        steps = drain(repair(network, images.score, images.calibration, CONFIG, ranges, recipe))
+        repaired = run_of(
+            steps, "repaired", network, images.score, config=CONFIG, report=measured.cost, seed=0,
+            images=16,
+        )  # fmt: skip
+        found = gathered(repaired, steps=steps).repairs
+        assert found is not None
+        assert found.titles == ("Plain quantization", "Equalize")
+        assert found.scores[-1] == repaired.evaluation.quantized_top1
+        assert len(found.verdicts) == 1
+        other = replace(repaired, evaluation=replace(repaired.evaluation, sqnr_db=1.0))
+        assert gathered(other, steps=steps).repairs is None
+        assert "What each repair did" in " ".join(gathered(other, steps=steps).missing)
+
+
+class TestSensitivityKnown:
+    def test_noise_is_that_of_both_sides_at_the_chosen_bits(
+        self, network: Network, images: Split
+    ) -> None:
+        ranges = drain(calibrate(network, images.calibration, images.input_range))  # type: ignore[arg-type]
+        sweep = Sweep(CONFIG, (8, 4))
+        found = drain(exact(network, images.score.first(8), ranges, sweep, None, Pool()))
+        layer = next(x.name for x in network.graph.layers if x.weight is not None)
+        at = {(s.question.layer, s.question.side, s.question.bits): s.sqnr_db for s in found.scores}
+        expected = sum(
+            10 ** (-at[layer, side, bits] / 10)
+            for side, bits in ((Side.WEIGHTS, 4), (Side.ACTIVATIONS, 8))
+        )
+        assert harmful(found, CONFIG, network)[layer] == pytest.approx(expected)
+        assert harmful(found, uniform(5, 8), network).keys() == {
+            x.name for x in network.graph.layers if x.weight is None
+        }
+
+    def test_without_statistics_only_weights_are_looked_up(
+        self, network: Network, images: Split, tmp_path: Path
+    ) -> None:
+        from analysis.calibration import Calibrated
+
+        store = RunStore(tmp_path)
+        sweep = Sweep(CONFIG, (4,), (Side.WEIGHTS,))
+        drain(exact(network, images.score.first(8), Calibrated(), sweep, store, Pool()))
+        found = known_sensitivity(network, images.score, Calibrated(), CONFIG, store)
+        assert found is not None
+        assert {score.question.side for score in found.scores} == {Side.WEIGHTS}
+
+
+class TestReproduce:
+    def test_the_command_names_everything(self) -> None:
+        run = replace(
+            run_of_results("a", cost_report()),
+            recipe=("Equalize", "Correct biases (analytic)", "AdaRound (500 iterations)"),
+        )
+        origin = ReportOrigin(
+            "my model.pt2", "bitfusion_like", input_shape=(3, 8, 8), data="a b.npz",
+            preprocess="{}", samples=10, calibration=4, seed=3,
+        )  # fmt: skip
+        assert command_of(run, origin) == (
+            "python cli.py evaluate --model 'my model.pt2' --input-shape 3,8,8 --data 'a b.npz' "
+            "--preprocess preprocess.json --samples 10 --calibration 4 --seed 3 "
+            "--config configuration.json --machine bitfusion_like --equalize "
+            "--correct-bias analytic --adaround --adaround-iterations 500"
+        )
+        assert beyond_command(run) == ()
+
+    def test_a_name_cannot_add_a_command(self) -> None:
+        origin = ReportOrigin("x; rm -rf /", "m")
+        assert "'x; rm -rf /'" in command_of(run_of_results("a", cost_report()), origin)
+
+    def test_passes_without_an_option_are_told(self) -> None:
+        title = "Equalize, ReLU6 as ReLU"
+        run = replace(run_of_results("a", cost_report()), recipe=(title,))
+        assert beyond_command(run) == (title,)
+
+
+def answer(run: Run, **changes: Any) -> dict[str, Any]:
+    """An answer of optimize as JSON, as far as a report reads it."""
+
+    def point(name: str, energy: float, loss: float | None) -> dict[str, Any]:
+        return {
+            "name": name,
+            "cost": {"energy": energy, "size": 10.0},
+            "predicted": {
+                "sqnr_db": 20.0, "loss": loss, "loss_is_of": "top-1",
+                "loss_ci95": None if loss is None else [0.0, 2 * loss],
+            },
+            "measured": None,
+        }  # fmt: skip
+
+    return {
+        "model": run.model, "model_digest": run.model_digest, "machine": run.cost.machine,
+        "least": None, "budgets": [{"quantity": "energy", "most": 0.6}],
+        "choice": point("Mixed", 5.0, 0.1), "reference": point("reference", 9.0, 0.0),
+        "front": [point("Mixed 9", 9.0, 0.0), point("Mixed 5", 5.0, 0.1), point("W8A8", 9.5, 0.0)],
+        **changes,
+    }  # fmt: skip
+
+
+class TestFront:
+    def test_the_answer_of_optimize_is_read(self) -> None:
+        run = run_of_results("chosen", cost_report())
+        found = read_answer(json.loads(json.dumps(answer(run))), run)
+        assert found.quantity is Quantity.ENERGY
+        assert [point.name for point in found.predicted] == ["Mixed 5", "Mixed 9"]
+        assert [point.name for point in found.references] == ["W8A8"]
+        assert found.chosen is not None
+        assert found.chosen.cost == run.cost.energy_pj
+        assert found.chosen.loss == run.evaluation.top1_drop
+        assert found.measured == ()
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"machine": "another"}, "must be of the run's machine"),
+            ({"model_digest": "another"}, "must be of the run's model"),
+            ({"front": None}, "with --front"),
+            ({"front": [{}]}, "with --front"),
+            ({"front": [{"name": 1}]}, "with --front"),
+            ({"budgets": []}, "with --front"),
+        ],
+    )
+    def test_anything_else_is_refused(self, change: dict[str, Any], said: str) -> None:
+        run = run_of_results("chosen", cost_report())
+        with pytest.raises(ValueError, match=said):
+            read_answer(answer(run, **change), run)
+
+    @pytest.mark.parametrize("raw", [None, 3, [], "text", {}])
+    def test_what_is_no_answer_is_refused(self, raw: object) -> None:
+        with pytest.raises(ValueError, match="optimize"):
+            read_answer(raw, run_of_results("chosen", cost_report()))
+
+    def test_without_labels_answers_count(self) -> None:
+        run = run_of_results("chosen", cost_report())
+        point = of_run(run, Quantity.LATENCY, labelled=False)
+        assert point.loss == pytest.approx(1 - run.evaluation.agreement)
+        assert point.cost == run.cost.latency_s
+        assert math.isfinite(point.sqnr_db)
+
+
+class TestRoad:
+    def task(self, **changes: Any) -> ReportTask:
+        origin = ReportOrigin(MODEL, MACHINE.name)
+        return replace(ReportTask(MACHINE, CHOICE, CONFIG, origin, "now"), **changes)
+
+    def test_it_measures_and_keeps_where_there_is_no_run(
+        self, network: Network, measured: Run, tmp_path: Path
+    ) -> None:
+        store = RunStore(tmp_path)
+        found = drain(report_on(network, self.task(store=store)))
+        assert found.run.evaluation == measured.evaluation
+        assert [run.name for run in store.all()] == ["now"]
+        assert found.origin is not None
+        assert (found.origin.samples, found.origin.calibration) == (40, 16)
+
+    def test_a_kept_run_is_reported_with_its_own_images(
+        self, network: Network, measured: Run, tmp_path: Path
+    ) -> None:
+        store = RunStore(tmp_path)
+        store.save(measured)
+        task = self.task(
+            run=measured, store=store, choice=ImageChoice(), machine=load_preset("eyeriss_like")
+        )
+        found = drain(report_on(network, task))
+        assert found.run == measured
+        assert "not those of the run" not in " ".join(found.notes)
+        assert found.machine == MACHINE
+        assert found.origin is not None
+        assert found.origin.machine == MACHINE.name
+        assert found.origin.samples == measured.evaluation.samples
+
+    def test_other_images_are_told_and_not_used(self, network: Network, measured: Run) -> None:
+        other = replace(measured, data_digest="another")
+        found = drain(report_on(network, self.task(run=other)))
+        assert "are not those of the run" in found.notes[0]
+        assert "Ranges of activations were not examined" in " ".join(found.missing)
+
+    def test_a_run_needs_no_model(self, measured: Run) -> None:
+        assert drain(report_on(None, self.task(run=measured))).run == measured
+
+    def test_something_must_be_named(self) -> None:
+        with pytest.raises(ConfigError, match="needs a model to measure, or a run"):
+            drain(report_on(None, self.task()))
+
+    def test_a_machine_of_ones_own_is_named_by_its_file(
+        self, network: Network, measured: Run, tmp_path: Path
+    ) -> None:
+        from accelerator.machine import MACHINES
+
+        path = tmp_path / "mine.toml"
+        text = (MACHINES / "bitfusion_like.toml").read_text()
+        path.write_text(text.replace('"bitfusion_like"', '"mine"'))
+        own = replace(measured, cost=replace(measured.cost, machine="mine"))
+        origin = ReportOrigin(MODEL, str(path))
+        task = self.task(run=own, machine=load_machine(path), origin=origin)
+        found = drain(report_on(network, task))
+        assert found.machine is not None
+        assert found.machine.name == "mine"
+        assert found.origin is not None
+        assert found.origin.machine == str(path)
+
+    def test_runs_are_found_by_id_by_its_start_and_by_name(
+        self, measured: Run, tmp_path: Path
+    ) -> None:
+        store = RunStore(tmp_path)
+        store.save(replace(measured, id="abc1", name="one"))
+        store.save(replace(measured, id="abd2", name="two"))
+        for identity in ("abc1", "abc", "one"):
+            assert find_run(store, identity).name == "one"
+        for identity in ("ab", "three", ""):
+            with pytest.raises(ConfigError, match=r"must name one run.*abd2"):
+                find_run(store, identity)
+
+    def test_a_run_needs_its_folder(self, tmp_path: Path) -> None:
+        assert open_store(None, None) is None
+        for folder in (None, tmp_path / "nothing"):
+            with pytest.raises(ConfigError, match="--runs"):
+                open_store(folder, "x")

@@ -1,0 +1,170 @@
+"""The front drawn: what it says holds of the numbers, and every point can be picked."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from accelerator.machine import load_preset
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.measures import Interval
+from analysis.mixed_precision.choices import Rules
+from analysis.mixed_precision.pareto_front import Front, find_front, updated
+from analysis.mixed_precision.proposal import Proposal
+from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.useful_bits import useful_rules
+from analysis.prediction.predictor import Prediction
+from figures import takeaway
+from figures.tradeoffs.bits_chosen import bits_chosen
+from figures.tradeoffs.front import Panel, front_chart
+from figures.tradeoffs.wording import QualityScale, quality_text, saved, takeaway_of
+from quant.assignment import bits_of
+from quant.config import uniform
+from quant.progress import drain
+from tests.analysis.bits import WIDTHS, made_up, network_of
+
+NAME = "plain"
+ACCURACY, NOISE = (
+    QualityScale(by_loss=True, float_top1=0.9),
+    QualityScale(by_loss=False, float_top1=None),
+)
+
+
+def searched(machine: str) -> BitSearch:
+    network, preset = network_of(NAME), load_preset(machine)
+    return BitSearch(network, made_up(network), preset, useful_rules(preset, Rules(WIDTHS)))
+
+
+def panel(machine: str, quantity: Quantity = Quantity.ENERGY) -> Panel:
+    search = searched(machine)
+    eight = {each: each.of(search.reference.cost) for each in Quantity}
+    found = drain(find_front(search, quantity, 6))
+    return Panel(found, (), search.judge("now", uniform(6, 8)), None, eight)
+
+
+@pytest.fixture(scope="module")
+def bitfusion() -> Panel:
+    return panel("bitfusion_like")
+
+
+@pytest.fixture(scope="module")
+def fixed() -> Panel:
+    return panel("edge_systolic_8b")
+
+
+def test_what_is_saved_is_that_of_the_cheapest_point_that_is_good_enough(bitfusion: Panel) -> None:
+    front, eight = bitfusion.front, bitfusion.full
+    share = saved(front, eight, ACCURACY)
+    base = next(p for p in front.references if p.name == "W8A8").prediction.loss
+    assert share is not None
+    assert base is not None
+    good = [p for p in front.proposals if (p.prediction.loss or 0) <= base + 0.01 + 1e-12]
+    cheapest = min(p.cost.energy_pj for p in good)
+    assert share == pytest.approx(max(0.0, 1 - cheapest / eight))
+
+
+def test_a_fixed_machine_saves_nothing_and_the_title_says_so(fixed: Panel) -> None:
+    assert len(fixed.front.proposals) == 1
+    figure = front_chart([fixed], ACCURACY)
+    assert takeaway(figure).startswith("Fewer bits than 8 save no energy on edge_systolic_8b")
+    assert takeaway(front_chart([fixed], NOISE)).startswith("Fewer bits than 8 save no energy")
+
+
+def test_without_accuracy_the_title_tells_decibels(bitfusion: Panel) -> None:
+    said = takeaway(front_chart([bitfusion], NOISE))
+    front = bitfusion.front
+    gains = [
+        max(
+            p.prediction.sqnr_db
+            for p in front.proposals
+            if p.cost.energy_pj <= one.cost.energy_pj * (1 + 1e-9)
+        )
+        - one.prediction.sqnr_db
+        for one in front.references
+        if front.proposals[0].cost.energy_pj
+        <= one.cost.energy_pj
+        < front.proposals[-1].cost.energy_pj
+    ]
+    assert f"{max(gains):.0f} dB more SQNR" in said
+
+
+def test_machines_side_by_side_share_their_axis_in_percent(bitfusion: Panel, fixed: Panel) -> None:
+    figure = front_chart([bitfusion, fixed], ACCURACY)
+    assert any("% of W8A8" in note.text for note in figure.layout.annotations)
+    (reference,) = (t for t in figure.data if t.name.startswith("Uniform") and t.xaxis == "x2")
+    names = [str(data[1]) for data in reference.customdata]
+    assert reference.x[names.index("W8A8")] == pytest.approx(100)
+    words = takeaway_of([(p.front, p.full) for p in (bitfusion, fixed)], ACCURACY)
+    assert "bitfusion_like profits most" in words or "on any of these machines" in words
+
+
+def test_a_click_names_its_machine_and_point(bitfusion: Panel) -> None:
+    figure = front_chart([bitfusion], ACCURACY, ("bitfusion_like", "W4A8"))
+    traces = {trace.name: trace for trace in figure.data}
+    told = {tuple(data[:2]) for data in traces["Predicted front"].customdata}
+    assert told == {("bitfusion_like", p.name) for p in bitfusion.front.proposals}
+    ring, uniform_points = traces["Picked"], traces["Uniform, predicted"]
+    place = [data[1] for data in uniform_points.customdata].index("W4A8")
+    assert ring.x[0] == uniform_points.x[place]
+    assert ring.y[0] == uniform_points.y[place]
+
+
+def test_the_best_points_are_in_sight_however_far_below_float(bitfusion: Panel) -> None:
+    """After a measurement all that is predicted may lie 50 points below float."""
+
+    def worse(proposal: Proposal) -> Proposal:
+        said = replace(proposal.prediction, loss=0.5 + (proposal.prediction.loss or 0.0) / 10)
+        return replace(proposal, prediction=said)
+
+    front = replace(
+        bitfusion.front,
+        proposals=tuple(map(worse, bitfusion.front.proposals)),
+        references=tuple(map(worse, bitfusion.front.references)),
+    )
+    figure = front_chart(
+        [replace(bitfusion, front=front, present=worse(bitfusion.present))], ACCURACY
+    )
+    low, high = figure.layout.yaxis.range
+    drawn = [y for trace in figure.data if trace.name == "Predicted front" for y in trace.y]
+    assert low < max(drawn) < 41
+    assert high > 90, "float, at 90 %, stays in sight"
+
+
+def test_axes_say_their_direction(bitfusion: Panel) -> None:
+    for scale in (ACCURACY, NOISE, QualityScale(by_loss=True, float_top1=None)):
+        figure = front_chart([bitfusion], scale)
+        assert "higher is better" in figure.layout.yaxis.title.text
+        assert "lower is better" in figure.layout.xaxis.title.text
+
+
+@pytest.mark.parametrize("quantity", list(Quantity))
+def test_every_quantity_has_its_unit(quantity: Quantity) -> None:
+    figure = front_chart([panel("bitfusion_like", quantity)], NOISE)
+    assert "(" in figure.layout.xaxis.title.text
+
+
+def test_a_loss_is_turned_into_accuracy_with_its_interval_turned_too() -> None:
+    said = Prediction(20.0, Interval(17, 23), 0.05, Interval(0.02, 0.2))
+    assert ACCURACY.of(said) == pytest.approx(85)
+    assert quality_text(ACCURACY, said) == "85.0 % (70.0 to 88.0)"
+    assert quality_text(NOISE, said) == "20.0 dB (17.0 to 23.0)"
+    unknown = Prediction(math.nan, Interval(math.nan, math.nan))
+    assert quality_text(NOISE, unknown) == "unknown"
+    assert NOISE.ends(unknown) is None
+
+
+def test_a_corrected_front_keeps_costs(bitfusion: Panel) -> None:
+    search = searched("bitfusion_like")
+    again: Front = updated(bitfusion.front, search.predictor)
+    assert [p.cost for p in again.proposals] == [p.cost for p in bitfusion.front.proposals]
+
+
+def test_bits_are_drawn_once_for_each_tensor() -> None:
+    network = network_of(NAME)
+    bits = bits_of(uniform(4, 8), network.graph)
+    figure = bits_chosen(bits)
+    assert sum(len(trace.x) for trace in figure.data) == len(bits)
+    assert {trace.name for trace in figure.data} == {"4 bit", "8 bit"}
+    assert takeaway(figure) == "Every layer has the same bits"
+    mixed = uniform(4, 8).with_change(network.graph.layers[1].name)
+    assert takeaway(bits_chosen(bits_of(mixed, network.graph))) == "Every layer has the same bits"
