@@ -1,14 +1,20 @@
 """QuantScope: what quantization of a network costs, and what it saves. `streamlit run app.py`."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from analysis.process_settings import choose_threads
 from ui.frame.frame import show_frame
 from ui.frame.workspace_registry import keep_address, open_workspace
 from ui.navigation import pages
+from ui.request_guard import check_request
 from ui.state.workspace import has_workspace, set_workspace, workspace
 
-st.set_page_config(page_title="QuantScope", page_icon=":material/target:", layout="wide")
+# a file of our own: an icon by name would be asked of another server
+ICON = str(Path(__file__).parent / "ui" / "frame" / "icon.png")
+st.set_page_config(page_title="QuantScope", page_icon=ICON, layout="wide")
+check_request()
 page = st.navigation(pages())
 if not has_workspace():
     choose_threads()

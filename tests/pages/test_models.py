@@ -319,3 +319,30 @@ def test_a_layer_picked_on_one_page_is_picked_on_the_others(visit: Visit) -> Non
     assert "**stem.0**" in visit.open(MODEL).words
     visit.press("model.use.fashion-resnet").wait()
     assert "No layer is picked" in visit.words
+
+
+def test_a_builder_is_asked_about_once_by_name_before_it_runs(visit: Visit, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    code = f"with open({str(ran)!r}, 'a') as f: f.write('x')\ndef build(): return 1\n"
+    (tmp_path / "net.py").write_text(code)
+    (tmp_path / "w.safetensors").write_bytes(b"")
+
+    def load() -> None:
+        visit.at.text_input(key="model.path.text").set_value(f"{tmp_path}/w.safetensors")
+        visit.at.text_input(key="model.path.builder").set_value(f"{tmp_path}/net.py:build")
+        visit.press("Load from path")
+
+    visit.open(MODEL)
+    load()
+    (warning,) = (w.value for w in visit.at.warning)
+    assert f"{tmp_path}/net.py".replace("_", "\\_") in warning
+    visit.press("model.code.refuse").wait()
+    assert not visit.at.warning
+    load()
+    assert not ran.exists()
+    visit.press("model.code.run").wait()
+    assert ran.read_text() == "x"
+    assert "net.py:build must return a torch.nn.Module" in visit.errors[0].replace("\\", "")
+    load()
+    visit.wait()
+    assert ran.read_text() == "xx"

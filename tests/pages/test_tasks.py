@@ -60,7 +60,10 @@ def test_a_model_of_image_and_mask_from_file_to_run(visit: Visit, tmp_path: Path
     visit.open(RUNS)
     assert "The output is no row of classes" in visit.words
     visit.at.text_input(key="runs.metric").set_value(f"{tmp_path}/mine.py:iou")
-    visit.press("Run").wait()
+    visit.press("Run")
+    assert "mine.py** is Python code. It will run on this machine" in visit.at.warning[0].value
+    assert visit.work.store.all() == ()
+    visit.press("runs.code.run").wait()
     assert float(visit.metric("Quantized iou").value) > 0
     assert "to" in visit.metric("Quantized iou").delta
     assert float(visit.metric("Output cosine").value) > 0.9
@@ -107,7 +110,7 @@ def test_a_metric_that_fails_is_told_beside_all_that_was_measured(
     (tmp_path / "mine.py").write_text(METRIC)
     visit.open(RUNS)
     visit.at.text_input(key="runs.metric").set_value(f"{tmp_path}/mine.py:broken")
-    visit.press("Run").wait()
+    visit.press("Run").press("runs.code.run").wait()
     assert visit.metric("Quantized top-1").value.endswith("%")
     (warning,) = (w.value for w in visit.at.warning)
     assert "mine.py:broken must give a number for each image" in warning

@@ -20,6 +20,7 @@ from analysis.split import Split
 from data_io.dataset import Dataset
 from quant.progress import Progress, Steps, part
 from ui.jobs import Job
+from ui.request_guard import paths_open
 from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
 
@@ -267,14 +268,14 @@ def statistics_for(workspace: Workspace, network: Network, parts: Split) -> Step
 def remember(workspace: Workspace, asked: SweepRequest) -> None:
     """Keep what was asked, so that a reload finds it; and a restart, where one person works."""
     workspace.sensitivity.asked[_asked_key(workspace)] = asked
-    if workspace.settings.local_paths:
+    if paths_open(workspace.settings):
         workspace.store.keep_answer(_asked_key(workspace), to_plain(asked))
 
 
 def remembered(workspace: Workspace) -> SweepRequest:
     """Return what was asked last of this model, or what to begin with."""
     key = _asked_key(workspace)
-    if key in workspace.sensitivity.asked or not workspace.settings.local_paths:
+    if key in workspace.sensitivity.asked or not paths_open(workspace.settings):
         return workspace.sensitivity.asked.get(key, SweepRequest())
     raw = workspace.store.answer(key)
     try:

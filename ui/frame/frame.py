@@ -1,12 +1,17 @@
 """What stands on every page: the working context and the job that runs."""
 
+import logging
+
 import streamlit as st
 
 from quant.errors import QuantError
 from ui.jobs import JobState, watch
+from ui.request_guard import paths_open
 from ui.session.session_box import opened_note, session_box
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
+
+_LOG = logging.getLogger(__name__)
 
 
 def show_frame(workspace: Workspace, ended: int) -> None:
@@ -88,15 +93,25 @@ def _say(workspace: Workspace) -> None:
     if last is None or last.shown:
         return
     if last.state is JobState.FAILED:
-        show_problem(last.title, last.problem)
+        show_problem(workspace, last.title, last.problem)
     elif last.state is JobState.CANCELLED:
         st.toast(f"{last.title}: cancelled. Nothing else changed.", icon=":material/close:")
         last.shown = True
 
 
-def show_problem(title: str, problem: Exception | None) -> None:
-    """Show an error in its own words if it is one a user can put right, else as the bug it is."""
+def show_problem(workspace: Workspace, title: str, problem: Exception | None) -> None:
+    """Show an error in its own words if it is one a user can put right, else as the bug it is.
+
+    The lines of code where a bug stopped are for the person at this machine, and for the log.
+    """
     if isinstance(problem, ValueError | OSError | QuantError):
-        st.error(f"**{title}** stopped: {problem}", icon=":material/error:")
-    elif problem is not None:
+        st.error(f"**{plain(title)}** stopped: {plain(str(problem))}", icon=":material/error:")
+    elif problem is not None and paths_open(workspace.settings):
         st.exception(problem)
+    elif problem is not None:
+        _LOG.error("%s stopped", title, exc_info=problem)
+        st.error(
+            f"**{plain(title)}** stopped by a fault of QuantScope ({type(problem).__name__}). "
+            "The log of the server says where.",
+            icon=":material/error:",
+        )

@@ -18,16 +18,25 @@ from quant.errors import QuantError
 from quant.progress import Steps
 from sample_models.registry import SAMPLES, Sample
 from ui.jobs import Job
+from ui.request_guard import paths_open
 from ui.settings import MIB
+from ui.state.code_consent import needs_consent
 from ui.state.model_and_data import BUNDLED, DataChoice, ModelChoice, default_data, load_network
 from ui.state.workspace import FirstData, Workspace, first_data
+from ui.widgets.code_question import run_if_allowed, show_code_question
 
 UPLOADED_IMAGES = "images"
 CARDS_A_ROW = 3
+BUILDER_QUESTION = "model.code"
 
 
 def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
     """Load a model beside the page; the present one stays until the new one is ready."""
+    if choice.builder and needs_consent(workspace.store, choice.builder):
+        raise QuantError(
+            f"Code must be agreed to before it runs; got {choice.builder}, which nobody agreed to. "
+            "Load the model on Model."
+        )
     title = f"Loading {choice.shown or choice.source}"
     known = remembered(workspace, choice)
 
@@ -99,7 +108,7 @@ def bring_model(workspace: Workspace) -> None:
     )  # fmt: skip
     if uploaded is not None:
         _load_upload(workspace, uploaded)
-    if not workspace.settings.local_paths:
+    if not paths_open(workspace.settings):
         st.caption("Paths on the server are closed here, since the server is shared.")
         return
     with st.form("model.path", border=False):
@@ -124,8 +133,15 @@ def bring_model(workspace: Workspace) -> None:
             except ModelError as error:
                 st.error(str(error))
                 return
-            start_loading(workspace, choice)
-            st.rerun()
+            run_if_allowed(
+                workspace, BUILDER_QUESTION, choice.builder, lambda: _load_path(workspace, choice)
+            )
+    show_code_question(workspace, BUILDER_QUESTION)
+
+
+def _load_path(workspace: Workspace, choice: ModelChoice) -> None:
+    start_loading(workspace, choice)
+    st.rerun()
 
 
 def _load_upload(workspace: Workspace, uploaded: Any) -> None:
@@ -175,7 +191,7 @@ def bring_data(workspace: Workspace) -> None:
     )  # fmt: skip
     source = _uploaded_source(workspace, images, arrays)
     path = ""
-    if workspace.settings.local_paths:
+    if paths_open(workspace.settings):
         path = st.text_input(
             "Or a path on this machine", _own_path(workspace), key=f"{place}.path",
             placeholder="/data/imagenet-sample or /data/images.npz",

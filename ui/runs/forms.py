@@ -20,10 +20,12 @@ from quant.progress import Steps, part
 from ui.jobs import Job
 from ui.state.edit_config import set_config
 from ui.state.workspace import Workspace
+from ui.widgets.code_question import run_if_allowed, show_code_question
 from ui.widgets.markdown import plain
 from ui.widgets.metric_field import metric_field, metric_of, problem_of
 
 CALIBRATION_SHARE = 0.15
+METRIC_QUESTION = "runs.code"
 
 
 def start_run(workspace: Workspace, name: str) -> None:
@@ -92,15 +94,21 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
         asked = metric_field(workspace)
     if pressed and workspace.network is not None:
         config.resolve(workspace.network.graph.layers)
-        if problem := problem_of(workspace, asked):
-            st.error(problem)  # nothing has run, and what was typed stays
-            return
-        if asked != workspace.metric:
-            workspace.metric = asked
-            workspace.save()
-        start_run(workspace, name)
-        workspace.notes.append("The run is under way; progress and Cancel are in the side bar.")
-        st.rerun()
+        run_if_allowed(workspace, METRIC_QUESTION, asked, lambda: _begin(workspace, name, asked))
+    show_code_question(workspace, METRIC_QUESTION)
+
+
+def _begin(workspace: Workspace, name: str, asked: str) -> None:
+    """Start the run with the metric that was named, if that can be used."""
+    if problem := problem_of(workspace, asked):
+        st.error(problem)  # nothing has run, and what was typed stays
+        return
+    if asked != workspace.metric:
+        workspace.metric = asked
+        workspace.save()
+    start_run(workspace, name)
+    workspace.notes.append("The run is under way; progress and Cancel are in the side bar.")
+    st.rerun()
 
 
 def manage_run(workspace: Workspace, run: Run) -> None:

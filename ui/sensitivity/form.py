@@ -8,6 +8,7 @@ from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
 from ui.answers.sensitivity import SCREENED_IMAGES, current, remembered, start, stop
 from ui.jobs import Job
+from ui.request_guard import paths_open
 from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
 from ui.widgets.tables import BIT_CHOICES
@@ -95,7 +96,7 @@ def _further(workspace: Workspace, last: SweepRequest) -> tuple[bool, str, int]:
             help="No more images for a layer whose interval overlaps with no other layer's",
         )  # fmt: skip
         scheduler = settings.scheduler
-        if settings.local_paths:  # on a shared server, a visitor connects it to nothing
+        if paths_open(settings):  # on a shared server, a visitor connects it to nothing
             scheduler = address.text_input(
                 "Dask scheduler", last.scheduler or settings.scheduler,
                 key="sensitivity.scheduler", persist_state="session",

@@ -19,6 +19,7 @@ from quant.progress import drain
 from sample_models.registry import SAMPLES
 from ui.answers.forecast import sensitivity_now
 from ui.answers.stored_fronts import record_found
+from ui.request_guard import paths_open
 from ui.state.choices_history import History
 from ui.state.file_encodings import FileGrids, found_again
 from ui.state.model_and_data import BUNDLED, DataChoice, ModelChoice, load_network, open_data
@@ -228,7 +229,7 @@ def _data_here(
 
 
 def _check_path(workspace: Workspace, source: str, what: str) -> None:
-    if not workspace.settings.local_paths:
+    if not paths_open(workspace.settings):
         raise SessionError(f"{what} is a file, and this server opens none by its path.")
     if not Path(source).exists():
         raise SessionError(f"{what} lay at {source}, which is not on this machine.")

@@ -29,8 +29,10 @@ from quant.errors import QuantError
 from quant.progress import drain
 from ui.jobs import JobRunner
 from ui.navigation import pages
+from ui.request_guard import paths_open
 from ui.settings import Settings, read_settings
 from ui.state.choices_history import History, Picked
+from ui.state.code_consent import needs_consent
 from ui.state.file_encodings import OWN, FileGrids, found_again
 from ui.state.model_and_data import (
     BUNDLED,
@@ -214,7 +216,7 @@ class Workspace:
 
     def save(self) -> None:
         """Write down the choices, so that a new tab or a restarted server finds them."""
-        if not self.settings.local_paths or self.opened is not None:
+        if not paths_open(self.settings) or self.opened is not None:
             return  # on a shared server one person's choices are no other's business
         choices = {
             "model": to_plain(self.model),
@@ -264,7 +266,7 @@ def new_workspace() -> Workspace:
     data: DataChoice | None = None
     grids: GridsReference | None = None
     try:
-        saved = json.loads((result.settings.runs / SNAPSHOT).read_text())
+        saved = _last_choices(result)
         result.config = History(config_from_dict(saved["config"]))
         result.config_name = str(saved["config_name"])
         result.machine = load_preset(saved["machine"])
@@ -288,6 +290,22 @@ def new_workspace() -> Workspace:
     if data is not None and _is_there(data):
         result.take_data(data)
     return result
+
+
+def _last_choices(workspace: Workspace) -> dict[str, Any]:
+    """Return the choices that were written down last, by the person at this machine.
+
+    Raises:
+        ValueError: somebody else asks, or nobody agreed to the code that makes the model.
+        OSError: there are none.
+    """
+    if not paths_open(workspace.settings):
+        raise ValueError("The last choices are those of the person at this machine.")
+    found: dict[str, Any] = json.loads((workspace.settings.runs / SNAPSHOT).read_text())
+    builder = found["model"].get("builder")
+    if builder and needs_consent(workspace.store, str(builder)):
+        raise ValueError("Code must be agreed to before it runs. Load the model on Model.")
+    return found
 
 
 def _is_there(data: DataChoice) -> bool:

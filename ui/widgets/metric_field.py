@@ -6,6 +6,8 @@ from analysis.evaluation.user_metric import UserMetric
 from model_io.builder.user_metric import load_metric
 from model_io.errors import ModelError
 from quant.errors import QuantError
+from ui.request_guard import paths_open
+from ui.state.code_consent import needs_consent
 from ui.state.workspace import Workspace
 
 CLOSED = (
@@ -16,7 +18,7 @@ CLOSED = (
 
 def metric_field(workspace: Workspace) -> str:
     """Ask for a metric where the settings allow it; return what is typed."""
-    if not workspace.settings.local_paths:
+    if not paths_open(workspace.settings):
         return ""
     return st.text_input(
         "Metric of your own", workspace.metric, key="runs.metric",
@@ -39,11 +41,16 @@ def metric_of(workspace: Workspace, text: str) -> UserMetric | None:
     """Return the metric that was named; None without one.
 
     Raises:
-        QuantError: the server is shared.
+        QuantError: the server is shared, or nobody agreed that the code runs.
         ModelError: no such file or function.
     """
     if not text:
         return None
-    if not workspace.settings.local_paths:
+    if not paths_open(workspace.settings):
         raise QuantError(CLOSED)
+    if needs_consent(workspace.store, text):
+        raise QuantError(
+            f"Code must be agreed to before it runs; got {text}, which nobody agreed to. "
+            "Name the metric on Run and compare."
+        )
     return load_metric(text)

@@ -1,0 +1,115 @@
+"""Who may use the app, and who may name files: judged by the headers of the browser's request.
+
+A page of another site can reach a server on this machine: directly, from another port, or by a name
+that its owner points at 127.0.0.1 (DNS rebinding). Streamlit checks the name of the host
+(`server.allowedHosts` in `.streamlit/config.toml`), but lets every port of this machine in.
+"""
+
+import os
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from ui.settings import LOCAL_ADDRESSES, Settings
+
+PROXY_HEADERS = frozenset({"forwarded", "via", "cf-connecting-ip", "client-ip", "true-client-ip"})
+"""Headers that only a proxy or a gateway adds to a request, besides those in `_PROXY_PREFIXES`."""
+_PROXY_PREFIXES = (
+    "x-forwarded", "x-real-ip", "x-original-", "x-client-ip", "x-cluster-client-ip", "x-envoy-",
+    "x-scheme", "x-proxy", "x-jupyter", "x-proxycontextpath", "cf-ray", "tailscale-",
+)  # fmt: skip
+
+
+def check_request() -> None:
+    """End the page run with an error where the request is not from a page of this app."""
+    problem = request_problem(dict(st.context.headers), _allowed_hosts(), _allowed_origins())
+    if problem:
+        st.error(problem)
+        st.stop()
+
+
+def request_problem(
+    headers: Mapping[str, str], hosts: frozenset[str], origins: frozenset[str] = frozenset()
+) -> str:
+    """Return why a request is refused; nothing where it may be served.
+
+    Args:
+        headers: the headers of the WebSocket request; none at all where no browser asks, as in a
+            test.
+        hosts: the names that the app is reached by; "*" for any, "*.example.com" for all below.
+        origins: origins of other pages that may show the app, such as "https://example.com".
+    """
+    if not headers:
+        return ""
+    sent = _lower(headers)
+    host, origin = sent.get("host", ""), sent.get("origin")
+    if not _is_one_of(_host_name(host), hosts):
+        return (
+            "The app must be reached by a name that its server knows (localhost, or one in "
+            "server.allowedHosts). Open it by that name, or add this one to the setting."
+        )
+    if origin is not None and origin not in origins and urlsplit(origin).netloc != host:
+        return (
+            "The app must be opened from its own address; a page of another address asked for it. "
+            "Open the app in a tab of its own, or name that page in server.corsAllowedOrigins."
+        )
+    return ""
+
+
+def paths_open(settings: Settings) -> bool:
+    """Return whether the present visitor may name paths, builders and metrics of this machine.
+
+    Outside a page run, as in a job, what the settings say holds: a page started the job.
+    """
+    return settings.local_paths and is_local(dict(st.context.headers), _local_hosts())
+
+
+def is_local(headers: Mapping[str, str], hosts: frozenset[str]) -> bool:
+    """Return whether a request comes from this machine's own browser, as far as headers tell.
+
+    The host must be one of `hosts`, and no header may be there that a proxy adds: behind a proxy
+    every visitor seems to sit at this machine.
+    """
+    if not headers:
+        return True
+    sent = _lower(headers)
+    forwarded = any(name in PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in sent)
+    return _host_name(sent.get("host", "")) in hosts and not forwarded
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _host_name(host: str) -> str:
+    """Return the name in a Host header without its port; nothing where it is no host."""
+    try:
+        parsed = urlsplit(f"//{host}")
+        plain = parsed.port is None or parsed.port > 0
+    except ValueError:
+        return ""
+    clean = plain and not (parsed.username or parsed.path or parsed.query or parsed.fragment)
+    return (parsed.hostname or "").rstrip(".") if clean else ""
+
+
+def _is_one_of(name: str, hosts: frozenset[str]) -> bool:
+    below = any(name.endswith(host[1:]) for host in hosts if host.startswith("*."))
+    return bool(name) and (name in hosts or "*" in hosts or below)
+
+
+def _local_hosts() -> frozenset[str]:
+    """Return the names of this machine, and those in the setting QUANTSCOPE_HOSTS."""
+    named = os.environ.get("QUANTSCOPE_HOSTS", "").split(",")
+    return frozenset((*LOCAL_ADDRESSES, *(one.strip().lower() for one in named if one.strip())))
+
+
+def _allowed_hosts() -> frozenset[str]:
+    """Return the names that the app may be reached by."""
+    allowed = st.get_option("server.allowedHosts") or []
+    return _local_hosts() | {str(one).strip().lower().rstrip(".") for one in allowed}
+
+
+def _allowed_origins() -> frozenset[str]:
+    allowed = st.get_option("server.corsAllowedOrigins") or []
+    return frozenset(str(one).strip() for one in allowed)
