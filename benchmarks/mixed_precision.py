@@ -20,8 +20,8 @@ from analysis.calibration import Calibrated, calibrate
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval, paired_interval
-from analysis.evaluation.per_image import Rows, describe, summarize
-from analysis.evaluation.per_image import compare as images
+from analysis.evaluation.per_image import Rows, describe_float_outputs, summarize_rows
+from analysis.evaluation.per_image import compare_outputs as images
 from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.pareto_front import Measured, measure, prediction_error
 from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
@@ -193,7 +193,7 @@ def run_all(bench: Bench, rows: dict[str, Proposal]) -> Answers:
         assert batch.labels is not None
         labels.append(batch.labels)
         reference = forward(graph, fixed, batch.inputs)
-        own.append(describe(reference, batch.labels))
+        own.append(describe_float_outputs(reference, batch.labels))
         for name, run in runs.items():
             output = forward(run, fixed, batch.inputs)
             classes[name].append(output.argmax(1))
@@ -207,7 +207,7 @@ def run_all(bench: Bench, rows: dict[str, Proposal]) -> Answers:
 
 
 def _evaluation(reference: Rows, rows: Rows) -> Evaluation:
-    told = summarize(reference, rows)
+    told = summarize_rows(reference, rows)
     return Evaluation(
         samples=told.images,
         labelled=True,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from accelerator.report import CostReport
 from analysis.calibration import Calibrated, needs_data
 from analysis.evaluation.evaluate import Data
-from analysis.evaluation.layer_sqnr import layer_sqnr
+from analysis.evaluation.layer_sqnr import measure_layer_sqnr
 from analysis.network import Network
 from analysis.runs.apply_recipe import Stage, apply_recipe, first_stage
 from analysis.sensitivity.stored import harmful
@@ -76,7 +76,7 @@ def layer_numbers(
     network = stage.network
     if data is not None and len(data):
         first = next(iter(data.batches(min(network.batch_size, IMAGES))))
-        by_layer = layer_sqnr(network, stage.quantized, first.inputs)
+        by_layer = measure_layer_sqnr(network, stage.quantized, first.inputs)
         found.append(LayerNumbers("SQNR", "dB", by_layer, low_is_bad=True))
     energy = {layer.layer: layer.energy_pj / 1e3 for layer in report.layers}
     found.append(LayerNumbers("Energy", "nJ", energy))

@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from analysis.evaluation.evaluate import Data, LabelledBatch, check_labels
-from analysis.evaluation.layer_sqnr import layer_outputs
+from analysis.evaluation.layer_sqnr import record_layer_outputs
 from analysis.evaluation.measures import Interval, proportion_interval, sqnr_db
 from analysis.evaluation.output_error import OutputTally
 from analysis.network import Network, Runnable, forward_all
@@ -225,7 +225,7 @@ def compare_layers(
     few = pieces_of(inputs, network.graph.batch or LAYER_IMAGES)[0]
     if network.graph.batch is not None:
         few = arranged(few, network.graph.batch)
-    wanted, got = layer_outputs(network, quantized, few), executed.layer_values(few)
+    wanted, got = record_layer_outputs(network, quantized, few), executed.layer_values(few)
     return {name: sqnr_db(wanted[name], got[name].reshape(wanted[name].shape)) for name in wanted}
 
 

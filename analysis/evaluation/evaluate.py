@@ -1,4 +1,4 @@
-"""Score a simulated network beside its float original: the one place that loops over data."""
+"""Score a simulated network beside its float original: the only module that loops over data."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from analysis.evaluation.measures import Interval, paired_interval, proportion_interval
 from analysis.evaluation.output_error import OutputTally
-from analysis.evaluation.per_image import compare
+from analysis.evaluation.per_image import compare_outputs
 from analysis.evaluation.user_metric import MetricScore, MetricTally, UserMetric
 from analysis.network import Network, forward, forward_all
 from quant.errors import QuantError
@@ -16,26 +16,26 @@ from quant.inputs import Inputs
 from quant.progress import Progress, Steps
 from quant.simulation.quant_graph import QuantGraph
 
-KEPT_DISAGREEMENTS = 48
+MAX_DISAGREEMENTS = 48
 
 
 class LabelledBatch(Protocol):
-    """Images (N, ...), their labels (N,) or None, and their places in the data.
+    """Images (N, ...), labels (N,) or None, and the position of each image in the data.
 
-    A batch may have `targets` too, which metrics of the user's compare outputs with.
+    A batch may also have `targets`, with which a user's metric compares the outputs.
     """
 
     @property
     def inputs(self) -> Inputs:
-        """The images as the network takes them."""
+        """The images in the form that the network takes."""
 
     @property
     def labels(self) -> Tensor | None:
-        """The right classes, if known."""
+        """The true class of each image (N,), or None without labels."""
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """The place of each image in the whole data."""
+        """The position of each image in the whole data."""
 
 
 class Data(Protocol):
@@ -45,7 +45,7 @@ class Data(Protocol):
         """Return the number of images."""
 
     def batches(self, size: int) -> Iterator[LabelledBatch]:
-        """Yield all images, `size` at a time."""
+        """Yield all images in batches of `size`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,15 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Float and quantized network on the same images; shares of 1, intervals of 95 %.
+    """Scores of the float and the quantized network on the same images.
 
-    Top-1 figures are None where the data has no labels; agreement (same top-1 class as the float
-    network) and the output's SQNR in dB take their place. `top1_drop` is float minus quantized.
-    Where the first output is no row of classes, `classes` is False and agreement says little:
-    `cosine` of the outputs and the user's `metric` stand beside the SQNR, or what kept the metric
-    from being measured, `metric_problem`.
-    `kl` is the mean KL divergence of the softmax in nats, None where outputs are no classes.
+    Accuracies are shares of 1, intervals are 95 % confidence intervals. `top1_drop` is float minus
+    quantized. Without labels the top-1 fields are None; `agreement` (the share of images with the
+    same top-1 class as the float network) and the SQNR of the output in dB replace top-1. `classes`
+    is False where the first output is no row of classes; then `agreement` says little, and the
+    `cosine` similarity of the outputs and the user's `metric` stand beside the SQNR.
+    `metric_problem` is the error that stopped the metric. `kl` is the mean KL divergence of the
+    softmax in nats, None without classes.
     """
 
     samples: int
@@ -90,10 +91,10 @@ class Evaluation:
 
 
 class _ScoreTally:
-    """Running counts; nothing in it grows with the number of images but what a metric holds."""
+    """Running counts; memory grows with the images only where a metric needs all at once."""
 
     def __init__(self, metric: UserMetric | None = None) -> None:
-        self.apart = OutputTally()
+        self.output_error = OutputTally()
         self.metric = None if metric is None else MetricTally(metric)
         self.metric_problem = ""
         self.samples = self.agreed = 0
@@ -106,23 +107,23 @@ class _ScoreTally:
     def add(
         self, batch: LabelledBatch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
     ) -> None:
-        """Take in the outputs of both networks for one batch; the first may be logits."""
-        self.apart.add(references, outputs)
-        self._ask_metric(batch, references, outputs)
+        """Add the outputs (N, ...) of both networks for one batch."""
+        self.output_error.add(references, outputs)
+        self._add_to_metric(batch, references, outputs)
         reference, quantized = references[0], outputs[0]
         self.samples += len(reference)
         self.classes &= reference.dim() == 2
         if self.classes:
-            self.divergence += float(compare(reference, quantized, None)["kl"].sum())
+            self.divergence += float(compare_outputs(reference, quantized, None)["kl"].sum())
         before, after = reference.argmax(-1), quantized.argmax(-1)
         differs = (before != after).reshape(len(reference), -1).any(1)
         self.agreed += int((~differs).sum())
         if batch.labels is None or before.dim() != 1 or reference.shape[-1] == 1:
             self.labelled = False
         else:
-            self._score(batch.labels, before, after)
+            self._count_hits(batch.labels, before, after)
         for position in differs.nonzero().flatten().tolist():
-            if len(self.disagreements) < KEPT_DISAGREEMENTS and before.dim() == 1:
+            if len(self.disagreements) < MAX_DISAGREEMENTS and before.dim() == 1:
                 label = None if batch.labels is None else int(batch.labels[position])
                 self.disagreements.append(
                     Disagreement(
@@ -130,10 +131,10 @@ class _ScoreTally:
                     )
                 )
 
-    def _ask_metric(
+    def _add_to_metric(
         self, batch: LabelledBatch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
     ) -> None:
-        """Put the user's metric to a batch; what it cannot do is told, and the rest goes on."""
+        """Give a batch to the user's metric; an error stops the metric but not the scoring."""
         if self.metric is None or self.metric_problem:
             return
         try:
@@ -141,8 +142,8 @@ class _ScoreTally:
         except ValueError as error:
             self.metric_problem = str(error)
 
-    def _measured(self) -> tuple[MetricScore | None, str]:
-        """Return the metric's score, or what stood in its way."""
+    def _metric_result(self) -> tuple[MetricScore | None, str]:
+        """Return the metric's score, or None and the error of the metric."""
         if self.metric is None or self.metric_problem:
             return None, self.metric_problem
         try:
@@ -150,7 +151,7 @@ class _ScoreTally:
         except ValueError as error:
             return None, str(error)
 
-    def _score(self, labels: Tensor, before: Tensor, after: Tensor) -> None:
+    def _count_hits(self, labels: Tensor, before: Tensor, after: Tensor) -> None:
         right_before, right_after = before == labels, after == labels
         self.float_hits += int(right_before.sum())
         self.quantized_hits += int(right_after.sum())
@@ -158,17 +159,17 @@ class _ScoreTally:
         self.won += int((~right_before & right_after).sum())
 
     def result(self) -> Evaluation:
-        """Return the figures with their intervals."""
+        """Return all scores with their intervals."""
         n = self.samples
-        metric, problem = self._measured()
+        metric, problem = self._metric_result()
         unlabelled = Evaluation(
             samples=n,
             labelled=False,
             agreement=self.agreed / n,
             agreement_ci95=proportion_interval(self.agreed, n),
-            sqnr_db=self.apart.sqnr_db,
+            sqnr_db=self.output_error.sqnr_db,
             disagreements=tuple(self.disagreements),
-            cosine=self.apart.cosine,
+            cosine=self.output_error.cosine,
             metric=metric,
             metric_problem=problem,
             kl=self.divergence / n if self.classes else None,
@@ -192,10 +193,14 @@ def evaluate(
 ) -> Steps[Evaluation]:
     """Run both networks over all images of `data`, batch by batch.
 
-    `metric` is one of the user's own; where it fails, `metric_problem` says how.
+    `metric` is a user's metric; an error of the metric goes to `metric_problem`.
+
+    Example:
+        >>> result = drain(evaluate(network, quantize(graph, statistics, config), images))
+        >>> result.top1_drop, result.top1_drop_ci95
 
     Raises:
-        QuantError: there is no image, or a label is no output of the network.
+        QuantError: `data` has no image, or a label is no output of the network.
     """
     tally = _ScoreTally(metric)
     total = len(data)
@@ -212,7 +217,7 @@ def evaluate(
 
 
 def check_labels(labels: Tensor | None, outputs: int) -> None:
-    """Raise QuantError unless every label is one of the network's outputs."""
+    """Raise QuantError unless every label (N,) is a class of the network, 0 to `outputs` - 1."""
     if labels is None:
         return
     low, high = int(labels.min()), int(labels.max())
@@ -225,7 +230,7 @@ def check_labels(labels: Tensor | None, outputs: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FloatScore:
-    """The float network alone: top-1 with its interval, on `samples` images."""
+    """Top-1 of the float network with its 95 % interval, on `samples` images."""
 
     samples: int
     top1: float
@@ -233,7 +238,7 @@ class FloatScore:
 
 
 def score_float(network: Network, data: Data) -> Steps[FloatScore | None]:
-    """Return the float network's top-1, or None where the data has no labels or no image."""
+    """Return the top-1 of the float network, or None without labels, classes or images."""
     hits = samples = 0
     for batch in data.batches(network.batch_size):
         if batch.labels is None or not network.classifies:

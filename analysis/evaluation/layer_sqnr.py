@@ -1,4 +1,4 @@
-"""Float against simulated, layer by layer."""
+"""SQNR of each layer's output: float against simulated network."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,35 +12,37 @@ from quant.simulation.plan import Role
 from quant.simulation.quant_graph import QuantGraph
 
 
-def layer_sqnr(network: Network, quantized: QuantGraph, inputs: Inputs) -> dict[str, float]:
-    """Return the SQNR in dB of each layer's output, errors of the layers before it included.
+def measure_layer_sqnr(network: Network, quantized: QuantGraph, inputs: Inputs) -> dict[str, float]:
+    """Return the SQNR in dB of each layer's output, including errors of the layers before.
 
-    `inputs` (N, ...) should be few images: all activations of both networks are held at once.
+    Pass few images (N, ...): all activations of both networks are in memory at once.
     """
     with quantized.floating():
-        reference = layer_outputs(network, quantized, inputs)
-    simulated = layer_outputs(network, quantized, inputs)
+        reference = record_layer_outputs(network, quantized, inputs)
+    simulated = record_layer_outputs(network, quantized, inputs)
     return {name: sqnr_db(reference[name], simulated[name]) for name in reference}
 
 
-def layer_outputs(network: Network, quantized: QuantGraph, inputs: Inputs) -> dict[str, Tensor]:
-    """Return what leaves the quantizer of each layer, by layer, in the states they are in."""
-    wanted = {
+def record_layer_outputs(
+    network: Network, quantized: QuantGraph, inputs: Inputs
+) -> dict[str, Tensor]:
+    """Return the output (N, ...) of each layer's quantizer by layer, each in its present state."""
+    quantizers = {
         site.name: quantized.quantizers[site.name]
         for site in quantized.sites
         if site.role is Role.ACTIVATION
     }
-    return _outputs(network, quantized, wanted, inputs)
+    return _record_outputs(network, quantized, quantizers, inputs)
 
 
-def _outputs(
+def _record_outputs(
     network: Network, graph: QuantGraph, modules: Mapping[str, nn.Module], inputs: Inputs
 ) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            found[name] = output
+            outputs[name] = output
 
         return hook
 
@@ -51,4 +53,4 @@ def _outputs(
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return outputs

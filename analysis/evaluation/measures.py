@@ -1,4 +1,4 @@
-"""Measures: tensors or counts in, numbers out."""
+"""Measures of error and their 95 % confidence intervals: tensors or counts in, numbers out."""
 
 import math
 from collections.abc import Sequence
@@ -14,21 +14,33 @@ Z95 = 1.959963984540054  # two-sided 95 % of the standard normal
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A 95 % confidence interval, in the unit of the figure it belongs to."""
+    """A 95 % confidence interval, in the unit of the measure."""
 
     low: float
     high: float
 
 
 def signal_to_noise_db(signal: float, noise: float) -> float:
-    """Return 10 log10(signal / noise) of two energies; higher is better, inf without noise."""
+    """Return 10 log10(signal / noise) of two energies in dB; infinite without noise.
+
+    Example:
+        >>> signal_to_noise_db(100.0, 1.0)
+        20.0
+    """
     if noise <= 0:
         return math.inf
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
 def sqnr_db(reference: Tensor, noisy: Tensor) -> float:
-    """Return the signal-to-quantization-noise ratio of `noisy` in dB; higher is better."""
+    """Return the signal-to-quantization-noise ratio of `noisy` against `reference` in dB.
+
+    Both tensors have the same shape. Higher is better; infinite where both are equal.
+
+    Example:
+        >>> sqnr_db(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5]))
+        20.0
+    """
     reference, noisy = reference.double(), noisy.double()
     return signal_to_noise_db(
         float(reference.square().sum()), float((reference - noisy).square().sum())
@@ -36,7 +48,12 @@ def sqnr_db(reference: Tensor, noisy: Tensor) -> float:
 
 
 def proportion_interval(hits: int, trials: int) -> Interval:
-    """Return Wilson's score interval of a proportion (Wilson 1927), as shares of 1."""
+    """Return Wilson's score interval of a proportion (Wilson 1927), as shares of 1.
+
+    Example:
+        >>> proportion_interval(hits=90, trials=100)
+        Interval(low=0.8256..., high=0.9447...)
+    """
     if trials == 0:
         return Interval(0.0, 1.0)
     share, z2 = hits / trials, Z95**2
@@ -48,8 +65,9 @@ def proportion_interval(hits: int, trials: int) -> Interval:
 def paired_interval(lost: int, won: int, trials: int) -> Interval:
     """Return the interval of a difference of two proportions on the same images.
 
-    `lost` images were right before and wrong after, `won` the reverse; the difference is
-    (lost - won) / trials. Adjusted Wald of Agresti and Min (2005): half a count in each cell.
+    `lost` images were right before and wrong after, `won` images wrong before and right after. The
+    difference is (lost - won) / trials. Source: adjusted Wald interval of Agresti and Min (2005),
+    with half a count added to each cell.
     """
     lost_half, won_half, n = lost + 0.5, won + 0.5, trials + 2
     difference = (lost_half - won_half) / n
@@ -58,19 +76,23 @@ def paired_interval(lost: int, won: int, trials: int) -> Interval:
     return Interval(max(-1.0, difference - half), min(1.0, difference + half))
 
 
-def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
+def spearman_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return Spearman's rank correlation of paired values in [-1, 1]; equal values share a rank.
 
     None for fewer than three pairs, or where all values of one side are equal.
+
+    Example:
+        >>> spearman_correlation([1.0, 2.0, 3.0], [10.0, 30.0, 20.0])
+        0.5
     """
-    ranks = [_ranks(values) for values in (first, second)]
+    ranks = [_mean_ranks(values) for values in (first, second)]
     if len(first) < 3 or any(np.ptp(rank) == 0 for rank in ranks):
         return None
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    """Return the rank of each value from 1; equal ones get the mean of theirs."""
+def _mean_ranks(values: Sequence[float]) -> np.ndarray:
+    """Return the rank of each value from 1; equal values get their mean rank."""
     _, places, counts = np.unique(
         np.asarray(values, float), return_inverse=True, return_counts=True
     )
@@ -80,8 +102,13 @@ def _ranks(values: Sequence[float]) -> np.ndarray:
 
 
 def entropy_bits(values: Tensor) -> float:
-    """Return the entropy of whole numbers, the codes of a grid, in bits a value."""
-    # counting is six times faster than sorting; a grid's codes span 2**16 at most
+    """Return the entropy of integer codes, of any shape, in bits per value.
+
+    Example:
+        >>> entropy_bits(torch.tensor([0, 0, 1, 1]))
+        1.0
+    """
+    # Counting is six times faster than sorting; the codes of an encoding span at most 2**16.
     counts = torch.bincount((values - values.min()).long().flatten())
     counts = counts[counts > 0]
     share = counts.double() / counts.sum()

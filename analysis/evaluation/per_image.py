@@ -1,4 +1,4 @@
-"""What one forward says of each image, kept so that more images refine a figure."""
+"""Scores for each image, stored so that more images refine a result without repeating a forward."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,26 +22,31 @@ UNKNOWN = -1
 ROW = np.dtype(
     [("energy", "<f8"), ("kl", "<f4"), ("cross_entropy", "<f4"), ("agrees", "i1"), ("right", "i1")]
 )
-"""One image: energy of the noise (of the signal for the float network), KL divergence in nats,
-rise of the cross-entropy (its value for the float network), and whether the top-1 class is the
-float network's and the label. NaN and -1 stand for what is not known. Of several outputs each has
-an energy of its own."""
+"""The scores of one image.
+
+`energy` is the energy of the noise (float network: of the signal), one number for each output;
+`kl` the KL divergence in nats; `cross_entropy` the rise of the cross-entropy in nats (float
+network: the cross-entropy); `agrees` and `right` whether the top-1 class equals the class of the
+float network and the label. NaN and -1 mean unknown.
+"""
 Rows = NDArray[np.void]
 
 RESAMPLES = 400
-ENDS = [round(share * (RESAMPLES - 1)) for share in (0.025, 0.975)]  # of 95 %, once sorted
-FEWEST = 4  # images from which a bootstrap says anything
+INTERVAL_ENDS = [
+    round(share * (RESAMPLES - 1)) for share in (0.025, 0.975)
+]  # ends of a 95 % interval in sorted resamples
+MIN_IMAGES = 4  # images that a bootstrap needs
 
 
-def compare(references: Outputs, outputs: Outputs, labels: Tensor | None) -> Rows:
-    """Return a row for each image from the outputs (N, ...) of the float and another network.
+def compare_outputs(references: Outputs, outputs: Outputs, labels: Tensor | None) -> Rows:
+    """Return a row of scores for each image: `outputs` (N, ...) against `references` (N, ...).
 
-    A first output of another form than (N, classes) has neither classes nor a softmax.
+    Without a first output of shape (N, classes), class and softmax scores stay unknown.
     """
     pairs = list(zip(parts_of(references), parts_of(outputs), strict=True))
     reference, output = pairs[0]
-    rows = _empty(len(reference), len(pairs))
-    noise = [energies(before.double() - after.double()) for before, after in pairs]
+    rows = _empty_rows(len(reference), len(pairs))
+    noise = [image_energies(before.double() - after.double()) for before, after in pairs]
     rows["energy"] = noise[0] if len(pairs) == 1 else np.stack(noise, 1)
     if reference.dim() == 2 and reference.shape[1] > 1:
         before, after = reference.argmax(1), output.argmax(1)
@@ -49,41 +54,41 @@ def compare(references: Outputs, outputs: Outputs, labels: Tensor | None) -> Row
         was, now = reference.double().log_softmax(1), output.double().log_softmax(1)
         rows["kl"] = (was.exp() * (was - now)).sum(1).numpy()
         if labels is not None:
-            rise = F.nll_loss(now, labels, reduction="none") - _loss(was, labels)
+            rise = F.nll_loss(now, labels, reduction="none") - _image_losses(was, labels)
             rows["cross_entropy"] = rise.numpy()
             rows["right"] = (after == labels).numpy()
     return rows
 
 
-def describe(references: Outputs, labels: Tensor | None) -> Rows:
-    """Return a row for each image from the outputs of the float network alone."""
-    rows = compare(references, references, labels)
-    found = [energies(output.double()) for output in parts_of(references)]
-    rows["energy"] = found[0] if len(found) == 1 else np.stack(found, 1)
+def describe_float_outputs(references: Outputs, labels: Tensor | None) -> Rows:
+    """Return a row for each image that describes the outputs of the float network alone."""
+    rows = compare_outputs(references, references, labels)
+    signal = [image_energies(output.double()) for output in parts_of(references)]
+    rows["energy"] = signal[0] if len(signal) == 1 else np.stack(signal, 1)
     reference = first_of(references)
     if reference.dim() == 2 and reference.shape[1] > 1 and labels is not None:
-        rows["cross_entropy"] = _loss(reference.double().log_softmax(1), labels).numpy()
+        rows["cross_entropy"] = _image_losses(reference.double().log_softmax(1), labels).numpy()
     return rows
 
 
-def _loss(log_softmax: Tensor, labels: Tensor) -> Tensor:
+def _image_losses(log_softmax: Tensor, labels: Tensor) -> Tensor:
     return F.nll_loss(log_softmax, labels, reduction="none")
 
 
-def energies(values: Tensor) -> NDArray[np.float64]:
-    """Return the energy (N,) of each image's values (N, ...)."""
-    found: NDArray[np.float64] = values.square().reshape(len(values), -1).sum(1).numpy()
-    return found
+def image_energies(values: Tensor) -> NDArray[np.float64]:
+    """Return the energy, the sum of squares, (N,) of values (N, ...) for each image."""
+    sums: NDArray[np.float64] = values.square().reshape(len(values), -1).sum(1).numpy()
+    return sums
 
 
 def row_type(outputs: int) -> np.dtype[Any]:
-    """Return the type of a row for so many outputs."""
+    """Return the type of a row for a network with `outputs` outputs."""
     if outputs == 1:
         return ROW
     return np.dtype([("energy", "<f8", (outputs,)), *ROW.descr[1:]])
 
 
-def _empty(count: int, outputs: int) -> Rows:
+def _empty_rows(count: int, outputs: int) -> Rows:
     rows = np.zeros(count, row_type(outputs))
     rows["kl"] = rows["cross_entropy"] = np.nan
     rows["right"] = rows["agrees"] = UNKNOWN
@@ -92,7 +97,7 @@ def _empty(count: int, outputs: int) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of `analysis.sensitivity.sweep.CellScore` for some images."""
+    """The scores of `analysis.sensitivity.sweep.CellScore` for some images."""
 
     images: int
     sqnr_db: float
@@ -105,10 +110,13 @@ class Figures:
     accuracy_drop_ci95: Interval | None
 
 
-def summarize(reference: Rows, rows: Rows) -> Figures:
-    """Return figures and intervals from rows of the same images, float network's first."""
+def summarize_rows(reference: Rows, rows: Rows) -> Figures:
+    """Return scores and intervals from the rows (N,) of the float and the other network.
+
+    Both arrays of rows describe the same images in the same order.
+    """
     count, agreed = len(rows), int(rows["agrees"].sum())
-    signal, noise = joined(reference["energy"], rows["energy"])
+    signal, noise = join_outputs(reference["energy"], rows["energy"])
     classes = bool((rows["agrees"] != UNKNOWN).all())
     drop, interval = None, None
     if (rows["right"] != UNKNOWN).all() and (reference["right"] != UNKNOWN).all():
@@ -118,8 +126,8 @@ def summarize(reference: Rows, rows: Rows) -> Figures:
     return Figures(
         images=count,
         sqnr_db=signal_to_noise_db(float(signal.sum()), float(noise.sum())),
-        kl=_mean(rows["kl"]),
-        cross_entropy=_mean(rows["cross_entropy"]),
+        kl=_mean_or_none(rows["kl"]),
+        cross_entropy=_mean_or_none(rows["cross_entropy"]),
         agreement=agreed / count if classes else None,
         accuracy_drop=drop,
         sqnr_ci95=sqnr_interval(signal, noise),
@@ -128,68 +136,68 @@ def summarize(reference: Rows, rows: Rows) -> Figures:
     )
 
 
-def joined(
+def join_outputs(
     signal: NDArray[Any], noise: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return energies (N,) of all outputs together, from those of each, (N, outputs).
+    """Return signal and noise energies (N,) of all outputs together, from energies (N, outputs).
 
-    Every output counts alike: its energies are shares of its own signal over all images, and the
-    mean is taken over outputs. So the SQNR is that of the mean share of noise, whatever the units
-    of the outputs are. Outputs that are zero throughout are left out.
+    Every output has equal weight: its energies become shares of its signal over all images, and the
+    shares are averaged over outputs. The SQNR therefore does not depend on the outputs' units. An
+    output that is zero on all images is left out.
     """
     if signal.ndim == 1:
         return signal, noise
     total = signal.sum(0)
-    known = total > 0
-    if not known.any():
+    nonzero = total > 0
+    if not nonzero.any():
         return signal.sum(1), noise.sum(1)
     return (
-        (signal[:, known] / total[known]).mean(1),
-        (noise[:, known] / total[known]).mean(1),
+        (signal[:, nonzero] / total[nonzero]).mean(1),
+        (noise[:, nonzero] / total[nonzero]).mean(1),
     )
 
 
 def sqnr_interval(signal: NDArray[Any], noise: NDArray[Any]) -> Interval | None:
     """Return the 95 % interval of an SQNR in dB, a percentile bootstrap over images.
 
-    `signal` and `noise` (N,) are energies. The resamples are the same in every call, so figures
-    of one set of images can be compared. None for fewer images than a bootstrap needs.
+    `signal` and `noise` (N,) are energies. Every call uses the same resamples, so results for the
+    same images are comparable. None with fewer than `MIN_IMAGES` images.
     """
     return sqnr_intervals(signal, noise[None])[0]
 
 
 def sqnr_intervals(signal: NDArray[Any], noises: NDArray[Any]) -> list[Interval | None]:
-    """Return `sqnr_interval` for each of many noises (Q, N) over the same images."""
-    if len(signal) < FEWEST:
+    """Return `sqnr_interval` for Q noises (Q, N) over the same images."""
+    if len(signal) < MIN_IMAGES:
         return [None] * len(noises)
-    weights = torch.from_numpy(_resamples(len(signal)))
+    weights = torch.from_numpy(_resample_counts(len(signal)))
     drawn = np.concatenate([signal[None], noises]).astype(np.float64)
-    # by torch, for threads of NumPy's own wait busily for more to come
-    energies = (torch.from_numpy(drawn) @ weights.T).numpy()
-    wanted, energies = energies[0], energies[1:]
+    # Torch multiplies here because NumPy's own threads busy-wait afterwards.
+    noise_sums = (torch.from_numpy(drawn) @ weights.T).numpy()
+    signal_sums, noise_sums = noise_sums[0], noise_sums[1:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = wanted / energies
-    ratios[energies <= 0] = np.inf
+        ratios = signal_sums / noise_sums
+    ratios[noise_sums <= 0] = np.inf
     with np.errstate(divide="ignore"):
-        ends = 10 * np.log10(np.sort(ratios, axis=1)[:, ENDS])
+        ends = 10 * np.log10(np.sort(ratios, axis=1)[:, INTERVAL_ENDS])
     return [Interval(low, high) for low, high in ends.tolist()]
 
 
 def mean_interval(values: NDArray[np.float64]) -> Interval | None:
-    """Return the 95 % interval of a mean over images, a percentile bootstrap of `values` (N,).
+    """Return the 95 % interval of a mean, a percentile bootstrap of `values` (N,) over images.
 
-    None for fewer images than a bootstrap needs.
+    None with fewer than `MIN_IMAGES` images.
     """
-    if len(values) < FEWEST:
+    if len(values) < MIN_IMAGES:
         return None
-    found = _resamples(len(values)) @ values / len(values)
-    low, high = np.percentile(found, [2.5, 97.5])
+    means = _resample_counts(len(values)) @ values / len(values)
+    low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
 @lru_cache(maxsize=4)
-def _resamples(count: int) -> NDArray[np.float64]:
-    """Return how often each of `count` images is drawn in each resample, (RESAMPLES, count)."""
+def _resample_counts(count: int) -> NDArray[np.float64]:
+    """Return how often a resample draws each of `count` images, (RESAMPLES, count)."""
     generator = np.random.default_rng(count)
     drawn = generator.integers(0, count, (RESAMPLES, count))
     offsets = np.arange(RESAMPLES)[:, None] * count
@@ -197,15 +205,15 @@ def _resamples(count: int) -> NDArray[np.float64]:
     return counted.reshape(RESAMPLES, count).astype(np.float64)
 
 
-def _mean(values: NDArray[Any]) -> float | None:
+def _mean_or_none(values: NDArray[Any]) -> float | None:
     return None if np.isnan(values).any() else float(values.astype(np.float64).mean())
 
 
-def to_bytes(rows: Rows) -> bytes:
+def rows_to_bytes(rows: Rows) -> bytes:
     """Return rows as bytes."""
     return rows.tobytes()
 
 
-def from_bytes(content: bytes, outputs: int = 1) -> Rows:
-    """Return the rows that `to_bytes` wrote, of a network with so many outputs."""
+def rows_from_bytes(content: bytes, outputs: int = 1) -> Rows:
+    """Return the rows that `rows_to_bytes` wrote, for a network with `outputs` outputs."""
     return np.frombuffer(content, row_type(outputs))

@@ -1,8 +1,8 @@
-"""A metric of the user's own, for outputs of which top-1 says nothing."""
+"""A user's own metric, for outputs that top-1 does not describe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,37 +12,40 @@ from torch import Tensor
 from analysis.evaluation.measures import Interval
 from analysis.evaluation.per_image import mean_interval
 from quant.errors import QuantError
+from quant.inputs import Outputs
 
-MOST_BYTES = 2 * 1024**3
-"""Of outputs that are held at once for a metric that gives one number for all images."""
+Targets = Tensor | dict[str, Tensor] | None
+
+MAX_HELD_BYTES = 2 * 1024**3
+"""The most bytes of outputs held at once for a metric that returns one number for all images."""
 
 
 class UserMetric(Protocol):
-    """A function (outputs, targets) of the user's: a number for each image, or one for all.
+    """A user's function (outputs, targets) that returns one number per image or one number for all.
 
-    `outputs` is a tensor (N, ...), a tuple for several outputs; `targets` what the data holds
-    besides the inputs: labels (N,), a tensor, or a dict of them. What it raises is a QuantError
-    that names the function and the line.
+    `outputs` is a tensor (N, ...), or a tuple for several outputs. `targets` are the labels (N,), a
+    tensor, or a dict of tensors from the data. An error of the function arrives as a QuantError
+    with the function and the line.
     """
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The name of the metric on screen."""
 
     @property
     def higher_is_better(self) -> bool:
         """Whether a larger value is better."""
 
-    def __call__(self, outputs: Any, targets: Any) -> Any:
-        """Return the value, or one for each image."""
+    def __call__(self, outputs: Outputs, targets: Targets) -> object:
+        """Return one value for all images, or values (N,) for each image."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricScore:
-    """A metric of float and quantized network on the same images.
+    """A metric of the float and the quantized network on the same images.
 
-    `change` is quantized minus float. Intervals of 95 % (bootstrap over images, that of the change
-    paired) are None where the metric gives one number for all images.
+    `change` is quantized minus float. Intervals are 95 % bootstrap intervals over images, paired
+    for the change; None where the metric returns one number for all images.
     """
 
     name: str
@@ -56,61 +59,63 @@ class MetricScore:
 
     @property
     def loss(self) -> float:
-        """How much worse the quantized network is, in the metric's unit."""
+        """How much worse the quantized network is, in the unit of the metric."""
         return -self.change if self.higher_is_better else self.change
 
 
 class MetricTally:
-    """A metric that is computed as images come, or at their end where it needs all at once."""
+    """A metric computed batch by batch, or at the end where the metric needs all images at once."""
 
     def __init__(self, metric: UserMetric) -> None:
         self.metric = metric
         self._values: tuple[list[NDArray[np.float64]], ...] = ([], [])
-        self._held: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...], Any]] = []
+        self._stored: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...], Targets]] = []
         self._bytes = 0
         self._whole = False
 
-    def add(self, references: Sequence[Tensor], outputs: Sequence[Tensor], targets: Any) -> None:
-        """Take in the outputs (N, ...) of the float and the quantized network.
+    def add(
+        self, references: Sequence[Tensor], outputs: Sequence[Tensor], targets: Targets
+    ) -> None:
+        """Add the outputs (N, ...) of the float and the quantized network.
 
         Raises:
-            QuantError: the function fails, or gives something else than numbers.
+            QuantError: the function fails, or returns no finite numbers.
         """
         both = tuple(references), tuple(outputs)
         if not self._whole:
-            found = [self._ask(some, targets) for some in both]
-            if all(values.shape == (len(references[0]),) for values in found):
-                for values, new in zip(self._values, found, strict=True):
+            results = [self._call_metric(group, targets) for group in both]
+            if all(values.shape == (len(references[0]),) for values in results):
+                for values, new in zip(self._values, results, strict=True):
                     values.append(new)
                 return
-            self._check_first(found, len(references[0]))
+            self._check_first(results, len(references[0]))
             self._whole = True
-        self._bytes += sum(tensor.nbytes for some in both for tensor in some)
-        if self._bytes > MOST_BYTES:
+        self._bytes += sum(tensor.nbytes for group in both for tensor in group)
+        if self._bytes > MAX_HELD_BYTES:
             raise QuantError(
-                f"A metric that gives one number for all images needs their outputs at once, at "
-                f"most {MOST_BYTES // 1024**2} MiB; {self.metric.name} got more. Return one number "
-                "for each image, or score on fewer."
+                f"A metric that gives one number for all images needs all outputs at once, at most "
+                f"{MAX_HELD_BYTES // 1024**2} MiB; {self.metric.name} got more. Return one number "
+                "for each image, or score on fewer images."
             )
-        self._held.append((*both, targets))
+        self._stored.append((*both, targets))
 
-    def _ask(self, outputs: tuple[Tensor, ...], targets: Any) -> NDArray[np.float64]:
-        # a function may write into what it gets
-        given = tuple(output.clone() for output in outputs)
-        found = self.metric(given[0] if len(given) == 1 else given, _copy(targets))
+    def _call_metric(self, outputs: tuple[Tensor, ...], targets: Targets) -> NDArray[np.float64]:
+        # A user's function may write into its arguments, hence copies.
+        copies = tuple(output.clone() for output in outputs)
+        answer = self.metric(copies[0] if len(copies) == 1 else copies, _copy_targets(targets))
         try:
-            values = np.asarray(found, dtype=np.float64)
+            values = np.asarray(answer, dtype=np.float64)
         except (TypeError, ValueError):
             values = np.asarray(np.nan)
         if not np.isfinite(values).all():
             raise QuantError(
                 f"A metric must give finite numbers; {self.metric.name} gave "
-                f"{str(found)[:80]!r}. Correct the function."
+                f"{str(answer)[:80]!r}. Correct the function."
             )
         return values
 
-    def _check_first(self, found: list[NDArray[np.float64]], count: int) -> None:
-        wrong = next((values for values in found if values.ndim), None)
+    def _check_first(self, results: list[NDArray[np.float64]], count: int) -> None:
+        wrong = next((values for values in results if values.ndim), None)
         if wrong is not None or self._values[0]:
             got = "one number" if wrong is None else f"an array {wrong.shape}"
             raise QuantError(
@@ -122,7 +127,7 @@ class MetricTally:
         """Return the values of both networks and their difference.
 
         Raises:
-            QuantError: as `add`.
+            QuantError: the function fails on all images at once, or returns no finite numbers.
         """
         before, after = self._whole_values() if self._whole else self._mean_values()
         values = before[0], after[0]
@@ -142,32 +147,32 @@ class MetricTally:
         )
 
     def _mean_values(self) -> list[tuple[float, Interval | None]]:
-        found = []
+        means = []
         for parts in self._values:
             values = np.concatenate(parts)
-            found.append((float(values.mean()), mean_interval(values)))
-        return found
+            means.append((float(values.mean()), mean_interval(values)))
+        return means
 
     def _whole_values(self) -> list[tuple[float, Interval | None]]:
-        targets = _joined([held[2] for held in self._held])
-        found: list[tuple[float, Interval | None]] = []
+        targets = _join_targets([stored[2] for stored in self._stored])
+        wholes: list[tuple[float, Interval | None]] = []
         for side in (0, 1):
-            parts = zip(*(held[side] for held in self._held), strict=True)
+            parts = zip(*(stored[side] for stored in self._stored), strict=True)
             outputs = tuple(torch.cat(list(tensors)) for tensors in parts)
-            found.append((float(self._ask(outputs, targets)), None))
-        return found
+            wholes.append((float(self._call_metric(outputs, targets)), None))
+        return wholes
 
 
-def _copy(targets: Any) -> Any:
+def _copy_targets(targets: Targets) -> Targets:
     if isinstance(targets, dict):
         return {name: value.clone() for name, value in targets.items()}
     return None if targets is None else targets.clone()
 
 
-def _joined(targets: list[Any]) -> Any:
+def _join_targets(targets: list[Targets]) -> Targets:
     first = targets[0]
-    if first is None:
-        return None
+    dicts = [part for part in targets if isinstance(part, dict)]
+    tensors = [part for part in targets if isinstance(part, Tensor)]
     if isinstance(first, dict):
-        return {name: torch.cat([some[name] for some in targets]) for name in first}
-    return torch.cat(targets)
+        return {name: torch.cat([part[name] for part in dicts]) for name in first}
+    return None if first is None else torch.cat(tensors)

@@ -14,7 +14,7 @@ from analysis.calibration import Calibrated
 from analysis.cost.estimate import cost
 from analysis.cost.workload import Entropies
 from analysis.evaluation.evaluate import Data, evaluate
-from analysis.evaluation.layer_sqnr import layer_sqnr
+from analysis.evaluation.layer_sqnr import measure_layer_sqnr
 from analysis.evaluation.user_metric import UserMetric
 from analysis.network import Network
 from analysis.runs.apply_recipe import apply_recipe, first_stage, title_of
@@ -99,7 +99,7 @@ def run_experiment(
 
 def _layer_sqnr(network: Network, quantized: QuantGraph, data: Data) -> dict[str, float]:
     first = next(iter(data.batches(min(network.batch_size, SQNR_IMAGES))))
-    return layer_sqnr(network, quantized, first.inputs)
+    return measure_layer_sqnr(network, quantized, first.inputs)
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from accelerator.report import CostReport
 from analysis.calibration import Calibrated
-from analysis.evaluation.layer_sqnr import layer_sqnr
+from analysis.evaluation.layer_sqnr import measure_layer_sqnr
 from analysis.evaluation.evaluate import Data, Evaluation, FloatScore, evaluate, score_float
 from analysis.runs.experiment import IdentifiedData, versions
 from analysis.evaluation.measures import Interval
@@ -89,7 +89,7 @@ def _measure(
         title="Plain quantization" if step is None else title_of(step),
         step=step,
         evaluation=evaluation,
-        layer_sqnr_db=layer_sqnr(stage.network, stage.quantized, first.inputs),
+        layer_sqnr_db=measure_layer_sqnr(stage.network, stage.quantized, first.inputs),
         channel_ranges=channel_ranges(stage.network),
         outcome=outcome,
         float_score=float_score,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from analysis.evaluation.measures import Interval, spearman
+from analysis.evaluation.measures import Interval, spearman_correlation
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, View
 from quant.simulation.plan import Side
 
@@ -220,7 +220,7 @@ def agreement_of(
     """
     known = _sqnr(second, side, bits)
     pairs = [(own, known[q]) for q, own in _sqnr(first, side, bits).items() if q in known]
-    return spearman([own for own, _ in pairs], [other for _, other in pairs])
+    return spearman_correlation([own for own, _ in pairs], [other for _, other in pairs])
 
 
 def _sqnr(found: Sensitivity, side: Side | None, bits: int | None) -> dict[Question, float]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from analysis.evaluation.measures import spearman
+from analysis.evaluation.measures import spearman_correlation
 from analysis.sensitivity.ranking import (
     HIGHER_IS_BETTER,
     HarmMetric,
@@ -52,7 +52,7 @@ def noise_against_harm(found: Sensitivity, metric: HarmMetric, bits: int) -> go.
         title = f"{name.capitalize()} sees {what} in {few}; SQNR ranks them all"
     else:
         flip = 1 if gives_back(found) or metric in HIGHER_IS_BETTER else -1
-        rho = spearman([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
+        rho = spearman_correlation([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
         title = f"{_verdict(rho, 'SQNR', name)} at {bits} bits"
     return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
@@ -76,7 +76,7 @@ def views_against(
     figure.update_yaxes(title=shown_title(all_but, metric, breaks=True))
     figure.add_hline(y=0, line={"color": FLOAT, "width": 1})
     flip = -1 if metric in HIGHER_IS_BETTER else 1
-    rho = spearman([flip * x for _, x, _ in pairs], [y for _, _, y in pairs])
+    rho = spearman_correlation([flip * x for _, x, _ in pairs], [y for _, _, y in pairs])
     title = f"{_verdict(rho, 'Only one', 'all but one')} with {where(side, bits)}"
     return finish(figure, title, PLOT_PX, title_width=HALF_WIDTH)
 

@@ -15,7 +15,7 @@ from analysis.calibration import calibrate
 from analysis.cost.estimate import cost
 from analysis.evaluation.evaluate import evaluate, score_float
 from analysis.evaluation.measures import Interval
-from analysis.evaluation.user_metric import MOST_BYTES, MetricTally
+from analysis.evaluation.user_metric import MAX_HELD_BYTES, MetricTally
 from analysis.network import Network, prepare
 from analysis.network_layout import places
 from analysis.runs.experiment import Experiment, run_experiment
@@ -273,8 +273,8 @@ def test_a_metric_that_fails_loses_nothing_else(answer: Any, words: str) -> None
 
 
 def test_outputs_that_do_not_fit_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.evaluation.user_metric.MOST_BYTES", 100)
-    assert MOST_BYTES > 100
+    monkeypatch.setattr("analysis.evaluation.user_metric.MAX_HELD_BYTES", 100)
+    assert MAX_HELD_BYTES > 100
     tally = MetricTally(AskAll())
     with pytest.raises(QuantError, match="Return one number for each image"):
         tally.add((torch.ones(4, 9),), (torch.ones(4, 9),), torch.ones(4, 9))

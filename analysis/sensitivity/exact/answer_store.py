@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation.per_image import Rows, to_bytes
+from analysis.evaluation.per_image import Rows, rows_to_bytes
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS chunks (
@@ -43,7 +43,7 @@ class Cells:
         with self._open() as database:
             database.executemany(
                 "INSERT OR REPLACE INTO cells VALUES (?, ?, ?)",
-                [(question, chunk, to_bytes(rows)) for question, chunk, rows in records],
+                [(question, chunk, rows_to_bytes(rows)) for question, chunk, rows in records],
             )
 
     def add_chunks(self, source: str, chunks: Mapping[str, Sequence[int]]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from analysis.calibration import Calibrated
-from analysis.evaluation.per_image import UNKNOWN, Figures, from_bytes, summarize
+from analysis.evaluation.per_image import UNKNOWN, Figures, rows_from_bytes, summarize_rows
 from analysis.network import Network, whole_batch
 from analysis.sensitivity.encodings import Grids, grids_of, questions_of
 from analysis.sensitivity.exact.answer_store import Cells
@@ -136,14 +136,14 @@ def _figures(reference: bytes, contents: bytes, outputs: int) -> Figures:
     if found is None:
         if len(_worked_out) >= MOST_FIGURES:
             _worked_out.clear()
-        found = _worked_out[key] = summarize(
-            from_bytes(reference, outputs), from_bytes(contents, outputs)
+        found = _worked_out[key] = summarize_rows(
+            rows_from_bytes(reference, outputs), rows_from_bytes(contents, outputs)
         )
     return found
 
 
 def _top1(reference: bytes, outputs: int) -> float | None:
-    right = from_bytes(reference, outputs)["right"]
+    right = rows_from_bytes(reference, outputs)["right"]
     if len(right) == 0 or (right == UNKNOWN).any():
         return None
     return float((right == 1).mean())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from analysis.evaluation.per_image import Rows, compare, describe
+from analysis.evaluation.per_image import Rows, compare_outputs, describe_float_outputs
 from analysis.sensitivity.sweep import MEMORY_BYTES
 from quant.encoding import Encoding
 from quant.engine.program import FLOAT, Program, Settings, Values
@@ -117,7 +117,7 @@ class _Work:
                 self._reference = self._finish(self._program.start(self._inputs), 0, FLOAT)
             else:
                 self._reference = self._run_base()
-            rows = describe(self._reference, self._unit.labels)
+            rows = describe_float_outputs(self._reference, self._unit.labels)
         return self._outcome(self._unit.float_key, rows, self._reference)
 
     def base_outcome(self, key: str) -> Outcome:
@@ -181,7 +181,7 @@ class _Work:
     def _compared(self, key: str, output: tuple[Tensor, ...]) -> Outcome:
         if self._reference is None:
             raise RuntimeError("The float network runs first.")
-        return self._outcome(key, compare(self._reference, output, self._unit.labels))
+        return self._outcome(key, compare_outputs(self._reference, output, self._unit.labels))
 
     def _outcome(
         self, key: str, rows: Rows, reference: tuple[Tensor, ...] | None = None

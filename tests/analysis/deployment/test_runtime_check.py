@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from analysis.deployment.runtime_check import ExecutionCheck, check_execution
-from analysis.evaluation.layer_sqnr import layer_outputs
+from analysis.evaluation.layer_sqnr import record_layer_outputs
 from analysis.evaluation.measures import proportion_interval, sqnr_db
 from analysis.network import Network
 from quant.config import QuantConfig
@@ -81,7 +81,7 @@ class Runtime:
         return Changed(self.graph, wrong=False)
 
     def layer_values(self, inputs: Inputs) -> Mapping[str, Tensor]:
-        found = layer_outputs(self.network, self.graph, inputs)
+        found = record_layer_outputs(self.network, self.graph, inputs)
         return {**found, "cat": found["cat"] + 0.1}
 
 

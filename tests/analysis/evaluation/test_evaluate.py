@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.evaluation.evaluate import (
-    KEPT_DISAGREEMENTS,
+    MAX_DISAGREEMENTS,
     Disagreement,
     Evaluation,
     evaluate,
@@ -77,8 +77,8 @@ def test_disagreements_name_image_and_classes() -> None:
 
 
 def test_disagreements_are_bounded() -> None:
-    found = score([(0, 1)] * (KEPT_DISAGREEMENTS + 5))
-    assert len(found.disagreements) == KEPT_DISAGREEMENTS
+    found = score([(0, 1)] * (MAX_DISAGREEMENTS + 5))
+    assert len(found.disagreements) == MAX_DISAGREEMENTS
     assert found.agreement == 0.0
 
 

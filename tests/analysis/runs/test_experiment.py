@@ -11,7 +11,7 @@ from accelerator.report import CostReport
 from analysis.calibration import Calibrated, calibrate, needs_data
 from analysis.cost.estimate import cost
 from analysis.cost.workload import Entropies
-from analysis.evaluation.layer_sqnr import layer_sqnr
+from analysis.evaluation.layer_sqnr import measure_layer_sqnr
 from analysis.network import Network, forward, prepare
 from analysis.runs.experiment import Experiment, run_experiment
 from analysis.runs.run_store import Run, RunStore
@@ -177,7 +177,7 @@ def test_layer_sqnr_of_one_noisy_layer() -> None:
     graph = network().graph
     noisy = next(layer.name for layer in graph.layers if layer.kind == "depthwise")
     config = QuantConfig(uniform(32, 32).default, (Rule(noisy, weight=SpecChange(bits=2)),))
-    found = layer_sqnr(network(), quantize(graph, config), data().inputs[:4])
+    found = measure_layer_sqnr(network(), quantize(graph, config), data().inputs[:4])
     names = list(found)
     at = names.index(noisy)
     assert [found[name] for name in names[:at]] == [math.inf] * at
@@ -196,5 +196,5 @@ def test_layer_sqnr_by_hand() -> None:
     assert grid is not None
     error = (weight - grid.fake_quantize(weight)) @ inputs[0]
     wanted = 10 * math.log10(float((weight @ inputs[0]).square().sum() / error.square().sum()))
-    assert layer_sqnr(small, graph, inputs)["0"] == pytest.approx(wanted, rel=1e-4)
-    assert layer_sqnr(small, graph, inputs)["input"] == math.inf
+    assert measure_layer_sqnr(small, graph, inputs)["0"] == pytest.approx(wanted, rel=1e-4)
+    assert measure_layer_sqnr(small, graph, inputs)["input"] == math.inf

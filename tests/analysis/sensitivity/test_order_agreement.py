@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from analysis.evaluation.measures import spearman
+from analysis.evaluation.measures import spearman_correlation
 from analysis.sensitivity.ranking import agreement_of
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from quant.config import uniform
@@ -18,16 +18,16 @@ from quant.simulation.plan import Side
 def test_the_rank_correlation_is_that_of_scipy(seed: int, values: int) -> None:
     generator = np.random.default_rng(seed)
     first, second = generator.integers(0, values, (2, 40)).astype(float)  # few values: many ties
-    assert spearman(first, second) == pytest.approx(spearmanr(first, second).statistic)
+    assert spearman_correlation(first, second) == pytest.approx(spearmanr(first, second).statistic)
 
 
 def test_infinite_values_have_a_rank() -> None:
-    assert spearman([1.0, math.inf, 2.0], [5.0, 9.0, 7.0]) == pytest.approx(1.0)
+    assert spearman_correlation([1.0, math.inf, 2.0], [5.0, 9.0, 7.0]) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("first", [[1.0, 2.0], [4.0, 4.0, 4.0]])
 def test_too_little_says_nothing(first: list[float]) -> None:
-    assert spearman(first, [1.0, 2.0, 3.0][: len(first)]) is None
+    assert spearman_correlation(first, [1.0, 2.0, 3.0][: len(first)]) is None
 
 
 def answer(depth: Depth, values: dict[Question, float], other: Depth | None = None) -> Sensitivity:

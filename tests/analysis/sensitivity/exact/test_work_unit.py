@@ -10,15 +10,15 @@ import torch
 
 from analysis.evaluation.measures import paired_interval, proportion_interval
 from analysis.evaluation.per_image import (
-    FEWEST,
+    MIN_IMAGES,
     ROW,
     UNKNOWN,
-    compare,
-    describe,
-    from_bytes,
+    compare_outputs,
+    describe_float_outputs,
+    rows_from_bytes,
+    rows_to_bytes,
     sqnr_interval,
-    summarize,
-    to_bytes,
+    summarize_rows,
 )
 from analysis.sensitivity.encodings import Grids
 from analysis.sensitivity.exact.work_unit import ChunkQuestion, Outcome, Unit, _Work, run_unit
@@ -46,7 +46,7 @@ def grids() -> Grids:
 
 
 def by_key(outcomes: list[Outcome]) -> dict[str, bytes]:
-    return {outcome.key: to_bytes(outcome.rows) for outcome in outcomes}
+    return {outcome.key: rows_to_bytes(outcome.rows) for outcome in outcomes}
 
 
 @pytest.mark.parametrize("images", [0, 1, 3, 5, 12])
@@ -83,7 +83,7 @@ def test_units_and_outcomes_travel(grids: Grids) -> None:
 def test_rows_by_hand() -> None:
     reference = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
     output = torch.tensor([[2.0, 3.0], [0.0, 1.0]])
-    rows = compare(reference, output, torch.tensor([0, 0]))
+    rows = compare_outputs(reference, output, torch.tensor([0, 0]))
     assert rows["energy"].tolist() == [9.0, 0.0]
     assert rows["agrees"].tolist() == [0, 1]
     assert rows["right"].tolist() == [0, 0]
@@ -91,22 +91,22 @@ def test_rows_by_hand() -> None:
     kl = p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
     assert rows["kl"].tolist() == pytest.approx([kl, 0.0])
     assert rows["cross_entropy"].tolist() == pytest.approx([math.log(p / q), 0.0])
-    alone = describe(reference, torch.tensor([0, 0]))
+    alone = describe_float_outputs(reference, torch.tensor([0, 0]))
     assert alone["energy"].tolist() == [4.0, 1.0]
     assert alone["right"].tolist() == [1, 0]
     assert alone["cross_entropy"].tolist() == pytest.approx([-math.log(p), math.log1p(math.e)])
-    assert from_bytes(to_bytes(rows)).tolist() == rows.tolist()
+    assert rows_from_bytes(rows_to_bytes(rows)).tolist() == rows.tolist()
 
 
 def test_outputs_of_other_forms_have_no_classes() -> None:
     reference = torch.randn(3, 4, 2, 2)
     output = reference.clone()
     output[1] *= -1
-    rows = compare(reference, output, torch.zeros(3, dtype=torch.long))
+    rows = compare_outputs(reference, output, torch.zeros(3, dtype=torch.long))
     assert (rows["agrees"] == UNKNOWN).all()
     assert np.isnan(rows["kl"]).all()
     assert (rows["right"] == UNKNOWN).all()
-    single = compare(torch.zeros(3), torch.ones(3), None)
+    single = compare_outputs(torch.zeros(3), torch.ones(3), None)
     assert single["energy"].tolist() == [1.0, 1.0, 1.0]
 
 
@@ -114,12 +114,16 @@ def test_several_outputs_count_alike_whatever_their_units_are() -> None:
     """Noise of 1 % of the energy of one and of 3 % of the other make 2 %: 17 dB."""
     first, second = torch.randn(5, 4), 1000 * torch.randn(5, 6)
     noisy = first * 1.1, second * (1 + 0.03**0.5)
-    reference = describe((first, second), None)
-    rows = compare((first, second), noisy, None)
+    reference = describe_float_outputs((first, second), None)
+    rows = compare_outputs((first, second), noisy, None)
     assert reference["energy"].shape == rows["energy"].shape == (5, 2)
-    found = summarize(from_bytes(to_bytes(reference), 2), from_bytes(to_bytes(rows), 2))
+    found = summarize_rows(
+        rows_from_bytes(rows_to_bytes(reference), 2), rows_from_bytes(rows_to_bytes(rows), 2)
+    )
     assert found.sqnr_db == pytest.approx(-10 * math.log10(0.02))
-    alone = summarize(describe(first, None), compare(first, noisy[0], None))
+    alone = summarize_rows(
+        describe_float_outputs(first, None), compare_outputs(first, noisy[0], None)
+    )
     assert (found.agreement, found.kl) == (alone.agreement, alone.kl)
     assert found.sqnr_ci95 is not None
     assert found.sqnr_ci95.low <= found.sqnr_db <= found.sqnr_ci95.high
@@ -127,11 +131,11 @@ def test_several_outputs_count_alike_whatever_their_units_are() -> None:
 
 def test_an_output_of_zeros_says_nothing() -> None:
     first, zeros = torch.randn(5, 4), torch.zeros(5, 3)
-    rows = compare((first, zeros), (first * 1.1, zeros), None)
-    found = summarize(describe((first, zeros), None), rows)
+    rows = compare_outputs((first, zeros), (first * 1.1, zeros), None)
+    found = summarize_rows(describe_float_outputs((first, zeros), None), rows)
     assert found.sqnr_db == pytest.approx(20.0)
-    silent = describe((zeros, zeros), None)
-    assert summarize(silent, silent).sqnr_db == math.inf
+    silent = describe_float_outputs((zeros, zeros), None)
+    assert summarize_rows(silent, silent).sqnr_db == math.inf
 
 
 def test_figures_by_hand() -> None:
@@ -140,7 +144,7 @@ def test_figures_by_hand() -> None:
     rows["agrees"] = [1, 1, 1, 1, 1, 1, 0, 0]
     reference["right"] = [1, 1, 1, 1, 1, 0, 1, 1]
     rows["right"] = [1, 1, 1, 1, 1, 1, 0, 0]
-    found = summarize(reference, rows)
+    found = summarize_rows(reference, rows)
     assert found.images == 8
     assert found.sqnr_db == pytest.approx(10.0)
     assert found.agreement == 6 / 8
@@ -151,14 +155,14 @@ def test_figures_by_hand() -> None:
     assert found.sqnr_ci95.low == pytest.approx(10.0)
     assert found.sqnr_ci95.high == pytest.approx(10.0)
     rows["right"] = UNKNOWN
-    assert summarize(reference, rows).accuracy_drop is None
+    assert summarize_rows(reference, rows).accuracy_drop is None
 
 
 def test_without_noise_the_interval_is_infinite_and_of_few_images_there_is_none() -> None:
     found = sqnr_interval(np.ones(8), np.zeros(8))
     assert found is not None
     assert found.low == found.high == math.inf
-    assert sqnr_interval(np.ones(FEWEST - 1), np.ones(FEWEST - 1)) is None
+    assert sqnr_interval(np.ones(MIN_IMAGES - 1), np.ones(MIN_IMAGES - 1)) is None
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
