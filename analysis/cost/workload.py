@@ -12,6 +12,7 @@ from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import INPUT_PREFIX, Layer, is_activation, shape_of
+from quant.graph.node_facts import facts_of
 from quant.graph.operators import Kind, is_pass_through, operator
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Role, plan
@@ -123,7 +124,7 @@ class _Builder:
         while waiting:
             node = waiting.pop(0)
             if node.op == "placeholder":
-                name = f"{INPUT_PREFIX}{node.meta['title']}"
+                name = f"{INPUT_PREFIX}{facts_of(node).title}"
                 if name not in self.tensors:
                     self._store(name, math.prod(shape_of(node)), WHOLE_BITS)
                     self.inputs.append(name)

@@ -18,6 +18,7 @@ from quant.encoding import Encoding
 from quant.file_encodings import EncodingTarget, Given
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_activation, is_input
+from quant.graph.node_facts import facts_of
 from quant.graph.operators import is_pass_through
 from quant.simulation.plan import Role, Site, plan
 from quant.spec import FLOAT_BITS, QuantSpec
@@ -124,8 +125,8 @@ def _nodes_by_path(graph: FloatGraph) -> dict[str, fx.Node]:
     """Return the last node of each module, whose value leaves it, and the inputs by their names."""
     found = {layer.name: graph.node(layer.node) for layer in graph.layers if is_input(layer.name)}
     for node in graph.module.graph.nodes:
-        if node.op == "call_function" and is_activation(node) and node.meta.get("path"):
-            found[str(node.meta["path"])] = node
+        if node.op == "call_function" and is_activation(node) and facts_of(node).path:
+            found[facts_of(node).path] = node
     return found
 
 

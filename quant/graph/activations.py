@@ -1,84 +1,93 @@
-"""Which values of a graph get a grid: real ones that depend on the input and are no masks."""
+"""Choose the values of a graph that get an encoding: real, dependent on the input, no mask."""
 
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import replace
 
-import torch
 from torch import Tensor, fx
 
 from quant.graph import operators as ops
+from quant.graph.node_facts import facts_of, mark_activation, shape_in, write_facts
 from quant.graph.operators import operator
 
-_WHERES = frozenset({"aten.where.self", "aten.where.ScalarOther", "aten.where.ScalarSelf",
-                     "aten.where.Scalar", "aten.masked_fill.Scalar",
-                     "aten.masked_fill.Tensor"})  # fmt: skip
-_SHUTS = -1e3
-"""A number as low as this, added before a softmax, shuts a place out: it is a mask."""
+_MASK_SELECTIONS = ops.aten_names(
+    "where.self where.ScalarOther where.ScalarSelf where.Scalar"
+    " masked_fill.Scalar masked_fill.Tensor"
+)
+_MASK_VALUE = -1e3
+"""A number at most this low, added before a softmax, masks a position (our choice)."""
 
 
-def mark_activations(graph: fx.Graph, root: dict[str, Any]) -> None:
-    """Note for each node whether its value gets a grid; for whole inputs, which numbers are valid.
+def mark_activations(graph: fx.Graph, root: Mapping[str, object]) -> None:
+    """Write `activation`, `masking` and the limit of tokens into the facts of every node.
 
-    Whole numbers (tokens, places, comparisons) get none, nor do real numbers made of them alone:
-    those are masks. What a stored matrix makes of whole numbers is real again: an embedding.
-    Sums with a mask before a softmax pass values through, for a grid that holds -1e9 holds
-    nothing else.
+    Whole numbers (tokens, positions, comparisons) get no encoding. Real numbers computed from whole
+    numbers alone are masks and get no encoding. A stored matrix turns whole numbers into real
+    activations: an embedding. A sum with a mask before a softmax counts as pass-through, because an
+    encoding that covers -1e9 resolves nothing else.
+
+    Args:
+        graph: nodes in execution order, with shapes and types in their facts.
+        root: tensors by the target of get_attr nodes.
     """
     whole: set[fx.Node] = set()
     masks: set[fx.Node] = set()
     for node in graph.nodes:
-        real = bool(node.meta.get("real", True))
+        real = facts_of(node).real is not False
         sources = node.all_input_nodes
-        from_real = any(source.meta.get("activation") for source in sources)
-        # sizes, which have no shape, say nothing of values
-        by_value = any(s.meta.get("activation") and "real" in s.meta for s in sources)
+        from_real = any(facts_of(source).activation for source in sources)
+        # a size has no shape and tells nothing about values
+        by_value = any(facts_of(s).activation and facts_of(s).real is not None for s in sources)
         from_whole = any(source in whole or source in masks for source in sources)
-        node.meta["activation"] = False
+        computed = from_real or (from_whole and _has_matrix(node))
+        activation = real and (node.op == "placeholder" or computed)
+        mark_activation(node, activation=activation)
         if node.op == "placeholder":
-            node.meta["activation"] = real
             if not real:
                 whole.add(node)
-        elif real and (from_real or (from_whole and _has_matrix(node))):
-            node.meta["activation"] = True
+        elif activation:
+            continue
         elif real and from_whole:
             masks.add(node)
         elif not real and (by_value or from_whole):
             whole.add(node)
     for node in graph.nodes:
-        node.meta["masking"] = _is_masking(node, masks, root)
+        masking = _is_masking(node, masks, root)
+        write_facts(node, replace(facts_of(node), masking=masking))
         if operator(node) in ops.EMBEDDINGS:
             _note_rows(node)
 
 
 def _has_matrix(node: fx.Node) -> bool:
-    """Whether the node reads a stored tensor of several real numbers."""
+    """Tell whether the node reads a stored real tensor of two or more axes."""
     return any(
-        source.op == "get_attr" and source.meta.get("real") and len(source.meta["shape"]) > 1
+        source.op == "get_attr" and facts_of(source).real and len(shape_in(source)) > 1
         for source in node.all_input_nodes
     )
 
 
-def _is_masking(node: fx.Node, masks: set[fx.Node], root: dict[str, Any]) -> bool:
-    """Whether the node only shuts places out that a softmax behind it shall not see."""
+def _is_masking(node: fx.Node, masks: set[fx.Node], root: Mapping[str, object]) -> bool:
+    """Tell whether the node only masks positions before a softmax."""
     name = operator(node)
-    if not node.meta["activation"] or not (name in ops.ADDS or name in _WHERES):
+    if not facts_of(node).activation or not (name in ops.ADDS or name in _MASK_SELECTIONS):
         return False
-    values = [source for source in node.all_input_nodes if source.meta["activation"]]
-    others = [source for source in node.all_input_nodes if not source.meta["activation"]]
+    values = [source for source in node.all_input_nodes if facts_of(source).activation]
+    others = [source for source in node.all_input_nodes if not facts_of(source).activation]
     if len(values) != 1 or not others or not _feeds_softmax(node):
         return False
     if name in ops.ADDS:
         return all(source in masks or _shuts(source, root) for source in others)
-    return all(not s.meta.get("real", False) or s in masks or _numel(s) == 1 for s in others)
+    return all(not facts_of(s).real or s in masks or _numel(s) == 1 for s in others)
 
 
 def _feeds_softmax(node: fx.Node) -> bool:
-    """Whether every way from the node leads, through moves alone, to a softmax."""
+    """Tell whether every path from the node leads to a softmax through pass-through nodes alone."""
     waiting = list(node.users)
     while waiting:
         user = waiting.pop()
         if operator(user) in ops.SOFTMAXES:
             continue
-        if operator(user) not in ops.PASS_THROUGH and operator(user) not in _WHERES:
+        if operator(user) not in ops.PASS_THROUGH and operator(user) not in _MASK_SELECTIONS:
             return False
         waiting.extend(user.users or [user])
         if not user.users:
@@ -86,29 +95,32 @@ def _feeds_softmax(node: fx.Node) -> bool:
     return bool(node.users)
 
 
-def _shuts(node: fx.Node, root: dict[str, Any]) -> bool:
-    """Whether a value is a stored mask: some of its numbers are so low that nothing else counts."""
+def _shuts(node: fx.Node, root: Mapping[str, object]) -> bool:
+    """Tell whether a value is a stored mask: at least one number is at most -1000."""
     while operator(node) in ops.PASS_THROUGH and node.all_input_nodes:
         node = node.all_input_nodes[0]
-    held = root.get(str(node.target)) if node.op == "get_attr" else None
-    return isinstance(held, Tensor) and bool((held <= _SHUTS).any())
+    tensor = root.get(str(node.target)) if node.op == "get_attr" else None
+    return isinstance(tensor, Tensor) and bool((tensor <= _MASK_VALUE).any())
 
 
 def _numel(node: fx.Node) -> int:
-    return torch.Size(node.meta.get("shape", (2,))).numel()
+    """Return the number of elements of a value; 2 if the shape is unknown."""
+    shape = facts_of(node).shape
+    return 2 if shape is None else math.prod(shape)
 
 
 def _note_rows(embedding: fx.Node) -> None:
-    """Note at the input that an embedding's places come from how many rows there are."""
+    """Write the number of rows of an embedding's table into the facts of the indexing input."""
     table, node = embedding.args[:2]
-    if not isinstance(table, fx.Node) or "shape" not in table.meta:
+    if not isinstance(table, fx.Node) or facts_of(table).shape is None:
         return
-    rows = int(table.meta["shape"][0])
+    rows = shape_in(table)[0]
     while isinstance(node, fx.Node):
         if node.op == "placeholder":
-            node.meta["below"] = min(rows, node.meta.get("below") or rows)
+            facts = facts_of(node)
+            write_facts(node, replace(facts, below=min(rows, facts.below or rows)))
             return
-        if operator(node) == "aten.where.self":  # negative places counted from the end
+        if operator(node) == "aten.where.self":  # counts negative positions from the end
             node = node.args[2]
         elif operator(node) in ops.PASS_THROUGH | {"aten._to_copy.default"}:
             node = node.args[0]

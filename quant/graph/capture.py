@@ -1,9 +1,10 @@
-"""Capture a network with torch.export: one graph of ATen operators, batch size free."""
+"""Capture a network with torch.export: one graph of ATen operators with a free batch size."""
 
 import copy
 import inspect
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,10 +14,8 @@ from torch.export import Dim, ExportedProgram, export
 from quant.errors import CaptureError
 from quant.graph.activations import mark_activations
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import (
-    INPUT_LAYER,
-    shape_of,
-)
+from quant.graph.layers import INPUT_LAYER, shape_of
+from quant.graph.node_facts import NodeFacts, facts_of, write_facts
 from quant.graph.normalize import spell_embedding, spell_linear, spell_reshape
 from quant.inputs import KINDS, Input, InputLike
 
@@ -26,22 +25,32 @@ def capture(
     inputs: tuple[int, ...] | Sequence[InputLike],
     batch: int | None = None,
 ) -> FloatGraph:
-    """Turn a network in eval mode into a graph.
+    """Turn a network in eval mode into a graph of ATen operators.
 
-    `inputs` is the shape of its one input without the batch, or describes each input that it
-    takes. `batch` is the only batch size that the network takes, or None to find out. Outputs that
-    hold no real numbers are left out.
+    Outputs without real numbers are left out.
+
+    Args:
+        model: the network, or a program that torch.export has written.
+        inputs: shape (C, H, W) of the only input without the batch, or a description of each input.
+        batch: the only batch size that the network accepts; None tries any size first.
 
     Raises:
         CaptureError: torch.export cannot trace the network, or an input has no batch axis. The
-            message names the module at fault and what can be done.
+            sentence names the module where tracing stopped and the change to make.
+
+    Example:
+        >>> graph = capture(nn.Sequential(nn.Linear(4, 2)), (4,))
+        >>> [layer.name for layer in graph.layers]
+        ['input', '0']
     """
-    wanted = _described(inputs)
-    program = model if isinstance(model, ExportedProgram) else export_program(model, wanted, batch)
+    specs = _described(inputs)
+    program = model if isinstance(model, ExportedProgram) else export_program(model, specs, batch)
     traced = program.module(check_guards=False)
     if not isinstance(traced, fx.GraphModule):
-        raise CaptureError("torch.export gave no graph for this network.")
-    module, only = _plain(traced, wanted)
+        raise CaptureError(
+            "torch.export must return a graph; got none. Check the network's forward function."
+        )
+    module, only = _plain(traced, specs)
     first = next(node for node in module.graph.nodes if node.op == "placeholder")
     return FloatGraph(module, shape_of(first)[1:], only)
 
@@ -49,9 +58,12 @@ def capture(
 def export_program(
     model: nn.Module, takes: tuple[int, ...] | Sequence[InputLike], fixed: int | None = None
 ) -> ExportedProgram:
-    """Export with any batch size; where the network fixes it, with that one or a batch of one.
+    """Export a network with a free batch size, else with `fixed`, else with batch 1.
 
-    `takes` and `fixed` are what `capture` calls `inputs` and `batch`.
+    Args:
+        model: the network; a copy of the network is set to eval mode if needed.
+        takes: the argument `inputs` of `capture`.
+        fixed: the argument `batch` of `capture`.
 
     Raises:
         CaptureError: torch.export cannot trace the network.
@@ -65,7 +77,7 @@ def export_program(
         try:
             dims = _free_batch(model, example) if free else None
             with torch.no_grad(), warnings.catch_warnings():
-                # an LSTM keeps a list of its weights, which export mends by itself
+                # torch.export repairs the list of weights of an LSTM and warns
                 warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
                 return export(model, example, dynamic_shapes=dims)
         except Exception as error:  # noqa: BLE001  torch.export raises every kind of error
@@ -81,23 +93,24 @@ def export_program(
     )
 
 
-# Modules that are one operation: torch's own layers, and nodes of an ONNX file.
+# Modules that are one operation: layers of torch.nn and nodes of an ONNX file.
 _OPERATIONS = ("torch.nn.modules.", "onnx_import.program.network.Operation")
 
 
 def _described(inputs: tuple[int, ...] | Sequence[InputLike]) -> list[Input]:
+    """Return the inputs with names, shapes and element types."""
     sizes = [size for size in inputs if isinstance(size, int)]
-    if len(sizes) == len(inputs):  # the shape of the only one
+    if len(sizes) == len(inputs):  # a shape of one input
         return [Input(INPUT_LAYER, tuple(sizes))]
-    given = [one for one in inputs if not isinstance(one, int)]
-    return [Input(one.name, tuple(one.shape), one.kind) for one in given]
+    specs = [spec for spec in inputs if not isinstance(spec, int)]
+    return [Input(spec.name, tuple(spec.shape), spec.kind) for spec in specs]
 
 
 def _free_batch(model: nn.Module, example: tuple[Tensor, ...]) -> dict[str, Any]:
-    """Return what torch.export wants to hear of arguments whose first axis may have any size."""
+    """Return the dynamic shapes for torch.export: axis 0 of every argument is free, 1 to 65536."""
     batch = {0: Dim("batch", min=1, max=65536)}
     bound = inspect.signature(model.forward).bind(*example).arguments
-    # arguments of forward(x, *more) come as a tuple
+    # torch binds the arguments of forward(x, *more) as one tuple
     return {
         name: (batch,) * len(value) if isinstance(value, tuple) else batch
         for name, value in bound.items()
@@ -105,31 +118,32 @@ def _free_batch(model: nn.Module, example: tuple[Tensor, ...]) -> dict[str, Any]
 
 
 def _guilty_module(text: str) -> str:
-    """Return where the user's code stood when tracing stopped, if torch tells."""
+    """Return the source line outside torch where tracing stopped; empty if unknown."""
     frames = [line.strip() for line in text.splitlines() if line.strip().startswith('File "')]
     own = [frame for frame in frames if "/torch/" not in frame]
     return f" in {own[-1].removeprefix('File ')}" if own else ""
 
 
 def _plain(traced: fx.GraphModule, inputs: list[Input]) -> tuple[fx.GraphModule, int | None]:
-    """Return a graph free of torch.export's extras, shapes as tuples; and the only batch size."""
+    """Return a graph without torch.export's guards, with `NodeFacts`, and the only batch size."""
     graph = fx.Graph()
     mapped: dict[fx.Node, fx.Node] = {}
-    root: dict[str, Any] = {}
+    root: dict[str, object] = {}
     for node in traced.graph.nodes:
-        if node.op == "call_module":  # the guard on input shapes, which we check ourselves
+        if node.op == "call_module":  # the guard on input shapes; capture checks shapes itself
             continue
         if node.op == "output":
-            found = tuple(mapped[given] for given in _real_outputs(node))
-            graph.output(found[0] if len(found) == 1 else found)
+            outputs = tuple(mapped[output] for output in _real_outputs(node))
+            graph.output(outputs[0] if len(outputs) == 1 else outputs)
             break
         new = graph.node_copy(node, lambda old: mapped[old])
-        new.meta = _plain_meta(node)
+        new.meta = {}
+        write_facts(new, _plain_meta(node))
         if node.op == "get_attr":
             root[str(node.target)] = _attribute(traced, str(node.target))
         mapped[node] = new
-    batch = _name_inputs([(old, new) for old, new in mapped.items() if old.op == "placeholder"],
-                         inputs)  # fmt: skip
+    placeholders = [(old, new) for old, new in mapped.items() if old.op == "placeholder"]
+    batch = _name_inputs(placeholders, inputs)
     spell_linear(graph, root)
     spell_embedding(graph, root)
     spell_reshape(graph)
@@ -137,82 +151,89 @@ def _plain(traced: fx.GraphModule, inputs: list[Input]) -> tuple[fx.GraphModule,
     return fx.GraphModule(root, graph), batch
 
 
-def _name_inputs(found: list[tuple[fx.Node, fx.Node]], inputs: list[Input]) -> int | None:
-    """Note the name and the kind of each input; return the only batch size, None for any."""
+def _name_inputs(placeholders: list[tuple[fx.Node, fx.Node]], inputs: list[Input]) -> int | None:
+    """Write name and element type of each input; return the batch size, None if free."""
     sizes: list[int | None] = []
-    for place, (old, new) in enumerate(found):
+    named = len(inputs) == len(placeholders)
+    described = named and (len(inputs) > 1 or inputs[0].name != INPUT_LAYER)
+    for place, (old, new) in enumerate(placeholders):
         value = old.meta.get("val")
         if not isinstance(value, Tensor) or value.dim() == 0:
             raise CaptureError(
                 "Every input of a network must be a tensor with the batch as its first axis; got "
-                f"{str(old.name)!r}, which is none. Make it a constant of the network."
+                f"{str(old.name)!r}, which has no axes. Make {str(old.name)!r} a constant "
+                "of the network."
             )
-        # export may have frozen what its example showed
+        # torch.export may have frozen the batch size of the example
         size = value.shape[0]
         sizes.append(size if isinstance(size, int) else None)
-        described = len(inputs) == len(found) and (len(found) > 1 or inputs[0].name != INPUT_LAYER)
-        new.meta["title"] = inputs[place].name if described else str(old.name)
-        new.meta["kind"] = str(value.dtype).removeprefix("torch.")
-        if new.meta["kind"] not in KINDS:
+        title = inputs[place].name if described else str(old.name)
+        kind = str(value.dtype).removeprefix("torch.")
+        write_facts(new, replace(facts_of(new), title=title, kind=kind))
+        if kind not in KINDS:
             raise CaptureError(
-                f"An input must hold one of {', '.join(KINDS)}; got {new.meta['kind']} of "
-                f"{new.meta['title']!r}. Export the network with another type."
+                f"An input must hold one of {', '.join(KINDS)}; got {kind} of {title!r}. "
+                "Export the network with another type."
             )
     if len(set(sizes)) > 1:
         raise CaptureError(
-            "All inputs must have the batch as their first axis, of one size; got the sizes "
+            "All inputs must have the batch as first axis, of one size; got the sizes "
             f"{', '.join('any' if size is None else str(size) for size in sizes)}. "
             "Export the network so that all inputs are batched."
         )
     return sizes[0]
 
 
-def _attribute(module: nn.Module, target: str) -> Any:
+def _attribute(module: nn.Module, target: str) -> object:
+    """Return a detached copy of the tensor at a path, so that the caller's network stays."""
     owner, _, name = target.rpartition(".")
     value = getattr(module.get_submodule(owner), name)
     if isinstance(value, nn.Parameter):
-        # our own copy: the caller's network must not change when ours does
+        # a copy: the caller's network must not change with the graph
         return nn.Parameter(value.detach().clone(), requires_grad=False)
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 def _real_outputs(node: fx.Node) -> list[fx.Node]:
-    """Return the outputs that hold real numbers, each with an axis for the batch at least."""
-    found: list[fx.Node] = []
-    fx.node.map_arg(node.args[0], found.append)
-    real = [
-        given for given in found
-        if isinstance(value := given.meta.get("val"), Tensor) and value.is_floating_point()
-    ]  # fmt: skip
+    """Return the outputs that hold real numbers."""
+    outputs: list[fx.Node] = []
+    fx.node.map_arg(node.args[0], outputs.append)
+    real = [output for output in outputs if _is_real(output.meta.get("val"))]
     if not real:
         raise CaptureError(
-            f"A network must return real numbers; this one returns {len(found)} values that are "
-            "none. Return what comes before them, such as the logits before an argmax."
+            f"A network must return real numbers; got {len(outputs)} outputs without real "
+            "numbers. Return the values before, such as the logits before an argmax."
         )
     return real
 
 
-def _plain_meta(node: fx.Node) -> dict[str, Any]:
+def _is_real(value: object) -> bool:
+    """Tell whether a traced value is a tensor of real numbers."""
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _plain_meta(node: fx.Node) -> NodeFacts:
+    """Return path, shape and type of a traced node as facts."""
     value = node.meta.get("val")
     path, is_operation = _module_path(node)
-    meta: dict[str, Any] = {"path": path, "alone": is_operation}
+    facts = NodeFacts(path, is_operation)
     if isinstance(value, Tensor):
-        meta["shape"] = tuple(_for_one_image(size) for size in value.shape)
-        meta["real"] = value.is_floating_point()
-    elif isinstance(value, list | tuple):
-        meta["real"] = any(isinstance(v, Tensor) and v.is_floating_point() for v in value)
-    return meta
+        shape = tuple(_for_one_image(size) for size in value.shape)
+        return replace(facts, shape=shape, real=_is_real(value))
+    if isinstance(value, list | tuple):
+        return replace(facts, real=any(map(_is_real, value)))
+    return facts
 
 
 def _for_one_image(size: int | torch.SymInt) -> int:
-    """Return a size with a batch of one; 4 for tokens merged with the batch into 4 n rows."""
+    """Return a size for batch 1: 4 for tokens that are merged with the batch into 4 n rows."""
     if isinstance(size, int):
         return size
     return int(size.node.expr.subs(dict.fromkeys(size.node.expr.free_symbols, 1)))
 
 
 def _module_path(node: fx.Node) -> tuple[str, bool]:
-    """Return the path of the innermost module and whether that is one operation."""
+    """Return the path of the innermost module and whether the module is one operation."""
     stack = node.meta.get("nn_module_stack")
     if not stack:
         return "", False

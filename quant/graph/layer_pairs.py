@@ -1,4 +1,4 @@
-"""Which layers feed which through functions that scale: the pairs that equalization may touch."""
+"""Find pairs of layers that equalization may rescale: only scaling functions stand between."""
 
 import math
 from collections.abc import Iterator
@@ -14,33 +14,32 @@ from quant.graph.operators import Kind, clip_limits, operator
 WEIGHTED = (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR)
 
 
-def _aten(*names: str) -> frozenset[str]:
-    return frozenset(f"aten.{name}" for name in names)
-
-
-_SLOPED = _aten("leaky_relu.default", "leaky_relu_.default", "prelu.default")
-_SAME = _aten(
-    "dropout.default", "dropout_.default", "feature_dropout.default", "clone.default",
-    "contiguous.default", "alias.default", "detach.default", "detach_.default", "to.dtype",
-)  # fmt: skip
-_RESHAPES = _aten(
-    "reshape.default", "view.default", "view_as.default", "flatten.using_ints", "unflatten.int",
-    "squeeze.default", "squeeze.dim", "squeeze.dims", "unsqueeze.default",
-)  # fmt: skip
-_REDUCTIONS = ops.MEANS | _aten("amax.default")
-_POOLS = ops.AVERAGE_POOLS | _aten(
-    "max_pool1d.default", "max_pool2d.default", "upsample_nearest2d.vec"
+_SLOPED = ops.aten_names("leaky_relu.default leaky_relu_.default prelu.default")
+_SAME = ops.aten_names(
+    "dropout.default dropout_.default feature_dropout.default clone.default"
+    " contiguous.default alias.default detach.default detach_.default to.dtype"
 )
-_PADS = _aten("pad.default", "constant_pad_nd.default")
+_RESHAPES = ops.aten_names(
+    "reshape.default view.default view_as.default flatten.using_ints unflatten.int"
+    " squeeze.default squeeze.dim squeeze.dims unsqueeze.default"
+)
+_REDUCTIONS = ops.MEANS | ops.aten_names("amax.default")
+_POOLS = ops.AVERAGE_POOLS | ops.aten_names(
+    "max_pool1d.default max_pool2d.default upsample_nearest2d.vec"
+)
+_PADS = ops.aten_names("pad.default constant_pad_nd.default")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two layers with nothing between but functions f(s x) = s f(x), channel by channel.
+    """Two layers with only functions f(s x) = s f(x) between (DFQ, section 4.1).
 
-    `clips` names the nodes between that clip above, whose caps scale with the channel, and
-    `clip_axes` the axis of the channels there; `sloped` says whether a PReLU or leaky ReLU stands
-    between.
+    Attributes:
+        first: name of the layer whose output channels are divided by s.
+        second: name of the layer whose input channels are multiplied by s.
+        clips: nodes between that clip at a cap; the cap scales with the channel.
+        sloped: True if a PReLU or leaky ReLU stands between.
+        clip_axes: channel axis of each clip.
     """
 
     first: str
@@ -52,17 +51,17 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Unpaired:
-    """A layer whose output channels cannot be rescaled, and why."""
+    """A layer whose output channels cannot be rescaled, and the reason."""
 
     layer: str
     reason: str
 
 
 def find_pairs(graph: FloatGraph) -> tuple[tuple[Pair, ...], tuple[Unpaired, ...]]:
-    """Return the pairs of layers that can be equalized, and the layers that begin none.
+    """Return the pairs of layers that can be equalized, and the weighted layers that begin no pair.
 
-    A connection may hold padding, pools over space, reshapes that keep the channels, ReLU,
-    ReLU6 and other clips from zero, PReLU. It ends at a fork: two users see one scale.
+    A connection may hold padding, pools over space, reshapes that keep the channels, ReLU, ReLU6
+    and other clips from zero, PReLU. A fork ends the connection: two users see one scale.
     """
     layers = {layer.node: layer for layer in graph.layers}
     pairs: list[Pair] = []
@@ -70,16 +69,16 @@ def find_pairs(graph: FloatGraph) -> tuple[tuple[Pair, ...], tuple[Unpaired, ...
     for layer in graph.layers:
         if layer.kind not in WEIGHTED:
             continue
-        found = _follow(graph, layer, layers)
-        if isinstance(found, Pair):
-            pairs.append(found)
+        pair = _follow(graph, layer, layers)
+        if isinstance(pair, Pair):
+            pairs.append(pair)
         else:
-            unpaired.append(Unpaired(layer.name, found))
+            unpaired.append(Unpaired(layer.name, pair))
     return tuple(pairs), tuple(unpaired)
 
 
 def _follow(graph: FloatGraph, layer: Layer, layers: dict[str, Layer]) -> Pair | str:
-    """Return the pair that `layer` begins, or why it begins none."""
+    """Return the pair that `layer` begins, or the reason why `layer` begins none."""
     node, sloped = graph.node(layer.node), False
     if layer.weight is None or layer.channel_axis != 0 or is_shared(node):
         return "its weight is shared, computed, or of a transposed convolution"
@@ -109,12 +108,18 @@ def _follow(graph: FloatGraph, layer: Layer, layers: dict[str, Layer]) -> Pair |
 
 
 def output_axis(layer: Layer, rank: int) -> int:
-    """Return which axis of the operation's result, of that rank, counts output channels."""
+    """Return the axis of output channels in the operation's result of rank `rank`.
+
+    Example:
+        >>> conv = Layer("c", Kind.CONV, "c", "c", (), (1, 8, 4, 4))
+        >>> output_axis(conv, rank=4)
+        1
+    """
     return rank - 1 if layer.kind is Kind.LINEAR else 1
 
 
 def channels_last(value: Tensor, layer: Layer) -> Tensor:
-    """Return what a layer's operation gives as rows (..., C) of its output channels; a view."""
+    """Return a layer's output (N, C, ...) or (..., C) as rows (..., C), a view."""
     return value.movedim(output_axis(layer, value.dim()), -1)
 
 
@@ -136,7 +141,7 @@ def _spell(node: fx.Node, layers: dict[str, Layer]) -> str:
 
 
 def is_shared(node: fx.Node, *places: int) -> bool:
-    """Whether another operation uses an argument of this one: its weight (1) or its bias (2)."""
+    """Tell whether another operation uses an argument of `node`: weight (1) or bias (2)."""
     return any(
         isinstance(arg, fx.Node) and len(arg.users) > 1
         for place, arg in enumerate(node.args)
@@ -145,13 +150,13 @@ def is_shared(node: fx.Node, *places: int) -> bool:
 
 
 def has_computed_bias(graph: FloatGraph, layer: Layer) -> bool:
-    """Whether the operation's bias is the result of another one, so that none can be put there."""
+    """Tell whether another operation computes the bias, so that no stored bias can be set."""
     arguments = graph.node(layer.node).args
     return layer.bias is None and len(arguments) > 2 and arguments[2] is not None
 
 
 def _cannot_take(graph: FloatGraph, first: Layer, second: Layer, axis: int) -> str:
-    """Return why the second layer cannot take the scales on that axis of its input, or nothing."""
+    """Return why the second layer cannot take scales on axis `axis`; empty if possible."""
     user = graph.node(second.node)
     if second.weight is None or second.channel_axis != 0 or is_shared(user):
         return f"{second.name} has a weight that is shared, computed, or transposed"
@@ -163,7 +168,7 @@ def _cannot_take(graph: FloatGraph, first: Layer, second: Layer, axis: int) -> s
 
 
 def _clips_above(graph: FloatGraph, node: fx.Node, source: fx.Node, axis: int) -> bool:
-    """Whether the node clips to [0, cap] or at a cap alone: exact once the cap scales too."""
+    """Tell whether the node clips to [0, cap] or at a cap alone: exact once the cap scales too."""
     if operator(node) in ops.CHANNEL_CLIPS:
         return node.args[0] is source and _has_channel_caps(graph, node, axis)
     limits = clip_limits(node)
@@ -171,7 +176,7 @@ def _clips_above(graph: FloatGraph, node: fx.Node, source: fx.Node, axis: int) -
 
 
 def clip_tensors(node: fx.Node) -> tuple[object, object]:
-    """Return (floor, cap) of a clip whose limits are tensors: nodes, or None for no limit."""
+    """Return (floor, cap) of a clip with tensor limits: nodes, or None for no limit."""
     if not operator(node).startswith("aten.clamp"):
         return None, node.args[1]  # minimum
     if operator(node).startswith("aten.clamp_max"):
@@ -181,7 +186,7 @@ def clip_tensors(node: fx.Node) -> tuple[object, object]:
 
 
 def _has_channel_caps(graph: FloatGraph, node: fx.Node, axis: int) -> bool:
-    """Whether a clip's cap is one stored number, or one a channel, and its floor zero or none."""
+    """Tell whether a clip has a stored cap, one or one a channel, and floor zero or none."""
     floor, cap = clip_tensors(node)
     if not (isinstance(cap, fx.Node) and cap.op == "get_attr"):
         return False
@@ -197,7 +202,7 @@ def _has_channel_caps(graph: FloatGraph, node: fx.Node, axis: int) -> bool:
 
 
 def _axis_after(node: fx.Node, source: fx.Node, axis: int) -> int | None:
-    """Return the axis of the channels after a function with f(s x) = s f(x) for each channel's s.
+    """Return the channel axis after a function with f(s x) = s f(x) for each channel's s.
 
     None for any other function, and where channels are mixed, reordered or spread.
     """
@@ -210,7 +215,7 @@ def _axis_after(node: fx.Node, source: fx.Node, axis: int) -> int | None:
         return _axis_reshaped(before, shape_of(node), axis)
     if name in _REDUCTIONS:
         return _axis_reduced(node, len(before), axis)
-    mixed = 0  # how many of the last axes the function takes together
+    mixed = 0  # number of last axes that the function mixes
     if name in _POOLS:
         mixed = 1 if "1d" in name else 2
     elif name in _PADS and not _pads_with_other_than_zero(node):
@@ -220,25 +225,25 @@ def _axis_after(node: fx.Node, source: fx.Node, axis: int) -> int | None:
 
 
 def _axis_reshaped(before: tuple[int, ...], after: tuple[int, ...], axis: int) -> int | None:
-    """Return where one axis stays whole: as many values before and behind it as there were."""
-    wanted = before[axis], math.prod(before[:axis]), math.prod(before[axis + 1 :])
+    """Return the new position of an axis that a reshape keeps; None for a split axis."""
+    sizes = before[axis], math.prod(before[:axis]), math.prod(before[axis + 1 :])
     for place in range(1, len(after)):
-        if (after[place], math.prod(after[:place]), math.prod(after[place + 1 :])) == wanted:
+        if (after[place], math.prod(after[:place]), math.prod(after[place + 1 :])) == sizes:
             return place
     return None
 
 
 def _axis_reduced(node: fx.Node, rank: int, axis: int) -> int | None:
-    """Return where the axis is after a mean or maximum over others."""
+    """Return the position of an axis after a reduction of other axes; None for a reduced axis."""
     arguments = [*node.args, None, None]
     axes = arguments[1]
     if not isinstance(axes, list | tuple) or not axes:
-        return None  # all of them
-    gone = {int(place) % rank for place in axes if isinstance(place, int)}
-    if axis in gone:
+        return None  # a reduction over all axes
+    reduced = {int(place) % rank for place in axes if isinstance(place, int)}
+    if axis in reduced:
         return None
     keep = node.kwargs.get("keepdim", arguments[2])
-    return axis if keep else axis - sum(place < axis for place in gone)
+    return axis if keep else axis - sum(place < axis for place in reduced)
 
 
 def _pads_with_other_than_zero(node: fx.Node) -> bool:
@@ -248,7 +253,7 @@ def _pads_with_other_than_zero(node: fx.Node) -> bool:
 
 
 def groups_of(graph: FloatGraph, layer: Layer) -> int:
-    """Return the number of groups of a convolution, 1 for others."""
+    """Return the number of groups of a convolution; 1 for other layers."""
     if layer.kind is Kind.LINEAR:
         return 1
     arguments = graph.node(layer.node).args
@@ -257,20 +262,29 @@ def groups_of(graph: FloatGraph, layer: Layer) -> int:
 
 
 def input_channels(layer: Layer, groups: int) -> int:
-    """Return how many channels the layer takes."""
+    """Return the number of input channels of a layer.
+
+    Example:
+        >>> linear = Layer("l", Kind.LINEAR, "l", "l", (), (1, 8), weight_shape=(8, 3))
+        >>> input_channels(linear, groups=1)
+        3
+    """
     return layer.weight_shape[1] * groups
 
 
 def by_input_channel(weight: Tensor, groups: int) -> Tensor:
-    """Return the weight as (C, ...): for each input channel all values that multiply it.
+    """Return the weight (O, C/groups, ...) as (C, -1): all values that multiply each input channel.
 
-    A view where the layout allows it. `weight` has shape (O, C/groups, ...).
+    A view if the memory layout allows a view.
     """
     grouped = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
     return grouped.transpose(1, 2).reshape(groups * weight.shape[1], -1)
 
 
 def scaled_inputs(weight: Tensor, scales: Tensor, groups: int) -> Tensor:
-    """Return the weight with what multiplies input channel i multiplied by scales[i]."""
+    """Return the weight (O, C/groups, ...) with input channel i times scales[i].
+
+    `scales` has shape (C,).
+    """
     grouped = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
     return (grouped * scales.reshape(groups, 1, -1, 1)).reshape(weight.shape)

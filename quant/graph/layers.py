@@ -1,4 +1,4 @@
-"""The layers of a graph: operations with a choice of bits, and the functions fused with them."""
+"""The layers of a graph: operations with a choice of bits, and the functions fused with a layer."""
 
 import math
 from collections.abc import Iterator
@@ -7,21 +7,34 @@ from dataclasses import dataclass
 from torch import Tensor, fx, nn
 
 from quant.graph import operators as ops
+from quant.graph.node_facts import facts_of, shape_in
 from quant.graph.operators import Kind, operator
 
 INPUT_LAYER = "input"
-"""The layer that is the network's only real input; of several, each has one of its own."""
+"""Name of the layer for the only real input; several inputs get `INPUT_PREFIX` and a name."""
 INPUT_PREFIX = f"{INPUT_LAYER}:"
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One operation with a choice of bits, and the functions that are fused with it.
+    """One operation with a choice of bits, and the functions fused with the operation.
 
-    `name` is the path people see, `node` the operation, `output` the node whose value leaves the
-    layer, `inputs` the nodes whose values enter it. `channel_axis` is the axis of the weight that
-    counts output channels. Shapes hold for one image: the first axis of
-    `shape` and `input_shapes`, the batch, is 1. `macs` counts multiply-accumulates for one image.
+    Shapes hold for one image: the batch axis of `shape` and `input_shapes` is 1.
+
+    Attributes:
+        name: the path that people see.
+        kind: the operation's kind.
+        node: the operation.
+        output: the node whose value leaves the layer.
+        inputs: the nodes whose values enter the layer.
+        shape: shape of the output, (1, C, H, W) for a convolution.
+        input_shapes: shapes of the inputs.
+        weight: path of the weight; None without a stored weight.
+        bias: path of the bias; None without a stored bias.
+        weight_shape: shape of the weight, (O, I, kh, kw) for a convolution.
+        channel_axis: axis of the weight that counts output channels.
+        parameters: number of weights and biases.
+        macs: multiply-accumulates for one image.
     """
 
     name: str
@@ -40,25 +53,29 @@ class Layer:
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Return the node's shape for one image; the batch counts as 1. Empty if it is no tensor."""
-    shape: tuple[int, ...] = node.meta.get("shape", ())
-    return shape
+    """Return the shape of the node's value for one image (batch 1); empty if no tensor."""
+    return shape_in(node)
 
 
 def is_activation(node: fx.Node) -> bool:
-    """Whether the node's value is a real-valued tensor that depends on the input."""
-    return bool(node.meta.get("activation"))
+    """Tell whether the node's value is a real tensor that depends on the input."""
+    return facts_of(node).activation
 
 
 def is_input(layer: str) -> bool:
-    """Whether the layer of that name is an input of the network."""
+    """Tell whether a layer's name is the name of a network input.
+
+    Example:
+        >>> is_input("input:tokens"), is_input("conv1")
+        (True, False)
+    """
     return layer == INPUT_LAYER or layer.startswith(INPUT_PREFIX)
 
 
 def kind_of(node: fx.Node) -> Kind | None:
-    """Return what the operation computes; None if values only pass through it."""
+    """Return the kind of operation; None if values only pass through."""
     name = operator(node)
-    if ops.is_pass_through(node) or "shape" not in node.meta:
+    if ops.is_pass_through(node) or facts_of(node).shape is None:
         return None
     if name in ops.CONVOLUTIONS:
         return Kind.DEPTHWISE if _is_depthwise(node) else Kind.CONV
@@ -83,9 +100,10 @@ def kind_of(node: fx.Node) -> Kind | None:
 
 
 def fused_chain(node: fx.Node) -> list[fx.Node]:
-    """Return the functions that hardware applies to the operation's result before it is stored.
+    """Return the functions that hardware applies before storing the operation's result.
 
-    A chain of piece-wise linear functions and scalings, each the only user of the one before.
+    The chain holds piece-wise linear functions and scalings; each is the only user of the node
+    before.
     """
     chain: list[fx.Node] = []
     last = node
@@ -101,22 +119,22 @@ def fused_chain(node: fx.Node) -> list[fx.Node]:
 
 
 def stored_tensor(module: nn.Module, target: str) -> Tensor:
-    """Return the parameter or buffer of `module` at the dotted path `target`."""
+    """Return the parameter or buffer at the dotted path `target`, in the stored shape."""
     owner, _, name = target.rpartition(".")
     value: Tensor = getattr(module.get_submodule(owner), name)
     return value
 
 
 def find_layers(module: fx.GraphModule) -> Iterator[Layer]:
-    """List the inputs and every operation whose output gets a grid, in order of execution."""
-    taken: set[str] = set()
+    """Yield the inputs and every operation whose output gets an encoding, in order of execution."""
+    names: set[str] = set()
     fused: set[fx.Node] = set()
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     alone = sum(is_activation(node) for node in placeholders) == 1
     for node in module.graph.nodes:
         if node.op == "placeholder":
-            if is_activation(node):  # whole numbers need no grid
-                name = INPUT_LAYER if alone else f"{INPUT_PREFIX}{node.meta['title']}"
+            if is_activation(node):  # whole numbers need no encoding
+                name = INPUT_LAYER if alone else f"{INPUT_PREFIX}{facts_of(node).title}"
                 yield Layer(name, Kind.INPUT, node.name, node.name, (), shape_of(node))
             continue
         if node.op != "call_function" or not is_activation(node) or node in fused:
@@ -126,7 +144,7 @@ def find_layers(module: fx.GraphModule) -> Iterator[Layer]:
             continue
         chain = fused_chain(node)
         fused.update(chain)
-        yield _layer(module, node, kind, chain, taken)
+        yield _layer(module, node, kind, chain, names)
 
 
 def _is_depthwise(node: fx.Node) -> bool:
@@ -146,11 +164,11 @@ def _is_spatial_mean(node: fx.Node) -> bool:
 
 
 def _layer(
-    module: fx.GraphModule, node: fx.Node, kind: Kind, chain: list[fx.Node], taken: set[str]
+    module: fx.GraphModule, node: fx.Node, kind: Kind, chain: list[fx.Node], names: set[str]
 ) -> Layer:
     weight, bias = _weights(node, kind)
     owner = weight.rpartition(".")[0] if weight else ""
-    name = _unique(owner or _readable(node), taken)
+    name = _unique(owner or _readable(node), names)
     inputs = tuple(source for source in node.all_input_nodes if is_activation(source))
     weight_shape = tuple(stored_tensor(module, weight).shape) if weight else ()
     output = chain[-1] if chain else node
@@ -172,7 +190,7 @@ def _layer(
 
 
 def _weights(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
-    """Return the attribute paths of weight and bias, where they are plain parameters."""
+    """Return the paths of weight and bias; None for a value that is no stored parameter."""
     if kind not in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR, Kind.EMBEDDING):
         return None, None
     if kind is Kind.EMBEDDING:
@@ -188,20 +206,21 @@ def _weights(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
 
 
 def _readable(node: fx.Node) -> str:
-    """Return the path of the module that the operation stands in, then what it does there."""
-    path = str(node.meta.get("path", ""))
+    """Return the path of the module that holds the operation, then the operator's name."""
+    path = facts_of(node).path
     verb = operator(node).split(".")[1].strip("_")
-    # a module that is nothing but this operation needs no verb after its name
-    return path if path and node.meta.get("alone") else f"{path}.{verb}" if path else verb
+    # a module that is one operation needs no operator after the path
+    return path if path and facts_of(node).alone else f"{path}.{verb}" if path else verb
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def _unique(name: str, names: set[str]) -> str:
+    """Return `name` with the first free number behind; add the result to `names`."""
     name = f"_{name}" if name.startswith(INPUT_PREFIX) else name
     candidate, count = name, 1
-    while candidate in taken or candidate == INPUT_LAYER:
+    while candidate in names or candidate == INPUT_LAYER:
         count += 1
         candidate = f"{name}_{count}"
-    taken.add(candidate)
+    names.add(candidate)
     return candidate
 
 
@@ -210,12 +229,12 @@ def _macs(
 ) -> int:
     outputs = math.prod(shape_of(node))
     if kind is Kind.ATTENTION:
-        # not `inputs`, which names a tensor that plays two parts once
+        # read the arguments: `inputs` names a tensor once that is query and key
         query, key, value = (shape_of(arg) for arg in node.args[:3] if isinstance(arg, fx.Node))
         scores = math.prod(query[:-1]) * key[-2]
         return scores * (query[-1] + value[-1])
     if kind is Kind.MATMUL:
-        first = node.args[0]  # a constant too, which `inputs` leaves out
+        first = node.args[0]  # may be a constant, which `inputs` leaves out
         return outputs * shape_of(first)[-1] if isinstance(first, fx.Node) else 0
     if not weight_shape or kind is Kind.EMBEDDING:
         return 0

@@ -1,21 +1,27 @@
-"""One spelling for an operation that people write in several ways."""
+"""Give an operation that people write in several ways one spelling."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from quant.graph.node_facts import facts_of, shape_in, write_facts
 from quant.graph.operators import operator
 
 _PRODUCTS = frozenset({"aten.matmul.default", "aten.mm.default"})
 _TRANSPOSES = frozenset({"aten.t.default", "aten.transpose.int", "aten.permute.default"})
 
 
-def spell_linear(graph: fx.Graph, root: dict[str, Any]) -> None:
-    """Turn products with a stored matrix, x @ W, x @ W.t() and addmm, into linear layers.
+def spell_linear(graph: fx.Graph, root: dict[str, object]) -> None:
+    """Turn products with a stored matrix, x @ W, x @ W.t() and addmm, into linear operations.
 
-    Only then is the matrix a weight, with output channels and a grid of its own. `root` holds what
-    get_attr nodes name; a transposed matrix is added to it.
+    A linear operation has output channels, so that the matrix gets an encoding as a weight.
+
+    Args:
+        graph: the graph to change in place.
+        root: tensors by the target of get_attr nodes; a transposed matrix (O, I) is added.
     """
     for node in list(graph.nodes):
         parts = _parts(node)
@@ -23,7 +29,7 @@ def spell_linear(graph: fx.Graph, root: dict[str, Any]) -> None:
             continue
         inputs, matrix, bias = parts
         weight = _weight(graph, root, matrix)
-        if weight is None or "shape" not in inputs.meta:
+        if weight is None or facts_of(inputs).shape is None:
             continue
         arguments = (inputs, weight) if bias is None else (inputs, weight, bias)
         node.target = torch.ops.aten.linear.default
@@ -32,31 +38,31 @@ def spell_linear(graph: fx.Graph, root: dict[str, Any]) -> None:
 
 
 def spell_reshape(graph: fx.Graph) -> None:
-    """Turn views into reshapes: values may come channels-last, which a view cannot always take."""
+    """Turn views into reshapes: a view fails on channels-last values."""
     for node in graph.nodes:
         if operator(node) == "aten.view.default":
             node.target = torch.ops.aten.reshape.default
 
 
-def spell_embedding(graph: fx.Graph, root: dict[str, Any]) -> None:
-    """Turn the picking of rows of a stored matrix by computed places into an embedding.
+def spell_embedding(graph: fx.Graph, root: dict[str, object]) -> None:
+    """Turn the selection of rows of a stored matrix by computed positions into an embedding.
 
-    Only then has the table a grid, as the weight of a layer.
+    The table (V, D) of an embedding gets an encoding as the weight of a layer.
     """
     for node in graph.nodes:
         table, places = _picked_rows(node)
         if table is None or places is None or table.op != "get_attr":
             continue
-        held = root.get(str(table.target))
-        if not isinstance(held, Tensor) or held.dim() != 2 or not held.is_floating_point():
+        if _stored_matrix(root, table) is None:
             continue
-        if "shape" in places.meta and not places.meta["real"] and places.op != "get_attr":
+        facts = facts_of(places)
+        if facts.shape is not None and not facts.real and places.op != "get_attr":
             node.target = torch.ops.aten.embedding.default
             node.args, node.kwargs = (table, places), {}
 
 
 def _picked_rows(node: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
-    """Return (table, places) where the node picks along the first axis of one by the other."""
+    """Return (table, positions) of a selection along the table's first axis; else Nones."""
     places: Any = None
     if operator(node) == "aten.index_select.default" and node.args[1] == 0:
         places = node.args[2]
@@ -76,10 +82,10 @@ def _parts(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node | None] | None:
         inputs, matrix = node.args[:2]
     elif operator(node) == "aten.addmm.default" and not node.kwargs:
         bias, inputs, matrix = node.args[:3]
-        # a bias of another form is an addition that linear does not do
+        # linear adds only a bias of shape (O,)
         if not isinstance(bias, fx.Node) or bias.op != "get_attr":
             return None
-        if len(bias.meta.get("shape", ())) != 1:
+        if len(shape_in(bias)) != 1:
             return None
     else:
         return None
@@ -88,18 +94,27 @@ def _parts(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node | None] | None:
     return inputs, matrix, bias
 
 
-def _weight(graph: fx.Graph, root: dict[str, Any], matrix: fx.Node) -> fx.Node | None:
-    """Return a node for the matrix as linear takes it, (O, I); None if it is not stored."""
+def _weight(graph: fx.Graph, root: dict[str, object], matrix: fx.Node) -> fx.Node | None:
+    """Return a node with the matrix in linear's shape (O, I); None if not stored."""
     source = matrix.all_input_nodes[0] if operator(matrix) in _TRANSPOSES else matrix
-    held = root.get(str(source.target)) if source.op == "get_attr" else None
-    if not isinstance(held, Tensor) or held.dim() != 2 or not held.is_floating_point():
+    values = _stored_matrix(root, source) if source.op == "get_attr" else None
+    if values is None:
         return None
     if source is not matrix:
         return source
     target = f"{source.target}_transposed"
     if target not in root:
-        root[target] = nn.Parameter(held.detach().t().contiguous(), requires_grad=False)
+        root[target] = nn.Parameter(values.detach().t().contiguous(), requires_grad=False)
     with graph.inserting_before(matrix):
-        turned = graph.get_attr(target)
-    turned.meta = {**matrix.meta, "shape": tuple(root[target].shape)}
-    return turned
+        transposed = graph.get_attr(target)
+    shape = (values.shape[1], values.shape[0])
+    write_facts(transposed, replace(facts_of(matrix), shape=shape))
+    return transposed
+
+
+def _stored_matrix(root: Mapping[str, object], node: fx.Node) -> Tensor | None:
+    """Return the real matrix (rows, columns) that a get_attr node names; None for others."""
+    value = root.get(str(node.target))
+    if not isinstance(value, Tensor) or value.dim() != 2 or not value.is_floating_point():
+        return None
+    return value

@@ -1,4 +1,4 @@
-"""Walk through a graph with many batches at once: what each layer receives and gives."""
+"""Walk through a graph with many batches at once: inputs and outputs of each layer."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from quant.inputs import Inputs, parts_of
 
 
 class Walk:
-    """Executes a graph node by node for all batches and holds only the values still needed.
+    """Execute a graph node by node for all batches; hold only the values that later nodes need.
 
-    Nothing runs twice, so a pass over all layers costs one forward. Memory holds the live
-    activations of all batches: for 200 images of EfficientNet-Lite0 at most 1.3 GB. Weights,
-    biases and quantizers may change between steps, for nodes that are still to come.
+    Each node runs once, so a pass over all layers costs one forward. Memory holds the live
+    activations of all batches: for 200 images of EfficientNet-Lite0 at most 1.3 GB. Weights, biases
+    and quantizers of later nodes may change between steps.
     """
 
     def __init__(self, module: fx.GraphModule, batches: Sequence[Inputs]) -> None:
@@ -28,30 +28,30 @@ class Walk:
 
     @torch.no_grad()
     def input_of(self, name: str) -> list[Tensor]:
-        """Return the first argument of a node for each batch; runs what comes before it.
+        """Return the first argument (N, ...) of a node for each batch; run the nodes before.
 
         Raises:
-            KeyError: the node is not to come: it has run or does not exist.
+            KeyError: the node has run already or does not exist.
         """
         node = self._advance(name)
         return [self._fetch(values, node.args[0]) for values in self._values]
 
     @torch.no_grad()
     def peek(self, name: str) -> list[Tensor]:
-        """Return the value that a node would give now for each batch, and stay before it.
+        """Return the value (N, ...) that a node would give now for each batch; stay there.
 
         Raises:
-            KeyError: the node is not to come.
+            KeyError: the node has run already or does not exist.
         """
         node = self._advance(name)
         return [self._run(node, batch, values) for batch, values in self._each()]
 
     @torch.no_grad()
     def output_of(self, name: str) -> list[Tensor]:
-        """Run a node and return its value for each batch.
+        """Run a node and return the value (N, ...) for each batch.
 
         Raises:
-            KeyError: the node is not to come.
+            KeyError: the node has run already or does not exist.
         """
         self._advance(name)
         return self._step()
@@ -60,7 +60,7 @@ class Walk:
         return zip(self._batches, self._values, strict=True)
 
     def _advance(self, name: str) -> fx.Node:
-        """Run everything before the node of that name."""
+        """Run all nodes before the node with a name."""
         while self._next.op != "output":
             if self._next.name == name:
                 return self._next
@@ -68,10 +68,10 @@ class Walk:
         raise KeyError(f"The graph has no node {name!r} that is still to come.")
 
     def _step(self) -> list[Tensor]:
-        """Run the next node for all batches and let go of what nothing else needs."""
+        """Run the next node; return the values (N, ...), drop values without later use."""
         node = self._next
-        found = [self._run(node, batch, values) for batch, values in self._each()]
-        for values, value in zip(self._values, found, strict=True):
+        results = [self._run(node, batch, values) for batch, values in self._each()]
+        for values, value in zip(self._values, results, strict=True):
             values[node] = value
         self._done.add(node)
         for source in node.all_input_nodes:
@@ -79,13 +79,13 @@ class Walk:
                 for values in self._values:
                     values.pop(source, None)
         self._next = node.next
-        return found
+        return results
 
     def _run(self, node: fx.Node, batch: dict[fx.Node, Tensor], values: dict[fx.Node, Any]) -> Any:
         if node.op == "placeholder":
             return batch[node]
         if self._is_constant(node):
-            return None  # computed where it is used, for it may change on the way
+            return None  # computed at each use, because the weight may change on the way
         return self._compute(node, values)
 
     def _compute(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
@@ -105,7 +105,7 @@ class Walk:
         )
 
     def _is_constant(self, node: fx.Node) -> bool:
-        """Whether the value does not depend on the input: a weight, or one put on its grid."""
+        """Tell whether the value is independent of the input: a weight, or a quantized weight."""
         if node not in self._constant:
             self._constant[node] = node.op == "get_attr" or (
                 node.op != "placeholder" and all(map(self._is_constant, node.all_input_nodes))

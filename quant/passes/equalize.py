@@ -1,6 +1,6 @@
 """Cross-layer equalization (white paper, section 3.2; Nagel et al. 2019)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, fx
@@ -16,6 +16,7 @@ from quant.graph.layer_pairs import (
     scaled_inputs,
 )
 from quant.graph.layers import shape_of
+from quant.graph.node_facts import NodeFacts, facts_of, write_facts
 from quant.graph.operators import CHANNEL_CLIPS, clip_limits, operator
 from quant.passes.methods import Reach
 
@@ -173,7 +174,7 @@ def _make_caps(graph: FloatGraph, clip: str, shape: tuple[int, ...]) -> None:
     nodes = graph.module.graph
     with nodes.inserting_before(node):
         held = nodes.get_attr(f"caps_{clip}")
-        held.meta = {"shape": shape, "real": True, "activation": False, "path": ""}
+        write_facts(held, NodeFacts(shape=tuple(shape), real=True))
         lower = _floor_node(graph, nodes, clip, floor, held)
     if lower is None:
         node.target = torch.ops.aten.minimum.default
@@ -190,5 +191,5 @@ def _floor_node(
         return None
     graph.module.register_buffer(f"floor_{clip}", torch.zeros(()))
     lower = nodes.get_attr(f"floor_{clip}")
-    lower.meta = {**held.meta, "shape": ()}
+    write_facts(lower, replace(facts_of(held), shape=()))
     return lower

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from torch import Tensor, fx
 
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_input
+from quant.graph.node_facts import facts_of, write_facts
 from quant.graph.operators import clip_limits, operator, weight_place
 from quant.inputs import Inputs, Outputs, first_of, parts_of
 from quant.ranges.batch_norm_moments import propagate
@@ -71,7 +73,7 @@ class QuantGraph:
             if clip is not None:
                 call.args = (node.args[0],)
                 nodes.erase_node(node)
-        call.meta = {**node.meta, "site": site.name}
+        write_facts(call, replace(facts_of(node), site=site.name))
         self.quantizers[site.name] = quantizer
 
     @contextmanager

@@ -12,6 +12,7 @@ from quant.engine.program import compile_program
 from quant.errors import CaptureError
 from quant.graph.capture import capture
 from quant.graph.layers import is_input
+from quant.graph.node_facts import facts_of
 from quant.graph.operators import Kind
 from quant.graph.walk import Walk
 from quant.inputs import Input, Inputs, Outputs, arranged, draw, first_of, parts_of, pieces_of
@@ -68,12 +69,12 @@ def test_real_inputs_have_sites_and_whole_numbers_have_none() -> None:
 def test_a_mask_before_a_softmax_gets_no_grid() -> None:
     graph = task_graph("tokens")
     sites = {site.node for site in plan(graph, uniform(8, 8)) if site.role is Role.ACTIVATION}
-    masking = [n.name for n in graph.module.graph.nodes if n.meta.get("masking")]
+    masking = [n.name for n in graph.module.graph.nodes if facts_of(n).masking]
     assert len(masking) == 1
     assert not sites & set(masking)
     shut = [n for n in graph.module.graph.nodes if n.name == "mul"]
     assert shut
-    assert not sites & {n.name for n in shut if not n.meta["activation"]}
+    assert not sites & {n.name for n in shut if not facts_of(n).activation}
 
 
 def test_an_embedding_is_a_layer_with_a_table_of_rows() -> None:

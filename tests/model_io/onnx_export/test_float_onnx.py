@@ -16,6 +16,7 @@ from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
 from quant.config import QuantConfig
 from quant.graph.capture import capture
 from quant.graph.float_graph import FloatGraph
+from quant.graph.node_facts import facts_of
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.simulation.plan import Role, plan
@@ -64,7 +65,7 @@ class Recorder(fx.Interpreter):
     def run_node(self, n: fx.Node) -> object:
         value = super().run_node(n)
         if n.op == "call_module":
-            self.sites[n.meta["site"]] = value
+            self.sites[facts_of(n).site] = value
         return value
 
 

@@ -19,6 +19,7 @@ from model_io.onnx_import.program.read_program import FileInput
 from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep
 from model_io.onnx_import.verify import inputs_like
 from quant.graph.capture import capture
+from quant.graph.node_facts import facts_of
 from quant.inputs import parts_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.model_io.onnx_files import model, node, saved, weight
@@ -80,7 +81,7 @@ def test_layers_of_tokens_are_those_of_the_network(tmp_path: Path) -> None:
     assert kinds.count("embedding") == 1
     assert kinds.count("linear") == 5
     assert graph.inputs[0].below == ROWS
-    masking = [n for n in graph.module.graph.nodes if n.meta.get("masking")]
+    masking = [n for n in graph.module.graph.nodes if facts_of(n).masking]
     assert len(masking) == 1
 
 

@@ -112,7 +112,7 @@ class Raising(nn.Module):
         (lambda: nn.Linear(4, 4), "same reduction dim.*or check the input shape"),
         (Raising, "out of cheese.*check the input shape"),
         (TwoInputs, "missing a required argument: 'other'"),
-        (Whole, "must return real numbers; this one returns 1 values that are none"),
+        (Whole, "must return real numbers; got 1 outputs without real numbers"),
     ],
 )  # fmt: skip
 def test_a_network_that_cannot_be_captured_is_refused_in_one_line(

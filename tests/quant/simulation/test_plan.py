@@ -11,6 +11,7 @@ from quant.config import ACTIVATION_DEFAULT, WEIGHT_DEFAULT, QuantConfig, Rule
 from quant.errors import ConfigError
 from quant.graph.capture import capture
 from quant.graph.float_graph import FloatGraph
+from quant.graph.node_facts import facts_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.simulation.plan import Role, Site, plan
 from quant.simulation.quant_graph import QuantGraph
@@ -176,7 +177,7 @@ def quantizer_calls(graph: FloatGraph) -> list[str]:
     """Return, in order of execution, every operation and every quantizer of a quantized graph."""
     result = QuantGraph(graph, plan(graph, PLAIN))
     return [
-        node.meta["site"] if node.op == "call_module" else str(node.target).split(".")[1]
+        facts_of(node).site if node.op == "call_module" else str(node.target).split(".")[1]
         for node in result.module.graph.nodes
         if node.op in ("call_module", "call_function")
     ]

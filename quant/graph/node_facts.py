@@ -1,0 +1,65 @@
+"""Typed facts about a node of a captured graph, stored in `node.meta`."""
+
+from dataclasses import dataclass, replace
+
+from torch import fx
+
+_KEY = "quantscope"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """Facts that capture, the masks and the quantizers write about a node.
+
+    Attributes:
+        path: dotted path of the innermost module that holds the operation; empty at the root.
+        alone: True if the module is nothing but the operation (torch.nn.Conv2d, an ONNX node).
+        shape: shape of the value for one image (batch 1); None if the value is no tensor.
+        real: True if the value holds real numbers; None if the value is no tensor.
+        activation: True if the value is real, depends on the input and is no mask.
+        masking: True if the node adds a mask before a softmax and changes no value otherwise.
+        title: name of a network input, as the file or the forward function spells the name.
+        kind: element type of a network input, a key of `quant.inputs.KINDS`.
+        below: number of rows of the embedding that reads a network input; None if unknown.
+        site: name of the site whose quantizer the node calls; empty for other nodes.
+    """
+
+    path: str = ""
+    alone: bool = False
+    shape: tuple[int, ...] | None = None
+    real: bool | None = None
+    activation: bool = False
+    masking: bool = False
+    title: str = ""
+    kind: str = ""
+    below: int | None = None
+    site: str = ""
+
+
+_NO_FACTS = NodeFacts()
+
+
+def facts_of(node: fx.Node) -> NodeFacts:
+    """Return the facts of a node; default facts if nothing was written yet.
+
+    Example:
+        >>> facts_of(fx.Graph().placeholder("x")).activation
+        False
+    """
+    facts = node.meta.get(_KEY, _NO_FACTS)
+    return facts if isinstance(facts, NodeFacts) else _NO_FACTS
+
+
+def shape_in(node: fx.Node) -> tuple[int, ...]:
+    """Return the shape of the node's value for one image (batch 1); empty if no tensor."""
+    return facts_of(node).shape or ()
+
+
+def write_facts(node: fx.Node, facts: NodeFacts) -> None:
+    """Replace the facts of a node."""
+    node.meta[_KEY] = facts
+
+
+def mark_activation(node: fx.Node, *, activation: bool) -> None:
+    """Set the fact `activation` of a node and leave the other facts."""
+    write_facts(node, replace(facts_of(node), activation=activation))
