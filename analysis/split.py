@@ -6,7 +6,7 @@ from pathlib import Path
 from analysis.calibration import needs_data
 from analysis.network import Network
 from data_io.arrays import ArraySource
-from data_io.bundled import fashion_test, fashion_train_part
+from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset, check_classes
 from data_io.errors import DatasetError
 from data_io.open_dataset import open_dataset
@@ -24,8 +24,8 @@ LARGEST_SHARE = 2  # calibration takes at most 1 / LARGEST_SHARE of the user's o
 class ImageChoice:
     """What the user says about images; None stands for a sample's own, or for all of them.
 
-    `data` is a folder of images or an .npz file. `calibration` images choose ranges where any are
-    needed; `samples` of the others are scored, drawn with `seed`.
+    `data` is a folder of images, an .npz file or a .csv table. `calibration` images choose ranges
+    where any are needed; `samples` of the others are scored, drawn with `seed`.
 
     Raises:
         DatasetError: a number is out of bounds.
@@ -71,8 +71,8 @@ def choose_split(
 
     `learning` says that a pass needs calibration images even where the ranges need none.
 
-    `model` is a sample's name or anything else. Samples of Fashion-MNIST are scored on the test
-    set and calibrated on images of the training set; other data are divided at random.
+    `model` is a sample's name or anything else. Samples with bundled data are scored on the test
+    set and calibrated on items of the training set; other data are divided at random.
 
     Raises:
         DatasetError: data or preprocessing is needed and was not named, cannot be read, or does
@@ -126,18 +126,20 @@ def _input_is_float(network: Network, config: QuantConfig) -> bool:
 
 
 def _bundled(model: str, choice: ImageChoice, count: int) -> Split:
-    """Return the Fashion-MNIST test set and, to calibrate, images of the training set."""
+    """Return a sample's own test set and, to calibrate, items of its training set."""
     sample = SAMPLES.get(model)
-    if sample is None or sample.dataset != "fashion":
+    if sample is None or sample.dataset not in BUNDLED_DATA:
         raise DatasetError(
-            f"{model} comes without images; got no data. Name a folder of images or an .npz file."
+            f"{model} comes without images; got no data. Name a folder of images, an .npz file or "
+            "a .csv table."
         )
     if choice.preprocess is not None:
         raise DatasetError(
             "Preprocessing belongs to data of your own; got none. Name the data, or leave it out."
         )
-    chosen = fashion_train_part().sample(count, choice.seed) if count else None
-    return Split(fashion_test(), chosen, pixel_range(sample.preprocess))
+    own = BUNDLED_DATA[sample.dataset]
+    chosen = own.train().sample(count, choice.seed) if count else None
+    return Split(own.test(), chosen, pixel_range(sample.preprocess) if own.pixels else None)
 
 
 def _open(data: Path, preprocess: Preprocess | None, wanted: tuple[Input, ...]) -> Dataset:

@@ -38,12 +38,13 @@ Turn = Callable[[], int]
 
 def images_of(model: str, data: Path, count: int, seed: int) -> Any:
     """Return `count` images of the model's data."""
-    from data_io.bundled import fashion_test  # noqa: PLC0415  also runs in AIMET's environment
+    from data_io.bundled import BUNDLED_DATA  # noqa: PLC0415  also runs in AIMET's environment
     from data_io.open_dataset import open_dataset  # noqa: PLC0415
     from sample_models.registry import sample  # noqa: PLC0415
 
     entry = sample(model)
-    found = fashion_test() if entry.dataset == "fashion" else open_dataset(data, entry.preprocess)
+    own = BUNDLED_DATA.get(entry.dataset)
+    found = own.test() if own else open_dataset(data, entry.preprocess)
     return found.sample(count, seed)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from data_io.bundled import fashion_test
+from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset, check_classes
 from data_io.folder import open_folder
 from sample_models.efficientnet_lite import symmetric_padding
@@ -22,7 +22,8 @@ IMAGENET_FOLDER = Path(__file__).parents[2] / "shared/datasets/imagenet-sample"
 
 def data_of(entry: Sample, folder: Path) -> Dataset:
     """Return the data that the sample is scored on."""
-    return fashion_test() if entry.dataset == "fashion" else open_folder(folder, entry.preprocess)
+    own = BUNDLED_DATA.get(entry.dataset)
+    return own.test() if own else open_folder(folder, entry.preprocess)
 
 
 @torch.inference_mode()

@@ -45,7 +45,7 @@ from analysis.sensitivity.ranking import agreement_of
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Question, Sensitivity, Sweep
 from analysis.sensitivity.tensor_noise import instant
-from data_io.bundled import fashion_test, fashion_train_part
+from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset
 from data_io.open_dataset import open_dataset
 from model_io.load import load_model
@@ -114,8 +114,8 @@ def open_case(name: str, images: int, place: Path) -> Case:
     """Return a model with `images` images; EfficientNet-Lite0's come from `place`."""
     loaded = load_model(name)
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    if sample(name).dataset == "fashion":
-        some, data = fashion_train_part().sample(CALIBRATION_IMAGES), fashion_test().sample(images)
+    if own := BUNDLED_DATA.get(sample(name).dataset):
+        some, data = own.train().sample(CALIBRATION_IMAGES), own.test().sample(images)
     else:
         folder = open_dataset(place, sample(name).preprocess)
         some, data = folder.split(CALIBRATION_IMAGES)

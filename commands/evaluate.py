@@ -30,6 +30,7 @@ from commands.options import (
     GranularityOption,
     IterationsOption,
     JsonOption,
+    LabelOption,
     MachineOption,
     ModelOption,
     PreprocessOption,
@@ -73,6 +74,7 @@ def evaluate(
     input_shape: ShapeOption = None,
     data: DataOption = None,
     preprocess: PreprocessOption = None,
+    label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
     config: ConfigOption = None,
@@ -118,7 +120,8 @@ def evaluate(
             correct_bias=correct_bias,
             adaround=adaround_iterations if adaround else None,
         )
-        choice = ImageChoice(data, open_preprocess(preprocess), samples, calibration, seed)
+        steps = open_preprocess(preprocess, label_column, model)
+        choice = ImageChoice(data, steps, samples, calibration, seed)
         asked = open_metric(metric)
         network = open_network(model, builder, input_shape)
         notes: tuple[str, ...] = ()

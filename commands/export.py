@@ -30,6 +30,7 @@ from commands.options import (
     GranularityOption,
     IterationsOption,
     JsonOption,
+    LabelOption,
     MachineOption,
     ModelOption,
     PreprocessOption,
@@ -63,6 +64,7 @@ def export(
     input_shape: ShapeOption = None,
     data: DataOption = None,
     preprocess: PreprocessOption = None,
+    label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
     config: ConfigOption = None,
@@ -87,7 +89,7 @@ def export(
     with errors_told(answer):
         wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
         named = any((config, weight_bits, activation_bits, granularity, estimator))
-        place, how = open_machine(machine), open_preprocess(preprocess)
+        place, how = open_machine(machine), open_preprocess(preprocess, label_column, model)
         from analysis.split import ImageChoice  # noqa: PLC0415
         from commands.work import write_export  # noqa: PLC0415
         from quant.passes.recipe import build_recipe  # noqa: PLC0415

@@ -164,11 +164,24 @@ def check_import(model: str, network: "Network", data: "Dataset") -> dict[str, f
     return {"inputs": found.inputs, "largest_relative_difference": found.difference}
 
 
-def open_preprocess(path: Path | None) -> "Preprocess | None":
-    """Return the preprocessing in a JSON file; None where no file is named."""
-    from data_io.preprocessing import Preprocess  # noqa: PLC0415
+def open_preprocess(
+    path: Path | None, label: str | None = None, model: str = ""
+) -> "Preprocess | None":
+    """Return the preprocessing in a JSON file; None where neither it nor a label is named.
 
-    return None if path is None else Preprocess.from_json(read_text(path))
+    `label` is the column of a table with the classes; without a file, the rest stays as the sample
+    `model` has it.
+    """
+    from data_io.preprocessing import Preprocess  # noqa: PLC0415
+    from data_io.table_columns import TableColumns  # noqa: PLC0415
+    from sample_models.registry import SAMPLES  # noqa: PLC0415
+
+    found = None if path is None else Preprocess.from_json(read_text(path))
+    if label is None:
+        return found
+    own = SAMPLES.get(model)
+    steps = found or (own.preprocess if own else Preprocess())
+    return replace(steps, table=replace(steps.table or TableColumns(), label=label))
 
 
 def read_text(path: Path) -> str:

@@ -23,6 +23,7 @@ from commands.options import (
     EstimatorOption,
     GranularityOption,
     JsonOption,
+    LabelOption,
     MachineOption,
     ModelOption,
     PreprocessOption,
@@ -41,6 +42,7 @@ def optimize(
     input_shape: ShapeOption = None,
     data: DataOption = None,
     preprocess: PreprocessOption = None,
+    label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
     budget: Annotated[
@@ -107,7 +109,8 @@ def optimize(
             measured=measure,
             seed=seed,
         )
-        choice = ImageChoice(data, open_preprocess(preprocess), samples, calibration, seed)
+        steps = open_preprocess(preprocess, label_column, model)
+        choice = ImageChoice(data, steps, samples, calibration, seed)
         network = open_network(model, builder, input_shape)
         images = choose_split(model, network, wish, choice, learning=True)
         learned = images.calibration or images.score

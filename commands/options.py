@@ -40,7 +40,12 @@ EstimatorOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option(help="A folder of images, or an .npz file with an array for each input."),
+    typer.Option(
+        help="A folder of images, an .npz file with an array for each input, or a .csv table."
+    ),
+]
+LabelOption = Annotated[
+    str | None, typer.Option("--label-column", help="Of a table: the column with the classes.")
 ]
 PreprocessOption = Annotated[
     Path | None, typer.Option(help="Preprocessing (JSON); samples bring their own.")

@@ -23,6 +23,7 @@ from commands.options import (
     DataOption,
     EstimatorOption,
     GranularityOption,
+    LabelOption,
     MachineOption,
     PreprocessOption,
     SamplesOption,
@@ -42,6 +43,7 @@ def report(
     input_shape: ShapeOption = None,
     data: DataOption = None,
     preprocess: PreprocessOption = None,
+    label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
     config: ConfigOption = None,
@@ -69,7 +71,7 @@ def report(
     """
     with errors_told(out, "--out"):
         wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
-        place, how = open_machine(machine), open_preprocess(preprocess)
+        place, how = open_machine(machine), open_preprocess(preprocess, label_column, model or "")
         from analysis.split import ImageChoice  # noqa: PLC0415
         from commands.work.make_report import (  # noqa: PLC0415
             ReportTask,

@@ -15,6 +15,7 @@ from commands.options import (
     EstimatorOption,
     GranularityOption,
     JsonOption,
+    LabelOption,
     ModelOption,
     PreprocessOption,
     ShapeOption,
@@ -30,6 +31,7 @@ def sensitivity(
     input_shape: ShapeOption = None,
     data: DataOption = None,
     preprocess: PreprocessOption = None,
+    label_column: LabelOption = None,
     samples: Annotated[int, typer.Option(help="Images that answer.")] = 128,
     calibration: CalibrationOption = 256,
     bits: Annotated[str, typer.Option(help="Widths in question, such as 8,4.")] = "8,6,4,3,2",
@@ -76,7 +78,8 @@ def sensitivity(
         from commands.work.answer_sensitivity import answer_sensitivity, build_sweep  # noqa: PLC0415
 
         sweep = build_sweep(wish, widths, role, view, memory, stop_early=stop_early)
-        choice = ImageChoice(data, open_preprocess(preprocess), samples, calibration, seed)
+        steps = open_preprocess(preprocess, label_column, model)
+        choice = ImageChoice(data, steps, samples, calibration, seed)
         network = open_network(model, builder, input_shape)
         write_answer(
             out, watch(answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler))

@@ -46,7 +46,8 @@ class ArraySource:
         inputs: uint8 images (N, C, H, W), floats (N, ...) that the network takes as they are, or
             whole numbers (N, ...) such as tokens.
         labels: int64 (N,), or None.
-        preprocess: what is done to uint8 images; floats are left alone.
+        preprocess: what is done to uint8 images; floats are left alone, unless `table` says how
+            the columns (N, F) of a table are standardised.
         others: further inputs of a network that takes several.
         kinds: the type of the elements of each input; float32 where nothing is said.
         targets: what a metric of the user's compares outputs with, by name ("" for the only one).
@@ -62,6 +63,8 @@ class ArraySource:
     @property
     def has_pixels(self) -> bool:
         """Whether some input is images of 8 bits, which the preprocessing turns into numbers."""
+        if self.preprocess.table is not None:
+            return False
         every = zip((self.inputs, *self.others), self.kinds, strict=True)
         return any(array.dtype == np.uint8 and _is_real(kind) for array, kind in every)
 
@@ -85,6 +88,8 @@ class ArraySource:
         """Return one input in the type that the network takes."""
         if not _is_real(kind):
             return torch.from_numpy(np.array(array[chosen], dtype=kind))
+        if self.preprocess.table is not None:
+            return torch.from_numpy(self.preprocess.table.standardize(array[chosen]))
         kept = np.uint8 if array.dtype == np.uint8 else np.float32
         values = torch.from_numpy(np.array(array[chosen], dtype=kept))
         if values.dtype != torch.uint8:
@@ -114,7 +119,9 @@ def open_arrays(path: Path, preprocess: Preprocess, wanted: Sequence[Wanted] = (
     """
     arrays = _mapped(path, [one.name for one in wanted] or [_INPUTS])
     inputs = [
-        _checked_inputs(arrays[name], path.name, name)
+        _checked_table(arrays[name], path.name, name)
+        if preprocess.table is not None
+        else _checked_inputs(arrays[name], path.name, name)
         if one is None or _is_real(one.kind)
         else _checked_whole(arrays[name], path.name, one)
         for name, one in zip(_inputs_of(arrays), wanted or (None,), strict=True)
@@ -227,6 +234,16 @@ def _checked_whole(values: NDArray[Any], shown: str, wanted: Wanted) -> NDArray[
                 f"got {low if low < 0 else high} in item {index} (counted from 0)."
             )
     return values
+
+
+def _checked_table(rows: NDArray[Any], shown: str, name: str) -> NDArray[Any]:
+    """Return the rows of a table, whole numbers or floats, after a look at every value."""
+    if rows.ndim != 2 or rows.dtype.kind not in "iufb":
+        raise DatasetError(
+            f"{name} in {shown} must be a table of numbers (rows, columns), got {rows.dtype} "
+            f"{rows.shape}; leave out what the preprocessing says of a table, or bring one."
+        )
+    return rows if rows.dtype.kind != "f" else _checked_inputs(rows, shown, name)
 
 
 def _checked_inputs(inputs: NDArray[Any], shown: str, name: str = _INPUTS) -> NDArray[Any]:

@@ -1,23 +1,27 @@
 """Open data by its path."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from data_io.arrays import Wanted, open_arrays
+from data_io.arrays import ArraySource, Wanted, open_arrays
 from data_io.dataset import Dataset
 from data_io.errors import DatasetError
 from data_io.folder import open_folder
 from data_io.preprocessing import Preprocess
+from data_io.table_columns import TableColumns, measure_columns
+from data_io.table_file import measure_table, open_table
 
 
 def open_dataset(
     path: str | Path, preprocess: Preprocess, wanted: Sequence[Wanted] = ()
 ) -> Dataset:
-    """Return the folder of images or the `.npz` file at `path` as a dataset.
+    """Return the folder of images, the `.npz` file or the `.csv` table at `path` as a dataset.
 
     Args:
-        path: a folder (one sub-folder a class, or images alone), or a file that ends in .npz.
-        preprocess: what is done to every image; float arrays are left alone.
+        path: a folder (one sub-folder a class, or images alone), or an .npz or .csv file.
+        preprocess: what is done to every image, or to the columns of a table; other float arrays
+            are left alone.
         wanted: the inputs of the network, where it takes anything else than one image.
 
     Raises:
@@ -33,8 +37,35 @@ def open_dataset(
         return open_folder(path, preprocess)
     if path.suffix.lower() == ".npz" and path.is_file():
         return open_arrays(path, preprocess, wanted)
+    if path.suffix.lower() == ".csv" and path.is_file():
+        if wanted:
+            raise DatasetError(
+                f"A network that takes {', '.join(one.name for one in wanted)} needs an .npz file "
+                f"with an array for each, got the table {path.name}; write one with numpy.savez."
+            )
+        return open_table(path, preprocess)
     got = "nothing of that name" if not path.exists() else f"a file {path.suffix or 'of no ending'}"
     raise DatasetError(
-        f"Data must be a folder of images or an .npz file, got {got} ({path.name}); unpack other "
-        "archives into a folder first."
+        f"Data must be a folder of images, an .npz file or a .csv table, got {got} "
+        f"({path.name}); unpack other archives into a folder first."
     )
+
+
+def measure_standardisation(path: str | Path, preprocess: Preprocess) -> Preprocess:
+    """Return `preprocess` with the means and deviations of the columns of a training table.
+
+    Args:
+        path: a .csv table, or an .npz file with `inputs` (rows, columns).
+        preprocess: which column is the label, and which are features.
+
+    Raises:
+        DatasetError: no table, or cells that are no numbers.
+    """
+    path = Path(path)
+    columns = replace(preprocess.table or TableColumns(), mean=(), std=())
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return replace(preprocess, table=measure_table(path, columns))
+    found = open_dataset(path, replace(preprocess, table=columns))
+    if not isinstance(found.source, ArraySource):
+        raise DatasetError(f"Only a table has columns to standardise; {path.name} is none.")
+    return replace(preprocess, table=measure_columns(columns, found.source.inputs))

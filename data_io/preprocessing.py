@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from data_io.errors import DatasetError
+from data_io.table_columns import TableColumns
 
 
 class Interpolation(StrEnum):
@@ -63,6 +64,7 @@ class Preprocess:
         mean: subtracted, one number a channel.
         std: divided by after that, one number a channel.
         layout: the order of axes in which the network takes its inputs.
+        table: what the columns mean where the data are a table; images need none.
 
     Raises:
         DatasetError: a field has a value that cannot be.
@@ -77,6 +79,7 @@ class Preprocess:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (255.0, 255.0, 255.0)
     layout: Layout = Layout.NCHW
+    table: TableColumns | None = None
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -124,8 +127,10 @@ class Preprocess:
         return inputs.contiguous()
 
     def to_json(self) -> str:
-        """Return all fields as one JSON object."""
-        return json.dumps(dataclasses.asdict(self))
+        """Return all fields as one JSON object; `table` only where there is one."""
+        values = dataclasses.asdict(self)
+        values.pop("table")
+        return json.dumps(values if self.table is None else {"table": self.table.to_dict()})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -228,6 +233,8 @@ def _typed(key: str, value: Any) -> Any:
         if value not in list(enum):
             raise DatasetError(f"{key} must be one of {', '.join(enum)}, got {value!r}.")
         return enum(value)
+    if key == "table":
+        return None if value is None else TableColumns.from_dict(value)
     if key in ("mean", "std"):
         if not isinstance(value, list) or not all(_is_number(v) for v in value):
             raise DatasetError(f"{key} must be a list of numbers, got {value!r}.")

@@ -8,10 +8,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from data_io.bundled import CLASS_NAMES, FASHION
+from data_io.bundled import CLASS_NAMES, FASHION, letter_preprocess
+from data_io.letter_files import LETTERS
 from data_io.preprocessing import Interpolation, Preprocess
 from sample_models import efficientnet_lite
 from sample_models.imbalanced import unbalance
+from sample_models.letter_mlp import letter_mlp
 from sample_models.mobilenet import FashionMobileNet, fashion_mobilenet
 from sample_models.resnet import fashion_resnet
 from sample_models.vit import fashion_vit
@@ -26,6 +28,7 @@ IMAGENET = Preprocess(
     mean=(127.0, 127.0, 127.0),
     std=(128.0, 128.0, 128.0),
 )
+LETTER_LICENCE = "trained by this project; the table is CC BY 4.0, David J. Slate 1991 (UCI)"
 OWN_LICENCE = "trained by this project; the images are MIT, Copyright (c) 2017 Zalando SE"
 
 
@@ -39,10 +42,11 @@ class Sample:
         teaches: what one can learn from it, in a sentence or two.
         load: builds the network with its weights; use `build`.
         preprocess: from an image to its input.
-        dataset: the data it is scored on: "fashion" (bundled) or "imagenet" (the user's folder).
+        dataset: the data it is scored on: a name in `BUNDLED_DATA`, or "imagenet" (the user's
+            folder).
         classes: how many logits it gives.
         class_names: their names in order, or empty where the data names them.
-        input_shape: of one input, (C, H, W).
+        input_shape: of one input, (C, H, W), or (columns,) of a table.
         licence: of the weights.
         weights: the file whose metadata holds the measured float top-1; None where it is cited.
         cited_top1: float top-1 in [0, 1] where no file of ours says it.
@@ -57,7 +61,7 @@ class Sample:
     dataset: str
     classes: int
     class_names: tuple[str, ...]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     licence: str
     weights: Path | None = None
     cited_top1: float = float("nan")
@@ -125,6 +129,10 @@ def _vit() -> nn.Module:
     return _with_weights("fashion-vit", fashion_vit())
 
 
+def _letter() -> nn.Module:
+    return _with_weights("letter-mlp", letter_mlp())
+
+
 def _imbalanced() -> nn.Module:
     model = FashionMobileNet()
     _with_weights("fashion-mobilenet", model)
@@ -180,6 +188,21 @@ _ALL = (
         "Attention, softmax, GELU and layer norm: where activations, not weights, are the hard "
         "part.",
         _vit,
+    ),
+    Sample(
+        name="letter-mlp",
+        title="MLP on a table (Letter Recognition)",
+        teaches="Four linear layers on 16 columns of numbers: seconds to train, and the ground "
+        "on which a width for each neuron can be judged.",
+        load=_letter,
+        preprocess=letter_preprocess(),
+        dataset="letter",
+        classes=26,
+        class_names=LETTERS,
+        input_shape=(16,),
+        licence=LETTER_LICENCE,
+        weights=WEIGHTS / "letter-mlp.safetensors",
+        cited_from="the last 4 000 rows of the Letter Recognition table, which did not train",
     ),
     Sample(
         name="efficientnet-lite0",

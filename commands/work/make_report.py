@@ -12,6 +12,7 @@ from analysis.reporting.trade_off import read_answer
 from analysis.runs.experiment import Experiment, run_experiment
 from analysis.runs.run_store import Run, RunStore
 from analysis.split import ImageChoice, Split, choose_split
+from data_io.bundled import BUNDLED_DATA
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import ConfigError
 from quant.progress import Steps, part
@@ -139,7 +140,7 @@ def _images(
     model = task.origin.model if task.origin else network.name
     if task.run is not None and choice.data is None:
         sample = SAMPLES.get(model)
-        if sample is None or sample.dataset != "fashion":
+        if sample is None or sample.dataset not in BUNDLED_DATA:
             return None
     calibrated = task.run is not None and task.run.calibration_images > 0
     return choose_split(model, network, config, choice, learning=calibrated)

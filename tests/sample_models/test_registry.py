@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from data_io.bundled import fashion_test
+from data_io.bundled import BUNDLED_DATA
 from data_io.folder import open_folder
 from sample_models import registry
 from sample_models.efficientnet_lite import (
@@ -33,6 +33,7 @@ def test_names_are_those_that_were_promised() -> None:
         "fashion-mobilenet-imbalanced",
         "fashion-resnet",
         "fashion-vit",
+        "letter-mlp",
         "efficientnet-lite0",
     }
     assert all(entry.name == name for name, entry in SAMPLES.items())
@@ -58,12 +59,12 @@ def test_unknown_name() -> None:
         sample("x")
 
 
-@pytest.mark.parametrize("name", [n for n in names() if sample(n).dataset == "fashion"])
+@pytest.mark.parametrize("name", [n for n in names() if sample(n).dataset in BUNDLED_DATA])
 def test_accuracy_is_what_the_weights_say(name: str) -> None:
     """500 images tell the accuracy to about 1.3 points (one standard deviation)."""
     entry, model = sample(name), built(name)
     with torch.inference_mode():
-        part = next(fashion_test().batches(500))
+        part = next(BUNDLED_DATA[entry.dataset].test().batches(500))
         score = float((model(part.inputs).argmax(1) == part.labels).float().mean())
     assert abs(score - entry.float_top1) < 0.05
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from analysis.network import Network
 from analysis.split import wanted_of
-from data_io.preprocessing import Interpolation, Layout, Preprocess, ResizeTo
+from data_io.bundled import BUNDLED_DATA
 from figures.style.units import format_share
 from model_io.digest import file_digest
 from model_io.errors import ModelError
@@ -18,10 +18,18 @@ from quant.errors import QuantError
 from quant.progress import Steps
 from sample_models.registry import SAMPLES, Sample
 from ui.jobs import Job
+from ui.model.preprocess_form import preprocess_form
+from ui.model.table_form import table_form
 from ui.request_guard import paths_open
 from ui.settings import MIB
 from ui.state.code_consent import needs_consent
-from ui.state.model_and_data import BUNDLED, DataChoice, ModelChoice, default_data, load_network
+from ui.state.model_and_data import (
+    DataChoice,
+    ModelChoice,
+    default_data,
+    is_bundled,
+    load_network,
+)
 from ui.state.workspace import FirstData, Workspace, first_data
 from ui.widgets.code_question import run_if_allowed, show_code_question
 
@@ -169,13 +177,14 @@ def bring_data(workspace: Workspace) -> None:
     """Offer the bundled data, an upload, a path, and the preprocessing form."""
     choice, place = workspace.data, f"data.{workspace.data_choices}"
     first = default_data(workspace.model, workspace.network) if workspace.network else choice
-    if first.source == BUNDLED:
+    if own := BUNDLED_DATA.get(first.source or ""):
         st.button(
-            "Use the bundled Fashion-MNIST test set", key="data.bundled",
-            disabled=choice.source == BUNDLED, on_click=workspace.take_data, args=(first,),
+            f"Use the bundled {own.title}", key="data.bundled",
+            disabled=choice.source == first.source, on_click=workspace.take_data, args=(first,),
         )  # fmt: skip
     wanted = () if workspace.network is None else wanted_of(workspace.network.graph)
-    images = [] if wanted else st.file_uploader(
+    table = takes_rows(workspace.network)
+    images = [] if wanted or table else st.file_uploader(
         "A folder of images, one sub-folder a class",
         accept_multiple_files="directory", key=f"{place}.folder",
         help="classes.txt in it gives the order of the model's outputs; without it, alphabetical. "
@@ -185,8 +194,10 @@ def bring_data(workspace: Workspace) -> None:
     arrays = st.file_uploader(
         f"An .npz file with an array for each input ({names}) and, if known, labels"
         if wanted
+        else "A .csv table, or an .npz file with inputs and, if known, labels"
+        if table
         else "Or an .npz file with inputs and, if known, labels",
-        type="npz", key=f"{place}.npz",
+        type=["csv", "npz"] if table else "npz", key=f"{place}.npz",
         help="labels (N,) are classes; targets, or targets.NAME, are for a metric of your own.",
     )  # fmt: skip
     source = _uploaded_source(workspace, images, arrays)
@@ -194,32 +205,45 @@ def bring_data(workspace: Workspace) -> None:
     if paths_open(workspace.settings):
         path = st.text_input(
             "Or a path on this machine", _own_path(workspace), key=f"{place}.path",
-            placeholder="/data/imagenet-sample or /data/images.npz",
+            placeholder="/data/rows.csv" if table else "/data/imagenet-sample or /data/images.npz",
         ).strip()  # fmt: skip
     pixels = not wanted or any(one.real and len(one.shape) == 3 for one in wanted)
-    preprocess = preprocess_form(choice.preprocess, place) if pixels else ""
-    counts = st.columns(3)
-    calibration = counts[0].number_input(
-        "Images to calibrate with", 8, 4096, choice.calibration, key=f"{place}.calibration",
-        help="Drawn at random and kept apart from the images that are scored",
-    )  # fmt: skip
-    samples = counts[1].number_input(
-        "Images to score (0: all)", 0, 1_000_000, choice.samples, key=f"{place}.samples"
-    )
-    seed = counts[2].number_input(
-        "Seed of the choice", 0, 2**31 - 1, choice.seed, key=f"{place}.seed"
-    )
+    rows = table_form(choice.preprocess, place) if table else None
+    preprocess = preprocess_form(choice.preprocess, place) if pixels and not table else ""
+    calibration, samples, seed = _counts(choice, place)
     if st.button("Use this data", key="data.use", type="primary", icon=":material/check:"):
         try:
             chosen = source() or path or choice.source
+            if rows is not None:
+                preprocess = rows.for_table(chosen or "")
         except (ValueError, OSError) as error:
             st.error(str(error))
             return
         with st.spinner("Reading the images…"):
-            workspace.take_data(
-                DataChoice(chosen, preprocess, int(calibration), int(samples), int(seed))
-            )
+            workspace.take_data(DataChoice(chosen, preprocess, calibration, samples, seed))
         st.rerun()
+
+
+def _counts(choice: DataChoice, place: str) -> tuple[int, int, int]:
+    """Show how many items calibrate and score, and the seed; return the three."""
+    first, second, third = st.columns(3)
+    calibration = first.number_input(
+        "Images to calibrate with", 8, 4096, choice.calibration, key=f"{place}.calibration",
+        help="Drawn at random and kept apart from the images that are scored",
+    )  # fmt: skip
+    samples = second.number_input(
+        "Images to score (0: all)", 0, 1_000_000, choice.samples, key=f"{place}.samples"
+    )
+    seed = third.number_input("Seed of the choice", 0, 2**31 - 1, choice.seed, key=f"{place}.seed")
+    return int(calibration), int(samples), int(seed)
+
+
+def takes_rows(network: Network | None) -> bool:
+    """Whether a network takes rows of a table: one input of real numbers along one axis."""
+    if network is None or len(network.graph.inputs) != 1:
+        return False
+    (only,) = network.graph.inputs
+    return only.real and len(only.shape) == 1
 
 
 def _uploaded_source(workspace: Workspace, images: list[Any], arrays: Any) -> Any:
@@ -266,73 +290,6 @@ def write_images(workspace: Workspace, images: list[Any]) -> str:
 def _own_path(workspace: Workspace) -> str:
     """Return the path of the present data, where the person named one."""
     source = workspace.data.source
-    if source in (None, BUNDLED) or Path(source).is_relative_to(workspace.folder):
+    if source is None or is_bundled(source) or Path(source).is_relative_to(workspace.folder):
         return ""
     return source
-
-
-def preprocess_form(present: str, place: str) -> str:
-    """Show the steps from an image to an input; return them as JSON.
-
-    Widget keys start with `place`: a new place starts from `present` again.
-    """
-    steps = Preprocess.from_json(present) if present else Preprocess()
-    with st.expander("How an image becomes an input", icon=":material/crop:"):
-        first, second, third, fourth = st.columns(4)
-        channels = first.selectbox(
-            "Channels", [1, 3], index=0 if steps.channels == 1 else 1, key=f"{place}.channels"
-        )
-        fraction = second.number_input(
-            "Centre crop first (part of the short side)", 0.1, 1.0, steps.crop_fraction or 1.0,
-            step=0.005, format="%.3f", key=f"{place}.crop_fraction",
-        )  # fmt: skip
-        resize = third.number_input(
-            "Resize to (0: no)", 0, 4096, steps.resize or 0, key=f"{place}.re"
-        )
-        resize_to = fourth.selectbox(
-            "which is",
-            list(ResizeTo),
-            index=list(ResizeTo).index(steps.resize_to),
-            key=f"{place}.to",
-        )
-        crop = first.number_input(
-            "Crop last (0: no)", 0, 4096, steps.crop or 0, key=f"{place}.crop"
-        )
-        interpolation = second.selectbox(
-            "Interpolation", list(Interpolation),
-            index=list(Interpolation).index(steps.interpolation), key=f"{place}.interpolation",
-        )  # fmt: skip
-        mean = third.text_input("Mean (0 to 255)", _numbers(steps.mean), key=f"{place}.mean")
-        std = fourth.text_input("Standard deviation", _numbers(steps.std), key=f"{place}.std")
-        layout = first.selectbox(
-            "Layout", list(Layout), index=list(Layout).index(steps.layout), key=f"{place}.layout"
-        )
-    try:
-        result = Preprocess(
-            channels=channels,
-            crop_fraction=None if fraction >= 1 else fraction,
-            resize=resize or None,
-            resize_to=resize_to or steps.resize_to,
-            interpolation=interpolation or steps.interpolation,
-            crop=crop or None,
-            mean=_read_numbers(mean, channels),
-            std=_read_numbers(std, channels),
-            layout=layout or steps.layout,
-        )
-    except ValueError as error:
-        st.error(str(error))
-        return present
-    return result.to_json()
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
-
-
-def _read_numbers(text: str, count: int) -> tuple[float, ...]:
-    """Return the numbers in `text`, one for each channel; a single number serves all."""
-    try:
-        values = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise QuantError(f"Mean and deviation must be numbers; got {text!r}.") from None
-    return values * count if len(values) == 1 else values

@@ -17,7 +17,7 @@ from analysis.split import Split
 from figures.document import render
 from figures.style.units import format_bytes
 from quant.progress import Steps, part
-from ui.state.model_and_data import BUNDLED
+from ui.state.model_and_data import is_bundled
 from ui.answers.forecast import foresight_of, sensitivity_now
 from ui.jobs import Job
 from ui.state.workspace import Workspace
@@ -152,7 +152,7 @@ def _origin(workspace: Workspace, run: Run) -> ReportOrigin:
         builder=model.builder,
         input_shape=model.input_shape,
         inputs=model.inputs,
-        data=None if data.source in (None, BUNDLED) else str(data.source),
+        data=None if data.source is None or is_bundled(data.source) else str(data.source),
         preprocess=data.preprocess,
         samples=data.samples or None,
         calibration=data.calibration,

@@ -22,7 +22,13 @@ from ui.answers.stored_fronts import record_found
 from ui.request_guard import paths_open
 from ui.state.choices_history import History
 from ui.state.file_encodings import FileGrids, found_again
-from ui.state.model_and_data import BUNDLED, DataChoice, ModelChoice, load_network, open_data
+from ui.state.model_and_data import (
+    DataChoice,
+    ModelChoice,
+    is_bundled,
+    load_network,
+    open_data,
+)
 from ui.state.workspace import Workspace
 from ui.tradeoffs.jobs import take_fronts
 
@@ -214,7 +220,7 @@ def _data_here(
     same = workspace.network is not None and workspace.network.digest == network.digest
     if same and present is not None and present.score.digest == wanted.digest:
         return workspace.data, present
-    if wanted.source != BUNDLED:
+    if not is_bundled(wanted.source):
         _check_path(workspace, wanted.source, f"Its data {wanted.name}")
     choice = DataChoice(
         wanted.source, wanted.preprocess, wanted.calibration, wanted.samples, wanted.seed

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from analysis.network import Network, prepare
 from analysis.split import ImageChoice, Split, choose_split
+from data_io.bundled import BUNDLED_DATA
 from data_io.preprocessing import Layout, Preprocess
+from data_io.table_columns import TableColumns
 from model_io.encodings.apply_to_network import knowledge_of
 from model_io.input_specs import InputSpec, read_wish, write_wish
 from model_io.load import Wish, load_model, load_upload
@@ -17,6 +19,11 @@ from sample_models.registry import SAMPLES
 
 BUNDLED = "fashion"
 CALIBRATION_IMAGES = 256
+
+
+def is_bundled(source: str | None) -> bool:
+    """Whether data come with the project."""
+    return source in BUNDLED_DATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +104,17 @@ def load_network(choice: ModelChoice) -> Steps[Network]:
 
 
 def default_data(choice: ModelChoice, network: Network) -> DataChoice:
-    """Return the data that a model starts with: bundled for the Fashion samples, else none yet."""
+    """Return the data that a model starts with: bundled for most samples, else none yet."""
     sample = SAMPLES.get(choice.source)
-    if sample is not None and sample.dataset == BUNDLED:
-        return DataChoice(preprocess=sample.preprocess.to_json())
+    if sample is not None and is_bundled(sample.dataset):
+        return DataChoice(sample.dataset, preprocess=sample.preprocess.to_json())
     if sample is not None:
         return DataChoice(None, sample.preprocess.to_json(), calibration=64, samples=0)
     image = next((o for o in network.graph.inputs if o.real and len(o.shape) == 3), None)
     if image is None and (len(network.graph.inputs) > 1 or not network.graph.inputs[0].real):
         return DataChoice(None, "", calibration=64, samples=0)
+    if image is None and len(network.graph.input_shape) == 1:
+        return DataChoice(None, Preprocess(table=TableColumns()).to_json(), 64, samples=0)
     shape = network.graph.input_shape if image is None else image.shape
     first, last = (shape[0], shape[-1]) if shape else (1, 1)
     # networks from TensorFlow take their channels last
@@ -129,7 +138,7 @@ def open_data(choice: DataChoice, model: ModelChoice, network: Network) -> Split
     Raises:
         ValueError: the data cannot be read or does not fit the network.
     """
-    own = choice.source != BUNDLED and choice.source is not None
+    own = choice.source is not None and not is_bundled(choice.source)
     return choose_split(
         model.source,
         network,

@@ -35,10 +35,10 @@ from ui.state.choices_history import History, Picked
 from ui.state.code_consent import needs_consent
 from ui.state.file_encodings import OWN, FileGrids, found_again
 from ui.state.model_and_data import (
-    BUNDLED,
     DataChoice,
     ModelChoice,
     default_data,
+    is_bundled,
     load_network,
     open_data,
 )
@@ -310,7 +310,7 @@ def _last_choices(workspace: Workspace) -> dict[str, Any]:
 
 def _is_there(data: DataChoice) -> bool:
     """Whether the images can still be there: an upload goes with the workspace it came to."""
-    return data.source in (None, BUNDLED) or Path(data.source).exists()
+    return data.source is None or is_bundled(data.source) or Path(data.source).exists()
 
 
 def has_workspace() -> bool:
