@@ -1,4 +1,4 @@
-"""Two configurations of one network layer by layer: which widths changed, which energy moved."""
+"""Two configurations compared layer by layer: changes of bits, energy and latency."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from quant.spec import FLOAT_BITS, QuantSpec
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The layers whose bits on one side go from `before` to `after`; equal ones stay.
+    """The layers whose bits on one side go from `before` to `after`; `before` may equal `after`.
 
-    `values` counts weights, or values of the output. Energies in pJ are those of the layers.
+    `values` counts the weights, or the output values, of the layers. Energies are in pJ.
     """
 
     side: Side
@@ -33,11 +33,11 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerChange:
-    """One operation in both configurations: bits of weight and output, energies, what else changed.
+    """One operation in both configurations: bits of weight and output, energies, other changes.
 
-    Bits are None where there is no such choice. `own` says that the configuration of the layer
-    itself changed; else its energy moves because of the layers around it. `also` names changes
-    besides bits, such as "weight granularity".
+    Bits are None where the layer has no weight or no output encoding. `own` is True where the
+    layer's own configuration changed; otherwise the energy moves because neighbouring layers
+    changed. `also` names changes besides bits, such as "weight granularity".
     """
 
     layer: str
@@ -56,13 +56,13 @@ class LayerChange:
 
     @property
     def moved_pj(self) -> float:
-        """Energy after less energy before in pJ; below 0 is saved."""
+        """Energy after minus energy before in pJ; negative where the change saves energy."""
         return self.energy_after.total_pj - self.energy_before.total_pj
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigDiff:
-    """Both costs, every operation, and how many layers went from which width to which."""
+    """The costs of both configurations, every operation, and the layers by change of bits."""
 
     before: CostReport
     after: CostReport
@@ -76,11 +76,11 @@ class ConfigDiff:
 
     @property
     def moved_pj(self) -> float:
-        """Energy after less energy before in pJ."""
+        """Energy after minus energy before in pJ."""
         return self.after.energy_pj - self.before.energy_pj
 
     def moved_around_pj(self) -> float:
-        """Return the part of the moved energy in layers whose own configuration stays."""
+        """Return the moved energy in pJ of layers whose own configuration stays."""
         return sum(layer.moved_pj for layer in self.layers if not layer.own)
 
     def matrix(self, side: Side) -> dict[tuple[int, int], Transition]:
@@ -88,7 +88,7 @@ class ConfigDiff:
         return {(t.before, t.after): t for t in self.transitions if t.side is side}
 
 
-def config_diff(
+def diff_configs(
     network: Network,
     before: QuantConfig,
     after: QuantConfig,
@@ -97,21 +97,23 @@ def config_diff(
 ) -> ConfigDiff:
     """Compare two configurations of a network on a machine; runs no image.
 
-    `known` keeps weight entropies between calls. Bits of a layer that takes over another's grid
-    are those of that grid.
+    `known` caches weight entropies between calls. A layer that shares the encoding of another layer
+    has the bits of the shared encoding.
 
     Raises:
         ConfigError: a rule matches no layer.
     """
     costs = cost(network, before, machine, known), cost(network, after, machine, known)
-    specs = specs_of(network.graph, before), specs_of(network.graph, after)
+    specs = specs_by_part(network.graph, before), specs_by_part(network.graph, after)
     return ConfigDiff(
-        *costs, _layers(network, costs, specs), tuple(_transitions(network, costs, specs))
+        *costs,
+        _layer_changes(network, costs, specs),
+        tuple(_bit_transitions(network, costs, specs)),
     )
 
 
-def specs_of(graph: FloatGraph, config: QuantConfig) -> dict[Part, QuantSpec]:
-    """Return what each weight and each output is put on; shared grids are their owner's."""
+def specs_by_part(graph: FloatGraph, config: QuantConfig) -> dict[Part, QuantSpec]:
+    """Return the spec of each weight and each output; a shared encoding has its owner's spec."""
     sides = {Role.WEIGHT: Side.WEIGHTS, Role.ACTIVATION: Side.ACTIVATIONS}
     return {(site.layer, sides[site.role]): site.spec for site in plan(graph, config)}
 
@@ -120,11 +122,11 @@ Pair = tuple[CostReport, CostReport]
 Specs = tuple[dict[Part, QuantSpec], dict[Part, QuantSpec]]
 
 
-def _layers(network: Network, costs: Pair, specs: Specs) -> tuple[LayerChange, ...]:
-    """Return the input, which costs nothing itself, and every operation of the workload."""
+def _layer_changes(network: Network, costs: Pair, specs: Specs) -> tuple[LayerChange, ...]:
+    """Return the changes of the input, which has no cost itself, and of every operation."""
     rows = [{layer.layer: layer for layer in report.layers} for report in costs]
     first = network.graph.layers[0].name
-    found = []
+    changes = []
     for name in dict.fromkeys((first, *rows[0])):
         old, new = (row.get(name) for row in rows)
         bits = [
@@ -132,8 +134,8 @@ def _layers(network: Network, costs: Pair, specs: Specs) -> tuple[LayerChange, .
             for side in (Side.WEIGHTS, Side.ACTIVATIONS)
             for spec in specs
         ]
-        also = tuple(_also(name, specs))
-        found.append(
+        also = tuple(_other_changes(name, specs))
+        changes.append(
             LayerChange(
                 layer=name,
                 weight_bits_before=bits[0],
@@ -150,11 +152,11 @@ def _layers(network: Network, costs: Pair, specs: Specs) -> tuple[LayerChange, .
                 also=also,
             )
         )
-    return tuple(found)
+    return tuple(changes)
 
 
-def _also(layer: str, specs: Specs) -> Iterator[str]:
-    """Yield what changed besides bits; nothing where a side stays or becomes float."""
+def _other_changes(layer: str, specs: Specs) -> Iterator[str]:
+    """Yield the names of changes besides bits; nothing where a side is float before or after."""
     for side, word in ((Side.WEIGHTS, "weight"), (Side.ACTIVATIONS, "output")):
         old, new = (spec.get((layer, side)) for spec in specs)
         if old is None or new is None or FLOAT_BITS in (old.bits, new.bits):
@@ -164,11 +166,14 @@ def _also(layer: str, specs: Specs) -> Iterator[str]:
                 yield f"{word} {'symmetry' if name == 'symmetric' else name}"
 
 
-def _transitions(network: Network, costs: Pair, specs: Specs) -> Iterator[Transition]:
+def _bit_transitions(network: Network, costs: Pair, specs: Specs) -> Iterator[Transition]:
     energy: list[Mapping[str, float]] = [
         {layer.layer: layer.energy_pj for layer in report.layers} for report in costs
     ]
-    sizes = {layer.name: _sizes(layer.weight_shape, layer.shape) for layer in network.graph.layers}
+    sizes = {
+        layer.name: _element_counts(layer.weight_shape, layer.shape)
+        for layer in network.graph.layers
+    }
     for side in (Side.WEIGHTS, Side.ACTIVATIONS):
         groups: dict[tuple[int, int], list[str]] = {}
         for part, spec in specs[0].items():
@@ -181,11 +186,11 @@ def _transitions(network: Network, costs: Pair, specs: Specs) -> Iterator[Transi
                 new,
                 tuple(names),
                 sum(sizes[name][side is Side.ACTIVATIONS] for name in names),
-                *(sum(found.get(name, 0.0) for name in names) for found in energy),
+                *(sum(energies.get(name, 0.0) for name in names) for energies in energy),
             )
 
 
-def _sizes(weight: tuple[int, ...], output: tuple[int, ...]) -> tuple[int, int]:
+def _element_counts(weight: tuple[int, ...], output: tuple[int, ...]) -> tuple[int, int]:
     counts = [1 if shape else 0 for shape in (weight, output)]
     for place, shape in enumerate((weight, output)):
         for length in shape:
@@ -194,16 +199,18 @@ def _sizes(weight: tuple[int, ...], output: tuple[int, ...]) -> tuple[int, int]:
 
 
 def describe_diff(diff: ConfigDiff) -> tuple[str, ...]:
-    """Return sentences on what the second configuration changes, the most important first."""
+    """Return sentences about the changes from the first to the second configuration.
+
+    The most important sentence comes first.
+    """
     if not diff.changed:
-        return ("Both configurations ask the same of every layer.",)
-    sentences = [f"{_count(len(diff.changed))} of {len(diff.layers)} change."]
+        return ("Both configurations are the same for every layer.",)
+    sentences = [f"{_format_count(len(diff.changed))} of {len(diff.layers)} change."]
     for side, word in ((Side.WEIGHTS, "Weights"), (Side.ACTIVATIONS, "Outputs")):
         moves = [t for t in diff.transitions if t.side is side and t.before != t.after]
         if moves:
-            told = [f"{_bits(t.before)} to {_bits(t.after)} in {_count(len(t.layers))}" for t in
-                    sorted(moves, key=lambda t: -len(t.layers))]  # fmt: skip
-            sentences.append(f"{word}: {', '.join(told)}.")
+            largest_first = sorted(moves, key=lambda t: -len(t.layers))
+            sentences.append(f"{word}: {', '.join(map(_format_transition, largest_first))}.")
     sentences.append(_energy_sentence(diff))
     return tuple(sentences)
 
@@ -211,21 +218,26 @@ def describe_diff(diff: ConfigDiff) -> tuple[str, ...]:
 def _energy_sentence(diff: ConfigDiff) -> str:
     moved, around = diff.moved_pj, diff.moved_around_pj()
     if not diff.before.energy_pj or not moved:
-        return "The energy of the whole network stays."
+        return "The energy of the whole network stays the same."
     share = 100 * abs(moved) / diff.before.energy_pj
     verb = "less" if moved < 0 else "more"
-    said = f"The network needs {share:.1f} % {verb} energy"
+    sentence = f"The network needs {share:.1f} % {verb} energy"
     if abs(around) < 0.005 * abs(moved):
-        return f"{said}, all of it in the layers that change."
+        return f"{sentence}, all in the layers that change."
     return (
-        f"{said}; {100 * around / moved:.0f} % of that moves in layers that stay as they are, "
-        "since what they read or where it is kept has changed."
+        f"{sentence}; {100 * around / moved:.0f} % of the change falls on layers that stay the "
+        "same, because the bits of an input or the place of storage changed."
     )
 
 
-def _bits(bits: int) -> str:
+def _format_transition(move: Transition) -> str:
+    layers = _format_count(len(move.layers))
+    return f"{_format_bits(move.before)} to {_format_bits(move.after)} in {layers}"
+
+
+def _format_bits(bits: int) -> str:
     return "float" if bits == FLOAT_BITS else f"{bits} bits"
 
 
-def _count(count: int) -> str:
+def _format_count(count: int) -> str:
     return "1 layer" if count == 1 else f"{count} layers"

@@ -13,7 +13,7 @@ def cost(
 ) -> CostReport:
     """Return the estimated cost of one image; fast enough to follow an editor.
 
-    `known` keeps weight entropies between calls, for machines that compress weights.
+    `known` caches weight entropies between calls, for machines that compress weights.
 
     Raises:
         ConfigError: a rule of `config` matches no layer.

@@ -1,4 +1,4 @@
-"""What a budget bounds."""
+"""The quantities that a budget can bound."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from accelerator.report import CostReport
 
 
 class Quantity(StrEnum):
-    """What a budget bounds, for one image."""
+    """A quantity that a budget can bound, for one image."""
 
     ENERGY = "energy"
     LATENCY = "latency"
@@ -15,7 +15,10 @@ class Quantity(StrEnum):
     BOPS = "bops"
 
     def of(self, report: CostReport) -> float:
-        """Return the figure: pJ, s, bytes of weights, bytes of activations at once, or BOPs."""
+        """Return the quantity in a cost report.
+
+        Units: pJ, s, bytes of all weights, bytes of the activations stored at once, or BOPs.
+        """
         match self:
             case Quantity.ENERGY:
                 return report.energy_pj
@@ -35,7 +38,7 @@ class Quantity(StrEnum):
 
     @property
     def whole(self) -> bool:
-        """Whether it comes in whole numbers."""
+        """Whether the quantity is a whole number."""
         return self in (Quantity.SIZE, Quantity.MEMORY, Quantity.BOPS)
 
 

@@ -8,16 +8,16 @@ from analysis.ranges.encoding_fit import Fit
 from analysis.ranges.findings import (
     ACTIVATION_KURTOSIS,
     CHANNEL_RATIO,
-    CLIPPED,
     LOWEST_SQNR_DB,
+    MAX_CLIPPED_SHARE,
     SHORTFALL_DB,
     WEIGHT_KURTOSIS,
     Cause,
-    Examined,
+    ExaminedTensor,
     Finding,
-    examine,
-    expected_db,
-    median_db,
+    examine_tensor,
+    expected_sqnr_db,
+    median_sqnr_db,
 )
 from analysis.ranges.tensors import RangeBook
 from analysis.sensitivity.sweep import Question
@@ -117,7 +117,7 @@ def sites_of(book: RangeBook, config: QuantConfig, question: Question) -> list[S
     ]
 
 
-def _examined(book: RangeBook, site: Site) -> Examined | None:
+def _examined(book: RangeBook, site: Site) -> ExaminedTensor | None:
     known = book.distributions(site.role)
     if site.layer not in known:
         return None
@@ -125,7 +125,7 @@ def _examined(book: RangeBook, site: Site) -> Examined | None:
         fit = None if site.spec.is_float else book.fit(site, site.spec)
     except QuantError:  # an estimator that needs what this site does not have
         fit = None
-    return examine(known[site.layer], fit)
+    return examine_tensor(known[site.layer], fit)
 
 
 def _weights_a_channel(book: RangeBook, site: Site) -> int:
@@ -148,7 +148,7 @@ def _few_weights(book: RangeBook, site: Site) -> list[Finding]:
     return [Finding(Cause.FEW_WEIGHTS, sentence, 0.0)]
 
 
-def _evidence(book: RangeBook, site: Site, item: Examined) -> list[Evidence]:
+def _evidence(book: RangeBook, site: Site, item: ExaminedTensor) -> list[Evidence]:
     """Return all numbers of one tensor, suspect or not."""
     what, found = str(site.role).capitalize(), item.distribution
     weight = site.role is Role.WEIGHT
@@ -168,13 +168,15 @@ def _evidence(book: RangeBook, site: Site, item: Examined) -> list[Evidence]:
 
 
 def _grid_evidence(what: str, fit: Fit) -> list[Evidence]:
-    limit = max(expected_db(fit.spec.bits) - SHORTFALL_DB, LOWEST_SQNR_DB)
-    below, median = f"below {limit:.1f} dB", median_db(fit)
+    limit = max(expected_sqnr_db(fit.spec.bits) - SHORTFALL_DB, LOWEST_SQNR_DB)
+    below, median = f"below {limit:.1f} dB", median_sqnr_db(fit)
     name = f"{what}: SQNR at {fit.spec.bits} bits"
     rows = [Evidence(name, f"{fit.sqnr_db:.1f} dB", below, fit.sqnr_db < limit)]
     if math.isfinite(median):
         name = f"{what}: SQNR of the median channel"
         rows.append(Evidence(name, f"{median:.1f} dB", below, median < limit))
-    share, clipped = f"{100 * fit.clipped_share:.2f} %", fit.clipped_share >= CLIPPED
-    rows.append(Evidence(f"{what}: clipped", share, f"from {100 * CLIPPED:.0f} %", clipped))
+    share, clipped = f"{100 * fit.clipped_share:.2f} %", fit.clipped_share >= MAX_CLIPPED_SHARE
+    rows.append(
+        Evidence(f"{what}: clipped", share, f"from {100 * MAX_CLIPPED_SHARE:.0f} %", clipped)
+    )
     return rows

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from analysis.ranges.findings import CLIPPED, Cause, Examined
+from analysis.ranges.findings import MAX_CLIPPED_SHARE, Cause, ExaminedTensor
 from analysis.sensitivity.sweep import Question
 from quant.graph.layer_pairs import Pair
 from quant.passes.absorb_bias import AbsorbBias
@@ -34,7 +34,9 @@ class Remedy:
         return not self.recipe
 
 
-def remedies_for(cause: Cause, site: Site, item: Examined, pairs: tuple[Pair, ...]) -> list[Remedy]:
+def remedies_for(
+    cause: Cause, site: Site, item: ExaminedTensor, pairs: tuple[Pair, ...]
+) -> list[Remedy]:
     """Return what is worth trying against a cause, the most promising first.
 
     `pairs` are the layers between which channels can be rescaled.
@@ -106,10 +108,10 @@ def _finer(site: Site) -> list[Remedy]:
     return [PER_CHANNEL] if site.spec.granularity is Granularity.PER_TENSOR else []
 
 
-def _other_range(site: Site, item: Examined) -> list[Remedy]:
+def _other_range(site: Site, item: ExaminedTensor) -> list[Remedy]:
     """Return the other way to choose a range: by least error, or without any clipping."""
     by_error = site.spec.estimator is Estimator.MSE
-    if by_error and (item.fit is None or item.fit.clipped_share < CLIPPED):
+    if by_error and (item.fit is None or item.fit.clipped_share < MAX_CLIPPED_SHARE):
         return []
     change = SpecChange(estimator=Estimator.MIN_MAX if by_error else Estimator.MSE)
     title = f"{'Min-max' if by_error else 'MSE'} range of the {site.role}"

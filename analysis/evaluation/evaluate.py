@@ -195,10 +195,6 @@ def evaluate(
 
     `metric` is a user's metric; an error of the metric goes to `metric_problem`.
 
-    Example:
-        >>> result = drain(evaluate(network, quantize(graph, statistics, config), images))
-        >>> result.top1_drop, result.top1_drop_ci95
-
     Raises:
         QuantError: `data` has no image, or a label is no output of the network.
     """

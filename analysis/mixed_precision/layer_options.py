@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from accelerator.machine import Machine
 from accelerator.report import CostReport, LayerCost
-from analysis.cost.compare_configs import specs_of
+from analysis.cost.compare_configs import specs_by_part
 from analysis.cost.estimate import cost
 from analysis.cost.workload import Entropies
 from analysis.mixed_precision.useful_bits import explain_gains
@@ -89,7 +89,7 @@ def explain_layer(
     Raises:
         ConfigError: the network has no such layer, or a rule matches none.
     """
-    specs = specs_of(network.graph, config)
+    specs = specs_by_part(network.graph, config)
     if (layer, Side.ACTIVATIONS) not in specs:
         raise ConfigError(
             f"A layer of {network.name} must be named; got {layer!r}. Pick one of the table."

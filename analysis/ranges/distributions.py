@@ -1,4 +1,4 @@
-"""How the values of a tensor lie: a histogram, moments, and the range of every channel."""
+"""The distribution of a tensor's values: histogram, moments, and the range of every channel."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,20 +14,21 @@ from quant.ranges.statistics import Statistics
 from quant.simulation.plan import Role
 
 Numbers = NDArray[np.float64]
-# The values between these quantiles of a channel are its inner range.
-INNER = (0.05, 0.95)
-# A channel this much smaller than the largest is switched off, as training leaves many: a range
-# of 1e-6 is rounding noise of float32.
+# A channel's inner range lies between these quantiles.
+INNER_QUANTILES = (0.05, 0.95)
+# A channel below this share of the largest channel is dead. Training leaves many dead channels: a
+# range of 1e-6 is rounding noise of float32.
 DEAD_SHARE = 1e-6
-MOST_BARS = 300
+MAX_BARS = 300
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Channels:
     """The range of every channel; all arrays have shape (C,).
 
-    `inner_low` and `inner_high` hold most of a channel's values: the 5th and 95th percentile of a
-    weight, the mean plus and minus two standard deviations of an activation, inside its limits.
+    `inner_low` and `inner_high` hold most values of a channel: the 5th and 95th percentile of a
+    weight; the mean plus and minus two standard deviations of an activation, within `low` and
+    `high`.
     """
 
     low: Numbers
@@ -43,24 +44,24 @@ class Channels:
 
     @property
     def alive(self) -> NDArray[np.bool_]:
-        """Which channels carry values: those above `DEAD_SHARE` of the largest."""
+        """True for each channel (C,) above `DEAD_SHARE` of the largest magnitude."""
         largest = self.largest
         return np.asarray(largest > DEAD_SHARE * largest.max(initial=0.0))
 
     @property
     def ratio(self) -> float:
-        """How many times the median channel the widest spans, among those alive; at least 1."""
+        """Magnitude of the widest over the median channel, without dead channels; at least 1."""
         alive = self.largest[self.alive]
         return float(alive.max() / np.median(alive)) if len(alive) else 1.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Distribution:
-    """The values of one tensor, without the tensor.
+    """The values of one tensor, as a histogram and moments without the tensor.
 
-    `counts` (B,) and `edges` (B + 1,), both float64, leave out the `zeros` exact zeros among the
+    `counts` (B,) and `edges` (B + 1,), both float64, exclude the `zeros` exact zeros among the
     `count` values. `kurtosis` is the fourth central moment over the squared variance: 3 for a
-    normal distribution; `std` the standard deviation. `channels` is None where they are unknown.
+    normal distribution. `std` is the standard deviation. `channels` is None for unknown channels.
     """
 
     layer: str
@@ -85,7 +86,7 @@ class Distribution:
         """The largest magnitude in standard deviations."""
         return self.largest / self.std if self.std > 0 else 0.0
 
-    def bars(self, most: int = MOST_BARS) -> tuple[Numbers, Numbers]:
+    def bars(self, most: int = MAX_BARS) -> tuple[Numbers, Numbers]:
         """Return (counts, edges) of at most `most` equal bars over the range, zeros included."""
         edges = np.linspace(self.low, self.high, most + 1)
         if self.low == self.high:
@@ -98,8 +99,13 @@ class Distribution:
         return counts, edges
 
 
-def of_weight(layer: str, weight: Tensor, axis: int = 0) -> Distribution:
-    """Return how a weight's values lie; channels are the indices of `axis`."""
+def weight_distribution(layer: str, weight: Tensor, axis: int = 0) -> Distribution:
+    """Return the distribution of a weight's values; `axis` is the axis of the channels.
+
+    Example:
+        >>> weight_distribution("fc", torch.tensor([[1.0, -1.0], [4.0, 0.0]])).channels.ratio
+        1.6
+    """
     weight = weight.detach().float()
     statistics = Statistics()
     statistics.collect(weight)
@@ -108,41 +114,48 @@ def of_weight(layer: str, weight: Tensor, axis: int = 0) -> Distribution:
     fourth = float(centred.square().square().mean())
     kurtosis = fourth / variance**2 if variance > 0 else 0.0
     rows = weight.movedim(axis, 0).reshape(weight.shape[axis] if weight.dim() else 1, -1)
-    return _distribution(
+    return _build_distribution(
         layer, Role.WEIGHT, statistics, (variance**0.5, kurtosis), _weight_channels(rows)
     )
 
 
-def of_statistics(layer: str, statistics: Statistics) -> Distribution:
-    """Return how an activation's values lie, from its stream.
+def activation_distribution(layer: str, statistics: Statistics) -> Distribution:
+    """Return the distribution of an activation's values from calibration statistics.
 
     Raises:
-        CalibrationError: nothing was collected.
+        CalibrationError: the statistics hold no values.
     """
     if statistics.count == 0:
         raise CalibrationError(
             f"Statistics of {layer!r} must hold values; none were collected. Calibrate first."
         )
-    return _distribution(
-        layer, Role.ACTIVATION, statistics, _moments(statistics), _stream_channels(statistics)
+    return _build_distribution(
+        layer,
+        Role.ACTIVATION,
+        statistics,
+        _histogram_moments(statistics),
+        _stream_channels(statistics),
     )
 
 
 def weight_distributions(graph: FloatGraph) -> dict[str, Distribution]:
     """Return the distribution of every weight by layer, in execution order; needs no data."""
     return {
-        layer.name: of_weight(layer.name, graph.tensor(layer.weight), layer.channel_axis)
+        layer.name: weight_distribution(layer.name, graph.tensor(layer.weight), layer.channel_axis)
         for layer in graph.layers
         if layer.weight is not None
     }
 
 
 def activation_distributions(statistics: dict[str, Statistics]) -> dict[str, Distribution]:
-    """Return the distribution of every activation by layer, from calibration."""
-    return {name: of_statistics(name, found) for name, found in statistics.items()}
+    """Return the distribution of every activation by layer, from calibration statistics."""
+    return {
+        name: activation_distribution(name, layer_statistics)
+        for name, layer_statistics in statistics.items()
+    }
 
 
-def _distribution(
+def _build_distribution(
     layer: str,
     role: Role,
     statistics: Statistics,
@@ -165,8 +178,8 @@ def _distribution(
     )
 
 
-def _moments(statistics: Statistics) -> tuple[float, float]:
-    """Return (std, kurtosis) of a histogram, each bin's values taken at its middle."""
+def _histogram_moments(statistics: Statistics) -> tuple[float, float]:
+    """Return (std, kurtosis) of a histogram, with each bin's values at the middle of the bin."""
     counts, edges = statistics.used()
     shares = counts.double() / statistics.count
     middles = (edges[:-1] + edges[1:]) / 2
@@ -178,29 +191,29 @@ def _moments(statistics: Statistics) -> tuple[float, float]:
 
 
 def _weight_channels(rows: Tensor) -> Channels:
-    inner = torch.quantile(rows.double(), torch.tensor(INNER, dtype=torch.float64), dim=1)
+    inner = torch.quantile(rows.double(), torch.tensor(INNER_QUANTILES, dtype=torch.float64), dim=1)
     return Channels(
-        low=_array(rows.amin(1)),
-        high=_array(rows.amax(1)),
-        mean=_array(rows.double().mean(1)),
-        inner_low=_array(inner[0]),
-        inner_high=_array(inner[1]),
+        low=_float64_array(rows.amin(1)),
+        high=_float64_array(rows.amax(1)),
+        mean=_float64_array(rows.double().mean(1)),
+        inner_low=_float64_array(inner[0]),
+        inner_high=_float64_array(inner[1]),
     )
 
 
 def _stream_channels(statistics: Statistics) -> Channels | None:
-    found = statistics.channels
-    if found is None or found.count == 0:
+    channels = statistics.channels
+    if channels is None or channels.count == 0:
         return None
-    low, high = found.low.double(), found.high.double()
+    low, high = channels.low.double(), channels.high.double()
     return Channels(
-        low=_array(low),
-        high=_array(high),
-        mean=_array(found.mean),
-        inner_low=_array(torch.maximum(found.mean - 2 * found.std, low)),
-        inner_high=_array(torch.minimum(found.mean + 2 * found.std, high)),
+        low=_float64_array(low),
+        high=_float64_array(high),
+        mean=_float64_array(channels.mean),
+        inner_low=_float64_array(torch.maximum(channels.mean - 2 * channels.std, low)),
+        inner_high=_float64_array(torch.minimum(channels.mean + 2 * channels.std, high)),
     )
 
 
-def _array(values: Any) -> Numbers:
+def _float64_array(values: Any) -> Numbers:
     return np.asarray(values, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""How well a grid fits a tensor: rounding and clipping error, SQNR, codes used."""
+"""How well an encoding fits a tensor: rounding error, clipping error, SQNR, codes used."""
 
 import math
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from quant.ranges.estimators import encode_weight, search
 from quant.ranges.statistics import Statistics
 from quant.spec import Estimator, Granularity, QuantSpec
 
-# The search for the range of a larger weight judges by a part of its values: it passes over them
-# up to 105 times, and an answer is wanted within 0.3 s.
+# The range search on a larger weight uses a part of its values, because the search passes over all
+# values up to 105 times and the app needs an answer within 0.3 s.
 SEARCHED_VALUES = 600_000
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Fit:
-    """What one spec does to one tensor.
+    """The effect of one spec on one tensor.
 
-    `low`, `high` and `scale` describe the grid: shape (1,) for one grid, (C,) where channels have
-    their own, in groups the widest of the channel. Errors are sums of squares over all values:
-    `clipping_error` of those over half a step outside the grid, `rounding_error` of all others.
-    `codes_used` of `levels` integers occur. `channel_sqnr_db` (C,) is NaN for channels without a
-    signal, and None where only a stream is known.
+    `low`, `high` and `scale` describe the encoding: shape (1,) per tensor, (C,) per channel; with
+    groups, the widest group of each channel. Errors are sums of squares over all values:
+    `clipping_error` of values more than half a step outside the encoding, `rounding_error` of all
+    other values. `codes_used` of `levels` codes occur. `channel_sqnr_db` (C,) is NaN for channels
+    without a signal, and None for an activation, of which only statistics are stored.
     """
 
     spec: QuantSpec
@@ -43,29 +43,35 @@ class Fit:
 
     @property
     def levels(self) -> int:
-        """The number of integers on the grid."""
+        """The number of codes of the encoding."""
         return self.spec.levels
 
     @property
     def used_share(self) -> float:
-        """The share of the grid's integers that occur."""
+        """The share of the codes that occur among the values, 0 to 1."""
         return self.codes_used / self.levels
 
     @property
     def clipping_part(self) -> float:
-        """The share of the error that is clipping; 0 without any error."""
+        """The share of clipping in the total error, 0 to 1; 0 without any error."""
         total = self.rounding_error + self.clipping_error
         return self.clipping_error / total if total > 0 else 0.0
 
 
 def fit_weight(weight: Tensor, spec: QuantSpec, axis: int = 0) -> Fit:
-    """Return how the grid of `spec` fits a weight, measured on its values.
+    """Return the fit of the encoding of `spec` to a weight, measured on the weight's values.
+
+    `axis` is the axis of the channels.
+
+    Example:
+        >>> fit_weight(torch.linspace(-1, 1, 256).reshape(1, 256), QuantSpec(8)).codes_used
+        255
 
     Raises:
         CalibrationError: the weight is not finite.
     """
     weight = weight.detach()
-    encoding = _encode(weight, spec, axis)
+    encoding = _encode_weight(weight, spec, axis)
     steps = weight / encoding.scale
     codes = steps.round().add_(encoding.zero_point)
     clipped = (codes < encoding.qmin) | (codes > encoding.qmax)
@@ -73,54 +79,54 @@ def fit_weight(weight: Tensor, spec: QuantSpec, axis: int = 0) -> Fit:
     errors = encoding.dequantize(codes).sub_(weight).double().square_()
     total = float(errors.sum())
     clipping = float(errors[clipped].sum())
-    # counting is faster than sorting
+    # Counting is faster than sorting.
     seen = torch.bincount((codes - encoding.qmin).long().flatten(), minlength=spec.levels)
     channels = weight.shape[axis] if weight.dim() else 1
     squares = weight.double().square().movedim(axis, 0).reshape(channels, -1).sum(1)
     noise = errors.movedim(axis, 0).reshape(channels, -1).sum(1)
     return Fit(
         spec=spec,
-        low=_by_channel(encoding.low, axis).min(1),
-        high=_by_channel(encoding.high, axis).max(1),
-        scale=_by_channel(encoding.scale, axis).max(1),
+        low=_channel_rows(encoding.low, axis).min(1),
+        high=_channel_rows(encoding.high, axis).max(1),
+        scale=_channel_rows(encoding.scale, axis).max(1),
         sqnr_db=signal_to_noise_db(float(squares.sum()), total),
         rounding_error=max(0.0, total - clipping),
         clipping_error=clipping,
         clipped_share=float(clipped.double().mean()),
         codes_used=int((seen > 0).sum()),
-        channel_sqnr_db=_decibels(squares.numpy(), noise.numpy()),
+        channel_sqnr_db=_channel_sqnr_db(squares.numpy(), noise.numpy()),
     )
 
 
 def fit_statistics(statistics: Statistics, encoding: Encoding, spec: QuantSpec) -> Fit:
-    """Return how a per-tensor grid fits the stream behind `statistics`.
+    """Return the fit of a per-tensor encoding to the values behind `statistics`.
 
-    Values are taken as spread evenly inside their bins, of which an 8-bit step holds sixteen.
+    The formulas assume values spread evenly within each bin; a step of 8 bits holds sixteen bins.
 
     Raises:
-        CalibrationError: nothing was collected.
+        CalibrationError: the statistics hold no values.
     """
     counts, edges = statistics.used()
     counts = counts.double()
     rounding, clipping = split_error(counts, edges, encoding)
     return Fit(
         spec=spec,
-        low=_plain(encoding.low),
-        high=_plain(encoding.high),
-        scale=_plain(encoding.scale),
-        sqnr_db=signal_to_noise_db(_energy(counts, edges), rounding + clipping),
+        low=_one_number(encoding.low),
+        high=_one_number(encoding.high),
+        scale=_one_number(encoding.scale),
+        sqnr_db=signal_to_noise_db(_histogram_energy(counts, edges), rounding + clipping),
         rounding_error=rounding,
         clipping_error=clipping,
-        clipped_share=_clipped(counts, edges, encoding) / statistics.count,
-        codes_used=_codes_used(counts, edges, encoding, statistics.zeros),
+        clipped_share=_count_clipped(counts, edges, encoding) / statistics.count,
+        codes_used=_count_codes_used(counts, edges, encoding, statistics.zeros),
     )
 
 
 def split_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> tuple[float, float]:
-    """Return (rounding, clipping): the summed squared errors of a histogram on a grid.
+    """Return (rounding, clipping): the summed squared errors of a histogram under an encoding.
 
-    Their sum is `histogram_error`. What lies at most half a step outside the grid
-    is an error of rounding.
+    `counts` is (B,), `edges` (B + 1,). Rounding and clipping add up to `histogram_error`. An error
+    at most half a step outside the encoding counts as rounding.
     """
     scale = encoding.scale.double()
     low, high = encoding.low.double(), encoding.high.double()
@@ -132,7 +138,7 @@ def split_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> tuple[floa
     above = ((edges - high).clamp(min=half) ** 3 - half**3) / 3
     below = ((low - edges).clamp(min=half) ** 3 - half**3) / 3
     width = edges.diff()
-    # a bin cut to a point, such as a ReLU6's pile at 6, holds one value
+    # A bin of width zero, such as the values of a ReLU6 at 6, holds a single value.
     point = width <= 1e-12 * scale
     left = edges[:-1]
     distance = (left - (left / scale).round().mul(scale).clamp(low, high)).square()
@@ -143,8 +149,8 @@ def split_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> tuple[floa
     return float((counts * mean_rounding).sum()), float((counts * mean_clipping).sum())
 
 
-def _encode(weight: Tensor, spec: QuantSpec, axis: int) -> Encoding:
-    """Return the weight's grid; of a large weight, the best for a part of its values."""
+def _encode_weight(weight: Tensor, spec: QuantSpec, axis: int) -> Encoding:
+    """Return the weight's encoding; a large weight is searched on a part of its values."""
     stride = math.ceil(weight.numel() / SEARCHED_VALUES)
     searches = spec.estimator is Estimator.MSE and spec.granularity is not Granularity.PER_GROUP
     if stride == 1 or not searches:
@@ -159,29 +165,27 @@ def _encode(weight: Tensor, spec: QuantSpec, axis: int) -> Encoding:
         rows.amin(1, keepdim=True),
         rows.amax(1, keepdim=True),
         spec,
-        lambda grid: (grid.fake_quantize(part) - part).square_().sum(1, keepdim=True),
+        lambda encoding: (encoding.fake_quantize(part) - part).square_().sum(1, keepdim=True),
     )
-    found = encode_range(low, high, spec)
+    best = encode_range(low, high, spec)
     if spec.granularity is Granularity.PER_TENSOR:
         shape = []
-    return Encoding(
-        found.scale.reshape(shape), found.zero_point.reshape(shape), found.qmin, found.qmax
-    )
+    return Encoding(best.scale.reshape(shape), best.zero_point.reshape(shape), best.qmin, best.qmax)
 
 
-def _by_channel(values: Tensor, axis: int) -> Numbers:
-    """Return values that broadcast against a weight as (C, K), or (1, 1) for one of all."""
+def _channel_rows(values: Tensor, axis: int) -> Numbers:
+    """Return values that broadcast against a weight as (C, K), or (1, 1) per tensor."""
     if values.dim() == 0:
         return values.double().reshape(1, 1).numpy()
     rows = values.double().movedim(axis, 0)
     return np.asarray(rows.reshape(rows.shape[0], -1).numpy())
 
 
-def _plain(value: Tensor) -> Numbers:
+def _one_number(value: Tensor) -> Numbers:
     return value.double().reshape(1).numpy()
 
 
-def _decibels(signal: Numbers, noise: Numbers) -> Numbers:
+def _channel_sqnr_db(signal: Numbers, noise: Numbers) -> Numbers:
     return np.array(
         [
             signal_to_noise_db(s, n) if s > 0 else math.nan
@@ -190,14 +194,14 @@ def _decibels(signal: Numbers, noise: Numbers) -> Numbers:
     )
 
 
-def _energy(counts: Tensor, edges: Tensor) -> float:
+def _histogram_energy(counts: Tensor, edges: Tensor) -> float:
     """Return the sum of squares of a histogram's values."""
     left, right = edges[:-1], edges[1:]
     return float((counts * (left.square() + left * right + right.square()) / 3).sum())
 
 
-def _clipped(counts: Tensor, edges: Tensor, encoding: Encoding) -> float:
-    """Return how many values lie over half a step outside the grid."""
+def _count_clipped(counts: Tensor, edges: Tensor, encoding: Encoding) -> float:
+    """Return the number of values more than half a step outside the encoding."""
     half = encoding.scale.double() / 2
     low, high = encoding.low.double() - half, encoding.high.double() + half
     left, right = edges[:-1], edges[1:]
@@ -209,15 +213,15 @@ def _clipped(counts: Tensor, edges: Tensor, encoding: Encoding) -> float:
     return float((counts * outside).sum())
 
 
-def _codes_used(counts: Tensor, edges: Tensor, encoding: Encoding, zeros: int) -> int:
-    """Return how many codes the filled bins reach; a narrow bin counts where its middle falls."""
+def _count_codes_used(counts: Tensor, edges: Tensor, encoding: Encoding, zeros: int) -> int:
+    """Return the number of codes that the filled bins reach; a narrow bin counts at its middle."""
     filled = counts > 0
     left, right = edges[:-1][filled], edges[1:][filled]
     narrow = right - left < encoding.scale.double() / 2
     middle = (left + right) / 2
-    first = _code(torch.where(narrow, middle, left), encoding)
-    last = _code(torch.where(narrow, middle, right), encoding)
-    # a difference array: each bin opens at its first code and closes behind its last
+    first = _code_index(torch.where(narrow, middle, left), encoding)
+    last = _code_index(torch.where(narrow, middle, right), encoding)
+    # Difference array: +1 at the first code of each bin, -1 behind the last code.
     levels = encoding.qmax - encoding.qmin + 1
     opened = torch.bincount(first, minlength=levels + 1)
     closed = torch.bincount(last + 1, minlength=levels + 1)
@@ -227,5 +231,5 @@ def _codes_used(counts: Tensor, edges: Tensor, encoding: Encoding, zeros: int) -
     return min(int(used.sum()), int(counts.sum()) + (1 if zeros else 0))
 
 
-def _code(values: Tensor, encoding: Encoding) -> Tensor:
+def _code_index(values: Tensor, encoding: Encoding) -> Tensor:
     return (encoding.quantize(values).long() - encoding.qmin).clamp(min=0)

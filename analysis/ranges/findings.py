@@ -1,4 +1,4 @@
-"""Which tensors a grid does not fit, and why: findings in sentences, by the bits they cost."""
+"""Tensors that an encoding does not fit, and why: findings as sentences, ranked by bits lost."""
 
 import math
 from dataclasses import dataclass
@@ -11,35 +11,35 @@ from analysis.ranges.encoding_fit import Fit
 from quant.simulation.plan import Role
 from quant.spec import Granularity
 
-# At 8 times the median channel the median one is left with 5 of 8 bits on a shared grid. Layers
-# that quantize well stay under 3 (fashion-resnet: 2.7); the white paper's depthwise layers exceed
-# it by far (section 4.1, figure 3).
+# At 8 times the median channel, one encoding per tensor leaves the median channel 5 of 8 bits.
+# Layers that quantize well stay under 3 (fashion-resnet: 2.7); the depthwise layers of the white
+# paper exceed 8 by far (section 4.1, figure 3).
 CHANNEL_RATIO = 8.0
-# Twice that of a Laplace distribution (6), the heaviest tail that trained weights usually have;
-# beyond it a few values set the range of all.
+# Twice the kurtosis of a Laplace distribution (6), the heaviest tail of usual trained weights;
+# beyond 12 a few values set the range of the tensor.
 WEIGHT_KURTOSIS = 12.0
-# Behind a ReLU that lets one value in ten through, a normal distribution has about 39: most
-# values are zero, which is no outlier's fault.
+# Behind a ReLU that passes one value in ten, a normal distribution has a kurtosis of about 39: most
+# values are zero, without any outlier.
 ACTIVATION_KURTOSIS = 50.0
-# 10 dB, or 1.7 bits, below what a normal distribution gets from the same bits: then the grid is
-# at fault, not the number of bits.
+# 10 dB, or 1.7 bits, below the SQNR of a normal distribution at the same bits: the range is at
+# fault, not the number of bits.
 SHORTFALL_DB = 10.0
-# Noise of 18 % of the signal's amplitude, whatever the reason.
+# Noise of 18 % of the signal's amplitude: too loud for any tensor.
 LOWEST_SQNR_DB = 15.0
-# Two bits of the width are never used.
-CODES_USED = 0.25
+# A quarter of the codes: two bits of the width stay unused.
+MIN_USED_SHARE = 0.25
 # Estimators that clip on purpose stay well under one value in a hundred at 8 bits.
-CLIPPED = 0.01
-# As many values a code as make it likely that every code is met.
+MAX_CLIPPED_SHARE = 0.01
+# With four values per code, every code is likely to occur.
 VALUES_PER_CODE = 4
 DB_PER_BIT = 20 * math.log10(2)
-# SQNR of the best uniform grid for a normal distribution (Max 1960, table II, up to 5 bits; the
-# same search continued), for 2, 3, ... bits in dB.
+# SQNR in dB of the best uniform encoding for a normal distribution at 2, 3, ... bits (Max 1960,
+# table II, up to 5 bits; the same search continued beyond 5 bits).
 NORMAL_DB = (9.25, 14.27, 19.38, 24.57, 29.83, 35.17, 40.57)
 
 
 class Cause(StrEnum):
-    """What speaks against a grid."""
+    """The reasons why an encoding does not fit a tensor."""
 
     CHANNELS = "channel ranges"
     OUTLIERS = "outliers"
@@ -51,9 +51,9 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One reason to suspect a layer: a sentence with the number measured.
+    """One reason to suspect a layer: a sentence with the measured number.
 
-    `bits_lost` says what it costs in bits of width, so that reasons of all kinds can be ranked.
+    `bits_lost` expresses the damage in bits of width, so that findings of all kinds are comparable.
     """
 
     cause: Cause
@@ -62,8 +62,8 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Examined:
-    """A tensor with its distribution, the fit of its grid (None: float) and what was found."""
+class ExaminedTensor:
+    """A tensor with its distribution, the fit of its encoding (None: float) and the findings."""
 
     distribution: Distribution
     fit: Fit | None
@@ -76,40 +76,45 @@ class Examined:
 
     @property
     def bits_lost(self) -> float:
-        """What the worst finding costs; 0 without any."""
+        """The bits lost to the worst finding; 0 without findings."""
         return max((finding.bits_lost for finding in self.findings), default=0.0)
 
 
-def examine(distribution: Distribution, fit: Fit | None) -> Examined:
-    """Return what speaks against the grid of a tensor, the costliest first."""
-    found = [_channels(distribution, fit), _outliers(distribution)]
+def examine_tensor(distribution: Distribution, fit: Fit | None) -> ExaminedTensor:
+    """Return the findings against the encoding of a tensor, the largest loss of bits first."""
+    candidates = [_channel_finding(distribution, fit), _outlier_finding(distribution)]
     if fit is not None:
-        found += [_sqnr(fit), _codes(distribution, fit), _clipping(fit)]
-    findings = sorted((f for f in found if f is not None), key=lambda f: -f.bits_lost)
-    return Examined(distribution, fit, tuple(findings))
+        candidates += [_sqnr_finding(fit), _code_finding(distribution, fit), _clipping_finding(fit)]
+    findings = sorted((f for f in candidates if f is not None), key=lambda f: -f.bits_lost)
+    return ExaminedTensor(distribution, fit, tuple(findings))
 
 
-def suspects(examined: list[Examined]) -> list[Examined]:
-    """Return the tensors with findings, the worst first."""
+def rank_suspects(examined: list[ExaminedTensor]) -> list[ExaminedTensor]:
+    """Return the tensors with findings, the largest loss of bits first."""
     return sorted((item for item in examined if item.findings), key=lambda item: -item.bits_lost)
 
 
-def expected_db(bits: int) -> float:
-    """Return the SQNR in dB that a normal distribution gets from its best uniform grid."""
+def expected_sqnr_db(bits: int) -> float:
+    """Return the SQNR in dB of the best uniform encoding for a normal distribution.
+
+    Example:
+        >>> expected_sqnr_db(8)
+        40.57
+    """
     if bits <= 8:
         return NORMAL_DB[bits - 2]
-    # each further bit adds a little less than 6.02 dB, since the range grows as well
+    # Each further bit adds a little less than 6.02 dB, because the best range grows as well.
     return NORMAL_DB[-1] + 5.5 * (bits - 8)
 
 
-def _channels(distribution: Distribution, fit: Fit | None) -> Finding | None:
+def _channel_finding(distribution: Distribution, fit: Fit | None) -> Finding | None:
     channels = distribution.channels
     if channels is None or channels.ratio < CHANNEL_RATIO:
         return None
     widest = int(np.argmax(channels.largest))
     lost = math.log2(channels.ratio)
     sentence = (
-        f"Channel {widest} spans {_times(channels.ratio)} times the median channel, "
+        f"Channel {widest} spans {_format_ratio(channels.ratio)} times the median channel, "
         f"which a shared grid would leave {lost:.1f} bits short"
     )
     own = fit is not None and fit.spec.granularity is not Granularity.PER_TENSOR
@@ -118,12 +123,12 @@ def _channels(distribution: Distribution, fit: Fit | None) -> Finding | None:
     return Finding(Cause.CHANNELS, sentence + ".", lost)
 
 
-def _outliers(distribution: Distribution) -> Finding | None:
+def _outlier_finding(distribution: Distribution) -> Finding | None:
     weight = distribution.role is Role.WEIGHT
     if distribution.kurtosis < (WEIGHT_KURTOSIS if weight else ACTIVATION_KURTOSIS):
         return None
     peak = distribution.peak_in_std
-    # a normal tensor of this size would reach about sqrt(2 ln n) standard deviations
+    # A normal tensor of this size reaches about sqrt(2 ln n) standard deviations.
     usual = math.sqrt(2 * math.log(max(distribution.count, 2)))
     return Finding(
         Cause.OUTLIERS,
@@ -133,34 +138,38 @@ def _outliers(distribution: Distribution) -> Finding | None:
     )
 
 
-def _sqnr(fit: Fit) -> Finding | None:
-    """Judge the tensor, and the median channel: large ones drown the noise of the small."""
-    bits, expected = fit.spec.bits, expected_db(fit.spec.bits)
+def _sqnr_finding(fit: Fit) -> Finding | None:
+    """Compare the SQNR of the tensor and of the median channel with a normal distribution.
+
+    The median channel counts too, because the signal of large channels hides the noise of small
+    ones.
+    """
+    bits, expected = fit.spec.bits, expected_sqnr_db(fit.spec.bits)
     limit = max(expected - SHORTFALL_DB, LOWEST_SQNR_DB)
-    median = median_db(fit)
+    median = median_sqnr_db(fit)
     if fit.sqnr_db >= limit and median >= limit:
         return None
     if fit.sqnr_db <= median:
-        what, found = "SQNR is", fit.sqnr_db
+        what, lower = "SQNR is", fit.sqnr_db
     else:
-        what, found = "Half of the channels have an SQNR of at most", median
+        what, lower = "Half of the channels have an SQNR of at most", median
     return Finding(
         Cause.SQNR,
-        f"{what} {found:.1f} dB at {bits} bits; a normal distribution gets {expected:.1f} dB.",
-        max(0.0, expected - max(found, 0.0)) / DB_PER_BIT,
+        f"{what} {lower:.1f} dB at {bits} bits; a normal distribution gets {expected:.1f} dB.",
+        max(0.0, expected - max(lower, 0.0)) / DB_PER_BIT,
     )
 
 
-def median_db(fit: Fit) -> float:
-    """Return the SQNR of the median channel in dB; inf where channels are not known."""
+def median_sqnr_db(fit: Fit) -> float:
+    """Return the SQNR of the median channel in dB; infinite without an SQNR per channel."""
     if fit.channel_sqnr_db is None:
         return math.inf
-    known = fit.channel_sqnr_db[~np.isnan(fit.channel_sqnr_db)]
-    return float(np.median(known)) if len(known) else math.inf
+    measured = fit.channel_sqnr_db[~np.isnan(fit.channel_sqnr_db)]
+    return float(np.median(measured)) if len(measured) else math.inf
 
 
-def _codes(distribution: Distribution, fit: Fit) -> Finding | None:
-    if fit.used_share >= CODES_USED or distribution.count < VALUES_PER_CODE * fit.levels:
+def _code_finding(distribution: Distribution, fit: Fit) -> Finding | None:
+    if fit.used_share >= MIN_USED_SHARE or distribution.count < VALUES_PER_CODE * fit.levels:
         return None
     return Finding(
         Cause.CODES,
@@ -169,10 +178,10 @@ def _codes(distribution: Distribution, fit: Fit) -> Finding | None:
     )
 
 
-def _clipping(fit: Fit) -> Finding | None:
-    if fit.clipped_share < CLIPPED:
+def _clipping_finding(fit: Fit) -> Finding | None:
+    if fit.clipped_share < MAX_CLIPPED_SHARE:
         return None
-    # the error without clipping would have been that of rounding alone
+    # Without clipping the error would consist of rounding alone.
     error = fit.rounding_error + fit.clipping_error
     lost = 0.5 * math.log2(error / fit.rounding_error) if fit.rounding_error > 0 else 0.0
     return Finding(
@@ -183,5 +192,5 @@ def _clipping(fit: Fit) -> Finding | None:
     )
 
 
-def _times(ratio: float) -> str:
+def _format_ratio(ratio: float) -> str:
     return f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}"

@@ -1,4 +1,4 @@
-"""All tensors of one network and how grids fit them; what was once worked out is kept."""
+"""All tensors of one network with the fit of their encodings; the book caches every fit."""
 
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +9,7 @@ from analysis.ranges.distributions import (
     weight_distributions,
 )
 from analysis.ranges.encoding_fit import Fit, fit_statistics, fit_weight
-from analysis.ranges.findings import Examined, examine
+from analysis.ranges.findings import ExaminedTensor, examine_tensor
 from quant.config import QuantConfig
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
@@ -23,9 +23,9 @@ from quant.spec import Estimator, QuantSpec
 
 @dataclass(eq=False)
 class RangeBook:
-    """Distributions and fits of a graph's tensors; activations once `calibrated` holds some.
+    """Distributions and fits of a graph's tensors; activations need statistics in `calibrated`.
 
-    Made from a graph and what calibration found: `open_book`.
+    `open_range_book` builds a book from a graph and the result of calibration.
     """
 
     graph: FloatGraph
@@ -39,41 +39,43 @@ class RangeBook:
         """Return the distributions of one role by layer, in execution order."""
         return self.weights if role is Role.WEIGHT else self.activations
 
-    def examine_all(self, config: QuantConfig, role: Role) -> list[Examined]:
-        """Return every tensor of one role with the fit of its configured grid.
+    def examine_all(self, config: QuantConfig, role: Role) -> list[ExaminedTensor]:
+        """Return every tensor of one role with the fit of the configured encoding.
 
         Raises:
-            QuantError: a rule matches no layer, or a range cannot be found as configured.
+            QuantError: a rule matches no layer, or the configured estimator cannot choose a range.
         """
-        known = self.distributions(role)
+        distributions = self.distributions(role)
         return [
-            examine(known[site.layer], None if site.spec.is_float else self.fit(site, site.spec))
+            examine_tensor(
+                distributions[site.layer], None if site.spec.is_float else self.fit(site, site.spec)
+            )
             for site in plan(self.graph, config)
-            if site.role is role and site.layer in known
+            if site.role is role and site.layer in distributions
         ]
 
     def fit(self, site: Site, spec: QuantSpec) -> Fit:
-        """Return how the grid of `spec` fits the tensor at a site.
+        """Return the fit of the encoding of `spec` to the tensor at a site.
 
         Raises:
-            CalibrationError: the estimator needs what this site does not have.
+            CalibrationError: the estimator needs statistics that the site lacks.
         """
         key = (site.name, spec, site.shared_with)
         if key not in self._fits:
-            self._fits[key] = self._fit(site, spec)
+            self._fits[key] = self._fit_site(site, spec)
         return self._fits[key]
 
     def estimators(self, site: Site) -> list[Estimator]:
-        """Return the estimators that can choose the range of this site."""
+        """Return the estimators that can choose the range of a site."""
         result = [Estimator.MIN_MAX, Estimator.PERCENTILE, Estimator.MSE]
         if site.role is Role.ACTIVATION:
-            if self.calibrated.statistics[self._source(site)].rows is not None:
+            if self.calibrated.statistics[self._source_layer(site)].rows is not None:
                 result.append(Estimator.CROSS_ENTROPY)
             if site.node in self.moments and site.shared_with is None:
                 result.append(Estimator.BATCH_NORM)
         return result
 
-    def _fit(self, site: Site, spec: QuantSpec) -> Fit:
+    def _fit_site(self, site: Site, spec: QuantSpec) -> Fit:
         if site.role is Role.WEIGHT:
             layer = self.graph[site.layer]
             return fit_weight(self.graph.tensor(str(layer.weight)), spec, layer.channel_axis)
@@ -81,8 +83,8 @@ class RangeBook:
         return fit_statistics(self.calibrated.statistics[site.layer], encoding, spec)
 
     def _encoding(self, site: Site, spec: QuantSpec) -> Encoding:
-        """Return the activation's grid as `quant.simulation.quant_graph.quantize` chooses it."""
-        source = self.calibrated.statistics[self._source(site)]
+        """Return the activation's encoding, chosen as in `quant_graph.quantize`."""
+        source = self.calibrated.statistics[self._source_layer(site)]
         if spec.estimator is Estimator.BATCH_NORM:
             if is_input(site.layer):
                 return encode_statistics(source, replace(spec, estimator=Estimator.MIN_MAX))
@@ -97,18 +99,18 @@ class RangeBook:
         return encode_statistics(source, spec)
 
     @staticmethod
-    def _source(site: Site) -> str:
-        """Return the layer whose statistics choose this site's grid."""
+    def _source_layer(site: Site) -> str:
+        """Return the layer whose statistics choose the site's encoding."""
         return site.shared_with or site.layer
 
 
-def open_book(graph: FloatGraph, calibrated: Calibrated | None) -> RangeBook:
-    """Return the book of a graph; without calibration it knows the weights alone."""
-    known = calibrated or Calibrated()
+def open_range_book(graph: FloatGraph, calibrated: Calibrated | None) -> RangeBook:
+    """Return the book of a graph; without calibration the book holds weights only."""
+    collected = calibrated or Calibrated()
     return RangeBook(
         graph=graph,
-        calibrated=known,
+        calibrated=collected,
         weights=weight_distributions(graph),
-        activations=activation_distributions(known.statistics),
-        moments=propagate(graph) if known.statistics else {},
+        activations=activation_distributions(collected.statistics),
+        moments=propagate(graph) if collected.statistics else {},
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from accelerator.machine import Machine
 from accelerator.report import CostReport
 from analysis.evaluation.measures import Interval
-from analysis.ranges.findings import Examined
+from analysis.ranges.findings import ExaminedTensor
 from analysis.reporting.trade_off import TradeOff
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
@@ -90,7 +90,7 @@ class Report:
     choices: tuple[LayerChoice, ...]
     sensitivity: Sensitivity | None
     noise: dict[str, float]
-    suspects: tuple[Examined, ...] | None
+    suspects: tuple[ExaminedTensor, ...] | None
     repairs: Repairs | None
     front: TradeOff | None
     others: tuple[Run, ...]

@@ -11,8 +11,8 @@ from analysis.cost.estimate import cost
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
 from analysis.network import Network
-from analysis.ranges.findings import Examined, suspects
-from analysis.ranges.tensors import open_book
+from analysis.ranges.findings import ExaminedTensor, rank_suspects
+from analysis.ranges.tensors import open_range_book
 from analysis.reporting.contents import LayerChoice, ModelFacts, Repairs, Report, ReportOrigin
 from analysis.reporting.missing import not_measured
 from analysis.reporting.trade_off import TradeOff
@@ -157,16 +157,16 @@ def _known(network: Network | None, config: QuantConfig, around: Around) -> Sens
 
 def _suspects(
     network: Network, config: QuantConfig, calibrated: Calibrated | None
-) -> tuple[Examined, ...]:
+) -> tuple[ExaminedTensor, ...]:
     """Return the tensors that their grid does not fit, the worst first."""
-    book = open_book(network.graph, calibrated)
-    found: list[Examined] = []
+    book = open_range_book(network.graph, calibrated)
+    found: list[ExaminedTensor] = []
     for role in ROLES:
         try:
             found += book.examine_all(config, role)
         except QuantError:  # a range that needs what was not calibrated: that role is left out
             continue
-    return tuple(suspects([item for item in found if item.fit is not None]))
+    return tuple(rank_suspects([item for item in found if item.fit is not None]))
 
 
 def _repairs(run: Run, steps: Sequence[RepairStep]) -> Repairs | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.ranges.findings import Examined, suspects
+from analysis.ranges.findings import ExaminedTensor, rank_suspects
 from figures.style.layout import HALF_WIDTH, count_word, escape, finish, shorten
 from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, faded
 
@@ -20,7 +20,7 @@ ROLE_COLOR = {"weight": WEIGHT, "activation": ACTIVATION}
 
 
 def ranges_along_depth(
-    examined: Sequence[Examined], role: str, picked: str | None = None
+    examined: Sequence[ExaminedTensor], role: str, picked: str | None = None
 ) -> go.Figure:
     """Return largest magnitudes along the depth, on a log axis.
 
@@ -53,7 +53,7 @@ def ranges_along_depth(
     return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
-def _add_band(figure: go.Figure, examined: Sequence[Examined], role: str) -> None:
+def _add_band(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) -> None:
     x: list[float] = []
     low: list[float | None] = []
     high: list[float | None] = []
@@ -73,7 +73,7 @@ def _add_band(figure: go.Figure, examined: Sequence[Examined], role: str) -> Non
     )  # fmt: skip
 
 
-def half_step(item: Examined) -> float:
+def half_step(item: ExaminedTensor) -> float:
     """Return half a step of one grid over the whole range, at the bits chosen (8 for float)."""
     found = item.distribution
     bits = item.fit.spec.bits if item.fit is not None else 8
@@ -84,7 +84,7 @@ def half_step(item: Examined) -> float:
     return (max(found.high, 0.0) - min(found.low, 0.0)) / ((1 << bits) - 1) / 2
 
 
-def _add_boxes(figure: go.Figure, examined: Sequence[Examined], role: str) -> None:
+def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) -> None:
     places, boxes, texts = [], [], []
     for place, item in enumerate(examined):
         channels = item.distribution.channels
@@ -115,7 +115,7 @@ def _add_boxes(figure: go.Figure, examined: Sequence[Examined], role: str) -> No
     )  # fmt: skip
 
 
-def _add_suspects(figure: go.Figure, examined: Sequence[Examined], role: str) -> None:
+def _add_suspects(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) -> None:
     places = [place for place, item in enumerate(examined) if item.findings]
     if not places:
         return
@@ -136,7 +136,7 @@ def _add_suspects(figure: go.Figure, examined: Sequence[Examined], role: str) ->
     )
 
 
-def _log_limits(examined: Sequence[Examined], tops: Sequence[float]) -> tuple[float, float]:
+def _log_limits(examined: Sequence[ExaminedTensor], tops: Sequence[float]) -> tuple[float, float]:
     if not tops:
         return -1.0, 1.0
     bottoms = [half_step(item) for item in examined if item.distribution.largest > 0]
@@ -150,8 +150,8 @@ def _log_limits(examined: Sequence[Examined], tops: Sequence[float]) -> tuple[fl
     return float(np.log10(low)) - 0.2, float(np.log10(max(tops))) + 0.5
 
 
-def _depth_title(examined: Sequence[Examined], role: str) -> str:
-    found = suspects(list(examined))
+def _depth_title(examined: Sequence[ExaminedTensor], role: str) -> str:
+    found = rank_suspects(list(examined))
     if not found:
         return f"No {role} of {len(examined)} looks suspect"
     worst = found[0]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.cost.compare_configs import config_diff
+from analysis.cost.compare_configs import diff_configs
 from quant.config import uniform
 from quant.spec import SpecChange
 from tests.pages.visit import CONFIGURE, Visit
@@ -33,7 +33,7 @@ def test_the_difference_to_a_preset_is_that_of_the_engine(
     look(visit, "Difference").choose("diff.against", "W8A8 per-channel")
     network = visit.work.network
     assert network is not None
-    found = config_diff(network, uniform(8, 8), uniform(4, 8), visit.work.machine)
+    found = diff_configs(network, uniform(8, 8), uniform(4, 8), visit.work.machine)
     assert f"8 bits to 4 bits in {len(found.changed)} layers" in visit.words
     assert len(charts(visit)) == count  # on an array of 8 bits no energy moves
 
@@ -47,7 +47,7 @@ def test_the_last_change_can_be_looked_at(visit: Visit) -> None:
 
 def test_no_difference_is_said(visit: Visit) -> None:
     look(visit, "Difference").choose("diff.against", "W8A8 per-channel")
-    assert "ask the same of every layer" in visit.words
+    assert "are the same for every layer" in visit.words
     assert not charts(visit)
 
 

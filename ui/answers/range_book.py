@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis.calibration import Calibrated
 from analysis.network import Network
-from analysis.ranges.tensors import RangeBook, open_book
+from analysis.ranges.tensors import RangeBook, open_range_book
 from ui.state.workspace import Workspace
 
 
@@ -19,4 +19,4 @@ def book_of(workspace: Workspace, network: Network) -> RangeBook:
 @st.cache_resource(max_entries=6, show_spinner="Reading the weights")
 def _book(key: str, _network: Network, _calibrated: Calibrated | None) -> RangeBook:
     del key  # it is the key of the cache
-    return open_book(_network.graph, _calibrated)
+    return open_range_book(_network.graph, _calibrated)

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from analysis.cost.compare_configs import ConfigDiff, LayerChange, config_diff, describe_diff
+from analysis.cost.compare_configs import ConfigDiff, LayerChange, describe_diff, diff_configs
 from analysis.network import Network
 from figures import takeaway
 from figures.configure.compare import moved_energy, transition_matrix
@@ -33,7 +33,7 @@ def show_config_diff(
     workspace: Workspace, network: Network, against: QuantConfig, config: QuantConfig
 ) -> None:
     """Show what `config` changes against another configuration: in words, drawn, as a table."""
-    diff = config_diff(network, against, config, workspace.machine, workspace.entropies)
+    diff = diff_configs(network, against, config, workspace.machine, workspace.entropies)
     for sentence in describe_diff(diff):
         st.markdown(f"- {sentence}")
     if not diff.changed:

@@ -4,11 +4,11 @@ import pandas as pd
 
 from analysis.ranges.distributions import Channels, Distribution
 from analysis.ranges.encoding_fit import Fit
-from analysis.ranges.findings import Examined
+from analysis.ranges.findings import ExaminedTensor
 from figures.ranges.by_layer import half_step
 
 
-def overview_table(examined: list[Examined]) -> pd.DataFrame:
+def overview_table(examined: list[ExaminedTensor]) -> pd.DataFrame:
     """Return a row a tensor: range, channels, moments, and what its grid does."""
     rows = []
     for item in examined:
@@ -37,7 +37,7 @@ def overview_table(examined: list[Examined]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def suspect_table(found: list[Examined]) -> pd.DataFrame:
+def suspect_table(found: list[ExaminedTensor]) -> pd.DataFrame:
     """Return a row a suspect: layer, what the worst reason costs in bits, the reasons."""
     return pd.DataFrame(
         [

@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.calibration import calibrate
 from analysis.ranges.distributions import Distribution
 from analysis.ranges.encoding_fit import Fit
-from analysis.ranges.findings import CHANNEL_RATIO, Examined, suspects
+from analysis.ranges.findings import CHANNEL_RATIO, ExaminedTensor, rank_suspects
 from analysis.ranges.tensors import RangeBook
 from figures import takeaway
 from figures.ranges.by_layer import ranges_along_depth
@@ -26,7 +26,7 @@ from ui.widgets.selection import first_name
 SUSPECTS_PX = 400
 
 
-def examine_all(book: RangeBook, config: QuantConfig, role: Role) -> list[Examined]:
+def examine_all(book: RangeBook, config: QuantConfig, role: Role) -> list[ExaminedTensor]:
     """Return every tensor of one role under the configuration, or say why that cannot be."""
     try:
         with st.spinner("Examining every layer"):
@@ -78,7 +78,9 @@ def _calibrate(workspace: Workspace) -> None:
     )
 
 
-def overview(examined: list[Examined], role: Role, picker: str, picked: str, seen: Picked) -> None:
+def overview(
+    examined: list[ExaminedTensor], role: Role, picker: str, picked: str, seen: Picked
+) -> None:
     """Show all layers along the depth; a click writes the layer's name to `picker` and `seen`."""
 
     def take() -> None:
@@ -95,9 +97,9 @@ def overview(examined: list[Examined], role: Role, picker: str, picked: str, see
     save(overview_table(examined), f"ranges-{role}s", "ranges.save.overview")
 
 
-def suspect_list(examined: list[Examined], role: Role, picker: str, seen: Picked) -> None:
+def suspect_list(examined: list[ExaminedTensor], role: Role, picker: str, seen: Picked) -> None:
     """Show the suspects with the reasons; ticking a row writes the layer's name to both places."""
-    found = suspects(examined)
+    found = rank_suspects(examined)
     if not found:
         st.success(f"No {role} is suspect: the grids fit.", icon=":material/check:")
         return
@@ -153,7 +155,7 @@ def fit_cards(fit: Fit, before: Fit | None) -> None:
     )  # fmt: skip
 
 
-def reasons(item: Examined) -> None:
+def reasons(item: ExaminedTensor) -> None:
     """Say why a layer is suspect, as configured, or nothing."""
     for finding in item.findings:
         st.markdown(f":material/warning: **{finding.cause}** · {finding.sentence}")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.cost.compare_configs import ConfigDiff, config_diff, describe_diff
+from analysis.cost.compare_configs import ConfigDiff, describe_diff, diff_configs
 from analysis.cost.estimate import cost
 from analysis.network import Network, prepare
 from quant.config import QuantConfig, uniform
@@ -30,7 +30,7 @@ def network(name: str) -> Network:
 
 
 def diff(name: str, after: QuantConfig, machine: str = "bitfusion_like") -> ConfigDiff:
-    return config_diff(network(name), uniform(8, 8), after, load_preset(machine))
+    return diff_configs(network(name), uniform(8, 8), after, load_preset(machine))
 
 
 def test_the_same_configuration_moves_nothing() -> None:
@@ -38,14 +38,14 @@ def test_the_same_configuration_moves_nothing() -> None:
     assert found.moved_pj == 0
     assert found.changed == ()
     assert all(t.before == t.after for t in found.transitions)
-    assert describe_diff(found) == ("Both configurations ask the same of every layer.",)
+    assert describe_diff(found) == ("Both configurations are the same for every layer.",)
 
 
 def test_one_weight_of_four_bits_by_hand() -> None:
     net = network("plain")
     layer = next(item for item in net.graph.layers if item.weight is not None)
     after = uniform(8, 8).with_change(layer.name, weight=SpecChange(bits=4))
-    found = config_diff(net, uniform(8, 8), after, load_preset("bitfusion_like"))
+    found = diff_configs(net, uniform(8, 8), after, load_preset("bitfusion_like"))
     assert [change.layer for change in found.changed] == [layer.name]
     (move,) = [t for t in found.transitions if t.before != t.after]
     assert (move.side, move.before, move.after, move.layers) == (
@@ -63,7 +63,7 @@ def test_an_average_pool_has_the_bits_of_the_grid_it_takes_over() -> None:
     after = uniform(8, 8)
     for pool in pools:
         after = after.with_change(pool.name, activation=SpecChange(bits=4))
-    found = config_diff(net, uniform(8, 8), after, load_preset("bitfusion_like"))
+    found = diff_configs(net, uniform(8, 8), after, load_preset("bitfusion_like"))
     names = {pool.name for pool in pools}
     own = {change.layer for change in found.changed}
     assert pools
@@ -81,7 +81,7 @@ def test_energy_moves_in_a_layer_that_stays_where_its_input_changes() -> None:
     net = network("plain")
     weighted = [layer.name for layer in net.graph.layers if layer.weight is not None]
     after = uniform(8, 8).with_change(weighted[0], activation=SpecChange(bits=4))
-    found = config_diff(net, uniform(8, 8), after, load_preset("bitfusion_like"))
+    found = diff_configs(net, uniform(8, 8), after, load_preset("bitfusion_like"))
     assert [change.layer for change in found.changed] == [weighted[0]]
     assert found.moved_around_pj() < 0
     assert "moves in layers that stay" in " ".join(describe_diff(found))
@@ -110,8 +110,8 @@ class TestLaws:
 
     def test_there_and_back_is_nothing(self, name: str, machine: str) -> None:
         net, place = network(name), load_preset(machine)
-        there = config_diff(net, uniform(8, 8), MIXED, place)
-        back = config_diff(net, MIXED, uniform(8, 8), place)
+        there = diff_configs(net, uniform(8, 8), MIXED, place)
+        back = diff_configs(net, MIXED, uniform(8, 8), place)
         assert there.moved_pj == -back.moved_pj
         assert {(t.side, t.before, t.after, t.layers) for t in there.transitions} == {
             (t.side, t.after, t.before, t.layers) for t in back.transitions
@@ -119,6 +119,6 @@ class TestLaws:
 
     def test_costs_are_those_of_the_cost_model(self, name: str, machine: str) -> None:
         net, place = network(name), load_preset(machine)
-        found = config_diff(net, uniform(8, 8), MIXED, place)
+        found = diff_configs(net, uniform(8, 8), MIXED, place)
         assert found.before == cost(net, uniform(8, 8), place)
         assert found.after == cost(net, MIXED, place)

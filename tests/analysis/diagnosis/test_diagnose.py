@@ -12,7 +12,7 @@ from analysis.diagnosis.try_remedy import RemedyTrial, solo_config, try_remedy, 
 from analysis.evaluation.measures import sqnr_db
 from analysis.network import Network, prepare
 from analysis.ranges.findings import Cause
-from analysis.ranges.tensors import RangeBook, open_book
+from analysis.ranges.tensors import RangeBook, open_range_book
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.sweep import Depth, Question, Sweep
 from data_io.bundled import fashion_test, fashion_train_part
@@ -53,7 +53,7 @@ def calibrated() -> Calibrated:
 
 @cache
 def book() -> RangeBook:
-    return open_book(network().graph, calibrated())
+    return open_range_book(network().graph, calibrated())
 
 
 @cache
@@ -130,7 +130,7 @@ def test_both_sides_are_judged_together() -> None:
 
 
 def test_without_calibration_activations_are_not_judged() -> None:
-    bare = open_book(network().graph, None)
+    bare = open_range_book(network().graph, None)
     found = suspect_card(bare, CONFIG, Question("pool", 8, Side.ACTIVATIONS))
     assert not found.causes
     assert not found.evidence

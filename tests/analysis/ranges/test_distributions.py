@@ -9,17 +9,17 @@ from torch import Tensor
 
 from analysis.evaluation.measures import sqnr_db
 from analysis.network import Network, prepare
-from analysis.ranges.distributions import Channels, of_statistics, of_weight
+from analysis.ranges.distributions import Channels, activation_distribution, weight_distribution
 from analysis.ranges.encoding_fit import SEARCHED_VALUES, fit_statistics, fit_weight, split_error
 from analysis.ranges.findings import (
     ACTIVATION_KURTOSIS,
     CHANNEL_RATIO,
     Cause,
-    examine,
-    expected_db,
-    suspects,
+    examine_tensor,
+    expected_sqnr_db,
+    rank_suspects,
 )
-from analysis.ranges.tensors import open_book
+from analysis.ranges.tensors import open_range_book
 from quant.config import uniform
 from quant.encoding import encode_range
 from quant.errors import CalibrationError
@@ -140,7 +140,7 @@ def test_large_weights_are_searched_on_a_part_with_nearly_the_same_result() -> N
 def test_channels_of_a_transposed_weight_are_its_second_axis() -> None:
     weight = torch.randn(5, 3, 2, 2)
     weight[:, 1] *= 100
-    channels = of_weight("up", weight, axis=1).channels
+    channels = weight_distribution("up", weight, axis=1).channels
     assert channels is not None
     assert len(channels.low) == 3
     assert int(np.argmax(channels.largest)) == 1
@@ -150,7 +150,7 @@ def test_channels_of_a_transposed_weight_are_its_second_axis() -> None:
 
 def test_moments_and_ranges_of_a_weight() -> None:
     weight = torch.randn(4, 500) ** 3
-    found = of_weight("w", weight)
+    found = weight_distribution("w", weight)
     assert found.kurtosis == pytest.approx(kurtosis(weight))
     assert found.std == pytest.approx(float(weight.double().std(correction=0)))
     channels = found.channels
@@ -165,7 +165,7 @@ def test_moments_and_ranges_of_a_weight() -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_moments_of_a_stream(name: str) -> None:
     values = STREAMS[name]
-    found = of_statistics("a", stream(values.reshape(-1, 10)))
+    found = activation_distribution("a", stream(values.reshape(-1, 10)))
     assert found.kurtosis == pytest.approx(kurtosis(values), rel=0.01)
     assert found.std == pytest.approx(float(values.double().std(correction=0)), rel=0.01)
     assert found.zeros == int((values == 0).sum())
@@ -175,14 +175,14 @@ def test_moments_of_a_stream(name: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_bars_hold_every_value(name: str, most: int) -> None:
     values = STREAMS[name]
-    counts, edges = of_statistics("a", stream(values.reshape(-1, 10))).bars(most)
+    counts, edges = activation_distribution("a", stream(values.reshape(-1, 10))).bars(most)
     assert len(counts) == most
     assert counts.sum() == len(values)
     assert (edges[0], edges[-1]) == (float(values.min()), float(values.max()))
 
 
 def test_a_constant_tensor_has_one_bar() -> None:
-    found = of_weight("w", torch.full((2, 3), 0.5))
+    found = weight_distribution("w", torch.full((2, 3), 0.5))
     counts, edges = found.bars()
     assert counts.tolist() == [6.0]
     assert edges.tolist() == [0.5, 0.5]
@@ -198,7 +198,7 @@ def test_channels_without_values_do_not_count() -> None:
 
 def test_nothing_collected_is_said() -> None:
     with pytest.raises(CalibrationError, match="Calibrate first"):
-        of_statistics("a", Statistics())
+        activation_distribution("a", Statistics())
 
 
 @pytest.mark.parametrize(
@@ -242,29 +242,29 @@ def test_calibration_follows_every_channel() -> None:
 def test_the_unbalanced_layers_are_suspect_and_a_sound_network_is_not() -> None:
     config = uniform(8, 8, Granularity.PER_TENSOR)
     spoilt = network("fashion-mobilenet-imbalanced")
-    found = suspects(open_book(spoilt.graph, None).examine_all(config, Role.WEIGHT))
+    found = rank_suspects(open_range_book(spoilt.graph, None).examine_all(config, Role.WEIGHT))
     unequal = {f"blocks.{n}.{part}.0" for n in range(1, 8) for part in ("expand", "depthwise")}
     assert {item.layer for item in found[:14]} == unequal
     assert all(item.findings[0].cause is Cause.CHANNELS for item in found[:14])
     assert [item.bits_lost for item in found] == sorted((i.bits_lost for i in found), reverse=True)
     sound = network("fashion-resnet")
-    assert suspects(open_book(sound.graph, None).examine_all(config, Role.WEIGHT)) == []
+    assert rank_suspects(open_range_book(sound.graph, None).examine_all(config, Role.WEIGHT)) == []
 
 
 def test_a_reason_states_the_number_measured() -> None:
     weight = torch.randn(16, 50).clamp(-2, 2)
     weight[3] *= 40
     spec = QuantSpec(8, granularity=Granularity.PER_TENSOR)
-    distribution = of_weight("w", weight)
+    distribution = weight_distribution("w", weight)
     assert distribution.channels is not None
     ratio = distribution.channels.ratio
-    item = examine(distribution, fit_weight(weight, spec))
+    item = examine_tensor(distribution, fit_weight(weight, spec))
     assert ratio > CHANNEL_RATIO
     assert item.findings[0].sentence.startswith(f"Channel 3 spans {ratio:.0f} times the median")
     assert item.bits_lost == pytest.approx(math.log2(ratio))
     causes = {finding.cause for finding in item.findings}
     assert {Cause.CHANNELS, Cause.SQNR, Cause.OUTLIERS} <= causes
-    own = examine(
+    own = examine_tensor(
         distribution, fit_weight(weight, QuantSpec(8, granularity=Granularity.PER_CHANNEL))
     )
     assert "its own scales" in own.findings[0].sentence
@@ -276,10 +276,14 @@ def test_too_few_codes_and_too_much_clipping_are_found() -> None:
     statistics = stream(values[:, None])
     wide = QuantSpec(8, symmetric=False, estimator=Estimator.MIN_MAX)
     fit = fit_statistics(statistics, encode_statistics(statistics, wide), wide)
-    causes = {f.cause for f in examine(of_statistics("a", statistics), fit).findings}
+    causes = {
+        f.cause for f in examine_tensor(activation_distribution("a", statistics), fit).findings
+    }
     assert Cause.CODES in causes
     narrow = encode_range(torch.tensor(-0.01), torch.tensor(0.01), wide)
-    clipped = examine(of_statistics("a", statistics), fit_statistics(statistics, narrow, wide))
+    clipped = examine_tensor(
+        activation_distribution("a", statistics), fit_statistics(statistics, narrow, wide)
+    )
     assert Cause.CLIPPING in {f.cause for f in clipped.findings}
 
 
@@ -287,6 +291,8 @@ def test_the_limits_know_what_is_usual() -> None:
     values = torch.randn(200_000)
     for bits in (2, 4, 6, 8):
         spec = QuantSpec(bits, granularity=Granularity.PER_TENSOR)
-        assert fit_weight(values[None], spec).sqnr_db == pytest.approx(expected_db(bits), abs=1.5)
+        assert fit_weight(values[None], spec).sqnr_db == pytest.approx(
+            expected_sqnr_db(bits), abs=1.5
+        )
     rare = (torch.randn(500_000) - 1.2816).relu()
     assert kurtosis(rare) < ACTIVATION_KURTOSIS

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.cost.compare_configs import ConfigDiff, config_diff
+from analysis.cost.compare_configs import ConfigDiff, diff_configs
 from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.layer_options import Explanation, explain_layer
 from analysis.network import Network, prepare
@@ -28,7 +28,7 @@ def network() -> Network:
 
 
 def diff(network: Network, after: QuantConfig) -> ConfigDiff:
-    return config_diff(network, uniform(8, 8), after, MACHINE)
+    return diff_configs(network, uniform(8, 8), after, MACHINE)
 
 
 def explained(network: Network, known: Sensitivity | None = None) -> Explanation:
@@ -68,7 +68,7 @@ def test_bars_add_up_to_the_energy_that_moves(network: Network) -> None:
     drawn = sum(value for trace in figure.data for value in trace.x) * scale
     assert drawn == pytest.approx(found.moved_pj, rel=1e-9)
     assert "saved per image" in takeaway(figure)
-    back = config_diff(network, uniform(4, 4), uniform(8, 8), MACHINE)
+    back = diff_configs(network, uniform(4, 4), uniform(8, 8), MACHINE)
     assert "added per image" in takeaway(moved_energy(back))
 
 
@@ -105,7 +105,7 @@ def test_a_prediction_without_accuracy_tells_its_noise(network: Network) -> None
 @pytest.mark.parametrize("machine", ["bitfusion_like", "edge_systolic_8b"])
 def test_all_are_valid_json_and_escape_names(network: Network, machine: str) -> None:
     place = load_preset(machine)
-    found = config_diff(network, uniform(8, 8), uniform(3, 6), place)
+    found = diff_configs(network, uniform(8, 8), uniform(3, 6), place)
     layer = network.graph.layers[1].name
     for figure in (
         transition_matrix(found),

@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from analysis.ranges.distributions import of_statistics, of_weight
+from analysis.ranges.distributions import activation_distribution, weight_distribution
 from analysis.ranges.encoding_fit import fit_statistics, fit_weight
-from analysis.ranges.findings import Examined, examine
+from analysis.ranges.findings import ExaminedTensor, examine_tensor
 from figures import takeaway
 from figures.ranges.by_layer import half_step, ranges_along_depth
 from figures.ranges.channels import channel_magnitudes, channel_ranges
@@ -23,20 +23,22 @@ from quant.spec import Estimator, Granularity, QuantSpec
 TENSOR = QuantSpec(8, granularity=Granularity.PER_TENSOR)
 
 
-def weight(name: str, spread: float = 1.0, spec: QuantSpec | None = TENSOR) -> Examined:
+def weight(name: str, spread: float = 1.0, spec: QuantSpec | None = TENSOR) -> ExaminedTensor:
     """Ten channels, the widest `spread` times the others."""
     torch.manual_seed(1)
     values = torch.randn(10, 60).clamp(-2, 2)
     values[4] *= spread
-    return examine(of_weight(name, values), fit_weight(values, spec) if spec else None)
+    return examine_tensor(
+        weight_distribution(name, values), fit_weight(values, spec) if spec else None
+    )
 
 
-def activation(percentile: float = 100) -> Examined:
+def activation(percentile: float = 100) -> ExaminedTensor:
     statistics = Statistics(channels=ChannelStatistics())
     statistics.collect((3 * torch.randn(500, 8)).clamp(0, 6))
     spec = QuantSpec(8, symmetric=False, estimator=Estimator.PERCENTILE, percentile=percentile)
     fit = fit_statistics(statistics, encode_statistics(statistics, spec), spec)
-    return examine(of_statistics("relu", statistics), fit)
+    return examine_tensor(activation_distribution("relu", statistics), fit)
 
 
 def trace(figure: go.Figure, start: str) -> go.Figure:
@@ -54,8 +56,10 @@ def all_figures() -> dict[str, go.Figure]:
         "act": act,
         "float": weight("f", spec=None),
         "own": weight("own", 50.0, QuantSpec(4)),
-        "dead": examine(of_weight("dead", dead), fit_weight(dead, TENSOR)),
-        "zero": examine(of_weight("z", torch.zeros(2, 3)), fit_weight(torch.zeros(2, 3), TENSOR)),
+        "dead": examine_tensor(weight_distribution("dead", dead), fit_weight(dead, TENSOR)),
+        "zero": examine_tensor(
+            weight_distribution("z", torch.zeros(2, 3)), fit_weight(torch.zeros(2, 3), TENSOR)
+        ),
     }.items():
         role, channels = str(item.distribution.role), item.distribution.channels
         assert channels is not None
@@ -174,7 +178,7 @@ def test_channels_that_round_to_zero_are_counted() -> None:
     values = torch.full((5, 4), 1e-3)
     values[0] = 10.0
     fit = fit_weight(values, QuantSpec(8, estimator=Estimator.MIN_MAX))
-    channels = of_weight("a", values).channels
+    channels = weight_distribution("a", values).channels
     assert channels is not None
     figure = channel_magnitudes(channels, fit, "weight", by_range=True)
     assert takeaway(figure) == "4 channels round to zero, of 5 with values"
