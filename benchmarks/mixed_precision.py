@@ -28,7 +28,7 @@ from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
 from analysis.mixed_precision.search import BitSearch
 from analysis.mixed_precision.useful_bits import explain_gains, useful_rules
 from analysis.network import Network, forward, prepare
-from analysis.prediction.predictor import Prediction, first_predictor
+from analysis.prediction.predictor import Prediction, predictor_from_sweep
 from analysis.process_settings import choose_threads
 from analysis.runs.json_values import to_plain
 from analysis.runs.run_store import RunStore
@@ -224,13 +224,13 @@ def held_out(
     search: BitSearch, rows: dict[str, Proposal], answers: Answers
 ) -> dict[str, dict[str, float]]:
     """Return how far predictions are off: from the sweep alone, and taught by all other rows."""
-    alone = first_predictor(search.sensitivity)
+    alone = predictor_from_sweep(search.sensitivity)
     errors: dict[str, list[tuple[Prediction, Evaluation]]] = {"before": [], "after": []}
     for name, row in rows.items():
         taught = alone
         for other, one in rows.items():
             if one.summed != row.summed:
-                taught = taught.learned(one.summed, answers.evaluations[other])
+                taught = taught.learn(one.summed, answers.evaluations[other])
         for when, predictor in (("before", alone), ("after", taught)):
             errors[when].append((predictor.predict(row.summed), answers.evaluations[name]))
     told = {when: _errors(pairs) for when, pairs in errors.items()}

@@ -1,4 +1,4 @@
-"""What may be chosen: the bits of each weight, and of activations that have to agree."""
+"""The free choices: bits of each weight, and bits of activations that must agree."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ TIED_KINDS = (Kind.ADD, Kind.CONCAT)
 
 
 class Together(StrEnum):
-    """Which layers share one choice: none, those of a kind, or all."""
+    """Which layers share one choice: none, layers of one kind, or all layers."""
 
     LAYER = "layer"
     KIND = "kind"
@@ -27,7 +27,7 @@ class Together(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Bits that are given: of layers that `select` matches, as in a configuration's rule."""
+    """Fixed bits of the layers that `select` matches, as in a configuration's rule."""
 
     select: str
     weight_bits: int | None = None
@@ -36,12 +36,12 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a choice must obey.
+    """The rules for a choice of bits.
 
-    `bits` are the widths on offer and `pins` those that are given, a later pin over an earlier.
-    `edge_bits` pins the weights of the first and last layer that have some, the network's input
-    and the last layer's output. `granularities` are those that each weight may choose from, None
-    for its own; `activation_bits` are on offer for activations instead of `bits`.
+    `bits` are the allowed widths. `pins` fix bits; a later pin overrides an earlier pin.
+    `edge_bits` pins the weights of the first and the last layer with weights, the network's input
+    and the last layer's output. `granularities` are the allowed granularities of weights, None for
+    the granularity of the configuration. `activation_bits` replaces `bits` for activations.
     """
 
     bits: tuple[int, ...]
@@ -52,52 +52,57 @@ class Rules:
     activation_bits: tuple[int, ...] | None = None
 
     def offered(self, side: Side) -> tuple[int, ...]:
-        """Return the widths on offer for one side, widest first."""
+        """Return the allowed widths of one side, widest first.
+
+        Example:
+            >>> Rules(bits=(4, 8)).offered(Side.WEIGHTS)
+            (8, 4)
+        """
         activations = side is Side.ACTIVATIONS and self.activation_bits
         return tuple(sorted(set(activations or self.bits), reverse=True))
 
 
 def find_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Knob, ...]:
-    """Return all choices in order of execution.
+    """Return all free choices in order of execution.
 
-    The operands of one add or concat share their bits, as do sites with one encoding (pools) and
+    The operands of an add or concat share one choice; so do sites with one encoding (pools) and
     layers with one weight.
 
     Raises:
-        ConfigError: a pin matches no layer, pins contradict each other where bits are shared, or
-            no granularity is left.
+        ConfigError: a pin matches no layer, pins of a shared choice contradict, or no granularity
+            is left.
     """
     if rules.granularities == ():
         raise ConfigError("Weights need a granularity to choose from; got none. Allow one.")
-    own = _own_grains(graph, config)
-    given = _pinned(graph, rules)
+    own = _own_granularities(graph, config)
+    pinned = _pinned_bits(graph, rules)
     knobs = []
-    for parts in _groups(graph, config, rules.together):
-        fixed = {given[part] for part in parts if part in given}
+    for parts in _group_parts(graph, config, rules.together):
+        fixed = {pinned[part] for part in parts if part in pinned}
         if len(fixed) > 1:
             names = ", ".join(name for name, _ in parts)
             raise ConfigError(
                 f"Layers that share their bits must be pinned alike; got {sorted(fixed)} for "
                 f"{names}. Pin one of them."
             )
-        knobs.append(_knob(parts, tuple(fixed) or rules.offered(parts[0][1]), own, rules))
+        knobs.append(_build_knob(parts, tuple(fixed) or rules.offered(parts[0][1]), own, rules))
     return tuple(knobs)
 
 
-def _own_grains(graph: FloatGraph, config: QuantConfig) -> dict[Part, Granularity]:
-    """Return the granularity that the configuration gives to each weight."""
+def _own_granularities(graph: FloatGraph, config: QuantConfig) -> dict[Part, Granularity]:
+    """Return the configured granularity of each weight."""
     chosen = config.resolve(graph.layers)
     weighted = (layer.name for layer in graph.layers if layer.weight is not None)
     return {(name, Side.WEIGHTS): chosen[name].weight.granularity for name in weighted}
 
 
-def _knob(
+def _build_knob(
     parts: tuple[Part, ...], bits: tuple[int, ...], own: dict[Part, Granularity], rules: Rules
 ) -> Knob:
-    """Return a knob with an option for each width and, of weights, each granularity allowed."""
+    """Return a knob with an option for each width and, for weights, each allowed granularity."""
     weights = any(part in own for part in parts)
     allowed = rules.granularities if weights and rules.granularities is not None else (None,)
-    options = [(width, grain) for width in bits for grain in _of_use(allowed, width)]
+    options = [(width, grain) for width in bits for grain in _useful_granularities(allowed, width)]
     grains = tuple(
         tuple(own[part] if grain is None and part in own else grain for part in parts)
         for _, grain in options
@@ -105,20 +110,22 @@ def _knob(
     return Knob(parts, tuple(width for width, _ in options), grains)
 
 
-def _of_use(allowed: tuple[Granularity | None, ...], bits: int) -> tuple[Granularity | None, ...]:
-    """Return the granularities that differ at a width: for a float weight there is one."""
+def _useful_granularities(
+    allowed: tuple[Granularity | None, ...], bits: int
+) -> tuple[Granularity | None, ...]:
+    """Return the granularities that matter at a width: a float weight has only one."""
     return allowed[:1] if bits == FLOAT_BITS else allowed
 
 
-def _pinned(graph: FloatGraph, rules: Rules) -> dict[Part, int]:
-    """Return the bits that are given, by part."""
+def _pinned_bits(graph: FloatGraph, rules: Rules) -> dict[Part, int]:
+    """Return the pinned bits by part."""
     pins = rules.pins
     if rules.edge_bits is not None:
         edge = rules.edge_bits
         inputs = [layer.name for layer in graph.layers if is_input(layer.name)]
         edges = (Pin("first", edge), Pin("last", edge, edge))
         pins = (*edges, *(Pin(name, None, edge) for name in inputs), *pins)
-    found: dict[Part, int] = {}
+    bits: dict[Part, int] = {}
     for pin in pins:
         names = Rule(pin.select).matches(graph.layers)
         if not names:
@@ -128,13 +135,13 @@ def _pinned(graph: FloatGraph, rules: Rules) -> dict[Part, int]:
             )
         for name in names:
             if pin.weight_bits is not None:
-                found[name, Side.WEIGHTS] = pin.weight_bits
+                bits[name, Side.WEIGHTS] = pin.weight_bits
             if pin.activation_bits is not None:
-                found[name, Side.ACTIVATIONS] = pin.activation_bits
-    return found
+                bits[name, Side.ACTIVATIONS] = pin.activation_bits
+    return bits
 
 
-def _groups(
+def _group_parts(
     graph: FloatGraph, config: QuantConfig, together: Together
 ) -> Iterator[tuple[Part, ...]]:
     parts = parts_of(graph)
@@ -145,7 +152,7 @@ def _groups(
             part = leader[part]
         return part
 
-    for one, other in _ties(graph, config, together):
+    for one, other in _tied_pairs(graph, config, together):
         first, second = sorted((head(one), head(other)), key=parts.index)
         leader[second] = first
     groups: dict[Part, list[Part]] = {}
@@ -154,7 +161,7 @@ def _groups(
     return (tuple(group) for group in groups.values())
 
 
-def _ties(
+def _tied_pairs(
     graph: FloatGraph, config: QuantConfig, together: Together
 ) -> Iterator[tuple[Part, Part]]:
     for site in plan(graph, config):

@@ -1,4 +1,4 @@
-"""What each choice of bits costs on a machine, as sums over knobs: from the cost model itself."""
+"""The cost of each choice of bits on a machine, as sums over knobs, computed by the cost model."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,20 +23,20 @@ from quant.assignment import Knob, with_bits
 from quant.config import QuantConfig
 from quant.simulation.plan import Side
 
-PRICED = (Quantity.ENERGY, Quantity.LATENCY)  # these need the whole cost model
-Stays = tuple[frozenset[str], bool]  # activations on chip by name, and whether weights are
-Choice = Sequence[int]  # the option of each knob
+PRICED = (Quantity.ENERGY, Quantity.LATENCY)  # both need the whole cost model
+Stays = tuple[frozenset[str], bool]  # names of activations on chip; are all weights on chip
+Choice = Sequence[int]  # the index of the option for each knob
 
 
 class BitCosts:
-    """Prices choices for one network and machine; tables are kept between questions.
+    """Prices choices for one network and machine; tables are cached between questions.
 
-    Energy, latency, weight size and BOPs add up over operations, each of which depends on the
-    bits of its weight, its inputs and its output: their tables hold what the cost model says,
-    the slower of compute and memory included. Only which activations stay on chip, and whether
-    all weights do, depends on the whole network: sums hold where the same `stays`, `room` says
-    which choices let it, and `report` tells the truth. Peak memory is one sum for each step.
-    `entropies` are measured once, for machines that compress weights, and may be shared.
+    Energy, latency, weight size and BOPs add up over operations; an operation depends on the bits
+    of its weight, inputs and output. The tables hold the results of the cost model, including the
+    slower of compute and memory. Only two facts depend on the whole network: which activations stay
+    on chip, and whether all weights stay on chip. Sums are exact for one `stays`; `room` yields the
+    limits on choices with this `stays`; `report` returns the full estimate. Peak memory is one sum
+    per step. `entropies` caches the entropies of weights for machines that compress weights.
     """
 
     def __init__(
@@ -65,30 +65,30 @@ class BitCosts:
             weight_entropies(self.network.graph, self.configuration(choice), self.entropies)
 
     def configuration(self, choice: Choice) -> QuantConfig:
-        """Return the configuration with the bits chosen."""
+        """Return the configuration of a choice."""
         cells = [c for k, option in zip(self.knobs, choice, strict=True) for c in k.cells(option)]
         bits = {part: width for part, width, _ in cells}
         grains = {layer: grain for (layer, side), _, grain in cells if side is Side.WEIGHTS}
         return with_bits(self.config, self.network.graph, bits, grains)
 
     def report(self, choice: Choice) -> CostReport:
-        """Return the true estimate of a choice."""
+        """Return the full estimate for a choice."""
         return cost(self.network, self.configuration(choice), self.machine, self.entropies)
 
     def sums(self, quantity: Quantity, stays: Stays) -> tuple[Sum, ...]:
-        """Return a quantity as sums whose largest counts; one but for the peak memory."""
+        """Return a quantity as sums, of which the largest counts; only peak memory has several."""
         key = (quantity, stays if quantity in PRICED else None)
         if key not in self._sums:
             self._sums[key] = tuple(self._add_up(quantity, stays))
         return self._sums[key]
 
     def stays(self, choice: Choice) -> Stays:
-        """Return what stays on chip where the whole network is chosen so."""
+        """Return what stays on chip under a choice."""
         scene = self._scene(choice)
         return scene.residents, scene.weights_resident
 
     def room(self, stays: Stays) -> Iterator[Limit]:
-        """Yield what a choice must keep for all this to find room on chip."""
+        """Yield the limits that a choice must keep for all of `stays` to fit on chip."""
         residents, weights_stay = stays
         lives = find_lifetimes(self.wiring.workload, self.machine)
         free = float(self.machine.buffers.resident_activation_bytes)
@@ -135,7 +135,7 @@ class BitCosts:
         return {knob: self.knobs[knob].bits[option] for knob, option in options.items()}
 
     def _op(self, position: int, op: Op, options: dict[int, int]) -> Op:
-        """Return the operation with widths; those of knobs that it does not depend on stay."""
+        """Return the operation with the widths of a choice; other widths stay."""
         wiring = self.wiring
         bits = self._bits(options)
         weight = wiring.weights[position]
@@ -148,7 +148,7 @@ class BitCosts:
         )
 
     def _entropy(self, op: Op, knob: int, option: int | None) -> float | None:
-        """Return the bits a weight that compression leaves, which granularity changes too."""
+        """Return the bits per weight after compression; granularity changes the result."""
         stored = op.kind in WEIGHT_KINDS or op.table_elements
         if not stored or not self.entropies or option is None:
             return None
@@ -158,36 +158,36 @@ class BitCosts:
         return self.entropies.get((op.name, replace(spec, granularity=grain or spec.granularity)))
 
     def _sum_ops(self, count: Callable[[int, Op], float]) -> Sum:
-        """Return a sum over products of what depends on their operands' widths alone."""
-        found = []
+        """Return a sum over operations with weights; `count` depends on operand widths only."""
+        terms = []
         for place, op in enumerate(self.wiring.workload.ops):
             if op.kind in GEMM_KINDS or op.table_elements:
-                scope = _scope({self.wiring.weights[place], self.wiring.activations[place]})
+                scope = _sorted_knobs({self.wiring.weights[place], self.wiring.activations[place]})
                 shape = [len(self.knobs[knob].bits) for knob in scope]
                 table: Array = np.empty(shape)
                 for options in np.ndindex(*shape):
                     chosen = dict(zip(scope, options, strict=True))
                     table[options] = count(place, self._op(place, op, chosen))
-                found.append(_as_sum(scope, table))
-        return add_sums(found)
+                terms.append(_table_as_sum(scope, table))
+        return add_sums(terms)
 
     def _size(self, place: int, op: Op) -> float:
         del place
         return op.shape_weights * self._widths(op).stored_weight / 8 + count_constants(op)
 
     def _table(self, place: int, op: Op, quantity: Quantity, scene: Scene) -> Sum:
-        """Return what an operation costs for all widths of its operands and its output."""
+        """Return the cost of an operation for all widths of its operands and output."""
         wiring = self.wiring
         two = op.kind in GEMM_KINDS or op.multiply or op.table_elements
-        found = {wiring.weights[place]} if two else set()
-        found |= {wiring.tensors[name] for name in (*op.inputs, op.output)}
-        scope = _scope(found | {wiring.activations[place]})
+        origins = {wiring.weights[place]} if two else set()
+        origins |= {wiring.tensors[name] for name in (*op.inputs, op.output)}
+        scope = _sorted_knobs(origins | {wiring.activations[place]})
         shape = [len(self.knobs[knob].bits) for knob in scope]
         table: Array = np.empty(shape)
         for options in np.ndindex(*shape):
             chosen = dict(zip(scope, options, strict=True))
             table[options] = self._price(place, op, chosen, scene)[quantity]
-        return _as_sum(scope, table)
+        return _table_as_sum(scope, table)
 
     def _price(
         self, place: int, op: Op, options: dict[int, int], scene: Scene
@@ -197,7 +197,7 @@ class BitCosts:
         key = (place, tuple(options.values()), on_chip, scene.weights_resident)
         if key not in self._kept:
             wide = self._op(place, op, options)
-            if op.kind not in GEMM_KINDS:  # products take all their widths from the op itself
+            if op.kind not in GEMM_KINDS:  # matrix products take all widths from the op itself
                 bits = self._bits(options)
                 wired, held = self.wiring.tensors, scene.tensors
                 near = {
@@ -213,20 +213,20 @@ class BitCosts:
         return self._kept[key]
 
     def _stored(self) -> dict[str, Sum]:
-        """Return the bytes that each activation takes."""
-        found = {}
+        """Return the stored bytes of each activation."""
+        sizes = {}
         for tensor in self.wiring.workload.tensors:
             knob = self.wiring.tensors[tensor.name]
             if knob == FIXED:
                 size = tensor.elements * store_activation(tensor.bits, self.machine) / 8
-                found[tensor.name] = Sum(constant=size)
+                sizes[tensor.name] = Sum(constant=size)
                 continue
             stored = [store_activation(bits, self.machine) for bits in self.knobs[knob].bits]
-            found[tensor.name] = Sum({knob: tensor.elements * np.array(stored) / 8.0})
-        return found
+            sizes[tensor.name] = Sum({knob: tensor.elements * np.array(stored) / 8.0})
+        return sizes
 
     def _memory(self) -> Iterator[Sum]:
-        """Yield the bytes alive at each step, less what elementwise operations save in place."""
+        """Yield the bytes alive at each step, minus the bytes saved by in-place operations."""
         lives = find_lifetimes(self.wiring.workload, self.machine)
         alive = alive_sums(self._stored(), lives)
         for step, op in enumerate(self.wiring.workload.ops):
@@ -234,7 +234,7 @@ class BitCosts:
             yield add_sums([alive.get(step, Sum()), saved])
 
     def _saved(self, step: int, op: Op) -> Sum:
-        scope = _scope({self.wiring.tensors[name] for name in (*op.inputs, op.output)})
+        scope = _sorted_knobs({self.wiring.tensors[name] for name in (*op.inputs, op.output)})
         shape = [len(self.knobs[knob].bits) for knob in scope]
         table: Array = np.zeros(shape)
         for options in np.ndindex(*shape):
@@ -243,34 +243,34 @@ class BitCosts:
                 choice[knob] = option
             lives = find_lifetimes(self._workload(choice), self.machine)
             table[options] = -save_in_place(op, step, lives) / 8
-        return _as_sum(scope, table)
+        return _table_as_sum(scope, table)
 
 
-def _scope(knobs: set[int]) -> tuple[int, ...]:
-    """Return the knobs among numbers of the wiring, in order."""
+def _sorted_knobs(knobs: set[int]) -> tuple[int, ...]:
+    """Return the knobs among origin numbers, sorted."""
     return tuple(sorted(knobs - {FIXED}))
 
 
-def _as_sum(scope: tuple[int, ...], table: Array) -> Sum:
-    """Return a table as a sum; one without axes is a constant."""
+def _table_as_sum(scope: tuple[int, ...], table: Array) -> Sum:
+    """Return a table as a sum; a table without axes is a constant."""
     return Sum(tables={scope: table}) if scope else Sum(constant=float(table))
 
 
 def alive_sums(stored: Mapping[str, Sum], lives: Sequence[Lifetime]) -> dict[int, Sum]:
-    """Return for each step the bytes of what is alive then; `stored` has the bytes by name."""
+    """Return the bytes alive at each step; `stored` holds the bytes of each activation by name."""
     steps: dict[int, list[Sum]] = {}
     for life in lives:
         for step in range(life.first, life.last + 1):
             steps.setdefault(step, []).append(stored[life.name])
-    return {step: add_sums(found) for step, found in steps.items()}
+    return {step: add_sums(alive) for step, alive in steps.items()}
 
 
 def room_limits(
     stored: Mapping[str, Sum], lives: Sequence[Lifetime], residents: Collection[str], free: float
 ) -> Iterator[Limit]:
-    """Yield what must hold at each step for all residents to fit into `free` bytes.
+    """Yield the limits at each step under which all residents fit into `free` bytes.
 
-    Steps at which they fit at any width are left out.
+    Steps that fit at every width have no limit.
     """
     inside = [life for life in lives if life.name in residents]
     for total in alive_sums(stored, inside).values():

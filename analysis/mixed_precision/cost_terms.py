@@ -1,4 +1,4 @@
-"""Quantities that add up over choices: options of single knobs, and tables of several."""
+"""Quantities that add up over choices: options of single knobs, and tables over several knobs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -7,28 +7,33 @@ import numpy as np
 
 from analysis.evaluation.measures import Array
 
-Scope = tuple[int, ...]  # the knobs that a table has as its axes
+Scope = tuple[int, ...]  # the knobs along the axes of a table
 
-ROUNDING = 1e-9  # of a table's largest value: what sums of floats may be off by
+ROUNDING = 1e-9  # relative to a table's largest value: error of float sums
 
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A quantity that adds up: a constant, a vector for knobs, a table for scopes."""
+    """A quantity that adds up: a constant, a vector for each knob, a table for each scope."""
 
     knobs: dict[int, Array] = field(default_factory=dict)
     tables: dict[Scope, Array] = field(default_factory=dict)
     constant: float = 0.0
 
     def at(self, choice: Sequence[int]) -> float:
-        """Return its value where knob i takes option choice[i]."""
+        """Return the value where knob i takes option choice[i].
+
+        Example:
+            >>> Sum({0: np.array([1.0, 2.0])}, constant=10.0).at([1])
+            12.0
+        """
         single = sum(float(values[choice[knob]]) for knob, values in self.knobs.items())
         pairs = self.tables.items()
         joint = sum(float(table[tuple(choice[k] for k in scope)]) for scope, table in pairs)
         return self.constant + single + joint
 
     def scaled(self, factor: float) -> "Sum":
-        """Return all of it times a factor."""
+        """Return the sum with every term times `factor`."""
         return Sum(
             {knob: factor * values for knob, values in self.knobs.items()},
             {scope: factor * table for scope, table in self.tables.items()},
@@ -38,7 +43,7 @@ class Sum:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A sum that may be `most` at most."""
+    """An upper bound `most` on a sum."""
 
     total: Sum
     most: float
@@ -56,28 +61,28 @@ def add_sums(sums: Sequence[Sum]) -> Sum:
     return Sum(knobs, tables, sum(one.constant for one in sums))
 
 
-def separate(sums: Sequence[Sum]) -> list[Sum]:
-    """Return equal sums with smaller tables where a knob's part in all of them is a mere addend."""
-    found = list(sums)
+def separate_knobs(sums: Sequence[Sum]) -> list[Sum]:
+    """Return equal sums with smaller tables: a knob that only adds to a table becomes a vector."""
+    reduced = list(sums)
     for scope in dict.fromkeys(scope for one in sums for scope in one.tables):
-        kept = scope
+        current = scope
         for knob in scope:
-            holders = [i for i, one in enumerate(found) if kept in one.tables]
-            parts = [_split(found[i].tables[kept], kept.index(knob)) for i in holders]
+            holders = [i for i, one in enumerate(reduced) if current in one.tables]
+            parts = [_split_axis(reduced[i].tables[current], current.index(knob)) for i in holders]
             if any(part is None for part in parts):
                 continue
-            rest = tuple(other for other in kept if other != knob)
+            rest = tuple(other for other in current if other != knob)
             for i, part in zip(holders, parts, strict=True):
                 if part is not None:
-                    found[i] = _moved(found[i], kept, rest, knob, part)
-            kept = rest
-            if not kept:
+                    reduced[i] = _move_addend(reduced[i], current, rest, knob, part)
+            current = rest
+            if not current:
                 break
-    return found
+    return reduced
 
 
-def _split(table: Array, axis: int) -> tuple[Array, Array] | None:
-    """Return the table without an axis and the addend along it, or None if it is not one."""
+def _split_axis(table: Array, axis: int) -> tuple[Array, Array] | None:
+    """Return the table without an axis and the addend along the axis, or None if not separable."""
     others = tuple(i for i in range(table.ndim) if i != axis)
     rest = table.take([0], axis)
     difference = table - rest
@@ -87,7 +92,7 @@ def _split(table: Array, axis: int) -> tuple[Array, Array] | None:
     return rest.squeeze(axis), addend
 
 
-def _moved(total: Sum, old: Scope, new: Scope, knob: int, part: tuple[Array, Array]) -> Sum:
+def _move_addend(total: Sum, old: Scope, new: Scope, knob: int, part: tuple[Array, Array]) -> Sum:
     rest, addend = part
     tables = {scope: table for scope, table in total.tables.items() if scope != old}
     extra = Sum({knob: addend}, {new: rest} if new else {}, 0.0 if new else float(rest))

@@ -1,4 +1,4 @@
-"""Bits in and out of configurations, and which bits each operation of a workload depends on."""
+"""Which choice of bits determines each width of a workload."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from quant.graph.float_graph import FloatGraph
 
 DIGITS = range(2, 16)  # widths that serve as the digits of a number
 FIXED = -1
-"""The number of a width that nobody chooses, such as that of tokens."""
+"""The number of a width without a choice, such as the width of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class WidthOrigins:
-    """The number of the group of parts from which a width of the workload comes.
+    """For each width of a workload, the number of the group of parts that determines the width.
 
-    `tensors` by name; `weights`, `activations` and `outputs` for each operation. The workload's
-    own widths mean nothing.
+    `tensors` is by name; `weights`, `activations` and `outputs` hold a number per operation. The
+    widths inside `workload` are trial values without meaning.
     """
 
     workload: Workload
@@ -32,30 +32,32 @@ class WidthOrigins:
 def find_wiring(
     graph: FloatGraph, config: QuantConfig, groups: Sequence[Iterable[Part]]
 ) -> WidthOrigins:
-    """Find out by trial, so that `build_workload` alone knows which width goes where.
+    """Find the origins of all widths by trial: only `build_workload` knows the rules.
 
-    Each group's number is written, digit by digit, into the widths of a few workloads.
+    A few workloads carry each group's number, digit by digit, in their widths.
     """
-    trials = [build_workload("trial", graph, trial) for trial in _trials(graph, config, groups)]
+    trials = [
+        build_workload("trial", graph, trial) for trial in _trial_configs(graph, config, groups)
+    ]
     ops = list(zip(*(trial.ops for trial in trials), strict=True))
     tensors = list(zip(*(trial.tensors for trial in trials), strict=True))
     return WidthOrigins(
         trials[0],
-        {same[0].name: _number(tensor.bits for tensor in same) for same in tensors},
-        tuple(_number(op.weight_bits for op in same) for same in ops),
-        tuple(_number(op.activation_bits for op in same) for same in ops),
-        tuple(_number(op.output_bits for op in same) for same in ops),
+        {same[0].name: _group_number(tensor.bits for tensor in same) for same in tensors},
+        tuple(_group_number(op.weight_bits for op in same) for same in ops),
+        tuple(_group_number(op.activation_bits for op in same) for same in ops),
+        tuple(_group_number(op.output_bits for op in same) for same in ops),
     )
 
 
-def _number(widths: Iterable[int]) -> int:
+def _group_number(widths: Iterable[int]) -> int:
     digits = list(widths)
     if any(bits not in DIGITS for bits in digits):
         return FIXED
     return sum((bits - DIGITS.start) * len(DIGITS) ** i for i, bits in enumerate(digits))
 
 
-def _trials(
+def _trial_configs(
     graph: FloatGraph, config: QuantConfig, groups: Sequence[Iterable[Part]]
 ) -> Iterator[QuantConfig]:
     numbers = {part: number for number, group in enumerate(groups) for part in group}

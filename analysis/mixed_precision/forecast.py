@@ -1,4 +1,4 @@
-"""What a sweep and the runs so far say of a configuration that nobody has measured yet."""
+"""Predicts unmeasured configurations from a sweep and from earlier runs."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from analysis.mixed_precision.pareto_front import Measured
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
-from analysis.prediction.noise_table import UNKNOWN, NoiseTable, Summed, noise_table
-from analysis.prediction.predictor import Prediction, Predictor, first_predictor
+from analysis.prediction.noise_table import UNKNOWN_SUM, NoiseSum, NoiseTable, build_noise_table
+from analysis.prediction.predictor import Prediction, Predictor, predictor_from_sweep
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
 from quant.assignment import Cell, at_granularity, cells_of, parts_of, with_bits
@@ -16,16 +16,16 @@ from quant.config import QuantConfig, config_from_dict
 from quant.errors import QuantError
 from quant.spec import Granularity
 
-ENOUGH = 3  # measured points below which a loss is not told: one or two make no curve
-PLAIN_BITS = 8  # stands for all bits, where configurations may differ in bits alone
+ENOUGH = 3  # measured points that a loss needs: one or two make no curve
+PLAIN_BITS = 8  # placeholder where only the bits may differ
 
 
 @dataclass(frozen=True, slots=True)
 class Foresight:
-    """Predicts configurations that differ from `config` in bits and granularities alone.
+    """Predicts configurations that differ from `config` only in bits and granularities.
 
-    `measured` holds the runs that taught it, the oldest first, each with the prediction made from
-    the runs before it: what they differ by is how far predictions are off.
+    `measured` holds the runs behind the predictor, the oldest first, each with the prediction made
+    before the run. The differences between prediction and run are the errors of prediction.
     """
 
     network: Network
@@ -37,20 +37,20 @@ class Foresight:
 
     @property
     def tells_loss(self) -> bool:
-        """Whether enough was measured to tell how accuracy follows from noise."""
+        """Whether enough measured points exist to predict a loss of accuracy."""
         return self.predictor.measured >= ENOUGH
 
-    def summed(self, config: QuantConfig) -> Summed:
-        """Return what the layers make together; nan where one is not known or grids differ."""
+    def summed(self, config: QuantConfig) -> NoiseSum:
+        """Return the sum over the layers; nan where a layer is unknown or other settings differ."""
         if without_choices(self.network, config) != self.config:
-            return UNKNOWN
+            return UNKNOWN_SUM
         try:
             return self.table.sum_up(cells_of(config, self.network.graph))
         except QuantError:
-            return UNKNOWN
+            return UNKNOWN_SUM
 
     def predict(self, config: QuantConfig) -> Prediction | None:
-        """Return what a configuration will do, or None where it cannot be said."""
+        """Return the prediction for a configuration, or None where a layer is unknown."""
         summed = self.summed(config)
         return self.predictor.predict(summed) if math.isfinite(summed.energy) else None
 
@@ -62,57 +62,58 @@ def foresee(
     data_digest: str,
     others: Sequence[Sensitivity] = (),
 ) -> Foresight:
-    """Learn from a sweep, then from each run of the network on that data, the oldest first.
+    """Learn from a sweep, then from each run of the network on the data, the oldest run first.
 
-    `runs` come as a store has them, the newest first. `others` know weights at other granularities,
-    and nothing else is other in them. Left out are repaired runs, those of other grids, those of
-    bits that the sweep lacks, and all but the newest of runs with equal bits.
+    `runs` come in the order of a store, the newest first. `others` are sensitivities of weights at
+    other granularities, equal to `sensitivity` in every other setting. Skipped are repaired runs,
+    runs with other settings, runs at bits outside the sweep, and all but the newest run with equal
+    bits.
 
     Raises:
-        QuantError: the sweep did not judge each layer alone in a float network.
+        QuantError: the sweep did not quantize each layer alone in a float network.
     """
     config = without_choices(network, sensitivity.sweep.config)
-    first = first_predictor(sensitivity)
-    table = noise_table(network.graph, *others, sensitivity)
-    found = Foresight(network, config, sensitivity, table, first)
-    for run, wish in _fitting(found, runs, data_digest):
-        summed = found.summed(wish)
-        said = found.predictor.predict(summed)
-        one = Measured(Proposal(run.name, wish, summed, said, run.cost), run)
-        taught = found.predictor.learned(summed, run.evaluation)
-        found = replace(found, predictor=taught, measured=(*found.measured, one))
-    return found
+    first = predictor_from_sweep(sensitivity)
+    table = build_noise_table(network.graph, *others, sensitivity)
+    forecast = Foresight(network, config, sensitivity, table, first)
+    for run, run_config in _usable_runs(forecast, runs, data_digest):
+        summed = forecast.summed(run_config)
+        prediction = forecast.predictor.predict(summed)
+        one = Measured(Proposal(run.name, run_config, summed, prediction, run.cost), run)
+        predictor = forecast.predictor.learn(summed, run.evaluation)
+        forecast = replace(forecast, predictor=predictor, measured=(*forecast.measured, one))
+    return forecast
 
 
 def without_bits(network: Network, config: QuantConfig) -> QuantConfig:
-    """Return the configuration at 8 bits everywhere: equal for those that differ in bits alone."""
+    """Return the configuration at 8 bits everywhere; equal for configurations equal up to bits."""
     graph = network.graph
     return with_bits(config, graph, dict.fromkeys(parts_of(graph), PLAIN_BITS))
 
 
 def without_choices(network: Network, config: QuantConfig) -> QuantConfig:
-    """Return the configuration with all bits and granularities of weights alike."""
+    """Return the configuration with one width and one granularity of weights everywhere."""
     return at_granularity(without_bits(network, config), Granularity.PER_CHANNEL)
 
 
-def _fitting(
-    found: Foresight, runs: Iterable[Run], data_digest: str
+def _usable_runs(
+    forecast: Foresight, runs: Iterable[Run], data_digest: str
 ) -> list[tuple[Run, QuantConfig]]:
-    """Return runs that tell something, the newest of each choice of bits, the oldest first."""
-    network = found.network
-    kept: dict[tuple[Cell, ...], tuple[Run, QuantConfig]] = {}
-    # the order that a store has stays where several were created in one second
+    """Return the usable runs, the newest for each choice of bits, the oldest first."""
+    network = forecast.network
+    by_cells: dict[tuple[Cell, ...], tuple[Run, QuantConfig]] = {}
+    # The sort is stable: runs of the same second keep the order of the store.
     newest = sorted(runs, key=lambda run: run.created, reverse=True)
     for run in newest[::-1]:
         if (run.model_digest, run.data_digest) != (network.digest, data_digest) or run.recipe:
             continue
         try:
             config = config_from_dict(run.config)
-            known = math.isfinite(found.summed(config).energy)
+            usable = math.isfinite(forecast.summed(config).energy)
         except QuantError:
-            continue  # written by another version
-        if known:
+            continue  # the run comes from another version
+        if usable:
             cells = cells_of(config, network.graph)
-            kept.pop(cells, None)  # so that the newest stands last
-            kept[cells] = run, config
-    return list(kept.values())
+            by_cells.pop(cells, None)  # reinsert, so that the newest comes last
+            by_cells[cells] = run, config
+    return list(by_cells.values())

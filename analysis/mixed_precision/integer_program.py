@@ -1,10 +1,10 @@
-"""An exact choice of one option for each knob, under budgets: an integer program for HiGHS.
+"""Chooses one option for each knob under budgets, exactly: an integer program for HiGHS.
 
-Sums run over options of single knobs and over tables of a few knobs at once. A table becomes one
-variable for each of its cells, whose sums over all other knobs are the knobs' own variables (the
+Sums run over options of single knobs and over tables of a few knobs. Each cell of a table becomes a
+variable; for each option of a knob, the cells with this option sum to the option's variable (the
 local polytope of graphical models, tight where tables form a chain). The continuous relaxation is
-solved first; then only variables whose reduced cost lies within its gap take part, which
-loses no better solution.
+solved first; then only variables with a reduced cost within the gap take part, which excludes no
+better solution.
 """
 
 import ctypes
@@ -24,21 +24,21 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
 from analysis.evaluation.measures import Array
-from analysis.mixed_precision.cost_terms import Limit, Scope, Sum, separate
+from analysis.mixed_precision.cost_terms import Limit, Scope, Sum, separate_knobs
 
-GAP = 1e-6  # of the objective, relative: what passes for exact
-FIRST_WINDOW = 0.001  # of the objective: reduced costs that take part at first
-MOST_SECONDS = 20.0  # of one search; the best so far counts then
+GAP = 1e-6  # relative to the objective: tolerance of an exact solution
+FIRST_WINDOW = 0.001  # relative to the objective: first window of reduced costs
+MOST_SECONDS = 20.0  # of one search; afterwards the best choice so far counts
 WIDER = 8.0
-ROUNDING = 1e-10  # of a limit: what its sum may be off by
-OPTIMAL, INFEASIBLE = 0, 2  # what scipy's milp says
+ROUNDING = 1e-10  # relative to a limit: error of float sums
+OPTIMAL, INFEASIBLE = 0, 2  # status codes of scipy's milp
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The option of each knob, the objective's value, and the least of the relaxation.
+    """The option of each knob, the value of the objective, and the lower bound of the relaxation.
 
-    `proven` says that no choice is better by more than GAP; it is False where time ran out.
+    `proven` says that no choice is better by more than GAP; False where time ran out.
     """
 
     choice: tuple[int, ...]
@@ -51,9 +51,13 @@ class Solution:
 def solve(
     options: Sequence[int], objective: Sequence[Sum], limits: Sequence[Limit]
 ) -> Solution | None:
-    """Return the choice with the least objective, or None where the limits cannot be kept.
+    """Return the choice with the smallest objective, or None where no choice keeps the limits.
 
-    `options` counts those of each knob. The objective is the largest of its sums.
+    `options` counts the options of each knob. The objective is the largest of its sums.
+
+    Example:
+        >>> solve([2], [Sum({0: np.array([3.0, 1.0])})], []).choice
+        (1,)
     """
     start = time.perf_counter()
     program = _Program(options, objective, limits)
@@ -80,7 +84,7 @@ class _Program:
         self, options: Sequence[int], objective: Sequence[Sum], limits: Sequence[Limit]
     ) -> None:
         self.options = tuple(options)
-        sums = separate([*objective, *(limit.total for limit in limits)])
+        sums = separate_knobs([*objective, *(limit.total for limit in limits)])
         goals, bounded = sums[: len(objective)], sums[len(objective) :]
         self.first = np.concatenate(([0], np.cumsum(options)))
         self.scopes: dict[Scope, int] = {}
@@ -91,7 +95,7 @@ class _Program:
         self.integers = int(self.first[-1])
         self.maximum = len(goals) > 1
         rows = [*self._choices(), *self._margins()]
-        self.equal = _matrix(rows, self.columns + self.maximum)
+        self.equal = _sparse_matrix(rows, self.columns + self.maximum)
         self.right = np.concatenate(
             (np.ones(len(self.options)), np.zeros(len(rows) - len(self.options)))
         )
@@ -103,7 +107,7 @@ class _Program:
             yield self.first[knob] + np.arange(count), np.ones(count)
 
     def _margins(self) -> Iterator[tuple[Array, Array]]:
-        """For each scope, knob and option: the cells with this option sum to its variable."""
+        """For each scope and option of a knob: the cells with the option sum to its variable."""
         for scope, start in self.scopes.items():
             shape = [self.options[knob] for knob in scope]
             cells = start + np.arange(int(np.prod(shape))).reshape(shape)
@@ -137,7 +141,7 @@ class _Program:
         rows, most = [], []
         for total, limit in zip(sums, limits, strict=True):
             row = self._row(total)
-            # a limit at the least there is must not fail where a sum is rounded
+            # A limit at the smallest possible value must hold in spite of rounded sums.
             room = limit.most + ROUNDING * abs(limit.most) - total.constant
             size = max(float(np.abs(row).max(initial=0.0)), abs(room)) or 1.0
             rows.append(row / size)
@@ -151,8 +155,8 @@ class _Program:
         self.most = np.array(most)
 
     def relax(self) -> tuple[float, Array] | None:
-        """Return the least objective of the relaxation and all reduced costs."""
-        found = linprog(
+        """Return the smallest objective of the relaxation and all reduced costs, or None."""
+        result = linprog(
             self.goal / self.scale,
             A_ub=self.bounded,
             b_ub=self.most if self.bounded is not None else None,
@@ -161,37 +165,37 @@ class _Program:
             bounds=(0, None),
             method="highs",
         )
-        if not found.success:
+        if not result.success:
             return None
-        reduced = self.scale * np.maximum(np.asarray(found.lower.marginals), 0.0)
+        reduced = self.scale * np.maximum(np.asarray(result.lower.marginals), 0.0)
         if self.maximum:
             reduced[-1] = 0.0
-        return self.scale * float(found.fun) + self.constant, reduced
+        return self.scale * float(result.fun) + self.constant, reduced
 
     def search(self, allowed: NDArray[np.bool_]) -> tuple[tuple[int, ...] | None, bool]:
-        """Return the best choice among the variables allowed, or None; and whether it is proven."""
+        """Return the best choice among the allowed variables, or None; and whether it is proven."""
         keep = np.flatnonzero(allowed)
         constraints = [LinearConstraint(self.equal[:, keep], self.right, self.right)]
         if self.bounded is not None:
             constraints.append(LinearConstraint(self.bounded[:, keep], -np.inf, self.most))
         with without_stray_lines():
-            found = milp(
+            result = milp(
                 self.goal[keep] / self.scale,
                 integrality=(keep < self.integers).astype(int),
                 bounds=Bounds(0, np.inf),
                 constraints=constraints,
                 options={"mip_rel_gap": GAP, "time_limit": MOST_SECONDS},
             )
-        if found.x is None:
-            return None, bool(found.status == INFEASIBLE)
+        if result.x is None:
+            return None, bool(result.status == INFEASIBLE)
         values: Array = np.zeros(self.columns + self.maximum)
-        values[keep] = found.x
+        values[keep] = result.x
         ends = itertools.pairwise(self.first)
         choice = tuple(int(values[low:high].argmax()) for low, high in ends)
-        return choice, bool(found.status == OPTIMAL)
+        return choice, bool(result.status == OPTIMAL)
 
 
-def _matrix(rows: list[tuple[Array, Array]], columns: int) -> csr_array:
+def _sparse_matrix(rows: list[tuple[Array, Array]], columns: int) -> csr_array:
     lengths = [len(places) for places, _ in rows]
     ends = np.concatenate(([0], np.cumsum(lengths)))
     places = np.concatenate([places for places, _ in rows])
@@ -199,40 +203,40 @@ def _matrix(rows: list[tuple[Array, Array]], columns: int) -> csr_array:
     return csr_array((values, places.astype(np.int64), ends), shape=(len(rows), columns))
 
 
-STRAY = b"HighsMipSolverData::"  # how a line begins that HiGHS prints whatever it is told
+STRAY = b"HighsMipSolverData::"  # prefix of lines that HiGHS prints in spite of its options
 STDOUT = 1
 _lock = threading.Lock()
 
 
 @contextmanager
 def without_stray_lines() -> Iterator[None]:
-    """Collect what the process prints meanwhile, and print it at the end without the solver's.
+    """Collect the output of the process; print the output at the end without the solver's lines.
 
-    The solver prints below Python, so the file descriptor itself is turned; where there is none,
-    nothing is done. One at a time.
+    The solver prints below Python, so the file descriptor is redirected; without a file descriptor
+    nothing happens. One thread at a time.
     """
-    with _lock, tempfile.TemporaryFile() as caught:
+    with _lock, tempfile.TemporaryFile() as collected:
         _flush()
         try:
-            kept = os.dup(STDOUT)
+            saved_stdout = os.dup(STDOUT)
         except OSError:
             yield
             return
-        os.dup2(caught.fileno(), STDOUT)
+        os.dup2(collected.fileno(), STDOUT)
         try:
             yield
         finally:
             _flush()
-            os.dup2(kept, STDOUT)
-            os.close(kept)
-            caught.seek(0)
-            for line in caught:
+            os.dup2(saved_stdout, STDOUT)
+            os.close(saved_stdout)
+            collected.seek(0)
+            for line in collected:
                 if not line.startswith(STRAY):
                     os.write(STDOUT, line)
 
 
 def _flush() -> None:
-    """Write out what Python and the C library hold back."""
+    """Write out the buffers of Python and of the C library."""
     with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
     with suppress(OSError, TypeError, AttributeError):

@@ -1,4 +1,4 @@
-"""One layer explained: what its bits cost and save, in energy, traffic and accuracy."""
+"""One layer explained: the cost and the gain of each width in energy, traffic and accuracy."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from quant.simulation.plan import Role, Side, plan
 from quant.spec import FLOAT_BITS, SpecChange
 
 WIDTHS = (2, 3, 4, 5, 6, 8, 16, FLOAT_BITS)
-USUAL = 8  # what fewer bits are measured against
+REFERENCE_BITS = 8  # the reference for fewer bits
 SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What the whole network would cost and save for one image; below 0 is saved.
+    """The change of the whole network's cost for one image; negative where bits save.
 
-    Everything is a difference against the configuration at hand: energy in pJ, latency in s,
-    bits through DRAM, bytes of weights and of activations at their peak.
+    Each field is the difference to the present configuration: energy in pJ, latency in s, bits
+    through DRAM and SRAM, bytes of weights, bytes of activations at the peak.
     """
 
     energy_pj: float
@@ -39,9 +39,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One width for one side of the layer, all else as it is.
+    """One width for one side of the layer, with every other setting unchanged.
 
-    `score` says what the layer alone costs in accuracy there; None where that is not known.
+    `score` is the accuracy of the network with only this layer quantized; None where unknown.
     """
 
     side: Side
@@ -53,10 +53,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A layer with its bits, its own cost, and what every other width would change.
+    """A layer with its bits, its own cost, and the change for every other width.
 
     `cost` is None for the network's input, which is no operation. `grid_of` names the layer whose
-    grid the output takes over, if not its own; its bits are then chosen there.
+    encoding the output shares, or None; the owner's bits then count.
     """
 
     layer: str
@@ -68,7 +68,7 @@ class Explanation:
     gains: str
 
     def option(self, side: Side, bits: int) -> Option | None:
-        """Return what is known of one width."""
+        """Return the option of one width, or None."""
         return next((o for o in self.options if o.side is side and o.bits == bits), None)
 
 
@@ -81,29 +81,31 @@ def explain_layer(
     known: Entropies | None = None,
     widths: Iterable[int] = WIDTHS,
 ) -> Explanation:
-    """Return what the bits of `layer` cost and save; runs no image.
+    """Return the cost and the gain of the bits of `layer`; runs no image.
 
-    `sensitivity` gives what each width of the layer alone costs in accuracy, where it was asked in
-    the view `only`. `known` keeps weight entropies between calls.
+    `sensitivity` adds the accuracy of each width of the layer alone, from a sweep in the view
+    `only`. `known` caches weight entropies between calls.
 
     Raises:
-        ConfigError: the network has no such layer, or a rule matches none.
+        ConfigError: the network has no such layer, or a rule matches no layer.
     """
     specs = specs_by_part(network.graph, config)
     if (layer, Side.ACTIVATIONS) not in specs:
         raise ConfigError(
             f"A layer of {network.name} must be named; got {layer!r}. Pick one of the table."
         )
-    owner = _owner(network, config, layer)
+    owner = _encoding_owner(network, config, layer)
     present = cost(network, config, machine, known)
     bits = {side: specs[layer, side].bits for side in SIDES if (layer, side) in specs}
     options = []
     for side, now in bits.items():
-        for width in sorted({*widths, USUAL, now}):
-            changed = _with_width(config, owner if side is Side.ACTIVATIONS else layer, side, width)
+        for width in sorted({*widths, REFERENCE_BITS, now}):
+            changed = _change_width(
+                config, owner if side is Side.ACTIVATIONS else layer, side, width
+            )
             report = present if width == now else cost(network, changed, machine, known)
-            score = _score(sensitivity, layer, side, width)
-            options.append(Option(side, width, width == now, change_of(present, report), score))
+            score = _find_score(sensitivity, layer, side, width)
+            options.append(Option(side, width, width == now, cost_change(present, report), score))
     return Explanation(
         layer,
         bits,
@@ -115,8 +117,8 @@ def explain_layer(
     )
 
 
-def change_of(before: CostReport, after: CostReport) -> Change:
-    """Return what the second costs more than the first."""
+def cost_change(before: CostReport, after: CostReport) -> Change:
+    """Return the cost of `after` minus the cost of `before`."""
     return Change(
         after.energy_pj - before.energy_pj,
         after.latency_s - before.latency_s,
@@ -127,8 +129,8 @@ def change_of(before: CostReport, after: CostReport) -> Change:
     )
 
 
-def _owner(network: Network, config: QuantConfig, layer: str) -> str:
-    """Return the layer whose output's grid this one's is."""
+def _encoding_owner(network: Network, config: QuantConfig, layer: str) -> str:
+    """Return the layer that owns the encoding of the layer's output."""
     sites = {site.name: site for site in plan(network.graph, config)}
     site = next(s for s in sites.values() if s.layer == layer and s.role is Role.ACTIVATION)
     while site.shared_with is not None:
@@ -136,26 +138,30 @@ def _owner(network: Network, config: QuantConfig, layer: str) -> str:
     return site.layer
 
 
-def _with_width(config: QuantConfig, layer: str, side: Side, bits: int) -> QuantConfig:
+def _change_width(config: QuantConfig, layer: str, side: Side, bits: int) -> QuantConfig:
     change = SpecChange(bits=bits)
     if side is Side.WEIGHTS:
         return config.with_change(layer, weight=change)
     return config.with_change(layer, activation=change)
 
 
-def _score(found: Sensitivity | None, layer: str, side: Side, bits: int) -> CellScore | None:
-    if found is None or found.sweep.view is not View.ONLY:
+def _find_score(
+    sensitivity: Sensitivity | None, layer: str, side: Side, bits: int
+) -> CellScore | None:
+    if sensitivity is None or sensitivity.sweep.view is not View.ONLY:
         return None
-    for score in found.scores:
-        asked = score.question
-        if (asked.layer, asked.side, asked.bits) == (layer, side, bits):
+    for score in sensitivity.scores:
+        question = score.question
+        if (question.layer, question.side, question.bits) == (layer, side, bits):
             return score
     return None
 
 
-def saved_against(found: Explanation, side: Side, reference: int = USUAL) -> Change | None:
-    """Return what the present bits cost beyond those of `reference`; None without that side."""
-    other = found.option(side, reference)
+def change_from_reference(
+    explanation: Explanation, side: Side, reference: int = REFERENCE_BITS
+) -> Change | None:
+    """Return the cost of the present bits minus the cost of `reference` bits, or None."""
+    other = explanation.option(side, reference)
     if other is None:
         return None
     back = other.change

@@ -10,7 +10,7 @@ from analysis.calibration import Calibrated
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.proposal import Budget, Proposal
 from analysis.mixed_precision.search import BitSearch
-from analysis.prediction.predictor import Predictor, loss_of
+from analysis.prediction.predictor import Predictor, measured_loss
 from analysis.runs.experiment import Experiment, IdentifiedData, run_experiment
 from analysis.runs.run_store import Run
 from quant.progress import Progress, Steps, part
@@ -112,7 +112,7 @@ def measure(
         run = yield from part(steps, number / len(proposals), (number + 1) / len(proposals))
         if keep is not None:
             keep(run)
-        search.predictor = search.predictor.learned(proposal.summed, run.evaluation)
+        search.predictor = search.predictor.learn(proposal.summed, run.evaluation)
         found.append(Measured(proposal, run))
     return tuple(found)
 
@@ -128,7 +128,7 @@ def prediction_error(measured: Sequence[Measured]) -> PredictionError:
     losses = [
         (said.loss, said.loss_ci95, loss)
         for said, score in scores
-        if (loss := loss_of(score, labelled=said.labelled)) is not None
+        if (loss := measured_loss(score, labelled=said.labelled)) is not None
         and said.loss is not None
         and said.loss_ci95 is not None
     ]

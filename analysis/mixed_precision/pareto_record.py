@@ -1,4 +1,4 @@
-"""A front as it is kept: what was chosen and predicted, without the networks and tables behind."""
+"""A front as stored: choices and predictions, without networks and tables."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_front import Front
 from analysis.mixed_precision.proposal import Proposal
 from analysis.mixed_precision.search import BitSearch
-from analysis.prediction.noise_table import Summed
+from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Prediction
 from analysis.sensitivity.sweep import Sensitivity
 from quant.config import config_from_dict
@@ -17,12 +17,12 @@ from quant.config import config_from_dict
 
 @dataclass(frozen=True, slots=True)
 class FrontPoint:
-    """A proposal: its configuration as `QuantConfig.to_dict` gives it, and its cost by quantity."""
+    """A proposal: the configuration as from `QuantConfig.to_dict`, and the cost by quantity."""
 
     name: str
     config: dict[str, Any]
     costs: dict[str, float]
-    summed: Summed
+    summed: NoiseSum
     prediction: Prediction
     proven: bool = False
     seconds: float = 0.0
@@ -30,7 +30,7 @@ class FrontPoint:
 
 @dataclass(frozen=True, slots=True)
 class FrontRecord:
-    """A front on one machine; `eight` is what uniform 8 bits cost, by quantity."""
+    """A front on one machine; `eight` is the cost of uniform 8 bits, by quantity."""
 
     model_digest: str
     data_digest: str
@@ -43,7 +43,7 @@ class FrontRecord:
 
 @dataclass(frozen=True, slots=True)
 class FoundRecord:
-    """The fronts of one question, which is plain values, and the sensitivities behind them."""
+    """The fronts of one question, which consists of plain values, with the sensitivities behind."""
 
     question: dict[str, Any]
     fronts: tuple[FrontRecord, ...]
@@ -54,20 +54,20 @@ class FoundRecord:
 def record_front(
     front: Front, model_digest: str, data_digest: str, eight: CostReport
 ) -> FrontRecord:
-    """Return what is kept of a front."""
+    """Return the storable record of a front."""
     return FrontRecord(
         model_digest,
         data_digest,
         front.machine,
         front.quantity,
-        tuple(map(_point, front.proposals)),
-        tuple(map(_point, front.references)),
-        _costs(eight),
+        tuple(map(_record_point, front.proposals)),
+        tuple(map(_record_point, front.references)),
+        _cost_by_quantity(eight),
     )
 
 
 def restore_front(record: FrontRecord, search: BitSearch) -> Front:
-    """Return the front of a record, priced and predicted anew by a search of its machine.
+    """Return the front of a record, priced and predicted anew by a search of the record's machine.
 
     Raises:
         ConfigError: a configuration does not fit the network.
@@ -75,28 +75,28 @@ def restore_front(record: FrontRecord, search: BitSearch) -> Front:
     return Front(
         record.machine,
         record.quantity,
-        tuple(_judged(record.proposals, search)),
-        tuple(_judged(record.references, search)),
+        tuple(_judge_points(record.proposals, search)),
+        tuple(_judge_points(record.references, search)),
     )
 
 
-def _judged(points: Iterable[FrontPoint], search: BitSearch) -> Iterable[Proposal]:
+def _judge_points(points: Iterable[FrontPoint], search: BitSearch) -> Iterable[Proposal]:
     for point in points:
-        found = search.judge(point.name, config_from_dict(point.config))
-        yield replace(found, proven=point.proven, seconds=point.seconds)
+        proposal = search.judge(point.name, config_from_dict(point.config))
+        yield replace(proposal, proven=point.proven, seconds=point.seconds)
 
 
-def _point(found: Proposal) -> FrontPoint:
+def _record_point(proposal: Proposal) -> FrontPoint:
     return FrontPoint(
-        found.name,
-        found.config.to_dict(),
-        _costs(found.cost),
-        found.summed,
-        found.prediction,
-        found.proven,
-        found.seconds,
+        proposal.name,
+        proposal.config.to_dict(),
+        _cost_by_quantity(proposal.cost),
+        proposal.summed,
+        proposal.prediction,
+        proposal.proven,
+        proposal.seconds,
     )
 
 
-def _costs(report: CostReport) -> dict[str, float]:
+def _cost_by_quantity(report: CostReport) -> dict[str, float]:
     return {str(quantity): float(quantity.of(report)) for quantity in Quantity}

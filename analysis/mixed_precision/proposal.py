@@ -1,10 +1,10 @@
-"""What bounds a choice of bits, and what is proposed."""
+"""Bounds on a choice of bits, and proposals."""
 
 from dataclasses import dataclass, replace
 
 from accelerator.report import CostReport
 from analysis.cost.quantity import Quantity
-from analysis.prediction.noise_table import Summed
+from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Prediction, Predictor
 from quant.config import QuantConfig
 from quant.errors import QuantError
@@ -16,7 +16,7 @@ class BudgetError(QuantError):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that a quantity may be: in its own unit, or as a share of the reference's."""
+    """The upper bound of a quantity: in the quantity's unit, or relative to the reference's cost."""
 
     quantity: Quantity
     most: float
@@ -25,16 +25,16 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A configuration with its predicted quality and its estimated cost; nothing is measured.
+    """A configuration with predicted quality and estimated cost, without a measurement.
 
-    `summed` is what its layers do alone, `noise` the sum of their noise energies as a share of the
-    output's. `proven` says that no choice within the rules is better by more than a millionth where
-    the sets of values stay on chip that were tried; `seconds` is the time of the search.
+    `summed` is the sum over single layers; `noise` the sum of noise energies as a share of the
+    output's energy. `proven` says that no choice within the rules is better by more than a
+    millionth, for the on-chip sets tried. `seconds` is the time of the search.
     """
 
     name: str
     config: QuantConfig
-    summed: Summed
+    summed: NoiseSum
     prediction: Prediction
     cost: CostReport
     proven: bool = False
@@ -42,9 +42,9 @@ class Proposal:
 
     @property
     def noise(self) -> float:
-        """The sum of noise energies; nan where some are not known."""
+        """The sum of noise energies; nan where a layer is unknown."""
         return self.summed.energy
 
     def predicted_by(self, predictor: Predictor) -> "Proposal":
-        """Return the same with another prediction."""
+        """Return the proposal with the prediction of another predictor."""
         return replace(self, prediction=predictor.predict(self.summed))

@@ -1,4 +1,4 @@
-"""Which bits for which layer: the least noise within budgets, or the least cost within a loss."""
+"""Finds bits for each layer: least noise within budgets, or least cost within a loss."""
 
 import math
 import time
@@ -17,8 +17,14 @@ from analysis.mixed_precision.integer_program import solve
 from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
 from analysis.mixed_precision.useful_bits import explain_gains
 from analysis.network import Network
-from analysis.prediction.noise_table import UNKNOWN, Noise, Summed, knob_noises, noise_table
-from analysis.prediction.predictor import Predictor, first_predictor
+from analysis.prediction.noise_table import (
+    UNKNOWN_SUM,
+    Noise,
+    NoiseSum,
+    build_noise_table,
+    knob_noises,
+)
+from analysis.prediction.predictor import Predictor, predictor_from_sweep
 from analysis.sensitivity.sweep import Sensitivity
 from quant.assignment import Knob, cells_of, parts_of, with_bits
 from quant.config import QuantConfig
@@ -26,13 +32,13 @@ from quant.errors import QuantError
 from quant.simulation.plan import Side
 
 ROUNDS = 4
-MOST_SCENES = 8  # sets of values on chip that are tried
-CLOSE = 1e-3  # of a bound on the noise, relative: what passes for settled
-ROUNDING = 1e-9  # of a limit: what sums of floats may be off by
+MAX_SCENES = 8  # at most so many sets of values on chip are tried
+NOISE_TOLERANCE = 1e-3  # relative change of the noise bound that counts as converged
+ROUNDING = 1e-9  # relative to a limit: error of float sums
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Candidate:
     choice: tuple[int, ...]
     value: float
     report: CostReport
@@ -40,17 +46,17 @@ class _Found:
 
 
 class BitSearch:
-    """Searches the bits of one network on one machine; what it prices it keeps.
+    """Searches the bits of one network on one machine; prices are cached.
 
-    Objective and budgets are sums (`BitCosts`), so an integer program solves them exactly. What
-    does not add up is which activations find room on chip, and whether all weights do. So the
-    program is solved for each set that stays at one of the widths everywhere, and for what stays
-    with the answers, under the constraint that the set has room; the best answer counts. Every
-    answer is priced by the cost model, and a limit that the true cost breaks is tightened by the
-    excess. On machines where bits do not move anything off the chip there is one set.
+    Objective and budgets are sums (`BitCosts`), so an integer program solves the search exactly.
+    Which activations fit on chip, and whether all weights fit, is no sum. The program is therefore
+    solved for each set of values that stays on chip at uniform widths, and for the sets of the
+    answers, with the constraint that the set fits; the best answer counts. The cost model prices
+    every answer, and a limit that the true cost breaks is tightened by the excess. Machines whose
+    on-chip set does not depend on bits have one set.
 
     Raises:
-        QuantError: a sensitivity at some bits is not known, or pins and rules do not fit.
+        QuantError: a sensitivity at some bits is unknown, or pins and rules do not fit.
     """
 
     def __init__(
@@ -66,12 +72,14 @@ class BitSearch:
     ) -> None:
         self.network, self.machine, self.rules = network, machine, rules
         self.sensitivity, self.config = sensitivity, sensitivity.sweep.config
-        self.predictor = predictor or first_predictor(sensitivity)
-        self.table = noise_table(network.graph, *others, sensitivity)
+        self.predictor = predictor or predictor_from_sweep(sensitivity)
+        self.table = build_noise_table(network.graph, *others, sensitivity)
         energies = self.table.energies
         knobs = find_knobs(network.graph, self.config, rules)
         compressed = machine.weight_storage is Storage.ENTROPY
-        self.knobs = knobs if compressed else tuple(_quietest(energies, knob) for knob in knobs)
+        self.knobs = (
+            knobs if compressed else tuple(_quietest_options(energies, knob) for knob in knobs)
+        )
         self.noise = Sum({i: knob_noises(energies, k) for i, k in enumerate(self.knobs)})
         self.costs = BitCosts(network, self.config, machine, self.knobs, entropies)
         self._first = self._scenes()
@@ -79,30 +87,27 @@ class BitSearch:
 
     @property
     def scenes(self) -> int:
-        """How many sets of values on chip are tried at first; 1 where bits do not change them."""
+        """The number of on-chip sets tried at first; 1 where the set does not depend on bits."""
         return len(self._first)
 
     def _scenes(self) -> tuple[Stays, ...]:
-        """Return what stays on chip where every knob is at its widest, its second, and so on."""
+        """Return the on-chip sets with every knob at its widest, second widest, ... width."""
         most = max(len(knob.bits) for knob in self.knobs)
         places = (tuple(min(i, len(k.bits) - 1) for k in self.knobs) for i in range(most))
         return tuple(dict.fromkeys(map(self.costs.stays, places)))
 
     def uniform(self, weight_bits: int, activation_bits: int) -> QuantConfig:
-        """Return the configuration of the sweep with these bits everywhere; rules do not count."""
+        """Return the configuration of the sweep with uniform bits, regardless of the rules."""
         bits = {Side.WEIGHTS: weight_bits, Side.ACTIVATIONS: activation_bits}
         graph = self.network.graph
         return with_bits(self.config, graph, {part: bits[part[1]] for part in parts_of(graph)})
 
     def judge(self, name: str, config: QuantConfig) -> Proposal:
-        """Predict and price any configuration.
-
-        Where a sensitivity is not known, its noise is not either: nan.
-        """
+        """Predict and price any configuration; an unknown sensitivity makes the noise nan."""
         try:
             summed = self.table.sum_up(cells_of(config, self.network.graph))
         except QuantError:
-            summed = UNKNOWN
+            summed = UNKNOWN_SUM
         report = cost(self.network, config, self.machine, self.costs.entropies)
         return Proposal(name, config, summed, self.predictor.predict(summed), report)
 
@@ -110,7 +115,7 @@ class BitSearch:
         """Return the choice with the least predicted noise that keeps all budgets.
 
         Raises:
-            BudgetError: there is none; the sentence says what is the least within reach.
+            BudgetError: no choice keeps the budgets; the sentence names the least possible values.
         """
         start = time.perf_counter()
         caps = self._caps(budgets)
@@ -128,23 +133,23 @@ class BitSearch:
         most_loss: float | None = None,
         name: str = "Cheapest",
     ) -> Proposal:
-        """Return the choice with the least of a quantity; of equal ones that with the least noise.
+        """Return the choice with the least of a quantity; among equal choices, the least noise.
 
         `most_noise` bounds the sum of noise energies, `most_loss` the predicted loss, a share.
 
         Raises:
             BudgetError: no choice keeps the bounds.
-            QuantError: nothing measured tells how loss follows from noise.
+            QuantError: no measurement relates noise to loss.
         """
         start = time.perf_counter()
         caps = self._caps(budgets)
         if most_loss is None:
             return self._proposal(name, self._cheapest(quantity, caps, most_noise), start)
-        kept: _Found | None = None
+        kept: _Candidate | None = None
         like, bound = self.reference.summed, 0.0
-        for _ in range(ROUNDS):  # what noise costs in accuracy depends on the layers that make it
+        for _ in range(ROUNDS):  # the loss from noise depends on the layers behind the noise
             most = min(self.predictor.most_noise(most_loss, like), most_noise or math.inf)
-            if kept is not None and math.isclose(most, bound, rel_tol=CLOSE):
+            if kept is not None and math.isclose(most, bound, rel_tol=NOISE_TOLERANCE):
                 break
             bound, found = most, self._cheapest(quantity, caps, most)
             like = self._summed(found.choice)
@@ -156,8 +161,8 @@ class BitSearch:
 
     def _cheapest(
         self, quantity: Quantity, caps: Mapping[Quantity, float], most_noise: float | None
-    ) -> _Found:
-        """Return the choice with the least of a quantity, of equal ones that with the least noise.
+    ) -> _Candidate:
+        """Return the choice with the least of a quantity; among equal choices, the least noise.
 
         Raises:
             BudgetError: no choice keeps the bounds.
@@ -168,12 +173,12 @@ class BitSearch:
         least = min(caps.get(quantity, math.inf), quantity.of(found.report))
         return self._search(None, {**caps, quantity: least}, most_noise) or found
 
-    def _summed(self, choice: Sequence[int]) -> Summed:
-        """Return what the parts of a choice make together."""
+    def _summed(self, choice: Sequence[int]) -> NoiseSum:
+        """Return the sum over the parts of a choice."""
         return self.table.sum_up(cells_of(self.costs.configuration(choice), self.network.graph))
 
     def least(self, quantity: Quantity) -> float:
-        """Return the least of a quantity that the rules allow, in its own unit."""
+        """Return the least of a quantity that the rules allow, in the unit of the quantity."""
         found = self._search(quantity, {})
         if found is None:
             raise self._unreachable({})
@@ -186,7 +191,7 @@ class BitSearch:
             caps[budget.quantity] = min(caps.get(budget.quantity, math.inf), budget.most * unit)
         return caps
 
-    def _proposal(self, name: str, found: _Found, start: float) -> Proposal:
+    def _proposal(self, name: str, found: _Candidate, start: float) -> Proposal:
         summed = self._summed(found.choice)
         return Proposal(
             name,
@@ -203,9 +208,9 @@ class BitSearch:
         goal: Quantity | None,
         caps: Mapping[Quantity, float],
         most_noise: float | None = None,
-    ) -> _Found | None:
-        """Return the best choice that truly keeps all caps; the goal None is the noise."""
-        best: _Found | None = None
+    ) -> _Candidate | None:
+        """Return the best choice whose true cost keeps all caps; no goal means the least noise."""
+        best: _Candidate | None = None
         waiting = list(self._first)
         seen = set(waiting)
         for stays in waiting:
@@ -215,7 +220,7 @@ class BitSearch:
             if best is None or answer.value < best.value:
                 best = answer
             true = self.costs.stays(answer.choice)
-            if true not in seen and len(seen) < MOST_SCENES:
+            if true not in seen and len(seen) < MAX_SCENES:
                 seen.add(true)
                 waiting.append(true)
         return best
@@ -226,14 +231,14 @@ class BitSearch:
         caps: Mapping[Quantity, float],
         most_noise: float | None,
         stays: Stays,
-    ) -> _Found | None:
-        """Solve where `stays` stays on chip; tighten the limits that the true cost breaks."""
+    ) -> _Candidate | None:
+        """Solve with `stays` on chip; tighten the limits that the true cost breaks."""
         tight = dict(caps)
         for _ in range(ROUNDS):
             answer = self._solve(goal, tight, most_noise, stays)
             if answer is None:
                 return None
-            over = _excess(answer.report, caps)
+            over = _excess_by_quantity(answer.report, caps)
             if not over:
                 return answer
             for quantity, excess in over.items():
@@ -246,7 +251,7 @@ class BitSearch:
         caps: Mapping[Quantity, float],
         most_noise: float | None,
         stays: Stays,
-    ) -> _Found | None:
+    ) -> _Candidate | None:
         objective = (self.noise,) if goal is None else self.costs.sums(goal, stays)
         limits = [] if most_noise is None else [Limit(self.noise, most_noise)]
         if len(self._first) > 1 and any(q in PRICED for q in (goal, *caps)):
@@ -254,41 +259,43 @@ class BitSearch:
         for quantity, most in caps.items():
             whole = math.floor(most * (1 + ROUNDING)) if quantity.whole else most
             limits += [Limit(total, whole) for total in self.costs.sums(quantity, stays)]
-        found = solve([len(knob.bits) for knob in self.knobs], objective, limits)
-        if found is None:
+        solution = solve([len(knob.bits) for knob in self.knobs], objective, limits)
+        if solution is None:
             return None
-        report = self.costs.report(found.choice)
-        value = self.noise.at(found.choice) if goal is None else goal.of(report)
-        return _Found(found.choice, value, report, found.proven)
+        report = self.costs.report(solution.choice)
+        value = self.noise.at(solution.choice) if goal is None else goal.of(report)
+        return _Candidate(solution.choice, value, report, solution.proven)
 
     def _unreachable(
         self, caps: Mapping[Quantity, float], most_noise: float | None = None
     ) -> BudgetError:
-        """Say what is asked and what is within reach."""
-        told = []
+        """Return an error with the requested and the least possible values."""
+        limits = []
         for quantity, most in caps.items():
             least, unit = self.least(quantity), quantity.of(self.reference.cost)
-            told.append(
+            limits.append(
                 f"{quantity} to {most:.4g} {quantity.unit} ({most / unit:.3f} of the reference), "
                 f"where {least:.4g} ({least / unit:.3f}) is the least within reach"
             )
         if most_noise is not None:
             quietest = sum(float(values.min()) for values in self.noise.knobs.values())
-            told.append(f"noise to {most_noise:.3g}, where {quietest:.3g} is the least")
+            limits.append(f"noise to {most_noise:.3g}, where {quietest:.3g} is the least")
         return BudgetError(
-            f"No choice of bits brings {' and '.join(told)}. Allow more, offer narrower bits, or "
+            f"No choice of bits brings {' and '.join(limits)}. Allow more, offer narrower bits, or "
             f"pin fewer layers. {explain_gains(self.machine)}"
         )
 
 
-def _excess(report: CostReport, caps: Mapping[Quantity, float]) -> dict[Quantity, float]:
-    """Return by how much the true cost is over each cap that it breaks."""
+def _excess_by_quantity(
+    report: CostReport, caps: Mapping[Quantity, float]
+) -> dict[Quantity, float]:
+    """Return the excess of the true cost over each broken cap."""
     over = {quantity: quantity.of(report) - most for quantity, most in caps.items()}
     return {q: excess for q, excess in over.items() if excess > ROUNDING * abs(caps[q])}
 
 
-def _quietest(noise: Noise, knob: Knob) -> Knob:
-    """Return the knob with one granularity for each width: where all cost the same, the quietest.
+def _quietest_options(noise: Noise, knob: Knob) -> Knob:
+    """Return the knob with one granularity per width: among equal costs, the least noise.
 
     Only the size of compressed weights depends on granularity.
     """
@@ -299,28 +306,29 @@ def _quietest(noise: Noise, knob: Knob) -> Knob:
     for option, bits in enumerate(knob.bits):
         if bits not in best or values[option] < values[best[bits]]:
             best[bits] = option
-    kept = tuple(best.values())
-    return Knob(knob.parts, tuple(best), tuple(knob.grains[option] for option in kept))
+    chosen = tuple(best.values())
+    return Knob(knob.parts, tuple(best), tuple(knob.grains[option] for option in chosen))
 
 
-_OF_QUANTITY = {
+_HANDLING = {
     Quantity.LATENCY: "Latency: the slower of computing and moving data, looked up for each layer "
-    "at its own and its neighbours' widths; layers run one after the other, so the sum is exact.",
-    Quantity.MEMORY: "Peak memory: the largest of the sums of what is alive at each step; every "
-    "step is a limit of its own, so it is exact.",
+    "at the widths of the layer and its neighbours; layers run one after the other, so the sum is "
+    "exact.",
+    Quantity.MEMORY: "Peak memory: the largest sum of the bytes alive at each step; every step is "
+    "a separate limit, so the result is exact.",
 }
 
 
 def explain_handling(search: BitSearch, quantities: Iterable[Quantity]) -> tuple[str, ...]:
-    """Say for each quantity that is no plain sum how it is dealt with; nothing for the others."""
-    asked = tuple(dict.fromkeys(quantities))
-    told = [_OF_QUANTITY[quantity] for quantity in asked if quantity in _OF_QUANTITY]
-    priced = [str(q) for q in asked if q in (Quantity.ENERGY, Quantity.LATENCY)]
+    """Return a sentence for each quantity that is no plain sum; other quantities need none."""
+    distinct = tuple(dict.fromkeys(quantities))
+    sentences = [_HANDLING[quantity] for quantity in distinct if quantity in _HANDLING]
+    priced = [str(q) for q in distinct if q in (Quantity.ENERGY, Quantity.LATENCY)]
     if priced and search.scenes > 1:
-        told.append(
-            f"What stays on chip on {search.machine.name} depends on all layers' widths, and "
-            f"{' and '.join(priced)} on what stays: {search.scenes} sets are tried at first, "
-            f"{MOST_SCENES} at most. Each answer is exact for its set, and priced by the whole "
-            "cost model; a set that was not tried may hold a better one."
+        sentences.append(
+            f"Which values stay on chip on {search.machine.name} depends on the widths of all "
+            f"layers, and {' and '.join(priced)} depends on these values: {search.scenes} sets are "
+            f"tried at first, {MAX_SCENES} at most. Each answer is exact for one set, and priced "
+            "by the whole cost model; a set that was not tried may hold a better answer."
         )
-    return tuple(told)
+    return tuple(sentences)

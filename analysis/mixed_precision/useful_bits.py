@@ -1,4 +1,4 @@
-"""Which widths a machine makes something of, and what fewer bits bring there."""
+"""Which widths help on a machine, and what fewer bits gain."""
 
 from collections.abc import Iterable
 
@@ -8,33 +8,36 @@ from accelerator.workload import FLOAT_BITS
 from analysis.mixed_precision.choices import Rules
 from quant.simulation.plan import Side
 
-NARROW, USUAL, WIDE = 2, 8, 16  # integers that a quantizer knows
+NARROW, USUAL, WIDE = 2, 8, 16  # narrowest, usual and widest integers of a quantizer
 
 
 def computed_bits(machine: Machine, side: Side) -> tuple[int, ...]:
-    """Return the widths of one operand that the machine multiplies as such, widest first."""
+    """Return the widths of one operand that the machine multiplies directly, widest first."""
     modes = machine.all_modes
     weights = side is Side.WEIGHTS
-    found = {mode.weight_bits if weights else mode.activation_bits for mode in modes}
-    return tuple(sorted((bits for bits in found if NARROW <= bits <= WIDE), reverse=True))
+    widths = {mode.weight_bits if weights else mode.activation_bits for mode in modes}
+    return tuple(sorted((bits for bits in widths if NARROW <= bits <= WIDE), reverse=True))
 
 
 def useful_bits(machine: Machine, side: Side, offered: Iterable[int]) -> tuple[int, ...]:
-    """Return those widths that the machine computes with, or that need less room than wider ones.
+    """Return the widths with arithmetic of their own or with less storage than every wider one.
 
-    Others cost what the next wider one costs and are less exact. The widest offered is kept.
+    Any other width costs the same as the next wider width and is less exact. The widest width in
+    `offered` always stays.
     """
-    kept: list[int] = []
+    useful: list[int] = []
     computed = computed_bits(machine, side)
     for bits in sorted(set(offered), reverse=True):
-        saves = not kept or _room(machine, side, bits) < _room(machine, side, kept[-1])
+        saves = not useful or _storage_bits(machine, side, bits) < _storage_bits(
+            machine, side, useful[-1]
+        )
         if saves or bits in computed:
-            kept.append(bits)
-    return tuple(kept)
+            useful.append(bits)
+    return tuple(useful)
 
 
-def _room(machine: Machine, side: Side, bits: int) -> float:
-    """Return how much room a value of some bits takes, compressed or not: for comparison only."""
+def _storage_bits(machine: Machine, side: Side, bits: int) -> float:
+    """Return the storage of a value in bits, compressed or not; only for comparison."""
     if side is Side.ACTIVATIONS:
         return store_activation(bits, machine)
     if machine.weight_storage is Storage.CONTAINER:
@@ -43,7 +46,7 @@ def _room(machine: Machine, side: Side, bits: int) -> float:
 
 
 def useful_rules(machine: Machine, rules: Rules) -> Rules:
-    """Return the rules with only the widths on offer that are of use on the machine."""
+    """Return the rules with only the widths that help on the machine."""
     return Rules(
         useful_bits(machine, Side.WEIGHTS, rules.bits),
         rules.pins,
@@ -55,14 +58,14 @@ def useful_rules(machine: Machine, rules: Rules) -> Rules:
 
 
 def explain_gains(machine: Machine) -> str:
-    """Say in one sentence what fewer bits bring on a machine."""
-    said = [_explain(machine, side) for side in (Side.WEIGHTS, Side.ACTIVATIONS)]
-    if said[0] == said[1]:
-        return f"On {machine.name}, weights and activations are {said[0]}."
-    return f"On {machine.name}, weights are {said[0]}; activations are {said[1]}."
+    """Return one sentence about the gain of fewer bits on a machine."""
+    sides = [_explain_side(machine, side) for side in (Side.WEIGHTS, Side.ACTIVATIONS)]
+    if sides[0] == sides[1]:
+        return f"On {machine.name}, weights and activations are {sides[0]}."
+    return f"On {machine.name}, weights are {sides[0]}; activations are {sides[1]}."
 
 
-def _explain(machine: Machine, side: Side) -> str:
+def _explain_side(machine: Machine, side: Side) -> str:
     widths = computed_bits(machine, side)
     least = min(widths, default=WIDE)
     if len(widths) > 1 and least < min(USUAL, max(widths)):

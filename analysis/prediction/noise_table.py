@@ -1,4 +1,4 @@
-"""Noise energies at the output that layers make alone: what the choice of bits adds up."""
+"""Noise energy at the output for each layer alone: the terms that the choice of bits adds up."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -19,84 +19,86 @@ Noise = dict[Cell, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Summed:
-    """What the parts of a network do alone, added up.
+class NoiseSum:
+    """The noise of several parts of a network, each measured alone, added up.
 
-    `energy` is that of the noise as a share of the output's; `divergence` the sum of mean KL
-    divergences in nats, None where outputs are no classes; `shares` of the energy by part.
+    `energy` is the noise energy as a share of the output's energy; `divergence` the sum of mean KL
+    divergences in nats, None without classes; `shares` the share of each part in the energy.
     """
 
     energy: float
     divergence: float | None = None
     shares: Shares = ()
 
-    def scaled(self, factor: float) -> "Summed":
-        """Return the same mixture with `factor` times the energy."""
+    def scaled(self, factor: float) -> "NoiseSum":
+        """Return the same mixture of noise with `factor` times the energy."""
         divergence = None if self.divergence is None else factor * self.divergence
-        return Summed(factor * self.energy, divergence, self.shares)
+        return NoiseSum(factor * self.energy, divergence, self.shares)
 
 
-UNKNOWN = Summed(math.nan)
+UNKNOWN_SUM = NoiseSum(math.nan)
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseTable:
-    """Noise energies and KL divergences of parts alone; the latter None where some are unknown."""
+    """Noise energy and KL divergence of each part alone; divergences are None where incomplete."""
 
     energies: Noise
     divergences: Noise | None
 
-    def sum_up(self, cells: Iterable[Cell]) -> Summed:
-        """Return what the parts make together, to first order.
+    def sum_up(self, cells: Iterable[Cell]) -> NoiseSum:
+        """Return the sum over the cells, the noise of the whole to first order.
 
         Raises:
-            QuantError: one is not known.
+            QuantError: the table lacks a cell.
         """
         chosen = tuple(cells)
-        energies = np.array([noise_of(self.energies, cell) for cell in chosen])
+        energies = np.array([cell_noise(self.energies, cell) for cell in chosen])
         total = float(energies.sum())
         shares = tuple((energies / total).tolist()) if total > 0 else ()
         if self.divergences is None:
-            return Summed(total, None, shares)
-        return Summed(total, sum(noise_of(self.divergences, c) for c in chosen), shares)
+            return NoiseSum(total, None, shares)
+        return NoiseSum(total, sum(cell_noise(self.divergences, c) for c in chosen), shares)
 
 
-def noise_table(graph: FloatGraph, *known: Sensitivity) -> NoiseTable:
-    """Return what is known of all parts; a later sensitivity counts over an earlier one.
+def build_noise_table(graph: FloatGraph, *known: Sensitivity) -> NoiseTable:
+    """Return the noise of all parts; a later sensitivity overrides an earlier one.
 
     Raises:
-        QuantError: layers were not judged alone, each in a float network.
+        QuantError: a sensitivity did not quantize each layer alone in a float network.
     """
     energies: Noise = {}
     divergences: Noise = {}
     complete = True
     for sensitivity in known:
-        energies |= _table(graph, sensitivity, lambda score: 10 ** (-score.sqnr_db / 10))
+        energies |= _value_by_cell(graph, sensitivity, lambda score: 10 ** (-score.sqnr_db / 10))
         complete &= all(score.kl is not None for score in sensitivity.scores)
-        divergences |= _table(graph, sensitivity, lambda score: max(score.kl or 0.0, 0.0))
+        divergences |= _value_by_cell(graph, sensitivity, lambda score: max(score.kl or 0.0, 0.0))
     return NoiseTable(energies, divergences if complete and divergences else None)
 
 
-def _table(graph: FloatGraph, known: Sensitivity, value: Callable[[CellScore], float]) -> Noise:
+def _value_by_cell(
+    graph: FloatGraph, known: Sensitivity, value: Callable[[CellScore], float]
+) -> Noise:
     if known.sweep.view is not View.ONLY:
         raise QuantError(
             f"Noise adds up over layers judged alone; got the view {known.sweep.view}. "
             "Sweep in the view only."
         )
     chosen = known.sweep.config.resolve(graph.layers)
-    found = {}
+    values = {}
     for score in known.scores:
         layer, side = score.question.layer, score.question.side
         grain = chosen[layer].weight.granularity if side is Side.WEIGHTS else None
-        found[(layer, side), score.question.bits, grain] = value(score)
-    return found
+        values[(layer, side), score.question.bits, grain] = value(score)
+    return values
 
 
-def noise_of(noise: Noise, cell: Cell) -> float:
-    """Return a part's noise energy.
+def cell_noise(noise: Noise, cell: Cell) -> float:
+    """Return the noise energy of a part; 0 for float.
 
     Raises:
-        QuantError: it is not known.
+        QuantError: `noise` lacks the part.
     """
     (layer, side), bits, grain = cell
     if bits == FLOAT_BITS:
@@ -111,6 +113,6 @@ def noise_of(noise: Noise, cell: Cell) -> float:
 
 
 def knob_noises(noise: Noise, knob: Knob) -> Array:
-    """Return the noise energy of each option of a knob: the sum over its parts."""
+    """Return the noise energy (options,) of each option of a knob, summed over the parts."""
     options = range(len(knob.bits))
-    return np.array([sum(noise_of(noise, cell) for cell in knob.cells(o)) for o in options])
+    return np.array([sum(cell_noise(noise, cell) for cell in knob.cells(o)) for o in options])

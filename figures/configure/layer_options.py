@@ -5,7 +5,13 @@ from collections.abc import Iterator, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.mixed_precision.layer_options import USUAL, Change, Explanation, Option, saved_against
+from analysis.mixed_precision.layer_options import (
+    REFERENCE_BITS,
+    Change,
+    Explanation,
+    Option,
+    change_from_reference,
+)
 from analysis.sensitivity.sweep import CellScore
 from figures.style.layout import HALF_WIDTH, escape, finish, shorten
 from figures.style.palette import ACTIVATION, BOUND_NAMES, WEIGHT, faded
@@ -203,15 +209,15 @@ def _sentences(found: Explanation) -> Iterator[str]:
 def _side_sentence(found: Explanation, side: str, bits: int) -> str:
     subject = "Its weights" if side == "weights" else "Its output"
     option = next(o for o in found.options if o.side == side and o.bits == bits)
-    if bits == USUAL:
+    if bits == REFERENCE_BITS:
         fewer = next((o for o in found.options if o.side == side and o.bits == 4), None)
         said = f"{subject} at {_bits(bits)}"
         if fewer is not None:
             said += f"; 4 bits would change: {_list(fewer.change, found)}"
             said += f" and cost {loss_text(fewer.score)}" if fewer.score else ""
     else:
-        saved = saved_against(found, option.side)
-        said = f"{subject} at {_bits(bits)} instead of {USUAL}: {_list(saved, found)}"
+        saved = change_from_reference(found, option.side)
+        said = f"{subject} at {_bits(bits)} instead of {REFERENCE_BITS}: {_list(saved, found)}"
     own = option.score
     if own is not None:
         said += f"; as chosen: {loss_text(own)}"

@@ -12,7 +12,7 @@ from accelerator.machine import load_preset, presets
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.pareto_record import FoundRecord, FrontPoint, FrontRecord
-from analysis.prediction.noise_table import Summed
+from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Prediction
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from analysis.session_file import (
@@ -59,7 +59,7 @@ def session(**changes: Any) -> Session:
 def with_front() -> Session:
     prediction = Prediction(20.0, Interval(15.0, 25.0), 0.1, Interval(0.05, 0.2))
     costs = {str(quantity): 2.0 for quantity in Quantity}
-    summed = Summed(0.01, 0.02, (0.25, 0.75))
+    summed = NoiseSum(0.01, 0.02, (0.25, 0.75))
     point = FrontPoint("Mixed", CONFIG.to_dict(), costs, summed, prediction, proven=True)
     front = FrontRecord("m", "d", "bitfusion_like", Quantity.ENERGY, (point,), (point,), costs)
     return session(found=(FoundRecord({"bits": [8, 4]}, (front,), swept(), (swept(),)),))

@@ -84,7 +84,7 @@ def test_energy_moves_in_a_layer_that_stays_where_its_input_changes() -> None:
     found = diff_configs(net, uniform(8, 8), after, load_preset("bitfusion_like"))
     assert [change.layer for change in found.changed] == [weighted[0]]
     assert found.moved_around_pj() < 0
-    assert "moves in layers that stay" in " ".join(describe_diff(found))
+    assert "falls on layers that stay the same" in " ".join(describe_diff(found))
 
 
 @pytest.mark.parametrize("machine", MACHINES)

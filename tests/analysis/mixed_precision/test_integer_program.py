@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.evaluation.measures import Array
-from analysis.mixed_precision.cost_terms import Limit, Scope, Sum, add_sums, separate
+from analysis.mixed_precision.cost_terms import Limit, Scope, Sum, add_sums, separate_knobs
 from analysis.mixed_precision.integer_program import GAP, solve
 
 OPTIONS = (3, 2, 3, 4, 1)
@@ -81,7 +81,7 @@ def test_an_objective_of_nothing_is_kept_by_any_choice() -> None:
 def test_tables_that_are_sums_of_vectors_vanish() -> None:
     left, right = np.array([1.0, 4.0, 2.0]), np.array([10.0, 30.0])
     both = Sum({}, {(0, 1): left[:, None] + right})
-    (smaller,) = separate([both])
+    (smaller,) = separate_knobs([both])
     assert smaller.tables == {}
     for choice in itertools.product(range(3), range(2)):
         assert smaller.at(choice) == pytest.approx(both.at(choice))
@@ -91,9 +91,9 @@ def test_an_axis_leaves_only_where_it_does_so_in_every_sum() -> None:
     random = np.random.default_rng(1)
     joint = random.uniform(size=(3, 2, 4))
     partly = random.uniform(size=(3, 2))[:, :, None] + random.uniform(size=4)
-    one, other = separate([Sum({}, {(0, 1, 2): partly}), Sum({}, {(0, 1, 2): partly * 2})])
+    one, other = separate_knobs([Sum({}, {(0, 1, 2): partly}), Sum({}, {(0, 1, 2): partly * 2})])
     assert list(one.tables) == list(other.tables) == [(0, 1)]
-    one, other = separate([Sum({}, {(0, 1, 2): partly}), Sum({}, {(0, 1, 2): joint})])
+    one, other = separate_knobs([Sum({}, {(0, 1, 2): partly}), Sum({}, {(0, 1, 2): joint})])
     assert list(one.tables) == list(other.tables) == [(0, 1, 2)]
     for choice in itertools.product(range(3), range(2), range(4)):
         assert one.at(choice) == pytest.approx(partly[choice])

@@ -10,9 +10,9 @@ from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.layer_options import (
     Change,
     Explanation,
-    change_of,
+    change_from_reference,
+    cost_change,
     explain_layer,
-    saved_against,
 )
 from analysis.network import Network, prepare
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
@@ -77,11 +77,11 @@ def test_what_is_saved_against_eight_bits_is_the_way_back_turned_around() -> Non
     net, place = network(), load_preset("bitfusion_like")
     layer = weighted(net)
     config = uniform(8, 8).with_change(layer, weight=SpecChange(bits=4))
-    saved = saved_against(explain_layer(net, config, layer, place), Side.WEIGHTS)
+    saved = change_from_reference(explain_layer(net, config, layer, place), Side.WEIGHTS)
     assert saved is not None
     assert saved.energy_pj < 0
     assert saved.weight_bytes < 0
-    expected = change_of(cost(net, uniform(8, 8), place), cost(net, config, place))
+    expected = cost_change(cost(net, uniform(8, 8), place), cost(net, config, place))
     assert astuple(saved) == pytest.approx(astuple(expected))
 
 

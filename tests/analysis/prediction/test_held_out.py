@@ -8,8 +8,8 @@ import pytest
 from analysis.calibration import calibrate
 from analysis.evaluation.evaluate import Evaluation, evaluate
 from analysis.network import prepare
-from analysis.prediction.noise_table import Summed, noise_table
-from analysis.prediction.predictor import Predictor, first_predictor
+from analysis.prediction.noise_table import NoiseSum, build_noise_table
+from analysis.prediction.predictor import Predictor, predictor_from_sweep
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.recheck import check_loud, loud_layers
 from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Sweep
@@ -20,7 +20,7 @@ from quant.config import uniform
 from quant.progress import drain
 from quant.simulation.quant_graph import quantize
 
-Measured = list[tuple[Summed, Evaluation]]
+Measured = list[tuple[NoiseSum, Evaluation]]
 TAUGHT, IMAGES = 4, 300
 
 
@@ -37,7 +37,7 @@ def known() -> tuple[Predictor, Measured]:
     found = drain(check_loud(network, few, calibrated, screened))
     assert "stem.0" in loud_layers(screened)
     assert loud_layers(found) == ()
-    table, graph = noise_table(network.graph, found), network.graph
+    table, graph = build_noise_table(network.graph, found), network.graph
     parts, draw = parts_of(graph), random.Random(0)
     configs = [uniform(w, a) for w, a in ((8, 8), (6, 8), (6, 6), (4, 8), (3, 8), (8, 4))]
     for offered in ((8, 6), (8, 6, 4), (8, 8, 6, 4, 3), (6, 4)) * 2:
@@ -48,12 +48,12 @@ def known() -> tuple[Predictor, Measured]:
     for wish in configs:
         score = drain(evaluate(network, quantize(graph, wish, calibrated.statistics), data))
         measured.append((table.sum_up(cells_of(wish, graph)), score))
-    return first_predictor(found), measured
+    return predictor_from_sweep(found), measured
 
 
 def taught(predictor: Predictor, measured: Measured) -> Predictor:
     for one in measured:
-        predictor = predictor.learned(*one)
+        predictor = predictor.learn(*one)
     return predictor
 
 
