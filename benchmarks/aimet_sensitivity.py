@@ -171,9 +171,13 @@ def worker(python: str, side: str, arguments: argparse.Namespace) -> Iterator[An
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
         stderr=None if arguments.verbose else subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     try:
         if process.stdout is None or process.stdout.readline() != "ready\n":
             raise SystemExit(f"The {side} side did not start; --verbose shows why.")

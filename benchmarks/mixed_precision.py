@@ -235,8 +235,11 @@ def held_out(
             errors[when].append((predictor.predict(row.summed), answers.evaluations[name]))
     told = {when: _errors(pairs) for when, pairs in errors.items()}
     for when, found in told.items():
-        print(f"  predictions {when} correction: " + ", ".join(
-            f"{name} {value:.3g}" for name, value in found.items()), flush=True)  # fmt: skip
+        print(
+            f"  predictions {when} correction: "
+            + ", ".join(f"{name} {value:.3g}" for name, value in found.items()),
+            flush=True,
+        )
     return told
 
 
@@ -253,12 +256,18 @@ def _errors(pairs: list[tuple[Prediction, Evaluation]]) -> dict[str, float]:
         "mean_points": float(np.mean([100 * abs(said - got) for said, _, got in losses])),
         "mean_points_near": float(np.mean(near)) if near else math.nan,
         "most_points": float(np.max([100 * abs(said - got) for said, _, got in losses])),
-        "held_db": float(np.mean(
-            [s.sqnr_ci95.low <= g.sqnr_db <= s.sqnr_ci95.high for s, g in pairs])),
-        "held_points": float(np.mean(
-            [ends is not None and ends.low <= max(got, 0.0) <= ends.high
-             for _, ends, got in losses])),
-    }  # fmt: skip
+        "held_db": float(
+            np.mean([s.sqnr_ci95.low <= g.sqnr_db <= s.sqnr_ci95.high for s, g in pairs])
+        ),
+        "held_points": float(
+            np.mean(
+                [
+                    ends is not None and ends.low <= max(got, 0.0) <= ends.high
+                    for _, ends, got in losses
+                ]
+            )
+        ),
+    }
 
 
 def line(told: dict[str, Any]) -> str:

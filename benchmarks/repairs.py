@@ -61,36 +61,55 @@ def rows(iterations: int) -> dict[str, Row]:
     rounding = AdaRound(iterations=iterations)
     return {
         "imbalanced-w8-cle": Row(
-            "fashion-mobilenet-imbalanced", 8, PER_TENSOR, (Equalize(),),
+            "fashion-mobilenet-imbalanced",
+            8,
+            PER_TENSOR,
+            (Equalize(),),
             target="below 50 % before, within 1.0 point after",
         ),
         "imbalanced-w8-bias-alone": Row(
-            "fashion-mobilenet-imbalanced", 8, PER_TENSOR, (CorrectBias(),),
+            "fashion-mobilenet-imbalanced",
+            8,
+            PER_TENSOR,
+            (CorrectBias(),),
             target="shown honestly: not enough",
         ),
         "lite0-w8": Row(
-            "efficientnet-lite0", 8, PER_TENSOR, (Equalize(), CorrectBias()),
-            target="-4 to -6 before, within 1.0 after", estimator=Estimator.MIN_MAX,
+            "efficientnet-lite0",
+            8,
+            PER_TENSOR,
+            (Equalize(), CorrectBias()),
+            target="-4 to -6 before, within 1.0 after",
+            estimator=Estimator.MIN_MAX,
         ),
         "lite0-w6": Row(
-            "efficientnet-lite0", 6, PER_TENSOR, (Equalize(), AbsorbBias(), CorrectBias()),
-            target="near chance before, within 5 after", estimator=Estimator.MIN_MAX,
+            "efficientnet-lite0",
+            6,
+            PER_TENSOR,
+            (Equalize(), AbsorbBias(), CorrectBias()),
+            target="near chance before, within 5 after",
+            estimator=Estimator.MIN_MAX,
         ),
         "lite0-w6-rms": Row(
-            "efficientnet-lite0", 6, PER_TENSOR, (Equalize(reach=Reach.RMS), CorrectBias()),
+            "efficientnet-lite0",
+            6,
+            PER_TENSOR,
+            (Equalize(reach=Reach.RMS), CorrectBias()),
             target="near chance before, within 5 after",
         ),
         "lite0-w4": Row(
-            "efficientnet-lite0", 4, PER_CHANNEL, (Equalize(), rounding),
-            images=200, target="below 15 % before, within 5 after",
+            "efficientnet-lite0",
+            4,
+            PER_CHANNEL,
+            (Equalize(), rounding),
+            images=200,
+            target="below 15 % before, within 5 after",
         ),
         "resnet-w4": Row(
-            "fashion-resnet", 4, PER_CHANNEL, (rounding,), images=200, target="within 1.0",
+            "fashion-resnet", 4, PER_CHANNEL, (rounding,), images=200, target="within 1.0"
         ),
-        "vit-w4": Row(
-            "fashion-vit", 4, PER_CHANNEL, (rounding,), images=200, target="within 1.0",
-        ),
-    }  # fmt: skip
+        "vit-w4": Row("fashion-vit", 4, PER_CHANNEL, (rounding,), images=200, target="within 1.0"),
+    }
 
 
 def measure(row: Row, folder: Path) -> dict[str, Any]:

@@ -155,10 +155,12 @@ class _CheckTally:
                 label = None if batch.labels is None else int(batch.labels[place])
                 self.partings.append(
                     Parting(
-                        batch.indices[place], label, int(wanted[place]),
+                        batch.indices[place],
+                        label,
+                        int(wanted[place]),
                         int(classes["executed"][place]),
                     )
-                )  # fmt: skip
+                )
 
     def agreement(self, name: str) -> RuntimeAgreement:
         """Return how well a network agrees with the simulation."""
@@ -195,9 +197,11 @@ def check_execution(
     if total == 0:
         raise QuantError("A check needs images; the data has none. Choose other data.")
     graphs: dict[str, Runnable] = {
-        "float": network.graph, "simulated": quantized, "executed": executed.integers,
+        "float": network.graph,
+        "simulated": quantized,
+        "executed": executed.integers,
         "plain": executed.plain,
-    }  # fmt: skip
+    }
     tally = _CheckTally(network.classifies)
     for batch in data.batches(network.batch_size):
         check_labels(batch.labels, network.outputs)
@@ -210,9 +214,16 @@ def check_execution(
     layers = compare_layers(network, quantized, executed, first)
     latency = yield from _latency(network, executed, first, runs)
     return ExecutionCheck(
-        tally.samples, tally.agreement("executed"), tally.agreement("plain"), tally.scores(),
-        layers, _worst(layers), tuple(tally.partings), tuple(sorted(executed.in_integers)), latency,
-    )  # fmt: skip
+        tally.samples,
+        tally.agreement("executed"),
+        tally.agreement("plain"),
+        tally.scores(),
+        layers,
+        _worst(layers),
+        tuple(tally.partings),
+        tuple(sorted(executed.in_integers)),
+        latency,
+    )
 
 
 def compare_layers(

@@ -16,7 +16,7 @@ class BudgetError(QuantError):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The upper bound of a quantity: in the quantity's unit, or relative to the reference's cost."""
+    """The upper bound of a quantity: in its unit, or relative to the cost of the reference."""
 
     quantity: Quantity
     most: float

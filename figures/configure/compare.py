@@ -33,9 +33,12 @@ def transition_matrix(diff: ConfigDiff) -> go.Figure:
     rows = sorted({t.before for t in diff.transitions}, reverse=True)
     columns = sorted({t.after for t in diff.transitions}, reverse=True)
     figure = make_subplots(
-        rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.06,
+        rows=1,
+        cols=2,
+        shared_yaxes=True,
+        horizontal_spacing=0.06,
         column_titles=[title for _, title, _ in SIDES],
-    )  # fmt: skip
+    )
     for place, (side, _, color) in enumerate(SIDES, start=1):
         moves = [t for t in diff.transitions if t.side == side]
         for chosen, hue in (
@@ -54,10 +57,13 @@ def transition_matrix(diff: ConfigDiff) -> go.Figure:
 
 def _axis(widths: Sequence[int]) -> dict[str, Any]:
     return {
-        "tickmode": "array", "tickvals": list(range(len(widths))),
-        "ticktext": [_width(bits) for bits in widths], "range": [-0.5, len(widths) - 0.5],
-        "showgrid": False, "zeroline": False,
-    }  # fmt: skip
+        "tickmode": "array",
+        "tickvals": list(range(len(widths))),
+        "ticktext": [_width(bits) for bits in widths],
+        "range": [-0.5, len(widths) - 0.5],
+        "showgrid": False,
+        "zeroline": False,
+    }
 
 
 def _add_cells(
@@ -74,20 +80,29 @@ def _add_cells(
         return
     most = max(len(t.layers) for t in moves)
     figure.add_bar(
-        x=xs, y=[0.92] * len(moves), width=0.92, base=[row - 0.46 for row in ys],
+        x=xs,
+        y=[0.92] * len(moves),
+        width=0.92,
+        base=[row - 0.46 for row in ys],
         marker={
             "color": [faded(color, 0.15 + 0.3 * len(t.layers) / most) for t in moves],
             "line": {"width": 0},
         },
         customdata=[[_told(t)] for t in moves],
         hovertemplate="%{customdata[0]}<extra></extra>",
-        row=1, col=column,
-    )  # fmt: skip
+        row=1,
+        col=column,
+    )
     figure.add_scatter(
-        x=xs, y=ys, mode="text", text=[str(len(t.layers)) for t in moves], hoverinfo="skip",
+        x=xs,
+        y=ys,
+        mode="text",
+        text=[str(len(t.layers)) for t in moves],
+        hoverinfo="skip",
         textfont={"size": 16, "weight": "bold"},
-        row=1, col=column,
-    )  # fmt: skip
+        row=1,
+        col=column,
+    )
 
 
 def _told(move: Transition) -> str:
@@ -131,15 +146,18 @@ def moved_energy(diff: ConfigDiff) -> go.Figure:
         if not any(abs(value) > SMALLEST_PJ for value in moved):
             continue
         figure.add_bar(
-            name=COMPONENT_NAMES[part], orientation="h", x=[factor * value for value in moved],
-            y=list(range(len(rows))), marker={"color": color, "line": {"width": 0}},
+            name=COMPONENT_NAMES[part],
+            orientation="h",
+            x=[factor * value for value in moved],
+            y=list(range(len(rows))),
+            marker={"color": color, "line": {"width": 0}},
             customdata=[
                 [_moved(row), format_energy(value)] for row, value in zip(rows, moved, strict=True)
             ],
             hovertemplate=(
                 f"%{{customdata[0]}}<br>{COMPONENT_NAMES[part]}: %{{customdata[1]}}<extra></extra>"
             ),
-        )  # fmt: skip
+        )
     figure.update_layout(barmode="relative", bargap=0.25)
     figure.update_xaxes(title=f"Energy moved per image ({unit}), lower is better")
     label_rows(figure, [row.layer for row in rows])

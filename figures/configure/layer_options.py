@@ -65,14 +65,18 @@ def _add_energy(
     if not options:
         return
     figure.add_scatter(
-        name=title, mode="lines+markers", legendgroup=title,
+        name=title,
+        mode="lines+markers",
+        legendgroup=title,
         x=[option.bits for option in options],
         y=[factor * option.change.energy_pj for option in options],
         line={"color": faded(look["color"], 0.5), "width": 2},
         marker=_marker(options, look),
         customdata=[[_told(option)] for option in options],
-        hovertemplate="%{customdata[0]}<extra></extra>", row=1, col=1,
-    )  # fmt: skip
+        hovertemplate="%{customdata[0]}<extra></extra>",
+        row=1,
+        col=1,
+    )
 
 
 def _add_losses(
@@ -83,16 +87,25 @@ def _add_losses(
     losses = [100 * (_loss(option.score) or 0.0) for option in options]
     ends = [_loss_ends(option.score) for option in options]
     figure.add_scatter(
-        name=title, mode="markers", legendgroup=title, showlegend=False,
-        x=[option.bits for option in options], y=losses, marker=_marker(options, look),
+        name=title,
+        mode="markers",
+        legendgroup=title,
+        showlegend=False,
+        x=[option.bits for option in options],
+        y=losses,
+        marker=_marker(options, look),
         error_y={
-            "type": "data", "symmetric": False, "color": faded(look["color"], 0.6),
+            "type": "data",
+            "symmetric": False,
+            "color": faded(look["color"], 0.6),
             "array": [100 * high - loss for loss, (_, high) in zip(losses, ends, strict=True)],
             "arrayminus": [loss - 100 * low for loss, (low, _) in zip(losses, ends, strict=True)],
         },
         customdata=[[_told(option)] for option in options],
-        hovertemplate="%{customdata[0]}<extra></extra>", row=2, col=1,
-    )  # fmt: skip
+        hovertemplate="%{customdata[0]}<extra></extra>",
+        row=2,
+        col=1,
+    )
 
 
 def _marker(options: Sequence[Option], look: dict[str, str]) -> dict[str, object]:

@@ -29,12 +29,14 @@ def latency_by_layer(report: CostReport) -> go.Figure:
         if not rows:
             continue
         figure.add_bar(
-            name=f"Limited by {BOUND_NAMES[bound]}", orientation="h", y=rows,
+            name=f"Limited by {BOUND_NAMES[bound]}",
+            orientation="h",
+            y=rows,
             x=[factor * layers[row].latency_s for row in rows],
             marker={"color": color, "line": {"width": 0}},
             customdata=[_told(layers[row], total) for row in rows],
             hovertemplate="%{customdata}<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_layout(barmode="overlay", bargap=0.25)
     figure.update_xaxes(title=f"Latency per image ({unit}), lower is better", rangemode="tozero")
     label_rows(figure, [layer.layer for layer in layers])

@@ -44,16 +44,23 @@ def requested_and_effective(report: CostReport) -> go.Figure:
     """
     names = [layer.layer for layer in report.layers]
     figure = make_subplots(
-        rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.03,
+        rows=1,
+        cols=2,
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
         column_titles=["Weights", "Activations"],
-    )  # fmt: skip
+    )
     sides = (_weights(report.layers), _activations(report.layers))
     for column, (side, color) in enumerate(zip(sides, (WEIGHT, ACTIVATION), strict=True), start=1):
         _add_side(figure, side, color, column)
     figure.update_xaxes(
-        type="log", title="Width (bits)", tickmode="array", tickvals=[1, 2, 4, 8, 16, 32],
-        ticktext=["1", "2", "4", "8", "16", "float"], range=[-0.05, 1.62],
-    )  # fmt: skip
+        type="log",
+        title="Width (bits)",
+        tickmode="array",
+        tickvals=[1, 2, 4, 8, 16, 32],
+        ticktext=["1", "2", "4", "8", "16", "float"],
+        range=[-0.05, 1.62],
+    )
     label_rows(figure, names)
     differing = {entry.layer.layer for side in sides for entry in side if entry.differs}
     title = _title(len(differing), len(names))
@@ -124,9 +131,15 @@ def _add_connections(figure: go.Figure, side: Sequence[_Widths], color: str, col
             x += [min(entry.all), max(entry.all), None]
             y += [entry.row, entry.row, None]
     figure.add_scatter(
-        x=x, y=y, mode="lines", line={"color": faded(color), "width": 4},
-        showlegend=False, hoverinfo="skip", row=1, col=column,
-    )  # fmt: skip
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": faded(color), "width": 4},
+        showlegend=False,
+        hoverinfo="skip",
+        row=1,
+        col=column,
+    )
 
 
 def _describe(entry: _Widths) -> str:

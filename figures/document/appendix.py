@@ -76,9 +76,17 @@ def layers_section(report: Report) -> Html:
     """Return a row for each layer: what was asked, what the machine does, what it costs."""
     choices = {choice.layer: choice for choice in report.choices}
     heads = (
-        "Layer", "Kind", "Asked W/A", "Computed", "Stored", "Output", "Energy", "Latency",
-        "Limited by", "SQNR",
-    )  # fmt: skip
+        "Layer",
+        "Kind",
+        "Asked W/A",
+        "Computed",
+        "Stored",
+        "Output",
+        "Energy",
+        "Latency",
+        "Limited by",
+        "SQNR",
+    )
     rows = [_row(layer, choices, report) for layer in report.run.cost.layers]
     warned = _warnings(report)
     return tag(

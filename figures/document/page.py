@@ -62,7 +62,8 @@ def _body(report: Report) -> list[Html]:
             "p",
             "The plots could not be drawn: they need a browser of 2023 or later with scripts "
             "allowed. All numbers stand in the tables.",
-            id="no-plots", class_="stop",
+            id="no-plots",
+            class_="stop",
         ),
         Html("<noscript><style>#no-plots{display:block}</style></noscript>"),
         summary(report),
@@ -73,13 +74,9 @@ def _body(report: Report) -> list[Html]:
         reasons_section(report),
         front_section(report),
         cost_section(report),
-        tag(
-            "section",
-            tag("h2", "What was not measured", id="missing"),
-            bullets(report.missing),
-        ),
+        tag("section", tag("h2", "What was not measured", id="missing"), bullets(report.missing)),
         reproduce_section(report),
         sources_section(report),
         layers_section(report),
         tag("footer", tag("p", "Made by QuantScope.", class_="soft")),
-    ]  # fmt: skip
+    ]

@@ -36,9 +36,12 @@ def plot(figure: go.Figure, note: str = "") -> Html:
     figure.update_yaxes(gridcolor=GRID, zerolinecolor=GRID)
     said = takeaway(figure)
     place = tag(
-        "div", class_="plot", role="img", aria_label=said,
+        "div",
+        class_="plot",
+        role="img",
+        aria_label=said,
         style=f"height:{int(figure.layout.height or 400)}px",
-    )  # fmt: skip
+    )
     below = tag("figcaption", note) if note else Html("")
     data = tag("script", script_json(_lean(figure)), type="application/json", class_="figure")
     return tag("figure", place, below, data)

@@ -32,14 +32,18 @@ def accuracy_section(report: Report) -> Html:
         rows += [
             ("Float top-1", share(found.float_top1), spread(found.float_top1_ci95), "Wilson"),
             (
-                "Quantized top-1", share(found.quantized_top1), spread(found.quantized_top1_ci95),
+                "Quantized top-1",
+                share(found.quantized_top1),
+                spread(found.quantized_top1_ci95),
                 "Wilson",
             ),
             (
-                "Top-1 lost", number(f"{100 * (found.top1_drop or 0):.2f} points", found.top1_drop),
-                points(found.top1_drop_ci95), "paired: both networks saw the same images",
+                "Top-1 lost",
+                number(f"{100 * (found.top1_drop or 0):.2f} points", found.top1_drop),
+                points(found.top1_drop_ci95),
+                "paired: both networks saw the same images",
             ),
-        ]  # fmt: skip
+        ]
     if found.classes:
         answers = share(found.agreement), spread(found.agreement_ci95)
         rows.append(("Same answer as float", *answers, "Wilson"))
@@ -159,10 +163,13 @@ def _repairs(report: Report) -> Iterator[Html]:
         return
     yield plot(
         waterfall(
-            found.titles, found.scores, found.reference, found.unit,
+            found.titles,
+            found.scores,
+            found.reference,
+            found.unit,
             [(interval.low, interval.high) for interval in found.intervals],
         )
-    )  # fmt: skip
+    )
     yield bullets(found.verdicts)
 
 
@@ -187,7 +194,7 @@ def front_section(report: Report) -> Html:
                 ],
                 numeric=(2, 4),
             ),
-        ]  # fmt: skip
+        ]
     else:
         content.append(
             tag(

@@ -120,33 +120,40 @@ def cards(report: Report) -> Html:
         cells.append(("Output SQNR", decibels(found.sqnr_db), "higher is better"))
     cells += [
         (
-            "Energy an image", number(format_energy(cost.energy_pj), cost.energy_pj),
+            "Energy an image",
+            number(format_energy(cost.energy_pj), cost.energy_pj),
             "estimated, ±40 %" + _against(report, "energy_pj"),
         ),
         (
-            "Latency", number(format_time(cost.latency_s), cost.latency_s),
+            "Latency",
+            number(format_time(cost.latency_s), cost.latency_s),
             "estimated" + _against(report, "latency_s"),
         ),
         (
-            "Weights", number(format_bytes(cost.weight_bytes), cost.weight_bytes),
+            "Weights",
+            number(format_bytes(cost.weight_bytes), cost.weight_bytes),
             "as stored" + _against(report, "weight_bytes"),
         ),
         (
-            "Peak memory", number(format_bytes(cost.peak_activation_bytes),
-            cost.peak_activation_bytes), f"activations, at {cost.peak_activation_step}",
+            "Peak memory",
+            number(format_bytes(cost.peak_activation_bytes), cost.peak_activation_bytes),
+            f"activations, at {cost.peak_activation_step}",
         ),
-    ]  # fmt: skip
+    ]
     return tag(
         "div",
         *(
             tag(
-                "div", tag("div", name, class_="name"), tag("div", value, class_="value"),
-                tag("div", more, class_="more"), class_="card",
+                "div",
+                tag("div", name, class_="name"),
+                tag("div", value, class_="value"),
+                tag("div", more, class_="more"),
+                class_="card",
             )
             for name, value, more in cells
         ),
         class_="cards",
-    )  # fmt: skip
+    )
 
 
 def _lost(drop: float | None) -> Html:
@@ -187,10 +194,13 @@ def origin_sections(report: Report) -> Html:
         "section",
         tag("div", tag("h2", "Model", id="model"), facts(rows), class_="together"),
         tag(
-            "div", tag("h2", "Data", id="data"), facts(images), bullets(report.notes)
-            if report.notes else "", class_="together",
+            "div",
+            tag("h2", "Data", id="data"),
+            facts(images),
+            bullets(report.notes) if report.notes else "",
+            class_="together",
         ),
-    )  # fmt: skip
+    )
 
 
 def _by(shape: tuple[int, ...]) -> str:
@@ -262,8 +272,10 @@ def widths_in_words(choices: tuple[LayerChoice, ...]) -> Iterator[str]:
     outputs = Counter(c.output_bits for c in choices)
     for what, counts in (("Weights", weights), ("Outputs", outputs)):
         if counts:
-            told = [f"{_word('bits', bits)} in {_layers(count)}" for bits, count in
-                    sorted(counts.items(), reverse=True)]  # fmt: skip
+            told = [
+                f"{_word('bits', bits)} in {_layers(count)}"
+                for bits, count in sorted(counts.items(), reverse=True)
+            ]
             yield f"{what}: {', '.join(told)}."
 
 

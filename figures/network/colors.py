@@ -52,9 +52,12 @@ def colored_by_bits(
     end = 3 / (FLOAT_PLACE - 1)  # where 16 bits stand
     stops = [[float(place) * end, color] for place, color in bits_scale()]
     scale = ColorScale(
-        f"Bits of {what}", [*stops, [end, FLOAT], [1, FLOAT]], 1.0, FLOAT_PLACE,
+        f"Bits of {what}",
+        [*stops, [end, FLOAT], [1, FLOAT]],
+        1.0,
+        FLOAT_PLACE,
         {1.0: "2", 2.0: "4", 3.0: "8", 4.0: "16", FLOAT_PLACE: "float"},
-    )  # fmt: skip
+    )
     texts = {name: f"{what}: {format_bits(width)}" for name, width in bits.items()}
     values = {name: math.log2(width) for name, width in bits.items()}
     return network_graph(places, values, texts, scale, _bits_title(bits, what), picked)
@@ -80,15 +83,19 @@ def equalized_pairs(
 
     `spreads` holds each layer's widest channel range over the median one, after equalization.
     """
-    texts = {name: f"widest channel {format_ratio(s)} times the median" for name, s in
-             spreads.items()}  # fmt: skip
+    texts = {
+        name: f"widest channel {format_ratio(s)} times the median" for name, s in spreads.items()
+    }
     values = {name: math.log10(max(spread, 1.0)) for name, spread in spreads.items()}
     high = max([1.0, *values.values()])
     powers = range(math.ceil(high) + 1)
     scale = ColorScale(
-        "Widest channel / median", [[0, PALE], [0.5, BEFORE], [1, AFTER]], 0.0, high,
+        "Widest channel / median",
+        [[0, PALE], [0.5, BEFORE], [1, AFTER]],
+        0.0,
+        high,
         {float(power): str(10**power) for power in powers if power <= high},
-    )  # fmt: skip
+    )
     joined = {name for link in links for name in link}
     pairs = "pair joins" if len(links) == 1 else "pairs join"
     title = f"{count_word(len(links))} {pairs} {len(joined)} of the {len(spreads)} layers"

@@ -13,11 +13,19 @@ from figures.style.layout import escape, finish
 from figures.style.palette import FLOAT, faded
 
 SYMBOLS = {
-    "input": "triangle-right", "conv": "circle", "depthwise": "diamond", "linear": "square",
-    "matmul": "hexagon", "attention": "hexagram", "add": "cross", "multiply": "x",
-    "concat": "star-triangle-up", "average-pool": "triangle-down", "activation": "pentagon",
+    "input": "triangle-right",
+    "conv": "circle",
+    "depthwise": "diamond",
+    "linear": "square",
+    "matmul": "hexagon",
+    "attention": "hexagram",
+    "add": "cross",
+    "multiply": "x",
+    "concat": "star-triangle-up",
+    "average-pool": "triangle-down",
+    "activation": "pentagon",
     "norm": "bowtie",
-}  # fmt: skip
+}
 NODE_PX, LANE_PX = 12, 46
 PICKED = "#C2259B"
 LINKED = "#14967A"
@@ -61,23 +69,31 @@ def network_graph(
     _add_links(figure, [(at[a], at[b]) for a, b in links if a in at and b in at])
     if picked in at:
         figure.add_scatter(
-            x=[at[picked].depth], y=[at[picked].lane], mode="markers", hoverinfo="skip",
+            x=[at[picked].depth],
+            y=[at[picked].lane],
+            mode="markers",
+            hoverinfo="skip",
             marker={"symbol": "circle-open", "size": 22, "color": PICKED, "line": {"width": 3}},
             showlegend=False,
-        )  # fmt: skip
+        )
     _add_nodes(figure, places, values, texts)
     ticks = scale.ticks
     figure.update_layout(
         coloraxis={
-            "colorscale": scale.colors, "cmin": scale.low, "cmax": scale.high,
+            "colorscale": scale.colors,
+            "cmin": scale.low,
+            "cmax": scale.high,
             "colorbar": {
-                "title": {"text": scale.title, "side": "right"}, "thickness": 10, "outlinewidth": 0,
+                "title": {"text": scale.title, "side": "right"},
+                "thickness": 10,
+                "outlinewidth": 0,
                 "tickmode": "array" if ticks else "auto",
-                "tickvals": list(ticks) or None, "ticktext": list(ticks.values()) or None,
+                "tickvals": list(ticks) or None,
+                "ticktext": list(ticks.values()) or None,
             },
         },
         clickmode="event+select",
-    )  # fmt: skip
+    )
     _label_bands(figure, places)
     low, high = _reach(figure)
     figure.update_yaxes(visible=False, fixedrange=True, range=[low - 0.5, high + 0.5])
@@ -101,9 +117,12 @@ def _add_nodes(
         _add_some(figure, hollow, texts, {"symbol": f"{symbol}-open", "color": FLOAT})
         # on a color axis the legend would be black, on a dark page as well
         figure.add_scatter(
-            name=kind, x=[None], y=[None], mode="markers",
+            name=kind,
+            x=[None],
+            y=[None],
+            mode="markers",
             marker={"symbol": symbol, "color": FLOAT, "size": NODE_PX},
-        )  # fmt: skip
+        )
 
 
 def _add_some(
@@ -115,14 +134,17 @@ def _add_some(
     if not some:
         return
     figure.add_scatter(
-        x=[place.depth for place in some], y=[place.lane for place in some], mode="markers",
+        x=[place.depth for place in some],
+        y=[place.lane for place in some],
+        mode="markers",
         marker={**marker, "size": NODE_PX, "line": {"width": 1, "color": FLOAT}},
         customdata=[[place.layer] for place in some],
         text=[_describe(place, texts) for place in some],
-        hovertemplate="%{text}<extra></extra>", showlegend=False,
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
         # Plotly fades all others else, which looks as if they were gone
         unselected={"marker": {"opacity": 1}},
-    )  # fmt: skip
+    )
 
 
 def _describe(place: LayerPlace, texts: Mapping[str, str]) -> str:
@@ -145,9 +167,13 @@ def _add_edges(
             x += [*way[0], None]
             y += [*way[1], None]
     figure.add_scatter(
-        x=x, y=y, mode="lines", line={"color": faded(FLOAT, 0.7), "width": 1.5},
-        hoverinfo="skip", showlegend=False,
-    )  # fmt: skip
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": faded(FLOAT, 0.7), "width": 1.5},
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def _way(
@@ -171,9 +197,13 @@ def _add_links(figure: go.Figure, links: Sequence[tuple[LayerPlace, LayerPlace]]
         y += [*way[1], None]
     if links:
         figure.add_scatter(
-            name="Equalized pair", x=x, y=y, mode="lines", hoverinfo="skip",
+            name="Equalized pair",
+            x=x,
+            y=y,
+            mode="lines",
+            hoverinfo="skip",
             line={"color": LINKED, "width": 2.5},
-        )  # fmt: skip
+        )
 
 
 def _label_bands(figure: go.Figure, places: Sequence[LayerPlace]) -> None:
@@ -185,16 +215,24 @@ def _label_bands(figure: go.Figure, places: Sequence[LayerPlace]) -> None:
     layers_a_px = (deepest + 2) / NARROW_PX
     shown = max((_fitting(order, layers_a_px) for order in (bands, long_first)), key=len)
     figure.update_xaxes(
-        tickmode="array", tickvals=[(depths[0] + depths[-1]) / 2 for _, (_, depths) in shown],
+        tickmode="array",
+        tickvals=[(depths[0] + depths[-1]) / 2 for _, (_, depths) in shown],
         ticktext=["<br>" * line + escape(name) for line, (name, _) in shown],
-        showgrid=False, zeroline=False, title=None,
-        range=[-0.8, deepest + 0.8], tickangle=0,
-    )  # fmt: skip
+        showgrid=False,
+        zeroline=False,
+        title=None,
+        range=[-0.8, deepest + 0.8],
+        tickangle=0,
+    )
     for _, depths in bands[1::2]:
         figure.add_vrect(
-            x0=depths[0] - 0.5, x1=depths[-1] + 0.5, fillcolor=FLOAT, opacity=0.08, line_width=0,
+            x0=depths[0] - 0.5,
+            x1=depths[-1] + 0.5,
+            fillcolor=FLOAT,
+            opacity=0.08,
+            line_width=0,
             layer="below",
-        )  # fmt: skip
+        )
 
 
 def _fitting(bands: Sequence[Band], layers_a_px: float) -> list[tuple[int, Band]]:

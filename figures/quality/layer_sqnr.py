@@ -64,8 +64,9 @@ def _add_stems(
             x += [left, values[name], None]
             y += [row, row, None]
     line = {"color": ACTIVATION, "width": 2}
-    figure.add_scatter(x=x, y=y, mode="lines", line=line, opacity=0.4, hoverinfo="skip",
-                       showlegend=False)  # fmt: skip
+    figure.add_scatter(
+        x=x, y=y, mode="lines", line=line, opacity=0.4, hoverinfo="skip", showlegend=False
+    )
 
 
 def _add_dots(

@@ -33,14 +33,17 @@ def noise_by_layer(noise: Mapping[str, float]) -> go.Figure:
     names = sorted(noise, key=lambda name: -noise[name])[:MOST_LAYERS]
     figure = go.Figure()
     figure.add_bar(
-        orientation="h", x=[100 * noise[name] / total for name in names],
-        y=list(range(len(names))), marker={"color": SUSPECT, "line": {"width": 0}},
+        orientation="h",
+        x=[100 * noise[name] / total for name in names],
+        y=list(range(len(names))),
+        marker={"color": SUSPECT, "line": {"width": 0}},
         customdata=[
             f"<b>{escape(name)}</b><br>{format_share(noise[name] / total)} of the noise"
             for name in names
         ],
-        hovertemplate="%{customdata}<extra></extra>", showlegend=False,
-    )  # fmt: skip
+        hovertemplate="%{customdata}<extra></extra>",
+        showlegend=False,
+    )
     figure.update_xaxes(title="Share of the output's noise (%), lower is better")
     label_rows(figure, names)
     return finish(figure, _title(noise, total), rows_px(len(names), 20))

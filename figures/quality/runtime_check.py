@@ -13,9 +13,11 @@ from figures.style.units import format_count, format_share
 
 ROW_PX = 36
 NAMES = {
-    "float": "Float", "simulated": "Simulated", "executed": "Executed in integers",
+    "float": "Float",
+    "simulated": "Simulated",
+    "executed": "Executed in integers",
     "plain": "Executed node by node",
-}  # fmt: skip
+}
 _COLORS = {"float": FLOAT, "simulated": BEFORE, "executed": AFTER, "plain": AFTER}
 _SAME_DB = 300.0
 
@@ -37,17 +39,28 @@ def scores_side_by_side(check: ExecutionCheck) -> go.Figure:
             f"<br>{format_count(check.samples)} images"
         )
         figure.add_scatter(
-            name=NAMES[name], x=[100 * share], y=[row], mode="markers", showlegend=False,
+            name=NAMES[name],
+            x=[100 * share],
+            y=[row],
+            mode="markers",
+            showlegend=False,
             marker={
-                "color": _COLORS[name], "size": 10,
+                "color": _COLORS[name],
+                "size": 10,
                 "symbol": "circle-open" if name == "plain" else "circle",
             },
             error_x={
-                "type": "data", "symmetric": False, "color": _COLORS[name], "thickness": 2,
-                "width": 5, "array": [high - 100 * share], "arrayminus": [100 * share - low],
+                "type": "data",
+                "symmetric": False,
+                "color": _COLORS[name],
+                "thickness": 2,
+                "width": 5,
+                "array": [high - 100 * share],
+                "arrayminus": [100 * share - low],
             },
-            customdata=[[text]], hovertemplate="%{customdata[0]}<extra></extra>",
-        )  # fmt: skip
+            customdata=[[text]],
+            hovertemplate="%{customdata[0]}<extra></extra>",
+        )
     label_rows(figure, [NAMES[name] for name in rows])
     what = "Top-1 accuracy" if check.scores else "Same answer as the simulation"
     figure.update_xaxes(title=f"{what} (%), higher is better; bars: 95 % interval")
@@ -91,18 +104,22 @@ def partings_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
     rest = [row for row in range(len(names)) if row not in same]
     figure = go.Figure()
     for title, rows, color, symbol in (
-        ("Differs", rest, ACTIVATION, "circle"), ("Equal", same, FLOAT, "diamond"),
-    ):  # fmt: skip
+        ("Differs", rest, ACTIVATION, "circle"),
+        ("Equal", same, FLOAT, "diamond"),
+    ):
         if rows:
             figure.add_scatter(
-                name=title, x=[min(layer_sqnr_db[names[row]], edge) for row in rows], y=rows,
-                mode="markers", marker={"color": color, "symbol": symbol, "size": 9},
+                name=title,
+                x=[min(layer_sqnr_db[names[row]], edge) for row in rows],
+                y=rows,
+                mode="markers",
+                marker={"color": color, "symbol": symbol, "size": 9},
                 customdata=[
                     f"<b>{escape(names[row])}</b><br>{_decibels(layer_sqnr_db[names[row]])}"
                     for row in rows
                 ],
                 hovertemplate="%{customdata}<extra></extra>",
-            )  # fmt: skip
+            )
     label_rows(figure, names)
     low = min(0.0, *finite) if finite else 0.0
     figure.update_xaxes(

@@ -45,9 +45,12 @@ def ranges_along_depth(
         showgrid=False,
     )
     figure.update_yaxes(
-        title=f"Largest magnitude of the {role}s", type="log", range=[low, high], dtick=1,
+        title=f"Largest magnitude of the {role}s",
+        type="log",
+        range=[low, high],
+        dtick=1,
         exponentformat="power",
-    )  # fmt: skip
+    )
     figure.update_layout(boxmode="overlay", clickmode="event+select")
     title = _depth_title(examined, role)
     return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
@@ -64,13 +67,19 @@ def _add_band(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) 
         low += [bottom or None] * 2
         high += [top or None] * 2
     color = faded(ROLE_COLOR[role], 0.18)
-    figure.add_scatter(x=x, y=low, mode="lines", line={"width": 0}, hoverinfo="skip",
-                       showlegend=False)  # fmt: skip
     figure.add_scatter(
-        name="One grid for all: half a step to its end", x=x, y=high,
-        mode="lines", line={"width": 1, "color": ROLE_COLOR[role]}, fill="tonexty",
-        fillcolor=color, hoverinfo="skip",
-    )  # fmt: skip
+        x=x, y=low, mode="lines", line={"width": 0}, hoverinfo="skip", showlegend=False
+    )
+    figure.add_scatter(
+        name="One grid for all: half a step to its end",
+        x=x,
+        y=high,
+        mode="lines",
+        line={"width": 1, "color": ROLE_COLOR[role]},
+        fill="tonexty",
+        fillcolor=color,
+        hoverinfo="skip",
+    )
 
 
 def half_step(item: ExaminedTensor) -> float:
@@ -103,16 +112,29 @@ def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str)
     columns = np.array(boxes).reshape(-1, 5).T
     color = ROLE_COLOR[role]
     figure.add_box(
-        name="Channels: quartiles, ends", x=places, lowerfence=columns[0], q1=columns[1],
-        median=columns[2], q3=columns[3], upperfence=columns[4], line={"color": color, "width": 1},
-        fillcolor=faded(color, 0.55), width=0.6, hoverinfo="skip",
-    )  # fmt: skip
+        name="Channels: quartiles, ends",
+        x=places,
+        lowerfence=columns[0],
+        q1=columns[1],
+        median=columns[2],
+        q3=columns[3],
+        upperfence=columns[4],
+        line={"color": color, "width": 1},
+        fillcolor=faded(color, 0.55),
+        width=0.6,
+        hoverinfo="skip",
+    )
     # boxes give six hover labels each and cannot be clicked; an unseen point gives one and can
     figure.add_scatter(
-        x=places, y=columns[2], mode="markers", marker={"size": 16, "opacity": 0},
-        customdata=[[examined[place].layer] for place in places], text=texts,
-        hovertemplate="%{text}<extra></extra>", showlegend=False,
-    )  # fmt: skip
+        x=places,
+        y=columns[2],
+        mode="markers",
+        marker={"size": 16, "opacity": 0},
+        customdata=[[examined[place].layer] for place in places],
+        text=texts,
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
 
 
 def _add_suspects(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) -> None:

@@ -38,10 +38,12 @@ def channel_magnitudes(
         _add_line(figure, "Half a step of the grid", _each(fit.scale / 2, order), shown=True)
     _label(figure, order, by_range=by_range)
     figure.update_yaxes(
-        title=f"Largest magnitude of the {role} (log)", type="log", dtick=1,
+        title=f"Largest magnitude of the {role} (log)",
+        type="log",
+        dtick=1,
         exponentformat="power",
         range=[np.log10(bottom), np.log10(max(float(values.max(initial=0.0)), bottom)) + 0.2],
-    )  # fmt: skip
+    )
     return finish(
         figure, _magnitude_title(channels, fit), PLOT_PX, legend_below=True, title_width=HALF_WIDTH
     )
@@ -67,10 +69,14 @@ def channel_ranges(channels: Channels, fit: Fit | None, role: str, *, by_range: 
         (inner, channels.inner_low, channels.inner_high, color),
     ):
         figure.add_bar(
-            name=label, x=list(range(len(order))), base=low[order], y=(high - low)[order],
-            marker={"color": shade, "line": {"width": 0}}, customdata=numbers,
+            name=label,
+            x=list(range(len(order))),
+            base=low[order],
+            y=(high - low)[order],
+            marker={"color": shade, "line": {"width": 0}},
+            customdata=numbers,
             hovertemplate=template,
-        )  # fmt: skip
+        )
     if fit is not None:
         _add_line(figure, "Ends of the grid", _each(fit.low, order), shown=True)
         _add_line(figure, "Ends of the grid", _each(fit.high, order), shown=False)
@@ -85,10 +91,13 @@ def _channel_numbers(channels: Channels, order: NDArray[Any]) -> Numbers:
     return np.column_stack(
         [
             order,
-            channels.low[order], channels.high[order],
-            channels.inner_low[order], channels.inner_high[order], channels.mean[order],
+            channels.low[order],
+            channels.high[order],
+            channels.inner_low[order],
+            channels.inner_high[order],
+            channels.mean[order],
         ]
-    )  # fmt: skip
+    )
 
 
 def _order(channels: Channels, by_range: bool) -> NDArray[Any]:
@@ -115,10 +124,14 @@ def _each(values: Numbers, order: NDArray[Any]) -> Numbers:
 def _add_line(figure: go.Figure, name: str, values: Numbers, *, shown: bool) -> None:
     places = np.arange(len(values))
     figure.add_scatter(
-        name=name, x=np.column_stack([places - 0.5, places + 0.5]).ravel(),
-        y=np.repeat(values, 2), mode="lines", line={"color": LIMIT, "width": 1.5},
-        showlegend=shown, hoverinfo="skip",
-    )  # fmt: skip
+        name=name,
+        x=np.column_stack([places - 0.5, places + 0.5]).ravel(),
+        y=np.repeat(values, 2),
+        mode="lines",
+        line={"color": LIMIT, "width": 1.5},
+        showlegend=shown,
+        hoverinfo="skip",
+    )
 
 
 def _floor(channels: Channels, fit: Fit | None) -> float:

@@ -33,9 +33,12 @@ def histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
         title = fit_title(fit)
     figure.update_xaxes(title=f"Value of the {distribution.role}", zeroline=False, showgrid=False)
     figure.update_yaxes(
-        title="Number of values (log)", type="log", dtick=1, exponentformat="power",
+        title="Number of values (log)",
+        type="log",
+        dtick=1,
+        exponentformat="power",
         range=[np.log10(0.6), np.log10(top) + 0.3],
-    )  # fmt: skip
+    )
     figure.update_layout(bargap=0.0)
     return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
@@ -65,12 +68,15 @@ def _add_bars(
     middles, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
     widths = np.where(widths > 0, widths, 1.0)
     figure.add_bar(
-        name="Values", x=middles[filled], y=counts[filled], width=widths[filled],
+        name="Values",
+        x=middles[filled],
+        y=counts[filled],
+        width=widths[filled],
         marker={"color": ROLE_COLOR[distribution.role], "line": {"width": 0}},
         customdata=np.column_stack([edges[:-1][filled], edges[1:][filled]]),
         hovertemplate="%{customdata[0]:.4g} to %{customdata[1]:.4g}<br>%{y:,.0f} values"
         "<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def _add_grid(figure: go.Figure, fit: Fit, widest: int) -> None:
@@ -83,16 +89,21 @@ def _add_grid(figure: go.Figure, fit: Fit, widest: int) -> None:
             name=f"Grid{own} {lines} steps of {scale:.3g}",
             x=_with_gaps(points),
             y=[0.1, 1e12, None] * lines,
-            mode="lines", line={"color": faded(FLOAT, 0.55), "width": 1}, hoverinfo="skip",
-        )  # fmt: skip
+            mode="lines",
+            line={"color": faded(FLOAT, 0.55), "width": 1},
+            hoverinfo="skip",
+        )
         return
     # too dense to draw: a band along the foot of the plot stands for the lines
     figure.add_scatter(
         name=f"Grid{own} {lines} steps of {scale:.3g}, too fine to draw",
-        x=[low, high], y=[0.72, 0.72], mode="lines",
-        line={"color": LIMIT, "width": 7}, opacity=0.7,
+        x=[low, high],
+        y=[0.72, 0.72],
+        mode="lines",
+        line={"color": LIMIT, "width": 7},
+        opacity=0.7,
         hovertemplate=f"{lines} codes, {scale:.4g} apart<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def _with_gaps(points: Numbers) -> list[float | None]:
@@ -114,7 +125,10 @@ def _add_limits(figure: go.Figure, distribution: Distribution, fit: Fit, widest:
 
 def _add_ends(figure: go.Figure, name: str, ends: tuple[float, float], dash: str) -> None:
     figure.add_scatter(
-        name=name, x=_with_gaps(np.array(ends)), y=[0.1, 1e12, None] * 2, mode="lines",
+        name=name,
+        x=_with_gaps(np.array(ends)),
+        y=[0.1, 1e12, None] * 2,
+        mode="lines",
         line={"color": LIMIT, "width": 2, "dash": dash},
         hovertemplate=f"{name}: %{{x:.4g}}<extra></extra>",
-    )  # fmt: skip
+    )

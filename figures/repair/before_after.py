@@ -31,15 +31,21 @@ def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -
     figure.add_scatter(
         x=[end for name in names for end in (before.get(name), after[name], None)],
         y=[row for place in range(len(names)) for row in (place, place, None)],
-        mode="lines", line={"color": faded(FLOAT), "width": 2}, hoverinfo="skip", showlegend=False,
-    )  # fmt: skip
+        mode="lines",
+        line={"color": faded(FLOAT), "width": 2},
+        hoverinfo="skip",
+        showlegend=False,
+    )
     for title, values, color in (("Before", before, BEFORE), ("After", after, AFTER)):
         figure.add_scatter(
-            name=title, mode="markers", marker={"color": color, "size": 9},
-            x=[values.get(name) for name in names], y=list(range(len(names))),
+            name=title,
+            mode="markers",
+            marker={"color": color, "size": 9},
+            x=[values.get(name) for name in names],
+            y=list(range(len(names))),
             customdata=[escape(name) for name in names],
             hovertemplate="<b>%{customdata}</b><br>%{x:.1f} dB<extra>" + title + "</extra>",
-        )  # fmt: skip
+        )
     label_rows(figure, names)
     figure.update_xaxes(title="Output SQNR (dB), higher is better")
     better = sum(1 for name in names if after[name] > before.get(name, -math.inf))
@@ -59,8 +65,9 @@ def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
     as_log = max(old, new) > WIDE_SPREAD
     figure = go.Figure()
     for title, ranges, color, shift in (
-        ("Before", before, BEFORE, -0.2), ("After", after, AFTER, 0.2)
-    ):  # fmt: skip
+        ("Before", before, BEFORE, -0.2),
+        ("After", after, AFTER, 0.2),
+    ):
         shown = {channel: ranges[channel] for channel in order[::step]}
         if as_log:
             _add_lengths(figure, title, shown, color)
@@ -78,23 +85,31 @@ def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
         figure,
         f"{shorten(layer, 40)}: channel ranges differ {format_ratio(old)}-fold before, "
         f"{format_ratio(new)}-fold after",
-        280, legend_below=True, title_width=HALF_WIDTH,
-    )  # fmt: skip
+        280,
+        legend_below=True,
+        title_width=HALF_WIDTH,
+    )
 
 
 def _add_ranges(
-    figure: go.Figure, title: str, ranges: Mapping[int, tuple[float, float]], color: str,
+    figure: go.Figure,
+    title: str,
+    ranges: Mapping[int, tuple[float, float]],
+    color: str,
     shift: float,
-) -> None:  # fmt: skip
+) -> None:
     """Draw a bar from the least to the greatest weight of every channel."""
     figure.add_bar(
-        name=title, x=[place + shift for place in range(len(ranges))], width=0.4,
-        y=[high - low for low, high in ranges.values()], base=[low for low, _ in ranges.values()],
+        name=title,
+        x=[place + shift for place in range(len(ranges))],
+        width=0.4,
+        y=[high - low for low, high in ranges.values()],
+        base=[low for low, _ in ranges.values()],
         marker={"color": color, "line": {"width": 0}},
         customdata=[[channel, *ends] for channel, ends in ranges.items()],
         hovertemplate="channel %{customdata[0]}<br>%{customdata[1]:.4g} to %{customdata[2]:.4g}"
         "<extra>" + title + "</extra>",
-    )  # fmt: skip
+    )
 
 
 def _add_lengths(
@@ -102,13 +117,15 @@ def _add_lengths(
 ) -> None:
     """Draw a point at the length of every channel's range; a bar has no foot on a log axis."""
     figure.add_scatter(
-        name=title, x=list(range(len(ranges))), mode="markers",
+        name=title,
+        x=list(range(len(ranges))),
+        mode="markers",
         y=[high - low or None for low, high in ranges.values()],
         marker={"color": color, "size": 5},
         customdata=[[channel, *ends] for channel, ends in ranges.items()],
         hovertemplate="channel %{customdata[0]}<br>%{customdata[1]:.4g} to %{customdata[2]:.4g}"
         "<extra>" + title + "</extra>",
-    )  # fmt: skip
+    )
 
 
 def spread(ranges: Ranges) -> float:
@@ -123,10 +140,13 @@ def bias_shift(layer: str, before: Sequence[float], after: Sequence[float] | Non
     series = [("Before", before, BEFORE)] + ([] if after is None else [("After", after, AFTER)])
     for title, values, color in series:
         figure.add_scatter(
-            name=title, mode="markers", x=list(range(len(values))), y=list(values),
+            name=title,
+            mode="markers",
+            x=list(range(len(values))),
+            y=list(values),
             marker={"color": color, "size": 7},
             hovertemplate="channel %{x}<br>%{y:.4g}<extra>" + title + "</extra>",
-        )  # fmt: skip
+        )
     figure.update_xaxes(title="Output channel")
     figure.update_yaxes(title="Shift of the mean, nearer 0 is better")
     largest = max((abs(value) for value in before), default=0.0)
@@ -140,12 +160,15 @@ def rounding_gain(layers: Sequence[str], ratios: Sequence[float]) -> go.Figure:
     """Return what is left of each layer's reconstruction error after AdaRound, as shares of 1."""
     figure = go.Figure(
         go.Bar(
-            x=[100 * ratio for ratio in ratios], y=list(range(len(layers))), orientation="h",
-            marker={"color": WEIGHT}, customdata=[escape(name) for name in layers],
+            x=[100 * ratio for ratio in ratios],
+            y=list(range(len(layers))),
+            orientation="h",
+            marker={"color": WEIGHT},
+            customdata=[escape(name) for name in layers],
             hovertemplate="<b>%{customdata}</b><br>%{x:.0f} % of nearest rounding's error"
             "<extra></extra>",
         )
-    )  # fmt: skip
+    )
     label_rows(figure, layers)
     figure.update_xaxes(title="Error left (% of nearest rounding), lower is better")
     mean = sum(ratios) / len(ratios) if ratios else 1.0

@@ -54,13 +54,19 @@ def waterfall(
     if reference is not None:
         # its name stands right of the bars, where no number of theirs does
         figure.add_hline(
-            y=100 * reference, line={"color": FLOAT, "dash": "dash"},
-            annotation_text=f"float {100 * reference:.2f} %", annotation_position="top right",
-        )  # fmt: skip
+            y=100 * reference,
+            line={"color": FLOAT, "dash": "dash"},
+            annotation_text=f"float {100 * reference:.2f} %",
+            annotation_position="top right",
+        )
     figure.update_xaxes(
-        tickmode="array", tickvals=list(range(len(names))), ticktext=names, showgrid=False,
-        range=[-0.55, len(names) + (0.1 if reference is not None else -0.45)], zeroline=False,
-    )  # fmt: skip
+        tickmode="array",
+        tickvals=list(range(len(names))),
+        ticktext=names,
+        showgrid=False,
+        range=[-0.55, len(names) + (0.1 if reference is not None else -0.45)],
+        zeroline=False,
+    )
     if intervals:
         figure.update_xaxes(title="Steps; upright lines: 95 % interval")
     figure.update_yaxes(title=f"{unit} (%), higher is better", range=[0, 112])
@@ -80,7 +86,11 @@ def _add_intervals(
         mode="markers",
         marker={"size": 1, "color": FLOAT},
         error_y={
-            "type": "data", "symmetric": False, "color": FLOAT, "thickness": 1.5, "width": 4,
+            "type": "data",
+            "symmetric": False,
+            "color": FLOAT,
+            "thickness": 1.5,
+            "width": 4,
             "array": [100 * high - level for level, (_, high) in levels],
             "arrayminus": [level - 100 * low for level, (low, _) in levels],
         },
@@ -88,7 +98,7 @@ def _add_intervals(
         hovertemplate="95 % interval: %{customdata[0]:.2f} to %{customdata[1]:.2f} %"
         "<extra></extra>",
         showlegend=False,
-    )  # fmt: skip
+    )
 
 
 def _waterfall_title(
@@ -99,9 +109,11 @@ def _waterfall_title(
     if not changes:
         return f"Plain quantization reaches {percent[0]:.2f} %"
     best = max(changes, key=changes.__getitem__)
-    what = f"The recipe brings {gained:.2f} points" if gained >= 0 else (
-        f"The recipe costs {-gained:.2f} points"
-    )  # fmt: skip
+    what = (
+        f"The recipe brings {gained:.2f} points"
+        if gained >= 0
+        else (f"The recipe costs {-gained:.2f} points")
+    )
     if gained > 0 and len(changes) > 1:
         # a later pass may take back some of it, and then the part is larger than the whole
         part = f"{changes[best]:.2f} of them" if changes[best] <= gained else "most of them"

@@ -52,18 +52,27 @@ def harm_map(
     if picked in places:
         figure.add_vline(x=places[picked], line={"color": FLOAT, "width": 1, "dash": "dot"})
     figure.update_xaxes(
-        title="Layer in the order of execution", range=[-0.7, len(layers) - 0.3],
-        zeroline=False, showgrid=False,
-    )  # fmt: skip
+        title="Layer in the order of execution",
+        range=[-0.7, len(layers) - 0.3],
+        zeroline=False,
+        showgrid=False,
+    )
     figure.update_yaxes(
-        tickmode="array", tickvals=list(range(len(rows))),
+        tickmode="array",
+        tickvals=list(range(len(rows))),
         ticktext=[f"{side} {bits}" for side, bits in rows],
-        title="Side and bits", range=[len(rows) - 0.5, -0.5], zeroline=False, showgrid=False,
-    )  # fmt: skip
+        title="Side and bits",
+        range=[len(rows) - 0.5, -0.5],
+        zeroline=False,
+        showgrid=False,
+    )
     figure.update_layout(
-        barmode="overlay", bargap=0.0, clickmode="event+select", showlegend=False,
+        barmode="overlay",
+        bargap=0.0,
+        clickmode="event+select",
+        showlegend=False,
         coloraxis=_color_axis(found, metric),
-    )  # fmt: skip
+    )
     return finish(figure, _map_title(found, metric, rows), max(130, MAP_ROW_PX * len(rows)))
 
 
@@ -85,10 +94,13 @@ def _logarithmic(found: Sensitivity, metric: HarmMetric) -> bool:
 
 def _add_missing(figure: go.Figure, row: int, places: Sequence[int]) -> None:
     figure.add_bar(
-        x=list(places), y=[0.9] * len(places), base=[row - 0.45] * len(places), width=0.94,
+        x=list(places),
+        y=[0.9] * len(places),
+        base=[row - 0.45] * len(places),
+        width=0.94,
         marker={"color": faded(FLOAT, 0.12), "line": {"width": 0}},
         hovertemplate="not known yet<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def _add_cells(
@@ -104,16 +116,19 @@ def _add_cells(
     best = max((shade for shade in shades if math.isfinite(shade)), default=0.0)
     worst = min((shade for shade in shades if math.isfinite(shade)), default=0.0)
     figure.add_bar(
-        x=[places[score.question.layer] for score in scores], y=[0.9] * len(scores),
-        base=[row - 0.45] * len(scores), width=0.94,
+        x=[places[score.question.layer] for score in scores],
+        y=[0.9] * len(scores),
+        base=[row - 0.45] * len(scores),
+        width=0.94,
         marker={
-            "color": [min(max(shade, worst), best) for shade in shades], "coloraxis": "coloraxis",
+            "color": [min(max(shade, worst), best) for shade in shades],
+            "coloraxis": "coloraxis",
             "line": {"width": 0},
         },
         unselected={"marker": {"opacity": 1}},
         customdata=[point_data(score) for score in scores],
         hovertemplate="%{customdata[3]}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def _color_axis(found: Sensitivity, metric: HarmMetric) -> dict[str, object]:
@@ -135,8 +150,9 @@ def _color_axis(found: Sensitivity, metric: HarmMetric) -> dict[str, object]:
     if _logarithmic(found, metric) and finite:
         ticks = list(range(math.floor(min(finite)), math.ceil(max(finite)) + 1))
         axis["colorbar"] |= {  # type: ignore[operator]
-            "tickvals": ticks, "ticktext": [f"{10.0**tick:g}" for tick in ticks],
-        }  # fmt: skip
+            "tickvals": ticks,
+            "ticktext": [f"{10.0**tick:g}" for tick in ticks],
+        }
     return axis
 
 

@@ -120,15 +120,19 @@ def _add_points(
     far = [p for p in pairs if spread and abs(p[2] - middle) >= FAR * spread]
     named = sorted(far, key=lambda pair: -abs(pair[2] - middle))[:NAMED]
     figure.add_scatter(
-        name=side.capitalize(), mode="markers+text",
-        x=[x for _, x, _ in pairs], y=[y for _, _, y in pairs], error_y=errors,
+        name=side.capitalize(),
+        mode="markers+text",
+        x=[x for _, x, _ in pairs],
+        y=[y for _, _, y in pairs],
+        error_y=errors,
         marker={"color": SIDE_COLOR[side], "size": 9, "opacity": 0.85},
         unselected={"marker": {"opacity": 0.85}},
         text=[escape(shorten(p[0].question.layer, 24)) if p in named else "" for p in pairs],
-        textposition=[_towards_middle(x, pairs) for _, x, _ in pairs], cliponaxis=False,
+        textposition=[_towards_middle(x, pairs) for _, x, _ in pairs],
+        cliponaxis=False,
         customdata=[point_data(score) for score in _scores(pairs)],
         hovertemplate="%{customdata[3]}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def _towards_middle(x: float, pairs: Sequence[tuple[CellScore, float, float]]) -> str:

@@ -59,9 +59,11 @@ def along_depth(
     if picked in places:
         figure.add_vline(x=places[picked], line={"color": FLOAT, "width": 1, "dash": "dot"})
     figure.update_xaxes(
-        title="Layer in the order of execution", range=[-0.7, len(layers) - 0.3],
-        zeroline=False, showgrid=False,
-    )  # fmt: skip
+        title="Layer in the order of execution",
+        range=[-0.7, len(layers) - 0.3],
+        zeroline=False,
+        showgrid=False,
+    )
     figure.update_yaxes(
         title=shown_title(found, metric, breaks=True), rangemode=_mode(found, metric)
     )
@@ -93,15 +95,20 @@ def _add_layers(
     values = [_finite(shown_of(found, score, metric)) for score in scores]
     color = SIDE_COLOR[scores[0].question.side]
     bars: dict[str, Any] = {
-        "marker": {"color": faded(color, 0.3), "line": {"width": 0}}, "width": 0.5,
-        "showlegend": False, "hoverinfo": "skip",
-    }  # fmt: skip
+        "marker": {"color": faded(color, 0.3), "line": {"width": 0}},
+        "width": 0.5,
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
     points: dict[str, Any] = {
-        "marker": {"color": color, "size": 9}, "mode": "markers", "showlegend": False,
-        "customdata": [point_data(score) for score in scores], "cliponaxis": False,
+        "marker": {"color": color, "size": 9},
+        "mode": "markers",
+        "showlegend": False,
+        "customdata": [point_data(score) for score in scores],
+        "cliponaxis": False,
         "hovertemplate": "%{customdata[3]}<extra></extra>",
         "unselected": {"marker": {"opacity": 1}},
-    }  # fmt: skip
+    }
     errors = error_bars(found, scores, metric, color)
     lengths = values if _from_zero(found, metric) else [None] * len(values)
     if upright:
@@ -130,9 +137,14 @@ def error_bars(
         above.append(ends[0] if math.isfinite(ends[0]) else 0.0)
         below.append(ends[1] if math.isfinite(ends[1]) else 0.0)
     return {
-        "type": "data", "symmetric": False, "color": color, "thickness": 1.5, "width": 4,
-        "array": above, "arrayminus": below,
-    }  # fmt: skip
+        "type": "data",
+        "symmetric": False,
+        "color": color,
+        "thickness": 1.5,
+        "width": 4,
+        "array": above,
+        "arrayminus": below,
+    }
 
 
 def _finite(value: float | None) -> float | None:

@@ -20,9 +20,20 @@ HALF_WIDTH = 32
 """Letters in a line of the title of a figure that stands beside another, in a narrow window too."""
 NAME_LENGTH = 26
 _WORDS = (
-    "No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten",
-    "Eleven", "Twelve",
-)  # fmt: skip
+    "No",
+    "One",
+    "Two",
+    "Three",
+    "Four",
+    "Five",
+    "Six",
+    "Seven",
+    "Eight",
+    "Nine",
+    "Ten",
+    "Eleven",
+    "Twelve",
+)
 
 
 def takeaway(figure: go.Figure) -> str:
@@ -54,8 +65,13 @@ def finish(
     figure.update_layout(
         title={
             "text": "<br>".join(escape(line) for line in lines),
-            "x": 0, "xanchor": "left", "font": {"size": TITLE_PX},
-            "yref": "paper", "y": 1, "yanchor": "bottom", "pad": {"b": over_plot + above},
+            "x": 0,
+            "xanchor": "left",
+            "font": {"size": TITLE_PX},
+            "yref": "paper",
+            "y": 1,
+            "yanchor": "bottom",
+            "pad": {"b": over_plot + above},
         },
         height=top + plot_px + bottom,
         margin={"t": top, "b": bottom, "l": 8, "r": 16},
@@ -63,16 +79,19 @@ def finish(
         plot_bgcolor="rgba(0,0,0,0)",
         hoverlabel={"align": "left", "namelength": -1},
         legend={"traceorder": "normal"},
-    )  # fmt: skip
+    )
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
     if legend_below:
         figure.update_layout(
             legend={
-                "orientation": "h", "x": 0, "xanchor": "left",
-                "y": -52 / plot_px, "yanchor": "top",
+                "orientation": "h",
+                "x": 0,
+                "xanchor": "left",
+                "y": -52 / plot_px,
+                "yanchor": "top",
             }
-        )  # fmt: skip
+        )
     return figure
 
 

@@ -22,21 +22,30 @@ def bits_chosen(bits: Mapping[Part, int]) -> go.Figure:
     for width in sorted(set(bits.values()), reverse=True):
         cells = [part for part, found in bits.items() if found == width]
         figure.add_bar(
-            name=format_bits(width), x=[places[name] for name, _ in cells], y=[0.86] * len(cells),
-            base=[_row(side) - 0.43 for _, side in cells], width=0.94,
+            name=format_bits(width),
+            x=[places[name] for name, _ in cells],
+            y=[0.86] * len(cells),
+            base=[_row(side) - 0.43 for _, side in cells],
+            width=0.94,
             marker={"color": bits_color(width), "line": {"width": 0}},
             customdata=[[name, str(side)] for name, side in cells],
             hovertemplate=f"<b>%{{customdata[0]}}</b><br>%{{customdata[1]}}: {format_bits(width)}"
             "<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_xaxes(
-        title="Layer in the order of execution", range=[-0.7, len(layers) - 0.3], zeroline=False,
+        title="Layer in the order of execution",
+        range=[-0.7, len(layers) - 0.3],
+        zeroline=False,
         showgrid=False,
-    )  # fmt: skip
+    )
     figure.update_yaxes(
-        tickmode="array", tickvals=[0, 1], ticktext=["A", "W"], range=[-0.5, 1.5],
-        zeroline=False, showgrid=False,
-    )  # fmt: skip
+        tickmode="array",
+        tickvals=[0, 1],
+        ticktext=["A", "W"],
+        range=[-0.5, 1.5],
+        zeroline=False,
+        showgrid=False,
+    )
     figure.update_layout(barmode="overlay", bargap=0.0)
     # it stands beside a wider one
     return finish(figure, _title(bits), 2 * ROW_PX, legend_below=True, title_width=HALF_WIDTH - 8)

@@ -57,10 +57,12 @@ def front_chart(
     count = len(panels)
     titles = [escape(shorten(panel.front.machine, NARROW)) for panel in panels]
     figure = make_subplots(
-        cols=count, shared_yaxes=True, horizontal_spacing=0.03,
+        cols=count,
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
         column_titles=titles if count > 1 else None,
         shared_xaxes="all" if count > 1 else False,
-    )  # fmt: skip
+    )
     for column, panel in enumerate(panels, start=1):
         factor, unit = _unit(panel, several=count > 1)
         _Drawn(figure, column, panel, scale, factor, count).draw(picked)
@@ -70,15 +72,24 @@ def front_chart(
     if count > 1:  # side by side there is room for one title
         quantity = str(panels[0].front.quantity).capitalize()
         figure.add_annotation(
-            text=f"{quantity} (% of W8A8), lower is better", showarrow=False, font={"size": 13},
-            x=0.5, xref="paper", xanchor="center", y=0, yref="paper", yanchor="top", yshift=-24,
-        )  # fmt: skip
+            text=f"{quantity} (% of W8A8), lower is better",
+            showarrow=False,
+            font={"size": 13},
+            x=0.5,
+            xref="paper",
+            xanchor="center",
+            y=0,
+            yref="paper",
+            yanchor="top",
+            yshift=-24,
+        )
     if scale.float_top1 is not None:
         figure.add_hline(
-            y=100 * scale.float_top1, line={"color": FLOAT, "width": 1, "dash": "dot"},
+            y=100 * scale.float_top1,
+            line={"color": FLOAT, "width": 1, "dash": "dot"},
             annotation={"text": "float", "font": {"color": FLOAT}, "yanchor": "bottom"},
             annotation_position="bottom left",
-        )  # fmt: skip
+        )
     figure.update_yaxes(title=scale.axis, col=1)
     _show_window(figure, _values(panels, scale), scale)
     figure.update_layout(clickmode="event+select")
@@ -115,10 +126,16 @@ def _show_window(figure: go.Figure, values: Sequence[float], scale: QualityScale
     if min(values) < low:
         below = sum(value < low for value in values)
         figure.add_annotation(
-            text=f"{below} more below; a double click shows all", showarrow=False,
-            x=1, xref="paper", xanchor="right", y=0, yref="paper", yanchor="bottom",
+            text=f"{below} more below; a double click shows all",
+            showarrow=False,
+            x=1,
+            xref="paper",
+            xanchor="right",
+            y=0,
+            yref="paper",
+            yanchor="bottom",
             font={"size": 11, "color": FLOAT},
-        )  # fmt: skip
+        )
     figure.update_yaxes(range=[low, high])
 
 
@@ -164,8 +181,11 @@ class _Drawn:
             look = {"symbol": "square", "size": 12, "color": PREDICTED}
             self._points("Answer", [panel.answer], marker=look)
         look = {
-            "symbol": "star", "size": 15, "color": BEFORE, "line": {"color": AFTER, "width": 1.5},
-        }  # fmt: skip
+            "symbol": "star",
+            "size": 15,
+            "color": BEFORE,
+            "line": {"color": AFTER, "width": 1.5},
+        }
         self._points("Present configuration", [panel.present], marker=look)
         if picked is not None and picked[0] == panel.front.machine:
             self._ring(picked[1])
@@ -187,7 +207,10 @@ class _Drawn:
         mode = "lines+markers" if line else "markers+text" if named else "markers"
         usual = {"size": 8, "color": FLOAT if names else PREDICTED}
         self.figure.add_scatter(
-            name=name, legendgroup=name, showlegend=self.column == 1, mode=mode,
+            name=name,
+            legendgroup=name,
+            showlegend=self.column == 1,
+            mode=mode,
             x=[self._x(p) for p in proposals],
             y=[self.scale.of(p.prediction) for p in proposals],
             text=list(map(_aside, proposals, places)) if named else None,
@@ -197,8 +220,9 @@ class _Drawn:
             marker=marker or {**usual, "symbol": "diamond" if names else "circle-open"},
             customdata=[[self.panel.front.machine, p.name, self._told(p)] for p in proposals],
             hovertemplate="%{customdata[2]}<extra></extra>",
-            row=1, col=self.column,
-        )  # fmt: skip
+            row=1,
+            col=self.column,
+        )
 
     def _places(self, proposals: Sequence[Proposal]) -> list[str]:
         """Return where the names of points go; those out of sight count as on the border."""
@@ -230,12 +254,19 @@ class _Drawn:
             return
         there = [self._x(proposal) for proposal, _ in known]
         self.figure.add_scatter(
-            name="95 % of the prediction", legendgroup="band", showlegend=self.column == 1,
+            name="95 % of the prediction",
+            legendgroup="band",
+            showlegend=self.column == 1,
             x=[*there, *reversed(there)],
             y=[*(ends.low for _, ends in known), *(ends.high for _, ends in reversed(known))],
-            mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(PREDICTED, 0.22),
-            hoverinfo="skip", row=1, col=self.column,
-        )  # fmt: skip
+            mode="lines",
+            line={"width": 0},
+            fill="toself",
+            fillcolor=faded(PREDICTED, 0.22),
+            hoverinfo="skip",
+            row=1,
+            col=self.column,
+        )
 
     def _measured(self) -> None:
         shown = [
@@ -247,25 +278,36 @@ class _Drawn:
             return
         even = [reference.config for reference in self.panel.front.references]
         self.figure.add_scatter(
-            name="Measured", legendgroup="Measured", showlegend=self.column == 1, mode="markers",
-            x=[self._x(one.proposal) for one, _, _ in shown], y=[value for _, value, _ in shown],
+            name="Measured",
+            legendgroup="Measured",
+            showlegend=self.column == 1,
+            mode="markers",
+            x=[self._x(one.proposal) for one, _, _ in shown],
+            y=[value for _, value, _ in shown],
             error_y={
-                "type": "data", "symmetric": False, "width": 4, "color": PREDICTED,
+                "type": "data",
+                "symmetric": False,
+                "width": 4,
+                "color": PREDICTED,
                 "thickness": 1.5,
                 "array": [ends.high - value for _, value, ends in shown],
                 "arrayminus": [value - ends.low for _, value, ends in shown],
             },
             marker={
-                "size": 8, "color": PREDICTED,
-                "symbol": ["diamond" if one.proposal.config in even else "circle"
-                           for one, _, _ in shown],
+                "size": 8,
+                "color": PREDICTED,
+                "symbol": [
+                    "diamond" if one.proposal.config in even else "circle" for one, _, _ in shown
+                ],
             },
             customdata=[
                 [self.panel.front.machine, one.proposal.name, self._found(one)]
                 for one, _, _ in shown
             ],
-            hovertemplate="%{customdata[2]}<extra></extra>", row=1, col=self.column,
-        )  # fmt: skip
+            hovertemplate="%{customdata[2]}<extra></extra>",
+            row=1,
+            col=self.column,
+        )
 
     def _found(self, one: Measured) -> str:
         return (
@@ -282,10 +324,13 @@ class _Drawn:
         ]
         here = [(x, y) for x, y, other in points if other == name]
         self.figure.add_scatter(
-            name="Picked", showlegend=False, mode="markers", hoverinfo="skip",
-            x=[x for x, _ in here], y=[y for _, y in here],
-            marker={
-                "symbol": "circle-open", "size": 21, "color": FLOAT, "line": {"width": 2},
-            },
-            row=1, col=self.column,
-        )  # fmt: skip
+            name="Picked",
+            showlegend=False,
+            mode="markers",
+            hoverinfo="skip",
+            x=[x for x, _ in here],
+            y=[y for _, y in here],
+            marker={"symbol": "circle-open", "size": 21, "color": FLOAT, "line": {"width": 2}},
+            row=1,
+            col=self.column,
+        )

@@ -36,15 +36,21 @@ def trade_off(found: TradeOff) -> go.Figure:
     if by_loss:
         _add_band(figure, found.predicted, factor)
     figure.add_scatter(
-        name="Front, predicted", mode="lines+markers", line={"color": PREDICTED, "width": 2},
-        marker={"size": 6, "color": PREDICTED}, **_points(found.predicted, factor, value),
-    )  # fmt: skip
+        name="Front, predicted",
+        mode="lines+markers",
+        line={"color": PREDICTED, "width": 2},
+        marker={"size": 6, "color": PREDICTED},
+        **_points(found.predicted, factor, value),
+    )
     figure.add_scatter(
-        name="Uniform, predicted", mode="markers+text",
-        text=[escape(point.name) for point in found.references], textposition="top center",
-        marker={"size": 9, "color": FLOAT, "symbol": "diamond"}, cliponaxis=False,
+        name="Uniform, predicted",
+        mode="markers+text",
+        text=[escape(point.name) for point in found.references],
+        textposition="top center",
+        marker={"size": 9, "color": FLOAT, "symbol": "diamond"},
+        cliponaxis=False,
         **_points(found.references, factor, value),
-    )  # fmt: skip
+    )
     if found.measured:
         _add_measured(figure, "Measured", found.measured, (factor, BEFORE, "circle", 9), value)
     if chosen:
@@ -111,11 +117,15 @@ def _add_band(figure: go.Figure, points: Sequence[TradePoint], factor: float) ->
         return
     there = [factor * point.cost for point, _ in known]
     figure.add_scatter(
-        name="95 % of the prediction", x=[*there, *reversed(there)],
+        name="95 % of the prediction",
+        x=[*there, *reversed(there)],
         y=[*(100 * i.low for _, i in known), *(100 * i.high for _, i in reversed(known))],
-        mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(PREDICTED, 0.22),
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=faded(PREDICTED, 0.22),
         hoverinfo="skip",
-    )  # fmt: skip
+    )
 
 
 def _add_measured(
@@ -132,7 +142,10 @@ def _add_measured(
         losses = [point.loss or 0.0 for point in points]
         bars = {
             "error_y": {
-                "type": "data", "symmetric": False, "color": faded(color, 0.7), "width": 4,
+                "type": "data",
+                "symmetric": False,
+                "color": faded(color, 0.7),
+                "width": 4,
                 "array": [
                     100 * (end[1] - loss) if end else 0
                     for end, loss in zip(ends, losses, strict=True)
@@ -142,11 +155,14 @@ def _add_measured(
                     for end, loss in zip(ends, losses, strict=True)
                 ],
             }
-        }  # fmt: skip
+        }
     figure.add_scatter(
-        name=name, mode="markers", marker={"size": size, "color": color, "symbol": symbol},
-        **bars, **_points(points, factor, value),
-    )  # fmt: skip
+        name=name,
+        mode="markers",
+        marker={"size": size, "color": color, "symbol": symbol},
+        **bars,
+        **_points(points, factor, value),
+    )
 
 
 def _title(found: TradeOff) -> str:

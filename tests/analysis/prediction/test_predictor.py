@@ -106,7 +106,7 @@ def test_the_curve_finds_the_coefficients_it_was_made_with() -> None:
     assert found.coefficients == pytest.approx((0.2, 0.35), abs=0.01)
     assert found.deviation(0.5) < fit_loss_curve((), ANSWERS, 0.9).deviation(0.5) / 5
     step = 10**0.001  # a hundredth of a dB
-    slope = (found.at(0.5 * step) - found.at(0.5)) / 0.01
+    slope = (found.loss_at(0.5 * step) - found.loss_at(0.5)) / 0.01
     assert found.steepness(0.5) == pytest.approx(slope, rel=0.01)
 
 
@@ -115,7 +115,7 @@ def test_loss_rises_with_harm_whatever_was_measured() -> None:
     for _ in range(20):
         points = [Point(h, loss, 50) for h, loss in random.uniform((0, -0.2), (4, 1), (8, 2))]
         losses = np.array(
-            [fit_loss_curve(points, ANSWERS, 0.95).at(harm) for harm in np.arange(0, 9, 0.1)]
+            [fit_loss_curve(points, ANSWERS, 0.95).loss_at(harm) for harm in np.arange(0, 9, 0.1)]
         )
         assert (np.diff(losses) >= 0).all()
         assert losses[0] == 0
