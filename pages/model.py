@@ -42,7 +42,7 @@ cards = st.container(horizontal=True)
 float_card(cards, work, score)
 cards.metric("Parameters", format_count(network.parameters), border=True, height="stretch")
 cards.metric(
-    "MACs an image",
+    "MACs per image",
     format_count(network.macs),
     border=True,
     help="Multiply-accumulates",

@@ -1,4 +1,4 @@
-"""What changes from one configuration to another: widths, and the energy that moves with them."""
+"""Changes from one configuration to another: widths, and the energy that moves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,19 +16,26 @@ from figures.style.layout import (
     rows_px,
     shorten,
 )
-from figures.style.palette import ACTIVATION, COMPONENT_NAMES, COMPONENTS, FLOAT, WEIGHT, faded
+from figures.style.palette import (
+    ACTIVATION,
+    COMPONENT_NAMES,
+    COMPONENTS,
+    FLOAT,
+    WEIGHT,
+    with_opacity,
+)
 from figures.style.units import energy_scale, format_count, format_energy, format_share
 
 CELL_PX = 44
 MOST_LAYERS = 25
 SIDES = (("weights", "Weights", WEIGHT), ("activations", "Outputs", ACTIVATION))
-SMALLEST_PJ = 1e-6  # below it lies only the rounding of sums
+SMALLEST_PJ = 1e-6  # smaller differences are rounding of sums
 
 
 def transition_matrix(diff: ConfigDiff) -> go.Figure:
-    """Return how many layers go from which bits (rows) to which (columns), weights and outputs.
+    """Return the number of layers by bits before (rows) and after (columns), weights and outputs.
 
-    Grey cells on the diagonal stay. Hovering tells the layers' energy before and after.
+    Grey cells on the diagonal stay. The hover label shows the layers' energy before and after.
     """
     rows = sorted({t.before for t in diff.transitions}, reverse=True)
     columns = sorted({t.after for t in diff.transitions}, reverse=True)
@@ -48,18 +55,18 @@ def transition_matrix(diff: ConfigDiff) -> go.Figure:
             xs = [columns.index(t.after) for t in chosen]
             ys = [rows.index(t.before) for t in chosen]
             _add_cells(figure, chosen, xs, ys, color=hue, column=place)
-    figure.update_xaxes(title="Bits after (number of layers)", **_axis(columns))
-    figure.update_yaxes(**_axis(rows) | {"range": [len(rows) - 0.5, -0.5]})
+    figure.update_xaxes(title="Bits after (number of layers)", **_width_axis(columns))
+    figure.update_yaxes(**_width_axis(rows) | {"range": [len(rows) - 0.5, -0.5]})
     figure.update_yaxes(title="Bits before", col=1)
     figure.update_layout(barmode="overlay", showlegend=False)
     return finish(figure, _matrix_title(diff), max(70, CELL_PX * len(rows)), subtitle_px=24)
 
 
-def _axis(widths: Sequence[int]) -> dict[str, Any]:
+def _width_axis(widths: Sequence[int]) -> dict[str, Any]:
     return {
         "tickmode": "array",
         "tickvals": list(range(len(widths))),
-        "ticktext": [_width(bits) for bits in widths],
+        "ticktext": [_format_width(bits) for bits in widths],
         "range": [-0.5, len(widths) - 0.5],
         "showgrid": False,
         "zeroline": False,
@@ -75,7 +82,7 @@ def _add_cells(
     color: str,
     column: int,
 ) -> None:
-    """Add one square a transition, the stronger the more layers."""
+    """Add one square per transition, stronger with more layers."""
     if not moves:
         return
     most = max(len(t.layers) for t in moves)
@@ -85,10 +92,10 @@ def _add_cells(
         width=0.92,
         base=[row - 0.46 for row in ys],
         marker={
-            "color": [faded(color, 0.15 + 0.3 * len(t.layers) / most) for t in moves],
+            "color": [with_opacity(color, 0.15 + 0.3 * len(t.layers) / most) for t in moves],
             "line": {"width": 0},
         },
-        customdata=[[_told(t)] for t in moves],
+        customdata=[[_describe_move(t)] for t in moves],
         hovertemplate="%{customdata[0]}<extra></extra>",
         row=1,
         col=column,
@@ -105,37 +112,37 @@ def _add_cells(
     )
 
 
-def _told(move: Transition) -> str:
+def _describe_move(move: Transition) -> str:
     named = ", ".join(escape(shorten(name)) for name in move.layers[:6])
     more = f" and {len(move.layers) - 6} more" if len(move.layers) > 6 else ""
     what = "weights" if move.side == "weights" else "values"
     return (
-        f"<b>{_width(move.before)} to {_width(move.after)}</b>: {named}{more}<br>"
+        f"<b>{_format_width(move.before)} to {_format_width(move.after)}</b>: {named}{more}<br>"
         f"{format_count(move.values)} {what}<br>Energy of these layers: "
         f"{format_energy(move.energy_before_pj)} to {format_energy(move.energy_after_pj)}"
     )
 
 
-def _width(bits: int) -> str:
+def _format_width(bits: int) -> str:
     return "float" if bits >= 32 else str(bits)
 
 
 def _matrix_title(diff: ConfigDiff) -> str:
-    told = []
+    parts = []
     for side, title, _ in SIDES:
         moves = [t for t in diff.transitions if t.side == side]
         moved = sum(len(t.layers) for t in moves if t.before != t.after)
         if moved:
-            told.append(f"{moved} of {sum(len(t.layers) for t in moves)} {title.lower()}")
-    if not told:
+            parts.append(f"{moved} of {sum(len(t.layers) for t in moves)} {title.lower()}")
+    if not parts:
         return "No layer changes its width"
-    return f"{' and '.join(told)} change width"
+    return f"{' and '.join(parts)} change width"
 
 
 def moved_energy(diff: ConfigDiff) -> go.Figure:
-    """Return what each layer's energy gains or loses by component, the most moved on top.
+    """Return the change of each layer's energy by component, the largest change on top.
 
-    At most 25 layers; their sum is nearly all in a network of which few layers change.
+    At most 25 layers, which hold nearly the whole change where few layers change.
     """
     rows = sorted(diff.layers, key=lambda row: -abs(row.moved_pj))
     rows = [row for row in rows if abs(row.moved_pj) > SMALLEST_PJ][:MOST_LAYERS]
@@ -152,7 +159,8 @@ def moved_energy(diff: ConfigDiff) -> go.Figure:
             y=list(range(len(rows))),
             marker={"color": color, "line": {"width": 0}},
             customdata=[
-                [_moved(row), format_energy(value)] for row, value in zip(rows, moved, strict=True)
+                [_describe_energy(row), format_energy(value)]
+                for row, value in zip(rows, moved, strict=True)
             ],
             hovertemplate=(
                 f"%{{customdata[0]}}<br>{COMPONENT_NAMES[part]}: %{{customdata[1]}}<extra></extra>"
@@ -165,7 +173,7 @@ def moved_energy(diff: ConfigDiff) -> go.Figure:
     return finish(figure, title, rows_px(len(rows), 20), legend_below=True)
 
 
-def _moved(row: LayerChange) -> str:
+def _describe_energy(row: LayerChange) -> str:
     stays = "" if row.own else "<br>its own choice stays"
     return (
         f"<b>{escape(row.layer)}</b><br>{format_energy(row.energy_before.total_pj)} to "

@@ -1,4 +1,4 @@
-"""One layer: what every width would save and cost, drawn and in words."""
+"""One layer explained: the saving and the loss of every width, as a plot and in words."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ from analysis.mixed_precision.layer_options import (
 )
 from analysis.sensitivity.sweep import CellScore
 from figures.style.layout import HALF_WIDTH, escape, finish, shorten
-from figures.style.palette import ACTIVATION, BOUND_NAMES, WEIGHT, faded
+from figures.style.palette import ACTIVATION, BOUND_NAMES, WEIGHT, with_opacity
 from figures.style.units import (
     energy_scale,
     format_bytes,
@@ -24,19 +24,18 @@ from figures.style.units import (
 )
 
 PANEL_PX = 190
-WIDEST = 16  # float is so much dearer that it would hide all other widths
+WIDEST = 16  # float costs so much that the plot would hide all other widths
 SIDES = (("weights", "Weights", WEIGHT, "circle"), ("activations", "Output", ACTIVATION, "square"))
-SMALLEST = 0.0005  # of the network's energy: what would be written as 0.0 %
+SMALLEST = 0.0005  # share of the network's energy that rounds to 0.0 %
 
 
 def widths_explained(found: Explanation) -> go.Figure:
-    """Return the network's energy at every width of this layer, over what it costs in quality.
+    """Return the network's energy at every width of the layer, over the loss of quality.
 
-    Energies are differences against the present choice. The lower panel stands only where a
-    sensitivity of this layer is known.
+    Energies are differences to the present width. The lower panel needs a sensitivity of the layer.
     """
     options = [option for option in found.options if option.bits <= WIDEST]
-    scored = [option for option in options if _loss(option.score) is not None]
+    scored = [option for option in options if _score_loss(option.score) is not None]
     rows = 2 if scored else 1
     figure = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.08)
     largest = max((abs(option.change.energy_pj) for option in options), default=0.0)
@@ -55,7 +54,7 @@ def widths_explained(found: Explanation) -> go.Figure:
     figure.update_yaxes(title=f"Energy per image<br>({unit}, lower is better)", row=1)
     if scored:
         figure.update_yaxes(title=_loss_title(scored), row=2, rangemode="tozero")
-    title = _title(found)
+    title = _options_title(found)
     return finish(figure, title, PANEL_PX * rows, legend_below=True, title_width=HALF_WIDTH + 18)
 
 
@@ -70,9 +69,9 @@ def _add_energy(
         legendgroup=title,
         x=[option.bits for option in options],
         y=[factor * option.change.energy_pj for option in options],
-        line={"color": faded(look["color"], 0.5), "width": 2},
-        marker=_marker(options, look),
-        customdata=[[_told(option)] for option in options],
+        line={"color": with_opacity(look["color"], 0.5), "width": 2},
+        marker=_option_marker(options, look),
+        customdata=[[_describe_option(option)] for option in options],
         hovertemplate="%{customdata[0]}<extra></extra>",
         row=1,
         col=1,
@@ -84,8 +83,8 @@ def _add_losses(
 ) -> None:
     if not options:
         return
-    losses = [100 * (_loss(option.score) or 0.0) for option in options]
-    ends = [_loss_ends(option.score) for option in options]
+    losses = [100 * (_score_loss(option.score) or 0.0) for option in options]
+    ends = [_loss_interval(option.score) for option in options]
     figure.add_scatter(
         name=title,
         mode="markers",
@@ -93,29 +92,29 @@ def _add_losses(
         showlegend=False,
         x=[option.bits for option in options],
         y=losses,
-        marker=_marker(options, look),
+        marker=_option_marker(options, look),
         error_y={
             "type": "data",
             "symmetric": False,
-            "color": faded(look["color"], 0.6),
+            "color": with_opacity(look["color"], 0.6),
             "array": [100 * high - loss for loss, (_, high) in zip(losses, ends, strict=True)],
             "arrayminus": [loss - 100 * low for loss, (low, _) in zip(losses, ends, strict=True)],
         },
-        customdata=[[_told(option)] for option in options],
+        customdata=[[_describe_option(option)] for option in options],
         hovertemplate="%{customdata[0]}<extra></extra>",
         row=2,
         col=1,
     )
 
 
-def _marker(options: Sequence[Option], look: dict[str, str]) -> dict[str, object]:
+def _option_marker(options: Sequence[Option], look: dict[str, str]) -> dict[str, object]:
     symbols = [look["symbol"] + ("" if option.present else "-open") for option in options]
     sizes = [13 if option.present else 9 for option in options]
     return {"color": look["color"], "symbol": symbols, "size": sizes, "line": {"width": 2}}
 
 
-def _loss(score: CellScore | None) -> float | None:
-    """Return what is lost: accuracy, or without labels the answers that change."""
+def _score_loss(score: CellScore | None) -> float | None:
+    """Return the loss: of accuracy, or without labels of unchanged answers."""
     if score is None:
         return None
     if score.accuracy_drop is not None:
@@ -123,8 +122,8 @@ def _loss(score: CellScore | None) -> float | None:
     return None if score.agreement is None else 1 - score.agreement
 
 
-def _loss_ends(score: CellScore | None) -> tuple[float, float]:
-    loss = _loss(score) or 0.0
+def _loss_interval(score: CellScore | None) -> tuple[float, float]:
+    loss = _score_loss(score) or 0.0
     if score is None:
         return loss, loss
     if score.accuracy_drop is not None:
@@ -140,9 +139,9 @@ def _loss_title(options: Sequence[Option]) -> str:
     return f"{what} alone<br>({'points' if labelled else '%'}, lower is better)"
 
 
-def _told(option: Option) -> str:
+def _describe_option(option: Option) -> str:
     side = "Weights" if option.side == "weights" else "Output"
-    lines = [f"<b>{side} at {_bits(option.bits)}</b>{' (now)' if option.present else ''}"]
+    lines = [f"<b>{side} at {_format_bits(option.bits)}</b>{' (now)' if option.present else ''}"]
     lines += [f"{name}: {value}" for name, value in change_rows(option.change)]
     if option.score is not None:
         lines.append(escape(loss_text(option.score)))
@@ -150,7 +149,7 @@ def _told(option: Option) -> str:
 
 
 def change_rows(change: Change) -> list[tuple[str, str]]:
-    """Return what a change does, by name and with units; what stays is left out."""
+    """Return the effects of a change by name, with units; zero effects are left out."""
     figures = (
         ("Energy", change.energy_pj, format_energy),
         ("DRAM traffic", change.dram_bits / 8, format_bytes),
@@ -166,11 +165,11 @@ def change_rows(change: Change) -> list[tuple[str, str]]:
 
 
 def loss_text(score: CellScore) -> str:
-    """Return what a layer alone costs, as measured or predicted, in words."""
-    loss = _loss(score)
+    """Return the loss of a layer alone in words, as measured or predicted."""
+    loss = _score_loss(score)
     if loss is None:
         return f"output SQNR {score.sqnr_db:.1f} dB alone ({score.depth})"
-    low, high = _loss_ends(score)
+    low, high = _loss_interval(score)
     what = "points of accuracy" if score.accuracy_drop is not None else "% other answers"
     return (
         f"{100 * loss:.2f} {what} alone (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
@@ -178,18 +177,18 @@ def loss_text(score: CellScore) -> str:
     )
 
 
-def _bits(bits: int) -> str:
+def _format_bits(bits: int) -> str:
     return "float" if bits >= 32 else f"{bits} bits"
 
 
-def _title(found: Explanation) -> str:
+def _options_title(found: Explanation) -> str:
     name = shorten(found.layer, 40)
     best: tuple[float, str] | None = None
     for option in found.options:
         saved = -option.change.energy_pj
         if option.bits < found.bits[option.side] and (best is None or saved > best[0]):
             side = "weights" if option.side == "weights" else "output"
-            best = saved, f"{side} at {_bits(option.bits)}"
+            best = saved, f"{side} at {_format_bits(option.bits)}"
     total = found.network.energy_pj
     if best is None or best[0] < SMALLEST * total:
         return f"Fewer bits for {name} save no energy on this machine"
@@ -197,22 +196,23 @@ def _title(found: Explanation) -> str:
 
 
 def explain_in_words(found: Explanation) -> tuple[str, ...]:
-    """Return sentences: what the layer costs, what its bits save, what is done."""
-    return tuple(_sentences(found))
+    """Return sentences: the layer's cost, the saving of its bits, the machine's handling."""
+    return tuple(_explain_layer(found))
 
 
-def _sentences(found: Explanation) -> Iterator[str]:
+def _explain_layer(found: Explanation) -> Iterator[str]:
     if found.cost is not None:
         share = format_share(found.cost.energy_pj / (found.network.energy_pj or 1.0))
         slow = format_share(found.cost.latency_s / (found.network.latency_s or 1.0))
         bound = BOUND_NAMES.get(found.cost.bound, found.cost.bound)
         yield (
-            f"It takes {share} of the network's energy ({format_energy(found.cost.energy_pj)}) and "
-            f"{slow} of its latency, for {format_count(found.cost.macs)} MACs and "
-            f"{format_bytes(found.cost.dram_bits / 8)} to or from DRAM; {bound} limits it."
+            f"The layer takes {share} of the network's energy "
+            f"({format_energy(found.cost.energy_pj)}) and {slow} of the latency, for "
+            f"{format_count(found.cost.macs)} MACs and "
+            f"{format_bytes(found.cost.dram_bits / 8)} to or from DRAM; the bound is {bound}."
         )
     if found.grid_of is not None:
-        yield f"Its output takes over the grid of {found.grid_of}; its bits are chosen there."
+        yield f"The output shares the encoding of {found.grid_of}; choose the bits there."
     for side, bits in found.bits.items():
         yield _side_sentence(found, side, bits)
     if found.cost is not None and found.cost.macs:
@@ -220,27 +220,28 @@ def _sentences(found: Explanation) -> Iterator[str]:
 
 
 def _side_sentence(found: Explanation, side: str, bits: int) -> str:
-    subject = "Its weights" if side == "weights" else "Its output"
+    subject = "The weights" if side == "weights" else "The output"
     option = next(o for o in found.options if o.side == side and o.bits == bits)
     if bits == REFERENCE_BITS:
         fewer = next((o for o in found.options if o.side == side and o.bits == 4), None)
-        said = f"{subject} at {_bits(bits)}"
+        sentence = f"{subject} at {_format_bits(bits)}"
         if fewer is not None:
-            said += f"; 4 bits would change: {_list(fewer.change, found)}"
-            said += f" and cost {loss_text(fewer.score)}" if fewer.score else ""
+            sentence += f"; 4 bits would change: {_list_changes(fewer.change, found)}"
+            sentence += f" and cost {loss_text(fewer.score)}" if fewer.score else ""
     else:
         saved = change_from_reference(found, option.side)
-        said = f"{subject} at {_bits(bits)} instead of {REFERENCE_BITS}: {_list(saved, found)}"
+        changes = _list_changes(saved, found)
+        sentence = f"{subject} at {_format_bits(bits)} instead of {REFERENCE_BITS}: {changes}"
     own = option.score
     if own is not None:
-        said += f"; as chosen: {loss_text(own)}"
+        sentence += f"; as chosen: {loss_text(own)}"
     elif bits < 32:
-        said += "; what that costs in accuracy is not known: run Sensitivity"
-    return f"{said}."
+        sentence += "; the loss of accuracy is unknown: run Sensitivity"
+    return f"{sentence}."
 
 
-def _list(change: Change | None, found: Explanation) -> str:
-    """Return a change as a list, its energy also as a share of the network's."""
+def _list_changes(change: Change | None, found: Explanation) -> str:
+    """Return a change as a list, the energy also as a share of the network's energy."""
     if change is None:
         return "unknown"
     rows = change_rows(change)
@@ -258,13 +259,13 @@ def _machine_sentence(found: Explanation) -> Iterator[str]:
     layer = found.cost
     if layer is None:
         return
-    asked = layer.requested_weight_bits, layer.requested_activation_bits
+    requested = layer.requested_weight_bits, layer.requested_activation_bits
     done = layer.compute_weight_bits, layer.compute_activation_bits
     if layer.on_host:
-        yield "The machine cannot compute it as asked; its cost is a stand-in for the host."
-    elif asked != done:
+        yield "The machine cannot compute the layer as configured; the cost is a guess for a host."
+    elif requested != done:
         yield (
-            f"W{asked[0]}A{asked[1]} was asked, the machine computes W{done[0]}A{done[1]}"
+            f"Configured: W{requested[0]}A{requested[1]}; the machine computes W{done[0]}A{done[1]}"
             f"{f' in {layer.passes} passes' if layer.passes > 1 else ''}."
         )
     yield found.gains

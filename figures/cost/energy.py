@@ -1,4 +1,4 @@
-"""Where the energy of one image goes: by component, by layer, by run."""
+"""The energy of one image: by component, by layer, by run."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ NO_ENERGY = "No energy is estimated"
 def energy_by_component(report: CostReport) -> go.Figure:
     """Return one stacked bar of the energy per image by component."""
     figure = go.Figure()
-    _stack(figure, [shorten(report.workload)], [report.energy])
+    _add_stacked_bars(figure, [shorten(report.workload)], [report.energy])
     figure.update_yaxes(showticklabels=False)
     return finish(figure, _component_title(report.energy), 70, legend_below=True)
 
@@ -32,26 +32,26 @@ def energy_by_layer(report: CostReport) -> go.Figure:
     """Return a stacked bar for each layer in execution order."""
     layers = report.layers
     figure = go.Figure()
-    _stack(figure, [layer.layer for layer in layers], [layer.energy for layer in layers])
+    _add_stacked_bars(figure, [layer.layer for layer in layers], [layer.energy for layer in layers])
     return finish(figure, _layer_title(layers), rows_px(len(layers)))
 
 
 def energy_comparison(reports: Mapping[str, CostReport]) -> go.Figure:
-    """Return a stacked bar for each named report, in the order given.
+    """Return a stacked bar for each named report, in the order of `reports`.
 
     Raises:
-        ValueError: there is no report.
+        ValueError: `reports` is empty.
     """
     if not reports:
         raise ValueError("A comparison needs a report; got none. Choose a run.")
     figure = go.Figure()
-    _stack(figure, list(reports), [report.energy for report in reports.values()])
+    _add_stacked_bars(figure, list(reports), [report.energy for report in reports.values()])
     title = _comparison_title(reports)
     return finish(figure, title, rows_px(len(reports), 34), legend_below=True)
 
 
-def _stack(figure: go.Figure, names: Sequence[str], energies: Sequence[Energy]) -> None:
-    """Add one trace a component that is spent anywhere, one row a name."""
+def _add_stacked_bars(figure: go.Figure, names: Sequence[str], energies: Sequence[Energy]) -> None:
+    """Add one trace per component with any energy, one row per name."""
     factor, unit = energy_scale(max((energy.total_pj for energy in energies), default=0.0))
     for part, color in COMPONENTS.items():
         values = [energy.parts()[part] for energy in energies]
@@ -64,7 +64,12 @@ def _stack(figure: go.Figure, names: Sequence[str], energies: Sequence[Energy]) 
             y=list(range(len(names))),
             marker={"color": color, "line": {"width": 0}},
             customdata=[
-                [escape(name), format_energy(value), _share(value, energy), _total(energy)]
+                [
+                    escape(name),
+                    format_energy(value),
+                    _format_part(value, energy),
+                    _format_total(energy),
+                ]
                 for name, value, energy in zip(names, values, energies, strict=True)
             ],
             hovertemplate=(
@@ -77,11 +82,11 @@ def _stack(figure: go.Figure, names: Sequence[str], energies: Sequence[Energy]) 
     label_rows(figure, names)
 
 
-def _share(value: float, energy: Energy) -> str:
+def _format_part(value: float, energy: Energy) -> str:
     return format_share(value / energy.total_pj if energy.total_pj else 0.0)
 
 
-def _total(energy: Energy) -> str:
+def _format_total(energy: Energy) -> str:
     return format_energy(energy.total_pj)
 
 
@@ -113,15 +118,16 @@ def _comparison_title(reports: Mapping[str, CostReport]) -> str:
         return f"{shorten(name, 40)} needs {format_energy(energy)} per image"
     least, most = (pick(energies, key=energies.__getitem__) for pick in (min, max))
     if energies[least] == energies[most]:
-        return "All runs need the same energy" + _caveat(reports)
+        return "All runs need the same energy" + _comparison_caveat(reports)
     saved = format_share(1 - energies[least] / energies[most])
-    return f"{shorten(least, 30)} needs {saved} less energy than {shorten(most, 30)}" + _caveat(
-        reports
+    return (
+        f"{shorten(least, 30)} needs {saved} less energy than {shorten(most, 30)}"
+        + _comparison_caveat(reports)
     )
 
 
-def _caveat(reports: Mapping[str, CostReport]) -> str:
-    """Say where a comparison is one of machines or networks rather than of configurations."""
+def _comparison_caveat(reports: Mapping[str, CostReport]) -> str:
+    """Return a note where the reports differ in machine or network."""
     if len({report.workload for report in reports.values()}) > 1:
         return " (different networks)"
     return " (different machines)" if len({r.machine for r in reports.values()}) > 1 else ""

@@ -1,4 +1,4 @@
-"""Where the time of one image goes."""
+"""The latency of one image, layer by layer."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from figures.style.units import format_share, format_time, time_scale
 
 
 def latency_by_layer(report: CostReport) -> go.Figure:
-    """Return each layer's latency in execution order, in the colour of what limits it."""
+    """Return each layer's latency in execution order, in the colour of the layer's bound."""
     layers = report.layers
     factor, unit = time_scale(max((layer.latency_s for layer in layers), default=0.0))
     total = sum(layer.latency_s for layer in layers)
@@ -34,16 +34,16 @@ def latency_by_layer(report: CostReport) -> go.Figure:
             y=rows,
             x=[factor * layers[row].latency_s for row in rows],
             marker={"color": color, "line": {"width": 0}},
-            customdata=[_told(layers[row], total) for row in rows],
+            customdata=[_hover_text(layers[row], total) for row in rows],
             hovertemplate="%{customdata}<extra></extra>",
         )
     figure.update_layout(barmode="overlay", bargap=0.25)
     figure.update_xaxes(title=f"Latency per image ({unit}), lower is better", rangemode="tozero")
     label_rows(figure, [layer.layer for layer in layers])
-    return finish(figure, _title(layers), rows_px(len(layers)), legend_below=True)
+    return finish(figure, _latency_title(layers), rows_px(len(layers)), legend_below=True)
 
 
-def _told(layer: LayerCost, total: float) -> str:
+def _hover_text(layer: LayerCost, total: float) -> str:
     share = format_share(layer.latency_s / total if total else 0.0)
     return (
         f"<b>{escape(layer.layer)}</b><br>{format_time(layer.latency_s)} ({share}), limited by "
@@ -51,7 +51,7 @@ def _told(layer: LayerCost, total: float) -> str:
     )
 
 
-def _title(layers: Sequence[LayerCost]) -> str:
+def _latency_title(layers: Sequence[LayerCost]) -> str:
     latencies = {layer.layer: layer.latency_s for layer in layers}
     total = sum(latencies.values())
     if not total:

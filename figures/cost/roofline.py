@@ -1,4 +1,4 @@
-"""What limits each layer: arithmetic or the way to memory."""
+"""The bound of each layer: arithmetic or memory traffic."""
 
 import math
 from collections import Counter
@@ -16,13 +16,13 @@ _SYMBOLS = {"compute": "circle", "dram": "square", "sram": "diamond"}
 
 
 def roofline(report: CostReport) -> go.Figure:
-    """Return attained MAC/s over MACs per byte of DRAM traffic, each layer with MACs a point.
+    """Return MAC/s over MACs per byte of DRAM traffic, with a point for each layer with MACs.
 
-    The roof is the rate that the machine can attain (Williams et al. 2009); points are as large
-    as their share of the latency. Layers without DRAM traffic stand at the right edge.
+    The roof is the machine's attainable rate (Williams et al. 2009). The area of a point is the
+    layer's share of the latency. Layers without DRAM traffic stand at the right edge.
     """
     layers = [layer for layer in report.layers if layer.macs and layer.latency_s > 0]
-    left, right = _edges(report, layers)
+    left, right = _intensity_edges(report, layers)
     figure = go.Figure()
     _add_roof(figure, report, left, right)
     for bound in BOUNDS:
@@ -32,15 +32,15 @@ def roofline(report: CostReport) -> go.Figure:
         range=[math.log10(left), math.log10(right * 1.5)],
         **decades(left, right * 1.5),
     )
-    slowest = min([report.peak_macs_per_s, *(_speed(layer) for layer in layers)])
+    slowest = min([report.peak_macs_per_s, *(_layer_speed(layer) for layer in layers)])
     figure.update_yaxes(
         title="Speed (MAC/s), higher is better", **decades(slowest, report.peak_macs_per_s)
     )
-    return finish(figure, _title(layers), PLOT_PX, legend_below=True)
+    return finish(figure, _roofline_title(layers), PLOT_PX, legend_below=True)
 
 
-def _edges(report: CostReport, layers: Sequence[LayerCost]) -> tuple[float, float]:
-    """Return the intensities at which the plot begins and at which pinned layers stand."""
+def _intensity_edges(report: CostReport, layers: Sequence[LayerCost]) -> tuple[float, float]:
+    """Return the intensities of the left edge and of layers without DRAM traffic."""
     finite = [i for layer in layers if math.isfinite(i := layer.intensity_macs_per_byte)]
     known = [*finite, report.ridge_macs_per_byte]
     return min(known) / 2, max(known) * 4
@@ -70,13 +70,13 @@ def _add_points(
     figure.add_scatter(
         name=f"Limited by {BOUND_NAMES[bound]}",
         x=[min(layer.intensity_macs_per_byte, right) for layer in layers],
-        y=[_speed(layer) for layer in layers],
+        y=[_layer_speed(layer) for layer in layers],
         mode="markers",
         marker={
             "color": BOUNDS[bound],
             "opacity": 0.8,
             "line": {"width": 1, "color": FLOAT},
-            "size": [_size(layer, report) for layer in layers],
+            "size": [_point_diameter(layer, report) for layer in layers],
             "symbol": [
                 _SYMBOLS[bound]
                 if math.isfinite(layer.intensity_macs_per_byte)
@@ -85,21 +85,21 @@ def _add_points(
             ],
         },
         cliponaxis=False,
-        customdata=[[_describe(layer, report)] for layer in layers],
+        customdata=[[_hover_text(layer, report)] for layer in layers],
         hovertemplate="%{customdata[0]}<extra></extra>",
     )
 
 
-def _speed(layer: LayerCost) -> float:
+def _layer_speed(layer: LayerCost) -> float:
     return layer.macs / layer.latency_s
 
 
-def _size(layer: LayerCost, report: CostReport) -> float:
-    """Return a diameter in pixels whose area grows with the share of the latency."""
+def _point_diameter(layer: LayerCost, report: CostReport) -> float:
+    """Return a diameter in pixels; the area grows with the share of the latency."""
     return 8 + 30 * math.sqrt(layer.latency_s / report.latency_s)
 
 
-def _describe(layer: LayerCost, report: CostReport) -> str:
+def _hover_text(layer: LayerCost, report: CostReport) -> str:
     intensity = layer.intensity_macs_per_byte
     traffic = (
         f"{format_count(intensity)} MAC per byte"
@@ -110,25 +110,25 @@ def _describe(layer: LayerCost, report: CostReport) -> str:
     return "<br>".join(
         (
             f"<b>{escape(layer.layer)}</b>",
-            f"{format_rate(_speed(layer))}, {traffic}",
+            f"{format_rate(_layer_speed(layer))}, {traffic}",
             f"{format_count(layer.macs)} MAC in {format_time(layer.latency_s)} ({share})",
             f"{format_energy(layer.energy_pj)}, limited by {BOUND_NAMES[layer.bound]}",
         )
     )
 
 
-def _title(layers: Sequence[LayerCost]) -> str:
+def _roofline_title(layers: Sequence[LayerCost]) -> str:
     if not layers:
         return "No layer multiplies: there is nothing to place under the roof"
     bound, count = Counter(layer.bound for layer in layers).most_common(1)[0]
     name = BOUND_NAMES[bound]
     name = name[0].upper() + name[1:]
     if count == len(layers):
-        return f"{name} limits {_all(count)} with MACs"
+        return f"{name} limits {_all_layers(count)} with MACs"
     total = sum(layer.latency_s for layer in layers)
     share = sum(layer.latency_s for layer in layers if layer.bound == bound) / total
     return f"{name} limits {count} of {len(layers)} layers, {format_share(share)} of their time"
 
 
-def _all(count: int) -> str:
+def _all_layers(count: int) -> str:
     return "the only layer" if count == 1 else f"all {count} layers"

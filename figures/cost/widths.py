@@ -1,4 +1,4 @@
-"""What was asked for and what the machine makes of it."""
+"""Requested widths beside the widths that the machine computes and stores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from accelerator.report import CostReport, LayerCost
 from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS
 from figures.style.layout import escape, finish, label_rows, rows_px
-from figures.style.palette import ACTIVATION, WEIGHT, faded
+from figures.style.palette import ACTIVATION, WEIGHT, with_opacity
 from figures.style.units import format_bits
 
 FADED = 0.35
@@ -17,7 +17,7 @@ FADED = 0.35
 
 @dataclass(frozen=True, slots=True)
 class _Widths:
-    """One layer's widths in bits on one side; `computed` is None where nothing is multiplied."""
+    """One layer's widths in bits on one side; `computed` is None without a multiplication."""
 
     row: int
     layer: LayerCost
@@ -27,20 +27,21 @@ class _Widths:
 
     @property
     def all(self) -> tuple[float, ...]:
-        """Every width known."""
+        """Every known width."""
         computed = () if self.computed is None else (self.computed,)
         return self.requested, *computed, self.stored
 
     @property
     def differs(self) -> bool:
-        """Whether the machine does anything but what was asked."""
+        """Whether the machine changes the requested width."""
         return len(set(self.all)) > 1
 
 
 def requested_and_effective(report: CostReport) -> go.Figure:
     """Return requested, computed and stored widths of each layer, weights beside activations.
 
-    Layers that get what was asked are faded. Ops without weights have no point among the weights.
+    Layers with unchanged widths are faded. Operations without weights have no point on the weight
+    side.
     """
     names = [layer.layer for layer in report.layers]
     figure = make_subplots(
@@ -50,7 +51,7 @@ def requested_and_effective(report: CostReport) -> go.Figure:
         horizontal_spacing=0.03,
         column_titles=["Weights", "Activations"],
     )
-    sides = (_weights(report.layers), _activations(report.layers))
+    sides = (_weight_widths(report.layers), _activation_widths(report.layers))
     for column, (side, color) in enumerate(zip(sides, (WEIGHT, ACTIVATION), strict=True), start=1):
         _add_side(figure, side, color, column)
     figure.update_xaxes(
@@ -63,11 +64,11 @@ def requested_and_effective(report: CostReport) -> go.Figure:
     )
     label_rows(figure, names)
     differing = {entry.layer.layer for side in sides for entry in side if entry.differs}
-    title = _title(len(differing), len(names))
+    title = _widths_title(len(differing), len(names))
     return finish(figure, title, rows_px(len(names)), subtitle_px=24)
 
 
-def _weights(layers: Sequence[LayerCost]) -> list[_Widths]:
+def _weight_widths(layers: Sequence[LayerCost]) -> list[_Widths]:
     return [
         _Widths(
             row,
@@ -81,7 +82,7 @@ def _weights(layers: Sequence[LayerCost]) -> list[_Widths]:
     ]
 
 
-def _activations(layers: Sequence[LayerCost]) -> list[_Widths]:
+def _activation_widths(layers: Sequence[LayerCost]) -> list[_Widths]:
     return [
         _Widths(
             row,
@@ -116,7 +117,7 @@ def _add_side(figure: go.Figure, side: Sequence[_Widths], color: str, column: in
                 "line": {"width": 2, "color": color},
                 "opacity": [1.0 if entry.differs else FADED for entry in entries],
             },
-            customdata=[[_describe(entry)] for entry in entries],
+            customdata=[[_hover_text(entry)] for entry in entries],
             hovertemplate="%{customdata[0]}<extra></extra>",
             row=1,
             col=column,
@@ -134,7 +135,7 @@ def _add_connections(figure: go.Figure, side: Sequence[_Widths], color: str, col
         x=x,
         y=y,
         mode="lines",
-        line={"color": faded(color), "width": 4},
+        line={"color": with_opacity(color), "width": 4},
         showlegend=False,
         hoverinfo="skip",
         row=1,
@@ -142,7 +143,7 @@ def _add_connections(figure: go.Figure, side: Sequence[_Widths], color: str, col
     )
 
 
-def _describe(entry: _Widths) -> str:
+def _hover_text(entry: _Widths) -> str:
     layer = entry.layer
     passes = f" in {layer.passes} passes" if layer.passes > 1 else ""
     lines = [f"<b>{escape(layer.layer)}</b>", f"Requested: {format_bits(entry.requested)}"]
@@ -152,7 +153,7 @@ def _describe(entry: _Widths) -> str:
     return "<br>".join((*lines, *(escape(warning) for warning in layer.warnings)))
 
 
-def _title(differing: int, layers: int) -> str:
+def _widths_title(differing: int, layers: int) -> str:
     if not differing:
         return f"Widths are computed and stored as requested in all layers ({layers})"
     return f"Requested and effective widths differ in {differing} of {layers} layers"

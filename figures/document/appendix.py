@@ -1,4 +1,4 @@
-"""What it takes to measure this again, and every layer in full."""
+"""The last pages of the report: how to reproduce the run, and every layer in full."""
 
 import json
 from typing import Any
@@ -15,12 +15,12 @@ from analysis.reporting.reproduce import (
 from analysis.runs.json_values import to_plain
 from figures.document.markup import Html, facts, number, paragraph, table, tag
 from figures.document.plots import script_json
-from figures.document.summary import decibels
+from figures.document.summary import sqnr_value
 from figures.style.units import format_energy, format_time
 
 
 def reproduce_section(report: Report) -> Html:
-    """Return versions, seed, digests, the command, and the files that it names."""
+    """Return versions, seed, digests, the command, and the files that the command names."""
     run = report.run
     content: list[object] = [
         facts(
@@ -61,7 +61,7 @@ def reproduce_section(report: Report) -> Html:
 
 
 def config_text(config: dict[str, Any]) -> str:
-    """Return a configuration as JSON, a line for each rule."""
+    """Return a configuration as JSON with one line per rule."""
     parts = []
     for key, value in config.items():
         if isinstance(value, list) and value:
@@ -73,12 +73,12 @@ def config_text(config: dict[str, Any]) -> str:
 
 
 def layers_section(report: Report) -> Html:
-    """Return a row for each layer: what was asked, what the machine does, what it costs."""
+    """Return a row for each layer: configured bits, the machine's bits, costs."""
     choices = {choice.layer: choice for choice in report.choices}
     heads = (
         "Layer",
         "Kind",
-        "Asked W/A",
+        "Configured W/A",
         "Computed",
         "Stored",
         "Output",
@@ -87,14 +87,14 @@ def layers_section(report: Report) -> Html:
         "Limited by",
         "SQNR",
     )
-    rows = [_row(layer, choices, report) for layer in report.run.cost.layers]
-    warned = _warnings(report)
+    rows = [_layer_row(layer, choices, report) for layer in report.run.cost.layers]
+    warned = _layers_by_remark(report)
     return tag(
         "section",
         tag("h2", "Every layer", id="layers"),
         tag(
             "p",
-            "Bits of the second operand and the input as asked, as computed, and as stored; bits "
+            "Bits of the second operand and the input: configured, computed, and stored; bits "
             "of the output as configured. Several passes stand behind a factor.",
             class_="soft before",
         ),
@@ -110,8 +110,8 @@ def layers_section(report: Report) -> Html:
     )
 
 
-def _warnings(report: Report) -> list[tuple[str, str]]:
-    """Return each remark once, with the layers that it is about."""
+def _layers_by_remark(report: Report) -> list[tuple[str, str]]:
+    """Return each remark once, with the layers of the remark."""
     about: dict[str, list[str]] = {}
     for layer in report.run.cost.layers:
         for remark in layer.warnings:
@@ -119,31 +119,35 @@ def _warnings(report: Report) -> list[tuple[str, str]]:
     return [(remark, ", ".join(layers)) for remark, layers in about.items()]
 
 
-def _row(layer: LayerCost, choices: dict[str, LayerChoice], report: Report) -> tuple[object, ...]:
+def _layer_row(
+    layer: LayerCost, choices: dict[str, LayerChoice], report: Report
+) -> tuple[object, ...]:
     weighted = layer.kind in WEIGHT_KINDS or layer.compute_weight_bits
     choice = choices.get(layer.layer)
     sqnr = report.run.layer_sqnr_db.get(layer.layer)
     passes = f" x {layer.passes}" if layer.passes > 1 else ""
-    done = _pair(layer.compute_weight_bits, layer.compute_activation_bits)
+    done = _format_pair(layer.compute_weight_bits, layer.compute_activation_bits)
     return (
         layer.layer,
         str(layer.kind),
-        _pair(layer.requested_weight_bits, layer.requested_activation_bits) if weighted else "",
+        _format_pair(layer.requested_weight_bits, layer.requested_activation_bits)
+        if weighted
+        else "",
         "on host" if layer.on_host else f"{done}{passes}" if layer.macs else "",
-        f"{_bits(layer.stored_weight_bits)}/{_bits(layer.stored_activation_bits)}",
-        "" if choice is None else _bits(choice.output_bits),
+        f"{_format_bits(layer.stored_weight_bits)}/{_format_bits(layer.stored_activation_bits)}",
+        "" if choice is None else _format_bits(choice.output_bits),
         number(format_energy(layer.energy_pj), layer.energy_pj),
         number(format_time(layer.latency_s), layer.latency_s),
         layer.bound,
-        "" if sqnr is None else decibels(sqnr),
+        "" if sqnr is None else sqnr_value(sqnr),
     )
 
 
-def _pair(weight: float, activation: float) -> str:
-    return f"{_bits(weight)}/{_bits(activation)}"
+def _format_pair(weight: float, activation: float) -> str:
+    return f"{_format_bits(weight)}/{_format_bits(activation)}"
 
 
-def _bits(bits: float) -> str:
+def _format_bits(bits: float) -> str:
     if not bits:
         return "-"
     return "float" if bits >= 32 else f"{bits:.3g}"

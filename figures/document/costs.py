@@ -1,4 +1,4 @@
-"""Energy, latency and memory on the machine, and where the machine's numbers come from."""
+"""Energy, latency and memory on the machine, and the sources of the machine's numbers."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from figures.document.plots import plot
 from figures.style.palette import COMPONENT_NAMES
 from figures.style.units import format_bytes, format_count, format_energy, format_share, format_time
 
-MOST_LAYERS = 20  # two such plots fit a page of A4
+MOST_LAYERS = 20  # two plots of 20 layers fit a page of A4
 CAVEAT = (
     "Absolute energy is good to about ±40 %: the model was checked against published simulators "
     "and silicon, and no model without the chip's own data does better. Ratios between "
@@ -24,46 +24,46 @@ CAVEAT = (
 
 
 def cost_section(report: Report) -> Html:
-    """Return the breakdown by component and by layer, and what limits the speed."""
+    """Return the energy by component and by layer, and the limits of the speed."""
     cost = report.run.cost
     content: list[object] = [
         tag("h2", f"Energy and latency on {cost.machine}", id="costs"),
         tag("p", CAVEAT, class_="before"),
-        _parts(cost.energy),
+        _energy_table(cost.energy),
         plot(energy_by_component(cost)),
     ]
     if report.model is not None:
-        beside = _beside(report)
+        beside = _reports_to_compare(report)
         if len(beside) > 1:
             content.append(plot(energy_comparison(beside)))
     costly, left = most_costly(cost, "energy_pj")
     content += [
-        plot(_titled(energy_by_layer(costly), energy_by_layer(cost)), _left(left)),
+        plot(_copy_title(energy_by_layer(costly), energy_by_layer(cost)), _left_out_note(left)),
     ]
     slow, left = most_costly(cost, "latency_s")
     content += [
-        plot(_titled(latency_by_layer(slow), latency_by_layer(cost)), _left(left)),
+        plot(_copy_title(latency_by_layer(slow), latency_by_layer(cost)), _left_out_note(left)),
         plot(roofline(cost)),
-        _totals(cost),
+        _totals_table(cost),
     ]
     if cost.notes:
         content.append(bullets(cost.notes))
     return tag("section", *content)
 
 
-def _beside(report: Report) -> dict[str, CostReport]:
-    """Return this run beside 8 bits throughout, where the two differ."""
+def _reports_to_compare(report: Report) -> dict[str, CostReport]:
+    """Return the run beside 8 bits throughout, where the energies differ."""
     model, cost = report.model, report.run.cost
     eight = "8 bits throughout"
     name = report.run.name if report.run.name != eight else "This run"
-    found = {name: cost}
+    reports = {name: cost}
     if model is not None and model.at_8_bits.energy_pj != cost.energy_pj:
-        found[eight] = model.at_8_bits
-    return found
+        reports[eight] = model.at_8_bits
+    return reports
 
 
 def most_costly(cost: CostReport, figure: str) -> tuple[CostReport, int]:
-    """Return the report with its costliest layers alone, and how many are left out."""
+    """Return the report with only the most costly layers, and the number of layers left out."""
     if len(cost.layers) <= MOST_LAYERS:
         return cost, 0
 
@@ -71,24 +71,24 @@ def most_costly(cost: CostReport, figure: str) -> tuple[CostReport, int]:
         value: float = getattr(layer, figure)
         return -value
 
-    kept = {layer.layer for layer in sorted(cost.layers, key=key)[:MOST_LAYERS]}
-    layers = tuple(layer for layer in cost.layers if layer.layer in kept)
+    chosen = {layer.layer for layer in sorted(cost.layers, key=key)[:MOST_LAYERS]}
+    layers = tuple(layer for layer in cost.layers if layer.layer in chosen)
     return replace(cost, layers=layers), len(cost.layers) - len(layers)
 
 
-def _titled(figure: go.Figure, whole: go.Figure) -> go.Figure:
-    """Give a figure of some layers the title of all, whose shares are the true ones."""
+def _copy_title(figure: go.Figure, whole: go.Figure) -> go.Figure:
+    """Give a figure of some layers the title of the figure of all layers, with the true shares."""
     figure.update_layout(title_text=whole.layout.title.text)
     return figure
 
 
-def _left(count: int) -> str:
+def _left_out_note(count: int) -> str:
     if not count:
         return ""
-    return f"The {count} layers that take least are left out; all stand in the last table."
+    return f"The {count} cheapest layers are left out; the last table has all layers."
 
 
-def _parts(energy: Energy) -> Html:
+def _energy_table(energy: Energy) -> Html:
     total = energy.total_pj or 1.0
     rows: list[tuple[object, ...]] = [
         (
@@ -103,13 +103,13 @@ def _parts(energy: Energy) -> Html:
     return table(("Energy per image", "Estimate", "Share"), rows, numeric=(1, 2))
 
 
-def _totals(cost: CostReport) -> Html:
+def _totals_table(cost: CostReport) -> Html:
     traffic = cost.dram_bits // 8
     return facts(
         [
             ("Latency", number(format_time(cost.latency_s), cost.latency_s)),
             ("Cycles", number(format_count(cost.cycles), cost.cycles)),
-            ("DRAM traffic an image", number(format_bytes(traffic), traffic)),
+            ("DRAM traffic per image", number(format_bytes(traffic), traffic)),
             ("Weights as stored", number(format_bytes(cost.weight_bytes), cost.weight_bytes)),
             (
                 "Activations at their peak",
@@ -122,7 +122,7 @@ def _totals(cost: CostReport) -> Html:
 
 
 def sources_section(report: Report) -> Html:
-    """Return where every number of the machine comes from."""
+    """Return the source of every number of the machine."""
     machine = report.machine
     if machine is None:
         return tag(

@@ -1,35 +1,35 @@
-"""HTML that cannot be broken by a name: what is not marked as HTML is escaped."""
+"""HTML that no name can break: text without an HTML mark is escaped."""
 
 import html
 import re
 from collections.abc import Iterable, Sequence
 
-SHORT = 10  # rows of a table that is kept on one page
+SHORT = 10  # a table of at most so many rows stays on one page
 _UNITS = r"%|[pnµm]?J|[nµm]?s|[KMG]?i?B|dB|points|bits|nm|MHz"
 _BEFORE_UNIT = re.compile(rf"(?<=\d) (?=(?:{_UNITS})(?![A-Za-z]))")
-_VERBATIM = ("pre", "code", "script", "style", "title")  # a space stays a space in these
+_VERBATIM = ("pre", "code", "script", "style", "title")  # elements in which a space stays a space
 
 
 class Html(str):
-    """Text that is HTML already; everything else is escaped where it is put in."""
+    """Text that is already HTML; every other text is escaped on insertion."""
 
     __slots__ = ()
 
 
 def safe(content: object) -> Html:
-    """Return HTML as it is, anything else escaped."""
+    """Return HTML unchanged, other content escaped."""
     return content if isinstance(content, Html) else Html(html.escape(str(content), quote=True))
 
 
 def prose(content: object) -> Html:
-    """Return anything as HTML; in text, a number stays on the line of its unit."""
+    """Return any content as HTML; in text, a number stays on the line of its unit."""
     if isinstance(content, Html):
         return content
     return safe(_BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", str(content)))
 
 
 def tag(name: str, *content: object, **attributes: object) -> Html:
-    """Return an element; attributes are escaped, `class_` is written class, False is left out."""
+    """Return an element with escaped attributes; `class_` becomes class, False is left out."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value), quote=True)}"'
         for key, value in attributes.items()
@@ -40,12 +40,12 @@ def tag(name: str, *content: object, **attributes: object) -> Html:
 
 
 def join(content: Iterable[object]) -> Html:
-    """Return pieces one after the other, each escaped unless it is HTML."""
+    """Return the pieces in order, each escaped unless already HTML."""
     return Html("".join(prose(piece) for piece in content))
 
 
 def number(text: str, value: float | None) -> Html:
-    """Return a rounded number that carries the exact one, for machines and for the pointer."""
+    """Return a rounded number with the exact number as value and tooltip."""
     exact = "unknown" if value is None else repr(value)
     return tag("data", text, value=exact, title=exact)
 
@@ -56,7 +56,7 @@ def paragraph(*content: object) -> Html:
 
 
 def bullets(items: Iterable[object]) -> Html:
-    """Return a list."""
+    """Return a bulleted list."""
     return tag("ul", *(tag("li", item) for item in items))
 
 
@@ -66,7 +66,7 @@ def table(
     numeric: Sequence[int] = (),
     class_: str = "",
 ) -> Html:
-    """Return a table; columns in `numeric` are set to the right. A short one breaks on no page."""
+    """Return a table; columns in `numeric` are right-aligned. A short table stays on one page."""
     rows = list(rows)
     classes = f"{class_}{' together' if len(rows) <= SHORT else ''}".strip()
 
@@ -85,6 +85,8 @@ def table(
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> Html:
-    """Return names and values beside each other."""
-    found = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows]
-    return tag("table", tag("tbody", *found), class_="facts together")
+    """Return a table of names and values."""
+    rows_of_facts = [
+        tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows
+    ]
+    return tag("table", tag("tbody", *rows_of_facts), class_="facts together")

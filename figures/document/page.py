@@ -1,4 +1,4 @@
-"""The whole document: head, sections in the order of the questions a reader has, scripts."""
+"""The whole document: head, sections in the order of a reader's questions, scripts."""
 
 from pathlib import Path
 
@@ -8,10 +8,15 @@ from figures.document.costs import cost_section, sources_section
 from figures.document.markup import Html, bullets, tag
 from figures.document.plots import library_element
 from figures.document.quality import accuracy_section, front_section, reasons_section
-from figures.document.summary import cards, configuration_section, origin_sections, summary
+from figures.document.summary import (
+    configuration_section,
+    origin_sections,
+    score_cards,
+    summary_paragraph,
+)
 
 HERE = Path(__file__).parent
-# Nothing may be fetched: what a browser is told here holds even if a name slipped through.
+# The page may load nothing: the browser enforces this policy even if a name contains a link.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
@@ -19,7 +24,7 @@ POLICY = (
 
 
 def render(report: Report) -> str:
-    """Return a report as the text of one HTML file, which loads nothing from anywhere."""
+    """Return a report as the text of one HTML file, which loads nothing from outside."""
     run = report.run
     title = f"{run.model}: {run.name}"
     head = tag(
@@ -31,32 +36,32 @@ def render(report: Report) -> str:
         Html('<meta name="color-scheme" content="light">'),
         tag("style", Html((HERE / "report.css").read_text(encoding="utf-8"))),
     )
-    body = tag("body", *_body(report), library_element(), _script())
+    body = tag("body", *_body_sections(report), library_element(), _script_element())
     return f'<!DOCTYPE html>\n<html lang="en">{head}{body}</html>\n'
 
 
-def _script() -> Html:
+def _script_element() -> Html:
     return tag("script", Html((HERE / "report.js").read_text(encoding="utf-8")))
 
 
-def _when(report: Report) -> str:
-    return f"Measured {_time(report.run.created)}, written {_time(report.created)}"
+def _times_of_report(report: Report) -> str:
+    return f"Measured {_format_time(report.run.created)}, written {_format_time(report.created)}"
 
 
-def _time(stamp: str) -> str:
-    """Return a time of ISO 8601 in UTC without seconds; anything else as it is."""
+def _format_time(stamp: str) -> str:
+    """Return a time of ISO 8601 in UTC without seconds; other text unchanged."""
     date, _, clock = stamp.partition("T")
     return f"{date} {clock[:5]} UTC" if clock.endswith("+00:00") else stamp
 
 
-def _body(report: Report) -> list[Html]:
+def _body_sections(report: Report) -> list[Html]:
     run = report.run
     return [
         tag(
             "header",
             tag("p", "Quantization report", class_="soft"),
             tag("h1", f"{run.model}: {run.name}"),
-            tag("p", _when(report), class_="soft"),
+            tag("p", _times_of_report(report), class_="soft"),
         ),
         tag(
             "p",
@@ -66,8 +71,8 @@ def _body(report: Report) -> list[Html]:
             class_="stop",
         ),
         Html("<noscript><style>#no-plots{display:block}</style></noscript>"),
-        summary(report),
-        cards(report),
+        summary_paragraph(report),
+        score_cards(report),
         origin_sections(report),
         accuracy_section(report),
         configuration_section(report),

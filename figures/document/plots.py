@@ -17,38 +17,40 @@ INK, GRID = "#1B2530", "#DFE5EC"
 
 
 @cache
-def library() -> str:
-    """Return Plotly's own JavaScript, gzipped, in base64: 2 MB instead of 4.8."""
+def plotly_library() -> str:
+    """Return Plotly's JavaScript, gzipped, in base64: 2 MB instead of 4.8 MB."""
     packed = gzip.compress(get_plotlyjs().encode(), 9, mtime=0)
     return base64.b64encode(packed).decode()
 
 
 def library_element() -> Html:
-    """Return the element that the page's script unpacks the library from."""
-    return tag("script", Html(library()), type="application/gzip", id="plotly")
+    """Return the element with the library that the page's script unpacks."""
+    return tag("script", Html(plotly_library()), type="application/gzip", id="plotly")
 
 
 def plot(figure: go.Figure, note: str = "") -> Html:
-    """Return a figure's place in the document with its JSON; `note` stands below it."""
+    """Return a figure's place in the document with the figure's JSON; `note` stands below."""
     figure = go.Figure(figure)
     figure.update_layout(template=TEMPLATE, font={"color": INK, "family": "sans-serif"})
     figure.update_xaxes(gridcolor=GRID, zerolinecolor=GRID)
     figure.update_yaxes(gridcolor=GRID, zerolinecolor=GRID)
-    said = takeaway(figure)
+    caption = takeaway(figure)
     place = tag(
         "div",
         class_="plot",
         role="img",
-        aria_label=said,
+        aria_label=caption,
         style=f"height:{int(figure.layout.height or 400)}px",
     )
     below = tag("figcaption", note) if note else Html("")
-    data = tag("script", script_json(_lean(figure)), type="application/json", class_="figure")
+    data = tag(
+        "script", script_json(_figure_json(figure)), type="application/json", class_="figure"
+    )
     return tag("figure", place, below, data)
 
 
-def _lean(figure: go.Figure) -> Any:
-    """Return the figure's JSON without the parts of the template that no trace of ours uses."""
+def _figure_json(figure: go.Figure) -> Any:
+    """Return the figure's JSON without unused parts of the template."""
     plain = json.loads(figure.to_json())
     template = plain["layout"]["template"]
     template["data"] = {}
@@ -56,7 +58,7 @@ def _lean(figure: go.Figure) -> Any:
 
 
 def script_json(content: Any) -> Html:
-    """Return JSON that no name can break out of: no angle bracket stands in it."""
+    """Return JSON without angle brackets, so that no name can end the script."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""Accuracy, and why it is what it is: sensitivity, suspects, repairs, the front."""
+"""Accuracy and its causes: sensitivity, suspects, repairs, the front."""
 
 import math
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ from analysis.reporting.trade_off import TradePoint
 from analysis.sensitivity.ranking import HarmMetric, metrics_of
 from figures.document.markup import Html, bullets, number, paragraph, table, tag
 from figures.document.plots import plot
-from figures.document.summary import decibels, points, share, spread
+from figures.document.summary import interval_text, points_interval, share_value, sqnr_value
 from figures.quality.accuracy import accuracy_against_energy, accuracy_with_interval
 from figures.quality.layer_sqnr import sqnr_by_layer
 from figures.quality.output_noise import noise_by_layer
 from figures.repair.waterfall import waterfall
 from figures.sensitivity.ranking import worst_layers
 from figures.style.units import format_bytes, format_energy, format_time
-from figures.tradeoffs.report_front import trade_off
+from figures.tradeoffs.report_front import trade_off_chart
 
-MOST_LAYERS = 20  # two such plots fit a page of A4
+MOST_LAYERS = 20  # two plots of 20 layers fit a page of A4
 MOST_SUSPECTS = 15
 
 
@@ -30,28 +30,33 @@ def accuracy_section(report: Report) -> Html:
     rows: list[tuple[object, ...]] = []
     if found.labelled:
         rows += [
-            ("Float top-1", share(found.float_top1), spread(found.float_top1_ci95), "Wilson"),
+            (
+                "Float top-1",
+                share_value(found.float_top1),
+                interval_text(found.float_top1_ci95),
+                "Wilson",
+            ),
             (
                 "Quantized top-1",
-                share(found.quantized_top1),
-                spread(found.quantized_top1_ci95),
+                share_value(found.quantized_top1),
+                interval_text(found.quantized_top1_ci95),
                 "Wilson",
             ),
             (
                 "Top-1 lost",
                 number(f"{100 * (found.top1_drop or 0):.2f} points", found.top1_drop),
-                points(found.top1_drop_ci95),
+                points_interval(found.top1_drop_ci95),
                 "paired: both networks saw the same images",
             ),
         ]
     if found.classes:
-        answers = share(found.agreement), spread(found.agreement_ci95)
+        answers = share_value(found.agreement), interval_text(found.agreement_ci95)
         rows.append(("Same answer as float", *answers, "Wilson"))
     elif found.cosine is not None:
         rows.append(("Cosine of the output", f"{found.cosine:.4f}", "", "mean over images"))
     rows += [
         *_metric_rows(found.metric),
-        ("SQNR of the output", decibels(found.sqnr_db), "", "higher is better"),
+        ("SQNR of the output", sqnr_value(found.sqnr_db), "", "higher is better"),
     ]
     return tag(
         "section",
@@ -62,7 +67,7 @@ def accuracy_section(report: Report) -> Html:
 
 
 def _metric_rows(found: MetricScore | None) -> Iterator[tuple[object, ...]]:
-    """Yield the user's metric of both networks and what quantization changed."""
+    """Yield the user's metric of both networks and the change by quantization."""
     if found is None:
         return
     better = f"{'higher' if found.higher_is_better else 'lower'} is better"
@@ -75,37 +80,39 @@ def _metric_rows(found: MetricScore | None) -> Iterator[tuple[object, ...]]:
         yield who, f"{value:.4g}", ends, better
 
 
-def _noise(report: Report) -> Iterator[Html]:
+def _noise_plot(report: Report) -> Iterator[Html]:
     noisy = {n: db for n, db in report.run.layer_sqnr_db.items() if not math.isnan(db)}
     if not noisy:
         yield paragraph("Not measured.")
         return
-    kept = dict(sorted(noisy.items(), key=lambda item: item[1])[:MOST_LAYERS])
-    note = _of(len(kept), len(noisy), "noisiest layers")
-    yield plot(sqnr_by_layer({name: db for name, db in noisy.items() if name in kept}), note)
+    shown = dict(sorted(noisy.items(), key=lambda item: item[1])[:MOST_LAYERS])
+    note = _shown_note(len(shown), len(noisy), "noisiest layers")
+    yield plot(sqnr_by_layer({name: db for name, db in noisy.items() if name in shown}), note)
 
 
-def _of(shown: int, count: int, what: str) -> str:
-    return "" if shown == count else f"The {shown} {what} of {count}; all stand in the last table."
+def _shown_note(shown: int, count: int, what: str) -> str:
+    return (
+        "" if shown == count else f"The {shown} {what} of {count}; the last table has all layers."
+    )
 
 
 def reasons_section(report: Report) -> Html:
-    """Return why the configuration is as it is: sensitivity, suspects, repairs."""
+    """Return the causes: sensitivity, noise, suspects, repairs."""
     return tag(
         "section",
         tag("h2", "Why", id="why"),
         tag("h3", "Sensitivity: each layer quantized alone"),
-        *_sensitivity(report),
+        *_sensitivity_plots(report),
         tag("h3", "Noise: all layers quantized"),
-        *_noise(report),
-        tag("h3", "Suspects: tensors that their grid does not fit"),
-        *_suspects(report),
+        *_noise_plot(report),
+        tag("h3", "Suspects: tensors that the encoding does not fit"),
+        *_suspects_table(report),
         tag("h3", "Repairs applied"),
-        *_repairs(report),
+        *_repair_steps(report),
     )
 
 
-def _sensitivity(report: Report) -> Iterator[Html]:
+def _sensitivity_plots(report: Report) -> Iterator[Html]:
     found = report.sensitivity
     if found is None or not found.scores:
         yield paragraph(
@@ -130,12 +137,12 @@ def _sensitivity(report: Report) -> Iterator[Html]:
             yield plot(worst_layers(found, metric, side, min(known)))
 
 
-def _suspects(report: Report) -> Iterator[Html]:
+def _suspects_table(report: Report) -> Iterator[Html]:
     if report.suspects is None:
         yield paragraph("Not examined: the model was not loaded for this report.")
         return
     if not report.suspects:
-        yield paragraph("None: every grid that was examined fits its tensor.")
+        yield paragraph("None: every examined encoding fits its tensor.")
         return
     shown = report.suspects[:MOST_SUSPECTS]
     if len(shown) < len(report.suspects):
@@ -152,7 +159,7 @@ def _suspects(report: Report) -> Iterator[Html]:
     yield table(("Layer", "Tensor", "Bits lost", "Findings"), rows, numeric=(2,), class_="wide")
 
 
-def _repairs(report: Report) -> Iterator[Html]:
+def _repair_steps(report: Report) -> Iterator[Html]:
     if not report.run.recipe:
         yield paragraph("None: this is plain quantization.")
         return
@@ -174,12 +181,12 @@ def _repairs(report: Report) -> Iterator[Html]:
 
 
 def front_section(report: Report) -> Html:
-    """Return the front with the chosen point; without one, other runs beside this one."""
+    """Return the front with the chosen point; without a front, other runs beside the run."""
     content: list[object] = [tag("h2", "Trade-off", id="front")]
     found = report.front
     if found is not None:
         content += [
-            plot(trade_off(found), f"On {found.machine}. The star is this run, measured."),
+            plot(trade_off_chart(found), f"On {found.machine}. The star is this run, measured."),
             table(
                 ("Configuration", "Kind", str(found.quantity).capitalize(), "Lost", "Output SQNR"),
                 [
@@ -213,10 +220,10 @@ def front_section(report: Report) -> Html:
 def _point_row(point: TradePoint, kind: str, quantity: Quantity) -> tuple[object, ...]:
     lost: object = "unknown"
     if point.loss is not None:
-        ends = f" ({points(point.loss_ci95)})" if point.loss_ci95 else ""
+        ends = f" ({points_interval(point.loss_ci95)})" if point.loss_ci95 else ""
         lost = tag("span", number(f"{100 * point.loss:.2f} points", point.loss), ends)
     cost = number(_cost_text(quantity, point.cost), point.cost)
-    return point.name, kind, cost, lost, decibels(point.sqnr_db)
+    return point.name, kind, cost, lost, sqnr_value(point.sqnr_db)
 
 
 def _cost_text(quantity: Quantity, value: float) -> str:

@@ -1,4 +1,4 @@
-"""The first page: what came out, on which model and data, with which configuration."""
+"""The first page: the result, the model and the data, the configuration."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,42 +10,42 @@ from analysis.reporting.contents import LayerChoice, Report
 from figures.document.markup import Html, bullets, facts, number, paragraph, table, tag
 from figures.style.units import format_bytes, format_count, format_energy, format_share, format_time
 
-EXACT_DB = 300  # beyond it two outputs are the same numbers
+EXACT_DB = 300  # beyond it two outputs are equal
 
 
-def share(value: float | None) -> Html:
-    """Return a share of 1 in percent, with the exact share beside it."""
+def share_value(value: float | None) -> Html:
+    """Return a share of 1 in percent, with the exact share as tooltip."""
     return number("unknown" if value is None else f"{100 * value:.2f} %", value)
 
 
-def spread(interval: Interval | None) -> str:
+def interval_text(interval: Interval | None) -> str:
     """Return a 95 % interval of a share in percent."""
     if interval is None:
         return ""
     return f"95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f} %"
 
 
-def points(interval: Interval | None) -> str:
+def points_interval(interval: Interval | None) -> str:
     """Return a 95 % interval of a difference of shares, in points."""
     if interval is None:
         return ""
     return f"95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f} points"
 
 
-def decibels(value: float) -> Html:
-    """Return an SQNR; outputs that are the same numbers are exact."""
+def sqnr_value(value: float) -> Html:
+    """Return an SQNR; equal outputs are exact."""
     return number("exact" if value > EXACT_DB else f"{value:.1f} dB", value)
 
 
-def summary(report: Report) -> Html:
-    """Return what came out in a few sentences."""
-    return tag("p", " ".join(_sentences(report)), class_="lead")
+def summary_paragraph(report: Report) -> Html:
+    """Return the result in a few sentences."""
+    return tag("p", " ".join(_summary_sentences(report)), class_="lead")
 
 
-def _sentences(report: Report) -> Iterator[str]:
+def _summary_sentences(report: Report) -> Iterator[str]:
     run, found = report.run, report.run.evaluation
     if found.top1_drop is not None and found.top1_drop_ci95 is not None:
-        yield _accuracy(found.top1_drop, found.top1_drop_ci95, found.samples)
+        yield _accuracy_sentence(found.top1_drop, found.top1_drop_ci95, found.samples)
     elif not found.classes:
         yield (
             f"On {found.samples} samples the outputs of the quantized network have an SQNR of "
@@ -67,11 +67,11 @@ def _sentences(report: Report) -> Iterator[str]:
     yield (
         f"An image takes an estimated {format_energy(cost.energy_pj)} and "
         f"{format_time(cost.latency_s)} on {cost.machine}"
-        f"{_relative(cost, report)}."
+        f"{_energy_comparison(cost, report)}."
     )
 
 
-def _accuracy(drop: float, interval: Interval, samples: int) -> str:
+def _accuracy_sentence(drop: float, interval: Interval, samples: int) -> str:
     ends = f"95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f}"
     if interval.low > 0:
         return f"Quantization loses {100 * drop:.2f} points of top-1 on {samples} images ({ends})."
@@ -86,53 +86,61 @@ def _accuracy(drop: float, interval: Interval, samples: int) -> str:
     )
 
 
-def _relative(cost: CostReport, report: Report) -> str:
+def _energy_comparison(cost: CostReport, report: Report) -> str:
     if report.model is None or not report.model.at_8_bits.energy_pj:
         return ""
     ratio = cost.energy_pj / report.model.at_8_bits.energy_pj
     as_float = cost.energy_pj / (report.model.as_float.energy_pj or 1.0)
-    eight = "as much energy as" if _same(ratio) else f"{_change(ratio)} energy than"
+    eight = "as much energy as" if _is_same(ratio) else f"{_format_change(ratio)} energy than"
     return f": {eight} at 8 bits throughout, and {format_share(as_float)} of float's"
 
 
-def _same(ratio: float) -> bool:
+def _is_same(ratio: float) -> bool:
     return abs(ratio - 1) < 0.0005
 
 
-def _change(ratio: float) -> str:
+def _format_change(ratio: float) -> str:
     return f"{format_share(abs(1 - ratio))} {'less' if ratio < 1 else 'more'}"
 
 
-def cards(report: Report) -> Html:
-    """Return the figures at a glance, exact ones behind them."""
+def score_cards(report: Report) -> Html:
+    """Return the main figures with exact numbers as tooltips."""
     found, cost = report.run.evaluation, report.run.cost
     cells = []
     if found.labelled:
         cells += [
-            ("Quantized top-1", share(found.quantized_top1), spread(found.quantized_top1_ci95)),
-            ("Float top-1", share(found.float_top1), spread(found.float_top1_ci95)),
-            ("Top-1 lost", _lost(found.top1_drop), points(found.top1_drop_ci95) + ", paired"),
+            (
+                "Quantized top-1",
+                share_value(found.quantized_top1),
+                interval_text(found.quantized_top1_ci95),
+            ),
+            ("Float top-1", share_value(found.float_top1), interval_text(found.float_top1_ci95)),
+            (
+                "Top-1 lost",
+                _points_lost(found.top1_drop),
+                points_interval(found.top1_drop_ci95) + ", paired",
+            ),
         ]
     if found.classes:
-        answers = share(found.agreement), spread(found.agreement_ci95)
+        answers = share_value(found.agreement), interval_text(found.agreement_ci95)
         cells.append(("Same answer as float", *answers))
     else:
-        cells.append(("Output SQNR", decibels(found.sqnr_db), "higher is better"))
+        cells.append(("Output SQNR", sqnr_value(found.sqnr_db), "higher is better"))
     cells += [
         (
-            "Energy an image",
+            "Energy per image",
             number(format_energy(cost.energy_pj), cost.energy_pj),
-            "estimated, ±40 %" + _against(report, "energy_pj"),
+            "estimated, ±40 %" + _compare_with_8_bits(report, "energy_pj"),
         ),
         (
             "Latency",
             number(format_time(cost.latency_s), cost.latency_s),
-            "estimated" + _against(report, "latency_s"),
+            "estimated" + _compare_with_8_bits(report, "latency_s"),
         ),
         (
             "Weights",
             number(format_bytes(cost.weight_bytes), cost.weight_bytes),
-            "as stored" + _against(report, "weight_bytes"),
+            "as stored" + _compare_with_8_bits(report, "weight_bytes"),
         ),
         (
             "Peak memory",
@@ -156,18 +164,18 @@ def cards(report: Report) -> Html:
     )
 
 
-def _lost(drop: float | None) -> Html:
+def _points_lost(drop: float | None) -> Html:
     return number("unknown" if drop is None else f"{100 * drop:.2f} points", drop)
 
 
-def _against(report: Report, figure: str) -> str:
+def _compare_with_8_bits(report: Report, figure: str) -> str:
     if report.model is None:
         return ""
     eight = getattr(report.model.at_8_bits, figure)
     if not eight:
         return ""
     ratio = getattr(report.run.cost, figure) / eight
-    return "; as at 8 bits" if _same(ratio) else f"; {_change(ratio)} than at 8 bits"
+    return "; as at 8 bits" if _is_same(ratio) else f"; {_format_change(ratio)} than at 8 bits"
 
 
 def origin_sections(report: Report) -> Html:
@@ -176,10 +184,13 @@ def origin_sections(report: Report) -> Html:
     rows: list[tuple[str, object]] = [("Name", run.model)]
     if model is not None:
         rows += [
-            ("Input, output", f"{_by(model.input_shape)}, {_by(model.output_shape)}"),
+            (
+                "Input, output",
+                f"{_format_shape(model.input_shape)}, {_format_shape(model.output_shape)}",
+            ),
             ("Layers", f"{model.layers} after folding batch norms, {model.weighted} with weights"),
             ("Parameters", number(format_count(model.parameters), model.parameters)),
-            ("MACs an image", number(format_count(model.macs), model.macs)),
+            ("MACs per image", number(format_count(model.macs), model.macs)),
             ("Weights in float", format_bytes(model.as_float.weight_bytes)),
         ]
     rows.append(("Digest", tag("code", run.model_digest)))
@@ -203,23 +214,30 @@ def origin_sections(report: Report) -> Html:
     )
 
 
-def _by(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
 def configuration_section(report: Report) -> Html:
-    """Return the chosen configuration: how many layers have which bits, and the rules."""
+    """Return the configuration: the number of layers by bits, and the rules."""
     run = report.run
     content: list[object] = []
     if report.choices:
         content += [paragraph(sentence) for sentence in widths_in_words(report.choices)]
     elif run.cost.layers:
-        content.append(paragraph("Bits by layer stand in the last table, as the machine saw them."))
+        content.append(
+            paragraph("The last table has the bits of each layer, as the machine stores them.")
+        )
     default = run.config.get("default", {})
     rules = run.config.get("rules", [])
     if rules:
-        rows = [(r["select"], _words(r.get("weight")), _words(r.get("activation"))) for r in rules]
-        rows.insert(0, ("all", _words(default.get("weight")), _words(default.get("activation"))))
+        rows = [
+            (r["select"], _spec_words(r.get("weight")), _spec_words(r.get("activation")))
+            for r in rules
+        ]
+        rows.insert(
+            0, ("all", _spec_words(default.get("weight")), _spec_words(default.get("activation")))
+        )
         content += [
             tag("h3", f"The default and {len(rules)} rules over it, in order"),
             table(("Layers", "Weights", "Outputs"), rows),
@@ -228,16 +246,16 @@ def configuration_section(report: Report) -> Html:
         content.append(
             facts(
                 [
-                    ("Weights, all layers", _words(default.get("weight"))),
-                    ("Outputs, all layers", _words(default.get("activation"))),
+                    ("Weights, all layers", _spec_words(default.get("weight"))),
+                    ("Outputs, all layers", _spec_words(default.get("activation"))),
                 ]
             )
         )
     return tag("section", tag("h2", "Configuration", id="configuration"), *content)
 
 
-def _words(spec: object) -> str:
-    """Return the fields that a rule sets; those that mean nothing where others stand are left."""
+def _spec_words(spec: object) -> str:
+    """Return the fields of a rule without fields that have no effect."""
     if not isinstance(spec, dict) or not spec:
         return ""
     left = set()
@@ -247,10 +265,10 @@ def _words(spec: object) -> str:
         left.add("percentile")
     if spec.get("scale") == "free":
         left.add("scale")
-    return ", ".join(_word(key, value) for key, value in spec.items() if key not in left)
+    return ", ".join(_field_words(key, value) for key, value in spec.items() if key not in left)
 
 
-def _word(key: str, value: object) -> str:
+def _field_words(key: str, value: object) -> str:
     match key:
         case "bits":
             return "float" if value == FLOAT_BITS else f"{value} bits"
@@ -267,17 +285,17 @@ def _word(key: str, value: object) -> str:
 
 
 def widths_in_words(choices: tuple[LayerChoice, ...]) -> Iterator[str]:
-    """Yield how many layers have which bits, weights first."""
+    """Yield the number of layers by bits, weights first."""
     weights = Counter(c.weight_bits for c in choices if c.weight_bits is not None)
     outputs = Counter(c.output_bits for c in choices)
     for what, counts in (("Weights", weights), ("Outputs", outputs)):
         if counts:
-            told = [
-                f"{_word('bits', bits)} in {_layers(count)}"
+            parts = [
+                f"{_field_words('bits', bits)} in {_format_layers(count)}"
                 for bits, count in sorted(counts.items(), reverse=True)
             ]
-            yield f"{what}: {', '.join(told)}."
+            yield f"{what}: {', '.join(parts)}."
 
 
-def _layers(count: int) -> str:
+def _format_layers(count: int) -> str:
     return "1 layer" if count == 1 else f"{count} layers"

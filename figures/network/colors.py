@@ -1,4 +1,4 @@
-"""What the layers of a drawn network are coloured by."""
+"""Colourings of a network's layers by measured quantities."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from figures.style.units import format_bits, format_share
 PALE = "#C9CED6"
 ONE = {"do": "does", "hold": "holds", "take": "takes"}
 FLOAT_PLACE = 5.0  # log2 of 32 bits
-MOST_DB = 60.0  # beyond that an error is of no account
+MOST_DB = 60.0  # beyond 60 dB an error is negligible
 Links = Sequence[tuple[str, str]]
 
 
@@ -48,8 +48,8 @@ def _share_color(what: str) -> str:
 def colored_by_bits(
     places: Sequence[LayerPlace], bits: Mapping[str, int], what: str, picked: str | None = None
 ) -> go.Figure:
-    """Return the network coloured by the bits chosen for each layer's "weights", say."""
-    end = 3 / (FLOAT_PLACE - 1)  # where 16 bits stand
+    """Return the network coloured by the bits of each layer's `what`, such as "weights"."""
+    end = 3 / (FLOAT_PLACE - 1)  # the position of 16 bits
     stops = [[float(place) * end, color] for place, color in bits_scale()]
     scale = ColorScale(
         f"Bits of {what}",
@@ -79,9 +79,9 @@ def _bits_title(bits: Mapping[str, int], what: str) -> str:
 def equalized_pairs(
     places: Sequence[LayerPlace], spreads: Mapping[str, float], links: Links
 ) -> go.Figure:
-    """Return the network with an arc for each pair, coloured by how far channels still differ.
+    """Return the network with an arc for each pair, coloured by the remaining channel spread.
 
-    `spreads` holds each layer's widest channel range over the median one, after equalization.
+    `spreads` holds each layer's widest channel range over the median range, after equalization.
     """
     texts = {
         name: f"widest channel {format_ratio(s)} times the median" for name, s in spreads.items()

@@ -1,4 +1,4 @@
-"""The network as a graph: layers along the depth, branches beside them, one colour a value."""
+"""The network as a graph: layers along the depth, branches beside the main path."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.network_layout import LayerPlace
 from figures.style.layout import escape, finish
-from figures.style.palette import FLOAT, faded
+from figures.style.palette import FLOAT, with_opacity
 
 SYMBOLS = {
     "input": "triangle-right",
@@ -32,14 +32,14 @@ LINKED = "#14967A"
 CURVE = np.linspace(0.0, 1.0, 13)
 NARROW_PX, LETTER_PX = 340, 6.5  # width of the plot in a narrow window, and of a letter under it
 Band = tuple[str, list[int]]
-"""A module's name and the depths of its layers on the longest way."""
+"""A module's name and the depths of its layers on the longest path."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColorScale:
-    """How values become colours: a title, the colours, and where the bar has ticks.
+    """The colours of values: title, colours, and ticks of the bar.
 
-    `low` and `high` bound what is drawn; `ticks` maps places on the bar to their names.
+    `low` and `high` bound the drawn values; `ticks` maps positions on the bar to names.
     """
 
     title: str
@@ -60,8 +60,8 @@ def network_graph(
 ) -> go.Figure:
     """Return the network from left to right; layers without a value are hollow.
 
-    `texts` says each value in words, for the pointer. `links` are drawn as arcs under the network,
-    `picked` has a ring. A point's custom data hold its layer's name.
+    `texts` holds each value in words, for the hover label. `links` become arcs under the network,
+    `picked` has a ring. A point's customdata holds the layer's name.
     """
     at = {place.layer: place for place in places}
     figure = go.Figure()
@@ -95,7 +95,7 @@ def network_graph(
         clickmode="event+select",
     )
     _label_bands(figure, places)
-    low, high = _reach(figure)
+    low, high = _height_range(figure)
     figure.update_yaxes(visible=False, fixedrange=True, range=[low - 0.5, high + 0.5])
     plot_px = max(150, round(LANE_PX * (high - low + 1)))
     return finish(figure, title, plot_px, legend_below=True)
@@ -113,9 +113,9 @@ def _add_nodes(
         valued = [place for place in ours if place.layer in values]
         hollow = [place for place in ours if place.layer not in values]
         colors = {"color": [values[p.layer] for p in valued], "coloraxis": "coloraxis"}
-        _add_some(figure, valued, texts, {"symbol": symbol, **colors})
-        _add_some(figure, hollow, texts, {"symbol": f"{symbol}-open", "color": FLOAT})
-        # on a color axis the legend would be black, on a dark page as well
+        _add_markers(figure, valued, texts, {"symbol": symbol, **colors})
+        _add_markers(figure, hollow, texts, {"symbol": f"{symbol}-open", "color": FLOAT})
+        # On a colour axis the legend would be black, on a dark page as well.
         figure.add_scatter(
             name=kind,
             x=[None],
@@ -125,7 +125,7 @@ def _add_nodes(
         )
 
 
-def _add_some(
+def _add_markers(
     figure: go.Figure,
     some: Sequence[LayerPlace],
     texts: Mapping[str, str],
@@ -139,15 +139,15 @@ def _add_some(
         mode="markers",
         marker={**marker, "size": NODE_PX, "line": {"width": 1, "color": FLOAT}},
         customdata=[[place.layer] for place in some],
-        text=[_describe(place, texts) for place in some],
+        text=[_hover_text(place, texts) for place in some],
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
-        # Plotly fades all others else, which looks as if they were gone
+        # Without this, Plotly fades all other points as if absent.
         unselected={"marker": {"opacity": 1}},
     )
 
 
-def _describe(place: LayerPlace, texts: Mapping[str, str]) -> str:
+def _hover_text(place: LayerPlace, texts: Mapping[str, str]) -> str:
     words = [f"<b>{escape(place.layer)}</b>", place.kind]
     return "<br>".join(words + ([texts[place.layer]] if place.layer in texts else []))
 
@@ -161,25 +161,25 @@ def _add_edges(
         for source in place.sources:
             start = at[source]
             between = [p.lane for p in places if start.depth < p.depth < place.depth]
-            # an edge past other layers goes over them, higher the further it goes
+            # An edge past other layers runs above these layers, higher for longer edges.
             top = max(between) + 0.55 + 0.03 * len(between) if between else None
-            way = _way(start, place, top)
+            way = _curve_points(start, place, top)
             x += [*way[0], None]
             y += [*way[1], None]
     figure.add_scatter(
         x=x,
         y=y,
         mode="lines",
-        line={"color": faded(FLOAT, 0.7), "width": 1.5},
+        line={"color": with_opacity(FLOAT, 0.7), "width": 1.5},
         hoverinfo="skip",
         showlegend=False,
     )
 
 
-def _way(
+def _curve_points(
     start: LayerPlace, end: LayerPlace, through: float | None
 ) -> tuple[list[float], list[float]]:
-    """Return the points of a line between two places, through a height in its middle if given."""
+    """Return the points of a line between two places, straight or through a middle height."""
     x = start.depth + (end.depth - start.depth) * CURVE
     straight = start.lane + (end.lane - start.lane) * CURVE
     if through is None:
@@ -192,7 +192,7 @@ def _add_links(figure: go.Figure, links: Sequence[tuple[LayerPlace, LayerPlace]]
     x: list[float | None] = []
     y: list[float | None] = []
     for start, end in links:
-        way = _way(start, end, min(start.lane, end.lane) - 0.6)
+        way = _curve_points(start, end, min(start.lane, end.lane) - 0.6)
         x += [*way[0], None]
         y += [*way[1], None]
     if links:
@@ -207,13 +207,15 @@ def _add_links(figure: go.Figure, links: Sequence[tuple[LayerPlace, LayerPlace]]
 
 
 def _label_bands(figure: go.Figure, places: Sequence[LayerPlace]) -> None:
-    """Name the stretches of depth after the modules they belong to."""
+    """Name the stretches of depth after their modules."""
     main = [place for place in places if place.lane == 0]
-    bands = [(name, [place.depth for place in band]) for name, band in groupby(main, key=_module)]
+    bands = [
+        (name, [place.depth for place in band]) for name, band in groupby(main, key=_module_name)
+    ]
     deepest = max((place.depth for place in places), default=0)
     long_first = sorted(bands, key=lambda band: -len(band[1]))
     layers_a_px = (deepest + 2) / NARROW_PX
-    shown = max((_fitting(order, layers_a_px) for order in (bands, long_first)), key=len)
+    shown = max((_fit_bands(order, layers_a_px) for order in (bands, long_first)), key=len)
     figure.update_xaxes(
         tickmode="array",
         tickvals=[(depths[0] + depths[-1]) / 2 for _, (_, depths) in shown],
@@ -235,15 +237,15 @@ def _label_bands(figure: go.Figure, places: Sequence[LayerPlace]) -> None:
         )
 
 
-def _fitting(bands: Sequence[Band], layers_a_px: float) -> list[tuple[int, Band]]:
-    """Return the bands whose names fit into two lines, each with its line; first come, first."""
-    taken: list[list[tuple[float, float]]] = [[], []]
+def _fit_bands(bands: Sequence[Band], layers_a_px: float) -> list[tuple[int, Band]]:
+    """Return the bands with names that fit into two lines, each with its line; first come first."""
+    lines: list[list[tuple[float, float]]] = [[], []]
     shown = []
     for band in bands:
         middle = (band[1][0] + band[1][-1]) / 2
         half = (len(band[0]) * LETTER_PX + 8) / 2 * layers_a_px
         low, high = middle - half, middle + half
-        for number, line in enumerate(taken):
+        for number, line in enumerate(lines):
             if all(high <= start or end <= low for start, end in line):
                 line.append((low, high))
                 shown.append((number, band))
@@ -251,13 +253,13 @@ def _fitting(bands: Sequence[Band], layers_a_px: float) -> list[tuple[int, Band]
     return shown
 
 
-def _module(place: LayerPlace) -> str:
-    """Return the module that a layer is a part of: two steps of its path where there are more."""
+def _module_name(place: LayerPlace) -> str:
+    """Return the module of a layer: at most two steps of the layer's path."""
     parts = place.layer.split(".")
     return ".".join(parts[:2] if len(parts) > 2 else parts[:1])
 
 
-def _reach(figure: go.Figure) -> tuple[float, float]:
-    """Return the least and greatest height that anything drawn has."""
+def _height_range(figure: go.Figure) -> tuple[float, float]:
+    """Return the lowest and the highest drawn height."""
     heights = [y for trace in figure.data for y in trace.y if y is not None]
     return min(heights, default=0.0), max(heights, default=0.0)

@@ -1,4 +1,4 @@
-"""How good the answers still are, with the uncertainty of the sample."""
+"""The remaining accuracy, with the uncertainty of the sample."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ AGREEMENT = "Same answer as the float network (%), higher is better"
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """A share in per cent with its interval, and what to say when one points at it."""
+    """A share in percent with interval and hover text."""
 
     value: float
     low: float
@@ -36,14 +36,14 @@ class _Point:
 
 
 def accuracy_with_interval(runs: Sequence[Run]) -> go.Figure:
-    """Return a point with its 95 % interval for each run, the float network in grey.
+    """Return a point with 95 % interval for each run, the float network in grey.
 
-    Where a run has no labels, all are compared by their agreement with the float network.
+    Where a run has no labels, the chart shows the agreement with the float network.
 
     Raises:
-        ValueError: there is no run.
+        ValueError: `runs` is empty.
     """
-    _check(runs)
+    _check_runs(runs)
     labelled = _all_labelled(runs)
     figure = go.Figure()
     if labelled:
@@ -57,12 +57,12 @@ def accuracy_with_interval(runs: Sequence[Run]) -> go.Figure:
 
 
 def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
-    """Return accuracy (or agreement, without labels) over energy, each run a named point.
+    """Return accuracy (or agreement, without labels) over energy, with a named point for each run.
 
     Raises:
-        ValueError: there is no run.
+        ValueError: `runs` is empty.
     """
-    _check(runs)
+    _check_runs(runs)
     labelled = _all_labelled(runs)
     factor, unit = energy_scale(max(run.cost.energy_pj for run in runs))
     points = [_quantized_point(run, labelled) for run in runs]
@@ -72,11 +72,11 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
         name="Runs",
         x=energies,
         y=[point.value for point in points],
-        error_y=_errors(points, BEFORE),
+        error_y=_interval_bars(points, BEFORE),
         mode="markers+text",
         marker={"color": AFTER, "size": 11},
         text=[escape(name) for name in shorten_all((run.name for run in runs), 22)],
-        textposition=[_side(energy, energies) for energy in energies],
+        textposition=[_text_position(energy, energies) for energy in energies],
         cliponaxis=False,
         showlegend=False,
         customdata=[
@@ -94,7 +94,7 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
     return finish(figure, _trade_title(runs, labelled), SCATTER_PX)
 
 
-def _check(runs: Sequence[Run]) -> None:
+def _check_runs(runs: Sequence[Run]) -> None:
     if not runs:
         raise ValueError("A figure of runs needs a run; got none. Make one first.")
 
@@ -106,16 +106,16 @@ def _all_labelled(runs: Sequence[Run]) -> bool:
 def _quantized_point(run: Run, labelled: bool) -> _Point:
     found = run.evaluation
     if labelled:
-        return _point(run, "quantized", found.quantized_top1, found.quantized_top1_ci95)
-    return _point(run, "agreement with float", found.agreement, found.agreement_ci95)
+        return _share_point(run, "quantized", found.quantized_top1, found.quantized_top1_ci95)
+    return _share_point(run, "agreement with float", found.agreement, found.agreement_ci95)
 
 
 def _float_point(run: Run) -> _Point:
     found = run.evaluation
-    return _point(run, "float", found.float_top1, found.float_top1_ci95)
+    return _share_point(run, "float", found.float_top1, found.float_top1_ci95)
 
 
-def _point(run: Run, what: str, share: float | None, interval: Interval | None) -> _Point:
+def _share_point(run: Run, what: str, share: float | None, interval: Interval | None) -> _Point:
     value = 100 * (share or 0.0)
     low, high = (100 * interval.low, 100 * interval.high) if interval else (value, value)
     text = (
@@ -125,7 +125,7 @@ def _point(run: Run, what: str, share: float | None, interval: Interval | None) 
     return _Point(value, low, high, text)
 
 
-def _errors(points: Sequence[_Point], color: str) -> dict[str, object]:
+def _interval_bars(points: Sequence[_Point], color: str) -> dict[str, object]:
     return {
         "type": "data",
         "symmetric": False,
@@ -140,12 +140,12 @@ def _errors(points: Sequence[_Point], color: str) -> dict[str, object]:
 def _add_rows(
     figure: go.Figure, name: str, points: Sequence[_Point], color: str, offset: float
 ) -> None:
-    """Add one point a row; an offset keeps two series on a row apart."""
+    """Add one point per row; an offset separates two series on a row."""
     figure.add_scatter(
         name=name,
         x=[point.value for point in points],
         y=[row + offset for row in range(len(points))],
-        error_x=_errors(points, color),
+        error_x=_interval_bars(points, color),
         mode="markers",
         marker={"color": color, "size": 10},
         customdata=[[point.text] for point in points],
@@ -163,8 +163,8 @@ def _add_float_line(figure: go.Figure, point: _Point) -> None:
     )
 
 
-def _side(energy: float, energies: Sequence[float]) -> str:
-    """Write a name towards the middle of the plot, so that no edge cuts it."""
+def _text_position(energy: float, energies: Sequence[float]) -> str:
+    """Return a text position towards the middle of the plot, so that no edge cuts the name."""
     middle = (min(energies) + max(energies)) / 2
     if min(energies) == max(energies):
         return "top center"
@@ -172,7 +172,7 @@ def _side(energy: float, energies: Sequence[float]) -> str:
 
 
 def loses_measurably(run: Run) -> bool:
-    """Whether the 95 % interval of the accuracy lost lies above zero."""
+    """Whether the 95 % interval of the lost accuracy lies above zero."""
     interval = run.evaluation.top1_drop_ci95
     return interval is not None and interval.low > 0
 

@@ -25,12 +25,12 @@ PAIR_PX = 26
 def sqnr_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
     """Return each layer's SQNR in dB in execution order.
 
-    Layers without any error (inf) stand at the right edge as "exact"; a value that is no number
-    stands at the left as "no signal".
+    Layers without error (inf) stand at the right edge as "exact"; layers without a signal (nan) at
+    the left edge as "no signal".
     """
     names = list(layer_sqnr_db)
     finite = {name: db for name, db in layer_sqnr_db.items() if math.isfinite(db)}
-    low, high = _limits(list(finite.values()))
+    low, high = _plot_limits(list(finite.values()))
     figure = go.Figure()
     _add_stems(figure, names, finite, low)
     _add_dots(figure, "Layers", names, finite, color=ACTIVATION, symbol="circle")
@@ -47,8 +47,8 @@ def sqnr_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
     return finish(figure, _sqnr_title(finite, len(exact)), rows_px(len(names)))
 
 
-def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """Return the edges of the plot; pinned layers stand on them, apart from all others."""
+def _plot_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return the edges of the plot; exact and silent layers stand on the edges."""
     if not values:
         return 0.0, 60.0
     return min(0.0, *values), max(10.0, 1.15 * max(values))
@@ -108,7 +108,7 @@ def _sqnr_title(finite: Mapping[str, float], exact: int) -> str:
 def compare_layers(before: Run, after: Run) -> go.Figure:
     """Return the energy of each layer in both runs, matched by name.
 
-    A layer that only one run has shows one bar and says so.
+    A layer of only one run shows one bar, and the label says so.
     """
     rows = [row for row in layer_differences(before, after) if _has_energy(row)]
     old = [row.energy_before_pj for row in rows]
@@ -125,7 +125,7 @@ def compare_layers(before: Run, after: Run) -> go.Figure:
             x=[None if energy is None else factor * energy for energy in energies],
             y=list(range(len(rows))),
             marker={"color": color, "line": {"width": 0}},
-            customdata=[[escape(row.layer), _change(row)] for row in rows],
+            customdata=[[escape(row.layer), _describe_change(row)] for row in rows],
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
         )
     figure.update_layout(barmode="group", bargap=0.25)
@@ -138,7 +138,7 @@ def _has_energy(row: LayerDifference) -> bool:
     return row.energy_before_pj is not None or row.energy_after_pj is not None
 
 
-def _change(row: LayerDifference) -> str:
+def _describe_change(row: LayerDifference) -> str:
     old, new = row.energy_before_pj, row.energy_after_pj
     if old is None or new is None:
         side = "after" if old is None else "before"
@@ -162,7 +162,8 @@ def _comparison_title(before: Run, after: Run, rows: Sequence[LayerDifference]) 
     title = f"{names[0]} needs {_change_share(old, new)} {word} energy than {names[1]}"
     if before.cost.machine != after.cost.machine:
         title += " (different machines)"
-    # how far each layer goes the way of the whole; the other way counts as nothing
+    # The part of each layer in the direction of the total change; the other direction counts as
+    # zero.
     steps = {
         row.layer: sign * ((row.energy_after_pj or 0.0) - (row.energy_before_pj or 0.0))
         for row in rows

@@ -1,4 +1,4 @@
-"""Which layers make the noise at the output, each judged alone at its bits."""
+"""The noise at the output from each layer alone, at the layer's bits."""
 
 from collections.abc import Mapping
 
@@ -20,12 +20,12 @@ MOST_LAYERS = 20
 
 
 def noise_by_layer(noise: Mapping[str, float]) -> go.Figure:
-    """Return each layer's share of the sum of noise energies, the noisiest on top, 20 at most.
+    """Return each layer's share of the summed noise energy, the noisiest on top, 20 at most.
 
-    `noise` holds noise energies at the output as shares of the output's energy.
+    `noise` holds the noise energy at the output as shares of the output's energy.
 
     Raises:
-        ValueError: no layer is known.
+        ValueError: `noise` is empty.
     """
     if not noise:
         raise ValueError("Noise by layer needs a layer; got none. Sweep the sensitivity first.")
@@ -46,10 +46,10 @@ def noise_by_layer(noise: Mapping[str, float]) -> go.Figure:
     )
     figure.update_xaxes(title="Share of the output's noise (%), lower is better")
     label_rows(figure, names)
-    return finish(figure, _title(noise, total), rows_px(len(names), 20))
+    return finish(figure, _noise_title(noise, total), rows_px(len(names), 20))
 
 
-def _title(noise: Mapping[str, float], total: float) -> str:
+def _noise_title(noise: Mapping[str, float], total: float) -> str:
     half = fewest_for_half(noise)
     if len(half) == 1:
         return f"{shorten(half[0], 40)} makes {format_share(noise[half[0]] / total)} of the noise"

@@ -1,4 +1,4 @@
-"""The simulation beside a real runtime: accuracy with interval, and where both part."""
+"""The simulation beside a real runtime: accuracy with interval, and the differing layers."""
 
 import math
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ def scores_side_by_side(check: ExecutionCheck) -> go.Figure:
     """Return top-1 with interval of all networks; without labels, agreement with the simulation.
 
     Raises:
-        ValueError: the network is no classifier, so it has neither.
+        ValueError: the network is no classifier and has no such score.
     """
-    rows = _shares(check)
+    rows = _top1_shares(check)
     if not rows:
         raise ValueError("Only a classifier has a score to show; compare outputs by their SQNR.")
     figure = go.Figure()
@@ -67,7 +67,7 @@ def scores_side_by_side(check: ExecutionCheck) -> go.Figure:
     return finish(figure, score_title(check), rows_px(len(rows), ROW_PX))
 
 
-def _shares(check: ExecutionCheck) -> dict[str, tuple[float, Interval]]:
+def _top1_shares(check: ExecutionCheck) -> dict[str, tuple[float, Interval]]:
     if check.scores:
         return {name: (score.top1, score.top1_ci95) for name, score in check.scores.items()}
     both = {"executed": check.executed, "plain": check.plain}
@@ -79,10 +79,10 @@ def _shares(check: ExecutionCheck) -> dict[str, tuple[float, Interval]]:
 
 
 def score_title(check: ExecutionCheck) -> str:
-    """Return what execution does to the answers, in a sentence."""
+    """Return a sentence about the answers of the executed file against the simulation."""
     top1 = check.executed.top1
     if top1 is None:
-        return f"Execution lies {_decibels(check.executed.sqnr_db)} beside the simulation"
+        return f"Execution lies {_format_distance(check.executed.sqnr_db)} beside the simulation"
     if top1 == 1:
         return f"Execution answers as the simulation does on all {check.samples} images"
     parted = round((1 - top1) * check.samples)
@@ -93,9 +93,9 @@ def score_title(check: ExecutionCheck) -> str:
 
 
 def partings_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
-    """Return how far each layer's grid in the file lies from the simulation's, in dB.
+    """Return the distance of each layer's output in the file from the simulation, in dB.
 
-    Layers without any difference stand at the right edge.
+    Layers without a difference stand at the right edge.
     """
     names = list(layer_sqnr_db)
     finite = [db for db in layer_sqnr_db.values() if math.isfinite(db)]
@@ -115,7 +115,7 @@ def partings_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
                 mode="markers",
                 marker={"color": color, "symbol": symbol, "size": 9},
                 customdata=[
-                    f"<b>{escape(names[row])}</b><br>{_decibels(layer_sqnr_db[names[row]])}"
+                    f"<b>{escape(names[row])}</b><br>{_format_distance(layer_sqnr_db[names[row]])}"
                     for row in rows
                 ],
                 hovertemplate="%{customdata}<extra></extra>",
@@ -130,18 +130,18 @@ def partings_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
 
 
 def parting_title(layer_sqnr_db: Mapping[str, float]) -> str:
-    """Return where execution and simulation part, in a sentence."""
+    """Return a sentence that names the layer with the largest difference."""
     if all(db >= _SAME_DB for db in layer_sqnr_db.values()):
         return "Every layer is executed as it is simulated, to the bit"
     worst = min(layer_sqnr_db, key=lambda name: layer_sqnr_db[name])
     first = next(name for name, db in layer_sqnr_db.items() if db < _SAME_DB)
     begins = "" if first == worst else f"; both part first at {shorten(first, 30)}"
-    told = _decibels(layer_sqnr_db[worst])
-    return f"{shorten(worst, 40)} is least alike, {told} beside the simulation{begins}"
+    distance = _format_distance(layer_sqnr_db[worst])
+    return f"{shorten(worst, 40)} is least alike, {distance} beside the simulation{begins}"
 
 
 def integer_words(check: ExecutionCheck, weighted: tuple[str, ...]) -> str:
-    """Return in a sentence which of the layers with weights are computed in whole numbers."""
+    """Return a sentence about the weighted layers that run in integers."""
     left = [name for name in weighted if name not in check.integer_layers]
     if not left:
         return f"All {len(weighted)} layers with weights are multiplied in whole numbers."
@@ -150,8 +150,8 @@ def integer_words(check: ExecutionCheck, weighted: tuple[str, ...]) -> str:
     listed = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
     share = format_share(1 - len(left) / len(weighted))
     what = f"{count_word(len(left))} of {len(weighted)} layers with weights"
-    return f"{what} run in float between their grids ({share} in whole numbers): {listed}."
+    return f"{what} run in float between their encodings ({share} in whole numbers): {listed}."
 
 
-def _decibels(value: float) -> str:
+def _format_distance(value: float) -> str:
     return "no difference" if value >= _SAME_DB else f"{value:.1f} dB"

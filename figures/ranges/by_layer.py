@@ -7,13 +7,13 @@ import plotly.graph_objects as go
 
 from analysis.ranges.findings import ExaminedTensor, rank_suspects
 from figures.style.layout import HALF_WIDTH, count_word, escape, finish, shorten
-from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, faded
+from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, with_opacity
 
 SUSPECT = "#C2259B"
 LIMIT = "#14967A"
 PLOT_PX = 300
 QUARTILES = (25, 50, 75)
-# What lies further below the largest value is switched off for any grid; it would squeeze the plot.
+# Channels further below the largest value are dead under any encoding and would compress the plot.
 DECADES_BELOW = 1e-7
 BELOW_BANDS = 0.1
 ROLE_COLOR = {"weight": WEIGHT, "activation": ACTIVATION}
@@ -22,11 +22,11 @@ ROLE_COLOR = {"weight": WEIGHT, "activation": ACTIVATION}
 def ranges_along_depth(
     examined: Sequence[ExaminedTensor], role: str, picked: str | None = None
 ) -> go.Figure:
-    """Return largest magnitudes along the depth, on a log axis.
+    """Return the largest magnitudes along the depth, on a log axis.
 
-    The band reaches from half a step of one grid for the whole tensor up to its largest value: a
-    channel below the band would round to zero on it. The box holds the quartiles of the channels'
-    largest magnitudes, the whiskers all of them. Suspects have a triangle above.
+    The band reaches from half a step of one encoding per tensor to the largest value: a channel
+    below the band rounds to zero. A box holds the quartiles of the channels' largest magnitudes,
+    the whiskers all channels. A triangle marks each suspect.
     """
     figure = go.Figure()
     names = [item.layer for item in examined]
@@ -37,7 +37,7 @@ def ranges_along_depth(
     if picked in names:
         figure.add_vline(x=names.index(picked), line={"color": FLOAT, "width": 1, "dash": "dot"})
     above = [top for top in tops if top > 0]
-    low, high = _log_limits(examined, above)
+    low, high = _log_axis_limits(examined, above)
     figure.update_xaxes(
         title="Layer in the order of execution",
         range=[-0.7, len(names) - 0.3],
@@ -63,15 +63,15 @@ def _add_band(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) 
     for place, item in enumerate(examined):
         top = item.distribution.largest
         bottom = half_step(item)
-        x += [place - 0.5, place + 0.5]  # steps, since nothing lies between two layers
+        x += [place - 0.5, place + 0.5]  # steps, because no value lies between two layers
         low += [bottom or None] * 2
         high += [top or None] * 2
-    color = faded(ROLE_COLOR[role], 0.18)
+    color = with_opacity(ROLE_COLOR[role], 0.18)
     figure.add_scatter(
         x=x, y=low, mode="lines", line={"width": 0}, hoverinfo="skip", showlegend=False
     )
     figure.add_scatter(
-        name="One grid for all: half a step to its end",
+        name="One encoding per tensor: half a step to end",
         x=x,
         y=high,
         mode="lines",
@@ -83,14 +83,14 @@ def _add_band(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) 
 
 
 def half_step(item: ExaminedTensor) -> float:
-    """Return half a step of one grid over the whole range, at the bits chosen (8 for float)."""
-    found = item.distribution
+    """Return half a step of one encoding over the whole range, at the chosen bits (8 for float)."""
+    distribution = item.distribution
     bits = item.fit.spec.bits if item.fit is not None else 8
-    symmetric = item.fit.spec.symmetric if item.fit is not None else found.low < 0
+    symmetric = item.fit.spec.symmetric if item.fit is not None else distribution.low < 0
     if symmetric:
-        codes = (1 << bits - 1) - 1 if found.low < 0 else (1 << bits) - 1
-        return found.largest / codes / 2
-    return (max(found.high, 0.0) - min(found.low, 0.0)) / ((1 << bits) - 1) / 2
+        codes = (1 << bits - 1) - 1 if distribution.low < 0 else (1 << bits) - 1
+        return distribution.largest / codes / 2
+    return (max(distribution.high, 0.0) - min(distribution.low, 0.0)) / ((1 << bits) - 1) / 2
 
 
 def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) -> None:
@@ -120,11 +120,12 @@ def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str)
         q3=columns[3],
         upperfence=columns[4],
         line={"color": color, "width": 1},
-        fillcolor=faded(color, 0.55),
+        fillcolor=with_opacity(color, 0.55),
         width=0.6,
         hoverinfo="skip",
     )
-    # boxes give six hover labels each and cannot be clicked; an unseen point gives one and can
+    # A box shows six hover labels and takes no click; an invisible point shows one label and takes
+    # clicks.
     figure.add_scatter(
         x=places,
         y=columns[2],
@@ -141,28 +142,30 @@ def _add_suspects(figure: go.Figure, examined: Sequence[ExaminedTensor], role: s
     places = [place for place, item in enumerate(examined) if item.findings]
     if not places:
         return
-    found = [examined[place] for place in places]
+    tensors = [examined[place] for place in places]
     figure.add_scatter(
         name="Suspects",
         x=places,
-        y=[1.8 * item.distribution.largest for item in found],
+        y=[1.8 * item.distribution.largest for item in tensors],
         mode="markers",
         marker={"symbol": "triangle-down", "size": 10, "color": SUSPECT},
-        customdata=[[item.layer] for item in found],
+        customdata=[[item.layer] for item in tensors],
         text=[
             f"<b>{escape(item.layer)}</b> ({role})<br>"
             + "<br>".join(escape(finding.sentence) for finding in item.findings)
-            for item in found
+            for item in tensors
         ],
         hovertemplate="%{text}<extra></extra>",
     )
 
 
-def _log_limits(examined: Sequence[ExaminedTensor], tops: Sequence[float]) -> tuple[float, float]:
+def _log_axis_limits(
+    examined: Sequence[ExaminedTensor], tops: Sequence[float]
+) -> tuple[float, float]:
     if not tops:
         return -1.0, 1.0
     bottoms = [half_step(item) for item in examined if item.distribution.largest > 0]
-    # channels below every band round to zero, however far below: the axis ends soon after
+    # Channels below every band round to zero at any distance: the axis ends soon below the bands.
     floor = min(bottoms) * BELOW_BANDS
     for item in examined:
         channels = item.distribution.channels
@@ -173,12 +176,12 @@ def _log_limits(examined: Sequence[ExaminedTensor], tops: Sequence[float]) -> tu
 
 
 def _depth_title(examined: Sequence[ExaminedTensor], role: str) -> str:
-    found = rank_suspects(list(examined))
-    if not found:
+    ranked = rank_suspects(list(examined))
+    if not ranked:
         return f"No {role} of {len(examined)} looks suspect"
-    worst = found[0]
-    verb = "is" if len(found) == 1 else "are"
+    worst = ranked[0]
+    verb = "is" if len(ranked) == 1 else "are"
     return (
-        f"{count_word(len(found))} of {len(examined)} {role}s {verb} suspect, "
+        f"{count_word(len(ranked))} of {len(examined)} {role}s {verb} suspect, "
         f"most of all {shorten(worst.layer, 40)}: {worst.findings[0].cause}"
     )

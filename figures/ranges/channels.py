@@ -10,20 +10,20 @@ from analysis.ranges.distributions import Channels, Numbers
 from analysis.ranges.encoding_fit import Fit
 from figures.ranges.by_layer import DECADES_BELOW, LIMIT, PLOT_PX, ROLE_COLOR
 from figures.style.layout import HALF_WIDTH, finish
-from figures.style.palette import faded
+from figures.style.palette import with_opacity
 
 
 def channel_magnitudes(
     channels: Channels, fit: Fit | None, role: str, *, by_range: bool
 ) -> go.Figure:
-    """Return the largest magnitude of every channel on a log axis, over half a step of its grid.
+    """Return the largest magnitude of every channel on a log axis, over half a step.
 
     A channel under the line rounds to zero. For tensors whose channels differ by decades, where
-    `channel_ranges` shows but the widest.
+    `channel_ranges` shows only the widest channel.
     """
-    order = _order(channels, by_range)
+    order = _channel_order(channels, by_range)
     values = channels.largest[order]
-    bottom = _floor(channels, fit)
+    bottom = _log_floor(channels, fit)
     figure = go.Figure()
     figure.add_bar(
         name="Largest magnitude",
@@ -35,8 +35,10 @@ def channel_magnitudes(
         "%{customdata[1]:.4g}<extra></extra>",
     )
     if fit is not None:
-        _add_line(figure, "Half a step of the grid", _each(fit.scale / 2, order), shown=True)
-    _label(figure, order, by_range=by_range)
+        _add_step_line(
+            figure, "Half a step of the encoding", _per_channel(fit.scale / 2, order), shown=True
+        )
+    _label_axis(figure, order, by_range=by_range)
     figure.update_yaxes(
         title=f"Largest magnitude of the {role} (log)",
         type="log",
@@ -50,11 +52,11 @@ def channel_magnitudes(
 
 
 def channel_ranges(channels: Channels, fit: Fit | None, role: str, *, by_range: bool) -> go.Figure:
-    """Return minimum, inner range and maximum of every channel, and the ends of the grid.
+    """Return minimum, inner range and maximum of every channel, and the ends of the encoding.
 
-    Channels stand in their own order, or from the widest to the narrowest.
+    Channels stand in stored order, or from the widest to the narrowest.
     """
-    order = _order(channels, by_range)
+    order = _channel_order(channels, by_range)
     color = ROLE_COLOR[role]
     figure = go.Figure()
     inner = "5th to 95th percentile" if role == "weight" else "Mean ± 2 std"
@@ -65,7 +67,7 @@ def channel_ranges(channels: Channels, fit: Fit | None, role: str, *, by_range: 
         "mean %{customdata[5]:.4g}<extra></extra>"
     )
     for label, low, high, shade in (
-        ("Minimum to maximum", channels.low, channels.high, faded(color, 0.35)),
+        ("Minimum to maximum", channels.low, channels.high, with_opacity(color, 0.35)),
         (inner, channels.inner_low, channels.inner_high, color),
     ):
         figure.add_bar(
@@ -78,9 +80,9 @@ def channel_ranges(channels: Channels, fit: Fit | None, role: str, *, by_range: 
             hovertemplate=template,
         )
     if fit is not None:
-        _add_line(figure, "Ends of the grid", _each(fit.low, order), shown=True)
-        _add_line(figure, "Ends of the grid", _each(fit.high, order), shown=False)
-    _label(figure, order, by_range=by_range)
+        _add_step_line(figure, "Ends of the encoding", _per_channel(fit.low, order), shown=True)
+        _add_step_line(figure, "Ends of the encoding", _per_channel(fit.high, order), shown=False)
+    _label_axis(figure, order, by_range=by_range)
     figure.update_yaxes(title=f"Value of the {role}", zeroline=True)
     return finish(
         figure, _channel_title(channels), PLOT_PX, legend_below=True, title_width=HALF_WIDTH
@@ -100,13 +102,13 @@ def _channel_numbers(channels: Channels, order: NDArray[Any]) -> Numbers:
     )
 
 
-def _order(channels: Channels, by_range: bool) -> NDArray[Any]:
+def _channel_order(channels: Channels, by_range: bool) -> NDArray[Any]:
     if by_range:
         return np.argsort(-channels.largest, kind="stable")
     return np.arange(len(channels.low))
 
 
-def _label(figure: go.Figure, order: NDArray[Any], *, by_range: bool) -> None:
+def _label_axis(figure: go.Figure, order: NDArray[Any], *, by_range: bool) -> None:
     figure.update_layout(barmode="overlay", bargap=0.15 if len(order) < 150 else 0.0)
     figure.update_xaxes(
         title="Channel, widest first" if by_range else "Channel",
@@ -116,12 +118,12 @@ def _label(figure: go.Figure, order: NDArray[Any], *, by_range: bool) -> None:
     )
 
 
-def _each(values: Numbers, order: NDArray[Any]) -> Numbers:
-    """Return one value a channel, of one for all or one each."""
+def _per_channel(values: Numbers, order: NDArray[Any]) -> Numbers:
+    """Return one value per channel, from one shared value or from C values."""
     return values[order] if len(values) == len(order) else np.full(len(order), values[0])
 
 
-def _add_line(figure: go.Figure, name: str, values: Numbers, *, shown: bool) -> None:
+def _add_step_line(figure: go.Figure, name: str, values: Numbers, *, shown: bool) -> None:
     places = np.arange(len(values))
     figure.add_scatter(
         name=name,
@@ -134,8 +136,8 @@ def _add_line(figure: go.Figure, name: str, values: Numbers, *, shown: bool) -> 
     )
 
 
-def _floor(channels: Channels, fit: Fit | None) -> float:
-    """Return where the log axis begins: under all that is alive and under the half steps."""
+def _log_floor(channels: Channels, fit: Fit | None) -> float:
+    """Return the start of the log axis: under all live channels and under the half steps."""
     alive = channels.largest[channels.alive]
     if not len(alive):
         return 1e-3
@@ -149,7 +151,7 @@ def _magnitude_title(channels: Channels, fit: Fit | None) -> str:
     alive = channels.alive
     if fit is None or not alive.any():
         return _channel_title(channels)
-    halves = _each(fit.scale / 2, np.arange(len(alive)))
+    halves = _per_channel(fit.scale / 2, np.arange(len(alive)))
     lost = int((channels.largest[alive] < halves[alive]).sum())
     if not lost:
         return _channel_title(channels)
@@ -158,7 +160,7 @@ def _magnitude_title(channels: Channels, fit: Fit | None) -> str:
 
 
 def format_ratio(ratio: float) -> str:
-    """Return a ratio as text: three digits, or all of a whole number."""
+    """Return a ratio as text: three digits, or all digits of a whole number."""
     return f"{ratio:.0f}" if ratio >= 99.5 else f"{ratio:.3g}"
 
 

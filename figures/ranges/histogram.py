@@ -1,4 +1,4 @@
-"""The histogram of one tensor, with its grid and the limits of clipping drawn over it."""
+"""The histogram of one tensor under its encoding, with the clipping limits."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -7,19 +7,19 @@ from analysis.ranges.distributions import Distribution, Numbers
 from analysis.ranges.encoding_fit import Fit
 from figures.ranges.by_layer import LIMIT, PLOT_PX, ROLE_COLOR, SUSPECT
 from figures.style.layout import HALF_WIDTH, finish, shorten
-from figures.style.palette import FLOAT, faded
+from figures.style.palette import FLOAT, with_opacity
 from figures.style.units import format_share
 
-# More lines than this over the plot's width cannot be told apart: 10 pixels each on a laptop.
+# More lines than this are indistinguishable: 10 pixels each on a laptop.
 MOST_LINES = 70
 
 
 def histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
-    """Return the counts (log) of a tensor's values, zeros included, under the grid.
+    """Return the counts (log) of a tensor's values, zeros included, under the encoding.
 
-    Grid lines stand where they can be told apart, else ticks on the axis are a band with the
-    step in words. Where channels have grids of their own, the widest is drawn, and the ends of
-    the median one dotted.
+    The lines of the encoding stand where distinguishable; otherwise a band on the axis shows the
+    step in words. With one encoding per channel, the plot shows the widest channel, and the ends of
+    the median channel as dots.
     """
     counts, edges = distribution.bars()
     figure = go.Figure()
@@ -28,7 +28,7 @@ def histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
     title = f"{shorten(distribution.layer, 40)} stays in float"
     if fit is not None:
         widest = int(np.argmax(fit.high - fit.low))
-        _add_grid(figure, fit, widest)
+        _add_encoding(figure, fit, widest)
         _add_limits(figure, distribution, fit, widest)
         title = fit_title(fit)
     figure.update_xaxes(title=f"Value of the {distribution.role}", zeroline=False, showgrid=False)
@@ -44,7 +44,7 @@ def histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
 
 
 def fit_title(fit: Fit) -> str:
-    """Return the takeaway: what makes up the error at this grid."""
+    """Return the takeaway: the parts of the error under the encoding."""
     start = f"{fit.sqnr_db:.1f} dB at {fit.spec.bits} bits"
     if not np.isfinite(fit.sqnr_db):
         return f"Exact at {fit.spec.bits} bits"
@@ -57,14 +57,14 @@ def fit_title(fit: Fit) -> str:
 
 
 def small_share(share: float) -> str:
-    """Return a share as text, never 0 for a share that is some."""
+    """Return a share as text, never 0 for a positive share."""
     return "under 0.1 %" if 0 < share < 0.001 else format_share(share)
 
 
 def _add_bars(
     figure: go.Figure, distribution: Distribution, counts: Numbers, edges: Numbers
 ) -> None:
-    filled = counts > 0  # a log axis has no place for none
+    filled = counts > 0  # a log axis cannot show zero
     middles, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
     widths = np.where(widths > 0, widths, 1.0)
     figure.add_bar(
@@ -79,24 +79,24 @@ def _add_bars(
     )
 
 
-def _add_grid(figure: go.Figure, fit: Fit, widest: int) -> None:
+def _add_encoding(figure: go.Figure, fit: Fit, widest: int) -> None:
     low, high, scale = float(fit.low[widest]), float(fit.high[widest]), float(fit.scale[widest])
     lines = round((high - low) / scale) + 1
     own = ":" if len(fit.scale) == 1 else f" of channel {widest}, the widest:"
     if lines <= MOST_LINES:
         points = low + scale * np.arange(lines, dtype=np.float64)
         figure.add_scatter(
-            name=f"Grid{own} {lines} steps of {scale:.3g}",
-            x=_with_gaps(points),
+            name=f"Encoding{own} {lines} steps of {scale:.3g}",
+            x=_upright_lines(points),
             y=[0.1, 1e12, None] * lines,
             mode="lines",
-            line={"color": faded(FLOAT, 0.55), "width": 1},
+            line={"color": with_opacity(FLOAT, 0.55), "width": 1},
             hoverinfo="skip",
         )
         return
-    # too dense to draw: a band along the foot of the plot stands for the lines
+    # Too dense to draw: a band along the foot of the plot replaces the lines.
     figure.add_scatter(
-        name=f"Grid{own} {lines} steps of {scale:.3g}, too fine to draw",
+        name=f"Encoding{own} {lines} steps of {scale:.3g}, too fine to draw",
         x=[low, high],
         y=[0.72, 0.72],
         mode="lines",
@@ -106,7 +106,7 @@ def _add_grid(figure: go.Figure, fit: Fit, widest: int) -> None:
     )
 
 
-def _with_gaps(points: Numbers) -> list[float | None]:
+def _upright_lines(points: Numbers) -> list[float | None]:
     """Return each point twice and a gap behind it: upright lines in one trace."""
     return [value for point in points for value in (float(point), float(point), None)]
 
@@ -126,7 +126,7 @@ def _add_limits(figure: go.Figure, distribution: Distribution, fit: Fit, widest:
 def _add_ends(figure: go.Figure, name: str, ends: tuple[float, float], dash: str) -> None:
     figure.add_scatter(
         name=name,
-        x=_with_gaps(np.array(ends)),
+        x=_upright_lines(np.array(ends)),
         y=[0.1, 1e12, None] * 2,
         mode="lines",
         line={"color": LIMIT, "width": 2, "dash": dash},

@@ -1,4 +1,4 @@
-"""What each pass of a recipe did: to each layer's error, to the ranges, to the rounding."""
+"""The effect of each repair on layer errors, channel ranges, means and rounding."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ from figures.style.layout import (
     rows_px,
     shorten,
 )
-from figures.style.palette import AFTER, BEFORE, FLOAT, WEIGHT, faded
+from figures.style.palette import AFTER, BEFORE, FLOAT, WEIGHT, with_opacity
 
-WIDE_SPREAD = 30  # a channel so much wider than the median hides all others on a linear axis
+WIDE_SPREAD = 30  # a channel so much wider than the median hides the rest on a linear axis
 MOST_CHANNELS = 400
 Ranges = Sequence[tuple[float, float]]
 
 
 def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -> go.Figure:
-    """Return each layer's SQNR in dB before and after, in execution order; exact ones left out."""
+    """Return each layer's SQNR in dB before and after, in execution order, without exact layers."""
     names = [
         name for name in after if math.isfinite(after[name]) and math.isfinite(before.get(name, 0))
     ]
@@ -32,7 +32,7 @@ def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -
         x=[end for name in names for end in (before.get(name), after[name], None)],
         y=[row for place in range(len(names)) for row in (place, place, None)],
         mode="lines",
-        line={"color": faded(FLOAT), "width": 2},
+        line={"color": with_opacity(FLOAT), "width": 2},
         hoverinfo="skip",
         showlegend=False,
     )
@@ -54,14 +54,14 @@ def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -
 
 
 def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
-    """Return the range of each output channel's weights before and after, (low, high) each.
+    """Return the range (low, high) of each output channel's weights before and after.
 
-    Channels are sorted by their range before; of more than 400 every n-th is drawn. Where they
-    differ by decades, lengths of the ranges stand on a log axis instead.
+    Channels are sorted by the range before; of more than 400 channels every n-th is drawn. Where
+    ranges differ by decades, a log axis shows the lengths of the ranges.
     """
     order = sorted(range(len(before)), key=lambda c: before[c][1] - before[c][0], reverse=True)
     step = math.ceil(len(order) / MOST_CHANNELS)
-    old, new = spread(before), spread(after)
+    old, new = channel_spread(before), channel_spread(after)
     as_log = max(old, new) > WIDE_SPREAD
     figure = go.Figure()
     for title, ranges, color, shift in (
@@ -98,7 +98,7 @@ def _add_ranges(
     color: str,
     shift: float,
 ) -> None:
-    """Draw a bar from the least to the greatest weight of every channel."""
+    """Draw a bar from the smallest to the largest weight of every channel."""
     figure.add_bar(
         name=title,
         x=[place + shift for place in range(len(ranges))],
@@ -115,7 +115,7 @@ def _add_ranges(
 def _add_lengths(
     figure: go.Figure, title: str, ranges: Mapping[int, tuple[float, float]], color: str
 ) -> None:
-    """Draw a point at the length of every channel's range; a bar has no foot on a log axis."""
+    """Draw a point at the length of every channel's range; a log axis shows no zero."""
     figure.add_scatter(
         name=title,
         x=list(range(len(ranges))),
@@ -128,14 +128,14 @@ def _add_lengths(
     )
 
 
-def spread(ranges: Ranges) -> float:
-    """Return the largest channel's range over the median one's; channels of zeros left out."""
+def channel_spread(ranges: Ranges) -> float:
+    """Return the largest channel range over the median range, without channels of zeros."""
     lengths = sorted(high - low for low, high in ranges if high > low)
     return lengths[-1] / lengths[len(lengths) // 2] if lengths else 1.0
 
 
 def bias_shift(layer: str, before: Sequence[float], after: Sequence[float] | None) -> go.Figure:
-    """Return how far quantization moved each channel's mean, and what remains after correction."""
+    """Return the shift of each channel's mean by quantization, and the rest after correction."""
     figure = go.Figure()
     series = [("Before", before, BEFORE)] + ([] if after is None else [("After", after, AFTER)])
     for title, values, color in series:
@@ -157,7 +157,7 @@ def bias_shift(layer: str, before: Sequence[float], after: Sequence[float] | Non
 
 
 def rounding_gain(layers: Sequence[str], ratios: Sequence[float]) -> go.Figure:
-    """Return what is left of each layer's reconstruction error after AdaRound, as shares of 1."""
+    """Return the remaining reconstruction error of each layer after AdaRound, as shares of 1."""
     figure = go.Figure(
         go.Bar(
             x=[100 * ratio for ratio in ratios],

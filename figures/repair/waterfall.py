@@ -1,4 +1,4 @@
-"""What each pass of a recipe did to the score."""
+"""The effect of each repair on the score."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,8 +10,8 @@ from figures.style.palette import AFTER, FLOAT
 
 GAIN, LOSS = "#2E8B6F", "#C2471F"
 WATERFALL_PX = 320
-INTERVAL_SHIFT = 0.45  # of the distance of two bars: in the gap between them
-SMALLEST_POINTS = 0.005  # what would be written as 0.00
+INTERVAL_SHIFT = 0.45  # share of the distance between two bars: inside the gap
+SMALLEST_POINTS = 0.005  # rounds to 0.00
 
 
 def waterfall(
@@ -21,10 +21,10 @@ def waterfall(
     unit: str,
     intervals: Sequence[tuple[float, float]] = (),
 ) -> go.Figure:
-    """Return the way from plain quantization to the repaired score; shares of 1.
+    """Return the steps from plain quantization to the repaired score; scores are shares of 1.
 
-    `titles` and `scores` start with plain quantization; `reference` is the float score and
-    `intervals` those of the scores (low, high).
+    `titles` and `scores` start with plain quantization; `reference` is the float score; `intervals`
+    are the 95 % intervals (low, high) of the scores.
     """
     percent = [100 * score for score in scores]
     changes = [percent[0], *(b - a for a, b in pairwise(percent))]
@@ -52,7 +52,7 @@ def waterfall(
     )
     _add_intervals(figure, percent, intervals)
     if reference is not None:
-        # its name stands right of the bars, where no number of theirs does
+        # The label stands right of the bars, away from the numbers.
         figure.add_hline(
             y=100 * reference,
             line={"color": FLOAT, "dash": "dash"},
@@ -76,7 +76,7 @@ def waterfall(
 def _add_intervals(
     figure: go.Figure, percent: Sequence[float], intervals: Sequence[tuple[float, float]]
 ) -> None:
-    """Draw the interval of every step's score beside the middle, where the numbers stand."""
+    """Draw the interval of every step's score beside the bar, away from the numbers."""
     if not intervals:
         return
     levels = [*zip(percent, intervals, strict=True), (percent[-1], intervals[-1])]
@@ -115,14 +115,18 @@ def _waterfall_title(
         else (f"The recipe costs {-gained:.2f} points")
     )
     if gained > 0 and len(changes) > 1:
-        # a later pass may take back some of it, and then the part is larger than the whole
+        # A later repair may undo a part, and then the part exceeds the total.
         part = f"{changes[best]:.2f} of them" if changes[best] <= gained else "most of them"
         part = "all of them" if abs(changes[best] - gained) < SMALLEST_POINTS else part
         what += f", {part} by {best}"
-    return what if reference is None else f"{what}; {_distance(100 * reference - percent[-1])}"
+    return (
+        what
+        if reference is None
+        else f"{what}; {_distance_to_float(100 * reference - percent[-1])}"
+    )
 
 
-def _distance(left: float) -> str:
+def _distance_to_float(left: float) -> str:
     if abs(left) < SMALLEST_POINTS:
         return "float is reached"
     return f"{left:.2f} are left to float" if left > 0 else f"{-left:.2f} above float"

@@ -1,4 +1,4 @@
-"""The harm of every layer at every width, along the network's depth."""
+"""The harm of every layer at every width, along the depth of the network."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ from analysis.sensitivity.ranking import (
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity
 from figures.ranges.by_layer import SUSPECT
 from figures.sensitivity.ranking import point_data
-from figures.sensitivity.wording import shown_title, where
+from figures.sensitivity.wording import cell_text, shown_title
 from figures.style.layout import finish, shorten
-from figures.style.palette import FLOAT, faded
+from figures.style.palette import FLOAT, with_opacity
 
-# One hue from nothing to the colour of suspects, so that it reads alike on light and dark.
+# One hue, from transparent to the colour of suspects: the same order on light and dark.
 HARM_SCALE: list[tuple[float, str]] = [
-    (0.0, faded(SUSPECT, 0.07)),
-    (0.5, faded(SUSPECT, 0.5)),
-    (1.0, faded(SUSPECT, 1.0)),
+    (0.0, with_opacity(SUSPECT, 0.07)),
+    (0.5, with_opacity(SUSPECT, 0.5)),
+    (1.0, with_opacity(SUSPECT, 1.0)),
 ]
 MAP_ROW_PX = 24
 LOWEST_KL = 1e-6
@@ -35,19 +35,19 @@ LOWEST_KL = 1e-6
 def harm_map(
     found: Sensitivity, metric: HarmMetric, asked: Sequence[Question], picked: str | None = None
 ) -> go.Figure:
-    """Return a cell for each layer, along the depth, and each width; strong colour is harm.
+    """Return a cell for each layer, along the depth, and each width; strong colour means harm.
 
-    Of the cells that were `asked` for, those not known yet are grey. A click gives a point whose
-    customdata holds layer, bits and side.
+    Cells of `asked` without a score are grey. A clicked point's customdata holds layer, bits and
+    side.
     """
     rows = [(str(side), bits) for side in found.sweep.sides for bits in found.sweep.bits]
     layers = list(dict.fromkeys(question.layer for question in asked))
     places = {layer: place for place, layer in enumerate(layers)}
     figure = go.Figure()
     for row, (side, bits) in enumerate(rows):
-        known = [s for s in at(found, side, bits) if _shade(found, s, metric) is not None]
-        left = {q.layer for q in asked if (q.side, q.bits) == (side, bits)} - _names(known)
-        _add_missing(figure, row, sorted(places[layer] for layer in left))
+        known = [s for s in at(found, side, bits) if _cell_shade(found, s, metric) is not None]
+        left = {q.layer for q in asked if (q.side, q.bits) == (side, bits)} - _layer_names(known)
+        _add_missing_cells(figure, row, sorted(places[layer] for layer in left))
         _add_cells(figure, row, places, known, found=found, metric=metric)
     if picked in places:
         figure.add_vline(x=places[picked], line={"color": FLOAT, "width": 1, "dash": "dot"})
@@ -76,29 +76,29 @@ def harm_map(
     return finish(figure, _map_title(found, metric, rows), max(130, MAP_ROW_PX * len(rows)))
 
 
-def _names(scores: Sequence[CellScore]) -> set[str]:
+def _layer_names(scores: Sequence[CellScore]) -> set[str]:
     return {score.question.layer for score in scores}
 
 
-def _shade(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
-    """Return what a cell's colour stands for: the number shown, its logarithm for a divergence."""
+def _cell_shade(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
+    """Return the number behind a cell's colour; for a divergence its logarithm."""
     value = shown_of(found, score, metric)
-    if value is None or not _logarithmic(found, metric):
+    if value is None or not _is_logarithmic(found, metric):
         return value
     return math.log10(max(value, LOWEST_KL))
 
 
-def _logarithmic(found: Sensitivity, metric: HarmMetric) -> bool:
+def _is_logarithmic(found: Sensitivity, metric: HarmMetric) -> bool:
     return metric is HarmMetric.KL and not gives_back(found)
 
 
-def _add_missing(figure: go.Figure, row: int, places: Sequence[int]) -> None:
+def _add_missing_cells(figure: go.Figure, row: int, places: Sequence[int]) -> None:
     figure.add_bar(
         x=list(places),
         y=[0.9] * len(places),
         base=[row - 0.45] * len(places),
         width=0.94,
-        marker={"color": faded(FLOAT, 0.12), "line": {"width": 0}},
+        marker={"color": with_opacity(FLOAT, 0.12), "line": {"width": 0}},
         hovertemplate="not known yet<extra></extra>",
     )
 
@@ -112,7 +112,7 @@ def _add_cells(
     found: Sensitivity,
     metric: HarmMetric,
 ) -> None:
-    shades = [_shade(found, score, metric) or 0.0 for score in scores]
+    shades = [_cell_shade(found, score, metric) or 0.0 for score in scores]
     best = max((shade for shade in shades if math.isfinite(shade)), default=0.0)
     worst = min((shade for shade in shades if math.isfinite(shade)), default=0.0)
     figure.add_bar(
@@ -141,13 +141,13 @@ def _color_axis(found: Sensitivity, metric: HarmMetric) -> dict[str, object]:
         "colorscale": scale,
         "colorbar": {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0},
     }
-    shades = [s for score in found.scores if (s := _shade(found, score, metric)) is not None]
+    shades = [s for score in found.scores if (s := _cell_shade(found, score, metric)) is not None]
     finite = [shade for shade in shades if math.isfinite(shade)]
     if finite and (gives or metric is HarmMetric.ACCURACY):
         axis["cmin"], axis["cmax"] = 0.0, max(*finite, 0.01, key=float)
     elif finite and min(finite) == max(finite):
         axis["cmin"], axis["cmax"] = finite[0] - 1, finite[0] + 1
-    if _logarithmic(found, metric) and finite:
+    if _is_logarithmic(found, metric) and finite:
         ticks = list(range(math.floor(min(finite)), math.ceil(max(finite)) + 1))
         axis["colorbar"] |= {  # type: ignore[operator]
             "tickvals": ticks,
@@ -157,7 +157,7 @@ def _color_axis(found: Sensitivity, metric: HarmMetric) -> dict[str, object]:
 
 
 def _map_title(found: Sensitivity, metric: HarmMetric, rows: Sequence[tuple[str, int]]) -> str:
-    """Say from which width on harm begins; the bars say who does it."""
+    """Return the width at which harm begins; the bar chart names the layers."""
     if not found.scores:
         return "No cell is known yet"
     exact = metric in (HarmMetric.ACCURACY, HarmMetric.AGREEMENT) and found.depth is Depth.EXACT
@@ -165,29 +165,29 @@ def _map_title(found: Sensitivity, metric: HarmMetric, rows: Sequence[tuple[str,
         return _worst_cell(found, metric, "gives back most")
     if exact:
         what = "A measurable gain by one float layer" if gives_back(found) else "Measurable harm"
-        return _begins(found, rows, measurable, what)
+        return _begins_title(found, rows, measurable, what)
     if metric is HarmMetric.KL:
         return _worst_cell(found, metric, "suffers most")
-    return _begins(found, rows, _noisy, f"An SQNR below {LOWEST_SQNR_DB:.0f} dB")
+    return _begins_title(found, rows, _is_noisy, f"An SQNR below {LOWEST_SQNR_DB:.0f} dB")
 
 
 def _worst_cell(found: Sensitivity, metric: HarmMetric, what: str) -> str:
-    worst = max(found.scores, key=lambda s: _or_least(guilt_of(found, s, metric)))
+    worst = max(found.scores, key=lambda s: _finite_or_least(guilt_of(found, s, metric)))
     asked = worst.question
-    return f"{shorten(asked.layer, 40)} {what}: {where(asked.side, asked.bits)}"
+    return f"{shorten(asked.layer, 40)} {what}: {cell_text(asked.side, asked.bits)}"
 
 
-def _noisy(found: Sensitivity, score: CellScore) -> bool:
+def _is_noisy(found: Sensitivity, score: CellScore) -> bool:
     return not gives_back(found) and score.sqnr_db < LOWEST_SQNR_DB
 
 
-def _begins(
+def _begins_title(
     found: Sensitivity,
     rows: Sequence[tuple[str, int]],
     harms: Callable[[Sensitivity, CellScore], bool],
     what: str,
 ) -> str:
-    """Return at which width of each side something begins, and in how many layers."""
+    """Return the width at which an effect begins on each side, and the number of layers."""
     parts = []
     for side in dict.fromkeys(side for side, _ in rows):
         counts = {
@@ -198,11 +198,11 @@ def _begins(
         widest = max((bits for bits, count in counts.items() if count), default=None)
         if widest is not None:
             layers = "1 layer" if counts[widest] == 1 else f"{counts[widest]} layers"
-            parts.append(f"{layers} at {where(side, widest)}")
+            parts.append(f"{layers} at {cell_text(side, widest)}")
     if parts:
         return f"{what} begins with {' and with '.join(parts)}"
     return f"{what} is seen in no layer at any of these widths"
 
 
-def _or_least(value: float | None) -> float:
+def _finite_or_least(value: float | None) -> float:
     return -math.inf if value is None or math.isnan(value) else value

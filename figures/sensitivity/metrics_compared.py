@@ -1,4 +1,4 @@
-"""Measures of the same layers side by side: where they disagree, one of them misleads."""
+"""Two metrics of the same layers compared: where the metrics disagree, one metric misleads."""
 
 import math
 from collections.abc import Sequence
@@ -17,35 +17,35 @@ from analysis.sensitivity.ranking import (
 )
 from analysis.sensitivity.sweep import CellScore, Sensitivity
 from figures.sensitivity.ranking import SIDE_COLOR, error_bars, point_data
-from figures.sensitivity.wording import axis_title, shown_title, where
+from figures.sensitivity.wording import axis_title, cell_text, shown_title
 from figures.style.layout import HALF_WIDTH, escape, finish, shorten
-from figures.style.palette import FLOAT, faded
+from figures.style.palette import FLOAT, with_opacity
 
 PLOT_PX = 320
 NAMED = 3
-FAR = 0.3  # of the spread away from the middle; names of nearer points would cover each other
-FEW = 1 / 3  # of the tensors: then a correlation would be one of noise
+FAR = 0.3  # share of the spread away from the middle; names of nearer points overlap
+FEW = 1 / 3  # share of the tensors; below it a correlation is noise
 ALIKE, RELATED = 0.85, 0.5
 
 
 def noise_against_harm(found: Sensitivity, metric: HarmMetric, bits: int) -> go.Figure:
-    """Return the output's SQNR over another metric, a point for each layer and side."""
+    """Return the output's SQNR over another metric, with a point for each layer and side."""
     pairs = [
         (score, x, y)
         for side in found.sweep.sides
         for score in at(found, side, bits)
-        if (x := _finite(found, score, HarmMetric.SQNR)) is not None
-        and (y := _finite(found, score, metric)) is not None
+        if (x := _finite_value(found, score, HarmMetric.SQNR)) is not None
+        and (y := _finite_value(found, score, metric)) is not None
     ]
     figure = go.Figure()
     for side in dict.fromkeys(str(score.question.side) for score, _, _ in pairs):
         mine = [pair for pair in pairs if pair[0].question.side == side]
-        faint = faded(SIDE_COLOR[side], 0.4)  # names of points lie over their bars
-        _add_points(figure, side, mine, error_bars(found, _scores(mine), metric, faint))
+        faint = with_opacity(SIDE_COLOR[side], 0.4)  # the names of points lie over the bars
+        _add_points(figure, side, mine, error_bars(found, _pair_scores(mine), metric, faint))
     figure.update_xaxes(title=shown_title(found, HarmMetric.SQNR))
     figure.update_yaxes(title=shown_title(found, metric, breaks=True))
     seen = sum(measurable(found, score) for score, _, _ in pairs)
-    name = _short(metric)
+    name = _short_name(metric)
     if pairs and seen < FEW * len(pairs):
         what = "gain" if gives_back(found) else "harm"
         few = f"{seen} of {len(pairs)} tensors at {bits} bits"
@@ -53,14 +53,14 @@ def noise_against_harm(found: Sensitivity, metric: HarmMetric, bits: int) -> go.
     else:
         flip = 1 if gives_back(found) or metric in HIGHER_IS_BETTER else -1
         rho = spearman_correlation([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
-        title = f"{_verdict(rho, 'SQNR', name)} at {bits} bits"
+        title = f"{_agreement_verdict(rho, 'SQNR', name)} at {bits} bits"
     return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
 def views_against(
     only: Sensitivity, all_but: Sensitivity, metric: HarmMetric, side: str, bits: int
 ) -> go.Figure:
-    """Return what a layer costs alone over what its return to float gives back to the rest."""
+    """Return the harm of each layer alone over the gain from the layer's return to float."""
     freed = {score.question.layer: score for score in at(all_but, side, bits)}
     pairs = []
     for score in at(only, side, bits):
@@ -77,26 +77,26 @@ def views_against(
     figure.add_hline(y=0, line={"color": FLOAT, "width": 1})
     flip = -1 if metric in HIGHER_IS_BETTER else 1
     rho = spearman_correlation([flip * x for _, x, _ in pairs], [y for _, _, y in pairs])
-    title = f"{_verdict(rho, 'Only one', 'all but one')} with {where(side, bits)}"
+    title = f"{_agreement_verdict(rho, 'Only one', 'all but one')} with {cell_text(side, bits)}"
     return finish(figure, title, PLOT_PX, title_width=HALF_WIDTH)
 
 
-def _scores(pairs: Sequence[tuple[CellScore, float, float]]) -> list[CellScore]:
+def _pair_scores(pairs: Sequence[tuple[CellScore, float, float]]) -> list[CellScore]:
     return [score for score, _, _ in pairs]
 
 
-def _finite(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
+def _finite_value(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
     value = shown_of(found, score, metric)
     return value if value is not None and math.isfinite(value) else None
 
 
-def _short(metric: HarmMetric) -> str:
+def _short_name(metric: HarmMetric) -> str:
     return {HarmMetric.ACCURACY: "accuracy", HarmMetric.AGREEMENT: "agreement"}.get(
         metric, str(metric)
     )
 
 
-def _verdict(rho: float | None, first: str, second: str) -> str:
+def _agreement_verdict(rho: float | None, first: str, second: str) -> str:
     if rho is None:
         return f"{first} and {second}: too little is known to compare"
     number = f"(Spearman {rho:.2f})"
@@ -113,7 +113,7 @@ def _add_points(
     pairs: Sequence[tuple[CellScore, float, float]],
     errors: dict[str, object] | None,
 ) -> None:
-    """Add the points of a side; those that stand out are named."""
+    """Add the points of a side; outliers have names."""
     heights = sorted(y for _, _, y in pairs)
     middle = heights[len(heights) // 2] if heights else 0.0
     spread = heights[-1] - heights[0] if heights else 0.0
@@ -130,12 +130,12 @@ def _add_points(
         text=[escape(shorten(p[0].question.layer, 24)) if p in named else "" for p in pairs],
         textposition=[_towards_middle(x, pairs) for _, x, _ in pairs],
         cliponaxis=False,
-        customdata=[point_data(score) for score in _scores(pairs)],
+        customdata=[point_data(score) for score in _pair_scores(pairs)],
         hovertemplate="%{customdata[3]}<extra></extra>",
     )
 
 
 def _towards_middle(x: float, pairs: Sequence[tuple[CellScore, float, float]]) -> str:
-    """Write a name towards the middle of the plot, so that no edge cuts it."""
+    """Return a text position towards the middle of the plot, so that no edge cuts the name."""
     places = [place for _, place, _ in pairs]
     return "middle right" if x <= (min(places) + max(places)) / 2 else "middle left"

@@ -1,4 +1,4 @@
-"""Layers with the intervals of what they cost: the guiltiest first, and along the depth."""
+"""Layers with their harm and its 95 % interval: most harmful first, and along the depth."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from analysis.sensitivity.ranking import (
     shown_of,
 )
 from analysis.sensitivity.sweep import CellScore, Sensitivity
-from figures.sensitivity.wording import depth_title, describe, guilt_title, shown_title
+from figures.sensitivity.wording import depth_title, describe_score, harm_title, shown_title
 from figures.style.layout import HALF_WIDTH, finish, label_rows, rows_px
-from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, faded
+from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, with_opacity
 
 SIDE_COLOR = {"weights": WEIGHT, "activations": ACTIVATION, "both": "#7B6B8D"}
 MOST_BARS = 20
@@ -28,7 +28,7 @@ DEPTH_PX = 300
 def worst_layers(
     found: Sensitivity, metric: HarmMetric, side: str, bits: int, picked: str | None = None
 ) -> go.Figure:
-    """Return the layers with their 95 % intervals, the guiltiest on top, twenty at most."""
+    """Return the layers with their 95 % intervals, the most harmful on top, twenty at most."""
     scores = ranked(found, metric, side, bits)
     shown = scores[:MOST_BARS]
     shown += [s for s in scores[MOST_BARS:] if s.question.layer == picked]
@@ -36,9 +36,9 @@ def worst_layers(
     places = list(range(len(shown)))
     _add_layers(figure, found, shown, metric, places=places, upright=False)
     label_rows(figure, [score.question.layer for score in shown])
-    figure.update_xaxes(title=shown_title(found, metric), rangemode=_mode(found, metric))
+    figure.update_xaxes(title=shown_title(found, metric), rangemode=_range_mode(found, metric))
     figure.update_layout(clickmode="event+select")
-    title = guilt_title(found, metric, side, bits)
+    title = harm_title(found, metric, side, bits)
     return finish(figure, title, rows_px(len(shown), BAR_PX), title_width=HALF_WIDTH)
 
 
@@ -65,18 +65,18 @@ def along_depth(
         showgrid=False,
     )
     figure.update_yaxes(
-        title=shown_title(found, metric, breaks=True), rangemode=_mode(found, metric)
+        title=shown_title(found, metric, breaks=True), rangemode=_range_mode(found, metric)
     )
     figure.update_layout(clickmode="event+select")
     return finish(figure, depth_title(found, shown, metric, len(layers)), DEPTH_PX)
 
 
-def _mode(found: Sensitivity, metric: HarmMetric) -> str:
-    return "tozero" if _from_zero(found, metric) else "normal"
+def _range_mode(found: Sensitivity, metric: HarmMetric) -> str:
+    return "tozero" if _starts_at_zero(found, metric) else "normal"
 
 
-def _from_zero(found: Sensitivity, metric: HarmMetric) -> bool:
-    """Whether bars may stand on 0; agreement stays near 100."""
+def _starts_at_zero(found: Sensitivity, metric: HarmMetric) -> bool:
+    """Whether bars may start at 0; agreement stays near 100."""
     return metric is not HarmMetric.AGREEMENT or gives_back(found)
 
 
@@ -89,13 +89,13 @@ def _add_layers(
     places: Sequence[int],
     upright: bool,
 ) -> None:
-    """Add a bar, a point and its interval for each layer."""
+    """Add a bar, a point and an interval for each layer."""
     if not scores:
         return
-    values = [_finite(shown_of(found, score, metric)) for score in scores]
+    values = [_finite_or_none(shown_of(found, score, metric)) for score in scores]
     color = SIDE_COLOR[scores[0].question.side]
     bars: dict[str, Any] = {
-        "marker": {"color": faded(color, 0.3), "line": {"width": 0}},
+        "marker": {"color": with_opacity(color, 0.3), "line": {"width": 0}},
         "width": 0.5,
         "showlegend": False,
         "hoverinfo": "skip",
@@ -110,7 +110,7 @@ def _add_layers(
         "unselected": {"marker": {"opacity": 1}},
     }
     errors = error_bars(found, scores, metric, color)
-    lengths = values if _from_zero(found, metric) else [None] * len(values)
+    lengths = values if _starts_at_zero(found, metric) else [None] * len(values)
     if upright:
         figure.add_bar(x=list(places), y=lengths, **bars)
         figure.add_scatter(x=list(places), y=values, error_y=errors, **points)
@@ -120,15 +120,15 @@ def _add_layers(
 
 
 def point_data(score: CellScore) -> list[object]:
-    """Return what a click on a point gives: layer, bits, side; and the lines of its label."""
+    """Return the data of a clicked point: layer, bits, side, and the lines of the hover label."""
     asked = score.question
-    return [asked.layer, asked.bits, str(asked.side), describe(score)]
+    return [asked.layer, asked.bits, str(asked.side), describe_score(score)]
 
 
 def error_bars(
     found: Sensitivity, scores: Sequence[CellScore], metric: HarmMetric, color: str
 ) -> dict[str, object]:
-    """Return the 95 % intervals of scores for Plotly; none where an end is not finite."""
+    """Return the 95 % intervals of scores for Plotly; none where an end is infinite."""
     above, below = [], []
     for score in scores:
         value, interval = shown_of(found, score, metric), shown_interval(found, score, metric)
@@ -147,5 +147,5 @@ def error_bars(
     }
 
 
-def _finite(value: float | None) -> float | None:
+def _finite_or_none(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None

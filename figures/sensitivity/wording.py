@@ -1,4 +1,4 @@
-"""Harm in words: names of metrics and sides, values with units, and who is guilty."""
+"""Harm in words: names of metrics and sides, values with units, and the most harmful layers."""
 
 import math
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ from figures.style.layout import count_word, escape, shorten
 from figures.style.units import format_share
 
 SIDE_NAMES = {"weights": "weights", "activations": "activations", "both": "weights and activations"}
-EVEN = 0.45  # less in the worst third of the network is no pattern
-FEW = 1 / 3  # a takeaway about most layers is none
+EVEN = 0.45  # a smaller share in the worst third shows no pattern
+FEW = 1 / 3  # a title names at most this share of the layers
 _THIRDS = ("first", "middle", "last")
 _LOST = {
     HarmMetric.ACCURACY: "the accuracy lost",
@@ -32,25 +32,25 @@ _LOST = {
 }
 
 
-def where(side: str, bits: int) -> str:
-    """Return what was quantized, such as "8-bit weights"."""
+def cell_text(side: str, bits: int) -> str:
+    """Return the quantized side and width, such as "8-bit weights"."""
     return f"{bits}-bit {SIDE_NAMES[side]}"
 
 
 def axis_title(metric: HarmMetric, depth: Depth = Depth.EXACT, *, breaks: bool = False) -> str:
-    """Return a metric's name with its unit and its direction."""
-    name = name_of(metric, depth)
+    """Return a metric's name with unit and direction."""
+    name = metric_name(metric, depth)
     better = "higher" if metric in HIGHER_IS_BETTER else "lower"
     return f"{name} ({UNITS[metric]}),{'<br>' if breaks else ' '}{better} is better"
 
 
-def name_of(metric: HarmMetric, depth: Depth = Depth.EXACT) -> str:
-    """Return what a metric is called; without any forward the SQNR is that of the tensor alone."""
+def metric_name(metric: HarmMetric, depth: Depth = Depth.EXACT) -> str:
+    """Return the name of a metric; without any forward the SQNR describes the tensor alone."""
     return "Tensor SQNR" if (metric, depth) == (HarmMetric.SQNR, Depth.INSTANT) else str(metric)
 
 
-def text_of(value: float | None, metric: HarmMetric) -> str:
-    """Return a value with its unit; a noise of nothing is "exact"."""
+def format_metric(value: float | None, metric: HarmMetric) -> str:
+    """Return a value with its unit; zero noise is "exact"."""
     if value is None:
         return "not known yet"
     if value == math.inf:
@@ -59,37 +59,40 @@ def text_of(value: float | None, metric: HarmMetric) -> str:
     return f"{digits} {UNITS[metric]}"
 
 
-def describe(score: CellScore) -> str:
-    """Return the lines of a score's hover label: who, and every metric that is known."""
+def describe_score(score: CellScore) -> str:
+    """Return the lines of a score's hover label: the layer, and every known metric."""
     asked = score.question
-    lines = [f"<b>{escape(asked.layer)}</b>", where(asked.side, asked.bits)]
+    lines = [f"<b>{escape(asked.layer)}</b>", cell_text(asked.side, asked.bits)]
     for metric in HarmMetric:
         value = value_of(score, metric)
         if value is None:
             continue
-        name = name_of(metric, score.depth)
+        name = metric_name(metric, score.depth)
         interval = interval_of(score, metric)
         spread = f" ({interval.low:.1f} to {interval.high:.1f})" if interval else ""
-        lines.append(f"{name}: {text_of(value, metric)}{spread}")
+        lines.append(f"{name}: {format_metric(value, metric)}{spread}")
     by = f"{score.depth}, {score.images} images" if score.images else str(score.depth)
     return "<br>".join([*lines, by])
 
 
 def shown_title(found: Sensitivity, metric: HarmMetric, *, breaks: bool = False) -> str:
-    """Return the axis title of the numbers that are shown for the layers of an answer."""
+    """Return the axis title of the numbers shown for the layers of a sensitivity."""
     if not gives_back(found):
         return axis_title(metric, found.depth, breaks=breaks)
     gap = "<br>" if breaks else " "
-    return f"Given back in float ({UNITS[metric]}),{gap}higher is guiltier"
+    return f"Given back in float ({UNITS[metric]}),{gap}higher is more harmful"
 
 
-def guilt_title(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> str:
-    """Return who is guilty, in a sentence: few layers with most of the harm, or the worst."""
+def harm_title(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> str:
+    """Return the most harmful layers in a sentence: few with most of the harm, or the worst."""
     scores = ranked(found, metric, side, bits)
     if not scores:
-        return f"Nothing is known yet of {where(side, bits)}"
+        return f"Nothing is known yet of {cell_text(side, bits)}"
     name, count = shorten(scores[0].question.layer, 40), len(scores)
-    worst, what = text_of(shown_of(found, scores[0], metric), metric), where(side, bits)
+    worst, what = (
+        format_metric(shown_of(found, scores[0], metric), metric),
+        cell_text(side, bits),
+    )
     exact = metric in (HarmMetric.ACCURACY, HarmMetric.AGREEMENT) and found.depth is Depth.EXACT
     harmed = any(measurable(found, score) for score in scores)
     if gives_back(found):
@@ -100,35 +103,35 @@ def guilt_title(found: Sensitivity, metric: HarmMetric, side: str, bits: int) ->
         return f"{name} is the noisiest of {count} layers with {what}: {worst}"
     if exact and not harmed:
         return f"No layer of {count} does measurable harm with {what}"
-    few = fewest({s.question.layer: amount(found, s, metric) for s in scores})
+    few = fewest({s.question.layer: additive_harm(found, s, metric) for s in scores})
     if few and len(few) <= max(1, FEW * count):
-        return _few(found, scores, few, metric)
+        return _few_layers_title(found, scores, few, metric)
     return f"Many layers share the harm of {what}; {name} is the worst: {worst}"
 
 
-def _few(
+def _few_layers_title(
     found: Sensitivity, scores: Sequence[CellScore], few: Sequence[str], metric: HarmMetric
 ) -> str:
-    """Return that a few of the layers known by now have most of the harm."""
+    """Return a sentence: few of the layers measured so far cause most of the harm."""
     asked = scores[0].question
-    guilt = {score.question.layer: amount(found, score, metric) for score in scores}
+    guilt = {score.question.layer: additive_harm(found, score, metric) for score in scores}
     share = format_share(sum(guilt[layer] for layer in few) / sum(guilt.values()))
     number, verb = count_word(len(few)), "costs" if len(few) == 1 else "cost"
     if len(scores) < len(at(found, asked.side, asked.bits)):
         number = f"So far, {number.lower()}"
-    lost, what = _LOST[metric], where(asked.side, asked.bits)
+    lost, what = _LOST[metric], cell_text(asked.side, asked.bits)
     return f"{number} of {len(scores)} layers {verb} {share} of {lost} with {what}"
 
 
 def depth_title(
     found: Sensitivity, scores: Sequence[CellScore], metric: HarmMetric, layers: int
 ) -> str:
-    """Say in which third of the network the harm lies: of the noise's energy, for an SQNR."""
+    """Return the third of the network with most harm; for an SQNR, of the noise energy."""
     if len(scores) < layers:
         return f"{len(scores)} of {layers} layers are known so far"
     thirds = [0.0, 0.0, 0.0]
     for place, score in enumerate(scores):
-        thirds[3 * place // len(scores)] += amount(found, score, metric)
+        thirds[3 * place // len(scores)] += additive_harm(found, score, metric)
     what = "gain" if gives_back(found) else "noise" if metric is HarmMetric.SQNR else "harm"
     if sum(thirds) <= 0:
         return f"There is no {what} at any depth"
@@ -139,8 +142,8 @@ def depth_title(
     return f"The {third} third of the layers has {format_share(share)} of the {what}"
 
 
-def amount(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float:
-    """Return a part of the harm that can be added up: an energy, for an SQNR."""
+def additive_harm(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float:
+    """Return an additive part of the harm: for an SQNR, an energy."""
     guilt = guilt_of(found, score, metric)
     if guilt is None or not math.isfinite(guilt):
         return 0.0

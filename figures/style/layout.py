@@ -1,4 +1,4 @@
-"""What all figures share: a title that says the takeaway, names that fit, heights that suffice."""
+"""Shared layout of all figures: a title with the takeaway, names that fit, sufficient heights."""
 
 import html
 import math
@@ -14,10 +14,10 @@ from figures.style.units import format_count
 ROW_PX = 18
 TITLE_PX = 16
 TITLE_LINE_PX = 22
-TITLE_GAP_PX = 16  # above the plot, where the number of its highest line stands out
+TITLE_GAP_PX = 16  # space above the plot for the topmost tick label
 TITLE_WIDTH = 56
 HALF_WIDTH = 32
-"""Letters in a line of the title of a figure that stands beside another, in a narrow window too."""
+"""Letters per title line of a figure beside another figure, in a narrow window too."""
 NAME_LENGTH = 26
 _WORDS = (
     "No",
@@ -37,7 +37,7 @@ _WORDS = (
 
 
 def takeaway(figure: go.Figure) -> str:
-    """Return the figure's title as plain text: what it says, for a caption or alt text."""
+    """Return the figure's title as plain text, for a caption or alt text."""
     text = str(figure.layout.title.text or "")
     return html.unescape(text.replace("<br>", " "))
 
@@ -51,11 +51,11 @@ def finish(
     subtitle_px: int = 0,
     title_width: int = TITLE_WIDTH,
 ) -> go.Figure:
-    """Give a figure its title, height and margins; returns the same figure.
+    """Give a figure its title, height and margins; return the same figure.
 
-    `plot_px` is the height of the plot without title and axis, `subtitle_px` what to keep free
-    between the two, `title_width` the letters in a line of the title. Colours of text, grid and
-    background stay with the page's theme.
+    `plot_px` is the height of the plot without title and axis, `subtitle_px` the free space between
+    title and plot, `title_width` the letters per title line. The page's theme sets the colours of
+    text, grid lines and background.
     """
     lines = wrap(title, title_width)
     top = 8 + TITLE_GAP_PX + TITLE_LINE_PX * len(lines) + subtitle_px
@@ -108,14 +108,14 @@ def decades(low: float, high: float) -> dict[str, Any]:
 
 
 def rows_px(rows: int, row_px: int = ROW_PX) -> int:
-    """Return the height in pixels that so many labelled rows need."""
+    """Return the height in pixels for `rows` labelled rows."""
     return max(90, row_px * rows)
 
 
 def label_rows(figure: go.Figure, names: Sequence[str], title: str | None = None) -> None:
     """Name the rows 0, 1, ... of a horizontal chart, the first on top.
 
-    Rows are numbers, since Plotly would read layers called "0" and "1" as numbers anyway.
+    Rows are numbers because Plotly would read layers called "0" and "1" as numbers.
     """
     figure.update_yaxes(
         title=title,
@@ -129,7 +129,7 @@ def label_rows(figure: go.Figure, names: Sequence[str], title: str | None = None
 
 
 def shorten(name: str, length: int = NAME_LENGTH) -> str:
-    """Cut a name in the middle, where paths differ least; ends are kept."""
+    """Cut a name in the middle, where paths differ least; both ends stay."""
     if len(name) <= length:
         return name
     tail = (length - 1) * 2 // 3
@@ -137,7 +137,7 @@ def shorten(name: str, length: int = NAME_LENGTH) -> str:
 
 
 def shorten_all(names: Iterable[str], length: int = NAME_LENGTH) -> list[str]:
-    """Shorten names so that different ones stay different; equal short forms get a number."""
+    """Shorten names so that different names stay different; equal short forms get a number."""
     seen: dict[str, int] = {}
     result = []
     for name in names:
@@ -148,24 +148,24 @@ def shorten_all(names: Iterable[str], length: int = NAME_LENGTH) -> list[str]:
 
 
 def escape(text: str) -> str:
-    """Keep names such as "<lambda>" from being read as markup."""
+    """Escape markup, so that a name such as "<lambda>" stays readable."""
     return html.escape(text, quote=False)
 
 
 def wrap(text: str, width: int = TITLE_WIDTH) -> list[str]:
-    """Break a title into lines; a number stays with its unit."""
+    """Break a title into lines; a number stays on the line of its unit."""
     bound = re.sub(r"(?<=\d) (?=\S)", "\N{NO-BREAK SPACE}", text)
     lines = textwrap.wrap(bound, width, break_long_words=True, break_on_hyphens=False)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines] or [""]
 
 
 def count_word(count: int) -> str:
-    """Return a count as a word to begin a sentence with, as a number from 13 on."""
+    """Return a count as a word for the start of a sentence, as a number from 13 on."""
     return _WORDS[count] if count < len(_WORDS) else str(count)
 
 
 def fewest_for_half(values: Mapping[str, float]) -> list[str]:
-    """Return the names with the largest values that together make at least half of the sum."""
+    """Return the fewest names whose values make at least half of the sum, largest first."""
     total, reached = sum(values.values()), 0.0
     chosen = []
     for name in sorted(values, key=lambda key: -values[key]):

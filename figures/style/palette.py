@@ -1,7 +1,7 @@
-"""One meaning a colour, everywhere; all readable on light and on dark.
+"""One colour for one meaning; all colours are readable on light and dark pages.
 
-Energy components were searched for the largest distance between any two as seen with normal
-vision, protanopia, deuteranopia and tritanopia (Machado et al. 2009); tests measure it again.
+A search chose the energy components for the largest distance between any two colours under normal
+vision, protanopia, deuteranopia and tritanopia (Machado et al. 2009); tests measure the distances.
 """
 
 import math
@@ -11,7 +11,7 @@ ACTIVATION = "#D9711A"
 FLOAT = "#8B9097"
 BEFORE = "#A79BE8"
 AFTER = "#5D4FB3"
-PREDICTED = "#7C6ED4"  # between the two: thin lines are read in light and dark
+PREDICTED = "#7C6ED4"  # between BEFORE and AFTER: thin lines stay readable on light and dark
 
 COMPONENTS = {
     "mac_pj": "#A3302D",
@@ -39,7 +39,7 @@ BOUNDS = {
     "dram": COMPONENTS["dram_pj"],
     "sram": COMPONENTS["sram_pj"],
 }
-"""What limits a layer has the colour of the energy spent there."""
+"""The bound of a layer has the colour of the energy spent there."""
 
 BOUND_NAMES = {"compute": "compute", "dram": "DRAM", "sram": "SRAM"}
 
@@ -47,7 +47,7 @@ _BIT_STOPS = ((2, (194, 22, 47)), (4, (228, 87, 46)), (8, (224, 166, 60)), (16, 
 
 
 def bits_color(bits: float) -> str:
-    """Return the colour of a width: hot for few bits, cool for many, grey for float."""
+    """Return the colour of a width: hot for few bits, cool for many bits, grey for float."""
     if bits > 16:
         return FLOAT
     place = min(max(math.log2(max(bits, 1)) - 1, 0.0), 3.0)
@@ -58,11 +58,11 @@ def bits_color(bits: float) -> str:
 
 
 def bits_scale() -> list[list[float | str]]:
-    """Return the same scale for Plotly's `colorscale`, over log2(bits) from 1 to 4."""
+    """Return the colours of `bits_color` as Plotly's `colorscale`, over log2(bits) from 1 to 4."""
     return [[place / 3, bits_color(2 ** (place + 1))] for place in range(4)]
 
 
-def faded(color: str, opacity: float = 0.45) -> str:
-    """Return a "#rrggbb" colour as rgba with the opacity given."""
+def with_opacity(color: str, opacity: float = 0.45) -> str:
+    """Return a "#rrggbb" colour as rgba with an opacity."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"

@@ -1,4 +1,4 @@
-"""Which bits each layer has been given."""
+"""The chosen bits of each layer."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,11 @@ from quant.assignment import Part
 
 WEIGHTS = "weights"  # the side of a part
 ROW_PX = 44
-"""Height of one side's row of cells."""
+"""The height of one side's row of cells."""
 
 
-def bits_chosen(bits: Mapping[Part, int]) -> go.Figure:
-    """Return a cell a layer along the depth, weights above activations, coloured by bits."""
+def bits_by_layer(bits: Mapping[Part, int]) -> go.Figure:
+    """Return a cell per layer along the depth, weights above activations, coloured by bits."""
     layers = list(dict.fromkeys(name for name, _ in bits))
     places = {name: place for place, name in enumerate(layers)}
     figure = go.Figure()
@@ -25,7 +25,7 @@ def bits_chosen(bits: Mapping[Part, int]) -> go.Figure:
             name=format_bits(width),
             x=[places[name] for name, _ in cells],
             y=[0.86] * len(cells),
-            base=[_row(side) - 0.43 for _, side in cells],
+            base=[_side_row(side) - 0.43 for _, side in cells],
             width=0.94,
             marker={"color": bits_color(width), "line": {"width": 0}},
             customdata=[[name, str(side)] for name, side in cells],
@@ -47,15 +47,17 @@ def bits_chosen(bits: Mapping[Part, int]) -> go.Figure:
         showgrid=False,
     )
     figure.update_layout(barmode="overlay", bargap=0.0)
-    # it stands beside a wider one
-    return finish(figure, _title(bits), 2 * ROW_PX, legend_below=True, title_width=HALF_WIDTH - 8)
+    # the figure stands beside a wider figure
+    return finish(
+        figure, _bits_title(bits), 2 * ROW_PX, legend_below=True, title_width=HALF_WIDTH - 8
+    )
 
 
-def _row(side: str) -> int:
+def _side_row(side: str) -> int:
     return 1 if side == WEIGHTS else 0
 
 
-def _title(bits: Mapping[Part, int]) -> str:
+def _bits_title(bits: Mapping[Part, int]) -> str:
     weights = [width for (_, side), width in bits.items() if side == WEIGHTS]
     outputs = [width for (_, side), width in bits.items() if side != WEIGHTS]
     if len(set(weights)) <= 1 and len(set(outputs)) <= 1:

@@ -1,4 +1,4 @@
-"""What is the best one can have: accuracy over cost, predicted and measured, on some machines."""
+"""The best trade-offs: accuracy over cost, predicted and measured, on one or several machines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,28 @@ from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.pareto_front import Front, Measured
 from analysis.mixed_precision.proposal import Proposal
 from figures.style.layout import HALF_WIDTH, escape, finish, shorten
-from figures.style.palette import AFTER, BEFORE, FLOAT, PREDICTED, faded
+from figures.style.palette import AFTER, BEFORE, FLOAT, PREDICTED, with_opacity
 from figures.style.point_labels import place_labels
 from figures.style.units import bytes_scale, energy_scale, time_scale
-from figures.tradeoffs.wording import COST_NAMES, QualityScale, cost_text, quality_text, takeaway_of
+from figures.tradeoffs.wording import (
+    COST_NAMES,
+    QualityScale,
+    cost_text,
+    front_takeaway,
+    quality_text,
+)
 
 PLOT_PX = 300
-LOW_PX = 220  # of machines side by side, so that the point picked is in sight below
-SIGHT = 25.0  # points of accuracy below the best in sight at first
-NARROW = 40  # letters in a panel's name
+LOW_PX = 220  # height with several machines, so that the picked point below is in sight
+SIGHT = 25.0  # visible points of accuracy below the best
+NARROW = 40  # letters of a panel's name
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A front on one machine, what was measured there, and the configuration one has now.
+    """A front on one machine with the measured points and the present configuration.
 
-    `answer` is what keeps the budget; `eight` what uniform 8 bits cost.
+    `answer` is the choice that keeps the budget; `eight` the cost of uniform 8 bits.
     """
 
     front: Front
@@ -37,22 +43,22 @@ class Panel:
 
     @property
     def proposals(self) -> tuple[Proposal, ...]:
-        """Everything that is predicted."""
+        """Every predicted configuration."""
         answer = () if self.answer is None else (self.answer,)
         return (*self.front.proposals, *answer, *self.front.references, self.present)
 
     @property
     def full(self) -> float:
-        """What uniform 8 bits cost, in the front's quantity."""
+        """The cost of uniform 8 bits, in the front's quantity."""
         return self.eight[self.front.quantity]
 
 
 def front_chart(
     panels: Sequence[Panel], scale: QualityScale, picked: tuple[str, str] | None = None
 ) -> go.Figure:
-    """Return quality over cost: one machine in its unit, several as shares of uniform 8 bits.
+    """Return quality over cost: one machine in units, several machines as shares of uniform 8 bits.
 
-    `picked` names a machine and a point. A click gives customdata of machine and name.
+    `picked` names a machine and a point. A clicked point's customdata holds machine and name.
     """
     count = len(panels)
     titles = [escape(shorten(panel.front.machine, NARROW)) for panel in panels]
@@ -64,12 +70,12 @@ def front_chart(
         shared_xaxes="all" if count > 1 else False,
     )
     for column, panel in enumerate(panels, start=1):
-        factor, unit = _unit(panel, several=count > 1)
-        _Drawn(figure, column, panel, scale, factor, count).draw(picked)
+        factor, unit = _axis_unit(panel, several=count > 1)
+        _PanelDrawing(figure, column, panel, scale, factor, count).draw(picked)
         if count == 1:
             name = COST_NAMES[panel.front.quantity]
             figure.update_xaxes(title=f"{name} ({unit}), lower is better", col=column)
-    if count > 1:  # side by side there is room for one title
+    if count > 1:  # panels side by side have room for one title
         quantity = str(panels[0].front.quantity).capitalize()
         figure.add_annotation(
             text=f"{quantity} (% of W8A8), lower is better",
@@ -91,16 +97,16 @@ def front_chart(
             annotation_position="bottom left",
         )
     figure.update_yaxes(title=scale.axis, col=1)
-    _show_window(figure, _values(panels, scale), scale)
+    _show_window(figure, _drawn_values(panels, scale), scale)
     figure.update_layout(clickmode="event+select")
-    title = takeaway_of([(panel.front, panel.full) for panel in panels], scale)
+    title = front_takeaway([(panel.front, panel.full) for panel in panels], scale)
     if count > 1:
         return finish(figure, title, LOW_PX, legend_below=True, subtitle_px=24)
     return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
-def _unit(panel: Panel, *, several: bool) -> tuple[float, str]:
-    """Return the factor of the axis and its unit."""
+def _axis_unit(panel: Panel, *, several: bool) -> tuple[float, str]:
+    """Return the factor of the axis and the unit."""
     if several:
         return 100 / panel.full, "% of W8A8"
     quantity = panel.front.quantity
@@ -111,18 +117,18 @@ def _unit(panel: Panel, *, several: bool) -> tuple[float, str]:
     return steps.get(quantity, bytes_scale)(most)
 
 
-def _values(panels: Sequence[Panel], scale: QualityScale) -> list[float]:
-    """Return all values that are drawn."""
-    found = [scale.of(p.prediction) for panel in panels for p in panel.proposals]
-    found += [scale.of_run(one.run) for panel in panels for one in panel.measured]
-    return [value for value in found if value is not None]
+def _drawn_values(panels: Sequence[Panel], scale: QualityScale) -> list[float]:
+    """Return all drawn values."""
+    values = [scale.of(p.prediction) for panel in panels for p in panel.proposals]
+    values += [scale.of_run(one.run) for panel in panels for one in panel.measured]
+    return [value for value in values if value is not None]
 
 
 def _show_window(figure: go.Figure, values: Sequence[float], scale: QualityScale) -> None:
-    """Set the range in sight: of accuracies the highest, where the choice is made."""
+    """Set the visible range; for accuracies, the top of the range."""
     if not values:
         return
-    low, high = _window(values, scale)
+    low, high = _visible_range(values, scale)
     if min(values) < low:
         below = sum(value < low for value in values)
         figure.add_annotation(
@@ -139,8 +145,8 @@ def _show_window(figure: go.Figure, values: Sequence[float], scale: QualityScale
     figure.update_yaxes(range=[low, high])
 
 
-def _window(values: Sequence[float], scale: QualityScale) -> tuple[float, float]:
-    """Return the range of values in sight: the best ones, up to float."""
+def _visible_range(values: Sequence[float], scale: QualityScale) -> tuple[float, float]:
+    """Return the visible range of values: the best values, up to float."""
     low, high = min(values), max(values)
     if scale.by_loss:
         low = max(low, high - SIGHT)
@@ -150,8 +156,8 @@ def _window(values: Sequence[float], scale: QualityScale) -> tuple[float, float]
     return low - room, high + room
 
 
-def _aside(proposal: Proposal, place: str) -> str:
-    """Return a point's name, beside it at some distance: a star may lie there."""
+def _spaced_name(proposal: Proposal, place: str) -> str:
+    """Return a point's name with a gap to the point, because a star may lie there."""
     room = "\u00a0\u00a0"
     name = escape(proposal.name)
     return (
@@ -160,8 +166,8 @@ def _aside(proposal: Proposal, place: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
-    """One panel of `count` being drawn: a column, and what turns a cost into its axis."""
+class _PanelDrawing:
+    """One panel of `count`: a column, and the factor from cost to axis."""
 
     figure: go.Figure
     column: int
@@ -171,29 +177,29 @@ class _Drawn:
     count: int
 
     def draw(self, picked: tuple[str, str] | None) -> None:
-        """Add everything, what must stay in sight last."""
+        """Add all traces; the most important traces last."""
         panel = self.panel
-        self._band()
-        self._points("Predicted front", panel.front.proposals, line=True)
-        self._points("Uniform, predicted", panel.front.references, names=True)
-        self._measured()
+        self._add_band()
+        self._add_points("Predicted front", panel.front.proposals, line=True)
+        self._add_points("Uniform, predicted", panel.front.references, names=True)
+        self._add_measured()
         if panel.answer is not None:
             look = {"symbol": "square", "size": 12, "color": PREDICTED}
-            self._points("Answer", [panel.answer], marker=look)
+            self._add_points("Answer", [panel.answer], marker=look)
         look = {
             "symbol": "star",
             "size": 15,
             "color": BEFORE,
             "line": {"color": AFTER, "width": 1.5},
         }
-        self._points("Present configuration", [panel.present], marker=look)
+        self._add_points("Present configuration", [panel.present], marker=look)
         if picked is not None and picked[0] == panel.front.machine:
-            self._ring(picked[1])
+            self._add_ring(picked[1])
 
     def _x(self, proposal: Proposal) -> float:
         return self.factor * self.panel.front.quantity.of(proposal.cost)
 
-    def _points(
+    def _add_points(
         self,
         name: str,
         proposals: Sequence[Proposal],
@@ -203,7 +209,7 @@ class _Drawn:
         names: bool = False,
     ) -> None:
         named = names and self.column == 1
-        places = self._places(proposals) if named else []
+        places = self._label_places(proposals) if named else []
         mode = "lines+markers" if line else "markers+text" if named else "markers"
         usual = {"size": 8, "color": FLOAT if names else PREDICTED}
         self.figure.add_scatter(
@@ -213,62 +219,62 @@ class _Drawn:
             mode=mode,
             x=[self._x(p) for p in proposals],
             y=[self.scale.of(p.prediction) for p in proposals],
-            text=list(map(_aside, proposals, places)) if named else None,
+            text=list(map(_spaced_name, proposals, places)) if named else None,
             textposition=places if named else None,
             textfont={"size": 11, "color": FLOAT},
-            line={"color": faded(PREDICTED, 0.8), "width": 2},
+            line={"color": with_opacity(PREDICTED, 0.8), "width": 2},
             marker=marker or {**usual, "symbol": "diamond" if names else "circle-open"},
-            customdata=[[self.panel.front.machine, p.name, self._told(p)] for p in proposals],
+            customdata=[[self.panel.front.machine, p.name, self._hover_text(p)] for p in proposals],
             hovertemplate="%{customdata[2]}<extra></extra>",
             row=1,
             col=self.column,
         )
 
-    def _places(self, proposals: Sequence[Proposal]) -> list[str]:
-        """Return where the names of points go; those out of sight count as on the border."""
-        spots = [self._spot(p) for p in (*proposals, *self.panel.proposals)]
+    def _label_places(self, proposals: Sequence[Proposal]) -> list[str]:
+        """Return the positions of point labels; points out of sight count as on the border."""
+        spots = [self._plot_position(p) for p in (*proposals, *self.panel.proposals)]
         count = len(proposals)
         others = [spot for spot in spots[count:] if spot not in spots[:count]]
         return place_labels(spots[:count], others, 0.055 * self.count)
 
-    def _spot(self, proposal: Proposal) -> tuple[float, float]:
-        """Return where a point is drawn, as shares of the plot."""
+    def _plot_position(self, proposal: Proposal) -> tuple[float, float]:
+        """Return the position of a point as shares of the plot."""
         costs = [self._x(p) for p in self.panel.proposals]
-        values = _values([self.panel], self.scale)
+        values = _drawn_values([self.panel], self.scale)
         value = self.scale.of(proposal.prediction)
-        low, high = _window(values, self.scale) if values else (0.0, 1.0)
+        low, high = _visible_range(values, self.scale) if values else (0.0, 1.0)
         across = (self._x(proposal) - min(costs)) / ((max(costs) - min(costs)) or 1.0)
         up = 0.0 if value is None else (value - low) / ((high - low) or 1.0)
         return 0.05 + 0.9 * across, min(max(up, 0.0), 1.0)
 
-    def _told(self, proposal: Proposal) -> str:
+    def _hover_text(self, proposal: Proposal) -> str:
         cost = cost_text(self.panel.front.quantity, proposal.cost, self.panel.full)
-        said = quality_text(self.scale, proposal.prediction)
-        return f"<b>{escape(proposal.name)}</b><br>predicted {said}<br>{cost}"
+        quality = quality_text(self.scale, proposal.prediction)
+        return f"<b>{escape(proposal.name)}</b><br>predicted {quality}<br>{cost}"
 
-    def _band(self) -> None:
+    def _add_band(self) -> None:
         """Shade the 95 % interval of the prediction along the front."""
-        found = [(p, self.scale.ends(p.prediction)) for p in self.panel.front.proposals]
-        known = [(p, ends) for p, ends in found if ends is not None]
+        intervals = [(p, self.scale.ends(p.prediction)) for p in self.panel.front.proposals]
+        known = [(p, ends) for p, ends in intervals if ends is not None]
         if len(known) < 2:
             return
-        there = [self._x(proposal) for proposal, _ in known]
+        costs = [self._x(proposal) for proposal, _ in known]
         self.figure.add_scatter(
             name="95 % of the prediction",
             legendgroup="band",
             showlegend=self.column == 1,
-            x=[*there, *reversed(there)],
+            x=[*costs, *reversed(costs)],
             y=[*(ends.low for _, ends in known), *(ends.high for _, ends in reversed(known))],
             mode="lines",
             line={"width": 0},
             fill="toself",
-            fillcolor=faded(PREDICTED, 0.22),
+            fillcolor=with_opacity(PREDICTED, 0.22),
             hoverinfo="skip",
             row=1,
             col=self.column,
         )
 
-    def _measured(self) -> None:
+    def _add_measured(self) -> None:
         shown = [
             (one, value, self.scale.ends_of_run(one.run) or Interval(value, value))
             for one in self.panel.measured
@@ -301,7 +307,7 @@ class _Drawn:
                 ],
             },
             customdata=[
-                [self.panel.front.machine, one.proposal.name, self._found(one)]
+                [self.panel.front.machine, one.proposal.name, self._measured_text(one)]
                 for one, _, _ in shown
             ],
             hovertemplate="%{customdata[2]}<extra></extra>",
@@ -309,14 +315,14 @@ class _Drawn:
             col=self.column,
         )
 
-    def _found(self, one: Measured) -> str:
+    def _measured_text(self, one: Measured) -> str:
         return (
             f"<b>{escape(one.proposal.name)}</b><br>measured {self.scale.run_text(one.run)}<br>"
             f"was predicted {quality_text(self.scale, one.proposal.prediction)}<br>"
             f"{cost_text(self.panel.front.quantity, one.proposal.cost, self.panel.full)}"
         )
 
-    def _ring(self, name: str) -> None:
+    def _add_ring(self, name: str) -> None:
         points = [(self._x(p), self.scale.of(p.prediction), p.name) for p in self.panel.proposals]
         points += [
             (self._x(one.proposal), self.scale.of_run(one.run), one.proposal.name)

@@ -1,4 +1,4 @@
-"""The front of what can be had on a machine, with the configuration that was chosen."""
+"""The front of a machine in the report, with the chosen configuration."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from analysis.cost.quantity import Quantity
 from analysis.reporting.trade_off import TradeOff, TradePoint
 from figures.ranges.by_layer import SUSPECT
 from figures.style.layout import escape, finish, shorten
-from figures.style.palette import BEFORE, FLOAT, PREDICTED, faded
+from figures.style.palette import BEFORE, FLOAT, PREDICTED, with_opacity
 from figures.style.units import bytes_scale, energy_scale, format_share, time_scale
 
 PLOT_PX = 380
@@ -22,52 +22,52 @@ _NAMES = {
 }
 
 
-def trade_off(found: TradeOff) -> go.Figure:
-    """Return loss over cost: the predicted front with its band, references, measured points.
+def trade_off_chart(data: TradeOff) -> go.Figure:
+    """Return loss over cost: the predicted front with band, references, measured points.
 
-    Where nothing tells the loss, the output's SQNR takes its place.
+    Without any predicted loss, the output's SQNR replaces the loss.
     """
-    chosen = () if found.chosen is None else (found.chosen,)
-    points = (*found.predicted, *found.references, *found.measured, *chosen)
-    factor, unit = _scale(found.quantity, max(point.cost for point in points))
-    by_loss = all(point.loss is not None for point in (*found.predicted, *chosen))
-    value = _loss if by_loss else _sqnr
+    chosen = () if data.chosen is None else (data.chosen,)
+    points = (*data.predicted, *data.references, *data.measured, *chosen)
+    factor, unit = _axis_scale(data.quantity, max(point.cost for point in points))
+    by_loss = all(point.loss is not None for point in (*data.predicted, *chosen))
+    value = _loss_percent if by_loss else _finite_sqnr
     figure = go.Figure()
     if by_loss:
-        _add_band(figure, found.predicted, factor)
+        _add_band(figure, data.predicted, factor)
     figure.add_scatter(
         name="Front, predicted",
         mode="lines+markers",
         line={"color": PREDICTED, "width": 2},
         marker={"size": 6, "color": PREDICTED},
-        **_points(found.predicted, factor, value),
+        **_point_fields(data.predicted, factor, value),
     )
     figure.add_scatter(
         name="Uniform, predicted",
         mode="markers+text",
-        text=[escape(point.name) for point in found.references],
+        text=[escape(point.name) for point in data.references],
         textposition="top center",
         marker={"size": 9, "color": FLOAT, "symbol": "diamond"},
         cliponaxis=False,
-        **_points(found.references, factor, value),
+        **_point_fields(data.references, factor, value),
     )
-    if found.measured:
-        _add_measured(figure, "Measured", found.measured, (factor, BEFORE, "circle", 9), value)
+    if data.measured:
+        _add_measured(figure, "Measured", data.measured, (factor, BEFORE, "circle", 9), value)
     if chosen:
         _add_measured(figure, "Chosen, measured", chosen, (factor, SUSPECT, "star", 15), value)
-    figure.update_xaxes(title=f"{_NAMES[found.quantity]} ({unit}), lower is better")
-    figure.update_yaxes(title=_value_title(found, by_loss=by_loss))
-    return finish(figure, _title(found), PLOT_PX, legend_below=True)
+    figure.update_xaxes(title=f"{_NAMES[data.quantity]} ({unit}), lower is better")
+    figure.update_yaxes(title=_value_title(data, by_loss=by_loss))
+    return finish(figure, _trade_off_title(data), PLOT_PX, legend_below=True)
 
 
 Value = Callable[[TradePoint], float | None]
 
 
-def _loss(point: TradePoint) -> float | None:
+def _loss_percent(point: TradePoint) -> float | None:
     return None if point.loss is None else 100 * point.loss
 
 
-def _sqnr(point: TradePoint) -> float | None:
+def _finite_sqnr(point: TradePoint) -> float | None:
     return point.sqnr_db if math.isfinite(point.sqnr_db) else None
 
 
@@ -79,7 +79,7 @@ def _value_title(found: TradeOff, *, by_loss: bool) -> str:
     return "Answers changed (%), lower is better"
 
 
-def _scale(quantity: Quantity, largest: float) -> tuple[float, str]:
+def _axis_scale(quantity: Quantity, largest: float) -> tuple[float, str]:
     match quantity:
         case Quantity.ENERGY:
             return energy_scale(largest)
@@ -91,16 +91,16 @@ def _scale(quantity: Quantity, largest: float) -> tuple[float, str]:
             return bytes_scale(largest)
 
 
-def _points(points: Sequence[TradePoint], factor: float, value: Value) -> dict[str, object]:
+def _point_fields(points: Sequence[TradePoint], factor: float, value: Value) -> dict[str, object]:
     return {
         "x": [factor * point.cost for point in points],
         "y": [value(point) for point in points],
-        "customdata": [_told(point) for point in points],
+        "customdata": [_hover_text(point) for point in points],
         "hovertemplate": "%{customdata}<extra></extra>",
     }
 
 
-def _told(point: TradePoint) -> str:
+def _hover_text(point: TradePoint) -> str:
     lines = [f"<b>{escape(point.name)}</b>"]
     if point.loss is not None:
         spread = point.loss_ci95
@@ -115,15 +115,15 @@ def _add_band(figure: go.Figure, points: Sequence[TradePoint], factor: float) ->
     known = [(point, point.loss_ci95) for point in points if point.loss_ci95 is not None]
     if not known:
         return
-    there = [factor * point.cost for point, _ in known]
+    costs = [factor * point.cost for point, _ in known]
     figure.add_scatter(
         name="95 % of the prediction",
-        x=[*there, *reversed(there)],
+        x=[*costs, *reversed(costs)],
         y=[*(100 * i.low for _, i in known), *(100 * i.high for _, i in reversed(known))],
         mode="lines",
         line={"width": 0},
         fill="toself",
-        fillcolor=faded(PREDICTED, 0.22),
+        fillcolor=with_opacity(PREDICTED, 0.22),
         hoverinfo="skip",
     )
 
@@ -137,14 +137,14 @@ def _add_measured(
 ) -> None:
     factor, color, symbol, size = look
     bars = {}
-    if value is _loss:
+    if value is _loss_percent:
         ends = [(p.loss_ci95.low, p.loss_ci95.high) if p.loss_ci95 else None for p in points]
         losses = [point.loss or 0.0 for point in points]
         bars = {
             "error_y": {
                 "type": "data",
                 "symmetric": False,
-                "color": faded(color, 0.7),
+                "color": with_opacity(color, 0.7),
                 "width": 4,
                 "array": [
                     100 * (end[1] - loss) if end else 0
@@ -161,12 +161,12 @@ def _add_measured(
         mode="markers",
         marker={"size": size, "color": color, "symbol": symbol},
         **bars,
-        **_points(points, factor, value),
+        **_point_fields(points, factor, value),
     )
 
 
-def _title(found: TradeOff) -> str:
-    """Say how the chosen one stands beside uniform 8 bits, where that is known."""
+def _trade_off_title(found: TradeOff) -> str:
+    """Return how the chosen configuration compares with uniform 8 bits, where known."""
     if found.chosen is None:
         return f"{len(found.predicted)} choices of the predicted front on {found.machine}"
     name = shorten(found.chosen.name, 30)

@@ -24,7 +24,7 @@ def test_a_proposal_is_measured_and_a_point_goes_to_configure(own_server: str, p
     most.fill("50")
     most.press("Enter")
     expect(main(page)).to_contain_text("Best energy at 50 % of W8A8 on bitfusion_like")
-    expect(main(page)).to_contain_text(re.compile(r"Energy an image .* \((49|50)[.\d]* %\)"))
+    expect(main(page)).to_contain_text(re.compile(r"Energy per image .* \((49|50)[.\d]* %\)"))
     button(page, "Measure").click()
     # other tests may have left runs on this server, and then quality is told as accuracy
     expect(main(page)).to_contain_text(re.compile(r"predicted .+, measured [-\d]"))

@@ -58,9 +58,9 @@ def test_a_layer_is_explained_in_energy_traffic_and_accuracy(visit: Visit) -> No
     set_config(visit.work, uniform(8, 8).with_change(layer, weight=SpecChange(bits=4)), "first")
     look(visit, "One layer")
     assert "of the network's energy" in visit.words
-    assert "Its weights at 4 bits instead of 8" in visit.words
+    assert "The weights at 4 bits instead of 8" in visit.words
     assert "DRAM" in visit.words
-    assert "is not known: run Sensitivity" in visit.words
+    assert "is unknown: run Sensitivity" in visit.words
     assert len(charts(visit)) == 1
 
 

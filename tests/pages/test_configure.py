@@ -55,9 +55,9 @@ def test_the_table_has_a_row_a_layer(page: Visit) -> None:
 
 def test_energy_moves_with_bits_where_the_machine_can_use_them(page: Visit) -> None:
     machine(page, "bitfusion_like")
-    assert page.metric("Energy an image").delta == "same"
+    assert page.metric("Energy per image").delta == "same"
     apply_preset(page, "W4A4 per-channel")
-    for label in ("Energy an image", "Latency", "Weight size", "Peak memory"):
+    for label in ("Energy per image", "Latency", "Weight size", "Peak memory"):
         assert page.metric(label).delta.startswith("-"), label
     assert page.work.cost_of(uniform(4, 4)).latency_s < page.work.cost_of(uniform(8, 8)).latency_s
     assert not page.at.warning

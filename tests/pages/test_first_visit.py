@@ -77,7 +77,7 @@ def test_without_data_costs_are_there_and_runs_say_what_is_missing(visit: Visit)
     assert "comes without images" in visit.words
     assert visit.metric("Float top-1").delta == "needs images"
     visit.open(CONFIGURE)
-    assert visit.metric("Energy an image").value.endswith("J")
+    assert visit.metric("Energy per image").value.endswith("J")
     visit.open(RUNS)
     assert [i.value for i in visit.at.info] == [
         "A run needs a model and images.",

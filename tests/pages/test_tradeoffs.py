@@ -213,7 +213,7 @@ def test_out_of_reach_is_one_sentence_with_what_is_within(opened: Visit) -> None
     opened.at.number_input(key=f"tradeoffs.most.{Against.EIGHT}").set_value(5.0)
     opened.run()
     (warning,) = opened.at.warning
-    assert "brings energy an image on bitfusion_like to 5 % of W8A8" in warning.value
+    assert "brings energy per image on bitfusion_like to 5 % of W8A8" in warning.value
     assert "is the least" in warning.value
     assert len(opened.at.get("plotly_chart")) == 2
 

@@ -16,9 +16,9 @@ from figures import takeaway
 from figures.network.colors import equalized_pairs
 from figures.repair.before_after import (
     bias_shift,
+    channel_spread,
     ranges_before_after,
     rounding_gain,
-    spread,
     sqnr_before_after,
 )
 from quant.config import QuantConfig
@@ -159,7 +159,7 @@ def range_change(before: RepairStep, after: RepairStep, layer: str) -> float:
         [(float(low), float(high)) for low, high in step.channel_ranges[layer].tolist()]
         for step in (before, after)
     )
-    return spread(old) / spread(new)
+    return channel_spread(old) / channel_spread(new)
 
 
 def _shift_of(step: RepairStep, layer: str) -> None:
@@ -193,7 +193,7 @@ def _pairs(network: Network, step: RepairStep, found: Equalized) -> None:
     ):  # fmt: skip
         figure = equalized_pairs(
             places_of(network.digest, network),
-            {name: spread(ranges.tolist()) for name, ranges in step.channel_ranges.items()},
+            {name: channel_spread(ranges.tolist()) for name, ranges in step.channel_ranges.items()},
             [(pair.first, pair.second) for pair in found.pairs],
         )
         st.plotly_chart(figure, key="repair.pairs", alt=takeaway(figure))

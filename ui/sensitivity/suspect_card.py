@@ -10,7 +10,7 @@ from analysis.network import Network
 from analysis.ranges.tensors import RangeBook
 from analysis.sensitivity.ranking import HarmMetric, at, gives_back, shown_interval, shown_of
 from analysis.sensitivity.sweep import CellScore, Question, Sensitivity
-from figures.sensitivity.wording import name_of, shown_title, text_of, where
+from figures.sensitivity.wording import cell_text, format_metric, metric_name, shown_title
 from quant.errors import QuantError
 from quant.graph.layer_pairs import Pair, find_pairs
 from quant.simulation.plan import Role, Side
@@ -44,7 +44,9 @@ def card(workspace: Workspace, found: Sensitivity, asked: SweepRequest, lens: Le
     with st.container(border=True):
         layer = _layer_box(workspace, lens)
         question = Question(layer, lens.bits, lens.side, found.sweep.view)
-        st.caption(f"{str(network.graph[layer].kind).capitalize()} · {where(lens.side, lens.bits)}")
+        st.caption(
+            f"{str(network.graph[layer].kind).capitalize()} · {cell_text(lens.side, lens.bits)}"
+        )
         _scores(found, lens, layer)
         try:
             suspect = suspect_card(
@@ -92,10 +94,10 @@ def _score(
     row: st.delta_generator.DeltaGenerator, found: Sensitivity, score: CellScore, metric: HarmMetric
 ) -> None:
     value, interval = shown_of(found, score, metric), shown_interval(found, score, metric)
-    name = name_of(metric, score.depth)
+    name = metric_name(metric, score.depth)
     row.metric(
         f"{name}, given back" if gives_back(found) else name,
-        "unknown" if value is None else text_of(value, metric),
+        "unknown" if value is None else format_metric(value, metric),
         f"{interval.low:.1f} to {interval.high:.1f} (95 %)" if interval else f"{score.depth}",
         delta_color="off", delta_arrow="off", border=True, help=shown_title(found, metric),
     )  # fmt: skip

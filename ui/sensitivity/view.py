@@ -20,7 +20,7 @@ from figures import takeaway
 from figures.sensitivity.heat_map import harm_map
 from figures.sensitivity.metrics_compared import noise_against_harm, views_against
 from figures.sensitivity.ranking import along_depth, worst_layers
-from figures.sensitivity.wording import name_of, shown_title, text_of, where
+from figures.sensitivity.wording import cell_text, format_metric, metric_name, shown_title
 from quant.simulation.plan import Side
 from ui.sensitivity.form import ROLES
 from ui.sensitivity.tables import answer_table, list_table
@@ -68,7 +68,7 @@ def choose_lens(
         "HarmMetric", metrics, default=first if first in metrics else metrics[0], required=True,
         key=f"sensitivity.metric.{len(metrics)}{'.whole' if whole else ''}",
         persist_state="session",
-        format_func=lambda metric: name_of(metric, found.depth),
+        format_func=lambda metric: metric_name(metric, found.depth),
     )  # fmt: skip
     side = row.segmented_control(
         "Side", sides, default=sides[0], required=True, format_func=ROLES.__getitem__,
@@ -97,7 +97,7 @@ def _width_key(widths: Sequence[int]) -> str:
 
 
 def ordered(found: Sensitivity, metric: HarmMetric, side: Side, bits: int) -> list[CellScore]:
-    """Return the scores the guiltiest first; those that lack the metric follow, by SQNR."""
+    """Return the scores the most harmful first; those that lack the metric follow, by SQNR."""
     first = ranked(found, metric, side, bits)
     return first + [s for s in ranked(found, HarmMetric.SQNR, side, bits) if s not in first]
 
@@ -149,7 +149,7 @@ def screening_note(quick: Sensitivity | None, found: Sensitivity) -> None:
 
 
 def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
-    """Show the layers, the guiltiest first; ticking a row picks its layer."""
+    """Show the layers, the most harmful first; ticking a row picks its layer."""
     scores = ordered(found, lens.metric, lens.side, lens.bits)
 
     def take() -> None:
@@ -158,18 +158,23 @@ def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
             workspace.picked.take(scores[rows[0]].question.layer)
 
     if not scores:
-        st.info(f"Nothing is known yet of {where(lens.side, lens.bits)}.", icon=":material/info:")
+        st.info(
+            f"Nothing is known yet of {cell_text(lens.side, lens.bits)}.",
+            icon=":material/info:",
+        )
         return
-    st.markdown(f"**{len(scores)} layers with {where(lens.side, lens.bits)}, guiltiest first**")
+    st.markdown(
+        f"**{len(scores)} layers with {cell_text(lens.side, lens.bits)}, most harmful first**"
+    )
     whole = whole_of(found, lens.side, lens.bits)
     if whole is not None and gives_back(found):
-        all_of_it = text_of(value_of(whole, lens.metric), lens.metric)
+        all_of_it = format_metric(value_of(whole, lens.metric), lens.metric)
         st.caption(f"With all layers quantized: {lens.metric} {all_of_it}")
     table = list_table(found, scores, lens.metric)
     st.dataframe(
         table, key="sensitivity.list", hide_index=True, width="stretch", height=LIST_PX,
         on_select=take, selection_mode="single-row", column_config=_columns(found, lens),
-        alt=f"Layers with {where(lens.side, lens.bits)}, the guiltiest first",
+        alt=f"Layers with {cell_text(lens.side, lens.bits)}, the most harmful first",
     )  # fmt: skip
     save(answer_table(found), "sensitivity", "sensitivity.save")
 
@@ -179,7 +184,7 @@ def _columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
     return {
         "layer": text("Layer", width=160, pinned=True),
         "value": number(
-            "Given back" if gives_back(found) else name_of(lens.metric, found.depth),
+            "Given back" if gives_back(found) else metric_name(lens.metric, found.depth),
             format="%.3g" if lens.metric is HarmMetric.KL else "%.1f",
             help=shown_title(found, lens.metric), width=90,
         ),
@@ -196,7 +201,7 @@ def worst(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     """Show the guiltiest layers of one side and width with their intervals."""
     if not ranked(found, lens.metric, lens.side, lens.bits):
         if ordered(found, lens.metric, lens.side, lens.bits):
-            name = name_of(lens.metric, found.depth)
+            name = metric_name(lens.metric, found.depth)
             st.caption(f"{name} is known of none of them yet: they are ordered by SQNR.")
         return
     figure = worst_layers(found, lens.metric, lens.side, lens.bits, lens.picked)

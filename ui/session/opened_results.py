@@ -10,7 +10,7 @@ from analysis.sensitivity.sweep import Sensitivity
 from analysis.session_file import Session
 from figures import takeaway
 from figures.style.units import format_bytes, format_energy, format_time
-from figures.tradeoffs.report_front import trade_off
+from figures.tradeoffs.report_front import trade_off_chart
 from figures.tradeoffs.wording import QualityScale, quality_text
 from ui.sensitivity.view import choose_lens, depth_charts, layer_list, note, worst
 from ui.state.workspace import Workspace
@@ -52,7 +52,7 @@ def opened_fronts(workspace: Workspace) -> None:
         st.info("This session holds no front.")
     for number, record in enumerate(records):
         st.subheader(f"{str(record.quantity).capitalize()} on {record.machine}")
-        figure = trade_off(from_record(record, session.runs))
+        figure = trade_off_chart(from_record(record, session.runs))
         key = f"tradeoffs.opened.{number}"
         st.plotly_chart(figure, key=key, alt=takeaway(figure), config=CHART)
         st.dataframe(

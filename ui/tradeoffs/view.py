@@ -16,7 +16,7 @@ from analysis.network import Network
 from analysis.sensitivity.sweep import Depth, Sensitivity
 from figures import takeaway
 from figures.style.units import format_share
-from figures.tradeoffs.bits_chosen import bits_chosen
+from figures.tradeoffs.bits_chosen import bits_by_layer
 from figures.tradeoffs.front import Panel, front_chart
 from figures.tradeoffs.wording import COST_NAMES, QualityScale, amount_text, quality_text
 from quant.assignment import bits_of
@@ -117,7 +117,7 @@ def details(
 
 def bits(found: Found, picked: Proposal) -> None:
     """Draw the bits of each layer of the point picked."""
-    figure = bits_chosen(bits_of(picked.config, found.network.graph))
+    figure = bits_by_layer(bits_of(picked.config, found.network.graph))
     st.plotly_chart(figure, key="tradeoffs.cells", alt=takeaway(figure), config=CHART)
 
 

@@ -55,7 +55,7 @@ def cost_cards(
     """
     old = reference or report
     figures = (
-        ("Energy an image", format_energy, report.energy_pj, old.energy_pj,
+        ("Energy per image", format_energy, report.energy_pj, old.energy_pj,
          "Estimated; absolute energy is good to about ±40 %, ratios are better"),
         ("Latency", format_time, report.latency_s, old.latency_s,
          "Estimated for one image, layer after layer"),

@@ -75,7 +75,7 @@ def test_bars_add_up_to_the_energy_that_moves(network: Network) -> None:
 def test_a_layer_without_a_sensitivity_has_one_panel(network: Network) -> None:
     figure = widths_explained(explained(network))
     assert "yaxis2" not in figure.layout
-    assert "is not known: run Sensitivity" in " ".join(explain_in_words(explained(network)))
+    assert "is unknown: run Sensitivity" in " ".join(explain_in_words(explained(network)))
 
 
 def test_losses_stand_below_the_energies_with_their_intervals(network: Network) -> None:

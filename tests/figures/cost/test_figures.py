@@ -11,7 +11,6 @@ from accelerator.workload import OpKind
 from analysis.runs.run_store import Run
 from figures import takeaway
 from figures.cost.energy import energy_by_component, energy_by_layer, energy_comparison
-from figures.cost.memory import memory_comparison
 from figures.cost.roofline import roofline
 from figures.cost.widths import requested_and_effective
 from figures.quality.accuracy import accuracy_against_energy, accuracy_with_interval
@@ -66,10 +65,9 @@ ALL: dict[str, Callable[[int], go.Figure]] = {
     "accuracy_against_energy": in_runs(accuracy_against_energy),
     "sqnr_by_layer": sqnr,
     "compare_layers": compared,
-    "memory_comparison": in_reports(memory_comparison),
 }
 ROWS = {"energy_by_layer", "requested_and_effective", "sqnr_by_layer", "compare_layers",
-        "energy_comparison", "accuracy_with_interval", "memory_comparison"}  # fmt: skip
+        "energy_comparison", "accuracy_with_interval"}  # fmt: skip
 
 
 @pytest.mark.parametrize("count", [1, 2, 30, 200])
@@ -175,7 +173,7 @@ def test_comparison_titles() -> None:
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: energy_comparison({}), lambda: memory_comparison({}),
+        lambda: energy_comparison({}),
         lambda: accuracy_with_interval([]), lambda: accuracy_against_energy([]),
     ],
 )  # fmt: skip
@@ -340,14 +338,3 @@ def test_layers_of_two_runs() -> None:
 def test_layers_of_equal_runs() -> None:
     same = run("a", network(3))
     assert takeaway(compare_layers(same, same)) == "a needs the same energy as a"
-
-
-def test_memory() -> None:
-    small = report(layer_cost("a"), weight_bytes=1024)
-    figure = memory_comparison({"W8": report(layer_cost("a")), "W4": small})
-    assert takeaway(figure) == "W4 needs 50 % less weight memory than W8"
-    assert [trace.marker.color for trace in figure.data] == [WEIGHT, ACTIVATION]
-    assert [list(trace.x) for trace in figure.data] == [[2.0, 1.0], [1.0, 1.0]]
-    assert figure.layout.xaxis.title.text == "Memory (KiB), lower is better"
-    assert takeaway(memory_comparison({"W4": small})) == "1 KiB of weights, 1 KiB at the peak"
-    assert "input, a" in figure.data[1].customdata[0][2]

@@ -20,7 +20,7 @@ from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from figures.document import render
 from figures.document.markup import Html, bullets, number, tag
-from figures.document.plots import library, script_json
+from figures.document.plots import plotly_library, script_json
 from quant.config import uniform
 from quant.simulation.plan import Side
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
@@ -136,7 +136,7 @@ class TestNothingIsLoaded:
 
     def test_plotly_is_inside_once_and_whole(self) -> None:
         text = render(contents())
-        packed = library()
+        packed = plotly_library()
         assert text.count(packed) == 1
         assert b"plotly.js v" in gzip.decompress(base64.b64decode(packed))[:200]
 

@@ -99,7 +99,7 @@ def test_the_overview_names_the_worst_and_marks_it() -> None:
     assert list(box.x) == [0, 1, 2]
     for parts in zip(box.lowerfence, box.q1, box.median, box.q3, box.upperfence, strict=True):
         assert list(parts) == sorted(parts)
-    band = trace(figure, "One grid")
+    band = trace(figure, "One encoding")
     assert band.line.color == WEIGHT
     assert max(band.y) == pytest.approx(items[1].distribution.largest)
 
@@ -138,12 +138,12 @@ def test_the_histogram_counts_on_a_log_axis_under_the_limits() -> None:
 def test_grid_lines_stand_only_where_they_can_be_told_apart() -> None:
     few = weight("a", spec=QuantSpec(4, granularity=Granularity.PER_TENSOR))
     assert few.fit is not None
-    lines = trace(histogram(few.distribution, few.fit), "Grid")
+    lines = trace(histogram(few.distribution, few.fit), "Encoding")
     drawn = [x for x in lines.x if x is not None][::2]
     assert len(drawn) == 16 <= MOST_LINES
     assert np.diff(drawn) == pytest.approx(few.fit.scale[0])
     many = weight("a")
-    band = trace(histogram(many.distribution, many.fit), "Grid")
+    band = trace(histogram(many.distribution, many.fit), "Encoding")
     assert len(band.x) == 2
     assert "256 steps of" in band.name
 
@@ -151,7 +151,7 @@ def test_grid_lines_stand_only_where_they_can_be_told_apart() -> None:
 def test_of_grids_by_channel_the_widest_and_the_median_are_drawn() -> None:
     item = weight("a", 50.0, QuantSpec(8, granularity=Granularity.PER_CHANNEL))
     figure = histogram(item.distribution, item.fit)
-    assert "channel 4, the widest" in trace(figure, "Grid").name
+    assert "channel 4, the widest" in trace(figure, "Encoding").name
     dotted = trace(figure, "Limits of channel")
     assert dotted.x[3] < trace(figure, "Clipping limits").x[3]
 
@@ -169,7 +169,7 @@ def test_channels_stand_by_range_or_in_order() -> None:
     assert np.asarray(bars.base)[0] == channels.low[4]
     plain = channel_ranges(channels, item.fit, "weight", by_range=False)
     assert [row[0] for row in trace(plain, "Minimum").customdata] == list(range(10))
-    ends = {round(float(y), 6) for t in plain.data if t.name == "Ends of the grid" for y in t.y}
+    ends = {round(float(y), 6) for t in plain.data if t.name == "Ends of the encoding" for y in t.y}
     assert item.fit is not None
     assert ends == {round(float(item.fit.low[0]), 6), round(float(item.fit.high[0]), 6)}
 

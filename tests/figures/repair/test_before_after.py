@@ -5,9 +5,9 @@ import pytest
 from figures import takeaway
 from figures.repair.before_after import (
     bias_shift,
+    channel_spread,
     ranges_before_after,
     rounding_gain,
-    spread,
     sqnr_before_after,
 )
 from figures.repair.waterfall import waterfall
@@ -68,7 +68,7 @@ def test_channels_stand_in_the_order_of_their_range_before() -> None:
     assert list(old.y) == [16, 4, 2]
     assert list(new.base) == [-2, -2, -2]
     assert takeaway(figure) == "layer: channel ranges differ 4-fold before, 1-fold after"
-    assert spread([(0.0, 0.0)]) == 1.0
+    assert channel_spread([(0.0, 0.0)]) == 1.0
 
 
 def test_channels_that_differ_by_decades_stand_on_a_log_axis() -> None:

@@ -14,7 +14,7 @@ from figures import takeaway
 from figures.sensitivity.heat_map import HARM_SCALE, harm_map
 from figures.sensitivity.metrics_compared import noise_against_harm, views_against
 from figures.sensitivity.ranking import MOST_BARS, along_depth, worst_layers
-from figures.sensitivity.wording import axis_title, text_of
+from figures.sensitivity.wording import axis_title, format_metric
 from figures.style.palette import ACTIVATION, WEIGHT
 from quant.simulation.plan import Side
 from tests.figures.sensitivity_values import GUILTY, LAYERS, answers, score, together
@@ -106,7 +106,7 @@ def test_strong_colour_is_harm_whichever_direction_is_good() -> None:
     assert given.colorscale[-1][1] == strong
     assert "lower is better" in drop.colorbar.title.text
     assert "higher is better" in noise.colorbar.title.text
-    assert "guiltier" in given.colorbar.title.text
+    assert "more harmful" in given.colorbar.title.text
     assert cells(harm_map(ALL_BUT, HarmMetric.ACCURACY, asked_in(ALL_BUT)))[
         "stem", 4, "weights"
     ] == (pytest.approx(40))
@@ -203,8 +203,8 @@ def test_only_one_beside_all_but_one() -> None:
 
 
 def test_words_for_values() -> None:
-    assert text_of(None, HarmMetric.SQNR) == "not known yet"
-    assert text_of(math.inf, HarmMetric.SQNR) == "exact"
-    assert text_of(3.14159, HarmMetric.ACCURACY) == "3.1 points"
+    assert format_metric(None, HarmMetric.SQNR) == "not known yet"
+    assert format_metric(math.inf, HarmMetric.SQNR) == "exact"
+    assert format_metric(3.14159, HarmMetric.ACCURACY) == "3.1 points"
     assert axis_title(HarmMetric.SQNR, Depth.INSTANT).startswith("Tensor SQNR (dB)")
     assert score("x", 0.1).agreement == 0.9

@@ -115,4 +115,4 @@ def test_bit_scale_is_the_same_scale() -> None:
 
 
 def test_fading() -> None:
-    assert palette.faded("#FF8000", 0.5) == "rgba(255,128,0,0.5)"
+    assert palette.with_opacity("#FF8000", 0.5) == "rgba(255,128,0,0.5)"

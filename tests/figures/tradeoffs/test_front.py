@@ -15,9 +15,9 @@ from analysis.mixed_precision.search import BitSearch
 from analysis.mixed_precision.useful_bits import useful_rules
 from analysis.prediction.predictor import Prediction
 from figures import takeaway
-from figures.tradeoffs.bits_chosen import bits_chosen
+from figures.tradeoffs.bits_chosen import bits_by_layer
 from figures.tradeoffs.front import Panel, front_chart
-from figures.tradeoffs.wording import QualityScale, quality_text, saved, takeaway_of
+from figures.tradeoffs.wording import QualityScale, front_takeaway, quality_text, saved_share
 from quant.assignment import bits_of
 from quant.config import uniform
 from quant.progress import drain
@@ -54,7 +54,7 @@ def fixed() -> Panel:
 
 def test_what_is_saved_is_that_of_the_cheapest_point_that_is_good_enough(bitfusion: Panel) -> None:
     front, eight = bitfusion.front, bitfusion.full
-    share = saved(front, eight, ACCURACY)
+    share = saved_share(front, eight, ACCURACY)
     base = next(p for p in front.references if p.name == "W8A8").prediction.loss
     assert share is not None
     assert base is not None
@@ -94,7 +94,7 @@ def test_machines_side_by_side_share_their_axis_in_percent(bitfusion: Panel, fix
     (reference,) = (t for t in figure.data if t.name.startswith("Uniform") and t.xaxis == "x2")
     names = [str(data[1]) for data in reference.customdata]
     assert reference.x[names.index("W8A8")] == pytest.approx(100)
-    words = takeaway_of([(p.front, p.full) for p in (bitfusion, fixed)], ACCURACY)
+    words = front_takeaway([(p.front, p.full) for p in (bitfusion, fixed)], ACCURACY)
     assert "bitfusion_like profits most" in words or "on any of these machines" in words
 
 
@@ -162,9 +162,9 @@ def test_a_corrected_front_keeps_costs(bitfusion: Panel) -> None:
 def test_bits_are_drawn_once_for_each_tensor() -> None:
     network = network_of(NAME)
     bits = bits_of(uniform(4, 8), network.graph)
-    figure = bits_chosen(bits)
+    figure = bits_by_layer(bits)
     assert sum(len(trace.x) for trace in figure.data) == len(bits)
     assert {trace.name for trace in figure.data} == {"4 bit", "8 bit"}
     assert takeaway(figure) == "Every layer has the same bits"
     mixed = uniform(4, 8).with_change(network.graph.layers[1].name)
-    assert takeaway(bits_chosen(bits_of(mixed, network.graph))) == "Every layer has the same bits"
+    assert takeaway(bits_by_layer(bits_of(mixed, network.graph))) == "Every layer has the same bits"
