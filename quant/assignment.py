@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from quant.config import LayerConfig, QuantConfig, Rule
 from quant.graph.float_graph import FloatGraph
 from quant.simulation.plan import Side
-from quant.spec import Granularity, SpecChange
+from quant.spec import Granularity, QuantSpec, SpecChange
 
 Part = tuple[str, Side]  # a layer's weight or its output
 Cell = tuple[Part, int, Granularity | None]  # at these bits; weights at this granularity
@@ -68,8 +68,8 @@ def with_bits(
     own = [
         Rule(
             name,
-            SpecChange(
-                bits=_unless(weights.get(name, usual_weight), usual_weight),
+            replace(
+                _width(chosen[name].weight, bits.get((name, Side.WEIGHTS)), usual_weight),
                 granularity=_new(wanted.get(name), chosen[name].weight.granularity),
             ),
             SpecChange(bits=_unless(outputs[name], usual_output)),
@@ -79,7 +79,7 @@ def with_bits(
     kept = (
         Rule(
             rule.select,
-            replace(rule.weight, bits=None),
+            replace(rule.weight, bits=None, channel_bits=None),
             replace(rule.activation, bits=None),
         )
         for rule in config.rules
@@ -96,6 +96,13 @@ def at_granularity(config: QuantConfig, granularity: Granularity) -> QuantConfig
     )
     rules = tuple(r for r in changed if r.weight.to_dict() or r.activation.to_dict())
     return QuantConfig(replace(config.default, weight=default), rules)
+
+
+def _width(spec: QuantSpec, bits: int | None, usual: int) -> SpecChange:
+    """Return the change that gives a weight its width: `bits`, or its own where that is None."""
+    if bits is None and spec.channel_bits:
+        return SpecChange(channel_bits=spec.channel_bits)
+    return SpecChange(bits=_unless(spec.bits if bits is None else bits, usual))
 
 
 def _unless(value: int, usual: int) -> int | None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
@@ -42,6 +42,11 @@ class LayerConfig:
             raise ConfigError(
                 "Activations must be per-tensor, since a scale per channel cannot leave the sum; "
                 f"got {self.activation.granularity}."
+            )
+        if self.activation.bits == 1 or self.activation.narrow or self.activation.channel_bits:
+            raise ConfigError(
+                "1 bit, narrow grids and a width for each channel are for weights; activations "
+                "asked for one. Give them 2 bits or more."
             )
         if self.weight.estimator in (Estimator.CROSS_ENTROPY, Estimator.BATCH_NORM):
             raise ConfigError(
@@ -86,6 +91,17 @@ class QuantConfig:
     default: LayerConfig = field(default_factory=LayerConfig)
     rules: tuple[Rule, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse widths of channels for all layers: each weight has another number of them.
+
+        Raises:
+            ConfigError: the default has widths of channels.
+        """
+        if self.default.weight.channel_bits:
+            raise ConfigError(
+                "Widths of channels belong to a rule that names one layer; the default has some."
+            )
+
     def resolve(self, layers: Iterable[Named]) -> "Resolved":
         """Return the choice for every layer and how many layers each rule matched.
 
@@ -126,8 +142,8 @@ class QuantConfig:
         return {
             "version": 1,
             "default": {
-                "weight": asdict(self.default.weight),
-                "activation": asdict(self.default.activation),
+                "weight": self.default.weight.to_dict(),
+                "activation": self.default.activation.to_dict(),
             },
             "rules": [
                 {

@@ -19,27 +19,58 @@ class Encoding:
     `scale` and `zero_point` are float32 of one shape that broadcasts against the tensor:
     () for per-tensor, (C, 1, ..., 1) for per-channel, (C, I, 1, ..., 1) for per-group, where the
     input channels of one group repeat one value. `zero_point` holds whole numbers.
+
+    Where channels have widths of their own, `channel_bits` holds them, whole numbers of a shape
+    that broadcasts as the scale does, and `qmin` and `qmax` are the limits over all channels. A
+    channel of one bit has the codes -1 and 1: no zero, the one exception to "zero is exact". The
+    zero points of such grids are 0.
     """
 
     scale: Tensor
     zero_point: Tensor
     qmin: int
     qmax: int
+    channel_bits: Tensor | None = None
+
+    @property
+    def bits(self) -> int:
+        """Bits of a code, of the widest channel where they differ."""
+        if self.channel_bits is not None:
+            return int(self.channel_bits.max())
+        return (self.qmax - self.qmin).bit_length()
+
+    def code_limits(self) -> tuple[Tensor, Tensor]:
+        """Return the least and greatest code: shape (), or the scale's where channels differ."""
+        if self.channel_bits is None:
+            least, greatest = self.scale.new_tensor([self.qmin, self.qmax])
+            return least, greatest
+        half = torch.exp2(self.channel_bits.to(self.scale.dtype) - 1)
+        binary = self.channel_bits == 1
+        return torch.where(binary, -1.0, -half), torch.where(binary, 1.0, half - 1)
 
     @property
     def low(self) -> Tensor:
         """Smallest real number of the grid."""
-        return (self.qmin - self.zero_point) * self.scale
+        return (self.code_limits()[0] - self.zero_point) * self.scale
 
     @property
     def high(self) -> Tensor:
         """Largest real number of the grid."""
-        return (self.qmax - self.zero_point) * self.scale
+        return (self.code_limits()[1] - self.zero_point) * self.scale
 
     def quantize(self, x: Tensor) -> Tensor:
-        """Return whole numbers held as float; bit-exact with ONNX QuantizeLinear."""
+        """Return whole numbers held as float; bit-exact with ONNX QuantizeLinear.
+
+        One bit: the sign, 1 for zero.
+        """
         # Divide, round half to even, then shift: the order ONNX prescribes.
-        return (x / self.scale).round_().add_(self.zero_point).clamp_(self.qmin, self.qmax)
+        codes = (x / self.scale).round_().add_(self.zero_point).clamp_(self.qmin, self.qmax)
+        if self.channel_bits is None:
+            return codes
+        low, high = self.code_limits()
+        inside = torch.clamp(codes, low, high)
+        signs = torch.where(x >= 0, 1.0, -1.0).to(codes.dtype)
+        return torch.where(self.channel_bits == 1, signs, inside)
 
     def dequantize(self, q: Tensor) -> Tensor:
         """Return the real numbers that the whole numbers `q` stand for."""
@@ -49,14 +80,19 @@ class Encoding:
         """Return `dequantize(quantize(x))`, equal in value, in fewer passes over memory.
 
         Whole numbers below 2**24 are exact in float32, so the zero point may move from the values
-        to the limits. Gradients pass straight through inside the limits and stop outside.
+        to the limits. Gradients pass straight through inside the limits and stop outside; those of
+        one bit pass everywhere, since every value beyond the scale would be stuck.
         """
         if torch.is_grad_enabled() and x.requires_grad:
             inside = x.clamp(self.low, self.high)
+            if self.channel_bits is not None:
+                inside = torch.where(self.channel_bits == 1, x, inside)
             return inside + (self._round_trip(x.detach()) - inside).detach()
         return self._round_trip(x)
 
     def _round_trip(self, x: Tensor) -> Tensor:
+        if self.channel_bits is not None:
+            return self.dequantize(self.quantize(x))
         steps = torch.div(x, self.scale).round_()
         if self.scale.dim() == 0:  # plain numbers take the fast kernel
             zero_point = int(self.zero_point)
@@ -71,8 +107,13 @@ def grid_limits(spec: QuantSpec, low: Tensor) -> tuple[int, int]:
 
     `low` is the lower end of the range, of any shape.
     """
+    if spec.bits == 1:
+        return -1, 1
+    half = 1 << spec.bits - 1
+    if spec.narrow:
+        return 1 - half, half - 1
     if spec.symmetric and bool((low < 0).any()):
-        return -spec.levels // 2, spec.levels // 2 - 1
+        return -half, half - 1
     return 0, spec.levels - 1
 
 
@@ -80,7 +121,8 @@ def encode_range(low: Tensor, high: Tensor, spec: QuantSpec) -> Encoding:
     """Return the grid that covers [low, high] (white paper, section 2.2).
 
     `low` and `high` have one shape, the shape of the scale. The range is widened to hold zero, so
-    zero is exact. Symmetric: the scale covers max(-low / -qmin, high / qmax).
+    zero is exact. Symmetric: the scale covers max(-low / -qmin, high / qmax). One bit: the scale is
+    the farther end.
 
     Raises:
         CalibrationError: a limit is not finite or the limits are the wrong way round.
@@ -106,7 +148,8 @@ def encode_range(low: Tensor, high: Tensor, spec: QuantSpec) -> Encoding:
         zero_point = torch.zeros_like(scale)
     else:
         zero_point = (qmin - low / scale.double()).round().clamp(qmin, qmax).float()
-    return Encoding(scale, zero_point, qmin, qmax)
+    binary = torch.ones((), dtype=torch.int8) if spec.bits == 1 else None
+    return Encoding(scale, zero_point, qmin, qmax, binary)
 
 
 def _round_scale(scale: Tensor, spec: QuantSpec) -> Tensor:

@@ -7,6 +7,9 @@ from typing import Any
 from quant.errors import ConfigError
 
 FLOAT_BITS = 32
+WIDEST_BITS = 16
+"""The widest integers; a width of a channel is one character, 1 to 9 and a to g."""
+_DIGITS = "0123456789abcdefg"
 
 
 class Granularity(StrEnum):
@@ -38,8 +41,11 @@ class ScaleKind(StrEnum):
 class QuantSpec:
     """How one tensor is put on a grid; says nothing of any particular tensor.
 
-    `bits` lies between 2 and 16, or is 32 for float. `group_size` counts input channels that share
-    a scale and matters only for per-group; `percentile` (of 100) only for that estimator.
+    `bits` lies between 1 and 16, or is 32 for float. One bit, for symmetric weights alone, has the
+    two numbers -scale and +scale and no zero. `narrow` leaves out the least number of a symmetric
+    grid, so that 2 bits are ternary: -1, 0, 1. `channel_bits` gives each output channel of a
+    weight a width of its own; `bits` is then the widest. `group_size` counts input channels that
+    share a scale and matters only for per-group; `percentile` (of 100) only for that estimator.
 
     Raises:
         ConfigError: a field lies outside its bounds.
@@ -52,16 +58,47 @@ class QuantSpec:
     scale: ScaleKind = ScaleKind.FREE
     group_size: int = 32
     percentile: float = 99.99
+    narrow: bool = False
+    channel_bits: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if not (2 <= self.bits <= 16 or self.bits == FLOAT_BITS):
+        if not (1 <= self.bits <= WIDEST_BITS or self.bits == FLOAT_BITS):
             raise ConfigError(
-                f"bits must lie between 2 and 16, or be 32 for float; got {self.bits}."
+                f"bits must lie between 1 and {WIDEST_BITS}, or be 32 for float; got {self.bits}."
             )
+        if not self.symmetric and (self.bits == 1 or self.narrow or self.channel_bits):
+            raise ConfigError(
+                "1 bit, narrow grids and a width for each channel belong to symmetric grids; got "
+                "an asymmetric one. Set symmetric to true."
+            )
+        self._check_channels()
         if self.group_size < 1:
             raise ConfigError(f"group_size must be at least 1; got {self.group_size}.")
         if not 50 < self.percentile <= 100:
             raise ConfigError(f"percentile must be over 50 and at most 100; got {self.percentile}.")
+
+    def _check_channels(self) -> None:
+        if not self.channel_bits:
+            return
+        if self.granularity is not Granularity.PER_CHANNEL:
+            raise ConfigError(
+                "A width for each channel needs a scale for each channel; got "
+                f"{self.granularity}. Set granularity to per-channel."
+            )
+        if not all(1 <= bits <= WIDEST_BITS for bits in self.channel_bits):
+            raise ConfigError(f"Widths of channels must lie between 1 and {WIDEST_BITS}.")
+        if max(self.channel_bits) != self.bits:
+            raise ConfigError(
+                f"bits must be the widest of a weight's channels, {max(self.channel_bits)}; got "
+                f"{self.bits}."
+            )
+
+    @property
+    def mean_bits(self) -> float:
+        """Bits a value on average: over the channels where each has a width of its own."""
+        if not self.channel_bits:
+            return float(self.bits)
+        return sum(self.channel_bits) / len(self.channel_bits)
 
     @property
     def is_float(self) -> bool:
@@ -70,8 +107,17 @@ class QuantSpec:
 
     @property
     def levels(self) -> int:
-        """Number of integers on the grid."""
-        return int(2**self.bits)
+        """Number of integers on the grid, the widest one where channels differ."""
+        return int(2**self.bits) - int(self.narrow and self.bits > 1)
+
+    def with_bits(self, bits: int) -> "QuantSpec":
+        """Return the spec with one width for all channels."""
+        return replace(self, bits=bits, channel_bits=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON; those of rare use only where they say something."""
+        values = _plain_fields(asdict(self))
+        return values if self.narrow else {k: v for k, v in values.items() if k != "narrow"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +131,45 @@ class SpecChange:
     scale: ScaleKind | None = None
     group_size: int | None = None
     percentile: float | None = None
+    narrow: bool | None = None
+    channel_bits: tuple[int, ...] | None = None
 
     def apply(self, spec: QuantSpec) -> QuantSpec:
         """Return `spec` with the fields that are set here replaced.
 
+        Widths of channels bring the widest of them as `bits`; one width for all, or a granularity
+        without a scale for each channel, takes the place of widths of channels.
+
         Raises:
             ConfigError: a field set here lies outside its bounds.
         """
-        return replace(spec, **self.to_dict())
+        changes = self.set_fields()
+        if self.channel_bits:
+            changes["bits"] = max(self.channel_bits)
+        elif self._ends_channel_bits:
+            changes["channel_bits"] = ()
+        return replace(spec, **changes)
 
     def over(self, earlier: "SpecChange") -> "SpecChange":
         """Return both changes as one; where both set a field, this one wins."""
-        return SpecChange(**{**earlier.to_dict(), **self.to_dict()})
+        before = earlier.set_fields()
+        if self.channel_bits:
+            before.pop("bits", None)
+        elif self._ends_channel_bits:
+            before.pop("channel_bits", None)
+        return SpecChange(**{**before, **self.set_fields()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return only the fields that are set."""
+        """Return only the fields that are set, for JSON."""
+        return _plain_fields(self.set_fields())
+
+    @property
+    def _ends_channel_bits(self) -> bool:
+        other = self.granularity not in (None, Granularity.PER_CHANNEL)
+        return self.channel_bits is None and (self.bits is not None or other)
+
+    def set_fields(self) -> dict[str, Any]:
+        """Return the fields that are set, as they are."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
@@ -111,6 +181,7 @@ _ENUMS: dict[str, type[StrEnum]] = {
 _TYPES: dict[str, tuple[type, ...]] = {
     "bits": (int,),
     "symmetric": (bool,),
+    "narrow": (bool,),
     "group_size": (int,),
     "percentile": (int, float),
 }
@@ -135,9 +206,41 @@ def read_spec_fields(raw: object, where: str) -> dict[str, Any]:
                 raise ConfigError(f"{where}.{key} must be one of {choices}; got {value!r}.")
             result[key] = _ENUMS[key](value)
             continue
+        if key == "channel_bits":
+            result[key] = read_widths_text(value, f"{where}.{key}")
+            continue
         # bool is an int in Python, so `true` would pass for bits
-        if not isinstance(value, _TYPES[key]) or isinstance(value, bool) != (key == "symmetric"):
+        if not isinstance(value, _TYPES[key]) or isinstance(value, bool) != (bool in _TYPES[key]):
             wanted = _TYPES[key][-1].__name__
             raise ConfigError(f"{where}.{key} must be of type {wanted}; got {value!r}.")
         result[key] = value
     return result
+
+
+def write_widths_text(widths: tuple[int, ...]) -> str:
+    """Return one character a channel: 1 to 9, then a (10) to g (16).
+
+    >>> write_widths_text((1, 2, 8, 16))
+    '128g'
+    """
+    return "".join(_DIGITS[width] for width in widths)
+
+
+def read_widths_text(text: object, where: str) -> tuple[int, ...]:
+    """Return the widths that `write_widths_text` wrote.
+
+    Raises:
+        ConfigError: other characters, or no text.
+    """
+    if not isinstance(text, str) or not set(text) <= set(_DIGITS[1:]):
+        raise ConfigError(
+            f"{where} must be text of one character a channel, 1 to 9 and a to g (16); got "
+            f"{str(text)[:40]!r}."
+        )
+    return tuple(map(_DIGITS.index, text))
+
+
+def _plain_fields(values: dict[str, Any]) -> dict[str, Any]:
+    """Return fields for JSON: widths of channels as text, and only where there are some."""
+    widths = values.pop("channel_bits", None)
+    return {**values, "channel_bits": write_widths_text(widths)} if widths else values

@@ -154,7 +154,7 @@ class BitCosts:
             return None
         cells = {part: (bits, grain) for part, bits, grain in self.knobs[knob].cells(option)}
         bits, grain = cells[op.name, Side.WEIGHTS]
-        spec = replace(self._specs[op.name].weight, bits=bits)
+        spec = self._specs[op.name].weight.with_bits(bits)
         return self.entropies.get((op.name, replace(spec, granularity=grain or spec.granularity)))
 
     def _sum_ops(self, count: Callable[[int, Op], float]) -> Sum:

@@ -74,8 +74,9 @@ def fit_weight(weight: Tensor, spec: QuantSpec, axis: int = 0) -> Fit:
     encoding = _encode_weight(weight, spec, axis)
     steps = weight / encoding.scale
     codes = steps.round().add_(encoding.zero_point)
-    clipped = (codes < encoding.qmin) | (codes > encoding.qmax)
-    codes.clamp_(encoding.qmin, encoding.qmax)
+    least, greatest = encoding.code_limits()
+    clipped = (codes < least) | (codes > greatest)
+    codes = encoding.quantize(weight)
     errors = encoding.dequantize(codes).sub_(weight).double().square_()
     total = float(errors.sum())
     clipping = float(errors[clipped].sum())
@@ -153,7 +154,7 @@ def _encode_weight(weight: Tensor, spec: QuantSpec, axis: int) -> Encoding:
     """Return the weight's encoding; a large weight is searched on a part of its values."""
     stride = math.ceil(weight.numel() / SEARCHED_VALUES)
     searches = spec.estimator is Estimator.MSE and spec.granularity is not Granularity.PER_GROUP
-    if stride == 1 or not searches:
+    if stride == 1 or not searches or spec.channel_bits or spec.bits == 1:
         return encode_weight(weight, spec, axis)
     shape = [1] * weight.dim()
     rows = weight.reshape(1, -1)

@@ -122,7 +122,7 @@ class Grids:
 
 
 def _at(site: Site, bits: int) -> Site:
-    return replace(site, spec=replace(site.spec, bits=bits))
+    return replace(site, spec=site.spec.with_bits(bits))
 
 
 @lru_cache(maxsize=2)

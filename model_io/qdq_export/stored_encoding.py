@@ -110,7 +110,7 @@ def _stored(
     attributes: dict[str, Any],
     least: int = 4,
 ) -> StoredGrid:
-    bits = (encoding.qmax - encoding.qmin).bit_length()
+    bits = (encoding.qmax - encoding.qmin).bit_length()  # of the type: of one bit, codes -1 and 1
     wide = next(width for width in (4, 8, 16) if width >= max(bits, least))
     kind = _TYPES[wide, encoding.qmin < 0]
     return StoredGrid(

@@ -68,6 +68,8 @@ class Parameters:
         own = self.quantized.graph.tensor(str(layer.weight)).detach()
         if self.style is WeightStyle.FLOAT:
             inside = own.clamp(encoding.low, encoding.high) if grid.is_narrow else own
+            if encoding.channel_bits is not None:  # the pair would round one bit to zero
+                inside = encoding.fake_quantize(own)
             source = self.writer.hold(tensor.name, inside.numpy().transpose(tensor.axes))
             self.writer.read[tensor.name] = self.writer.pair(tensor.name, source, grid)
             return grid

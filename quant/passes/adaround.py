@@ -210,7 +210,12 @@ class _Problem:
     def soft(self, up: Tensor) -> Tensor:
         """Return W~ for `up` = h(V) (equation 33)."""
         steps = self.floor + up + self.encoding.zero_point
-        return self.encoding.dequantize(steps.clamp(self.encoding.qmin, self.encoding.qmax))
+        low, high = self.encoding.code_limits()
+        inside = torch.clamp(steps, low, high)
+        if self.encoding.channel_bits is not None:  # one bit has nothing between its two codes
+            signs = torch.where(self.weight >= 0, 1.0, -1.0)
+            inside = torch.where(self.encoding.channel_bits == 1, signs, inside)
+        return self.encoding.dequantize(inside)
 
     def outputs(self, weight: Tensor, inputs: Tensor) -> Tensor:
         """Return f_a(W~ x^ + b) as (R, O) for rows (R, groups, K)."""

@@ -64,12 +64,19 @@ def misfit(given: Encoding, site: Site) -> str:
     spec = site.spec
     if spec.is_float:
         return "the configuration leaves it float"
-    bits = (given.qmax - given.qmin + 1).bit_length() - 1
-    if bits != spec.bits:
-        return f"the configuration has {spec.bits} bits, the given grid {bits}"
+    if given.bits != spec.bits:
+        return f"the configuration has {spec.bits} bits, the given grid {given.bits}"
+    if _channel_widths(given) != spec.channel_bits:
+        return "the configuration has other widths of channels than the given grid"
     if not _same_granularity(given, spec):
         return f"the configuration is {spec.granularity}, the given grid is not"
     return ""
+
+
+def _channel_widths(given: Encoding) -> tuple[int, ...]:
+    """Return the width of each channel; empty where all have one."""
+    bits = given.channel_bits
+    return () if bits is None or bits.dim() == 0 else tuple(bits.flatten().tolist())
 
 
 def _same_granularity(given: Encoding, spec: QuantSpec) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from quant.encoding import Encoding, encode_range
+from quant.encoding import SMALLEST_SCALE, Encoding, encode_range
 from quant.errors import CalibrationError
 from quant.ranges.statistics import Statistics
 from quant.spec import Estimator, Granularity, QuantSpec
@@ -25,26 +25,56 @@ def encode_weight(weight: Tensor, spec: QuantSpec, channel_axis: int = 0) -> Enc
     """Return the grid for a weight; needs no data.
 
     Per-channel gives one scale for each index of `channel_axis`; per-group one for each output
-    channel and `group_size` input channels.
+    channel and `group_size` input channels. At one bit the scale is the mean of |w|, which has the
+    least squared error of all, whatever the estimator (our choice: a range says nothing there).
 
     Raises:
-        CalibrationError: the weight is not finite.
+        CalibrationError: the weight is not finite, or has another number of channels than widths.
     """
     if not bool(torch.isfinite(weight).all()):
         raise CalibrationError("A weight must be finite; got NaN or infinity. Check the file.")
     blocks = _blocks(weight.detach(), spec, channel_axis)
-    low, high = blocks.amin(1), blocks.amax(1)
-    if spec.estimator is Estimator.PERCENTILE:
-        low, high = _row_percentiles(blocks, spec.percentile)
-    elif spec.estimator is Estimator.MSE:
-        low, high = search(low, high, spec, lambda encoding: _row_error(blocks, encoding))
-    encoding = encode_range(low, high, spec)
+    encoding = _encode_mixed(blocks, spec) if spec.channel_bits else _encode_rows(blocks, spec)
+    bits = encoding.channel_bits
     return Encoding(
         _unblock(encoding.scale, weight, spec, channel_axis),
         _unblock(encoding.zero_point, weight, spec, channel_axis),
         encoding.qmin,
         encoding.qmax,
+        bits if bits is None or bits.dim() == 0 else _unblock(bits, weight, spec, channel_axis),
     )
+
+
+def _encode_rows(blocks: Tensor, spec: QuantSpec, *, signed: bool = False) -> Encoding:
+    """Return the grid of each row of (R, K), all of one width; `signed` even without negatives."""
+    low, high = blocks.amin(1), blocks.amax(1)
+    if signed:
+        low = low.clamp(max=-SMALLEST_SCALE)
+    if spec.bits == 1:
+        low = high = blocks.abs().mean(1)
+    elif spec.estimator is Estimator.PERCENTILE:
+        low, high = _row_percentiles(blocks, spec.percentile)
+    elif spec.estimator is Estimator.MSE:
+        low, high = search(low, high, spec, lambda encoding: _row_error(blocks, encoding))
+    return encode_range(low, high, spec)
+
+
+def _encode_mixed(blocks: Tensor, spec: QuantSpec) -> Encoding:
+    """Return the grids of rows (R, K) whose widths differ: those of equal width are one search."""
+    if len(spec.channel_bits) != len(blocks):
+        raise CalibrationError(
+            f"A width for each channel must be given; got {len(spec.channel_bits)} widths for "
+            f"{len(blocks)} channels. The configuration belongs to another network."
+        )
+    bits = torch.tensor(spec.channel_bits, dtype=torch.int8)
+    scale = torch.empty(len(blocks))
+    limits: list[int] = []
+    for width in sorted(set(spec.channel_bits)):
+        rows = bits == width
+        found = _encode_rows(blocks[rows], spec.with_bits(width), signed=True)
+        scale[rows] = found.scale
+        limits += [found.qmin, found.qmax]
+    return Encoding(scale, torch.zeros_like(scale), min(limits), max(limits), bits)
 
 
 def encode_statistics(statistics: Statistics, spec: QuantSpec) -> Encoding:

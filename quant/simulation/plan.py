@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from quant.config import QuantConfig, Resolved
+from quant.errors import ConfigError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer
 from quant.graph.operators import Kind, is_pass_through
@@ -63,6 +64,7 @@ def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
     for layer in graph.layers:
         wish = chosen[layer.name]
         if layer.weight is not None:
+            _check_channels(layer, wish.weight)
             name = f"{layer.name} weight"
             sites.append(Site(name, layer.name, Role.WEIGHT, wish.weight, layer.node))
         shared = _source_site(graph, layer, by_output) if layer.kind is Kind.AVERAGE_POOL else None
@@ -72,6 +74,16 @@ def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
         by_output[layer.output] = layer.name
     by_name = {site.name: site for site in sites}
     return tuple(_with_shared_spec(site, by_name) for site in sites)
+
+
+def _check_channels(layer: Layer, spec: QuantSpec) -> None:
+    """Raise where a weight has another number of output channels than there are widths."""
+    channels = layer.weight_shape[layer.channel_axis]
+    if spec.channel_bits and len(spec.channel_bits) != channels:
+        raise ConfigError(
+            f"Layer {layer.name!r} has {channels} output channels; got widths of "
+            f"{len(spec.channel_bits)}. The configuration belongs to another network."
+        )
 
 
 def _source_site(graph: FloatGraph, layer: Layer, by_output: dict[str, str]) -> str | None:

@@ -58,7 +58,7 @@ def grid_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpe
         help="Power of two: requantize by a shift",
     )  # fmt: skip
     tried = replace(
-        spec, bits=bits, symmetric=symmetry == SYMMETRIES[0], granularity=granularity,
+        spec.with_bits(bits), symmetric=symmetry == SYMMETRIES[0], granularity=granularity,
         estimator=estimator, scale=scale,
     )  # fmt: skip
     if estimator is Estimator.PERCENTILE:

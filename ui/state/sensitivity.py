@@ -58,7 +58,7 @@ def without_bits(config: QuantConfig) -> QuantConfig:
     rules = (
         replace(
             rule,
-            weight=replace(rule.weight, bits=None),
+            weight=replace(rule.weight, bits=None, channel_bits=None),
             activation=replace(rule.activation, bits=None),
         )
         for rule in config.rules
