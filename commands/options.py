@@ -27,7 +27,7 @@ ConfigOption = Annotated[
     Path | None, typer.Option(help="A configuration (JSON) instead of the four options below.")
 ]
 WeightBitsOption = Annotated[
-    int | None, typer.Option(help="2 to 16, or 32 for float.", show_default="8")
+    int | None, typer.Option(help="1 to 16, or 32 for float.", show_default="8")
 ]
 ActivationBitsOption = Annotated[
     int | None, typer.Option(help="2 to 16, or 32 for float.", show_default="8")

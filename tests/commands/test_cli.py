@@ -278,7 +278,7 @@ def test_weights_with_a_builder_and_labelled_images(
         (("cost", "--model", MODEL, "--machine", "gone.toml"), "gone.toml"),
         (("cost", "--model", MODEL, "--config", "gone.json"), "gone.json"),
         (("cost", "--model", MODEL, "--config", "."), "directory"),
-        (("cost", "--model", MODEL, "--weight-bits", "1"), "between 2 and 16"),
+        (("cost", "--model", MODEL, "--weight-bits", "0"), "between 1 and 16"),
         (("cost", "--model", MODEL, "--weight-bits", "four"), "--weight-bits"),
         (("cost", "--model", MODEL, "--granularity", "per-row"), "per-channel"),
         (("cost", "--model", MODEL, "--input-shape", "3,x"), "3,224,224"),
