@@ -1,4 +1,4 @@
-"""The simulation beside a real runtime: do they agree, where do they part, and how fast is it."""
+"""The simulation compared with a real runtime: agreement, differing layers, latency."""
 
 import time
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from quant.progress import Progress, Steps
 from quant.simulation.quant_graph import QuantGraph
 
 LAYER_IMAGES = 16
-KEPT_IMAGES = 48
+MAX_PARTINGS = 48
 WARM_UP = 5
 NETWORKS = ("float", "simulated", "executed", "plain")
 
@@ -33,7 +33,7 @@ class RunnableFile(Protocol):
 
     @property
     def integers(self) -> Runnable:
-        """The quantized file, with integer kernels where the runtime has some."""
+        """The quantized file, with integer kernels where the runtime has kernels."""
 
     @property
     def plain(self) -> Runnable:
@@ -41,19 +41,19 @@ class RunnableFile(Protocol):
 
     @property
     def in_integers(self) -> frozenset[str]:
-        """The layers that are computed in whole numbers."""
+        """The layers that run in integers."""
 
     @property
     def threads(self) -> int:
-        """Threads of a run."""
+        """The threads of a run."""
 
     def layer_values(self, inputs: Inputs) -> Mapping[str, Tensor]:
-        """Return what leaves each layer's grid, node by node."""
+        """Return the quantized output (N, ...) of each layer, computed node by node."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeAgreement:
-    """How far a runtime's outputs lie from the simulation's; top-1 only for classifiers."""
+    """The distance of a runtime's outputs from the simulation; top-1 agreement for classifiers."""
 
     sqnr_db: float
     top1: float | None = None
@@ -62,7 +62,7 @@ class RuntimeAgreement:
 
 @dataclass(frozen=True, slots=True)
 class Top1Score:
-    """Share of right classes."""
+    """The share of correct classes with its 95 % interval."""
 
     top1: float
     top1_ci95: Interval
@@ -70,7 +70,7 @@ class Top1Score:
 
 @dataclass(frozen=True, slots=True)
 class Parting:
-    """An image on which the simulation and the integer kernels answer differently."""
+    """An image with different answers of the simulation and the integer kernels."""
 
     index: int
     label: int | None
@@ -80,7 +80,7 @@ class Parting:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Medians of alternating runs of the float and the quantized file on this machine, seconds."""
+    """Median seconds of alternating runs of the float and the quantized file on this machine."""
 
     float_s: float
     executed_s: float
@@ -96,19 +96,19 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionCheck:
-    """The simulation beside its file in a runtime, on the same images.
+    """The simulation compared with the exported file in a runtime, on the same images.
 
     Attributes:
-        samples: images in all figures.
+        samples: the number of images.
         executed: agreement of the file, with integer kernels, with the simulation.
-        plain: agreement of the same file computed node by node.
+        plain: agreement of the same file computed node by node in float32.
         scores: top-1 of the networks "float", "simulated", "executed" and "plain"; empty without
             labels.
-        layer_sqnr_db: for each layer how far what leaves its grid lies from the simulation, node
-            by node, errors of the layers before it included.
-        worst_layer: the layer where that is least; None where all are equal.
-        partings: the first images on which simulation and integer kernels part.
-        integer_layers: the layers that are computed in whole numbers.
+        layer_sqnr_db: for each layer the SQNR of the executed output against the simulation, node
+            by node, errors of the layers before included.
+        worst_layer: the layer with the lowest SQNR; None where all layers are equal.
+        partings: the first images with different answers of simulation and integer kernels.
+        integer_layers: the layers that run in integers.
         latency: of one batch.
     """
 
@@ -137,33 +137,35 @@ class _CheckTally:
     )
     partings: list[Parting] = field(default_factory=list)
 
-    def add(self, batch: LabelledBatch, given: Mapping[str, tuple[Tensor, ...]]) -> None:
+    def add(
+        self, batch: LabelledBatch, outputs_by_network: Mapping[str, tuple[Tensor, ...]]
+    ) -> None:
         self.samples += count_of(batch.inputs)
         for name, tally in self.outputs.items():
-            tally.add(given["simulated"], given[name])
+            tally.add(outputs_by_network["simulated"], outputs_by_network[name])
         self.labelled = self.labelled and batch.labels is not None and self.classifies
         if not self.classifies:
             return
-        classes = {name: outputs[0].argmax(-1) for name, outputs in given.items()}
-        wanted = classes["simulated"]
-        for name, found in classes.items():
-            self.agreed[name] += int((found == wanted).sum())
+        classes = {name: outputs[0].argmax(-1) for name, outputs in outputs_by_network.items()}
+        expected = classes["simulated"]
+        for name, predicted in classes.items():
+            self.agreed[name] += int((predicted == expected).sum())
             if self.labelled and batch.labels is not None:
-                self.hits[name] += int((found == batch.labels).sum())
-        for place in (classes["executed"] != wanted).nonzero().flatten().tolist():
-            if len(self.partings) < KEPT_IMAGES:
+                self.hits[name] += int((predicted == batch.labels).sum())
+        for place in (classes["executed"] != expected).nonzero().flatten().tolist():
+            if len(self.partings) < MAX_PARTINGS:
                 label = None if batch.labels is None else int(batch.labels[place])
                 self.partings.append(
                     Parting(
                         batch.indices[place],
                         label,
-                        int(wanted[place]),
+                        int(expected[place]),
                         int(classes["executed"][place]),
                     )
                 )
 
     def agreement(self, name: str) -> RuntimeAgreement:
-        """Return how well a network agrees with the simulation."""
+        """Return the agreement of a network with the simulation."""
         found = self.outputs[name].sqnr_db
         if not self.classifies:
             return RuntimeAgreement(found)
@@ -173,7 +175,7 @@ class _CheckTally:
         )
 
     def scores(self) -> dict[str, Top1Score]:
-        """Return the top-1 of each network, if there are labels."""
+        """Return the top-1 of each network, or nothing without labels."""
         if not self.labelled:
             return {}
         return {
@@ -187,11 +189,11 @@ def check_execution(
 ) -> Steps[ExecutionCheck]:
     """Run the simulation and its exported file over all images of `data`, then time the file.
 
-    `runs` is how often each file runs for its latency, with one image (or the network's only batch
-    size), in turns.
+    `runs` is the number of timed runs of each file, in turns, with one image (or the network's
+    fixed batch).
 
     Raises:
-        QuantError: there is no image, or a label is no output of the network.
+        QuantError: `data` has no image, or a label is no output of the network.
     """
     total = len(data)
     if total == 0:
@@ -211,50 +213,58 @@ def check_execution(
         yield Progress(done, f"Executing: {tally.samples} of {total} images")
     first = next(iter(data.batches(network.batch_size))).inputs
     yield Progress(0.8, "Comparing layer by layer")
-    layers = compare_layers(network, quantized, executed, first)
-    latency = yield from _latency(network, executed, first, runs)
+    layers = layer_agreement(network, quantized, executed, first)
+    latency = yield from _measure_latency(network, executed, first, runs)
     return ExecutionCheck(
         tally.samples,
         tally.agreement("executed"),
         tally.agreement("plain"),
         tally.scores(),
         layers,
-        _worst(layers),
+        _worst_layer(layers),
         tuple(tally.partings),
         tuple(sorted(executed.in_integers)),
         latency,
     )
 
 
-def compare_layers(
+def layer_agreement(
     network: Network, quantized: QuantGraph, executed: RunnableFile, inputs: Inputs
 ) -> dict[str, float]:
-    """Return the SQNR in dB of what leaves each layer's grid in the file, against the simulation.
+    """Return the SQNR in dB of each layer's output in the file, against the simulation.
 
-    Of `inputs` (N, ...) a few are used: all activations are held at once.
+    Only a few of `inputs` (N, ...) run: all activations are in memory at once.
     """
     few = pieces_of(inputs, network.graph.batch or LAYER_IMAGES)[0]
     if network.graph.batch is not None:
         few = arranged(few, network.graph.batch)
-    wanted, got = record_layer_outputs(network, quantized, few), executed.layer_values(few)
-    return {name: sqnr_db(wanted[name], got[name].reshape(wanted[name].shape)) for name in wanted}
+    simulated, run_values = (
+        record_layer_outputs(network, quantized, few),
+        executed.layer_values(few),
+    )
+    return {
+        name: sqnr_db(simulated[name], run_values[name].reshape(simulated[name].shape))
+        for name in simulated
+    }
 
 
-def _worst(layers: Mapping[str, float]) -> str | None:
+def _worst_layer(layers: Mapping[str, float]) -> str | None:
     worst = min(layers, key=lambda name: layers[name])
     return None if layers[worst] == float("inf") else worst
 
 
-def _latency(network: Network, executed: RunnableFile, inputs: Inputs, runs: int) -> Steps[Latency]:
-    """Time both files in turns, so that what else the machine does falls on both alike."""
+def _measure_latency(
+    network: Network, executed: RunnableFile, inputs: Inputs, runs: int
+) -> Steps[Latency]:
+    """Time both files in turns, so that other load on the machine affects both alike."""
     batch = network.graph.batch or 1
     one = arranged(pieces_of(inputs, batch)[0], batch)
-    taken: dict[str, list[float]] = {"float": [], "executed": []}
+    seconds: dict[str, list[float]] = {"float": [], "executed": []}
     for run in range(runs + WARM_UP):
         for name, graph in (("float", executed.floats), ("executed", executed.integers)):
             start = time.perf_counter()
             graph.run(one)
-            taken[name].append(time.perf_counter() - start)
+            seconds[name].append(time.perf_counter() - start)
         yield Progress(0.85 + 0.15 * run / (runs + WARM_UP), f"Timing: run {run + 1}")
-    medians = {name: median(times[WARM_UP:]) for name, times in taken.items()}
+    medians = {name: median(times[WARM_UP:]) for name, times in seconds.items()}
     return Latency(medians["float"], medians["executed"], runs, batch, executed.threads)

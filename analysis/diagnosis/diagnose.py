@@ -1,4 +1,4 @@
-"""The suspect card of a layer: causes, the numbers as evidence, and the repairs to try."""
+"""The suspect card of a layer: causes, measured evidence, and repairs to try."""
 
 import math
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ from quant.graph.layer_pairs import Pair
 from quant.simulation.plan import Role, Site, plan
 from quant.spec import SpecChange
 
-# A 5 x 5 kernel on one channel, as depthwise layers have: the rounding errors of so few weights do
+# A 5 x 5 kernel on one channel, as in depthwise layers: the rounding errors of so few weights do
 # not average out, so the mean of a channel moves (white paper, section 4.2).
 FEW_WEIGHTS = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A number measured on a layer: what, how much, what would be suspect, and whether it is."""
+    """A number measured on a layer: name, value, suspect range, and whether suspect."""
 
     name: str
     value: str
@@ -44,7 +44,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class SuspectCard:
-    """What speaks against a layer: causes, costliest first; all numbers; repairs, best first."""
+    """The findings against a layer: causes by bits lost, all numbers, repairs to try."""
 
     question: Question
     causes: tuple[Finding, ...]
@@ -55,24 +55,24 @@ class SuspectCard:
 def suspect_card(
     book: RangeBook, config: QuantConfig, question: Question, pairs: tuple[Pair, ...] = ()
 ) -> SuspectCard:
-    """Return what speaks against a layer at the bits in question; `pairs` can be equalized.
+    """Return the findings against a layer at the question's bits; `pairs` can be equalized.
 
-    Activations are judged where calibration saw them.
+    Activations need calibration statistics.
     """
     causes: list[Finding] = []
     evidence: list[Evidence] = []
-    proposed: list[tuple[Finding, list[Remedy]]] = []
-    sites = sites_of(book, asked_config(book, config, question), question)
+    candidates: list[tuple[Finding, list[Remedy]]] = []
+    sites = sites_of(book, question_config(book, config, question), question)
     for site in sites:
-        item = _examined(book, site)
+        item = _examine_site(book, site)
         if item is None:
             continue
-        found = [*item.findings, *_few_weights(book, site)]
-        causes += found
-        evidence += _evidence(book, site, item)
-        proposed += [(f, remedies_for(f.cause, site, item, pairs)) for f in found]
-    proposed.sort(key=lambda entry: -entry[0].bits_lost)
-    remedies = {remedy.title: remedy for _, group in proposed for remedy in group}
+        findings = [*item.findings, *_few_weights_finding(book, site)]
+        causes += findings
+        evidence += _tensor_evidence(book, site, item)
+        candidates += [(f, remedies_for(f.cause, site, item, pairs)) for f in findings]
+    candidates.sort(key=lambda entry: -entry[0].bits_lost)
+    remedies = {remedy.title: remedy for _, group in candidates for remedy in group}
     if not remedies and any(site.role is Role.WEIGHT for site in sites):
         remedies = {remedy.title: remedy for remedy in (CORRECT, ROUND)}
     wider = more_bits(question)
@@ -82,22 +82,22 @@ def suspect_card(
     return SuspectCard(question, tuple(causes), tuple(evidence), tuple(remedies.values()))
 
 
-def asked_config(book: RangeBook, config: QuantConfig, question: Question) -> QuantConfig:
-    """Return the configuration with the layer in question at the bits in question."""
+def question_config(book: RangeBook, config: QuantConfig, question: Question) -> QuantConfig:
+    """Return the configuration with the question's layer at the question's bits."""
     change = SpecChange(bits=question.bits)
-    return with_grid(book, config, question, change, change)
+    return change_encoding(book, config, question, change, change)
 
 
-def with_grid(
+def change_encoding(
     book: RangeBook,
     config: QuantConfig,
     question: Question,
     weight: SpecChange | None,
     activation: SpecChange | None,
 ) -> QuantConfig:
-    """Return the configuration with the grids of one layer changed, on the sides asked about.
+    """Return the configuration with changed encodings of one layer, on the question's sides.
 
-    The grid of an average pool is that of its source, so the source is what changes.
+    An average pool shares the encoding of its source, so the source changes.
     """
     for site in sites_of(book, config, question):
         owner = site.shared_with or site.layer
@@ -109,7 +109,7 @@ def with_grid(
 
 
 def sites_of(book: RangeBook, config: QuantConfig, question: Question) -> list[Site]:
-    """Return the sites of the layer in question on the sides in question."""
+    """Return the sites of the question's layer on the question's sides."""
     return [
         site
         for site in plan(book.graph, config)
@@ -117,57 +117,59 @@ def sites_of(book: RangeBook, config: QuantConfig, question: Question) -> list[S
     ]
 
 
-def _examined(book: RangeBook, site: Site) -> ExaminedTensor | None:
-    known = book.distributions(site.role)
-    if site.layer not in known:
+def _examine_site(book: RangeBook, site: Site) -> ExaminedTensor | None:
+    distributions = book.distributions(site.role)
+    if site.layer not in distributions:
         return None
     try:
         fit = None if site.spec.is_float else book.fit(site, site.spec)
     except QuantError:  # an estimator that needs what this site does not have
         fit = None
-    return examine_tensor(known[site.layer], fit)
+    return examine_tensor(distributions[site.layer], fit)
 
 
-def _weights_a_channel(book: RangeBook, site: Site) -> int:
+def _weights_per_channel(book: RangeBook, site: Site) -> int:
     layer = book.graph[site.layer]
     channels = layer.weight_shape[layer.channel_axis] if layer.weight_shape else 1
     return book.weights[site.layer].count // max(channels, 1)
 
 
-def _few_weights(book: RangeBook, site: Site) -> list[Finding]:
+def _few_weights_finding(book: RangeBook, site: Site) -> list[Finding]:
     if site.role is not Role.WEIGHT:
         return []
-    count = _weights_a_channel(book, site)
+    count = _weights_per_channel(book, site)
     if count > FEW_WEIGHTS:
         return []
     kind = str(book.graph[site.layer].kind).capitalize()
     sentence = (
-        f"{kind} layer with {count} weights a channel: their rounding errors do not average out "
-        "and move the channel's mean."
+        f"{kind} layer with {count} weights per channel: rounding errors do not average out "
+        "and shift the channel's mean."
     )
     return [Finding(Cause.FEW_WEIGHTS, sentence, 0.0)]
 
 
-def _evidence(book: RangeBook, site: Site, item: ExaminedTensor) -> list[Evidence]:
+def _tensor_evidence(book: RangeBook, site: Site, item: ExaminedTensor) -> list[Evidence]:
     """Return all numbers of one tensor, suspect or not."""
-    what, found = str(site.role).capitalize(), item.distribution
+    what, distribution = str(site.role).capitalize(), item.distribution
     weight = site.role is Role.WEIGHT
-    rows = [] if item.fit is None else _grid_evidence(what, item.fit)
-    if found.channels is not None:
-        ratio = found.channels.ratio
-        name, limit = f"{what}: widest channel / median one", f"from {CHANNEL_RATIO:.0f}"
+    rows = [] if item.fit is None else _encoding_evidence(what, item.fit)
+    if distribution.channels is not None:
+        ratio = distribution.channels.ratio
+        name, limit = f"{what}: widest / median channel", f"from {CHANNEL_RATIO:.0f}"
         rows.append(Evidence(name, f"{ratio:.1f}", limit, ratio >= CHANNEL_RATIO))
     most = WEIGHT_KURTOSIS if weight else ACTIVATION_KURTOSIS
-    heavy = found.kurtosis >= most
-    rows.append(Evidence(f"{what}: kurtosis", f"{found.kurtosis:.1f}", f"from {most:.0f}", heavy))
+    heavy = distribution.kurtosis >= most
+    rows.append(
+        Evidence(f"{what}: kurtosis", f"{distribution.kurtosis:.1f}", f"from {most:.0f}", heavy)
+    )
     if weight:
-        count, few = str(_weights_a_channel(book, site)), bool(_few_weights(book, site))
+        count, few = str(_weights_per_channel(book, site)), bool(_few_weights_finding(book, site))
         limit = f"up to {FEW_WEIGHTS}"
-        rows.append(Evidence("Weights a channel", count, limit, few))
+        rows.append(Evidence("Weights per channel", count, limit, few))
     return rows
 
 
-def _grid_evidence(what: str, fit: Fit) -> list[Evidence]:
+def _encoding_evidence(what: str, fit: Fit) -> list[Evidence]:
     limit = max(expected_sqnr_db(fit.spec.bits) - SHORTFALL_DB, LOWEST_SQNR_DB)
     below, median = f"below {limit:.1f} dB", median_sqnr_db(fit)
     name = f"{what}: SQNR at {fit.spec.bits} bits"

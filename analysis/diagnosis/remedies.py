@@ -1,4 +1,4 @@
-"""Which repair to try against what is measured on a layer."""
+"""Repairs to try against a measured cause."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ from quant.spec import Estimator, Granularity, SpecChange
 
 ROUNDING_ITERATIONS = 400
 NEXT_BITS = {2: 4, 3: 4, 4: 6, 5: 8, 6: 8, 7: 8}
-MOST_BITS = 16
+MAX_BITS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """A repair to try: a change of the layer's grids, or a recipe of passes; `why` it may help."""
+    """A repair to try: changed encodings of the layer, or a recipe; `why` explains the benefit."""
 
     title: str
     why: str
@@ -30,20 +30,20 @@ class Remedy:
 
     @property
     def changes_grid(self) -> bool:
-        """Whether it is a change of the configuration for this layer."""
+        """Whether the repair changes the layer's configuration."""
         return not self.recipe
 
 
 def remedies_for(
     cause: Cause, site: Site, item: ExaminedTensor, pairs: tuple[Pair, ...]
 ) -> list[Remedy]:
-    """Return what is worth trying against a cause, the most promising first.
+    """Return the repairs to try against a cause, the most promising first.
 
-    `pairs` are the layers between which channels can be rescaled.
+    `pairs` are the layers between which equalization can rescale channels.
     """
     weight = site.role is Role.WEIGHT
-    equal = _equalize(site, pairs)
-    finer = _finer(site) if weight else []
+    equal = _equalize_remedies(site, pairs)
+    finer = _finer_granularity(site) if weight else []
     ranges = _other_range(site, item)
     match cause:
         case Cause.CHANNELS:
@@ -57,8 +57,8 @@ def remedies_for(
 
 
 def more_bits(question: Question) -> Remedy | None:
-    """Return the next width that is worth trying, or None at the widest."""
-    bits = NEXT_BITS.get(question.bits, MOST_BITS)
+    """Return the next larger width as a repair, or None at the widest."""
+    bits = NEXT_BITS.get(question.bits, MAX_BITS)
     if bits <= question.bits:
         return None
     change = SpecChange(bits=bits)
@@ -72,7 +72,7 @@ def more_bits(question: Question) -> Remedy | None:
 
 CORRECT = Remedy(
     "Correct the bias",
-    "Gives back the mean that rounding moved; costs nothing at inference.",
+    "Restores the mean that rounding moved; costs nothing at inference.",
     recipe=(CorrectBias(),),
 )
 ROUND = Remedy(
@@ -82,34 +82,34 @@ ROUND = Remedy(
 )
 PER_CHANNEL = Remedy(
     "A scale for each channel",
-    "Then no channel has to share the grid of the widest.",
+    "No channel shares the encoding of the widest channel.",
     weight=SpecChange(granularity=Granularity.PER_CHANNEL),
 )
 
 
-def _equalize(site: Site, pairs: tuple[Pair, ...]) -> list[Remedy]:
-    """Return the rescaling of channels between this layer and its neighbours, if there is one.
+def _equalize_remedies(site: Site, pairs: tuple[Pair, ...]) -> list[Remedy]:
+    """Return the equalization between the layer and its neighbours, if possible.
 
-    Of an activation, only what follows it can take the scale over.
+    Only the layer after an activation can absorb the activation's scale.
     """
     after = [pair.second for pair in pairs if pair.first == site.layer]
     before = [pair.first for pair in pairs if pair.second == site.layer]
     if site.role is Role.WEIGHT and (before or after):
         names = " and ".join([*before, *after])
-        why = f"Channels can be rescaled between it and {names}, without changing the function."
+        why = f"Rescales channels between this layer and {names} without changing the function."
         return [Remedy("Equalize across layers", why, recipe=(Equalize(),))]
     if site.role is Role.ACTIVATION and after:
-        why = f"Rescales its channels towards {after[0]} and moves high biases into that layer."
+        why = f"Rescales the channels towards {after[0]} and moves high biases into {after[0]}."
         return [Remedy("Equalize and absorb biases", why, recipe=(Equalize(), AbsorbBias()))]
     return []
 
 
-def _finer(site: Site) -> list[Remedy]:
+def _finer_granularity(site: Site) -> list[Remedy]:
     return [PER_CHANNEL] if site.spec.granularity is Granularity.PER_TENSOR else []
 
 
 def _other_range(site: Site, item: ExaminedTensor) -> list[Remedy]:
-    """Return the other way to choose a range: by least error, or without any clipping."""
+    """Return the other range estimator: least error, or no clipping."""
     by_error = site.spec.estimator is Estimator.MSE
     if by_error and (item.fit is None or item.fit.clipped_share < MAX_CLIPPED_SHARE):
         return []

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from analysis.calibration import Calibrated
-from analysis.diagnosis.diagnose import asked_config, sites_of, with_grid
+from analysis.diagnosis.diagnose import change_encoding, question_config, sites_of
 from analysis.diagnosis.remedies import Remedy
 from analysis.evaluation.evaluate import Data, Evaluation, evaluate
 from analysis.network import Network
@@ -58,8 +58,8 @@ def try_remedy(
         QuantError: the repair needs images and there are none, or a range cannot be found.
     """
     bench = _Bench(network, data, images, calibrated)
-    asked = asked_config(book, config, question)
-    treated = with_grid(book, asked, question, remedy.weight, remedy.activation)
+    asked = question_config(book, config, question)
+    treated = change_encoding(book, asked, question, remedy.weight, remedy.activation)
     solos = [solo_config(book, found, question) for found in (asked, treated)]
     alone_before = yield from part(bench.score(solos[0], (), question), 0.0, 0.2)
     alone_after = yield from part(bench.score(solos[1], remedy.recipe, question), 0.2, 0.5)

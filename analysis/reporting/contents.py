@@ -1,4 +1,4 @@
-"""The parts of a report as plain values; None stands where something was not looked at."""
+"""The parts of a report as plain values; None means not measured."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from analysis.sensitivity.sweep import Sensitivity
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the network is; shapes are those of one image.
+    """Facts of the network; shapes are shapes of one image.
 
-    `as_float` and `at_8_bits` are its costs on the run's machine, for comparison.
+    `as_float` and `at_8_bits` are costs on the run's machine, for comparison.
     """
 
     input_shape: tuple[int, ...]
@@ -30,10 +30,10 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class LayerChoice:
-    """What the configuration asks for one layer; bits are None where it has no weight.
+    """The configuration of one layer; bits are None without a weight.
 
-    `weight` and `output` are the other choices in words. `grid_of` names the layer whose grid the
-    output takes over, if not its own.
+    `weight` and `output` are the other settings in words. `grid_of` names the layer whose encoding
+    the output shares, or "".
     """
 
     layer: str
@@ -47,7 +47,7 @@ class LayerChoice:
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """What each pass of a recipe did: scores as shares of 1, plain quantization first."""
+    """The effect of each repair of a recipe: scores as shares of 1, plain quantization first."""
 
     titles: tuple[str, ...]
     scores: tuple[float, ...]
@@ -59,7 +59,7 @@ class Repairs:
 
 @dataclass(frozen=True, slots=True)
 class ReportOrigin:
-    """How the command line reaches the same model and images; None: nothing need be named.
+    """How the command line reaches the same model and images; None needs no option.
 
     `preprocess` is JSON, `machine` the name of a preset or of a file.
     """
@@ -78,10 +78,11 @@ class ReportOrigin:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Report:
-    """All that a report shows about one run.
+    """All contents of a report about one run.
 
-    `noise` holds for each layer alone, at its bits, the noise energy at the output as a share of
-    the output's (sensitivity). `others` are runs of the same model on the same images and machine.
+    `noise` holds the noise energy at the output of each layer alone, at its bits, as a share of the
+    output's energy (sensitivity). `others` are runs of the same model on the same images and
+    machine.
     """
 
     run: Run

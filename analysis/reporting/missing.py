@@ -1,4 +1,4 @@
-"""What a report does not know: said in words, since silence would read as "all is well"."""
+"""The limits of a report in words, since silence would read as "all is well"."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,12 +11,16 @@ FEW_IMAGES = 500
 
 
 def not_measured(report: Report, *, calibrated: bool) -> Report:
-    """Return the report with the list of what was not measured."""
-    missing = (*_always(), *_score(report), *_reasons(report, calibrated=calibrated))
-    return replace(report, missing=(*missing, *_costs(report)))
+    """Return the report with the list of unmeasured quantities."""
+    missing = (
+        *_general_limits(),
+        *_score_limits(report),
+        *_reason_limits(report, calibrated=calibrated),
+    )
+    return replace(report, missing=(*missing, *_cost_limits(report)))
 
 
-def _always() -> Iterator[str]:
+def _general_limits() -> Iterator[str]:
     yield (
         "Energy, latency and memory are estimated by an analytic cost model; nothing ran on the "
         "machine."
@@ -27,31 +31,31 @@ def _always() -> Iterator[str]:
     )
 
 
-def _score(report: Report) -> Iterator[str]:
+def _score_limits(report: Report) -> Iterator[str]:
     found = report.run.evaluation
     if not found.classes:
         yield (
-            "The model's output is no row of classes, so accuracy says nothing of it; SQNR and "
-            "cosine of the outputs, and a metric where one was named, stand in for it."
+            "The model's output is no row of classes, so accuracy is undefined; SQNR and "
+            "cosine of the outputs, and a metric where named, replace accuracy."
         )
     elif not found.labelled:
         yield (
             "The data has no labels, so accuracy is unknown; agreement with the float network and "
-            "SQNR stand in for it."
+            "SQNR replace accuracy."
         )
     if found.samples < FEW_IMAGES:
         yield f"Scores rest on {found.samples} images; their intervals are wide."
     yield f"Other data than {report.run.data} were not looked at."
 
 
-def _reasons(report: Report, *, calibrated: bool) -> Iterator[str]:
+def _reason_limits(report: Report, *, calibrated: bool) -> Iterator[str]:
     if report.model is None:
         yield (
-            "The model was not loaded for this report: its size, its ranges and the cost of other "
-            "widths are not told."
+            "The model was not loaded for this report: model size, ranges and the cost of other "
+            "widths are missing."
         )
     if report.sensitivity is None:
-        yield "No sensitivity sweep of this configuration is known: no layer was judged alone."
+        yield "No sensitivity sweep of this configuration is known: no layer was measured alone."
     elif report.sensitivity.depth is not Depth.EXACT:
         yield f"Sensitivities were predicted ({report.sensitivity.depth}), not measured."
     elif not report.noise:
@@ -60,11 +64,11 @@ def _reasons(report: Report, *, calibrated: bool) -> Iterator[str]:
         chosen = {c.layer for c in report.choices if not _is_float(c)}
         unknown = len(chosen - set(report.noise))
         if unknown:
-            yield f"Of {unknown} layers the sensitivity at the chosen bits is not known."
+            yield f"The sensitivity of {unknown} layers at the chosen bits is unknown."
     if report.suspects is not None and not calibrated:
         yield "Ranges of activations were not examined: no image was calibrated on for the report."
     if report.run.recipe and report.repairs is None:
-        yield "What each repair did by itself was not kept; only the repaired network was scored."
+        yield "The effect of each repair was not recorded; only the repaired network was scored."
     if report.front is None:
         yield "No front of other choices of bits was computed for this report."
     elif not report.front.measured:
@@ -75,18 +79,18 @@ def _is_float(choice: LayerChoice) -> bool:
     return choice.weight_bits in (None, FLOAT_BITS) and choice.output_bits == FLOAT_BITS
 
 
-def _costs(report: Report) -> Iterator[str]:
+def _cost_limits(report: Report) -> Iterator[str]:
     cost = report.run.cost
     host = [layer.layer for layer in cost.layers if layer.on_host]
     if host:
         yield (
-            f"{len(host)} layers cannot run on {cost.machine} as asked; their cost is a rough "
-            "stand-in for a host."
+            f"{len(host)} layers cannot run on {cost.machine} as configured; the cost is a rough "
+            "guess for a host."
         )
     if cost.illustrative:
         yield (
-            f"The maker of {cost.machine} never published its energies; they are placeholders, "
+            f"The maker of {cost.machine} never published energies; the numbers are placeholders, "
             "good for comparing configurations and not machines."
         )
     if report.machine is None:
-        yield f"The machine {cost.machine} is not at hand: the sources of its numbers are not told."
+        yield f"The file of {cost.machine} is missing: the sources of the numbers are unknown."

@@ -17,7 +17,7 @@ _FLAGS = (
 
 
 def command_of(run: Run, origin: ReportOrigin) -> str:
-    """Return a line for a shell; files that it names are given in the report."""
+    """Return a shell command for the run; the report includes the files that the command names."""
     parts = ["python", "cli.py", "evaluate", "--model", origin.model]
     if origin.builder:
         parts += ["--builder", origin.builder]
@@ -37,7 +37,12 @@ def command_of(run: Run, origin: ReportOrigin) -> str:
 
 
 def flags_of(title: str) -> list[str] | None:
-    """Return the options for a pass, or None where the command line has none for it."""
+    """Return the options for a repair, or None without an option.
+
+    Example:
+        >>> flags_of("AdaRound (400 iterations)")
+        ['--adaround', '--adaround-iterations', '400']
+    """
     for pattern, flags in _FLAGS:
         match = re.fullmatch(pattern, title)
         if match is not None:
@@ -46,5 +51,5 @@ def flags_of(title: str) -> list[str] | None:
 
 
 def beyond_command(run: Run) -> tuple[str, ...]:
-    """Return the passes of a run for which the command line has no options."""
+    """Return the repairs of a run without a command-line option."""
     return tuple(title for title in run.recipe if flags_of(title) is None)

@@ -1,4 +1,4 @@
-"""A front as a report shows it: points of cost and loss, predicted and measured."""
+"""A front as shown in a report: points of cost and loss, predicted and measured."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from analysis.runs.run_store import Run
 
 @dataclass(frozen=True, slots=True)
 class TradePoint:
-    """One configuration: its cost in the unit of the quantity and what it loses.
+    """One configuration: cost in the unit of the quantity, and loss.
 
-    `loss` is a share of top-1 accuracy, or of answers like the float network's without labels; None
-    where nothing tells. `sqnr_db` is that of the output.
+    `loss` is a share of top-1 accuracy, or without labels of answers that agree with float; None
+    where unknown. `sqnr_db` is the SQNR of the output.
     """
 
     name: str
@@ -30,7 +30,7 @@ class TradePoint:
 
 @dataclass(frozen=True, slots=True)
 class TradeOff:
-    """A predicted front, uniform references, and what was measured; `chosen` is the run, if any."""
+    """A predicted front, uniform references and measured points; `chosen` is the run or None."""
 
     machine: str
     quantity: Quantity
@@ -41,11 +41,11 @@ class TradeOff:
     chosen: TradePoint | None = None
 
 
-def from_front(front: Front, chosen: Run, measured: Sequence[Measured] = ()) -> TradeOff:
-    """Return a front around the run that was chosen.
+def trade_off_from_front(front: Front, chosen: Run, measured: Sequence[Measured] = ()) -> TradeOff:
+    """Return a front with the chosen run.
 
     Raises:
-        ValueError: the front is another machine's.
+        ValueError: the front belongs to another machine.
     """
     _check_machine(front.machine, chosen)
     labelled = all(p.prediction.labelled for p in front.proposals)
@@ -53,44 +53,44 @@ def from_front(front: Front, chosen: Run, measured: Sequence[Measured] = ()) -> 
         front.machine,
         front.quantity,
         labelled,
-        tuple(_proposed(p, front.quantity) for p in front.proposals),
-        tuple(_proposed(p, front.quantity) for p in front.references),
+        tuple(_proposal_point(p, front.quantity) for p in front.proposals),
+        tuple(_proposal_point(p, front.quantity) for p in front.references),
         tuple(
             replace(
-                of_run(one.run, front.quantity, labelled=labelled),
+                run_point(one.run, front.quantity, labelled=labelled),
                 cost=float(front.quantity.of(one.proposal.cost)),  # runs may be of other machines
             )
             for one in measured
             if one.run.id != chosen.id
         ),
-        of_run(chosen, front.quantity, labelled=labelled),
+        run_point(chosen, front.quantity, labelled=labelled),
     )
 
 
-def from_record(record: FrontRecord, runs: Sequence[Run] = ()) -> TradeOff:
-    """Return a front that was kept, with the runs on its machine."""
+def trade_off_from_record(record: FrontRecord, runs: Sequence[Run] = ()) -> TradeOff:
+    """Return a stored front with the runs on its machine."""
     labelled = all(point.prediction.labelled for point in record.proposals)
     quantity = record.quantity
     return TradeOff(
         record.machine,
         quantity,
         labelled,
-        tuple(_kept(point, quantity) for point in record.proposals),
-        tuple(_kept(point, quantity) for point in record.references),
+        tuple(_stored_point(point, quantity) for point in record.proposals),
+        tuple(_stored_point(point, quantity) for point in record.references),
         tuple(
-            of_run(run, quantity, labelled=labelled)
+            run_point(run, quantity, labelled=labelled)
             for run in runs
             if run.cost.machine == record.machine and run.data_digest == record.data_digest
         ),
     )
 
 
-def _kept(point: FrontPoint, quantity: Quantity) -> TradePoint:
+def _stored_point(point: FrontPoint, quantity: Quantity) -> TradePoint:
     said = point.prediction
     return TradePoint(point.name, point.costs[quantity], said.loss, said.loss_ci95, said.sqnr_db)
 
 
-def of_run(run: Run, quantity: Quantity, *, labelled: bool) -> TradePoint:
+def run_point(run: Run, quantity: Quantity, *, labelled: bool) -> TradePoint:
     """Return a measured run as a point."""
     found = run.evaluation
     loss: float | None
@@ -103,19 +103,19 @@ def of_run(run: Run, quantity: Quantity, *, labelled: bool) -> TradePoint:
     return TradePoint(run.name, quantity.of(run.cost), loss, spread, found.sqnr_db)
 
 
-def _proposed(found: Proposal, quantity: Quantity) -> TradePoint:
+def _proposal_point(found: Proposal, quantity: Quantity) -> TradePoint:
     said = found.prediction
     return TradePoint(found.name, quantity.of(found.cost), said.loss, said.loss_ci95, said.sqnr_db)
 
 
 def read_answer(raw: object, chosen: Run) -> TradeOff:
-    """Return the front in the JSON that the command `optimize --front` wrote.
+    """Return the front in the JSON from the command `optimize --front`.
 
     Raises:
-        ValueError: it holds no front, or that of another model or machine.
+        ValueError: the JSON holds no front, or a front of another model or machine.
     """
     try:
-        return _read(raw, chosen)
+        return _read_trade_off(raw, chosen)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(
             f"A front must be the answer of optimize with --front; it is not ({error!r}). Make "
@@ -123,7 +123,7 @@ def read_answer(raw: object, chosen: Run) -> TradeOff:
         ) from None
 
 
-def _read(raw: Any, chosen: Run) -> TradeOff:
+def _read_trade_off(raw: Any, chosen: Run) -> TradeOff:
     _check_machine(str(raw["machine"]), chosen)
     if raw["model_digest"] != chosen.model_digest:
         raise ValueError(
@@ -131,11 +131,11 @@ def _read(raw: Any, chosen: Run) -> TradeOff:
             f"{chosen.model!r}. Make it anew."
         )
     points, quantity = raw["front"], _quantity(raw)
-    predicted = [_point(item, quantity) for item in points if not _is_uniform(item["name"])]
-    references = [_point(item, quantity) for item in points if _is_uniform(item["name"])]
+    predicted = [_read_point(item, quantity) for item in points if not _is_uniform(item["name"])]
+    references = [_read_point(item, quantity) for item in points if _is_uniform(item["name"])]
     labelled = all(item["predicted"]["loss_is_of"] == "top-1" for item in points)
     done = [item for item in (raw["choice"], raw["reference"]) if item["measured"]]
-    measured = [_measured(item, quantity, labelled=labelled) for item in done]
+    measured = [_read_measured(item, quantity, labelled=labelled) for item in done]
     return TradeOff(
         str(raw["machine"]),
         quantity,
@@ -143,7 +143,7 @@ def _read(raw: Any, chosen: Run) -> TradeOff:
         tuple(sorted(predicted, key=lambda point: point.cost)),
         tuple(references),
         tuple(measured),
-        of_run(chosen, quantity, labelled=labelled),
+        run_point(chosen, quantity, labelled=labelled),
     )
 
 
@@ -155,31 +155,31 @@ def _is_uniform(name: str) -> bool:
     return str(name).startswith("W")
 
 
-def _point(item: Mapping[str, Any], quantity: Quantity) -> TradePoint:
+def _read_point(item: Mapping[str, Any], quantity: Quantity) -> TradePoint:
     said = item["predicted"]
     level = said["sqnr_db"]
     return TradePoint(
         str(item["name"]),
         float(item["cost"][quantity.value]),
         None if said["loss"] is None else float(said["loss"]),
-        _interval(said["loss_ci95"]),
+        _read_interval(said["loss_ci95"]),
         math.inf if level is None else float(level),
     )
 
 
-def _measured(item: Mapping[str, Any], quantity: Quantity, *, labelled: bool) -> TradePoint:
+def _read_measured(item: Mapping[str, Any], quantity: Quantity, *, labelled: bool) -> TradePoint:
     found = item["measured"]
     loss = found["top1_drop"] if labelled else 1 - found["agreement"]
     return TradePoint(
         str(item["name"]),
         float(found["cost"][quantity.value]),
         None if loss is None else float(loss),
-        _interval(found["top1_drop_ci95"]) if labelled else None,
+        _read_interval(found["top1_drop_ci95"]) if labelled else None,
         math.inf if found["sqnr_db"] is None else float(found["sqnr_db"]),
     )
 
 
-def _interval(raw: Sequence[float | None] | None) -> Interval | None:
+def _read_interval(raw: Sequence[float | None] | None) -> Interval | None:
     if raw is None or raw[0] is None or raw[1] is None:
         return None
     return Interval(float(raw[0]), float(raw[1]))

@@ -189,7 +189,7 @@ def test_after_a_restart_the_page_shows_what_is_kept_and_resumes(visit: Visit) -
 def test_the_card_names_the_cause_and_a_repair_that_helps(imbalanced: Visit) -> None:
     pick(ask(imbalanced, Depth.INSTANT, bits=(8,)), PICKER)
     assert "times the median channel" in imbalanced.words
-    assert "9 weights a channel" in imbalanced.words
+    assert "9 weights per channel" in imbalanced.words
     assert "| **Weights a channel** | **9** | up to 25 |" in imbalanced.words
     assert "Equalize across layers" in imbalanced.words
     imbalanced.press("sensitivity.try.0").wait()

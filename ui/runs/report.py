@@ -11,7 +11,7 @@ from analysis.network import Network
 from analysis.sensitivity.sweep import Sensitivity
 from analysis.reporting.contents import ReportOrigin, Report
 from analysis.reporting.gather import Around, gather_report
-from analysis.reporting.trade_off import TradeOff, from_front
+from analysis.reporting.trade_off import TradeOff, trade_off_from_front
 from analysis.runs.run_store import Run
 from analysis.split import Split
 from figures.document import render
@@ -103,12 +103,12 @@ def shown_front(workspace: Workspace, run: Run, front: Front | None = None) -> T
                 search = found.searches[run.cost.machine]
                 break
     if front is None or search is None:
-        return None if front is None else from_front(front, run)
+        return None if front is None else trade_off_from_front(front, run)
     foresight = foresight_of(workspace)
     if foresight is None:
-        return from_front(front, run)
+        return trade_off_from_front(front, run)
     measured = [moved(search, one) for one in foresight.measured]
-    return from_front(updated(front, foresight.predictor), run, measured)
+    return trade_off_from_front(updated(front, foresight.predictor), run, measured)
 
 
 def _road(

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from analysis.diagnosis.diagnose import SuspectCard, suspect_card, with_grid
+from analysis.diagnosis.diagnose import SuspectCard, change_encoding, suspect_card
 from analysis.diagnosis.remedies import Remedy
 from analysis.diagnosis.try_remedy import RemedyTrial, verdict
 from analysis.evaluation.evaluate import Evaluation
@@ -189,7 +189,7 @@ def _before_after(who: str, before: Evaluation, after: Evaluation) -> None:
 
 
 def _use(workspace: Workspace, book: RangeBook, question: Question, remedy: Remedy) -> None:
-    config = with_grid(
+    config = change_encoding(
         book, workspace.config.present, question, remedy.weight, remedy.activation
     )  # fmt: skip
     set_config(workspace, config)
@@ -225,4 +225,4 @@ def _give_bits(workspace: Workspace, book: RangeBook, question: Question) -> Non
 def give_bits(workspace: Workspace, book: RangeBook, question: Question, bits: int) -> None:
     """Give the layer in question a width on the sides in question."""
     change = SpecChange(bits=bits)
-    set_config(workspace, with_grid(book, workspace.config.present, question, change, change))
+    set_config(workspace, change_encoding(book, workspace.config.present, question, change, change))

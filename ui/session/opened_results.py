@@ -5,7 +5,7 @@ import streamlit as st
 
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_record import FrontPoint, FrontRecord
-from analysis.reporting.trade_off import from_record
+from analysis.reporting.trade_off import trade_off_from_record
 from analysis.sensitivity.sweep import Sensitivity
 from analysis.session_file import Session
 from figures import takeaway
@@ -52,7 +52,7 @@ def opened_fronts(workspace: Workspace) -> None:
         st.info("This session holds no front.")
     for number, record in enumerate(records):
         st.subheader(f"{str(record.quantity).capitalize()} on {record.machine}")
-        figure = trade_off_chart(from_record(record, session.runs))
+        figure = trade_off_chart(trade_off_from_record(record, session.runs))
         key = f"tradeoffs.opened.{number}"
         st.plotly_chart(figure, key=key, alt=takeaway(figure), config=CHART)
         st.dataframe(

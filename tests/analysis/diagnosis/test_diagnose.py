@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from analysis.calibration import Calibrated, calibrate
-from analysis.diagnosis.diagnose import SuspectCard, asked_config, suspect_card, with_grid
+from analysis.diagnosis.diagnose import SuspectCard, change_encoding, question_config, suspect_card
 from analysis.diagnosis.remedies import CORRECT, PER_CHANNEL, ROUND, Remedy, more_bits
 from analysis.diagnosis.try_remedy import RemedyTrial, solo_config, try_remedy, verdict
 from analysis.evaluation.measures import sqnr_db
@@ -89,8 +89,8 @@ def test_the_numbers_are_those_of_the_weight_on_its_grid() -> None:
     alive = largest[largest > 1e-6 * largest.max()]
     middle = float(torch.quantile(alive.double(), 0.5))
     ratio = float(alive.max()) / middle
-    assert value(card(), "Weight: widest channel") == pytest.approx(ratio, abs=0.051)
-    assert value(card(), "Weights a channel") == 9
+    assert value(card(), "Weight: widest / median channel") == pytest.approx(ratio, abs=0.051)
+    assert value(card(), "Weights per channel") == 9
     assert all(row.limit for row in card().evidence)
 
 
@@ -101,7 +101,7 @@ def test_causes_stand_costliest_first_and_each_suspect_number_is_marked() -> Non
     lost = [finding.bits_lost for finding in card().causes]
     assert lost == sorted(lost, reverse=True)
     marked = {row.name for row in card().evidence if row.suspect}
-    assert {"Weights a channel", "Weight: widest channel / median one"} <= marked
+    assert {"Weights per channel", "Weight: widest / median channel"} <= marked
 
 
 def test_channels_that_differ_ask_for_equalization_then_for_scales_of_their_own() -> None:
@@ -113,7 +113,7 @@ def test_channels_that_differ_ask_for_equalization_then_for_scales_of_their_own(
 
 
 def test_what_has_its_own_scales_is_not_offered_them_again() -> None:
-    config = with_grid(book(), CONFIG, DEPTHWISE, PER_CHANNEL.weight, None)
+    config = change_encoding(book(), CONFIG, DEPTHWISE, PER_CHANNEL.weight, None)
     assert PER_CHANNEL.title not in titles(card(DEPTHWISE, config))
 
 
@@ -126,7 +126,7 @@ def test_where_no_cause_has_a_repair_of_its_own_rounding_bias_and_bits_are_left(
 def test_both_sides_are_judged_together() -> None:
     found = card(Question(DEPTHWISE.layer, 8, Side.BOTH))
     names = {row.name.partition(":")[0] for row in found.evidence}
-    assert names == {"Weight", "Activation", "Weights a channel"}
+    assert names == {"Weight", "Activation", "Weights per channel"}
 
 
 def test_without_calibration_activations_are_not_judged() -> None:
@@ -146,7 +146,7 @@ def test_the_next_width_that_is_worth_trying() -> None:
 
 def test_the_grid_of_an_average_pool_is_changed_where_it_is_chosen() -> None:
     question = Question("pool", 5, Side.ACTIVATIONS)
-    config = asked_config(book(), CONFIG, question)
+    config = question_config(book(), CONFIG, question)
     (rule,) = config.rules
     assert rule.select == "head.0"
     bits = {
@@ -156,7 +156,7 @@ def test_the_grid_of_an_average_pool_is_changed_where_it_is_chosen() -> None:
 
 
 def test_alone_means_that_all_else_is_float() -> None:
-    solo = solo_config(book(), asked_config(book(), CONFIG, DEPTHWISE), DEPTHWISE)
+    solo = solo_config(book(), question_config(book(), CONFIG, DEPTHWISE), DEPTHWISE)
     grids = [site for site in plan(network().graph, solo) if not site.spec.is_float]
     assert [(site.layer, site.role) for site in grids] == [(DEPTHWISE.layer, Role.WEIGHT)]
     assert grids[0].spec == CONFIG.default.weight

@@ -16,7 +16,7 @@ from analysis.network import Network, prepare
 from analysis.reporting.contents import Report, ReportOrigin
 from analysis.reporting.gather import Around, gather_report, layer_choices
 from analysis.reporting.reproduce import beyond_command, command_of
-from analysis.reporting.trade_off import of_run, read_answer
+from analysis.reporting.trade_off import read_answer, run_point
 from analysis.runs.experiment import Experiment, run_experiment
 from analysis.runs.repair import repair, run_of
 from analysis.runs.run_store import Run, RunStore
@@ -92,7 +92,7 @@ class TestGather:
         found = gathered(own, network=network, machine=MACHINE)
         assert found.machine is None
         assert found.model is None
-        assert "sources of its numbers are not told" in " ".join(found.missing)
+        assert "sources of the numbers are unknown" in " ".join(found.missing)
 
     def test_choices_are_those_of_the_configuration(self, network: Network) -> None:
         rows = {row.layer: row for row in layer_choices(network, CONFIG)}
@@ -151,7 +151,9 @@ class TestGather:
         assert len(found.verdicts) == 1
         other = replace(repaired, evaluation=replace(repaired.evaluation, sqnr_db=1.0))
         assert gathered(other, steps=steps).repairs is None
-        assert "What each repair did" in " ".join(gathered(other, steps=steps).missing)
+        assert "The effect of each repair was not recorded" in " ".join(
+            gathered(other, steps=steps).missing
+        )
 
 
 class TestSensitivityKnown:
@@ -271,7 +273,7 @@ class TestFront:
 
     def test_without_labels_answers_count(self) -> None:
         run = run_of_results("chosen", cost_report())
-        point = of_run(run, Quantity.LATENCY, labelled=False)
+        point = run_point(run, Quantity.LATENCY, labelled=False)
         assert point.loss == pytest.approx(1 - run.evaluation.agreement)
         assert point.cost == run.cost.latency_s
         assert math.isfinite(point.sqnr_db)

@@ -70,7 +70,7 @@ def test_every_figure_says_which_direction_is_good() -> None:
         words = [layout.xaxis.title.text, layout.yaxis.title.text]
         if layout.coloraxis.colorbar.title.text:
             words.append(layout.coloraxis.colorbar.title.text)
-        assert any("is better" in str(w) or "guilt" in str(w) for w in words), name
+        assert any("is better" in str(w) or "harmful" in str(w) for w in words), name
 
 
 def cells(figure: go.Figure) -> dict[tuple[str, int, str], float]:
