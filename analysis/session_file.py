@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from accelerator.machine import Machine, load_preset, machine_from_table, presets
+from accelerator.machine import Machine, load_preset, presets
+from accelerator.schema import decode
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_record import FoundRecord, FrontRecord
 from analysis.runs.experiment import versions
@@ -206,7 +207,7 @@ def _machine(raw: dict[str, Any]) -> Machine:
     sources = table.get("sources", [])
     plain = {key: _without_none(value) for key, value in table.items() if key != "sources"}
     try:
-        found = machine_from_table({key: x for key, x in plain.items() if x is not None})
+        found = decode(Machine, {key: x for key, x in plain.items() if x is not None})
         pairs = tuple((str(key), str(source)) for key, source in sources)
     except (ValueError, TypeError, RecursionError) as error:
         raise SessionError(f"The session's machine cannot be read: {_said(error)}") from None

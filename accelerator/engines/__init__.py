@@ -1,1 +1,0 @@
-"""Engines whose time does not follow from an array's unrolled loops."""

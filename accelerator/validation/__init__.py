@@ -1,1 +1,0 @@
-"""Networks and chips whose cost was measured: what the estimates are checked against."""

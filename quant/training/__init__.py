@@ -1,0 +1,1 @@
+"""Quantization-aware training: quantizers learn their grids while the network learns."""

@@ -1,0 +1,118 @@
+"""A training's state on the disk: what lets it go on after a kill as if nothing had happened."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, optim
+
+from quant.training.learned_encoding import RatedParameter
+from quant.training.trained_state import CurvePoint, read_tensors, write_tensors
+
+WRITE_EVERY_S = 30.0
+
+
+@dataclass(eq=False)
+class Position:
+    """Where a training stands between two steps: all of it but the tensors.
+
+    `summed` and `counted` are the loss since the last look at the watched images, `waited` the
+    looks since the best one.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    summed: float = 0.0
+    counted: int = 0
+    waited: int = 0
+    best_step: int = 0
+    best_loss: float | None = None
+    curve: list[CurvePoint] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Checkpoint:
+    """A file that holds a running training's state; `path` None keeps nothing.
+
+    `question` names everything that the training depends on: another one starts anew.
+    """
+
+    path: Path | None
+    question: str = ""
+    every_s: float = WRITE_EVERY_S
+    _written: float = field(default_factory=time.monotonic)
+
+    def is_due(self) -> bool:
+        """Whether the last writing is `every_s` ago."""
+        return self.path is not None and time.monotonic() - self._written >= self.every_s
+
+    def write(
+        self,
+        position: Position,
+        tensors: Mapping[str, Tensor],
+        optimizer: optim.Optimizer,
+        rated: list[RatedParameter],
+    ) -> None:
+        """Write the state, whole or not at all."""
+        if self.path is None:
+            return
+        plain: dict[str, Any] = {
+            "kind": "checkpoint",
+            "question": self.question,
+            "curve": [asdict(point) for point in position.curve],
+            **{name: getattr(position, name) for name in _PLAIN},
+        }
+        found = {f"now/{name}": tensor for name, tensor in tensors.items()}
+        found.update({f"best/{name}": tensor for name, tensor in position.best.items()})
+        for one in rated:
+            for key, value in optimizer.state.get(one.parameter, {}).items():
+                if isinstance(value, Tensor):
+                    found[f"moment/{key}/{one.name}"] = value
+        write_tensors(self.path, found, plain)
+        self._written = time.monotonic()
+
+    def read(
+        self, tensors: Mapping[str, Tensor], optimizer: optim.Optimizer, rated: list[RatedParameter]
+    ) -> tuple[Position, dict[str, Tensor]] | None:
+        """Return the position and the tensors to restore; the optimizer gets its moments back.
+
+        None where there is no file, or one of another question.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        found, plain = read_tensors(self.path)
+        if plain.get("kind") != "checkpoint" or plain.get("question") != self.question:
+            return None
+        now = {name: found[f"now/{name}"] for name in tensors}
+        for one in rated:
+            # moments take the memory order of their parameter, or sums would round otherwise
+            state = {
+                name.split("/", 2)[1]: _as_laid_out(value, one.parameter)
+                for name, value in found.items()
+                if name.startswith("moment/") and name.split("/", 2)[2] == one.name
+            }
+            if state:
+                optimizer.state[one.parameter].update(state)
+        best = {n.removeprefix("best/"): t for n, t in found.items() if n.startswith("best/")}
+        curve = [CurvePoint(**point) for point in plain["curve"]]
+        position = Position(best=best, curve=curve, **{name: plain[name] for name in _PLAIN})
+        return position, now
+
+    def remove(self) -> None:
+        """Delete the file: the training has ended."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+_PLAIN = ("step", "seconds", "summed", "counted", "waited", "best_step", "best_loss")
+
+
+def _as_laid_out(value: Tensor, like: Tensor) -> Tensor:
+    """Return `value` in the memory order and on the device of `like`, if it has its shape."""
+    if value.shape != like.shape:
+        return value
+    result = like.detach().clone()
+    return result.copy_(value)

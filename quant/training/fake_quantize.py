@@ -1,0 +1,246 @@
+"""Values on a grid whose scale and zero point learn (white paper, equations 39 to 42)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quant.training import kernels
+
+PIECE = 4096
+"""Values of one partial sum: float32 adds so many without losing what matters."""
+OPEN = (-float("inf"), float("inf"))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class GridLimits:
+    """The whole numbers of a grid, and the clip that comes before it.
+
+    `qmin` and `qmax` are numbers, or tensors that broadcast as the scale does. `floor` and `cap`
+    are numbers, or tensors (C, 1, 1) with one value a channel. Where `binary` (of the scale's
+    shape) holds, values are -scale and +scale, and the gradient at x passes everywhere.
+    """
+
+    qmin: int | Tensor
+    qmax: int | Tensor
+    floor: float | Tensor = OPEN[0]
+    cap: float | Tensor = OPEN[1]
+    binary: Tensor | None = None
+
+
+def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits) -> Tensor:
+    """Return `x` on the grid, of x's shape; gradients reach x, scale and zero point.
+
+    `scale` and `zero_point` (whole numbers) have one shape that broadcasts against x. The value is
+    that of `Encoding.fake_quantize` of the clipped x, bit for bit. Gradients: 1 for x inside the
+    grid and 0 outside (39); round(x/s) - x/s for s inside, qmin - z or qmax - z outside (40); 0 for
+    z inside, -s outside (42). A clip's gradient is 0 where it clips.
+    """
+    result: Tensor = _FakeQuantize.apply(x, scale, zero_point, limits)  # type: ignore[no-untyped-call]
+    return result
+
+
+def fake_quantize_plain(x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits) -> Tensor:
+    """Return what `fake_quantize` returns, by operations of torch that run on every device."""
+    steps = torch.div(_clipped(x, limits), scale).round_()
+    low, high = limits.qmin - zero_point, limits.qmax - zero_point
+    steps = torch.clamp(steps, low, high)
+    if limits.binary is not None:
+        steps = torch.where(limits.binary, torch.where(x >= 0, 1.0, -1.0).to(steps), steps)
+    return steps.mul_(scale)
+
+
+def _clipped(x: Tensor, limits: GridLimits) -> Tensor:
+    floor, cap = limits.floor, limits.cap
+    if not isinstance(floor, Tensor) and not isinstance(cap, Tensor):
+        return x if (floor, cap) == OPEN else x.clamp(floor, cap)
+    return x.clamp(torch.as_tensor(floor).to(x), torch.as_tensor(cap).to(x))
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """The kernels where they fit, operations of torch elsewhere."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
+    ) -> Tensor:
+        x, scale, zero_point = x.detach(), scale.detach(), zero_point.detach()
+        rows = _Rows.of(x, scale, limits)
+        y = fake_quantize_plain(x, scale, zero_point, limits) if rows is None else None
+        if rows is not None:
+            y = torch.empty_like(x)
+            rows.quantize(x, scale, zero_point, y)
+        ctx.save_for_backward(x, scale, zero_point, y)
+        ctx.limits, ctx.rows = limits, rows
+        assert y is not None
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        x, scale, zero_point, y = ctx.saved_tensors
+        rows: _Rows | None = ctx.rows
+        gradient = gradients[0]
+        if rows is not None and rows.matches(gradient, x):
+            pulled = torch.empty_like(x)
+            log_scale, outside = rows.pull(gradient, x, y, scale, zero_point, pulled)
+        else:
+            found = _pull_plain(gradient, x, y, scale, zero_point, ctx.limits)
+            pulled, log_scale, outside = found
+        return pulled, log_scale / scale, -scale * outside, None
+
+
+def _pull_plain(
+    gradient: Tensor, x: Tensor, y: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradient at x, at log(scale), and the sum of that outside of the grid."""
+    value = _clipped(x, limits)
+    low = (limits.qmin - zero_point) * scale
+    high = (limits.qmax - zero_point) * scale
+    inside = ((value >= low) & (value <= high)).to(x.dtype)
+    moves = inside
+    if (limits.floor, limits.cap) != OPEN:
+        floor, cap = torch.as_tensor(limits.floor).to(x), torch.as_tensor(limits.cap).to(x)
+        moves = inside * ((x > floor) & (x < cap))
+    part = y - value * inside
+    if limits.binary is not None:
+        part = torch.where(limits.binary, y, part)
+        moves = torch.where(limits.binary, torch.ones_like(moves), moves)
+    log_scale = (gradient * part).sum_to_size(scale.shape)
+    outside = (gradient * (1 - inside)).sum_to_size(scale.shape)
+    return gradient * moves, log_scale, outside
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """How the memory of a tensor is seen as rows for the kernels.
+
+    `by_row`: each row has a scale of its own. `by_channel`: each value of a row has a clip of its
+    own. Neither: all of the memory is on one grid.
+    """
+
+    limits: GridLimits
+    by_row: bool
+    by_channel: bool
+
+    @classmethod
+    def of(cls, x: Tensor, scale: Tensor, limits: GridLimits) -> "_Rows | None":
+        """Return how x (float32 in dense memory of the CPU) is seen; None where it cannot be."""
+        if (
+            limits.binary is not None
+            or x.device.type != "cpu"
+            or x.dtype != torch.float32
+            or not _is_dense(x)
+            or not x.numel()
+        ):
+            return None
+        by_channel = isinstance(limits.floor, Tensor) or isinstance(limits.cap, Tensor)
+        by_row = scale.dim() > 0
+        if by_row and (by_channel or scale.shape != (len(x), *(1,) * (x.dim() - 1))):
+            return None
+        if by_channel and not (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+            return None
+        return cls(limits, by_row, by_channel)
+
+    def matches(self, gradient: Tensor, x: Tensor) -> bool:
+        """Whether the gradient's memory is laid out as that of x."""
+        return gradient.stride() == x.stride() and gradient.dtype == x.dtype
+
+    def quantize(self, x: Tensor, scale: Tensor, zero_point: Tensor, y: Tensor) -> None:
+        """Write x on its grid to y."""
+        limits = self._whole_limits(scale, zero_point)
+        if self.by_channel:
+            channels = x.shape[1]
+            caps = self._caps(channels)
+            step, (low, high) = scale.numpy()[()], limits[0]
+            kernels.quantize_channels(
+                _memory(x, channels), np.float32(step), (low, high), caps, _memory(y, channels)
+            )
+            return
+        if self.by_row:
+            rows = _memory(x, x.numel() // len(x)), _memory(y, x.numel() // len(x))
+            kernels.quantize_rows(rows[0], scale.flatten().numpy(), limits, self._clip(), rows[1])
+            return
+        kernels.quantize_rows(
+            _memory(x, x.numel()), scale.reshape(1).numpy(), limits, self._clip(),
+            _memory(y, x.numel()),
+        )  # fmt: skip
+
+    def pull(
+        self,
+        gradient: Tensor,
+        x: Tensor,
+        y: Tensor,
+        scale: Tensor,
+        zero_point: Tensor,
+        pulled: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Write the gradient at x; return that at log(scale), and the sum outside of the grid."""
+        step = scale.flatten().numpy()
+        bounds = self._whole_limits(scale, zero_point) * step[:, None]
+        tensors = gradient, x, y, pulled
+        if self.by_channel:
+            channels = x.shape[1]
+            g, values, found, ends = (_memory(one, channels) for one in tensors)
+            sums = np.empty((len(values), 2), np.float32)
+            caps, ends_of_grid = self._caps(channels), (bounds[0, 0], bounds[0, 1])
+            kernels.pull_channels(g, values, found, ends_of_grid, caps, ends, sums)
+            totals = sums.sum(0, dtype=np.float64)[None]
+        elif self.by_row:
+            g, values, found, ends = (_memory(one, x.numel() // len(x)) for one in tensors)
+            totals = np.empty((len(values), 2), np.float32)
+            kernels.pull_rows(g, values, found, bounds, self._clip(), ends, totals)
+        else:
+            totals = self._pull_flat(tensors, bounds)
+        both = torch.from_numpy(totals.astype(np.float32))
+        return both[:, 0].reshape(scale.shape), both[:, 1].reshape(scale.shape)
+
+    def _pull_flat(self, tensors: tuple[Tensor, ...], bounds: kernels.Floats) -> Any:
+        flat = [_memory(one, one.numel())[0] for one in tensors]
+        whole = flat[0].size // PIECE * PIECE
+        totals = np.zeros((1, 2), np.float64)
+        for span, width in ((slice(0, whole), PIECE), (slice(whole, None), -1)):
+            if flat[0][span].size == 0:
+                continue
+            g, values, found, ends = (one[span].reshape(-1, width) if width > 0 else
+                                      one[span][None] for one in flat)  # fmt: skip
+            sums = np.empty((len(values), 2), np.float32)
+            rows = np.ascontiguousarray(np.broadcast_to(bounds, (len(values), 2)))
+            kernels.pull_rows(g, values, found, rows, self._clip(), ends, sums)
+            totals += sums.sum(0, dtype=np.float64)
+        return totals
+
+    def _whole_limits(self, scale: Tensor, zero_point: Tensor) -> kernels.Floats:
+        """Return (R, 2): first and last whole number less the zero point, of each row."""
+        ends = [
+            (end - zero_point).to(torch.float32).expand(scale.shape).flatten()
+            for end in (self.limits.qmin, self.limits.qmax)
+        ]
+        return np.ascontiguousarray(torch.stack(ends, 1).numpy())
+
+    def _clip(self) -> tuple[np.float32, np.float32]:
+        assert not isinstance(self.limits.floor, Tensor)
+        assert not isinstance(self.limits.cap, Tensor)
+        return np.float32(self.limits.floor), np.float32(self.limits.cap)
+
+    def _caps(self, channels: int) -> kernels.Floats:
+        """Return (2, C): the clip of each channel."""
+        ends = [
+            torch.as_tensor(end, dtype=torch.float32).expand(channels, 1, 1).flatten()
+            for end in (self.limits.floor, self.limits.cap)
+        ]
+        return np.ascontiguousarray(torch.stack(ends).numpy())
+
+
+def _is_dense(x: Tensor) -> bool:
+    if x.is_contiguous():
+        return True
+    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _memory(x: Tensor, width: int) -> Any:
+    """Return the dense memory of x as (size / width, width), whatever the order of its axes."""
+    channels_last = x.dim() == 4 and not x.is_contiguous()
+    seen = x.detach().permute(0, 2, 3, 1) if channels_last else x.detach()
+    return seen.reshape(-1, width).numpy()

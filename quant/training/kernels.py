@@ -1,0 +1,91 @@
+"""One pass over memory that puts values on a grid, and one that brings gradients back."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.engine.loops import VECTORS, compiled
+
+Floats = NDArray[np.float32]
+
+
+@compiled()
+def quantize_rows(x: Floats, scale: Floats, limits: Floats, clip: Any, y: Floats) -> None:
+    """Write to y (R, K) what x (R, K) is on grids with one scale (R,) for each row.
+
+    `limits` (R, 2) are the first and last whole number less the zero point; `clip` (floor, cap) is
+    applied before. Bit-equal to `Encoding.fake_quantize`.
+    """
+    floor, cap = clip[0], clip[1]
+    for row in range(x.shape[0]):
+        step, low, high = scale[row], limits[row, 0], limits[row, 1]
+        values, found = x[row], y[row]
+        for place in range(values.size):
+            value = min(max(values[place], floor), cap)
+            found[place] = min(max(np.rint(value / step), low), high) * step
+
+
+@compiled()
+def quantize_channels(x: Floats, scale: Any, limits: Any, caps: Floats, y: Floats) -> None:
+    """Write to y (P, C) what x (P, C) is on one grid, after clips [caps[0], caps[1]], (2, C)."""
+    low, high = limits[0], limits[1]
+    floor, cap = caps[0], caps[1]
+    for row in range(x.shape[0]):
+        values, found = x[row], y[row]
+        for channel in range(values.size):
+            value = min(max(values[channel], floor[channel]), cap[channel])
+            found[channel] = min(max(np.rint(value / scale), low), high) * scale
+
+
+@compiled(VECTORS)
+def pull_rows(
+    g: Floats, x: Floats, y: Floats, bounds: Floats, clip: Any, pulled: Floats, sums: Floats
+) -> None:
+    """Write to `pulled` (R, K) the gradient at x from g, that at y, for `quantize_rows`.
+
+    `bounds` (R, 2) are the ends of each row's grid. `sums` (R, 2) get the gradient at the logarithm
+    of the scale, sum g (y - x) inside the grid and sum g y outside of it (equation 40 times s), and
+    the sum of g outside, from which that at the zero point follows (equation 42).
+    """
+    one, zero = np.float32(1), np.float32(0)
+    floor, cap = clip[0], clip[1]
+    for row in range(x.shape[0]):
+        low, high = bounds[row, 0], bounds[row, 1]
+        values, found, gradients, ends = x[row], y[row], g[row], pulled[row]
+        at_scale, outside = zero, zero
+        for place in range(values.size):
+            value = min(max(values[place], floor), cap)
+            inside = one if (value >= low and value <= high) else zero
+            moves = inside if (values[place] > floor and values[place] < cap) else zero
+            gradient = gradients[place]
+            ends[place] = gradient * moves
+            at_scale += gradient * (found[place] - value * inside)
+            outside += gradient * (one - inside)
+        sums[row, 0] = at_scale
+        sums[row, 1] = outside
+
+
+@compiled(VECTORS)
+def pull_channels(
+    g: Floats, x: Floats, y: Floats, bounds: Any, caps: Floats, pulled: Floats, sums: Floats
+) -> None:
+    """Do as `pull_rows` for `quantize_channels`: one grid, a clip for each of C channels."""
+    one, zero = np.float32(1), np.float32(0)
+    low, high = bounds[0], bounds[1]
+    floor, cap = caps[0], caps[1]
+    for row in range(x.shape[0]):
+        values, found, gradients, ends = x[row], y[row], g[row], pulled[row]
+        at_scale, outside = zero, zero
+        for place in range(values.size):
+            value = min(max(values[place], floor[place]), cap[place])
+            inside = one if (value >= low and value <= high) else zero
+            moves = (
+                inside if (values[place] > floor[place] and values[place] < cap[place]) else zero
+            )
+            gradient = gradients[place]
+            ends[place] = gradient * moves
+            at_scale += gradient * (found[place] - value * inside)
+            outside += gradient * (one - inside)
+        sums[row, 0] = at_scale
+        sums[row, 1] = outside

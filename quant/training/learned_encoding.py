@@ -1,0 +1,201 @@
+"""A grid whose scale and zero point are parameters, and the quantizer that trains with it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quant.encoding import Encoding
+from quant.simulation.plan import Site
+from quant.training.fake_quantize import GridLimits, fake_quantize
+
+ZERO_POINT_SHARE = 8
+"""A zero point moves by rate x levels / 8 a step (our choice)."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RatedParameter:
+    """A parameter that learns, and the size by which the relative rate is multiplied."""
+
+    name: str
+    parameter: nn.Parameter
+    unit: float
+
+
+class RoundThrough(torch.autograd.Function):
+    """Round half to even; the gradient passes as if nothing had been rounded."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Return whole numbers of x's shape."""
+        del ctx
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Return the gradient as it came."""
+        del ctx
+        return gradients[0]
+
+
+class LearnedEncoding(nn.Module):
+    """A grid with scale = start * exp(log_ratio) and zero point = round(start + shift).
+
+    The scale is positive by construction, and exactly the starting one until a step is taken.
+    Sites that share an encoding share this module.
+    """
+
+    start_scale: Tensor
+    start_zero_point: Tensor
+    channel_bits: Tensor | None
+    least: Tensor | None
+    greatest: Tensor | None
+    binary: Tensor | None
+
+    def __init__(
+        self, start: Encoding, *, learn_scale: bool = True, learn_zero_point: bool = True
+    ) -> None:
+        super().__init__()
+        self.qmin, self.qmax = start.qmin, start.qmax
+        self.register_buffer("start_scale", start.scale.detach().clone())
+        self.register_buffer("start_zero_point", start.zero_point.detach().clone())
+        self._keep_widths(start)
+        self.log_ratio = nn.Parameter(torch.zeros_like(start.scale), requires_grad=learn_scale)
+        self.shift = nn.Parameter(
+            torch.zeros_like(start.zero_point), requires_grad=learn_scale and learn_zero_point
+        )
+
+    def _keep_widths(self, start: Encoding) -> None:
+        """Store the limits of each channel, where channels have widths of their own."""
+        bits = start.channel_bits
+        least, greatest = (None, None) if bits is None else start.code_limits()
+        binary = None if bits is None or not bool((bits == 1).any()) else bits == 1
+        self.register_buffer("channel_bits", bits, persistent=False)
+        self.register_buffer("least", least, persistent=False)
+        self.register_buffer("greatest", greatest, persistent=False)
+        self.register_buffer("binary", binary, persistent=False)
+
+    @property
+    def code_limits(self) -> tuple[int | Tensor, int | Tensor]:
+        """The least and greatest whole number, of each channel where they differ."""
+        if self.least is None or self.greatest is None:
+            return self.qmin, self.qmax
+        return self.least, self.greatest
+
+    @property
+    def scale(self) -> Tensor:
+        """The scale, float32 of the shape that it started with; gradients flow through it."""
+        return self.start_scale * self.log_ratio.exp()
+
+    @property
+    def zero_point(self) -> Tensor:
+        """The zero point as whole numbers inside the grid's limits."""
+        if not self.shift.requires_grad:
+            return self.start_zero_point + self.shift.detach()
+        real = (self.start_zero_point + self.shift).clamp(self.qmin, self.qmax)
+        result: Tensor = RoundThrough.apply(real)  # type: ignore[no-untyped-call]
+        return result
+
+    @torch.no_grad()
+    def encoding(self) -> Encoding:
+        """Return the grid as it stands, a value that no step changes."""
+        zero_point = (self.start_zero_point + self.shift).clamp(self.qmin, self.qmax).round()
+        scale = self.scale.clone()
+        return Encoding(scale, zero_point, self.qmin, self.qmax, self.channel_bits)
+
+    @torch.no_grad()
+    def rescale(self, factor: Tensor) -> None:
+        """Multiply the scale by positive factors of its shape (equation 43)."""
+        self.start_scale.mul_(factor)
+
+    def rated(self, prefix: str) -> Iterable[RatedParameter]:
+        """Yield what learns: the logarithm of the scale by rate, the zero point by levels."""
+        if self.log_ratio.requires_grad:
+            yield RatedParameter(f"the scale of {prefix}", self.log_ratio, 1.0)
+        if self.shift.requires_grad:
+            levels = float(self.qmax - self.qmin + 1)
+            yield RatedParameter(
+                f"the zero point of {prefix}", self.shift, levels / ZERO_POINT_SHARE
+            )
+
+
+class TrainableQuantizer(nn.Module):
+    """What stands at a site while a network trains, in the place of a `Quantizer`.
+
+    Methods of training derive from it: `forward` maps a tensor to one of its shape, `encoding` says
+    which grid the values lie on, `rated` lists what learns, `site` is where it stands.
+    """
+
+    site: Site
+
+    def encoding(self) -> Encoding:
+        """Return the grid as it stands."""
+        raise NotImplementedError
+
+    def rated(self) -> Iterable[RatedParameter]:
+        """Yield the parameters of its own."""
+        raise NotImplementedError
+
+    def rescale(self, factor: Tensor) -> None:
+        """Multiply the grid of a weight by positive factors that broadcast as its scale does.
+
+        The weight itself is multiplied by them too: a batch norm is folded (equation 43).
+        """
+        raise NotImplementedError
+
+
+class LearnedQuantizer(TrainableQuantizer):
+    """Puts values on a learned grid after the clip that the product's quantizer stands in for.
+
+    `grid` may be that of another site. `clip` is (floor, cap), None for no limit; `caps` are
+    tensors (C, 1, 1) in their place, as equalization leaves them.
+    """
+
+    floors: Tensor | None
+    caps: Tensor | None
+
+    def __init__(
+        self,
+        site: Site,
+        grid: LearnedEncoding,
+        clip: tuple[float | None, float | None] | None = None,
+        caps: tuple[Tensor | None, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.site = site
+        self.grid = grid
+        floor, cap = (clip or (None, None)) if caps is None else caps
+        self.floor, self.cap = _limit(floor, -float("inf")), _limit(cap, float("inf"))
+        self.register_buffer(
+            "floors", floor if isinstance(floor, Tensor) else None, persistent=False
+        )
+        self.register_buffer("caps", cap if isinstance(cap, Tensor) else None, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a tensor to one of the same shape, on the grid."""
+        limits = GridLimits(
+            *self.grid.code_limits,
+            self.floor if self.floors is None else self.floors,
+            self.cap if self.caps is None else self.caps,
+            self.grid.binary,
+        )
+        return fake_quantize(x, self.grid.scale, self.grid.zero_point, limits)
+
+    def encoding(self) -> Encoding:
+        """Return the grid as it stands."""
+        return self.grid.encoding()
+
+    def rated(self) -> Iterable[RatedParameter]:
+        """Yield scale and zero point; those of a shared grid come from each of its sites."""
+        yield from self.grid.rated(self.site.name)
+
+    def rescale(self, factor: Tensor) -> None:
+        """Multiply the scale by positive factors."""
+        self.grid.rescale(factor)
+
+
+def _limit(value: float | Tensor | None, default: float) -> float:
+    """Return a plain limit; the default stands where there is none or a tensor has its place."""
+    return default if value is None or isinstance(value, Tensor) else value

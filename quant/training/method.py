@@ -1,0 +1,76 @@
+"""What a method of training adds to the loop: its quantizers, its schedule, its measurements."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from quant.encoding import Encoding
+from quant.graph.float_graph import FloatGraph
+from quant.simulation.plan import Role, Site
+from quant.training.learned_encoding import (
+    LearnedEncoding,
+    LearnedQuantizer,
+    TrainableQuantizer,
+)
+from quant.training.settings import TrainingSettings
+
+
+class LearnedStep:
+    """Scales and zero points learn with the weights (LSQ, LSQ+): the plain method.
+
+    Other methods derive from it and replace what differs. One object serves one training.
+    """
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        self.settings = settings
+
+    def weight_quantizer(
+        self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
+    ) -> TrainableQuantizer:
+        """Return what stands at a weight's site; `weight` is the tensor, `start` its grid."""
+        del graph, weight
+        return LearnedQuantizer(site, self.learned(site, start))
+
+    def activation_quantizer(
+        self,
+        graph: FloatGraph,
+        site: Site,
+        grid: LearnedEncoding,
+        clip: tuple[float | None, float | None] | None,
+        caps: tuple[Tensor | None, Tensor] | None,
+    ) -> TrainableQuantizer:
+        """Return what stands at an activation's site; `grid` is shared where sites share one."""
+        del graph
+        return LearnedQuantizer(site, grid, clip, caps)
+
+    def learned(self, site: Site, start: Encoding) -> LearnedEncoding:
+        """Return the learned grid of a site; symmetric grids have no zero point to learn."""
+        return LearnedEncoding(
+            start,
+            learn_scale=self.settings.learn_scales,
+            learn_zero_point=site.role is Role.ACTIVATION and not site.spec.symmetric,
+        )
+
+    def before_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
+        """Prepare the quantizers, by site, for the step at a share (0 to 1) of all steps."""
+
+    def after_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
+        """Bring parameters back into their bounds after a step of the optimizer."""
+
+    def penalty(self, quantizers: Mapping[str, TrainableQuantizer]) -> Tensor | None:
+        """Return what joins the loss, a scalar, or None."""
+        del quantizers
+        return None
+
+    def measures(self, quantizers: Mapping[str, TrainableQuantizer]) -> dict[str, float]:
+        """Return numbers for the curves, by name, such as alpha or mean bits."""
+        del quantizers
+        return {}
+
+    def is_final(self, share: float) -> bool:
+        """Whether weights at this share of all steps lie on their grids as at the end.
+
+        Only such states may be kept as the best one.
+        """
+        del share
+        return True

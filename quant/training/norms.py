@@ -1,0 +1,168 @@
+"""Batch norms that folding removed: opened again for training, closed into scales afterwards."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from quant.graph.float_graph import ChannelNormal
+from quant.graph.layers import Layer
+from quant.simulation.quant_graph import QuantGraph
+from quant.spec import Granularity
+from quant.training.learned_encoding import RatedParameter
+
+MOMENTUM = 0.1
+EPSILON = 1e-5
+"""Of the mean variance of a layer's channels; so a channel that is always zero stays finite."""
+
+
+class OpenNorm(nn.Module):
+    """A batch norm after a folded layer that is the identity until statistics change.
+
+    The layer's own batch norm said that channel k has the mean beta_k and the standard deviation
+    |gamma_k|. So normalizing by these and scaling back changes nothing. Its factor is
+    weight * exp(log_weight), positive, so that it can be folded into scales (equation 43).
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    weight: Tensor
+
+    def __init__(self, normal: ChannelNormal) -> None:
+        super().__init__()
+        variance = normal.std.detach().double().square()
+        self.epsilon = EPSILON * max(float(variance.mean()), 1e-12)
+        self.register_buffer("running_mean", normal.mean.detach().clone())
+        self.register_buffer("running_var", variance.float())
+        # as `factors` computes it, so that both cancel to the last bit
+        self.register_buffer("weight", torch.sqrt(self.running_var + self.epsilon))
+        self.log_weight = nn.Parameter(torch.zeros_like(normal.std))
+        self.bias = nn.Parameter(normal.mean.detach().clone())
+        self.momentum = MOMENTUM
+        self.live = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, ...) to the same shape: by the batch's statistics where `live`."""
+        if self.live:
+            return functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight * self.log_weight.exp(),
+                self.bias, training=True, momentum=self.momentum, eps=self.epsilon,
+            )  # fmt: skip
+        factor, shift = self.factors()
+        shape = (1, -1, *(1,) * (x.dim() - 2))
+        return x * factor.reshape(shape) + shift.reshape(shape)
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return (factor, shift), each (C,): what it does with its running statistics."""
+        deviation = torch.sqrt(self.running_var + self.epsilon)
+        factor = self.weight / deviation * self.log_weight.exp()
+        return factor, self.bias - self.running_mean * factor
+
+    @torch.no_grad()
+    def become_identity(self) -> None:
+        """Forget all that was learned: the layer before has taken it in."""
+        self.running_mean.zero_()
+        self.running_var.fill_(1.0)
+        self.weight.copy_(torch.sqrt(self.running_var + self.epsilon))
+        self.log_weight.zero_()
+        self.bias.zero_()
+
+    def rated(self, prefix: str) -> Iterable[RatedParameter]:
+        """Yield the logarithm of its weight, and its bias by the mean of |gamma|."""
+        yield RatedParameter(f"the batch norm of {prefix}", self.log_weight, 1.0)
+        unit = float(self.weight.mean())
+        yield RatedParameter(f"the shift of the batch norm of {prefix}", self.bias, max(unit, 1e-8))
+
+
+def can_open(quantized: QuantGraph, layer: Layer) -> bool:
+    """Whether a layer's batch norm is known and its weight has a scale for each channel."""
+    if layer.node not in quantized.graph.normals or layer.bias is None:
+        return False
+    for site in quantized.sites:
+        if site.layer == layer.name and site.name != layer.name:
+            return site.spec.is_float or site.spec.granularity is not Granularity.PER_TENSOR
+    return False
+
+
+@contextmanager
+def open_norms(quantized: QuantGraph) -> Iterator[dict[str, OpenNorm]]:
+    """Put a batch norm behind each layer that had one; by layer. They go when the block ends.
+
+    Layers whose weight has one scale for the whole tensor stay folded: a batch norm's factors could
+    not be taken into one scale (white paper, section 4.2).
+    """
+    norms: dict[str, OpenNorm] = {}
+    places: list[tuple[fx.Node, fx.Node]] = []
+    module = quantized.module
+    for number, layer in enumerate(quantized.graph.layers):
+        if not can_open(quantized, layer):
+            continue
+        norm = OpenNorm(quantized.graph.normals[layer.node])
+        module.add_submodule(f"open_norm_{number}", norm)
+        node = quantized.graph.node(layer.node)
+        with module.graph.inserting_after(node):
+            call = module.graph.call_module(f"open_norm_{number}", (node,))
+        _use_instead(node, call)
+        call.meta = dict(node.meta)
+        norms[layer.name] = norm
+        places.append((node, call))
+    module.recompile()
+    try:
+        yield norms
+    finally:
+        for node, call in places:
+            call.replace_all_uses_with(node)
+            module.graph.erase_node(call)
+            module.delete_submodule(str(call.target))
+        module.recompile()
+
+
+def _use_instead(node: fx.Node, call: fx.Node) -> None:
+    """Let every user of `node` but `call` read `call`."""
+    node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
+
+
+def set_live(norms: Iterable[OpenNorm], *, live: bool) -> None:
+    """Let norms use the statistics of each batch, or their running ones."""
+    for norm in norms:
+        norm.live = live
+
+
+@contextmanager
+def averaging(norms: Iterable[OpenNorm]) -> Iterator[None]:
+    """Collect plain means of the statistics of the batches that run in the block.
+
+    That is the re-estimation of batch norms after training (Nagel et al. 2022): statistics of the
+    weights as they are, not an average over weights that have moved on.
+    """
+    listed = list(norms)
+    means = [torch.zeros_like(norm.running_mean) for norm in listed]
+    variances = [torch.zeros_like(norm.running_var) for norm in listed]
+    counts = [0] * len(listed)
+
+    def collect(place: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(module: nn.Module, _inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+            assert isinstance(module, OpenNorm)
+            means[place] += module.running_mean
+            variances[place] += module.running_var
+            counts[place] += 1
+
+        return hook
+
+    handles = [norm.register_forward_hook(collect(place)) for place, norm in enumerate(listed)]
+    set_live(listed, live=True)
+    for norm in listed:
+        norm.momentum = 1.0
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for place, norm in enumerate(listed):
+            norm.momentum = MOMENTUM
+            if counts[place]:
+                norm.running_mean.copy_(means[place] / counts[place])
+                norm.running_var.copy_(variances[place] / counts[place])
+        set_live(listed, live=False)

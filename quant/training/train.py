@@ -1,0 +1,308 @@
+"""The loop of a training: batches, steps, looks at watched images, states on the disk."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor, optim
+
+from quant.encoding import Encoding
+from quant.graph.float_graph import FloatGraph
+from quant.inputs import Inputs, arranged, count_of, each
+from quant.progress import Progress, Steps
+from quant.simulation.quant_graph import QuantGraph
+from quant.training.checkpoint import Checkpoint, Position
+from quant.training.learned_encoding import RatedParameter
+from quant.training.losses import TrainingLoss
+from quant.training.method import LearnedStep
+from quant.training.norms import averaging, set_live
+from quant.training.optimizer import make_optimizer, rate_at, set_rate
+from quant.training.settings import TrainingError, TrainingSettings
+from quant.training.trainable import Trainable, trainable
+from quant.training.trained_state import CurvePoint, TrainedState, TrainingRecord
+from quant.training.weights import check_finite, share_changed, weight_codes
+
+RE_ESTIMATED_BATCHES = 20
+REPORT_EVERY = 5
+
+
+class TrainingData(Protocol):
+    """Images that train, read by their places; pure in places and generator."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def take(
+        self, places: Sequence[int], generator: torch.Generator | None
+    ) -> tuple[Inputs, Tensor | None]:
+        """Return (inputs, labels or targets or None); augmented where there is a generator."""
+
+
+Watched = Sequence[tuple[Inputs, Tensor | None]]
+"""Batches of images that are watched: their loss tells when to stop and which state is best."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress(Progress):
+    """Progress of a training, with the newest point of its curve."""
+
+    point: CurvePoint | None = None
+
+
+@dataclass(eq=False)
+class Training:
+    """One training: a simulated network, data, settings; `run` is a generator of progress.
+
+    `teacher` is the float network. `loss` says what is made small. The network is left as it was,
+    whether training ends, fails or is cancelled; what was learned is in the result.
+    """
+
+    quantized: QuantGraph
+    teacher: FloatGraph
+    data: TrainingData
+    watched: Watched
+    settings: TrainingSettings
+    loss: TrainingLoss
+    method: LearnedStep
+    checkpoint: Checkpoint
+
+    def run(self) -> Steps[TrainedState]:
+        """Train; yield `TrainingProgress`, return the best state.
+
+        Raises:
+            TrainingError: there is too little data, or the loss is not finite; the sentence names
+                the layer where that began.
+        """
+        if len(self.data) < self.batch:
+            raise TrainingError(
+                f"Training needs at least a batch of {self.batch} images; got {len(self.data)}. "
+                "Bring more images, or make the batch smaller."
+            )
+        with trainable(self.quantized, self.method, self.settings.norms) as network:
+            device = torch.device(self.settings.device)
+            self.quantized.module.to(device)
+            self._teacher = self.teacher if device.type == "cpu" else self.teacher.copy()
+            self._teacher.module.to(device)
+            self._device = device
+            try:
+                return (yield from self._train(network))
+            finally:
+                self.quantized.module.to("cpu")
+
+    @property
+    def batch(self) -> int:
+        """Images of a step: the only number that the network takes, if there is one."""
+        return self.teacher.batch or self.settings.batch
+
+    def _train(self, network: Trainable) -> Steps[TrainedState]:
+        rated = network.rated_parameters
+        optimizer = make_optimizer(rated, self.settings)
+        before = weight_codes(network)
+        position = self._resume(network, optimizer, rated)
+        began = time.monotonic() - position.seconds
+        if position.step == 0 and not position.curve:
+            self._look(network, position)
+            yield self._progress(position, "Looked at the watched images")
+        while position.step < self.settings.steps and not self._is_out_of_patience(position):
+            self._step(network, optimizer, position)
+            position.seconds = time.monotonic() - began
+            at_end = position.step == self.settings.steps
+            if position.step % self.settings.watch_interval == 0 or at_end:
+                self._look(network, position)
+                yield self._progress(position, self._text(position))
+            elif position.step % REPORT_EVERY == 0:
+                yield self._progress(position, self._text(position))
+            if self.checkpoint.is_due() or position.step % self._epoch == 0 or at_end:
+                self.checkpoint.write(position, network.tensors(), optimizer, rated)
+        state = yield from self._finish(network, position, before)
+        return state
+
+    def _resume(
+        self, network: Trainable, optimizer: optim.Optimizer, rated: list[RatedParameter]
+    ) -> Position:
+        found = self.checkpoint.read(network.tensors(), optimizer, rated)
+        if found is None:
+            return Position()
+        position, tensors = found
+        network.restore(tensors)
+        return position
+
+    @property
+    def _epoch(self) -> int:
+        """Steps in which every image trains once; the rest of an epoch is left out."""
+        return max(1, len(self.data) // self.batch)
+
+    def _step(
+        self,
+        network: Trainable,
+        optimizer: optim.Optimizer,
+        position: Position,
+    ) -> None:
+        """Take one step; nothing in it depends on how the process came here."""
+        share = position.step / self.settings.steps
+        self.method.before_step(network.quantizers, share)
+        inputs, targets = self._batch_of(position.step)
+        set_rate(optimizer, rate_at(position.step, self.settings))
+        set_live(network.norms.values(), live=True)
+        with torch.enable_grad():
+            outputs = network(inputs)
+            loss = self.loss(outputs, targets, self._answers(inputs))
+            extra = self.method.penalty(network.quantizers)
+            total = loss if extra is None else loss + extra
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()
+        value = float(total.detach())
+        check_finite(value, network, position.step)
+        optimizer.step()
+        set_live(network.norms.values(), live=False)
+        self.method.after_step(network.quantizers, (position.step + 1) / self.settings.steps)
+        position.summed += value
+        position.counted += 1
+        position.step += 1
+
+    def _batch_of(self, step: int) -> tuple[Inputs, Tensor | None]:
+        """Return the batch of a step: by seed, epoch and step alone."""
+        epoch, place = divmod(step, self._epoch)
+        order = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
+        chosen = torch.randperm(len(self.data), generator=order)
+        places = chosen[place * self.batch : (place + 1) * self.batch].tolist()
+        chance = torch.Generator().manual_seed(self.settings.seed * 1_000_033 + 7 * step + 1)
+        inputs, targets = self.data.take(places, chance if self.settings.augment else None)
+        return self._placed(inputs), None if targets is None else targets.to(self._device)
+
+    def _placed(self, inputs: Inputs) -> Inputs:
+        return each(lambda one: one.to(self._device), arranged(inputs, self.teacher.batch))
+
+    @torch.no_grad()
+    def _answers(self, inputs: Inputs) -> Tensor | None:
+        return self._teacher(inputs) if self.loss.needs_teacher else None
+
+    @torch.no_grad()
+    def _look(self, network: Trainable, position: Position) -> None:
+        """Measure the watched images, and keep the state if it is the best one."""
+        loss, score = self._watch(network)
+        share = position.step / max(1, self.settings.steps)
+        position.curve.append(
+            CurvePoint(
+                step=position.step,
+                seconds=position.seconds,
+                loss=position.summed / position.counted if position.counted else None,
+                watch_loss=loss,
+                watch_score=score,
+                rate=rate_at(position.step, self.settings),
+                measures=self.method.measures(network.quantizers),
+            )
+        )
+        position.summed, position.counted = 0.0, 0
+        # the state before the first step is quantized as the product quantizes it
+        final = self.method.is_final(share) or position.step == 0
+        if final and (position.best_loss is None or loss is None or loss < position.best_loss):
+            position.best_loss, position.best_step, position.waited = loss, position.step, 0
+            position.best = {n: t.detach().cpu().clone() for n, t in network.tensors().items()}
+        else:
+            position.waited += 1
+
+    def _watch(self, network: Trainable) -> tuple[float | None, float | None]:
+        """Return loss and score of the watched images; None without images or classes."""
+        summed, right, seen = 0.0, 0, 0
+        for inputs, targets in self.watched:
+            placed = self._placed(inputs)
+            goal = None if targets is None else targets.to(self._device)
+            count = count_of(inputs)
+            outputs = network(placed)[:count]
+            teacher = self._teacher(placed)[:count]
+            summed += float(self.loss(outputs, goal, teacher)) * count
+            if self.loss.classes:
+                wanted = teacher.argmax(-1) if goal is None else goal
+                right += int((outputs.argmax(-1) == wanted).sum())
+            seen += count
+        if not seen:
+            return None, None
+        return summed / seen, right / seen if self.loss.classes else None
+
+    def _is_out_of_patience(self, position: Position) -> bool:
+        return 0 < self.settings.patience <= position.waited
+
+    def _progress(self, position: Position, text: str) -> TrainingProgress:
+        share = position.step / max(1, self.settings.steps)
+        return TrainingProgress(share, text, position.curve[-1] if position.curve else None)
+
+    def _text(self, position: Position) -> str:
+        steps, point = self.settings.steps, position.curve[-1]
+        left = (steps - position.step) * position.seconds / max(1, position.step)
+        score = "" if point.watch_score is None else f", {point.watch_score:.1%} of the watched"
+        return f"Training: step {position.step} of {steps}{score}; {left:.0f} s left"
+
+    def _finish(
+        self, network: Trainable, position: Position, before: dict[str, Tensor]
+    ) -> Steps[TrainedState]:
+        """Restore the best state, average the norms' statistics anew, fold them, read the grids."""
+        network.restore(position.best)
+        if network.norms and position.best_step:
+            yield self._progress(position, "Averaging the statistics of batch norms")
+            self._re_estimate(network)
+        network.close_norms()
+        encodings = {name: _on_cpu(one) for name, one in network.encodings().items()}
+        tensors = {name: t.detach().cpu().clone() for name, t in network.stored.items()}
+        record = TrainingRecord(
+            settings=self.settings,
+            steps=position.step,
+            seconds=position.seconds,
+            images=position.step * self.batch,
+            best_step=position.best_step,
+            curve=tuple(position.curve),
+            changed=share_changed(before, weight_codes(network)),
+            stopped_early=position.step < self.settings.steps,
+        )
+        return TrainedState(tensors, encodings, record)
+
+    @torch.no_grad()
+    def _re_estimate(self, network: Trainable) -> None:
+        batches = min(RE_ESTIMATED_BATCHES, self._epoch)
+        with averaging(network.norms.values()):
+            for step in range(batches):
+                network(self._batch_of(step)[0])
+
+
+def _on_cpu(one: Encoding) -> Encoding:
+    bits = None if one.channel_bits is None else one.channel_bits.cpu()
+    return replace(one, scale=one.scale.cpu(), zero_point=one.zero_point.cpu(), channel_bits=bits)
+
+
+def train(
+    quantized: QuantGraph,
+    teacher: FloatGraph,
+    data: TrainingData,
+    watched: Iterable[tuple[Inputs, Tensor | None]],
+    settings: TrainingSettings,
+    *,
+    classes: bool = True,
+    checkpoint: Checkpoint | None = None,
+) -> Steps[TrainedState]:
+    """Train a simulated network; `quantized` is left as it was.
+
+    `teacher` is the float network, which distillation learns from; `classes` says whether outputs
+    are logits of classes.
+
+    Raises:
+        TrainingError: the settings do not fit, there is too little data, or the loss is not finite.
+    """
+    loss = TrainingLoss(settings.loss, classes, settings.temperature)
+    training = Training(
+        quantized,
+        teacher,
+        data,
+        tuple(watched),
+        settings,
+        loss,
+        method_of(settings),
+        checkpoint or Checkpoint(None),
+    )
+    return (yield from training.run())
+
+
+def method_of(settings: TrainingSettings) -> LearnedStep:
+    """Return the method that the settings name."""
+    return LearnedStep(settings)

@@ -1,0 +1,248 @@
+"""A simulated network whose quantizers are exchanged for learned ones, and back."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, fx, nn
+
+from quant.encoding import Encoding
+from quant.graph import operators as ops
+from quant.graph.layer_pairs import clip_tensors
+from quant.graph.node_facts import facts_of
+from quant.graph.operators import operator
+from quant.inputs import Inputs
+from quant.simulation.plan import Role, Site
+from quant.simulation.quant_graph import QuantGraph
+from quant.simulation.quantizer import State
+from quant.training.learned_encoding import LearnedEncoding, RatedParameter, TrainableQuantizer
+from quant.training.method import LearnedStep
+from quant.training.norms import OpenNorm, open_norms
+from quant.training.settings import NormHandling
+
+WARN_FLOOR = 1e-8
+
+
+def first_value(x: Tensor, *_limits: Tensor) -> Tensor:
+    """Return x: it stands in for a clip that the quantizer behind it has taken in."""
+    return x
+
+
+@dataclass(eq=False)
+class Trainable:
+    """A simulated network that trains: its learned quantizers by site, its norms by layer.
+
+    `stored` are the tensors of the graph that learn, by their names in it.
+    """
+
+    quantized: QuantGraph
+    stored: dict[str, nn.Parameter]
+    quantizers: dict[str, TrainableQuantizer] = field(default_factory=dict)
+    norms: dict[str, OpenNorm] = field(default_factory=dict)
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Run the network on inputs (N, *input_shape); return its (first) output."""
+        return self.quantized(inputs)
+
+    @cached_property
+    def rated_parameters(self) -> list[RatedParameter]:
+        """All that learns, each parameter once, with the size that its rate refers to."""
+        found: dict[int, RatedParameter] = {}
+        for one in self._every_rated():
+            found.setdefault(id(one.parameter), one)
+        return list(found.values())
+
+    def _every_rated(self) -> Iterator[RatedParameter]:
+        owners = {layer.bias: layer for layer in self.quantized.graph.layers if layer.bias}
+        normals = self.quantized.graph.normals
+        for target, tensor in self.stored.items():
+            unit = _size(tensor)
+            layer = owners.get(target)
+            if layer is not None and layer.node in normals:
+                unit = float(normals[layer.node].std.mean())
+            elif layer is not None:
+                unit = max(unit, _size(self.quantized.graph.tensor(str(layer.weight))))
+            yield RatedParameter(target, tensor, max(unit, WARN_FLOOR))
+        for quantizer in self.quantizers.values():
+            yield from quantizer.rated()
+        for name, norm in self.norms.items():
+            yield from norm.rated(name)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor that training changes, by a name of its own."""
+        found: dict[str, Tensor] = {
+            f"tensor/{name}": tensor for name, tensor in self.stored.items()
+        }
+        for site, quantizer in self.quantizers.items():
+            found.update({f"site/{site}/{k}": v for k, v in quantizer.state_dict().items()})
+        for layer, norm in self.norms.items():
+            found.update({f"norm/{layer}/{k}": v for k, v in norm.state_dict().items()})
+        return found
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `tensors` gave, value by value."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
+
+    def encodings(self) -> dict[str, Encoding]:
+        """Return the grid of each site as it stands."""
+        return {site: quantizer.encoding() for site, quantizer in self.quantizers.items()}
+
+    @torch.no_grad()
+    def close_norms(self) -> None:
+        """Fold the norms into weights, biases and scales (equation 43): s~ = s f, W~ = W f."""
+        graph = self.quantized.graph
+        for name, norm in self.norms.items():
+            layer = graph[name]
+            factor, shift = norm.factors()
+            weight, bias = self.stored[str(layer.weight)], self.stored[str(layer.bias)]
+            shape = [-1 if axis == layer.channel_axis else 1 for axis in range(weight.dim())]
+            weight.mul_(factor.reshape(shape))
+            bias.mul_(factor).add_(shift)
+            quantizer = self.quantizers.get(f"{name} weight")
+            if quantizer is not None:
+                quantizer.rescale(factor.reshape(shape))
+            norm.become_identity()
+
+
+@contextmanager
+def trainable(
+    quantized: QuantGraph, method: LearnedStep, norms: NormHandling = NormHandling.FOLDED
+) -> Iterator[Trainable]:
+    """Exchange quantizers for learned ones; when the block ends, all is as it was before.
+
+    Weights that training moved are put back too: read what was learned (`Trainable.tensors`,
+    `Trainable.encodings`) before the block ends.
+    """
+    stored = dict(_learning_tensors(quantized))
+    before = {name: tensor.detach().clone() for name, tensor in stored.items()}
+    result = Trainable(quantized, stored)
+    undo: list[tuple[fx.Node, object, tuple[object, ...]]] = []
+    products = {str(node.target): node for node in _calls(quantized)}
+    kept = {name: quantized.module.get_submodule(name) for name in products}
+    try:
+        for tensor in stored.values():
+            tensor.requires_grad_()
+        result.quantizers = _exchange(quantized, method, products, undo)
+        if norms is NormHandling.KEPT:
+            with open_norms(quantized) as opened:
+                result.norms = opened
+                yield result
+        else:
+            quantized.module.recompile()
+            yield result
+    finally:
+        for name, module in kept.items():
+            quantized.module.add_submodule(name, module)
+        for node, target, args in undo:
+            node.target, node.args = target, args  # type: ignore[assignment]
+        quantized.module.recompile()
+        with torch.no_grad():
+            for name, tensor in stored.items():
+                tensor.requires_grad = False
+                tensor.grad = None
+                tensor.copy_(before[name])
+
+
+def _calls(quantized: QuantGraph) -> Iterator[fx.Node]:
+    for node in quantized.module.graph.nodes:
+        if node.op == "call_module" and facts_of(node).site:
+            yield node
+
+
+def _exchange(
+    quantized: QuantGraph,
+    method: LearnedStep,
+    products: dict[str, fx.Node],
+    undo: list[tuple[fx.Node, object, tuple[object, ...]]],
+) -> dict[str, TrainableQuantizer]:
+    grids: dict[str, LearnedEncoding] = {}
+    sites = {site.name: site for site in quantized.sites}
+    found: dict[str, TrainableQuantizer] = {}
+    for name, node in products.items():
+        site = sites[facts_of(node).site]
+        product = quantized.quantizers[site.name]
+        if product.encoding is None or product.state is not State.QUANTIZE:
+            continue
+        if site.role is Role.WEIGHT:
+            weight = quantized.graph.tensor(str(quantized.graph[site.layer].weight))
+            learned = method.weight_quantizer(quantized.graph, site, product.encoding, weight)
+        else:
+            grid = _grid_of(site, product.encoding, grids, method)
+            caps = _take_caps(quantized, node, undo)
+            learned = method.activation_quantizer(quantized.graph, site, grid, product.clip, caps)
+        quantized.module.add_submodule(name, learned)
+        found[site.name] = learned
+    return found
+
+
+def _grid_of(
+    site: Site, start: Encoding, grids: dict[str, LearnedEncoding], method: LearnedStep
+) -> LearnedEncoding:
+    """Return the learned grid of a site: the one of the site that it shares with, if equal."""
+    source = grids.get(str(site.shared_with))
+    same = source is not None and (
+        torch.equal(source.start_scale, start.scale)
+        and torch.equal(source.start_zero_point, start.zero_point)
+        and (source.qmin, source.qmax) == (start.qmin, start.qmax)
+    )
+    grid = source if source is not None and same else method.learned(site, start)
+    grids[site.name] = grid
+    return grid
+
+
+def _take_caps(
+    quantized: QuantGraph,
+    call: fx.Node,
+    undo: list[tuple[fx.Node, object, tuple[object, ...]]],
+) -> tuple[Tensor | None, Tensor] | None:
+    """Take a clip with a limit for each channel into the quantizer behind it; note how to undo."""
+    clip = call.args[0]
+    if not isinstance(clip, fx.Node) or operator(clip) not in ops.CHANNEL_CLIPS:
+        return None
+    held = clip_tensors(clip)
+    if len(clip.users) != 1 or clip.kwargs or not _are_stored(held):
+        return None
+    floor, cap = (
+        quantized.graph.tensor(str(one.target)) if isinstance(one, fx.Node) else None
+        for one in held
+    )
+    if cap is None or any(one is not None and one.dim() not in (0, 3) for one in (floor, cap)):
+        return None
+    undo.append((clip, clip.target, clip.args))
+    clip.target, clip.args = first_value, (clip.args[0],)
+    return floor, cap
+
+
+def _are_stored(held: Iterable[object]) -> bool:
+    return all(one is None or (isinstance(one, fx.Node) and one.op == "get_attr") for one in held)
+
+
+def _learning_tensors(quantized: QuantGraph) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield weights and biases of layers, and of norms that stay, by name; no tensor twice."""
+    met: set[int] = set()
+    for node in quantized.module.graph.nodes:
+        for target in _targets_of(quantized, node):
+            tensor = quantized.graph.tensor(target)
+            if id(tensor) not in met and tensor.is_floating_point():
+                met.add(id(tensor))
+                yield target, tensor  # type: ignore[misc]
+
+
+def _targets_of(quantized: QuantGraph, node: fx.Node) -> Iterator[str]:
+    for layer in quantized.graph.layers:
+        if layer.node == node.name:
+            yield from (target for target in (layer.weight, layer.bias) if target)
+    if operator(node) in ops.NORMS:
+        first = 1 if operator(node) in ops.BATCH_NORMS else 2
+        for arg in node.args[first : first + 2]:
+            if isinstance(arg, fx.Node) and arg.op == "get_attr":
+                yield str(arg.target)
+
+
+def _size(tensor: Tensor) -> float:
+    """Return the root mean square of a tensor."""
+    return float(tensor.detach().square().mean().sqrt())

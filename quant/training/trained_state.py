@@ -1,0 +1,192 @@
+"""What a training leaves: weights, grids, and how it went; one file that survives a restart."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from quant.encoding import Encoding
+from quant.graph.float_graph import FloatGraph
+from quant.training.settings import TrainingError, TrainingSettings, settings_from_dict
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One look at a training: after `step` steps, `seconds` after its start.
+
+    `loss` is the mean over the steps since the last look (None before the first), `watch_loss` and
+    `watch_score` (share of right or agreeing answers; None without classes) are those of the
+    watched images, `rate` the relative rate. `measures` are a method's own, such as alpha.
+    """
+
+    step: int
+    seconds: float
+    loss: float | None
+    watch_loss: float | None
+    watch_score: float | None
+    rate: float
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """How a training went: its settings, its curve, and what it saw.
+
+    `images` counts images that trained, each as often as it was seen. `best_step` is the step whose
+    state was kept. `changed` is the share of weights whose whole number is another than before.
+    """
+
+    settings: TrainingSettings
+    steps: int
+    seconds: float
+    images: int
+    best_step: int
+    curve: tuple[CurvePoint, ...] = ()
+    changed: float | None = None
+    stopped_early: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TrainedState:
+    """The weights and grids that a training left.
+
+    `tensors` are weights and biases by their names in the graph, `encodings` grids by site.
+    """
+
+    tensors: Mapping[str, Tensor]
+    encodings: Mapping[str, Encoding]
+    record: TrainingRecord
+
+    @property
+    def digest(self) -> str:
+        """A SHA-256 over all weights and grids: equal digests mean equal networks."""
+        total = hashlib.sha256()
+        for name, tensor in sorted(self._all().items()):
+            total.update(name.encode())
+            total.update(tensor.detach().contiguous().numpy().tobytes())
+        return total.hexdigest()
+
+    def _all(self) -> dict[str, Tensor]:
+        found = {f"tensor/{name}": tensor for name, tensor in self.tensors.items()}
+        for site, one in self.encodings.items():
+            found[f"scale/{site}"], found[f"zero_point/{site}"] = one.scale, one.zero_point
+            found[f"limits/{site}"] = torch.tensor([one.qmin, one.qmax])
+            if one.channel_bits is not None:
+                found[f"bits/{site}"] = one.channel_bits
+        return found
+
+    def trained_graph(self, graph: FloatGraph) -> FloatGraph:
+        """Return a copy of the float graph that was trained, with the weights that it learned.
+
+        Raises:
+            TrainingError: the graph is another one.
+        """
+        result = graph.copy()
+        with torch.no_grad():
+            for name, tensor in self.tensors.items():
+                try:
+                    held = result.tensor(name)
+                except AttributeError:
+                    held = None
+                if held is None or held.shape != tensor.shape:
+                    raise TrainingError(
+                        "A trained state belongs to the network that was trained; this one has no "
+                        f"tensor {name} of the shape {tuple(tensor.shape)}. Open that network, "
+                        "with the same repairs."
+                    )
+                held.copy_(tensor)
+        return result
+
+    def save(self, path: Path) -> None:
+        """Write the state; a reader finds the old file or the whole new one."""
+        write_tensors(
+            path, self._all(), {"kind": "trained", "record": record_to_plain(self.record)}
+        )
+
+
+def load_trained(path: Path) -> TrainedState:
+    """Read a state that `TrainedState.save` wrote.
+
+    Raises:
+        TrainingError: there is no such file, or it is none of ours.
+    """
+    tensors, plain = read_tensors(path)
+    if plain.get("kind") != "trained":
+        raise TrainingError(f"{path.name} must be a trained state of this product; it is not.")
+    found: dict[str, Encoding] = {}
+    for name in tensors:
+        kind, _, site = name.partition("/")
+        if kind == "scale":
+            qmin, qmax = tensors[f"limits/{site}"].tolist()
+            zero_point, bits = tensors[f"zero_point/{site}"], tensors.get(f"bits/{site}")
+            found[site] = Encoding(tensors[name], zero_point, qmin, qmax, bits)
+    held = {n.removeprefix("tensor/"): t for n, t in tensors.items() if n.startswith("tensor/")}
+    return TrainedState(held, found, record_from_plain(plain["record"]))
+
+
+def record_to_plain(record: TrainingRecord) -> dict[str, Any]:
+    """Return a record as JSON values."""
+    return asdict(record)
+
+
+def record_from_plain(raw: dict[str, Any]) -> TrainingRecord:
+    """Return the record that `record_to_plain` gave."""
+    curve = tuple(CurvePoint(**point) for point in raw["curve"])
+    return TrainingRecord(
+        **{**raw, "settings": settings_from_dict(raw["settings"]), "curve": curve}
+    )
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+    """Write tensors and JSON values to one file, whole or not at all: it lasts a kill at any time.
+
+    The file is written under another name, forced to the disk, and renamed.
+    """
+    metadata = {"format": str(FORMAT), "content": json.dumps(plain)}
+    # each tensor as memory of its own in one order; their layouts are restored by their owners
+    dense = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    content = tensors_to_bytes(dense, metadata)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and JSON values that `write_tensors` wrote.
+
+    Raises:
+        TrainingError: there is no such file, or it cannot be read.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            content = json.loads(metadata["content"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise TrainingError(
+            f"{path.name} must be a state of a training; it cannot be read ({error}). Train again."
+        ) from None
+    if metadata.get("format") != str(FORMAT):
+        raise TrainingError(
+            f"{path.name} was written by another version of this product. Train again."
+        )
+    return tensors, content

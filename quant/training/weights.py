@@ -1,0 +1,51 @@
+"""Weights while they train: their whole numbers, and whether all is finite."""
+
+import torch
+from torch import Tensor
+
+from quant.training.settings import TrainingError
+from quant.training.trainable import Trainable
+
+
+@torch.no_grad()
+def weight_codes(network: Trainable) -> dict[str, Tensor]:
+    """Return the whole numbers of every weight that has a grid, by layer."""
+    found: dict[str, Tensor] = {}
+    for layer in network.quantized.graph.layers:
+        quantizer = network.quantizers.get(f"{layer.name} weight")
+        if quantizer is not None:
+            weight = network.quantized.graph.tensor(str(layer.weight))
+            found[layer.name] = quantizer.encoding().quantize(weight).to(torch.int16).cpu()
+    return found
+
+
+def share_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> float | None:
+    """Return the share of whole numbers that differ; None without any."""
+    total = sum(one.numel() for one in before.values())
+    changed = sum(int((before[name] != after[name]).sum()) for name in before)
+    return changed / total if total else None
+
+
+def check_finite(loss: float, network: Trainable, step: int) -> None:
+    """Check the loss and all gradients of a step before they move a weight.
+
+    Raises:
+        TrainingError: one is NaN or infinite; the sentence names the first tensor.
+    """
+    rated = network.rated_parameters
+    gradients = [one.parameter.grad for one in rated if one.parameter.grad is not None]
+    norms = torch._foreach_norm(gradients)  # noqa: SLF001  one call for all of them
+    if loss - loss == 0.0 and bool(torch.stack(norms).isfinite().all()):
+        return
+    where = next(
+        (
+            one.name
+            for one in rated
+            if one.parameter.grad is not None and not bool(one.parameter.grad.isfinite().all())
+        ),
+        network.quantized.graph.output_node.name,
+    )
+    raise TrainingError(
+        f"Loss and gradients must be finite; at step {step} they are not, first seen at {where}. "
+        "The last good state is kept. Lower the rate, or leave that layer in float."
+    )
