@@ -40,7 +40,7 @@ from analysis.runs.apply_recipe import first_stage
 from analysis.sensitivity.analyze import exact
 from analysis.sensitivity.encodings import grids_of, program_of
 from analysis.sensitivity.exact.executors import Serial
-from analysis.sensitivity.exact.work_unit import computing
+from analysis.sensitivity.exact.work_unit import single_threaded
 from analysis.sensitivity.ranking import agreement_of
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Question, Sensitivity, Sweep
@@ -240,7 +240,7 @@ def forward_seconds(case: Case) -> float:
     size = case.network.batch_size
     batches = [arranged(batch.inputs) for batch in case.data.batches(size)]
     found = []
-    with computing():
+    with single_threaded():
         for _ in range(4):
             start = time.process_time()
             for inputs in batches:

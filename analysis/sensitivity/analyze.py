@@ -10,7 +10,7 @@ from analysis.runs.run_store import RunStore
 from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.executors import Pool, Workers
 from analysis.sensitivity.exact.gather import ask, gather, is_answered
-from analysis.sensitivity.exact.run import LEAD, run_exact
+from analysis.sensitivity.exact.run import FIRST_LAYERS, run_exact
 from analysis.sensitivity.ranking import guiltiest
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Depth, Sensitivity, Sweep
@@ -84,7 +84,12 @@ def exact(
     cells = Cells(store.path if store else None)
     asked = ask(network, data, calibrated, sweep, cells)
     before = 0.0
-    if screened and ranking is None and len(asked.layers) > LEAD and not is_answered(asked, cells):
+    if (
+        screened
+        and ranking is None
+        and len(asked.layers) > FIRST_LAYERS
+        and not is_answered(asked, cells)
+    ):
         before = SCREENING_SHARE
         ranking = yield from part(worst_first(network, data, calibrated, sweep), 0.0, before)
     work = run_exact(asked, data, cells, workers, ranking, reuse=reuse)

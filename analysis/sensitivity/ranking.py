@@ -1,4 +1,4 @@
-"""How bad the answers of a sensitivity analysis are, by each measure; and who is guilty."""
+"""Ranks the layers of a sensitivity by each metric of harm."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ MOST_OF_THE_HARM = 0.8
 
 
 class HarmMetric(StrEnum):
-    """What a score is judged by."""
+    """The metric that judges a score."""
 
     ACCURACY = "Accuracy drop"
     SQNR = "Output SQNR"
@@ -31,7 +31,7 @@ UNITS = {
 
 
 def value_of(score: CellScore, metric: HarmMetric) -> float | None:
-    """Return a score in the unit of the metric, or None where it is not known."""
+    """Return a score in the unit of the metric, or None where unknown."""
     match metric:
         case HarmMetric.ACCURACY:
             return _percent(score.accuracy_drop)
@@ -44,7 +44,7 @@ def value_of(score: CellScore, metric: HarmMetric) -> float | None:
 
 
 def interval_of(score: CellScore, metric: HarmMetric) -> Interval | None:
-    """Return the 95 % interval in the unit of the metric, or None where there is none."""
+    """Return the 95 % interval in the unit of the metric, or None."""
     match metric:
         case HarmMetric.ACCURACY:
             found, factor = score.accuracy_drop_ci95, 100.0
@@ -58,7 +58,7 @@ def interval_of(score: CellScore, metric: HarmMetric) -> Interval | None:
 
 
 def harm_of(score: CellScore, metric: HarmMetric) -> float | None:
-    """Return a number that is larger the worse the score; None where it is not known."""
+    """Return the harm of a score, larger for worse scores; None where unknown."""
     value = value_of(score, metric)
     if value is None:
         return None
@@ -66,14 +66,14 @@ def harm_of(score: CellScore, metric: HarmMetric) -> float | None:
 
 
 def whole_of(found: Sensitivity, side: str, bits: int) -> CellScore | None:
-    """Return the score of the network with all layers quantized, where that was measured."""
+    """Return the score of the network with all layers quantized, if measured."""
     return next(
         (s for s in found.whole if s.question.side == side and s.question.bits == bits), None
     )
 
 
 def gives_back(found: Sensitivity) -> bool:
-    """Whether the answers are about a layer's return to float; an instant one never is."""
+    """Whether the scores describe a layer's return to float; never for instant scores."""
     return found.sweep.view is View.ALL_BUT and found.depth is not Depth.INSTANT
 
 
@@ -117,10 +117,10 @@ def shown_of(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float 
 
 
 def shown_interval(found: Sensitivity, score: CellScore, metric: HarmMetric) -> Interval | None:
-    """Return the 95 % interval of the number to show.
+    """Return the 95 % interval of the shown number.
 
-    Of what is given back, that of the network with all but this layer quantized; the score of the
-    whole network is taken as it was found.
+    For a return to float, the interval of the network with all other layers quantized; the score of
+    the whole network counts as exact.
     """
     interval = interval_of(score, metric)
     if interval is None or not gives_back(found):
@@ -140,9 +140,9 @@ def at(found: Sensitivity, side: str, bits: int) -> list[CellScore]:
 
 
 def ranked(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> list[CellScore]:
-    """Return the scores of one side at one width, the guiltiest first; ties by the output's SQNR.
+    """Return the scores of one side at one width, the most harmful first.
 
-    Scores that do not know the metric are left out.
+    Ties are ordered by the output's SQNR. Scores without the metric are left out.
     """
     known = [s for s in at(found, side, bits) if value_of(s, metric) is not None]
 
@@ -154,7 +154,7 @@ def ranked(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> list
 
 
 def metrics_of(found: Sensitivity) -> list[HarmMetric]:
-    """Return the metrics that at least one score knows."""
+    """Return the metrics that at least one score has."""
     return [m for m in HarmMetric if any(value_of(score, m) is not None for score in found.scores)]
 
 
@@ -164,7 +164,7 @@ def layers_of(found: Sensitivity) -> list[str]:
 
 
 def deepest(first: Sensitivity, other: Sensitivity | None, layers: Sequence[str]) -> Sensitivity:
-    """Return `first` with what only `other` answers, in the order of `layers`."""
+    """Return `first` plus the answers that only `other` has, in the order of `layers`."""
     if other is None:
         return first
     known = {score.question: score for score in other.scores}
@@ -175,7 +175,12 @@ def deepest(first: Sensitivity, other: Sensitivity | None, layers: Sequence[str]
 
 
 def fewest(guilt: dict[str, float], share: float = MOST_OF_THE_HARM) -> list[str]:
-    """Return the layers with the most guilt that together have `share` of it, the worst first."""
+    """Return the fewest layers that together have `share` of the harm, the most harmful first.
+
+    Example:
+        >>> fewest({"conv1": 6.0, "conv2": 3.0, "fc": 1.0})
+        ['conv1', 'conv2']
+    """
     positive = {name: value for name, value in guilt.items() if value > 0}
     total, reached = sum(positive.values()), 0.0
     chosen = []
@@ -188,7 +193,7 @@ def fewest(guilt: dict[str, float], share: float = MOST_OF_THE_HARM) -> list[str
 
 
 def measurable(found: Sensitivity, score: CellScore) -> bool:
-    """Whether the 95 % interval of the accuracy drop (agreement, without labels) tells harm."""
+    """Whether the 95 % interval of the accuracy drop (or agreement) excludes zero harm."""
     drop, agreement = score.accuracy_drop_ci95, score.agreement_ci95
     if gives_back(found):
         metric = HarmMetric.AGREEMENT if drop is None else HarmMetric.ACCURACY
@@ -200,7 +205,7 @@ def measurable(found: Sensitivity, score: CellScore) -> bool:
 
 
 def progress_of(found: Sensitivity, asked: int) -> str:
-    """Return in words how many of the cells asked for are known exactly."""
+    """Return the number of exactly known cells in words."""
     known = sum(score.depth is Depth.EXACT for score in found.scores)
     return f"{known} of {asked} cells known"
 
@@ -212,11 +217,10 @@ def _percent(share: float | None) -> float | None:
 def agreement_of(
     first: Sensitivity, second: Sensitivity, side: Side | None = None, bits: int | None = None
 ) -> float | None:
-    """Return Spearman's rho of the output's SQNR over the questions that both answer.
+    """Return Spearman's rho of the output's SQNR over the questions that both sensitivities answer.
 
-    Without `side` or `bits` over all of them. Scores of another depth than their answer's own,
-    which fill what is not known yet, are left out. None where fewer than three questions are left
-    or one side ranks nothing.
+    Without `side` or `bits` over all questions. Scores of another depth than the sensitivity's own
+    are left out. None for fewer than three common questions, or where one side ranks nothing.
     """
     known = _sqnr(second, side, bits)
     pairs = [(own, known[q]) for q, own in _sqnr(first, side, bits).items() if q in known]

@@ -1,4 +1,4 @@
-"""What a sensitivity analysis asks, and the form of its answers."""
+"""The questions of a sensitivity sweep and the form of the answers."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,15 +11,16 @@ from quant.simulation.plan import Side
 from quant.spec import Granularity
 
 DEFAULT_BITS = (8, 6, 4, 3, 2)
-# More was no faster on any sample model; less runs the layers before a question's more often.
+# More memory was no faster on any sample model; less memory repeats the layers before a question's
+# layer more often.
 MEMORY_BYTES = 64 * 2**20
 
 
 class View(StrEnum):
-    """Which network a layer is judged in.
+    """The network around a measured layer.
 
-    ONLY: all is float but this layer. ALL_BUT: all layers are quantized on the side in question,
-    at the bits in question, but this one.
+    ONLY: every other layer is float. ALL_BUT: all layers but the measured layer are quantized, on
+    the question's side at the question's bits.
     """
 
     ONLY = "only"
@@ -27,7 +28,7 @@ class View(StrEnum):
 
 
 class Depth(StrEnum):
-    """How an answer was found, from no forward at all to the whole network on every image."""
+    """The effort behind an answer, from no forward at all to the whole network on every image."""
 
     INSTANT = "instant"
     SCREENING = "screening"
@@ -36,7 +37,7 @@ class Depth(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Question:
-    """One cell of the table: this layer at these bits, on this side, in this view."""
+    """One cell of the table: a layer at some bits, on one side, in one view."""
 
     layer: str
     bits: int
@@ -46,11 +47,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """All cells that are asked for.
+    """All questions of a sweep.
 
-    `config` gives granularity, symmetry, estimator and scale of every layer; its bits are replaced
-    by `bits`. Without `layers`, all that have something to quantize on a side. `memory_bytes`
-    bounds the activations that a process keeps between layers.
+    `config` supplies granularity, symmetry, estimator and scale of every layer; `bits` replaces the
+    bits. Without `layers`, the sweep covers every layer with a tensor to quantize. `memory_bytes`
+    bounds the activations that a process stores between layers.
     """
 
     config: QuantConfig
@@ -64,13 +65,13 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class CellScore:
-    """What one question costs, against the float network on the same `images`.
+    """The score of one question, against the float network on the same `images`.
 
-    `sqnr_db` of the network's output (higher is better), `kl` the mean KL divergence of the softmax
-    in nats, `cross_entropy` the rise of the mean cross-entropy (None without labels), `agreement`
-    the share of images with the float network's top-1 class, `accuracy_drop` float top-1 minus this
-    one in shares of 1 (None without labels). Intervals are of 95 %. An answer of screening predicts
-    `sqnr_db` and `kl` and leaves out what it cannot.
+    `sqnr_db`: SQNR of the network's output in dB, higher is better. `kl`: mean KL divergence of the
+    softmax in nats. `cross_entropy`: rise of the mean cross-entropy in nats, None without labels.
+    `agreement`: share of images with the float network's top-1 class. `accuracy_drop`: float top-1
+    minus quantized top-1, a share of 1, None without labels. Intervals are 95 % intervals.
+    Screening predicts `sqnr_db` and `kl` and leaves the rest None.
     """
 
     question: Question
@@ -90,9 +91,9 @@ class CellScore:
 class Sensitivity:
     """The answers to a sweep, in the order of the network's layers.
 
-    `float_top1` is None without labels. `whole` holds for each bits and side the score of the
-    network with all layers quantized on that side (question.layer is ""); only where the view is
-    ALL_BUT. `forwards` counts forwards of the whole network, parts of one as shares of its MACs.
+    `float_top1` is None without labels. `whole` holds, for the view ALL_BUT, the score of the
+    network with all layers quantized at each bits and side (question.layer is ""). `forwards`
+    counts forwards of the whole network; a partial forward counts by the share of its MACs.
     """
 
     sweep: Sweep
@@ -108,9 +109,9 @@ class Sensitivity:
 def other_sweeps(
     graph: FloatGraph, sweep: Sweep, allowed: tuple[Granularity, ...] | None
 ) -> tuple[Sweep, ...]:
-    """Return sweeps of weights at each granularity allowed that `sweep` does not ask about.
+    """Return sweeps of weights at each allowed granularity that `sweep` does not cover.
 
-    Grids of activations stay as they are.
+    Encodings of activations stay the same.
     """
     chosen = sweep.config.resolve(graph.layers)
     weighted = [layer.name for layer in graph.layers if layer.weight is not None]

@@ -1,4 +1,4 @@
-"""Rows of a sweep that survive a restart: one record for each question and chunk of images."""
+"""Stored rows of a sweep: one record for each question and chunk of images."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,11 +17,11 @@ _TABLES = (
         question TEXT NOT NULL, chunk TEXT NOT NULL, content BLOB NOT NULL,
         PRIMARY KEY (question, chunk)) WITHOUT ROWID""",
 )
-_MOST_VARIABLES = 500  # in one statement; SQLite's own limit was once 999
+_MOST_VARIABLES = 500  # variables per statement; older SQLite allows 999
 
 
 class Cells:
-    """The records in an SQLite file, or in memory without one; threads and processes may share."""
+    """Records in an SQLite file, or in memory; threads and processes may share a file."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -39,7 +39,7 @@ class Cells:
             yield database
 
     def add(self, records: Iterable[tuple[str, str, Rows]]) -> None:
-        """Keep rows by question and chunk; those of the same two are replaced."""
+        """Store rows by question and chunk, replacing earlier rows of both keys."""
         with self._open() as database:
             database.executemany(
                 "INSERT OR REPLACE INTO cells VALUES (?, ?, ?)",
@@ -47,7 +47,7 @@ class Cells:
             )
 
     def add_chunks(self, source: str, chunks: Mapping[str, Sequence[int]]) -> None:
-        """Keep which images of a source each chunk holds."""
+        """Store the images of each chunk of a source."""
         with self._open() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?)",
@@ -58,31 +58,31 @@ class Cells:
             )
 
     def chunks(self, source: str, question: str) -> dict[str, tuple[int, ...]]:
-        """Return the chunks of a source for which a question is answered, and their images."""
+        """Return the chunks of a source that answer a question, each with its images."""
         query = """SELECT chunks.chunk, images FROM chunks JOIN cells USING (chunk)
             WHERE source = ? AND question = ? ORDER BY chunks.rowid"""
         with self._open() as database:
-            found = database.execute(query, (source, question)).fetchall()
-        return {chunk: tuple(np.frombuffer(images, np.int64).tolist()) for chunk, images in found}
+            rows = database.execute(query, (source, question)).fetchall()
+        return {chunk: tuple(np.frombuffer(images, np.int64).tolist()) for chunk, images in rows}
 
     def contents(self, questions: Iterable[str]) -> dict[str, dict[str, bytes]]:
-        """Return the rows of each question by chunk, as `image_scores.to_bytes` wrote them."""
-        wanted = list(dict.fromkeys(questions))
-        found: dict[str, dict[str, bytes]] = {question: {} for question in wanted}
-        for question, chunk, content in self._select("question, chunk, content", wanted):
-            found[question][chunk] = content
-        return found
+        """Return the rows of each question by chunk, as bytes from `rows_to_bytes`."""
+        distinct = list(dict.fromkeys(questions))
+        by_question: dict[str, dict[str, bytes]] = {question: {} for question in distinct}
+        for question, chunk, content in self._select("question, chunk, content", distinct):
+            by_question[question][chunk] = content
+        return by_question
 
     def known(self, questions: Iterable[str]) -> set[tuple[str, str]]:
-        """Return the questions that are answered, each with the chunk that it is answered for."""
+        """Return all pairs (question, chunk) with a stored answer."""
         return set(self._select("question, chunk", list(questions)))
 
     def _select(self, columns: str, questions: Sequence[str]) -> list[Any]:
-        found: list[Any] = []
+        rows: list[Any] = []
         with self._open() as database:
             for start in range(0, len(questions), _MOST_VARIABLES):
                 part = questions[start : start + _MOST_VARIABLES]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT {columns} FROM cells WHERE question IN ({marks})"  # noqa: S608
-                found += database.execute(query, part).fetchall()
-        return found
+                rows += database.execute(query, part).fetchall()
+        return rows

@@ -1,6 +1,6 @@
-"""The units of a sweep on a Dask cluster: workers on other machines, or more of them here.
+"""Runs the units of a sweep on a Dask cluster: workers on other machines or on this machine.
 
-Each worker needs this project's folder on its path and the same version of torch.
+Each worker needs the project's folder on its path and the same version of torch.
 """
 
 from collections.abc import Iterator
@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 
 CONNECT_S = 10
 ATTEMPTS = 3
-"""So often a unit is sent again when Dask itself has given up on it."""
-# units carry images, so that the scheduler can send them to another worker when one dies
+"""The attempts for a unit before the sweep gives up."""
+# Units carry images, so that the scheduler can send a unit to another worker when a worker dies.
 _SETTINGS = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The workers behind a scheduler; `count` is how many units they run at once."""
+    """The workers of a scheduler; `count` is the number of units that run at once."""
 
     address: str
     count: int
 
     def run(self, program: Program, units: Iterator[Unit]) -> Outcomes:
-        """Yield outcomes as they come; Dask moves the units of a worker that dies to others.
+        """Yield outcomes as units finish; Dask moves the units of a dead worker to other workers.
 
         Raises:
             QuantError: the scheduler does not answer, or units fail on several workers.
         """
         client = _connect(self.address)
         try:
-            yield from _Sending(client, program, units, 2 * self.count).outcomes()
+            yield from _UnitQueue(client, program, units, 2 * self.count).outcomes()
         finally:
             client.close()
 
 
 def open_cluster(address: str) -> Cluster:
-    """Return the workers behind the scheduler at an address such as tcp://host:8786.
+    """Return the workers of the scheduler at an address such as tcp://host:8786.
 
     Raises:
-        QuantError: no scheduler answers there, it has no workers, or Dask is not installed.
+        QuantError: no scheduler answers, the scheduler has no workers, or Dask is not installed.
     """
     client = _connect(address)
     try:
@@ -76,19 +76,19 @@ def _connect(address: str) -> "Client":
         ) from None
 
 
-class _Sending:
-    """Units under way: at most `most` at once, each sent again if it is lost."""
+class _UnitQueue:
+    """Units in progress: at most `most` at once; a lost unit is sent again."""
 
     def __init__(
         self, client: "Client", program: Program, units: Iterator[Unit], most: int
     ) -> None:
         self._client, self._units, self._most = client, units, most
-        # a task's result, unlike scattered data, is made again when its worker dies
-        self._program = self._submit(_same, program)
+        # Dask recomputes a task's result when a worker dies, unlike scattered data.
+        self._program = self._submit(_identity, program)
         self._running: dict[Any, tuple[Unit, int]] = {}
 
     def outcomes(self) -> Outcomes:
-        """Yield outcomes as units finish; closing cancels what is under way."""
+        """Yield outcomes as units finish; closing cancels the units in progress."""
         from distributed import as_completed  # noqa: PLC0415
 
         done = as_completed(loop=self._client.loop)
@@ -97,9 +97,9 @@ class _Sending:
             while self._running:
                 future = next(done)
                 unit, attempts = self._running.pop(future)
-                found = self._result(future, unit, attempts, done)
+                results = self._result(future, unit, attempts, done)
                 self._fill(done)
-                yield from found
+                yield from results
         finally:
             self._client.cancel([*self._running, self._program])
 
@@ -122,7 +122,7 @@ class _Sending:
         from distributed import CancelledError, KilledWorker  # noqa: PLC0415
 
         try:
-            found: list[Outcome] = future.result()
+            outcomes: list[Outcome] = future.result()
         except (KilledWorker, CancelledError) as error:
             if attempts + 1 >= ATTEMPTS:
                 raise QuantError(
@@ -131,15 +131,15 @@ class _Sending:
                 ) from error
             self._send(unit, attempts + 1, done)
             return []
-        return found
+        return outcomes
 
 
 def compute_unit(program: Program, unit: Unit) -> list[Outcome]:
-    """Compute a unit where it was sent."""
+    """Compute a unit on the worker."""
     keep_freed_memory()
     settle_threads()
     return list(run_unit(program, unit))
 
 
-def _same(program: Program) -> Program:
+def _identity(program: Program) -> Program:
     return program

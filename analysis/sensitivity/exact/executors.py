@@ -1,4 +1,4 @@
-"""Who computes the units of a sweep: this thread, a pool of threads, or a Dask cluster."""
+"""Executors for the units of a sweep: the calling thread, a pool of threads, or a Dask cluster."""
 
 import os
 import queue
@@ -15,7 +15,7 @@ from quant.engine.program import Program
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores available to the process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -23,14 +23,14 @@ Outcomes = Generator[Outcome, None, None]
 
 
 class Workers(Protocol):
-    """Computes units in any order; results are the same bits whoever computes them."""
+    """Computes units in any order; the results have the same bits on every executor."""
 
     @property
     def count(self) -> int:
-        """How many units run at once."""
+        """The number of units that run at once."""
 
     def run(self, program: Program, units: Iterator[Unit]) -> Outcomes:
-        """Yield outcomes as they come; takes units as it needs them. Closing it stops the work."""
+        """Yield outcomes as units finish; takes units on demand. Closing stops the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +40,34 @@ class Serial:
     count: int = 1
 
     def run(self, program: Program, units: Iterator[Unit]) -> Outcomes:
-        """Yield outcomes as they come."""
+        """Yield outcomes as units finish."""
         for unit in units:
             yield from run_unit(program, unit)
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Threads of this process, each with one thread of torch.
+    """Threads of the process, each with one thread of torch.
 
-    Torch lets go of the interpreter while it computes, so threads share the cores as processes
-    would, and nothing has to be sent. They also share the memory that a unit may keep.
+    Torch releases the interpreter lock while computing, so threads use all cores without sending
+    data. Threads also share the memory limit of a unit.
     """
 
     count: int = field(default_factory=available_cores)
 
     def run(self, program: Program, units: Iterator[Unit]) -> Outcomes:
-        """Yield outcomes as they come; closing waits for the forwards that are under way."""
+        """Yield outcomes as units finish; closing waits for the forwards in progress."""
         if self.count == 1:
             yield from Serial().run(program, units)
             return
         threads_before = torch.get_num_threads()
         stop = Event()
-        found: queue.SimpleQueue[Outcome | Future[None]] = queue.SimpleQueue()
+        results: queue.SimpleQueue[Outcome | Future[None]] = queue.SimpleQueue()
 
         def work(unit: Unit) -> None:
             share = replace(unit, memory_bytes=unit.memory_bytes // self.count)
             for outcome in run_unit(program, share):
-                found.put(outcome)
+                results.put(outcome)
                 if stop.is_set():
                     return
 
@@ -76,11 +76,11 @@ class Pool:
                 running = 0
                 while True:
                     while running <= self.count and (unit := next(units, None)) is not None:
-                        pool.submit(work, unit).add_done_callback(found.put)
+                        pool.submit(work, unit).add_done_callback(results.put)
                         running += 1
                     if running == 0:
                         break
-                    item = found.get()
+                    item = results.get()
                     if isinstance(item, Outcome):
                         yield item
                     else:
@@ -89,11 +89,14 @@ class Pool:
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
-                # what a new thread starts with was changed by the pool's own
+                # The pool's threads changed the default thread count of new threads.
                 torch.set_num_threads(threads_before)
 
 
 def settle_threads() -> None:
-    """Fix torch's threads for this thread: it looks up the process's number once, before use."""
+    """Set torch to one thread for the calling thread.
+
+    Torch looks up the process's thread count once, before the first use, hence the first call.
+    """
     torch.get_num_threads()
     torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from analysis.evaluation.per_image import UNKNOWN, Figures, rows_from_bytes, sum
 from analysis.network import Network, whole_batch
 from analysis.sensitivity.encodings import Grids, grids_of, questions_of
 from analysis.sensitivity.exact.answer_store import Cells
-from analysis.sensitivity.exact.image_chunks import Chunk, divide
+from analysis.sensitivity.exact.image_chunks import Chunk, divide_into_chunks
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
 from data_io.dataset import Dataset
 
@@ -62,7 +62,7 @@ def ask(
         sweep,
         {question: grids.key(question) for question in questions},
         float_key,
-        divide(data, _chunk_size(network, grids, sweep), known),
+        divide_into_chunks(data, _chunk_size(network, grids, sweep), known),
         len(data),
     )
 

@@ -1,4 +1,4 @@
-"""The exact sweep: every question on every image; what lies before a layer runs once for all."""
+"""The exact sweep: every question on every image; layers before a question's layer run once."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from analysis.evaluation.per_image import Rows
 from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.executors import Workers
 from analysis.sensitivity.exact.gather import SweepQuestions, decided_layers
-from analysis.sensitivity.exact.image_chunks import Chunk, images_of
+from analysis.sensitivity.exact.image_chunks import Chunk, chunk_images
 from analysis.sensitivity.exact.work_unit import ChunkQuestion, Outcome, Unit
 from analysis.sensitivity.sweep import Question
 from data_io.dataset import Dataset
@@ -19,16 +19,16 @@ from quant.encoding import Encoding
 from quant.inputs import Inputs
 from quant.progress import Progress, Steps
 
-LEAD = 8
-"""So many layers, the worst by the ranking, are answered on all images before the others."""
-LEAST_TRIALS = 16
-"""Fewer in a unit would not be worth running what lies before their layers once more."""
+FIRST_LAYERS = 8
+"""The number of top-ranked layers answered on all images before the remaining layers."""
+MIN_QUESTIONS = 16
+"""The fewest questions in a unit; smaller units repeat the layers before too often."""
 UNITS_A_WORKER = 4
 FIRST_DECISION = 32
 """Images before a layer may be decided."""
 FLUSH_S = 0.5
-EVERY_TRIAL = 0.02
-"""What a trial costs besides its share of the network, as a share of it: for the progress."""
+QUESTION_OVERHEAD = 0.02
+"""The overhead of a question as a share of the network, for the progress."""
 
 
 def run_exact(
@@ -40,28 +40,30 @@ def run_exact(
     *,
     reuse: bool = True,
 ) -> Steps[int]:
-    """Compute the answers that `cells` lacks and keep them there as they come.
+    """Compute the missing answers of `cells` and store each answer at once.
 
-    Returns the multiply-accumulates that it took. Without `reuse` each trial runs the whole
-    network: what the sweep is measured against.
+    Returns the multiply-accumulates spent. Without `reuse` each question runs the whole network:
+    the baseline of the benchmark.
 
     Raises:
         QuantError: a label is no output of the network, or a range needs statistics.
     """
-    todo = _Todo(asked, data, cells, reuse=reuse)
+    todo = _OpenWork(asked, data, cells, reuse=reuse)
     left = asked.layers
-    for chunks in _rounds(asked):
-        for layers in _groups(left, ranking, staged=not asked.sweep.stop_when_decided):
+    for chunks in _chunk_rounds(asked):
+        for layers in _layer_groups(left, ranking, staged=not asked.sweep.stop_when_decided):
             units = todo.units(layers, chunks, workers.count)
-            yield from _compute(todo, cells, workers, units)
+            yield from _compute_units(todo, cells, workers, units)
         if asked.sweep.stop_when_decided:
             decided = decided_layers(asked, cells)
             left = tuple(layer for layer in left if layer not in decided)
     return todo.macs
 
 
-def _compute(todo: "_Todo", cells: Cells, workers: Workers, units: Iterator[Unit]) -> Steps[None]:
-    """Run units; what has come is kept at least every half a second, and whatever happens."""
+def _compute_units(
+    todo: "_OpenWork", cells: Cells, workers: Workers, units: Iterator[Unit]
+) -> Steps[None]:
+    """Run units; store the answers at least every half second, and on any error."""
     fresh: list[tuple[str, str, Rows]] = []
     flushed = time.monotonic()
     with closing(workers.run(todo.program, units)) as outcomes:
@@ -77,7 +79,7 @@ def _compute(todo: "_Todo", cells: Cells, workers: Workers, units: Iterator[Unit
             cells.add(fresh)
 
 
-def _rounds(asked: SweepQuestions) -> Iterator[tuple[Chunk, ...]]:
+def _chunk_rounds(asked: SweepQuestions) -> Iterator[tuple[Chunk, ...]]:
     """Yield all chunks; where layers may stop early, each round doubles the images so far."""
     images, limit = 0, FIRST_DECISION
     part: list[Chunk] = []
@@ -91,11 +93,11 @@ def _rounds(asked: SweepQuestions) -> Iterator[tuple[Chunk, ...]]:
         yield tuple(part)
 
 
-def _groups(
+def _layer_groups(
     layers: Sequence[str], ranking: Sequence[str] | None, *, staged: bool
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the worst layers by the ranking, then all others; few groups, few prefixes."""
-    lead = [name for name in ranking or () if name in layers][:LEAD] if staged else []
+    """Yield the worst layers by the ranking, then all others; few groups repeat few prefixes."""
+    lead = [name for name in ranking or () if name in layers][:FIRST_LAYERS] if staged else []
     if lead:
         yield tuple(lead)
     rest = tuple(name for name in layers if name not in lead)
@@ -103,8 +105,8 @@ def _groups(
         yield rest
 
 
-class _Todo:
-    """What is not yet answered, as units; and how far the work is."""
+class _OpenWork:
+    """The unanswered questions as units, and the progress of the work."""
 
     def __init__(self, asked: SweepQuestions, data: Dataset, cells: Cells, *, reuse: bool) -> None:
         self._asked, self._data, self._reuse = asked, data, reuse
@@ -126,22 +128,24 @@ class _Todo:
         self._start = time.monotonic()
 
     def units(self, layers: Sequence[str], chunks: Sequence[Chunk], workers: int) -> Iterator[Unit]:
-        """Yield units for what is missing, chunk after chunk; images are read as they are due."""
-        wanted = [question for question in self._asked.keys if question.layer in layers]
-        missing = sum(self._missing(q, chunk) for q in wanted for chunk in chunks)
-        # with one worker there is nothing to share out
+        """Yield units for missing answers, chunk after chunk; images are read on demand."""
+        questions = [question for question in self._asked.keys if question.layer in layers]
+        missing = sum(self._missing(q, chunk) for q in questions for chunk in chunks)
+        # A single worker needs no division of the work.
         share = -(-missing // (UNITS_A_WORKER * workers)) if workers > 1 else missing
-        most = max(LEAST_TRIALS, share)
+        most = max(MIN_QUESTIONS, share)
         for chunk in chunks:
-            yield from self._units_of(chunk, wanted, most)
+            yield from self._units_of(chunk, questions, most)
 
-    def _units_of(self, chunk: Chunk, wanted: Sequence[Question], most: int) -> Iterator[Unit]:
+    def _units_of(
+        self, chunk: Chunk, questions_of_chunk: Sequence[Question], most: int
+    ) -> Iterator[Unit]:
         families: dict[Question | None, dict[str, Question]] = {}
-        for question in wanted:
+        for question in questions_of_chunk:
             base = self._asked.base_of(question)
             families.setdefault(base, {})
             if self._missing(question, chunk):
-                # both sides of a layer without weights are one side
+                # A layer without weights has the same encodings for both sides.
                 families[base].setdefault(self._asked.keys[question], question)
         read: tuple[Inputs, Tensor | None] | None = None
         for base, distinct in families.items():
@@ -185,7 +189,7 @@ class _Todo:
         return grids.of(grids.sites(question.layer or None, question.side), question.bits)
 
     def _read(self, chunk: Chunk) -> tuple[Inputs, Tensor | None]:
-        data = images_of(self._data, chunk)
+        data = chunk_images(self._data, chunk)
         batch = next(iter(data.batches(len(data))))
         network = self._asked.grids.network
         if not network.classifies:
@@ -197,36 +201,36 @@ class _Todo:
         return (self._asked.keys[question], chunk.key) not in self._done
 
     def _share(self, question: Question) -> float:
-        """Return the share of the network that a trial runs."""
+        """Return the share of the network that a question runs."""
         sites = self._asked.grids.sites(question.layer or None, question.side)
         whole = self.program.macs(0, len(self.program))
         before = self.program.macs(0, self.program.position(sites))
-        return 1 + EVERY_TRIAL - (before / whole if whole else 0.0)
+        return 1 + QUESTION_OVERHEAD - (before / whole if whole else 0.0)
 
     def take(self, outcome: Outcome) -> None:
-        """Note what has come, and the float network's output for units that are still to come."""
+        """Record an outcome, and the float network's output for later units."""
         self._done.add((outcome.key, outcome.chunk))
         self.macs += outcome.macs
         share = self._cost.get(outcome.key, 0.0) * self._images[outcome.chunk]
         self._answered += share / self._total if self._total else 0.0
         if outcome.reference is not None:
-            held = sum(_bytes_of(outputs) for outputs in self._references.values())
-            if held + _bytes_of(outcome.reference) <= self._asked.sweep.memory_bytes:
+            held = sum(_tensor_bytes(outputs) for outputs in self._references.values())
+            if held + _tensor_bytes(outcome.reference) <= self._asked.sweep.memory_bytes:
                 self._references[outcome.chunk] = outcome.reference
 
     def progress(self) -> Progress:
-        """Return how far the work is, and about how long the rest will take."""
+        """Return the progress and the estimated remaining time."""
         done = min(1.0, self._answered)
         text = f"Exact: {len(self._asked.layers)} layers on {self._asked.images} images"
         if done > 0:
             left = (time.monotonic() - self._start) * (1 - done) / done
-            text += f", about {_spoken(left)} left"
+            text += f", about {_format_duration(left)} left"
         return Progress(done, text)
 
 
-def _bytes_of(outputs: tuple[Tensor, ...]) -> int:
+def _tensor_bytes(outputs: tuple[Tensor, ...]) -> int:
     return sum(output.nbytes for output in outputs)
 
 
-def _spoken(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,6 +1,6 @@
-"""A unit of a sweep: some images and some questions put to them.
+"""A unit of a sweep: some images and some questions.
 
-What lies before a question's layer runs once for all of them.
+The layers before a question's layer run once for all questions of the unit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,9 +19,9 @@ from quant.inputs import Inputs, arranged, count_of
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ChunkQuestion:
-    """One question put to a chunk: `on` are grids beyond those of the base, `off` those it lacks.
+    """One question about a chunk: `on` are encodings added to the base, `off` sites removed.
 
-    `key` names the question in the store.
+    `key` identifies the question in the store.
     """
 
     key: str
@@ -30,18 +30,18 @@ class ChunkQuestion:
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """The sites at which the trial differs from the base."""
+        """The sites that differ from the base."""
         return (*self.on, *self.off)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Unit:
-    """Work for one process: a chunk of images, the grids of the base network, and trials.
+    """Work for one process: a chunk of images, the encodings of the base network, and questions.
 
-    `inputs` (N, ...) and `labels` (N,) or None are the chunk named `chunk`; `reference` has the
-    float network's outputs on it, where known. Results of the float network go under `float_key`,
-    those of the base under `base_key`, where wanted. `memory_bytes` bounds the values that are kept
-    between layers. Without `reuse` every trial runs the whole network: the sweep that others do.
+    `inputs` (N, ...) and `labels` (N,) or None belong to the chunk `chunk`; `reference` holds the
+    float network's outputs, if known. Results of the float network have the key `float_key`,
+    results of the base `base_key`, if requested. `memory_bytes` bounds the stored values between
+    layers. Without `reuse` every question runs the whole network.
     """
 
     chunk: str
@@ -58,9 +58,9 @@ class Unit:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Outcome:
-    """A row for each image of a chunk under one key; what it took in multiply-accumulates.
+    """A row for each image of a chunk under one key, and the multiply-accumulates spent.
 
-    `reference` comes with the float network's rows.
+    `reference` comes with the rows of the float network.
     """
 
     key: str
@@ -71,9 +71,9 @@ class Outcome:
 
 
 def run_unit(program: Program, unit: Unit) -> Iterator[Outcome]:
-    """Yield an outcome for the float network and the base where wanted, then for each trial.
+    """Yield an outcome for the float network and the base if requested, then for each question.
 
-    Every forward runs in one thread of torch, so results are the same bits wherever it runs.
+    Every forward runs in one thread of torch, so results have the same bits on every executor.
     """
     work = _Work(program, unit)
     if unit.reference is None:
@@ -85,7 +85,7 @@ def run_unit(program: Program, unit: Unit) -> Iterator[Outcome]:
 
 
 @contextmanager
-def computing() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """Compute without gradients in one thread of torch."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -104,15 +104,15 @@ class _Work:
         self._count = count_of(unit.inputs)
         self._reference = unit.reference
         self._macs = 0
-        with computing():
+        with single_threaded():
             self._settings = program.settle(unit.base)
             self._inputs = arranged(unit.inputs, program.portable.batch)
-        self._kept: dict[int, Values] = {}
+        self._stored: dict[int, Values] = {}
         self._place, self._values = 0, program.start(self._inputs)
 
     def float_outcome(self) -> Outcome:
-        """Run the float network, which is the base where that has no grids."""
-        with computing():
+        """Run the float network, which equals a base without encodings."""
+        with single_threaded():
             if self._unit.base:
                 self._reference = self._finish(self._program.start(self._inputs), 0, FLOAT)
             else:
@@ -122,12 +122,12 @@ class _Work:
 
     def base_outcome(self, key: str) -> Outcome:
         """Run the base network."""
-        with computing():
+        with single_threaded():
             return self._compared(key, self._run_base())
 
     def answer(self, trial: ChunkQuestion) -> Outcome:
-        """Run what follows the first site at which a trial differs from the base."""
-        with computing():
+        """Run the layers from the first site at which a question differs from the base."""
+        with single_threaded():
             settings = {
                 site: grid for site, grid in self._settings.items() if site not in trial.off
             }
@@ -140,31 +140,31 @@ class _Work:
             return self._compared(trial.key, output)
 
     def _run_base(self) -> tuple[Tensor, ...]:
-        """Run the base to its end; keep what the trials start from, as far as memory allows."""
+        """Run the base to the end; store values at the questions' starts as memory allows."""
         values, place = self._program.start(self._inputs), 0
         for position in self._affordable():
             self._run(values, place, position, self._settings)
-            self._kept[position], place = dict(values), position
+            self._stored[position], place = dict(values), position
         return self._finish(values, place, self._settings)
 
     def _affordable(self) -> list[int]:
-        """Return the positions to keep: from the end back, for the first layers' are largest."""
+        """Return the positions to store, from the end back: values of early layers are large."""
         if not self._unit.reuse:
             return []
-        wanted = {self._program.position(trial.sites) for trial in self._unit.trials}
-        copies = 2 if self._unit.base else 1  # a value before its grid and after it
-        chosen: list[int] = []
-        for position in sorted(wanted, reverse=True):
-            needed = self._program.live_bytes((*chosen, position)) * count_of(self._inputs)
+        positions = {self._program.position(trial.sites) for trial in self._unit.trials}
+        copies = 2 if self._unit.base else 1  # the value before quantization and after
+        stored: list[int] = []
+        for position in sorted(positions, reverse=True):
+            needed = self._program.live_bytes((*stored, position)) * count_of(self._inputs)
             if copies * needed > self._unit.memory_bytes:
                 break
-            chosen.append(position)
-        return chosen[::-1]
+            stored.append(position)
+        return stored[::-1]
 
     def _at(self, position: int) -> Values:
-        """Return the base's values at a position at or after the last one asked for."""
-        if position in self._kept:
-            self._values = self._kept.pop(position)
+        """Return the base's values at a position at or after the last position."""
+        if position in self._stored:
+            self._values = self._stored.pop(position)
         elif position > self._place:
             self._run(self._values, self._place, position, self._settings)
         self._place = position

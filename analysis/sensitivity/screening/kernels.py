@@ -1,7 +1,7 @@
 """Inner products of gradients with quantization errors, image by image.
 
-An error is looked at once and never written: rounded, clamped, subtracted and multiplied in
-registers it takes a tenth of the time that torch takes operation by operation.
+Compiled loops round, clamp, subtract and multiply in registers without storing the error, in a
+tenth of the time of separate torch operations.
 """
 
 from collections.abc import Sequence
@@ -16,23 +16,23 @@ from torch import Tensor
 from quant.encoding import Encoding
 from quant.engine.loops import VECTORS, compiled
 
-# Values of an image that stay in the cache closest to the core while every grid meets them. Each
-# piece is summed in single precision, pieces in double.
-PIECE = 2048
+# Values of an image that stay in the first-level cache for all encodings. Each piece is summed in
+# single precision, the pieces in double precision.
+PIECE_VALUES = 2048
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Levels:
-    """Grids of one scale each: `scales` (S,), and the least and the greatest level, (2, S)."""
+    """Encodings of one scale each: `scales` (S,), and the smallest and largest level, (2, S)."""
 
     scales: Floats
     limits: Floats
 
 
 def levels_of(grids: Sequence[Encoding]) -> Levels:
-    """Return grids per tensor as the products take them."""
+    """Return per-tensor encodings as arrays for the products."""
     lows = [grid.qmin - int(grid.zero_point) for grid in grids]
     highs = [grid.qmax - int(grid.zero_point) for grid in grids]
     scales = np.array([float(grid.scale) for grid in grids], np.float32)
@@ -40,38 +40,38 @@ def levels_of(grids: Sequence[Encoding]) -> Levels:
 
 
 class ErrorProducts:
-    """A layer's output (N, ...) and P gradients there, for products with changes of the output."""
+    """A layer's output (N, ...) and P gradients, for products with changes of the output."""
 
     def __init__(self, output: Tensor, gradients: Sequence[Tensor]) -> None:
-        self._output, self._rows = output, _row_of(output)
-        self._pulls = [_row_of(gradient) for gradient in gradients]
+        self._output, self._rows = output, _image_rows(output)
+        self._pulls = [_image_rows(gradient) for gradient in gradients]
 
     def on_grids(self, moved: Tensor, levels: Levels) -> Tensor:
-        """Return (S, P, N) for `moved` (N, ...) put on S grids in place of the output."""
-        rows = self._rows if moved is self._output else _row_of(moved)
+        """Return (S, P, N) for `moved` (N, ...) under S encodings, instead of the output."""
+        rows = self._rows if moved is self._output else _image_rows(moved)
         found = np.empty((len(levels.scales), len(self._pulls), len(rows)))
         for probe, pull in enumerate(self._pulls):
             found[:, probe] = _grid_products(rows, self._rows, pull, levels.scales, levels.limits)
         return torch.from_numpy(found)
 
     def of_move(self, moved: Tensor) -> Tensor:
-        """Return (1, P, N) for `moved` (N, ...) in place of the output."""
-        rows = _row_of(moved)
+        """Return (1, P, N) for `moved` (N, ...) instead of the output."""
+        rows = _image_rows(moved)
         found = [_moved_products(rows, self._rows, pull) for pull in self._pulls]
         return torch.from_numpy(np.stack(found)[None])
 
 
 @compiled(VECTORS)
 def _grid_products(moved: Floats, base: Floats, pull: Floats, scales: Floats, limits: Any) -> Any:
-    """Return (S, N): sums of `pull` times (`moved` on each grid less `base`), all (N, K)."""
+    """Return (S, N): sums of `pull` times (quantized `moved` minus `base`), all (N, K)."""
     images, values = moved.shape
     found = np.zeros((len(scales), images))
     for image in range(images):
-        for start in range(0, values, PIECE):
-            # one index for each value in the inner loop, or it stays scalar
-            x = moved[image, start : start + PIECE]
-            y = base[image, start : start + PIECE]
-            g = pull[image, start : start + PIECE]
+        for start in range(0, values, PIECE_VALUES):
+            # One index for each value in the inner loop; otherwise the compiler does not vectorize.
+            x = moved[image, start : start + PIECE_VALUES]
+            y = base[image, start : start + PIECE_VALUES]
+            g = pull[image, start : start + PIECE_VALUES]
             for grid in range(len(scales)):
                 scale, low, high = scales[grid], limits[0, grid], limits[1, grid]
                 steps = np.float32(1) / scale
@@ -86,14 +86,14 @@ def _grid_products(moved: Floats, base: Floats, pull: Floats, scales: Floats, li
 
 @compiled(VECTORS)
 def _moved_products(moved: Floats, base: Floats, pull: Floats) -> Any:
-    """Return (N,): sums of `pull` times (`moved` less `base`), all (N, K)."""
+    """Return (N,): sums of `pull` times (`moved` minus `base`), all (N, K)."""
     images, values = moved.shape
     found = np.zeros(images)
     for image in range(images):
-        for start in range(0, values, PIECE):
-            x = moved[image, start : start + PIECE]
-            y = base[image, start : start + PIECE]
-            g = pull[image, start : start + PIECE]
+        for start in range(0, values, PIECE_VALUES):
+            x = moved[image, start : start + PIECE_VALUES]
+            y = base[image, start : start + PIECE_VALUES]
+            g = pull[image, start : start + PIECE_VALUES]
             total = np.float32(0)
             for place in range(len(x)):
                 total += g[place] * (x[place] - y[place])
@@ -101,8 +101,8 @@ def _moved_products(moved: Floats, base: Floats, pull: Floats) -> Any:
     return found
 
 
-def _row_of(values: Tensor) -> Floats:
-    """Return one row an image; channels last stay where they are."""
+def _image_rows(values: Tensor) -> Floats:
+    """Return one row per image; values of channels-last tensors stay in memory order."""
     if values.dim() == 4:
         values = values.permute(0, 2, 3, 1)
     rows = values.reshape(len(values), -1).float().contiguous()

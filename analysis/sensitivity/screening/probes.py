@@ -1,4 +1,4 @@
-"""What a network's output is probed with."""
+"""Probes of a network's output: random vectors for the backward pass."""
 
 import math
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ def draw_probes(
     generator: torch.Generator,
     scales: Sequence[float] = (1.0,),
 ) -> list[Outputs]:
-    """Return v for the energy and, where the first output is logits (N, classes > 1), B u.
+    """Return v for the energy and, for logits (N, classes > 1), B u for the KL divergence.
 
-    B u is for the divergence of the logits; other outputs have no part in it. Signs are drawn image
-    by image, so they do not depend on the batch; filling gets none. The signs of each output are
-    multiplied with its scale: probed is the sum of energies in these units.
+    Only the first output takes part in the divergence. Signs are drawn image by image, independent
+    of the batch; padding has no signs. Each output's signs are multiplied by the output's scale, so
+    that the energies add up in common units.
     """
     sizes = [2 * math.prod(output.shape[1:]) for output in outputs]
     drawn = torch.randint(0, 2, (count, sum(sizes)), generator=generator) * 2.0 - 1.0
@@ -40,9 +40,9 @@ def draw_probes(
 
 
 def take_turns(probes: Sequence[Outputs], first: int) -> Outputs:
-    """Return one probe that asks each image but one of the questions of several.
+    """Return one probe that gives each image the vector of one of several probes in turn.
 
-    Images take turns; the first of these is the image `first` of all.
+    `first` is the position of the first image among all images.
     """
     each = [parts_of(probe) for probe in probes]
     parts = []
@@ -55,12 +55,17 @@ def take_turns(probes: Sequence[Outputs], first: int) -> Outputs:
 
 
 def turns_of(images: int, first: int, probes: int) -> Tensor:
-    """Return (P, N): whether each of N images, the first of them `first`, is asked by a probe."""
+    """Return (P, N): whether each of N images, starting at position `first`, belongs to a probe."""
     return (torch.arange(first, first + images) % probes) == torch.arange(probes)[:, None]
 
 
 def output_scales(outputs: Sequence[Tensor]) -> tuple[float, ...]:
-    """Return what brings each of several outputs to the same energy: 1 for one alone."""
+    """Return factors that bring several outputs to equal energy; 1 for a single output.
+
+    Example:
+        >>> output_scales([torch.ones(4, 10)])
+        (1.0,)
+    """
     if len(outputs) == 1:
         return (1.0,)
     energies = [float(output.double().square().sum()) / len(output) for output in outputs]
@@ -69,7 +74,7 @@ def output_scales(outputs: Sequence[Tensor]) -> tuple[float, ...]:
 
 
 def signal_of(outputs: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
-    """Return the energy of each image's outputs (N,) in the units of their scales."""
+    """Return the energy of each image's outputs (N,) in the units of the scales."""
     parts = [
         scale**2 * output.double().square().reshape(len(output), -1).sum(1)
         for output, scale in zip(outputs, scales, strict=True)
@@ -78,11 +83,11 @@ def signal_of(outputs: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
 
 
 def fisher_probes(chances: Tensor, signs: Tensor) -> Tensor:
-    """Return B u for signs u, where B B^T = diag(p) - p p^T; chances p and signs are (N, classes).
+    """Return B u for signs u, where B B^T = diag(p) - p p^T; p and signs are (N, classes).
 
     diag(p) - p p^T is the projection off sqrt(p), scaled by sqrt(p) on both sides. The Householder
-    reflection that takes the likeliest class's axis to sqrt(p) takes the other axes to a basis of
-    what is off sqrt(p). Between two classes that leaves nothing to chance but a sign.
+    reflection from the most likely class's axis to sqrt(p) maps the other axes to a basis of the
+    space orthogonal to sqrt(p). With two classes only a sign is random.
     """
     root = chances.sqrt()
     top = root.argmax(1, keepdim=True)

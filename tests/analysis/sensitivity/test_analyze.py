@@ -14,7 +14,7 @@ from analysis.network import Network, prepare
 from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import SCREENED_IMAGES, exact, kept, sensitivity, worst_first
 from analysis.sensitivity.exact.executors import Pool, Serial
-from analysis.sensitivity.exact.image_chunks import divide
+from analysis.sensitivity.exact.image_chunks import divide_into_chunks
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Sensitivity, Sweep, View
 from data_io.bundled import fashion_test
@@ -388,14 +388,14 @@ def test_questions_that_cannot_be_asked_are_told() -> None:
 
 def test_chunks_hold_every_image_once_and_take_over_what_is_known() -> None:
     data = dataset(torch.zeros(10, 1))
-    plain = divide(data, 4)
+    plain = divide_into_chunks(data, 4)
     assert [chunk.images for chunk in plain] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
     known = {plain[1].key: plain[1].images, "other": (9, 10), "overlaps": (4, 8)}
-    taken = divide(data, 4, known)
+    taken = divide_into_chunks(data, 4, known)
     assert taken == plain
-    odd = divide(data, 4, {"odd": (1, 3)})
+    odd = divide_into_chunks(data, 4, {"odd": (1, 3)})
     assert [chunk.images for chunk in odd] == [(0, 2, 4, 5), (1, 3), (6, 7, 8, 9)]
-    assert divide(data.first(4), 4)[0].key == plain[0].key
+    assert divide_into_chunks(data.first(4), 4)[0].key == plain[0].key
 
 
 def test_the_public_road_runs_a_pool(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.sensitivity.screening.kernels import PIECE, ErrorProducts, levels_of
+from analysis.sensitivity.screening.kernels import PIECE_VALUES, ErrorProducts, levels_of
 from quant.encoding import Encoding
 
 GRID = Encoding(torch.tensor(0.13), torch.tensor(3.0), 0, 15)
 WIDE = Encoding(torch.tensor(0.03), torch.tensor(0.0), -128, 127)
-SHAPES = [(5, 7), (4, 3, 6, 5), (3, 4, 9), (2, 1), (2, PIECE), (3, 2 * PIECE + 5)]
+SHAPES = [(5, 7), (4, 3, 6, 5), (3, 4, 9), (2, 1), (2, PIECE_VALUES), (3, 2 * PIECE_VALUES + 5)]
 
 
 def drawn(shape: tuple[int, ...], seed: int) -> Tensor:
