@@ -17,9 +17,10 @@ from quant.training.checkpoint import Checkpoint, Position
 from quant.training.learned_encoding import RatedParameter
 from quant.training.losses import TrainingLoss
 from quant.training.method import LearnedStep
+from quant.training.neuron_widths import NeuronWidthMethod
 from quant.training.norms import averaging, set_live
 from quant.training.optimizer import make_optimizer, rate_at, set_rate
-from quant.training.settings import TrainingError, TrainingSettings
+from quant.training.settings import TrainingError, TrainingMethod, TrainingSettings
 from quant.training.trainable import Trainable, trainable
 from quant.training.trained_state import CurvePoint, TrainedState, TrainingRecord
 from quant.training.weights import check_finite, share_changed, weight_codes
@@ -305,4 +306,6 @@ def train(
 
 def method_of(settings: TrainingSettings) -> LearnedStep:
     """Return the method that the settings name."""
+    if settings.method is TrainingMethod.NEURON_WIDTHS:
+        return NeuronWidthMethod(settings)
     return LearnedStep(settings)

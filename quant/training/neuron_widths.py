@@ -1,0 +1,90 @@
+"""The method of training that learns a width for each neuron (NMP-QAT; papers.md, paper 3)."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from quant.channel_widths import CHANNEL_WIDTHS
+from quant.encoding import Encoding
+from quant.graph.float_graph import FloatGraph
+from quant.simulation.plan import Site
+from quant.training.learned_encoding import TrainableQuantizer
+from quant.training.method import LearnedStep
+from quant.training.neuron_quantizer import NeuronQuantizer, neurons_among
+
+
+class NeuronWidthMethod(LearnedStep):
+    """NMP-QAT: weights and widths of their output channels learn together.
+
+    Nothing but the low start presses widths down, unless `pressure` is set (our extension). Our
+    choices: thresholds, temperature, start and rate of s, s clamped to [0, 1] after each step,
+    widths that stay for the last part of training so that weights settle on them.
+    """
+
+    def weight_quantizer(
+        self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
+    ) -> TrainableQuantizer:
+        """Return the quantizer of a weight's site.
+
+        Where widths learn at rate 0 they are those of `start`, and stay: so train the controls.
+        """
+        axis, own = graph[site.layer].channel_axis, self.settings.widths
+        if not own.rate:
+            return NeuronQuantizer(site, weight, axis, own, fixed=start)
+        return NeuronQuantizer(site, weight, axis, own, rate_unit=own.rate / self.settings.rate)
+
+    def before_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
+        """Let scales follow their weights; widths stay in the last part."""
+        for one in neurons_among(quantizers):
+            one.prepare(share)
+
+    @torch.no_grad()
+    def after_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
+        """Clamp the intensities to [0, 1]."""
+        del share
+        for one in neurons_among(quantizers):
+            one.intensity.clamp_(0.0, 1.0)
+
+    def penalty(self, quantizers: Mapping[str, TrainableQuantizer]) -> Tensor | None:
+        """Return pressure times the mean soft width over layers; None without pressure."""
+        learning = [one for one in neurons_among(quantizers) if not one.frozen]
+        if not self.settings.widths.pressure or not learning:
+            return None
+        return self.settings.widths.pressure * torch.stack([q.soft_bits() for q in learning]).mean()
+
+    def measures(self, quantizers: Mapping[str, TrainableQuantizer]) -> dict[str, float]:
+        """Return mean bits over all weights, the share of channels of each width, bits by layer."""
+        own = list(neurons_among(quantizers))
+        if not own:
+            return {}
+        sizes = [one.scales[0].numel() for one in own]
+        weights = [one.weight_count for one in own]
+        means = [float(one.widths.float().mean()) for one in own]
+        found = {
+            "mean_bits": sum(m * w for m, w in zip(means, weights, strict=True)) / sum(weights)
+        }
+        for bits in CHANNEL_WIDTHS:
+            count = sum(int((one.widths == bits).sum()) for one in own)
+            found[f"share_{bits}_bits"] = count / sum(sizes)
+        found.update({f"bits of {one.site.layer}": m for one, m in zip(own, means, strict=True)})
+        return found
+
+
+def trained_widths(
+    encodings: Mapping[str, Encoding], graph: FloatGraph
+) -> dict[str, tuple[int, ...]]:
+    """Return the widths of channels that the grids of a training have, by layer."""
+    found = {}
+    for layer in graph.layers:
+        grid = encodings.get(f"{layer.name} weight")
+        if grid is None or layer.weight is None:
+            continue
+        own = grid.channel_bits
+        several = own is not None and own.dim() > 0
+        found[layer.name] = (
+            tuple(own.flatten().tolist())
+            if own is not None and several
+            else (grid.bits,) * layer.weight_shape[layer.channel_axis]
+        )
+    return found
