@@ -1,7 +1,7 @@
 """From a graph and a configuration to the cost model's workload: the only bridge between them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import fx
@@ -21,6 +21,7 @@ from quant.spec import FLOAT_BITS, QuantSpec
 Entropies = dict[tuple[str, QuantSpec], float]
 WHOLE_BITS = 32
 """The width in which tokens and the like come in."""
+_WHOLE_BITS = {"uint8": 8, "int8": 8, "int16": 16}
 RECURRENTS = frozenset(f"aten.{name}.input" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
 
 _KINDS = {
@@ -96,9 +97,10 @@ class _Builder:
                 self._add_layer(layer)
             elif operator(node) in RECURRENTS:
                 self._recurrent(node)
-            elif is_activation(node) and node.name not in self.tensor_of and is_pass_through(node):
+            elif node.op == "call_function" and node.name not in self.tensor_of:
                 self._pass(node)
-        outputs = dict.fromkeys(self.tensor_of[node.name] for node in self.graph.output_nodes)
+        last = (self.tensor_of.get(node.name) for node in self.graph.output_nodes)
+        outputs = dict.fromkeys(filter(None, last))
         return Workload(
             name, tuple(self.ops), tuple(self.tensors.values()), tuple(self.inputs), tuple(outputs)
         )
@@ -108,8 +110,7 @@ class _Builder:
             self._store(layer.name, math.prod(layer.shape), self.bits[layer.name])
             self.inputs.append(layer.name)
         else:
-            known = (self.tensor_of.get(node) for node in layer.inputs)
-            sources = tuple(filter(None, known)) or (self._whole_input(layer),)
+            sources = self._known(layer.inputs) or self._carried(layer)
             self._store(layer.name, math.prod(layer.shape), self.bits[layer.name])
             self.ops.extend(self._operations(layer, sources))
         self.tensor_of[layer.node] = self.tensor_of[layer.output] = layer.name
@@ -117,6 +118,14 @@ class _Builder:
         while node.name != layer.node:  # the functions fused in between store nothing
             self.tensor_of[node.name] = layer.name
             node = node.all_input_nodes[0]
+
+    def _known(self, nodes: Iterable[str]) -> tuple[str, ...]:
+        return tuple(filter(None, map(self.tensor_of.get, nodes)))
+
+    def _carried(self, layer: Layer) -> tuple[str, ...]:
+        """Return the tensor behind what has no encoding itself: complex numbers, tokens."""
+        nodes = self.graph.node(layer.node).all_input_nodes
+        return self._known(node.name for node in nodes)[:1] or (self._whole_input(layer),)
 
     def _whole_input(self, layer: Layer) -> str:
         """Return the tensor of the whole numbers that a layer without real inputs depends on."""
@@ -126,7 +135,8 @@ class _Builder:
             if node.op == "placeholder":
                 name = f"{INPUT_PREFIX}{facts_of(node).title}"
                 if name not in self.tensors:
-                    self._store(name, math.prod(shape_of(node)), WHOLE_BITS)
+                    bits = _WHOLE_BITS.get(facts_of(node).kind, WHOLE_BITS)
+                    self._store(name, math.prod(shape_of(node)), bits)
                     self.inputs.append(name)
                 return name
             waiting += [source for source in node.all_input_nodes if source not in seen]
@@ -160,12 +170,13 @@ class _Builder:
         self.tensors[name] = TensorInfo(name, elements, bits)
 
     def _pass(self, node: fx.Node) -> None:
-        """A max-pool is work and a smaller tensor; other moves are views of the same values."""
+        """A max-pool is work and a smaller tensor; all else that is no layer moves values on."""
         sources = [s for s in node.all_input_nodes if s.name in self.tensor_of]
-        if not sources:
+        if not sources or (shape_of(node) and not math.prod(shape_of(node))):
             return
         source = self.tensor_of[sources[0].name]
-        if "max_pool" not in operator(node) or not shape_of(node):
+        is_pool = "max_pool" in operator(node) and is_activation(node) and is_pass_through(node)
+        if not is_pool or not shape_of(node):
             self.tensor_of[node.name] = source
             return
         bits = self.tensors[source].bits
@@ -214,8 +225,10 @@ class _Builder:
         return self.tensors[sources[0]].bits if layer.inputs else self.bits[layer.name]
 
     def _op_kind(self, layer: Layer) -> OpKind:
-        # a product with an unknown operand, such as a weight computed in the graph
+        # a product with a weight that the graph computes, or with none that it knows
         if layer.kind in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR) and layer.weight is None:
+            return OpKind.MATMUL if layer.macs else OpKind.VECTOR
+        if layer.kind is Kind.MATMUL and not layer.macs:
             return OpKind.VECTOR
         if operator(self.graph.node(layer.node)).startswith("aten.conv_transpose"):
             return OpKind.LINEAR
@@ -223,6 +236,8 @@ class _Builder:
 
     def _sizes(self, layer: Layer) -> dict[str, Any]:
         kind = self._op_kind(layer)
+        if kind is OpKind.MATMUL and layer.kind is not Kind.MATMUL:
+            return self._computed_weight(layer)
         if kind is OpKind.MATMUL:
             return _matmul(layer)
         if kind is OpKind.LINEAR:
@@ -248,6 +263,17 @@ class _Builder:
             "weight_elements": math.prod(layer.weight_shape),
             "bias_elements": self._bias(layer),
         }
+
+    def _computed_weight(self, layer: Layer) -> dict[str, Any]:
+        """A convolution or linear layer whose weight is computed, as the product that it is."""
+        node = self.graph.node(layer.node)
+        second, groups = node.args[1], node.args[6] if len(node.args) > 6 else 1
+        shape = shape_of(second) if isinstance(second, fx.Node) else ()
+        groups = groups if isinstance(groups, int) else 1
+        depth = math.prod(shape[1:])
+        columns = max(1, shape[0] // groups)
+        rows = max(1, layer.macs // (depth * columns * groups))
+        return {"batch": rows, "c_in": depth, "c_out": columns, "groups": groups}
 
     def _convolution(self, layer: Layer) -> dict[str, Any]:
         node = self.graph.node(layer.node)

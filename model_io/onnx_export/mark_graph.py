@@ -79,7 +79,9 @@ def _marked(quantized: QuantGraph) -> fx.GraphModule:
     module = copy_module(quantized.module)
     nodes = {node.name: node for node in module.graph.nodes}
     for layer in quantized.graph.layers:
-        node = nodes[layer.node]
+        node = nodes.get(layer.node)
+        if node is None:  # a clip that its quantizer has taken in
+            continue
         if layer.output != layer.node and node.op == "call_function":
             _mark_after(module, node, Marked.OPERATION, layer.name)
         bias = node.args[2] if layer.weight and len(node.args) > 2 else None

@@ -35,6 +35,37 @@ _INTERNAL = {
 }
 
 
+REGIONS = {
+    "torch.ops.higher_order.wrap_with_set_grad_enabled",
+    "torch.ops.higher_order.wrap_with_autocast",
+}
+"""Operators that run a graph of the program under torch.no_grad or autocast."""
+
+
+def advise_operator(target: str) -> str:
+    """Return what to do about an operator of another library; empty where nothing is known."""
+    match = re.fullmatch(r"torch\.ops\.([a-z0-9_]{1,40})\.([A-Za-z0-9_.]{1,60})", target, re.ASCII)
+    if match is None or match[1] == "aten":
+        return ""
+    if match[1] in ("quantized_decomposed", "quantized", "torchao", "pt2e"):
+        return (
+            "target in the graph must be an operator of a float network, got one that is quantized "
+            f"already ({match[1]}.{match[2]}). Export the network from before it was prepared and "
+            "converted, or bring it as ONNX with QuantizeLinear and DequantizeLinear, whose "
+            "encodings are read."
+        )
+    if match[1] == "higher_order":
+        return (
+            "target in the graph must be a plain operator, got control flow that depends on values "
+            f"({match[2]}). Replace it by torch.where, or export the branch that is used."
+        )
+    return (
+        f"target in the graph must be an operator of torch itself (aten), got {match[1]}."
+        f"{match[2]} of another library. Export what comes before it, such as the boxes and scores before their "
+        "suppression, or write it in torch functions."
+    )
+
+
 def is_known_operator(target: str) -> bool:
     """Whether `target`, as written in a `.pt2`, names an operator that only computes.
 

@@ -11,19 +11,13 @@ import json
 import keyword
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from model_io.errors import ModelError, UnsafeFileError
-from model_io.pt2.allowed_operators import is_known_operator
+from model_io.pt2.allowed_operators import REGIONS, advise_operator, is_known_operator
+from model_io.pt2.shape_expression import is_shape_expression
 
-_SYMBOL = re.compile(
-    r"Symbol\('[su]\d{1,6}'(, (positive|nonnegative|integer|finite)=True){0,4}\)|[su]\d{1,6}",
-    re.ASCII,
-)
-# Possessive (the second +): a long row of digits must not be tried in every division.
-_ARITHMETIC = re.compile(
-    r"(\d++|FloorDiv|CeilDiv|CleanDiv|PythonMod|Mod|Max|Min|Integer|[-+*/(), ])*+", re.ASCII
-)
 _TREE = re.compile(r"builtins\.(tuple|list|dict)")
 _FLAT_NAMES = re.compile(r'null|\[("\w+"(, ?"\w+")*)?\]')
 _MAX_DEPTH = 40
@@ -44,12 +38,6 @@ def _is_path(text: str) -> bool:
     quotes: no quote and no backslash may stand in it.
     """
     return re.fullmatch(r"[\w/:;@-]+(\.[\w/:;@-]+)*", text, re.ASCII) is not None
-
-
-def _is_expression(text: str) -> bool:
-    """Whether this is plain integer arithmetic over shape symbols; powers can take forever."""
-    rest = _SYMBOL.sub("0", text)
-    return len(text) <= 500 and "**" not in rest and _ARITHMETIC.fullmatch(rest) is not None
 
 
 def _is_tree(text: str) -> bool:
@@ -83,7 +71,7 @@ def _is_tree_node(node: Any, depth: int = 0) -> bool:
 
 _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "target": (is_known_operator, "an operator torch.ops.aten.* or plain arithmetic"),
-    "expr_str": (_is_expression, "integer arithmetic over shape symbols"),
+    "expr_str": (is_shape_expression, "integer arithmetic over shape symbols"),
     "in_spec": (_is_tree, "tuples, lists and dicts of tensors"),
     "out_spec": (_is_tree, "tuples, lists and dicts of tensors"),
     "parameter_name": (_is_path, "a path of names"),
@@ -113,7 +101,7 @@ _KEYED_BY_NAME = {
     "config",
 }
 _REFUSED = {
-    "as_graph": "a graph inside the graph (control flow, or a torch.no_grad block)",
+    "as_graph": "a graph inside the graph (control flow that depends on values)",
     "as_operator": "an operator as an argument",
     "as_custom_obj": "a custom object",
     "custom_obj": "a custom object",
@@ -135,6 +123,8 @@ def check_values(value: Any, key: str = "", depth: int = 0) -> None:
     elif isinstance(value, str):
         check, meaning = _RULES.get(key, (_never, "no text"))
         if not check(value):
+            if key == "target" and (advice := advise_operator(value)):
+                raise UnsafeFileError(advice)
             raise _broken(key, meaning, value)
 
 
@@ -205,10 +195,11 @@ def checked_program(text: bytes) -> dict[str, Any]:
     program = parsed(text)
     try:
         graph_module, versions = program["graph_module"], _versions(program)
-        nodes = graph_module["graph"]["nodes"]
+        regions = _take_regions(graph_module["graph"]["nodes"])
+        nodes = [*graph_module["graph"]["nodes"], *(n for r in regions for n in r.nodes)]
         metadata = [_kept_metadata(node.pop("metadata")) for node in nodes]
         graph_module["metadata"] = {}
-        in_eval_mode = not any(_trains(entry) for node in nodes for entry in node["inputs"])
+        trained = next((node for node in nodes if any(map(_trains, node["inputs"]))), None)
         checked = {
             "graph_module": graph_module,
             "range_constraints": program["range_constraints"],
@@ -218,15 +209,78 @@ def checked_program(text: bytes) -> dict[str, Any]:
             "The graph must be the JSON that torch.export.save writes, got another. Export the "
             "network again with torch 2.13."
         ) from None
-    if not in_eval_mode:
-        raise ModelError(
-            "The network must be exported in eval mode, got one in train mode: its batch norm or "
-            "dropout changes at every call. Call .eval() before torch.export.export."
-        )
+    if trained is not None:
+        raise ModelError(_train_mode(trained))
     check_values(checked)
+    for region in regions:
+        check_values(region.graph)
+    for region in regions:
+        region.put_back()
     for node, kept in zip(nodes, metadata, strict=True):
         node["metadata"] = kept
     return checked | versions | {"verifiers": ["TRAINING"], "guards_code": []}
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """A graph that a node runs under torch.no_grad or autocast.
+
+    `holder` is the argument that it is, `node` the one that runs it, whose arguments have no names.
+    """
+
+    holder: dict[str, Any]
+    graph: dict[str, Any]
+    node: dict[str, Any]
+    target: str
+
+    @property
+    def nodes(self) -> list[dict[str, Any]]:
+        """The nodes of the graph."""
+        found: list[dict[str, Any]] = self.graph["graph"]["nodes"]
+        return found
+
+    def put_back(self) -> None:
+        """Let the node have its graph again."""
+        self.holder.clear()
+        self.holder["as_graph"] = self.graph
+        self.node["target"] = self.target
+        for entry in self.node["inputs"]:
+            entry["name"] = ""
+
+
+def _take_regions(nodes: list[dict[str, Any]], depth: int = 0) -> list[_Region]:
+    """Take the graphs of regions out of their nodes, so that each is checked as the main one is."""
+    found: list[_Region] = []
+    for node in nodes if depth < _MAX_DEPTH // 4 else ():
+        for entry in node["inputs"] if node["target"] in REGIONS else ():
+            inner = entry["arg"].get("as_graph")
+            if inner is None:
+                continue
+            found.append(_Region(entry["arg"], inner, node, node["target"]))
+            entry["arg"].clear()
+            entry["arg"]["as_none"] = True
+            node["target"] = "torch.ops.aten.alias.default"  # while the rest is checked
+            for one in node["inputs"]:
+                if one["name"] != "":
+                    raise _broken("name", "nothing", str(one["name"]))
+                one["name"] = "unnamed"
+            found += _take_regions(inner["graph"]["nodes"], depth + 1)
+    return found
+
+
+def _train_mode(node: dict[str, Any]) -> str:
+    """Return what to say of an operator that was exported in train mode."""
+    given = {entry["name"]: entry["arg"] for entry in node["inputs"]}
+    if "as_none" in given.get("running_mean", {}):
+        return (
+            "A norm must not depend on the other images of a batch, got a batch norm without "
+            "running statistics (track_running_stats=False), which takes the batch's own in eval "
+            "mode too. Train it with running statistics, or use a group norm."
+        )
+    return (
+        "The network must be exported in eval mode, got one in train mode: its batch norm or "
+        "dropout changes at every call. Call .eval() before torch.export.export."
+    )
 
 
 def _trains(entry: dict[str, Any]) -> bool:

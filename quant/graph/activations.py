@@ -22,24 +22,43 @@ def mark_activations(graph: fx.Graph, root: Mapping[str, object]) -> None:
     """Write `activation`, `masking` and the limit of tokens into the facts of every node.
 
     Whole numbers (tokens, positions, comparisons) get no encoding. Real numbers computed from whole
-    numbers alone are masks and get no encoding. A stored matrix turns whole numbers into real
-    activations: an embedding. A sum with a mask before a softmax counts as pass-through, because an
+    numbers alone are masks and get no encoding, unless a layer with a stored matrix reads the
+    numbers as its input: pixels. A stored matrix turns whole numbers into real activations: an
+    embedding. Complex numbers get no encoding, but carry real ones from one side of a Fourier
+    transform to the other. A sum with a mask before a softmax counts as pass-through, because an
     encoding that covers -1e9 resolves nothing else.
 
     Args:
         graph: nodes in execution order, with shapes and types in their facts.
         root: tensors by the target of get_attr nodes.
     """
+    masks = _mark(graph, frozenset())
+    pixels = _pixels(graph, masks)
+    if pixels:
+        masks = _mark(graph, pixels)
+    for node in graph.nodes:
+        masking = _is_masking(node, masks, root)
+        write_facts(node, replace(facts_of(node), masking=masking))
+        if operator(node) in ops.EMBEDDINGS:
+            _note_rows(node)
+
+
+def _mark(graph: fx.Graph, pixels: frozenset[fx.Node]) -> set[fx.Node]:
+    """Write `activation`; return the real values computed from whole numbers alone: masks.
+
+    `pixels` are nodes that turn whole numbers into real ones which are no masks.
+    """
     whole: set[fx.Node] = set()
     masks: set[fx.Node] = set()
+    carriers: set[fx.Node] = set()
     for node in graph.nodes:
         real = facts_of(node).real is not False
         sources = node.all_input_nodes
-        from_real = any(facts_of(source).activation for source in sources)
+        from_real = any(facts_of(source).activation or source in carriers for source in sources)
         # a size has no shape and tells nothing about values
         by_value = any(facts_of(s).activation and facts_of(s).real is not None for s in sources)
         from_whole = any(source in whole or source in masks for source in sources)
-        computed = from_real or (from_whole and _has_matrix(node))
+        computed = from_real or node in pixels or (from_whole and _has_matrix(node))
         activation = real and (node.op == "placeholder" or computed)
         mark_activation(node, activation=activation)
         if node.op == "placeholder":
@@ -47,15 +66,34 @@ def mark_activations(graph: fx.Graph, root: Mapping[str, object]) -> None:
                 whole.add(node)
         elif activation:
             continue
+        elif facts_of(node).complex:
+            if from_real:
+                carriers.add(node)
         elif real and from_whole:
             masks.add(node)
         elif not real and (by_value or from_whole):
             whole.add(node)
-    for node in graph.nodes:
-        masking = _is_masking(node, masks, root)
-        write_facts(node, replace(facts_of(node), masking=masking))
-        if operator(node) in ops.EMBEDDINGS:
-            _note_rows(node)
+    return masks
+
+
+def _pixels(graph: fx.Graph, masks: set[fx.Node]) -> frozenset[fx.Node]:
+    """Return the nodes at which whole numbers become the real ones that a layer reads.
+
+    The search goes backwards from what convolutions, linear layers and norms read.
+    """
+    readers = ops.CONVOLUTIONS | ops.LINEARS | ops.NORMS
+    waiting = [node.args[0] for node in graph.nodes if operator(node) in readers]
+    found, seen = set[fx.Node](), set[fx.Node]()
+    while waiting:
+        node = waiting.pop()
+        if node in seen or node not in masks:
+            continue
+        seen.add(node)
+        before = [source for source in node.all_input_nodes if source in masks]
+        waiting.extend(before)
+        if not before:
+            found.add(node)
+    return frozenset(found)
 
 
 def _has_matrix(node: fx.Node) -> bool:

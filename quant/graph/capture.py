@@ -16,7 +16,11 @@ from quant.graph.activations import mark_activations
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import INPUT_LAYER, shape_of
 from quant.graph.node_facts import NodeFacts, facts_of, write_facts
-from quant.graph.normalize import spell_embedding, spell_linear, spell_reshape
+from quant.graph.spelling.edits import Draft
+from quant.graph.spelling.precision import OTHER_REALS
+from quant.graph.spelling.regions import inline_regions
+from quant.graph.spelling.spell import spell
+from quant.graph.spelling.writes import writes_into_others
 from quant.inputs import KINDS, Input, InputLike
 
 
@@ -45,14 +49,22 @@ def capture(
     """
     specs = _described(inputs)
     program = model if isinstance(model, ExportedProgram) else export_program(model, specs, batch)
+    traced = _traced(program)
+    if writes_into_others(traced):
+        traced = _traced(program.run_decompositions({}))
+    module, only, notes = _plain(traced, specs)
+    first = next(node for node in module.graph.nodes if node.op == "placeholder")
+    return FloatGraph(module, shape_of(first)[1:], only, notes=notes)
+
+
+def _traced(program: ExportedProgram) -> fx.GraphModule:
+    """Return the graph of a program, with its stored tensors in place."""
     traced = program.module(check_guards=False)
     if not isinstance(traced, fx.GraphModule):
         raise CaptureError(
             "torch.export must return a graph; got none. Check the network's forward function."
         )
-    module, only = _plain(traced, specs)
-    first = next(node for node in module.graph.nodes if node.op == "placeholder")
-    return FloatGraph(module, shape_of(first)[1:], only)
+    return traced
 
 
 def export_program(
@@ -124,31 +136,52 @@ def _guilty_module(text: str) -> str:
     return f" in {own[-1].removeprefix('File ')}" if own else ""
 
 
-def _plain(traced: fx.GraphModule, inputs: list[Input]) -> tuple[fx.GraphModule, int | None]:
-    """Return a graph without torch.export's guards, with `NodeFacts`, and the only batch size."""
-    graph = fx.Graph()
+def _plain(
+    traced: fx.GraphModule, inputs: list[Input]
+) -> tuple[fx.GraphModule, int | None, tuple[str, ...]]:
+    """Return a graph of one spelling with `NodeFacts`, the only batch size, and notes."""
+    narrowed = inline_regions(traced)
+    draft = Draft(fx.Graph(), {})
     mapped: dict[fx.Node, fx.Node] = {}
-    root: dict[str, object] = {}
+    outputs: tuple[fx.Node, ...] = ()
     for node in traced.graph.nodes:
         if node.op == "call_module":  # the guard on input shapes; capture checks shapes itself
             continue
+        if _is_traced_in(node):
+            continue
         if node.op == "output":
-            outputs = tuple(mapped[output] for output in _real_outputs(node))
-            graph.output(outputs[0] if len(outputs) == 1 else outputs)
+            outputs = tuple(_outputs(node))
+            draft.graph.output(tuple(mapped[output] for output in outputs))
             break
-        new = graph.node_copy(node, lambda old: mapped[old])
+        new = draft.graph.node_copy(node, lambda old: mapped[old])
         new.meta = {}
         write_facts(new, _plain_meta(node))
         if node.op == "get_attr":
-            root[str(node.target)] = _attribute(traced, str(node.target))
+            draft.root[str(node.target)] = _attribute(traced, str(node.target))
         mapped[node] = new
     placeholders = [(old, new) for old, new in mapped.items() if old.op == "placeholder"]
     batch = _name_inputs(placeholders, inputs)
-    spell_linear(graph, root)
-    spell_embedding(graph, root)
-    spell_reshape(graph)
-    mark_activations(graph, root)
-    return fx.GraphModule(root, graph), batch
+    real = _real_outputs(outputs, batch)
+    result = next(node for node in draft.graph.nodes if node.op == "output")
+    kept = tuple(mapped[output] for output in real)
+    result.args = (kept[0] if len(kept) == 1 else kept,)
+    notes = spell(draft, narrowed=narrowed)
+    if batch is not None:
+        _divide_shapes(draft.graph, batch)
+    mark_activations(draft.graph, draft.root)
+    if len(real) < len(outputs):
+        left = (
+            f"{len(outputs) - len(real)} of {len(outputs)} outputs hold no real numbers with an "
+            "axis for the batch, and are left out."
+        )
+        notes = (*notes, left)
+    return fx.GraphModule(draft.root, draft.graph), batch, notes
+
+
+def _is_traced_in(node: fx.Node) -> bool:
+    """Tell whether an argument is None, or a number that the trace has taken in."""
+    tensor = isinstance(node.meta.get("val"), Tensor)
+    return node.op == "placeholder" and not tensor and not node.users
 
 
 def _name_inputs(placeholders: list[tuple[fx.Node, fx.Node]], inputs: list[Input]) -> int | None:
@@ -169,6 +202,7 @@ def _name_inputs(placeholders: list[tuple[fx.Node, fx.Node]], inputs: list[Input
         sizes.append(size if isinstance(size, int) else None)
         title = inputs[place].name if described else str(old.name)
         kind = str(value.dtype).removeprefix("torch.")
+        kind = "float32" if value.dtype in OTHER_REALS else kind
         write_facts(new, replace(facts_of(new), title=title, kind=kind))
         if kind not in KINDS:
             raise CaptureError(
@@ -194,17 +228,69 @@ def _attribute(module: nn.Module, target: str) -> object:
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
-def _real_outputs(node: fx.Node) -> list[fx.Node]:
-    """Return the outputs that hold real numbers."""
+def _outputs(node: fx.Node) -> list[fx.Node]:
+    """Return the nodes of all results."""
     outputs: list[fx.Node] = []
     fx.node.map_arg(node.args[0], outputs.append)
-    real = [output for output in outputs if _is_real(output.meta.get("val"))]
-    if not real:
+    return outputs
+
+
+def _real_outputs(outputs: tuple[fx.Node, ...], batch: int | None) -> list[fx.Node]:
+    """Return the outputs that hold real numbers, with the batch as their first axis.
+
+    Raises:
+        CaptureError: no output does.
+    """
+    numbers = [output for output in outputs if _is_real(output.meta.get("val"))]
+    if not numbers:
         raise CaptureError(
             f"A network must return real numbers; got {len(outputs)} outputs without real "
             "numbers. Return the values before, such as the logits before an argmax."
         )
+    real = [output for output in numbers if _is_batched(output.meta["val"], batch)]
+    if not real:
+        shapes = ", ".join(str(tuple(output.meta["val"].shape)) for output in numbers)
+        raise CaptureError(
+            "An output must have the batch as its first axis, so that each image has a result of "
+            f"its own; got outputs of shape {shapes}. Return what comes before the mean or sum "
+            "over the batch, such as the logits before a loss."
+        )
     return real
+
+
+def _is_batched(value: Tensor, batch: int | None) -> bool:
+    """Tell whether the first axis of an output counts images."""
+    if not value.dim():
+        return False
+    size = value.shape[0]
+    if batch is not None:
+        return bool(size == batch)
+    symbol = getattr(getattr(size, "node", None), "expr", None)  # a symbol alone: no 4 * batch
+    return bool(getattr(symbol, "is_Symbol", False))
+
+
+def _divide_shapes(graph: fx.Graph, batch: int) -> None:
+    """Write shapes for one image into a network with a fixed batch, as all other networks have.
+
+    Where the batch is no axis of its own, the first axis that holds the batch counts.
+    """
+    computed: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op == "placeholder" or any(source in computed for source in node.all_input_nodes):
+            computed.add(node)
+            facts = facts_of(node)
+            if facts.shape:
+                write_facts(node, replace(facts, shape=_divided(facts.shape, batch)))
+
+
+def _divided(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
+    """Return a shape (B, ...) as that of one image (1, ...)."""
+    places = [axis for axis, size in enumerate(shape) if size == batch]
+    places = places if shape[0] % batch or not shape[0] else [0]
+    if not places:
+        return shape
+    axis = places[0]
+    return (*shape[:axis], shape[axis] // batch, *shape[axis + 1 :])
 
 
 def _is_real(value: object) -> bool:
@@ -219,7 +305,11 @@ def _plain_meta(node: fx.Node) -> NodeFacts:
     facts = NodeFacts(path, is_operation)
     if isinstance(value, Tensor):
         shape = tuple(_for_one_image(size) for size in value.shape)
-        return replace(facts, shape=shape, real=_is_real(value))
+        open_axes = [axis for axis, size in enumerate(value.shape) if not isinstance(size, int)]
+        return replace(
+            facts, shape=shape, real=_is_real(value), complex=value.is_complex(),
+            free=open_axes[0] if open_axes else None,
+        )  # fmt: skip
     if isinstance(value, list | tuple):
         return replace(facts, real=any(map(_is_real, value)))
     return facts

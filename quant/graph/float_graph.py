@@ -33,6 +33,7 @@ class FloatGraph:
         input_shape: shape (C, H, W) of one image; the first input's shape if `inputs` has several.
         batch: the only batch size that runs; None if any batch size runs.
         normals: batch norm statistics by node name, once batch norms are folded.
+        notes: what the capture changed, a sentence each.
         layers: the layers in order of execution.
     """
 
@@ -40,6 +41,7 @@ class FloatGraph:
     input_shape: tuple[int, ...]
     batch: int | None = None
     normals: dict[str, ChannelNormal] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.layers = tuple(find_layers(self.module))
@@ -146,7 +148,7 @@ class FloatGraph:
     def copy(self) -> "FloatGraph":
         """Return a graph with its own weights."""
         return FloatGraph(
-            copy_module(self.module), self.input_shape, self.batch, dict(self.normals)
+            copy_module(self.module), self.input_shape, self.batch, dict(self.normals), self.notes
         )
 
     def parameters(self) -> int:

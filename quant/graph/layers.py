@@ -82,7 +82,7 @@ def kind_of(node: fx.Node) -> Kind | None:
     table = (
         (ops.LINEARS, Kind.LINEAR),
         (ops.EMBEDDINGS, Kind.EMBEDDING),
-        (ops.MATMULS, Kind.MATMUL),
+        (ops.MATMULS | ops.EINSUMS, Kind.MATMUL),
         (ops.ATTENTIONS, Kind.ATTENTION),
         (ops.ADDS, Kind.ADD),
         (ops.MULTIPLIES, Kind.MULTIPLY),
@@ -140,7 +140,7 @@ def find_layers(module: fx.GraphModule) -> Iterator[Layer]:
         if node.op != "call_function" or not is_activation(node) or node in fused:
             continue
         kind = kind_of(node)
-        if kind is None:
+        if kind is None or not math.prod(shape_of(node)):  # no elements, no encoding
             continue
         chain = fused_chain(node)
         fused.update(chain)
@@ -235,9 +235,28 @@ def _macs(
         return scores * (query[-1] + value[-1])
     if kind is Kind.MATMUL:
         first = node.args[0]  # may be a constant, which `inputs` leaves out
+        if operator(node) in ops.EINSUMS:
+            return _einsum_macs(node)
         return outputs * shape_of(first)[-1] if isinstance(first, fx.Node) else 0
-    if not weight_shape or kind is Kind.EMBEDDING:
+    if kind not in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR):
         return 0
+    second = node.args[1]  # a weight that the graph computes has products too
+    sizes = weight_shape or (shape_of(second) if isinstance(second, fx.Node) else ())
     if operator(node).startswith("aten.conv_transpose"):
-        return math.prod(shape_of(inputs[0])) * math.prod(weight_shape[1:])
-    return outputs * math.prod(weight_shape[1:])
+        return math.prod(shape_of(inputs[0])) * math.prod(sizes[1:]) if inputs else 0
+    return outputs * math.prod(sizes[1:]) if sizes else 0
+
+
+def _einsum_macs(node: fx.Node) -> int:
+    """Return the product of the sizes of all axes: one for each combination of indices."""
+    equation, operands = str(node.args[0]).replace(" ", ""), node.args[1]
+    terms = equation.partition("->")[0].split(",")
+    if not isinstance(operands, list | tuple) or "..." in equation or len(operands) < 2:
+        return 0
+    sizes = {
+        letter: size
+        for term, operand in zip(terms, operands, strict=True)
+        if isinstance(operand, fx.Node)
+        for letter, size in zip(term, shape_of(operand), strict=False)
+    }
+    return math.prod(sizes.values())

@@ -22,6 +22,8 @@ class NodeFacts:
         kind: element type of a network input, a key of `quant.inputs.KINDS`.
         below: number of rows of the embedding that reads a network input; None if unknown.
         site: name of the site whose quantizer the node calls; empty for other nodes.
+        complex: True if the value holds complex numbers, which get no encoding.
+        free: the axis of the value whose size depends on the batch; None if no size does.
     """
 
     path: str = ""
@@ -34,6 +36,8 @@ class NodeFacts:
     kind: str = ""
     below: int | None = None
     site: str = ""
+    complex: bool = False
+    free: int | None = None
 
 
 _NO_FACTS = NodeFacts()

@@ -37,13 +37,14 @@ def aten_names(names: str) -> frozenset[str]:
 
 
 CONVOLUTIONS = aten_names(
-    "conv1d.default conv2d.default conv1d.padding conv2d.padding conv3d.default"
-    " conv_transpose1d.default conv_transpose2d.input"
+    "conv1d.default conv2d.default conv3d.default conv1d.padding conv2d.padding conv3d.padding"
+    " conv_transpose1d.default conv_transpose2d.input conv_transpose3d.input"
 )
 LINEARS = aten_names("linear.default")
 EMBEDDINGS = aten_names("embedding.default")
 SOFTMAXES = aten_names("softmax.int _softmax.default _safe_softmax.default")
 MATMULS = aten_names("matmul.default bmm.default mm.default")
+EINSUMS = aten_names("einsum.default")
 ATTENTIONS = aten_names("scaled_dot_product_attention.default")
 BATCH_NORMS = aten_names("batch_norm.default")
 NORMS = BATCH_NORMS | aten_names(
@@ -54,7 +55,8 @@ MULTIPLIES = aten_names("mul.Tensor mul_.Tensor div.Tensor mul.Scalar div.Scalar
 CONCATS = aten_names("cat.default concat.default stack.default")
 AVERAGE_POOLS = aten_names(
     "avg_pool1d.default avg_pool2d.default adaptive_avg_pool1d.default"
-    " adaptive_avg_pool2d.default _adaptive_avg_pool2d.default"
+    " adaptive_avg_pool2d.default _adaptive_avg_pool2d.default avg_pool3d.default"
+    " adaptive_avg_pool3d.default"
 )
 MEANS = aten_names("mean.dim")
 
@@ -77,20 +79,28 @@ FUNCTIONS = aten_names(
     " log_softmax.int sqrt.default rsqrt.default pow.Tensor_Scalar erf.default"
 )
 
+CASTS = aten_names("to.dtype to.dtype_layout to.other _to_copy.default type_as.default")
 PADS = aten_names("pad.default constant_pad_nd.default")
 # Every output value is an input value, so the encoding stays the same.
-PASS_THROUGH = aten_names(
-    "max_pool1d.default max_pool2d.default adaptive_max_pool2d.default amax.default"
-    " reshape.default view.default flatten.using_ints unflatten.int permute.default"
-    " transpose.int t.default contiguous.default squeeze.default squeeze.dim"
-    " squeeze.dims unsqueeze.default expand.default slice.Tensor select.int"
-    " dropout.default dropout_.default feature_dropout.default clone.default"
-    " alias.default detach.default detach_.default split.Tensor"
-    " split_with_sizes.default chunk.default unbind.int index.Tensor"
-    " index_select.default pixel_shuffle.default"
-    " channel_shuffle.default repeat.default pad.default constant_pad_nd.default"
-    " zero_pad2d.default movedim.int roll.default flip.default to.dtype"
-    " upsample_nearest2d.vec view_as.default narrow.int"
+PASS_THROUGH = (
+    aten_names(
+        "max_pool1d.default max_pool2d.default max_pool3d.default adaptive_max_pool2d.default"
+        " amax.default amin.default max.dim min.dim topk.default sort.default gather.default"
+        " reshape.default view.default flatten.using_ints unflatten.int permute.default"
+        " transpose.int t.default contiguous.default squeeze.default squeeze.dim"
+        " squeeze.dims unsqueeze.default expand.default slice.Tensor select.int"
+        " dropout.default dropout_.default feature_dropout.default clone.default"
+        " alias.default detach.default detach_.default split.Tensor"
+        " split_with_sizes.default chunk.default unbind.int index.Tensor"
+        " index_select.default pixel_shuffle.default"
+        " channel_shuffle.default repeat.default pad.default constant_pad_nd.default"
+        " zero_pad2d.default movedim.int roll.default flip.default"
+        " upsample_nearest1d.vec upsample_nearest2d.vec upsample_nearest3d.vec"
+        " upsample_nearest1d.default upsample_nearest2d.default upsample_nearest3d.default"
+        " view_as.default narrow.int squeeze_.dim expand_as.default swapaxes.default"
+        " movedim.intlist tile.default pixel_unshuffle.default diagonal.default unfold.default"
+    )
+    | CASTS
 )
 _GETITEM = "<built-in function getitem>"
 
@@ -110,8 +120,15 @@ def is_pass_through(node: fx.Node) -> bool:
     name = operator(node)
     if facts_of(node).masking:  # the softmax behind includes the mask
         return True
-    moves = name in PASS_THROUGH and not _pads_with_a_value(node)
+    moves = name in PASS_THROUGH and not (_pads_with_a_value(node) or becomes_real(node))
     return moves or name in RELUS or name == _GETITEM
+
+
+def becomes_real(node: fx.Node) -> bool:
+    """Tell whether the node turns whole numbers, such as pixels, into real ones."""
+    if operator(node) not in CASTS or not facts_of(node).real or not node.all_input_nodes:
+        return False
+    return facts_of(node.all_input_nodes[0]).real is False
 
 
 def _pads_with_a_value(node: fx.Node) -> bool:

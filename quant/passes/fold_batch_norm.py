@@ -34,7 +34,7 @@ class FoldBatchNorm:
         result.module.graph.eliminate_dead_code()
         # a copy holds only what its graph uses: no tensors of batch norms that are gone
         module = copy_module(result.module)
-        return FloatGraph(module, result.input_shape, result.batch, result.normals)
+        return FloatGraph(module, result.input_shape, result.batch, result.normals, result.notes)
 
 
 def _can_fold(source: fx.Node, layer: Layer) -> bool:

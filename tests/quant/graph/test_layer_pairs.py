@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
 
 from quant.graph.capture import capture
 from quant.graph.float_graph import FloatGraph
@@ -74,9 +73,11 @@ def shared_second() -> nn.Module:
     return Wired(lambda m, x: m.b(m.b(m.a(x))), a=nn.Conv2d(3, 3, 3), b=nn.Conv2d(3, 3, 3))
 
 
-def normalised() -> nn.Module:
-    a = parametrizations.weight_norm(nn.Conv2d(3, 6, 3))
-    return Wired(lambda m, x: m.b(m.a(x)), a=a, b=wide()())
+def scaled_by_input() -> nn.Module:
+    def wire(m: Wired, x: Tensor) -> Tensor:
+        return m.b(F.conv2d(x, m.a.weight * x.mean()))
+
+    return Wired(wire, a=nn.Conv2d(3, 6, 3), b=wide()())
 
 
 SHUFFLE = torch.tensor([3, 0, 5, 1, 2, 4])
@@ -144,7 +145,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "mean over channels": (between(lambda x: x.mean((1, 2)), b=linear()), IMAGE, "mean follows"),
     "layer norm": (between(nn.LayerNorm(6), linear(3, 6), linear()), (3,), "middle follows"),
     "shared second": (shared_second, (3, 9, 9), "b has a weight that is shared"),
-    "computed weight": (normalised, IMAGE, "its weight is shared, computed"),
+    "computed weight": (scaled_by_input, IMAGE, "its weight is shared, computed"),
     "computed bias": (ComputedBias, (3,), "its bias is computed"),
     "transposed first": (
         between(F.relu, lambda: nn.ConvTranspose2d(3, 6, 3)),

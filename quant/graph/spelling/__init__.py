@@ -1,0 +1,1 @@
+"""One spelling for each operation: what people write in several ways becomes one kind of node."""

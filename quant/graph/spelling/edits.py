@@ -1,0 +1,102 @@
+"""Small edits of a graph: nodes with a shape, stored tensors with a path that no other has."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from quant.graph.node_facts import NodeFacts, facts_of, write_facts
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Draft:
+    """A graph in the making: its nodes, and `root`, the tensors that its get_attr nodes name."""
+
+    graph: fx.Graph
+    root: dict[str, Any]
+
+    def stored(self, node: object) -> Tensor | None:
+        """Return the tensor of a get_attr node; None for anything else."""
+        if not isinstance(node, fx.Node) or node.op != "get_attr":
+            return None
+        held = self.root.get(str(node.target))
+        return held if isinstance(held, Tensor) else None
+
+    def stored_real(self, node: object) -> Tensor | None:
+        """Return the tensor of a get_attr node where it holds real numbers."""
+        held = self.stored(node)
+        return held if held is not None and held.is_floating_point() else None
+
+    def call(
+        self, before: fx.Node, target: Callable[..., Any], arguments: Sequence[Any],
+        shape: Sequence[int], **keywords: Any,
+    ) -> fx.Node:  # fmt: skip
+        """Insert a call before a node and return it; it stands in the same module.
+
+        `shape` is that of its real result for one image.
+        """
+        with self.graph.inserting_before(before):
+            node = self.graph.call_function(target, tuple(arguments), keywords)
+        facts = facts_of(before)
+        write_facts(node, NodeFacts(facts.path, facts.alone, tuple(shape), real=True))
+        return node
+
+    def hold(self, before: fx.Node, path: str, value: Tensor) -> fx.Node:
+        """Store a tensor at the path, or at one like it that is free; return its get_attr node."""
+        target = self.free_path(path)
+        self.root[target] = nn.Parameter(value.detach().contiguous(), requires_grad=False)
+        with self.graph.inserting_before(before):
+            node = self.graph.get_attr(target)
+        path = facts_of(before).path
+        real = value.is_floating_point()
+        write_facts(node, NodeFacts(path, shape=tuple(value.shape), real=real))
+        return node
+
+    def free_path(self, path: str) -> str:
+        """Return a path that no tensor has and that lies neither under nor above another."""
+        candidate, count = path, 1
+        while any(_collide(candidate, held) for held in self.root):
+            count += 1
+            candidate = f"{path}_{count}"
+        return candidate
+
+    def replace(self, old: fx.Node, new: fx.Node) -> None:
+        """Let every reader of a node read another; the old node goes."""
+        facts = facts_of(old)
+        write_facts(new, replace(facts_of(new), path=facts.path, alone=facts.alone))
+        old.replace_all_uses_with(new)
+        self.graph.erase_node(old)
+
+    def drop_unused(self) -> None:
+        """Forget nodes that nothing reads, and tensors that no node names."""
+        self.graph.eliminate_dead_code()
+        named = {str(node.target) for node in self.graph.nodes if node.op == "get_attr"}
+        for path in [path for path in self.root if path not in named]:
+            del self.root[path]
+
+
+def arguments_of(node: fx.Node) -> dict[str, Any]:
+    """Return the arguments of a call by the names in its operator's schema, defaults included."""
+    schema: Any = getattr(node.target, "_schema", None)
+    if schema is None:
+        return dict(node.kwargs)
+    found = {}
+    for place, argument in enumerate(schema.arguments):
+        default = argument.default_value if argument.has_default_value() else None
+        given = node.args[place] if place < len(node.args) else default
+        found[argument.name] = node.kwargs.get(argument.name, given)
+    return found
+
+
+def weight_path(node: fx.Node, word: str = "weight") -> str:
+    """Return where a tensor that a node reads belongs: beside the module that the node is in."""
+    path = facts_of(node).path
+    return f"{path}.{word}" if path else f"{node.name}.{word}"
+
+
+def _collide(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")

@@ -1,0 +1,280 @@
+"""Products with a stored tensor that are not x @ W: all of them as linear layers or convolutions.
+
+An einsum, a bilinear layer, W @ x and a product for each of several experts are sums over some axes
+of an input, with some axes of a stored tensor. As a linear layer the stored tensor is a weight with
+output channels; axes that both keep, such as the experts, become the groups of a convolution.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from string import ascii_letters
+from typing import Any
+
+from torch import Tensor, fx
+
+from quant.graph.node_facts import facts_of, shape_in, write_facts
+from quant.graph.operators import operator
+from quant.graph.spelling.edits import Draft, arguments_of, aten, weight_path
+
+_MATMULS = ("aten.matmul.default", "aten.bmm.default", "aten.mm.default")
+_SUMS = ("aten.baddbmm.default", "aten.addmm.default")
+_MOVES_OUT = "aten.expand.default"
+
+
+def spell_products(draft: Draft) -> None:
+    """Turn products with stored tensors into linear layers and grouped convolutions."""
+    for node in list(draft.graph.nodes):
+        name = operator(node)
+        if name in _SUMS:
+            _spell_sum(draft, node)
+        elif name == "aten.bilinear.default":
+            _spell_bilinear(draft, node)
+        elif name == "aten.tensordot.default":
+            _spell_tensordot(draft, node)
+        elif name == "aten.einsum.default":
+            equation, operands = node.args[:2]
+            if isinstance(operands, list | tuple) and len(operands) == 2:
+                _spell(draft, node, _plain_equation(str(equation), operands), operands)
+        elif name in _MATMULS:
+            _spell(draft, node, _matmul_equation(node.args[:2]), node.args[:2])
+    draft.graph.eliminate_dead_code()
+
+
+def _spell_sum(draft: Draft, node: fx.Node) -> None:
+    """Write bias + a @ b as a product and a sum; one with a vector is a linear layer already."""
+    found = arguments_of(node)
+    bias, first, second = (node.args[place] for place in range(3))
+    if found.get("alpha", 1) != 1 or found.get("beta", 1) != 1 or facts_of(node).shape is None:
+        return
+    product = aten.bmm.default if "baddbmm" in operator(node) else aten.mm.default
+    shape = shape_in(node)
+    new = draft.call(node, product, (first, second), shape)
+    write_facts(new, replace(facts_of(new), free=facts_of(node).free))
+    draft.replace(node, draft.call(node, aten.add.Tensor, (new, bias), shape))
+    _spell(draft, new, _matmul_equation((first, second)), (first, second))
+
+
+def _spell_bilinear(draft: Draft, node: fx.Node) -> None:
+    """Write x1 W x2 as a linear layer of x1 whose outputs meet x2."""
+    first, second, weight, bias = (*node.args, None)[:4]
+    held = draft.stored_real(weight)
+    if held is None or not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
+        return
+    outputs, left, right = held.shape
+    shape = shape_in(node)
+    rows = shape[:-1]
+    turned = held.permute(0, 2, 1).reshape(outputs * right, left)
+    stored = draft.hold(node, f"{weight_path(node)}_pairs", turned)
+    flat = draft.call(node, aten.linear.default, (first, stored), (*rows, outputs * right))
+    split = draft.call(
+        node, aten.unflatten.int, (flat, -1, [outputs, right]), (*rows, outputs, right)
+    )
+    column = draft.call(node, aten.unsqueeze.default, (second, -1), (*rows, right, 1))
+    met = draft.call(node, aten.matmul.default, (split, column), (*rows, outputs, 1))
+    last = draft.call(node, aten.squeeze.dim, (met, -1), shape)
+    if bias is not None:
+        last = draft.call(node, aten.add.Tensor, (last, bias), shape)
+    draft.replace(node, last)
+
+
+def _spell_tensordot(draft: Draft, node: fx.Node) -> None:
+    first, second, left, right = node.args[:4]
+    if not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
+        return
+    a = list(ascii_letters[: len(shape_in(first))])
+    b = list(ascii_letters[26 : 26 + len(shape_in(second))])
+    for one, other in zip(left, right, strict=True):  # type: ignore[arg-type]
+        b[int(other)] = a[int(one)]
+    kept = [letter for letter in (*a, *b) if not (letter in a and letter in b)]
+    equation = Equation("".join(a), "".join(b), "".join(kept))
+    _spell(draft, node, equation, (first, second))
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """The axes of a product by letters: of the first operand, of the second, of the result."""
+
+    first: str
+    second: str
+    result: str
+
+    def turned(self) -> "Equation":
+        """Return the same product with its operands exchanged."""
+        return Equation(self.second, self.first, self.result)
+
+
+def _matmul_equation(operands: Any) -> Equation | None:
+    shapes = [shape_in(o) if isinstance(o, fx.Node) else () for o in operands]
+    left, right = map(len, shapes)
+    if left < 2 or right < 2:
+        return None
+    batch = ascii_letters[3 : 3 + max(left, right) - 2]
+    sizes = shapes[0][:-2], shapes[1][:-2]
+    if min(left, right) > 2 and sizes[0] != sizes[1]:
+        return None  # one is spread over the other
+    first, second = batch[len(batch) - left + 2 :], batch[len(batch) - right + 2 :]
+    return Equation(f"{first}ab", f"{second}bc", f"{batch}ac")
+
+
+def _plain_equation(text: str, operands: Any) -> Equation | None:
+    """Return an einsum's equation with letters for an ellipsis, and with its result written out."""
+    inputs, _, result = text.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    unused = [letter for letter in ascii_letters if letter not in text]
+    for place, operand in enumerate(operands):
+        if "..." in terms[place]:
+            rank = len(shape_in(operand))
+            hidden = "".join(unused[: rank - len(terms[place]) + 3])
+            terms[place] = terms[place].replace("...", hidden)
+            result = result.replace("...", hidden)
+    if "." in "".join((*terms, result)):
+        return None
+    if "->" not in text:
+        joined = "".join(terms)
+        result = "".join(sorted(letter for letter in set(joined) if joined.count(letter) == 1))
+    return Equation(terms[0], terms[1], result)
+
+
+def _spell(draft: Draft, node: fx.Node, equation: Equation | None, operands: Any) -> None:
+    """Replace a product by a linear layer or a convolution, where one operand is stored."""
+    if equation is None or facts_of(node).shape is None:
+        return
+    first, second = operands
+    if draft.stored_real(first) is not None:
+        first, second, equation = second, first, equation.turned()
+    held = draft.stored_real(second)
+    data = first if isinstance(first, fx.Node) and first.op != "get_attr" else None
+    if held is None or data is None or facts_of(data).shape is None:
+        return
+    axes = _Axes.of(equation)
+    if axes is None or len(shape_in(data)) != len(equation.first):
+        return
+    if axes.groups and not axes.free:
+        return  # no axis is left for the batch
+    _Rewrite(draft, node, equation, axes, data, held).write()
+
+
+@dataclass(frozen=True, slots=True)
+class _Axes:
+    """The letters of a product: of the input alone, of the stored tensor alone, and shared."""
+
+    free: str
+    outputs: str
+    summed: str
+    groups: str
+
+    @staticmethod
+    def of(equation: Equation) -> "_Axes | None":
+        """Return the letters of an equation; None where it is no product of the kind."""
+        a, b, c = equation.first, equation.second, equation.result
+        if any(len(set(term)) < len(term) for term in (a, b, c)) or not set(c) <= set(a + b):
+            return None
+        if any(letter not in a + c for letter in b) or any(letter not in b + c for letter in a):
+            return None  # summed in one operand alone
+        shared = [letter for letter in b if letter in a]
+        summed = "".join(letter for letter in shared if letter not in c)
+        return _Axes(
+            "".join(letter for letter in a if letter not in b),
+            "".join(letter for letter in b if letter not in a),
+            summed, "".join(letter for letter in shared if letter in c),
+        ) if summed else None  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Rewrite:
+    """A product with a stored tensor, and the graph in which it is written anew."""
+
+    draft: Draft
+    node: fx.Node
+    equation: Equation
+    axes: _Axes
+    data: fx.Node
+    held: Tensor
+
+    def write(self) -> None:
+        """Replace the product."""
+        axes = self.axes
+        free = self._free()
+        value, letters = (self._grouped if axes.groups else self._plain)(free)
+        order = [letters.index(letter) for letter in self.equation.result]
+        if order != sorted(order):
+            value = self._call(aten.permute.default, (value, order), shape_in(self.node))
+        self.draft.replace(self.node, value)
+
+    def _free(self) -> str:
+        """Return the letters of the input's own axes, that of the batch first."""
+        place = facts_of(self.data).free
+        letters = self.axes.free
+        batch = self.equation.first[place] if place is not None else letters[:1]
+        return batch + letters.replace(batch, "") if batch in letters else letters
+
+    def _plain(self, free: str) -> tuple[fx.Node, str]:
+        """Write a linear layer: the summed axes of the input last, as one."""
+        axes = self.axes
+        value = self._arranged(free + axes.summed)
+        rows = self._sizes(free)
+        if len(axes.summed) > 1:
+            depth = math.prod(self._sizes(axes.summed))
+            value = self._call(aten.flatten.using_ints, (value, len(free), -1), (*rows, depth))
+        outputs = self._sizes(axes.outputs)
+        order = [self.equation.second.index(letter) for letter in axes.outputs + axes.summed]
+        matrix = self.held.permute(order).reshape(math.prod(outputs), -1)
+        stored = self.draft.hold(self.node, self._name(), matrix)
+        value = self._call(aten.linear.default, (value, stored), (*rows, len(matrix)))
+        if len(outputs) > 1:
+            split = (value, len(free), list(outputs))
+            value = self._call(aten.unflatten.int, split, (*rows, *outputs))
+        elif not outputs:
+            value = self._call(aten.squeeze.dim, (value, -1), rows)
+        return value, free + axes.outputs
+
+    def _grouped(self, free: str) -> tuple[fx.Node, str]:
+        """Write a convolution over one place: the axes that both keep are its groups."""
+        axes = self.axes
+        value = self._arranged(free + axes.groups + axes.summed)
+        rows, groups = self._sizes(free), self._sizes(axes.groups)
+        depth, count = math.prod(self._sizes(axes.summed)), math.prod(groups)
+        outputs = self._sizes(axes.outputs)
+        width = math.prod(outputs)
+        if len(free) > 1:
+            inner = (*groups, *self._sizes(axes.summed))
+            value = self._call(aten.flatten.using_ints, (value, 0, len(free) - 1),
+                               (math.prod(rows), *inner))  # fmt: skip
+        flat = (math.prod(rows), count * depth)
+        value = self._call(aten.flatten.using_ints, (value, 1, -1), flat)
+        value = self._call(aten.unsqueeze.default, (value, -1), (*shape_in(value), 1))
+        letters = axes.groups + axes.outputs + axes.summed
+        order = [self.equation.second.index(letter) for letter in letters]
+        weight = self.held.permute(order).reshape(count * width, depth, 1)
+        stored = self.draft.hold(self.node, self._name(), weight)
+        given = (value, stored, None, [1], [0], [1], count)
+        value = self._call(aten.conv1d.default, given, (math.prod(rows), count * width, 1))
+        value = self._call(aten.squeeze.dim, (value, -1), (math.prod(rows), count * width))
+        value = self._call(aten.unflatten.int, (value, 1, [*groups, *outputs]),
+                           (math.prod(rows), *groups, *outputs))  # fmt: skip
+        if len(free) > 1:
+            split = (value, 0, [-1, *rows[1:]])
+            value = self._call(aten.unflatten.int, split, (*rows, *groups, *outputs))
+        return value, free + axes.groups + axes.outputs
+
+    def _arranged(self, letters: str) -> fx.Node:
+        """Return the input with its axes in the order of these letters."""
+        order = [self.equation.first.index(letter) for letter in letters]
+        if order == sorted(order):
+            return self.data
+        shape = [shape_in(self.data)[axis] for axis in order]
+        return self._call(aten.permute.default, (self.data, order), shape)
+
+    def _sizes(self, letters: str) -> tuple[int, ...]:
+        """Return the sizes of axes for one image."""
+        shape = shape_in(self.data)
+        held = dict(zip(self.equation.second, self.held.shape, strict=True))
+        own = dict(zip(self.equation.first, shape, strict=True))
+        return tuple(held.get(letter, own.get(letter, 1)) for letter in letters)
+
+    def _name(self) -> str:
+        return f"{weight_path(self.node)}_matrix"
+
+    def _call(self, target: Any, arguments: tuple[Any, ...], shape: Sequence[int]) -> fx.Node:
+        return self.draft.call(self.node, target, arguments, shape)

@@ -1,0 +1,62 @@
+"""Regions of torch.no_grad and of autocast become part of the graph around them."""
+
+from typing import Any
+
+from torch import fx
+
+_REGIONS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
+"""Operators that run a graph of their own, and the place of that graph among their arguments."""
+
+
+def is_region(node: fx.Node) -> bool:
+    """Whether the node runs a graph inside the graph."""
+    return node.op == "call_function" and str(node.target) in _REGIONS
+
+
+def inline_regions(traced: fx.GraphModule) -> bool:
+    """Put the nodes of every region in its place; return whether there was an autocast region.
+
+    A quantized network computes no gradients, and its float run is one of float32: the regions
+    say nothing that counts here.
+    """
+    graph, narrowed = traced.graph, False
+    for node in [node for node in graph.nodes if is_region(node)]:
+        narrowed |= "autocast" in str(node.target)
+        place = _REGIONS[str(node.target)]
+        holder: Any = node.args[place]
+        inner = traced.get_submodule(str(holder.target))
+        if isinstance(inner, fx.GraphModule):
+            narrowed |= inline_regions(inner)
+            _inline(traced, node, inner, node.args[place + 1 :])
+    graph.eliminate_dead_code()
+    return narrowed
+
+
+def _inline(
+    traced: fx.GraphModule, region: fx.Node, inner: fx.GraphModule, given: tuple[Any, ...]
+) -> None:
+    """Copy the nodes of `inner` before its region, which goes."""
+    places = (node for node in inner.graph.nodes if node.op == "placeholder")
+    mapped: dict[fx.Node, Any] = dict(zip(places, given, strict=True))
+    for node in inner.graph.nodes:
+        if node.op == "placeholder":
+            continue
+        if node.op == "output":
+            results = fx.node.map_arg(node.args[0], lambda old: mapped[old])
+            break
+        with traced.graph.inserting_before(region):
+            mapped[node] = traced.graph.node_copy(node, lambda old: mapped[old])
+        mapped[node].meta = dict(node.meta)
+        if node.op == "get_attr":
+            path = f"{region.name}_{str(node.target).replace('.', '_')}"
+            setattr(traced, path, _attribute(inner, str(node.target)))
+            mapped[node].target = path
+    for user in list(region.users):  # each takes one of the region's results
+        user.replace_all_uses_with(results[user.args[1]])
+        traced.graph.erase_node(user)
+    traced.graph.erase_node(region)
+
+
+def _attribute(module: fx.GraphModule, target: str) -> Any:
+    owner, _, name = target.rpartition(".")
+    return getattr(module.get_submodule(owner), name)

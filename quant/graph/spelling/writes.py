@@ -1,0 +1,57 @@
+"""Operations that write into values which others hold."""
+
+import torch
+from torch import fx
+
+_FRESH = ("call_function",)
+
+
+def writes_into_others(traced: fx.GraphModule) -> bool:
+    """Whether an operation writes into a value that another one reads, or into a part of one.
+
+    A quantizer gives back new values, and what is written into the old ones would be lost. A ReLU
+    in place on what a convolution alone has made is no such case.
+    """
+    return any(
+        _writes_into_other(node) for node in traced.graph.nodes if node.op == "call_function"
+    )
+
+
+def _writes_into_other(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or not schema.is_mutable:
+        return False
+    for place, argument in enumerate(schema.arguments):
+        alias = argument.alias_info
+        if alias is None or not alias.is_write:
+            continue
+        given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
+        for written in given if isinstance(given, list | tuple) else (given,):
+            if isinstance(written, fx.Node) and not _is_own(written):
+                return True
+    return False
+
+
+def _is_own(written: fx.Node) -> bool:
+    """Whether a value is in memory of its own, which one operation alone reads."""
+    if written.op not in _FRESH or len(written.users) != 1:
+        return False
+    schema = getattr(written.target, "_schema", None)
+    if schema is None:
+        return False
+    if any(result.alias_info is not None and not result.alias_info.is_write
+           for result in schema.returns):  # fmt: skip
+        return False
+    if written.target in _MAYBE_VIEWS:
+        return False
+    if schema.is_mutable:  # a chain in place: what its first operation made
+        first = written.args[0]
+        return isinstance(first, fx.Node) and _is_own(first)
+    return True
+
+
+_MAYBE_VIEWS = (
+    torch.ops.aten.reshape.default, torch.ops.aten.flatten.using_ints,
+    torch.ops.aten.contiguous.default, torch.ops.aten.to.dtype, torch.ops.aten.dropout.default,
+)  # fmt: skip
+"""Operators that give back what they took where nothing has to be done."""
