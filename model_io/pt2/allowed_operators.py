@@ -61,8 +61,8 @@ def advise_operator(target: str) -> str:
         )
     return (
         f"target in the graph must be an operator of torch itself (aten), got {match[1]}."
-        f"{match[2]} of another library. Export what comes before it, such as the boxes and scores before their "
-        "suppression, or write it in torch functions."
+        f"{match[2]} of another library. Export what comes before it, such as the boxes and scores "
+        "before their suppression, or write it in torch functions."
     )
 
 
