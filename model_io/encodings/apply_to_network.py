@@ -92,6 +92,7 @@ def grid_in_file(encoding: TensorEncoding) -> TensorGrid:
         scale=encoding.scale, zero_point=encoding.zero_point,
         shape=(len(encoding.scale),) if several else (),
         axis=encoding.axis, block_size=encoding.block_size, parameter=encoding.constant,
+        narrow=encoding.narrow,
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ class TensorGrid:
         block_size: elements along `axis` that share a scale.
         parameter: whether it is a weight or bias; None where the file does not tell.
         floating: whether the tensor stays float; nothing but `bits` holds then.
+        narrow: whether a signed grid leaves its least number out, as -7 to 7 of 4 bits does.
         problem: why the grid cannot be used here; empty where it can.
     """
 
@@ -44,6 +45,7 @@ class TensorGrid:
     parameter: bool | None = None
     floating: bool = False
     problem: str = ""
+    narrow: bool = False
 
     @property
     def granularity(self) -> Granularity:
@@ -56,7 +58,8 @@ class TensorGrid:
     def limits(self) -> tuple[int, int]:
         """The least and the greatest whole number."""
         levels = 1 << self.bits
-        return (-levels // 2, levels // 2 - 1) if self.signed else (0, levels - 1)
+        least = -levels // 2 + self.narrow
+        return (least, levels // 2 - 1) if self.signed else (0, levels - 1)
 
     def spec_fields(self) -> dict[str, Any]:
         """Return what a specification says of such a grid."""

@@ -51,7 +51,9 @@ def capture(
     program = model if isinstance(model, ExportedProgram) else export_program(model, specs, batch)
     traced = _traced(program)
     if writes_into_others(traced):
-        traced = _traced(program.run_decompositions({}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch copies its own outdated types
+            traced = _traced(program.run_decompositions({}))
     module, only, notes = _plain(traced, specs)
     first = next(node for node in module.graph.nodes if node.op == "placeholder")
     return FloatGraph(module, shape_of(first)[1:], only, notes=notes)

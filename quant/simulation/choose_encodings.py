@@ -34,7 +34,7 @@ def search_activation_sites(
     alike: dict[QuantSpec, list[str]] = defaultdict(list)
     for site in sites:
         own = site.role is Role.ACTIVATION and site.shared_with is None and not site.spec.is_float
-        if own and site.name in calibration:
+        if own and site.limits is None and site.name in calibration:
             spec = _estimated_from(site, calibration[site.name])
             if spec.estimator is Estimator.MSE:
                 alike[spec].append(site.name)
@@ -61,6 +61,9 @@ def encode_activation_site(
         CalibrationError: the site has no statistics and needs some.
     """
     moments = moments or {}
+    if site.limits is not None:
+        low, high = (torch.tensor(limit) for limit in site.limits)
+        return encode_range(low, high, site.spec)
     if is_input(site.layer) and input_range and site.name not in calibration:
         low, high = (torch.tensor(limit) for limit in input_range)
         return encode_range(low, high, site.spec)

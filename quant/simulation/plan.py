@@ -7,7 +7,7 @@ from quant.config import QuantConfig, Resolved
 from quant.errors import ConfigError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer
-from quant.graph.operators import Kind, is_pass_through
+from quant.graph.operators import SOFTMAXES, Kind, is_pass_through, operator
 from quant.spec import QuantSpec
 
 
@@ -36,7 +36,8 @@ class Site:
 
     `name` is unique: the layer's name, with " weight" for weights. `node` is the node whose value
     is put on the grid (for weights the operation that reads it). `shared_with` names the site
-    whose encoding this one takes over.
+    whose encoding this one takes over. `limits` are those of every value that can stand there,
+    where the operation sets them: its encoding covers them whatever calibration has seen.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Site:
     spec: QuantSpec
     node: str
     shared_with: str | None = None
+    limits: tuple[float, float] | None = None
 
 
 def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
@@ -69,7 +71,15 @@ def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
             sites.append(Site(name, layer.name, Role.WEIGHT, wish.weight, layer.node))
         shared = _source_site(graph, layer, by_output) if layer.kind is Kind.AVERAGE_POOL else None
         sites.append(
-            Site(layer.name, layer.name, Role.ACTIVATION, wish.activation, layer.output, shared)
+            Site(
+                layer.name,
+                layer.name,
+                Role.ACTIVATION,
+                wish.activation,
+                layer.output,
+                shared,
+                _limits(graph, layer),
+            )
         )
         by_output[layer.output] = layer.name
     by_name = {site.name: site for site in sites}
@@ -84,6 +94,12 @@ def _check_channels(layer: Layer, spec: QuantSpec) -> None:
             f"Layer {layer.name!r} has {channels} output channels; got widths of "
             f"{len(spec.channel_bits)}. The configuration belongs to another network."
         )
+
+
+def _limits(graph: FloatGraph, layer: Layer) -> tuple[float, float] | None:
+    """Return 0 and 1 for a softmax: values beyond a smaller encoding wrap in fused kernels."""
+    alone = layer.output == layer.node
+    return (0.0, 1.0) if alone and operator(graph.node(layer.node)) in SOFTMAXES else None
 
 
 def _source_site(graph: FloatGraph, layer: Layer, by_output: dict[str, str]) -> str | None:

@@ -27,6 +27,7 @@ _TYPES = {
 NARROW_KEY = "quantscope.grids"
 """Metadata of our own files: as JSON, [qmin, qmax] of each tensor whose type has more numbers."""
 _LEAST_BITS, _MOST_BITS = 2, 32
+_NO_CLIP = (-(1 << 31), (1 << 31) - 1)
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormalization")
 """What a tool fuses a ReLU with; behind other operators a grid from zero tells of their range."""
@@ -51,6 +52,7 @@ class TensorEncoding:
         zero_point: as many.
         axis: of the tensor, or None for one scale.
         block_size: how many elements along `axis` share a scale; None for one.
+        narrow: whether the least whole number is not in use, so that zero is in the middle.
     """
 
     tensor: str
@@ -63,6 +65,7 @@ class TensorEncoding:
     zero_point: tuple[int, ...]
     axis: int | None = None
     block_size: int | None = None
+    narrow: bool = False
 
 
 def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
@@ -75,16 +78,21 @@ def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
     if not any(node.op_type in _PAIR for node in graph.node):
         return ()
     constants, narrow = _constants(graph), _narrow(model)
+    clipped = _take_out_clips(graph)
     makers = {name: node.op_type for node in graph.node for name in node.output}
     found: dict[str, TensorEncoding] = {}
     origin: dict[str, str] = {}
     for node in graph.node:
+        if node.output[0] in clipped and node.op_type == "Identity":
+            origin[node.output[0]] = origin.get(node.input[0], node.input[0])
         if node.op_type not in _PAIR or node.domain not in _DOMAINS:
             continue
         source = node.input[0]
         origin[node.output[0]] = origin.get(source, source)
         encoding = _encoding(node, constants, origin.get(source, source), shown)
-        encoding = replace(encoding, bits=min(encoding.bits, _bits_in_use(node, narrow)))
+        low, high = clipped.get(source, clipped.get(node.output[0], _NO_CLIP))
+        width = min(_bits_in_use(node, narrow), max(_LEAST_BITS, (high - low).bit_length()))
+        encoding = replace(encoding, bits=min(encoding.bits, width), narrow=low == -high)
         if encoding.tensor not in found:
             found[encoding.tensor] = encoding
         if node.op_type == "DequantizeLinear" and source in constants:
@@ -142,6 +150,30 @@ def _bits_in_use(node: NodeProto, narrow: dict[str, int]) -> int:
     own = node.name.removesuffix(f"_{node.op_type}").removesuffix("_wide")
     shared = node.input[1].removesuffix("_scale")
     return narrow.get(own, narrow.get(shared, _MOST_BITS))
+
+
+def _take_out_clips(graph: GraphProto) -> dict[str, tuple[int, int]]:
+    """Take out clips of whole numbers between two quantizers; return their limits.
+
+    So Brevitas writes fewer bits than eight: QuantizeLinear, Clip to -7 and 7, DequantizeLinear.
+    The limits are by the names of the values before and behind the clip.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    held = {t.name: t for t in graph.initializer}
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.HasField("t"):
+                held[node.output[0]] = attribute.t
+    found: dict[str, tuple[int, int]] = {}
+    for node in graph.node:
+        before = makers.get(node.input[0]) if node.op_type == "Clip" else None
+        limits = [held.get(name) for name in node.input[1:3]]
+        if before is None or before.op_type != "QuantizeLinear" or None in limits:
+            continue
+        low, high = (int(array(limit)) for limit in limits if limit is not None)
+        found[before.output[0]] = found[node.output[0]] = (low, high)
+        _make_copy(node)
+    return found
 
 
 def _free_input(graph: GraphProto, narrow: dict[str, int]) -> None:

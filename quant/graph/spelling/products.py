@@ -19,7 +19,7 @@ from quant.graph.spelling.edits import Draft, arguments_of, aten, weight_path
 
 _MATMULS = ("aten.matmul.default", "aten.bmm.default", "aten.mm.default")
 _SUMS = ("aten.baddbmm.default", "aten.addmm.default")
-_MOVES_OUT = "aten.expand.default"
+_SPREAD = "aten.expand.default"
 
 
 def spell_products(draft: Draft) -> None:
@@ -141,6 +141,9 @@ def _spell(draft: Draft, node: fx.Node, equation: Equation | None, operands: Any
     if equation is None or facts_of(node).shape is None:
         return
     first, second = operands
+    first, left = _without_spread(draft, first, equation.first)
+    second, right = _without_spread(draft, second, equation.second)
+    equation = Equation(left, right, equation.result)
     if draft.stored_real(first) is not None:
         first, second, equation = second, first, equation.turned()
     held = draft.stored_real(second)
@@ -153,6 +156,18 @@ def _spell(draft: Draft, node: fx.Node, equation: Equation | None, operands: Any
     if axes.groups and not axes.free:
         return  # no axis is left for the batch
     _Rewrite(draft, node, equation, axes, data, held).write()
+
+
+def _without_spread(draft: Draft, operand: Any, letters: str) -> tuple[Any, str]:
+    """Return a stored operand without new axes, such as the batch, over which it is spread."""
+    if not isinstance(operand, fx.Node) or operator(operand) != _SPREAD:
+        return operand, letters
+    source = operand.args[0]
+    held = draft.stored_real(source)
+    shape = shape_in(operand)
+    if held is None or tuple(held.shape) != tuple(shape[len(shape) - held.dim() :]):
+        return operand, letters
+    return source, letters[len(letters) - held.dim() :]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,123 @@
+"""However a network is written: weights have encodings, products count, 32 bits are float."""
+
+import warnings
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from analysis.cost.workload import build_workload
+from quant.config import uniform
+from quant.errors import CaptureError
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
+from quant.inputs import Input, draw
+from quant.passes.calibrate import Calibrate
+from quant.passes.fold_batch_norm import FoldBatchNorm
+from quant.progress import drain
+from quant.simulation.quant_graph import quantize
+from quant.spec import FLOAT_BITS
+from tests.networks_kinds import CASES, IMAGE, Written, conv, head, random
+
+
+@cache
+def captured(name: str) -> tuple[nn.Module, FloatGraph, Tensor]:
+    """A case as a network, its folded graph, and a batch of inputs."""
+    torch.manual_seed(0)
+    case = CASES[name]
+    model = case.build().eval()
+    graph = FoldBatchNorm()(capture(model, (Input("x", case.shape, case.kind),)))
+    inputs = draw(graph.inputs, 3)
+    assert isinstance(inputs, Tensor)
+    return model, graph, inputs
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_weights_and_products_are_as_written(name: str) -> None:
+    model, graph, inputs = captured(name)
+    layers = [layer for layer in graph.layers if layer.weight]
+    assert tuple(layer.weight_shape for layer in layers) == CASES[name].weights
+    assert sum(layer.macs for layer in graph.layers) == CASES[name].macs
+    expected = model(inputs).detach()
+    rough = 1e-2 if "half" in name else 1e-4
+    torch.testing.assert_close(graph(inputs), expected, rtol=rough, atol=rough)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_32_bits_are_the_float_network_and_4_bits_are_not(name: str) -> None:
+    _, graph, inputs = captured(name)
+    calibration = drain(Calibrate()(graph, [inputs]))
+    exact = quantize(graph, uniform(FLOAT_BITS, FLOAT_BITS), calibration)
+    torch.testing.assert_close(exact(inputs), graph(inputs), rtol=0, atol=0)
+    if CASES[name].weights:
+        coarse = quantize(graph, uniform(4, FLOAT_BITS), calibration)
+        assert not torch.equal(coarse(inputs), graph(inputs))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_cost_counts_every_product(name: str) -> None:
+    _, graph, _ = captured(name)
+    work = build_workload(name, graph, uniform(8, 8))
+    assert sum(op.macs for op in work.ops) == CASES[name].macs
+
+
+def test_random_numbers_are_refused() -> None:
+    noisy = Written(lambda m, x: m.net(x + torch.randn_like(x)), net=head(conv()))
+    with pytest.raises(CaptureError, match="draws random numbers"):
+        capture(noisy.eval(), IMAGE)
+
+
+def test_dropout_in_eval_mode_is_not_random() -> None:
+    assert capture(nn.Sequential(nn.Dropout(), nn.Linear(4, 2)).eval(), (4,)).layers
+
+
+def test_an_output_without_a_batch_axis_is_left_out_or_refused() -> None:
+    class Pair(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x.relu(), x.mean()
+
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean()
+
+    graph = capture(Pair().eval(), (4,))
+    assert len(graph.output_nodes) == 1
+    assert "1 of 2 outputs" in graph.notes[0]
+    with pytest.raises(CaptureError, match="batch as its first axis"):
+        capture(Mean().eval(), (4,))
+
+
+def test_precision_is_told() -> None:
+    assert "float32" in captured("half inside")[1].notes[0]
+    assert captured("einsum")[1].notes == ()
+
+
+def test_shapes_of_a_fixed_batch_are_those_of_one_image() -> None:
+    model = head(conv()).eval()
+    program = torch.export.export(model, (random(4, *IMAGE),))
+    fixed, free = capture(program, IMAGE, 4), capture(model, IMAGE)
+    assert fixed.batch == 4
+    for one, other in zip(fixed.layers, free.layers, strict=True):
+        assert (one.shape, one.macs) == (other.shape, other.macs)
+
+
+def test_a_decomposed_program_has_the_same_layers() -> None:
+    net = nn.Sequential(
+        conv(), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8, bias=False),
+        nn.BatchNorm2d(8), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
+    ).eval()  # fmt: skip
+    program = torch.export.export(
+        net, (random(2, *IMAGE),), dynamic_shapes=({0: torch.export.Dim("n")},)
+    )
+    plain = FoldBatchNorm()(capture(program, IMAGE))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = program.run_decompositions()
+    decomposed = FoldBatchNorm()(capture(program, IMAGE))
+    for one, other in zip(plain.layers, decomposed.layers, strict=True):
+        assert (one.kind, one.weight_shape, one.macs) == (
+            other.kind,
+            other.weight_shape,
+            other.macs,
+        )
