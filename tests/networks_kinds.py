@@ -152,7 +152,9 @@ CASES: dict[str, Case] = {
         ((5, 27),), 36 * 135,
     ),
     "baddbmm": Case(
-        lambda: Written(lambda m, x: torch.baddbmm(x, x, m.w.expand(x.shape[0], 6, 6)), w=random(6, 6)),
+        lambda: Written(
+            lambda m, x: torch.baddbmm(x, x, m.w.expand(x.shape[0], 6, 6)), w=random(6, 6)
+        ),
         (6, 6), ((6, 6),), 216,
     ),
     "3-D convolutions": Case(
