@@ -3,13 +3,14 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-Run = Callable[[nn.Module, Tensor], Tensor]
+Run = Callable[[Any, Tensor], Any]
 
 
 class Written(nn.Module):
@@ -23,7 +24,8 @@ class Written(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the function returns."""
-        return self.run(self, x)
+        result: Tensor = self.run(self, x)
+        return result
 
 
 @dataclass(frozen=True)
@@ -60,28 +62,28 @@ def old_weight_norm() -> nn.Module:
     return found
 
 
-def standardized(m: nn.Module, x: Tensor) -> Tensor:
+def standardized(m: Any, x: Tensor) -> Tensor:
     """Convolve with a weight that is standardized anew at every call."""
     w = m.conv.weight
     w = (w - w.mean((1, 2, 3), keepdim=True)) / (w.std((1, 2, 3), keepdim=True) + 1e-5)
     return F.conv2d(x, w, m.conv.bias, padding=1)
 
 
-def clip_part(m: nn.Module, x: Tensor) -> Tensor:
+def clip_part(m: Any, x: Tensor) -> Any:
     """Clip some channels of a value in place, and read the whole value."""
     x = m.a(x)
     x[:, :4].clamp_(0, 1)
     return m.b(x).mean((2, 3))
 
 
-def frozen(m: nn.Module, x: Tensor) -> Tensor:
+def frozen(m: Any, x: Tensor) -> Any:
     """Run a part under torch.no_grad."""
     with torch.no_grad():
         x = m.a(x).relu()
     return m.b(x.mean((2, 3)))
 
 
-def windows(m: nn.Module, x: Tensor) -> Tensor:
+def windows(m: Any, x: Tensor) -> Any:
     """Merge windows of tokens with the batch."""
     x = m.embed(x).permute(0, 2, 3, 1)
     n, h, w, c = x.shape
@@ -89,7 +91,7 @@ def windows(m: nn.Module, x: Tensor) -> Tensor:
     return m.head(F.relu(m.mix(x)).view(n, -1, c).mean(1))
 
 
-def spectrum(m: nn.Module, x: Tensor) -> Tensor:
+def spectrum(m: Any, x: Tensor) -> Any:
     """Leave and enter the real numbers by a Fourier transform."""
     return m.out(torch.fft.rfft(m.body(x)).abs())
 

@@ -75,7 +75,7 @@ def shared_second() -> nn.Module:
 
 def scaled_by_input() -> nn.Module:
     def wire(m: Wired, x: Tensor) -> Tensor:
-        return m.b(F.conv2d(x, m.a.weight * x.mean()))
+        return m.b(F.conv2d(x, m.get_parameter("a.weight") * x.mean()))
 
     return Wired(wire, a=nn.Conv2d(3, 6, 3), b=wide()())
 
