@@ -1,11 +1,20 @@
 """QuantScope without a browser: the same questions, answers as JSON, errors with exit code 2."""
 
-from commands import catalogue, evaluate, export, optimize, report, sensitivity, standardize
+from commands import (
+    catalogue,
+    evaluate,
+    export,
+    inspect,
+    optimize,
+    report,
+    sensitivity,
+    standardize,
+)
 from commands.app import app
 
 __all__ = ("app",)
 
-COMMANDS = (catalogue, evaluate, optimize, sensitivity, report, export, standardize)
+COMMANDS = (catalogue, inspect, evaluate, optimize, sensitivity, report, export, standardize)
 """Each of these modules adds its commands to `app`."""
 
 if __name__ == "__main__":

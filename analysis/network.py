@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from quant.file_encodings import EncodingTarget, Given
 from quant.graph.capture import capture
 from quant.graph.float_graph import FloatGraph
+from quant.graph.float_weights import FloatWeight, find_float_weights, summarize_float_weights
 from quant.inputs import (
     InputLike,
     Inputs,
@@ -23,6 +24,7 @@ from quant.inputs import (
     pieces_of,
 )
 from quant.passes.fold_batch_norm import FoldBatchNorm
+from quant.simulation.float_law import check_float_law
 
 # Of the largest activation in one forward. Measured with one and two AVX-512 cores on all samples:
 # smaller batches spend their time between small layers, larger ones leave the cache, and above
@@ -73,6 +75,11 @@ class Network:
         return len(self.graph.output_shape) == 1 and self.outputs > 1
 
     @property
+    def float_weights(self) -> tuple[FloatWeight, ...]:
+        """Stored tensors that enter products and stay float whatever is configured."""
+        return find_float_weights(self.graph)
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates for one image."""
         return sum(layer.macs for layer in self.graph.layers)
@@ -91,10 +98,14 @@ def prepare(
     `inputs` is the shape of its one input without the batch, or describes each of its inputs.
 
     Raises:
-        CaptureError: the model cannot be traced; the message says where and what to do.
+        CaptureError: the model cannot be traced, or its simulation at 32 bits is not its float run;
+            the message says where and what to do.
     """
     graph = capture(model, inputs, batch)
-    return Network(name, digest, FoldBatchNorm()(graph), graph.parameters(), notes)
+    folded = FoldBatchNorm()(graph)
+    check_float_law(folded)
+    told = (*notes, *graph.notes, *summarize_float_weights(find_float_weights(folded)))
+    return Network(name, digest, folded, graph.parameters(), told)
 
 
 class Runnable(Protocol):

@@ -108,9 +108,12 @@ def open_network(model: str, builder: str | None, input_shape: str | None) -> "N
             f"The shape of an input must be known; {model} does not tell it. Name it with "
             "--input-shape, such as 3,224,224."
         )
-    for note in loaded.notes:
+    network = prepare(
+        loaded.name, loaded.program or loaded.module, loaded.takes, loaded.digest, loaded.batch,
+        loaded.notes,
+    )  # fmt: skip
+    for note in network.notes:
         say(note)
-    network = prepare(loaded.name, loaded.module, loaded.takes, loaded.digest, loaded.batch)
     targets, given = knowledge_of(loaded, network.graph)
     return replace(network, targets=targets, given=given)
 

@@ -6,6 +6,7 @@ from quant.graph.layers import is_input
 from ui.answers.float_score import first_images, float_score, measure_float
 from ui.configure.file_encodings import offer_own_grids
 from ui.model.forms import bring_data, bring_model, sample_cards
+from ui.model.inspection_view import show_inspection
 from ui.model.task_facts import (
     float_card,
     import_check,
@@ -63,9 +64,9 @@ with st.container(horizontal=True):
     st.page_link(RUNS, label="Run it and see", icon=":material/play_circle:", width="content")
     st.page_link(CONFIGURE, label="Choose bits by layer", icon=":material/tune:", width="content")
 
-if network.notes:
-    with st.expander("How the file was read", icon=":material/fact_check:"):
-        st.text("\n".join(network.notes))
+show_inspection(network)
+if network.given is not None:
+    with st.expander("The encodings of the file", icon=":material/grid_on:"):
         offer_own_grids(work, network)
 
 st.subheader("Data", anchor=False)

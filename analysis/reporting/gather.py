@@ -23,6 +23,7 @@ from analysis.sensitivity.sweep import Sensitivity
 from data_io.dataset import Dataset
 from quant.config import QuantConfig, config_from_dict, uniform
 from quant.errors import ConfigError, QuantError
+from quant.graph.float_weights import summarize_float_weights
 from quant.progress import Progress, Steps
 from quant.simulation.plan import Role, plan
 from quant.spec import Granularity, QuantSpec
@@ -87,11 +88,16 @@ def gather_report(run: Run, around: Around) -> Steps[Report]:
         front=around.front,
         others=_others(run, around.store),
         origin=around.origin,
-        notes=around.notes,
+        notes=(*around.notes, *_floating(network)),
         missing=(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return not_measured(report, calibrated=bool(around.calibrated and around.calibrated.images))
+
+
+def _floating(network: Network | None) -> tuple[str, ...]:
+    """Return sentences on stored tensors that stay float."""
+    return () if network is None else summarize_float_weights(network.float_weights)
 
 
 def _machine_of(run: Run, machine: Machine | None) -> Machine | None:

@@ -13,6 +13,7 @@ from analysis.network import Network
 from analysis.prediction.predictor import Prediction
 from analysis.runs.experiment import versions
 from analysis.runs.json_values import to_plain
+from commands.json_answers.float_weights import list_float_weights
 from quant.assignment import bits_of, cells_of
 from quant.simulation.plan import Side
 
@@ -40,6 +41,7 @@ def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:
         "reference": _proposal(answer.reference, answer.reference, runs, network),
         "front": _front(answer, network),
         "prediction_error": to_plain(prediction_error(answer.measured)) if runs else None,
+        "float_weights": list_float_weights(network),
         "notes": list(answer.notes),
         "versions": versions(),
         "seed": task.seed,

@@ -9,6 +9,7 @@ from analysis.evaluation.measures import Interval
 from analysis.network import Network
 from analysis.runs.experiment import versions
 from analysis.runs.run_store import Run
+from commands.json_answers.float_weights import list_float_weights
 from quant.config import QuantConfig, config_from_dict, config_to_plain
 from sample_models.registry import SAMPLES
 
@@ -50,6 +51,7 @@ def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> di
         "layer_sqnr_db": {name: _finite(value) for name, value in run.layer_sqnr_db.items()},
         "config": _config(config_from_dict(run.config), network),
         "recipe": list(run.recipe),
+        "float_weights": list_float_weights(network),
         "cost": run.cost.to_dict(),
         "notes": [*notes, *_notes(score)],
         "versions": run.versions,
@@ -69,6 +71,7 @@ def summarize_cost(network: Network, config: QuantConfig, report: CostReport) ->
             for one in network.graph.inputs
         ],
         "parameters": network.parameters,
+        "float_weights": list_float_weights(network),
         "config": _config(config, network),
         "cost": report.to_dict(),
         "versions": versions(),

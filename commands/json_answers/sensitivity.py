@@ -8,6 +8,7 @@ from analysis.evaluation.measures import Interval
 from analysis.network import Network
 from analysis.runs.experiment import IdentifiedData, versions
 from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity, View
+from commands.json_answers.float_weights import list_float_weights
 
 IDENTICAL = "An SQNR of null is infinite: the outputs are those of the float network."
 PREDICTED = "Screening predicts SQNR and KL divergence to first order; it measures no accuracy."
@@ -36,6 +37,7 @@ def summarize_sensitivity(
         "depth": str(found.depth),
         "view": str(found.sweep.view),
         "config": found.sweep.config.to_dict(),
+        "float_weights": list_float_weights(network),
         "baseline": {"top1": found.float_top1},
         "whole": [_row(score) for score in found.whole],
         "layers": [_row(score) for score in found.scores],

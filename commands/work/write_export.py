@@ -16,6 +16,7 @@ from analysis.deployment.runtime_check import ExecutionCheck, check_execution
 from analysis.network import Network
 from analysis.runs.apply_recipe import Stage, learns
 from analysis.split import ImageChoice, Split, choose_split
+from commands.json_answers.float_weights import list_float_weights
 from data_io.errors import DatasetError
 from model_io.artefacts.artefact import TRIAL, Artefact, ArtefactSource
 from model_io.artefacts.formats import FORMATS
@@ -122,6 +123,7 @@ def export(wish: ExportWish) -> Steps[dict[str, Any]]:
         "format": wish.format,
         "files": write_files(made, wish.out),
         "checks": list(made.checks),
+        "float_weights": list_float_weights(wish.network),
         "notes": [*wish.notes, *made.notes, *(images.notes if images is not None else ())],
         "command": made.command.replace(made.main, wish.out.name),
     }

@@ -50,6 +50,17 @@ BATCH_NORMS = aten_names("batch_norm.default")
 NORMS = BATCH_NORMS | aten_names(
     "layer_norm.default group_norm.default instance_norm.default rms_norm.default"
 )
+# Products without a place for a weight: what the graph cannot spell as a layer.
+OTHER_PRODUCTS = aten_names(
+    "addmm.default baddbmm.default addbmm.default addmv.default mv.default dot.default"
+    " vdot.default inner.default outer.default tensordot.default bilinear.default"
+    " _trilinear.default chain_matmul.default linalg_multi_dot.default kron.default"
+    " lstm.input gru.input rnn_tanh.input rnn_relu.input lstm_cell.default gru_cell.default"
+    " rnn_tanh_cell.default rnn_relu_cell.default embedding_bag.default embedding_bag.padding_idx"
+    " _embedding_bag.default _embedding_bag_forward_only.default convolution.default"
+    " _convolution.default _native_multi_head_attention.default cdist.default"
+)
+PRODUCTS = CONVOLUTIONS | LINEARS | EMBEDDINGS | MATMULS | EINSUMS | ATTENTIONS | OTHER_PRODUCTS
 ADDS = aten_names("add.Tensor add_.Tensor sub.Tensor add.Scalar sub.Scalar")
 MULTIPLIES = aten_names("mul.Tensor mul_.Tensor div.Tensor mul.Scalar div.Scalar")
 CONCATS = aten_names("cat.default concat.default stack.default")

@@ -1,0 +1,37 @@
+"""The command inspect: all that can be said of a file before anything runs."""
+
+from dataclasses import asdict
+
+import typer
+
+from commands.app import app
+from commands.options import BuilderOption, JsonOption, ModelOption, ShapeOption
+from commands.output import errors_told, say, write_answer
+
+
+@app.command()
+def inspect(
+    *,
+    model: ModelOption,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    out: JsonOption = "-",
+) -> None:
+    """Tell what a file holds, what gets an encoding and what stays float; needs no data.
+
+    A file that cannot come in is an answer too: `refused` says why and what to do, exit code 2.
+    """
+    with errors_told(out):
+        from analysis.inspection import inspect_network  # noqa: PLC0415
+        from commands.inputs import open_network  # noqa: PLC0415
+
+        try:
+            network = open_network(model, builder, input_shape)
+        except (ValueError, OSError) as error:
+            write_answer(out, {"model": model, "refused": " ".join(str(error).split())})
+            say(f"Error: {' '.join(str(error).split())}")
+            raise typer.Exit(2) from None
+        found = inspect_network(network)
+        for sentence in found.sentences():
+            say(sentence)
+        write_answer(out, {"model": model, "refused": None, **asdict(found)})

@@ -1,0 +1,11 @@
+"""Tensors that stay float as plain values for JSON."""
+
+from dataclasses import asdict
+from typing import Any
+
+from analysis.network import Network
+
+
+def list_float_weights(network: Network) -> list[dict[str, Any]]:
+    """Return the stored tensors that enter products without an encoding, each with a reason."""
+    return [asdict(one) for one in network.float_weights]

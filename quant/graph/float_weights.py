@@ -1,0 +1,129 @@
+"""Stored real tensors that enter products and have no encoding: they stay float at any width."""
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from quant.graph import operators as ops
+from quant.graph.float_graph import FloatGraph
+from quant.graph.layers import Layer
+from quant.graph.node_facts import facts_of, shape_in
+from quant.graph.operators import operator, weight_place
+
+FACTOR = "it scales values element by element, which is no layer with a weight"
+OPERAND = "the operation takes it in a place that is no weight of a layer"
+UNKNOWN = "the operation is none that has weights with encodings here"
+COMPUTED = "it is computed at every run from stored tensors alone"
+
+
+@dataclass(frozen=True, slots=True)
+class FloatWeight:
+    """A tensor that stays float.
+
+    Attributes:
+        tensor: its path in the network; of a computed one the node that computes it.
+        layer: the layer, or else the operation, that reads it.
+        elements: how many numbers it has.
+        reason: why it has no encoding.
+    """
+
+    tensor: str
+    layer: str
+    elements: int
+    reason: str
+
+    def sentence(self) -> str:
+        """Return what there is to say of the tensor."""
+        what = f"{self.tensor} ({self.elements} numbers, read by {self.layer})"
+        return f"{what} stays float: {self.reason}."
+
+
+def find_float_weights(graph: FloatGraph) -> tuple[FloatWeight, ...]:
+    """Return the real tensors which enter products, follow from no input and have no encoding.
+
+    Biases are no factors. Tensors of norms belong to layers that are known to compute in float.
+
+    Example:
+        >>> from quant.graph.capture import capture
+        >>> find_float_weights(capture(nn.Sequential(nn.Linear(4, 2)), (4,)))
+        ()
+    """
+    layers = {layer.node: layer for layer in graph.layers}
+    known = {layer.weight for layer in graph.layers if layer.weight}
+    constant = _constant_nodes(graph)
+    found: dict[str, FloatWeight] = {}
+    for node in graph.module.graph.nodes:
+        name = operator(node)
+        if name not in ops.PRODUCTS and name not in ops.MULTIPLIES:
+            continue
+        layer = layers.get(node.name)
+        for source in node.all_input_nodes:
+            tensor = str(source.target) if source.op == "get_attr" else source.name
+            if source not in constant or tensor in known or _is_bias(node, source):
+                continue
+            elements = graph.tensor(tensor).numel() if source.op == "get_attr" else _numel(source)
+            if elements > 1:
+                one = FloatWeight(tensor, _place(node, layer), elements, _reason(node, source))
+                found.setdefault(tensor, one)
+    return tuple(found.values())
+
+
+def summarize_float_weights(weights: tuple[FloatWeight, ...]) -> tuple[str, ...]:
+    """Return one sentence for each reason, with the first tensors by name."""
+    by_reason: dict[str, list[FloatWeight]] = {}
+    for one in weights:
+        by_reason.setdefault(one.reason, []).append(one)
+    return tuple(_sentence(reason, group) for reason, group in by_reason.items())
+
+
+def _sentence(reason: str, group: list[FloatWeight]) -> str:
+    if len(group) == 1:
+        return group[0].sentence()
+    named = ", ".join(one.tensor for one in group[:3])
+    more = f" and {len(group) - 3} more" if len(group) > 3 else ""
+    total = sum(one.elements for one in group)
+    return f"{named}{more} ({total} numbers) stay float, for each of them: {reason}."
+
+
+def _constant_nodes(graph: FloatGraph) -> set[fx.Node]:
+    """Return the nodes with real values that no value of an input reaches; sizes may."""
+    found: set[fx.Node] = set()
+    for node in graph.module.graph.nodes:
+        tensors = [one for one in node.all_input_nodes if facts_of(one).real is not None]
+        computed = node.op == "call_function" and tensors
+        if node.op == "get_attr" or (computed and all(one in found for one in tensors)):
+            found.add(node)
+    return {node for node in found if facts_of(node).real}
+
+
+def _is_bias(node: fx.Node, source: fx.Node) -> bool:
+    """Tell whether a convolution or linear layer adds the tensor."""
+    adds = operator(node) in ops.CONVOLUTIONS | ops.LINEARS
+    return adds and len(node.args) > 2 and node.args[2] is source
+
+
+def _place(node: fx.Node, layer: Layer | None) -> str:
+    if layer is not None:
+        return layer.name
+    path = facts_of(node).path
+    verb = operator(node).split(".")[1]
+    return f"{path}.{verb}" if path else verb
+
+
+def _reason(node: fx.Node, source: fx.Node) -> str:
+    name = operator(node)
+    if source.op != "get_attr":
+        return COMPUTED
+    if name in ops.MULTIPLIES:
+        return FACTOR
+    weighted = name in ops.CONVOLUTIONS | ops.LINEARS | ops.EMBEDDINGS
+    if weighted and node.args[weight_place(name)] is not source:
+        return OPERAND
+    return OPERAND if name in ops.MATMULS | ops.EINSUMS | ops.ATTENTIONS else UNKNOWN
+
+
+def _numel(node: fx.Node) -> int:
+    count = 1
+    for size in shape_in(node):
+        count *= size
+    return count

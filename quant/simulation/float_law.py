@@ -1,0 +1,77 @@
+"""The law of 32 bits: the simulation of a network without quantization is the network itself."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from quant.config import uniform
+from quant.errors import CaptureError
+from quant.graph.float_graph import FloatGraph
+from quant.graph.operators import operator
+from quant.inputs import Inputs, draw, parts_of
+from quant.simulation.plan import plan
+from quant.simulation.quant_graph import QuantGraph
+from quant.spec import FLOAT_BITS
+
+FEWEST = 2
+"""Samples in the batch on which the law is checked, where any batch size runs."""
+
+
+def check_float_law(graph: FloatGraph) -> None:
+    """Run a network and its simulation at 32 bits on one random batch: they must be equal.
+
+    Raises:
+        CaptureError: they are not, to the last bit; the sentence names the first node that differs.
+    """
+    inputs = draw(graph.inputs, graph.batch or FEWEST)
+    simulated = QuantGraph(graph, plan(graph, uniform(FLOAT_BITS, FLOAT_BITS)))
+    with torch.inference_mode():
+        pairs = zip(
+            parts_of(graph.run(_own(inputs))), parts_of(simulated.run(_own(inputs))), strict=True
+        )
+        if all(map(_same, *zip(*pairs, strict=True))):
+            return
+        where = _first_difference(graph, simulated, inputs)
+    raise CaptureError(
+        "A network simulated at 32 bits must equal its own float run; this one does not, first at "
+        f"{where}. Write that step so that it changes no value that another step reads, and report "
+        "this network."
+    )
+
+
+def _own(inputs: Inputs) -> Inputs:
+    """Return copies: a network may write into its inputs."""
+    return inputs.clone() if isinstance(inputs, Tensor) else tuple(x.clone() for x in inputs)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+class _Record(fx.Interpreter):
+    """Runs a graph and holds a copy of every tensor that a node gives."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module, garbage_collect_values=False)
+        self.values: dict[str, Tensor] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node."""
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            self.values[n.name] = result.clone()
+        return result
+
+
+def _first_difference(graph: FloatGraph, simulated: QuantGraph, inputs: Inputs) -> str:
+    ours, theirs = _Record(graph.module), _Record(simulated.module)
+    ours.run(*parts_of(_own(inputs)))
+    theirs.run(*parts_of(_own(inputs)))
+    for node in graph.module.graph.nodes:
+        other = theirs.values.get(node.name)
+        if node.name not in ours.values or other is None:
+            continue
+        if not _same(ours.values[node.name], other):
+            return f"{node.name} ({operator(node) or node.op})"
+    return "its output"
