@@ -7,6 +7,7 @@ from typing import Any
 from torch import fx
 
 from accelerator.workload import Op, OpKind, TensorInfo, Workload
+from analysis.cost.op_sizes import matmul_sizes, pair_of, plane_sizes, window_of
 from analysis.evaluation.measures import entropy_bits
 from quant.config import QuantConfig
 from quant.errors import QuantError
@@ -181,9 +182,9 @@ class _Builder:
             return
         bits = self.tensors[source].bits
         self._store(node.name, math.prod(shape_of(node)), bits)
-        kernel = _pair(node.args[1] if len(node.args) > 1 else 1)
+        kernel = pair_of(node.args[1] if len(node.args) > 1 else 1)
         if "adaptive" in operator(node):
-            kernel = _window(shape_of(sources[0]), shape_of(node))
+            kernel = window_of(shape_of(sources[0]), shape_of(node))
         self.ops.append(
             Op(
                 name=node.name,
@@ -194,7 +195,7 @@ class _Builder:
                 kernel_w=kernel[1],
                 activation_bits=bits,
                 output_bits=bits,
-                **_planes(shape_of(sources[0]), shape_of(node)),
+                **plane_sizes(shape_of(sources[0]), shape_of(node)),
             )
         )
         self.tensor_of[node.name] = node.name
@@ -239,16 +240,16 @@ class _Builder:
         if kind is OpKind.MATMUL and layer.kind is not Kind.MATMUL:
             return self._computed_weight(layer)
         if kind is OpKind.MATMUL:
-            return _matmul(layer)
+            return matmul_sizes(layer)
         if kind is OpKind.LINEAR:
             return self._linear(layer)
         if kind in (OpKind.CONV, OpKind.DEPTHWISE):
             return self._convolution(layer)
-        sizes = _planes((layer.input_shapes or (layer.shape,))[0], layer.shape)
+        sizes = plane_sizes((layer.input_shapes or (layer.shape,))[0], layer.shape)
         if layer.kind is Kind.EMBEDDING:
             sizes |= {"table_elements": math.prod(layer.weight_shape)}
         if kind is OpKind.POOL:
-            window = _window(layer.input_shapes[0], layer.shape)
+            window = window_of(layer.input_shapes[0], layer.shape)
             sizes |= {"kernel_h": window[0], "kernel_w": window[1]}
         return sizes
 
@@ -278,12 +279,12 @@ class _Builder:
     def _convolution(self, layer: Layer) -> dict[str, Any]:
         node = self.graph.node(layer.node)
         kernel, stride, dilation = (
-            _pair(layer.weight_shape[2:]),
-            _pair(node.args[3] if len(node.args) > 3 else 1),
-            _pair(node.args[5] if len(node.args) > 5 else 1),
+            pair_of(layer.weight_shape[2:]),
+            pair_of(node.args[3] if len(node.args) > 3 else 1),
+            pair_of(node.args[5] if len(node.args) > 5 else 1),
         )
         groups = node.args[6] if len(node.args) > 6 else 1
-        sizes = _planes(layer.input_shapes[0], layer.shape)
+        sizes = plane_sizes(layer.input_shapes[0], layer.shape)
         sizes |= {"kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": stride[0]}
         sizes |= {"stride_w": stride[1], "dilation_h": dilation[0], "dilation_w": dilation[1]}
         sizes |= {"groups": groups if isinstance(groups, int) else 1}
@@ -321,42 +322,3 @@ class _Builder:
             batch=query[-2], c_in=key[-2], c_out=value[-1], groups=groups,
             weight_bits=widths[2], activation_bits=bits, output_bits=bits,
         )  # fmt: skip
-
-
-def _matmul(layer: Layer) -> dict[str, Any]:
-    """Return the sizes of a product; from the output, as an operand may be a constant."""
-    rows, columns = (1, *layer.shape)[-2:]
-    depth = layer.macs // math.prod(layer.shape)
-    groups = math.prod(layer.shape[:-2])
-    return {"batch": rows, "c_in": depth, "c_out": columns, "groups": groups}
-
-
-def _planes(before: tuple[int, ...], after: tuple[int, ...]) -> dict[str, Any]:
-    """Return channels, height and width of input and output; other ranks fill the height."""
-    c_in, in_h, in_w = _channels_height_width(before)
-    c_out, out_h, out_w = _channels_height_width(after)
-    return {
-        "c_in": c_in, "in_h": in_h, "in_w": in_w, "c_out": c_out, "out_h": out_h, "out_w": out_w,
-    }  # fmt: skip
-
-
-def _channels_height_width(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    sizes = (*shape[1:], 1, 1, 1)
-    if len(shape) == 3:  # one axis of space: the width
-        return sizes[0], 1, sizes[1]
-    return sizes[0], sizes[1], math.prod(sizes[2:])
-
-
-def _window(before: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, int]:
-    """Return how many values of a plane make one of the other."""
-    _, in_h, in_w = _channels_height_width(before)
-    _, out_h, out_w = _channels_height_width(after)
-    return max(1, in_h // out_h), max(1, in_w // out_w)
-
-
-def _pair(value: object) -> tuple[int, int]:
-    """Return (height, width) of a kernel or stride; a third axis of space joins the width."""
-    sizes = [int(v) for v in value if isinstance(v, int)] if isinstance(value, list | tuple) else []
-    if not sizes:
-        return (value, value) if isinstance(value, int) else (1, 1)
-    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], math.prod(sizes[1:]))
