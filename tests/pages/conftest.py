@@ -2,13 +2,20 @@
 
 import gc
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.pages_manager import PagesManager
 
+import ui.answers.float_score
 import ui.state.model_and_data
+from analysis.evaluation.evaluate import FloatScore
+from analysis.network import Network
+from data_io.dataset import Dataset
+from quant.progress import Steps
 from tests.pages.visit import Visit, leave_choices, wait_idle
 from ui.frame.workspace_registry import registry
 
@@ -29,6 +36,34 @@ def _traced_once() -> Iterator[None]:
 
     for place in ("ui.state.model_and_data", "ui.state.workspace", "ui.model.forms"):
         patch.setattr(f"{place}.load_network", load)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scanned_once() -> Iterator[None]:
+    """Look for packages with Streamlit components once: each visit reads a hundred packages."""
+    real = manifest_scanner.scan_component_manifests
+    patch = pytest.MonkeyPatch()
+    patch.setattr(manifest_scanner, "scan_component_manifests", cache(real))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _float_scored_once() -> Iterator[None]:
+    """Score a float network once on the same images; each test keeps runs of its own."""
+    real = ui.answers.float_score.score_float
+    patch = pytest.MonkeyPatch()
+    scores: dict[tuple[str, str], FloatScore | None] = {}
+
+    def score(network: Network, data: Dataset) -> Steps[FloatScore | None]:
+        question = (network.digest, data.digest)
+        if question not in scores:
+            scores[question] = yield from real(network, data)
+        return scores[question]
+
+    patch.setattr(ui.answers.float_score, "score_float", score)
     yield
     patch.undo()
 
