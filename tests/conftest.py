@@ -1,4 +1,6 @@
-"""What every test gets: one thread, and the same random numbers whichever tests run."""
+"""What every test gets: one thread, the same random numbers; and the order of the whole suite."""
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,6 +9,41 @@ from analysis.process_settings import keep_freed_memory
 
 keep_freed_memory()
 torch.set_num_threads(1)
+
+HERE = Path(__file__).parent
+# What one worker runs: files that share a server, or answers that take long. The slow come first.
+COMPANIES = {
+    "e2e": "browser",
+    "pages/test_tradeoffs": "fronts",
+    "pages/test_report": "fronts",
+    "pages/test_session_file": "fronts",
+    "pages/test_sensitivity": "fronts",
+    "pages": "pages",
+    "model_io/encodings": "files",
+    "model_io/qdq_export": "files",
+    "model_io/onnx_export": "files",
+    "model_io/artefacts": "files",
+    "commands": "commands",
+    "quant/simulation": "trained",
+    "quant/passes/test_repaired_accuracy": "trained",
+}
+ORDER = list(dict.fromkeys(COMPANIES.values()))
+
+
+def company(path: Path) -> str:
+    """Return the name of what a file's tests run with: the longest place that is given, or it."""
+    place = path.relative_to(HERE).with_suffix("").as_posix()
+    places = [start for start in COMPANIES if f"{place}/".startswith(f"{start}/")]
+    return COMPANIES[max(places, key=len)] if places else place
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep company together for `--dist loadgroup`, the slow ones first."""
+    names = {item: company(item.path) for item in items}
+    for item, name in names.items():
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: ORDER.index(names[item]) if names[item] in ORDER else len(ORDER))
 
 
 @pytest.fixture(autouse=True)

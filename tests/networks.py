@@ -314,6 +314,8 @@ SAMPLES = {
     "efficientnet-lite0": Case(efficientnet_lite0, (3, 64, 64)),
 }
 CASES = SMALL | SAMPLES
+DISTINCT = (*SMALL, "fashion-mobilenet-imbalanced", "fashion-vit")
+"""Names for a law of all networks: of the samples, clips of channels and tokens are in no other."""
 
 
 @cache

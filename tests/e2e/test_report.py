@@ -31,18 +31,23 @@ def until(page: Page, truth: str) -> None:
     pytest.fail(f"never true: {truth}")
 
 
-@pytest.fixture
-def opened(page: Page, tmp_path: Path) -> Page:
+@pytest.fixture(scope="module")
+def report() -> str:
     """A report of 60 layers with every section, whose run has a hostile name."""
     found = measured(name=HOSTILE, cost=cost(60))
     names = {layer.layer: 20.0 for layer in found.cost.layers}
     found = measured(name=HOSTILE, cost=cost(60), layer_sqnr_db=names)
-    text = render(
+    return render(
         contents(
             found, front=front(HOSTILE), sensitivity=sensitivity(), noise=names, others=(found,)
         )
     )
-    (tmp_path / "report.html").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def opened(page: Page, report: str, tmp_path: Path) -> Page:
+    """The report in the browser."""
+    (tmp_path / "report.html").write_text(report, encoding="utf-8")
     page.goto((tmp_path / "report.html").as_uri())
     until(page, READY)
     return page

@@ -43,10 +43,10 @@ def test_a_sweep_is_paused_survives_a_reload_and_ends(fresh_server: str, page: P
     expect(main(page).get_by_role("radio", name="Exact", exact=True)).to_be_checked()
 
     images = main(page).get_by_role("spinbutton", name="Images")
-    images.fill("32")
+    images.fill("16")
     images.press("Enter")
     button(page, "Resume").click()
-    expect(main(page)).to_contain_text("cells are known on 32 images")
+    expect(main(page)).to_contain_text("cells are known on 16 images")
     expect(main(page)).to_contain_text("sees harm in")
 
 

@@ -1,7 +1,6 @@
 """What holds for every pass that keeps the float function, on every network."""
 
 from collections.abc import Callable
-from hashlib import sha256
 
 import pytest
 import torch
@@ -10,7 +9,8 @@ from quant.graph.float_graph import FloatGraph
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Reach
-from tests.networks import CASES, graph_of
+from tests.networks import CASES, DISTINCT, graph_of
+from tests.shared_answers import content
 
 
 def equalize(graph: FloatGraph) -> FloatGraph:
@@ -28,17 +28,9 @@ PASSES: dict[str, Callable[[FloatGraph], FloatGraph]] = {
     "equalize": equalize,
     "equalize-by-rms": equalize_by_rms,
 }
-EVERY = [(name, case) for name in PASSES for case in CASES]
+EVERY = [(name, case) for name in PASSES for case in DISTINCT]
 # what comes to rest only to within a tolerance is not among these
 IDEMPOTENT = [(name, case) for name, case in EVERY if name == "fold-batch-norm"]
-
-
-def content(graph: FloatGraph) -> list[object]:
-    """Return every node and a digest of every tensor of a graph."""
-    nodes = [(n.op, str(n.target), str(n.args), str(n.kwargs)) for n in graph.module.graph.nodes]
-    state = sorted(graph.module.state_dict().items())
-    digests = [(name, sha256(value.numpy().tobytes()).hexdigest()) for name, value in state]
-    return [*nodes, *digests]
 
 
 @pytest.mark.parametrize(("name", "case"), EVERY)

@@ -18,9 +18,9 @@ from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Method
 from quant.progress import Steps, drain
 from quant.simulation.quant_graph import QuantGraph, quantize
-from tests.laws.test_float_passes import content
-from tests.networks import CASES, SMALL, graph_of
+from tests.networks import CASES, DISTINCT, SMALL, graph_of
 from tests.quant.passes.recorder import recorded
+from tests.shared_answers import content
 
 QuantPass = CorrectBias | AdaRound
 PASSES: dict[str, QuantPass] = {
@@ -58,7 +58,7 @@ def normals(graph: FloatGraph) -> dict[str, list[list[float]]]:
     }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", DISTINCT)
 def test_absorbing_what_calibration_saw_keeps_the_float_function_where_nothing_pads(
     case: str,
 ) -> None:
@@ -84,7 +84,7 @@ def with_high_biases(graph: FloatGraph) -> FloatGraph:
     return result
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", DISTINCT)
 def test_float_repairs_never_change_the_graph_they_are_given(case: str) -> None:
     graph, inputs = folded(case), CASES[case].inputs(IMAGES)
     before, known = content(graph), normals(graph)

@@ -10,13 +10,9 @@ import pytest
 from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.pages_manager import PagesManager
 
-import ui.answers.float_score
 import ui.state.model_and_data
-from analysis.evaluation.evaluate import FloatScore
-from analysis.network import Network
-from data_io.dataset import Dataset
-from quant.progress import Steps
 from tests.pages.visit import Visit, leave_choices, wait_idle
+from tests.shared_answers import SHARED, replace_everywhere
 from ui.frame.workspace_registry import registry
 
 
@@ -50,20 +46,12 @@ def _scanned_once() -> Iterator[None]:
     patch.undo()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _float_scored_once() -> Iterator[None]:
-    """Score a float network once on the same images; each test keeps runs of its own."""
-    real = ui.answers.float_score.score_float
+@pytest.fixture(scope="package", autouse=True)
+def _answered_once() -> Iterator[None]:
+    """Work out once what a sample answers to the same images; each test keeps runs of its own."""
     patch = pytest.MonkeyPatch()
-    scores: dict[tuple[str, str], FloatScore | None] = {}
-
-    def score(network: Network, data: Dataset) -> Steps[FloatScore | None]:
-        question = (network.digest, data.digest)
-        if question not in scores:
-            scores[question] = yield from real(network, data)
-        return scores[question]
-
-    patch.setattr(ui.answers.float_score, "score_float", score)
+    for real, shared in SHARED:
+        replace_everywhere(patch, real, shared)
     yield
     patch.undo()
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -24,11 +25,13 @@ MIXED = replace(
 )
 
 
+@cache
 def network(name: str) -> Network:
     case = CASES[name]
     return prepare(name, case.model(), case.shape, "digest")
 
 
+@cache
 def diff(name: str, after: QuantConfig, machine: str = "bitfusion_like") -> ConfigDiff:
     return diff_configs(network(name), uniform(8, 8), after, load_preset(machine))
 

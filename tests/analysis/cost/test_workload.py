@@ -13,7 +13,7 @@ from quant.graph.capture import capture
 from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.spec import SpecChange
-from tests.networks import CASES, SMALL, Wired, graph_of
+from tests.networks import DISTINCT, SMALL, Wired, graph_of
 
 
 def small_net() -> FloatGraph:
@@ -241,7 +241,7 @@ def test_a_volume_keeps_its_macs() -> None:
     assert op.macs == graph.layers[-1].macs == 216 * 4 * 2 * 27
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_macs_equal_the_graphs(name: str) -> None:
     graph = FoldBatchNorm()(graph_of(name))
     found = build_workload(name, graph, uniform(4, 8))

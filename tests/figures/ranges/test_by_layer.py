@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import cache
 
 import numpy as np
 import plotly.graph_objects as go
@@ -46,6 +47,7 @@ def trace(figure: go.Figure, start: str) -> go.Figure:
     return found
 
 
+@cache
 def all_figures() -> dict[str, go.Figure]:
     wide, act = weight("a<b>", 50.0), activation(95)
     dead = torch.randn(3, 9)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ assert all(name.startswith(("aten.", "<built-in")) for name in names), names
 """
 
 
+@cache
 def simulated(name: str, weight_bits: int = 8, bits: int = 8, **more: Granularity) -> QuantGraph:
     graph = graph_of(name)
     calibration = drain(Calibrate(8)(graph, [CASES[name].inputs(8)]))
@@ -36,16 +38,22 @@ def simulated(name: str, weight_bits: int = 8, bits: int = 8, **more: Granularit
     return quantize(graph, config, calibration)
 
 
-def loaded(quantized: QuantGraph, folder: Path) -> torch.nn.Module:
+@cache
+def written(name: str) -> bytes:
+    """Return the program of `simulated(name)`; once for all tests."""
+    return write_program(simulated(name))
+
+
+def loaded(program: bytes, folder: Path) -> torch.nn.Module:
     path = folder / "net.pt2"
-    path.write_bytes(write_program(quantized))
+    path.write_bytes(program)
     return torch.export.load(path).module()
 
 
 @pytest.mark.parametrize("name", [*SMALL, "fashion-vit", "fashion-mobilenet"])
 def test_it_computes_the_same_to_the_bit(name: str, tmp_path: Path) -> None:
     quantized = simulated(name)
-    module = loaded(quantized, tmp_path)
+    module = loaded(written(name), tmp_path)
     for count in (1, 5) if quantized.graph.batch is None else (quantized.graph.batch,):
         inputs = CASES[name].inputs(count)
         with torch.inference_mode():
@@ -64,14 +72,14 @@ def test_every_width_and_granularity(
 ) -> None:
     quantized = simulated("kitchen", *bits, granularity=granularity)
     inputs = CASES["kitchen"].inputs(3)
-    module = loaded(quantized, tmp_path)
+    module = loaded(write_program(quantized), tmp_path)
     with torch.inference_mode():
         assert torch.equal(module(inputs), quantized(inputs))
 
 
 def test_images_whose_channels_come_last_in_memory(tmp_path: Path) -> None:
     quantized = simulated("fashion-mobilenet")
-    module = loaded(quantized, tmp_path)
+    module = loaded(written("fashion-mobilenet"), tmp_path)
     inputs = CASES["fashion-mobilenet"].inputs(64).contiguous(memory_format=torch.channels_last)
     inputs = inputs.as_strided(inputs.shape, (784, 1, 28, 1))  # as a data set gives them
     with torch.inference_mode():
@@ -84,14 +92,14 @@ def test_asymmetric_weights(tmp_path: Path) -> None:
     config = uniform(8, 8).with_change(graph.layers[1].name, weight=change)
     inputs = CASES["plain"].inputs(3)
     quantized = quantize(graph, config, drain(Calibrate(3)(graph, [inputs])))
-    module = loaded(quantized, tmp_path)
+    module = loaded(write_program(quantized), tmp_path)
     with torch.inference_mode():
         assert torch.equal(module(inputs), quantized(inputs))
 
 
 def test_weights_are_held_as_whole_numbers(tmp_path: Path) -> None:
     quantized = simulated("fashion-mobilenet")
-    (tmp_path / "net.pt2").write_bytes(write_program(quantized))
+    (tmp_path / "net.pt2").write_bytes(written("fashion-mobilenet"))
     held = torch.export.load(tmp_path / "net.pt2").state_dict
     whole = sum(t.numel() for t in held.values() if t.dtype is torch.int8)
     assert whole == sum(
@@ -104,7 +112,7 @@ def test_weights_are_held_as_whole_numbers(tmp_path: Path) -> None:
 def test_a_fresh_process_without_our_code_loads_it(tmp_path: Path) -> None:
     quantized = simulated("kitchen")
     inputs = CASES["kitchen"].inputs(4)
-    (tmp_path / "net.pt2").write_bytes(write_program(quantized))
+    (tmp_path / "net.pt2").write_bytes(written("kitchen"))
     torch.save(inputs, tmp_path / "in.pt")
     names = [str(tmp_path / name) for name in ("net.pt2", "in.pt", "out.pt")]
     subprocess.run([sys.executable, "-c", ALONE, *names], cwd=tmp_path, check=True)
@@ -116,7 +124,7 @@ def test_a_fresh_process_without_our_code_loads_it(tmp_path: Path) -> None:
 def test_it_may_come_in_again_as_a_model(tmp_path: Path) -> None:
     quantized = simulated("plain")
     path = tmp_path / "net.pt2"
-    path.write_bytes(write_program(quantized))
+    path.write_bytes(written("plain"))
     back = load_upload(path, "net.pt2")
     inputs = CASES["plain"].inputs(4)
     with torch.inference_mode():

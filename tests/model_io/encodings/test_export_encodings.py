@@ -23,7 +23,7 @@ from quant.simulation.plan import Role, Side
 from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.networks import CASES, graph_of
 
-NAMES = ("kitchen", "perceptron", "transposed", "fashion-mobilenet", "fashion-vit")
+NAMES = ("kitchen", "perceptron", "transposed", "attention", "fashion-mobilenet")
 
 
 @cache

@@ -3,14 +3,16 @@
 import logging
 import warnings
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from onnx import save
+from onnx import ModelProto, save
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -28,7 +30,6 @@ from model_io.errors import ModelError
 from model_io.load import load_model
 from model_io.loaded_model import LoadedModel
 from model_io.onnx_import.reading.remove_qdq import NARROW_KEY
-from model_io.qdq_export.export_qdq import export_qdq
 from model_io.qdq_export.weights import WeightStyle
 from quant.config import QuantConfig, uniform
 from quant.file_encodings import Given
@@ -43,9 +44,15 @@ from quant.simulation.plan import Role
 from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Granularity
 from tests.model_io.onnx_files import Array, model, node, saved, weight
+from tests.model_io.qdq_cases import exported, inputs_of
+from tests.model_io.qdq_cases import simulated as simulated_of
 from tests.networks import CASES, graph_of
 
-NETWORKS = ("plain", "kitchen", "gated", "grouped", "perceptron", "fashion-mobilenet")
+# each network once, both granularities of weights in turn
+AGREEING = (
+    ("plain", False), ("kitchen", True), ("kitchen", False), ("gated", True), ("grouped", False),
+    ("perceptron", True), ("fashion-mobilenet", True),
+)  # fmt: skip
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -58,23 +65,31 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         return {self.name: self.left.pop()} if self.left else None
 
 
-def exported(graph: FloatGraph, path: Path) -> Path:
-    """Return the float network as torch writes it."""
+@cache
+def written_by_torch(name: str) -> bytes:
+    """Return the float network as torch writes it; once for all tests."""
+    graph = graph_of(name)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        path = Path(folder) / "float.onnx"
         torch.onnx.export(
-            graph.module, (torch.zeros(2, *graph.input_shape),), path, dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},), verbose=False,
+            graph.module,
+            (torch.zeros(2, *graph.input_shape),),
+            path,
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            verbose=False,
             input_names=["x"],
-        )  # fmt: skip
-    return path
+            external_data=False,
+        )
+        return path.read_bytes()
 
 
 def quantized_file(name: str, folder: Path, **more: Any) -> Path:
     """Return a network that ONNX Runtime's own tool quantized."""
-    source = exported(graph_of(name), folder / "float.onnx")
-    target = folder / "int8.onnx"
+    source, target = folder / "float.onnx", folder / "int8.onnx"
+    source.write_bytes(written_by_torch(name))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         quantize_static(
@@ -110,8 +125,7 @@ def run(path: Path, inputs: Tensor) -> Tensor:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "per_channel"), AGREEING)
 def test_the_simulation_agrees_with_the_quantized_file(
     name: str, per_channel: bool, tmp_path: Path
 ) -> None:
@@ -130,12 +144,36 @@ def test_the_simulation_agrees_with_the_quantized_file(
     assert (simulation.argmax(-1) == real.argmax(-1)).double().mean() >= 63 / 64
 
 
-@pytest.mark.filterwarnings("ignore")
+def pair_inside_file(folder: Path) -> Path:
+    """Return a file with a pair between a convolution and its ReLU."""
+    nodes = [
+        node("QuantizeLinear", ["x", "sx", "z8"], "xq"),
+        node("DequantizeLinear", ["xq", "sx", "z8"], "xd"),
+        node("QuantizeLinear", ["w", "s", "z"], "wq", axis=0),
+        node("DequantizeLinear", ["wq", "s", "z"], "wd", axis=0),
+        node("Conv", ["xd", "wd"], "c", "conv"),
+        node("QuantizeLinear", ["c", "sc", "z8"], "cq"),
+        node("DequantizeLinear", ["cq", "sc", "z8"], "cd"),
+        node("Relu", ["cd"], "m", "relu"),
+        node("QuantizeLinear", ["m", "sx", "z8"], "mq"),
+        node("DequantizeLinear", ["mq", "sx", "z8"], "y"),
+    ]
+    held: dict[str, Array] = {
+        "w": weight(4, 3, 1, 1),
+        "s": np.full(4, 0.02, np.float32),
+        "z": np.zeros(4, np.int8),
+        "sx": np.array(0.04, np.float32),
+        "sc": np.array(0.03, np.float32),
+        "z8": np.array(120, np.uint8),
+    }
+    return saved(folder / "inside.onnx", model(nodes, ["n", 3, 4, 4], held))
+
+
 def test_grids_inside_what_is_one_layer_here_are_told(tmp_path: Path) -> None:
-    path = quantized_file("fashion-vit", tmp_path, per_channel=True)
+    path = pair_inside_file(tmp_path)
     graph, given = known(load_model(path))
     assert any("inside a layer" in reason for reason in given.unused.values())
-    inputs = CASES["fashion-vit"].inputs(64)
+    inputs = torch.randn(64, 3, 4, 4)
     made = simulated(graph, given)
     with torch.inference_mode():
         simulation = made(inputs)
@@ -359,17 +397,21 @@ def test_a_configuration_of_one_kind_of_layer_has_no_rules() -> None:
     assert given.config.rules == ()
 
 
-@pytest.mark.parametrize("style", list(WeightStyle))
-@pytest.mark.parametrize("widths", [(6, 6), (3, 5), (8, 8)])
-@pytest.mark.parametrize("name", ["plain", "kitchen", "fashion-mobilenet"])
+@pytest.mark.parametrize(
+    ("name", "widths", "style"),
+    [
+        ("plain", (6, 6), WeightStyle.INTEGER), ("plain", (3, 5), WeightStyle.FLOAT),
+        ("kitchen", (8, 8), WeightStyle.FLOAT), ("kitchen", (3, 5), WeightStyle.INTEGER),
+        ("kitchen", (6, 6), WeightStyle.FLOAT), ("plain", (8, 8), WeightStyle.INTEGER),
+        ("fashion-mobilenet", (6, 5), WeightStyle.INTEGER),
+    ],
+)  # fmt: skip
 def test_widths_of_our_own_file_come_back(
     name: str, widths: tuple[int, int], style: WeightStyle, tmp_path: Path
 ) -> None:
-    graph = FoldBatchNorm()(graph_of(name))
-    inputs = CASES[name].inputs(32)
-    sent = quantize(graph, uniform(*widths), drain(Calibrate(32)(graph, [inputs])))
+    graph, inputs = simulated_of(name, *widths).graph, inputs_of(name)
     path = tmp_path / "sent.onnx"
-    save(export_qdq(sent, style).model, path)
+    save(exported(name, *widths, style=style).model, path)
     again, given = known(load_model(path))
     assert {layer.name for layer in again.layers} == {layer.name for layer in graph.layers}
     for layer in again.layers:
@@ -382,18 +424,24 @@ def test_widths_of_our_own_file_come_back(
     assert sqnr_db(run(path, inputs), simulation) > 30
 
 
+@cache
+def config_of_the_plain_file() -> QuantConfig:
+    with TemporaryDirectory() as folder:
+        save(exported("plain", 8, 8).model, Path(folder) / "sent.onnx")
+        return known(load_model(Path(folder) / "sent.onnx"))[1].config
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[1]", "{", '{"x": 3}', '{"x": [5, "a"]}', '{"x": [9, 3]}', '{"x": [0, 1]}',
      '{"x": [0, Infinity]}', '{"x": [0, 99999999999999999999]}', "[" * 100_000],
 )  # fmt: skip
 def test_metadata_that_are_not_ours_say_nothing(text: str, tmp_path: Path) -> None:
-    graph = FoldBatchNorm()(graph_of("plain"))
-    inputs = CASES["plain"].inputs(8)
-    made = export_qdq(quantize(graph, uniform(8, 8), drain(Calibrate(8)(graph, [inputs]))))
-    entry = made.model.metadata_props.add()
+    made = ModelProto()
+    made.CopyFrom(exported("plain", 8, 8).model)
+    entry = made.metadata_props.add()
     entry.key, entry.value = NARROW_KEY, text.replace("x", "input")
-    save(made.model, tmp_path / "sent.onnx")
+    save(made, tmp_path / "sent.onnx")
     _, given = known(load_model(tmp_path / "sent.onnx"))
     assert given.config.default.activation.bits == 8
-    assert not given.config.rules
+    assert given.config == config_of_the_plain_file()

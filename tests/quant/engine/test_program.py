@@ -15,7 +15,7 @@ from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
 from quant.simulation.plan import Role, plan
 from quant.simulation.quant_graph import QuantGraph, quantize
-from tests.networks import CASES, graph_of
+from tests.networks import CASES, DISTINCT, graph_of
 
 CONFIG = uniform(4, 4)
 CLOSE = 1e-5  # of the largest output: float32 sums in another order
@@ -49,7 +49,7 @@ def distance(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max())
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_without_fusing_it_is_the_graph_to_the_last_bit(name: str) -> None:
     plain, x = program(name, fuse=False), images(name)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_without_fusing_it_is_the_graph_to_the_last_bit(name: str) -> None:
         assert torch.equal(plain(x, plain.settle(grids(name))), quantized(name)(x))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_fused_it_is_the_graph_within_rounding(name: str) -> None:
     with torch.no_grad():
         assert distance(program(name)(images(name)), folded(name)(images(name))) < CLOSE
@@ -68,7 +68,7 @@ def test_fusing_takes_in_clips(name: str) -> None:
     assert len(program(name)) < len(program(name, fuse=False))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DISTINCT)
 @pytest.mark.parametrize("with_grids", [False, True])
 def test_it_continues_from_every_position_with_the_same_bits(name: str, with_grids: bool) -> None:
     runs, x = program(name), images(name)
@@ -104,7 +104,7 @@ def test_each_site_acts_alone_as_in_the_quantized_graph() -> None:
         assert torch.equal(found, wanted), site.name
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_every_site_has_a_position_and_macs_add_up(name: str) -> None:
     runs, graph = program(name), folded(name)
     for site in plan(graph, CONFIG):

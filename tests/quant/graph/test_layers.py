@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from quant.graph.capture import capture
 from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from tests.networks import CASES, Wired, graph_of
+from tests.networks import CASES, DISTINCT, Wired, graph_of
 
 FOLD = FoldBatchNorm()
 
@@ -118,7 +118,7 @@ def test_layers_have_the_names_kinds_and_macs_found_by_hand(name: str) -> None:
     assert rows(FOLD(graph_of(name))) == BY_HAND[name]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_every_layer_has_a_name_of_its_own(name: str) -> None:
     names = [layer.name for layer in graph_of(name).layers]
     assert all(names)

@@ -23,7 +23,7 @@ from sample_models.registry import sample
 from tests.quant.trained import images, logits
 
 POINT = 0.01
-TEST_IMAGES = 2000
+TEST_IMAGES = 800
 PER_TENSOR = uniform(8, 8, Granularity.PER_TENSOR)
 
 

@@ -14,7 +14,7 @@ from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.quant.qdq import integer_session
 from tests.quant.trained import images, logits, trained
 
-COUNT = 2000
+COUNT = 400
 NETWORKS = ("fashion-resnet", "fashion-mobilenet")
 FLOAT = {"Conv", "FusedConv", "Gemm", "MatMul", "Add", "GlobalAveragePool", "Relu"}
 

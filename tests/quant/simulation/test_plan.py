@@ -16,7 +16,7 @@ from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.simulation.plan import Role, Site, plan
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import SpecChange
-from tests.networks import CASES, Wired, graph_of
+from tests.networks import DISTINCT, Wired, graph_of
 
 FOLD = FoldBatchNorm()
 PLAIN = QuantConfig()
@@ -138,7 +138,7 @@ def test_chained_average_pools_share_the_first_grid_and_its_spec() -> None:
     assert [site.spec.bits for site in sites] == [5, 5, 5]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_weights_and_outputs_of_every_layer_have_sites_and_biases_none(name: str) -> None:
     graph = FOLD(graph_of(name))
     sites = plan(graph, PLAIN)

@@ -1,0 +1,30 @@
+"""Samples are traced once for all commands of a process, and the same questions answered once."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from analysis.network import Network, prepare
+from sample_models.registry import SAMPLES
+from tests.shared_answers import SHARED, replace_everywhere
+
+KNOWN: dict[str, Network] = {}
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _answered_once() -> Iterator[None]:
+
+    def once(name: str, model: Any, inputs: Any, digest: str, *more: Any) -> Network:
+        if name not in SAMPLES:
+            return prepare(name, model, inputs, digest, *more)
+        if digest not in KNOWN:
+            KNOWN[digest] = prepare(name, model, inputs, digest, *more)
+        return KNOWN[digest]
+
+    patch = pytest.MonkeyPatch()
+    replace_everywhere(patch, prepare, once)
+    for real, shared in SHARED:
+        replace_everywhere(patch, real, shared)
+    yield
+    patch.undo()

@@ -1,0 +1,117 @@
+"""Answers that tests of one process share: the same question is worked out once.
+
+Networks, images and statistics are frozen, so an answer to the same ones is the same for every
+test. What a test keeps in a run store, a workspace or a file stays its own.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Hashable
+from functools import cache
+from hashlib import sha256
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from analysis.calibration import calibrate
+from analysis.evaluation.evaluate import score_float
+from analysis.mixed_precision.choices import Rules
+from analysis.mixed_precision.pareto_front import find_front
+from analysis.mixed_precision.search import BitSearch
+from analysis.sensitivity.recheck import check_loud
+from analysis.sensitivity.screening.screen import screen
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
+from quant.graph.float_graph import FloatGraph
+from quant.progress import Steps
+from quant.simulation.quant_graph import QuantGraph
+
+PACKAGES = ("accelerator", "analysis", "commands", "data_io", "figures", "model_io", "quant", "ui")
+
+
+def replace_everywhere(patch: pytest.MonkeyPatch, real: object, other: object) -> None:
+    """Put `other` in the place of `real` in each module of the product that imported it."""
+    for module in modules():
+        for key in [key for key, value in vars(module).items() if value is real]:
+            patch.setattr(module, key, other)
+
+
+@cache
+def modules() -> list[ModuleType]:
+    """Return each module of the product, imported."""
+    found = []
+    for package in map(importlib.import_module, PACKAGES):
+        names = [
+            each.name for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        ]
+        found += [package, *map(importlib.import_module, names)]
+    return found
+
+
+_SEARCHES: dict[Hashable, tuple[BitSearch, object]] = {}
+_MARKED: dict[str, MarkedOnnx] = {}
+
+
+class Answers:
+    """The answers of one function, by what was asked; it stands in for the function.
+
+    A question is told apart by digests where an argument has one, by value where it can be a key,
+    and else by identity: the arguments are held, so no other object takes their place.
+    """
+
+    def __init__(self, real: Callable[..., Steps[Any]]) -> None:
+        self.real = real
+        self.known: dict[Hashable, tuple[Any, object]] = {}
+
+    def __call__(self, *arguments: Any, **options: Any) -> Steps[Any]:
+        """Return the answer, worked out step by step where nobody asked before."""
+        question = tuple(map(identity, (*arguments, *options, *options.values())))
+        if question not in self.known:
+            answer = yield from self.real(*arguments, **options)
+            self.known[question] = answer, (arguments, options)
+        return self.known[question][0]
+
+
+def search_once(*arguments: Any, **options: Any) -> BitSearch:
+    """Return a search for bits, the one of before where every question to it is the same."""
+    entropies = options.pop("entropies", None)  # they follow from the network
+    question = tuple(map(identity, (*arguments, *options, *options.values())))
+    if question not in _SEARCHES:
+        made = BitSearch(*arguments, entropies=entropies, **options)  # type: ignore[misc]
+        _SEARCHES[question] = made, (arguments, options)
+    return _SEARCHES[question][0]
+
+
+def marked_once(quantized: QuantGraph) -> MarkedOnnx:
+    """Return the float ONNX of a network, written once for the same operations and weights."""
+    sites = [(site.name, str(site.role), site.layer, site.shared_with) for site in quantized.sites]
+    question = repr((content(quantized.graph), sites, quantized.graph.batch))
+    if question not in _MARKED:
+        _MARKED[question] = export_marked(quantized)
+    return _MARKED[question]
+
+
+def content(graph: FloatGraph) -> list[object]:
+    """Return every node and a digest of every tensor of a graph."""
+    nodes = [(n.op, str(n.target), str(n.args), str(n.kwargs)) for n in graph.module.graph.nodes]
+    state = sorted(graph.module.state_dict().items())
+    digests = [(name, sha256(value.numpy().tobytes()).hexdigest()) for name, value in state]
+    return [*nodes, *digests]
+
+
+def identity(argument: object) -> Hashable:
+    """Return what tells an argument apart: two that are the same to every function are equal."""
+    if hasattr(argument, "source_digest"):  # a dataset
+        return str(argument.digest)  # type: ignore[attr-defined]
+    try:
+        hash(argument)
+    except TypeError:
+        return repr(argument) if isinstance(argument, Rules) else id(argument)
+    return argument
+
+
+SHARED: tuple[tuple[object, Callable[..., Any]], ...] = (
+    *((real, Answers(real)) for real in (score_float, calibrate, screen, check_loud, find_front)),
+    (BitSearch, search_once),
+    (export_marked, marked_once),
+)
