@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import Callable, Hashable
 from functools import cache
 from hashlib import sha256
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -74,11 +75,11 @@ class Answers:
 
 def search_once(*arguments: Any, **options: Any) -> BitSearch:
     """Return a search for bits, the one of before where every question to it is the same."""
-    entropies = options.pop("entropies", None)  # they follow from the network
-    question = tuple(map(identity, (*arguments, *options, *options.values())))
+    bound = signature(BitSearch).bind(*arguments, **options).arguments
+    # entropies follow from the network
+    question = tuple((key, identity(one)) for key, one in bound.items() if key != "entropies")
     if question not in _SEARCHES:
-        made = BitSearch(*arguments, entropies=entropies, **options)  # type: ignore[misc]
-        _SEARCHES[question] = made, (arguments, options)
+        _SEARCHES[question] = BitSearch(*arguments, **options), bound
     return _SEARCHES[question][0]
 
 
