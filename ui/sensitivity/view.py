@@ -65,7 +65,7 @@ def choose_lens(
     if whole and any(value_of(score, first) is None for score in found.scores):
         first = HarmMetric.SQNR
     metric = row.segmented_control(
-        "HarmMetric", metrics, default=first if first in metrics else metrics[0], required=True,
+        "Metric", metrics, default=first if first in metrics else metrics[0], required=True,
         key=f"sensitivity.metric.{len(metrics)}{'.whole' if whole else ''}",
         persist_state="session",
         format_func=lambda metric: metric_name(metric, found.depth),
