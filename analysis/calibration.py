@@ -1,5 +1,6 @@
 """Statistics of activations: what their ranges are chosen from."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from quant.graph.layers import is_input
 from quant.inputs import Inputs, arranged, count_of
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.progress import Steps
+from quant.ranges.statistics import Statistics
 from quant.spec import Estimator
 
 
@@ -25,6 +27,25 @@ class Calibrated:
     statistics: Calibration = field(default_factory=dict)
     images: int = 0
     input_range: tuple[float, float] | None = None
+    _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+
+    def digest_of(self, site: str) -> str:
+        """Return a digest of the statistics that the encoding of `site` is chosen from."""
+        statistics = self.statistics.get(site)
+        if statistics is None:
+            return repr(self.input_range)
+        if site not in self._digests:
+            self._digests[site] = _digest(statistics)
+        return self._digests[site]
+
+
+def _digest(statistics: Statistics) -> str:
+    limits = (statistics.count, statistics.zeros, statistics.low, statistics.high)
+    digest = hashlib.sha256(repr((limits, statistics.exponent)).encode())
+    digest.update(statistics.counts.contiguous().numpy().data)
+    if statistics.rows is not None:
+        digest.update(statistics.rows.contiguous().numpy().data)
+    return digest.hexdigest()[:32]
 
 
 def calibrate(

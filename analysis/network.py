@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from quant.config import QuantConfig
+from quant.engine.program import Program, compile_program
 from quant.file_encodings import EncodingTarget, Given
 from quant.graph.capture import capture
 from quant.graph.float_graph import FloatGraph
@@ -25,6 +28,7 @@ from quant.inputs import (
 )
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.simulation.float_law import check_float_law
+from quant.simulation.plan import plan
 
 # Of the largest activation in one forward. Measured with one and two AVX-512 cores on all samples:
 # smaller batches spend their time between small layers, larger ones leave the cache, and above
@@ -39,7 +43,7 @@ def whole_batch(room: int, each: int) -> int:
     return 1 << (fitting.bit_length() - 1)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """A folded graph and what identifies it.
 
@@ -63,6 +67,16 @@ class Network:
             return self.graph.batch
         largest = max(4 * math.prod(layer.shape) for layer in self.graph.layers)
         return min(LARGEST_BATCH, whole_batch(CACHE_FRIENDLY_BYTES, largest))
+
+    @cached_property
+    def program(self) -> Program:
+        """The compiled program of the graph, with a place for an encoding at every site."""
+        return compile_program(self.graph, plan(self.graph, QuantConfig()))
+
+    @cached_property
+    def graph_digest(self) -> str:
+        """A digest of all that the graph computes with, whatever it was made from."""
+        return self.program.portable.digest
 
     @property
     def outputs(self) -> int:

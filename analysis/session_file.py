@@ -6,23 +6,31 @@ Nothing in it is run. Paths are references of the machine that wrote them.
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from accelerator.machine import Machine, load_preset, presets
-from accelerator.schema import decode
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_record import FoundRecord, FrontRecord
-from analysis.runs.experiment import versions
+from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import (
+    EncodingsReference,
+    ExperimentRecord,
+    experiment_from_plain,
+    machine_from_plain,
+    record_to_plain,
+)
 from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.run_experiment import versions
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import QuantError
 
 T = TypeVar("T")
-FORMAT, VERSION = "quantscope-session", 1
+FORMAT, VERSION = "quantscope-session", 2
+READABLE = (1, 2)
+"""In version 1 configuration, its name, machine and encodings stood side by side."""
 MAX_BYTES = 100 * 2**20
 MOST_RUNS = 1000
 MOST_FOUND, MOST_POINTS = 20, 200
@@ -65,26 +73,12 @@ class DataReference:
 
 
 @dataclass(frozen=True, slots=True)
-class GridsReference:
-    """A file whose grids take the place of calibrated ones, and its text.
-
-    Without a text they are those of the model's own file.
-    """
-
-    source: str
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Session:
     """Everything that one may want to look at again, on another machine too."""
 
     model: ModelReference
     data: DataReference | None
-    machine: Machine
-    config: QuantConfig
-    config_name: str
-    grids: GridsReference | None = None
+    record: ExperimentRecord
     runs: tuple[Run, ...] = ()
     sensitivity: Sensitivity | None = None
     found: tuple[FoundRecord, ...] = ()
@@ -101,10 +95,7 @@ def write_session(session: Session) -> str:
         "versions": session.versions,
         "model": to_plain(session.model),
         "data": to_plain(session.data),
-        "machine": to_plain(session.machine),
-        "config": session.config.to_dict(),
-        "config_name": session.config_name,
-        "grids": to_plain(session.grids),
+        "experiment": record_to_plain(session.record),
         "runs": [to_plain(run) for run in session.runs],
         "sensitivity": _sensitivity_to_plain(session.sensitivity),
         "found": to_plain(session.found),
@@ -125,18 +116,15 @@ def read_session(content: bytes) -> Session:
             f'A session must be JSON with "format": "{FORMAT}"; this file is something else. '
             "Save one with Session in the side bar."
         )
-    if raw.get("version") != VERSION:
+    if raw.get("version") not in READABLE:
         raise SessionError(
-            f"A session must be of version {VERSION}; got {raw.get('version')!r}. Open it with "
-            "the program that wrote it."
+            f"A session must be of version 1 or {VERSION}; got {raw.get('version')!r}. Open it "
+            "with the program that wrote it."
         )
     return Session(
         model=_read(ModelReference, raw, "model"),
         data=None if raw.get("data") is None else _read(DataReference, raw, "data"),
-        machine=_machine(raw),
-        config=_config(raw, "config"),
-        config_name=_text(raw, "config_name"),
-        grids=None if raw.get("grids") is None else _read(GridsReference, raw, "grids"),
+        record=_record(raw),
         runs=tuple(_runs(raw)),
         sensitivity=_sensitivity(raw),
         found=tuple(_found(raw)),
@@ -197,28 +185,17 @@ def _config(raw: dict[str, Any], key: str) -> QuantConfig:
         raise SessionError(f"The session's {key} cannot be read: {_said(error)}") from None
 
 
-def _machine(raw: dict[str, Any]) -> Machine:
-    """Return the preset of that name, else the machine as the file describes it."""
-    table = raw.get("machine")
-    if not isinstance(table, dict):
-        raise SessionError(f"A session's machine must be an object; got {_said_value(table)}.")
-    if table.get("name") in presets():
-        return load_preset(table["name"])
-    sources = table.get("sources", [])
-    plain = {key: _without_none(value) for key, value in table.items() if key != "sources"}
+def _record(raw: dict[str, Any]) -> ExperimentRecord:
+    """Return the experiment of a session; of one of version 1, what stood in its place."""
     try:
-        found = decode(Machine, {key: x for key, x in plain.items() if x is not None})
-        pairs = tuple((str(key), str(source)) for key, source in sources)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise SessionError(f"The session's machine cannot be read: {_said(error)}") from None
-    return replace(found, sources=pairs)
-
-
-def _without_none(value: Any) -> Any:
-    """Return a value without keys of nothing, which a machine's file has not either."""
-    if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list) else value
+        if "experiment" in raw:
+            return experiment_from_plain(raw["experiment"])
+        machine = machine_from_plain(raw.get("machine"))
+    except QuantError as error:
+        raise SessionError(f"The session's experiment cannot be read: {_said(error)}") from None
+    encodings = None if raw.get("grids") is None else _read(EncodingsReference, raw, "grids")
+    experiment = Experiment(_config(raw, "config"), machine)
+    return ExperimentRecord(experiment.named(_text(raw, "config_name")), encodings)
 
 
 def _runs(raw: dict[str, Any]) -> Iterator[Run]:

@@ -57,6 +57,7 @@ def prepare_ours(arguments: argparse.Namespace) -> Turn:
     from analysis.sensitivity.exact.executors import Pool  # noqa: PLC0415
     from analysis.sensitivity.sweep import Sweep  # noqa: PLC0415
     from analysis.sensitivity.tensor_noise import instant  # noqa: PLC0415
+    from analysis.study import Study  # noqa: PLC0415
     from model_io.load import load_model  # noqa: PLC0415
     from quant.config import uniform  # noqa: PLC0415
     from quant.progress import drain  # noqa: PLC0415
@@ -70,10 +71,12 @@ def prepare_ours(arguments: argparse.Namespace) -> Turn:
     data = images_of(arguments.model, arguments.data, arguments.images, 2)
     kept = arguments.memory_mib * 2**20
     sweep = Sweep(uniform(8, 8), bits=(8,), sides=(Side.BOTH,), memory_bytes=kept)
-    instant(network, calibrated, sweep)  # makes the ranges, which the sweep takes over
+    instant(
+        Study(network, calibrated=calibrated), sweep
+    )  # makes the ranges, which the sweep takes over
 
     def turn() -> int:
-        steps = exact(network, data, calibrated, sweep, None, Pool(arguments.threads))
+        steps = exact(Study(network, data, calibrated=calibrated), sweep, Pool(arguments.threads))
         return len(drain(steps).scores)
 
     return turn

@@ -34,6 +34,7 @@ from analysis.runs.json_values import to_plain
 from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity, Sweep
+from analysis.study import Study
 from benchmarks.greedy import best_bargain, demote, least_sensitive
 from data_io.bundled import fashion_test, fashion_train_part
 from data_io.dataset import Dataset
@@ -72,7 +73,9 @@ def prepare_bench(model: str, folder: Path, store: Path, images: int) -> Bench:
         seen, scored = fashion_train_part().sample(images), fashion_test()
     calibrated = drain(calibrate(network, seen))
     sweep = Sweep(uniform(8, 8), DEFAULT_BITS)
-    known = drain(sensitivity(network, seen, calibrated, sweep, store=RunStore(store)))
+    known = drain(
+        sensitivity(Study(network, seen, store=RunStore(store), calibrated=calibrated), sweep)
+    )
     print(f"{model}: sweep of {len(known.scores)} questions, {known.seconds:.0f} s", flush=True)
     return Bench(network, scored, calibrated, known)
 
@@ -122,13 +125,19 @@ def find_cheap(bench: Bench, search: BitSearch, top: Proposal) -> Cheap:
 
     The images that decide are those that are scored, so the answer is a little lucky.
     """
-    (base,) = drain(measure(search, bench.scored, bench.calibrated, [top]))
+    (base,) = drain(
+        measure(search, Study(search.network, bench.scored, calibrated=bench.calibrated), [top])
+    )
     drop = base.run.evaluation.top1_drop or 0.0
     tried: list[Measured] = []
     proposal = search.cheapest(Quantity.ENERGY, most_loss=drop + ALLOWED_LOSS)
     good, bad, chosen = 1.0, 0.0, top
     for _ in range(TRIES):
-        (found,) = drain(measure(search, bench.scored, bench.calibrated, [proposal]))
+        (found,) = drain(
+            measure(
+                search, Study(search.network, bench.scored, calibrated=bench.calibrated), [proposal]
+            )
+        )
         tried.append(found)
         lost = (found.run.evaluation.top1_drop or 0.0) - drop
         share = proposal.cost.energy_pj / top.cost.energy_pj

@@ -25,6 +25,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,13 +39,13 @@ from analysis.network import Network, prepare
 from analysis.process_settings import keep_freed_memory
 from analysis.runs.apply_recipe import first_stage
 from analysis.sensitivity.analyze import exact
-from analysis.sensitivity.encodings import grids_of, program_of
 from analysis.sensitivity.exact.executors import Serial
 from analysis.sensitivity.exact.work_unit import single_threaded
 from analysis.sensitivity.ranking import agreement_of
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Question, Sensitivity, Sweep
 from analysis.sensitivity.tensor_noise import instant
+from analysis.study import Study
 from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset
 from data_io.open_dataset import open_dataset
@@ -74,9 +75,17 @@ class Case:
     data: Dataset
     calibrated: Calibrated
 
+    @cached_property
+    def _study(self) -> Study:
+        return Study(self.network, self.data, calibrated=self.calibrated)
+
+    def study(self) -> Study:
+        """Return the study of the case; all calls share what is worked out."""
+        return self._study
+
     def exact(self, sweep: Sweep, *, reuse: bool = True) -> Steps[Sensitivity]:
         """Return an exact sweep that starts from nothing."""
-        return exact(self.network, self.data, self.calibrated, sweep, None, Serial(), reuse=reuse)
+        return exact(self.study(), sweep, Serial(), reuse=reuse)
 
     def simulate(self, questions: Sequence[Question]) -> tuple[float, list[float]]:
         """Return seconds and SQNRs of the simulated network, one layer quantized after the other.
@@ -103,7 +112,7 @@ class Case:
     def screen(self, sweep: Sweep, every: int = 1) -> Steps[Sensitivity]:
         """Return a screening of every image, or of every second, ..."""
         data = self.data.subset(range(0, len(self.data), every))
-        return screen(self.network, data, self.calibrated, sweep)
+        return screen(self._study.scoring(data), sweep)
 
     def cut(self, images: int) -> "Case":
         """Return the case with its first images alone."""
@@ -186,7 +195,7 @@ def _quality(screened: Sensitivity, own: Sensitivity, side: Side) -> dict[str, f
 def _make_ranges(case: Case, sweep: Sweep) -> float:
     """Choose all ranges, which the depths share from then on; return seconds."""
     start = time.process_time()
-    instant(case.network, case.calibrated, sweep)
+    instant(case.study(), sweep)
     return time.process_time() - start
 
 
@@ -220,7 +229,7 @@ def scaling(case: Case) -> dict[str, Any]:
     line = np.polyfit(list(by_images), list(by_images.values()), 1)
     apart = [abs(float(np.polyval(line, n)) / spent - 1) for n, spent in by_images.items()]
     slope = float(np.polyfit(list(by_layers), list(by_layers.values()), 1)[0])
-    questions = len(grids_of(case.network, case.calibrated, sweep.config).sites(None, Side.BOTH))
+    questions = len(case.study().encodings(sweep.config).sites(None, Side.BOTH))
     return {
         "forward_ms": 1000 * forward,
         "seconds_by_images": by_images,
@@ -236,7 +245,7 @@ def _best(case: Case, sweep: Sweep) -> float:
 
 def forward_seconds(case: Case) -> float:
     """Return the seconds of a float forward of one image by the sweep's own program."""
-    program = program_of(case.network.graph)
+    program = case.network.program
     size = case.network.batch_size
     batches = [arranged(batch.inputs) for batch in case.data.batches(size)]
     found = []

@@ -6,14 +6,12 @@ import typer
 
 from commands.app import app
 from commands.inputs import (
-    MACHINE,
+    ExperimentOptions,
     check_import,
-    open_machine,
+    complete_experiment,
     open_metric,
     open_network,
     open_preprocess,
-    read_config,
-    with_file_encodings,
 )
 from commands.options import (
     AbsorbOption,
@@ -27,6 +25,7 @@ from commands.options import (
     EncodingsOption,
     EqualizeOption,
     EstimatorOption,
+    ExperimentOption,
     GranularityOption,
     IterationsOption,
     JsonOption,
@@ -35,6 +34,7 @@ from commands.options import (
     ModelOption,
     PreprocessOption,
     SamplesOption,
+    SeedOption,
     ShapeOption,
     WeightBitsOption,
 )
@@ -45,9 +45,10 @@ from commands.output import errors_told, watch, write_answer
 def cost(
     *,
     model: ModelOption,
-    machine: MachineOption = MACHINE,
+    machine: MachineOption = None,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,
+    experiment: ExperimentOption = None,
     config: ConfigOption = None,
     weight_bits: WeightBitsOption = None,
     activation_bits: ActivationBitsOption = None,
@@ -57,13 +58,22 @@ def cost(
 ) -> None:
     """Estimate energy, latency and memory of one image; needs no data."""
     with errors_told(out):
-        wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
-        place = open_machine(machine)
+        options = ExperimentOptions(
+            experiment=experiment,
+            config=config,
+            weight_bits=weight_bits,
+            activation_bits=activation_bits,
+            granularity=granularity,
+            estimator=estimator,
+            machine=machine,
+        )
+        tried = options.read().experiment
         from analysis.cost.estimate import cost as estimate_cost  # noqa: PLC0415
         from commands.json_answers.run import summarize_cost  # noqa: PLC0415
 
         network = open_network(model, builder, input_shape)
-        write_answer(out, summarize_cost(network, wish, estimate_cost(network, wish, place)))
+        report = estimate_cost(network, tried.config, tried.machine)
+        write_answer(out, summarize_cost(network, tried.config, report))
 
 
 @app.command()
@@ -77,13 +87,14 @@ def evaluate(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
+    experiment: ExperimentOption = None,
     config: ConfigOption = None,
     weight_bits: WeightBitsOption = None,
     activation_bits: ActivationBitsOption = None,
     granularity: GranularityOption = None,
     estimator: EstimatorOption = None,
-    machine: MachineOption = MACHINE,
-    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    machine: MachineOption = None,
+    seed: SeedOption = None,
     equalize: EqualizeOption = False,
     absorb_bias: AbsorbOption = False,
     correct_bias: CorrectOption = None,
@@ -104,41 +115,37 @@ def evaluate(
     With --encodings, the file's bits are the configuration unless one is named.
     """
     with errors_told(out):
-        wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
-        named = any((config, weight_bits, activation_bits, granularity, estimator))
-        place = open_machine(machine)
-        from analysis.calibration import Calibrated, calibrate  # noqa: PLC0415
+        options = ExperimentOptions(
+            experiment,
+            config,
+            weight_bits,
+            activation_bits,
+            granularity,
+            estimator,
+            machine,
+            seed,
+            equalize,
+            absorb_bias,
+            correct_bias,
+            adaround,
+            adaround_iterations,
+            encodings,
+        )
+        record = options.read()
         from analysis.runs.apply_recipe import learns  # noqa: PLC0415
-        from analysis.runs.experiment import Experiment, run_experiment  # noqa: PLC0415
+        from analysis.runs.run_experiment import run_experiment  # noqa: PLC0415
         from analysis.split import ImageChoice, choose_split  # noqa: PLC0415
+        from analysis.study import Study  # noqa: PLC0415
         from commands.json_answers.run import summarize_run  # noqa: PLC0415
-        from quant.passes.recipe import build_recipe  # noqa: PLC0415
 
-        recipe = build_recipe(
-            equalize=equalize,
-            absorb_bias=absorb_bias,
-            correct_bias=correct_bias,
-            adaround=adaround_iterations if adaround else None,
-        )
-        steps = open_preprocess(preprocess, label_column, model)
-        choice = ImageChoice(data, steps, samples, calibration, seed)
-        asked = open_metric(metric)
+        how, own_metric = open_preprocess(preprocess, label_column, model), open_metric(metric)
+        choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
         network = open_network(model, builder, input_shape)
-        notes: tuple[str, ...] = ()
-        if encodings is not None:
-            wish, recipe, notes = with_file_encodings(
-                network, encodings, wish if named else None, recipe
-            )
-        learning = any(learns(step) for step in recipe)
-        images = choose_split(model, network, wish, choice, learning=learning)
+        tried, notes = complete_experiment(network, record, options)
+        learning = any(learns(step) for step in tried.passes)
+        images = choose_split(model, network, tried.config, choice, learning=learning)
         checked = check_import(model, network, images.score)
-        ranges = Calibrated(input_range=images.input_range)
-        if images.calibration is not None:
-            ranges = watch(calibrate(network, images.calibration, images.input_range))
-        what = Experiment("command line", wish, place, seed, recipe)
-        run = watch(
-            run_experiment(network, images.score, ranges, what, images.calibration, metric=asked)
-        )
+        run = watch(run_experiment(Study.of(network, images), tried, own_metric))
         found = summarize_run(run, network, (*notes, *images.notes))
         write_answer(out, {**found, "import_check": checked})
         if run.evaluation.metric_problem:

@@ -8,12 +8,10 @@ import typer
 
 from commands.app import app
 from commands.inputs import (
-    MACHINE,
-    open_machine,
+    ExperimentOptions,
+    complete_experiment,
     open_network,
     open_preprocess,
-    read_config,
-    with_file_encodings,
 )
 from commands.options import (
     AbsorbOption,
@@ -27,6 +25,7 @@ from commands.options import (
     EncodingsOption,
     EqualizeOption,
     EstimatorOption,
+    ExperimentOption,
     GranularityOption,
     IterationsOption,
     JsonOption,
@@ -35,6 +34,7 @@ from commands.options import (
     ModelOption,
     PreprocessOption,
     SamplesOption,
+    SeedOption,
     ShapeOption,
     WeightBitsOption,
 )
@@ -67,13 +67,14 @@ def export(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
+    experiment: ExperimentOption = None,
     config: ConfigOption = None,
     weight_bits: WeightBitsOption = None,
     activation_bits: ActivationBitsOption = None,
     granularity: GranularityOption = None,
     estimator: EstimatorOption = None,
-    machine: MachineOption = MACHINE,
-    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    machine: MachineOption = None,
+    seed: SeedOption = None,
     equalize: EqualizeOption = False,
     absorb_bias: AbsorbOption = False,
     correct_bias: CorrectOption = None,
@@ -87,31 +88,36 @@ def export(
     With --encodings, the file's bits are the configuration unless one is named.
     """
     with errors_told(answer):
-        wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
-        named = any((config, weight_bits, activation_bits, granularity, estimator))
-        place, how = open_machine(machine), open_preprocess(preprocess, label_column, model)
+        options = ExperimentOptions(
+            experiment,
+            config,
+            weight_bits,
+            activation_bits,
+            granularity,
+            estimator,
+            machine,
+            seed,
+            equalize,
+            absorb_bias,
+            correct_bias,
+            adaround,
+            adaround_iterations,
+            encodings,
+        )
+        record = options.read()
         from analysis.split import ImageChoice  # noqa: PLC0415
+        from analysis.study import Study  # noqa: PLC0415
         from commands.work import write_export  # noqa: PLC0415
-        from quant.passes.recipe import build_recipe  # noqa: PLC0415
 
         kind = write_export.chosen_format(format_, out, weights, check=check)
-        recipe = build_recipe(
-            equalize=equalize,
-            absorb_bias=absorb_bias,
-            correct_bias=correct_bias,
-            adaround=adaround_iterations if adaround else None,
-        )
-        choice = ImageChoice(data, how, samples, calibration, seed)
+        how = open_preprocess(preprocess, label_column, model)
+        choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
         network = open_network(model, builder, input_shape)
-        notes: tuple[str, ...] = ()
-        if encodings is not None:
-            wish, recipe, notes = with_file_encodings(
-                network, encodings, wish if named else None, recipe
-            )
-        images = write_export.choose_images(model, network, wish, recipe, choice, check=check)
-        asked = write_export.ExportWish(
-            network, wish, recipe, place, images, kind, out, model, check=check, notes=notes
-        )
+        tried, notes = complete_experiment(network, record, options)
+        images = write_export.choose_images(model, network, tried, choice, check=check)
+        notes = (*notes, *(images.notes if images is not None else ()))
+        study = Study.of(network, images)
+        asked = write_export.ExportWish(study, tried, kind, out, model, check=check, notes=notes)
         write_answer(answer, watch(write_export.export(asked)))
 
 

@@ -1,8 +1,8 @@
 """What a command is given: configuration, machine, network, data."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelerator.machine import Machine, load_machine, load_preset, presets
 from commands.output import say
@@ -14,16 +14,18 @@ from quant.config import (
     config_from_json,
 )
 from quant.errors import ConfigError
+from quant.passes.methods import Method
 from quant.spec import Estimator, Granularity
 
 # Importing torch takes seconds, so the commands that need it import it themselves (PLC0415).
 if TYPE_CHECKING:
     from analysis.network import Network
+    from analysis.runs.experiment import Experiment
+    from analysis.runs.experiment_file import ExperimentRecord
     from data_io.dataset import Dataset
     from data_io.preprocessing import Preprocess
     from model_io.builder.user_metric import FileMetric
     from quant.file_encodings import Given
-    from quant.passes.recipe import Recipe
 
 
 MACHINE = "edge_systolic_8b"
@@ -118,21 +120,116 @@ def open_network(model: str, builder: str | None, input_shape: str | None) -> "N
     return replace(network, targets=targets, given=given)
 
 
-def with_file_encodings(
-    network: "Network", encodings: str, config: QuantConfig | None, recipe: "Recipe"
-) -> tuple[QuantConfig, "Recipe", tuple[str, ...]]:
-    """Return a configuration and a recipe that use a file's grids, and what is to be said."""
+@dataclass(frozen=True, slots=True)
+class ExperimentOptions:
+    """What the command line says of an experiment; None and False stand for nothing said.
+
+    `experiment` names a file with all of it, and stands alone but for `machine` and `seed`.
+    """
+
+    experiment: Path | None = None
+    config: Path | None = None
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+    granularity: Granularity | None = None
+    estimator: Estimator | None = None
+    machine: str | None = None
+    seed: int | None = None
+    equalize: bool = False
+    absorb_bias: bool = False
+    correct_bias: Method | None = None
+    adaround: bool = False
+    adaround_iterations: int = 1000
+    encodings: str | None = None
+
+    @property
+    def names_config(self) -> bool:
+        """Whether bits, or a file that has them, are named."""
+        own = (self.weight_bits, self.activation_bits, self.granularity, self.estimator)
+        return any(value is not None for value in (self.experiment, self.config, *own))
+
+    @property
+    def names_recipe(self) -> bool:
+        """Whether passes or encodings are named."""
+        passes = (self.equalize, self.absorb_bias, self.correct_bias, self.adaround)
+        return any(passes) or self.encodings is not None
+
+    def read(self) -> "ExperimentRecord":
+        """Return the experiment that the options describe; encodings of a file stay a reference.
+
+        Raises:
+            ValueError: a file cannot be read, options contradict each other, or bits are none.
+        """
+        machine = open_machine(self.machine or MACHINE)
+        if self.experiment is None:
+            config = read_config(
+                self.config,
+                self.weight_bits,
+                self.activation_bits,
+                self.granularity,
+                self.estimator,
+            )
+            return self._from_options(config, machine)
+        if self.names_recipe or replace(self, experiment=None).names_config:
+            raise ConfigError(
+                "An experiment file must come alone; got configuration or repairs beside it. "
+                "Leave them out, or write them into the file."
+            )
+        from analysis.runs.experiment_file import read_experiment  # noqa: PLC0415
+
+        record = read_experiment(read_text(self.experiment), machine)
+        changes: dict[str, Any] = {} if self.machine is None else {"machine": machine}
+        if self.seed is not None:
+            changes["seed"] = self.seed
+        return replace(record, experiment=replace(record.experiment, **changes))
+
+    def _from_options(self, config: QuantConfig, machine: Machine) -> "ExperimentRecord":
+        from analysis.runs.experiment import Experiment  # noqa: PLC0415
+        from analysis.runs.experiment_file import ExperimentRecord  # noqa: PLC0415
+        from quant.passes.recipe import build_recipe  # noqa: PLC0415
+
+        recipe = build_recipe(
+            equalize=self.equalize,
+            absorb_bias=self.absorb_bias,
+            correct_bias=self.correct_bias,
+            adaround=self.adaround_iterations if self.adaround else None,
+        )
+        return ExperimentRecord(Experiment(config, machine, recipe, seed=self.seed or 0))
+
+
+def complete_experiment(
+    network: "Network", record: "ExperimentRecord", options: ExperimentOptions
+) -> tuple["Experiment", tuple[str, ...]]:
+    """Return the experiment with the encodings of a file where some are named, and what to say.
+
+    The file's bits are the configuration unless one is named.
+
+    Raises:
+        ValueError: the file cannot be read, or the recipe changes what its encodings belong to.
+    """
     from quant.passes.recipe import check_order  # noqa: PLC0415
     from quant.passes.use_grids import UseGrids  # noqa: PLC0415
 
-    given = _given(network, encodings)
-    longer = (UseGrids(given.grids, given.source), *recipe)
-    check_order(longer)
-    return config or given.config, longer, tuple(given.sentences())
+    experiment = record.experiment
+    notes: tuple[str, ...] = ()
+    if experiment.model_digest not in ("", network.digest):
+        notes = ("The experiment was made for another network; its rules are used by name.",)
+    if options.encodings is not None:
+        given = _file_encodings(network, options.encodings)
+        config = experiment.config if options.names_config else given.config
+        check_order((UseGrids(given.grids, given.source), *experiment.recipe))
+        experiment = replace(experiment, encodings=given, config=config)
+        return experiment, (*notes, *given.sentences())
+    if record.encodings is None:
+        return experiment, notes
+    from model_io.encodings.apply_to_network import find_encodings  # noqa: PLC0415
+
+    given = find_encodings(record.encodings.source, record.encodings.text, network, network.given)
+    return record.with_encodings(given), (*notes, *given.sentences())
 
 
-def _given(network: "Network", encodings: str) -> "Given":
-    """Return the grids in a file of encodings, or those that the model's own file has."""
+def _file_encodings(network: "Network", encodings: str) -> "Given":
+    """Return the encodings in a file, or those that the model's own file has."""
     from model_io.encodings.apply_to_network import read_given  # noqa: PLC0415
 
     if encodings != OWN:

@@ -8,11 +8,9 @@ import typer
 from analysis.cost.quantity import Quantity
 from commands.app import app
 from commands.inputs import (
-    MACHINE,
-    open_machine,
+    ExperimentOptions,
     open_network,
     open_preprocess,
-    read_config,
     read_reference,
 )
 from commands.options import (
@@ -21,6 +19,7 @@ from commands.options import (
     ConfigOption,
     DataOption,
     EstimatorOption,
+    ExperimentOption,
     GranularityOption,
     JsonOption,
     LabelOption,
@@ -28,6 +27,7 @@ from commands.options import (
     ModelOption,
     PreprocessOption,
     SamplesOption,
+    SeedOption,
     ShapeOption,
 )
 from commands.output import errors_told, watch, write_answer
@@ -37,7 +37,7 @@ from commands.output import errors_told, watch, write_answer
 def optimize(
     *,
     model: ModelOption,
-    machine: MachineOption = MACHINE,
+    machine: MachineOption = None,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,
     data: DataOption = None,
@@ -70,13 +70,14 @@ def optimize(
     ] = "",
     front: Annotated[int, typer.Option(help="Points of the front.", min=0, max=100)] = 0,
     measure: Annotated[bool, typer.Option("--measure", help="Measure the choice.")] = False,
+    experiment: ExperimentOption = None,
     config: ConfigOption = None,
     granularity: GranularityOption = None,
     estimator: EstimatorOption = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder of runs that correct predictions; keeps new ones.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    seed: SeedOption = None,
     out: JsonOption = "-",
 ) -> None:
     """Choose bits layer by layer: the most accurate within budgets, or the cheapest.
@@ -84,37 +85,44 @@ def optimize(
     The images that choose ranges also tell how sensitive layers are; others measure the choice.
     """
     with errors_told(out):
-        wish = read_config(config, None, None, granularity, estimator)
-        place = open_machine(machine)
-        from analysis.calibration import calibrate  # noqa: PLC0415
+        options = ExperimentOptions(
+            experiment,
+            config,
+            granularity=granularity,
+            estimator=estimator,
+            machine=machine,
+            seed=seed,
+        )
+        tried = options.read().experiment
         from analysis.mixed_precision.optimize import Task  # noqa: PLC0415
         from analysis.mixed_precision.optimize import optimize as find  # noqa: PLC0415
         from analysis.runs.run_store import RunStore  # noqa: PLC0415
         from analysis.split import ImageChoice, choose_split  # noqa: PLC0415
+        from analysis.study import Study  # noqa: PLC0415
         from commands import bit_options  # noqa: PLC0415
         from commands.json_answers.optimize import summarize_answer  # noqa: PLC0415
 
         relative = relative_to is not None
         task = Task(
-            machine=place,
-            config=wish,
+            machine=tried.machine,
+            config=tried.config,
             rules=bit_options.read_rules(bits, pin or (), edge_bits, allow),
             budgets=tuple(
                 bit_options.read_budget(text, relative=relative) for text in budget or ()
             ),
-            reference=read_reference(relative_to, wish),
+            reference=read_reference(relative_to, tried.config),
             least=least,
             most_loss=loss,
             front=front,
             measured=measure,
-            seed=seed,
+            seed=tried.seed,
         )
         steps = open_preprocess(preprocess, label_column, model)
-        choice = ImageChoice(data, steps, samples, calibration, seed)
+        choice = ImageChoice(data, steps, samples, calibration, tried.seed)
         network = open_network(model, builder, input_shape)
-        images = choose_split(model, network, wish, choice, learning=True)
-        learned = images.calibration or images.score
-        ranges = watch(calibrate(network, learned, images.input_range))
+        images = choose_split(model, network, tried.config, choice, learning=True)
         store = RunStore(runs) if runs else None
-        answer = watch(find(network, learned, images.score, ranges, task, store))
+        study = Study.of(network, images, store)
+        watch(study.calibrated())
+        answer = watch(find(study, task, store))
         write_answer(out, summarize_answer(answer, network))

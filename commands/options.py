@@ -22,9 +22,19 @@ ShapeOption = Annotated[
         "name, such as 'image=3,224,224; ids=int:16'."
     ),
 ]
-MachineOption = Annotated[str, typer.Option(help="A preset's name or a machine's TOML file.")]
+MachineOption = Annotated[
+    str | None,
+    typer.Option(help="A preset's name or a machine's TOML file.", show_default="edge_systolic_8b"),
+]
+SeedOption = Annotated[int | None, typer.Option(help="Of the choice of images.", show_default="0")]
 ConfigOption = Annotated[
     Path | None, typer.Option(help="A configuration (JSON) instead of the four options below.")
+]
+ExperimentOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="An experiment (JSON) from Configure or evaluate: configuration, repairs, machine."
+    ),
 ]
 WeightBitsOption = Annotated[
     int | None, typer.Option(help="1 to 16, or 32 for float.", show_default="8")

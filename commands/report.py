@@ -1,6 +1,7 @@
 """The command report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,24 +10,32 @@ import typer
 from commands.app import app
 from commands.inputs import (
     MACHINE,
-    open_machine,
+    ExperimentOptions,
+    complete_experiment,
     open_network,
     open_preprocess,
-    read_config,
     read_text,
 )
 from commands.options import (
+    AbsorbOption,
     ActivationBitsOption,
+    AdaroundOption,
     BuilderOption,
     CalibrationOption,
     ConfigOption,
+    CorrectOption,
     DataOption,
+    EncodingsOption,
+    EqualizeOption,
     EstimatorOption,
+    ExperimentOption,
     GranularityOption,
+    IterationsOption,
     LabelOption,
     MachineOption,
     PreprocessOption,
     SamplesOption,
+    SeedOption,
     ShapeOption,
     WeightBitsOption,
 )
@@ -46,14 +55,24 @@ def report(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
+    experiment: ExperimentOption = None,
     config: ConfigOption = None,
     weight_bits: WeightBitsOption = None,
     activation_bits: ActivationBitsOption = None,
     granularity: GranularityOption = None,
     estimator: EstimatorOption = None,
-    machine: MachineOption = MACHINE,
-    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
-    name: Annotated[str, typer.Option(help="Of a run that is measured now.")] = "command line",
+    machine: MachineOption = None,
+    seed: SeedOption = None,
+    equalize: EqualizeOption = False,
+    absorb_bias: AbsorbOption = False,
+    correct_bias: CorrectOption = None,
+    adaround: AdaroundOption = False,
+    adaround_iterations: IterationsOption = 1000,
+    encodings: EncodingsOption = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Of a run that is measured now.", show_default="that of its content"),
+    ] = None,
     run: Annotated[
         str | None, typer.Option(help="Report on this kept run: its id, its start, or a name.")
     ] = None,
@@ -70,8 +89,23 @@ def report(
     It loads nothing from anywhere and prints to A4.
     """
     with errors_told(out, "--out"):
-        wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
-        place, how = open_machine(machine), open_preprocess(preprocess, label_column, model or "")
+        options = ExperimentOptions(
+            experiment,
+            config,
+            weight_bits,
+            activation_bits,
+            granularity,
+            estimator,
+            machine,
+            seed,
+            equalize,
+            absorb_bias,
+            correct_bias,
+            adaround,
+            adaround_iterations,
+            encodings,
+        )
+        record, how = options.read(), open_preprocess(preprocess, label_column, model or "")
         from analysis.split import ImageChoice  # noqa: PLC0415
         from commands.work.make_report import (  # noqa: PLC0415
             ReportTask,
@@ -84,15 +118,16 @@ def report(
 
         store = open_store(runs, run)
         task = ReportTask(
-            machine=place,
-            choice=ImageChoice(data, how, samples, calibration, seed),
-            config=wish,
-            origin=origin_of(model, machine, builder, input_shape or ""),
-            name=name,
+            choice=ImageChoice(data, how, samples, calibration, record.experiment.seed),
+            experiment=record.experiment,
+            origin=origin_of(model, machine or MACHINE, builder, input_shape or ""),
             run=None if store is None or run is None else find_run(store, run),
             store=store,
             front=None if front is None else json.loads(read_text(front)),
         )
         network = None if model is None else open_network(model, builder, input_shape)
+        if network is not None:
+            tried, _ = complete_experiment(network, record, options)
+            task = replace(task, experiment=tried.named(name) if name else tried)
         Path(out).write_text(render(watch(report_on(network, task))), encoding="utf-8")
         say(f"Wrote {out}")

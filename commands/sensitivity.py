@@ -6,18 +6,25 @@ from typing import Annotated, Literal
 import typer
 
 from commands.app import app
-from commands.inputs import open_network, open_preprocess, read_config, read_widths
+from commands.inputs import (
+    ExperimentOptions,
+    open_network,
+    open_preprocess,
+    read_widths,
+)
 from commands.options import (
     BuilderOption,
     CalibrationOption,
     ConfigOption,
     DataOption,
     EstimatorOption,
+    ExperimentOption,
     GranularityOption,
     JsonOption,
     LabelOption,
     ModelOption,
     PreprocessOption,
+    SeedOption,
     ShapeOption,
 )
 from commands.output import errors_told, watch, write_answer
@@ -49,6 +56,7 @@ def sensitivity(
         Literal["instant", "screening", "exact"],
         typer.Option(help="No forward, one over the images, or one for each answer."),
     ] = "exact",
+    experiment: ExperimentOption = None,
     config: ConfigOption = None,
     granularity: GranularityOption = None,
     estimator: EstimatorOption = None,
@@ -64,7 +72,7 @@ def sensitivity(
     runs: Annotated[
         Path | None, typer.Option(help="Folder that keeps answers; none is computed twice.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    seed: SeedOption = None,
     out: JsonOption = "-",
 ) -> None:
     """Tell what each layer costs when it alone is quantized, or when it alone is not.
@@ -72,14 +80,17 @@ def sensitivity(
     With --runs, stop it and start it again: it goes on where it was.
     """
     with errors_told(out):
-        wish = read_config(config, None, None, granularity, estimator)
+        options = ExperimentOptions(
+            experiment, config, granularity=granularity, estimator=estimator, seed=seed
+        )
+        tried = options.read().experiment
         widths = read_widths(bits)
         from analysis.split import ImageChoice  # noqa: PLC0415
         from commands.work.answer_sensitivity import answer_sensitivity, build_sweep  # noqa: PLC0415
 
-        sweep = build_sweep(wish, widths, role, view, memory, stop_early=stop_early)
+        sweep = build_sweep(tried.config, widths, role, view, memory, stop_early=stop_early)
         steps = open_preprocess(preprocess, label_column, model)
-        choice = ImageChoice(data, steps, samples, calibration, seed)
+        choice = ImageChoice(data, steps, samples, calibration, tried.seed)
         network = open_network(model, builder, input_shape)
         write_answer(
             out, watch(answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler))

@@ -8,7 +8,7 @@ from ui.configure.file_encodings import config_box, grids_note
 from ui.configure.layer_options import layer_picker, show_layer
 from ui.configure.prediction import predicted_card
 from ui.navigation import RUNS, TRADEOFFS
-from ui.state.edit_config import set_config
+from ui.state.edit_config import set_preset
 from ui.state.workspace import workspace
 from ui.widgets.cards import cost_cards
 from ui.widgets.machine_picker import bring_machine, machine_note, machine_picker, widths_note
@@ -22,13 +22,13 @@ st.title("Configure")
 st.caption("What do I choose? Bits, granularity and ranges; the cost moves while you edit.")
 
 network = needed_network(work)
-config = work.config.present
+config = work.config
 chosen = config.resolve(network.graph.layers)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     preset = st.selectbox("Preset", list(PRESETS), key="configure.preset")
     st.button(
-        "Apply preset", key="configure.apply", on_click=set_config,
-        args=(work, PRESETS[preset], preset),
+        "Apply preset", key="configure.apply", on_click=set_preset,
+        args=(work, PRESETS[preset]),
         help="Replaces the default and all rules; Undo brings them back",
     )  # fmt: skip
     machine_picker(work, "configure")

@@ -1,12 +1,12 @@
 import streamlit as st
 
-from ui.export.jobs import under_way, wish_of
+from ui.export.jobs import request_now, under_way
 from ui.export.runtime_check import check_box
 from ui.export.tables import table_box
-from ui.export.view import artefacts, context, recipe_choice, report_choice
+from ui.export.view import artefacts, context, report_choice
 from ui.navigation import MODEL
 from ui.state.workspace import workspace
-from ui.widgets.prerequisites import needed_network
+from ui.widgets.prerequisites import needed_study
 
 POLL_S = 1.5
 
@@ -15,8 +15,7 @@ work = workspace()
 st.title("Export")
 st.caption("How do I take it home? Files for the next tool, each checked here before you take it.")
 
-network = needed_network(work)
-wish = wish_of(work, network, recipe_choice(work))
+wish = request_now(work, needed_study(work))
 context(work, wish)
 if work.parts is None:
     st.info(

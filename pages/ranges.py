@@ -22,7 +22,7 @@ side = st.segmented_control(
 )  # fmt: skip
 role = SIDES[side]
 calibration_note(work, role, known=bool(book.activations))
-examined = examine_all(book, work.config.present, role)
+examined = examine_all(book, work.config, role)
 if not examined:
     if role is Role.WEIGHT:
         st.info("No layer of this model has a weight.")

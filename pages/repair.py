@@ -7,11 +7,13 @@ from ui.repair.view import (
     before_after,
     details,
     intervals,
+    is_of_present,
     keep_repaired,
     score_of,
     start_repair,
     step_table,
     under_way,
+    use_recipe,
     verdicts,
 )
 from ui.state.workspace import workspace
@@ -28,7 +30,7 @@ st.caption(
 
 network, parts = needed_images(work, "A repair needs a model and images to measure it on.")
 st.markdown(
-    f"**{plain(work.config_name)}** on **{plain(network.name)}** · passes learn from "
+    f"**{plain(work.experiment.name)}** on **{plain(network.name)}** · passes learn from "
     f"{len(parts.calibration or ())} images, without labels · {len(parts.score)} others are scored"
     + ("" if parts.score.labelled else
        ", without labels too: agreement with the float network and SQNR take accuracy's place")
@@ -52,10 +54,12 @@ if found is None:
             "per-tensor: the textbook case.", icon=":material/lightbulb:")  # fmt: skip
     st.stop()
 
-if found.network is not network or found.config != work.config.present:
+if is_of_present(work, found):
+    use_recipe(work, found)
+else:
     st.warning(
-        f"These results are of {found.config_name} on {found.network.name}; "
-        "what is chosen now differs.",
+        f"These results are of {plain(found.experiment.name)} on "
+        f"{plain(found.study.network.name)}; what is chosen now differs.",
         icon=":material/history:",
     )
 steps = found.steps
@@ -84,4 +88,4 @@ st.subheader("Before and after", anchor=False)
 if len(steps) > 1:
     before_after(steps, work.picked)
 st.subheader("What the passes found", anchor=False)
-details(found.network, steps)
+details(found.study.network, steps)

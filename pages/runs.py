@@ -30,14 +30,14 @@ if work.network is None or work.parts is None:
 else:
     labelled = work.parts.score.labelled
     unlabelled = "" if labelled else " without labels"
-    names = plain(work.config_name), plain(work.network.name), plain(work.parts.score.name)
+    names = plain(work.experiment.name), plain(work.network.name), plain(work.parts.score.name)
     st.markdown(
         f"**{names[0]}** on **{names[1]}**, {len(work.parts.score)} images of "
         f"{names[2]}{unlabelled}, machine {work.machine.title}"
     )
     if stands := in_place_of_accuracy(work.network, labelled=labelled):
         st.caption(stands)
-    run_form(work, work.config.present)
+    run_form(work, work.config)
 
 runs = work.store.all()
 if not runs:

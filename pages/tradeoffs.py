@@ -1,12 +1,13 @@
 import streamlit as st
 
 from ui.answers.forecast import foresight_of, scale_of
+from ui.job_kind import JobKind
 from ui.navigation import SENSITIVITY
 from ui.session.opened_results import opened_fronts
 from ui.state.tradeoffs import Found
 from ui.state.workspace import workspace
 from ui.tradeoffs.form import question_form
-from ui.tradeoffs.jobs import FRONT, active, found_for, start_front
+from ui.tradeoffs.jobs import found_for, start_front
 from ui.tradeoffs.view import bits, details, front, notes, panels_of, picked_of, table
 from ui.widgets.prerequisites import needed_images
 
@@ -22,7 +23,7 @@ if work.opened is not None:
     st.stop()
 network, _ = needed_images(work, "A trade-off needs a model and images to tell what noise does.")
 wish, target = question_form(work, network)
-found, searching = found_for(work, wish), active(work, FRONT)
+found, searching = found_for(work, wish), work.runner.active_of(JobKind.FRONT)
 if found is None:
     if searching is None and st.button(
         "Find the front", type="primary", icon=":material/balance:", key="tradeoffs.find",

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from quant.progress import Progress, Steps
+from ui.job_kind import JobKind
 
 
 class JobState(StrEnum):
@@ -35,9 +36,13 @@ class Job:
     """
 
     def __init__(
-        self, title: str, steps: Callable[[], Steps[Any]], finish: Callable[[Any], None]
+        self,
+        kind: JobKind,
+        title: str,
+        steps: Callable[[], Steps[Any]],
+        finish: Callable[[Any], None],
     ) -> None:
-        self.title = title
+        self.kind, self.title = kind, title
         self.state = JobState.QUEUED
         self.progress = Progress(0.0, "Waiting for the job before it")
         self.problem: Exception | None = None
@@ -133,6 +138,10 @@ class JobRunner:
         with self._lock:
             jobs = [*self._untaken, self.current, *self._waiting]
         return tuple(job for job in jobs if job is not None and job.active)
+
+    def active_of(self, kind: JobKind) -> Job | None:
+        """Return the job of a kind that waits or runs, if there is one."""
+        return next((job for job in self.active if job.kind is kind), None)
 
     def take(self) -> int:
         """Hand over the results of the jobs that have ended; return how many ever did.

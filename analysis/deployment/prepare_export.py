@@ -3,41 +3,41 @@
 from dataclasses import dataclass
 
 from accelerator.report import CostReport
-from analysis.calibration import Calibrated, needs_data
 from analysis.evaluation.evaluate import Data
 from analysis.evaluation.layer_sqnr import measure_layer_sqnr
-from analysis.network import Network
 from analysis.runs.apply_recipe import Stage, apply_recipe, first_stage
+from analysis.runs.experiment import Experiment
 from analysis.sensitivity.stored import harmful
 from analysis.sensitivity.sweep import Sensitivity
+from analysis.study import Study
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
-from quant.passes.recipe import Recipe, check_order
-from quant.progress import Steps
+from quant.passes.recipe import check_order
+from quant.progress import Steps, part
 from quant.simulation.quant_graph import quantize
 
 IMAGES = 8
+CALIBRATION_SHARE = 0.3
 
 
-def quantized_to_take(
-    network: Network,
-    config: QuantConfig,
-    calibrated: Calibrated,
-    recipe: Recipe = (),
-    images: Data | None = None,
-) -> Steps[Stage]:
-    """Quantize and repair as a run does; ranges may come from images, from batch norms, or a file.
+def quantized_to_take(study: Study, experiment: Experiment) -> Steps[Stage]:
+    """Calibrate where needed, quantize and repair, as a run of the experiment does.
+
+    Ranges may come from images, from batch norms, or from a file of encodings.
 
     Raises:
         QuantError: a range is not known, or the recipe does not fit.
     """
+    network, config, recipe = study.network, experiment.config, experiment.passes
     check_order(recipe)
-    if calibrated.statistics or not needs_data(network, config):
+    calibrated = yield from part(study.calibrated(config), 0.0, CALIBRATION_SHARE)
+    if calibrated.statistics or not study.needs_images(config):
         stage = first_stage(network, config, calibrated)
     else:  # a file may have all grids
         bare = quantize(network.graph, config, None, calibrated.input_range)
         stage = Stage(network, calibrated, bare)
-    stage = yield from apply_recipe(stage, recipe, config, images)
+    repaired = apply_recipe(stage, recipe, config, study.calibration)
+    stage = yield from part(repaired, CALIBRATION_SHARE, 1.0)
     missing = [
         site.name
         for site in stage.quantized.sites

@@ -2,14 +2,13 @@
 
 from dataclasses import asdict, dataclass
 
-from analysis.calibration import Calibrated
-from analysis.diagnosis.diagnose import change_encoding, question_config, sites_of
+from analysis.diagnosis.diagnose import question_config, sites_of, change_encoding
 from analysis.diagnosis.remedies import Remedy
-from analysis.evaluation.evaluate import Data, Evaluation, evaluate
-from analysis.network import Network
+from analysis.evaluation.evaluate import Evaluation, evaluate
 from analysis.ranges.tensors import RangeBook
 from analysis.runs.apply_recipe import apply_recipe, first_stage
 from analysis.sensitivity.sweep import Question
+from analysis.study import Study
 from quant.config import LayerConfig, QuantConfig, uniform
 from quant.passes.adaround import AdaRound
 from quant.passes.recipe import Recipe
@@ -41,23 +40,16 @@ class RemedyTrial:
 
 
 def try_remedy(
-    network: Network,
-    data: Data,
-    images: Data | None,
-    calibrated: Calibrated,
-    book: RangeBook,
-    config: QuantConfig,
-    question: Question,
-    remedy: Remedy,
+    study: Study, config: QuantConfig, question: Question, remedy: Remedy
 ) -> Steps[RemedyTrial]:
     """Measure a layer at the bits in question before and after a repair.
 
-    `data` is scored, `images` are what passes learn from.
+    Passes learn from the study's calibration images; its other images are scored.
 
     Raises:
         QuantError: the repair needs images and there are none, or a range cannot be found.
     """
-    bench = _Bench(network, data, images, calibrated)
+    bench, book = _Bench(study), study.range_book()
     asked = question_config(book, config, question)
     treated = change_encoding(book, asked, question, remedy.weight, remedy.activation)
     solos = [solo_config(book, found, question) for found in (asked, treated)]
@@ -74,25 +66,22 @@ def try_remedy(
 class _Bench:
     """Where quantized forms of one network are scored on the same images."""
 
-    network: Network
-    data: Data
-    images: Data | None
-    calibrated: Calibrated
+    study: Study
 
     def score(
         self, config: QuantConfig, recipe: Recipe, only: Question | None = None
     ) -> Steps[Evaluation]:
         """Quantize, repair and score; of the layer `only`, all other grids are switched off."""
-        first = first_stage(self.network, config, self.calibrated)
-        steps = apply_recipe(first, recipe, config, self.images)
+        first = first_stage(self.study.network, config, self.study.known)
+        steps = apply_recipe(first, recipe, config, self.study.calibration)
         stage = yield from part(steps, 0.0, 0.6 if recipe else 0.0)
         return (yield from part(self._evaluate(stage.quantized, only), 0.6 if recipe else 0.0, 1.0))
 
     def _evaluate(self, quantized: QuantGraph, only: Question | None) -> Steps[Evaluation]:
         if only is None:
-            return (yield from evaluate(self.network, quantized, self.data))
+            return (yield from evaluate(self.study.network, quantized, self.study.images))
         with quantized.only(only.layer, only.side):
-            return (yield from evaluate(self.network, quantized, self.data))
+            return (yield from evaluate(self.study.network, quantized, self.study.images))
 
 
 def solo_config(book: RangeBook, config: QuantConfig, question: Question) -> QuantConfig:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accelerator.machine import Machine
-from analysis.calibration import Calibrated
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies
 from analysis.mixed_precision.choices import Rules
@@ -19,7 +18,7 @@ from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.recheck import check_loud
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, other_sweeps
-from data_io.dataset import Dataset
+from analysis.study import Study
 from quant.assignment import bits_of, parts_of
 from quant.config import QuantConfig
 from quant.errors import ConfigError
@@ -91,22 +90,18 @@ class Answer:
     taught: int = 0
 
 
-def optimize(
-    network: Network,
-    learned: Dataset,
-    scored: Dataset,
-    calibrated: Calibrated,
-    task: Task,
-    store: RunStore | None = None,
-) -> Steps[Answer]:
-    """Sweep on the images of `learned`, choose bits, and measure the choice on `scored`.
+def optimize(study: Study, task: Task, store: RunStore | None = None) -> Steps[Answer]:
+    """Sweep on the study's calibration images, choose bits, and measure the choice on the others.
 
-    The two should share no image. What `store` knows of the sweep is not computed again, its runs
-    of the network on `scored` correct the predictions, and what is measured is kept in it.
+    Without calibration images the sweep takes those that are scored. What the study's store knows
+    of the sweep is not computed again. Runs of the network in `store` on the scored images correct
+    the predictions, and `store` keeps what is measured.
 
     Raises:
         QuantError: no choice keeps the budgets, or anything does not fit the network.
     """
+    network, scored = study.network, study.images
+    sweeping = study.scoring(study.calibration or scored)
     rules = _fitting(task)
     bits = tuple(sorted(_widths(task, rules, network), reverse=True))
     own = Sweep(task.config, bits, SIDES)
@@ -116,11 +111,11 @@ def optimize(
     _check_reach(network, sweeps, rules, task, entropies)
     swept: list[Sensitivity] = []
     for place, sweep in enumerate(sweeps):
-        steps = sensitivity(network, learned, calibrated, sweep, task.depth, store)
+        steps = sensitivity(sweeping, sweep, task.depth)
         ends = [SWEEP_SHARE * (place + more) / len(sweeps) for more in (0, 1)]
         answers = yield from part(steps, *ends)
         if task.depth is Depth.SCREENING:
-            answers = yield from check_loud(network, learned, calibrated, answers)
+            answers = yield from check_loud(sweeping, answers)
         swept.append(answers)
     known, *others = swept
     yield Progress(SWEEP_SHARE, "Choosing bits")
@@ -137,7 +132,7 @@ def optimize(
     if task.measured:
         queue = (proposal, search.reference)
         keep = None if store is None else store.save
-        steps_of_runs = measure(search, scored, calibrated, queue, task.seed, keep)
+        steps_of_runs = measure(search, study, queue, task.seed, keep)
         found = yield from part(steps_of_runs, FRONT_SHARE, 1.0)
         front = None if front is None else updated(front, search.predictor)
     counted = [task.quantity, *(budget.quantity for budget in task.budgets)]

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.calibration import Calibrated
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.proposal import Budget, Proposal
 from analysis.mixed_precision.search import BitSearch
 from analysis.prediction.predictor import Predictor, measured_loss
-from analysis.runs.experiment import Experiment, IdentifiedData, run_experiment
+from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run
+from analysis.study import Study
 from quant.progress import Progress, Steps, part
 
 REFERENCES = ((8, 8), (6, 8), (6, 6), (4, 8), (4, 4))
@@ -91,8 +92,7 @@ def _undominated(found: Iterable[Proposal], quantity: Quantity) -> tuple[Proposa
 
 def measure(
     search: BitSearch,
-    data: IdentifiedData,
-    calibrated: Calibrated,
+    study: Study,
     proposals: Sequence[Proposal],
     seed: int = 0,
     keep: Callable[[Run], None] | None = None,
@@ -106,9 +106,8 @@ def measure(
     """
     found: list[Measured] = []
     for number, proposal in enumerate(proposals):
-        what = Experiment(proposal.name, proposal.config, search.machine, seed)
-        known = search.costs.entropies
-        steps = run_experiment(search.network, data, calibrated, what, known=known)
+        named = Experiment(proposal.config, search.machine, seed=seed).named(proposal.name)
+        steps = run_experiment(study, named)
         run = yield from part(steps, number / len(proposals), (number + 1) / len(proposals))
         if keep is not None:
             keep(run)

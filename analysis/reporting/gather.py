@@ -6,13 +6,11 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from accelerator.machine import Machine, load_preset, presets
-from analysis.calibration import Calibrated
 from analysis.cost.estimate import cost
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
 from analysis.network import Network
 from analysis.ranges.findings import ExaminedTensor, rank_suspects
-from analysis.ranges.tensors import open_range_book
 from analysis.reporting.contents import LayerChoice, ModelFacts, Repairs, Report, ReportOrigin
 from analysis.reporting.missing import not_measured
 from analysis.reporting.trade_off import TradeOff
@@ -20,7 +18,7 @@ from analysis.runs.repair import RepairStep, verdict
 from analysis.runs.run_store import Run, RunStore
 from analysis.sensitivity.stored import harmful, known_sensitivity
 from analysis.sensitivity.sweep import Sensitivity
-from data_io.dataset import Dataset
+from analysis.study import Study
 from quant.config import QuantConfig, config_from_dict, uniform
 from quant.errors import ConfigError, QuantError
 from quant.graph.float_weights import summarize_float_weights
@@ -36,15 +34,12 @@ ROLES = (Role.WEIGHT, Role.ACTIVATION)
 class Around:
     """What is at hand besides the run; a report says of what is missing that it is.
 
-    `data` are the images that were scored and `calibrated` what others told of activations. `store`
-    is asked for sensitivities and other runs. `steps` are those of a measured recipe; they count
-    only where they are the run's.
+    `study` has the network and, where they are those of the run, the images. `store` is asked for
+    other runs. `steps` are those of a measured recipe; they count only where they are the run's.
     """
 
-    network: Network | None = None
+    study: Study | None = None
     machine: Machine | None = None
-    data: Dataset | None = None
-    calibrated: Calibrated | None = None
     store: RunStore | None = None
     sensitivity: Sensitivity | None = None
     steps: Sequence[RepairStep] = ()
@@ -61,7 +56,7 @@ def gather_report(run: Run, around: Around) -> Steps[Report]:
     """
     yield Progress(0.0, "Reading the run")
     config = config_from_dict(run.config)
-    network = around.network
+    network = None if around.study is None else around.study.network
     if network is not None and network.digest != run.model_digest:
         raise ConfigError(
             f"A report's model must be that of the run, {run.model} ({run.model_digest[:12]}); "
@@ -71,10 +66,10 @@ def gather_report(run: Run, around: Around) -> Steps[Report]:
     yield Progress(0.1, "Pricing the network in float and at 8 bits")
     facts = None if network is None or machine is None else _facts(network, machine)
     yield Progress(0.4, "Looking up what is known of each layer")
-    known = _known(network, config, around)
+    known = _known(config, around)
     noise = {} if network is None or known is None else harmful(known, config, network)
     yield Progress(0.6, "Examining ranges")
-    found = None if network is None else _suspects(network, config, around.calibrated)
+    found = None if around.study is None else _suspects(around.study, config)
     yield Progress(0.9, "Writing down")
     report = Report(
         run=run,
@@ -92,7 +87,7 @@ def gather_report(run: Run, around: Around) -> Steps[Report]:
         missing=(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return not_measured(report, calibrated=bool(around.calibrated and around.calibrated.images))
+    return not_measured(report, calibrated=around.study is not None and around.study.is_calibrated)
 
 
 def _floating(network: Network | None) -> tuple[str, ...]:
@@ -152,20 +147,18 @@ def spec_words(spec: QuantSpec) -> str:
     return f"{spec.granularity}{many}, {symmetry}, {spec.estimator}{power}"
 
 
-def _known(network: Network | None, config: QuantConfig, around: Around) -> Sensitivity | None:
+def _known(config: QuantConfig, around: Around) -> Sensitivity | None:
+    study = around.study
     if around.sensitivity is not None:
         return around.sensitivity
-    if network is None or around.data is None or around.store is None:
+    if study is None or study.scored is None or study.store is None:
         return None
-    calibrated = around.calibrated or Calibrated()
-    return known_sensitivity(network, around.data, calibrated, config, around.store)
+    return known_sensitivity(study, config)
 
 
-def _suspects(
-    network: Network, config: QuantConfig, calibrated: Calibrated | None
-) -> tuple[ExaminedTensor, ...]:
+def _suspects(study: Study, config: QuantConfig) -> tuple[ExaminedTensor, ...]:
     """Return the tensors that their grid does not fit, the worst first."""
-    book = open_range_book(network.graph, calibrated)
+    book = study.range_book()
     found: list[ExaminedTensor] = []
     for role in ROLES:
         try:

@@ -1,112 +1,139 @@
-"""The whole road for one configuration: calibrate, quantize, score, cost."""
+"""What is tried: one frozen value that undo keeps, a run records, and a file carries."""
 
-import platform
-import sys
-import time
-from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Protocol
-
-import torch
+from dataclasses import dataclass, replace
 
 from accelerator.machine import Machine
-from analysis.calibration import Calibrated
-from analysis.cost.estimate import cost
-from analysis.cost.workload import Entropies
-from analysis.evaluation.evaluate import Data, evaluate
-from analysis.evaluation.layer_sqnr import measure_layer_sqnr
-from analysis.evaluation.user_metric import UserMetric
-from analysis.network import Network
-from analysis.runs.apply_recipe import apply_recipe, first_stage, title_of
-from analysis.runs.run_store import Run
-from quant.config import QuantConfig
-from quant.passes.recipe import Recipe, check_order
-from quant.progress import Progress, Steps, part
-from quant.simulation.quant_graph import QuantGraph
+from quant.config import ACTIVATION_DEFAULT, WEIGHT_DEFAULT, QuantConfig
+from quant.file_encodings import Given
+from quant.passes.absorb_bias import AbsorbBias
+from quant.passes.adaround import AdaRound
+from quant.passes.correct_bias import CorrectBias
+from quant.passes.equalize import Equalize
+from quant.passes.methods import Method, Reach
+from quant.passes.recipe import Pass, Recipe, is_float_pass
+from quant.passes.use_grids import UseGrids
+from quant.spec import FLOAT_BITS, QuantSpec
 
-SQNR_IMAGES = 8
-REPAIR_SHARE = 0.7  # of a run's progress bar, where there is a recipe
-
-
-class IdentifiedData(Data, Protocol):
-    """Data with a name and a digest of its content."""
-
-    @property
-    def name(self) -> str:
-        """What to call it."""
-
-    @property
-    def digest(self) -> str:
-        """Equal digests mean equal content."""
+SEPARATOR = " · "
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What to run: a configuration on a machine, repaired by a recipe; and the result's name."""
+    """A configuration, repaired by a recipe, on a machine; for one network and its images.
 
-    name: str
+    Attributes:
+        config: bits, granularity and ranges of every layer.
+        machine: the machine whose cost is estimated.
+        recipe: the passes that repair the network, in order.
+        encodings: encodings of a file in the place of calibrated ones; None calibrates.
+        given_name: what a person calls the experiment; empty for the name of its content.
+        seed: of the choice of images.
+        model_digest: of the network that it is meant for; empty for any.
+        data_digest: of the images that it was measured on; empty for any.
+    """
+
     config: QuantConfig
     machine: Machine
-    seed: int = 0
     recipe: Recipe = ()
+    encodings: Given | None = None
+    given_name: str = ""
+    seed: int = 0
+    model_digest: str = ""
+    data_digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """What to call the experiment: the name that a person gave, else that of its content."""
+        return self.given_name or self.content_name
+
+    @property
+    def content_name(self) -> str:
+        """The name that follows from the content, such as "W8A8 per-tensor · equalized"."""
+        parts = [config_name(self.config), recipe_name(self.recipe)]
+        if self.encodings is not None and self.uses_encodings:
+            source = f"encodings of {self.encodings.source}"
+            own = self.config == self.encodings.config
+            parts[:1] = [source] if own else [config_name(self.config), source]
+        return SEPARATOR.join(text for text in parts if text)
+
+    @property
+    def uses_encodings(self) -> bool:
+        """Whether encodings of a file take the place of calibrated ones.
+
+        A pass that changes float weights changes what the encodings belong to, so all ranges are
+        calibrated where the recipe has one.
+        """
+        return self.encodings is not None and not any(map(is_float_pass, self.recipe))
+
+    @property
+    def passes(self) -> Recipe:
+        """All passes that run, in order: a file's encodings first, then the recipe."""
+        if self.encodings is None or not self.uses_encodings:
+            return self.recipe
+        return (UseGrids(self.encodings.grids, self.encodings.source), *self.recipe)
+
+    def with_config(self, config: QuantConfig) -> "Experiment":
+        """Return the experiment with another configuration; a name of the old one goes."""
+        return self if config == self.config else replace(self, config=config, given_name="")
+
+    def with_recipe(self, recipe: Recipe) -> "Experiment":
+        """Return the experiment with another recipe; a name of the old one goes."""
+        return self if recipe == self.recipe else replace(self, recipe=recipe, given_name="")
+
+    def calibrating(self) -> "Experiment":
+        """Return the experiment with calibrated ranges instead of a file's encodings."""
+        return self if self.encodings is None else replace(self, encodings=None, given_name="")
+
+    def on(self, model_digest: str, data_digest: str) -> "Experiment":
+        """Return the experiment for a network and images."""
+        return replace(self, model_digest=model_digest, data_digest=data_digest)
+
+    def named(self, name: str) -> "Experiment":
+        """Return the experiment under a name; an empty name, or that of its content, is none."""
+        text = name.strip()
+        return replace(self, given_name="" if text == self.content_name else text)
 
 
-def run_experiment(
-    network: Network,
-    data: IdentifiedData,
-    calibrated: Calibrated,
-    experiment: Experiment,
-    images: Data | None = None,
-    known: Entropies | None = None,
-    metric: UserMetric | None = None,
-) -> Steps[Run]:
-    """Quantize as the experiment says, score on all of `data`, and estimate the cost.
-
-    `images` are what the passes of a recipe learn from; `data` should hold none of them. `known`
-    holds weight entropies measured before, as for `cost`. `metric` is one of the user's own.
-
-    Raises:
-        QuantError: the configuration, the calibration or the labels do not fit the network.
-    """
-    start = time.monotonic()
-    yield Progress(0.0, "Choosing ranges")
-    report = cost(network, experiment.config, experiment.machine, known)
-    check_order(experiment.recipe)
-    stage = first_stage(network, experiment.config, calibrated)
-    repaired = apply_recipe(stage, experiment.recipe, experiment.config, images)
-    share = REPAIR_SHARE if experiment.recipe else 0.0
-    stage = yield from part(repaired, 0.0, share)
-    evaluation = yield from part(evaluate(network, stage.quantized, data, metric), share, 1.0)
-    yield Progress(1.0, "Comparing layer by layer")
-    by_layer = _layer_sqnr(stage.network, stage.quantized, data)
-    return Run(
-        name=experiment.name,
-        model=network.name,
-        model_digest=network.digest,
-        data=data.name,
-        data_digest=data.digest,
-        config=experiment.config.to_dict(),
-        calibration_images=calibrated.images,
-        evaluation=evaluation,
-        cost=report,
-        layer_sqnr_db=by_layer,
-        versions=versions(),
-        seed=experiment.seed,
-        seconds=time.monotonic() - start,
-        recipe=tuple(title_of(step) for step in experiment.recipe),
-    )
+def config_name(config: QuantConfig) -> str:
+    """Return the name of a configuration, such as "W4A8 per-channel, 2 rules"."""
+    weight, activation = config.default.weight, config.default.activation
+    if weight.bits == activation.bits == FLOAT_BITS and not config.rules:
+        return "Float"
+    words = [f"W{weight.bits}A{activation.bits} {weight.granularity}"]
+    words += _differences("weights", weight, WEIGHT_DEFAULT)
+    words += _differences("activations", activation, ACTIVATION_DEFAULT)
+    if config.rules:
+        words.append("1 rule" if len(config.rules) == 1 else f"{len(config.rules)} rules")
+    return ", ".join(words)
 
 
-def _layer_sqnr(network: Network, quantized: QuantGraph, data: Data) -> dict[str, float]:
-    first = next(iter(data.batches(min(network.batch_size, SQNR_IMAGES))))
-    return measure_layer_sqnr(network, quantized, first.inputs)
+def _differences(who: str, spec: QuantSpec, usual: QuantSpec) -> list[str]:
+    """Return what a spec has besides bits and granularity that is not the usual."""
+    words = []
+    if spec.symmetric != usual.symmetric:
+        words.append(f"{who} {'symmetric' if spec.symmetric else 'asymmetric'}")
+    if spec.estimator != usual.estimator:
+        words.append(f"{who} {spec.estimator}")
+    if spec.scale != usual.scale:
+        words.append(f"{who} {spec.scale}")
+    return words
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that a figure depends on."""
-    return {
-        "python": platform.python_version(),
-        "platform": f"{sys.platform} {platform.machine()}",
-        "torch": str(torch.__version__),
-        "numpy": version("numpy"),
-    }
+def recipe_name(recipe: Recipe) -> str:
+    """Return a recipe in a few words, such as "equalized, bias corrected"; empty for none."""
+    return ", ".join(_repaired_by(step) for step in recipe)
+
+
+def _repaired_by(step: Pass) -> str:
+    match step:
+        case Equalize(reach=reach, replace_relu6=as_relu):
+            by = " by root mean squares" if reach is Reach.RMS else ""
+            return f"equalized{by}{' with ReLU6 as ReLU' if as_relu else ''}"
+        case AbsorbBias(from_data=from_data):
+            return "bias absorbed by images" if from_data else "bias absorbed"
+        case CorrectBias(method=method):
+            return "bias corrected" if method is Method.EMPIRICAL else "bias corrected analytically"
+        case AdaRound():
+            return "AdaRound"
+        case UseGrids(source=source):
+            return f"encodings of {source}"

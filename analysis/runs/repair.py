@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from accelerator.report import CostReport
-from analysis.calibration import Calibrated
 from analysis.evaluation.layer_sqnr import measure_layer_sqnr
 from analysis.evaluation.evaluate import Data, Evaluation, FloatScore, evaluate, score_float
-from analysis.runs.experiment import IdentifiedData, versions
+from analysis.runs.run_experiment import versions
 from analysis.evaluation.measures import Interval
 from analysis.network import Network
+from analysis.study import Study
+from analysis.cost.estimate import cost
+from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import experiment_to_plain
 from analysis.runs.run_store import Run
 from analysis.runs.apply_recipe import Outcome, Stage, apply_pass, first_stage, title_of
 from quant.config import QuantConfig
@@ -45,16 +48,11 @@ class RepairStep:
 
 
 def repair(
-    network: Network,
-    data: Data,
-    images: Data | None,
-    config: QuantConfig,
-    calibrated: Calibrated,
-    recipe: Recipe,
+    study: Study, config: QuantConfig, recipe: Recipe
 ) -> Steps[tuple[RepairStep, ...]]:
     """Run a recipe and measure after every pass; the first step is plain quantization.
 
-    `data` is scored, `images` are what passes learn from; the two share none.
+    Passes learn from the study's calibration images; its other images are scored.
 
     Raises:
         RecipeError: the order is not legal; nothing has run then.
@@ -62,13 +60,14 @@ def repair(
     """
     check_order(recipe)
     count = len(recipe) + 1
-    stage = first_stage(network, config, calibrated)
+    network, data = study.network, study.images
+    stage = first_stage(network, config, study.known)
     measured = _measure(network, stage, data, None, None)
     done = [(yield from part(measured, 0.0, 1 / count))]
     for number, step in enumerate(recipe, start=1):
         start = time.monotonic()
         middle = (number + 0.6) / count
-        work = apply_pass(stage, step, config, images)
+        work = apply_pass(stage, step, config, study.calibration)
         stage, outcome = yield from part(work, number / count, middle)
         measured = _measure(network, stage, data, step, outcome)
         result = yield from part(measured, middle, (number + 1) / count)
@@ -104,34 +103,25 @@ def _changes_function(step: Equalize | AbsorbBias, outcome: Outcome | None) -> b
     return isinstance(outcome, Absorbed) and bool(outcome.shifts)
 
 
-def run_of(
-    steps: tuple[RepairStep, ...],
-    name: str,
-    network: Network,
-    data: IdentifiedData,
-    *,
-    config: QuantConfig,
-    report: CostReport,
-    seed: int,
-    images: int,
-) -> Run:
-    """Return the last step as a run that can be kept and compared; `images` calibrated it."""
-    last = steps[-1]
+def run_of(steps: tuple[RepairStep, ...], study: Study, experiment: Experiment) -> Run:
+    """Return the last step of a measured recipe as a run that can be kept and compared."""
+    last, network, data = steps[-1], study.network, study.images
     return Run(
-        name=name,
+        name=experiment.name,
         model=network.name,
         model_digest=network.digest,
         data=data.name,
         data_digest=data.digest,
-        config=config.to_dict(),
-        calibration_images=images,
+        config=experiment.config.to_dict(),
+        calibration_images=len(study.calibration or ()),
         evaluation=last.evaluation,
-        cost=report,
+        cost=cost(network, experiment.config, experiment.machine, study.entropies),
         layer_sqnr_db=last.layer_sqnr_db,
         versions=versions(),
-        seed=seed,
+        seed=experiment.seed,
         seconds=sum(step.seconds for step in steps),
         recipe=tuple(title_of(step.step) for step in steps if step.step is not None),
+        experiment=experiment_to_plain(experiment.on(network.digest, data.digest)),
     )
 
 

@@ -25,7 +25,8 @@ class Run:
     """One configuration of one model on one data set and machine, measured and estimated.
 
     `layer_sqnr_db` holds the SQNR of each layer's output. `config` is the configuration as
-    `QuantConfig.to_dict` gives it, `recipe` the passes that repaired it, in order. `seconds` is
+    `QuantConfig.to_dict` gives it, `recipe` the passes that repaired it, in order, and `experiment` all that was tried as
+    `analysis.runs.experiment_file` writes it; None in a run of an older version. `seconds` is
     the time that the run took.
     """
 
@@ -43,6 +44,7 @@ class Run:
     seed: int
     seconds: float
     recipe: tuple[str, ...] = ()
+    experiment: dict[str, Any] | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

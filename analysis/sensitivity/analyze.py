@@ -4,9 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from analysis.calibration import Calibrated
-from analysis.network import Network
-from analysis.runs.run_store import RunStore
 from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.executors import Pool, Workers
 from analysis.sensitivity.exact.gather import ask, gather, is_answered
@@ -15,7 +12,7 @@ from analysis.sensitivity.ranking import guiltiest
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Depth, Sensitivity, Sweep
 from analysis.sensitivity.tensor_noise import instant
-from data_io.dataset import Dataset
+from analysis.study import Study
 from quant.errors import QuantError
 from quant.progress import Progress, Steps, part
 
@@ -24,48 +21,40 @@ SCREENING_SHARE = 0.05
 
 
 def sensitivity(
-    network: Network,
-    data: Dataset,
-    calibrated: Calibrated,
+    study: Study,
     sweep: Sweep,
     depth: Depth = Depth.EXACT,
-    store: RunStore | None = None,
     workers: Workers | None = None,
     ranking: Sequence[str] | None = None,
 ) -> Steps[Sensitivity]:
-    """Answer a sweep's questions from the images of `data`, to the depth asked for.
+    """Answer a sweep's questions from the images that `study` scores, to the depth asked for.
 
-    An exact sweep keeps in `store` what it finds, and computes only what is not there: closing the
-    generator loses nothing, and more images refine the answers. `ranking` names layers, the worst
-    first; the first of them are answered first. Without one, screening finds it from few images.
+    An exact sweep keeps its answers in the study's store, and computes only answers that the store
+    lacks: closing the generator loses nothing, and more images refine the answers. `ranking` names
+    layers, the worst first; the first of them are answered first. Without a ranking, screening
+    finds it from few images.
 
     Raises:
         QuantError: there is no image, a label is no output of the network, a layer is not the
-            network's, or a range needs statistics that `calibrated` lacks.
+            network's, or a range needs statistics that calibration has not collected.
     """
     if depth is Depth.INSTANT:
-        return instant(network, calibrated, sweep)
+        return instant(study, sweep)
     if depth is Depth.SCREENING:
-        return (yield from screen(network, data, calibrated, sweep))
-    work = exact(network, data, calibrated, sweep, store, workers or Pool(), ranking, screened=True)
-    return (yield from work)
+        return (yield from screen(study, sweep))
+    return (yield from exact(study, sweep, workers or Pool(), ranking, screened=True))
 
 
-def worst_first(
-    network: Network, data: Dataset, calibrated: Calibrated, sweep: Sweep
-) -> Steps[tuple[str, ...]]:
+def worst_first(study: Study, sweep: Sweep) -> Steps[tuple[str, ...]]:
     """Return the layers in question as screening ranks them, by a few images."""
     asked = replace(sweep, bits=(min(sweep.bits),))
-    found = yield from screen(network, data.first(SCREENED_IMAGES), calibrated, asked)
+    found = yield from screen(study.scoring(study.images.first(SCREENED_IMAGES)), asked)
     return guiltiest(found)
 
 
 def exact(
-    network: Network,
-    data: Dataset,
-    calibrated: Calibrated,
+    study: Study,
     sweep: Sweep,
-    store: RunStore | None,
     workers: Workers,
     ranking: Sequence[str] | None = None,
     *,
@@ -77,12 +66,13 @@ def exact(
     `screened` says that screening shall rank the layers where no ranking is given and there is
     something to compute. Without `reuse` each answer takes a full forward.
     """
+    data = study.images
     if len(data) == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")
     yield Progress(0.0, "Looking up what is known")
     start = time.monotonic()
-    cells = Cells(store.path if store else None)
-    asked = ask(network, data, calibrated, sweep, cells)
+    cells = Cells(study.store.path if study.store else None)
+    asked = ask(study, sweep, cells)
     before = 0.0
     if (
         screened
@@ -91,7 +81,7 @@ def exact(
         and not is_answered(asked, cells)
     ):
         before = SCREENING_SHARE
-        ranking = yield from part(worst_first(network, data, calibrated, sweep), 0.0, before)
+        ranking = yield from part(worst_first(study, sweep), 0.0, before)
     work = run_exact(asked, data, cells, workers, ranking, reuse=reuse)
     macs = yield from part(work, before, 1.0)
     whole = asked.grids.program.macs(0, len(asked.grids.program)) * len(data)
@@ -99,13 +89,11 @@ def exact(
     return gather(asked, cells, time.monotonic() - start, forwards)
 
 
-def kept(
-    network: Network, data: Dataset, calibrated: Calibrated, sweep: Sweep, store: RunStore
-) -> Sensitivity:
-    """Return what the store knows of an exact sweep now; runs nothing.
+def kept(study: Study, sweep: Sweep) -> Sensitivity:
+    """Return what the study's store knows of an exact sweep now; runs nothing.
 
     Raises:
         ConfigError: a layer or a rule of the sweep does not fit the network.
     """
-    cells = Cells(store.path)
-    return gather(ask(network, data, calibrated, sweep, cells), cells)
+    cells = Cells(study.store.path if study.store else None)
+    return gather(ask(study, sweep, cells), cells)

@@ -7,22 +7,18 @@ W4A8 16 points too high. So layers that are loud by screening are quantized in e
 
 from dataclasses import replace
 
-from analysis.calibration import Calibrated
-from analysis.network import Network
 from analysis.sensitivity.analyze import exact
 from analysis.sensitivity.exact.executors import Pool
 from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity, Sweep
-from data_io.dataset import Dataset
+from analysis.study import Study
 from quant.progress import Steps
 
 LOUD_DB = 18.0  # SQNR of the output below which the first order is not believed
 LEAST_BITS = 3  # narrower weights are loud in most layers, and seldom chosen
 
 
-def check_loud(
-    network: Network, data: Dataset, calibrated: Calibrated, found: Sensitivity
-) -> Steps[Sensitivity]:
-    """Return the answers with those of loud layers as forwards of `data` find them.
+def check_loud(study: Study, found: Sensitivity) -> Steps[Sensitivity]:
+    """Return the answers with those of loud layers as forwards of the images of `study` find them.
 
     They stay answers of screening, without a loss, but have the agreement with the float network;
     by it those that are checked already are known.
@@ -31,7 +27,7 @@ def check_loud(
     if not loud:
         return found
     sweep = Sweep(found.sweep.config, found.sweep.bits, found.sweep.sides, layers=loud)
-    answer = yield from exact(network, data, calibrated, sweep, None, Pool(), loud)
+    answer = yield from exact(study.with_store(None), sweep, Pool(), loud)
     known = {score.question: score for score in answer.scores}
     return replace(
         found, scores=tuple(_checked(score, known.get(score.question)) for score in found.scores)

@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
-from analysis.calibration import Calibrated
 from analysis.network import Network
-from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import kept
 from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity, Sweep
-from data_io.dataset import Dataset
+from analysis.study import Study
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation.plan import Role, Side, plan
@@ -16,32 +14,26 @@ from quant.spec import FLOAT_BITS
 SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
 
 
-def known_sensitivity(
-    network: Network,
-    data: Dataset,
-    calibrated: Calibrated,
-    config: QuantConfig,
-    store: RunStore,
-) -> Sensitivity | None:
-    """Return the exact answers in `store` for layers quantized alone, or None; runs nothing.
+def known_sensitivity(study: Study, config: QuantConfig) -> Sensitivity | None:
+    """Return the exact answers that the study's store has for layers quantized alone, or None.
+
+    Nothing is run.
 
     Asked are the usual widths and those of `config`. Activations are left out where calibration
     has seen none, since their grids follow from it.
     """
-    sides = SIDES if calibrated.statistics else SIDES[:1]
-    used = {site.spec.bits for site in plan(network.graph, config) if not site.spec.is_float}
+    sides = SIDES if study.known.statistics else SIDES[:1]
+    used = {site.spec.bits for site in plan(study.network.graph, config) if not site.spec.is_float}
     sweep = Sweep(config, tuple(sorted({*DEFAULT_BITS, *used}, reverse=True)), sides)
-    found = _kept(network, data, calibrated, sweep, store)
+    found = _kept(study, sweep)
     if found is None and len(sides) > 1:
-        found = _kept(network, data, calibrated, replace(sweep, sides=SIDES[:1]), store)
+        found = _kept(study, replace(sweep, sides=SIDES[:1]))
     return found
 
 
-def _kept(
-    network: Network, data: Dataset, calibrated: Calibrated, sweep: Sweep, store: RunStore
-) -> Sensitivity | None:
+def _kept(study: Study, sweep: Sweep) -> Sensitivity | None:
     try:
-        found = kept(network, data, calibrated, sweep, store)
+        found = kept(study, sweep)
     except QuantError:  # a range that calibration does not give: nothing can be known of it
         return None
     return found if found.scores else None

@@ -3,35 +3,19 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from analysis.calibration import Calibrated
 from analysis.evaluation.measures import sqnr_db
-from analysis.network import Network
-from analysis.ranges.distributions import weight_distributions
 from analysis.ranges.encoding_fit import fit_statistics
-from analysis.sensitivity.encodings import Grids, grids_of, questions_of
+from analysis.sensitivity.questions import questions_of
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
+from analysis.site_encodings import SiteEncodings
+from analysis.study import Study
 from quant.simulation.plan import Role, Side
 from quant.spec import QuantSpec
 
 
-@dataclass(frozen=True, slots=True)
-class WeightFacts:
-    """A layer's weight at some bits.
-
-    `sqnr_db` is that of the weight on its grid, `kurtosis` 3 for a normal distribution,
-    `channel_ratio` how many times the median channel the widest spans.
-    """
-
-    layer: str
-    bits: int
-    sqnr_db: float
-    kurtosis: float
-    channel_ratio: float
-
-
-def instant(network: Network, calibrated: Calibrated, sweep: Sweep) -> Sensitivity:
+def instant(study: Study, sweep: Sweep) -> Sensitivity:
     """Return for each question the SQNR of the layer's own tensor on its grid.
 
     That of its weight, or of its output as calibration saw it; of both, that of their noise added
@@ -42,9 +26,10 @@ def instant(network: Network, calibrated: Calibrated, sweep: Sweep) -> Sensitivi
         ConfigError: a layer or a rule of the sweep does not fit the network.
     """
     start = time.perf_counter()
-    local = _Local(grids_of(network, calibrated, sweep.config), calibrated)
+    calibrated, encodings = study.known, study.encodings(sweep.config)
+    local = _Local(encodings, calibrated)
     scores = []
-    for question in questions_of(network, sweep, local.grids):
+    for question in questions_of(study.network, sweep, encodings):
         found = local.sqnr_db(question)
         if found is not None:
             scores.append(CellScore(question, Depth.INSTANT, calibrated.images, found))
@@ -58,34 +43,10 @@ def instant(network: Network, calibrated: Calibrated, sweep: Sweep) -> Sensitivi
     )
 
 
-def weight_facts(network: Network, sweep: Sweep) -> tuple[WeightFacts, ...]:
-    """Return what is known of each weight of a sweep, layer by layer; needs no data.
-
-    Raises:
-        ConfigError: a layer or a rule of the sweep does not fit the network.
-    """
-    calibrated = Calibrated()
-    local = _Local(grids_of(network, calibrated, sweep.config), calibrated)
-    known = weight_distributions(network.graph)
-    wanted = dict.fromkeys(q.layer for q in questions_of(network, sweep, local.grids))
-    return tuple(
-        WeightFacts(
-            layer=layer,
-            bits=bits,
-            sqnr_db=local.weight_db(layer, bits),
-            kurtosis=known[layer].kurtosis,
-            channel_ratio=channels.ratio,
-        )
-        for layer in wanted
-        if layer in known and (channels := known[layer].channels) is not None
-        for bits in sweep.bits
-    )
-
-
 class _Local:
     """The noise of single tensors; what was once measured is kept."""
 
-    def __init__(self, grids: Grids, calibrated: Calibrated) -> None:
+    def __init__(self, grids: SiteEncodings, calibrated: Calibrated) -> None:
         self.grids, self._calibrated = grids, calibrated
         self._weights: dict[tuple[str, int], float] = {}
 

@@ -11,9 +11,9 @@ from analysis.mixed_precision.pareto_front import Measured, prediction_error
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
 from analysis.prediction.predictor import Prediction
-from analysis.runs.experiment import versions
 from analysis.runs.json_values import to_plain
 from commands.json_answers.float_weights import list_float_weights
+from analysis.runs.run_experiment import versions
 from quant.assignment import bits_of, cells_of
 from quant.simulation.plan import Side
 

@@ -7,7 +7,7 @@ from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
 from analysis.network import Network
-from analysis.runs.experiment import versions
+from analysis.runs.run_experiment import versions
 from analysis.runs.run_store import Run
 from commands.json_answers.float_weights import list_float_weights
 from quant.config import QuantConfig, config_from_dict, config_to_plain
@@ -52,6 +52,7 @@ def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> di
         "config": _config(config_from_dict(run.config), network),
         "recipe": list(run.recipe),
         "float_weights": list_float_weights(network),
+        "experiment": run.experiment,
         "cost": run.cost.to_dict(),
         "notes": [*notes, *_notes(score)],
         "versions": run.versions,

@@ -6,7 +6,7 @@ from typing import Any
 from analysis.calibration import Calibrated
 from analysis.evaluation.measures import Interval
 from analysis.network import Network
-from analysis.runs.experiment import IdentifiedData, versions
+from analysis.runs.run_experiment import IdentifiedData, versions
 from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity, View
 from commands.json_answers.float_weights import list_float_weights
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.calibration import Calibrated, calibrate
+from analysis.calibration import Calibrated
 from analysis.network import Network
 from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import sensitivity
@@ -13,6 +13,7 @@ from analysis.sensitivity.exact.executors import Pool
 from analysis.sensitivity.sweep import Depth, Sweep, View
 from analysis.sensitivity.tensor_noise import instant
 from analysis.split import ImageChoice, Split, choose_split
+from analysis.study import Study
 from commands.json_answers.sensitivity import summarize_sensitivity
 from quant.config import LayerConfig, QuantConfig
 from quant.progress import Steps
@@ -60,18 +61,15 @@ def answer_sensitivity(
     """
     quantizes_activations = any(side.includes(Role.ACTIVATION) for side in sweep.sides)
     if Depth(depth) is Depth.INSTANT and not quantizes_activations:  # needs no image
-        found = instant(network, Calibrated(), sweep)
+        found = instant(Study(network), sweep)
         return summarize_sensitivity(found, network, None, Calibrated())
     workers = open_cluster(scheduler) if scheduler else Pool()
     images = _split(model, network, choice, sweep, learning=quantizes_activations)
-    ranges = Calibrated(input_range=images.input_range)
-    if quantizes_activations and images.calibration is not None:
-        ranges = yield from calibrate(network, images.calibration, images.input_range)
-    store = RunStore(runs) if runs else None
-    found = yield from sensitivity(
-        network, images.score, ranges, sweep, Depth(depth), store, workers
-    )
-    return summarize_sensitivity(found, network, images.score, ranges, images.notes)
+    study = Study.of(network, images, RunStore(runs) if runs else None)
+    if quantizes_activations:
+        yield from study.calibrated()
+    found = yield from sensitivity(study, sweep, Depth(depth), workers)
+    return summarize_sensitivity(found, network, images.score, study.known, images.notes)
 
 
 def _split(

@@ -3,15 +3,16 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from accelerator.machine import Machine
-from analysis.calibration import Calibrated, calibrate
 from analysis.network import Network
 from analysis.reporting.contents import Report, ReportOrigin
 from analysis.reporting.gather import Around, gather_report
 from analysis.reporting.trade_off import read_answer
-from analysis.runs.experiment import Experiment, run_experiment
+from analysis.runs.apply_recipe import learns
+from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run, RunStore
 from analysis.split import ImageChoice, Split, choose_split
+from analysis.study import Study
 from data_io.bundled import BUNDLED_DATA
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import ConfigError
@@ -25,15 +26,13 @@ GATHERING = 0.85  # of the progress bar: where the run ends
 class ReportTask:
     """What to report on: a kept `run`, or a configuration that is measured first.
 
-    `config`, `choice`, `name` and `seed` count only where there is no run. `front` is the answer
+    `experiment` and `choice` count only where there is no run. `front` is the answer
     of optimize as read from JSON.
     """
 
-    machine: Machine
     choice: ImageChoice
-    config: QuantConfig
+    experiment: Experiment
     origin: ReportOrigin | None
-    name: str = "command line"
     run: Run | None = None
     store: RunStore | None = None
     front: object = None
@@ -88,31 +87,23 @@ def report_on(network: Network | None, task: ReportTask) -> Steps[Report]:
     if task.run is None and network is None:
         raise ConfigError("A report needs a model to measure, or a run; got neither. Name one.")
     if network is None:
-        return (yield from _report(task, None, None, None))
+        return (yield from _report(task, None, None))
     run = task.run
-    config = task.config if run is None else config_from_dict(run.config)
+    config = task.experiment.config if run is None else config_from_dict(run.config)
     choice = task.choice if run is None else _as_in(run, task.choice)
     images = _images(task, network, config, choice)
-    ranges = Calibrated(input_range=images.input_range) if images else None
-    if images is not None and images.calibration is not None:
-        steps = calibrate(network, images.calibration, images.input_range)
-        ranges = yield from part(steps, 0.0, 0.2)
-    if run is None and images is not None and ranges is not None:
-        what = Experiment(task.name, config, task.machine, choice.seed)
-        run = yield from part(run_experiment(network, images.score, ranges, what), 0.2, GATHERING)
+    study = Study.of(network, images, task.store)
+    yield from part(study.calibrated(), 0.0, 0.2)
+    if run is None and images is not None:
+        run = yield from part(run_experiment(study, task.experiment), 0.2, GATHERING)
         if task.store is not None:
             task.store.save(run)
     task = replace(task, run=run)
     done = replace(task, origin=_origin(task, choice))
-    return (yield from part(_report(done, network, images, ranges), GATHERING, 1.0))
+    return (yield from part(_report(done, study, images), GATHERING, 1.0))
 
 
-def _report(
-    task: ReportTask,
-    network: Network | None,
-    images: Split | None,
-    ranges: Calibrated | None,
-) -> Steps[Report]:
+def _report(task: ReportTask, study: Study | None, images: Split | None) -> Steps[Report]:
     if task.run is None:
         raise ConfigError("A report needs images to measure on; got none. Name some with --data.")
     same = images is not None and images.score.digest == task.run.data_digest
@@ -121,10 +112,8 @@ def _report(
         told = f"The images named for this report ({images.score.name}) are not those of the run"
         notes = (f"{told}; nothing was looked up for them.",)
     around = Around(
-        network=network,
-        machine=task.machine,
-        data=images.score if images is not None and same else None,
-        calibrated=ranges if same else None,
+        study=study if same or study is None else Study(study.network, store=task.store),
+        machine=task.experiment.machine,
         store=task.store,
         front=None if task.front is None else read_answer(task.front, task.run),
         origin=task.origin,
@@ -143,7 +132,8 @@ def _images(
         if sample is None or sample.dataset not in BUNDLED_DATA:
             return None
     calibrated = task.run is not None and task.run.calibration_images > 0
-    return choose_split(model, network, config, choice, learning=calibrated)
+    learning = calibrated or any(learns(step) for step in task.experiment.passes)
+    return choose_split(model, network, config, choice, learning=learning)
 
 
 def _as_in(run: Run, choice: ImageChoice) -> ImageChoice:

@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 
-from accelerator.machine import Machine
-from analysis.calibration import Calibrated, calibrate, needs_data
+from analysis.calibration import needs_data
 from analysis.cost.estimate import cost
 from analysis.deployment.prepare_export import layer_numbers, quantized_to_take
 from analysis.deployment.runtime_check import ExecutionCheck, check_execution
 from analysis.network import Network
 from analysis.runs.apply_recipe import Stage, learns
+from analysis.runs.experiment import Experiment
 from analysis.split import ImageChoice, Split, choose_split
 from commands.json_answers.float_weights import list_float_weights
+from analysis.study import Study
 from data_io.errors import DatasetError
 from model_io.artefacts.artefact import TRIAL, Artefact, ArtefactSource
 from model_io.artefacts.formats import FORMATS
@@ -25,9 +26,7 @@ from model_io.qdq_export.export_qdq import export_qdq
 from model_io.qdq_export.simulate_file import as_written
 from model_io.qdq_export.weights import WeightStyle
 from model_io.runtime.executed_model import execute
-from quant.config import QuantConfig
 from quant.inputs import parts_of
-from quant.passes.recipe import Recipe
 from quant.progress import Progress, Steps, part
 
 QDQ = {"onnx-qdq": WeightStyle.INTEGER, "onnx-qdq-float": WeightStyle.FLOAT}
@@ -41,16 +40,14 @@ class ExportWish:
         format: a key of `FORMATS`.
         out: the main file; others come beside it.
         model: what the command line calls the network.
-        images: to calibrate, to try files on, and to check; None where nothing needs any.
+        study: the network, and the images to calibrate, to try files on, and to check.
+        experiment: what is written.
         check: whether to run the file beside the simulation and to time it.
         notes: what was found on the way here, a sentence each.
     """
 
-    network: Network
-    config: QuantConfig
-    recipe: Recipe
-    machine: Machine
-    images: Split | None
+    study: Study
+    experiment: Experiment
     format: str
     out: Path
     model: str
@@ -80,8 +77,7 @@ def chosen_format(name: str, out: Path, weights: str, *, check: bool) -> str:
 def choose_images(
     model: str,
     network: Network,
-    config: QuantConfig,
-    recipe: Recipe,
+    experiment: Experiment,
     choice: ImageChoice,
     *,
     check: bool,
@@ -91,11 +87,11 @@ def choose_images(
     Raises:
         DatasetError: images are needed, and were not named or do not fit.
     """
-    learning = any(learns(step) for step in recipe)
+    learning = any(learns(step) for step in experiment.passes)
     try:
-        return choose_split(model, network, config, choice, learning=learning)
+        return choose_split(model, network, experiment.config, choice, learning=learning)
     except DatasetError:
-        if check or learning or choice.data is not None or needs_data(network, config):
+        if check or learning or choice.data is not None or needs_data(network, experiment.config):
             raise
         return None
 
@@ -106,16 +102,7 @@ def export(wish: ExportWish) -> Steps[dict[str, Any]]:
     Raises:
         ValueError: what cannot be exported, in a sentence.
     """
-    ranges = Calibrated()
-    images = wish.images
-    if images is not None:
-        ranges = Calibrated(input_range=images.input_range)
-        if images.calibration is not None:
-            seen = calibrate(wish.network, images.calibration, images.input_range)
-            ranges = yield from part(seen, 0.0, 0.3)
-    learned = None if images is None else images.calibration
-    taken = quantized_to_take(wish.network, wish.config, ranges, wish.recipe, learned)
-    stage = yield from part(taken, 0.3, 0.6)
+    stage = yield from part(quantized_to_take(wish.study, wish.experiment), 0.0, 0.6)
     yield Progress(0.6, f"Making {FORMATS[wish.format].title}")
     source = _source(wish, stage)
     made = FORMATS[wish.format].make(source)
@@ -123,31 +110,31 @@ def export(wish: ExportWish) -> Steps[dict[str, Any]]:
         "format": wish.format,
         "files": write_files(made, wish.out),
         "checks": list(made.checks),
-        "float_weights": list_float_weights(wish.network),
-        "notes": [*wish.notes, *made.notes, *(images.notes if images is not None else ())],
+        "float_weights": list_float_weights(wish.study.network),
+        "notes": [*wish.notes, *made.notes],
         "command": made.command.replace(made.main, wish.out.name),
     }
-    if wish.check and images is not None:
+    if wish.check:
         file = export_qdq(source.quantized, QDQ[wish.format], source.marked)
         executed = execute(file, torch.get_num_threads())
         simulated = as_written(source.quantized, file)
-        checking = check_execution(stage.network, simulated, executed, images.score)
+        checking = check_execution(stage.network, simulated, executed, wish.study.images)
         found = yield from part(checking, 0.7, 1.0)
         answer["execution"] = summarize_check(found)
     return answer
 
 
 def _source(wish: ExportWish, stage: Stage) -> ArtefactSource:
-    data = None if wish.images is None else wish.images.score
-    report = cost(wish.network, wish.config, wish.machine)
-    numbers = layer_numbers(stage, report, wish.config, data)
-    count = wish.network.graph.batch or TRIAL
+    data, experiment, network = wish.study.scored, wish.experiment, wish.study.network
+    report = cost(network, experiment.config, experiment.machine)
+    numbers = layer_numbers(stage, report, experiment.config, data)
+    count = network.graph.batch or TRIAL
     trial = None if data is None or len(data) < count else next(iter(data.batches(count))).inputs
     return ArtefactSource(
         wish.out.stem,
         stage.network.graph,
         stage.quantized,
-        wish.config,
+        experiment.config,
         tuple(LayerNumber(n.name, n.unit, n.values, n.low_is_bad) for n in numbers),
         () if trial is None else parts_of(trial),
         shlex.quote(wish.model),

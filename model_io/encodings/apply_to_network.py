@@ -70,6 +70,28 @@ def read_given(content: str | bytes, network: "NamedNetwork", shown: str) -> Giv
     return replace(given_by(grids, network.graph, network.targets, shown), text=text)
 
 
+def find_encodings(source: str, text: str, network: "NamedNetwork", own: Given | None) -> Given:
+    """Return the encodings that a reference stands for: those in `text`, or without one `own`.
+
+    Args:
+        source: what to call the file.
+        text: of the file; empty where the encodings are those of the model's own file.
+        network: the loaded network.
+        own: the encodings of the model's own file, if it has some.
+
+    Raises:
+        ModelError: there are none of that network.
+    """
+    if text:
+        return read_given(text, network, source)
+    if own is None:
+        raise ModelError(
+            f"The encodings of {source} must be in the model's own file; it has none. Calibrate "
+            "ranges instead, or load the quantized model."
+        )
+    return own
+
+
 class NamedNetwork(Protocol):
     """A network whose tensors have names."""
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
 
 from analysis.calibration import Calibrated, calibrate
 from analysis.network import Network, prepare
+from analysis.runs.run_store import RunStore
+from analysis.study import Study
 from data_io.dataset import Dataset
 from quant.progress import drain
 from tests.networks import CASES
@@ -33,6 +35,14 @@ class Case:
     network: Network
     data: Dataset
     calibrated: Calibrated
+
+    @cached_property
+    def _study(self) -> Study:
+        return Study(self.network, self.data, calibrated=self.calibrated)
+
+    def study(self, store: RunStore | None = None) -> Study:
+        """The study of the case; all that are asked for share what is worked out."""
+        return self._study.with_store(store)
 
 
 def dataset(inputs: Tensor, labels: Tensor | None = None, digest: str = "images") -> Dataset:

@@ -14,12 +14,14 @@ from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.pareto_record import FoundRecord, FrontPoint, FrontRecord
 from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Prediction
+from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import EncodingsReference, ExperimentRecord
+from analysis.runs.json_values import to_plain
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from analysis.session_file import (
     MAX_BYTES,
     MOST_RUNS,
     DataReference,
-    GridsReference,
     ModelReference,
     Session,
     SessionError,
@@ -27,11 +29,19 @@ from analysis.session_file import (
     write_session,
 )
 from quant.config import QuantConfig, uniform
+from quant.passes.adaround import AdaRound
+from quant.passes.equalize import Equalize
 from quant.simulation.plan import Side
 from quant.spec import SpecChange
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
 
 CONFIG = uniform(4, 8).with_change("first", weight=SpecChange(bits=8))
+
+
+EXPERIMENT = Experiment(
+    CONFIG, load_preset("bitfusion_like"), (Equalize(), AdaRound(iterations=7)), given_name="mine"
+)
+RECORD = ExperimentRecord(EXPERIMENT, EncodingsReference("mine.encodings", "{}"))
 
 
 def swept() -> Sensitivity:
@@ -46,10 +56,7 @@ def session(**changes: Any) -> Session:
     made = Session(
         model=ModelReference("net", "m" * 64, "/home/one/net.pt2", input_shape=(3, 8, 8)),
         data=DataReference("images", "d" * 64, "/home/one/images", '{"resize": 8}', 16, 100, 3),
-        machine=load_preset("bitfusion_like"),
-        config=CONFIG,
-        config_name="mine",
-        grids=GridsReference("mine.encodings", "{}"),
+        record=RECORD,
         runs=(ran, other),
         sensitivity=swept(),
     )
@@ -107,19 +114,38 @@ def test_what_is_written_is_read_again_with_every_number() -> None:
 
 
 def test_without_data_runs_and_sweep_it_is_a_session_too() -> None:
-    bare = session(data=None, grids=None, runs=(), sensitivity=None)
+    bare = session(data=None, record=ExperimentRecord(EXPERIMENT), runs=(), sensitivity=None)
     assert read_session(write_session(bare).encode()) == bare
 
 
 @pytest.mark.parametrize("name", presets())
 def test_a_machine_of_ones_own_goes_with_it(name: str) -> None:
     own = replace(load_preset(name), name="my own")
-    assert read_session(write_session(session(machine=own)).encode()).machine == own
+    made = session(record=ExperimentRecord(replace(EXPERIMENT, machine=own)))
+    assert read_session(write_session(made).encode()).record.experiment.machine == own
 
 
 def test_a_preset_is_taken_from_here_whatever_the_file_says() -> None:
-    table = {**raw()["machine"], "clock_hz": 1.0}
-    assert read(raw(machine=table)).machine == load_preset("bitfusion_like")
+    table = {**to_plain(load_preset("bitfusion_like")), "clock_hz": 1.0}
+    read_back = read(raw(experiment={**raw()["experiment"], "machine": table}))
+    assert read_back.record.experiment.machine == load_preset("bitfusion_like")
+
+
+def old(**changes: Any) -> dict[str, Any]:
+    """A session as version 1 wrote it."""
+    plain = raw(version=1)
+    del plain["experiment"]
+    machine = to_plain(load_preset("bitfusion_like"))
+    grids = {"source": "mine.encodings", "text": "{}"}
+    before = {"machine": machine, "config": CONFIG.to_dict(), "config_name": "mine"}
+    return {**plain, **before, "grids": grids, **changes}
+
+
+def test_a_session_of_version_1_is_read_as_an_experiment_without_repairs() -> None:
+    found = read(old())
+    assert found.record == replace(RECORD, experiment=replace(EXPERIMENT, recipe=()))
+    assert [run.name for run in found.runs] == ["one", "two"]
+    assert found.sensitivity == swept()
 
 
 def test_the_file_is_plain_json_without_absolute_paths_but_as_references() -> None:
@@ -137,7 +163,7 @@ def test_the_file_is_plain_json_without_absolute_paths_but_as_references() -> No
         (pickle.dumps({"format": "quantscope-session"}), "must be JSON"),
         (b"[]", "something else"),
         (b"{}", "something else"),
-        (b'{"format": "quantscope-session"}', "version 1; got None"),
+        (b'{"format": "quantscope-session"}', "version 1 or 2; got None"),
         (b"[" * 200_000, "nested too deeply"),
         (b'{"format": "quantscope-session", "version": 1' + b" " * MAX_BYTES, "at most"),
     ],
@@ -150,18 +176,11 @@ def test_what_is_no_session_is_refused(content: bytes, said: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"version": 2}, "version 1; got 2"),
+        ({"version": 3}, "version 1 or 2; got 3"),
         ({"model": None}, "model cannot be read"),
         ({"model": {"name": "net"}}, r"ModelReference\.digest must be there"),
         ({"model": {"name": 1, "digest": "", "source": ""}}, "must be of type str"),
         ({"data": {"name": "a"}}, "data cannot be read"),
-        ({"machine": None}, "machine must be an object"),
-        ({"machine": {"name": "own"}}, "machine cannot be read"),
-        ({"machine": {"name": ["list"]}}, "machine"),
-        ({"config": None}, "config cannot be read"),
-        ({"config": {"default": {"weight": {"bits": 99}}}}, "bits must lie"),
-        ({"config_name": None}, "config_name must be text"),
-        ({"grids": {"source": 1}}, "grids cannot be read"),
         ({"created": 3}, "created must be text"),
         ({"versions": {"torch": 2}}, "versions must be texts"),
         ({"runs": None}, "must be a list"),
@@ -174,6 +193,35 @@ def test_what_is_no_session_is_refused(content: bytes, said: str) -> None:
 def test_a_part_that_cannot_be_is_named(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(SessionError, match=said):
         read(raw(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"machine": None}, "machine must be one of"),
+        ({"machine": {"name": "own"}}, "machine cannot be read"),
+        ({"machine": {"name": ["list"]}}, "machine"),
+        ({"config": None}, "config"),
+        ({"config": {"default": {"weight": {"bits": 99}}}}, "bits must lie"),
+    ],
+)
+def test_an_experiment_that_cannot_be_is_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SessionError, match=said):
+        read(old(**changes))
+    with pytest.raises(SessionError, match=said):
+        read(raw(experiment={**raw()["experiment"], **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"config_name": None}, "config_name must be text"),
+        ({"grids": {"source": 1}}, "grids cannot be read"),
+    ],
+)
+def test_a_part_of_version_1_that_cannot_be_is_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SessionError, match=said):
+        read(old(**changes))
 
 
 def _set(item: dict[str, Any], path: str, value: object) -> dict[str, Any]:
@@ -220,5 +268,6 @@ def test_a_builder_is_a_word_and_nothing_runs() -> None:
 
 
 def test_a_default_configuration_survives() -> None:
-    made = session(config=QuantConfig(), runs=())
-    assert read_session(write_session(made).encode()).config == QuantConfig()
+    record = ExperimentRecord(replace(EXPERIMENT, config=QuantConfig()))
+    made = session(record=record, runs=())
+    assert read_session(write_session(made).encode()).record == record

@@ -18,12 +18,14 @@ from analysis.evaluation.measures import Interval
 from analysis.evaluation.user_metric import MAX_HELD_BYTES, MetricTally
 from analysis.network import Network, prepare
 from analysis.network_layout import places
-from analysis.runs.experiment import Experiment, run_experiment
+from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import exact
 from analysis.sensitivity.exact.executors import Pool, Serial
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Question, Sweep, View
+from analysis.study import Study
 from data_io.dataset import Dataset, Targets
 from quant.config import uniform
 from quant.errors import QuantError
@@ -105,7 +107,7 @@ def energies(network: Network, graph: QuantGraph, data: Dataset) -> float:
 @EVERY
 def test_the_exact_sweep_is_the_naive_loop(name: str, view: View) -> None:
     it = task(name)
-    found = drain(exact(it.network, it.data, it.calibrated, sweep(view), None, Serial()))
+    found = drain(exact(it.study(), sweep(view), Serial()))
     assert {s.question.layer for s in found.scores} == {x.name for x in it.network.graph.layers}
     graphs = {
         bits: quantize(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
@@ -127,9 +129,9 @@ def test_the_exact_sweep_is_the_naive_loop(name: str, view: View) -> None:
 @pytest.mark.parametrize("name", ["towers", "detector", "tokens"])
 def test_a_pool_and_a_store_give_the_same_bits(name: str, tmp_path: Any) -> None:
     it, store = task(name), RunStore(tmp_path)
-    alone = drain(exact(it.network, it.data, it.calibrated, sweep(), None, Serial()))
-    pooled = drain(exact(it.network, it.data, it.calibrated, sweep(), store, Pool(2)))
-    again = drain(exact(it.network, it.data, it.calibrated, sweep(), store, Serial()))
+    alone = drain(exact(it.study(), sweep(), Serial()))
+    pooled = drain(exact(it.study(store), sweep(), Pool(2)))
+    again = drain(exact(it.study(store), sweep(), Serial()))
     assert alone.scores == pooled.scores == again.scores
     assert again.forwards == 0
 
@@ -138,10 +140,9 @@ def test_a_pool_and_a_store_give_the_same_bits(name: str, tmp_path: Any) -> None
 def test_screening_comes_close_to_the_exact_sweep(name: str) -> None:
     it = task(name, 24)
     asked = Sweep(uniform(8, 8), bits=(8,), sides=(Side.WEIGHTS, Side.ACTIVATIONS))
-    found = drain(screen(it.network, it.data, it.calibrated, asked))
+    found = drain(screen(it.study(), asked))
     wanted: dict[Question, float] = {
-        score.question: score.sqnr_db
-        for score in drain(exact(it.network, it.data, it.calibrated, asked, None, Serial())).scores
+        score.question: score.sqnr_db for score in drain(exact(it.study(), asked, Serial())).scores
     }
     assert [score.question for score in found.scores] == list(wanted)
     for score in found.scores:
@@ -177,8 +178,8 @@ def test_it_costs_something_and_can_be_drawn(name: str) -> None:
 @pytest.mark.parametrize("name", ["towers", "tokens", "detector"])
 def test_repairs_learn_from_several_inputs(name: str, step: AdaRound | CorrectBias) -> None:
     it = task(name)
-    what = Experiment("x", uniform(4, 8), load_preset("edge_systolic_8b"), recipe=(step,))
-    run = drain(run_experiment(it.network, it.data, it.calibrated, what, it.data))
+    what = Experiment(uniform(4, 8), load_preset("edge_systolic_8b"), (step,))
+    run = drain(run_experiment(Study(it.network, it.data, it.data, calibrated=it.calibrated), what))
     assert run.evaluation.sqnr_db > 5
     assert set(run.layer_sqnr_db) == {layer.name for layer in it.network.graph.layers}
 

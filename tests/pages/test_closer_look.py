@@ -11,7 +11,7 @@ from quant.spec import SpecChange
 from tests.pages.visit import CONFIGURE, Visit
 from ui.configure.compare import LAST
 from ui.configure.editor import PRESETS
-from ui.state.edit_config import set_config
+from ui.state.edit_config import set_preset
 
 
 def look(visit: Visit, at: str) -> Visit:
@@ -28,8 +28,8 @@ def charts(visit: Visit) -> list[Any]:
 def test_the_difference_to_a_preset_is_that_of_the_engine(
     visit: Visit, machine: str, count: int
 ) -> None:
-    visit.work.machine = load_preset(machine)
-    set_config(visit.work, PRESETS["W4A8 per-channel"], "four")
+    visit.work.set_machine(load_preset(machine))
+    set_preset(visit.work, PRESETS["W4A8 per-channel"], "four")
     look(visit, "Difference").choose("diff.against", "W8A8 per-channel")
     network = visit.work.network
     assert network is not None
@@ -39,8 +39,8 @@ def test_the_difference_to_a_preset_is_that_of_the_engine(
 
 
 def test_the_last_change_can_be_looked_at(visit: Visit) -> None:
-    set_config(visit.work, PRESETS["W4A8 per-channel"], "four")
-    set_config(visit.work, PRESETS["W6A8 per-channel"], "six")
+    set_preset(visit.work, PRESETS["W4A8 per-channel"], "four")
+    set_preset(visit.work, PRESETS["W6A8 per-channel"], "six")
     look(visit, "Difference").choose("diff.against", LAST)
     assert "4 bits to 6 bits" in visit.words
 
@@ -55,7 +55,7 @@ def test_a_layer_is_explained_in_energy_traffic_and_accuracy(visit: Visit) -> No
     network = visit.work.network
     assert network is not None
     layer = next(x.name for x in network.graph.layers if x.weight is not None)
-    set_config(visit.work, uniform(8, 8).with_change(layer, weight=SpecChange(bits=4)), "first")
+    set_preset(visit.work, uniform(8, 8).with_change(layer, weight=SpecChange(bits=4)), "first")
     look(visit, "One layer")
     assert "of the network's energy" in visit.words
     assert "The weights at 4 bits instead of 8" in visit.words

@@ -41,8 +41,8 @@ def table(page: Visit) -> Any:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_can_be_applied(page: Visit, name: str) -> None:
     apply_preset(page, name)
-    assert page.work.config.present == PRESETS[name]
-    assert page.work.config_name == name
+    assert page.work.config == PRESETS[name]
+    assert page.work.experiment.name == name
     bits = table(page).value["weight_bits"].dropna().unique()
     assert list(bits) == [PRESETS[name].default.weight.bits]
 
@@ -93,7 +93,7 @@ def test_the_energy_chart_says_its_takeaway(page: Visit) -> None:
 
 def test_a_bulk_edit_by_selector_becomes_one_rule(page: Visit) -> None:
     bulk(page, EXPANDS, w_Bits=4, w_Granularity="per-tensor", a_Bits=6)
-    assert page.work.config.present.rules == (
+    assert page.work.config.rules == (
         Rule(
             EXPANDS,
             SpecChange(bits=4, granularity=Granularity.PER_TENSOR),
@@ -108,12 +108,12 @@ def test_a_bulk_edit_by_selector_becomes_one_rule(page: Visit) -> None:
     assert set(rows.loc[hit, "weight_bits"]) == {4}
     assert set(rows.drop(hit)["weight_bits"].dropna()) == {8}
     assert f"`{EXPANDS}` · {len(hit)} layers · weights: bits 4" in page.words
-    assert page.work.config_name == "W8A8 per-channel, edited"
+    assert page.work.experiment.name == "W8A8 per-channel, edited"
 
 
 def test_a_bulk_edit_reaches_scale_and_symmetry(page: Visit) -> None:
     bulk(page, "*", a_Scale=ScaleKind.POWER_OF_TWO, a_Symmetry="symmetric")
-    (rule,) = page.work.config.present.rules
+    (rule,) = page.work.config.rules
     assert rule.activation == SpecChange(symmetric=True, scale=ScaleKind.POWER_OF_TWO)
     assert table(page).value["activation_symmetric"].all()
 
@@ -121,7 +121,7 @@ def test_a_bulk_edit_reaches_scale_and_symmetry(page: Visit) -> None:
 def test_a_bulk_edit_reaches_the_percentile(page: Visit) -> None:
     page.at.number_input(key="configure.bulk.a.Percentile").set_value(99.5)
     bulk(page, "*", a_Range="percentile")
-    (rule,) = page.work.config.present.rules
+    (rule,) = page.work.config.rules
     assert rule.weight == SpecChange()
     assert rule.activation == SpecChange(estimator=Estimator.PERCENTILE, percentile=99.5)
     assert "percentile 99.5" in page.words
@@ -149,45 +149,45 @@ def test_wide_weights_take_passes_and_the_page_says_so(page: Visit) -> None:
 def test_a_bulk_edit_that_cannot_be_is_refused_in_a_sentence(
     page: Visit, select: str, fields: dict[str, Any], sentence: str
 ) -> None:
-    before = page.work.config.present
+    before = page.work.config
     bulk(page, select, **fields)
     (error,) = page.errors
     assert sentence in error
-    assert page.work.config.present == before
-    assert page.work.config.past == []
+    assert page.work.config == before
+    assert page.work.experiments.past == []
 
 
 def test_rules_are_listed_in_order_and_can_be_deleted(page: Visit) -> None:
     bulk(page, "first", w_Bits=16)
     bulk(page, "kind:depthwise", w_Bits=6)
-    both = page.work.config.present.rules
+    both = page.work.config.rules
     assert "1. `first` · 1 layers" in page.words
     assert "2. `kind:depthwise` · 8 layers" in page.words
     page.press("configure.rule.0")
-    assert page.work.config.present.rules == both[1:]
+    assert page.work.config.rules == both[1:]
     page.press("frame.undo")
-    assert page.work.config.present.rules == both
+    assert page.work.config.rules == both
 
 
 def test_undo_and_redo_walk_through_presets_and_edits(page: Visit) -> None:
     apply_preset(page, "W4A8 per-channel")
     bulk(page, EXPANDS, w_Bits=2)
-    edited = page.work.config.present
+    edited = page.work.config
     assert page.at.button(key="frame.undo").label == "Undo (2)"
     page.press("frame.undo")
-    assert page.work.config.present == PRESETS["W4A8 per-channel"]
+    assert page.work.config == PRESETS["W4A8 per-channel"]
     page.press("frame.undo")
-    assert page.work.config.present == uniform(8, 8)
+    assert page.work.config == uniform(8, 8)
     assert page.at.button(key="frame.undo").disabled
     page.press("frame.redo").press("frame.redo")
-    assert page.work.config.present == edited
+    assert page.work.config == edited
     assert page.at.button(key="frame.redo").disabled
 
 
 def test_the_table_keeps_its_place_through_its_own_edits_alone(page: Visit) -> None:
     """The key decides whether the browser keeps scroll position and ticks."""
     key = table(page).key
-    page.work.config.change(uniform(6, 8))
+    page.work.set_config(uniform(6, 8))
     page.work.table_edits += 1  # as the table does when one of its cells is edited
     assert table(page.run()).key == key
     apply_preset(page, "W4A4 per-channel")
@@ -199,14 +199,14 @@ def test_the_table_keeps_its_place_through_its_own_edits_alone(page: Visit) -> N
 
 def test_a_saved_configuration_can_be_opened_again(page: Visit) -> None:
     bulk(page, EXPANDS, w_Bits=3)
-    wanted = page.work.config.present
+    wanted = page.work.config
     labels = [button.proto.label for button in page.at.get("download_button")]
     assert labels.count("Configuration as JSON") == 1
     saved = wanted.to_json().encode()
     apply_preset(page, "Float")
     page.upload("configure.open", "three bits.json", saved).press("configure.use")
-    assert page.work.config.present == wanted
-    assert page.work.config_name == "three bits"
+    assert page.work.config == wanted
+    assert page.work.experiment.name == "three bits"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_file_that_is_no_configuration_is_refused(
     page.upload("configure.open", "config.json", content).press("configure.use")
     (error,) = page.errors
     assert sentence in error
-    assert page.work.config.present == uniform(8, 8)
+    assert page.work.config == uniform(8, 8)
 
 
 def test_a_machine_of_one_s_own(page: Visit) -> None:
@@ -262,15 +262,15 @@ def test_an_illustrative_machine_is_labelled(page: Visit) -> None:
 def test_rules_that_do_not_fit_another_model_are_dropped_and_can_be_had_back(page: Visit) -> None:
     bulk(page, EXPANDS, w_Bits=4)
     bulk(page, "first", w_Bits=16)
-    both = page.work.config.present
+    both = page.work.config
     page.open("pages/model.py").press("model.use.fashion-resnet").wait()
     assert page.work.network is not None
     assert page.work.network.name == "fashion-resnet"
-    assert [rule.select for rule in page.work.config.present.rules] == ["first"]
+    assert [rule.select for rule in page.work.config.rules] == ["first"]
     assert "1 rules named layers that fashion-resnet does not have" in page.words
     page.open(CONFIGURE).press("frame.undo")
-    assert [rule.select for rule in page.work.config.present.rules] == ["first"]
+    assert [rule.select for rule in page.work.config.rules] == ["first"]
     assert "Nothing was undone" in page.words
     page.open("pages/model.py").press("model.use.fashion-mobilenet").wait()
     page.press("frame.undo")
-    assert page.work.config.present == both
+    assert page.work.config == both

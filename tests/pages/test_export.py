@@ -13,10 +13,12 @@ from model_io.artefacts.formats import FORMATS
 from quant.config import config_from_file, uniform
 from quant.passes.correct_bias import CorrectBias
 from tests.pages.visit import CONFIGURE, RUNS, Visit, wait_idle
-from ui.export.jobs import MOST_KEPT, Made, made_of, repaired_recipe, start_export, wish_of
+from ui.export.jobs import MOST_KEPT, ExportRequest, made_of, request_now, start_export
 from ui.export.tables import packed, tables
+from ui.frame.frame import undo_change
 from ui.repair.view import start_repair
 from ui.runs.forms import start_run
+from ui.state.results import Made
 
 EXPORT = "pages/export.py"
 
@@ -27,9 +29,12 @@ def export(visit: Visit) -> Visit:
 
 
 def made(visit: Visit) -> dict[str, Made]:
-    assert visit.work.network is not None
-    recipe = repaired_recipe(visit.work)
-    return made_of(visit.work, wish_of(visit.work, visit.work.network, recipe))
+    return made_of(visit.work, request(visit))
+
+
+def request(visit: Visit) -> ExportRequest:
+    assert visit.work.study is not None
+    return request_now(visit.work, visit.work.study)
 
 
 def labels(visit: Visit) -> list[str]:
@@ -75,11 +80,11 @@ def test_all_of_them_at_once(export: Visit) -> None:
 def test_another_configuration_has_none_yet(export: Visit) -> None:
     export.press("export.make.config").wait()
     assert made(export)
-    export.work.config.change(uniform(4, 8))
+    export.work.set_config(uniform(4, 8))
     export.run()
     assert made(export) == {}
     assert "Download" not in labels(export)
-    export.work.config.undo()
+    undo_change(export.work)
     export.run()
     assert "Download" in labels(export)
 
@@ -89,40 +94,37 @@ def test_viewers_follow_the_machine_and_the_others_stay(export: Visit) -> None:
     assert set(made(export)) == {"config", "netron"}
     from accelerator.machine import load_preset
 
-    export.work.machine = load_preset("bitfusion_like")
+    export.work.set_machine(load_preset("bitfusion_like"))
     export.run()
     assert set(made(export)) == {"config"}
 
 
 def test_the_oldest_go_from_the_disk_too(export: Visit) -> None:
-    network = export.work.network
-    assert network is not None
     for bits in range(2, 2 + MOST_KEPT + 2):
-        export.work.config.change(uniform(bits, 8))
-        start_export(export.work, wish_of(export.work, network, ()), ["config"])
+        export.work.set_config(uniform(bits, 8))
+        start_export(export.work, request(export), ["config"])
         wait_idle(export.work)
-    assert len(export.work.exports) == MOST_KEPT
+    assert len(export.work.exports.artefacts) == MOST_KEPT
     assert len(list((export.work.folder / "exports").iterdir())) == MOST_KEPT
     assert made(export)
 
 
-def test_the_recipe_of_repair_is_part_of_it(export: Visit) -> None:
+def test_the_recipe_of_the_experiment_is_part_of_it(export: Visit) -> None:
     start_repair(export.work, (CorrectBias(),))
     wait_idle(export.work)
-    export.run()
-    assert export.at.toggle(key="export.recipe").label.endswith("Correct biases (empirical)")
-    network = export.work.network
-    assert network is not None
-    wish = wish_of(export.work, network, repaired_recipe(export.work))
-    assert wish.recipe == (CorrectBias(),)
-    assert wish.key != wish_of(export.work, network, ()).key
+    plain = request(export)
+    assert plain.experiment.passes == ()
+    export.open("pages/repair.py").press("repair.use")
+    export.open(EXPORT)
+    assert "W8A8 per-channel · bias corrected" in export.words
+    wish = request(export)
+    assert wish.experiment.passes == (CorrectBias(),)
+    assert wish.key != plain.key
     start_export(export.work, wish, ["pt2"])
     wait_idle(export.work)
     repaired = made_of(export.work, wish)["pt2"]
     assert repaired.path is not None
     assert not repaired.problem
-    export.work.config.change(uniform(4, 8))
-    assert repaired_recipe(export.work) == ()
 
 
 def test_one_format_that_fails_leaves_the_others(
@@ -138,7 +140,7 @@ def test_one_format_that_fails_leaves_the_others(
     monkeypatch.setitem(FORMATS, "pt2", replace(FORMATS["pt2"], make=broken))
     network = export.work.network
     assert network is not None
-    start_export(export.work, wish_of(export.work, network, ()), ["pt2", "config"])
+    start_export(export.work, request(export), ["pt2", "config"])
     wait_idle(export.work)
     export.run()
     assert "Every operation must have words" in export.errors[0]
@@ -146,7 +148,7 @@ def test_one_format_that_fails_leaves_the_others(
 
 
 def test_without_images_it_says_what_can_be_done(export: Visit) -> None:
-    export.work.parts = None
+    export.work.take_split(None)
     export.run()
     assert "need images" in export.words
     export.press("export.make.aimet-2.0.0").wait()
@@ -154,7 +156,7 @@ def test_without_images_it_says_what_can_be_done(export: Visit) -> None:
 
 
 def test_without_a_model(export: Visit) -> None:
-    export.work.network = None
+    export.work.forget_model()
     export.run()
     assert "No model is loaded." in export.words
     assert export.links() == ["Choose one"]
@@ -167,7 +169,7 @@ def test_every_table_is_there_as_csv(export: Visit) -> None:
     assert {"Layers", "Configuration by layer", "Cost by layer", "Runs"} <= set(labels(export))
     network = export.work.network
     assert network is not None
-    found = tables(export.work, wish_of(export.work, network, ()))
+    found = tables(export.work, request(export))
     whole = packed({name: make() for name, make in found.items()})
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         read = {name: pd.read_csv(archive.open(name)) for name in archive.namelist()}
@@ -185,19 +187,19 @@ def test_the_report_of_a_run_is_here_too(export: Visit) -> None:
 
 
 def test_encodings_go_out_and_come_in_again(export: Visit) -> None:
-    export.work.config.change(uniform(4, 8))
+    export.work.set_config(uniform(4, 8))
     export.run().press("export.make.aimet-1.0.0").wait()
     path = made(export)["aimet-1.0.0"].path
     assert path is not None
     with zipfile.ZipFile(path) as archive:
         text = archive.read(archive.namelist()[0])
-    export.work.config.change(uniform(8, 8))
+    export.work.set_config(uniform(8, 8))
     visit = export.open(CONFIGURE)
     visit.upload("configure.open", "mine.encodings", text).press("configure.use")
     work = visit.work
     assert not visit.errors
-    assert work.config.present.default.weight.bits == 4
-    given = work.file_grids.of(work.config.present)
+    assert work.config.default.weight.bits == 4
+    given = work.experiment.encodings
     assert given is not None
     assert not given.uncovered
     assert "grids of mine.encodings are used as they are" in visit.words
@@ -206,11 +208,12 @@ def test_encodings_go_out_and_come_in_again(export: Visit) -> None:
     assert run.recipe == (f"Grids of mine.encodings ({len(given.grids)} tensors)",)
     # a preset does without them, Undo brings them back
     visit.open(CONFIGURE).press("configure.apply")
-    assert work.file_grids.of(work.config.present) is None
+    held = [work.experiment.encodings]
     visit.press("frame.undo")
-    assert work.file_grids.of(work.config.present) is given
+    held.append(work.experiment.encodings)
     visit.press("configure.calibrate")
-    assert work.file_grids.of(work.config.present) is None
+    held.append(work.experiment.encodings)
+    assert held == [None, given, None]
 
 
 def test_a_configuration_made_for_another_model_is_told(visit: Visit) -> None:
@@ -236,11 +239,12 @@ def test_a_quantized_file_offers_its_grids(visit: Visit, tmp_path: Path) -> None
     visit.press("model.given")
     work = visit.work
     assert work.network is not None
-    assert work.file_grids.of(work.config.present) is work.network.given
-    assert work.config_name == "net, its own grids"
+    assert work.experiment.encodings is work.network.given
+    assert work.experiment.name == "encodings of net"
     start_loading(visit.work, ModelChoice("fashion-resnet"))
     visit.wait()
-    assert visit.work.config_name == "net"
+    assert visit.work.experiment.name == "W8A8 per-channel"
+    assert visit.work.experiment.encodings is None
     start_loading(visit.work, ModelChoice(str(path), shown="net.onnx"))
     visit.wait().open("pages/model.py").press("model.given")
     # every grid is known: no image is needed to take it home
@@ -252,8 +256,9 @@ def test_a_quantized_file_offers_its_grids(visit: Visit, tmp_path: Path) -> None
 def test_simulation_and_execution_side_by_side(export: Visit) -> None:
     export.at.number_input(key="export.check.images").set_value(64)
     export.press("export.check").wait()
-    (found,) = export.work.checks.values()
+    (found,) = export.work.exports.checks.values()
     assert found.check.samples == 64
+    assert found.check.executed.top1 is not None
     assert found.check.executed.top1 > 0.9
     executed = export.metric("Executed in integers, top-1")
     assert executed.value == f"{100 * found.check.scores['executed'].top1:.2f} %"

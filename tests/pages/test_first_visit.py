@@ -63,7 +63,7 @@ def test_every_page_opens_and_shows_the_frame(visit: Visit, page: str) -> None:
 
 @pytest.mark.parametrize("page", [MODEL, CONFIGURE, RUNS])
 def test_a_page_without_a_model_says_so_and_links(visit: Visit, page: str) -> None:
-    visit.work.network = visit.work.parts = None
+    visit.work.forget_model()
     visit.open(page)
     assert "model" in visit.at.info[0].value
     if page == MODEL:
@@ -102,8 +102,8 @@ def test_the_last_choices_are_found_again(runs: Path, visit: Visit) -> None:
     registry.clear()
     later = Visit()
     assert later.work is not visit.work
-    assert later.work.config_name == "W4A8 per-channel"
-    assert later.work.config.present == visit.work.config.present
+    assert later.work.experiment.name == "W4A8 per-channel"
+    assert later.work.config == visit.work.config
     assert later.work.machine.name == "bitfusion_like"
     assert later.work.data == visit.work.data
     assert (runs / SNAPSHOT).is_file()
@@ -118,7 +118,7 @@ def test_choices_that_cannot_be_read_do_no_harm(runs: Path, text: str) -> None:
     visit = Visit()
     assert visit.work.network is not None
     assert visit.work.network.name == "fashion-mobilenet"
-    assert visit.work.config.present.resolve(visit.work.network.graph.layers)
+    assert visit.work.config.resolve(visit.work.network.graph.layers)
 
 
 def test_choices_of_a_model_that_has_gone_fall_back_to_the_sample(runs: Path) -> None:
@@ -148,8 +148,8 @@ def test_two_tabs_without_a_key_are_strangers(visit: Visit) -> None:
     assert other.work.id != visit.work.id
     visit.open(CONFIGURE).choose("configure.preset", "Float").press("configure.apply")
     other.open(CONFIGURE)
-    assert other.work.config_name == DEFAULT
-    assert other.work.config.past == []
+    assert other.work.experiment.name == DEFAULT
+    assert other.work.experiments.past == []
 
 
 def test_a_reload_finds_the_same_work(visit: Visit) -> None:
@@ -167,14 +167,14 @@ def test_an_unknown_key_makes_a_new_workspace_with_the_last_choices(visit: Visit
     assert stranger.work.id != "feedc0ffee00"
     assert stranger.at.query_params["w"] == stranger.work.id
     assert stranger.work is not visit.work
-    assert stranger.work.config_name == "W6A8 per-channel"
+    assert stranger.work.experiment.name == "W6A8 per-channel"
 
 
 def test_the_grids_of_a_file_are_found_again(visit: Visit) -> None:
     visit.use_encodings("blocks.1.expand.0")
     work = Visit("feedc0ffee00").work
-    given = work.file_grids.of(work.config.present)
-    assert work.config_name == "mine.encodings, its own grids"
+    given = work.experiment.encodings
+    assert work.experiment.name == "encodings of mine.encodings"
     assert given is not None
     assert given.grids["blocks.1.expand.0"].scale == 0.5
 
@@ -182,9 +182,9 @@ def test_the_grids_of_a_file_are_found_again(visit: Visit) -> None:
 def test_grids_that_are_not_there_any_more_are_told(visit: Visit, runs: Path) -> None:
     visit.use_encodings("blocks.1.expand.0")
     saved = json.loads((runs / SNAPSHOT).read_text())
-    saved["grids"]["text"] = ""  # as if they had been the model's own
+    saved["experiment"]["encodings"]["text"] = ""  # as if they had been the model's own
     (runs / SNAPSHOT).write_text(json.dumps(saved))
     stranger = Visit("feedc0ffee00")
     assert "must be in the model's own file; it has none" in stranger.words
-    assert stranger.work.config_name == "mine.encodings"
-    assert stranger.work.file_grids.of(stranger.work.config.present) is None
+    assert "encodings" not in stranger.work.experiment.name
+    assert stranger.work.experiment.encodings is None

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from analysis.calibration import Calibrated
 from analysis.network import Network
-from quant.progress import Progress, Steps
+from quant.progress import Progress, Steps, drain
 from tests.pages.visit import MODEL, PATIENCE_S, Visit, wait_idle
 from ui.answers.sensitivity import screened_key, start
+from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
@@ -46,23 +46,23 @@ def test_a_model_that_comes_in_while_a_page_is_drawn_waits_for_the_next_page(
 
 def test_statistics_stay_those_of_the_beginning_until_the_next(visit: Visit) -> None:
     work = visit.work
-    network, parts = work.network, work.parts
-    assert network is not None
-    assert parts is not None
-    old, new = Calibrated(), Calibrated(input_range=(0.0, 1.0))
-    work.keep_calibrated(network, parts, old)
+    study = work.study
+    assert study is not None
     work.begin_page()
-    worker = threading.Thread(target=work.keep_calibrated, args=(network, parts, new))
+    worker = threading.Thread(target=lambda: drain(study.calibrated()))
     worker.start()
     worker.join()
-    assert work.calibrated(network, parts) is old
-    found: list[Calibrated | None] = []
-    job = threading.Thread(target=lambda: found.append(work.calibrated(network, parts)))
+    assert work.study is not None
+    assert not work.study.is_calibrated
+    seen: list[bool] = []
+    job = threading.Thread(
+        target=lambda: seen.append(bool(work.study and work.study.is_calibrated))
+    )
     job.start()
     job.join()
-    assert found == [new], "a job goes on from the newest"
+    assert seen == [True], "a job goes on from the newest"
     work.hold_statistics()
-    assert work.calibrated(network, parts) is new
+    assert work.study.is_calibrated
 
 
 def test_answers_are_kept_for_the_images_that_were_asked_about(visit: Visit) -> None:
@@ -73,9 +73,9 @@ def test_answers_are_kept_for_the_images_that_were_asked_about(visit: Visit) -> 
         yield Progress(0.0, "")
         assert opened.wait(PATIENCE_S)
 
-    work.runner.submit(Job("long", until_opened, lambda _: None))
+    work.runner.submit(Job(JobKind.OTHER, "long", until_opened, lambda _: None))
     asked = SweepRequest()
-    sweep = asked.sweep(work.config.present)
+    sweep = asked.sweep(work.config)
     before = screened_key(work, sweep, asked.images)
     start(work, asked)
     work.take_data(type(work.data)(calibration=32, samples=50, seed=7))

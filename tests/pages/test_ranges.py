@@ -60,13 +60,13 @@ def test_a_control_moves_the_sqnr_and_the_button_writes_it_down(visit: Visit) ->
     layer = str(visit.at.selectbox[0].value)
     visit.press("ranges.use")
     assert visit.work.network is not None
-    chosen = visit.work.config.present.resolve(visit.work.network.graph.layers)
+    chosen = visit.work.config.resolve(visit.work.network.graph.layers)
     assert chosen[layer].weight.bits == 4
     assert chosen[layer].weight.granularity is Granularity.PER_TENSOR
     assert visit.at.selectbox[0].value == layer
     assert "This is what the configuration says" in visit.words
     assert visit.at.button(key="ranges.use").disabled
-    assert len(visit.work.config.present.rules) == 1
+    assert len(visit.work.config.rules) == 1
 
 
 def test_an_activations_choice_is_written_to_the_layer_that_owns_the_grid(visit: Visit) -> None:
@@ -74,7 +74,7 @@ def test_an_activations_choice_is_written_to_the_layer_that_owns_the_grid(visit:
     visit.choose(control(visit, "Layer"), "pool")
     assert "Its grid is that of" in visit.words
     visit.choose(control(visit, "Bits"), 5).press("ranges.use")
-    (rule,) = visit.work.config.present.rules
+    (rule,) = visit.work.config.rules
     assert rule.select == "head.0"
     assert rule.activation.bits == 5
     assert not rule.weight.to_dict()
@@ -109,21 +109,21 @@ def test_other_layers_keep_the_choice_of_layer(visit: Visit) -> None:
 def test_a_float_layer_says_so_and_can_be_tried(visit: Visit) -> None:
     from quant.config import uniform
 
-    visit.work.config.change(uniform(32, 32))
+    visit.work.set_config(uniform(32, 32))
     visit.open(RANGES)
     assert "leaves this tensor in float" in visit.words
     assert visit.metric("Codes used").value.endswith("of 256")
 
 
 def test_without_a_model_the_page_says_where_to_get_one(visit: Visit) -> None:
-    visit.work.network = None
+    visit.work.forget_model()
     visit.open(RANGES)
     assert "No model is loaded." in visit.words
     assert "Choose one" in visit.links()
 
 
 def test_without_images_activations_say_what_is_missing(visit: Visit) -> None:
-    visit.work.parts = None
+    visit.work.take_split(None)
     side(visit.open(RANGES), "Activations")
     assert "none to calibrate with" in visit.words
-    assert isinstance(visit.work.config.present, QuantConfig)
+    assert isinstance(visit.work.config, QuantConfig)

@@ -32,7 +32,9 @@ def test_before_any_recipe_the_page_says_what_to_try(visit: Visit) -> None:
 
 def test_a_recipe_is_measured_step_by_step_and_can_be_kept(visit: Visit) -> None:
     visit.press("repair.run").wait()
-    titles = [step.title for step in visit.work.repaired.steps]
+    repaired = visit.work.repaired
+    assert repaired is not None
+    titles = [step.title for step in repaired.steps]
     assert titles == ["Plain quantization", "Equalize", "Correct biases (empirical)"]
     assert "Equalize brings" in visit.words
     assert len(visit.at.get("plotly_chart")) >= 3
@@ -40,9 +42,11 @@ def test_a_recipe_is_measured_step_by_step_and_can_be_kept(visit: Visit) -> None
     visit.press("repair.keep")
     (run,) = visit.work.store.all()
     assert run.recipe == ("Equalize", "Correct biases (empirical)")
-    assert run.evaluation == visit.work.repaired.steps[-1].evaluation
+    assert run.evaluation == repaired.steps[-1].evaluation
     visit.open(RUNS)
-    assert "W8A8 per-tensor, repaired" in list(visit.at.dataframe[0].value["name"])
+    assert "W8A8 per-tensor · equalized, bias corrected" in list(
+        visit.at.dataframe[0].value["name"]
+    )
 
 
 def test_an_illegal_order_is_explained_and_cannot_run(visit: Visit) -> None:
@@ -74,9 +78,10 @@ def test_results_of_another_configuration_are_marked(visit: Visit) -> None:
     visit.at.multiselect(key="repair.recipe").set_value([EQUALIZE, ABSORB])
     visit.run().press("repair.run").wait()
     assert "what is chosen now differs" not in visit.words
-    visit.work.config.change(uniform(4, 8))
+    visit.work.set_config(uniform(4, 8))
     visit.run()
     assert "what is chosen now differs" in visit.words
+    assert visit.work.repaired is not None
     assert [step.title for step in visit.work.repaired.steps][1:] == [
         "Equalize", "Absorb biases (data-free)",
     ]  # fmt: skip

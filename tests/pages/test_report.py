@@ -16,7 +16,7 @@ from ui.session.open_session import open_session, session_of
 @pytest.fixture
 def ran(visit: Visit) -> Visit:
     """The page of runs after one run, whose name is hostile."""
-    visit.work.config.change(uniform(4, 8))
+    visit.work.set_config(uniform(4, 8))
     start_run(visit.work, "<script>../x</script>")
     wait_idle(visit.work)
     return visit.open(RUNS)
@@ -61,7 +61,7 @@ def test_a_renamed_run_has_no_report_yet(ran: Visit) -> None:
 
 def test_a_run_of_another_model_is_reported_without_it(ran: Visit) -> None:
     run = ran.work.store.all()[0]
-    ran.work.network = None
+    ran.work.forget_model()
     start_report(ran.work, run)
     wait_idle(ran.work)
     assert "The model was not loaded" in file_of(ran).read_text(encoding="utf-8")

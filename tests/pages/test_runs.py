@@ -11,6 +11,7 @@ from quant.progress import Progress, Steps
 from quant.spec import Granularity, SpecChange
 from tests.pages.visit import CONFIGURE, RUNS, Visit, submit, wait_idle
 from ui.frame.workspace_registry import registry
+from ui.job_kind import JobKind
 from ui.jobs import Job, JobState
 
 Names = Callable[[], list[str]]
@@ -18,7 +19,7 @@ Names = Callable[[], list[str]]
 
 def run(visit: Visit, name: str, config: QuantConfig | None = None) -> Visit:
     if config is not None:
-        visit.work.config.change(config)
+        visit.work.set_config(config)
         visit.run()
     field = next(t for t in visit.at.text_input if t.label == "Name of the run")
     field.set_value(name)
@@ -140,20 +141,20 @@ def test_a_run_can_be_deleted(done: Visit, saved: Names) -> None:
 
 
 def test_the_configuration_of_a_run_can_be_loaded(done: Visit) -> None:
-    wanted = done.work.config.present
-    done.work.config.change(uniform(2, 2))
+    wanted = done.work.config
+    done.work.set_config(uniform(2, 2))
     done.run().press("runs.load")
-    assert done.work.config.present == wanted
-    assert done.work.config_name == "eight"
+    assert done.work.config == wanted
+    assert done.work.experiment.name == "eight"
 
 
 def test_a_configuration_that_does_not_fit_the_model_is_not_loaded(done: Visit) -> None:
     config = QuantConfig(uniform(8, 8).default, (Rule("stem.0", SpecChange(bits=4)),))
     run(done, "ruled", config)
     done.open("pages/model.py").press("model.use.fashion-vit").wait()
-    before = done.work.config.present
+    before = done.work.config
     done.open(RUNS).press("runs.load")
-    assert done.work.config.present == before
+    assert done.work.config == before
     assert "'stem.0' matches none" in done.words
 
 
@@ -181,7 +182,7 @@ def test_a_failing_run_says_why_and_loses_nothing(
     assert done.metric("Quantized top-1").value.endswith(" %")
     monkeypatch.undo()
     monkeypatch.setenv("QUANTSCOPE_RUNS", str(done.work.settings.runs))
-    submit(done.work, Job("another", _nothing, lambda _: None))
+    submit(done.work, Job(JobKind.OTHER, "another", _nothing, lambda _: None))
     assert done.run().errors == []
 
 
@@ -209,7 +210,7 @@ def test_a_cancelled_run_saves_nothing_and_the_app_stays_usable(page: Visit, sav
     work = page.work
     work.take_data(type(work.data)(calibration=256, samples=0))  # 10 000 images: long enough
     page.run().press("Run")
-    (job,) = [j for j in work.runner.active if j.title.startswith("Run")]
+    (job,) = [j for j in work.runner.active if j.kind is JobKind.RUN]
     page.press("frame.cancel.0")
     page.wait()
     assert job.state is JobState.CANCELLED
@@ -223,7 +224,7 @@ def test_a_cancelled_run_saves_nothing_and_the_app_stays_usable(page: Visit, sav
 
 def test_runs_queue_up(page: Visit, saved: Names) -> None:
     page.press("Run")
-    page.work.config.change(uniform(4, 8))
+    page.work.set_config(uniform(4, 8))
     page.run().press("Run")
     titles = [job.title for job in page.work.runner.active]
     page.wait()
@@ -240,9 +241,8 @@ def test_a_run_uses_the_model_it_was_started_on(page: Visit, saved: Names) -> No
     assert newest(page).model == "fashion-mobilenet"
     assert page.work.network is not None
     assert page.work.network.name == "fashion-resnet"
-    assert page.work.parts is not None
-    kept = page.work.calibrated(page.work.network, page.work.parts)
-    assert kept is None, "the statistics of one model must not serve another"
+    assert page.work.study is not None
+    assert not page.work.study.is_calibrated, "statistics of one model must not serve another"
     assert saved() == ["W8A8 per-channel"]
 
 
@@ -251,4 +251,4 @@ def test_two_workspaces_share_the_runs_and_not_the_configuration(done: Visit) ->
     other.choose("configure.preset", "Float").press("configure.apply")
     other.open(RUNS)
     assert "eight" in [s.value for s in other.at.subheader]
-    assert done.run().work.config_name == "W8A8 per-channel"
+    assert done.run().work.experiment.name == "W8A8 per-channel"

@@ -217,7 +217,7 @@ def test_a_change_of_grid_that_helped_can_be_used(imbalanced: Visit) -> None:
     )  # fmt: skip
     imbalanced.press(f"sensitivity.try.{place}").wait()
     imbalanced.press("sensitivity.use.A scale for each channel")
-    (rule,) = imbalanced.work.config.present.rules
+    (rule,) = imbalanced.work.config.rules
     assert rule.select == PICKER
     assert rule.weight.granularity is Granularity.PER_CHANNEL
     assert "A scale for each channel" not in _remedies(imbalanced)
@@ -234,20 +234,18 @@ def _remedies(visit: Visit) -> list[str]:
     book = book_of(visit.work, network)
     question = Question(PICKER, 8, Side.WEIGHTS)
     pairs = find_pairs(network.graph)[0]
-    return [
-        r.title for r in suspect_card(book, visit.work.config.present, question, pairs).remedies
-    ]
+    return [r.title for r in suspect_card(book, visit.work.config, question, pairs).remedies]
 
 
 def test_a_layer_gets_its_bits_in_one_click_and_undo_takes_them_back(visit: Visit) -> None:
-    visit.work.config.change(uniform(4, 4))
+    visit.work.set_config(uniform(4, 4))
     pick(ask(visit, Depth.INSTANT), "head.0")
     visit.press("sensitivity.give")
-    (rule,) = visit.work.config.present.rules
+    (rule,) = visit.work.config.rules
     assert (rule.select, rule.weight.bits, rule.activation.bits) == ("head.0", 8, None)
     assert "it has W8." in visit.words
     visit.press("frame.undo")
-    assert not visit.work.config.present.rules
+    assert not visit.work.config.rules
 
 
 def test_the_layer_in_sight_is_that_of_the_page_ranges(visit: Visit) -> None:
@@ -268,7 +266,7 @@ def test_without_labels_agreement_stands_for_accuracy(visit: Visit) -> None:
         parts.score, source=Unlabelled(parts.score.source), labelled=False,
         source_digest=lambda: "unlabelled",
     )  # fmt: skip
-    visit.work.parts = replace(parts, score=bare)
+    visit.work.take_split(replace(parts, score=bare))
     answered(ask(visit, Depth.EXACT, bits=(2,), images=16))
     assert "no labels: agreement with float and SQNR stand for accuracy" in visit.words
     (metrics,) = (c for c in visit.at.segmented_control if c.label == "Metric")
@@ -278,14 +276,14 @@ def test_without_labels_agreement_stands_for_accuracy(visit: Visit) -> None:
 
 
 def test_without_a_model_the_page_says_where_to_get_one(visit: Visit) -> None:
-    visit.work.network = None
+    visit.work.forget_model()
     visit.open(SENSITIVITY)
     assert "No model is loaded." in visit.words
     assert "Choose one" in visit.links()
 
 
 def test_without_images_the_noise_of_weights_is_shown_and_the_rest_explained(visit: Visit) -> None:
-    visit.work.parts = None
+    visit.work.take_split(None)
     visit.open(SENSITIVITY).wait()
     assert "need images; none are chosen" in visit.words
     assert "Choose images" in visit.links()

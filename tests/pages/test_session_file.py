@@ -14,6 +14,8 @@ from quant.progress import Progress, Steps
 from quant.simulation.plan import Side
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, encodings_of, wait_idle
 from ui.answers.sensitivity import start
+from ui.frame.frame import undo_change
+from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.navigation import EXPORT, RANGES, SENSITIVITY
 from ui.runs.forms import start_run
@@ -27,9 +29,8 @@ Names = Callable[[], list[str]]
 def saved_session(visit: Visit) -> bytes:
     """The session after one run of W4A8 on bitfusion_like."""
     work = visit.work
-    work.machine = load_preset("bitfusion_like")
-    work.config.change(uniform(4, 8))
-    work.config_name = "four"
+    work.set_machine(load_preset("bitfusion_like"))
+    work.change(work.experiment.with_config(uniform(4, 8)).named("four"))
     start_run(work, "<b>first</b>")
     wait_idle(work)
     return write_session(session_of(work)).encode()
@@ -51,9 +52,8 @@ def start_afresh(visit: Visit) -> None:
     work = visit.work
     for run in work.store.all():
         work.store.delete(run.id)
-    work.config.change(uniform(8, 8))
-    work.config_name = "other"
-    work.machine = load_preset("edge_systolic_8b")
+    work.change(work.experiment.calibrating().with_config(uniform(8, 8)).named("other"))
+    work.set_machine(load_preset("edge_systolic_8b"))
 
 
 def opened(visit: Visit, content: bytes, how: str = "Open") -> Visit:
@@ -70,8 +70,9 @@ def test_it_holds_what_was_chosen_and_what_came_out(visit: Visit, saved_session:
     assert found.model.digest == work.network.digest
     assert found.data is not None
     assert found.data.digest == work.parts.score.digest
-    assert (found.config, found.config_name) == (uniform(4, 8), "four")
-    assert found.machine.name == "bitfusion_like"
+    experiment = found.record.experiment
+    assert (experiment.config, experiment.name) == (uniform(4, 8), "four")
+    assert experiment.machine.name == "bitfusion_like"
     assert found.runs == work.store.all()
 
 
@@ -87,40 +88,40 @@ def test_one_goes_on_where_it_stopped(visit: Visit, saved_session: bytes, saved:
     opened(visit, saved_session)
     work = visit.work
     assert work.opened is None
-    assert work.config.present == uniform(4, 8)
-    assert work.config_name == "four"
+    assert work.config == uniform(4, 8)
+    assert work.experiment.name == "four"
     assert work.machine.name == "bitfusion_like"
     assert saved() == ["<b>first</b>"]
     assert "1 run came with it" in visit.words
-    work.config.undo()
-    assert work.config.present == uniform(8, 8)
+    undo_change(work)
+    assert work.config == uniform(8, 8)
 
 
 def test_the_grids_of_a_file_come_with_it(visit: Visit) -> None:
     work = visit.use_encodings("blocks.1.expand.0").work
-    config, given = work.config.present, work.file_grids.of(work.config.present)
+    config, given = work.config, work.experiment.encodings
     assert given is not None
     content = write_session(session_of(work)).encode()
     start_afresh(visit)
     opened(visit, content)
-    again = work.file_grids.of(config)
-    assert work.config.present == config
+    again = work.experiment.encodings
+    assert work.config == config
     assert again is not None
     assert again is not given
     assert again.grids["blocks.1.expand.0"].scale == 0.5
-    assert "mine.encodings, its own grids" in visit.words
+    assert "encodings of mine.encodings" in visit.words
 
 
 def test_a_session_without_its_grids_is_not_called_after_them(
     visit: Visit, saved_session: bytes
 ) -> None:
-    named = changed(saved_session, config_name="mine.encodings, its own grids", grids=None)
-    assert opened(visit, named).work.config_name == "mine.encodings"
+    named = changed(saved_session, experiment__encodings=None, experiment__name="")
+    assert opened(visit, named).work.experiment.name == "W4A8 per-channel"
 
 
 def test_grids_that_do_not_fit_the_model_leave_the_session_to_be_looked_at(visit: Visit) -> None:
     content = write_session(session_of(visit.use_encodings("blocks.1.expand.0").work)).encode()
-    opened(visit, changed(content, grids__text=encodings_of("nobody")))
+    opened(visit, changed(content, experiment__encodings__text=encodings_of("nobody")))
     assert visit.work.opened is not None
     assert "It can only be looked at." in visit.words
     assert "nobody" in visit.words
@@ -168,8 +169,8 @@ class TestOnAnotherMachine:
         assert (runs / "workspace.json").read_text() == snapshot
         visit.press("session.close")
         assert visit.work.network is network
-        assert visit.work.config.present == uniform(8, 8)
-        assert visit.work.config_name == "other"
+        assert visit.work.config == uniform(8, 8)
+        assert visit.work.experiment.name == "other"
         assert "Read-only session" not in visit.words
 
     def test_sensitivities_that_came_with_it_are_shown(self, visit: Visit) -> None:
@@ -207,8 +208,10 @@ class TestOnAnotherMachine:
 
     def test_loading_a_model_ends_it(self, visit: Visit, saved_session: bytes) -> None:
         opened(visit, self.elsewhere(saved_session))
+        assert visit.work.opened is not None
         before = visit.work.opened.before
-        visit.work.take_network(before["model"], before["network"])
+        assert before.study is not None
+        visit.work.take_network(before.model, before.study.network)
         assert visit.work.opened is None
 
     def test_it_can_be_saved_again_as_it_is(self, visit: Visit, saved_session: bytes) -> None:
@@ -223,7 +226,9 @@ class TestOnAnotherMachine:
         session = read_session(self.elsewhere(saved_session))
         open_session(visit.work, session)
         open_session(visit.work, session, look=True)
-        assert visit.work.opened.before["network"] is network
+        assert visit.work.opened is not None
+        assert visit.work.opened.before.study is not None
+        assert visit.work.opened.before.study.network is network
 
 
 def test_with_look_only_nothing_is_loaded(visit: Visit, saved_session: bytes) -> None:
@@ -235,17 +240,20 @@ def test_with_look_only_nothing_is_loaded(visit: Visit, saved_session: bytes) ->
 def test_another_model_at_the_same_place_is_told(visit: Visit, saved_session: bytes) -> None:
     content = changed(saved_session, model__digest="0" * 64)
     opened(visit, content)
+    assert visit.work.opened is not None
     assert "is another one than the session's" in visit.work.opened.why
 
 
 def test_other_data_at_the_same_place_are_told(visit: Visit, saved_session: bytes) -> None:
     opened(visit, changed(saved_session, data__digest="0" * 64))
+    assert visit.work.opened is not None
     assert "are others than the session's" in visit.work.opened.why
     assert visit.work.network is None
 
 
 def test_data_that_are_not_here_are_told(visit: Visit, saved_session: bytes) -> None:
     opened(visit, changed(saved_session, data__digest="0" * 64, data__source="/nowhere/images"))
+    assert visit.work.opened is not None
     assert "lay at /nowhere/images, which is not on this machine" in visit.work.opened.why
 
 
@@ -262,6 +270,7 @@ def test_code_that_a_model_names_is_never_run(
     )  # fmt: skip
     opened(visit, content)
     assert not mark.exists()
+    assert visit.work.opened is not None
     assert "which a session never runs" in visit.work.opened.why
 
 
@@ -277,6 +286,7 @@ def test_a_server_that_opens_no_path_opens_none_of_a_session(
     assert session.data is not None
     data = DataReference("x", "y", str(tmp_path / "images"))
     open_session(work, replace(session, data=data))
+    assert work.opened is not None
     assert "this server opens none by its path" in work.opened.why
 
 
@@ -290,10 +300,10 @@ def test_a_machine_of_ones_own_comes_with_it(visit: Visit, saved_session: bytes)
 
 
 def test_what_is_no_session_is_told_and_changes_nothing(visit: Visit) -> None:
-    config = visit.work.config.present
+    config = visit.work.config
     visit.upload("session.file", "a.json", b'{"format": "![x](http://a)"}')
     assert any("something else" in error for error in visit.errors)
-    assert visit.work.config.present == config
+    assert visit.work.config == config
 
 
 def test_while_something_runs_none_is_opened(visit: Visit, saved_session: bytes) -> None:
@@ -303,7 +313,7 @@ def test_while_something_runs_none_is_opened(visit: Visit, saved_session: bytes)
         while not stop:
             yield Progress(0.5, "waiting")
 
-    job = visit.work.runner.submit(Job("long", steps, lambda _: None))
+    job = visit.work.runner.submit(Job(JobKind.OTHER, "long", steps, lambda _: None))
     with pytest.raises(SessionError, match="nothing runs"):
         open_session(visit.work, read_session(saved_session))
     job.cancel()

@@ -7,12 +7,10 @@ import pandas as pd
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.calibration import Calibrated
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
 from analysis.session_file import read_session, write_session
-from analysis.split import Split
 from quant.assignment import bits_of, cells_of
 from quant.config import uniform
 from quant.simulation.plan import Side
@@ -24,17 +22,16 @@ from ui.jobs import JobState
 from ui.navigation import TRADEOFFS
 from ui.runs.report import shown_front
 from ui.session.open_session import close_session, open_session, session_of
-from ui.state.edit_config import set_config
+from ui.state.edit_config import set_preset
 from ui.state.sensitivity import SensitivityWork
 from ui.state.tradeoffs import Against, TradeoffWork
-from ui.state.workspace import Workspace
 from ui.tradeoffs.jobs import found_for, spread_out, start_measuring
 from ui.tradeoffs.view import load
 
 
 @pytest.fixture
 def opened(visit: Visit) -> Visit:
-    visit.work.machine = load_preset("bitfusion_like")
+    visit.work.set_machine(load_preset("bitfusion_like"))
     return visit.open(TRADEOFFS)
 
 
@@ -83,7 +80,8 @@ def test_a_front_outlives_a_restart(opened: Visit) -> None:
     before = front_of(found(opened)).fronts["bitfusion_like"]
     work = opened.work
     work.tradeoffs, work.sensitivity = TradeoffWork(), SensitivityWork()  # as after a restart
-    work.keep_calibrated(*_none(work))
+    assert work.parts is not None
+    work.take_split(replace(work.parts, calibration=work.parts.calibration))
     opened.run()
     assert "tradeoffs.find" not in keys(opened)
     after = front_of(opened).fronts["bitfusion_like"]
@@ -91,13 +89,6 @@ def test_a_front_outlives_a_restart(opened: Visit) -> None:
     assert [p.cost for p in after.proposals] == [p.cost for p in before.proposals]
     noises = [p.noise for p in before.proposals]
     assert [p.noise for p in after.proposals] == pytest.approx(noises, rel=1e-12)
-
-
-def _none(work: Workspace) -> tuple[Network, Split, Calibrated]:
-    """The present model and data, with nothing known of them."""
-    assert work.network is not None
-    assert work.parts is not None
-    return work.network, work.parts, Calibrated(input_range=work.parts.input_range)
 
 
 def test_weights_choose_their_granularity_where_that_is_allowed(opened: Visit) -> None:
@@ -164,16 +155,16 @@ def test_the_report_marks_measured_points(opened: Visit) -> None:
 
 def test_a_point_is_loaded_under_its_name_and_undone(opened: Visit) -> None:
     found(opened)
-    before = opened.work.config.present
+    before = opened.work.config
     opened.press("tradeoffs.load")
-    assert opened.work.config_name == "Best energy at 60 % of W8A8"
+    assert opened.work.experiment.name == "Best energy at 60 % of W8A8"
     network = opened.work.network
     assert network is not None
     eight = opened.work.cost_of(uniform(8, 8)).energy_pj
-    assert opened.work.cost_of(opened.work.config.present).energy_pj <= 0.6 * eight * (1 + 1e-9)
-    assert len(set(bits_of(opened.work.config.present, network.graph).values())) > 1
+    assert opened.work.cost_of(opened.work.config).energy_pj <= 0.6 * eight * (1 + 1e-9)
+    assert len(set(bits_of(opened.work.config, network.graph).values())) > 1
     undo_change(opened.work)
-    assert opened.work.config.present == before
+    assert opened.work.config == before
 
 
 def test_measured_points_are_kept_and_teach(opened: Visit, saved: Any) -> None:
@@ -257,21 +248,21 @@ def test_configure_foresees_what_is_edited(opened: Visit) -> None:
     found(opened.open(TRADEOFFS))
     opened.open(CONFIGURE)
     before = float(opened.metric("Predicted SQNR").value.removesuffix(" dB"))
-    set_config(opened.work, uniform(4, 8), "four")
+    set_preset(opened.work, uniform(4, 8), "four")
     opened.run()
     after = float(opened.metric("Predicted SQNR").value.removesuffix(" dB"))
     assert after < before - 6
     assert opened.metric("Predicted SQNR").delta.startswith("-")
-    set_config(opened.work, uniform(8, 8, Granularity.PER_TENSOR), "other grids")
+    set_preset(opened.work, uniform(8, 8, Granularity.PER_TENSOR), "other grids")
     assert opened.run().metric("Predicted top-1").value == "?"
 
 
 def test_a_run_from_elsewhere_teaches_if_its_grids_fit(opened: Visit) -> None:
     found(opened)
     opened.open("pages/runs.py").press("Run").wait()
-    set_config(opened.work, uniform(8, 8, Granularity.PER_TENSOR), "other grids")
+    set_preset(opened.work, uniform(8, 8, Granularity.PER_TENSOR), "other grids")
     opened.run().press("Run").wait()
-    set_config(opened.work, uniform(8, 8), "W8A8")
+    set_preset(opened.work, uniform(8, 8), "W8A8")
     foresight = foresight_of(opened.work)
     assert foresight is not None
     assert [one.run.name for one in foresight.measured] == ["W8A8 per-channel"]

@@ -6,8 +6,10 @@ from accelerator.machine import load_preset
 from analysis.calibration import Calibrated, calibrate
 from analysis.evaluation.evaluate import Evaluation
 from analysis.network import Network
-from analysis.runs.experiment import Experiment, run_experiment
 from analysis.split import Split
+from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import run_experiment
+from analysis.study import Study
 from quant.config import QuantConfig, Rule, uniform
 from quant.passes.equalize import Equalize
 from quant.passes.recipe import Recipe
@@ -38,8 +40,8 @@ def measured(
 ) -> Evaluation:
     network, parts, ranges = prepared(name)
     machine = load_preset("edge_systolic_8b")
-    wanted = Experiment("lesson", config, machine, recipe=recipe)
-    run = run_experiment(network, parts.score, ranges, wanted, parts.calibration)
+    wanted = Experiment(config, machine, recipe=recipe, given_name="lesson")
+    run = run_experiment(Study(network, parts.score, parts.calibration, calibrated=ranges), wanted)
     return drain(run).evaluation
 
 

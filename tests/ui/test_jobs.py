@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from quant.progress import Progress, Steps
+from ui.job_kind import JobKind
 from ui.jobs import Job, JobRunner, JobState
 
 PATIENCE_S = 10
@@ -49,7 +50,7 @@ def test_a_job_runs_to_its_end_and_hands_over_its_result() -> None:
     results: list[str] = []
     gate = Gate()
     gate.opened.set()
-    job = Job("a job", gate.steps, results.append)
+    job = Job(JobKind.OTHER, "a job", gate.steps, results.append)
     assert (job.state, job.active) == (JobState.QUEUED, True)
     job.work()
     assert (job.state, job.active, results) == (JobState.ENDED, True, [])
@@ -62,7 +63,7 @@ def test_a_job_runs_to_its_end_and_hands_over_its_result() -> None:
 
 def test_a_failure_is_kept_with_its_reason() -> None:
     results: list[None] = []
-    job = Job("a job", failing, results.append)
+    job = Job(JobKind.OTHER, "a job", failing, results.append)
     job.work()
     job.hand_over()
     assert job.state is JobState.FAILED
@@ -76,7 +77,7 @@ def test_a_failure_while_the_result_is_stored_is_a_failure() -> None:
 
     gate = Gate()
     gate.opened.set()
-    job = Job("a job", gate.steps, no_space)
+    job = Job(JobKind.OTHER, "a job", gate.steps, no_space)
     job.work()
     job.hand_over()
     assert (job.state, str(job.problem)) == (JobState.FAILED, "no space left")
@@ -86,7 +87,7 @@ def test_a_failure_before_the_first_step() -> None:
     def no_steps() -> Steps[None]:
         raise ValueError("nothing to do")
 
-    job = Job("a job", no_steps, lambda _: None)
+    job = Job(JobKind.OTHER, "a job", no_steps, lambda _: None)
     job.work()
     job.hand_over()
     assert (job.state, str(job.problem)) == (JobState.FAILED, "nothing to do")
@@ -94,7 +95,7 @@ def test_a_failure_before_the_first_step() -> None:
 
 def test_cancelled_before_it_started_it_never_starts() -> None:
     gate = Gate()
-    job = Job("a job", gate.steps, lambda _: None)
+    job = Job(JobKind.OTHER, "a job", gate.steps, lambda _: None)
     job.cancel()
     assert job.state is JobState.CANCELLED
     job.work()
@@ -105,7 +106,7 @@ def test_cancelled_before_it_started_it_never_starts() -> None:
 def test_cancelled_while_it_runs_it_stops_before_the_next_step_and_cleans_up() -> None:
     results: list[str] = []
     gate, runner = Gate(), JobRunner()
-    job = runner.submit(Job("a job", gate.steps, results.append))
+    job = runner.submit(Job(JobKind.OTHER, "a job", gate.steps, results.append))
     assert gate.reached.wait(PATIENCE_S)
     job.cancel()
     assert job.active
@@ -120,8 +121,8 @@ def test_cancelled_while_it_runs_it_stops_before_the_next_step_and_cleans_up() -
 def test_jobs_run_one_after_the_other() -> None:
     order: list[str] = []
     first, second, runner = Gate(), Gate(), JobRunner()
-    one = runner.submit(Job("one", first.steps, lambda _: order.append("one")))
-    two = runner.submit(Job("two", second.steps, lambda _: order.append("two")))
+    one = runner.submit(Job(JobKind.OTHER, "one", first.steps, lambda _: order.append("one")))
+    two = runner.submit(Job(JobKind.OTHER, "two", second.steps, lambda _: order.append("two")))
     assert first.reached.wait(PATIENCE_S)
     assert [j.title for j in runner.active] == ["one", "two"]
     assert two.state is JobState.QUEUED
@@ -139,7 +140,9 @@ def test_a_result_is_handed_over_when_a_page_begins_on_the_thread_of_the_page() 
     threads: list[threading.Thread] = []
     gate, runner = Gate(), JobRunner()
     job = runner.submit(
-        Job("a job", gate.steps, lambda _: threads.append(threading.current_thread()))
+        Job(
+            JobKind.OTHER, "a job", gate.steps, lambda _: threads.append(threading.current_thread())
+        )
     )
     gate.opened.set()
     wait(lambda: runner.ended == 1)
@@ -155,7 +158,7 @@ def test_a_job_called_off_after_its_end_changes_nothing() -> None:
     results: list[str] = []
     gate, runner = Gate(), JobRunner()
     gate.opened.set()
-    job = runner.submit(Job("a job", gate.steps, results.append))
+    job = runner.submit(Job(JobKind.OTHER, "a job", gate.steps, results.append))
     wait(lambda: runner.ended == 1)
     job.cancel()
     runner.take()
@@ -165,8 +168,8 @@ def test_a_job_called_off_after_its_end_changes_nothing() -> None:
 def test_of_jobs_that_ended_together_the_one_that_failed_is_told_of() -> None:
     gate, runner = Gate(), JobRunner()
     gate.opened.set()
-    bad = runner.submit(Job("bad", failing, lambda _: None))
-    runner.submit(Job("good", gate.steps, lambda _: None))
+    bad = runner.submit(Job(JobKind.OTHER, "bad", failing, lambda _: None))
+    runner.submit(Job(JobKind.OTHER, "good", gate.steps, lambda _: None))
     wait(lambda: runner.ended == 2)
     runner.take()
     assert runner.last is bad
@@ -175,16 +178,16 @@ def test_of_jobs_that_ended_together_the_one_that_failed_is_told_of() -> None:
 def test_a_failed_job_does_not_hold_up_the_next() -> None:
     gate, runner = Gate(), JobRunner()
     gate.opened.set()
-    bad = runner.submit(Job("bad", failing, lambda _: None))
-    good = runner.submit(Job("good", gate.steps, lambda _: None))
+    bad = runner.submit(Job(JobKind.OTHER, "bad", failing, lambda _: None))
+    good = runner.submit(Job(JobKind.OTHER, "good", gate.steps, lambda _: None))
     wait(lambda: taken(runner) == 2)
     assert (bad.state, good.state) == (JobState.FAILED, JobState.DONE)
 
 
 def test_a_queued_job_that_is_cancelled_leaves_the_list_at_once() -> None:
     first, second, runner = Gate(), Gate(), JobRunner()
-    one = runner.submit(Job("one", first.steps, lambda _: None))
-    two = runner.submit(Job("two", second.steps, lambda _: None))
+    one = runner.submit(Job(JobKind.OTHER, "one", first.steps, lambda _: None))
+    two = runner.submit(Job(JobKind.OTHER, "two", second.steps, lambda _: None))
     assert first.reached.wait(PATIENCE_S)
     two.cancel()
     assert runner.active == (one,)
@@ -196,7 +199,10 @@ def test_a_queued_job_that_is_cancelled_leaves_the_list_at_once() -> None:
 
 def test_shutdown_cancels_what_runs_and_what_waits() -> None:
     first, second, runner = Gate(), Gate(), JobRunner()
-    jobs = [runner.submit(Job("", gate.steps, lambda _: None)) for gate in (first, second)]
+    jobs = [
+        runner.submit(Job(JobKind.OTHER, "", gate.steps, lambda _: None))
+        for gate in (first, second)
+    ]
     assert first.reached.wait(PATIENCE_S)
     runner.shutdown()
     first.opened.set()
@@ -209,7 +215,7 @@ def test_the_runner_starts_again_after_it_was_idle() -> None:
     for number in range(1, 4):
         gate = Gate()
         gate.opened.set()
-        runner.submit(Job("", gate.steps, lambda _: None))
+        runner.submit(Job(JobKind.OTHER, "", gate.steps, lambda _: None))
         wait(lambda wanted=number: taken(runner) == wanted)  # type: ignore[misc]
     assert runner.active == ()
 
@@ -226,7 +232,7 @@ def test_remaining_time_follows_from_the_part_done(monkeypatch: pytest.MonkeyPat
             yield Progress(fraction, "")
             seen.append(job.remaining_s)
 
-    job = Job("", steps, lambda _: None)
+    job = Job(JobKind.OTHER, "", steps, lambda _: None)
     assert job.remaining_s is None
     job.work()
     # too early to judge; 10 s for a quarter leave 30 s; too little done; nothing left

@@ -11,6 +11,7 @@ from analysis.network import Network, forward
 from analysis.runs.json_values import from_plain, to_plain
 from quant.inputs import parts_of
 from quant.progress import Steps
+from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.workspace import Workspace
 
@@ -45,7 +46,9 @@ def measure_float(workspace: Workspace) -> None:
             store.keep_answer(question, to_plain(score))
 
     workspace.asked.add(question)  # one that fails or is cancelled is not put again and again
-    workspace.runner.submit(Job(f"Float accuracy of {network.name}", steps, finish))
+    workspace.runner.submit(
+        Job(JobKind.FLOAT_SCORE, f"Float accuracy of {network.name}", steps, finish)
+    )
     st.rerun()
 
 

@@ -30,7 +30,7 @@ def plain_config(workspace: Workspace, network: Network) -> QuantConfig:
     One whose weights have granularities that were chosen has that of most weights, from which
     they were chosen.
     """
-    own = without_bits(network, workspace.config.present)
+    own = without_bits(network, workspace.config)
     weights = [grain for _, _, grain in cells_of(own, network.graph) if grain is not None]
     usual = at_granularity(own, Counter(weights).most_common(1)[0][0]) if weights else own
     chosen = len(set(weights)) > 1 and workspace.parts is not None
@@ -67,7 +67,7 @@ def _foresee(workspace: Workspace, network: Network, parts: Split) -> Foresight 
 def _place(workspace: Workspace, network: Network, parts: Split) -> tuple[object, ...]:
     """Return all that sensitivities depend on and that a person chooses."""
     config = plain_config(workspace, network).to_json()
-    known = workspace.calibrated(network, parts)
+    known = None if workspace.study is None else workspace.study.known
     key = sensitivity_key(workspace, network, parts)
     held = workspace.tradeoffs.sensitivities.get(key)
     others = workspace.tradeoffs.others.get(key)

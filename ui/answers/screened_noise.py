@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from analysis.calibration import Calibrated
 from analysis.network import Network
 from analysis.runs.json_values import to_plain
 from analysis.sensitivity.recheck import check_loud
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Sensitivity, Sweep, other_sweeps
-from analysis.split import Split
+from analysis.study import Study
 from quant.config import QuantConfig
 from quant.progress import Steps, part
 from quant.simulation.plan import Side
@@ -22,63 +21,51 @@ SCREENING_SHARE = 0.5  # of the work: the check of what is loud is the rest
 
 
 def noise_of(
-    workspace: Workspace,
-    network: Network,
-    parts: Split,
-    calibrated: Calibrated,
-    wish: FrontRequest,
-    present: QuantConfig,
+    workspace: Workspace, study: Study, wish: FrontRequest, present: QuantConfig
 ) -> Steps[tuple[Sensitivity, tuple[Sensitivity, ...]]]:
     """Return sensitivities, and those of weights at the other granularities allowed."""
+    network = study.network
     bits = wish.widths(network, present)
     own = Sweep(plain_config(workspace, network), bits, SIDES)
     sweeps = other_sweeps(network.graph, own, wish.granularities)
     share = 1 / (1 + len(sweeps))
-    found = yield from part(_own_noise(workspace, network, parts, calibrated, bits), 0.0, share)
+    found = yield from part(_own_noise(workspace, study, bits), 0.0, share)
     others = []
     for place, sweep in enumerate(sweeps, start=1):
-        steps = _other_noise(workspace, network, parts, calibrated, sweep)
+        steps = _other_noise(workspace, study, sweep)
         others.append((yield from part(steps, share * place, share * (place + 1))))
     return found, tuple(others)
 
 
-def _other_noise(
-    workspace: Workspace, network: Network, parts: Split, calibrated: Calibrated, sweep: Sweep
-) -> Steps[Sensitivity]:
+def _other_noise(workspace: Workspace, study: Study, sweep: Sweep) -> Steps[Sensitivity]:
     """Return what weights at another granularity make: exact where it is known, else screened."""
     exact = layers_known(workspace, sweep.config)
-    if exact is not None and _covers(exact, network, sweep.bits, sweep.sides):
+    if exact is not None and _covers(exact, study.network, sweep.bits, sweep.sides):
         return exact
-    data = parts.score.first(SCREENED_IMAGES)
+    few = study.scoring(study.images.first(SCREENED_IMAGES))
     known = screened(workspace, sweep, SCREENED_IMAGES)
     if known is None:
-        known = yield from part(screen(network, data, calibrated, sweep), 0.0, SCREENING_SHARE)
-    steps = check_loud(network, data, calibrated, known)
+        known = yield from part(screen(few, sweep), 0.0, SCREENING_SHARE)
+    steps = check_loud(few, known)
     checked = yield from part(steps, SCREENING_SHARE, 1.0)
     key = screened_key(workspace, sweep, SCREENED_IMAGES)
     workspace.store.keep_answer(key, to_plain(checked))
     return checked
 
 
-def _own_noise(
-    workspace: Workspace,
-    network: Network,
-    parts: Split,
-    calibrated: Calibrated,
-    bits: tuple[int, ...],
-) -> Steps[Sensitivity]:
+def _own_noise(workspace: Workspace, study: Study, bits: tuple[int, ...]) -> Steps[Sensitivity]:
     """Return sensitivities at these bits: those that are known, else screened ones, kept."""
-    data = parts.score.first(SCREENED_IMAGES)
+    few = study.scoring(study.images.first(SCREENED_IMAGES))
     known = sensitivity_now(workspace)
-    if known is not None and _covers(known, network, bits):
-        return (yield from check_loud(network, data, calibrated, known))
-    sweep = Sweep(plain_config(workspace, network), bits, SIDES)
-    steps = screen(network, data, calibrated, sweep)
+    if known is not None and _covers(known, study.network, bits):
+        return (yield from check_loud(few, known))
+    sweep = Sweep(plain_config(workspace, study.network), bits, SIDES)
+    steps = screen(few, sweep)
     found = yield from part(steps, 0.0, SCREENING_SHARE)
-    loud = check_loud(network, data, calibrated, found)
+    loud = check_loud(few, found)
     found = yield from part(loud, SCREENING_SHARE, 1.0)
     workspace.store.keep_answer(screened_key(workspace, sweep, SCREENED_IMAGES), to_plain(found))
-    return with_exact(workspace, network, sweep.config, found)
+    return with_exact(workspace, study.network, sweep.config, found)
 
 
 def _covers(

@@ -2,30 +2,26 @@
 
 import hashlib
 from dataclasses import replace
-from functools import lru_cache
 
-from analysis.calibration import Calibrated, calibrate
 from analysis.mixed_precision.forecast import without_bits
-from analysis.network import Network
 from analysis.runs.json_values import from_plain, to_plain
 from analysis.sensitivity.analyze import kept, sensitivity
-from analysis.sensitivity.encodings import grids_of, questions_of
 from analysis.sensitivity.exact.dask_executor import open_cluster
 from analysis.sensitivity.exact.executors import Pool, Workers
+from analysis.sensitivity.questions import questions_of
 from analysis.sensitivity.ranking import deepest, guiltiest
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
 from analysis.sensitivity.tensor_noise import instant
-from analysis.split import Split
+from analysis.study import Study
 from data_io.dataset import Dataset
 from quant.progress import Progress, Steps, part
+from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.request_guard import paths_open
 from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
 
-JOB = "Sensitivity"
-PREPARING = "Noise of the tensors"
 SCREENED_IMAGES = 64
 CALIBRATION_SHARE, SCREENING_SHARE = 0.05, 0.1
 
@@ -39,32 +35,18 @@ def images_for(workspace: Workspace, asked: SweepRequest) -> Dataset | None:
     return parts.score.first(min(asked.images, SCREENED_IMAGES) if few else asked.images)
 
 
-def known_statistics(workspace: Workspace) -> Calibrated:
-    """Return what calibration found, or nothing but the input's range."""
-    network, parts = workspace.network, workspace.parts
-    if network is None or parts is None:
-        return _nothing_known(None)
-    return workspace.calibrated(network, parts) or _nothing_known(parts.input_range)
-
-
-@lru_cache(maxsize=8)
-def _nothing_known(input_range: tuple[float, float] | None) -> Calibrated:
-    return Calibrated(input_range=input_range)  # the same one each time: grids are kept by it
-
-
 def questions(workspace: Workspace, asked: SweepRequest) -> tuple[Question, ...]:
     """Return all cells that are asked for, layer by layer in the order of the network."""
-    network = workspace.network
-    if network is None:
+    study = workspace.study
+    if study is None:
         return ()
-    sweep = asked.sweep(workspace.config.present)
-    calibrated = known_statistics(workspace)
-    return questions_of(network, sweep, grids_of(network, calibrated, sweep.config))
+    sweep = asked.sweep(workspace.config)
+    return questions_of(study.network, sweep, study.encodings(sweep.config))
 
 
 def at_once(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return what is known by now of what can be said without any forward."""
-    return workspace.sensitivity.instant.get(_key(workspace, asked.sweep(workspace.config.present)))
+    return workspace.sensitivity.instant.get(_key(workspace, asked.sweep(workspace.config)))
 
 
 def prepare(workspace: Workspace, asked: SweepRequest) -> bool:
@@ -72,27 +54,27 @@ def prepare(workspace: Workspace, asked: SweepRequest) -> bool:
 
     Returns whether it did. What was queued for an earlier question is called off.
     """
-    network, sweep = workspace.network, asked.sweep(workspace.config.present)
+    network, sweep = workspace.network, asked.sweep(workspace.config)
     question = f"noise {_key(workspace, sweep)}"
     ready = _calibrated(workspace) and _deeper(workspace, asked)
     if network is None or question in workspace.asked or ready:
         return False
     for job in workspace.runner.active:
-        if job.title.startswith(PREPARING):
+        if job.kind is JobKind.TENSOR_NOISE:
             job.shown = True
             job.cancel()
             workspace.asked.discard(workspace.sensitivity.preparing)
     workspace.asked.add(question)  # one that fails is not put again and again
     workspace.sensitivity.preparing = question
-    title, then = f"{PREPARING} of {network.name}", workspace.as_now()
-    road = lambda: _prepare(then, network, asked, sweep)  # noqa: E731
-    workspace.runner.submit(Job(title, road, lambda _: None))
+    title, then = f"{JobKind.TENSOR_NOISE} {network.name}", workspace.as_now()
+    steps = lambda: _prepare(then, asked, sweep)  # noqa: E731
+    workspace.runner.submit(Job(JobKind.TENSOR_NOISE, title, steps, lambda _: None))
     return True
 
 
 def preparing(workspace: Workspace) -> bool:
     """Whether the noise of tensors is being measured."""
-    return any(job.title.startswith(PREPARING) for job in workspace.runner.active)
+    return workspace.runner.active_of(JobKind.TENSOR_NOISE) is not None
 
 
 def _deeper(workspace: Workspace, asked: SweepRequest) -> bool:
@@ -105,29 +87,26 @@ def _deeper(workspace: Workspace, asked: SweepRequest) -> bool:
 
 def _calibrated(workspace: Workspace) -> bool:
     """Whether the statistics are known, or never will be."""
-    network, parts = workspace.network, workspace.parts
-    if network is None or parts is None or parts.calibration is None:
-        return True
-    return workspace.calibrated(network, parts) is not None
+    study = workspace.study
+    return study is None or study.calibration is None or study.is_calibrated
 
 
-def _prepare(
-    workspace: Workspace, network: Network, asked: SweepRequest, sweep: Sweep
-) -> Steps[None]:
+def _prepare(workspace: Workspace, asked: SweepRequest, sweep: Sweep) -> Steps[None]:
     """Calibrate, then measure the noise layer by layer; what is known shows at once."""
-    calibrated, parts, key = known_statistics(workspace), workspace.parts, _key(workspace, sweep)
-    if parts is not None:
-        calibrated = yield from part(statistics_for(workspace, network, parts), 0.0, 0.3)
+    study, key = workspace.study, _key(workspace, sweep)
+    if study is None:
+        return
+    yield from part(study.calibrated(), 0.0, 0.3)
     if _deeper(workspace, asked):
         # only the statistics were missing, to find again what the store has
         workspace.asked.discard(f"noise {key}")
         return
-    grids = grids_of(network, calibrated, sweep.config)
-    layers = list(dict.fromkeys(q.layer for q in questions_of(network, sweep, grids)))
+    encodings = study.encodings(sweep.config)
+    layers = list(dict.fromkeys(q.layer for q in questions_of(study.network, sweep, encodings)))
     scores: list[CellScore] = []
     for place, layer in enumerate(layers):
         yield Progress(0.3 + 0.7 * place / len(layers), f"Noise of {layer}")
-        found = instant(network, calibrated, replace(sweep, layers=(layer,)))
+        found = instant(study, replace(sweep, layers=(layer,)))
         scores += found.scores
         workspace.sensitivity.instant[key] = replace(found, sweep=sweep, scores=tuple(scores))
 
@@ -159,7 +138,7 @@ def screened(workspace: Workspace, sweep: Sweep, images: int) -> Sensitivity | N
 
 def screened_for(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return what screening found for a question under the present configuration."""
-    return screened(workspace, asked.sweep(workspace.config.present), asked.images)
+    return screened(workspace, asked.sweep(workspace.config), asked.images)
 
 
 def screened_key(workspace: Workspace, sweep: Sweep, images: int) -> str:
@@ -173,12 +152,10 @@ def screened_key(workspace: Workspace, sweep: Sweep, images: int) -> str:
 
 def exact_now(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return what the store knows of the exact answers; runs nothing."""
-    network, data = workspace.network, images_for(workspace, asked)
-    if network is None or data is None:
+    study, data = workspace.study, images_for(workspace, asked)
+    if study is None or data is None:
         return None
-    calibrated = known_statistics(workspace)
-    sweep = asked.sweep(workspace.config.present)
-    return kept(network, data, calibrated, sweep, workspace.store)
+    return kept(study.scoring(data), asked.sweep(workspace.config))
 
 
 def best_known(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
@@ -198,7 +175,7 @@ def best_known(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
 
 def current(workspace: Workspace) -> Job | None:
     """Return the job that screens or sweeps, if one waits or runs."""
-    return next((job for job in workspace.runner.active if job.title.startswith(JOB)), None)
+    return workspace.runner.active_of(JobKind.SENSITIVITY)
 
 
 def stop(workspace: Workspace, *, pause: bool) -> None:
@@ -212,57 +189,48 @@ def stop(workspace: Workspace, *, pause: bool) -> None:
 
 def start(workspace: Workspace, asked: SweepRequest) -> None:
     """Queue the screening or the exact sweep; the store continues where it was."""
-    network, parts = workspace.network, workspace.parts
-    if network is None or parts is None:
+    study = workspace.study
+    if study is None or study.scored is None:
         return
+    digest, name = study.network.digest, study.network.name
     workspace.sensitivity.paused = False
     remember(workspace, asked)
-    sweep = asked.sweep(workspace.config.present)
+    sweep = asked.sweep(workspace.config)
     depth = "screening" if asked.depth is Depth.SCREENING else "exact sweep"
     then = workspace.as_now()  # other images may be chosen while it waits or runs
+
+    def finish(_: Sensitivity) -> None:
+        workspace.sensitivity.finished = (digest, asked)
+
     workspace.runner.submit(
         Job(
-            f"{JOB} of {network.name}, {depth}",
-            lambda: _road(then, network, parts, asked, sweep),
-            lambda _: setattr(workspace.sensitivity, "finished", (network.digest, asked)),
+            JobKind.SENSITIVITY,
+            f"{JobKind.SENSITIVITY} {name}, {depth}",
+            lambda: _screen_and_sweep(then, study, asked, sweep),
+            finish,
         )
     )
 
 
-def _road(
-    workspace: Workspace, network: Network, parts: Split, asked: SweepRequest, sweep: Sweep
+def _screen_and_sweep(
+    workspace: Workspace, study: Study, asked: SweepRequest, sweep: Sweep
 ) -> Steps[Sensitivity]:
     """Calibrate where that has not been done, screen for the order, then sweep."""
-    data = parts.score.first(asked.images)
+    data = study.images.first(asked.images)
     key = screened_key(workspace, sweep, asked.images)
     alone = asked.depth is Depth.SCREENING
-    statistics = statistics_for(workspace, network, parts)
-    calibrated = yield from part(statistics, 0.0, CALIBRATION_SHARE)
+    yield from part(study.calibrated(), 0.0, CALIBRATION_SHARE)
     quick = screened(workspace, sweep, asked.images)
     if quick is None:
-        steps = screen(network, data.first(SCREENED_IMAGES), calibrated, sweep)
+        steps = screen(study.scoring(data.first(SCREENED_IMAGES)), sweep)
         quick = yield from part(steps, CALIBRATION_SHARE, 1.0 if alone else SCREENING_SHARE)
         workspace.sensitivity.screened[key] = quick
         workspace.store.keep_answer(key, to_plain(quick))
     if alone:
         return quick
     workers: Workers = open_cluster(asked.scheduler) if asked.scheduler else Pool()
-    work = sensitivity(
-        network, data, calibrated, sweep, Depth.EXACT, workspace.store, workers, guiltiest(quick)
-    )
+    work = sensitivity(study.scoring(data), sweep, Depth.EXACT, workers, guiltiest(quick))
     return (yield from part(work, SCREENING_SHARE, 1.0))
-
-
-def statistics_for(workspace: Workspace, network: Network, parts: Split) -> Steps[Calibrated]:
-    """Return the statistics of activations; collect them where they are missing."""
-    known = workspace.calibrated(network, parts)
-    if known is not None:
-        return known
-    found = Calibrated(input_range=parts.input_range)
-    if parts.calibration is not None:
-        found = yield from calibrate(network, parts.calibration, parts.input_range)
-        workspace.keep_calibrated(network, parts, found)
-    return found
 
 
 def remember(workspace: Workspace, asked: SweepRequest) -> None:

@@ -56,13 +56,12 @@ def restored(workspace: Workspace, wish: FrontRequest, record: FoundRecord) -> F
     if places != {(network.digest, parts.score.digest)}:
         return None
     known, others = record.sensitivity, record.others
+    entropies = None if workspace.study is None else workspace.study.entropies
     searches, fronts = {}, {}
     for one in record.fronts:
         machine = machines[one.machine]
-        rules = wish.rules(machine, network, workspace.config.present)
-        search = BitSearch(
-            network, known, machine, rules, entropies=workspace.entropies, others=others
-        )
+        rules = wish.rules(machine, network, workspace.config)
+        search = BitSearch(network, known, machine, rules, entropies=entropies, others=others)
         searches[one.machine], fronts[one.machine] = search, restore_front(one, search)
     return Found(wish, network, known, others, searches, fronts)
 

@@ -3,7 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from analysis.cost.compare_configs import ConfigDiff, LayerChange, describe_diff, diff_configs
+from analysis.cost.compare_configs import ConfigDiff, LayerChange, diff_configs, describe_diff
+from analysis.cost.workload import Entropies
 from analysis.network import Network
 from figures import takeaway
 from figures.configure.compare import moved_energy, transition_matrix
@@ -21,8 +22,9 @@ def references(workspace: Workspace, network: Network) -> dict[str, QuantConfig]
     Presets, what stood before the last change, and runs of this model.
     """
     found = dict(PRESETS)
-    if workspace.config.past:
-        found = {LAST: workspace.config.past[-1], **found}
+    before = [one for one in workspace.experiments.past if one.config != workspace.config]
+    if before:
+        found = {LAST: before[-1].config, **found}
     runs = [run for run in workspace.store.all() if run.model_digest == network.digest]
     for run in runs[:MOST_RUNS]:
         found.setdefault(f"Run {run.name}", config_from_dict(run.config))
@@ -33,7 +35,7 @@ def show_config_diff(
     workspace: Workspace, network: Network, against: QuantConfig, config: QuantConfig
 ) -> None:
     """Show what `config` changes against another configuration: in words, drawn, as a table."""
-    diff = diff_configs(network, against, config, workspace.machine, workspace.entropies)
+    diff = diff_configs(network, against, config, workspace.machine, _entropies(workspace))
     for sentence in describe_diff(diff):
         st.markdown(f"- {sentence}")
     if not diff.changed:
@@ -54,6 +56,10 @@ def show_config_diff(
         "Difference as CSV", table.to_csv(index=False), "difference.csv", "text/csv",
         icon=":material/download:",
     )  # fmt: skip
+
+
+def _entropies(workspace: Workspace) -> Entropies:
+    return {} if workspace.study is None else workspace.study.entropies
 
 
 def diff_picker(workspace: Workspace, network: Network, config: QuantConfig) -> None:

@@ -98,24 +98,24 @@ def layer_editor(workspace: Workspace, chosen: Resolved, report: CostReport) -> 
     graph = workspace.network.graph
     shared = {
         site.layer: site.shared_with
-        for site in plan(graph, workspace.config.present)
+        for site in plan(graph, workspace.config)
         if site.role is Role.ACTIVATION and site.shared_with
     }
     names = [layer.name for layer in graph.layers]
     # a key that outlives the table's own edits keeps the row in sight and the ticks ticked
-    series = workspace.config.version - workspace.table_edits
+    series = workspace.experiments.version - workspace.table_edits
     key = f"configure.table.{workspace.id}.{workspace.network.digest[:8]}.{series}"
 
     def take() -> None:
-        edits, version = st.session_state[key]["edited_rows"], workspace.config.version
+        edits, version = st.session_state[key]["edited_rows"], workspace.experiments.version
         try:
-            changed = edit_rows(workspace.config.present, graph.layers, edits)
+            changed = edit_rows(workspace.config, graph.layers, edits)
         except QuantError as error:
             workspace.notes.append(str(error))
             workspace.table_edits -= 1  # a new table, without what was refused
             return
         set_config(workspace, changed)
-        workspace.table_edits += workspace.config.version - version
+        workspace.table_edits += workspace.experiments.version - version
 
     edited = st.data_editor(
         config_table(graph.layers, chosen, report, shared),
@@ -243,7 +243,7 @@ def _apply_bulk(
         return "A change must set something; all fields say keep."
     if not select and not ticked:
         return "Layers must be chosen: tick some in the table or name them."
-    present = workspace.config.present
+    present = workspace.config
     rules = (
         (Rule(select, weight, activation),)
         if select
@@ -261,7 +261,7 @@ def _apply_bulk(
 
 def rule_list(workspace: Workspace, chosen: Resolved) -> None:
     """Show the rules in order with the number of layers each matched, and let one delete them."""
-    rules = workspace.config.present.rules
+    rules = workspace.config.rules
     if not rules:
         st.caption("No rules: every layer follows the default. Edits of the table become rules.")
         return
@@ -275,7 +275,7 @@ def rule_list(workspace: Workspace, chosen: Resolved) -> None:
 
 
 def _delete_rule(workspace: Workspace, number: int) -> None:
-    present = workspace.config.present
+    present = workspace.config
     rules = present.rules[:number] + present.rules[number + 1 :]
     set_config(workspace, QuantConfig(present.default, rules))
 

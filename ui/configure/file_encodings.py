@@ -1,5 +1,7 @@
 """A file's quantization: offered as configuration, said to be in use, opened from an upload."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from analysis.network import Network
@@ -7,18 +9,15 @@ from model_io.encodings.aimet_read import is_encodings
 from model_io.encodings.apply_to_network import read_given
 from quant.config import config_from_file, config_to_file
 from quant.file_encodings import Given
-from ui.state.edit_config import set_config
-from ui.state.file_encodings import OWN
+from ui.state.edit_config import change_experiment, set_preset
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
 
 def use_given(workspace: Workspace, given: Given) -> None:
     """Make a file's bits the configuration, and its grids those of the simulation."""
-    set_config(workspace, given.config, f"{given.source}{OWN}")
-    if workspace.config.present == given.config:
-        workspace.file_grids.start(given)
-        workspace.save()
+    experiment = workspace.experiment.with_recipe(()).with_config(given.config)
+    change_experiment(workspace, replace(experiment, encodings=given, given_name=""))
 
 
 def offer_own_grids(workspace: Workspace, network: Network) -> None:
@@ -26,7 +25,7 @@ def offer_own_grids(workspace: Workspace, network: Network) -> None:
     given = network.given
     if given is None:
         return
-    used = workspace.file_grids.of(workspace.config.present) is given
+    used = workspace.experiment.encodings is given and workspace.experiment.uses_encodings
     st.markdown("**The file was quantized already.**")
     _list(given)
     st.button(
@@ -39,7 +38,7 @@ def offer_own_grids(workspace: Workspace, network: Network) -> None:
 
 def grids_note(workspace: Workspace) -> None:
     """Say that ranges come from a file, where they do, and let one calibrate instead."""
-    given = workspace.file_grids.of(workspace.config.present)
+    given = workspace.experiment.encodings
     if given is None:
         return
     with st.expander(f"Ranges come from {plain(given.source)}", icon=":material/grid_on:"):
@@ -50,7 +49,7 @@ def grids_note(workspace: Workspace) -> None:
         )
         st.button(
             "Calibrate all ranges instead", key="configure.calibrate",
-            on_click=workspace.calibrate_instead,
+            on_click=lambda: workspace.change(workspace.experiment.calibrating()),
         )  # fmt: skip
 
 
@@ -63,8 +62,8 @@ def config_box(workspace: Workspace, network: Network) -> None:
     """Let one take the configuration home, and open another or a file of encodings."""
     layers = network.graph.layers
     st.download_button(
-        "Configuration as JSON", config_to_file(workspace.config.present, layers),
-        f"{workspace.config_name}.json", "application/json", icon=":material/download:",
+        "Configuration as JSON", config_to_file(workspace.config, layers),
+        f"{workspace.experiment.name}.json", "application/json", icon=":material/download:",
         key="configure.download", help="Each rule with the number of layers that it matches",
     )  # fmt: skip
     uploaded = st.file_uploader(
@@ -81,7 +80,7 @@ def config_box(workspace: Workspace, network: Network) -> None:
             use_given(workspace, read_given(text, network, uploaded.name))
         else:
             config, notes = config_from_file(text, layers)
-            set_config(workspace, config, uploaded.name.removesuffix(".json"))
+            set_preset(workspace, config, uploaded.name.removesuffix(".json"))
             workspace.notes.extend(map(plain, notes))
     except ValueError as error:
         st.error(plain(str(error)))

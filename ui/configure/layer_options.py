@@ -35,7 +35,8 @@ def show_layer(workspace: Workspace, network: Network, config: QuantConfig, laye
     known = sensitivity_now(workspace)
     found = _explained(
         (network.digest, config.to_json(), layer, repr(workspace.machine), _mark(known)),
-        network, config, workspace.machine, known, workspace.entropies,
+        network, config, workspace.machine, known,
+        {} if workspace.study is None else workspace.study.entropies,
     )  # fmt: skip
     for sentence in explain_in_words(found):
         st.markdown(f"- {sentence}")

@@ -1,9 +1,8 @@
 """Check on this machine: the quantized file run in ONNX Runtime beside the simulation."""
 
-from dataclasses import dataclass
-
 import streamlit as st
 
+from analysis.deployment.prepare_export import quantized_to_take
 from analysis.deployment.runtime_check import ExecutionCheck, Latency, Top1Score, check_execution
 from figures import takeaway
 from figures.quality.runtime_check import integer_words, partings_by_layer, scores_side_by_side
@@ -12,38 +11,31 @@ from model_io.qdq_export.export_qdq import export_qdq
 from model_io.qdq_export.simulate_file import as_written
 from model_io.runtime.executed_model import execute
 from quant.progress import Progress, Steps, part
-from ui.export.jobs import ExportRequest, quantized_now
+from ui.export.jobs import ExportRequest
+from ui.job_kind import JobKind
 from ui.jobs import Job
+from ui.state.results import Checked
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text, share_text
 from ui.widgets.markdown import plain
 
-JOB = "Check of"
 FEWEST, USUAL = 16, 500
 STAGE_SHARE, FILE_SHARE = 0.3, 0.5
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Checked:
-    """A check, and the layers that could be computed in whole numbers."""
-
-    check: ExecutionCheck
-    weighted: tuple[str, ...]
-
-
 def check_box(workspace: Workspace, wish: ExportRequest) -> None:
     """Offer the check, or show what it found."""
-    if wish.parts is None:
+    if wish.study.scored is None:
         st.caption("A check needs images to run on; none are chosen.")
         return
-    most = len(wish.parts.score)
-    busy = any(job.title.startswith(JOB) for job in workspace.runner.active)
+    most = len(wish.study.scored)
+    busy = workspace.runner.active_of(JobKind.CHECK_FILE) is not None
     row = st.container(horizontal=True, vertical_alignment="bottom")
     count = row.number_input(
         "Images", min(FEWEST, most), most, min(USUAL, most), key="export.check.images",
         help="Drawn at random from those that are scored", width=160,
     )  # fmt: skip
-    found: Checked | None = workspace.checks.get(wish.key)
+    found = workspace.exports.checks.get(wish.key)
     if row.button(
         "Check again" if found else "Run it on this machine", key="export.check", disabled=busy,
         icon=":material/speed:", help="Float and quantized file in ONNX Runtime, one thread",
@@ -60,23 +52,30 @@ def check_box(workspace: Workspace, wish: ExportRequest) -> None:
 
 
 def _start(workspace: Workspace, wish: ExportRequest, count: int) -> None:
+    seed = workspace.data.seed
+
     def finish(found: Checked) -> None:
-        workspace.checks[wish.key] = found
+        workspace.exports.checks[wish.key] = found
 
     workspace.runner.submit(
-        Job(f"{JOB} {wish.name}", lambda: _road(workspace, wish, count), finish)
+        Job(
+            JobKind.CHECK_FILE,
+            f"{JobKind.CHECK_FILE} {wish.name}",
+            lambda: _check(wish, count, seed),
+            finish,
+        )
     )
 
 
-def _road(workspace: Workspace, wish: ExportRequest, count: int) -> Steps[Checked]:
-    stage = yield from part(quantized_now(workspace, wish), 0.0, STAGE_SHARE)
-    if wish.parts is None:
+def _check(wish: ExportRequest, count: int, seed: int) -> Steps[Checked]:
+    stage = yield from part(quantized_to_take(wish.study, wish.experiment), 0.0, STAGE_SHARE)
+    if wish.study.scored is None:
         raise ValueError("A check needs images; none are chosen. Choose data on Model.")
     yield Progress(STAGE_SHARE, "Making the ONNX file")
     made = export_qdq(stage.quantized)
     simulated, executed = as_written(stage.quantized, made), execute(made)
-    score = wish.parts.score
-    data = score if count >= len(score) else score.sample(count, workspace.data.seed)
+    score = wish.study.scored
+    data = score if count >= len(score) else score.sample(count, seed)
     steps = check_execution(wish.network, simulated, executed, data)
     check = yield from part(steps, FILE_SHARE, 1.0)
     weighted = tuple(layer.name for layer in wish.network.graph.layers if layer.weight)

@@ -6,44 +6,25 @@ from analysis.runs.apply_recipe import title_of
 from analysis.runs.run_store import Run
 from figures.style.units import format_bytes
 from model_io.artefacts.formats import FORMATS
-from quant.passes.recipe import Recipe
-from ui.export.jobs import ExportRequest, Made, made_of, repaired_recipe, start_export, under_way
+from ui.export.jobs import ExportRequest, made_of, start_export, under_way
 from ui.navigation import RUNS
 from ui.runs.report import report_box
+from ui.state.results import Made
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
 
-def recipe_choice(workspace: Workspace) -> Recipe:
-    """Return the recipe of Repair where one was measured for what is chosen now, and is wanted."""
-    found = repaired_recipe(workspace)
-    if not found:
-        return ()
-    titles = ", ".join(title_of(step) for step in found)
-    wanted = st.toggle(
-        f"With the recipe of Repair: {plain(titles)}", value=True, key="export.recipe",
-        persist_state="session",
-        help="The passes run again for the export; without them it is plainly quantized",
-    )  # fmt: skip
-    return found if wanted else ()
-
-
 def context(workspace: Workspace, wish: ExportRequest) -> None:
     """Say what would be taken home."""
-    given = workspace.file_grids.of(wish.config)
-    images = len(wish.parts.calibration or ()) if wish.parts is not None else 0
+    given = wish.experiment.encodings
+    images = len(wish.study.calibration or ())
     ranges = f"ranges from {images} images" if images else "ranges without images"
-    if given is not None and not _floats(wish):
+    if given is not None and wish.experiment.uses_encodings:
         ranges = f"ranges of {plain(given.source)}"
     st.markdown(
         f"**{plain(wish.name)}** on **{plain(wish.network.name)}** · {ranges} · "
         f"machine {plain(workspace.machine.title)}"
     )
-
-
-def _floats(wish: ExportRequest) -> bool:
-    """Whether passes change the float network, so that all ranges are calibrated anew."""
-    return bool(wish.recipe) and not title_of(wish.recipe[0]).startswith("Grids of")
 
 
 def artefacts(workspace: Workspace, wish: ExportRequest) -> None:
@@ -110,13 +91,19 @@ def report_choice(workspace: Workspace, wish: ExportRequest) -> None:
         st.caption("A report tells of a run, and none of this model was kept yet.")
         st.page_link(RUNS, label="Run it and measure", icon=":material/play_circle:")
         return
-    fitting = [run for run in runs if run.config == wish.config.to_dict()]
+    fitting = [run for run in runs if _is_of(run, wish)]
     start = runs.index(fitting[0]) if fitting else 0
     run = st.selectbox(
         "Run", runs, index=start, key=f"export.run.{wish.key}", format_func=_run_name,
         help="The newest of the present configuration to begin with",
     )  # fmt: skip
     report_box(workspace, run)
+
+
+def _is_of(run: Run, wish: ExportRequest) -> bool:
+    """Whether a run measured the configuration and the recipe that are exported."""
+    titles = tuple(title_of(step) for step in wish.experiment.passes)
+    return run.config == wish.config.to_dict() and run.recipe == titles
 
 
 def _run_name(run: Run) -> str:

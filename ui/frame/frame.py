@@ -4,10 +4,12 @@ import logging
 
 import streamlit as st
 
+from analysis.runs.experiment import recipe_name
 from quant.errors import QuantError
 from ui.jobs import JobState, watch
 from ui.request_guard import paths_open
 from ui.session.session_box import opened_note, session_box
+from ui.state.choices_history import History
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
@@ -34,19 +36,22 @@ def _context(workspace: Workspace) -> None:
         "Model": _model_name(workspace),
         "Data": _data_name(workspace),
         "Machine": workspace.machine.title,
-        "Configuration": workspace.config_name,
+        "Experiment": workspace.experiment.name,
     }
-    given = workspace.file_grids.of(workspace.config.present)
-    if given is not None and given.source not in workspace.config_name:
+    experiment = workspace.experiment
+    if experiment.given_name and experiment.recipe:
+        lines["Repairs"] = recipe_name(experiment.recipe)
+    given = experiment.encodings
+    if given is not None and experiment.uses_encodings and given.source not in experiment.name:
         lines["Ranges"] = f"of {given.source}"
     for label, value in lines.items():
         st.caption(f"{label}  \n**{plain(value)}**")
-    history = workspace.config
+    history = workspace.experiments
     undo, redo = st.columns(2)
     undo.button(
         f"Undo ({len(history.past)})", on_click=undo_change, args=(workspace,),
         key="frame.undo", disabled=not history.past, icon=":material/undo:", width="stretch",
-        help="Take back the last change of the configuration",
+        help="Take back the last change of the experiment",
     )  # fmt: skip
     redo.button(
         "Redo", on_click=redo_change, args=(workspace,), key="frame.redo",
@@ -69,21 +74,13 @@ def _data_name(workspace: Workspace) -> str:
 
 
 def undo_change(workspace: Workspace) -> None:
-    """Take back the last change of the configuration, if what was before fits the model."""
-    workspace.config.undo()
-    if workspace.misfit():
-        workspace.notes.append(f"Nothing was undone. {workspace.misfit()}")
-        workspace.config.redo()
-    workspace.save()
+    """Take back the last change of the experiment, if what was before fits the model."""
+    workspace.step(History.undo)
 
 
 def redo_change(workspace: Workspace) -> None:
     """Make the change again that was taken back, if what it made fits the model."""
-    workspace.config.redo()
-    if workspace.misfit():
-        workspace.notes.append(f"Nothing was changed. {workspace.misfit()}")
-        workspace.config.undo()
-    workspace.save()
+    workspace.step(History.redo)
 
 
 def _say(workspace: Workspace) -> None:

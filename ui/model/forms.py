@@ -17,6 +17,7 @@ from model_io.errors import ModelError
 from quant.errors import QuantError
 from quant.progress import Steps
 from sample_models.registry import SAMPLES, Sample
+from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.model.preprocess_form import preprocess_form
 from ui.model.table_form import table_form
@@ -56,7 +57,7 @@ def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
         remember(workspace, known)
         workspace.take_network(known, *found)
 
-    workspace.runner.submit(Job(title, steps, take))
+    workspace.runner.submit(Job(JobKind.LOAD_MODEL, title, steps, take))
 
 
 def remembered(workspace: Workspace, choice: ModelChoice) -> ModelChoice:

@@ -13,6 +13,7 @@ from model_io.input_specs import InputSpec
 from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx
 from quant.inputs import Input, parts_of
 from quant.progress import Progress, Steps
+from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.model_and_data import ModelChoice
 from ui.state.workspace import Workspace
@@ -121,7 +122,11 @@ def measure_import(workspace: Workspace) -> None:
 
     workspace.asked.add(question)
     title = f"Checking {network.name} on your data"
-    workspace.runner.submit(Job(title, steps, lambda found: store.keep_answer(question, found)))
+
+    def keep(found: dict[str, float | str]) -> None:
+        store.keep_answer(question, found)
+
+    workspace.runner.submit(Job(JobKind.CHECK_IMPORT, title, steps, keep))
     st.rerun()
 
 

@@ -78,7 +78,7 @@ def use_spec(workspace: Workspace, site: Site, spec: QuantSpec) -> None:
     change = spec_change(site.spec, spec)
     layer = site.shared_with or site.layer
     weight, activation = (change, None) if site.role is Role.WEIGHT else (None, change)
-    set_config(workspace, workspace.config.present.with_change(layer, weight, activation))
+    set_config(workspace, workspace.config.with_change(layer, weight, activation))
 
 
 def spec_change(old: QuantSpec, new: QuantSpec) -> SpecChange:
@@ -95,7 +95,7 @@ def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, role: Role) 
 
     A fragment, so that a change of the controls redraws nothing else.
     """
-    site = site_of(book, workspace.config.present, layer, role)
+    site = site_of(book, workspace.config, layer, role)
     tried = grid_controls(workspace, book, site)
     try:
         fit = book.fit(site, tried)

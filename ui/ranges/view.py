@@ -4,7 +4,6 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.calibration import calibrate
 from analysis.ranges.distributions import Distribution
 from analysis.ranges.encoding_fit import Fit
 from analysis.ranges.findings import CHANNEL_RATIO, ExaminedTensor, rank_suspects
@@ -16,9 +15,10 @@ from figures.ranges.histogram import histogram, small_share
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation.plan import Role
+from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.ranges.tables import channel_table, histogram_table, overview_table, suspect_table
-from ui.state.choices_history import Picked
+from ui.state.choices_history import PickedLayer
 from ui.state.workspace import Workspace
 from ui.widgets.download import save
 from ui.widgets.selection import first_name
@@ -65,21 +65,15 @@ def calibration_note(workspace: Workspace, role: Role, *, known: bool) -> None:
 
 
 def _calibrate(workspace: Workspace) -> None:
-    network, parts = workspace.network, workspace.parts
-    if network is None or parts is None or parts.calibration is None:
-        return
-    images, limits = parts.calibration, parts.input_range
-    workspace.runner.submit(
-        Job(
-            f"Calibrate {network.name}",
-            lambda: calibrate(network, images, limits),
-            lambda found: workspace.keep_calibrated(network, parts, found),
-        )
-    )
+    study = workspace.study
+    if study is not None and study.calibration is not None:
+        title = f"{JobKind.CALIBRATE} {study.network.name}"
+        job = Job(JobKind.CALIBRATE, title, study.calibrated, lambda _: None)
+        workspace.runner.submit(job)
 
 
 def overview(
-    examined: list[ExaminedTensor], role: Role, picker: str, picked: str, seen: Picked
+    examined: list[ExaminedTensor], role: Role, picker: str, picked: str, seen: PickedLayer
 ) -> None:
     """Show all layers along the depth; a click writes the layer's name to `picker` and `seen`."""
 
@@ -97,7 +91,7 @@ def overview(
     save(overview_table(examined), f"ranges-{role}s", "ranges.save.overview")
 
 
-def suspect_list(examined: list[ExaminedTensor], role: Role, picker: str, seen: Picked) -> None:
+def suspect_list(examined: list[ExaminedTensor], role: Role, picker: str, seen: PickedLayer) -> None:
     """Show the suspects with the reasons; ticking a row writes the layer's name to both places."""
     found = rank_suspects(examined)
     if not found:

@@ -1,17 +1,16 @@
 """Running a recipe, and what each of its passes did."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import streamlit as st
 
-from analysis.calibration import Calibrated, calibrate, needs_data
-from analysis.cost.estimate import cost
 from analysis.network import Network
+from analysis.runs.experiment import Experiment
 from analysis.runs.repair import RepairStep, repair, run_of, verdict
-from analysis.split import Split
+from analysis.study import Study
 from figures import takeaway
 from figures.network.colors import equalized_pairs
 from figures.repair.before_after import (
@@ -21,67 +20,70 @@ from figures.repair.before_after import (
     rounding_gain,
     sqnr_before_after,
 )
-from quant.config import QuantConfig
 from quant.passes.absorb_bias import Absorbed
 from quant.passes.adaround import AdaRoundResult
 from quant.passes.correct_bias import Corrected
 from quant.passes.equalize import Equalized
 from quant.passes.recipe import Recipe
 from quant.progress import Steps, part
+from ui.job_kind import JobKind
 from ui.jobs import Job
-from ui.state.choices_history import Picked
+from ui.state.choices_history import PickedLayer
+from ui.state.results import Repaired
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text
 from ui.widgets.network_view import places_of
 from ui.widgets.tables import percent
 
 CALIBRATION_SHARE = 0.05
-JOB = "Repair"
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Repaired:
-    """A measured recipe, and what it was measured on."""
-
-    network: Network
-    parts: Split
-    config: QuantConfig
-    config_name: str
-    steps: tuple[RepairStep, ...]
 
 
 def under_way(workspace: Workspace) -> bool:
     """Whether a recipe waits or runs already."""
-    return any(job.title.startswith(JOB) for job in workspace.runner.active)
+    return workspace.runner.active_of(JobKind.REPAIR) is not None
 
 
 def start_repair(workspace: Workspace, recipe: Recipe) -> None:
-    """Queue the recipe; what it did is kept in the workspace."""
-    network, parts = workspace.network, workspace.parts
-    if network is None or parts is None:
+    """Queue the recipe on the present experiment; the workspace holds what each step did."""
+    study = workspace.study
+    if study is None or study.scored is None:
         return
-    config, name = workspace.config.present, workspace.config_name
-    recipe = workspace.file_grids.before(config, recipe)
+    experiment = workspace.experiment.with_recipe(recipe)
 
     def finish(steps: tuple[RepairStep, ...]) -> None:
-        workspace.repaired = Repaired(network, parts, config, name, steps)
+        workspace.repaired = Repaired(study, experiment, steps)
 
-    workspace.runner.submit(
-        Job(f"{JOB} {name}", lambda: _road(workspace, network, parts, config, recipe), finish)
+    title = f"{JobKind.REPAIR} {workspace.experiment.name}"
+    work = lambda: _calibrate_and_repair(study, experiment)  # noqa: E731
+    workspace.runner.submit(Job(JobKind.REPAIR, title, work, finish))
+
+
+def _calibrate_and_repair(study: Study, experiment: Experiment) -> Steps[tuple[RepairStep, ...]]:
+    yield from part(study.calibrated(experiment.config), 0.0, CALIBRATION_SHARE)
+    work = repair(study, experiment.config, experiment.passes)
+    return (yield from part(work, CALIBRATION_SHARE, 1.0))
+
+
+def use_recipe(workspace: Workspace, repaired: Repaired) -> None:
+    """Offer to make the measured recipe part of the present experiment: one click."""
+    used = workspace.experiment.recipe == repaired.experiment.recipe
+    st.button(
+        "In use" if used else "Use this recipe",
+        key="repair.use",
+        type="primary",
+        icon=":material/check:",
+        disabled=used,
+        on_click=workspace.set_recipe,
+        args=(repaired.experiment.recipe,),
+        help="The recipe becomes part of the experiment: runs, exports and reports have it too",
     )
 
 
-def _road(
-    workspace: Workspace, network: Network, parts: Split, config: QuantConfig, recipe: Recipe
-) -> Steps[tuple[RepairStep, ...]]:
-    known = workspace.calibrated(network, parts)
-    calibrated = known or Calibrated(input_range=parts.input_range)
-    if known is None and parts.calibration is not None and needs_data(network, config):
-        steps = calibrate(network, parts.calibration, parts.input_range)
-        calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
-        workspace.keep_calibrated(network, parts, calibrated)
-    work = repair(network, parts.score, parts.calibration, config, calibrated, recipe)
-    return (yield from part(work, CALIBRATION_SHARE, 1.0))
+def is_of_present(workspace: Workspace, repaired: Repaired) -> bool:
+    """Whether results are of the present model, images, configuration and encodings."""
+    now, then = workspace.experiment, repaired.experiment
+    same = now.config == then.config and now.encodings is then.encodings
+    return workspace.network is repaired.study.network and same
 
 
 def score_of(step: RepairStep) -> float:
@@ -125,7 +127,7 @@ def verdicts(steps: Sequence[RepairStep]) -> None:
         st.markdown(f"- {verdict(before, after)}")
 
 
-def before_after(steps: Sequence[RepairStep], picked: Picked) -> None:
+def before_after(steps: Sequence[RepairStep], picked: PickedLayer) -> None:
     """Show SQNR by layer and the ranges of a chosen layer, before the recipe and after a step."""
     titles = [f"{number}. {step.title}" for number, step in enumerate(steps)]
     chosen = st.selectbox("After step", titles[1:], index=len(titles) - 2, key="repair.step")
@@ -242,22 +244,19 @@ def _rounded(found: AdaRoundResult) -> None:
             st.caption(f"{layer} keeps nearest rounding: {reason}.")
 
 
-def keep_repaired(workspace: Workspace, found: Repaired) -> None:
+def keep_repaired(workspace: Workspace, repaired: Repaired) -> None:
     """Offer to keep the last step among the runs, where it can be compared with others."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     name = row.text_input(
-        "Name of the run", f"{found.config_name}, repaired", key=f"repair.name.{id(found)}"
+        "Name of the run", repaired.experiment.name, key=f"repair.name.{id(repaired)}"
     )
     if row.button(
-        "Keep as a run", key="repair.keep", icon=":material/save:",
+        "Keep as a run",
+        key="repair.keep",
+        icon=":material/save:",
         help="Adds the repaired network to Run and compare",
-    ):  # fmt: skip
-        known = workspace.entropies if found.network is workspace.network else None
-        report = cost(found.network, found.config, workspace.machine, known)
-        run = run_of(
-            found.steps, name.strip() or found.config_name, found.network, found.parts.score,
-            config=found.config, report=report, seed=workspace.data.seed,
-            images=len(found.parts.calibration or ()),
-        )  # fmt: skip
+    ):
+        named = replace(repaired.experiment, machine=workspace.machine).named(name)
+        run = run_of(repaired.steps, repaired.study, named)
         workspace.store.save(run)
         st.toast(f"{run.name} is among the runs now.", icon=":material/save:")

@@ -11,62 +11,61 @@ from analysis.evaluation.evaluate import Disagreement
 from analysis.evaluation.user_metric import UserMetric
 from analysis.network import Network
 from analysis.runs.compare_runs import describe, layer_differences
-from analysis.runs.experiment import Experiment, run_experiment
+from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import run_experiment
 from analysis.runs.json_values import to_plain
+from analysis.runs.experiment_file import record_of_run
 from analysis.runs.run_store import Run
 from analysis.split import Split
 from quant.config import QuantConfig, config_from_dict
 from quant.progress import Steps, part
+from ui.job_kind import JobKind
 from ui.jobs import Job
-from ui.state.edit_config import set_config
+from ui.state.edit_config import change_experiment
+from ui.state.snapshot import find_experiment
 from ui.state.workspace import Workspace
 from ui.widgets.code_question import run_if_allowed, show_code_question
 from ui.widgets.markdown import plain
 from ui.widgets.metric_field import metric_field, metric_of, problem_of
 
-CALIBRATION_SHARE = 0.15
 METRIC_QUESTION = "runs.code"
 
 
 def start_run(workspace: Workspace, name: str) -> None:
-    """Queue a run of the present configuration; its result goes to the run store."""
-    network, parts = workspace.network, workspace.parts
-    if network is None or parts is None:
+    """Queue a run of the present experiment; its result goes to the run store."""
+    study = workspace.study
+    if study is None or study.scored is None:
         return
-    config = workspace.config.present
-    wanted = Experiment(name.strip() or workspace.config_name, config, workspace.machine)
-    grids = workspace.file_grids.before(config)
-    seeded = replace(wanted, seed=workspace.data.seed, recipe=grids)
-    known = workspace.entropies  # those of this network: another model brings another dictionary
+    experiment = workspace.experiment.named(name or workspace.experiment.name)
+    seeded = replace(experiment, seed=workspace.data.seed)
     metric, store = metric_of(workspace, workspace.metric), workspace.store
 
-    def road() -> Steps[None]:
+    def work() -> Steps[None]:
         # kept at once, whether anybody looks or not
-        store.save((yield from _road(workspace, network, parts, seeded, known, metric)))
+        store.save((yield from run_experiment(study, seeded, metric)))
 
-    workspace.runner.submit(Job(f"Run {seeded.name}", road, lambda _: None))
+    title = f"{JobKind.RUN} {seeded.name}"
+    workspace.runner.submit(Job(JobKind.RUN, title, work, lambda _: None))
 
 
-def _road(
-    workspace: Workspace,
-    network: Network,
-    parts: Split,
-    experiment: Experiment,
-    known: Entropies,
-    metric: UserMetric | None,
-) -> Steps[Run]:
-    """Calibrate where that has not been done, then run."""
-    calibrated = workspace.calibrated(network, parts)
-    start = 0.0
-    if calibrated is None:
-        calibrated = Calibrated(input_range=parts.input_range)
-        if parts.calibration is not None and needs_data(network, experiment.config):
-            steps = calibrate(network, parts.calibration, calibrated.input_range)
-            calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
-            workspace.keep_calibrated(network, parts, calibrated)
-            start = CALIBRATION_SHARE
-    run = run_experiment(network, parts.score, calibrated, experiment, known=known, metric=metric)
-    return (yield from part(run, start, 1.0))
+def load_run(workspace: Workspace, run: Run) -> None:
+    """Make the experiment of a run the present one: configuration, repairs, machine and name."""
+    network = workspace.network
+    if network is not None and run.model_digest != network.digest:
+        workspace.notes.append(
+            f"{run.name} is a run of {run.model}; the model loaded is {network.name}. Load "
+            f"{run.model} on Model first."
+        )
+        return
+    try:
+        record = record_of_run(run)
+        experiment = record.experiment
+        if network is not None:
+            experiment = find_experiment(record, network)
+    except ValueError as error:
+        workspace.notes.append(str(error))
+        return
+    change_experiment(workspace, experiment)
 
 
 def why_none(workspace: Workspace) -> str:
@@ -84,8 +83,8 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
     with st.form("runs.start", border=False):
         name_column, button_column = st.columns([4, 1], vertical_alignment="bottom")
         name = name_column.text_input(
-            "Name of the run", value=workspace.config_name,
-            key=f"runs.name.{workspace.config.version}.{workspace.config_name}",
+            "Name of the run", value=workspace.experiment.name,
+            key=f"runs.name.{workspace.experiments.version}.{workspace.experiment.name}",
         )  # fmt: skip
         pressed = button_column.form_submit_button(
             "Run", type="primary", icon=":material/play_arrow:", disabled=not ready,
@@ -124,9 +123,10 @@ def manage_run(workspace: Workspace, run: Run) -> None:
             return
         st.rerun()
     if row.button(
-        "Load config", key="runs.load", disabled=locked, help="Make its configuration the present"
+        "Load", key="runs.load", disabled=locked,
+        help="Its configuration, repairs and machine become the present experiment",
     ):
-        set_config(workspace, config_from_dict(run.config), run.name)
+        load_run(workspace, run)
         st.rerun()
     row.download_button(
         "JSON", json.dumps(to_plain(run), indent=2), f"{run.name}.json", "application/json",

@@ -13,16 +13,16 @@ from analysis.reporting.contents import ReportOrigin, Report
 from analysis.reporting.gather import Around, gather_report
 from analysis.reporting.trade_off import TradeOff, trade_off_from_front
 from analysis.runs.run_store import Run
-from analysis.split import Split
+from analysis.study import Study
 from figures.document import render
 from figures.style.units import format_bytes
 from quant.progress import Steps, part
 from ui.state.model_and_data import is_bundled
 from ui.answers.forecast import foresight_of, sensitivity_now
+from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.workspace import Workspace
 
-JOB = "Report of"
 PREVIEW_PX = 900
 CALIBRATION_SHARE = 0.4
 
@@ -34,7 +34,10 @@ def report_box(workspace: Workspace, run: Run, front: Front | None = None) -> No
     """
     path = report_path(workspace, run)
     row = st.container(horizontal=True, vertical_alignment="center")
-    making = any(job.title == f"{JOB} {run.name}" for job in workspace.runner.active)
+    making = any(
+        job.kind is JobKind.REPORT and job.title.endswith(run.name)
+        for job in workspace.runner.active
+    )
     if row.button(
         "Make it again" if path.exists() else "Make the report", key="report.make",
         icon=":material/description:", disabled=making,
@@ -65,32 +68,32 @@ def report_path(workspace: Workspace, run: Run) -> Path:
 
 def start_report(workspace: Workspace, run: Run, front: Front | None = None) -> None:
     """Queue the report; it collects what is known and runs nothing but a missing calibration."""
-    network, parts = _of_run(workspace, run)
-    path, known = report_path(workspace, run), _sensitivity(workspace, network)
+    study = _study_of(workspace, run)
+    path, known = report_path(workspace, run), _sensitivity(workspace, study)
     shown, then = shown_front(workspace, run, front), workspace.as_now()
     workspace.runner.submit(
         Job(
-            f"{JOB} {run.name}",
-            lambda: _road(then, run, network, parts, known=known, shown=shown),
+            JobKind.REPORT,
+            f"{JobKind.REPORT} {run.name}",
+            lambda: _calibrate_and_gather(then, run, study, known=known, shown=shown),
             lambda report: _write(path, report),
         )
     )
 
 
-def _of_run(workspace: Workspace, run: Run) -> tuple[Network | None, Split | None]:
+def _study_of(workspace: Workspace, run: Run) -> Study | None:
     """Return the present model and images, where they are those of the run."""
-    network, parts = workspace.network, workspace.parts
-    if network is None or network.digest != run.model_digest:
-        return None, None
-    same = parts is not None and parts.score.digest == run.data_digest
-    return network, parts if same else None
+    study = workspace.study
+    if study is None or study.network.digest != run.model_digest:
+        return None
+    same = study.scored is not None and study.scored.digest == run.data_digest
+    return study if same else Study(study.network, store=study.store)
 
 
-def _sensitivity(workspace: Workspace, network: Network | None) -> Sensitivity | None:
+def _sensitivity(workspace: Workspace, study: Study | None) -> Sensitivity | None:
     if workspace.opened is not None:
-        found: Sensitivity | None = workspace.opened.session.sensitivity
-        return found
-    return None if network is None else sensitivity_now(workspace)
+        return workspace.opened.session.sensitivity
+    return None if study is None else sensitivity_now(workspace)
 
 
 def shown_front(workspace: Workspace, run: Run, front: Front | None = None) -> TradeOff | None:
@@ -111,37 +114,28 @@ def shown_front(workspace: Workspace, run: Run, front: Front | None = None) -> T
     return trade_off_from_front(updated(front, foresight.predictor), run, measured)
 
 
-def _road(
+def _calibrate_and_gather(
     workspace: Workspace,
     run: Run,
-    network: Network | None,
-    parts: Split | None,
+    study: Study | None,
     *,
     known: Sensitivity | None,
     shown: TradeOff | None,
 ) -> Steps[Report]:
-    calibrated: Calibrated | None = None
-    start = 0.0
-    if network is not None and parts is not None:
-        calibrated = workspace.calibrated(network, parts)
-        if calibrated is None and parts.calibration is not None:
-            steps = calibrate(network, parts.calibration, parts.input_range)
-            calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
-            workspace.keep_calibrated(network, parts, calibrated)
-            start = CALIBRATION_SHARE
+    if study is not None:
+        yield from part(study.calibrated(), 0.0, CALIBRATION_SHARE)
+    has_images = study is not None and study.scored is not None
     around = Around(
-        network=network,
+        study=study,
         machine=workspace.machine,
-        data=None if parts is None else parts.score,
-        calibrated=calibrated,
         store=workspace.store,
         sensitivity=known,
         steps=workspace.repaired.steps if workspace.repaired is not None else (),
         front=shown,
-        origin=None if network is None or parts is None else _origin(workspace, run),
-        notes=() if parts is None else parts.notes,
+        origin=_origin(workspace, run) if has_images else None,
+        notes=workspace.parts.notes if has_images and workspace.parts is not None else (),
     )
-    return (yield from part(gather_report(run, around), start, 1.0))
+    return (yield from part(gather_report(run, around), CALIBRATION_SHARE, 1.0))
 
 
 def _origin(workspace: Workspace, run: Run) -> ReportOrigin:

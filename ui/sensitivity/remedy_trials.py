@@ -2,19 +2,15 @@
 
 from analysis.diagnosis.remedies import Remedy
 from analysis.diagnosis.try_remedy import RemedyTrial, try_remedy
-from analysis.network import Network
-from analysis.ranges.tensors import RangeBook
 from analysis.sensitivity.sweep import Question
-from analysis.split import Split
-from data_io.dataset import Dataset
+from analysis.study import Study
 from quant.config import QuantConfig
 from quant.progress import Steps, part
-from ui.answers.sensitivity import images_for, statistics_for
+from ui.answers.sensitivity import images_for
+from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
-
-TRY = "Try"
 
 
 def trials_of(workspace: Workspace, question: Question) -> list[RemedyTrial]:
@@ -24,22 +20,23 @@ def trials_of(workspace: Workspace, question: Question) -> list[RemedyTrial]:
 
 def _trial_key(workspace: Workspace, question: Question) -> tuple[str, Question]:
     digest = workspace.network.digest if workspace.network else ""
-    return f"{digest} {workspace.config.present.to_json()}", question
+    return f"{digest} {workspace.config.to_json()}", question
 
 
 def trying(workspace: Workspace) -> bool:
     """Whether a repair waits or runs."""
-    return any(job.title.startswith(TRY) for job in workspace.runner.active)
+    return workspace.runner.active_of(JobKind.TRY_REMEDY) is not None
 
 
 def start_trial(
-    workspace: Workspace, asked: SweepRequest, book: RangeBook, question: Question, remedy: Remedy
+    workspace: Workspace, asked: SweepRequest, question: Question, remedy: Remedy
 ) -> None:
     """Queue the trial of a repair; what it did is kept in the workspace."""
-    network, parts, data = workspace.network, workspace.parts, images_for(workspace, asked)
-    if network is None or parts is None or data is None:
+    study, data = workspace.study, images_for(workspace, asked)
+    if study is None or data is None:
         return
-    config, key = workspace.config.present, _trial_key(workspace, question)
+    asked_study = study.scoring(data)
+    config, key = workspace.config, _trial_key(workspace, question)
 
     def keep(trial: RemedyTrial) -> None:
         others = [t for t in workspace.sensitivity.trials.get(key, []) if t.title != trial.title]
@@ -47,25 +44,17 @@ def start_trial(
 
     workspace.runner.submit(
         Job(
-            f"{TRY} {remedy.title} on {question.layer}",
-            lambda: _road(workspace, network, parts, data, book, config, question, remedy),
+            JobKind.TRY_REMEDY,
+            f"{JobKind.TRY_REMEDY} {remedy.title} on {question.layer}",
+            lambda: _calibrate_and_try(asked_study, config, question, remedy),
             keep,
         )
     )
 
 
-def _road(
-    workspace: Workspace,
-    network: Network,
-    parts: Split,
-    data: Dataset,
-    book: RangeBook,
-    config: QuantConfig,
-    question: Question,
-    remedy: Remedy,
+def _calibrate_and_try(
+    study: Study, config: QuantConfig, question: Question, remedy: Remedy
 ) -> Steps[RemedyTrial]:
     """Calibrate where that has not been done, then try; passes learn from the same images."""
-    calibrated = yield from part(statistics_for(workspace, network, parts), 0.0, 0.1)
-    images = parts.calibration
-    work = try_remedy(network, data, images, calibrated, book, config, question, remedy)
-    return (yield from part(work, 0.1, 1.0))
+    yield from part(study.calibrated(), 0.0, 0.1)
+    return (yield from part(try_remedy(study, config, question, remedy), 0.1, 1.0))

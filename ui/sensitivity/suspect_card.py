@@ -6,20 +6,17 @@ from analysis.diagnosis.diagnose import SuspectCard, change_encoding, suspect_ca
 from analysis.diagnosis.remedies import Remedy
 from analysis.diagnosis.try_remedy import RemedyTrial, verdict
 from analysis.evaluation.evaluate import Evaluation
-from analysis.network import Network
 from analysis.ranges.tensors import RangeBook
 from analysis.sensitivity.ranking import HarmMetric, at, gives_back, shown_interval, shown_of
 from analysis.sensitivity.sweep import CellScore, Question, Sensitivity
 from figures.sensitivity.wording import cell_text, format_metric, metric_name, shown_title
 from quant.errors import QuantError
-from quant.graph.layer_pairs import Pair, find_pairs
 from quant.simulation.plan import Role, Side
 from quant.spec import SpecChange
-from ui.answers.range_book import book_of
 from ui.answers.sensitivity import images_for
 from ui.navigation import RANGES, REPAIR
 from ui.sensitivity.form import BITS
-from ui.sensitivity.remedy_trials import TRY, start_trial, trials_of, trying
+from ui.sensitivity.remedy_trials import start_trial, trials_of, trying
 from ui.sensitivity.view import Lens
 from ui.state.edit_config import set_config
 from ui.state.sensitivity import SweepRequest
@@ -28,19 +25,12 @@ from ui.state.workspace import Workspace
 GIVEN_BITS = 8
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _pairs(digest: str, _network: Network) -> tuple[Pair, ...]:
-    """Return the layers between which channels can be rescaled."""
-    del digest  # it is the key of the cache
-    return find_pairs(_network.graph)[0]
-
-
 def card(workspace: Workspace, found: Sensitivity, asked: SweepRequest, lens: Lens) -> None:
     """Show the layer in sight: its scores, causes with evidence, repairs, and its bits."""
-    network = workspace.network
-    if network is None:
+    study = workspace.study
+    if study is None:
         return
-    book = book_of(workspace, network)
+    network, book = study.network, study.range_book()
     with st.container(border=True):
         layer = _layer_box(workspace, lens)
         question = Question(layer, lens.bits, lens.side, found.sweep.view)
@@ -49,9 +39,7 @@ def card(workspace: Workspace, found: Sensitivity, asked: SweepRequest, lens: Le
         )
         _scores(found, lens, layer)
         try:
-            suspect = suspect_card(
-                book, workspace.config.present, question, _pairs(network.digest, network)
-            )
+            suspect = suspect_card(book, workspace.config, question, study.pairs())
         except QuantError as error:
             st.error(str(error))
             return
@@ -144,11 +132,11 @@ def _repairs(
         row = st.container(horizontal=True, vertical_alignment="center")
         row.container(width="stretch").markdown(f"**{remedy.title}**  \n{remedy.why}")
         if row.button(
-            TRY, key=f"sensitivity.try.{number}",
+            "Try", key=f"sensitivity.try.{number}",
             disabled=trying(workspace) or images_for(workspace, asked) is None,
             help="Measures this layer before and after, on the images above",
         ):  # fmt: skip
-            start_trial(workspace, asked, book, suspect.question, remedy)
+            start_trial(workspace, asked, suspect.question, remedy)
             st.rerun()
         if remedy.title in trials:
             _outcome(workspace, book, remedy, trials[remedy.title])
@@ -190,14 +178,14 @@ def _before_after(who: str, before: Evaluation, after: Evaluation) -> None:
 
 def _use(workspace: Workspace, book: RangeBook, question: Question, remedy: Remedy) -> None:
     config = change_encoding(
-        book, workspace.config.present, question, remedy.weight, remedy.activation
+        book, workspace.config, question, remedy.weight, remedy.activation
     )  # fmt: skip
     set_config(workspace, config)
 
 
 def _give_bits(workspace: Workspace, book: RangeBook, question: Question) -> None:
     """Offer to give the layer a width in the configuration, in one click."""
-    chosen = workspace.config.present.resolve(book.graph.layers)[question.layer]
+    chosen = workspace.config.resolve(book.graph.layers)[question.layer]
     now = []
     if question.side.includes(Role.WEIGHT) and book.graph[question.layer].weight is not None:
         now.append(f"W{chosen.weight.bits}")
@@ -225,4 +213,4 @@ def _give_bits(workspace: Workspace, book: RangeBook, question: Question) -> Non
 def give_bits(workspace: Workspace, book: RangeBook, question: Question, bits: int) -> None:
     """Give the layer in question a width on the sides in question."""
     change = SpecChange(bits=bits)
-    set_config(workspace, change_encoding(book, workspace.config.present, question, change, change))
+    set_config(workspace, change_encoding(book, workspace.config, question, change, change))

@@ -1,12 +1,12 @@
 """A session taken from the workspace, and made the present one: to go on, or only to look."""
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from accelerator.machine import presets
 from analysis.network import Network
+from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import ExperimentRecord, reference_to
 from analysis.runs.run_store import RunStore
 from analysis.session_file import (
     DataReference,
@@ -21,7 +21,6 @@ from ui.answers.forecast import sensitivity_now
 from ui.answers.stored_fronts import record_found
 from ui.request_guard import paths_open
 from ui.state.choices_history import History
-from ui.state.file_encodings import FileGrids, found_again
 from ui.state.model_and_data import (
     DataChoice,
     ModelChoice,
@@ -29,25 +28,12 @@ from ui.state.model_and_data import (
     load_network,
     open_data,
 )
+from ui.state.opened_session import OpenedSession, WorkBefore
+from ui.state.snapshot import find_experiment
 from ui.state.workspace import Workspace
 from ui.tradeoffs.jobs import take_fronts
 
-# What looking at a session puts aside, and closing it brings back.
-KEPT = (
-    "model", "network", "data", "parts", "data_problem", "machine", "config", "config_name",
-    "file_grids", "entropies", "picked", "repaired",
-)  # fmt: skip
 LOOK = "It is only looked at: nothing of yours changes, and nothing can be run."
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Opened:
-    """A session that is only looked at, why, the folder of its runs, and what stood before."""
-
-    session: Session
-    why: str
-    folder: Path
-    before: dict[str, Any]
 
 
 def session_of(workspace: Workspace) -> Session:
@@ -57,8 +43,7 @@ def session_of(workspace: Workspace) -> Session:
         SessionError: no model is loaded.
     """
     if workspace.opened is not None:
-        found: Session = workspace.opened.session
-        return found
+        return workspace.opened.session
     network, parts = workspace.network, workspace.parts
     if network is None:
         raise SessionError("A session needs a model; none is loaded. Choose one on Model.")
@@ -73,10 +58,9 @@ def session_of(workspace: Workspace) -> Session:
             parts.score.name, parts.score.digest, data.source, data.preprocess, data.calibration,
             data.samples, data.seed,
         ),
-        machine=workspace.machine,
-        config=workspace.config.present,
-        config_name=workspace.config_name,
-        grids=workspace.file_grids.reference(workspace.config.present),
+        record=ExperimentRecord(
+            workspace.experiment, reference_to(workspace.experiment.encodings)
+        ),
         runs=tuple(runs),
         sensitivity=sensitivity_now(workspace),
         found=() if parts is None else tuple(
@@ -106,11 +90,11 @@ def open_session(workspace: Workspace, session: Session, *, look: bool = False) 
     try:
         choice, network = _model_here(workspace, session.model)
         data, parts = _data_here(workspace, session.data, choice, network)
-        session.config.resolve(network.graph.layers)
-        grids = found_again(session.grids, network, session.config)
+        session.record.experiment.config.resolve(network.graph.layers)
+        experiment = find_experiment(session.record, network)
     except (ValueError, OSError) as error:
         return _look(workspace, session, f"It can only be looked at. {error}")
-    return _take(workspace, session, (choice, network), (data, parts), grids)
+    return _take(workspace, session, (choice, network), (data, parts), experiment)
 
 
 def _take(
@@ -118,21 +102,17 @@ def _take(
     session: Session,
     model: tuple[ModelChoice, Network],
     data: tuple[DataChoice, Split | None],
-    grids: FileGrids,
+    experiment: Experiment,
 ) -> str:
     """Go on with a session: its choices become the present ones, its runs join those here."""
     same = workspace.network is not None and workspace.network.digest == model[1].digest
-    workspace.config.change(session.config)
     if not same:
         workspace.take_network(*model)
     if session.data is not None and workspace.parts is not data[1]:
         workspace.take_data(data[0])
-    if session.machine.name in presets():
-        workspace.machine = session.machine
-    else:
-        workspace.add_machine(session.machine)
-    workspace.config_name = session.config_name
-    workspace.use_grids(grids)
+    if experiment.machine.name not in presets():
+        workspace.machines[experiment.machine.name] = experiment.machine
+    workspace.change(experiment)
     known = {run.id for run in workspace.store.all()}
     new = [run for run in session.runs if run.id not in known]
     for run in reversed(new):
@@ -152,19 +132,26 @@ def runs_counted(count: int) -> str:
 
 def _look(workspace: Workspace, session: Session, why: str) -> str:
     """Put the present work aside and show the session's results in its place."""
-    before = {name: getattr(workspace, name) for name in KEPT}
+    before = WorkBefore(
+        workspace.model,
+        workspace.study,
+        workspace.data,
+        workspace.parts,
+        workspace.data_problem,
+        workspace.experiments,
+        workspace.picked,
+        workspace.repaired,
+    )
     folder = Path(tempfile.mkdtemp(prefix="session-", dir=workspace.folder))
     store = RunStore(folder)
     for run in reversed(session.runs):
         store.save(run)
-    workspace.opened = Opened(session, why, folder, before)
-    workspace.network = workspace.parts = workspace.repaired = None
+    workspace.opened = OpenedSession(session, why, folder, before)
+    workspace.repaired = None
+    workspace.take_study(None, None)
     workspace.model = ModelChoice(session.model.source)
     workspace.data, workspace.data_problem = DataChoice(source=None), why
-    workspace.machine, workspace.entropies = session.machine, {}
-    workspace.file_grids = FileGrids()
-    workspace.config = History(session.config)
-    workspace.config_name = session.config_name
+    workspace.experiments = History(session.record.experiment)
     return f"The session of {session.model.name} is open. {why}"
 
 
@@ -173,9 +160,15 @@ def close_session(workspace: Workspace) -> None:
     opened = workspace.opened
     if opened is None:
         return
-    workspace.opened = None
-    for name, value in opened.before.items():
-        setattr(workspace, name, value)
+    workspace.opened, before = None, opened.before
+    workspace.model, workspace.data, workspace.data_problem = (
+        before.model,
+        before.data,
+        before.data_problem,
+    )
+    workspace.experiments, workspace.picked = before.experiments, before.picked
+    workspace.repaired = before.repaired
+    workspace.take_study(before.study, before.parts)
 
 
 def _model_here(workspace: Workspace, wanted: ModelReference) -> tuple[ModelChoice, Network]:

@@ -6,8 +6,6 @@ import streamlit as st
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_record import FrontPoint, FrontRecord
 from analysis.reporting.trade_off import trade_off_from_record
-from analysis.sensitivity.sweep import Sensitivity
-from analysis.session_file import Session
 from figures import takeaway
 from figures.style.units import format_bytes, format_energy, format_time
 from figures.tradeoffs.report_front import trade_off_chart
@@ -24,8 +22,10 @@ NONE = (
 
 def opened_sensitivity(workspace: Workspace) -> None:
     """Show the answers that came with the session; without its model no others can be asked for."""
-    session: Session = workspace.opened.session
-    found: Sensitivity | None = session.sensitivity
+    if workspace.opened is None:
+        return
+    session = workspace.opened.session
+    found = session.sensitivity
     if found is None or not found.scores:
         st.info(NONE, icon=":material/info:")
         return
@@ -46,6 +46,8 @@ CHART = {"displayModeBar": False}
 
 def opened_fronts(workspace: Workspace) -> None:
     """Draw each front with the runs on its machine, and show its points as a table."""
+    if workspace.opened is None:
+        return
     session = workspace.opened.session
     records = [front for found in session.found for front in found.fronts]
     if not records:

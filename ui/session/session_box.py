@@ -64,8 +64,9 @@ def described(session: Session) -> str:
     """Return what a file holds, before it is opened."""
     data = session.data.name if session.data else "no data"
     code = " Its model names code, which is not run." if session.model.builder else ""
+    experiment = session.record.experiment
     return (
-        f"{session.model.name} on {data}, {session.config_name}, {session.machine.title}; "
+        f"{session.model.name} on {data}, {experiment.name}, {experiment.machine.title}; "
         f"{runs_counted(len(session.runs))}, saved {session.created[:10]}.{code}"
     )
 

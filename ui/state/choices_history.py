@@ -40,7 +40,7 @@ class History(Generic[T]):
 
 
 @dataclass
-class Picked:
+class PickedLayer:
     """The name of the layer, or nothing; and how often it was picked outside the layer table.
 
     A table keeps its ticks by its key; the count makes it begin again with the layer picked.

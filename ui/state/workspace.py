@@ -1,39 +1,36 @@
 """The work of one person: what is chosen, what is loaded, what runs; and how pages reach it."""
 
 import copy
-import json
 import shutil
 import tempfile
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from accelerator.machine import Machine, load_preset
 from accelerator.report import CostReport
-from analysis.calibration import Calibrated
 from analysis.cost.estimate import cost
-from analysis.cost.workload import Entropies
 from analysis.network import Network
-from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.experiment import Experiment
 from analysis.runs.run_store import RunStore
-from analysis.session_file import GridsReference
 from analysis.split import Split
+from analysis.study import Study
 from model_io.errors import ModelError
-from quant.config import QuantConfig, config_from_dict, uniform
+from quant.config import QuantConfig, uniform
 from quant.errors import QuantError
+from quant.passes.recipe import Recipe
 from quant.progress import drain
 from ui.jobs import JobRunner
 from ui.navigation import pages
 from ui.request_guard import paths_open
 from ui.settings import Settings, read_settings
-from ui.state.choices_history import History, Picked
+from ui.state.choices_history import History, PickedLayer
 from ui.state.code_consent import needs_consent
-from ui.state.file_encodings import OWN, FileGrids, found_again
 from ui.state.model_and_data import (
     DataChoice,
     ModelChoice,
@@ -42,7 +39,10 @@ from ui.state.model_and_data import (
     load_network,
     open_data,
 )
+from ui.state.opened_session import OpenedSession
+from ui.state.results import ExportWork, Repaired
 from ui.state.sensitivity import SensitivityWork
+from ui.state.snapshot import Snapshot, find_experiment, read_snapshot, write_snapshot
 from ui.state.tradeoffs import TradeoffWork
 
 DEFAULT_MACHINE = "edge_systolic_8b"
@@ -51,58 +51,55 @@ _KEY = "workspace"
 SNAPSHOT = "workspace.json"
 
 
-@dataclass(eq=False)
-class HeldCalibration:
-    """The statistics that a job found last, and those that each thread that draws holds on to."""
-
-    newest: tuple[str, Calibrated | None] = ("", None)
-    drawn: threading.local = field(default_factory=threading.local)
-
-    def hold(self) -> None:
-        """Let this thread see the newest until it calls again."""
-        self.drawn.seen = self.newest
-
-    @property
-    def seen(self) -> tuple[str, Calibrated | None]:
-        """What this thread holds on to; one that never did, as that of jobs, sees the newest."""
-        found: tuple[str, Calibrated | None] = getattr(self.drawn, "seen", self.newest)
-        return found
+def default_experiment(network: Network | None, machine: Machine | None = None) -> Experiment:
+    """Return the experiment that a model begins with: 8 bits everywhere, no repair."""
+    digest = "" if network is None else network.digest
+    place = machine or load_preset(DEFAULT_MACHINE)
+    return Experiment(uniform(8, 8), place, model_digest=digest)
 
 
 @dataclass(eq=False)
 class Workspace:
-    """Everything that must outlive a rerun, a page change and a reload."""
+    """Everything that must outlive a rerun, a page change and a reload.
+
+    Attributes:
+        settings: what the person who started the server decided.
+        experiments: the present experiment, those before it and those undone.
+        earlier: the experiments of models that were loaded before, by the model's digest.
+        machines: machines of the person's own, by name.
+        parts: the images to score and to calibrate on; None where there are none.
+        metric: path.py:function of the person's own; used where paths are open.
+        table_edits: changes of the configuration made in the table of Configure.
+        data_choices: how often data were chosen, so that forms start from the present ones.
+        asked: questions put to the runner, answered or not.
+    """
 
     settings: Settings
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     model: ModelChoice = field(default_factory=ModelChoice)
-    network: Network | None = None
     data: DataChoice = field(default_factory=DataChoice)
     parts: Split | None = None
     data_problem: str = ""
-    machine: Machine = field(default_factory=lambda: load_preset(DEFAULT_MACHINE))
+    experiments: History[Experiment] = field(
+        default_factory=lambda: History(default_experiment(None))
+    )
+    earlier: dict[str, History[Experiment]] = field(default_factory=dict)
     machines: dict[str, Machine] = field(default_factory=dict)
-    config: History[QuantConfig] = field(default_factory=lambda: History(uniform(8, 8)))
-    config_name: str = "W8A8 per-channel"
-    metric: str = ""  # path.py:function of the user's own; used where paths are open
-    file_grids: FileGrids = field(default_factory=FileGrids)
-    entropies: Entropies = field(default_factory=dict)
+    metric: str = ""
     runner: JobRunner = field(default_factory=JobRunner)
     notes: list[str] = field(default_factory=list)
-    repaired: Any = None  # the last measured recipe, ui.repair.view.Repaired
+    repaired: Repaired | None = None
     sensitivity: SensitivityWork = field(default_factory=SensitivityWork)
     tradeoffs: TradeoffWork = field(default_factory=TradeoffWork)
-    picked: Picked = field(default_factory=Picked)
-    exports: dict[str, Any] = field(default_factory=dict)  # artefacts, ui.export.jobs.Made by key
-    checks: dict[str, Any] = field(
-        default_factory=dict
-    )  # executions, ui.export.runtime_check.Checked
-    opened: Any = None  # a session that is only looked at, ui.session.open_session.Opened
-    table_edits: int = 0  # changes of the configuration made in the table of Configure
-    data_choices: int = 0  # how often data were chosen, so that forms start from the present ones
-    asked: set[str] = field(default_factory=set)  # questions put to the runner, answered or not
+    exports: ExportWork = field(default_factory=ExportWork)
+    picked: PickedLayer = field(default_factory=PickedLayer)
+    opened: OpenedSession | None = None
+    table_edits: int = 0
+    data_choices: int = 0
+    asked: set[str] = field(default_factory=set)
     used: float = field(default_factory=time.monotonic)
-    _calibrated: HeldCalibration = field(default_factory=HeldCalibration)
+    _study: Study | None = None
+    _drawn: threading.local = field(default_factory=threading.local)
     _folder: Path | None = None
 
     @property
@@ -117,6 +114,37 @@ class Workspace:
             self._folder = Path(tempfile.mkdtemp(prefix="quantscope-"))
         return self._folder
 
+    @property
+    def study(self) -> Study | None:
+        """The present model and images, with the statistics of when this page began.
+
+        A thread that draws no page, such as that of jobs, sees the newest statistics.
+        """
+        drawn: Study | None = getattr(self._drawn, "study", None)
+        if drawn is None or self._study is None or not drawn.belongs_to(self._study):
+            return self._study
+        return drawn
+
+    @property
+    def network(self) -> Network | None:
+        """The present model; None where none is loaded."""
+        return None if self._study is None else self._study.network
+
+    @property
+    def experiment(self) -> Experiment:
+        """What is tried now."""
+        return self.experiments.present
+
+    @property
+    def config(self) -> QuantConfig:
+        """The present configuration."""
+        return self.experiment.config
+
+    @property
+    def machine(self) -> Machine:
+        """The machine whose cost is estimated."""
+        return self.experiment.machine
+
     def begin_page(self) -> int:
         """Take in what jobs brought since the last page; return how many jobs ever ended.
 
@@ -128,107 +156,121 @@ class Workspace:
 
     def hold_statistics(self) -> None:
         """Draw with the newest statistics, and with these alone, until this is called again."""
-        self._calibrated.hold()
+        self._drawn.study = None if self._study is None else self._study.as_seen()
 
     def as_now(self) -> "Workspace":
-        """Return the choices as they are now, for a job; what is kept is kept for this one too."""
+        """Return the choices as they are now, for a job; results are kept for this one too."""
         then = copy.copy(self)
-        then.config = History(self.config.present)
+        then.experiments = History(self.experiment)
         return then
+
+    def change(self, experiment: Experiment) -> None:
+        """Make an experiment the present one, so that the change can be undone."""
+        self.experiments.change(experiment)
+        self.save()
+
+    def set_config(self, config: QuantConfig) -> None:
+        """Make another configuration part of the present experiment."""
+        self.change(self.experiment.with_config(config))
+
+    def set_machine(self, machine: Machine) -> None:
+        """Make another machine part of the present experiment."""
+        self.change(replace(self.experiment, machine=machine))
+
+    def set_recipe(self, recipe: Recipe) -> None:
+        """Make another recipe of repairs part of the present experiment."""
+        self.change(self.experiment.with_recipe(recipe))
+
+    def step(self, move: Callable[[History[Experiment]], None]) -> None:
+        """Undo or redo a change of the experiment, unless what comes does not fit the model."""
+        before = copy.copy(self.experiments)
+        move(self.experiments)
+        if problem := self.misfit():
+            self.experiments = before
+            self.notes.append(f"Nothing was changed. {problem}")
+        self.save()
 
     def take_network(
         self, choice: ModelChoice, network: Network, first: FirstData | None = None
     ) -> None:
         """Make a loaded model the current one, with the data it starts with, `first` if known.
 
-        Raises nothing: rules of the configuration that do not fit the new model are dropped, and
-        a note says so.
+        A model begins with its default experiment on the present machine; one that was loaded
+        before in this workspace goes on with the experiments that it had.
         """
-        self.opened = None  # whoever loads a model is done with looking
         data, parts, problem = first or first_data(choice, network)
-        rules = self.config.present.rules
-        fitting = tuple(rule for rule in rules if rule.matches(network.graph.layers))
-        self.model, self.network, self.entropies = choice, network, {}
-        self.calibrate_instead()
-        self.picked, self.file_grids = Picked(), FileGrids()
-        self._take_parts(data, parts, problem)
-        if fitting != rules:
-            self.notes.append(
-                f"{len(rules) - len(fitting)} rules named layers that {network.name} does not "
-                "have; they were dropped. Load the earlier model and undo to have them back."
-            )
-            self.config.change(QuantConfig(self.config.present.default, fitting))
+        study, experiments = self._study, self.experiments
+        if self.opened is not None:  # whoever loads a model is done with looking
+            study, experiments = self.opened.before.study, self.opened.before.experiments
+            self.opened = None
+        if study is not None:
+            self.earlier[study.network.digest] = experiments
+        begun = History(default_experiment(network, self.machine))
+        self.experiments = self.earlier.pop(network.digest, begun)
+        self.model, self.picked = choice, PickedLayer()
+        self._take_parts(network, data, parts, problem)
         self.save()
-
-    def calibrate_instead(self) -> None:
-        """Do without the grids of a file, where they are in use; the configuration stays."""
-        present = self.config.present
-        if self.file_grids.of(present) is not None:
-            self.file_grids.stop(present)
-            self.config_name = self.config_name.replace(OWN, "")
-
-    def use_grids(self, grids: FileGrids) -> None:
-        """Use the grids of a file; the configuration is called after them only if it has them."""
-        self.file_grids = grids
-        if grids.of(self.config.present) is None:
-            self.config_name = self.config_name.replace(OWN, "")
 
     def take_data(self, choice: DataChoice) -> None:
         """Make other data the current one; where it does not fit, `data_problem` says why."""
         parts, problem = _opened(choice, self.model, self.network)
-        self._take_parts(choice, parts, problem)
+        self._take_parts(self.network, choice, parts, problem)
         self.save()
 
-    def _take_parts(self, data: DataChoice, parts: Split | None, problem: str) -> None:
+    def take_split(self, parts: Split | None) -> None:
+        """Make other images the present ones, or none."""
+        self._take_parts(self.network, self.data, parts, self.data_problem)
+
+    def forget_model(self) -> None:
+        """Let the model and its images go."""
+        self._take_parts(None, self.data, None, self.data_problem)
+
+    def _take_parts(
+        self, network: Network | None, data: DataChoice, parts: Split | None, problem: str
+    ) -> None:
         self.data, self.parts, self.data_problem = data, parts, problem
+        study = None if network is None else Study.of(network, parts, self.store)
+        if study is not None and self._study is not None:
+            study.share_with(self._study)
+        self._study = study
+        self.hold_statistics()
         self.data_choices += 1
         self.asked = set()
+
+    def take_study(self, study: Study | None, parts: Split | None) -> None:
+        """Put back a study that was put aside, with all that was worked out for it."""
+        self._study, self.parts = study, parts
+        self.hold_statistics()
 
     def misfit(self) -> str:
         """Return why the present configuration does not fit the model, or nothing if it does."""
         if self.network is None:
             return ""
         try:
-            self.config.present.resolve(self.network.graph.layers)
+            self.config.resolve(self.network.graph.layers)
         except QuantError as error:
             return str(error)
         return ""
 
-    def calibrated(self, network: Network, parts: Split) -> Calibrated | None:
-        """Return the statistics of a model on calibration images, if they were the last kept."""
-        key, found = self._calibrated.seen
-        return found if key == _calibration_key(network, parts) else None
-
-    def keep_calibrated(self, network: Network, parts: Split, calibrated: Calibrated) -> None:
-        """Keep the statistics of a model on calibration images, in place of the last ones."""
-        self._calibrated.newest = (_calibration_key(network, parts), calibrated)
-
     def add_machine(self, machine: Machine) -> None:
         """Keep a machine of the user's own and make it the current one."""
         self.machines[machine.name] = machine
-        self.machine = machine
+        self.set_machine(machine)
 
     def cost_of(self, config: QuantConfig, machine: Machine | None = None) -> CostReport:
         """Return the estimated cost of a configuration on the present, or another, machine."""
-        if self.network is None:
+        study = self.study
+        if study is None:
             raise ValueError("A cost needs a model; none is loaded. Choose one on Model.")
-        return cost(self.network, config, machine or self.machine, self.entropies)
+        return cost(study.network, config, machine or self.machine, study.entropies)
 
     def save(self) -> None:
         """Write down the choices, so that a new tab or a restarted server finds them."""
         if not paths_open(self.settings) or self.opened is not None:
             return  # on a shared server one person's choices are no other's business
-        choices = {
-            "model": to_plain(self.model),
-            "data": to_plain(self.data),
-            "machine": self.machine.name,
-            "config": self.config.present.to_dict(),
-            "config_name": self.config_name,
-            "metric": self.metric,
-            "grids": to_plain(self.file_grids.reference(self.config.present)),
-        }
         self.settings.runs.mkdir(parents=True, exist_ok=True)
-        (self.settings.runs / SNAPSHOT).write_text(json.dumps(choices))
+        place = self.settings.runs / SNAPSHOT
+        place.write_text(write_snapshot(self.model, self.data, self.experiment, self.metric))
 
     def close(self) -> None:
         """Cancel its jobs and remove its uploads."""
@@ -256,43 +298,29 @@ def _opened(
         return None, str(error)
 
 
-def _calibration_key(network: Network, parts: Split) -> str:
-    return f"{network.digest} {parts.calibration.digest if parts.calibration else ''}"
-
-
 def new_workspace() -> Workspace:
     """Return a workspace with the last choices, or with the first sample where there are none."""
     result = Workspace(read_settings())
-    data: DataChoice | None = None
-    grids: GridsReference | None = None
+    snapshot: Snapshot | None = None
     try:
-        saved = _last_choices(result)
-        result.config = History(config_from_dict(saved["config"]))
-        result.config_name = str(saved["config_name"])
-        result.machine = load_preset(saved["machine"])
-        result.metric = str(saved.get("metric", ""))
-        model = from_plain(ModelChoice, saved["model"])
-        data = from_plain(DataChoice, saved["data"])
-        network = drain(load_network(model))
-        if saved.get("grids") is not None:
-            grids = from_plain(GridsReference, saved["grids"])
+        snapshot = _last_choices(result)
+        network = drain(load_network(snapshot.model))
+        model = snapshot.model
     except (OSError, ValueError, KeyError, TypeError):
         # nothing saved, or saved by another version, or a file that has gone: start afresh
-        model, data = ModelChoice(), None
+        model, snapshot = ModelChoice(), None
         network = drain(load_network(model))
     result.take_network(model, network)
-    try:
-        result.use_grids(found_again(grids, network, result.config.present))
-    except ModelError as error:
-        result.use_grids(FileGrids())
-        result.notes.append(str(error))
+    if snapshot is not None:
+        result.metric = snapshot.metric
+        _take_experiment(result, snapshot, network)
+        if _is_there(snapshot.data):
+            result.take_data(snapshot.data)
     result.save()
-    if data is not None and _is_there(data):
-        result.take_data(data)
     return result
 
 
-def _last_choices(workspace: Workspace) -> dict[str, Any]:
+def _last_choices(workspace: Workspace) -> Snapshot:
     """Return the choices that were written down last, by the person at this machine.
 
     Raises:
@@ -301,11 +329,24 @@ def _last_choices(workspace: Workspace) -> dict[str, Any]:
     """
     if not paths_open(workspace.settings):
         raise ValueError("The last choices are those of the person at this machine.")
-    found: dict[str, Any] = json.loads((workspace.settings.runs / SNAPSHOT).read_text())
-    builder = found["model"].get("builder")
-    if builder and needs_consent(workspace.store, str(builder)):
+    place = workspace.settings.runs / SNAPSHOT
+    snapshot = read_snapshot(place.read_text(encoding="utf-8"))
+    if snapshot.model.builder and needs_consent(workspace.store, snapshot.model.builder):
         raise ValueError("Code must be agreed to before it runs. Load the model on Model.")
-    return found
+    return snapshot
+
+
+def _take_experiment(workspace: Workspace, snapshot: Snapshot, network: Network) -> None:
+    """Go on with the experiment of the last visit; encodings that have gone are told."""
+    experiment = snapshot.record.experiment
+    try:
+        experiment.config.resolve(network.graph.layers)
+        experiment = find_experiment(snapshot.record, network)
+    except ModelError as error:
+        workspace.notes.append(str(error))
+    except QuantError:
+        return  # of another model
+    workspace.experiments = History(experiment.on(network.digest, ""))
 
 
 def _is_there(data: DataChoice) -> bool:

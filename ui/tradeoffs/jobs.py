@@ -11,11 +11,10 @@ from analysis.mixed_precision.pareto_record import FoundRecord
 from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
 from analysis.mixed_precision.search import BitSearch
 from analysis.mixed_precision.useful_bits import explain_gains
-from analysis.network import Network
 from analysis.runs.json_values import from_plain, to_plain
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity, View
-from analysis.split import Split
+from analysis.study import Study
 from figures.style.units import format_share
 from figures.tradeoffs.wording import COST_NAMES, value_text
 from quant.config import QuantConfig
@@ -27,8 +26,8 @@ from ui.answers.forecast import (
     sensitivity_key,
 )
 from ui.answers.screened_noise import noise_of
-from ui.answers.sensitivity import statistics_for
 from ui.answers.stored_fronts import keep_fronts, kept_fronts, machines_of, restored
+from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.tradeoffs import (
     POINTS,
@@ -40,7 +39,6 @@ from ui.state.tradeoffs import (
 )
 from ui.state.workspace import Workspace
 
-FRONT, MEASURE = "Trade-offs", "Measure"
 CALIBRATION_SHARE, NOISE_SHARE = 0.15, 0.6
 MOST_FOUND = 6
 
@@ -52,7 +50,7 @@ def key_of(workspace: Workspace, wish: FrontRequest) -> str:
         return ""
     place = sensitivity_key(workspace, network, parts)
     machines = machines_of(workspace, wish)
-    present = workspace.config.present
+    present = workspace.config
     rules = [wish.rules(machine, network, present) for machine in machines]
     text = repr((place, wish.quantity, rules, machines))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -108,23 +106,19 @@ def take_fronts(
             work.wish = wish
 
 
-def active(workspace: Workspace, kind: str) -> Job | None:
-    """Return the job of a kind that waits or runs, if there is one."""
-    return next((job for job in workspace.runner.active if job.title.startswith(kind)), None)
-
-
 def start_front(workspace: Workspace, wish: FrontRequest) -> None:
     """Queue the search for the fronts of a wish, screening first where nothing is known."""
-    network, parts = workspace.network, workspace.parts
-    if network is None or parts is None:
+    study, parts = workspace.study, workspace.parts
+    if study is None or parts is None:
         return
+    network = study.network
     remember(workspace, wish)
     then, key = workspace.as_now(), key_of(workspace, wish)
     machines = machines_of(workspace, wish)
     names = ", ".join(machine.name for machine in machines)
 
     def road() -> Steps[Found]:
-        found = yield from _road(then, network, parts, wish, machines, then.config.present)
+        found = yield from _find_fronts(then, study, wish, machines, then.config)
         keep_fronts(then, key, found, parts)  # whether anybody looks or not
         return found
 
@@ -133,20 +127,21 @@ def start_front(workspace: Workspace, wish: FrontRequest) -> None:
         then.tradeoffs.sensitivities[place] = found.sensitivity
         keep_found(then, key, found)
 
-    workspace.runner.submit(Job(f"{FRONT} of {network.name} on {names}", road, finish))
+    workspace.runner.submit(
+        Job(JobKind.FRONT, f"{JobKind.FRONT} {network.name} on {names}", road, finish)
+    )
 
 
-def _road(
+def _find_fronts(
     workspace: Workspace,
-    network: Network,
-    parts: Split,
+    study: Study,
     wish: FrontRequest,
     machines: Sequence[Machine],
     present: QuantConfig,
 ) -> Steps[Found]:
-    steps = statistics_for(workspace, network, parts)
-    calibrated = yield from part(steps, 0.0, CALIBRATION_SHARE)
-    steps_of_noise = noise_of(workspace, network, parts, calibrated, wish, present)
+    network = study.network
+    yield from part(study.calibrated(), 0.0, CALIBRATION_SHARE)
+    steps_of_noise = noise_of(workspace, study, wish, present)
     noise, others = yield from part(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
     searches, fronts = {}, {}
     for place, machine in enumerate(machines):
@@ -154,8 +149,8 @@ def _road(
         start = NOISE_SHARE + share * place
         yield Progress(start, f"Costs on {machine.name}")
         rules = wish.rules(machine, network, present)
-        known = workspace.entropies if workspace.network is network else None
-        search = BitSearch(network, noise, machine, rules, entropies=known, others=others)
+        entropies = study.entropies
+        search = BitSearch(network, noise, machine, rules, entropies=entropies, others=others)
         front = find_front(search, wish.quantity, POINTS)
         searches[machine.name] = search
         plain = yield from part(front, start, start + share)
@@ -238,19 +233,19 @@ def start_measuring(
     workspace: Workspace, found: Found, machine: str, proposals: Sequence[Proposal]
 ) -> None:
     """Queue runs of proposals; each goes to the run store as soon as it is done."""
-    network, parts = found.network, workspace.parts
-    if parts is None or not proposals:
+    study = workspace.study
+    if study is None or study.network is not found.network or not proposals:
         return
     search, seed = found.searches[machine], workspace.data.seed
     keep: Callable[[Run], None] = workspace.store.save
 
     def road() -> Steps[None]:
-        calibrated = yield from part(statistics_for(workspace, network, parts), 0.0, 0.1)
-        steps = measure(search, parts.score, calibrated, proposals, seed, keep)
+        yield from part(study.calibrated(), 0.0, 0.1)
+        steps = measure(search, study, proposals, seed, keep)
         yield from part(steps, 0.1, 1.0)
 
     what = proposals[0].name if len(proposals) == 1 else f"{len(proposals)} configurations"
-    workspace.runner.submit(Job(f"{MEASURE} {what}", road, lambda _: None))
+    workspace.runner.submit(Job(JobKind.MEASURE, f"{JobKind.MEASURE} {what}", road, lambda _: None))
 
 
 def remember(workspace: Workspace, wish: FrontRequest) -> None:

@@ -20,10 +20,11 @@ from figures.tradeoffs.bits_chosen import bits_by_layer
 from figures.tradeoffs.front import Panel, front_chart
 from figures.tradeoffs.wording import COST_NAMES, QualityScale, amount_text, quality_text
 from quant.assignment import bits_of
-from ui.state.edit_config import set_config
+from ui.job_kind import JobKind
+from ui.state.edit_config import set_preset
 from ui.state.tradeoffs import Found, PointRequest
 from ui.state.workspace import Workspace
-from ui.tradeoffs.jobs import MEASURE, active, answer, spread_out, start_measuring
+from ui.tradeoffs.jobs import answer, spread_out, start_measuring
 from ui.tradeoffs.tables import front_table, points_of
 from ui.widgets.download import save
 
@@ -58,8 +59,8 @@ def panels_of(
 
 def _priced(search: BitSearch, foresight: Foresight, workspace: Workspace) -> Proposal:
     """Return the present configuration; its noise is not known where its grids are others."""
-    config = workspace.config.present
-    proposal = search.judge(f"Now: {workspace.config_name}", config)
+    config = workspace.config
+    proposal = search.judge(f"Now: {workspace.experiment.name}", config)
     return replace(proposal, summed=foresight.summed(config)).predicted_by(foresight.predictor)
 
 
@@ -145,21 +146,21 @@ def _buttons(
     row = st.container(horizontal=True)
     if row.button(
         "Load into Configure", key="tradeoffs.load", icon=":material/tune:", type="primary",
-        disabled=picked.config == workspace.config.present,
+        disabled=picked.config == workspace.config,
         help="Makes it the present configuration; Undo takes it back",
     ):  # fmt: skip
         load(workspace, picked)
         st.rerun()  # the whole page, so that the frame shows what is loaded
     if row.button(
         "Measure", key="tradeoffs.measure", icon=":material/play_arrow:",
-        disabled=done or active(workspace, MEASURE) is not None,
+        disabled=done or workspace.runner.active_of(JobKind.MEASURE) is not None,
         help="A run on all images; it is kept and corrects the predictions",
     ):  # fmt: skip
         start_measuring(workspace, found, panel.front.machine, [picked])
         st.rerun()
     if not told and row.button(
         "Measure three to see accuracy", key="tradeoffs.three", icon=":material/straighten:",
-        disabled=active(workspace, MEASURE) is not None,
+        disabled=workspace.runner.active_of(JobKind.MEASURE) is not None,
         help="The least noisy, the cheapest and one between: how accuracy follows from noise is "
         "learned from runs",
     ):  # fmt: skip
@@ -170,7 +171,7 @@ def _buttons(
 
 def load(workspace: Workspace, proposal: Proposal) -> None:
     """Make a proposal the present configuration, under its name."""
-    set_config(workspace, proposal.config, proposal.name.removeprefix("Now: "))
+    set_preset(workspace, proposal.config, proposal.name.removeprefix("Now: "))
     workspace.notes.append(f"{proposal.name} is the present configuration; Undo takes it back.")
 
 
@@ -208,7 +209,7 @@ def table(workspace: Workspace, found: Found, panel: Panel, scale: QualityScale)
     what = what if left else "All are measured"
     if row.button(
         what, key="tradeoffs.queue", icon=":material/playlist_play:",
-        disabled=not left or active(workspace, MEASURE) is not None,
+        disabled=not left or workspace.runner.active_of(JobKind.MEASURE) is not None,
         help="One run after the other; Cancel keeps those that are done",
     ):  # fmt: skip
         start_measuring(workspace, found, panel.front.machine, spread_out(left))

@@ -69,8 +69,7 @@ def _layers(found: Sequence[LayerCost]) -> str:
 
 def choose_machine(workspace: Workspace, name: str) -> None:
     """Make a machine the current one."""
-    workspace.machine = machine_named(workspace, name)
-    workspace.save()
+    workspace.set_machine(machine_named(workspace, name))
 
 
 def bring_machine(workspace: Workspace) -> None:

@@ -57,12 +57,12 @@ def show_graph(workspace: Workspace, network: Network) -> None:
 def _figure(workspace: Workspace, network: Network, color: str) -> Any:
     spots, layers = places_of(network.digest, network), network.graph.layers
     picked = workspace.picked.layer
-    chosen = workspace.config.present.resolve(layers)
+    chosen = workspace.config.resolve(layers)
     if color == PARAMETERS:
         sizes = {layer.name: layer.parameters for layer in layers}
         return colored_by_share(spots, sizes, "parameters", "hold", picked)
     if color == ENERGY:
-        report = workspace.cost_of(workspace.config.present)
+        report = workspace.cost_of(workspace.config)
         energies = {cost.layer: cost.energy_pj for cost in report.layers}
         return colored_by_share(spots, energies, "energy", "take", picked)
     if color == WEIGHT_BITS:

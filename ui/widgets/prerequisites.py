@@ -4,6 +4,7 @@ import streamlit as st
 
 from analysis.network import Network
 from analysis.split import Split
+from analysis.study import Study
 from ui.navigation import MODEL
 from ui.state.workspace import Workspace
 
@@ -24,6 +25,15 @@ def needed_network(workspace: Workspace) -> Network:
         st.error(problem)
         st.stop()
     return network
+
+
+def needed_study(workspace: Workspace) -> Study:
+    """Return the model with its images, if there are any; else say what is missing, and stop."""
+    needed_network(workspace)
+    study = workspace.study
+    if study is None:
+        st.stop()
+    return study
 
 
 def needed_images(workspace: Workspace, why: str) -> tuple[Network, Split]:

@@ -2,17 +2,17 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
-from analysis.calibration import Calibrated
 from analysis.evaluation.per_image import UNKNOWN, Figures, rows_from_bytes, summarize_rows
 from analysis.network import Network, whole_batch
-from analysis.sensitivity.encodings import Grids, grids_of, questions_of
 from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.image_chunks import Chunk, divide_into_chunks
+from analysis.sensitivity.questions import float_key, key_of, questions_of
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
-from data_io.dataset import Dataset
+from analysis.site_encodings import SiteEncodings
+from analysis.study import Study
 
 MOST_FIGURES = 20_000
 
@@ -24,12 +24,13 @@ class SweepQuestions:
     `keys` has all questions, those about the whole network last.
     """
 
-    grids: Grids
+    grids: SiteEncodings
     sweep: Sweep
     keys: Mapping[Question, str]
     float_key: str
     chunks: tuple[Chunk, ...]
     images: int
+    figures: dict[bytes, Figures] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -43,31 +44,30 @@ class SweepQuestions:
         return Question("", question.bits, question.side, View.ALL_BUT)
 
 
-def ask(
-    network: Network, data: Dataset, calibrated: Calibrated, sweep: Sweep, cells: Cells
-) -> SweepQuestions:
+def ask(study: Study, sweep: Sweep, cells: Cells) -> SweepQuestions:
     """Return what a sweep asks, in chunks of which as many as can be are known to the store.
 
     Raises:
         ConfigError: a layer or a rule that does not fit the network.
     """
-    grids = grids_of(network, calibrated, sweep.config)
+    network, data, grids = study.network, study.images, study.encodings(sweep.config)
     questions = list(questions_of(network, sweep, grids))
     if sweep.view is View.ALL_BUT:
         questions += [Question("", b, s, sweep.view) for s in sweep.sides for b in sweep.bits]
-    float_key = grids.float_key()
-    known = cells.chunks(data.source_digest(), float_key)
+    key_of_float = float_key(grids)
+    known = cells.chunks(data.source_digest(), key_of_float)
     return SweepQuestions(
         grids,
         sweep,
-        {question: grids.key(question) for question in questions},
-        float_key,
+        {question: key_of(grids, question) for question in questions},
+        key_of_float,
         divide_into_chunks(data, _chunk_size(network, grids, sweep), known),
         len(data),
+        study.figures,
     )
 
 
-def _chunk_size(network: Network, grids: Grids, sweep: Sweep) -> int:
+def _chunk_size(network: Network, grids: SiteEncodings, sweep: Sweep) -> int:
     """Return the images in a chunk: as many as suit the cache and as memory allows."""
     if network.graph.batch is not None:
         return network.graph.batch
@@ -93,7 +93,7 @@ def gather(
     found = [
         score
         for question, key in asked.keys.items()
-        if (score := _score(question, reference, contents[key], order, outputs)) is not None
+        if (score := _score(asked, question, reference, contents[key], order)) is not None
     ]
     return Sensitivity(
         sweep=asked.sweep,
@@ -108,35 +108,33 @@ def gather(
 
 
 def _score(
+    asked: SweepQuestions,
     question: Question,
     reference: Mapping[str, bytes],
     contents: Mapping[str, bytes],
     order: Sequence[str],
-    outputs: int,
 ) -> CellScore | None:
     known = [key for key in order if key in contents and key in reference]
     if not known:
         return None
     figures = _figures(
+        asked,
         b"".join([reference[key] for key in known]),
         b"".join([contents[key] for key in known]),
-        outputs,
     )
     values = {name: getattr(figures, name) for name in Figures.__slots__}
     return CellScore(question=question, depth=Depth.EXACT, **values)
 
 
-_worked_out: dict[bytes, Figures] = {}
-"""Figures by a digest of their rows: a page asks every second, and few have changed."""
-
-
-def _figures(reference: bytes, contents: bytes, outputs: int) -> Figures:
+def _figures(asked: SweepQuestions, reference: bytes, contents: bytes) -> Figures:
+    """Return the figures of rows; the study holds them, since a page asks every second."""
     key = hashlib.blake2b(reference + contents, digest_size=16).digest()
-    found = _worked_out.get(key)
+    known, outputs = asked.figures, len(asked.grids.program.outputs)
+    found = known.get(key)
     if found is None:
-        if len(_worked_out) >= MOST_FIGURES:
-            _worked_out.clear()
-        found = _worked_out[key] = summarize_rows(
+        if len(known) >= MOST_FIGURES:
+            known.clear()
+        found = known[key] = summarize_rows(
             rows_from_bytes(reference, outputs), rows_from_bytes(contents, outputs)
         )
     return found

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analysis.sensitivity.encodings import Grids
 from analysis.sensitivity.screening.kernels import ErrorProducts, Levels, levels_of
 from analysis.sensitivity.sweep import Question
+from analysis.site_encodings import SiteEncodings
 from quant.engine.gradients import Backward, Local
 from quant.simulation.plan import Side
 
@@ -42,7 +42,11 @@ class LocalProducts:
     """
 
     def __init__(
-        self, backward: Backward, grids: Grids, questions: Iterable[Question], memory_bytes: int
+        self,
+        backward: Backward,
+        grids: SiteEncodings,
+        questions: Iterable[Question],
+        memory_bytes: int,
     ) -> None:
         self._backward, self._grids = backward, grids
         self._free = memory_bytes

@@ -18,12 +18,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from analysis.calibration import Calibrated
-from analysis.evaluation.evaluate import Data, LabelledBatch, check_labels
+from analysis.evaluation.evaluate import LabelledBatch, check_labels
 from analysis.evaluation.measures import signal_to_noise_db
 from analysis.evaluation.per_image import sqnr_intervals
 from analysis.network import Network
-from analysis.sensitivity.encodings import grids_of, questions_of
+from analysis.sensitivity.questions import questions_of
 from analysis.sensitivity.screening.layer_errors import LocalProducts
 from analysis.sensitivity.screening.probes import (
     draw_probes,
@@ -33,6 +32,7 @@ from analysis.sensitivity.screening.probes import (
     turns_of,
 )
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
+from analysis.study import Study
 from quant.engine.gradients import Backward, Local
 from quant.errors import QuantError
 from quant.inputs import Outputs, arranged, count_of, parts_of
@@ -47,10 +47,8 @@ SHARE_OF_GRIDS = 0.3
 SEED = 0
 
 
-def screen(
-    network: Network, data: Data, calibrated: Calibrated, sweep: Sweep
-) -> Steps[Sensitivity]:
-    """Predict the answers to a sweep from the images of `data`.
+def screen(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
+    """Predict the answers to a sweep from the images that `study` scores.
 
     All bits share the forward and the backward. In the view ALL_BUT the energies of all layers'
     noise are added up, less that of one. Questions about layers that no gradient reaches are left
@@ -58,13 +56,14 @@ def screen(
 
     Raises:
         QuantError: there is no image, a layer is not the network's, or a range needs statistics
-            that `calibrated` lacks.
+            that calibration has not collected.
     """
+    network, data = study.network, study.images
     if len(data) == 0:
         raise QuantError("Screening needs images; the data has none. Choose other data.")
     start = time.perf_counter()
     turns = len(data) >= FEWEST_TO_TAKE_TURNS
-    screening = _Screening(network, calibrated, sweep, turns=turns)
+    screening = _Screening(study, sweep, turns=turns)
     yield from screening.make_grids()
     done = 0
     for batch in data.batches(batch_size(network)):
@@ -91,11 +90,10 @@ class _Screening:
     Where images take turns, all probes are asked by one gradient.
     """
 
-    def __init__(
-        self, network: Network, calibrated: Calibrated, sweep: Sweep, *, turns: bool
-    ) -> None:
+    def __init__(self, study: Study, sweep: Sweep, *, turns: bool) -> None:
+        network = study.network
         self._network, self._sweep, self._turns = network, sweep, turns
-        self._grids = grids_of(network, calibrated, sweep.config)
+        self._grids = study.encodings(sweep.config)
         self._asked = questions_of(network, sweep, self._grids)
         # in the view ALL_BUT every layer adds to the noise that the others are judged in
         layers = sweep.layers if sweep.view is View.ONLY else None

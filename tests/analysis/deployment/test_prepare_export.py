@@ -6,15 +6,17 @@ import pytest
 import torch
 
 from accelerator.machine import load_preset
-from analysis.calibration import Calibrated, calibrate
 from analysis.cost.estimate import cost
 from analysis.deployment.prepare_export import layer_numbers, quantized_to_take
 from analysis.network import Network
+from analysis.runs.experiment import Experiment
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
+from analysis.study import Study
 from data_io.dataset import Dataset
 from quant.config import LayerConfig, QuantConfig, uniform
+from quant.encoding import Encoding
 from quant.errors import CalibrationError
-from quant.passes.use_grids import UseGrids
+from quant.file_encodings import Given
 from quant.progress import drain
 from quant.simulation.plan import Side
 from tests.analysis.sweeps import dataset
@@ -27,43 +29,47 @@ def network() -> Network:
     return Network("kitchen", "digest", graph_of("kitchen"), 0)
 
 
+def experiment(config: QuantConfig, encodings: dict[str, Encoding] | None = None) -> Experiment:
+    given = None if encodings is None else Given("f", config, encodings)
+    return Experiment(config, MACHINE, encodings=given)
+
+
 @pytest.fixture
 def data() -> Dataset:
     return dataset(CASES["kitchen"].inputs(12))
 
 
 def test_ranges_come_from_images(data: Dataset) -> None:
-    ranges = drain(calibrate(network(), data))
-    stage = drain(quantized_to_take(network(), uniform(8, 8), ranges))
+    study = Study(network(), calibration=data)
+    stage = drain(quantized_to_take(study, experiment(uniform(8, 8))))
     assert all(q.encoding is not None for q in stage.quantized.quantizers.values())
 
 
 def test_a_file_may_have_all_of_them(data: Dataset) -> None:
-    ranges = drain(calibrate(network(), data))
-    known = drain(quantized_to_take(network(), uniform(8, 8), ranges)).quantized
+    study, config = Study(network(), calibration=data), uniform(8, 8)
+    known = drain(quantized_to_take(study, experiment(config))).quantized
     grids = {name: q.encoding for name, q in known.quantizers.items() if q.encoding is not None}
-    steps = quantized_to_take(network(), uniform(8, 8), Calibrated(), (UseGrids(grids, "f"),))
-    taken = drain(steps).quantized
+    taken = drain(quantized_to_take(Study(network()), experiment(config, grids))).quantized
     inputs = CASES["kitchen"].inputs(4)
     with torch.inference_mode():
         assert torch.equal(taken(inputs), known(inputs))
     del grids["conv1"]
     with pytest.raises(CalibrationError, match="'conv1'"):
-        drain(quantized_to_take(network(), uniform(8, 8), Calibrated(), (UseGrids(grids, "f"),)))
+        drain(quantized_to_take(Study(network()), experiment(config, grids)))
 
 
 def test_without_images_or_file_it_says_what_to_do() -> None:
     with pytest.raises(CalibrationError, match="Choose images to calibrate on, or a file"):
-        drain(quantized_to_take(network(), uniform(8, 8), Calibrated()))
+        drain(quantized_to_take(Study(network()), experiment(uniform(8, 8))))
 
 
 def test_float_activations_need_neither() -> None:
-    assert drain(quantized_to_take(network(), uniform(4, 32), Calibrated())).quantized
+    assert drain(quantized_to_take(Study(network()), experiment(uniform(4, 32)))).quantized
 
 
 def test_numbers_of_layers(data: Dataset) -> None:
     config = QuantConfig(LayerConfig())
-    stage = drain(quantized_to_take(network(), config, drain(calibrate(network(), data))))
+    stage = drain(quantized_to_take(Study(network(), calibration=data), experiment(config)))
     report = cost(network(), config, MACHINE)
     question = Question("conv1", 8, Side.WEIGHTS)
     sweep = Sweep(config, (8,), (Side.WEIGHTS,))

@@ -15,6 +15,7 @@ from analysis.ranges.findings import Cause
 from analysis.ranges.tensors import RangeBook, open_range_book
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.sweep import Depth, Question, Sweep
+from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
 from data_io.dataset import Dataset
 from quant.config import QuantConfig, uniform
@@ -74,9 +75,9 @@ def value(found: SuspectCard, start: str) -> float:
 def tried(question: Question, remedy: Remedy, config: QuantConfig = CONFIG) -> RemedyTrial:
     return drain(
         try_remedy(
-            network(), scored(), seen(), calibrated(), book(), config, question, remedy
+            Study(network(), scored(), seen(), calibrated=calibrated()), config, question, remedy
         )
-    )  # fmt: skip
+    )
 
 
 def test_the_numbers_are_those_of_the_weight_on_its_grid() -> None:
@@ -165,7 +166,9 @@ def test_alone_means_that_all_else_is_float() -> None:
 def test_a_trial_begins_where_the_exact_sweep_stands() -> None:
     """Its score before any repair is the sweep's answer to the same question."""
     sweep = Sweep(CONFIG, (8,), (Side.WEIGHTS,), layers=(DEPTHWISE.layer,))
-    (score,) = drain(sensitivity(network(), scored(), calibrated(), sweep, Depth.EXACT)).scores
+    (score,) = drain(
+        sensitivity(Study(network(), scored(), calibrated=calibrated()), sweep, Depth.EXACT)
+    ).scores
     before = tried(DEPTHWISE, PER_CHANNEL).alone_before
     assert before.top1_drop == pytest.approx(score.accuracy_drop)
     assert before.agreement == pytest.approx(score.agreement)
@@ -202,9 +205,8 @@ def test_more_bits_are_tried_on_the_side_in_question_alone() -> None:
 
 
 def test_a_repair_that_learns_from_images_says_when_there_are_none() -> None:
-    steps = try_remedy(
-        network(), scored(), None, calibrated(), book(), CONFIG, DEPTHWISE, CORRECT
-    )  # fmt: skip
+    study = Study(network(), scored(), calibrated=calibrated())
+    steps = try_remedy(study, CONFIG, DEPTHWISE, CORRECT)
     with pytest.raises(QuantError, match="Choose data first"):
         drain(steps)
 

@@ -19,6 +19,7 @@ from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.exact.executors import Pool
 from analysis.sensitivity.recheck import loud_layers
 from analysis.sensitivity.sweep import Depth, Sweep
+from analysis.study import Study
 from commands.bit_options import (
     read_bits,
     read_budget,
@@ -54,15 +55,15 @@ def task(**changes: Any) -> Task:
 
 def answer(**changes: Any) -> Answer:
     small = case("kitchen")
-    steps = optimize(small.network, small.data, small.data, small.calibrated, task(**changes))
+    steps = optimize(
+        Study(small.network, small.data, small.data, calibrated=small.calibrated), task(**changes)
+    )
     return drain(steps)
 
 
 def search_of(name: str = "kitchen") -> BitSearch:
     small = case(name)
-    steps = sensitivity(
-        small.network, small.data, small.calibrated, Sweep(PLAIN, (8, 4, 2)), workers=Pool(1)
-    )
+    steps = sensitivity(small.study(), Sweep(PLAIN, (8, 4, 2)), workers=Pool(1))
     return BitSearch(small.network, drain(steps), FUSION, read_rules("2,4,8", (), None))
 
 
@@ -92,7 +93,9 @@ def test_the_answer_keeps_the_budget_and_is_measured() -> None:
 def test_what_is_out_of_reach_is_told_before_the_sweep() -> None:
     small = case("kitchen")
     wanted = task(budgets=(Budget(Quantity.ENERGY, 0.01, relative=True),))
-    steps = optimize(small.network, small.data, small.data, small.calibrated, wanted)
+    steps = optimize(
+        Study(small.network, small.data, small.data, calibrated=small.calibrated), wanted
+    )
     assert next(steps).text == "Looking up what is within reach"
     with pytest.raises(BudgetError, match="is the least within reach"):
         next(steps)
@@ -146,7 +149,13 @@ def test_runs_in_the_store_teach_and_new_ones_are_kept(tmp_path: Path) -> None:
 
     def ask() -> Answer:
         data = small.data
-        return drain(optimize(small.network, data, data, small.calibrated, wanted, store))
+        return drain(
+            optimize(
+                Study(small.network, data, data, store=store, calibrated=small.calibrated),
+                wanted,
+                store,
+            )
+        )
 
     first, second = ask(), ask()
     assert (first.taught, second.taught) == (0, 2)
@@ -242,7 +251,12 @@ def test_measured_points_correct_the_predictor() -> None:
     front = drain(find_front(search, Quantity.ENERGY, 4))
     before = search.predictor
     kept: list[Run] = []
-    steps = measure(search, small.data, small.calibrated, front.proposals, keep=kept.append)
+    steps = measure(
+        search,
+        Study(search.network, small.data, calibrated=small.calibrated),
+        front.proposals,
+        keep=kept.append,
+    )
     found = drain(steps)
     assert [one.run for one in found] == kept
     assert len(search.predictor.networks) == len(before.networks) + len(found)
@@ -256,7 +270,12 @@ def test_a_cancelled_queue_loses_no_run() -> None:
     search, small = search_of(), case("kitchen")
     kept: list[Run] = []
     proposals = [search.judge(name, search.uniform(8, 8)) for name in ("one", "two", "three")]
-    steps = measure(search, small.data, small.calibrated, proposals, keep=kept.append)
+    steps = measure(
+        search,
+        Study(search.network, small.data, calibrated=small.calibrated),
+        proposals,
+        keep=kept.append,
+    )
     while not kept:
         progress = next(steps)
     steps.close()
@@ -267,7 +286,11 @@ def test_a_cancelled_queue_loses_no_run() -> None:
 def test_the_error_of_predictions_is_counted() -> None:
     search, small = search_of(), case("kitchen")
     found = drain(
-        measure(search, small.data, small.calibrated, [search.judge("a", search.uniform(4, 4))])
+        measure(
+            search,
+            Study(search.network, small.data, calibrated=small.calibrated),
+            [search.judge("a", search.uniform(4, 4))],
+        )
     )
     error = prediction_error(found)
     off = found[0].run.evaluation.sqnr_db - found[0].proposal.prediction.sqnr_db

@@ -13,6 +13,7 @@ from analysis.prediction.predictor import Predictor, predictor_from_sweep
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.recheck import check_loud, loud_layers
 from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Sweep
+from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
 from model_io.load import load_sample
 from quant.assignment import cells_of, parts_of, with_bits
@@ -33,8 +34,10 @@ def known() -> tuple[Predictor, Measured]:
     calibrated = drain(calibrate(network, seen))
     sweep = Sweep(config, DEFAULT_BITS)
     few = seen.first(32)
-    screened = drain(sensitivity(network, few, calibrated, sweep, Depth.SCREENING))
-    found = drain(check_loud(network, few, calibrated, screened))
+    screened = drain(
+        sensitivity(Study(network, few, calibrated=calibrated), sweep, Depth.SCREENING)
+    )
+    found = drain(check_loud(Study(network, few, calibrated=calibrated), screened))
     assert "stem.0" in loud_layers(screened)
     assert loud_layers(found) == ()
     table, graph = build_noise_table(network.graph, found), network.graph

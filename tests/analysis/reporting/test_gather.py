@@ -16,15 +16,17 @@ from analysis.network import Network, prepare
 from analysis.reporting.contents import Report, ReportOrigin
 from analysis.reporting.gather import Around, gather_report, layer_choices
 from analysis.reporting.reproduce import beyond_command, command_of
-from analysis.reporting.trade_off import read_answer, run_point
-from analysis.runs.experiment import Experiment, run_experiment
+from analysis.reporting.trade_off import run_point, read_answer
+from analysis.runs.experiment import Experiment
 from analysis.runs.repair import repair, run_of
+from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run, RunStore
 from analysis.sensitivity.analyze import exact
 from analysis.sensitivity.exact.executors import Pool
 from analysis.sensitivity.stored import harmful, known_sensitivity
 from analysis.sensitivity.sweep import Sweep
 from analysis.split import ImageChoice, Split, choose_split
+from analysis.study import Study
 from commands.work.make_report import ReportTask, find_run, open_store, report_on
 from model_io.load import load_model
 from quant.config import uniform
@@ -38,6 +40,7 @@ from tests.analysis.results import run as run_of_results
 MODEL, MACHINE = "fashion-resnet", load_preset("bitfusion_like")
 CONFIG = uniform(4, 8)
 CHOICE = ImageChoice(samples=40, calibration=16)
+NOW = Experiment(CONFIG, MACHINE, given_name="now")
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +58,8 @@ def images(network: Network) -> Split:
 def measured(network: Network, images: Split) -> Run:
     assert images.calibration is not None
     ranges = drain(calibrate(network, images.calibration, images.input_range))
-    what = Experiment("four", CONFIG, MACHINE)
-    return drain(run_experiment(network, images.score, ranges, what))
+    what = Experiment(CONFIG, MACHINE, given_name="four")
+    return drain(run_experiment(Study(network, images.score, calibrated=ranges), what))
 
 
 def gathered(run: Run, **around: Any) -> Report:
@@ -75,7 +78,7 @@ class TestGather:
     def test_the_model_is_priced_as_float_and_at_eight_bits(
         self, network: Network, measured: Run
     ) -> None:
-        facts = gathered(measured, network=network).model
+        facts = gathered(measured, study=Study(network)).model
         assert facts is not None
         assert facts.at_8_bits == cost(network, uniform(8, 8), MACHINE)
         assert facts.as_float.energy_pj > facts.at_8_bits.energy_pj
@@ -83,13 +86,13 @@ class TestGather:
 
     def test_another_model_is_refused(self, network: Network, measured: Run) -> None:
         with pytest.raises(ConfigError, match="must be that of the run"):
-            gathered(replace(measured, model_digest="other"), network=network)
+            gathered(replace(measured, model_digest="other"), study=Study(network))
 
     def test_another_machine_is_not_taken_for_the_runs(
         self, network: Network, measured: Run
     ) -> None:
         own = replace(measured, cost=replace(measured.cost, machine="mine"))
-        found = gathered(own, network=network, machine=MACHINE)
+        found = gathered(own, study=Study(network), machine=MACHINE)
         assert found.machine is None
         assert found.model is None
         assert "sources of the numbers are unknown" in " ".join(found.missing)
@@ -103,7 +106,7 @@ class TestGather:
         assert rows["input"].weight_bits is None
 
     def test_suspects_are_sorted_and_are_on_a_grid(self, network: Network, measured: Run) -> None:
-        found = gathered(measured, network=network).suspects
+        found = gathered(measured, study=Study(network)).suspects
         assert found is not None
         lost = [item.bits_lost for item in found]
         assert lost == sorted(lost, reverse=True)
@@ -123,11 +126,12 @@ class TestGather:
     ) -> None:
         assert images.calibration is not None
         store = RunStore(tmp_path)
-        ranges = drain(calibrate(network, images.calibration, images.input_range))
-        around = {"network": network, "data": images.score, "calibrated": ranges, "store": store}
+        study = Study.of(network, images, store)
+        drain(study.calibrated())
+        around = {"study": study, "store": store}
         assert gathered(measured, **around).sensitivity is None
         sweep = Sweep(CONFIG, (8, 4))
-        known = drain(exact(network, images.score.first(8), ranges, sweep, store, Pool()))
+        known = drain(exact(study.scoring(images.score.first(8)), sweep, Pool()))
         found = gathered(measured, **around)
         assert found.sensitivity is not None
         assert len(found.sensitivity.scores) == len(known.scores)
@@ -135,15 +139,17 @@ class TestGather:
         assert "sensitivity" not in " ".join(found.missing).lower()
 
     def test_repairs_count_only_where_they_are_the_runs(
-        self, network: Network, images: Split, measured: Run
+        self, network: Network, images: Split
     ) -> None:
         ranges = drain(calibrate(network, images.calibration, images.input_range))  # type: ignore[arg-type]
         recipe = build_recipe(equalize=True)
-        steps = drain(repair(network, images.score, images.calibration, CONFIG, ranges, recipe))
-        repaired = run_of(
-            steps, "repaired", network, images.score, config=CONFIG, report=measured.cost, seed=0,
-            images=16,
-        )  # fmt: skip
+        steps = drain(
+            repair(
+                Study(network, images.score, images.calibration, calibrated=ranges), CONFIG, recipe
+            )
+        )
+        study = Study.of(network, images)
+        repaired = run_of(steps, study, Experiment(CONFIG, MACHINE, recipe, given_name="repaired"))
         found = gathered(repaired, steps=steps).repairs
         assert found is not None
         assert found.titles == ("Plain quantization", "Equalize")
@@ -162,7 +168,9 @@ class TestSensitivityKnown:
     ) -> None:
         ranges = drain(calibrate(network, images.calibration, images.input_range))  # type: ignore[arg-type]
         sweep = Sweep(CONFIG, (8, 4))
-        found = drain(exact(network, images.score.first(8), ranges, sweep, None, Pool()))
+        found = drain(
+            exact(Study(network, images.score.first(8), calibrated=ranges), sweep, Pool())
+        )
         layer = next(x.name for x in network.graph.layers if x.weight is not None)
         at = {(s.question.layer, s.question.side, s.question.bits): s.sqnr_db for s in found.scores}
         expected = sum(
@@ -177,12 +185,16 @@ class TestSensitivityKnown:
     def test_without_statistics_only_weights_are_looked_up(
         self, network: Network, images: Split, tmp_path: Path
     ) -> None:
-        from analysis.calibration import Calibrated
-
         store = RunStore(tmp_path)
         sweep = Sweep(CONFIG, (4,), (Side.WEIGHTS,))
-        drain(exact(network, images.score.first(8), Calibrated(), sweep, store, Pool()))
-        found = known_sensitivity(network, images.score, Calibrated(), CONFIG, store)
+        drain(
+            exact(
+                Study(network, images.score.first(8), store=store),
+                sweep,
+                Pool(),
+            )
+        )
+        found = known_sensitivity(Study(network, images.score, store=store), CONFIG)
         assert found is not None
         assert {score.question.side for score in found.scores} == {Side.WEIGHTS}
 
@@ -282,7 +294,7 @@ class TestFront:
 class TestRoad:
     def task(self, **changes: Any) -> ReportTask:
         origin = ReportOrigin(MODEL, MACHINE.name)
-        return replace(ReportTask(MACHINE, CHOICE, CONFIG, origin, "now"), **changes)
+        return replace(ReportTask(CHOICE, NOW, origin), **changes)
 
     def test_it_measures_and_keeps_where_there_is_no_run(
         self, network: Network, measured: Run, tmp_path: Path
@@ -300,7 +312,10 @@ class TestRoad:
         store = RunStore(tmp_path)
         store.save(measured)
         task = self.task(
-            run=measured, store=store, choice=ImageChoice(), machine=load_preset("eyeriss_like")
+            run=measured,
+            store=store,
+            choice=ImageChoice(),
+            experiment=replace(NOW, machine=load_preset("eyeriss_like")),
         )
         found = drain(report_on(network, task))
         assert found.run == measured

@@ -17,6 +17,7 @@ from analysis.sensitivity.exact.executors import Pool, Serial
 from analysis.sensitivity.exact.image_chunks import divide_into_chunks
 from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Sensitivity, Sweep, View
+from analysis.study import Study
 from data_io.bundled import fashion_test
 from data_io.dataset import Dataset
 from model_io.load import load_sample
@@ -46,7 +47,9 @@ def answers(
     it: Case, asked: Sweep, store: RunStore | None = None, count: int | None = None
 ) -> Sensitivity:
     data = it.data if count is None else it.data.first(count)
-    return drain(exact(it.network, data, it.calibrated, asked, store, Serial()))
+    return drain(
+        exact(Study(it.network, data, store=store, calibrated=it.calibrated), asked, Serial())
+    )
 
 
 def simulated(it: Case, bits: int) -> QuantGraph:
@@ -105,7 +108,7 @@ def test_kl_and_cross_entropy_by_hand() -> None:
 def test_it_equals_the_naive_sweep_to_the_last_bit(name: str, view: View) -> None:
     it = case(name)
     fast = answers(it, sweep(view))
-    steps = exact(it.network, it.data, it.calibrated, sweep(view), None, Serial(), reuse=False)
+    steps = exact(it.study(), sweep(view), Serial(), reuse=False)
     slow = drain(steps)
     assert (fast.scores, fast.whole, fast.float_top1) == (slow.scores, slow.whole, slow.float_top1)
     assert fast.forwards < 0.75 * slow.forwards
@@ -218,7 +221,7 @@ def test_other_statistics_change_activations_alone(tmp_path: Path) -> None:
 
 def stopped_after(it: Case, asked: Sweep, store: RunStore, steps: int) -> int:
     """Run some steps of a sweep and close it; return how many it took to its end if it came."""
-    work = exact(it.network, it.data, it.calibrated, asked, store, Serial())
+    work = exact(it.study(store), asked, Serial())
     for done in range(steps):
         if next(work, None) is None:
             return done
@@ -234,7 +237,7 @@ def test_stopped_and_resumed_it_computes_the_rest_alone(tmp_path: Path, view: Vi
     store = RunStore(tmp_path)
     for _ in range(3):
         stopped_after(it, asked, store, 30)
-    before = kept(it.network, it.data, it.calibrated, asked, store)
+    before = kept(it.study(store), asked)
     assert 0 < sum(s.images for s in before.scores) < len(whole.scores) * len(it.data)
     rest = answers(it, asked, store)
     assert (rest.scores, rest.whole, rest.float_top1) == (
@@ -248,17 +251,17 @@ def test_stopped_and_resumed_it_computes_the_rest_alone(tmp_path: Path, view: Vi
 
 def test_what_is_kept_can_be_asked_for_at_any_time(tmp_path: Path) -> None:
     it, store, asked = case("kitchen"), RunStore(tmp_path), sweep(memory_bytes=CHUNKS_OF_FOUR)
-    empty = kept(it.network, it.data, it.calibrated, asked, store)
+    empty = kept(it.study(store), asked)
     assert (empty.scores, empty.whole, empty.float_top1) == ((), (), None)
     seen = 0
     for _ in range(4):
         stopped_after(it, asked, store, 30)
-        now = kept(it.network, it.data, it.calibrated, asked, store)
+        now = kept(it.study(store), asked)
         images = sum(score.images for score in now.scores)
         assert images > seen
         seen = images
     final = answers(it, asked, store)
-    assert kept(it.network, it.data, it.calibrated, asked, store).scores == final.scores
+    assert kept(it.study(store), asked).scores == final.scores
 
 
 @pytest.mark.parametrize("drawn", [False, True])
@@ -288,7 +291,7 @@ def test_layers_named_worst_are_answered_first() -> None:
     data = it.data
     with_store = []
     for ranking in (None, worst):
-        work = exact(it.network, data, it.calibrated, asked, None, Serial(), ranking)
+        work = exact(Study(it.network, data, calibrated=it.calibrated), asked, Serial(), ranking)
         with_store.append(drain(work))
     assert with_store[0].scores == with_store[1].scores
 
@@ -299,9 +302,9 @@ def test_the_first_of_the_ranking_have_all_images_before_the_others_have_any(
     it, store = case("fashion-mobilenet"), RunStore(tmp_path)
     worst = [layer.name for layer in it.network.graph.layers if layer.weight][::-1]
     asked = sweep(sides=(Side.WEIGHTS,), bits=(4,), memory_bytes=2**18)
-    work = exact(it.network, it.data, it.calibrated, asked, store, Serial(), worst)
+    work = exact(it.study(store), asked, Serial(), worst)
     for _ in work:
-        now = kept(it.network, it.data, it.calibrated, asked, store)
+        now = kept(it.study(store), asked)
         others = [s for s in now.scores if s.question.layer not in worst[:8]]
         if others:
             break
@@ -381,7 +384,9 @@ def test_questions_that_cannot_be_asked_are_told() -> None:
     with pytest.raises(QuantError, match="has no statistics"):
         drain(
             exact(
-                it.network, it.data, replace(it.calibrated, statistics={}), sweep(), None, Serial()
+                Study(it.network, it.data, calibrated=replace(it.calibrated, statistics={})),
+                sweep(),
+                Serial(),
             )
         )
 
@@ -401,7 +406,7 @@ def test_chunks_hold_every_image_once_and_take_over_what_is_known() -> None:
 def test_the_public_road_runs_a_pool(tmp_path: Path) -> None:
     it = case("kitchen")
     asked = sweep(bits=(4,))
-    found = drain(sensitivity(it.network, it.data, it.calibrated, asked, store=RunStore(tmp_path)))
+    found = drain(sensitivity(it.study(RunStore(tmp_path)), asked))
     assert found.scores == answers(it, asked).scores
     assert (found.images, found.sweep) == (12, asked)
 
@@ -411,13 +416,13 @@ def test_screening_puts_the_worst_first_only_where_there_is_something_to_do(
 ) -> None:
     it, store = case("fashion-mobilenet"), RunStore(tmp_path)
     asked = sweep(bits=(4,), sides=(Side.WEIGHTS,))
-    ranking = drain(worst_first(it.network, it.data, it.calibrated, asked))
+    ranking = drain(worst_first(it.study(), asked))
     weighted = [layer.name for layer in it.network.graph.layers if layer.weight]
     assert sorted(ranking) == sorted(weighted)
-    first = drain(sensitivity(it.network, it.data, it.calibrated, asked, store=store))
+    first = drain(sensitivity(it.study(store), asked))
     calls: list[object] = []
     monkeypatch.setattr("analysis.sensitivity.analyze.worst_first", lambda *a: calls.append(a))
-    again = drain(sensitivity(it.network, it.data, it.calibrated, asked, store=store))
+    again = drain(sensitivity(it.study(store), asked))
     assert not calls
     assert again.scores == first.scores
     assert again.forwards == 0
@@ -428,7 +433,7 @@ def trained_ranking(graph: FloatGraph, network: Network, data: Dataset) -> list[
     config = uniform(8, 8, Granularity.PER_TENSOR)
     asked = Sweep(config, bits=(8,), sides=(Side.WEIGHTS,))
     it = replace(network, graph=graph)
-    found = drain(exact(it, data, Calibrated(), asked, None, Pool()))
+    found = drain(exact(Study(it, data, calibrated=Calibrated()), asked, Pool()))
     return [s.question.layer for s in sorted(found.scores, key=lambda s: s.sqnr_db)]
 
 
@@ -463,9 +468,9 @@ def test_chunks_that_finished_out_of_order_change_no_bit(tmp_path: Path) -> None
 def test_all_but_one_starts_with_the_layers_whose_return_gives_back_most() -> None:
     it = case("kitchen")
     asked = sweep(View.ALL_BUT, bits=(3,))
-    found = drain(worst_first(it.network, it.data, it.calibrated, asked))
+    found = drain(worst_first(it.study(), asked))
     few = it.data.first(SCREENED_IMAGES)
-    screened = drain(screen(it.network, few, it.calibrated, asked))
+    screened = drain(screen(Study(it.network, few, calibrated=it.calibrated), asked))
     best: dict[str, float] = {}
     for score in screened.scores:
         whole = next(w for w in screened.whole if w.question.side is score.question.side)

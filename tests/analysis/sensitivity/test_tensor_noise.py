@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from analysis.calibration import Calibrated
 from analysis.evaluation.measures import sqnr_db
-from analysis.sensitivity.encodings import grids_of, questions_of
+from analysis.ranges.distributions import weight_distributions
+from analysis.sensitivity.questions import questions_of
 from analysis.sensitivity.sweep import Depth, Question, Sweep, View
-from analysis.sensitivity.tensor_noise import instant, weight_facts
+from analysis.sensitivity.tensor_noise import instant
+from analysis.study import Study
 from quant.config import uniform
 from quant.errors import ConfigError
 from quant.inputs import first_of
@@ -32,7 +34,7 @@ NETWORKS = ["kitchen", "attention", "one-dimensional", "transposed-grouped", "pe
 def test_weights_have_the_noise_of_their_grids(name: str, granularity: Granularity) -> None:
     it = case(name)
     sweep = replace(SWEEP, config=uniform(8, 8, granularity), sides=(Side.WEIGHTS,))
-    found = instant(it.network, Calibrated(), sweep)
+    found = instant(Study(it.network, calibrated=Calibrated()), sweep)
     weighted = [layer for layer in it.network.graph.layers if layer.weight is not None]
     assert [(s.question.layer, s.question.bits) for s in found.scores] == [
         (layer.name, bits) for layer in weighted for bits in BITS
@@ -49,7 +51,7 @@ def test_weights_have_the_noise_of_their_grids(name: str, granularity: Granulari
 @pytest.mark.parametrize("name", NETWORKS)
 def test_activations_have_about_the_noise_of_the_images_they_were_calibrated_on(name: str) -> None:
     it = case(name)
-    found = instant(it.network, it.calibrated, replace(SWEEP, sides=(Side.ACTIVATIONS,)))
+    found = instant(it.study(), replace(SWEEP, sides=(Side.ACTIVATIONS,)))
     inputs = first_of(next(it.data.batches(len(it.data))).inputs)
     for bits in (4, 2):
         graph = quantize(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
@@ -80,10 +82,8 @@ def measured(graph: QuantGraph, inputs: Tensor) -> dict[str, float]:
 
 def test_both_adds_the_noise_of_weight_and_activation() -> None:
     it = case("kitchen")
-    found = {s.question: s.sqnr_db for s in instant(it.network, it.calibrated, SWEEP).scores}
-    assert list(found) == list(
-        questions_of(it.network, SWEEP, grids_of(it.network, it.calibrated, SWEEP.config))
-    )
+    found = {s.question: s.sqnr_db for s in instant(it.study(), SWEEP).scores}
+    assert list(found) == list(questions_of(it.network, SWEEP, it.study().encodings(SWEEP.config)))
 
     def noise(layer: str, side: Side) -> float:
         return 10 ** (-found[Question(layer, 4, side)] / 10)
@@ -96,40 +96,30 @@ def test_both_adds_the_noise_of_weight_and_activation() -> None:
 
 def test_without_statistics_weights_are_answered_alone() -> None:
     it = case("kitchen")
-    found = instant(it.network, Calibrated(), SWEEP)
+    found = instant(Study(it.network, calibrated=Calibrated()), SWEEP)
     assert {score.question.side for score in found.scores} == {Side.WEIGHTS}
 
 
 def test_a_view_changes_nothing_and_layers_are_chosen() -> None:
     it = case("kitchen")
     sweep = replace(SWEEP, layers=("conv2",))
-    only = instant(it.network, it.calibrated, sweep)
-    rest = instant(it.network, it.calibrated, replace(sweep, view=View.ALL_BUT))
+    only = instant(it.study(), sweep)
+    rest = instant(it.study(), replace(sweep, view=View.ALL_BUT))
     assert {score.question.layer for score in only.scores} == {"conv2"}
     assert [s.sqnr_db for s in only.scores] == [s.sqnr_db for s in rest.scores]
     with pytest.raises(ConfigError, match="nowhere"):
-        instant(it.network, it.calibrated, replace(sweep, layers=("nowhere",)))
+        instant(it.study(), replace(sweep, layers=("nowhere",)))
 
 
-def test_facts_of_weights_are_those_of_the_tensors() -> None:
+def test_distributions_of_weights_are_those_of_the_tensors() -> None:
     it = case("kitchen")
-    facts = weight_facts(
-        it.network, replace(SWEEP, sides=(Side.WEIGHTS,), layers=("conv1", "left"))
-    )
-    assert [(f.layer, f.bits) for f in facts] == [(n, b) for n in ("conv1", "left") for b in BITS]
-    for fact in facts:
-        weight = it.network.graph.tensor(f"{fact.layer}.weight")
-        assert fact.kurtosis == pytest.approx(kurtosis(weight.flatten().double(), fisher=False))
+    distributions = weight_distributions(it.network.graph)
+    for layer in ("conv1", "left"):
+        weight = it.network.graph.tensor(f"{layer}.weight")
+        held = distributions[layer]
+        assert held.kurtosis == pytest.approx(kurtosis(weight.flatten().double(), fisher=False))
         largest = weight.flatten(1).abs().amax(1)
         ordered = largest.sort().values
         middle = (ordered[len(ordered) // 2] + ordered[(len(ordered) - 1) // 2]) / 2
-        assert fact.channel_ratio == pytest.approx(float(largest.max() / middle), rel=1e-5)
-        rows = {
-            s.question.bits: s.sqnr_db
-            for s in instant(
-                it.network,
-                Calibrated(),
-                replace(SWEEP, sides=(Side.WEIGHTS,), layers=(fact.layer,)),
-            ).scores
-        }
-        assert fact.sqnr_db == pytest.approx(rows[fact.bits])
+        assert held.channels is not None
+        assert held.channels.ratio == pytest.approx(float(largest.max() / middle), rel=1e-5)

@@ -19,6 +19,7 @@ from analysis.sensitivity.exact.dask_executor import Cluster, open_cluster
 from analysis.sensitivity.exact.executors import Pool, Serial, Workers, available_cores
 from analysis.sensitivity.exact.work_unit import Outcome, Unit, run_unit
 from analysis.sensitivity.sweep import Sweep, View
+from analysis.study import Study
 from quant.config import uniform
 from quant.engine.program import Program
 from quant.errors import QuantError
@@ -33,9 +34,7 @@ SWEEP = Sweep(uniform(8, 8), bits=(8, 3), sides=tuple(Side), memory_bytes=CHUNKS
 
 
 def answers(it: Case, workers: Workers, view: View = View.ONLY) -> tuple[object, ...]:
-    found = drain(
-        exact(it.network, it.data, it.calibrated, replace(SWEEP, view=view), None, workers)
-    )
+    found = drain(exact(it.study(), replace(SWEEP, view=view), workers))
     return found.scores, found.whole, found.float_top1
 
 
@@ -93,12 +92,12 @@ def test_a_pool_has_a_thread_for_each_core() -> None:
 
 def test_closing_a_pool_stops_its_threads(tmp_path: Path) -> None:
     it, store = case("kitchen"), RunStore(tmp_path)
-    work = exact(it.network, it.data, it.calibrated, SWEEP, store, Pool(2))
+    work = exact(it.study(store), SWEEP, Pool(2))
     for _ in range(20):
         next(work)
     work.close()
     assert not [t for t in threading.enumerate() if "ThreadPool" in t.name]
-    now = kept(it.network, it.data, it.calibrated, SWEEP, store)
+    now = kept(it.study(store), SWEEP)
     assert now.scores
     assert sum(score.images for score in now.scores) < 46 * 12
 
@@ -109,7 +108,7 @@ def test_what_goes_wrong_in_a_pool_is_told() -> None:
     wrong = dataset(first_of(inputs)[:, :2], labels)  # a channel is missing
     for workers in (Serial(), Pool(2)):
         with pytest.raises(RuntimeError, match="channels"):
-            drain(exact(it.network, wrong, it.calibrated, SWEEP, None, workers))
+            drain(exact(Study(it.network, wrong, calibrated=it.calibrated), SWEEP, workers))
 
 
 @pytest.mark.parametrize("view", View)
@@ -122,7 +121,7 @@ def test_a_cluster_gives_the_same_bits(cluster: LocalCluster, view: View) -> Non
 def test_a_worker_killed_in_the_middle_loses_nothing(cluster: LocalCluster, tmp_path: Path) -> None:
     it, store = case("fashion-mobilenet", 32), RunStore(tmp_path)
     workers = open_cluster(cluster.scheduler_address)
-    work = exact(it.network, it.data, it.calibrated, FEW, store, workers)
+    work = exact(it.study(store), FEW, workers)
     before = {worker.pid for worker in cluster.workers.values()}
     seen = 0
     while True:
@@ -134,22 +133,22 @@ def test_a_worker_killed_in_the_middle_loses_nothing(cluster: LocalCluster, tmp_
         seen += 1
         if seen == 10:
             os.kill(min(before), signal.SIGKILL)
-    alone = drain(exact(it.network, it.data, it.calibrated, FEW, None, Serial()))
+    alone = drain(exact(it.study(), FEW, Serial()))
     assert seen > 10
     assert found.scores == alone.scores
-    assert kept(it.network, it.data, it.calibrated, FEW, store).scores == alone.scores
+    assert kept(it.study(store), FEW).scores == alone.scores
 
 
 def test_a_cluster_can_be_left_in_the_middle(cluster: LocalCluster, tmp_path: Path) -> None:
     it, store = case("fashion-mobilenet", 32), RunStore(tmp_path)
     workers = open_cluster(cluster.scheduler_address)
-    work = exact(it.network, it.data, it.calibrated, FEW, store, workers)
+    work = exact(it.study(store), FEW, workers)
     for _ in range(10):
         next(work)
     work.close()
-    left = kept(it.network, it.data, it.calibrated, FEW, store)
-    rest = drain(exact(it.network, it.data, it.calibrated, FEW, store, workers))
-    alone = drain(exact(it.network, it.data, it.calibrated, FEW, None, Serial()))
+    left = kept(it.study(store), FEW)
+    rest = drain(exact(it.study(store), FEW, workers))
+    alone = drain(exact(it.study(), FEW, Serial()))
     assert left.scores
     assert rest.scores == alone.scores
     assert rest.forwards < alone.forwards

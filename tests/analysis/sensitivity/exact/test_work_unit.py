@@ -20,8 +20,8 @@ from analysis.evaluation.per_image import (
     sqnr_interval,
     summarize_rows,
 )
-from analysis.sensitivity.encodings import Grids
 from analysis.sensitivity.exact.work_unit import ChunkQuestion, Outcome, Unit, _Work, run_unit
+from analysis.site_encodings import SiteEncodings
 from quant.config import uniform
 from quant.simulation.plan import Side
 from tests.analysis.sweeps import case
@@ -29,7 +29,7 @@ from tests.analysis.sweeps import case
 ROOMY = 2**30
 
 
-def unit(grids: Grids, memory_bytes: int = ROOMY) -> Unit:
+def unit(grids: SiteEncodings, memory_bytes: int = ROOMY) -> Unit:
     """All layers of the net named kitchen, weights alone at 3 bits, on all its images."""
     inputs, labels = case("kitchen").data.source.read(range(12))
     names = [layer.name for layer in grids.network.graph.layers if layer.weight]
@@ -40,9 +40,9 @@ def unit(grids: Grids, memory_bytes: int = ROOMY) -> Unit:
 
 
 @pytest.fixture
-def grids() -> Grids:
+def grids() -> SiteEncodings:
     it = case("kitchen")
-    return Grids(it.network, it.calibrated, uniform(8, 8))
+    return SiteEncodings(it.network, it.calibrated, uniform(8, 8))
 
 
 def by_key(outcomes: list[Outcome]) -> dict[str, bytes]:
@@ -50,7 +50,9 @@ def by_key(outcomes: list[Outcome]) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("images", [0, 1, 3, 5, 12])
-def test_what_is_kept_stays_within_the_bound_and_changes_no_bit(grids: Grids, images: int) -> None:
+def test_what_is_kept_stays_within_the_bound_and_changes_no_bit(
+    grids: SiteEncodings, images: int
+) -> None:
     program = grids.program
     bound = images * program.live_bytes(range(len(program)))
     tight = unit(grids, bound)
@@ -65,7 +67,7 @@ def test_what_is_kept_stays_within_the_bound_and_changes_no_bit(grids: Grids, im
     assert extra <= 12 * program.macs(0, len(program))
 
 
-def test_a_known_reference_saves_a_forward(grids: Grids) -> None:
+def test_a_known_reference_saves_a_forward(grids: SiteEncodings) -> None:
     full = unit(grids)
     first, *rest = run_unit(grids.program, full)
     assert first.key == "float"
@@ -74,7 +76,7 @@ def test_a_known_reference_saves_a_forward(grids: Grids) -> None:
     assert by_key(again) == by_key(rest)
 
 
-def test_units_and_outcomes_travel(grids: Grids) -> None:
+def test_units_and_outcomes_travel(grids: SiteEncodings) -> None:
     sent: Unit = pickle.loads(pickle.dumps(unit(grids)))
     found: list[Outcome] = pickle.loads(pickle.dumps(list(run_unit(grids.program, sent))))
     assert by_key(found) == by_key(list(run_unit(grids.program, unit(grids))))

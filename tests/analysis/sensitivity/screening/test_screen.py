@@ -18,6 +18,7 @@ from analysis.sensitivity.screening import screen as screening
 from analysis.sensitivity.screening.probes import fisher_probes, take_turns, turns_of
 from analysis.sensitivity.screening.screen import FEWEST_TO_TAKE_TURNS, batch_size, screen
 from analysis.sensitivity.sweep import Depth, Question, Sensitivity, Sweep, View
+from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
 from model_io.load import load_model
 from quant.config import uniform
@@ -54,11 +55,11 @@ def linear(outputs: int) -> nn.Module:
 
 
 def screened(it: Case, sweep: Sweep = SWEEP) -> Sensitivity:
-    return drain(screen(it.network, it.data, it.calibrated, sweep))
+    return drain(screen(it.study(), sweep))
 
 
 def answered(it: Case, sweep: Sweep = SWEEP) -> Sensitivity:
-    return drain(exact(it.network, it.data, it.calibrated, sweep, None, Serial()))
+    return drain(exact(it.study(), sweep, Serial()))
 
 
 def by_question(found: Sensitivity) -> dict[Question, float]:
@@ -190,7 +191,7 @@ def test_a_fixed_batch_is_filled_up() -> None:
     fixed.batch = 4
     network = Network("fixed", "fixed", fixed, it.network.parameters)
     assert batch_size(network) == 4
-    found = by_question(drain(screen(network, it.data, it.calibrated, SWEEP)))
+    found = by_question(drain(screen(Study(network, it.data, calibrated=it.calibrated), SWEEP)))
     assert found == pytest.approx(by_question(screened(it)), rel=1e-3)
 
 
@@ -218,7 +219,7 @@ def test_a_cancelled_screening_leaves_nothing_behind() -> None:
     it = case("kitchen")
     inputs = next(it.data.batches(4)).inputs
     before = it.network.graph(inputs)
-    steps = screen(it.network, it.data, it.calibrated, SWEEP)
+    steps = screen(it.study(), SWEEP)
     for step in steps:
         if step.text.endswith("images"):
             break
@@ -231,7 +232,7 @@ def test_a_cancelled_screening_leaves_nothing_behind() -> None:
 
 def test_progress_grows_to_one() -> None:
     it = case("kitchen")
-    fractions = [step.fraction for step in screen(it.network, it.data, it.calibrated, SWEEP)]
+    fractions = [step.fraction for step in screen(it.study(), SWEEP)]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
 
@@ -258,7 +259,11 @@ def test_what_no_gradient_reaches_is_left_out() -> None:
 def test_without_images_there_is_nothing_to_screen() -> None:
     it = case("kitchen")
     with pytest.raises(QuantError, match="needs images"):
-        drain(screen(it.network, dataset(torch.zeros(0, 3, 8, 8)), it.calibrated, SWEEP))
+        drain(
+            screen(
+                Study(it.network, dataset(torch.zeros(0, 3, 8, 8)), calibrated=it.calibrated), SWEEP
+            )
+        )
 
 
 def test_unknown_layers_and_missing_statistics_are_named() -> None:

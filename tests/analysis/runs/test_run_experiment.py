@@ -13,14 +13,17 @@ from analysis.cost.estimate import cost
 from analysis.cost.workload import Entropies
 from analysis.evaluation.layer_sqnr import measure_layer_sqnr
 from analysis.network import Network, forward, prepare
-from analysis.runs.experiment import Experiment, run_experiment
+from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run, RunStore
+from analysis.study import Study
+from data_io.dataset import Dataset
 from quant.config import QuantConfig, Rule, config_from_dict, uniform
 from quant.errors import CalibrationError
 from quant.progress import drain
 from quant.simulation.quant_graph import quantize
 from quant.spec import Estimator, SpecChange
-from tests.analysis.results import ToyData
+from tests.analysis.sweeps import dataset
 from tests.networks import CASES
 
 
@@ -31,11 +34,11 @@ def network(name: str = "plain") -> Network:
 
 
 @cache
-def data() -> ToyData:
+def data() -> Dataset:
     """Images whose labels are the float network's answers, so that it is always right."""
     inputs = CASES["plain"].inputs(40)
-    answers: list[int] = forward(network().graph, None, inputs).argmax(1).tolist()
-    return ToyData(inputs, answers)
+    answers = forward(network().graph, None, inputs).argmax(1)
+    return dataset(inputs, answers, "digest of toy")
 
 
 @cache
@@ -49,7 +52,7 @@ def machine(name: str = "bitfusion_like") -> Machine:
 
 def run(config: QuantConfig, name: str = "run") -> Run:
     return drain(
-        run_experiment(network(), data(), calibrated(), Experiment(name, config, machine(), seed=7))
+        run_experiment(Study(network(), data(), calibrated=calibrated()), Experiment(config, machine(), seed=7, given_name=name))
     )
 
 
@@ -94,9 +97,7 @@ def test_fewer_bits_are_noisier_and_cheaper() -> None:
 
 
 def test_progress_grows_to_one() -> None:
-    steps = run_experiment(
-        network(), data(), calibrated(), Experiment("p", uniform(8, 8), machine())
-    )
+    steps = run_experiment(Study(network(), data(), calibrated=calibrated()), Experiment(uniform(8, 8), machine(), given_name="p"))
     fractions = [step.fraction for step in steps]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
@@ -109,7 +110,7 @@ def test_calibration_is_needed_unless_ranges_follow_from_batch_norms() -> None:
     free = SpecChange(estimator=Estimator.BATCH_NORM)
     assert not needs_data(network(), QuantConfig(rules=(Rule("*", activation=free),)))
     with pytest.raises(CalibrationError, match="Calibrate first"):
-        drain(run_experiment(network(), data(), Calibrated(), Experiment("x", config, machine())))
+        drain(run_experiment(Study(network(), data(), calibrated=Calibrated()), Experiment(config, machine(), given_name="x")))
 
 
 def test_bits_matter_on_a_machine_that_fuses_them() -> None:
@@ -165,11 +166,11 @@ def test_entropy_counts_where_weights_are_compressed() -> None:
 
 def test_a_run_takes_the_entropies_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     name = next(n for n in presets() if machine(n).weight_storage is Storage.ENTROPY)
-    known: Entropies = {}
-    report = cost(network(), uniform(8, 8), machine(name), known)
+    study = Study(network(), data(), calibrated=calibrated())
+    report = cost(network(), uniform(8, 8), machine(name), study.entropies)
     monkeypatch.setattr("analysis.cost.workload.entropy_bits", None)  # measuring again would fail
-    wanted = Experiment("known", uniform(8, 8), machine(name))
-    found = drain(run_experiment(network(), data(), calibrated(), wanted, known=known))
+    wanted = Experiment(uniform(8, 8), machine(name), given_name="known")
+    found = drain(run_experiment(study, wanted))
     assert found.cost == report
 
 
@@ -177,7 +178,7 @@ def test_layer_sqnr_of_one_noisy_layer() -> None:
     graph = network().graph
     noisy = next(layer.name for layer in graph.layers if layer.kind == "depthwise")
     config = QuantConfig(uniform(32, 32).default, (Rule(noisy, weight=SpecChange(bits=2)),))
-    found = measure_layer_sqnr(network(), quantize(graph, config), data().inputs[:4])
+    found = measure_layer_sqnr(network(), quantize(graph, config), CASES["plain"].inputs(40)[:4])
     names = list(found)
     at = names.index(noisy)
     assert [found[name] for name in names[:at]] == [math.inf] * at

@@ -1,0 +1,98 @@
+"""Encodings of all sites of a network for any bits, each chosen once."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from analysis.calibration import Calibrated
+from analysis.network import Network
+from quant.config import QuantConfig
+from quant.encoding import Encoding
+from quant.ranges.batch_norm_moments import Moments, propagate
+from quant.simulation.choose_encodings import (
+    encode_activation_site,
+    encode_weight_site,
+    search_activation_sites,
+)
+from quant.simulation.plan import Role, Side, Site, plan
+from quant.spec import Estimator
+
+
+class SiteEncodings:
+    """The encoding of each site at any bits, with one configuration's other choices.
+
+    An encoding is chosen when it is first asked for.
+
+    Raises:
+        ConfigError: a rule of the configuration matches no layer.
+    """
+
+    def __init__(self, network: Network, calibrated: Calibrated, config: QuantConfig) -> None:
+        self.network, self._calibrated = network, calibrated
+        self._sites = {site.name: site for site in plan(network.graph, config)}
+        self._found: dict[tuple[str | None, Side], tuple[str, ...]] = {}
+        self._made: dict[tuple[str, int], Encoding] = {}
+        self._moments: dict[str, Moments] | None = None
+        self.program = network.program
+
+    def sites(self, layer: str | None, side: Side) -> tuple[str, ...]:
+        """Return the names of the sites of a layer, or of all layers, on a side."""
+        found = self._found.get((layer, side))
+        if found is None:
+            found = self._found[layer, side] = tuple(
+                site.name
+                for site in self._sites.values()
+                if layer in (None, site.layer) and side.includes(site.role)
+            )
+        return found
+
+    def of(self, sites: Iterable[str], bits: int) -> dict[str, Encoding]:
+        """Return the encoding of each site at these bits.
+
+        Raises:
+            CalibrationError: an activation has no statistics.
+        """
+        return {name: self._encoding(self._root(name), bits) for name in sites}
+
+    def _root(self, name: str) -> Site:
+        """Return the site whose encoding a site has: itself, or the source that it shares with."""
+        site = self._sites[name]
+        while site.shared_with is not None:
+            site = self._sites[site.shared_with]
+        return site
+
+    def _encoding(self, site: Site, bits: int) -> Encoding:
+        if (site.name, bits) not in self._made:
+            self._made.update(self._search_all(site, bits))
+        if (site.name, bits) not in self._made:
+            self._made[site.name, bits] = self._make(_at(site, bits))
+        return self._made[site.name, bits]
+
+    def _search_all(self, site: Site, bits: int) -> dict[tuple[str, int], Encoding]:
+        """Return the encodings of all activations that share the spec of `site`, found together."""
+        if site.role is Role.WEIGHT:
+            return {}
+        alike = [_at(other, bits) for other in self._sites.values() if other.spec == site.spec]
+        found = search_activation_sites(alike, self._calibrated.statistics)
+        return {(name, bits): encoding for name, encoding in found.items()}
+
+    def _make(self, site: Site) -> Encoding:
+        if site.role is Role.WEIGHT:
+            return encode_weight_site(self.network.graph, site)
+        if site.spec.estimator is Estimator.BATCH_NORM and self._moments is None:
+            self._moments = propagate(self.network.graph)
+        return encode_activation_site(
+            site, self._calibrated.statistics, self._calibrated.input_range, self._moments
+        )
+
+    def identities(self, sites: Iterable[str], bits: int) -> Iterator[str]:
+        """Yield for each site all that its encoding follows from, besides the graph."""
+        for name in sites:
+            root = self._root(name)
+            parts = [name, root.name, repr(_at(root, bits).spec)]
+            if root.role is Role.ACTIVATION:
+                parts.append(self._calibrated.digest_of(root.name))
+            yield " ".join(parts)
+
+
+def _at(site: Site, bits: int) -> Site:
+    return replace(site, spec=site.spec.with_bits(bits))

@@ -1,0 +1,23 @@
+"""What a job is about."""
+
+from enum import StrEnum
+
+
+class JobKind(StrEnum):
+    """The kinds of long work beside a page, in the words that begin the title of a job."""
+
+    LOAD_MODEL = "Load"
+    CHECK_IMPORT = "Check the import of"
+    FLOAT_SCORE = "Float accuracy of"
+    CALIBRATE = "Calibrate"
+    TENSOR_NOISE = "Noise of the tensors of"
+    SENSITIVITY = "Sensitivity of"
+    TRY_REMEDY = "Try"
+    REPAIR = "Repair"
+    FRONT = "Front of"
+    MEASURE = "Measure"
+    RUN = "Run"
+    EXPORT = "Export of"
+    CHECK_FILE = "Check of"
+    REPORT = "Report of"
+    OTHER = ""

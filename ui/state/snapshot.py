@@ -1,0 +1,81 @@
+"""The choices of one person written down, so that a new tab or a restarted server finds them."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from accelerator.machine import load_preset
+from analysis.network import Network
+from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import (
+    EncodingsReference,
+    ExperimentRecord,
+    experiment_from_plain,
+    experiment_to_plain,
+)
+from analysis.runs.json_values import from_plain, to_plain
+from model_io.encodings.apply_to_network import find_encodings
+from quant.config import config_from_dict
+from ui.state.model_and_data import DataChoice, ModelChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The model, the data, the experiment and the metric of the last visit."""
+
+    model: ModelChoice
+    data: DataChoice
+    record: ExperimentRecord
+    metric: str = ""
+
+
+def find_experiment(record: ExperimentRecord, network: Network) -> Experiment:
+    """Return the experiment of a record with the encodings that its reference stands for.
+
+    Raises:
+        ModelError: there are none of that network.
+    """
+    reference = record.encodings
+    if reference is None:
+        return record.experiment
+    given = find_encodings(reference.source, reference.text, network, network.given)
+    return record.with_encodings(given)
+
+
+def write_snapshot(
+    model: ModelChoice, data: DataChoice, experiment: Experiment, metric: str
+) -> str:
+    """Return the choices as JSON text."""
+    return json.dumps(
+        {
+            "model": to_plain(model),
+            "data": to_plain(data),
+            "experiment": experiment_to_plain(experiment),
+            "metric": metric,
+        }
+    )
+
+
+def read_snapshot(text: str) -> Snapshot:
+    """Return the choices in JSON text, also those that an older version wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError: they cannot be read.
+    """
+    saved = json.loads(text)
+    return Snapshot(
+        from_plain(ModelChoice, saved["model"]),
+        from_plain(DataChoice, saved["data"]),
+        _record(saved),
+        str(saved.get("metric", "")),
+    )
+
+
+def _record(saved: dict[str, Any]) -> ExperimentRecord:
+    if "experiment" in saved:
+        return experiment_from_plain(saved["experiment"])
+    # before there were experiments: configuration, name, machine and encodings side by side
+    experiment = Experiment(config_from_dict(saved["config"]), load_preset(saved["machine"]))
+    encodings = saved.get("grids")
+    reference = None if encodings is None else from_plain(EncodingsReference, encodings)
+    return ExperimentRecord(experiment.named(str(saved["config_name"])), reference)
