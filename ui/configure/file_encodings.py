@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import streamlit as st
 
+from accelerator.machine import presets
 from analysis.network import Network
+from analysis.runs.experiment_file import is_experiment, read_experiment, write_experiment
 from model_io.encodings.aimet_read import is_encodings
 from model_io.encodings.apply_to_network import read_given
 from quant.config import config_from_file, config_to_file
 from quant.file_encodings import Given
 from ui.state.edit_config import change_experiment, set_preset
+from ui.state.snapshot import find_experiment
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
@@ -59,15 +62,25 @@ def _list(given: Given) -> None:
 
 
 def config_box(workspace: Workspace, network: Network) -> None:
-    """Let one take the configuration home, and open another or a file of encodings."""
+    """Let one take the experiment or its configuration home, and open another."""
     layers = network.graph.layers
+    experiment = workspace.experiment
+    st.download_button(
+        "Experiment as JSON",
+        write_experiment(experiment),
+        f"{experiment.name}.experiment.json",
+        "application/json",
+        icon=":material/science:",
+        key="configure.experiment",
+        help="Configuration, repairs and machine: for --experiment, or to open here again",
+    )
     st.download_button(
         "Configuration as JSON", config_to_file(workspace.config, layers),
         f"{workspace.experiment.name}.json", "application/json", icon=":material/download:",
         key="configure.download", help="Each rule with the number of layers that it matches",
     )  # fmt: skip
     uploaded = st.file_uploader(
-        "Open a configuration or AIMET encodings", type=["json", "encodings"],
+        "Open an experiment, a configuration or AIMET encodings", type=["json", "encodings"],
         key="configure.open",
         help="Encodings of version 2.0.0, 1.0.0 or 0.6.1, by the tensor names of the model's ONNX "
         "file or by our layers' names: their scales become the grids of the simulation",
@@ -76,7 +89,9 @@ def config_box(workspace: Workspace, network: Network) -> None:
         return
     text = uploaded.getvalue().decode(errors="replace")
     try:
-        if is_encodings(text):
+        if is_experiment(text):
+            open_experiment(workspace, network, text)
+        elif is_encodings(text):
             use_given(workspace, read_given(text, network, uploaded.name))
         else:
             config, notes = config_from_file(text, layers)
@@ -86,3 +101,17 @@ def config_box(workspace: Workspace, network: Network) -> None:
         st.error(plain(str(error)))
         return
     st.rerun()
+
+
+def open_experiment(workspace: Workspace, network: Network, text: str) -> None:
+    """Make the experiment in JSON text the present one: configuration, repairs, machine, name.
+
+    Raises:
+        ValueError: it cannot be read, or its encodings are of another network.
+    """
+    experiment = find_experiment(read_experiment(text), network)
+    if experiment.model_digest not in ("", network.digest):
+        workspace.notes.append("The experiment was made for another network; check its rules.")
+    if experiment.machine.name not in presets():
+        workspace.machines[experiment.machine.name] = experiment.machine
+    change_experiment(workspace, experiment)

@@ -348,7 +348,8 @@ class TestRoad:
         path.write_text(text.replace('"bitfusion_like"', '"mine"'))
         own = replace(measured, cost=replace(measured.cost, machine="mine"))
         origin = ReportOrigin(MODEL, str(path))
-        task = self.task(run=own, machine=load_machine(path), origin=origin)
+        experiment = replace(NOW, machine=load_machine(path))
+        task = self.task(run=own, experiment=experiment, origin=origin)
         found = drain(report_on(network, task))
         assert found.machine is not None
         assert found.machine.name == "mine"

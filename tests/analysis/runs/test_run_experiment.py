@@ -14,6 +14,7 @@ from analysis.cost.workload import Entropies
 from analysis.evaluation.layer_sqnr import measure_layer_sqnr
 from analysis.network import Network, forward, prepare
 from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import experiment_from_plain
 from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run, RunStore
 from analysis.study import Study
@@ -62,9 +63,11 @@ def test_the_whole_road_and_back_from_disk(tmp_path: Path) -> None:
     assert (found.name, found.model, found.model_digest) == (
         "first at 4 bits", "plain", "digest of plain",
     )  # fmt: skip
-    assert (found.data, found.data_digest, found.calibration_images) == (
-        "toy", "digest of toy", 40,
-    )  # fmt: skip
+    assert (found.data, found.data_digest, found.calibration_images) == ("toy", data().digest, 40)
+    assert found.experiment is not None
+    recorded = experiment_from_plain(found.experiment).experiment
+    assert recorded.on("", "") == Experiment(config, machine(), given_name=found.name, seed=7)
+    assert (recorded.model_digest, recorded.data_digest) == (network().digest, data().digest)
     assert (found.evaluation.samples, found.evaluation.float_top1, found.seed) == (40, 1.0, 7)
     assert found.evaluation.sqnr_db > 5
     assert found.cost == cost(network(), config, machine())

@@ -1,0 +1,116 @@
+"""A study works each thing out once, shares it with its views, and lets it go with itself."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from analysis.calibration import Calibrated
+from analysis.study import Study
+from data_io.dataset import Dataset
+from quant.config import LayerConfig, QuantConfig, uniform
+from quant.errors import QuantError
+from quant.progress import drain
+from quant.spec import Estimator, QuantSpec
+from tests.analysis.sweeps import case
+
+CONFIG = uniform(8, 8)
+
+
+@pytest.fixture
+def study() -> Study:
+    it = case("kitchen")
+    return Study(it.network, it.data, it.data)
+
+
+def test_statistics_are_collected_once(study: Study) -> None:
+    assert not study.is_calibrated
+    first = drain(study.calibrated(CONFIG))
+    assert first.images == len(study.calibration or ())
+    again = study.calibrated(CONFIG)
+    with pytest.raises(StopIteration) as stop:
+        next(again)  # nothing runs a second time
+    assert stop.value.value is first
+    assert study.known is first
+
+
+def test_a_configuration_that_needs_no_images_collects_none(study: Study) -> None:
+    floating = QuantConfig(LayerConfig(activation=QuantSpec(bits=32)))
+    assert not study.needs_images(floating)
+    assert drain(study.calibrated(floating)).images == 0
+    assert drain(study.calibrated()).images > 0  # without a configuration it does
+
+
+def test_encodings_are_those_of_the_statistics_and_made_once(study: Study) -> None:
+    before = study.encodings(CONFIG)
+    assert study.encodings(CONFIG) is before
+    drain(study.calibrated())
+    after = study.encodings(CONFIG)
+    assert after is not before
+    assert study.encodings(CONFIG) is after
+    min_max = replace(CONFIG.default.weight, estimator=Estimator.MIN_MAX)
+    other = QuantConfig(LayerConfig(min_max, CONFIG.default.activation))
+    assert study.encodings(other) is not after
+
+
+def test_three_studies_in_turn_keep_what_they_made() -> None:
+    studies = [Study(case(name).network) for name in ("kitchen", "plain", "perceptron")]
+    made = [study.encodings(CONFIG) for study in studies]
+    for _ in range(3):
+        assert [study.encodings(CONFIG) for study in studies] == made
+
+
+def test_views_share_what_is_worked_out(study: Study) -> None:
+    few = study.scoring(study.images.first(2))
+    drain(few.calibrated())
+    assert study.is_calibrated
+    assert few.encodings(CONFIG) is study.encodings(CONFIG)
+    assert few.range_book() is study.range_book()
+    assert few.belongs_to(study)
+    assert not Study(study.network).belongs_to(study)
+
+
+def test_a_page_sees_the_statistics_of_its_beginning(study: Study) -> None:
+    seen = study.as_seen()
+    drain(study.calibrated())
+    assert study.is_calibrated
+    assert not seen.is_calibrated
+    assert seen.encodings(CONFIG) is not study.encodings(CONFIG)
+    assert drain(seen.calibrated()) is study.known  # a job that started from the page goes on
+
+
+def test_statistics_are_taken_over_for_the_same_calibration_images_alone() -> None:
+    it = case("kitchen")
+    old = Study(it.network, it.data, it.data)
+    drain(old.calibrated())
+    same, other = Study(it.network, it.data.first(2), it.data), Study(it.network, it.data)
+    for study in (same, other):
+        study.share_with(old)
+    assert same.known is old.known
+    assert not other.is_calibrated
+
+
+def test_a_study_without_images_says_so() -> None:
+    with pytest.raises(QuantError, match="needs images"):
+        _ = Study(case("kitchen").network).images
+
+
+def test_a_dropped_study_frees_its_memory() -> None:
+    it = case("perceptron")
+    network = replace(it.network)  # of this test alone
+
+    def work() -> Iterator[weakref.ref[object]]:
+        study = Study(network, it.data, it.data)
+        calibrated: Calibrated = drain(study.calibrated())
+        data: Dataset = study.images
+        assert len(data)
+        yield weakref.ref(study)
+        yield weakref.ref(study.encodings(CONFIG))
+        yield weakref.ref(study.range_book())
+        del calibrated
+
+    held = list(work())
+    gc.collect()
+    assert [ref() for ref in held] == [None, None, None]
