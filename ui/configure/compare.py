@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from analysis.cost.compare_configs import ConfigDiff, LayerChange, diff_configs, describe_diff
+from analysis.cost.compare_configs import ConfigDiff, LayerChange, describe_diff, diff_configs
 from analysis.cost.workload import Entropies
 from analysis.network import Network
 from figures import takeaway

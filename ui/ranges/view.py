@@ -91,7 +91,9 @@ def overview(
     save(overview_table(examined), f"ranges-{role}s", "ranges.save.overview")
 
 
-def suspect_list(examined: list[ExaminedTensor], role: Role, picker: str, seen: PickedLayer) -> None:
+def suspect_list(
+    examined: list[ExaminedTensor], role: Role, picker: str, seen: PickedLayer
+) -> None:
     """Show the suspects with the reasons; ticking a row writes the layer's name to both places."""
     found = rank_suspects(examined)
     if not found:
