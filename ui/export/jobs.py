@@ -6,8 +6,6 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from accelerator.report import CostReport
 from analysis.deployment.prepare_export import layer_numbers, quantized_to_take
 from analysis.network import Network
@@ -130,9 +128,12 @@ def _make_artefacts(
     scored = wish.study.scored
     numbers = layer_numbers(stage, wish.report, wish.config, scored, wish.sensitivity)
     metrics = tuple(LayerNumber(n.name, n.unit, n.values, n.low_is_bad) for n in numbers)
+    count = wish.network.graph.batch or TRIAL
+    few = scored is None or len(scored) < count
+    inputs = () if few or scored is None else parts_of(next(iter(scored.batches(count))).inputs)
     source = ArtefactSource(
         wish.stem, stage.network.graph, stage.quantized, wish.config, metrics,
-        _first_images(wish), wish.model,
+        inputs, wish.model,
     )  # fmt: skip
     for number, name in enumerate(formats):
         share = STAGE_SHARE + (1 - STAGE_SHARE) * number / len(formats)
@@ -142,15 +143,6 @@ def _make_artefacts(
         except ModelError as error:  # the other formats can still be made
             made = Made(problem=str(error))
         _keep(workspace, wish.key_of(name), name, made)
-
-
-def _first_images(wish: ExportRequest) -> tuple[Tensor, ...]:
-    """Return a few images to try files on; none where there are fewer than the network takes."""
-    count = wish.network.graph.batch or TRIAL
-    scored = wish.study.scored
-    if scored is None or len(scored) < count:
-        return ()
-    return parts_of(next(iter(scored.batches(count))).inputs)
 
 
 def _keep(workspace: Workspace, key: str, name: str, made: Made) -> None:

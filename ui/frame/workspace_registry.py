@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from ui.state.workspace import Workspace, new_workspace
+from ui.state.new_workspace import new_workspace
+from ui.state.workspace import Workspace
 
 PARAMETER = "w"
 KEPT_S = 30 * 60

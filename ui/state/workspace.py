@@ -20,29 +20,24 @@ from analysis.runs.experiment import Experiment
 from analysis.runs.run_store import RunStore
 from analysis.split import Split
 from analysis.study import Study
-from model_io.errors import ModelError
 from quant.config import QuantConfig, uniform
 from quant.errors import QuantError
 from quant.passes.recipe import Recipe
-from quant.progress import drain
 from ui.jobs import JobRunner
 from ui.navigation import pages
 from ui.request_guard import paths_open
-from ui.settings import Settings, read_settings
+from ui.settings import Settings
 from ui.state.choices_history import History, PickedLayer
-from ui.state.code_consent import needs_consent
 from ui.state.model_and_data import (
     DataChoice,
     ModelChoice,
     default_data,
-    is_bundled,
-    load_network,
     open_data,
 )
 from ui.state.opened_session import OpenedSession
 from ui.state.results import ExportWork, Repaired
 from ui.state.sensitivity import SensitivityWork
-from ui.state.snapshot import Snapshot, find_experiment, read_snapshot, write_snapshot
+from ui.state.snapshot import write_snapshot
 from ui.state.tradeoffs import TradeoffWork
 
 DEFAULT_MACHINE = "edge_systolic_8b"
@@ -296,62 +291,6 @@ def _opened(
         return open_data(data, model, network), ""
     except (ValueError, OSError) as error:
         return None, str(error)
-
-
-def new_workspace() -> Workspace:
-    """Return a workspace with the last choices, or with the first sample where there are none."""
-    result = Workspace(read_settings())
-    snapshot: Snapshot | None = None
-    try:
-        snapshot = _last_choices(result)
-        network = drain(load_network(snapshot.model))
-        model = snapshot.model
-    except (OSError, ValueError, KeyError, TypeError):
-        # nothing saved, or saved by another version, or a file that has gone: start afresh
-        model, snapshot = ModelChoice(), None
-        network = drain(load_network(model))
-    result.take_network(model, network)
-    if snapshot is not None:
-        result.metric = snapshot.metric
-        _take_experiment(result, snapshot, network)
-        if _is_there(snapshot.data):
-            result.take_data(snapshot.data)
-    result.save()
-    return result
-
-
-def _last_choices(workspace: Workspace) -> Snapshot:
-    """Return the choices that were written down last, by the person at this machine.
-
-    Raises:
-        ValueError: somebody else asks, or nobody agreed to the code that makes the model.
-        OSError: there are none.
-    """
-    if not paths_open(workspace.settings):
-        raise ValueError("The last choices are those of the person at this machine.")
-    place = workspace.settings.runs / SNAPSHOT
-    snapshot = read_snapshot(place.read_text(encoding="utf-8"))
-    if snapshot.model.builder and needs_consent(workspace.store, snapshot.model.builder):
-        raise ValueError("Code must be agreed to before it runs. Load the model on Model.")
-    return snapshot
-
-
-def _take_experiment(workspace: Workspace, snapshot: Snapshot, network: Network) -> None:
-    """Go on with the experiment of the last visit; encodings that have gone are told."""
-    experiment = snapshot.record.experiment
-    try:
-        experiment.config.resolve(network.graph.layers)
-        experiment = find_experiment(snapshot.record, network)
-    except ModelError as error:
-        workspace.notes.append(str(error))
-    except QuantError:
-        return  # of another model
-    workspace.experiments = History(experiment.on(network.digest, ""))
-
-
-def _is_there(data: DataChoice) -> bool:
-    """Whether the images can still be there: an upload goes with the workspace it came to."""
-    return data.source is None or is_bundled(data.source) or Path(data.source).exists()
 
 
 def has_workspace() -> bool:

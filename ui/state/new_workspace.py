@@ -1,0 +1,76 @@
+"""A workspace with the choices of the last visit, or with the first sample."""
+
+from pathlib import Path
+
+from analysis.network import Network
+from model_io.errors import ModelError
+from quant.errors import QuantError
+from quant.progress import drain
+from ui.request_guard import paths_open
+from ui.settings import read_settings
+from ui.state.choices_history import History
+from ui.state.code_consent import needs_consent
+from ui.state.model_and_data import (
+    DataChoice,
+    ModelChoice,
+    is_bundled,
+    load_network,
+)
+from ui.state.snapshot import Snapshot, find_experiment, read_snapshot
+from ui.state.workspace import SNAPSHOT, Workspace
+
+
+def new_workspace() -> Workspace:
+    """Return a workspace with the last choices, or with the first sample where there are none."""
+    result = Workspace(read_settings())
+    snapshot: Snapshot | None = None
+    try:
+        snapshot = _last_choices(result)
+        network = drain(load_network(snapshot.model))
+        model = snapshot.model
+    except (OSError, ValueError, KeyError, TypeError):
+        # nothing saved, or saved by another version, or a file that has gone: start afresh
+        model, snapshot = ModelChoice(), None
+        network = drain(load_network(model))
+    result.take_network(model, network)
+    if snapshot is not None:
+        result.metric = snapshot.metric
+        _take_experiment(result, snapshot, network)
+        if _is_there(snapshot.data):
+            result.take_data(snapshot.data)
+    result.save()
+    return result
+
+
+def _last_choices(workspace: Workspace) -> Snapshot:
+    """Return the choices that were written down last, by the person at this machine.
+
+    Raises:
+        ValueError: somebody else asks, or nobody agreed to the code that makes the model.
+        OSError: there are none.
+    """
+    if not paths_open(workspace.settings):
+        raise ValueError("The last choices are those of the person at this machine.")
+    place = workspace.settings.runs / SNAPSHOT
+    snapshot = read_snapshot(place.read_text(encoding="utf-8"))
+    if snapshot.model.builder and needs_consent(workspace.store, snapshot.model.builder):
+        raise ValueError("Code must be agreed to before it runs. Load the model on Model.")
+    return snapshot
+
+
+def _take_experiment(workspace: Workspace, snapshot: Snapshot, network: Network) -> None:
+    """Go on with the experiment of the last visit; encodings that have gone are told."""
+    experiment = snapshot.record.experiment
+    try:
+        experiment.config.resolve(network.graph.layers)
+        experiment = find_experiment(snapshot.record, network)
+    except ModelError as error:
+        workspace.notes.append(str(error))
+    except QuantError:
+        return  # of another model
+    workspace.experiments = History(experiment.on(network.digest, ""))
+
+
+def _is_there(data: DataChoice) -> bool:
+    """Whether the images can still be there: an upload goes with the workspace it came to."""
+    return data.source is None or is_bundled(data.source) or Path(data.source).exists()
