@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from analysis.diagnosis.diagnose import question_config, sites_of, change_encoding
+from analysis.diagnosis.diagnose import change_encoding, question_config, sites_of
 from analysis.diagnosis.remedies import Remedy
 from analysis.evaluation.evaluate import Evaluation, evaluate
 from analysis.ranges.tensors import RangeBook

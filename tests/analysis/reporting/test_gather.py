@@ -16,7 +16,7 @@ from analysis.network import Network, prepare
 from analysis.reporting.contents import Report, ReportOrigin
 from analysis.reporting.gather import Around, gather_report, layer_choices
 from analysis.reporting.reproduce import beyond_command, command_of
-from analysis.reporting.trade_off import run_point, read_answer
+from analysis.reporting.trade_off import read_answer, run_point
 from analysis.runs.experiment import Experiment
 from analysis.runs.repair import repair, run_of
 from analysis.runs.run_experiment import run_experiment
