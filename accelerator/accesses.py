@@ -3,9 +3,18 @@
 import math
 from dataclasses import dataclass
 
-from accelerator.array import Dataflow, RowStationary, Spatial, Systolic
+from accelerator.array import (
+    BitSerial,
+    Dataflow,
+    RowStationary,
+    Spatial,
+    Systolic,
+    VectorCore,
+)
+from accelerator.dram.traffic import DramTraffic
+from accelerator.engines.bit_serial import bit_serial_accesses
+from accelerator.engines.vector_core import count_outputs, vector_core_accesses
 from accelerator.machine import Machine
-from accelerator.traffic import DramTraffic
 from accelerator.widths import Widths
 from accelerator.workload import Gemm, Op, OpKind
 
@@ -46,6 +55,7 @@ def count_accesses(op: Op, machine: Machine, widths: Widths) -> Accesses:
 
     Systolic: the counts SCALE-Sim 3.0.0 reports. Spatial: MACs over the unrolls an operand does
     not depend on (the rule of Timeloop and ZigZag). Row stationary: measured ratios per MAC.
+    Bit serial: what each tile loads. Vector core: a loop over 2 x 2 outputs.
     """
     match machine.array:
         case Systolic() as array:
@@ -58,6 +68,12 @@ def count_accesses(op: Op, machine: Machine, widths: Widths) -> Accesses:
             ratio = array.buffer_accesses_per_mac_linear if linear else conv
             # The ratio counts every class together; inputs are most of them.
             accesses = Accesses(0, op.macs * ratio, 0, 0, 0)
+        case BitSerial() as array:
+            weights, inputs = bit_serial_accesses(op, array)
+            accesses = Accesses(weights, inputs, 0, 0, count_outputs(op))
+        case VectorCore():
+            weights, inputs = vector_core_accesses(op)
+            accesses = Accesses(weights, inputs, 0, 0, count_outputs(op))
     if widths.passes == 1:
         return accesses
     # A part of one operand is read once for each part of the other, so whole operands are counted.
@@ -97,7 +113,7 @@ def sum_buffer_bits(accesses: Accesses, traffic: DramTraffic, widths: Widths) ->
     outputs = accesses.outputs * widths.stored_output
     return BufferBits(
         weight_reads=weights,
-        weight_writes=traffic.weight_bits,
+        weight_writes=traffic.weight_bits + traffic.weight_memory_bits,
         input_reads=inputs,
         input_writes=traffic.input_bits,
         output_reads=partial_in + traffic.output_bits,

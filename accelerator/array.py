@@ -5,6 +5,8 @@ from enum import StrEnum
 from typing import Literal
 
 LARGEST_SIDE = 65_536
+KERNEL_TAPS = 9
+"""Taps of the 3 x 3 kernel that a bit-serial engine is built for."""
 
 
 class Dataflow(StrEnum):
@@ -158,7 +160,103 @@ class RowStationary:
         return self.rows * self.columns
 
 
-Array = Systolic | Spatial | RowStationary
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitSerial:
+    """An engine that takes one weight bit a cycle in 3 x 3 kernels (NE16 of GAP9, after RBE).
+
+    One tile is `tile_rows` x `tile_columns` output positions of `outputs` channels (of
+    `depthwise_channels` in a depthwise layer) over `depth` input channels. A tile loads its input
+    in `load_cycles` (1 x 1: `pointwise_load_cycles`) after `fifo_cycles`, and writes through a
+    port of `port_bits`. A 1 x 1 kernel takes all bits of a weight at once, so that fewer bits
+    gain no cycles there. Other kernels run on the cores beside the engine, which complete
+    `core_macs_per_cycle`, whatever the bits.
+    """
+
+    kind: Literal["bit_serial"] = "bit_serial"
+    tile_rows: int
+    tile_columns: int
+    outputs: int
+    depth: int
+    depthwise_channels: int
+    fifo_cycles: int
+    load_cycles: int
+    pointwise_load_cycles: int
+    normalize_cycles: int
+    stream_cycles: int
+    port_bits: int
+    widest_weight_bits: int
+    core_macs_per_cycle: float
+
+    def __post_init__(self) -> None:
+        if self.core_macs_per_cycle <= 0:
+            raise ValueError("array.core_macs_per_cycle must be above 0, got 0; correct it")
+        check_sizes(
+            "array",
+            tile_rows=self.tile_rows,
+            tile_columns=self.tile_columns,
+            outputs=self.outputs,
+            depth=self.depth,
+            depthwise_channels=self.depthwise_channels,
+            port_bits=self.port_bits,
+            widest_weight_bits=self.widest_weight_bits,
+        )
+
+    @property
+    def pes(self) -> int:
+        """MACs of one cycle in 3 x 3 kernels with the widest weights, rounded up."""
+        units = self.tile_rows * self.tile_columns * KERNEL_TAPS * self.depth
+        return -(-units // self.widest_weight_bits)
+
+    @property
+    def columns(self) -> int:
+        """Output channels worked on at once."""
+        return self.outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorCore:
+    """A processor or a dot-product core that is known by its cycles for a MAC, not by its wiring.
+
+    Cycles are those of the widest rate of the modes. A kernel wider than 1 x 1 costs
+    `cycles_per_kernel_row` for each kernel row of each output (the loop's start), and every
+    output of a matrix product costs `cycles_per_output`.
+    """
+
+    kind: Literal["vector_core"] = "vector_core"
+    macs_per_cycle: int
+    cycles_per_mac_conv: float
+    cycles_per_mac_pointwise: float
+    cycles_per_mac_depthwise: float
+    cycles_per_mac_linear: float
+    cycles_per_kernel_row: float
+    cycles_per_output: float
+
+    def __post_init__(self) -> None:
+        check_sizes("array", macs_per_cycle=self.macs_per_cycle)
+        least = min(
+            self.cycles_per_mac_conv,
+            self.cycles_per_mac_pointwise,
+            self.cycles_per_mac_depthwise,
+            self.cycles_per_mac_linear,
+        )
+        if least * self.macs_per_cycle < 1:
+            raise ValueError(
+                f"array.cycles_per_mac must be 1 / macs_per_cycle or more, got {least} with "
+                f"{self.macs_per_cycle} MACs a cycle; correct one of them"
+            )
+
+    @property
+    def pes(self) -> int:
+        """MACs that the core completes in a cycle at most."""
+        return self.macs_per_cycle
+
+    @property
+    def columns(self) -> int:
+        """Output channels worked on at once."""
+        return 1
+
+
+Array = Systolic | Spatial | RowStationary | BitSerial | VectorCore
 
 
 def check_sizes(table: str, **sizes: int) -> None:

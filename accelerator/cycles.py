@@ -2,7 +2,17 @@
 
 import math
 
-from accelerator.array import Dataflow, InnerRule, RowStationary, Spatial, Systolic
+from accelerator.array import (
+    BitSerial,
+    Dataflow,
+    InnerRule,
+    RowStationary,
+    Spatial,
+    Systolic,
+    VectorCore,
+)
+from accelerator.engines.bit_serial import bit_serial_cycles
+from accelerator.engines.vector_core import vector_core_cycles
 from accelerator.machine import Machine
 from accelerator.widths import Widths
 from accelerator.workload import GEMM_KINDS, Gemm, Op, OpKind
@@ -16,10 +26,19 @@ _ROUNDING = 1e-9  # keeps 24 / (8 / 3) at 9 instead of 10
 def count_cycles(op: Op, machine: Machine, widths: Widths, elements: int, outputs: int) -> int:
     """Return compute cycles of one op, never below what its outputs and weights need to pass.
 
-    `elements` and `outputs` are the sizes of its largest input and of its output.
+    `elements` and `outputs` are the sizes of its largest input and of its output. Counts are
+    multiplied by the machine's fitted `scales.compute_time`.
     """
-    if op.kind not in GEMM_KINDS:
-        return _count_element_cycles(op, machine, elements, outputs)
+    if op.kind in GEMM_KINDS:
+        cycles = _count_gemm_cycles(op, machine, widths, outputs)
+    else:
+        cycles = _count_element_cycles(op, machine, elements, outputs)
+    scale = machine.scales.compute_time
+    return cycles if scale == 1.0 else math.ceil(cycles * scale)
+
+
+def _count_gemm_cycles(op: Op, machine: Machine, widths: Widths, outputs: int) -> int:
+    """Return the cycles of one matrix product by the rule of the machine's array."""
     match machine.array:
         case Systolic() as array:
             cycles = systolic_cycles(op.gemm(), array, widths.rate)
@@ -27,6 +46,10 @@ def count_cycles(op: Op, machine: Machine, widths: Widths, elements: int, output
             cycles = spatial_cycles(op, array, widths.rate)
         case RowStationary() as array:
             cycles = _divide(op.macs, row_stationary_pes(op, array) * widths.rate)
+        case BitSerial() as array:
+            cycles = bit_serial_cycles(op, array, widths.weight)
+        case VectorCore() as array:
+            cycles = _divide(vector_core_cycles(op, array), widths.rate)
     post = machine.post
     floor = math.ceil(outputs * post.cycles_per_output)
     if post.weights_per_cycle is not None:

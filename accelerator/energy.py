@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 from accelerator.accesses import BufferBits
 from accelerator.array import RowStationary
 from accelerator.cycles import count_element_ops
+from accelerator.dram.traffic import DramTraffic
 from accelerator.machine import Machine
-from accelerator.parts import SramPrice
+from accelerator.parts import Scales, SramPrice
 from accelerator.prices import (
     ADD_PJ_PER_BIT,
     FLOAT_ADD_PJ,
@@ -15,7 +16,6 @@ from accelerator.prices import (
     Prices,
     mac_pj,
 )
-from accelerator.traffic import DramTraffic
 from accelerator.widths import Widths
 from accelerator.workload import FLOAT_BITS, GEMM_KINDS, Op, OpKind
 
@@ -31,6 +31,9 @@ class Energy:
     dram_pj: float = 0.0
     requant_pj: float = 0.0
     static_pj: float = 0.0
+    weight_memory_pj: float = 0.0
+    cycle_pj: float = 0.0
+    fixed_pj: float = 0.0
 
     @property
     def total_pj(self) -> float:
@@ -43,6 +46,23 @@ class Energy:
 
     def __add__(self, other: "Energy") -> "Energy":
         return Energy(*(getattr(self, name) + getattr(other, name) for name in _PARTS))
+
+
+def scale_energy_parts(energy: Energy, scales: Scales) -> Energy:
+    """Multiply each part of an energy in pJ by the factor that was fitted for its group."""
+    compute, memory = scales.compute_energy, scales.memory_energy
+    return Energy(
+        mac_pj=energy.mac_pj * compute,
+        register_pj=energy.register_pj * compute,
+        sram_pj=energy.sram_pj * memory,
+        noc_pj=energy.noc_pj * compute,
+        dram_pj=energy.dram_pj * memory,
+        requant_pj=energy.requant_pj * compute,
+        static_pj=energy.static_pj * scales.static_energy,
+        weight_memory_pj=energy.weight_memory_pj * memory,
+        cycle_pj=energy.cycle_pj * scales.cycle_energy,
+        fixed_pj=energy.fixed_pj * scales.fixed_energy,
+    )
 
 
 _PARTS = tuple(field.name for field in fields(Energy))
@@ -104,6 +124,12 @@ def price_dram(traffic: DramTraffic, machine: Machine) -> float:
     """Return pJ of all bits read from and written to DRAM."""
     read = traffic.weight_bits + traffic.input_bits
     return read * machine.dram.read_pj_per_bit + traffic.output_bits * machine.dram.write_pj_per_bit
+
+
+def price_weight_memory(traffic: DramTraffic, machine: Machine) -> float:
+    """Return pJ of the weights read from the on-chip weight memory."""
+    memory = machine.weight_memory
+    return 0.0 if memory is None else traffic.weight_memory_bits * memory.read_pj_per_bit
 
 
 def price_buffers(bits: BufferBits, price: SramPrice) -> float:

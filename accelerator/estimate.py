@@ -1,12 +1,15 @@
 """Put the pieces together: a workload on a machine gives a report."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
 from accelerator.accesses import Accesses, count_accesses, sum_buffer_bits
 from accelerator.cycles import count_cycles
+from accelerator.dram.residency import WeightBlock, count_stored_bits, keep_weights
+from accelerator.dram.traffic import Crossing, DramTraffic, count_dram_traffic
 from accelerator.energy import (
     Energy,
     price_buffers,
@@ -14,7 +17,10 @@ from accelerator.energy import (
     price_elements,
     price_gemm,
     price_requantization,
+    price_weight_memory,
+    scale_energy_parts,
 )
+from accelerator.interval import energy_bounds, latency_bounds
 from accelerator.machine import Machine, Spill
 from accelerator.memory import (
     Lifetime,
@@ -23,11 +29,10 @@ from accelerator.memory import (
     count_constants,
     find_lifetimes,
     find_peak,
-    keep_weights,
 )
+from accelerator.parts import Residency
 from accelerator.prices import Prices, set_prices
 from accelerator.report import CostReport, LayerCost
-from accelerator.traffic import Crossing, DramTraffic, count_dram_traffic
 from accelerator.widths import Widths, choose_widths, mode_chooser, store_activation
 from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, OpKind, TensorInfo, Workload
 
@@ -38,37 +43,41 @@ PJ_PER_J = 1e12
 class Scene:
     """What every layer's cost needs to know of the machine and the network around it.
 
-    `residents` are activations that stay on chip; `weights_resident` says whether weights do.
+    `residents` are activations that stay on chip; `weights_resident` the layers whose weights
+    stay. `overhead_s` and `overhead_pj` are what each layer costs beside its work.
     """
 
     machine: Machine
     prices: Prices
     tensors: dict[str, TensorInfo]
     residents: frozenset[str]
-    weights_resident: bool
+    weights_resident: frozenset[str]
+    overhead_s: float = 0.0
+    overhead_pj: float = 0.0
 
 
 def estimate(workload: Workload, machine: Machine, *, include_constants: bool = True) -> CostReport:
     """Return what one run of the workload costs on the machine.
 
     `include_constants` adds 4 bytes of scale and 4 of bias per output channel to the weights'
-    size. Absolute energy is good to some 40 % only: compare runs on one machine.
+    size. A machine that was fitted to measurements gives 90 % intervals too.
     """
     choose = mode_chooser(machine)
     widths = [choose_widths(op, machine, choose) for op in workload.ops]
     pairs = list(zip(workload.ops, widths, strict=True))
     weight_bits = sum(op.shape_weights * width.stored_weight for op, width in pairs)
     lives = find_lifetimes(workload, machine)
-    scene = set_scene(workload, machine, weight_bits, lives)
+    scene = set_scene(workload, machine, widths, lives)
     layers = tuple(cost_op(op, width, scene) for op, width in pairs)
     constants = sum(count_constants(op) for op in workload.ops) if include_constants else 0
     peak_macs_per_s = _find_peak_rate(pairs, machine)
     peak = find_peak(workload, machine, lives)
+    energy = reduce(add, (layer.energy for layer in layers))
     return CostReport(
         machine=machine.name,
         workload=workload.name,
         layers=layers,
-        energy=reduce(add, (layer.energy for layer in layers)),
+        energy=energy,
         latency_s=sum(layer.latency_s for layer in layers),
         cycles=sum(layer.cycles for layer in layers),
         macs=sum(layer.macs for layer in layers),
@@ -80,21 +89,44 @@ def estimate(workload: Workload, machine: Machine, *, include_constants: bool = 
         peak_macs_per_s=peak_macs_per_s,
         ridge_macs_per_byte=8 * peak_macs_per_s / (machine.dram.bits_per_cycle * machine.clock_hz),
         illustrative=machine.illustrative,
-        notes=_write_notes(layers, machine, peak, kept=scene.weights_resident),
+        notes=_write_notes(layers, machine, peak),
+        energy_pj_ci=energy_bounds(machine, energy),
+        latency_s_ci=latency_bounds(machine, layers),
     )
 
 
 def set_scene(
-    workload: Workload, machine: Machine, weight_bits: float, lives: tuple[Lifetime, ...]
+    workload: Workload, machine: Machine, widths: Sequence[Widths], lives: tuple[Lifetime, ...]
 ) -> Scene:
-    """Decide what stays on chip, where the weights are stored in `weight_bits` in all."""
-    return Scene(
+    """Decide what stays on chip, where each op of the workload has its entry of `widths`."""
+    overheads = machine.overheads
+    started = overheads.cycles_per_layer / machine.clock_hz
+    shared = overheads.s_per_inference * machine.scales.fixed_time / len(workload.ops)
+    scene = Scene(
         machine,
         set_prices(machine),
         {tensor.name: tensor for tensor in workload.tensors},
         choose_residents(workload, machine, lives),
-        keep_weights(machine, weight_bits),
+        frozenset(),
+        started + shared,
+        overheads.pj_per_inference / len(workload.ops),
     )
+    if machine.weights_resident is Residency.NEVER:
+        return scene
+    pairs = zip(workload.ops, widths, strict=True)
+    blocks = [_weigh_weights(op, width, scene) for op, width in pairs]
+    return replace(scene, weights_resident=keep_weights(machine, blocks))
+
+
+def _weigh_weights(op: Op, widths: Widths, scene: Scene) -> WeightBlock:
+    """Return the room that an op's weights take, and the DRAM bits that they save if they stay."""
+    size = count_stored_bits(op, widths)
+    if not size:
+        return WeightBlock(op.name, 0, 0)
+    cross = _cross_dram if op.kind in GEMM_KINDS else _stream_elements
+    stays = replace(scene, weights_resident=frozenset({op.name}))
+    saved = cross(op, widths, scene).total_bits - cross(op, widths, stays).total_bits
+    return WeightBlock(op.name, size, saved)
 
 
 def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
@@ -108,17 +140,22 @@ def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         bits = sum_buffer_bits(count_accesses(op, machine, widths), traffic, widths)
         energy = price_gemm(op, machine, prices, widths, bits)
     else:
-        traffic, accesses = _stream_elements(op, scene, widths), _touch_elements(op, scene)
+        traffic, accesses = _stream_elements(op, widths, scene), _touch_elements(op, scene)
         bits = sum_buffer_bits(accesses, traffic, widths)
         arithmetic = price_elements(op, machine, prices, widths, elements=elements, outputs=outputs)
         energy = Energy(mac_pj=arithmetic, sram_pj=price_buffers(bits, prices.sram))
-    latency_s, bound = _find_latency(cycles, traffic, bits.total, machine)
+    stages = _find_stages(cycles, traffic, bits.total, machine)
+    latency_s = stages.compute_s + stages.memory_s + scene.overhead_s
     energy = replace(
         energy,
         dram_pj=price_dram(traffic, machine),
         requant_pj=price_requantization(op, machine, prices, outputs),
         static_pj=machine.static_w * latency_s * PJ_PER_J,
+        weight_memory_pj=price_weight_memory(traffic, machine),
+        cycle_pj=machine.overheads.pj_per_cycle * stages.compute_s * machine.clock_hz,
+        fixed_pj=scene.overhead_pj,
     )
+    energy = scale_energy_parts(energy, machine.scales)
     busy = machine.array.pes * widths.rate * cycles
     second = op.kind in GEMM_KINDS or op.multiply or op.table_elements > 0
     # The second operand of a matmul takes the weights' road but is an activation.
@@ -131,7 +168,7 @@ def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         energy=energy,
         cycles=cycles,
         latency_s=latency_s,
-        bound=bound,
+        bound=stages.bound,
         dram_weight_bits=weight_bits,
         dram_input_bits=traffic.input_bits + traffic.weight_bits - weight_bits,
         dram_output_bits=traffic.output_bits,
@@ -146,13 +183,17 @@ def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         utilization=op.macs * widths.passes / busy if busy else 0.0,
         on_host=widths.on_host,
         warnings=widths.warnings,
+        memory_s=stages.memory_s,
+        overhead_s=scene.overhead_s,
+        weight_room_bits=count_stored_bits(op, widths),
+        weights_stay=op.name in scene.weights_resident and count_stored_bits(op, widths) > 0,
     )
 
 
 def _cross_dram(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
     """Count DRAM bits of a matrix product; the second operand of a matmul is an activation."""
     matmul = op.kind is OpKind.MATMUL
-    second_stays = op.inputs[-1] in scene.residents if matmul else scene.weights_resident
+    second_stays = op.inputs[-1] in scene.residents if matmul else op.name in scene.weights_resident
     crossing = Crossing(
         weights=not second_stays,
         inputs=op.inputs[0] not in scene.residents,
@@ -162,21 +203,23 @@ def _cross_dram(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
     return count_dram_traffic(op, scene.machine, widths, crossing, outputs)
 
 
-def _stream_elements(op: Op, scene: Scene, widths: Widths) -> DramTraffic:
+def _stream_elements(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
     """Count DRAM bits of an op without a matrix: each operand crosses once unless it stays.
 
     Of a table cross the values that are looked up.
     """
-    looked_up = 0
-    if op.table_elements and not scene.weights_resident:
+    looked_up, stays = 0, op.name in scene.weights_resident
+    if op.table_elements:
         looked_up = math.ceil(scene.tensors[op.output].elements * widths.stored_weight)
+    held = looked_up if stays and scene.machine.weight_memory is not None else 0
+    looked_up = 0 if stays else looked_up
 
     def bits(name: str) -> int:
         if name in scene.residents:
             return 0
         return _stored_bits(name, scene)
 
-    return DramTraffic(looked_up, sum(map(bits, op.inputs)), bits(op.output), 0, 1)
+    return DramTraffic(looked_up, sum(map(bits, op.inputs)), bits(op.output), 0, 1, held)
 
 
 def _touch_elements(op: Op, scene: Scene) -> Accesses:
@@ -189,25 +232,42 @@ def _stored_bits(name: str, scene: Scene) -> int:
     return tensor.elements * store_activation(tensor.bits, scene.machine)
 
 
-def _find_latency(
-    cycles: int, traffic: DramTraffic, sram_bits: int, machine: Machine
-) -> tuple[float, str]:
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The latency of one op in s, by what it waits for, and the stage that limits it."""
+
+    compute_s: float
+    memory_s: float
+    bound: str
+
+
+def _find_stages(cycles: int, traffic: DramTraffic, sram_bits: int, machine: Machine) -> Stages:
     """Let compute, DRAM and SRAM overlap tile by tile: the longest, and a share of the next.
 
-    The share is one tile's, exact for two equal stages of a double-buffered pipeline.
+    The share is one tile's, exact for two equal stages of a double-buffered pipeline. The weight
+    memory works beside the buffers, so that the slower of both is the stage `sram`.
     """
-    dram_bits = traffic.weight_bits + traffic.input_bits + traffic.output_bits
-    sram_width = machine.sram.bits_per_cycle
+    scale = machine.scales.memory_time / machine.clock_hz
+    held = machine.weight_memory
     stages = {
-        "compute": float(cycles),
-        "dram": dram_bits / machine.dram.bits_per_cycle,
-        "sram": sram_bits / sram_width if sram_width else 0.0,
+        "compute": cycles / machine.clock_hz,
+        "dram": traffic.total_bits / machine.dram.bits_per_cycle * scale,
+        "sram": scale
+        * max(
+            _cycles_of(sram_bits, machine.sram.bits_per_cycle),
+            _cycles_of(traffic.weight_memory_bits, held.bits_per_cycle if held else None),
+        ),
     }
-    bound = max(stages, key=stages.__getitem__)
-    longest, second, _ = sorted(stages.values(), reverse=True)
+    order = sorted(stages, key=lambda name: -stages[name])
     serial = machine.pipeline_tiles == 1
     tiles = 1 if serial else max(machine.pipeline_tiles, traffic.tiles)
-    return (longest + second / tiles) / machine.clock_hz, bound
+    parts = {order[0]: stages[order[0]], order[1]: stages[order[1]] / tiles}
+    compute_s = parts.pop("compute", 0.0)
+    return Stages(compute_s, sum(parts.values()), order[0])
+
+
+def _cycles_of(bits: int, bits_per_cycle: float | None) -> float:
+    return bits / bits_per_cycle if bits_per_cycle else 0.0
 
 
 def _find_peak_rate(pairs: list[tuple[Op, Widths]], machine: Machine) -> float:
@@ -216,18 +276,34 @@ def _find_peak_rate(pairs: list[tuple[Op, Widths]], machine: Machine) -> float:
     return machine.array.pes * machine.clock_hz * max(rates, default=1.0)
 
 
-def _write_notes(
-    layers: tuple[LayerCost, ...], machine: Machine, peak: Peak, *, kept: bool
-) -> tuple[str, ...]:
-    notes = ["Absolute energy is good to some 40 %: compare runs on one machine."]
+def _write_notes(layers: tuple[LayerCost, ...], machine: Machine, peak: Peak) -> tuple[str, ...]:
+    notes = [] if machine.fit else ["This machine was never measured: compare choices only."]
     if machine.illustrative:
         notes.append("Illustrative: the maker never published this machine's energies.")
     host = sum(layer.on_host for layer in layers)
     if host:
         notes.append(f"{host} of {len(layers)} ops cannot run on this machine as asked.")
-    if machine.weights_resident and not kept:
-        notes.append("The weights do not fit on chip and are fetched from DRAM.")
+    notes += _describe_residency(layers, machine)
     room = machine.buffers.resident_activation_bytes
     if machine.activation_spill is Spill.NEVER and peak.size_bytes > room:
         notes.append(f"Activations need {peak.size_bytes} bytes on chip, there are {room}.")
     return tuple(notes)
+
+
+def _describe_residency(layers: tuple[LayerCost, ...], machine: Machine) -> Iterator[str]:
+    """Say how many layers' weights stay on chip, where the machine can keep weights."""
+    weighted = [layer for layer in layers if layer.weight_room_bits]
+    if machine.weights_resident is Residency.NEVER or not weighted:
+        return
+    stay = sum(layer.weights_stay for layer in weighted)
+    needed = math.ceil(sum(layer.weight_room_bits for layer in weighted) / 8)
+    room = machine.weight_room_bytes
+    if machine.weights_resident is Residency.ALWAYS and needed > room:
+        yield f"Weights need {needed} bytes on chip, there are {room}."
+    elif stay == len(weighted):
+        yield f"All weights stay on chip ({needed} of {room} bytes): no DRAM traffic for weights."
+    else:
+        yield (
+            f"The weights do not fit on chip ({needed} bytes, there are {room}): those of {stay} "
+            f"of {len(weighted)} layers stay, the others are fetched from DRAM for each inference."
+        )

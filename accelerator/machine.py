@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -13,11 +13,17 @@ from accelerator.parts import (
     Dram,
     FloatUnit,
     MachineEnergy,
+    MachineFit,
+    OperatingPoint,
+    Overheads,
     Post,
     Requant,
+    Residency,
+    Scales,
     Spill,
     Sram,
     Storage,
+    WeightMemory,
 )
 from accelerator.schema import decode, numbers
 from accelerator.technology import NODES_NM
@@ -25,10 +31,13 @@ from accelerator.technology import NODES_NM
 __all__ = [
     "Machine",
     "Requant",
+    "Residency",
     "Spill",
     "Storage",
+    "at_point",
     "load_machine",
     "load_preset",
+    "machine_from_table",
     "parse_machine",
     "presets",
 ]
@@ -41,8 +50,11 @@ MACHINES = Path(__file__).parent / "machines"
 class Machine:
     """A whole machine; every number's source stands in `sources` under its dotted key.
 
-    `illustrative` marks machines whose maker never published energies. Raises ValueError for
-    numbers that contradict each other.
+    `illustrative` marks machines whose maker never published energies. `borders_on_chip` says
+    that the network's inputs and outputs lie on chip too. `points` are further clocks and
+    voltages; `fit` says how far the estimates are from measurements.
+
+    Raises ValueError for numbers that contradict each other.
     """
 
     name: str
@@ -57,7 +69,7 @@ class Machine:
     weight_storage: Storage
     activation_storage: Storage
     activation_spill: Spill
-    weights_resident: bool
+    weights_resident: Residency
     eltwise_in_place: bool
     array: Array
     modes: tuple[Mode, ...] | None
@@ -68,6 +80,13 @@ class Machine:
     post: Post
     energy: MachineEnergy
     float_unit: FloatUnit | None
+    weight_memory: WeightMemory | None
+    supply_v: float | None
+    points: tuple[OperatingPoint, ...] | None
+    fit: MachineFit | None
+    overheads: Overheads = field(default_factory=Overheads)
+    scales: Scales = field(default_factory=Scales)
+    borders_on_chip: bool = False
     sources: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -88,6 +107,8 @@ class Machine:
                 "activation_storage must be container or packed, got entropy; activations are "
                 "not known beforehand, choose one of the two"
             )
+        if self.points and not self.supply_v:
+            raise ValueError("supply_v must be given where there are points; add the key")
 
     @property
     def all_modes(self) -> tuple[Mode, ...]:
@@ -99,6 +120,12 @@ class Machine:
     def source_of(self, key: str) -> str:
         """Return where the number at a dotted key comes from; raises KeyError for no number."""
         return dict(self.sources)[key]
+
+    @property
+    def weight_room_bytes(self) -> int:
+        """Bytes in which weights may stay between inferences."""
+        memory = self.weight_memory
+        return self.buffers.weight_bytes if memory is None else memory.size_bytes
 
 
 def parse_machine(text: str) -> Machine:
@@ -112,8 +139,19 @@ def parse_machine(text: str) -> Machine:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"a machine file must be TOML, got {error}; correct that place") from None
     sources = table.pop("sources", {})
-    machine = decode(Machine, table)
+    machine = machine_from_table(table)
     return replace(machine, sources=_read_sources(sources, set(numbers(table))))
+
+
+def machine_from_table(table: Mapping[str, object]) -> Machine:
+    """Build a machine from a table without sources; raises ValueError as `parse_machine`.
+
+    Files written before 2026-11-29 have true or false for `weights_resident`: auto or never.
+    """
+    resident = table.get("weights_resident")
+    if isinstance(resident, bool):
+        table = {**table, "weights_resident": Residency.AUTO if resident else Residency.NEVER}
+    return decode(Machine, table)
 
 
 def load_machine(path: str | Path) -> Machine:
@@ -132,9 +170,13 @@ def load_machine(path: str | Path) -> Machine:
         raise ValueError(f"{path.name}: {error}") from error
 
 
+@cache
 def presets() -> tuple[str, ...]:
-    """Name the machines that come with the package."""
-    return tuple(sorted(path.stem for path in MACHINES.glob("*.toml")))
+    """Name the machines that come with the package, each operating point as NAME@POINT."""
+    names: list[str] = []
+    for path in sorted(MACHINES.glob("*.toml")):
+        names += (path.stem, *(f"{path.stem}@{point}" for point in _point_names(path)))
+    return tuple(names)
 
 
 @cache
@@ -144,7 +186,56 @@ def load_preset(name: str) -> Machine:
         raise ValueError(
             f"a preset must be one of {', '.join(presets())}, got {name!r}; choose one"
         )
-    return load_machine(MACHINES / f"{name}.toml")
+    base, _, point = name.partition("@")
+    machine = load_machine(MACHINES / f"{base}.toml")
+    return at_point(machine, point) if point else machine
+
+
+def at_point(machine: Machine, name: str) -> Machine:
+    """Return the machine at one of its further clocks and voltages.
+
+    The energy of switching grows with the voltage's square, leakage power with the voltage (our
+    choice); cycles stay. Energies of DRAM stay, for DRAM has a supply of its own.
+
+    Raises:
+        ValueError: the machine has no point of that name.
+    """
+    points = {point.name: point for point in machine.points or ()}
+    if name not in points or machine.supply_v is None:
+        raise ValueError(
+            f"a point of {machine.name} must be one of {', '.join(points) or 'none'}, got {name!r}"
+            "; choose one"
+        )
+    point = points[name]
+    ratio = point.supply_v / machine.supply_v
+    scales, dram = machine.scales, machine.dram
+    return replace(
+        machine,
+        name=f"{machine.name}@{name}",
+        title=f"{machine.title}, {point.supply_v:g} V {point.clock_hz / 1e6:g} MHz",
+        clock_hz=point.clock_hz,
+        supply_v=point.supply_v,
+        points=None,
+        static_w=machine.static_w * ratio,
+        dram=replace(
+            dram,
+            read_pj_per_bit=dram.read_pj_per_bit / ratio**2,
+            write_pj_per_bit=dram.write_pj_per_bit / ratio**2,
+        ),
+        scales=replace(
+            scales,
+            compute_energy=scales.compute_energy * ratio**2,
+            memory_energy=scales.memory_energy * ratio**2,
+            cycle_energy=scales.cycle_energy * ratio**2,
+            fixed_energy=scales.fixed_energy * ratio**2,
+        ),
+    )
+
+
+def _point_names(path: Path) -> list[str]:
+    """Return the names of a file's operating points without reading the whole machine."""
+    points = tomllib.loads(path.read_text(encoding="utf-8")).get("points", [])
+    return [str(point["name"]) for point in points]
 
 
 def _read_sources(table: object, keys: set[str]) -> tuple[tuple[str, str], ...]:

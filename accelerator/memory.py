@@ -68,12 +68,14 @@ def find_peak(workload: Workload, machine: Machine, lives: tuple[Lifetime, ...])
 def choose_residents(
     workload: Workload, machine: Machine, lives: tuple[Lifetime, ...]
 ) -> frozenset[str]:
-    """Return the activations that never go through DRAM; inputs and outputs always do.
+    """Return the activations that never go through DRAM.
+
+    The network's inputs and outputs go through DRAM unless the machine keeps its borders on chip.
 
     Tensors that live shortest are kept first, each wherever it fits for its whole life (as
     Vela's shared SRAM, ZigZag's exploit_data_locality). A greedy choice, not the best one.
     """
-    border = {*workload.inputs, *workload.outputs}
+    border = set() if machine.borders_on_chip else {*workload.inputs, *workload.outputs}
     inner = [life for life in lives if life.name not in border]
     if machine.activation_spill is Spill.ALWAYS:
         return frozenset()
@@ -88,11 +90,6 @@ def choose_residents(
             for step in steps:
                 free[step] -= life.bits
     return frozenset(kept)
-
-
-def keep_weights(machine: Machine, stored_bits: float) -> bool:
-    """Say whether all weights stay on chip (as the Edge TPU's parameter caching does)."""
-    return machine.weights_resident and stored_bits <= 8 * machine.buffers.weight_bytes
 
 
 def count_constants(op: Op) -> int:

@@ -35,6 +35,7 @@ class Family(StrEnum):
     FUSION = "fusion"
     SERIAL_ACTIVATIONS = "serial_a"
     SERIAL_BOTH = "serial_ab"
+    SERIAL_WEIGHTS = "serial_w"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,8 @@ def generate_modes(rule: ModeFamily) -> tuple[Mode, ...]:
     """List a family's modes.
 
     pairs: doubled widths, one MAC a cycle; fusion: (p/w)(p/a) as in BitFusion (ISCA'18);
-    serial_a: p/a as in Stripes (MICRO'16); serial_ab: p^2/(wa), linear p/w, as in Loom (2018).
+    serial_a: p/a as in Stripes (MICRO'16); serial_ab: p^2/(wa), linear p/w, as in Loom (2018);
+    serial_w: p/w as in the engine RBE (Marsellus) and its kin NE16, activations at the widest.
     """
     top, low = rule.widest_bits, rule.narrowest_bits
     doubled = [low << i for i in range(6) if low << i <= top]
@@ -78,5 +80,7 @@ def generate_modes(rule: ModeFamily) -> tuple[Mode, ...]:
             return tuple(mode(w, a, top / w * top / a) for w in doubled for a in doubled)
         case Family.SERIAL_ACTIVATIONS:
             return tuple(mode(top, a, top / a) for a in every)
+        case Family.SERIAL_WEIGHTS:
+            return tuple(mode(w, top, top / w) for w in every)
         case Family.SERIAL_BOTH:
             return tuple(mode(w, a, top * top / (w * a), top / w) for w in every for a in every)

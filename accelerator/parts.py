@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NewType
 
 
 class Storage(StrEnum):
@@ -15,6 +15,14 @@ class Storage(StrEnum):
 
 class Spill(StrEnum):
     """When an activation goes through DRAM: where it finds no room on chip, always, or never."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Residency(StrEnum):
+    """Whether weights stay on chip between inferences: as many as fit, all, or none."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -151,3 +159,102 @@ class FloatUnit:
     def __post_init__(self) -> None:
         if self.macs_per_pe_cycle <= 0:
             raise ValueError("float_unit.macs_per_pe_cycle must be above 0, got 0; correct it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightMemory:
+    """Memory that holds weights for good, such as flash or a second-level SRAM.
+
+    Without `bits_per_cycle` the memory never limits the speed. Weights are loaded into this
+    memory at boot and not for each inference.
+    """
+
+    size_bytes: int
+    read_pj_per_bit: float
+    bits_per_cycle: float | None
+
+    def __post_init__(self) -> None:
+        if self.size_bytes < 1 or (self.bits_per_cycle is not None and self.bits_per_cycle <= 0):
+            raise ValueError(
+                "weight_memory.size_bytes and bits_per_cycle must be above 0, got 0; correct them"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overheads:
+    """What an inference costs beside its arithmetic and its memory.
+
+    Times add to each layer or to each inference; the times of an inference are spread evenly over
+    its layers. `pj_per_cycle` is spent in every clock cycle in which the array computes: clock
+    tree, instruction fetch, cores beside the array.
+    """
+
+    cycles_per_layer: float = 0.0
+    s_per_inference: float = 0.0
+    pj_per_inference: float = 0.0
+    pj_per_cycle: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scales:
+    """Factors on parts of the estimate, fitted to measurements; 1 where nothing was fitted."""
+
+    compute_time: float = 1.0
+    memory_time: float = 1.0
+    fixed_time: float = 1.0
+    compute_energy: float = 1.0
+    memory_energy: float = 1.0
+    cycle_energy: float = 1.0
+    static_energy: float = 1.0
+    fixed_energy: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """Another clock and supply voltage of the same chip, by name."""
+
+    name: str
+    clock_hz: float
+    supply_v: float
+
+    def __post_init__(self) -> None:
+        if self.clock_hz <= 0 or self.supply_v <= 0:
+            raise ValueError("points.clock_hz and points.supply_v must be above 0; correct them")
+
+
+Signed = NewType("Signed", float)
+"""A number of a machine file that may be negative."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitError:
+    """How far a fitted machine is from measurements of one quantity, energy or latency.
+
+    `mean_error` and `worst_error` are shares of the measured value, for networks that the fit had
+    not seen. `scales` names the factors fitted; `covariance`, row by row, is that of their
+    logarithms; `noise` is the standard deviation of the logarithm of what remains, known with
+    `freedom` degrees of freedom.
+    """
+
+    networks: int
+    mean_error: float | None
+    worst_error: float | None
+    noise: float
+    freedom: float
+    scales: tuple[str, ...]
+    covariance: tuple[Signed, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.covariance) != len(self.scales) ** 2:
+            raise ValueError(
+                f"fit.covariance must have {len(self.scales) ** 2} numbers for "
+                f"{len(self.scales)} scales, got {len(self.covariance)}; correct it"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineFit:
+    """How far a machine's estimates are from measurements; None where there were none."""
+
+    energy: FitError | None
+    latency: FitError | None

@@ -90,16 +90,26 @@ def mac_pj(machine: Machine, weight: int, activation: int, accumulator: int, rat
 def scale_technology(machine: Machine, to_nm: int, supply_v: float = SUPPLY_V) -> Machine:
     """Return the machine with its on-chip energies carried to another node in nm.
 
-    DRAM, clock and leakage stay. Raises ValueError for a node without a fit.
+    DRAM, clock and leakage stay; the error measured at the old node is dropped. Raises
+    ValueError for a node without a fit.
     """
     factor = scale_energy(machine.technology_nm, to_nm, supply_v)
-    price, unit = machine.sram.price, machine.float_unit
+    price, unit, memory = machine.sram.price, machine.float_unit, machine.weight_memory
     return replace(
         machine,
         technology_nm=to_nm,
         energy=_scale_energies(machine.energy, factor),
         sram=replace(machine.sram, price=None if price is None else _scale_prices(price, factor)),
         float_unit=None if unit is None else replace(unit, pj_per_mac=unit.pj_per_mac * factor),
+        weight_memory=None
+        if memory is None
+        else replace(memory, read_pj_per_bit=memory.read_pj_per_bit * factor),
+        overheads=replace(
+            machine.overheads,
+            pj_per_inference=machine.overheads.pj_per_inference * factor,
+            pj_per_cycle=machine.overheads.pj_per_cycle * factor,
+        ),
+        fit=None,
     )
 
 

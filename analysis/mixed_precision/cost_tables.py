@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from accelerator.dram.residency import count_stored_bits
 from accelerator.estimate import Scene, cost_op, set_scene
-from accelerator.machine import Machine, Storage
+from accelerator.machine import Machine, Residency, Storage
 from accelerator.memory import Lifetime, count_constants, find_lifetimes, save_in_place
 from accelerator.report import CostReport
 from accelerator.widths import Widths, choose_widths, mode_chooser, store_activation
@@ -24,7 +25,7 @@ from quant.config import QuantConfig
 from quant.simulation.plan import Side
 
 PRICED = (Quantity.ENERGY, Quantity.LATENCY)  # both need the whole cost model
-Stays = tuple[frozenset[str], bool]  # names of activations on chip; are all weights on chip
+Stays = tuple[frozenset[str], frozenset[str]]  # activations, and layers' weights, on chip
 Choice = Sequence[int]  # the index of the option for each knob
 
 
@@ -34,7 +35,7 @@ class BitCosts:
     Energy, latency, weight size and BOPs add up over operations; an operation depends on the bits
     of its weight, inputs and output. The tables hold the results of the cost model, including the
     slower of compute and memory. Only two facts depend on the whole network: which activations stay
-    on chip, and whether all weights stay on chip. Sums are exact for one `stays`; `room` yields the
+    on chip, and the weights of which layers stay. Sums are exact for one `stays`; `room` yields the
     limits on choices with this `stays`; `report` returns the full estimate. Peak memory is one sum
     per step. `entropies` caches the entropies of weights for machines that compress weights.
     """
@@ -89,13 +90,13 @@ class BitCosts:
 
     def room(self, stays: Stays) -> Iterator[Limit]:
         """Yield the limits that a choice must keep for all of `stays` to fit on chip."""
-        residents, weights_stay = stays
+        residents, layers = stays
         lives = find_lifetimes(self.wiring.workload, self.machine)
         free = float(self.machine.buffers.resident_activation_bytes)
         yield from room_limits(self._stored(), lives, residents, free)
-        if weights_stay:
-            size = self._sum_ops(lambda _, op: op.shape_weights * self._widths(op).stored_weight)
-            yield Limit(size, 8.0 * self.machine.buffers.weight_bytes)
+        if layers and self.machine.weights_resident is Residency.AUTO:
+            size = self._sum_ops(lambda _, op: self._stored_bits(op) if op.name in layers else 0)
+            yield Limit(size, 8.0 * self.machine.weight_room_bytes)
 
     def _add_up(self, quantity: Quantity, stays: Stays) -> Iterator[Sum]:
         if quantity is Quantity.MEMORY:
@@ -112,8 +113,11 @@ class BitCosts:
 
     def _scene(self, choice: Choice) -> Scene:
         workload = self._workload(choice)
-        weights = sum(op.shape_weights * self._widths(op).stored_weight for op in workload.ops)
-        return set_scene(workload, self.machine, weights, find_lifetimes(workload, self.machine))
+        widths = [self._widths(op) for op in workload.ops]
+        return set_scene(workload, self.machine, widths, find_lifetimes(workload, self.machine))
+
+    def _stored_bits(self, op: Op) -> int:
+        return count_stored_bits(op, self._widths(op))
 
     def _widths(self, op: Op) -> Widths:
         return choose_widths(op, self.machine, self._chooser)
@@ -194,7 +198,7 @@ class BitCosts:
     ) -> dict[Quantity, float]:
         names = (*op.inputs, op.output)
         on_chip = tuple(name in scene.residents for name in names)
-        key = (place, tuple(options.values()), on_chip, scene.weights_resident)
+        key = (place, tuple(options.values()), on_chip, op.name in scene.weights_resident)
         if key not in self._kept:
             wide = self._op(place, op, options)
             if op.kind not in GEMM_KINDS:  # matrix products take all widths from the op itself

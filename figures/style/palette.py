@@ -21,6 +21,9 @@ COMPONENTS = {
     "dram_pj": "#255E72",
     "requant_pj": "#BACD6A",
     "static_pj": "#EDC129",
+    "weight_memory_pj": "#6133FB",
+    "cycle_pj": "#9CCEBF",
+    "fixed_pj": "#E623B1",
 }
 """Colours by the names of `Energy.parts()`."""
 
@@ -32,6 +35,9 @@ COMPONENT_NAMES = {
     "dram_pj": "DRAM",
     "requant_pj": "Requantization",
     "static_pj": "Static",
+    "weight_memory_pj": "Weight memory",
+    "cycle_pj": "Clock cycles",
+    "fixed_pj": "Fixed",
 }
 
 BOUNDS = {

@@ -23,11 +23,16 @@ NAMES = {
     "nvdla_full_like",
     "bitfusion_like",
     *(f"ethos_u55_{macs}_like" for macs in (32, 64, 128, 256)),
+    "gap9_ne16_like",
+    "ndp120_like",
+    "stm32u575_like",
+    "stm32l4r5_like",
 }
+POINTS = {"gap9_ne16_like@0.80V", "ndp120_like@1.1V"}
 
 
 def test_the_presets_are_those_of_the_note() -> None:
-    assert set(presets()) == NAMES
+    assert set(presets()) == NAMES | POINTS
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

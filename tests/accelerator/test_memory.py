@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from accelerator import Op, OpKind, TensorInfo, Workload, estimate, load_preset
-from accelerator.machine import Spill
+from accelerator.machine import Residency, Spill
 from accelerator.memory import choose_residents, find_lifetimes
 from tests.accelerator.networks import Chain, alone, linear, mobilenet_v2, resnet18
 
@@ -99,10 +99,10 @@ def test_float_weights_have_no_scales() -> None:
 
 def test_resident_weights_cross_no_dram_where_they_fit() -> None:
     net = alone(linear("fc", 64, 10))
-    kept = estimate(net, replace(EDGE, weights_resident=True))
+    kept = estimate(net, replace(EDGE, weights_resident=Residency.AUTO))
     assert kept.layers[0].dram_weight_bits == 0
     assert estimate(net, EDGE).layers[0].dram_weight_bits == 5120
-    large = estimate(resnet18(), replace(EDGE, weights_resident=True))
+    large = estimate(resnet18(), replace(EDGE, weights_resident=Residency.AUTO))
     assert any("do not fit on chip" in note for note in large.notes)
     assert large.layers[0].dram_weight_bits == 64 * 147 * 8
 

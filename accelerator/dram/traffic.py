@@ -20,13 +20,22 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True)
 class DramTraffic:
-    """Bits read and written at the DRAM, partial sums spilled on chip, and tiles streamed."""
+    """Bits read and written at the DRAM, partial sums spilled on chip, and tiles streamed.
+
+    `weight_memory_bits` are the weights that come from an on-chip weight memory instead.
+    """
 
     weight_bits: int
     input_bits: int
     output_bits: int
     partial_bits: int
     tiles: int
+    weight_memory_bits: int = 0
+
+    @property
+    def total_bits(self) -> int:
+        """All bits that cross the DRAM border."""
+        return self.weight_bits + self.input_bits + self.output_bits
 
 
 def count_dram_traffic(
@@ -45,11 +54,16 @@ def count_dram_traffic(
     weight_tiles = max(1, math.ceil(weight_bits / weight_room))
     input_tiles = max(1, math.ceil(input_bits / input_room))
     weight_cost, input_cost = weight_bits * crossing.weights, input_bits * crossing.inputs
+    fetched = weight_bits
     if min(weight_tiles, input_tiles) > 1 and gemm.groups == 1:
         inputs_again = (weight_cost, weight_tiles * input_cost)
         halo = 1 + _share_halo(op) * (input_tiles - 1)
         weights_again = (input_tiles * weight_cost, input_cost * halo)
-        weight_cost, input_cost = min(inputs_again, weights_again, key=sum)
+        if sum(weights_again) < sum(inputs_again):
+            weight_cost, input_cost = weights_again
+            fetched = input_tiles * weight_bits
+        else:
+            weight_cost, input_cost = inputs_again
     partial = _split_depth(gemm, machine, widths, outputs)
     # The depth is split within one tile of output channels, so only its sums are alive at once.
     alive = gemm.rows * min(gemm.columns, machine.array.columns) * widths.accumulator
@@ -61,6 +75,7 @@ def count_dram_traffic(
         round(output_cost),
         partial if on_chip else 0,
         max(weight_tiles, input_tiles),
+        0 if crossing.weights or machine.weight_memory is None else round(fetched),
     )
 
 

@@ -1,0 +1,329 @@
+"""From measurements of a board to a machine whose estimates are fitted to them."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations
+
+from accelerator.calibration.log_fit import OWN, UNKNOWN, LogFit, fit_logs, prior_covariance
+from accelerator.calibration.measurement import Measurement
+from accelerator.dram.residency import count_stored_bits
+from accelerator.estimate import estimate
+from accelerator.interval import energy_shares, latency_shares
+from accelerator.machine import Machine, at_point
+from accelerator.parts import FitError, MachineFit, Residency, Scales, Signed, WeightMemory
+from accelerator.prices import set_prices
+from accelerator.widths import choose_widths, mode_chooser
+
+TIME_SCALES = ("compute_time", "memory_time", "fixed_time")
+ENERGY_SCALES = (
+    "compute_energy",
+    "memory_energy",
+    "cycle_energy",
+    "static_energy",
+    "fixed_energy",
+)
+SMALL_SHARE = 0.005
+"""Part of the smallest measurement with which a constant starts that the machine lacks: ours."""
+CLEARLY = 0.8
+"""The noise that another structure must leave, as a part of the first one's, to be preferred."""
+PJ_PER_J = 1e12
+
+Fits = dict[str, tuple[tuple[str, ...], LogFit]]
+"""For energy and latency: the factors fitted, and the fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A measurement that the fit had not seen: value, prediction and 90 % interval, in J or s."""
+
+    network: str
+    point: str
+    quantity: str
+    measured: float
+    predicted: float
+    low: float
+    high: float
+
+    @property
+    def error(self) -> float:
+        """Prediction over measurement, less one."""
+        return self.predicted / self.measured - 1
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measurement lies in the interval."""
+        return self.low <= self.measured <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A fitted machine, what it predicts of networks left out, and what the rows could not tell."""
+
+    machine: Machine
+    left_out: tuple[LeftOut, ...]
+    warnings: tuple[str, ...]
+
+
+def calibrate_machine(base: Machine, rows: Sequence[Measurement]) -> Calibration:
+    """Fit a machine's factors to measurements, and measure its error leaving out each network.
+
+    The time's factors are fitted first, then those of the energy, part of which follows the time.
+
+    Raises:
+        ValueError: there is no row, or a row names an unknown operating point.
+    """
+    if not rows:
+        raise ValueError("A fit needs a measurement; got none. Add a row for a network.")
+    machine, fits = _fit_all(base, rows)
+    networks = tuple(dict.fromkeys(row.network for row in rows))
+    left_out: list[LeftOut] = []
+    for network in networks if len(networks) > 1 else ():
+        others = [row for row in rows if row.network != network]
+        without, _ = _fit_all(base, others)
+        for row in rows:
+            if row.network == network:
+                left_out += _predict(without, row)
+    errors = {
+        quantity: _with_errors(machine, quantity, rows, left_out)
+        for quantity in ("energy", "latency")
+    }
+    machine = replace(machine, fit=MachineFit(energy=errors["energy"], latency=errors["latency"]))
+    return Calibration(machine, tuple(left_out), tuple(_explain_limits(fits)))
+
+
+def uncalibrated(machine: Machine) -> Machine:
+    """Return the machine before its fit: all factors 1, no error known."""
+    return replace(machine, scales=Scales(), fit=None)
+
+
+def _fit_all(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:
+    """Fit the base, and the base with all weights on chip; keep the one that leaves less noise."""
+    machine, fits = _fit_one(base, rows)
+    if base.weights_resident is not Residency.NEVER:
+        return machine, fits
+    other, other_fits = _fit_one(_with_weight_memory(base, rows), rows)
+    noise, other_noise = (sum(fit.noise for _, fit in f.values()) for f in (fits, other_fits))
+    return (other, other_fits) if other_noise < CLEARLY * noise else (machine, fits)
+
+
+def _with_weight_memory(base: Machine, rows: Sequence[Measurement]) -> Machine:
+    """Give a machine a memory that holds the weights of every measured network, and its borders."""
+    choose = mode_chooser(base)
+    sizes = [
+        sum(count_stored_bits(op, choose_widths(op, base, choose)) for op in row.workload.ops)
+        for row in rows
+    ]
+    size = 1 << (max(sizes) // 8).bit_length()
+    price = set_prices(base).sram.weight_read_pj_per_bit
+    return replace(
+        base,
+        weights_resident=Residency.AUTO,
+        borders_on_chip=True,
+        weight_memory=WeightMemory(size_bytes=size, read_pj_per_bit=price, bits_per_cycle=None),
+    )
+
+
+def _fit_one(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:
+    """Fit time, then energy; return the machine with its errors and the raw fits."""
+    machine = replace(_with_units(base, rows), fit=None)
+    fits: Fits = {}
+    timed = [row for row in rows if row.latency_s is not None]
+    if timed:
+        machine, fits["latency"] = _fit_latency(base, machine, timed)
+    priced = [row for row in rows if row.energy_j is not None]
+    if priced:
+        machine, fits["energy"] = _fit_energy(base, machine, priced)
+    errors = {
+        quantity: FitError(
+            networks=0,
+            mean_error=None,
+            worst_error=None,
+            noise=fit.noise,
+            freedom=fit.freedom,
+            scales=names,
+            covariance=tuple(Signed(value) for row in fit.covariance for value in row),
+        )
+        for quantity, (names, fit) in fits.items()
+    }
+    fitted = MachineFit(energy=errors.get("energy"), latency=errors.get("latency"))
+    return replace(machine, fit=fitted), fits
+
+
+def _with_units(base: Machine, rows: Sequence[Measurement]) -> Machine:
+    """Give the machine small constants where it has none, so that a factor can find them."""
+    overheads, static_w = base.overheads, base.static_w
+    times = [row.latency_s for row in rows if row.latency_s is not None]
+    energies = [row.energy_j for row in rows if row.energy_j is not None]
+    powers = [row.energy_j / row.latency_s for row in rows if row.energy_j and row.latency_s]
+    if times and not overheads.s_per_inference:
+        overheads = replace(overheads, s_per_inference=SMALL_SHARE * min(times))
+    if energies and not overheads.pj_per_inference:
+        overheads = replace(overheads, pj_per_inference=SMALL_SHARE * min(energies) * PJ_PER_J)
+    idle = [row.idle_power_w for row in rows if row.idle_power_w is not None]
+    if idle:
+        static_w = math.exp(sum(map(math.log, idle)) / len(idle)) / base.scales.static_energy
+    elif not static_w and powers:
+        static_w = SMALL_SHARE * min(powers)
+    return replace(base, overheads=overheads, static_w=static_w)
+
+
+def _fit_latency(
+    base: Machine, machine: Machine, rows: Sequence[Measurement]
+) -> tuple[Machine, tuple[tuple[str, ...], LogFit]]:
+    """Fit the factors of the time in s; which stage limits a layer is settled in a few rounds."""
+    known = base.overheads.s_per_inference > 0
+    prior = prior_covariance([OWN, OWN, OWN if known else UNKNOWN], [True, True, False])
+    targets = [math.log(row.latency_s or 1.0) for row in rows]
+    logs = [0.0] * len(TIME_SCALES)
+    for _ in range(_ROUNDS):
+        scaled, parts = _scaled(machine, TIME_SCALES, logs), []
+        for row in rows:
+            placed = _at(scaled, row)
+            report = estimate(row.workload, placed)
+            shares = latency_shares(placed, report.layers)
+            rest = 1.0 - sum(shares.values())
+            at_one = [shares[n] / math.exp(x) for n, x in zip(TIME_SCALES, logs, strict=True)]
+            parts.append([report.latency_s * share for share in (*at_one, rest)])
+        fit = fit_logs(partial(_sum_parts, parts), targets, prior)
+        moved = max(abs(a - b) for a, b in zip(fit.logs, logs, strict=True))
+        logs = fit.logs
+        if moved < 1e-3:
+            break
+    return _scaled(machine, TIME_SCALES, logs), (TIME_SCALES, fit)
+
+
+def _fit_energy(
+    base: Machine, machine: Machine, rows: Sequence[Measurement]
+) -> tuple[Machine, tuple[tuple[str, ...], LogFit]]:
+    """Fit the factors of the energy in pJ, which is a sum once the time is known."""
+    shares, totals = [], []
+    for row in rows:
+        report = estimate(row.workload, _at(machine, row))
+        shares.append(energy_shares(report.energy))
+        totals.append(report.energy_pj)
+    names = tuple(name for name in ENERGY_SCALES if any(share[name] for share in shares))
+    parts = [
+        [share[name] * total for name in names] for share, total in zip(shares, totals, strict=True)
+    ]
+    idle = any(row.idle_power_w is not None for row in rows)
+    lacking = {
+        "static_energy": not base.static_w and not idle,
+        "fixed_energy": not base.overheads.pj_per_inference,
+    }
+    own = [UNKNOWN if lacking.get(name) else OWN for name in names]
+    if idle and "static_energy" in names:
+        own[names.index("static_energy")] = IDLE
+    common = [not lacking.get(name) and not (idle and name == "static_energy") for name in names]
+    targets = [math.log((row.energy_j or 1.0) * PJ_PER_J) for row in rows]
+    prior = prior_covariance(own, common)
+    fit = fit_logs(partial(_sum_parts, parts), targets, prior)
+    return _scaled(machine, names, fit.logs), (names, fit)
+
+
+def _sum_parts(
+    parts: Sequence[Sequence[float]], logs: Sequence[float]
+) -> list[tuple[float, list[float]]]:
+    """Return for each row the logarithm of its sum and the share of each scaled part.
+
+    A row may end with a part that no factor scales.
+    """
+    factors = [math.exp(value) for value in logs]
+    rows = []
+    for row in parts:
+        terms = [factor * part for factor, part in zip(factors, row, strict=False)]
+        total = sum(terms) + sum(row[len(factors) :])
+        rows.append((math.log(total), [term / total for term in terms]))
+    return rows
+
+
+_ROUNDS = 4
+IDLE = 0.15
+"""Prior standard deviation of the logarithm of a static power that was measured (our choice)."""
+
+
+def _scaled(machine: Machine, names: Sequence[str], logs: Sequence[float]) -> Machine:
+    """Return the machine with factors multiplied by the exponentials of `logs`."""
+    factors = {
+        name: getattr(machine.scales, name) * math.exp(value)
+        for name, value in zip(names, logs, strict=True)
+    }
+    return replace(machine, scales=replace(machine.scales, **factors))
+
+
+def _at(machine: Machine, row: Measurement) -> Machine:
+    return at_point(machine, row.point) if row.point else machine
+
+
+def _predict(machine: Machine, row: Measurement) -> list[LeftOut]:
+    """Return what a machine predicts of a row, for each quantity that it was fitted to."""
+    report = estimate(row.workload, _at(machine, row))
+    found = []
+    for quantity, measured, value, bounds in (
+        ("latency", row.latency_s, report.latency_s, report.latency_s_ci),
+        ("energy", row.energy_j, report.energy_pj / PJ_PER_J, report.energy_pj_ci),
+    ):
+        if measured is None or bounds is None:
+            continue
+        unit = PJ_PER_J if quantity == "energy" else 1.0
+        low, high = bounds[0] / unit, bounds[1] / unit
+        found.append(LeftOut(row.network, row.point, quantity, measured, value, low, high))
+    return found
+
+
+def _with_errors(
+    machine: Machine, quantity: str, rows: Sequence[Measurement], left_out: Sequence[LeftOut]
+) -> FitError | None:
+    """Return the error of a quantity with what leaving networks out showed."""
+    error: FitError | None = getattr(machine.fit, quantity)
+    if error is None:
+        return None
+    name = "energy_j" if quantity == "energy" else "latency_s"
+    networks = len({row.network for row in rows if getattr(row, name) is not None})
+    sizes = [abs(one.error) for one in left_out if one.quantity == quantity]
+    if not sizes:
+        return replace(error, networks=networks)
+    return replace(
+        error,
+        networks=networks,
+        mean_error=sum(sizes) / len(sizes),
+        worst_error=max(sizes),
+    )
+
+
+def _explain_limits(fits: Fits) -> Iterator[str]:
+    """Say which constants the rows could not tell apart, so that they stay at their priors."""
+    for quantity, (names, fit) in fits.items():
+        largest = {name: max(row[place] for row in fit.shares) for place, name in enumerate(names)}
+        unseen = [WORDS[name] for name in names if 0 < largest[name] < UNSEEN]
+        if unseen:
+            yield (
+                f"{quantity}: no row spends {100 * UNSEEN:.0f} % or more on {' or '.join(unseen)}: "
+                f"{'it stays' if len(unseen) == 1 else 'they stay'} near the base machine's."
+            )
+        seen = [place for place, name in enumerate(names) if largest[name] >= UNSEEN]
+        for one, other in combinations(seen, 2):
+            ratios = [math.log(row[one] / row[other]) for row in fit.shares if row[other] > 0]
+            if len(ratios) < len(fit.shares) or max(ratios) - min(ratios) < ALIKE:
+                yield (
+                    f"{quantity}: the rows cannot tell {WORDS[names[one]]} from "
+                    f"{WORDS[names[other]]}: both grow alike in all of them, so their ratio stays "
+                    "near the base machine's."
+                )
+
+
+UNSEEN = 0.05
+"""Share of every row below which a constant is not seen by the rows (our choice)."""
+ALIKE = 0.25
+"""Spread of the log of the ratio of two shares below which they count as alike (our choice)."""
+WORDS = {
+    "compute_time": "the time to compute",
+    "memory_time": "the time to wait for memory",
+    "fixed_time": "the fixed time of an inference",
+    "compute_energy": "the energy to compute",
+    "memory_energy": "the energy of memory",
+    "cycle_energy": "the energy of a clock cycle",
+    "static_energy": "the static power",
+    "fixed_energy": "the fixed energy of an inference",
+}

@@ -1,0 +1,158 @@
+"""Least squares in log error for positive factors on the parts of an estimate.
+
+An estimate is a sum of parts, each times a factor s_k > 0. The fit minimises
+
+    sum_i (log y_i - log f_i(s))^2 / noise^2  +  (log s)' P^-1 (log s)
+
+over log s, so that every factor stays positive, by Gauss-Newton steps. The derivative of log f_i by
+log s_k is the share of part k in estimate i. P is the prior: all factors may share one error of
+`COMMON` (a machine whose numbers are all too small), and each has an error of its own besides. Few
+rows then move what they tell apart, and leave the rest where the machine had it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from accelerator.calibration.linear import Matrix, invert, multiply
+
+COMMON = 2.3
+"""Prior standard deviation of the logarithm that all factors share: a factor of ten (ours)."""
+OWN = 0.5
+"""Prior standard deviation of the logarithm of one factor beside the others (our choice)."""
+UNKNOWN = 1.5
+"""The same for a constant that the base machine does not have (our choice)."""
+NOISE, NOISE_FREEDOM = 0.10, 3.0
+"""Prior of what a right model leaves, as a logarithm, and how many rows that knowledge is worth:
+measurements of MLPerf Tiny lie within some 10 % of the models that follow a chip's structure."""
+DOUBT = 0.7
+"""Part of the spread of log(measured / base's estimate) by which the model itself is doubted: a
+base of another structure than the board's fits the rows that it sees and errs on others (ours)."""
+_STEPS, _NOISE_STEPS, _SMALL = 25, 6, 1e-9
+
+Shares = list[float]
+Evaluate = Callable[[list[float]], list[tuple[float, Shares]]]
+"""From the logarithms of the factors to (log of the estimate, share of each part), row by row."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFit:
+    """Logarithms of the factors, their covariance, the noise left and its degrees of freedom.
+
+    `residuals` are log(measured) - log(estimated), row by row; `shares` are the shares of the
+    parts in each estimate.
+    """
+
+    logs: list[float]
+    covariance: Matrix
+    noise: float
+    freedom: float
+    residuals: list[float]
+    shares: list[Shares]
+
+
+def fit_logs(
+    evaluate: Evaluate, targets: Sequence[float], prior: Matrix, noise: float = NOISE
+) -> LogFit:
+    """Fit the logarithms of factors to the logarithms `targets` of measured values."""
+    inverse_prior = invert(prior)
+    logs = [0.0] * len(prior)
+    start = noise = math.hypot(noise, DOUBT * _spread(evaluate(logs), targets))
+    for _ in range(_NOISE_STEPS):
+        logs, covariance, rows = _minimise(evaluate, targets, inverse_prior, logs, noise)
+        residuals = [t - value for t, (value, _) in zip(targets, rows, strict=True)]
+        used = _parameters_used(covariance, rows, noise)
+        freedom = NOISE_FREEDOM + max(len(targets) - used, 0.0)
+        square = NOISE_FREEDOM * start**2 + sum(r * r for r in residuals)
+        noise, before = math.sqrt(square / freedom), noise
+        if abs(noise - before) < 1e-4 * before:
+            break
+    return LogFit(logs, covariance, noise, freedom, residuals, [shares for _, shares in rows])
+
+
+def prior_covariance(own: Sequence[float], common: Sequence[bool]) -> Matrix:
+    """Return the prior of factors with errors of their `own`, some of which share one more."""
+    size = len(own)
+    return [
+        [
+            (own[i] ** 2 if i == j else 0.0) + (COMMON**2 if common[i] and common[j] else 0.0)
+            for j in range(size)
+        ]
+        for i in range(size)
+    ]
+
+
+def _minimise(
+    evaluate: Evaluate,
+    targets: Sequence[float],
+    inverse_prior: Matrix,
+    logs: list[float],
+    noise: float,
+) -> tuple[list[float], Matrix, list[tuple[float, Shares]]]:
+    """Walk to the minimum; return the logarithms, their covariance and the rows there."""
+    rows = evaluate(logs)
+    value = _objective(rows, targets, inverse_prior, logs, noise)
+    for _ in range(_STEPS):
+        curvature, slope = _normal_equations(rows, targets, inverse_prior, logs, noise)
+        step = multiply(invert(curvature), slope)
+        length = 1.0
+        while length > 1e-3:
+            trial = [a + length * b for a, b in zip(logs, step, strict=True)]
+            tried = evaluate(trial)
+            reached = _objective(tried, targets, inverse_prior, trial, noise)
+            if reached <= value:
+                break
+            length /= 2
+        else:
+            break
+        logs, rows, gain, value = trial, tried, value - reached, reached
+        if gain < _SMALL:
+            break
+    curvature, _ = _normal_equations(rows, targets, inverse_prior, logs, noise)
+    return logs, invert(curvature), rows
+
+
+def _spread(rows: list[tuple[float, Shares]], targets: Sequence[float]) -> float:
+    """Return the standard deviation of log(measured / estimated) over the rows before the fit."""
+    ratios = [t - value for t, (value, _) in zip(targets, rows, strict=True)]
+    mean = sum(ratios) / len(ratios)
+    return math.sqrt(sum((r - mean) ** 2 for r in ratios) / max(len(ratios) - 1, 1))
+
+
+def _objective(
+    rows: list[tuple[float, Shares]],
+    targets: Sequence[float],
+    inverse_prior: Matrix,
+    logs: list[float],
+    noise: float,
+) -> float:
+    misfit = sum((t - value) ** 2 for t, (value, _) in zip(targets, rows, strict=True))
+    pull = multiply(inverse_prior, logs)
+    return misfit / noise**2 + sum(a * b for a, b in zip(logs, pull, strict=True))
+
+
+def _normal_equations(
+    rows: list[tuple[float, Shares]],
+    targets: Sequence[float],
+    inverse_prior: Matrix,
+    logs: list[float],
+    noise: float,
+) -> tuple[Matrix, list[float]]:
+    """Return the curvature and the downhill slope of half the objective."""
+    size, weight = len(logs), 1 / noise**2
+    curvature = [row[:] for row in inverse_prior]
+    slope = [-value for value in multiply(inverse_prior, logs)]
+    for target, (value, shares) in zip(targets, rows, strict=True):
+        for i in range(size):
+            slope[i] += weight * shares[i] * (target - value)
+            for j in range(size):
+                curvature[i][j] += weight * shares[i] * shares[j]
+    return curvature, slope
+
+
+def _parameters_used(covariance: Matrix, rows: list[tuple[float, Shares]], noise: float) -> float:
+    """Return how many factors the rows determine: the trace of the hat matrix."""
+    total = 0.0
+    for _, shares in rows:
+        total += sum(a * b for a, b in zip(shares, multiply(covariance, shares), strict=True))
+    return total / noise**2

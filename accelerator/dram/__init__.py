@@ -1,0 +1,1 @@
+"""What crosses the border between DRAM and chip, and which weights never do."""

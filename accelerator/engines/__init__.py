@@ -1,0 +1,1 @@
+"""Engines whose time does not follow from an array's unrolled loops."""

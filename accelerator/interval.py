@@ -1,0 +1,84 @@
+"""Prediction intervals of an estimate on a machine that was fitted to measurements.
+
+The logarithm of an estimate is, near the fit, linear in the logarithms of the fitted factors: its
+derivative by a factor is the share that the factor's part has in the whole. With the covariance of
+the logarithms of the factors and the noise that remained, the interval is that of a linear model:
+estimate times exp(+- t sqrt(noise^2 + x' C x)), with Student's t of the fit's freedom.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from accelerator.energy import Energy
+from accelerator.machine import Machine
+from accelerator.parts import FitError
+from accelerator.report import Bounds, LayerCost
+
+# Student's t of 95 % on one side, hence of a 90 % interval, by degrees of freedom.
+_T95 = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 6: 1.943, 8: 1.860, 10: 1.812, 15: 1.753}
+_NORMAL95 = 1.645
+
+
+def student_t95(freedom: float) -> float:
+    """Return Student's t that 5 % of the values exceed; between the table's entries, the larger."""
+    smaller = [n for n in _T95 if n <= freedom]
+    if not smaller:
+        return _T95[1]
+    return _T95[max(smaller)] if freedom < 30 else _NORMAL95
+
+
+def energy_shares(energy: Energy) -> dict[str, float]:
+    """Return the share of the energy that each fitted factor multiplies."""
+    total = energy.total_pj or 1.0
+    compute = energy.mac_pj + energy.register_pj + energy.noc_pj + energy.requant_pj
+    memory = energy.sram_pj + energy.dram_pj + energy.weight_memory_pj
+    return {
+        "compute_energy": compute / total,
+        "memory_energy": memory / total,
+        "cycle_energy": energy.cycle_pj / total,
+        "static_energy": energy.static_pj / total,
+        "fixed_energy": energy.fixed_pj / total,
+    }
+
+
+def latency_shares(machine: Machine, layers: Sequence[LayerCost]) -> dict[str, float]:
+    """Return the share of the latency that each fitted factor multiplies."""
+    total = sum(layer.latency_s for layer in layers) or 1.0
+    memory = sum(layer.memory_s for layer in layers)
+    fixed = machine.overheads.s_per_inference * machine.scales.fixed_time
+    overhead = sum(layer.overhead_s for layer in layers)
+    return {
+        "compute_time": (total - memory - overhead) / total,
+        "memory_time": memory / total,
+        "fixed_time": fixed / total,
+    }
+
+
+def energy_bounds(machine: Machine, energy: Energy) -> Bounds | None:
+    """Return the 90 % interval of an energy in pJ; None where the machine was never measured."""
+    error = machine.fit.energy if machine.fit else None
+    return None if error is None else _bounds(energy.total_pj, energy_shares(energy), error)
+
+
+def latency_bounds(machine: Machine, layers: Sequence[LayerCost]) -> Bounds | None:
+    """Return the 90 % interval of a latency in s; None where the machine was never measured."""
+    error = machine.fit.latency if machine.fit else None
+    total = sum(layer.latency_s for layer in layers)
+    return None if error is None else _bounds(total, latency_shares(machine, layers), error)
+
+
+def log_spread(shares: Mapping[str, float], error: FitError) -> float:
+    """Return the standard deviation of the logarithm of a prediction."""
+    x = [shares[name] for name in error.scales]
+    size = len(x)
+    spread = sum(
+        x[row] * x[column] * error.covariance[row * size + column]
+        for row in range(size)
+        for column in range(size)
+    )
+    return math.sqrt(error.noise**2 + max(spread, 0.0))
+
+
+def _bounds(value: float, shares: Mapping[str, float], error: FitError) -> Bounds:
+    factor = math.exp(student_t95(error.freedom) * log_spread(shares, error))
+    return value / factor, value * factor

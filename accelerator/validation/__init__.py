@@ -1,0 +1,1 @@
+"""Networks and chips whose cost was measured: what the estimates are checked against."""

@@ -1,0 +1,147 @@
+"""Estimates beside measurements: row by row, machine by machine."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from accelerator.calibration.calibrate import PJ_PER_J, LeftOut
+from accelerator.estimate import estimate
+from accelerator.machine import load_preset
+from accelerator.validation.measurements import ChipRow, measured_rows
+from accelerator.validation.refit import measured_machines, refit
+
+
+@dataclass(frozen=True, slots=True)
+class RowCheck:
+    """An estimate beside a measurement, in J and s."""
+
+    row: ChipRow
+    latency_s: float
+    energy_j: float
+
+    @property
+    def latency_error(self) -> float | None:
+        """Estimated over measured time, less one; None where no time was measured."""
+        measured = self.row.measurement.latency_s
+        return None if measured is None else self.latency_s / measured - 1
+
+    @property
+    def energy_error(self) -> float | None:
+        """Estimated over measured energy, less one; None where no energy was measured."""
+        measured = self.row.measurement.energy_j
+        return None if measured is None else self.energy_j / measured - 1
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCheck:
+    """A fitted machine: its predictions of networks left out, and how well it ranks networks.
+
+    Rank correlations are Spearman's, over the networks of each operating point, the worst point.
+    """
+
+    machine: str
+    left_out: tuple[LeftOut, ...]
+    energy_rank: float
+    latency_rank: float
+
+    def mean_error(self, quantity: str) -> float:
+        """Return the mean size of the error for networks left out, "energy" or "latency"."""
+        sizes = [abs(one.error) for one in self.left_out if one.quantity == quantity]
+        return sum(sizes) / len(sizes)
+
+    def worst_error(self, quantity: str) -> float:
+        """Return the largest error for a network left out, "energy" or "latency"."""
+        return max(abs(one.error) for one in self.left_out if one.quantity == quantity)
+
+
+def check_rows(machine: str | None = None) -> tuple[RowCheck, ...]:
+    """Estimate every measured row, or those of one machine without its point."""
+    return tuple(_check_rows(machine))
+
+
+def _check_rows(machine: str | None) -> Iterator[RowCheck]:
+    for row in measured_rows():
+        if machine is None or row.machine == machine:
+            report = estimate(row.measurement.workload, load_preset(row.preset))
+            energy_pj = report.energy_pj - (report.energy.dram_pj if row.without_dram else 0.0)
+            yield RowCheck(row, report.latency_s, energy_pj / PJ_PER_J)
+
+
+def check_machines() -> tuple[MachineCheck, ...]:
+    """Fit every measured machine again, leaving out each network in turn."""
+    return tuple(map(_check_machine, measured_machines()))
+
+
+def _check_machine(name: str) -> MachineCheck:
+    rows = [check for check in check_rows(name) if check.row.fitted]
+    points = dict.fromkeys(check.row.measurement.point for check in rows)
+    by_point = [[c for c in rows if c.row.measurement.point == point] for point in points]
+    energy = min(
+        rank_correlation(
+            [c.energy_j for c in checks], [c.row.measurement.energy_j or 0.0 for c in checks]
+        )
+        for checks in by_point
+    )
+    latency = min(
+        rank_correlation(
+            [c.latency_s for c in checks], [c.row.measurement.latency_s or 0.0 for c in checks]
+        )
+        for checks in by_point
+    )
+    return MachineCheck(name, refit(name).left_out, energy, latency)
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return Spearman's rank correlation of two lists without equal values, from -1 to 1.
+
+    >>> rank_correlation([1.0, 2.0, 3.0], [10.0, 30.0, 20.0])
+    0.5
+    """
+    ranks = [
+        {place: rank for rank, place in enumerate(sorted(range(len(v)), key=v.__getitem__))}
+        for v in (first, second)
+    ]
+    size = len(first)
+    if size < 2:
+        return 1.0
+    squares = sum((ranks[0][place] - ranks[1][place]) ** 2 for place in range(size))
+    return 1 - 6 * squares / (size * (size**2 - 1))
+
+
+def validation_lines() -> Iterator[str]:
+    """Yield the lines of the report that `python -m accelerator.validate` prints."""
+    heads = (f"{'chip':38}", f"{'network':8}", f"{'energy uJ':>10}", f"{'estimate':>10}")
+    yield " ".join((*heads, f"{'error':>7} {'time ms':>9} {'estimate':>9} {'error':>7}  use"))
+    for check in check_rows():
+        measured = check.row.measurement
+        yield (
+            f"{check.row.chip:38} {measured.network:8} "
+            f"{_number(measured.energy_j, 1e6):>10} {1e6 * check.energy_j:10.4g} "
+            f"{_percent(check.energy_error):>7} {_number(measured.latency_s, 1e3):>9} "
+            f"{1e3 * check.latency_s:9.4g} {_percent(check.latency_error):>7}  {check.row.use}"
+        )
+    yield ""
+    yield "Leaving out one network: mean error, worst error, measurements in the 90 % interval"
+    for machine in check_machines():
+        yield f"{machine.machine}: " + "; ".join(
+            _summary(machine, quantity) for quantity in ("energy", "latency")
+        )
+
+
+def _summary(machine: MachineCheck, quantity: str) -> str:
+    left_out = [one for one in machine.left_out if one.quantity == quantity]
+    rank = machine.energy_rank if quantity == "energy" else machine.latency_rank
+    width = sum(one.high / one.low for one in left_out) / len(left_out)
+    return (
+        f"{quantity} {100 * machine.mean_error(quantity):.1f} %, "
+        f"{100 * machine.worst_error(quantity):.1f} %, "
+        f"{sum(one.inside for one in left_out)} of {len(left_out)} inside, "
+        f"upper / lower end {width:.2f}, rank correlation {rank:.2f}"
+    )
+
+
+def _number(value: float | None, factor: float) -> str:
+    return "-" if value is None else f"{factor * value:.4g}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:+.1f} %"
