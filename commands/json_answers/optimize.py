@@ -12,8 +12,8 @@ from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
 from analysis.prediction.predictor import Prediction
 from analysis.runs.json_values import to_plain
-from commands.json_answers.float_weights import list_float_weights
 from analysis.runs.run_experiment import versions
+from commands.json_answers.float_weights import list_float_weights
 from quant.assignment import bits_of, cells_of
 from quant.simulation.plan import Side
 

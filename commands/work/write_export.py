@@ -16,8 +16,8 @@ from analysis.network import Network
 from analysis.runs.apply_recipe import Stage, learns
 from analysis.runs.experiment import Experiment
 from analysis.split import ImageChoice, Split, choose_split
-from commands.json_answers.float_weights import list_float_weights
 from analysis.study import Study
+from commands.json_answers.float_weights import list_float_weights
 from data_io.errors import DatasetError
 from model_io.artefacts.artefact import TRIAL, Artefact, ArtefactSource
 from model_io.artefacts.formats import FORMATS
