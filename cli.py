@@ -5,6 +5,7 @@ from commands import (
     evaluate,
     export,
     inspect,
+    machines,
     optimize,
     report,
     sensitivity,
@@ -14,7 +15,17 @@ from commands.app import app
 
 __all__ = ("app",)
 
-COMMANDS = (catalogue, inspect, evaluate, optimize, sensitivity, report, export, standardize)
+COMMANDS = (
+    catalogue,
+    machines,
+    inspect,
+    evaluate,
+    optimize,
+    sensitivity,
+    report,
+    export,
+    standardize,
+)
 """Each of these modules adds its commands to `app`."""
 
 if __name__ == "__main__":

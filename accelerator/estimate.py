@@ -20,7 +20,7 @@ from accelerator.energy import (
     price_weight_memory,
     scale_energy_parts,
 )
-from accelerator.interval import energy_bounds, latency_bounds
+from accelerator.interval import describe_error, energy_bounds, latency_bounds
 from accelerator.machine import Machine, Spill
 from accelerator.memory import (
     Lifetime,
@@ -92,6 +92,7 @@ def estimate(workload: Workload, machine: Machine, *, include_constants: bool = 
         notes=_write_notes(layers, machine, peak),
         energy_pj_ci=energy_bounds(machine, energy),
         latency_s_ci=latency_bounds(machine, layers),
+        trust=describe_error(machine),
     )
 
 
@@ -152,7 +153,7 @@ def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         requant_pj=price_requantization(op, machine, prices, outputs),
         static_pj=machine.static_w * latency_s * PJ_PER_J,
         weight_memory_pj=price_weight_memory(traffic, machine),
-        cycle_pj=machine.overheads.pj_per_cycle * stages.compute_s * machine.clock_hz,
+        cycle_pj=machine.overheads.pj_per_cycle * cycles,
         fixed_pj=scene.overhead_pj,
     )
     energy = scale_energy_parts(energy, machine.scales)

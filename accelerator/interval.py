@@ -56,15 +56,49 @@ def latency_shares(machine: Machine, layers: Sequence[LayerCost]) -> dict[str, f
 
 def energy_bounds(machine: Machine, energy: Energy) -> Bounds | None:
     """Return the 90 % interval of an energy in pJ; None where the machine was never measured."""
-    error = machine.fit.energy if machine.fit else None
+    error = error_of(machine, "energy")
     return None if error is None else _bounds(energy.total_pj, energy_shares(energy), error)
 
 
 def latency_bounds(machine: Machine, layers: Sequence[LayerCost]) -> Bounds | None:
     """Return the 90 % interval of a latency in s; None where the machine was never measured."""
-    error = machine.fit.latency if machine.fit else None
+    error = error_of(machine, "latency")
     total = sum(layer.latency_s for layer in layers)
     return None if error is None else _bounds(total, latency_shares(machine, layers), error)
+
+
+NEVER_MEASURED = "never measured: compare choices only"
+
+
+def describe_error(machine: Machine, quantity: str = "energy") -> str:
+    """Say what a machine's error is: "this machine's error on 4 measured networks, leave one out".
+
+    `quantity` is "energy" or "latency".
+    """
+    error = error_of(machine, quantity)
+    if error is None:
+        return NEVER_MEASURED
+    if error.mean_error is None or error.worst_error is None:
+        return "fitted to 1 measured network: its error on others is not known"
+    return (
+        f"this machine's error on {error.networks} measured networks, leave one out: "
+        f"{100 * error.mean_error:.0f} % on average, {100 * error.worst_error:.0f} % at worst"
+    )
+
+
+def describe_trust(machine: Machine) -> str:
+    """Return a sentence on how far a machine's energy and latency are from measured chips."""
+    energy, latency = (describe_error(machine, quantity) for quantity in ("energy", "latency"))
+    if energy == latency:
+        return f"{machine.title}: {energy}."
+    return f"{machine.title}: energy, {energy}; latency, {latency}."
+
+
+def error_of(machine: Machine, quantity: str) -> FitError | None:
+    """Return a machine's error of "energy" or "latency"; None where none was measured."""
+    if machine.fit is None:
+        return None
+    return machine.fit.energy if quantity == "energy" else machine.fit.latency
 
 
 def log_spread(shares: Mapping[str, float], error: FitError) -> float:

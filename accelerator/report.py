@@ -74,7 +74,8 @@ class CostReport:
     `peak_activation_step` is the op during which the most activation memory is alive, and
     `peak_tensors` what is alive then, largest first. `bops` sum MACs times both widths asked.
     `energy_pj_ci` and `latency_s_ci` are the 90 % prediction intervals of a machine that was
-    fitted to measurements; None for a machine that was never measured.
+    fitted to measurements; None for a machine that was never measured. `trust` says how far the
+    machine's energies are from chips.
     """
 
     machine: str
@@ -95,6 +96,7 @@ class CostReport:
     notes: tuple[str, ...]
     energy_pj_ci: Bounds | None = None
     latency_s_ci: Bounds | None = None
+    trust: str = ""
 
     @property
     def energy_pj(self) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelerator.machine import Machine, load_machine, load_preset, presets
+from accelerator.machine import Machine, at_point, load_machine, load_preset, presets
 from commands.output import say
 from quant.config import (
     ACTIVATION_DEFAULT,
@@ -88,10 +88,11 @@ def read_widths(text: str) -> tuple[int, ...]:
 
 
 def open_machine(name: str) -> Machine:
-    """Return a preset, or the machine in a TOML file."""
-    if name in presets() or not name.endswith(".toml"):
+    """Return a preset or the machine in a TOML file, at the point named after @ if any."""
+    base, _, point = name.partition("@")
+    if name in presets() or not base.endswith(".toml"):
         return load_preset(name)
-    return load_machine(name)
+    return at_point(load_machine(base), point) if point else load_machine(base)
 
 
 def open_network(model: str, builder: str | None, input_shape: str | None) -> "Network":

@@ -5,8 +5,10 @@ from figures.cost.energy import energy_by_component
 from ui.configure.compare import diff_picker
 from ui.configure.editor import PRESETS, bulk_edit, layer_editor, rule_list
 from ui.configure.file_encodings import config_box, grids_note
+from ui.configure.fit_board import fit_section
 from ui.configure.layer_options import layer_picker, show_layer
 from ui.configure.prediction import predicted_card
+from ui.configure.trust import residency_note, trust_section
 from ui.navigation import RUNS, TRADEOFFS
 from ui.state.edit_config import set_preset
 from ui.state.workspace import workspace
@@ -15,7 +17,13 @@ from ui.widgets.machine_picker import bring_machine, machine_note, machine_picke
 from ui.widgets.prerequisites import needed_network
 from ui.widgets.tables import without_choice
 
-ENERGY, DIFFERENCE, LAYER = LOOKS = ("Energy", "Difference", "One layer")
+LOOKS = ENERGY, DIFFERENCE, LAYER, TRUST, FIT = (
+    "Energy",
+    "Difference",
+    "One layer",
+    "How far to trust it",
+    "Fit to my board",
+)
 work = workspace()
 
 st.title("Configure")
@@ -36,8 +44,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         "Compare with", list(PRESETS), key="configure.against", persist_state="session",
         help="The configuration that the changes below are measured against",
     )  # fmt: skip
-machine_note(work)
 report, reference = work.cost_of(config), work.cost_of(PRESETS[against])
+machine_note(work, report)
 cards = st.container(horizontal=True)
 foreseen = predicted_card(cards, work, config, PRESETS[against], against)
 cost_cards(report, reference, against, cards)
@@ -54,6 +62,7 @@ st.caption(
     "Every edit becomes a rule below. " + without_choice(network.graph.layers, report)
 )
 widths_note(work, report)
+residency_note(work, config)
 bulk_edit(work, ticked)
 look = st.segmented_control(
     "Look closer", LOOKS, default=ENERGY, key="configure.look", persist_state="session",
@@ -63,6 +72,10 @@ if look == DIFFERENCE:
     diff_picker(work, network, config)
 elif look == LAYER:
     show_layer(work, network, config, layer_picker(work, network))
+elif look == TRUST:
+    trust_section(work)
+elif look == FIT:
+    fit_section(work, network, config)
 else:
     figure = energy_by_component(report)
     st.plotly_chart(figure, key="configure.energy", alt=takeaway(figure))

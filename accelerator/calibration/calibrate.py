@@ -28,6 +28,8 @@ SMALL_SHARE = 0.005
 """Part of the smallest measurement with which a constant starts that the machine lacks: ours."""
 CLEARLY = 0.8
 """The noise that another structure must leave, as a part of the first one's, to be preferred."""
+SMALL_BYTES = 2 << 20
+"""Weights that a board with a chip of its own for networks keeps on it (our choice)."""
 PJ_PER_J = 1e12
 
 Fits = dict[str, tuple[tuple[str, ...], LogFit]]
@@ -99,23 +101,30 @@ def uncalibrated(machine: Machine) -> Machine:
 
 
 def _fit_all(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:
-    """Fit the base, and the base with all weights on chip; keep the one that leaves less noise."""
+    """Fit the base, and a base that fetches weights once more with weights on chip; keep one.
+
+    Networks of up to `SMALL_BYTES` are taken to lie on chip unless the rows clearly say that they
+    do not: two of them often cannot tell.
+    """
     machine, fits = _fit_one(base, rows)
     if base.weights_resident is not Residency.NEVER:
         return machine, fits
     other, other_fits = _fit_one(_with_weight_memory(base, rows), rows)
     noise, other_noise = (sum(fit.noise for _, fit in f.values()) for f in (fits, other_fits))
-    return (other, other_fits) if other_noise < CLEARLY * noise else (machine, fits)
+    memory = other.weight_memory
+    small = memory is not None and memory.size_bytes <= SMALL_BYTES
+    stays = CLEARLY * other_noise < noise if small else other_noise < CLEARLY * noise
+    return (other, other_fits) if stays else (machine, fits)
 
 
 def _with_weight_memory(base: Machine, rows: Sequence[Measurement]) -> Machine:
-    """Give a machine a memory that holds the weights of every measured network, and its borders."""
+    """Give a machine a memory for the weights of every measured network, and for its borders."""
     choose = mode_chooser(base)
     sizes = [
         sum(count_stored_bits(op, choose_widths(op, base, choose)) for op in row.workload.ops)
         for row in rows
     ]
-    size = 1 << (max(sizes) // 8).bit_length()
+    size = max(SMALL_BYTES, 1 << (max(sizes) // 8).bit_length())
     price = set_prices(base).sram.weight_read_pj_per_bit
     return replace(
         base,
@@ -305,7 +314,7 @@ def _explain_limits(fits: Fits) -> Iterator[str]:
         seen = [place for place, name in enumerate(names) if largest[name] >= UNSEEN]
         for one, other in combinations(seen, 2):
             ratios = [math.log(row[one] / row[other]) for row in fit.shares if row[other] > 0]
-            if len(ratios) < len(fit.shares) or max(ratios) - min(ratios) < ALIKE:
+            if len(ratios) > 1 and max(ratios) - min(ratios) < ALIKE:
                 yield (
                     f"{quantity}: the rows cannot tell {WORDS[names[one]]} from "
                     f"{WORDS[names[other]]}: both grow alike in all of them, so their ratio stays "

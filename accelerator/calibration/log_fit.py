@@ -56,8 +56,8 @@ def fit_logs(
 ) -> LogFit:
     """Fit the logarithms of factors to the logarithms `targets` of measured values."""
     inverse_prior = invert(prior)
-    logs = [0.0] * len(prior)
-    start = noise = math.hypot(noise, DOUBT * _spread(evaluate(logs), targets))
+    logs, start = [0.0] * len(prior), noise
+    doubt = DOUBT * _spread(evaluate(logs), targets)
     for _ in range(_NOISE_STEPS):
         logs, covariance, rows = _minimise(evaluate, targets, inverse_prior, logs, noise)
         residuals = [t - value for t, (value, _) in zip(targets, rows, strict=True)]
@@ -67,7 +67,8 @@ def fit_logs(
         noise, before = math.sqrt(square / freedom), noise
         if abs(noise - before) < 1e-4 * before:
             break
-    return LogFit(logs, covariance, noise, freedom, residuals, [shares for _, shares in rows])
+    shares = [row_shares for _, row_shares in rows]
+    return LogFit(logs, covariance, math.hypot(noise, doubt), freedom, residuals, shares)
 
 
 def prior_covariance(own: Sequence[float], common: Sequence[bool]) -> Matrix:

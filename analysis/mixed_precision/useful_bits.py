@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from accelerator.array import BitSerial
 from accelerator.machine import Machine, Storage
 from accelerator.widths import store_activation
 from accelerator.workload import FLOAT_BITS
@@ -70,6 +71,11 @@ def _explain_side(machine: Machine, side: Side) -> str:
     least = min(widths, default=WIDE)
     if len(widths) > 1 and least < min(USUAL, max(widths)):
         listed = ", ".join(map(str, sorted(widths)))
+        if isinstance(machine.array, BitSerial) and side is Side.WEIGHTS:
+            return (
+                f"multiplied at {listed} bits: fewer bits save cycles in 3 x 3 kernels, but gain "
+                "no cycles in 1 x 1 and linear layers, only memory and some energy"
+            )
         return f"multiplied at {listed} bits: fewer bits save arithmetic"
     if useful_bits(machine, side, range(NARROW, least + 1)) != (least,):
         return f"multiplied at {least} bits or more: fewer bits gain only what storage gives"

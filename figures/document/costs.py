@@ -10,6 +10,7 @@ from analysis.reporting.contents import Report
 from figures.cost.energy import energy_by_component, energy_by_layer, energy_comparison
 from figures.cost.latency import latency_by_layer
 from figures.cost.roofline import roofline
+from figures.cost.wording import energy_text
 from figures.document.markup import Html, bullets, facts, number, paragraph, table, tag
 from figures.document.plots import plot
 from figures.style.palette import COMPONENT_NAMES
@@ -17,9 +18,8 @@ from figures.style.units import format_bytes, format_count, format_energy, forma
 
 MOST_LAYERS = 20  # two plots of 20 layers fit a page of A4
 CAVEAT = (
-    "Absolute energy is good to about ±40 %: the model was checked against published simulators "
-    "and silicon, and no model without the chip's own data does better. Ratios between "
-    "configurations on one machine are better."
+    "Ratios between configurations on one machine are better than absolute figures: much of the "
+    "error is the same on both sides."
 )
 
 
@@ -28,7 +28,7 @@ def cost_section(report: Report) -> Html:
     cost = report.run.cost
     content: list[object] = [
         tag("h2", f"Energy and latency on {cost.machine}", id="costs"),
-        tag("p", CAVEAT, class_="before"),
+        tag("p", f"Estimated energy: {energy_text(cost)}. {CAVEAT}", class_="before"),
         _energy_table(cost.energy),
         plot(energy_by_component(cost)),
     ]

@@ -7,6 +7,7 @@ from accelerator.report import CostReport
 from accelerator.workload import FLOAT_BITS
 from analysis.evaluation.measures import Interval
 from analysis.reporting.contents import LayerChoice, Report
+from figures.cost.wording import trust_text
 from figures.document.markup import Html, bullets, facts, number, paragraph, table, tag
 from figures.style.units import format_bytes, format_count, format_energy, format_share, format_time
 
@@ -130,7 +131,7 @@ def score_cards(report: Report) -> Html:
         (
             "Energy per image",
             number(format_energy(cost.energy_pj), cost.energy_pj),
-            "estimated, ±40 %" + _compare_with_8_bits(report, "energy_pj"),
+            trust_text(cost) + _compare_with_8_bits(report, "energy_pj"),
         ),
         (
             "Latency",

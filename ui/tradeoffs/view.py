@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from accelerator.interval import describe_trust
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.forecast import ENOUGH, Foresight
 from analysis.mixed_precision.pareto_front import Measured, moved, prediction_error, updated
@@ -222,7 +223,8 @@ def notes(found: Found, foresight: Foresight, panels: Sequence[Panel], scale: Qu
     """Say what the numbers come from, how far predictions were off, and what machines gain."""
     st.caption(" ".join((_origin(found.sensitivity), *_trust(foresight), _missing(scale))).strip())
     for panel in panels:
-        st.markdown(f"- {explain_gains(found.searches[panel.front.machine].machine)}")
+        machine = found.searches[panel.front.machine].machine
+        st.markdown(f"- {explain_gains(machine)} {describe_trust(machine)}")
     handled = [
         sentence
         for search in found.searches.values()

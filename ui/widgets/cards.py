@@ -9,6 +9,7 @@ from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
 from analysis.runs.run_store import Run
+from figures.cost.wording import latency_interval, trust_text
 from figures.style.units import format_bytes, format_energy, format_share, format_time
 from ui.answers.float_score import Shown
 
@@ -56,9 +57,9 @@ def cost_cards(
     old = reference or report
     figures = (
         ("Energy per image", format_energy, report.energy_pj, old.energy_pj,
-         "Estimated; absolute energy is good to about ±40 %, ratios are better"),
+         f"Estimated: {trust_text(report)}"),
         ("Latency", format_time, report.latency_s, old.latency_s,
-         "Estimated for one image, layer after layer"),
+         f"Estimated for one image, layer after layer{latency_interval(report)}"),
         ("Weight size", format_bytes, report.weight_bytes, old.weight_bytes,
          "As the machine stores them, with scales and biases"),
         ("Peak memory", format_bytes, report.peak_activation_bytes, old.peak_activation_bytes,

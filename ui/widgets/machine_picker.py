@@ -6,6 +6,7 @@ import streamlit as st
 
 from accelerator.machine import parse_machine, presets
 from accelerator.report import CostReport, LayerCost
+from figures.cost.wording import energy_text
 from ui.state.workspace import Workspace, machine_named
 
 
@@ -25,8 +26,9 @@ def machine_picker(workspace: Workspace, place: str) -> None:
     )  # fmt: skip
 
 
-def machine_note(workspace: Workspace) -> None:
-    """Say where the machine's energies are placeholders."""
+def machine_note(workspace: Workspace, report: CostReport) -> None:
+    """Say how far the machine's energy is from chips, and where its energies are placeholders."""
+    st.caption(f":material/straighten: Energy {energy_text(report)}.")
     if workspace.machine.illustrative:
         st.caption(
             ":material/info: Illustrative: the maker never published this machine's energies; "

@@ -1,0 +1,152 @@
+"""Reading measurements from a CSV file with the columns network, latency_s and energy_j."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from accelerator.calibration.measurement import Measurement
+from accelerator.workload import OpKind, Workload
+
+COLUMNS = ("network", "latency_s", "energy_j", "config", "batch", "idle_power_w", "point", "source")
+"""The columns that count; the first must be there, and one of the next two. Others are notes."""
+MOST_ROWS, MOST_BATCH = 200, 4096
+DEFAULT_CONFIG = "w8a8"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementRow:
+    """One line of the file; `config` is a text such as w8a8 or the name of a configuration file."""
+
+    network: str
+    latency_s: float | None = None
+    energy_j: float | None = None
+    config: str = DEFAULT_CONFIG
+    batch: int = 1
+    idle_power_w: float | None = None
+    point: str = ""
+    source: str = ""
+
+
+FindWorkload = Callable[[str, str], Workload]
+"""From the name of a network and of a configuration to the work of one image."""
+
+
+def read_rows(text: str) -> tuple[MeasurementRow, ...]:
+    r"""Return the rows of a CSV text.
+
+    >>> read_rows("network,latency_s,energy_j\nkws,0.029,\n")[0].latency_s
+    0.029
+
+    Raises:
+        ValueError: a column is missing or has another unit, a cell holds no number, or there are
+            no rows.
+    """
+    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff")), skipinitialspace=True)
+    names = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+    reader.fieldnames = names
+    _check_columns(names)
+    rows = tuple(
+        _read_row(number, cells) for number, cells in enumerate(reader, 2) if any(cells.values())
+    )
+    if not 1 <= len(rows) <= MOST_ROWS:
+        raise ValueError(
+            f"A file of measurements must have 1 to {MOST_ROWS} rows; got {len(rows)}. Add a row "
+            "for each network that was measured."
+        )
+    return rows
+
+
+def measurements_of(
+    rows: Sequence[MeasurementRow], find_workload: FindWorkload
+) -> tuple[Measurement, ...]:
+    """Return the measurements with the work that each row names, batch by batch."""
+    return tuple(
+        Measurement(
+            network=row.network,
+            workload=repeat_batch(find_workload(row.network, row.config), row.batch),
+            latency_s=row.latency_s,
+            energy_j=row.energy_j,
+            idle_power_w=row.idle_power_w,
+            point=row.point,
+            source=row.source,
+        )
+        for row in rows
+    )
+
+
+def repeat_batch(workload: Workload, batch: int) -> Workload:
+    """Return the work of `batch` images at once instead of one."""
+    if batch == 1:
+        return workload
+    return replace(
+        workload,
+        ops=tuple(
+            replace(op, groups=op.groups * batch)
+            if op.kind is OpKind.MATMUL
+            else replace(op, batch=op.batch * batch)
+            for op in workload.ops
+        ),
+        tensors=tuple(replace(t, elements=t.elements * batch) for t in workload.tensors),
+    )
+
+
+def read_uniform_widths(text: str) -> tuple[int, int] | None:
+    """Return the widths of a text such as w8a8; None where it is another text."""
+    weight, found, activation = text.strip().lower().removeprefix("w").partition("a")
+    if not found or not weight.isdecimal() or not activation.isdecimal():
+        return None
+    return int(weight), int(activation)
+
+
+def _check_columns(names: Sequence[str]) -> None:
+    for name in names:
+        stem = name.partition("_")[0]
+        wanted = {"latency": "latency_s", "energy": "energy_j", "idle": "idle_power_w"}.get(stem)
+        if wanted and name != wanted:
+            raise ValueError(
+                f"A column must be {wanted}; got {name}. Convert the values and rename the column."
+            )
+    if "network" not in names or not {"latency_s", "energy_j"} & set(names):
+        raise ValueError(
+            "A file of measurements must have the columns network and latency_s or energy_j; got "
+            f"{', '.join(filter(None, names)) or 'none'}. Name them in the first line."
+        )
+
+
+def _read_row(number: int, cells: dict[str, str]) -> MeasurementRow:
+    text = {name: (value or "").strip() for name, value in cells.items() if name in COLUMNS}
+    if not text.get("network"):
+        raise ValueError(f"Line {number} must name a network; it is empty. Fill the cell.")
+    figures = dict(_read_numbers(number, text))
+    batch = figures.pop("batch", None)
+    if batch is not None and (batch != int(batch) or not 1 <= batch <= MOST_BATCH):
+        raise ValueError(
+            f"Line {number}: batch must be a whole number from 1 to {MOST_BATCH}; got {batch:g}."
+        )
+    if figures.get("latency_s") is None and figures.get("energy_j") is None:
+        raise ValueError(f"Line {number} must hold latency_s or energy_j; both are empty.")
+    return MeasurementRow(
+        network=text["network"],
+        config=text.get("config") or DEFAULT_CONFIG,
+        batch=int(batch or 1),
+        point=text.get("point", ""),
+        source=text.get("source", ""),
+        **figures,
+    )
+
+
+def _read_numbers(number: int, text: dict[str, str]) -> Iterator[tuple[str, float]]:
+    for name in ("latency_s", "energy_j", "batch", "idle_power_w"):
+        if not text.get(name):
+            continue
+        try:
+            value = float(text[name])
+        except ValueError:
+            value = 0.0
+        if not 0 < value < 1e12:
+            raise ValueError(
+                f"Line {number}: {name} must be a number above 0 without a unit; got "
+                f"{text[name][:40]!r}. Correct the cell."
+            )
+        yield name, value

@@ -1,0 +1,79 @@
+"""Which network to measure next so that the estimate of the present one gets more certain.
+
+A measurement of a network with shares x adds x x' / noise^2 to the fit's curvature; by the formula
+of Sherman and Morrison its covariance C becomes C - C x x' C / (noise^2 + x' C x). What a
+measurement would say is not needed, only what the network spends its energy or time on.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accelerator.calibration.linear import multiply
+from accelerator.estimate import estimate
+from accelerator.interval import energy_shares, latency_shares, student_t95
+from accelerator.machine import Machine
+from accelerator.parts import FitError
+from accelerator.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class NextMeasurement:
+    """A candidate, and the ratio of the interval's ends for the present network: now and after."""
+
+    network: str
+    quantity: str
+    ratio_now: float
+    ratio_after: float
+
+
+def rank_measurements(
+    machine: Machine, present: Workload, candidates: Mapping[str, Workload], quantity: str
+) -> tuple[NextMeasurement, ...]:
+    """Return the candidates, the one that narrows the present network's interval most first.
+
+    `quantity` is "energy" or "latency". A machine without a fit of it gives an empty tuple.
+    """
+    error = getattr(machine.fit, quantity) if machine.fit else None
+    if error is None:
+        return ()
+    target = _shares(machine, present, quantity, error)
+    now = _ratio(target, error, _rows(error))
+    found = []
+    for name, workload in candidates.items():
+        shares = _shares(machine, workload, quantity, error)
+        after = _ratio(target, error, _updated(error, shares))
+        found.append(NextMeasurement(name, quantity, now, after))
+    return tuple(sorted(found, key=lambda one: one.ratio_after))
+
+
+def _shares(machine: Machine, workload: Workload, quantity: str, error: FitError) -> list[float]:
+    report = estimate(workload, machine)
+    shares = (
+        energy_shares(report.energy)
+        if quantity == "energy"
+        else latency_shares(machine, report.layers)
+    )
+    return [shares[name] for name in error.scales]
+
+
+def _rows(error: FitError) -> list[list[float]]:
+    size = len(error.scales)
+    return [list(error.covariance[i * size : (i + 1) * size]) for i in range(size)]
+
+
+def _updated(error: FitError, shares: list[float]) -> list[list[float]]:
+    rows = _rows(error)
+    moved = multiply(rows, shares)
+    total = error.noise**2 + sum(a * b for a, b in zip(shares, moved, strict=True))
+    return [
+        [value - moved[i] * moved[j] / total for j, value in enumerate(row)]
+        for i, row in enumerate(rows)
+    ]
+
+
+def _ratio(target: list[float], error: FitError, rows: list[list[float]]) -> float:
+    """Return the upper over the lower end of the 90 % interval."""
+    spread = sum(a * b for a, b in zip(target, multiply(rows, target), strict=True))
+    half = student_t95(error.freedom) * math.sqrt(error.noise**2 + max(spread, 0.0))
+    return math.exp(2 * half)

@@ -1,0 +1,84 @@
+"""At which widths all weights of a network stay on chip."""
+
+from dataclasses import dataclass
+
+from accelerator.machine import Machine, Residency
+from analysis.cost.estimate import cost
+from analysis.network import Network
+from quant.assignment import with_bits
+from quant.config import QuantConfig
+from quant.graph.float_graph import FloatGraph
+from quant.simulation.plan import Role, Side, plan
+from quant.spec import FLOAT_BITS
+
+STEPS = (16, 8, 7, 6, 5, 4, 3, 2)
+"""Widths of weights that are tried, widest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResidencyStep:
+    """How weights lie on chip now, and the widest width at which all of them stay.
+
+    `needed_bytes` and `room_bytes` are those of the present configuration; `widest_bits` is None
+    where they do not fit at any width.
+    """
+
+    fits_now: bool
+    needed_bytes: int
+    room_bytes: int
+    layers_stay: int
+    layers: int
+    widest_bits: int | None
+
+    def sentence(self) -> str:
+        """Say the step in one sentence."""
+        room = f"{self.needed_bytes / 1024:.0f} of {self.room_bytes / 1024:.0f} KiB"
+        if self.fits_now:
+            return f"All weights fit on chip ({room}): no DRAM traffic for weights."
+        now = (
+            f"Weights need {room} on chip: those of {self.layers_stay} of {self.layers} layers "
+            "stay, the others come from DRAM for each inference."
+        )
+        if self.widest_bits is None:
+            return f"{now} They do not fit at any width."
+        return f"{now} At {self.widest_bits} bits all weights fit: no DRAM traffic."
+
+
+def find_residency_step(
+    network: Network, config: QuantConfig, machine: Machine
+) -> ResidencyStep | None:
+    """Return how weights lie on chip; None for a machine that never keeps them.
+
+    Every weight that is not float is tried at the same width; other choices stay.
+    """
+    if machine.weights_resident is Residency.NEVER:
+        return None
+    fits, needed, stay, layers = _residency(network, config, machine)
+    if not layers:
+        return None
+    widest = None
+    if not fits:
+        for bits in STEPS:
+            if _residency(network, _at_bits(network.graph, config, bits), machine)[0]:
+                widest = bits
+                break
+    return ResidencyStep(fits, needed, machine.weight_room_bytes, stay, layers, widest)
+
+
+def _residency(
+    network: Network, config: QuantConfig, machine: Machine
+) -> tuple[bool, int, int, int]:
+    """Return whether all fits, bytes needed, layers whose weights stay, and layers with weights."""
+    weighted = [x for x in cost(network, config, machine).layers if x.weight_room_bits]
+    bits = sum(layer.weight_room_bits for layer in weighted)
+    fits = bits <= 8 * machine.weight_room_bytes
+    return fits, -(-bits // 8), sum(layer.weights_stay for layer in weighted), len(weighted)
+
+
+def _at_bits(graph: FloatGraph, config: QuantConfig, bits: int) -> QuantConfig:
+    parts = {
+        (site.layer, Side.WEIGHTS): bits
+        for site in plan(graph, config)
+        if site.role is Role.WEIGHT and site.spec.bits != FLOAT_BITS
+    }
+    return with_bits(config, graph, parts)

@@ -1,0 +1,125 @@
+"""The commands machines and calibrate-machine: whose cost is estimated, and how well."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from accelerator.machine import Machine, load_preset, presets
+from accelerator.validation.compare import check_machines, check_rows, validation_lines
+from commands.app import app
+from commands.inputs import open_machine
+from commands.options import JsonOption
+from commands.output import errors_told, say, write_answer
+
+ValidateOption = Annotated[
+    bool, typer.Option("--validate", help="Estimate what chips were measured at, and the error.")
+]
+BaseOption = Annotated[
+    str, typer.Option("--machine", help="Where to start: a preset's name or a TOML file.")
+]
+MeasurementsOption = Annotated[
+    Path,
+    typer.Option(
+        help="CSV with the columns network, latency_s, energy_j (one may be empty) and, if you "
+        "like, config (w8a8 or a file), batch, idle_power_w, point. Network: a sample, a file, or "
+        "one of ic, kws, vww, ad of MLPerf Tiny. Time and energy are those of the whole batch."
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The fitted machine's TOML file.")]
+AcceptOption = Annotated[
+    bool, typer.Option("--accept", help="Fit rows that look wrong as they are.")
+]
+PresentOption = Annotated[
+    str | None,
+    typer.Option("--model", help="Name the measurement that this network's estimate needs most."),
+]
+
+
+@app.command()
+def machines(*, validate: ValidateOption = False, out: JsonOption = "-") -> None:
+    """List the machines whose cost can be estimated, or check them against measured chips."""
+    with errors_told(out):
+        if not validate:
+            write_answer(out, [_describe(load_preset(name)) for name in presets()])
+        elif out == "-":
+            for line in validation_lines():
+                typer.echo(line)
+        else:
+            write_answer(out, _validation())
+
+
+@app.command(name="calibrate-machine")
+def calibrate_board(
+    *,
+    machine: BaseOption,
+    measurements: MeasurementsOption,
+    out: OutOption,
+    accept: AcceptOption = False,
+    model: PresentOption = None,
+    answer: JsonOption = "-",
+) -> None:
+    """Fit a machine to measurements of a board: two to five rows are enough to begin."""
+    with errors_told(answer), errors_told(str(out), "--out"):
+        from commands.work.calibrate_board import (  # noqa: PLC0415
+            answer_fit,
+            find_workload,
+            fit_board,
+            read_measurements,
+            refuse_questions,
+        )
+
+        base = open_machine(machine)
+        rows = read_measurements(measurements)
+        if not accept:
+            refuse_questions(base, rows)
+        calibration, fitted = fit_board(base, rows, measurements.name, out)
+        say(f"Wrote {out}")
+        for warning in calibration.warnings:
+            say(f"Warning: {warning}")
+        present = None if model is None else find_workload(model, "w8a8")
+        write_answer(answer, answer_fit(calibration, fitted, out, present))
+
+
+def _describe(machine: Machine) -> dict[str, Any]:
+    wanted = ("name", "title", "illustrative", "technology_nm", "clock_hz")
+    errors = {
+        quantity: getattr(getattr(machine.fit, quantity, None), "mean_error", None)
+        for quantity in ("energy", "latency")
+    }
+    return {key: getattr(machine, key) for key in wanted} | {
+        f"{quantity}_error": error for quantity, error in errors.items()
+    }
+
+
+def _validation() -> dict[str, Any]:
+    """Return rows and machines of the validation, for JSON."""
+    rows = [
+        {
+            "chip": check.row.chip,
+            "machine": check.row.preset,
+            "network": check.row.measurement.network,
+            "use": check.row.use,
+            "source": check.row.measurement.source,
+            "measured_energy_j": check.row.measurement.energy_j,
+            "energy_j": check.energy_j,
+            "energy_error": check.energy_error,
+            "measured_latency_s": check.row.measurement.latency_s,
+            "latency_s": check.latency_s,
+            "latency_error": check.latency_error,
+        }
+        for check in check_rows()
+    ]
+    machines = [
+        {
+            "machine": check.machine,
+            "energy_mean_error": check.mean_error("energy"),
+            "energy_worst_error": check.worst_error("energy"),
+            "energy_rank_correlation": check.energy_rank,
+            "latency_mean_error": check.mean_error("latency"),
+            "latency_worst_error": check.worst_error("latency"),
+            "latency_rank_correlation": check.latency_rank,
+        }
+        for check in check_machines()
+    ]
+    return {"rows": rows, "machines": machines}

@@ -1,0 +1,103 @@
+"""The work of calibrate-machine: measurements in a file, a fitted machine in another."""
+
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from accelerator.calibration.calibrate import Calibration, calibrate_machine
+from accelerator.calibration.machine_file import with_name, write_machine
+from accelerator.calibration.measurement import Measurement
+from accelerator.calibration.measurement_file import (
+    measurements_of,
+    read_rows,
+    read_uniform_widths,
+)
+from accelerator.calibration.next_measurement import rank_measurements
+from accelerator.calibration.questions import find_questions
+from accelerator.machine import Machine, load_machine
+from accelerator.validation.networks import NETWORKS, TINY, network_table
+from accelerator.workload import Workload
+from commands.inputs import open_network, read_text
+from quant.config import config_from_json, uniform
+
+Answer = dict[str, Any]
+
+
+def read_measurements(path: Path) -> tuple[Measurement, ...]:
+    """Return the measurements in a CSV file, with the networks that it names loaded."""
+    return measurements_of(read_rows(read_text(path)), find_workload)
+
+
+@cache
+def find_workload(network: str, config: str) -> Workload:
+    """Return one image's work of a published table, a sample or a model's file."""
+    widths = read_uniform_widths(config)
+    if network.lower() in NETWORKS:
+        if widths is None:
+            raise ValueError(
+                f"The config of {network} must be a text such as w8a8; got {config!r}. A published "
+                "network is a table of layers without names, so a file cannot name them."
+            )
+        return network_table(network.lower(), *widths)
+    from analysis.cost.workload import build_workload  # noqa: PLC0415
+
+    wish = config_from_json(read_text(Path(config))) if widths is None else uniform(*widths)
+    loaded = open_network(network, None, None)
+    return build_workload(loaded.name, loaded.graph, wish)
+
+
+def refuse_questions(base: Machine, rows: tuple[Measurement, ...]) -> None:
+    """Raise ValueError with one sentence where measurements look wrong."""
+    questions = find_questions(base, rows)
+    if not questions:
+        return
+    more = f" {len(questions) - 1} more rows look alike." if len(questions) > 1 else ""
+    raise ValueError(
+        f"{questions[0]}{more} Correct the file, or add --accept to fit the rows as they are."
+    )
+
+
+def fit_board(
+    base: Machine, rows: tuple[Measurement, ...], source: str, out: Path
+) -> tuple[Calibration, Machine]:
+    """Fit a machine, write it under the name of its file, and return it as it is read again."""
+    calibration = calibrate_machine(base, rows)
+    machine = with_name(calibration.machine, out.stem)
+    networks = ", ".join(dict.fromkeys(row.network for row in rows))
+    text = write_machine(machine, f"fitted to {len(rows)} rows of {source} ({networks})")
+    out.write_text(f"# {base.title}, fitted to {source}.\n\n{text}", encoding="utf-8")
+    return calibration, load_machine(out)
+
+
+def answer_fit(
+    calibration: Calibration, machine: Machine, out: Path, present: Workload | None
+) -> Answer:
+    """Return what a fit found, for JSON."""
+    answer: Answer = {
+        "machine": str(out),
+        "scales": asdict(machine.scales),
+        "left_out": [
+            asdict(one) | {"error": one.error, "inside": one.inside} for one in calibration.left_out
+        ],
+        "warnings": list(calibration.warnings),
+    }
+    for quantity in ("energy", "latency"):
+        error = getattr(machine.fit, quantity)
+        answer[quantity] = None if error is None else _plain_error(error)
+    answer["next_measurements"] = _next(machine, present)
+    return answer
+
+
+def _plain_error(error: Any) -> Answer:
+    wanted = ("networks", "mean_error", "worst_error", "noise")
+    return {name: getattr(error, name) for name in wanted}
+
+
+def _next(machine: Machine, present: Workload | None) -> list[Answer]:
+    """Return which published network narrows the interval of the present one most."""
+    if present is None:
+        return []
+    tables = {name: network_table(name) for name in TINY}
+    quantity = "energy" if machine.fit and machine.fit.energy else "latency"
+    return [asdict(one) for one in rank_measurements(machine, present, tables, quantity)]

@@ -1,0 +1,73 @@
+"""Estimates beside measurements of chips, on logarithmic axes."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from accelerator.validation.compare import RowCheck
+from figures.style.layout import escape, finish
+from figures.style.palette import AFTER, FLOAT
+from figures.style.units import format_energy
+
+PLOT_PX = 380
+PJ_PER_J = 1e12
+
+
+def measured_scatter(checks: Sequence[RowCheck], machine: str) -> go.Figure:
+    """Return estimated over measured energy; the chosen machine's points are in colour.
+
+    `machine` is the machine's name without its operating point. The line is where both are equal.
+    """
+    figure = go.Figure()
+    priced = [check for check in checks if check.row.measurement.energy_j]
+    values = [1e6 * (check.row.measurement.energy_j or 0.0) for check in priced]
+    ends = [min(values) / 2, max(values) * 2]
+    figure.add_scatter(
+        x=ends,
+        y=ends,
+        mode="lines",
+        line={"color": FLOAT, "dash": "dot"},
+        name="equal",
+        hoverinfo="skip",
+    )
+    for mine, color in ((False, FLOAT), (True, AFTER)):
+        points = [check for check in priced if (check.row.machine == machine) is mine]
+        if points:
+            figure.add_scatter(**_trace(points, color, "this machine" if mine else "other chips"))
+    figure.update_xaxes(type="log", title="Measured energy (µJ)")
+    figure.update_yaxes(type="log", title="Estimated energy (µJ)")
+    return finish(figure, _title(priced, machine), PLOT_PX, legend_below=True)
+
+
+def _trace(points: Sequence[RowCheck], color: str, name: str) -> dict[str, object]:
+    return {
+        "x": [1e6 * (check.row.measurement.energy_j or 0.0) for check in points],
+        "y": [1e6 * check.energy_j for check in points],
+        "mode": "markers",
+        "name": name,
+        "marker": {
+            "color": color,
+            "size": 9,
+            "symbol": ["circle" if check.row.fitted else "circle-open" for check in points],
+        },
+        "customdata": [
+            [
+                escape(check.row.chip),
+                escape(check.row.measurement.network),
+                format_energy(PJ_PER_J * (check.row.measurement.energy_j or 0.0)),
+                format_energy(PJ_PER_J * check.energy_j),
+            ]
+            for check in points
+        ],
+        "hovertemplate": (
+            "<b>%{customdata[0]}</b><br>%{customdata[1]}: measured %{customdata[2]}, "
+            "estimated %{customdata[3]}<extra></extra>"
+        ),
+    }
+
+
+def _title(checks: Sequence[RowCheck], machine: str) -> str:
+    mine = [abs(check.energy_error or 0.0) for check in checks if check.row.machine == machine]
+    if not mine:
+        return "No chip stands behind this machine; others are shown"
+    return f"{len(mine)} measurements, at worst {100 * max(mine):.0f} % from the estimate"
