@@ -13,9 +13,9 @@ from quant.passes.adaround import AdaRound, AdaRoundResult
 from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize, Equalized
 from quant.passes.methods import Method, Reach
+from quant.passes.recipe import Pass, Recipe, check_order, is_float_pass
 from quant.passes.use_grids import GridsUsed, UseGrids
 from quant.progress import Progress, Steps, part
-from quant.passes.recipe import Pass, Recipe, check_order, is_float_pass
 from quant.simulation.quant_graph import QuantGraph, quantize
 
 Outcome = Equalized | Absorbed | Corrected | AdaRoundResult | GridsUsed

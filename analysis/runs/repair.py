@@ -8,23 +8,22 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from accelerator.report import CostReport
-from analysis.evaluation.layer_sqnr import measure_layer_sqnr
+from analysis.cost.estimate import cost
 from analysis.evaluation.evaluate import Data, Evaluation, FloatScore, evaluate, score_float
-from analysis.runs.run_experiment import versions
+from analysis.evaluation.layer_sqnr import measure_layer_sqnr
 from analysis.evaluation.measures import Interval
 from analysis.network import Network
-from analysis.study import Study
-from analysis.cost.estimate import cost
+from analysis.runs.apply_recipe import Outcome, Stage, apply_pass, first_stage, title_of
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import experiment_to_plain
+from analysis.runs.run_experiment import versions
 from analysis.runs.run_store import Run
-from analysis.runs.apply_recipe import Outcome, Stage, apply_pass, first_stage, title_of
+from analysis.study import Study
 from quant.config import QuantConfig
 from quant.passes.absorb_bias import AbsorbBias, Absorbed
 from quant.passes.equalize import Equalize
-from quant.progress import Steps, part
 from quant.passes.recipe import Pass, Recipe, check_order
+from quant.progress import Steps, part
 
 SQNR_IMAGES = 8
 
@@ -47,9 +46,7 @@ class RepairStep:
     seconds: float
 
 
-def repair(
-    study: Study, config: QuantConfig, recipe: Recipe
-) -> Steps[tuple[RepairStep, ...]]:
+def repair(study: Study, config: QuantConfig, recipe: Recipe) -> Steps[tuple[RepairStep, ...]]:
     """Run a recipe and measure after every pass; the first step is plain quantization.
 
     Passes learn from the study's calibration images; its other images are scored.

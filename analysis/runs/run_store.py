@@ -25,9 +25,9 @@ class Run:
     """One configuration of one model on one data set and machine, measured and estimated.
 
     `layer_sqnr_db` holds the SQNR of each layer's output. `config` is the configuration as
-    `QuantConfig.to_dict` gives it, `recipe` the passes that repaired it, in order, and `experiment` all that was tried as
-    `analysis.runs.experiment_file` writes it; None in a run of an older version. `seconds` is
-    the time that the run took.
+    `QuantConfig.to_dict` gives it, `recipe` the passes that repaired it, in order, and
+    `experiment` all that was tried as `analysis.runs.experiment_file` writes it; None in a run of
+    an older version. `seconds` is the time that the run took.
     """
 
     name: str

@@ -5,20 +5,14 @@ from dataclasses import replace
 
 import streamlit as st
 
-from analysis.calibration import Calibrated, calibrate, needs_data
-from analysis.cost.workload import Entropies
 from analysis.evaluation.evaluate import Disagreement
-from analysis.evaluation.user_metric import UserMetric
-from analysis.network import Network
 from analysis.runs.compare_runs import describe, layer_differences
-from analysis.runs.experiment import Experiment
-from analysis.runs.run_experiment import run_experiment
-from analysis.runs.json_values import to_plain
 from analysis.runs.experiment_file import record_of_run
+from analysis.runs.json_values import to_plain
+from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run
-from analysis.split import Split
-from quant.config import QuantConfig, config_from_dict
-from quant.progress import Steps, part
+from quant.config import QuantConfig
+from quant.progress import Steps
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.edit_config import change_experiment
@@ -123,7 +117,9 @@ def manage_run(workspace: Workspace, run: Run) -> None:
             return
         st.rerun()
     if row.button(
-        "Load", key="runs.load", disabled=locked,
+        "Load",
+        key="runs.load",
+        disabled=locked,
         help="Its configuration, repairs and machine become the present experiment",
     ):
         load_run(workspace, run)

@@ -5,22 +5,20 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.calibration import Calibrated, calibrate
 from analysis.mixed_precision.pareto_front import Front, moved, updated
-from analysis.network import Network
-from analysis.sensitivity.sweep import Sensitivity
-from analysis.reporting.contents import ReportOrigin, Report
+from analysis.reporting.contents import Report, ReportOrigin
 from analysis.reporting.gather import Around, gather_report
 from analysis.reporting.trade_off import TradeOff, trade_off_from_front
 from analysis.runs.run_store import Run
+from analysis.sensitivity.sweep import Sensitivity
 from analysis.study import Study
 from figures.document import render
 from figures.style.units import format_bytes
 from quant.progress import Steps, part
-from ui.state.model_and_data import is_bundled
 from ui.answers.forecast import foresight_of, sensitivity_now
 from ui.job_kind import JobKind
 from ui.jobs import Job
+from ui.state.model_and_data import is_bundled
 from ui.state.workspace import Workspace
 
 PREVIEW_PX = 900

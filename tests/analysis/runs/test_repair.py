@@ -6,14 +6,13 @@ import pytest
 
 from accelerator.machine import load_preset
 from analysis.calibration import Calibrated, calibrate
-from analysis.cost.estimate import cost
 from analysis.evaluation.evaluate import Evaluation, FloatScore
 from analysis.evaluation.measures import Interval
 from analysis.network import Network, prepare
 from analysis.runs.apply_recipe import apply_recipe, first_stage, learns, title_of
 from analysis.runs.experiment import Experiment
-from analysis.runs.run_experiment import run_experiment
 from analysis.runs.repair import RepairStep, repair, run_of, verdict
+from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import RunStore
 from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
@@ -57,13 +56,14 @@ def calibrated() -> Calibrated:
 
 @cache
 def steps(config: QuantConfig = CONFIG) -> tuple[RepairStep, ...]:
-    return drain(repair(Study(network(), scored(), seen(), calibrated=calibrated()), config, RECIPE))
+    return drain(
+        repair(Study(network(), scored(), seen(), calibrated=calibrated()), config, RECIPE)
+    )
 
 
 def test_the_first_step_is_plain_quantization_as_a_run_measures_it() -> None:
-    run = drain(
-        run_experiment(Study(network(), scored(), calibrated=calibrated()), Experiment(CONFIG, load_preset("edge_systolic_8b"), given_name="plain"))
-    )  # fmt: skip
+    plain = Experiment(CONFIG, load_preset("edge_systolic_8b"), given_name="plain")
+    run = drain(run_experiment(Study(network(), scored(), calibrated=calibrated()), plain))
     assert steps()[0].title == "Plain quantization"
     assert steps()[0].evaluation == run.evaluation
     assert steps()[0].layer_sqnr_db == run.layer_sqnr_db
@@ -94,7 +94,9 @@ def test_ranges_of_channels_come_closer_by_equalization() -> None:
 def test_a_recipe_in_a_run_gives_what_its_steps_gave(tmp_path: Path) -> None:
     machine = load_preset("edge_systolic_8b")
     experiment = Experiment(CONFIG, machine, recipe=RECIPE, given_name="repaired")
-    run = drain(run_experiment(Study(network(), scored(), seen(), calibrated=calibrated()), experiment))
+    run = drain(
+        run_experiment(Study(network(), scored(), seen(), calibrated=calibrated()), experiment)
+    )
     assert run.recipe == ("Equalize", "Correct biases (empirical)")
     assert run.evaluation == steps()[-1].evaluation
     study = Study(network(), scored(), seen(), calibrated=calibrated())
@@ -106,7 +108,11 @@ def test_a_recipe_in_a_run_gives_what_its_steps_gave(tmp_path: Path) -> None:
 
 
 def test_an_illegal_order_stops_before_anything_runs() -> None:
-    work = repair(Study(network(), scored(), seen(), calibrated=calibrated()), CONFIG, (CorrectBias(), Equalize()))
+    work = repair(
+        Study(network(), scored(), seen(), calibrated=calibrated()),
+        CONFIG,
+        (CorrectBias(), Equalize()),
+    )
     with pytest.raises(RecipeError, match="Equalize"):
         next(work)
 
@@ -134,9 +140,8 @@ def test_passes_that_learn_refuse_to_run_without_images(
 
 
 def test_replacing_relu6_measures_what_it_costs_the_float_network() -> None:
-    found = drain(
-        repair(Study(network(), scored().first(50), seen(), calibrated=calibrated()), CONFIG, (Equalize(replace_relu6=True),))
-    )  # fmt: skip
+    study = Study(network(), scored().first(50), seen(), calibrated=calibrated())
+    found = drain(repair(study, CONFIG, (Equalize(replace_relu6=True),)))
     assert found[1].float_score is not None
     assert 0 <= found[1].float_score.top1 <= 1
 

@@ -53,7 +53,10 @@ def machine(name: str = "bitfusion_like") -> Machine:
 
 def run(config: QuantConfig, name: str = "run") -> Run:
     return drain(
-        run_experiment(Study(network(), data(), calibrated=calibrated()), Experiment(config, machine(), seed=7, given_name=name))
+        run_experiment(
+            Study(network(), data(), calibrated=calibrated()),
+            Experiment(config, machine(), seed=7, given_name=name),
+        )
     )
 
 
@@ -100,7 +103,10 @@ def test_fewer_bits_are_noisier_and_cheaper() -> None:
 
 
 def test_progress_grows_to_one() -> None:
-    steps = run_experiment(Study(network(), data(), calibrated=calibrated()), Experiment(uniform(8, 8), machine(), given_name="p"))
+    steps = run_experiment(
+        Study(network(), data(), calibrated=calibrated()),
+        Experiment(uniform(8, 8), machine(), given_name="p"),
+    )
     fractions = [step.fraction for step in steps]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
@@ -113,7 +119,12 @@ def test_calibration_is_needed_unless_ranges_follow_from_batch_norms() -> None:
     free = SpecChange(estimator=Estimator.BATCH_NORM)
     assert not needs_data(network(), QuantConfig(rules=(Rule("*", activation=free),)))
     with pytest.raises(CalibrationError, match="Calibrate first"):
-        drain(run_experiment(Study(network(), data(), calibrated=Calibrated()), Experiment(config, machine(), given_name="x")))
+        drain(
+            run_experiment(
+                Study(network(), data(), calibrated=Calibrated()),
+                Experiment(config, machine(), given_name="x"),
+            )
+        )
 
 
 def test_bits_matter_on_a_machine_that_fuses_them() -> None:

@@ -1,0 +1,1 @@
+"""What is tried, what came out, and the store that keeps both."""

@@ -1,0 +1,287 @@
+"""An experiment as a JSON file: read and written by the app and the command line alike.
+
+Nothing in the file is run. Each value is checked when the file is read.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from accelerator.machine import Machine, load_preset, machine_from_table, presets
+from analysis.runs.experiment import Experiment
+from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.run_store import Run
+from quant.config import config_from_dict
+from quant.errors import ConfigError, QuantError
+from quant.file_encodings import Given
+from quant.passes.absorb_bias import AbsorbBias
+from quant.passes.adaround import AdaRound
+from quant.passes.correct_bias import CorrectBias
+from quant.passes.equalize import Equalize
+from quant.passes.methods import Method, Reach
+from quant.passes.recipe import Pass, Recipe, check_order
+from quant.passes.use_grids import UseGrids
+
+FORMAT, VERSION = "quantscope-experiment", 1
+MAX_CHARACTERS = 100 * 2**20
+PASSES: dict[str, type[Equalize | AbsorbBias | CorrectBias | AdaRound]] = {
+    "equalize": Equalize,
+    "absorb-bias": AbsorbBias,
+    "correct-bias": CorrectBias,
+    "adaround": AdaRound,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingsReference:
+    """A file whose encodings take the place of calibrated ones, and its text.
+
+    Without a text the encodings are those of the model's own file.
+    """
+
+    source: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRecord:
+    """An experiment as it was read: the encodings of a file are still a reference."""
+
+    experiment: Experiment
+    encodings: EncodingsReference | None = None
+
+    def with_encodings(self, encodings: Given | None) -> Experiment:
+        """Return the experiment with the encodings that the reference stands for."""
+        name = self.experiment.given_name
+        found = replace(self.experiment, encodings=encodings)
+        return found.named(name) if name else found
+
+
+def reference_to(encodings: Given | None) -> EncodingsReference | None:
+    """Return what finds a file's encodings again, later or elsewhere."""
+    return None if encodings is None else EncodingsReference(encodings.source, encodings.text)
+
+
+def experiment_to_plain(experiment: Experiment) -> dict[str, Any]:
+    """Return an experiment as plain values for JSON."""
+    machine = experiment.machine
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": experiment.given_name,
+        "config": experiment.config.to_dict(),
+        "recipe": [pass_to_plain(step) for step in experiment.recipe],
+        "machine": machine.name if machine.name in presets() else to_plain(machine),
+        "encodings": to_plain(reference_to(experiment.encodings)),
+        "seed": experiment.seed,
+        "model_digest": experiment.model_digest,
+        "data_digest": experiment.data_digest,
+    }
+
+
+def record_to_plain(record: ExperimentRecord) -> dict[str, Any]:
+    """Return an experiment as it was read, as plain values for JSON."""
+    plain = experiment_to_plain(record.experiment)
+    return {**plain, "encodings": to_plain(record.encodings)}
+
+
+def write_experiment(experiment: Experiment) -> str:
+    """Return an experiment as JSON text."""
+    return json.dumps(experiment_to_plain(experiment), indent=2, allow_nan=False) + "\n"
+
+
+def read_experiment(text: str, machine: Machine | None = None) -> ExperimentRecord:
+    """Return the experiment in JSON text.
+
+    The text is an experiment, an answer of the command line that holds one under "experiment", or
+    a configuration of today, which needs `machine`.
+
+    Raises:
+        ConfigError: it is none of these, or a value in it cannot be.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ConfigError(
+            f"An experiment must have at most {MAX_CHARACTERS} characters; got {len(text)}."
+        )
+    try:
+        raw: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"An experiment must be JSON; {reason}.") from None
+    if isinstance(raw, dict) and isinstance(raw.get("experiment"), dict):
+        raw = raw["experiment"]
+    if isinstance(raw, dict) and raw.get("format") == FORMAT:
+        return experiment_from_plain(raw)
+    if isinstance(raw, dict) and "default" in raw and machine is not None:
+        return ExperimentRecord(Experiment(config_from_dict(raw), machine))
+    raise ConfigError(
+        f'An experiment must be JSON with "format": "{FORMAT}"; got something else. Save one on '
+        "Configure, or take the answer of evaluate."
+    )
+
+
+def is_experiment(text: str) -> bool:
+    """Whether JSON text is an experiment, or an answer that holds one."""
+    try:
+        raw: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    held = raw.get("experiment", raw) if isinstance(raw, dict) else raw
+    return isinstance(held, dict) and held.get("format") == FORMAT
+
+
+def experiment_from_plain(raw: object) -> ExperimentRecord:
+    """Return the experiment that plain values describe.
+
+    Raises:
+        ConfigError: a value is missing or cannot be.
+    """
+    if not isinstance(raw, dict):
+        raise ConfigError(f"An experiment must be an object; got {raw!r}.")
+    if raw.get("version") != VERSION:
+        raise ConfigError(
+            f"An experiment must be of version {VERSION}; got {raw.get('version')!r}. Open it "
+            "with the program that wrote it."
+        )
+    seed = raw.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or abs(seed) > 2**63:
+        raise ConfigError(f"An experiment's seed must be a whole number; got {str(seed)[:40]}.")
+    try:
+        reference = raw.get("encodings")
+        encodings = None if reference is None else from_plain(EncodingsReference, reference)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"An experiment's encodings cannot be read: {error}") from None
+    experiment = Experiment(
+        config=config_from_dict(raw.get("config")),
+        machine=machine_from_plain(raw.get("machine")),
+        recipe=recipe_from_plain(raw.get("recipe", [])),
+        given_name=_text(raw, "name"),
+        seed=seed,
+        model_digest=_text(raw, "model_digest"),
+        data_digest=_text(raw, "data_digest"),
+    )
+    return ExperimentRecord(experiment, encodings)
+
+
+def _text(raw: dict[str, Any], key: str) -> str:
+    value = raw.get(key, "")
+    if not isinstance(value, str):
+        raise ConfigError(f"An experiment's {key} must be text; got {str(value)[:60]!r}.")
+    return value
+
+
+def pass_to_plain(step: Pass) -> dict[str, Any]:
+    """Return a pass as plain values, such as {"pass": "adaround", "iterations": 1000}.
+
+    Raises:
+        QuantError: it is a pass that no recipe of a person has.
+    """
+    if isinstance(step, UseGrids):
+        raise QuantError("Encodings of a file belong to the experiment, not to its recipe.")
+    name = next(name for name, kind in PASSES.items() if isinstance(step, kind))
+    return {"pass": name, **to_plain(step)}
+
+
+def recipe_from_plain(raw: object) -> Recipe:
+    """Return the recipe that a list of plain passes describes.
+
+    Raises:
+        ConfigError: it is no list of known passes, or their order is not legal.
+    """
+    if not isinstance(raw, list):
+        raise ConfigError(f"A recipe must be a list of passes; got {str(raw)[:60]!r}.")
+    recipe = tuple(_pass_from_plain(item) for item in raw)
+    check_order(recipe)
+    return recipe
+
+
+def _pass_from_plain(raw: object) -> Pass:
+    if not isinstance(raw, dict) or raw.get("pass") not in PASSES:
+        raise ConfigError(
+            f'A pass must be an object with "pass": one of {", ".join(PASSES)}; got '
+            f"{str(raw)[:80]}."
+        )
+    fields = {key: value for key, value in raw.items() if key != "pass"}
+    try:
+        return from_plain(PASSES[raw["pass"]], fields)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ConfigError(f"The pass {raw['pass']} cannot be read: {error}") from None
+
+
+def machine_from_plain(table: object) -> Machine:
+    """Return the preset of a name, else the machine that a table describes.
+
+    Raises:
+        ConfigError: there is no such preset, or a value of the table cannot be.
+    """
+    name = table.get("name") if isinstance(table, dict) else table
+    if isinstance(name, str) and name in presets():
+        return load_preset(name)
+    if not isinstance(table, dict):
+        raise ConfigError(
+            f"An experiment's machine must be one of {', '.join(presets())}, or an object; got "
+            f"{str(table)[:60]!r}."
+        )
+    sources = table.get("sources", [])
+    plain = {key: _without_none(value) for key, value in table.items() if key != "sources"}
+    try:
+        machine = machine_from_table({key: x for key, x in plain.items() if x is not None})
+        pairs = tuple((str(key), str(source)) for key, source in sources)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"The machine cannot be read: {str(error)[:300]}") from None
+    return replace(machine, sources=pairs)
+
+
+def _without_none(value: Any) -> Any:
+    """Return a value without keys of nothing, which a machine's file has not either."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def record_of_run(run: Run) -> ExperimentRecord:
+    """Return the experiment that a run measured, under the run's name.
+
+    A run of an older version tells its passes by their titles alone, and no encodings of a file.
+
+    Raises:
+        ConfigError: the run's configuration, recipe or machine cannot be read.
+    """
+    if run.experiment is not None:
+        record = experiment_from_plain(run.experiment)
+    else:
+        machine = machine_from_plain(run.cost.machine)
+        recipe = recipe_from_titles(run.recipe)
+        experiment = Experiment(config_from_dict(run.config), machine, recipe, seed=run.seed)
+        record = ExperimentRecord(experiment.on(run.model_digest, run.data_digest))
+    return replace(record, experiment=record.experiment.named(run.name))
+
+
+def recipe_from_titles(titles: Sequence[str]) -> Recipe:
+    """Return the recipe that a run of an older version names by the titles of its passes.
+
+    Settings that a title does not tell are the usual ones.
+
+    Raises:
+        ConfigError: a title belongs to no known pass.
+    """
+    steps = [step for title in titles if (step := _pass_of_title(title)) is not None]
+    return tuple(steps)
+
+
+def _pass_of_title(title: str) -> Pass | None:
+    """Return the pass of a title; None for encodings of a file, which are kept apart."""
+    if title.startswith(("Grids of", "Encodings of")):
+        return None
+    if title.startswith("Equalize"):
+        reach = Reach.RMS if "root mean squares" in title else Reach.LARGEST
+        return Equalize("ReLU6 as ReLU" in title, reach)
+    if title.startswith("Absorb biases"):
+        return AbsorbBias("from images" in title)
+    if match := re.fullmatch(r"Correct biases \((\S+)\)", title):
+        return CorrectBias(Method(match[1]))
+    if match := re.fullmatch(r"AdaRound \((\d+) iterations\)", title):
+        return AdaRound(iterations=int(match[1]))
+    raise ConfigError(f"A recipe must hold known passes; got {title[:60]!r}.")

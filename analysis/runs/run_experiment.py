@@ -1,0 +1,99 @@
+"""The whole road for one configuration: calibrate, quantize, score, cost."""
+
+import platform
+import sys
+import time
+from importlib.metadata import version
+from typing import Protocol
+
+import torch
+
+from analysis.cost.estimate import cost
+from analysis.evaluation.evaluate import Data, evaluate
+from analysis.evaluation.layer_sqnr import measure_layer_sqnr
+from analysis.evaluation.user_metric import UserMetric
+from analysis.network import Network
+from analysis.runs.apply_recipe import apply_recipe, first_stage, title_of
+from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import experiment_to_plain
+from analysis.runs.run_store import Run
+from analysis.study import Study
+from quant.passes.recipe import check_order
+from quant.progress import Progress, Steps, part
+from quant.simulation.quant_graph import QuantGraph
+
+SQNR_IMAGES = 8
+CALIBRATION_SHARE = 0.15  # of a run's progress bar, where nothing was calibrated before
+REPAIR_SHARE = 0.7  # of a run's progress bar, where there is a recipe
+
+
+class IdentifiedData(Data, Protocol):
+    """Data with a name and a digest of its content."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+
+    @property
+    def digest(self) -> str:
+        """Equal digests mean equal content."""
+
+
+def run_experiment(
+    study: Study, experiment: Experiment, metric: UserMetric | None = None
+) -> Steps[Run]:
+    """Calibrate where needed, quantize as the experiment says, score, and estimate the cost.
+
+    Ranges and passes learn from the study's calibration images; its other images are scored.
+    `metric` is one of the user's own.
+
+    Raises:
+        QuantError: the configuration, the calibration or the labels do not fit the network.
+    """
+    start = time.monotonic()
+    yield Progress(0.0, "Choosing ranges")
+    network, data, config = study.network, study.images, experiment.config
+    report = cost(network, config, experiment.machine, study.entropies)
+    check_order(experiment.passes)
+    known = study.is_calibrated
+    calibrated = yield from part(study.calibrated(config), 0.0, CALIBRATION_SHARE)
+    begun = 0.0 if known or not calibrated.images else CALIBRATION_SHARE
+    stage = first_stage(network, config, calibrated)
+    repaired = apply_recipe(stage, experiment.passes, config, study.calibration)
+    share = REPAIR_SHARE if experiment.passes else begun
+    stage = yield from part(repaired, begun, share)
+    evaluation = yield from part(evaluate(network, stage.quantized, data, metric), share, 1.0)
+    yield Progress(1.0, "Comparing layer by layer")
+    by_layer = _layer_sqnr(stage.network, stage.quantized, data)
+    return Run(
+        name=experiment.name,
+        model=network.name,
+        model_digest=network.digest,
+        data=data.name,
+        data_digest=data.digest,
+        config=config.to_dict(),
+        calibration_images=calibrated.images,
+        evaluation=evaluation,
+        cost=report,
+        layer_sqnr_db=by_layer,
+        versions=versions(),
+        seed=experiment.seed,
+        seconds=time.monotonic() - start,
+        recipe=tuple(title_of(step) for step in experiment.passes),
+        experiment=experiment_to_plain(experiment.on(network.digest, data.digest)),
+    )
+
+
+def _layer_sqnr(network: Network, quantized: QuantGraph, data: Data) -> dict[str, float]:
+    first = next(iter(data.batches(min(network.batch_size, SQNR_IMAGES))))
+    return measure_layer_sqnr(network, quantized, first.inputs)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a figure depends on."""
+    return {
+        "python": platform.python_version(),
+        "platform": f"{sys.platform} {platform.machine()}",
+        "torch": str(torch.__version__),
+        "numpy": version("numpy"),
+    }
