@@ -29,6 +29,7 @@ _KINDS = {
     Kind.CONV: OpKind.CONV,
     Kind.DEPTHWISE: OpKind.DEPTHWISE,
     Kind.LINEAR: OpKind.LINEAR,
+    Kind.RECURRENT: OpKind.LINEAR,
     Kind.MATMUL: OpKind.MATMUL,
     Kind.EMBEDDING: OpKind.VECTOR,
     Kind.ADD: OpKind.ELTWISE,

@@ -54,9 +54,9 @@ def _mark(graph: fx.Graph, pixels: frozenset[fx.Node]) -> set[fx.Node]:
     for node in graph.nodes:
         real = facts_of(node).real is not False
         sources = node.all_input_nodes
-        from_real = any(facts_of(source).activation or source in carriers for source in sources)
         # a size has no shape and tells nothing about values
         by_value = any(facts_of(s).activation and facts_of(s).real is not None for s in sources)
+        from_real = by_value or any(source in carriers for source in sources)
         from_whole = any(source in whole or source in masks for source in sources)
         computed = from_real or node in pixels or (from_whole and _has_matrix(node))
         activation = real and (node.op == "placeholder" or computed)

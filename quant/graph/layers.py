@@ -81,6 +81,7 @@ def kind_of(node: fx.Node) -> Kind | None:
         return Kind.DEPTHWISE if _is_depthwise(node) else Kind.CONV
     table = (
         (ops.LINEARS, Kind.LINEAR),
+        (ops.RECURRENCES, Kind.RECURRENT),
         (ops.EMBEDDINGS, Kind.EMBEDDING),
         (ops.MATMULS | ops.EINSUMS, Kind.MATMUL),
         (ops.ATTENTIONS, Kind.ATTENTION),
@@ -168,6 +169,8 @@ def _layer(
 ) -> Layer:
     weight, bias = _weights(node, kind)
     owner = weight.rpartition(".")[0] if weight else ""
+    if weight and weight.startswith((f"{owner}.weight_ih", f"{owner}.weight_hh")):
+        owner = f"{owner}.{weight.rpartition('.')[2].removeprefix('weight_')}"  # one of several
     name = _unique(owner or _readable(node), names)
     inputs = tuple(source for source in node.all_input_nodes if is_activation(source))
     weight_shape = tuple(stored_tensor(module, weight).shape) if weight else ()
@@ -189,9 +192,12 @@ def _layer(
     )
 
 
+_WEIGHTED = (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR, Kind.RECURRENT)
+
+
 def _weights(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
     """Return the paths of weight and bias; None for a value that is no stored parameter."""
-    if kind not in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR, Kind.EMBEDDING):
+    if kind not in (*_WEIGHTED, Kind.EMBEDDING):
         return None, None
     if kind is Kind.EMBEDDING:
         table = node.args[0]
@@ -238,8 +244,10 @@ def _macs(
         if operator(node) in ops.EINSUMS:
             return _einsum_macs(node)
         return outputs * shape_of(first)[-1] if isinstance(first, fx.Node) else 0
-    if kind not in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR):
+    if kind not in _WEIGHTED:
         return 0
+    if kind is Kind.RECURRENT:  # every step multiplies with the whole weight
+        return shape_of(node)[1] * math.prod(weight_shape)
     second = node.args[1]  # a weight that the graph computes has products too
     sizes = weight_shape or (shape_of(second) if isinstance(second, fx.Node) else ())
     if operator(node).startswith("aten.conv_transpose"):

@@ -5,6 +5,7 @@ from enum import StrEnum
 from torch import fx
 
 from quant.graph.node_facts import facts_of
+from quant.graph.recurrence import RECURRENCE
 
 
 class Kind(StrEnum):
@@ -15,6 +16,7 @@ class Kind(StrEnum):
     DEPTHWISE = "depthwise"
     LINEAR = "linear"
     EMBEDDING = "embedding"
+    RECURRENT = "recurrent"
     MATMUL = "matmul"
     ATTENTION = "attention"
     ADD = "add"
@@ -43,6 +45,7 @@ CONVOLUTIONS = aten_names(
 LINEARS = aten_names("linear.default")
 EMBEDDINGS = aten_names("embedding.default")
 SOFTMAXES = aten_names("softmax.int _softmax.default _safe_softmax.default")
+RECURRENCES = frozenset({RECURRENCE})
 MATMULS = aten_names("matmul.default bmm.default mm.default")
 EINSUMS = aten_names("einsum.default")
 ATTENTIONS = aten_names("scaled_dot_product_attention.default")
@@ -61,6 +64,7 @@ OTHER_PRODUCTS = aten_names(
     " _convolution.default _native_multi_head_attention.default cdist.default"
 )
 PRODUCTS = CONVOLUTIONS | LINEARS | EMBEDDINGS | MATMULS | EINSUMS | ATTENTIONS | OTHER_PRODUCTS
+PRODUCTS |= RECURRENCES
 ADDS = aten_names("add.Tensor add_.Tensor sub.Tensor add.Scalar sub.Scalar")
 MULTIPLIES = aten_names("mul.Tensor mul_.Tensor div.Tensor mul.Scalar div.Scalar")
 CONCATS = aten_names("cat.default concat.default stack.default")

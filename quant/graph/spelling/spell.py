@@ -12,6 +12,7 @@ from quant.graph.spelling.embedding import spell_embedding
 from quant.graph.spelling.linear import spell_linear
 from quant.graph.spelling.precision import to_float32
 from quant.graph.spelling.products import spell_products
+from quant.graph.spelling.recurrent import spell_recurrent
 
 WIDENED = (
     "Half, bfloat16 or double precision inside the network became float32: the float run that all "
@@ -36,6 +37,7 @@ def spell(draft: Draft, *, narrowed: bool = False) -> tuple[str, ...]:
     spell_linear(draft)
     spell_products(draft)
     spell_embedding(draft)
+    spell_recurrent(draft)
     draft.drop_unused()
     if not widened:
         return ()

@@ -1,0 +1,78 @@
+"""The recurrent part of an LSTM, GRU or RNN as one operator whose second argument is its weight.
+
+A recurrent layer is two products: one with what comes in, for all steps at once, which is a linear
+layer, and one with the state of the step before. This operator is the second, with the functions of
+the cell. It is written in plain torch, so that every exporter can take it apart.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_LIBRARY = torch.library.Library("quantscope", "FRAGMENT")
+_LIBRARY.define(
+    "recurrence(Tensor gates, Tensor weight, str kind, bool reverse, Tensor? bias, Tensor hidden, "
+    "Tensor? cell) -> Tensor"
+)
+
+
+def run_recurrence(
+    gates: Tensor, weight: Tensor, kind: str, reverse: bool, bias: Tensor | None, hidden: Tensor,
+    cell: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """Return the states (N, T, H) of a recurrent layer.
+
+    Args:
+        gates: (N, T, G H), the products of the inputs with their weight, with its bias.
+        weight: (G H, H), of the state; G is 4 for an LSTM, 3 for a GRU, 1 for an RNN.
+        kind: lstm, gru, rnn_tanh or rnn_relu.
+        reverse: whether the last step comes first.
+        bias: (G H,), of the product with the state; None for none.
+        hidden: (N, H), the state before the first step.
+        cell: (N, H), of an LSTM; None for the others.
+    """
+    step = _STEPS[kind]
+    places = range(gates.shape[1])
+    states: list[Tensor] = []
+    for place in reversed(places) if reverse else places:
+        hidden, cell = step(gates[:, place], F.linear(hidden, weight, bias), hidden, cell)
+        states.append(hidden)
+    return torch.stack(states[::-1] if reverse else states, 1)
+
+
+def _lstm(
+    x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    enter, forget, new, leave = (x + h).chunk(4, -1)
+    before = torch.zeros_like(hidden) if cell is None else cell
+    after = forget.sigmoid() * before + enter.sigmoid() * new.tanh()
+    return leave.sigmoid() * after.tanh(), after
+
+
+def _gru(
+    x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    (reset, update, new), (reset_h, update_h, new_h) = x.chunk(3, -1), h.chunk(3, -1)
+    share = (update + update_h).sigmoid()
+    fresh = (new + (reset + reset_h).sigmoid() * new_h).tanh()
+    return (1 - share) * fresh + share * hidden, cell
+
+
+def _tanh(
+    x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    del hidden
+    return (x + h).tanh(), cell
+
+
+def _relu(
+    x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    del hidden
+    return (x + h).relu(), cell
+
+
+_STEPS = {"lstm": _lstm, "gru": _gru, "rnn_tanh": _tanh, "rnn_relu": _relu}
+_LIBRARY.impl("recurrence", run_recurrence, "CompositeImplicitAutograd")
+recurrence = torch.ops.quantscope.recurrence.default
+RECURRENCE = "quantscope.recurrence.default"

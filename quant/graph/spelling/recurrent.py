@@ -1,0 +1,118 @@
+"""LSTM, GRU and RNN as layers: a linear one for what comes in, a recurrent one for the state."""
+
+import operator as operators
+from dataclasses import dataclass
+
+from torch import fx
+
+from quant.graph.node_facts import shape_in
+from quant.graph.operators import operator
+from quant.graph.recurrence import recurrence
+from quant.graph.spelling.edits import Draft, aten
+
+_KINDS = {f"aten.{kind}.input": kind for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")}
+
+
+def spell_recurrent(draft: Draft) -> None:
+    """Give W_ih and W_hh of every recurrent layer and direction an encoding of their own.
+
+    A layer whose last cell state is read, or that has projections, stays as it is.
+    """
+    for node in list(draft.graph.nodes):
+        kind = _KINDS.get(operator(node))
+        if kind is not None:
+            _spell(draft, node, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What a recurrent node asks for; `parts` are its stored tensors for one layer's direction."""
+
+    kind: str
+    parts: int
+    layers: int
+    directions: int
+    batch_first: bool
+    biased: bool
+
+
+def _spell(draft: Draft, node: fx.Node, kind: str) -> None:
+    x, states, weights, biased, layers, _, _, both, batch_first = node.args[:9]
+    parts = 4 if biased else 2
+    setting = _Setting(
+        kind, parts, int(str(layers)), 2 if both else 1, bool(batch_first), bool(biased)
+    )
+    if not isinstance(x, fx.Node) or not isinstance(weights, list | tuple):
+        return
+    if any(draft.stored_real(weight) is None for weight in weights):
+        return
+    if len(weights) != parts * setting.layers * setting.directions or len(shape_in(x)) != 3:
+        return
+    users = {user.args[1]: user for user in node.users if user.target is operators.getitem}
+    if 2 in users and users[2].users:
+        return
+    initial = list(states) if isinstance(states, list | tuple) else [states]
+    last = _write(draft, node, setting, x, list(weights), initial)
+    for place, value in enumerate(last):
+        user = users.get(place)
+        if user is not None:
+            user.replace_all_uses_with(value)
+    for user in list(node.users):
+        draft.graph.erase_node(user)
+    draft.graph.erase_node(node)
+
+
+def _write(
+    draft: Draft, node: fx.Node, setting: _Setting, x: fx.Node, weights: list[fx.Node],
+    initial: list[fx.Node],
+) -> tuple[fx.Node, fx.Node]:  # fmt: skip
+    """Write all layers before the node; return their outputs and their last states."""
+    if not setting.batch_first:
+        x = _swap(draft, node, x)
+    finals: list[fx.Node] = []
+    for layer in range(setting.layers):
+        outputs = []
+        for direction in range(setting.directions):
+            place = layer * setting.directions + direction
+            own = weights[place * setting.parts : (place + 1) * setting.parts]
+            first = [_state(draft, node, state, place) for state in initial]
+            y = _direction(draft, node, setting, x, own, first, reverse=direction == 1)
+            outputs.append(y)
+            step = 0 if direction else -1
+            n, _, width = shape_in(y)
+            finals.append(draft.call(node, aten.select.int, (y, 1, step), (n, width)))
+        n, time, width = shape_in(outputs[0])
+        x = outputs[0]
+        if len(outputs) > 1:
+            x = draft.call(node, aten.cat.default, (outputs, -1), (n, time, width * len(outputs)))
+    shape = shape_in(finals[0])
+    last = draft.call(node, aten.stack.default, (finals, 0), (len(finals), *shape))
+    return x if setting.batch_first else _swap(draft, node, x), last
+
+
+def _direction(
+    draft: Draft, node: fx.Node, setting: _Setting, x: fx.Node, own: list[fx.Node],
+    first: list[fx.Node], *, reverse: bool,
+) -> fx.Node:  # fmt: skip
+    """Write one layer in one direction: a linear layer and a recurrence."""
+    into, back, *biases = own
+    n, time, _ = shape_in(x)
+    rows, width = shape_in(back)
+    given = (x, into, biases[0]) if biases else (x, into)
+    gates = draft.call(node, aten.linear.default, given, (n, time, rows))
+    bias = biases[1] if biases else None
+    hidden, cell = (*first, None)[:2]
+    arguments = (gates, back, setting.kind, reverse, bias, hidden, cell)
+    return draft.call(node, recurrence, arguments, (n, time, width))
+
+
+def _state(draft: Draft, node: fx.Node, states: fx.Node, place: int) -> fx.Node:
+    """Return the state (N, H) before the first step of one layer and direction."""
+    shape = shape_in(states)[1:]
+    return draft.call(node, aten.select.int, (states, 0, place), shape)
+
+
+def _swap(draft: Draft, node: fx.Node, x: fx.Node) -> fx.Node:
+    """Return (T, N, F) as (N, T, F), or back."""
+    one, two, width = shape_in(x)
+    return draft.call(node, aten.transpose.int, (x, 0, 1), (two, one, width))
