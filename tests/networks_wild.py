@@ -1,4 +1,4 @@
-"""Architectures that people bring, at small size: vision. Others are in `networks_wild_sequences`."""
+"""Architectures that people bring, at small size: vision; `networks_wild_sequences` has more."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,12 @@ def image(size: int = 16, channels: int = 3) -> tuple[Input, ...]:
 
 
 def block(
-    into: int, out: int, kernel: int = 3, stride: int = 1, groups: int = 1, act: type[nn.Module] = nn.ReLU
+    into: int,
+    out: int,
+    kernel: int = 3,
+    stride: int = 1,
+    groups: int = 1,
+    act: type[nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
     """Return a convolution, a batch norm and a function."""
     conv = nn.Conv2d(into, out, kernel, stride, kernel // 2, groups=groups, bias=False)
@@ -75,7 +80,9 @@ class Inverted(nn.Module):
         self.expand = block(width, 2 * width, 1, act=act)
         self.depth = block(2 * width, 2 * width, 3, groups=2 * width, act=act)
         self.squeeze = Squeeze(2 * width, gate) if gate else nn.Identity()
-        self.project = nn.Sequential(nn.Conv2d(2 * width, width, 1, bias=False), nn.BatchNorm2d(width))
+        self.project = nn.Sequential(
+            nn.Conv2d(2 * width, width, 1, bias=False), nn.BatchNorm2d(width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the projection to the input."""
@@ -140,7 +147,8 @@ class ConvNext(nn.Module):
         """Add the scaled block to the input."""
         y = self.norm(self.depth(x).permute(0, 2, 3, 1))
         y = self.gamma * self.down(F.gelu(self.up(y)))
-        return x + y.permute(0, 3, 1, 2)
+        found: Tensor = x + y.permute(0, 3, 1, 2)
+        return found
 
 
 class UNet(nn.Module):
@@ -163,9 +171,16 @@ class Yolo(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.deep = block(3, 8, stride=2, act=nn.SiLU), block(8, 8, stride=2, act=nn.SiLU)
+        self.stem, self.deep = (
+            block(3, 8, stride=2, act=nn.SiLU),
+            block(8, 8, stride=2, act=nn.SiLU),
+        )
         self.pools = nn.ModuleList(nn.MaxPool2d(k, 1, k // 2) for k in (3, 5))
-        self.join, self.small, self.large = block(24, 8, 1, act=nn.SiLU), nn.Conv2d(16, 6, 1), nn.Conv2d(8, 6, 1)
+        self.join, self.small, self.large = (
+            block(24, 8, 1, act=nn.SiLU),
+            nn.Conv2d(16, 6, 1),
+            nn.Conv2d(8, 6, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the boxes of both scales as rows."""
@@ -190,9 +205,13 @@ class DeepLab(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return a class for each pixel."""
         y = self.body(x)
-        pooled = F.interpolate(self.whole(F.adaptive_avg_pool2d(y, 1)), size=y.shape[2:], mode="bilinear")
+        pooled = F.interpolate(
+            self.whole(F.adaptive_avg_pool2d(y, 1)), size=y.shape[2:], mode="bilinear"
+        )
         z = torch.cat([*(rate(y) for rate in self.rates), pooled], 1)
-        return F.interpolate(self.out(F.relu(z)), size=(16, 16), mode="bilinear", align_corners=False)
+        return F.interpolate(
+            self.out(F.relu(z)), size=(16, 16), mode="bilinear", align_corners=False
+        )
 
 
 class Ssd(nn.Module):
@@ -236,7 +255,9 @@ VISION: dict[str, Wild] = {
     "DeepLab": Wild(DeepLab, image()),
     "SSD": Wild(Ssd, image()),
     "Super-resolution": Wild(
-        lambda: nn.Sequential(block(1, 8, 5, act=nn.Tanh), nn.Conv2d(8, 4, 3, padding=1), nn.PixelShuffle(2)),
+        lambda: nn.Sequential(
+            block(1, 8, 5, act=nn.Tanh), nn.Conv2d(8, 4, 3, padding=1), nn.PixelShuffle(2)
+        ),
         image(channels=1),
     ),
     "DS-CNN": Wild(

@@ -1,6 +1,7 @@
 """Architectures that people bring, at small size: sequences, tables, points, volumes and sound."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from quant.inputs import Input
-from tests.networks_wild import Wild, block, image
+from tests.networks_wild import Wild, image
 
 TOKENS = Input("tokens", (6,), "int64", 20)
 ROWS = Input("x", (6, 8))
@@ -112,7 +113,8 @@ class Gpt(nn.Module):
         y = (scores.softmax(-1) @ v).transpose(1, 2).reshape(n, 6, 8)
         x = x + self.out(y)
         x = x + self.down(F.gelu(self.up(x), approximate="tanh"))
-        return x @ self.words.weight.t()
+        found: Tensor = x @ self.words.weight.t()
+        return found
 
 
 class Recurrent(nn.Module):
@@ -152,7 +154,9 @@ class PointNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.turn = nn.Sequential(nn.Conv1d(3, 8, 1), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(8, 9))
+        self.turn = nn.Sequential(
+            nn.Conv1d(3, 8, 1), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(8, 9)
+        )
         self.body = nn.Sequential(nn.Conv1d(3, 8, 1), nn.BatchNorm1d(8), nn.ReLU())
         self.head = nn.Linear(8, 5)
 
@@ -183,7 +187,13 @@ class Sound(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("window", torch.hann_window(16))
-        self.body = nn.Sequential(nn.Conv1d(9, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 5))
+        self.body = nn.Sequential(
+            nn.Conv1d(9, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool1d(1),
+            nn.Flatten(),
+            nn.Linear(8, 5),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return 5 scores of sound (N, 64)."""
@@ -209,6 +219,12 @@ def wave() -> nn.Module:
     )  # fmt: skip
 
 
+def normed(norm: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """Return a convolution and a linear layer whose weights a norm computes."""
+    conv, linear = norm(nn.Conv2d(3, 8, 3)), norm(nn.Linear(8, 5))
+    return nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+
+
 SEQUENCES: dict[str, Wild] = {
     "ViT": Wild(Vit, image()),
     "Swin": Wild(Swin, image()),
@@ -224,18 +240,15 @@ SEQUENCES: dict[str, Wild] = {
         lambda: nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ELU(), nn.Linear(16, 5)),
         (Input("x", (8,)),),
     ),
-    "DLRM": Wild(Dlrm, (Input("dense", (6,)), Input("one", (3,), "int64", 20), Input("two", (3,), "int64", 20))),
+    "DLRM": Wild(
+        Dlrm,
+        (Input("dense", (6,)), Input("one", (3,), "int64", 20), Input("two", (3,), "int64", 20)),
+    ),
     "PointNet": Wild(PointNet, (Input("x", (3, 12)),)),
     "1-D convolutions": Wild(wave, (Input("x", (2, 16)),)),
     "3-D convolutions": Wild(volume, (Input("x", (1, 4, 4, 4)),)),
-    "Weight norm": Wild(
-        lambda: nn.Sequential(parametrizations.weight_norm(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.Flatten(), parametrizations.weight_norm(nn.Linear(8 * 196, 5))),
-        image(),
-    ),
-    "Spectral norm": Wild(
-        lambda: nn.Sequential(parametrizations.spectral_norm(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 196, 5)),
-        image(),
-    ),
+    "Weight norm": Wild(lambda: normed(parametrizations.weight_norm), image()),
+    "Spectral norm": Wild(lambda: normed(parametrizations.spectral_norm), image()),
     "VAE": Wild(Vae, (Input("x", (8,)),)),
     "STFT front end": Wild(Sound, (Input("x", (64,)),)),
 }  # fmt: skip

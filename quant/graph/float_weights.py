@@ -97,7 +97,9 @@ def _constant_nodes(graph: FloatGraph) -> set[fx.Node]:
 
 
 def _is_bias(node: fx.Node, source: fx.Node) -> bool:
-    """Tell whether a convolution or linear layer adds the tensor."""
+    """Tell whether a layer adds the tensor, or a recurrent one starts from it."""
+    if operator(node) in ops.RECURRENCES:
+        return node.args[1] is not source
     adds = operator(node) in ops.CONVOLUTIONS | ops.LINEARS
     return adds and len(node.args) > 2 and node.args[2] is source
 

@@ -49,9 +49,7 @@ def _lstm(
     return leave.sigmoid() * after.tanh(), after
 
 
-def _gru(
-    x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
+def _gru(x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
     (reset, update, new), (reset_h, update_h, new_h) = x.chunk(3, -1), h.chunk(3, -1)
     share = (update + update_h).sigmoid()
     fresh = (new + (reset + reset_h).sigmoid() * new_h).tanh()

@@ -51,8 +51,8 @@ def _spell(draft: Draft, node: fx.Node, kind: str) -> None:
     users = {user.args[1]: user for user in node.users if user.target is operators.getitem}
     if 2 in users and users[2].users:
         return
-    initial = list(states) if isinstance(states, list | tuple) else [states]
-    last = _write(draft, node, setting, x, list(weights), initial)
+    initial = states if isinstance(states, list | tuple) else [states]
+    last = _write(draft, node, setting, x, _nodes(weights), _nodes(initial))
     for place, value in enumerate(last):
         user = users.get(place)
         if user is not None:
@@ -60,6 +60,12 @@ def _spell(draft: Draft, node: fx.Node, kind: str) -> None:
     for user in list(node.users):
         draft.graph.erase_node(user)
     draft.graph.erase_node(node)
+
+
+def _nodes(arguments: object) -> list[fx.Node]:
+    """Return the nodes among arguments."""
+    found = arguments if isinstance(arguments, list | tuple) else ()
+    return [one for one in found if isinstance(one, fx.Node)]
 
 
 def _write(

@@ -1,0 +1,46 @@
+"""Architectures as people bring them: a part of the matrix of benchmarks/wild_models.py."""
+
+import pytest
+import torch
+
+from analysis.cost.workload import build_workload
+from analysis.network import prepare
+from quant.config import uniform
+from quant.errors import CaptureError
+from quant.inputs import draw, parts_of
+from quant.passes.calibrate import Calibrate
+from quant.progress import drain
+from quant.simulation.quant_graph import quantize
+from tests.networks_wild import VISION
+from tests.networks_wild_sequences import SEQUENCES
+
+WILD = {**VISION, **SEQUENCES}
+# (name, weights with encodings, tensors that stay float)
+PART = [
+    ("MobileNetV3", 7, 0), ("ConvNeXt", 5, 1), ("Swin", 5, 0), ("BERT", 6, 0), ("LSTM", 3, 0),
+    ("LSTM, both ways, two layers", 5, 0), ("GRU", 3, 0), ("DLRM", 4, 0), ("STFT front end", 2, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "weights", "floating"), PART)
+def test_an_architecture_comes_in_whole(name: str, weights: int, floating: int) -> None:
+    torch.manual_seed(0)
+    wild = WILD[name]
+    model = wild.build().eval()
+    network = prepare(name, model, wild.inputs, "digest")  # 32 bits are float, or it raises
+    graph = network.graph
+    inputs = draw(graph.inputs, 3)
+    expected = parts_of(model(*parts_of(inputs)))[0].detach()
+    torch.testing.assert_close(graph(inputs), expected, rtol=1e-4, atol=1e-5)
+    assert graph.batch is None
+    assert sum(bool(layer.weight) for layer in graph.layers) == weights
+    assert len(network.float_weights) == floating
+    work = build_workload(name, graph, uniform(8, 8))
+    assert sum(op.macs for op in work.ops) == network.macs > 0
+    calibration = drain(Calibrate()(graph, [inputs]))
+    assert not torch.equal(quantize(graph, uniform(4, 8), calibration)(inputs), graph(inputs))
+
+
+def test_an_architecture_that_draws_is_refused() -> None:
+    with pytest.raises(CaptureError, match="draws random numbers"):
+        prepare("VAE", SEQUENCES["VAE"].build().eval(), SEQUENCES["VAE"].inputs, "digest")
