@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from accelerator.energy import Energy
 from accelerator.report import CostReport, LayerCost
+from accelerator.validation.compare import check_rows
 from analysis.reporting.contents import Report
 from figures.cost.energy import energy_by_component, energy_by_layer, energy_comparison
 from figures.cost.latency import latency_by_layer
@@ -48,7 +49,28 @@ def cost_section(report: Report) -> Html:
     ]
     if cost.notes:
         content.append(bullets(cost.notes))
+    content += _measured_rows(cost.machine)
     return tag("section", *content)
+
+
+def _measured_rows(machine: str) -> list[object]:
+    """Return the measurements of the machine's chip beside its estimates, with their sources."""
+    checks = check_rows(machine.partition("@")[0])
+    if not checks:
+        return []
+    rows = [
+        (
+            check.row.chip,
+            check.row.measurement.network,
+            format_energy(1e12 * (check.row.measurement.energy_j or 0.0)),
+            format_energy(1e12 * check.energy_j),
+            f"{100 * (check.energy_error or 0.0):+.1f} %",
+            check.row.measurement.source,
+        )
+        for check in checks
+    ]
+    heads = ("Chip", "Network", "Measured", "Estimated", "Error", "Source")
+    return [tag("h3", "How far to trust it"), table(heads, rows, numeric=(2, 3, 4))]
 
 
 def _reports_to_compare(report: Report) -> dict[str, CostReport]:

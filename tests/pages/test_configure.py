@@ -53,6 +53,17 @@ def test_the_table_has_a_row_a_layer(page: Visit) -> None:
     assert list(table(page).value["layer"]) == [layer.name for layer in network.graph.layers]
 
 
+def test_how_far_to_trust_it_shows_the_chip_and_its_rows(page: Visit) -> None:
+    machine(page, "gap9_ne16_like")
+    captions = " ".join(caption.value for caption in page.at.caption)
+    assert "this machine's error on 4 measured networks, leave one out" in captions
+    assert "All weights fit on chip" in captions
+    page.at.segmented_control(key="configure.look").set_value("How far to trust it").run()
+    assert not page.at.exception
+    words = " ".join(text.value for text in page.at.markdown)
+    assert "energy, this machine's error on 4 measured networks" in words
+
+
 def test_energy_moves_with_bits_where_the_machine_can_use_them(page: Visit) -> None:
     machine(page, "bitfusion_like")
     assert page.metric("Energy per image").delta == "same"

@@ -157,6 +157,8 @@ def test_widths_of_use_are_computed_or_save_room() -> None:
 def test_what_fewer_bits_gain_is_said() -> None:
     assert "only what storage gives" in explain_gains(load_preset("edge_systolic_8b"))
     assert "save arithmetic" in explain_gains(load_preset("bitfusion_like"))
+    gap9 = explain_gains(load_preset("gap9_ne16_like"))
+    assert "gain no cycles in 1 x 1 and linear layers" in gap9
     ethos = explain_gains(load_preset("ethos_u55_64_like"))
     assert "weights are multiplied at 8 bits or more: fewer bits gain only" in ethos
     assert all(explain_gains(load_preset(name)).endswith(".") for name in presets())
