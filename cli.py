@@ -10,6 +10,7 @@ from commands import (
     report,
     sensitivity,
     standardize,
+    train,
 )
 from commands.app import app
 
@@ -25,6 +26,7 @@ COMMANDS = (
     report,
     export,
     standardize,
+    train,
 )
 """Each of these modules adds its commands to `app`."""
 

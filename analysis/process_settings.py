@@ -9,12 +9,16 @@ of a simulated forward. How often it does so depends on what happened to be allo
 
 import ctypes
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
 from torch.nn import functional as F
 
 REPETITIONS = 3
+OWN_THREADS = torch.get_num_threads()
+"""Threads that torch takes by itself: a number of the machine and of OMP_NUM_THREADS alone."""
 GAIN = 0.95  # another thread must save at least 5 %: fewer leave room for other work
 
 
@@ -36,6 +40,20 @@ def choose_threads() -> int:
             best, chosen = seconds, count
     torch.set_num_threads(chosen)
     return chosen
+
+
+@contextmanager
+def settled_threads() -> Iterator[None]:
+    """Compute with a number of threads that no measurement decides, so that bits repeat.
+
+    Sums of float32 depend on how many threads share them.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(OWN_THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @torch.inference_mode()

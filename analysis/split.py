@@ -83,22 +83,38 @@ def choose_split(
             model, choice, _calibrated_on(network, config, choice, free_of_data=not learning)
         )
     else:
-        sample = SAMPLES.get(model)
-        preprocess = choice.preprocess or (sample.preprocess if sample else None)
-        wanted = wanted_of(network.graph)
-        data = _open(choice.data, preprocess, wanted)
-        pixels = not _ready(data) and not wanted
+        data, limits = open_own_data(model, network, choice)
+        pixels = not _ready(data) and not wanted_of(network.graph)
         count = _calibrated_on(
             network,
             config,
             choice,
             free_of_data=not learning and (pixels or _input_is_float(network, config)),
         )
-        split = _divide(data, count, choice)
-        if preprocess is not None and pixels:
-            split = replace(split, input_range=pixel_range(preprocess))
+        split = replace(_divide(data, count, choice), input_range=limits)
     check_images(network, split.score)
     return _limited(split, choice)
+
+
+def open_own_data(
+    model: str, network: Network, choice: ImageChoice
+) -> tuple[Dataset, tuple[float, float] | None]:
+    """Return the user's data, and the range of inputs that 8-bit pixels can become; None without.
+
+    Raises:
+        DatasetError: no data was named, they need preprocessing, or they cannot be read.
+    """
+    if choice.data is None:
+        raise DatasetError(
+            f"{model} comes without images; got no data. Name a folder of images, an .npz file or "
+            "a .csv table."
+        )
+    sample = SAMPLES.get(model)
+    preprocess = choice.preprocess or (sample.preprocess if sample else None)
+    wanted = wanted_of(network.graph)
+    data = _open(choice.data, preprocess, wanted)
+    pixels = not _ready(data) and not wanted
+    return data, pixel_range(preprocess) if preprocess is not None and pixels else None
 
 
 def _calibrated_on(

@@ -46,8 +46,8 @@ from quant.progress import drain
 from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.training.neuron_widths import trained_widths
 from quant.training.settings import NeuronWidthSettings, TrainingMethod, TrainingSettings
+from quant.training.state.trained_state import TrainedState
 from quant.training.train import train
-from quant.training.trained_state import TrainedState
 from sample_models.letter_mlp import letter_mlp
 from sample_models.registry import sample
 from sample_models.train import augment

@@ -1,5 +1,6 @@
 """The commands cost and evaluate."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from commands.inputs import (
     open_metric,
     open_network,
     open_preprocess,
+    with_training,
 )
 from commands.options import (
     AbsorbOption,
@@ -36,6 +38,8 @@ from commands.options import (
     SamplesOption,
     SeedOption,
     ShapeOption,
+    TrainedOption,
+    TrainingsOption,
     WeightBitsOption,
 )
 from commands.output import errors_told, watch, write_answer
@@ -101,6 +105,8 @@ def evaluate(
     adaround: AdaroundOption = False,
     adaround_iterations: IterationsOption = 1000,
     encodings: EncodingsOption = None,
+    trained: TrainedOption = None,
+    runs: TrainingsOption = Path("runs"),
     metric: Annotated[
         str | None,
         typer.Option(
@@ -112,7 +118,8 @@ def evaluate(
 ) -> None:
     """Quantize, score beside the float network on the same images, and estimate the cost.
 
-    With --encodings, the file's bits are the configuration unless one is named.
+    With --encodings, the file's bits are the configuration unless one is named; so are a
+    training's with --trained.
     """
     with errors_told(out):
         options = ExperimentOptions(
@@ -142,6 +149,8 @@ def evaluate(
         choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
+        if trained is not None:
+            tried = with_training(network, (runs, trained), tried, named=options.names_config)
         learning = any(learns(step) for step in tried.passes)
         images = choose_split(model, network, tried.config, choice, learning=learning)
         checked = check_import(model, network, images.score)

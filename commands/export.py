@@ -12,6 +12,7 @@ from commands.inputs import (
     complete_experiment,
     open_network,
     open_preprocess,
+    with_training,
 )
 from commands.options import (
     AbsorbOption,
@@ -36,6 +37,8 @@ from commands.options import (
     SamplesOption,
     SeedOption,
     ShapeOption,
+    TrainedOption,
+    TrainingsOption,
     WeightBitsOption,
 )
 from commands.output import check_place, errors_told, say, watch, write_answer
@@ -81,11 +84,14 @@ def export(
     adaround: AdaroundOption = False,
     adaround_iterations: IterationsOption = 1000,
     encodings: EncodingsOption = None,
+    trained: TrainedOption = None,
+    runs: TrainingsOption = Path("runs"),
     answer: JsonOption = "-",
 ) -> None:
     """Write the quantized network for the next tool; say what was checked of the file.
 
-    With --encodings, the file's bits are the configuration unless one is named.
+    With --encodings, the file's bits are the configuration unless one is named; so are a
+    training's with --trained.
     """
     with errors_told(answer):
         options = ExperimentOptions(
@@ -114,6 +120,8 @@ def export(
         choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
+        if trained is not None:
+            tried = with_training(network, (runs, trained), tried, named=options.names_config)
         images = write_export.choose_images(model, network, tried, choice, check=check)
         notes = (*notes, *(images.notes if images is not None else ()))
         study = Study.of(network, images)

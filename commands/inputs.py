@@ -229,6 +229,23 @@ def complete_experiment(
     return record.with_encodings(given), (*notes, *given.sentences())
 
 
+def with_training(
+    network: "Network", place: tuple[Path, str], experiment: "Experiment", *, named: bool
+) -> "Experiment":
+    """Return the experiment with the weights and encodings of a stored training.
+
+    `place` is the folder of runs and the training's name; its bits count unless some are `named`.
+    """
+    from analysis.training.stored import open_training  # noqa: PLC0415
+    from quant.passes.recipe import check_order  # noqa: PLC0415
+
+    stored = open_training(*place, network)
+    recipe = (*stored.whole_recipe, *experiment.recipe)
+    check_order(recipe)
+    config = experiment.config if named else stored.config
+    return replace(experiment, config=config, recipe=recipe)
+
+
 def _file_encodings(network: "Network", encodings: str) -> "Given":
     """Return the encodings in a file, or those that the model's own file has."""
     from model_io.encodings.apply_to_network import read_given  # noqa: PLC0415

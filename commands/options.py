@@ -73,6 +73,11 @@ EncodingsOption = Annotated[
     str | None,
     typer.Option(help="Use the grids of a file (AIMET JSON), or own: those of the ONNX file."),
 ]
+TrainedOption = Annotated[
+    str | None,
+    typer.Option(help="Name of a training: its weights and grids; its bits if none are named."),
+]
+TrainingsOption = Annotated[Path, typer.Option("--runs", help="Folder that keeps trainings.")]
 JsonOption = Annotated[
     str, typer.Option("--json", help="File for the answer, or - for standard output.")
 ]

@@ -17,6 +17,7 @@ from quant.passes.recipe import Pass, Recipe, check_order, is_float_pass
 from quant.passes.use_grids import GridsUsed, UseGrids
 from quant.progress import Progress, Steps, part
 from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.training.state.use_training import UseTraining
 
 Outcome = Equalized | Absorbed | Corrected | AdaRoundResult | GridsUsed
 MOST_IMAGES = 512  # that are held at once for the passes that learn from data
@@ -49,6 +50,8 @@ def title_of(step: Pass) -> str:
             return f"AdaRound ({iterations} iterations)"
         case UseGrids(source=source, grids=grids):
             return f"Grids of {source} ({len(grids)} tensors)"
+        case UseTraining(state=state, source=source):
+            return f"Training {source} ({state.record.steps} steps)"
 
 
 def first_stage(network: Network, config: QuantConfig, calibrated: Calibrated) -> Stage:
@@ -67,6 +70,8 @@ def apply_pass(
     """
     if is_float_pass(step):
         return (yield from _apply_float(stage, step, config, images))
+    if isinstance(step, UseTraining):
+        return (yield from _use_training(stage, step, config, images))
     batches = _batches(stage.network, images) if learns(step) else []
     outcome: Outcome
     if isinstance(step, CorrectBias | AdaRound | UseGrids):
@@ -107,6 +112,26 @@ def _apply_float(
         steps = calibrate(network, images, stage.calibrated.input_range)
         calibrated = yield from part(steps, 0.2, 1.0)
     return first_stage(network, config, calibrated), outcome
+
+
+def _use_training(
+    stage: Stage, step: UseTraining, config: QuantConfig, images: Data | None
+) -> Steps[tuple[Stage, GridsUsed]]:
+    """Put trained weights and grids in; a layer whose bits were edited gets a range of its own."""
+    yield Progress(0.0, title_of(step))
+    network = replace(stage.network, graph=step(stage.network.graph))
+    if stage.calibrated.statistics or not needs_data(network, config):
+        trained = first_stage(network, config, stage.calibrated)
+    else:  # the training has all grids
+        bare = quantize(network.graph, config, None, stage.calibrated.input_range)
+        trained = Stage(network, stage.calibrated, bare)
+    used = UseGrids(step.state.encodings, step.source).apply(trained.quantized)
+    if used.kept and images is not None and needs_data(network, config):
+        # ranges of the untrained network do not suit trained weights
+        steps = calibrate(network, images, stage.calibrated.input_range)
+        trained = first_stage(network, config, (yield from part(steps, 0.1, 1.0)))
+        used = UseGrids(step.state.encodings, step.source).apply(trained.quantized)
+    return trained, used
 
 
 def _batches(network: Network, images: Data | None) -> list[Inputs]:

@@ -7,9 +7,10 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method
 from quant.passes.use_grids import UseGrids
+from quant.training.state.use_training import UseTraining
 
 FloatPass = Equalize | AbsorbBias
-QuantPass = CorrectBias | AdaRound | UseGrids
+QuantPass = CorrectBias | AdaRound | UseGrids | UseTraining
 Pass = FloatPass | QuantPass
 Recipe = tuple[Pass, ...]
 
@@ -62,6 +63,8 @@ def check_order(recipe: Recipe) -> None:
             )
     if UseGrids in kinds:
         _check_grids(recipe, kinds)
+    if UseTraining in kinds:
+        _check_training(recipe, kinds)
     refined = False
     for step in recipe:
         if is_float_pass(step) and refined:
@@ -74,6 +77,18 @@ def check_order(recipe: Recipe) -> None:
         raise RecipeError(
             "AbsorbBias must come after Equalize: equalizing rescales the biases that are to be "
             "absorbed. Move it down."
+        )
+
+
+def _check_training(recipe: Recipe, kinds: list[type]) -> None:
+    """Raise where trained weights would be replaced, or would replace a repair."""
+    place = kinds.index(UseTraining)
+    wrong = [type(one).__name__ for one in recipe[:place] if not is_float_pass(one)]
+    wrong += [type(one).__name__ for one in recipe[place + 1 :] if isinstance(one, AdaRound)]
+    if wrong:
+        raise RecipeError(
+            "A training has its own weights and grids, so equalization alone comes before it and "
+            f"bias correction alone after it; got {wrong[0]}. Remove one of both."
         )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from quant.training import kernels
 
-PIECE = 4096
+PIECE = 512
 """Values of one partial sum: float32 adds so many without losing what matters."""
 OPEN = (-float("inf"), float("inf"))
 
@@ -28,6 +28,12 @@ class GridLimits:
     floor: float | Tensor = OPEN[0]
     cap: float | Tensor = OPEN[1]
     binary: Tensor | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no clip comes before the grid."""
+        tensors = isinstance(self.floor, Tensor) or isinstance(self.cap, Tensor)
+        return not tensors and (self.floor, self.cap) == OPEN
 
 
 def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits) -> Tensor:
@@ -55,7 +61,7 @@ def fake_quantize_plain(x: Tensor, scale: Tensor, zero_point: Tensor, limits: Gr
 def _clipped(x: Tensor, limits: GridLimits) -> Tensor:
     floor, cap = limits.floor, limits.cap
     if not isinstance(floor, Tensor) and not isinstance(cap, Tensor):
-        return x if (floor, cap) == OPEN else x.clamp(floor, cap)
+        return x if limits.is_open else x.clamp(floor, cap)
     return x.clamp(torch.as_tensor(floor).to(x), torch.as_tensor(cap).to(x))
 
 
@@ -82,7 +88,9 @@ class _FakeQuantize(torch.autograd.Function):
         x, scale, zero_point, y = ctx.saved_tensors
         rows: _Rows | None = ctx.rows
         gradient = gradients[0]
-        if rows is not None and rows.matches(gradient, x):
+        if rows is not None:
+            if gradient.stride() != x.stride():  # as after a mean, which spreads one value
+                gradient = torch.empty_like(x).copy_(gradient)
             pulled = torch.empty_like(x)
             log_scale, outside = rows.pull(gradient, x, y, scale, zero_point, pulled)
         else:
@@ -100,7 +108,7 @@ def _pull_plain(
     high = (limits.qmax - zero_point) * scale
     inside = ((value >= low) & (value <= high)).to(x.dtype)
     moves = inside
-    if (limits.floor, limits.cap) != OPEN:
+    if not limits.is_open:
         floor, cap = torch.as_tensor(limits.floor).to(x), torch.as_tensor(limits.cap).to(x)
         moves = inside * ((x > floor) & (x < cap))
     part = y - value * inside
@@ -142,10 +150,6 @@ class _Rows:
         if by_channel and not (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
             return None
         return cls(limits, by_row, by_channel)
-
-    def matches(self, gradient: Tensor, x: Tensor) -> bool:
-        """Whether the gradient's memory is laid out as that of x."""
-        return gradient.stride() == x.stride() and gradient.dtype == x.dtype
 
     def quantize(self, x: Tensor, scale: Tensor, zero_point: Tensor, y: Tensor) -> None:
         """Write x on its grid to y."""

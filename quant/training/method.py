@@ -54,6 +54,9 @@ class LearnedStep:
     def before_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
         """Prepare the quantizers, by site, for the step at a share (0 to 1) of all steps."""
 
+    def before_look(self, quantizers: Mapping[str, TrainableQuantizer]) -> None:
+        """Prepare the quantizers for a look at watched images: weights as they would be kept."""
+
     def after_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
         """Bring parameters back into their bounds after a step of the optimizer."""
 

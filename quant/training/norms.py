@@ -61,6 +61,11 @@ class OpenNorm(nn.Module):
         return factor, self.bias - self.running_mean * factor
 
     @torch.no_grad()
+    def normal(self) -> ChannelNormal:
+        """Return mean and standard deviation of the output, each (C,)."""
+        return ChannelNormal(self.bias.detach().clone(), self.weight * self.log_weight.exp())
+
+    @torch.no_grad()
     def become_identity(self) -> None:
         """Forget all that was learned: the layer before has taken it in."""
         self.running_mean.zero_()

@@ -1,55 +1,34 @@
 """The loop of a training: batches, steps, looks at watched images, states on the disk."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor, optim
 
 from quant.encoding import Encoding
-from quant.graph.float_graph import FloatGraph
+from quant.graph.float_graph import ChannelNormal, FloatGraph
 from quant.inputs import Inputs, arranged, count_of, each
-from quant.progress import Progress, Steps
+from quant.progress import Steps
 from quant.simulation.quant_graph import QuantGraph
-from quant.training.checkpoint import Checkpoint, Position
+from quant.training.alpha_blend import AlphaBlend
 from quant.training.learned_encoding import RatedParameter
 from quant.training.losses import TrainingLoss
 from quant.training.method import LearnedStep
 from quant.training.neuron_widths import NeuronWidthMethod
 from quant.training.norms import averaging, set_live
 from quant.training.optimizer import make_optimizer, rate_at, set_rate
+from quant.training.oscillation import Oscillation
 from quant.training.settings import TrainingError, TrainingMethod, TrainingSettings
+from quant.training.state.checkpoint import Checkpoint, Position
+from quant.training.state.trained_state import CurvePoint, TrainedState, TrainingRecord
 from quant.training.trainable import Trainable, trainable
-from quant.training.trained_state import CurvePoint, TrainedState, TrainingRecord
+from quant.training.training_data import TrainingData, TrainingProgress, Watched
 from quant.training.weights import check_finite, share_changed, weight_codes
 
 RE_ESTIMATED_BATCHES = 20
 REPORT_EVERY = 5
-
-
-class TrainingData(Protocol):
-    """Images that train, read by their places; pure in places and generator."""
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-
-    def take(
-        self, places: Sequence[int], generator: torch.Generator | None
-    ) -> tuple[Inputs, Tensor | None]:
-        """Return (inputs, labels or targets or None); augmented where there is a generator."""
-
-
-Watched = Sequence[tuple[Inputs, Tensor | None]]
-"""Batches of images that are watched: their loss tells when to stop and which state is best."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingProgress(Progress):
-    """Progress of a training, with the newest point of its curve."""
-
-    point: CurvePoint | None = None
 
 
 @dataclass(eq=False)
@@ -68,6 +47,7 @@ class Training:
     loss: TrainingLoss
     method: LearnedStep
     checkpoint: Checkpoint
+    probe: Tensor | None = None
 
     def run(self) -> Steps[TrainedState]:
         """Train; yield `TrainingProgress`, return the best state.
@@ -88,9 +68,30 @@ class Training:
             self._teacher.module.to(device)
             self._device = device
             try:
-                return (yield from self._train(network))
+                state = yield from self._train(network)
             finally:
                 self.quantized.module.to("cpu")
+        if device.type == "cpu":
+            self._check(state)
+        return state
+
+    @torch.no_grad()
+    def _check(self, state: TrainedState) -> None:
+        """Run the product's own quantizers on watched images: they must give the same bits.
+
+        Raises:
+            TrainingError: they do not.
+        """
+        if self.probe is None:
+            return
+        simulated = state.simulate(self.teacher, self.quantized.sites)
+        found = simulated(self._placed(self.watched[0][0]))
+        if not torch.equal(found, self.probe):
+            apart = float((found - self.probe).abs().max())
+            raise TrainingError(
+                "A trained network must give the same outputs with the product's own quantizers; "
+                f"they lie {apart:.3g} apart. This is an error of the product: report it."
+            )
 
     @property
     def batch(self) -> int:
@@ -101,34 +102,45 @@ class Training:
         rated = network.rated_parameters
         optimizer = make_optimizer(rated, self.settings)
         before = weight_codes(network)
+        self._oscillation = Oscillation(self.settings)
+        self._oscillation.begin(network)
         position = self._resume(network, optimizer, rated)
         began = time.monotonic() - position.seconds
         if position.step == 0 and not position.curve:
             self._look(network, position)
             yield self._progress(position, "Looked at the watched images")
-        while position.step < self.settings.steps and not self._is_out_of_patience(position):
-            self._step(network, optimizer, position)
-            position.seconds = time.monotonic() - began
-            at_end = position.step == self.settings.steps
-            if position.step % self.settings.watch_interval == 0 or at_end:
-                self._look(network, position)
-                yield self._progress(position, self._text(position))
-            elif position.step % REPORT_EVERY == 0:
-                yield self._progress(position, self._text(position))
-            if self.checkpoint.is_due() or position.step % self._epoch == 0 or at_end:
-                self.checkpoint.write(position, network.tensors(), optimizer, rated)
+        try:
+            while position.step < self.settings.steps and not self._is_out_of_patience(position):
+                self._step(network, optimizer, position)
+                position.seconds = time.monotonic() - began
+                at_end = position.step == self.settings.steps
+                if position.step % self.settings.watch_interval == 0 or at_end:
+                    self._look(network, position)
+                if self.checkpoint.is_due() or position.step % self._epoch == 0 or at_end:
+                    self.checkpoint.write(position, self._tensors(network), optimizer, rated)
+                if position.step % REPORT_EVERY == 0 or at_end:
+                    yield self._progress(position, self._text(position))
+        except GeneratorExit:  # cancelled between two steps: nothing is lost
+            self.checkpoint.write(position, self._tensors(network), optimizer, rated)
+            raise
         state = yield from self._finish(network, position, before)
         return state
 
     def _resume(
         self, network: Trainable, optimizer: optim.Optimizer, rated: list[RatedParameter]
     ) -> Position:
-        found = self.checkpoint.read(network.tensors(), optimizer, rated)
+        found = self.checkpoint.read(self._tensors(network), optimizer, rated)
         if found is None:
             return Position()
         position, tensors = found
         network.restore(tensors)
+        for name, tensor in self._oscillation.tensors().items():
+            tensor.copy_(tensors[name])
         return position
+
+    def _tensors(self, network: Trainable) -> dict[str, Tensor]:
+        """Return all that changes from step to step, but the optimizer's own."""
+        return {**network.tensors(), **self._oscillation.tensors()}
 
     @property
     def _epoch(self) -> int:
@@ -151,7 +163,8 @@ class Training:
             outputs = network(inputs)
             loss = self.loss(outputs, targets, self._answers(inputs))
             extra = self.method.penalty(network.quantizers)
-            total = loss if extra is None else loss + extra
+            dampening = self._oscillation.penalty(network)
+            total = sum((one for one in (extra, dampening) if one is not None), loss)
             optimizer.zero_grad(set_to_none=True)
             total.backward()
         value = float(total.detach())
@@ -159,6 +172,7 @@ class Training:
         optimizer.step()
         set_live(network.norms.values(), live=False)
         self.method.after_step(network.quantizers, (position.step + 1) / self.settings.steps)
+        self._oscillation.after_step(network)
         position.summed += value
         position.counted += 1
         position.step += 1
@@ -183,6 +197,7 @@ class Training:
     @torch.no_grad()
     def _look(self, network: Trainable, position: Position) -> None:
         """Measure the watched images, and keep the state if it is the best one."""
+        self.method.before_look(network.quantizers)
         loss, score = self._watch(network)
         share = position.step / max(1, self.settings.steps)
         position.curve.append(
@@ -193,7 +208,7 @@ class Training:
                 watch_loss=loss,
                 watch_score=score,
                 rate=rate_at(position.step, self.settings),
-                measures=self.method.measures(network.quantizers),
+                measures=self._measures(network),
             )
         )
         position.summed, position.counted = 0.0, 0
@@ -204,6 +219,11 @@ class Training:
             position.best = {n: t.detach().cpu().clone() for n, t in network.tensors().items()}
         else:
             position.waited += 1
+
+    def _measures(self, network: Trainable) -> dict[str, float]:
+        shaking = self._oscillation.share()
+        found = self.method.measures(network.quantizers)
+        return found if shaking is None else {**found, "oscillating": shaking}
 
     def _watch(self, network: Trainable) -> tuple[float | None, float | None]:
         """Return loss and score of the watched images; None without images or classes."""
@@ -241,10 +261,14 @@ class Training:
     ) -> Steps[TrainedState]:
         """Restore the best state, average the norms' statistics anew, fold them, read the grids."""
         network.restore(position.best)
+        self.method.before_look(network.quantizers)
         if network.norms and position.best_step:
             yield self._progress(position, "Averaging the statistics of batch norms")
             self._re_estimate(network)
-        network.close_norms()
+        normals = {
+            node: ChannelNormal(one.mean.cpu(), one.std.cpu())
+            for node, one in network.close_norms().items()
+        }
         encodings = {name: _on_cpu(one) for name, one in network.encodings().items()}
         tensors = {name: t.detach().cpu().clone() for name, t in network.stored.items()}
         record = TrainingRecord(
@@ -257,7 +281,10 @@ class Training:
             changed=share_changed(before, weight_codes(network)),
             stopped_early=position.step < self.settings.steps,
         )
-        return TrainedState(tensors, encodings, record)
+        if self.watched:
+            with torch.no_grad():
+                self.probe = network(self._placed(self.watched[0][0])).cpu()
+        return TrainedState(tensors, encodings, record, normals)
 
     @torch.no_grad()
     def _re_estimate(self, network: Trainable) -> None:
@@ -308,4 +335,6 @@ def method_of(settings: TrainingSettings) -> LearnedStep:
     """Return the method that the settings name."""
     if settings.method is TrainingMethod.NEURON_WIDTHS:
         return NeuronWidthMethod(settings)
+    if settings.method is TrainingMethod.ALPHA_BLEND:
+        return AlphaBlend(settings)
     return LearnedStep(settings)

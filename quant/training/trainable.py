@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from quant.encoding import Encoding
 from quant.graph import operators as ops
+from quant.graph.float_graph import ChannelNormal
 from quant.graph.layer_pairs import clip_tensors
 from quant.graph.node_facts import facts_of
 from quant.graph.operators import operator
@@ -91,9 +92,21 @@ class Trainable:
         """Return the grid of each site as it stands."""
         return {site: quantizer.encoding() for site, quantizer in self.quantizers.items()}
 
+    def weights_on_grids(self) -> Iterator[tuple[str, Tensor, Encoding]]:
+        """Yield (layer, weight, its grid as it stands) of every weight that has a grid."""
+        graph = self.quantized.graph
+        for layer in graph.layers:
+            quantizer = self.quantizers.get(f"{layer.name} weight")
+            if quantizer is not None:
+                yield layer.name, graph.tensor(str(layer.weight)), quantizer.encoding()
+
     @torch.no_grad()
-    def close_norms(self) -> None:
-        """Fold the norms into weights, biases and scales (equation 43): s~ = s f, W~ = W f."""
+    def close_norms(self) -> dict[str, ChannelNormal]:
+        """Fold the norms into weights, biases and scales (equation 43): s~ = s f, W~ = W f.
+
+        Returns what each norm says of the mean and standard deviation of its output, by node.
+        """
+        normals: dict[str, ChannelNormal] = {}
         graph = self.quantized.graph
         for name, norm in self.norms.items():
             layer = graph[name]
@@ -105,7 +118,9 @@ class Trainable:
             quantizer = self.quantizers.get(f"{name} weight")
             if quantizer is not None:
                 quantizer.rescale(factor.reshape(shape))
+            normals[layer.node] = norm.normal()
             norm.become_identity()
+        return normals
 
 
 @contextmanager

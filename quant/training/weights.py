@@ -10,13 +10,10 @@ from quant.training.trainable import Trainable
 @torch.no_grad()
 def weight_codes(network: Trainable) -> dict[str, Tensor]:
     """Return the whole numbers of every weight that has a grid, by layer."""
-    found: dict[str, Tensor] = {}
-    for layer in network.quantized.graph.layers:
-        quantizer = network.quantizers.get(f"{layer.name} weight")
-        if quantizer is not None:
-            weight = network.quantized.graph.tensor(str(layer.weight))
-            found[layer.name] = quantizer.encoding().quantize(weight).to(torch.int16).cpu()
-    return found
+    return {
+        name: encoding.quantize(weight).to(torch.int16).cpu()
+        for name, weight, encoding in network.weights_on_grids()
+    }
 
 
 def share_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> float | None:

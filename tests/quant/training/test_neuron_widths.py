@@ -29,8 +29,8 @@ from quant.spec import Granularity, QuantSpec, SpecChange
 from quant.training.neuron_quantizer import NeuronQuantizer, gates, hard_widths
 from quant.training.neuron_widths import trained_widths
 from quant.training.settings import NeuronWidthSettings, TrainingMethod, TrainingSettings
+from quant.training.state.trained_state import load_trained
 from quant.training.train import train
-from quant.training.trained_state import load_trained
 from tests.quant.training.problems import problem
 
 SETTINGS = NeuronWidthSettings()

@@ -11,7 +11,6 @@ from quant.config import uniform
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
 from quant.simulation.quant_graph import QuantGraph, quantize
-from quant.training.checkpoint import Checkpoint
 from quant.training.method import LearnedStep
 from quant.training.settings import (
     LossKind,
@@ -21,9 +20,10 @@ from quant.training.settings import (
     TrainingSettings,
     settings_from_dict,
 )
+from quant.training.state.checkpoint import Checkpoint
+from quant.training.state.trained_state import TrainedState, load_trained
 from quant.training.train import train
 from quant.training.trainable import trainable
-from quant.training.trained_state import TrainedState, load_trained
 from tests.quant.training.problems import Examples, Problem, accuracy, problem
 
 BRIEF = TrainingSettings(steps=12, batch=32, watch_every=6)

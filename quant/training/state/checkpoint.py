@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, optim
 
 from quant.training.learned_encoding import RatedParameter
-from quant.training.trained_state import CurvePoint, read_tensors, write_tensors
+from quant.training.state.trained_state import CurvePoint, read_tensors, write_tensors
 
 WRITE_EVERY_S = 30.0
 

@@ -15,7 +15,9 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from quant.encoding import Encoding
-from quant.graph.float_graph import FloatGraph
+from quant.graph.float_graph import ChannelNormal, FloatGraph
+from quant.simulation.plan import Site
+from quant.simulation.quant_graph import QuantGraph
 from quant.training.settings import TrainingError, TrainingSettings, settings_from_dict
 
 FORMAT = 1
@@ -62,11 +64,13 @@ class TrainedState:
     """The weights and grids that a training left.
 
     `tensors` are weights and biases by their names in the graph, `encodings` grids by site.
+    `normals` say what is known of outputs of layers whose batch norms trained, by node.
     """
 
     tensors: Mapping[str, Tensor]
     encodings: Mapping[str, Encoding]
     record: TrainingRecord
+    normals: Mapping[str, ChannelNormal] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -84,6 +88,8 @@ class TrainedState:
             found[f"limits/{site}"] = torch.tensor([one.qmin, one.qmax])
             if one.channel_bits is not None:
                 found[f"bits/{site}"] = one.channel_bits
+        for node, normal in self.normals.items():
+            found[f"mean/{node}"], found[f"std/{node}"] = normal.mean, normal.std
         return found
 
     def trained_graph(self, graph: FloatGraph) -> FloatGraph:
@@ -106,6 +112,18 @@ class TrainedState:
                         "with the same repairs."
                     )
                 held.copy_(tensor)
+        result.normals.update(self.normals)
+        return result
+
+    def simulate(self, graph: FloatGraph, sites: tuple[Site, ...]) -> QuantGraph:
+        """Return the trained network with the product's own quantizers at its sites.
+
+        Raises:
+            TrainingError: the graph is another one.
+        """
+        result = QuantGraph(self.trained_graph(graph), sites)
+        for name, encoding in self.encodings.items():
+            result.quantizers[name].set_encoding(encoding)
         return result
 
     def save(self, path: Path) -> None:
@@ -132,7 +150,12 @@ def load_trained(path: Path) -> TrainedState:
             zero_point, bits = tensors[f"zero_point/{site}"], tensors.get(f"bits/{site}")
             found[site] = Encoding(tensors[name], zero_point, qmin, qmax, bits)
     held = {n.removeprefix("tensor/"): t for n, t in tensors.items() if n.startswith("tensor/")}
-    return TrainedState(held, found, record_from_plain(plain["record"]))
+    normals = {
+        node: ChannelNormal(tensors[f"mean/{node}"], tensors[name])
+        for name in tensors
+        if name.startswith("std/") and (node := name.removeprefix("std/"))
+    }
+    return TrainedState(held, found, record_from_plain(plain["record"]), normals)
 
 
 def record_to_plain(record: TrainingRecord) -> dict[str, Any]:

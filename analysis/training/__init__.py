@@ -1,0 +1,1 @@
+"""Training as a job: which images train, watch and score; what it gains over repair."""

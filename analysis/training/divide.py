@@ -1,0 +1,78 @@
+"""Which images train, which watch, which score: three parts that share no image."""
+
+from dataclasses import dataclass
+
+from analysis.network import Network
+from analysis.split import ImageChoice, check_images, open_own_data, pixel_range
+from data_io.bundled import BUNDLED_DATA
+from data_io.dataset import Dataset
+from data_io.errors import DatasetError
+from sample_models.registry import SAMPLES
+
+WATCHED = 1000
+"""Images that watch, at most: 1 000 tell a loss within some percent, and cost a second."""
+SCORED_SHARE = 0.2
+"""Share of the user's own images that are scored; our choice."""
+WATCHED_SHARE = 0.1
+FEWEST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSplit:
+    """Images that train, watch and score; `calibration` ones choose ranges and train too.
+
+    `input_range` bounds the inputs that 8-bit pixels can become; None where data are numbers.
+    """
+
+    train: Dataset
+    watch: Dataset
+    score: Dataset
+    calibration: Dataset
+    input_range: tuple[float, float] | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The three counts in words."""
+        return (
+            f"{len(self.train)} images train, {len(self.watch)} others watch (they choose the best "
+            f"state), {len(self.score)} others score."
+        )
+
+
+def divide_images(model: str, network: Network, choice: ImageChoice) -> TrainingSplit:
+    """Return the three parts for a model: of the data at `choice.data`, or of a sample's own.
+
+    A sample's test set scores, its training part trains and watches. The user's own data are
+    divided at random by `choice.seed`: a fifth scores, a tenth (at most 1 000) watches.
+
+    Raises:
+        DatasetError: there are no images, too few, or they do not fit the network.
+    """
+    if choice.data is None:
+        sample = SAMPLES.get(model)
+        if sample is None or sample.dataset not in BUNDLED_DATA:
+            raise DatasetError(
+                f"{model} comes without images; got no data. Name a folder of images, an .npz file "
+                "or a .csv table to train on."
+            )
+        own = BUNDLED_DATA[sample.dataset]
+        watch, train = own.train().split(_watched(len(own.train())), choice.seed)
+        score, limits = own.test(), pixel_range(sample.preprocess) if own.pixels else None
+    else:
+        data, limits = open_own_data(model, network, choice)
+        if len(data) < FEWEST:
+            raise DatasetError(
+                f"Training, watching and scoring need images of their own, at least {FEWEST}; got "
+                f"{len(data)} in {data.name}. Add images."
+            )
+        score, rest = data.split(max(1, int(SCORED_SHARE * len(data))), choice.seed)
+        watch, train = rest.split(_watched(len(data)), choice.seed)
+    check_images(network, score)
+    if choice.samples is not None and choice.samples < len(score):
+        score = score.sample(choice.samples, choice.seed)
+    drawn = min(max(choice.calibration, 1), len(train))
+    return TrainingSplit(train, watch, score, train.sample(drawn, choice.seed), limits)
+
+
+def _watched(count: int) -> int:
+    return max(1, min(WATCHED, int(WATCHED_SHARE * count)))

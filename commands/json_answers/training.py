@@ -1,0 +1,70 @@
+"""A training as plain values for JSON."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.measures import Interval
+from analysis.runs.apply_recipe import title_of
+from analysis.runs.experiment import versions
+from analysis.training.run_training import TrainingOutcome
+from commands.json_answers.run import NO_LABELS
+from quant.config import config_to_plain
+
+
+def summarize_training(outcome: TrainingOutcome) -> dict[str, Any]:
+    """Return a training for JSON; shares of 1, intervals of 95 % as [low, high].
+
+    `before` is the network quantized and repaired alike without training.
+    """
+    task, record, after = outcome.task, outcome.state.record, outcome.after
+    split = task.split
+    return {
+        "training": task.name,
+        "state": str(task.path),
+        "model": task.network.name,
+        "model_digest": task.network.digest,
+        "data": {"name": split.score.name, "digest": split.score.digest},
+        "float": {"top1": after.float_top1, "top1_ci95": _bounds(after.float_top1_ci95)},
+        "before": _scores(outcome.before),
+        "quantized": _scores(after),
+        "drop": {"top1": after.top1_drop, "top1_ci95": _bounds(after.top1_drop_ci95)},
+        "images": {
+            "trained": len(split.train),
+            "watched": len(split.watch),
+            "scored": after.samples,
+            "seen": record.images,
+        },
+        "steps": record.steps,
+        "best_step": record.best_step,
+        "stopped_early": record.stopped_early,
+        "seconds": round(record.seconds, 3),
+        "changed_codes": record.changed,
+        "curves": [asdict(point) for point in record.curve],
+        "settings": record.settings.to_dict(),
+        "config": config_to_plain(task.config, task.network.graph.layers),
+        "recipe": [title_of(step) for step in task.recipe],
+        "notes": [split.sentence, *([] if after.labelled else [NO_LABELS])],
+        "versions": versions(),
+    }
+
+
+def _scores(score: Evaluation) -> dict[str, Any]:
+    return {
+        "top1": score.quantized_top1,
+        "top1_ci95": _bounds(score.quantized_top1_ci95),
+        "agreement": score.agreement if score.classes else None,
+        "agreement_ci95": _bounds(score.agreement_ci95) if score.classes else None,
+        "sqnr_db": _finite(score.sqnr_db),
+        "kl": score.kl,
+    }
+
+
+def _bounds(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None

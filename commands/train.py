@@ -1,0 +1,150 @@
+"""The command train."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.app import app
+from commands.inputs import check_import, open_network, open_preprocess, read_config
+from commands.options import (
+    ActivationBitsOption,
+    BuilderOption,
+    CalibrationOption,
+    ConfigOption,
+    DataOption,
+    EqualizeOption,
+    EstimatorOption,
+    GranularityOption,
+    JsonOption,
+    LabelOption,
+    ModelOption,
+    PreprocessOption,
+    SamplesOption,
+    ShapeOption,
+    WeightBitsOption,
+)
+from commands.output import errors_told, say, watch, write_answer
+from quant.training.settings import (
+    BlendGradient,
+    BlendSchedule,
+    LossKind,
+    NormHandling,
+    OptimizerKind,
+    TrainingMethod,
+    TrainingSettings,
+)
+
+
+@app.command()
+def train(
+    *,
+    model: ModelOption,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    label_column: LabelOption = None,
+    samples: SamplesOption = None,
+    calibration: CalibrationOption = 256,
+    config: ConfigOption = None,
+    weight_bits: WeightBitsOption = None,
+    activation_bits: ActivationBitsOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    equalize: EqualizeOption = False,
+    method: Annotated[
+        TrainingMethod, typer.Option(help="How weights come to lie on their grids.")
+    ] = TrainingMethod.LEARNED_STEP,
+    steps: Annotated[int, typer.Option(help="Batches to train on.", min=0)] = 400,
+    batch: Annotated[int, typer.Option(help="Images of a step.", min=2)] = 32,
+    rate: Annotated[
+        float, typer.Option(help="Share of its own size by which a tensor moves in a step.")
+    ] = 3e-3,
+    loss: Annotated[
+        LossKind | None,
+        typer.Option(
+            help="labels, distil (the float network's answers, no labels needed), or both.",
+            show_default="both; distil without labels",
+        ),
+    ] = None,
+    norms: Annotated[
+        NormHandling,
+        typer.Option(help="Batch norms train and are folded again, or stay folded."),
+    ] = NormHandling.KEPT,
+    optimizer: Annotated[OptimizerKind, typer.Option(help="How a step is made.")] = (
+        OptimizerKind.ADAM
+    ),
+    dampening: Annotated[
+        float, typer.Option(help="Weight of the distance of weights from their grid.", min=0)
+    ] = 0.0,
+    freeze_oscillating: Annotated[
+        float, typer.Option(help="Share of flips from which a weight is frozen; 0: never.", min=0)
+    ] = 0.0,
+    blend_exponent: Annotated[
+        float, typer.Option(help="Of alpha-blend: 3 is the cubic schedule, 1 the linear one.")
+    ] = 3.0,
+    blend_gradient: Annotated[
+        BlendGradient, typer.Option(help="Of alpha-blend: of the blend, or straight through.")
+    ] = BlendGradient.BLEND,
+    patience: Annotated[
+        int, typer.Option(help="Looks without a better state until it stops; 0: never.", min=0)
+    ] = 0,
+    go_on: Annotated[
+        str | None, typer.Option("--continue", help="Name of a training to start from.")
+    ] = None,
+    write_every: Annotated[
+        float, typer.Option(help="Seconds between two states on the disk, at most.", min=0)
+    ] = 30.0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Of images and of their order.")] = 0,
+    runs: Annotated[Path, typer.Option(help="Folder that keeps trainings.")] = Path("runs"),
+    out: JsonOption = "-",
+) -> None:
+    """Train the quantized network; the same call again goes on where it was stopped.
+
+    The answer tells the scores of the float network, of the quantized one without training, and of
+    the trained one, on images that neither trained nor watched.
+    """
+    with errors_told(out):
+        wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
+        how = TrainingSettings(
+            method=method,
+            steps=steps,
+            batch=batch,
+            rate=rate,
+            norms=norms,
+            optimizer=optimizer,
+            dampening=dampening,
+            freeze_oscillating=freeze_oscillating,
+            blend=BlendSchedule(exponent=blend_exponent, gradient=blend_gradient),
+            patience=patience,
+            seed=seed,
+            device=device,
+        )
+        from analysis.split import ImageChoice  # noqa: PLC0415
+        from analysis.training.divide import divide_images  # noqa: PLC0415
+        from analysis.training.run_training import (  # noqa: PLC0415
+            TrainingTask,
+            loss_for,
+            run_training,
+        )
+        from analysis.training.stored import open_training  # noqa: PLC0415
+        from commands.json_answers.training import summarize_training  # noqa: PLC0415
+        from quant.passes.recipe import Recipe, build_recipe  # noqa: PLC0415
+
+        recipe: Recipe = build_recipe(equalize=equalize)
+        pixels = open_preprocess(preprocess, label_column, model)
+        choice = ImageChoice(data, pixels, samples, calibration, seed)
+        network = open_network(model, builder, input_shape)
+        if go_on is not None:
+            recipe = open_training(runs, go_on, network).whole_recipe
+        split = divide_images(model, network, choice)
+        checked = check_import(model, network, split.score)
+        say(split.sentence)
+        how = replace(how, loss=loss_for(split, loss))
+        task = TrainingTask(network, wish, split, how, runs, recipe, write_every)
+        say(f"Training {task.name}: the same call again goes on if it is stopped")
+        outcome = watch(run_training(task))
+        write_answer(out, {**summarize_training(outcome), "import_check": checked})

@@ -1,0 +1,109 @@
+"""Weights that jump to and fro between two whole numbers (Nagel et al. 2022, oscillations)."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from quant.training.settings import TrainingSettings
+from quant.training.trainable import Trainable
+
+MOST_BITS = 4
+"""Wider grids are not followed: there a jump changes little."""
+MOMENTUM = 0.01
+OSCILLATES = 0.005
+"""A weight oscillates whose jumps back come at least this often, as an average over steps."""
+
+
+@dataclass(eq=False)
+class LayerOscillation:
+    """One weight's history: its whole numbers, the sign of the last jump, how often it jumps back.
+
+    `frozen` weights stay at `code`, the average of their whole numbers, rounded.
+    """
+
+    codes: Tensor
+    direction: Tensor
+    frequency: Tensor
+    average: Tensor
+    frozen: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all of it by name."""
+        return {
+            "codes": self.codes, "direction": self.direction, "frequency": self.frequency,
+            "average": self.average, "frozen": self.frozen,
+        }  # fmt: skip
+
+
+@dataclass(eq=False)
+class Oscillation:
+    """Follows the whole numbers of narrow weights from step to step; may dampen or freeze."""
+
+    settings: TrainingSettings
+    layers: dict[str, LayerOscillation] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def begin(self, network: Trainable) -> None:
+        """Start with the weights as they are."""
+        for name, weight, encoding in network.weights_on_grids():
+            if encoding.bits <= MOST_BITS:
+                codes = encoding.quantize(weight)
+                zeros = torch.zeros_like(codes)
+                self.layers[name] = LayerOscillation(
+                    codes, zeros, zeros.clone(), codes.clone(), zeros.clone()
+                )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the history by name, for a state on the disk."""
+        return {
+            f"oscillation/{name}/{key}": value
+            for name, layer in self.layers.items()
+            for key, value in layer.tensors().items()
+        }
+
+    def penalty(self, network: Trainable) -> Tensor | None:
+        """Return dampening times the mean square distance of weights from their grid, in steps.
+
+        Only weights inside the grid count, and only they are pulled: the grid stands still.
+        """
+        if not self.settings.dampening:
+            return None
+        parts = []
+        for _, weight, encoding in network.weights_on_grids():
+            scale = encoding.scale.detach()
+            with torch.no_grad():
+                goal = encoding.fake_quantize(weight)
+                inside = (weight >= encoding.low) & (weight <= encoding.high)
+            parts.append((((weight - goal) / scale).square() * inside).mean())
+        return self.settings.dampening * torch.stack(parts).mean() if parts else None
+
+    @torch.no_grad()
+    def after_step(self, network: Trainable) -> None:
+        """Note jumps; hold frozen weights at their whole number, and freeze those that jump."""
+        threshold = self.settings.freeze_oscillating
+        for name, weight, encoding in network.weights_on_grids():
+            layer = self.layers.get(name)
+            if layer is None:
+                continue
+            if threshold:
+                held = encoding.dequantize(layer.average.round())
+                weight.copy_(torch.where(layer.frozen > 0, held, weight))
+            codes = encoding.quantize(weight)
+            jump = (codes - layer.codes).sign()
+            back = (jump != 0) & (jump == -layer.direction)
+            layer.direction.copy_(torch.where(jump != 0, jump, layer.direction))
+            layer.frequency.lerp_(back.to(codes.dtype), MOMENTUM)
+            free = layer.frozen == 0
+            layer.average.copy_(
+                torch.where(free, layer.average.lerp(codes, MOMENTUM), layer.average)
+            )
+            layer.codes.copy_(codes)
+            if threshold:
+                layer.frozen.copy_(torch.where(layer.frequency > threshold, 1.0, layer.frozen))
+
+    def share(self) -> float | None:
+        """Return the share of followed weights that oscillate; None where none is followed."""
+        total = sum(layer.codes.numel() for layer in self.layers.values())
+        shaking = sum(int((one.frequency > OSCILLATES).sum()) for one in self.layers.values())
+        return shaking / total if total else None

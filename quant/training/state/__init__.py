@@ -1,0 +1,1 @@
+"""The state of a training on the disk, and as a pass."""

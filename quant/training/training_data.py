@@ -1,0 +1,35 @@
+"""What goes into the loop of a training, and what it tells on the way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from quant.inputs import Inputs
+from quant.progress import Progress
+from quant.training.state.trained_state import CurvePoint
+
+
+class TrainingData(Protocol):
+    """Images that train, read by their places; pure in places and generator."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def take(
+        self, places: Sequence[int], generator: torch.Generator | None
+    ) -> tuple[Inputs, Tensor | None]:
+        """Return (inputs, labels or targets or None); augmented where there is a generator."""
+
+
+Watched = Sequence[tuple[Inputs, Tensor | None]]
+"""Batches of images that are watched: their loss tells when to stop and which state is best."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress(Progress):
+    """Progress of a training, with the newest point of its curve."""
+
+    point: CurvePoint | None = None
