@@ -13,6 +13,7 @@ from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, is_float_pass
 from quant.passes.use_grids import UseGrids
 from quant.spec import FLOAT_BITS, QuantSpec
+from quant.training.state.use_training import UseTraining
 
 SEPARATOR = " · "
 
@@ -137,3 +138,5 @@ def _repaired_by(step: Pass) -> str:
             return "AdaRound"
         case UseGrids(source=source):
             return f"encodings of {source}"
+        case UseTraining(source=source):
+            return f"trained {source}"

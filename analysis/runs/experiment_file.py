@@ -23,9 +23,11 @@ from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, check_order
 from quant.passes.use_grids import UseGrids
+from quant.training.state.use_training import UseTraining
 
 FORMAT, VERSION = "quantscope-experiment", 1
 MAX_CHARACTERS = 100 * 2**20
+TRAINING = "training"
 PASSES: dict[str, type[Equalize | AbsorbBias | CorrectBias | AdaRound]] = {
     "equalize": Equalize,
     "absorb-bias": AbsorbBias,
@@ -180,6 +182,8 @@ def pass_to_plain(step: Pass) -> dict[str, Any]:
     """
     if isinstance(step, UseGrids):
         raise QuantError("Encodings of a file belong to the experiment, not to its recipe.")
+    if isinstance(step, UseTraining):  # its weights stay in the folder of runs
+        return {"pass": TRAINING, "source": step.source, "digest": step.state.digest}
     name = next(name for name, kind in PASSES.items() if isinstance(step, kind))
     return {"pass": name, **to_plain(step)}
 
@@ -198,6 +202,11 @@ def recipe_from_plain(raw: object) -> Recipe:
 
 
 def _pass_from_plain(raw: object) -> Pass:
+    if isinstance(raw, dict) and raw.get("pass") == TRAINING:
+        raise ConfigError(
+            f"The weights of training {raw.get('source')} stay in the folder of runs; a file names "
+            "them only. Name the training with --trained instead."
+        )
     if not isinstance(raw, dict) or raw.get("pass") not in PASSES:
         raise ConfigError(
             f'A pass must be an object with "pass": one of {", ".join(PASSES)}; got '

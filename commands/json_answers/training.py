@@ -7,7 +7,7 @@ from typing import Any
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
 from analysis.runs.apply_recipe import title_of
-from analysis.runs.experiment import versions
+from analysis.runs.run_experiment import versions
 from analysis.training.run_training import TrainingOutcome
 from commands.json_answers.run import NO_LABELS
 from quant.config import config_to_plain
