@@ -181,7 +181,7 @@ class TestNumbers:
         interval = found.evaluation.quantized_top1_ci95
         assert interval is not None
         assert f"{100 * interval.low:.2f} to {100 * interval.high:.2f} %" in words
-        trust = "never measured: compare choices only"
+        trust = "Estimated energy"
         for said in (found.model_digest, found.data_digest, *found.versions.values(), trust):
             assert said in words
 
