@@ -13,6 +13,7 @@ from model_io.loaded_model import LoadedModel
 from quant.graph.capture import capture, export_program
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import draw, parts_of
+from quant.torch_state import exclusive_torch
 
 TRIAL = 2
 SAME = 1e-6
@@ -50,7 +51,8 @@ def convert(loaded: LoadedModel, out: Path) -> Converted:
         raise ModelError(f"The file to write must end in .pt2; got {out.name}. Rename it.")
     program = loaded.program or export_program(loaded.module, loaded.takes, loaded.batch)
     held = io.BytesIO()
-    torch.export.save(program, held)
+    with exclusive_torch():
+        torch.export.save(program, held)
     out.write_bytes(held.getvalue())
     back = load_model(out)
     before = capture(loaded.program or loaded.module, loaded.takes, loaded.batch)

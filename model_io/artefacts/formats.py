@@ -18,6 +18,7 @@ from model_io.errors import ModelError
 from model_io.qdq_export.weights import WeightStyle
 from quant.config import config_from_file, config_to_file
 from quant.inputs import parts_of
+from quant.torch_state import exclusive_torch
 
 
 def _encodings(version: str) -> Callable[[ArtefactSource], Artefact]:
@@ -73,7 +74,8 @@ def _computes_the_same(source: ArtefactSource, content: bytes) -> str:
         ModelError: they give different numbers.
     """
     inputs = source.trial
-    module = torch.export.load(io.BytesIO(content)).module()
+    with exclusive_torch():
+        module = torch.export.load(io.BytesIO(content)).module()
     with torch.inference_mode():
         got, wanted = module(*inputs), source.quantized.run(inputs)
     pairs = zip(parts_of(got), parts_of(wanted), strict=True)

@@ -15,6 +15,7 @@ from quant.inputs import KINDS
 from quant.simulation.plan import Role
 from quant.simulation.quant_graph import QuantGraph
 from quant.simulation.quantizer import Quantizer, subsumes
+from quant.torch_state import exclusive_torch
 
 MOST_BATCH = 65536
 _TYPES = (torch.int8, torch.int16, torch.int32)
@@ -86,7 +87,7 @@ def write_program(quantized: QuantGraph) -> bytes:
     dims: Any = None if graph.batch else ({0: Dim("batch", min=1, max=MOST_BATCH)},) * len(example)
     buffer = io.BytesIO()
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with exclusive_torch(), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.export(module, example, dynamic_shapes=dims)
             torch.export.save(program, buffer)

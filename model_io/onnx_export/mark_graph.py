@@ -18,6 +18,7 @@ from quant.inputs import KINDS
 from quant.simulation.plan import Role
 from quant.simulation.quant_graph import QuantGraph
 from quant.simulation.quantizer import Quantizer
+from quant.torch_state import exclusive_torch
 
 OPSET = 21
 MOST_BATCH = 65536
@@ -59,7 +60,7 @@ def export_with_marks(quantized: QuantGraph) -> ModelProto:
     axis = {0: Dim("batch", min=1, max=MOST_BATCH)}
     dims = None if graph.batch else (axis,) * len(example)
     try:
-        with _quiet(), torch.no_grad():
+        with exclusive_torch(), _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 module, example, dynamo=True, dynamic_shapes=dims, opset_version=OPSET,
                 optimize=True, verbose=False,

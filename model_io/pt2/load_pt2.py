@@ -27,6 +27,7 @@ from model_io.pt2.archive import (
 )
 from model_io.pt2.check_program import check_values, checked_program, parsed
 from model_io.pt2.check_tensors import check_tensor
+from quant.torch_state import exclusive_torch
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ def load_exported(path: Path, shown: str) -> Exported:
     """
     buffer, inputs, batch = _checked(path, shown)
     try:
-        loaded = torch.export.load(buffer)
-        module = loaded.module()
+        with exclusive_torch():
+            loaded = torch.export.load(buffer)
+            module = loaded.module()
     except Exception as error:  # noqa: BLE001 (torch raises anything on an inconsistent graph)
         raise ModelError(
             f"{shown} must hold a consistent program, got one that torch cannot load "

@@ -13,6 +13,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer, fused_chain
 from quant.graph.operators import weight_place
 from quant.inputs import Inputs, Outputs, as_inputs, parts_of
+from quant.torch_state import not_while_tracing
 
 Probes = Callable[[Outputs], Sequence[Outputs]]
 Run = Callable[[Tensor], Tensor]
@@ -69,6 +70,7 @@ class Backward:
         stage = self.stages.get(layer.output)
         return weight if stage is None else stage.convolution.pack(weight, PACKED_FOR)
 
+    @not_while_tracing
     def __call__(self, inputs: Inputs, probes: Probes, visit: Callable[[Local], None]) -> Outputs:
         """Run the network on inputs (N, ...), visit its layers from the last, return its output.
 

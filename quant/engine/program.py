@@ -24,6 +24,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import weight_place
 from quant.inputs import Inputs, parts_of
 from quant.simulation.plan import Site
+from quant.torch_state import not_while_tracing
 
 Values = dict[str, Any]
 Settings = Mapping[str, Encoding | Tensor]
@@ -94,6 +95,7 @@ class Program:
         """Return the network's outputs from the values at the end."""
         return tuple(values[name] for name in self.outputs)
 
+    @not_while_tracing
     def run(self, values: Values, start: int, stop: int, settings: Settings) -> None:
         """Turn the values at `start` into those at `stop`; weights come from `settle`."""
         for step in self._steps[start:stop]:
@@ -128,6 +130,7 @@ class Program:
         if step.function is not None:
             values[name] = step.function(*arguments, **keywords)
 
+    @not_while_tracing
     def settle(self, grids: Mapping[str, Encoding]) -> dict[str, Encoding | Tensor]:
         """Return settings with weights already on their grids and in the kernel's order."""
         found: dict[str, Encoding | Tensor] = dict(grids)

@@ -22,6 +22,7 @@ from quant.graph.spelling.regions import inline_regions
 from quant.graph.spelling.spell import spell
 from quant.graph.spelling.writes import writes_into_others
 from quant.inputs import KINDS, Input, InputLike
+from quant.torch_state import exclusive_torch
 
 
 def capture(
@@ -51,7 +52,7 @@ def capture(
     program = model if isinstance(model, ExportedProgram) else export_program(model, specs, batch)
     traced = _traced(program)
     if writes_into_others(traced):
-        with warnings.catch_warnings():
+        with exclusive_torch(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch copies its own outdated types
             traced = _traced(program.run_decompositions({}))
     module, only, notes = _plain(traced, specs)
@@ -61,7 +62,8 @@ def capture(
 
 def _traced(program: ExportedProgram) -> fx.GraphModule:
     """Return the graph of a program, with its stored tensors in place."""
-    traced = program.module(check_guards=False)
+    with exclusive_torch():
+        traced = program.module(check_guards=False)
     if not isinstance(traced, fx.GraphModule):
         raise CaptureError(
             "torch.export must return a graph; got none. Check the network's forward function."
@@ -90,7 +92,7 @@ def export_program(
         example = tuple(torch.zeros(batch, *one.shape, dtype=KINDS[one.kind]) for one in inputs)
         try:
             dims = _free_batch(model, example) if free else None
-            with torch.no_grad(), warnings.catch_warnings():
+            with exclusive_torch(), torch.no_grad(), warnings.catch_warnings():
                 # torch.export repairs the list of weights of an LSTM and warns
                 warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
                 return export(model, example, dynamic_shapes=dims)

@@ -11,6 +11,7 @@ from quant.graph.layers import Layer, find_layers, shape_of, stored_tensor
 from quant.graph.node_facts import NodeFacts, facts_of, write_facts
 from quant.graph.operators import Kind
 from quant.inputs import Input, Inputs, Outputs, first_of, parts_of
+from quant.torch_state import not_while_tracing
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,6 +51,7 @@ class FloatGraph:
         """Run the network on inputs (N, *input_shape); return the first output (N, ...)."""
         return first_of(self.run(inputs))
 
+    @not_while_tracing
     def run(self, inputs: Inputs) -> Outputs:
         """Run the network on inputs (N, *input_shape) and return all outputs, each (N, ...)."""
         result: Outputs = self.module(*parts_of(inputs))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from quant.inputs import Inputs, parts_of
+from quant.torch_state import not_while_tracing
 
 
 class Walk:
@@ -26,6 +27,7 @@ class Walk:
         self._constant: dict[fx.Node, bool] = {}
         self._values: list[dict[fx.Node, Any]] = [{} for _ in batches]
 
+    @not_while_tracing
     @torch.no_grad()
     def input_of(self, name: str) -> list[Tensor]:
         """Return the first argument (N, ...) of a node for each batch; run the nodes before.
@@ -36,6 +38,7 @@ class Walk:
         node = self._advance(name)
         return [self._fetch(values, node.args[0]) for values in self._values]
 
+    @not_while_tracing
     @torch.no_grad()
     def peek(self, name: str) -> list[Tensor]:
         """Return the value (N, ...) that a node would give now for each batch; stay there.
@@ -46,6 +49,7 @@ class Walk:
         node = self._advance(name)
         return [self._run(node, batch, values) for batch, values in self._each()]
 
+    @not_while_tracing
     @torch.no_grad()
     def output_of(self, name: str) -> list[Tensor]:
         """Run a node and return the value (N, ...) for each batch.

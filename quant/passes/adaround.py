@@ -17,6 +17,7 @@ from quant.inputs import Inputs
 from quant.passes.samples import Samples, activation_of, collect, why_no_rows
 from quant.progress import Progress, Steps
 from quant.simulation.quant_graph import QuantGraph
+from quant.torch_state import not_while_tracing
 
 ZETA, GAMMA = 1.1, -0.1  # the stretch of the rectified sigmoid
 STEPS_A_PROGRESS = 25
@@ -127,19 +128,31 @@ class AdaRound:
         warm = int(self.warm_start * self.iterations)
         for step in range(self.iterations):
             chosen = torch.randint(count, (min(self.batch, count),), generator=generator)
-            with torch.enable_grad():
-                up = rectified_sigmoid(variable)
-                loss = problem.loss(problem.soft(up), chosen)
-                if step >= warm:
-                    beta = self._beta((step - warm) / max(1, self.iterations - warm))
-                    loss = loss + self.regularization * rounding_loss(up, beta)
-                optimizer.zero_grad()
-                loss.backward()
-            optimizer.step()
+            beta = self._beta((step - warm) / max(1, self.iterations - warm))
+            self._descend(problem, optimizer, chosen, beta if step >= warm else None)
             if step % STEPS_A_PROGRESS == 0:
                 part = span[0] + (span[1] - span[0]) * step / self.iterations
                 yield Progress(part, f"AdaRound: {problem.layer.name}, step {step}")
         return problem.finish(variable.detach())
+
+    @not_while_tracing
+    def _descend(
+        self,
+        problem: "_Problem",
+        optimizer: torch.optim.Optimizer,
+        chosen: Tensor,
+        beta: float | None,
+    ) -> None:
+        """Take one step of the optimizer on the chosen samples; `beta` is None while warming up."""
+        variable: Tensor = optimizer.param_groups[0]["params"][0]
+        with torch.enable_grad():
+            up = rectified_sigmoid(variable)
+            loss = problem.loss(problem.soft(up), chosen)
+            if beta is not None:
+                loss = loss + self.regularization * rounding_loss(up, beta)
+            optimizer.zero_grad()
+            loss.backward()
+        optimizer.step()
 
     def _beta(self, share: float) -> float:
         """Return the exponent at a share of the annealed steps: a half cosine, as published."""

@@ -22,6 +22,7 @@ from quant.simulation.choose_encodings import (
 from quant.simulation.plan import Role, Side, Site, plan
 from quant.simulation.quantizer import Quantizer, State
 from quant.spec import Estimator
+from quant.torch_state import not_while_tracing
 
 
 class QuantGraph:
@@ -48,6 +49,7 @@ class QuantGraph:
         """Run the simulated network on inputs (N, *input_shape); return its (first) output."""
         return first_of(self.run(inputs))
 
+    @not_while_tracing
     def run(self, inputs: Inputs) -> Outputs:
         """Run the simulated network and return all its outputs."""
         result: Outputs = self.module(*parts_of(inputs))

@@ -16,6 +16,7 @@ from quant.config import uniform
 from quant.errors import QuantError
 from quant.progress import Progress, Steps
 from sample_models.registry import SAMPLES
+from ui.state.sample_networks import sample_networks
 
 BUNDLED = "fashion"
 CALIBRATION_IMAGES = 256
@@ -83,11 +84,17 @@ def read_model(choice: ModelChoice) -> LoadedModel:
 
 
 def load_network(choice: ModelChoice) -> Steps[Network]:
-    """Read, trace and fold the chosen model.
+    """Read, trace and fold the chosen model; a sample is traced once in a process.
 
     Raises:
         ValueError: the model cannot be read or traced.
     """
+    if choice.source in SAMPLES and choice == ModelChoice(choice.source):
+        return (yield from sample_networks().load(choice.source, lambda: _read_network(choice)))
+    return (yield from _read_network(choice))
+
+
+def _read_network(choice: ModelChoice) -> Steps[Network]:
     yield Progress(0.1, "Reading the model")
     loaded = read_model(choice)
     takes = loaded.takes or choice.wish

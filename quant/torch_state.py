@@ -1,0 +1,85 @@
+"""One lock around all of torch that is one for the whole process: tracing, exporting, loading.
+
+torch.export, torch.onnx.export and torch.export.load change modes and functions that every thread
+of the process sees, and fail or mix up their graphs when two of them run at once. They also turn
+oneDNN off meanwhile: a forward of another thread then rounds otherwise, by 1e-6 of its output and
+by a whole step of a quantized one. So a thread that traces waits until no forward runs, and
+forwards wait until it is done.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+
+
+class _Gate:
+    """Lets many threads compute, or one thread trace; whoever is inside may enter again."""
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._computing = 0
+        self._waiting = 0
+        self._tracer = 0
+        self._own = threading.local()
+
+    @contextmanager
+    def compute(self) -> Iterator[None]:
+        """Keep every other thread from tracing."""
+        depth: int = getattr(self._own, "depth", 0)
+        outermost = depth == 0 and self._tracer != threading.get_ident()
+        if outermost:
+            with self._change:
+                self._change.wait_for(lambda: not self._tracer and not self._waiting)
+                self._computing += 1
+        self._own.depth = depth + 1
+        try:
+            yield
+        finally:
+            self._own.depth = depth
+            if outermost:
+                with self._change:
+                    self._computing -= 1
+                    self._change.notify_all()
+
+    @contextmanager
+    def trace(self) -> Iterator[None]:
+        """Keep every other thread from tracing and from computing."""
+        if self._tracer == threading.get_ident():
+            yield
+            return
+        with self._change:
+            self._waiting += 1
+            own = 1 if getattr(self._own, "depth", 0) else 0
+            self._change.wait_for(lambda: not self._tracer and self._computing <= own)
+            self._waiting -= 1
+            self._tracer = threading.get_ident()
+        try:
+            yield
+        finally:
+            with self._change:
+                self._tracer = 0
+                self._change.notify_all()
+
+
+_GATE = _Gate()
+
+
+def exclusive_torch() -> AbstractContextManager[None]:
+    """Let this thread alone trace, export or load programs; it may enter again."""
+    return _GATE.trace()
+
+
+def not_while_tracing(forward: Callable[Given, Made]) -> Callable[Given, Made]:
+    """Make a forward wait while another thread traces, and that thread while the forward runs."""
+
+    @wraps(forward)
+    def run(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+        with _GATE.compute():
+            return forward(*args, **kwargs)
+
+    return run

@@ -1,0 +1,35 @@
+"""The sample networks, traced once in a process and shared by everyone, who only read them."""
+
+import threading
+from collections.abc import Callable
+
+import streamlit as st
+
+from analysis.network import Network
+from quant.progress import Progress, Steps
+
+
+class SampleNetworks:
+    """Networks by the name of their sample; who comes second waits for the first."""
+
+    def __init__(self) -> None:
+        self._networks: dict[str, Network] = {}
+        self._lock = threading.Lock()
+
+    def load(self, name: str, read: Callable[[], Steps[Network]]) -> Steps[Network]:
+        """Return the network of a sample; `read` makes it where nobody asked for it yet.
+
+        Raises:
+            ValueError: the sample cannot be read or traced.
+        """
+        yield Progress(0.1, "Reading the model")
+        with self._lock:
+            if name not in self._networks:
+                self._networks[name] = yield from read()
+        return self._networks[name]
+
+
+@st.cache_resource(show_spinner=False)
+def sample_networks() -> SampleNetworks:
+    """Return the one collection of this process."""
+    return SampleNetworks()
