@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PORT ?= 8501
-SOURCES := accelerator analysis benchmarks commands data_io figures model_io pages quant sample_models tests ui app.py cli.py
+SOURCES := accelerator analysis benchmarks commands data_io figures model_io pages plain_files quant sample_models tests ui app.py cli.py
 
 .PHONY: install run test check fix clean
 

@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from quant.config import QuantConfig
 from quant.engine.program import Program, compile_program
 from quant.file_encodings import EncodingTarget, Given
+from quant.finite_values import check_weights
 from quant.graph.capture import capture
 from quant.graph.float_graph import FloatGraph
 from quant.graph.float_weights import FloatWeight, find_float_weights, summarize_float_weights
@@ -117,6 +118,7 @@ def prepare(
     """
     graph = capture(model, inputs, batch)
     folded = FoldBatchNorm()(graph)
+    check_weights(folded)
     check_float_law(folded)
     told = (*notes, *graph.notes, *summarize_float_weights(find_float_weights(folded)))
     return Network(name, digest, folded, graph.parameters(), told)

@@ -24,6 +24,7 @@ from analysis.runs.json_values import from_plain, to_plain
 from analysis.runs.run_experiment import versions
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
+from plain_files.read_json import JsonError, parse_json
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import QuantError
 
@@ -139,10 +140,9 @@ def _parse(content: bytes) -> object:
             f"A session must be at most {MAX_BYTES} bytes; got {len(content)}. Save fewer runs."
         )
     try:
-        found: object = json.loads(content)
-    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError too
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise SessionError(f"A session must be JSON; {said}.") from None
+        found: object = parse_json(content, MAX_BYTES)
+    except JsonError as error:
+        raise SessionError(f"A session must be JSON; {error}.") from None
     return found
 
 

@@ -1,6 +1,5 @@
 """The command report."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +39,7 @@ from commands.options import (
     WeightBitsOption,
 )
 from commands.output import errors_told, say, watch
+from plain_files.read_json import parse_json
 
 
 @app.command()
@@ -123,7 +123,7 @@ def report(
             origin=origin_of(model, machine or MACHINE, builder, input_shape or ""),
             run=None if store is None or run is None else find_run(store, run),
             store=store,
-            front=None if front is None else json.loads(read_text(front)),
+            front=None if front is None else parse_json(read_text(front)),
         )
         network = None if model is None else open_network(model, builder, input_shape)
         if network is not None:

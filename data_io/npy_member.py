@@ -1,8 +1,10 @@
 """Map one `.npy` member of a `.npz` without loading it: numpy.load would read it whole."""
 
 import io
+import math
 import shutil
 import tempfile
+import tokenize
 import zipfile
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, cast
@@ -14,6 +16,12 @@ from data_io.errors import DatasetError
 
 MAX_BYTES = 16 * 1024**3
 """The most that one array may hold."""
+FREE_BYTES = 64 * 1024**2
+MAX_RATIO = 200
+"""A compressed array of more than `FREE_BYTES` may hold so many times the bytes it takes; images
+and real numbers stay below 20."""
+MAX_UNPACKED_BYTES = 4 * 1024**3
+"""The most that one compressed array may take on disk once it is unpacked."""
 _HEADER_BYTES = 64 * 1024
 
 
@@ -29,10 +37,13 @@ def map_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> N
     shown = f"{info.filename[:60]} in {path.name}"
     if info.file_size > MAX_BYTES:
         raise DatasetError(f"{shown} must hold at most {MAX_BYTES} bytes, got {info.file_size}.")
+    _check_ratio(info, shown)
     with archive.open(info) as member:
         header = io.BytesIO(member.read(_HEADER_BYTES))
     shape, fortran, dtype = _read_header(header, shown)
-    length = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    length = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0:
+        raise DatasetError(f"{shown} must have lengths of 0 or more, got shape {shape}.")
     if header.tell() + length != info.file_size:
         raise DatasetError(
             f"{shown} must hold {length} bytes of data for shape {shape}, got "
@@ -49,6 +60,18 @@ def map_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> N
         shutil.copyfileobj(member, file, 1024**2)
         file.flush()
         return _map(file, dtype, header.tell(), shape, order)
+
+
+def _check_ratio(info: zipfile.ZipInfo, shown: str) -> None:
+    """Raise where a compressed member would fill the disk."""
+    if info.compress_type == zipfile.ZIP_STORED or info.file_size <= FREE_BYTES:
+        return
+    if info.file_size > min(MAX_UNPACKED_BYTES, MAX_RATIO * max(1, info.compress_size)):
+        raise DatasetError(
+            f"{shown} must unpack to at most {MAX_RATIO} times its size and "
+            f"{MAX_UNPACKED_BYTES // 1024**3} GiB, got {info.file_size} bytes from "
+            f"{info.compress_size}; write it with numpy.savez, uncompressed."
+        )
 
 
 def _map(
@@ -73,7 +96,10 @@ def _read_header(file: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool, np
     }
     try:
         shape, fortran, dtype = readers[np.lib.format.read_magic(file)](file)
-    except (ValueError, EOFError, TypeError, SyntaxError, KeyError):
+    except (
+        ValueError, EOFError, TypeError, SyntaxError, KeyError, MemoryError, RecursionError,
+        OverflowError, tokenize.TokenError,
+    ):  # fmt: skip
         raise DatasetError(
             f"{shown} must be an array in numpy's format 1 or 2, got something else; write it "
             "with numpy.savez."

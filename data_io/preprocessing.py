@@ -15,6 +15,7 @@ from torch import Tensor
 
 from data_io.errors import DatasetError
 from data_io.table_columns import TableColumns
+from plain_files.read_json import JsonError, parse_json
 
 
 class Interpolation(StrEnum):
@@ -42,6 +43,7 @@ class Layout(StrEnum):
 
 _MODES = {1: "L", 3: "RGB"}
 _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
+SMALLEST_STD, LARGEST_NUMBER = 1e-6, 1e9
 _LARGEST_SIDE = 4096
 _MAX_PIXELS = 64 * 1024**2
 
@@ -90,8 +92,11 @@ class Preprocess:
                 raise DatasetError(
                     f"{name} must hold {self.channels} finite numbers, one a channel, got {values}."
                 )
-        if min(self.std) <= 0:
-            raise DatasetError(f"std must be above 0 in every channel, got {self.std}.")
+        if min(self.std) < SMALLEST_STD or max(map(abs, (*self.std, *self.mean))) > LARGEST_NUMBER:
+            raise DatasetError(
+                f"std must be {SMALLEST_STD:g} to {LARGEST_NUMBER:g} in every channel, and mean at "
+                f"most that, on the scale of the pixels (0 to 255); got {self.std} and {self.mean}."
+            )
         if self.crop_fraction is not None and not 0 < self.crop_fraction <= 1:
             raise DatasetError(
                 f"crop_fraction must be above 0 and at most 1, got {self.crop_fraction}."
@@ -207,8 +212,8 @@ def _centre(image: Image.Image, side: int) -> Image.Image:
 def _parse(text: str) -> dict[str, Any]:
     """Return the JSON object in `text`."""
     try:
-        fields = json.loads(text)
-    except json.JSONDecodeError as error:
+        fields = parse_json(text)
+    except JsonError as error:
         raise DatasetError(f"Preprocessing must be a JSON object, got bad JSON: {error}.") from None
     if not isinstance(fields, dict):
         raise DatasetError(f"Preprocessing must be a JSON object, got {type(fields).__name__}.")

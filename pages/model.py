@@ -19,6 +19,7 @@ from ui.model.task_facts import (
 from ui.navigation import CONFIGURE, RUNS
 from ui.state.workspace import workspace
 from ui.widgets.cards import image_strip
+from ui.widgets.markdown import plain
 from ui.widgets.network_view import show_graph, show_picked, show_table
 
 work = workspace()
@@ -38,7 +39,7 @@ measure_import(work)
 as_float, at_8_bits = work.cost_of(uniform(32, 32)), work.cost_of(uniform(8, 8))
 score = float_score(work)
 
-st.subheader(network.name, anchor=False)
+st.subheader(plain(network.name), anchor=False)
 cards = st.container(horizontal=True)
 float_card(cards, work, score)
 cards.metric("Parameters", format_count(network.parameters), border=True, height="stretch")
@@ -52,7 +53,7 @@ cards.metric(
 cards.metric(
     "Weights in float", format_bytes(as_float.weight_bytes), border=True, height="stretch",
     delta_color="off", delta=f"{format_bytes(at_8_bits.weight_bytes)} at 8 bits", delta_arrow="off",
-    help=f"As {work.machine.title} stores them, with scales and biases",
+    help=f"As {plain(work.machine.title)} stores them, with scales and biases",
 )  # fmt: skip
 cards.metric(
     "Peak memory", format_bytes(at_8_bits.peak_activation_bytes), border=True,
@@ -71,7 +72,7 @@ if network.given is not None:
 
 st.subheader("Data", anchor=False)
 if work.data_problem:
-    st.error(work.data_problem, icon=":material/error:")
+    st.error(plain(work.data_problem), icon=":material/error:")
 elif work.parts is None:
     st.warning(
         "This model comes without images. Bring a folder or an .npz file below to measure "
@@ -82,7 +83,7 @@ else:
     labels = "labelled" if parts.score.labelled else "without labels"
     stands = in_place_of_accuracy(network, labelled=parts.score.labelled)
     st.markdown(
-        f"**{parts.score.name}** · {len(parts.score)} images to score, {labels} · "
+        f"**{plain(parts.score.name)}** · {len(parts.score)} images to score, {labels} · "
         f"{len(parts.calibration or ())} others to calibrate with"
     )
     if stands:

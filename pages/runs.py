@@ -11,6 +11,7 @@ from ui.runs.forms import differences, disagreements, manage_run, run_form, why_
 from ui.runs.report import report_box
 from ui.state.workspace import workspace
 from ui.widgets.cards import cost_cards, score_cards
+from ui.widgets.csv_text import csv_text
 from ui.widgets.markdown import plain
 from ui.widgets.prerequisites import say_missing
 from ui.widgets.tables import effective_table, run_table
@@ -33,7 +34,7 @@ else:
     names = plain(work.experiment.name), plain(work.network.name), plain(work.parts.score.name)
     st.markdown(
         f"**{names[0]}** on **{names[1]}**, {len(work.parts.score)} images of "
-        f"{names[2]}{unlabelled}, machine {work.machine.title}"
+        f"{names[2]}{unlabelled}, machine {plain(work.machine.title)}"
     )
     if stands := in_place_of_accuracy(work.network, labelled=labelled):
         st.caption(stands)
@@ -96,7 +97,7 @@ if view == "Table":
                ("energy nJ", "latency µs", "utilization %")},
         },
     )  # fmt: skip
-    st.download_button("Table as CSV", table.to_csv(index=False), f"{run.name}.csv", "text/csv")
+    st.download_button("Table as CSV", csv_text(table), f"{run.name}.csv", "text/csv")
 elif view == "Disagreements":
     disagreements(work, run)
 else:
@@ -105,7 +106,7 @@ else:
     for number, figure in enumerate(figures):
         st.plotly_chart(figure, key=f"runs.{view}.{number}", alt=takeaway(figure))
 for note in run.cost.notes:
-    st.caption(f":material/info: {note}")
+    st.caption(f":material/info: {plain(note)}")
 manage_run(work, run)
 st.subheader("Report", anchor=False)
 report_box(work, run)

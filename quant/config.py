@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
+from plain_files.read_json import JsonError, parse_json
 from quant.errors import ConfigError
 from quant.spec import Estimator, Granularity, QuantSpec, SpecChange, read_spec_fields
 
@@ -209,13 +210,9 @@ def config_from_json(text: str) -> QuantConfig:
         ConfigError: the text is no JSON or no configuration.
     """
     try:
-        raw = json.loads(text)
-    except json.JSONDecodeError as error:
+        raw = parse_json(text)
+    except JsonError as error:
         raise ConfigError(f"A configuration must be JSON; {error}.") from None
-    except RecursionError:
-        raise ConfigError(
-            "A configuration must be flat JSON; got one nested hundreds of levels deep."
-        ) from None
     return config_from_dict(raw)
 
 
@@ -291,7 +288,7 @@ def config_from_file(text: str, layers: Sequence[Named]) -> tuple[QuantConfig, t
     """
     config = config_from_json(text)
     counts = config.resolve(layers).matched
-    written = [rule.get("matched") for rule in json.loads(text).get("rules", [])]
+    written = [rule.get("matched") for rule in parse_json(text).get("rules", [])]
     notes = []
     for rule, now, before in zip(config.rules, counts, written, strict=True):
         if before is None:

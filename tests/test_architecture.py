@@ -22,30 +22,34 @@ ROOT = Path(__file__).parents[1]
 OUTER = {"torch", "numpy", "pandas", "streamlit", "plotly", "typer", "PIL", "onnx", "safetensors"}
 INNER = {
     "accelerator", "analysis", "benchmarks", "commands", "data_io", "figures", "model_io",
-    "quant", "sample_models", "tests", "ui",
+    "plain_files", "quant", "sample_models", "tests", "ui",
 }  # fmt: skip
 # What each part may import of all that is watched; everything else is a breach.
 ALLOWED = {
-    "quant": {"quant", "torch", "numpy", "safetensors"},
+    "plain_files": {"plain_files", "numpy"},
+    "quant": {"plain_files", "quant", "torch", "numpy", "safetensors"},
     "accelerator": {"accelerator"},
-    "data_io": {"data_io", "torch", "numpy", "PIL"},
+    "data_io": {"plain_files", "data_io", "torch", "numpy", "PIL"},
     "sample_models": {"sample_models", "data_io", "torch", "numpy", "safetensors"},
     "model_io": {
+        "plain_files",
         "model_io", "quant", "sample_models", "torch", "numpy", "safetensors", "onnx",
     },
     "analysis": {
+        "plain_files",
         "analysis", "accelerator", "quant", "data_io", "sample_models", "torch", "numpy",
     },
     # of quant only names of results: parts and cells
     "figures": {"figures", "analysis", "accelerator", "quant", "plotly", "numpy"},
     "ui": {
-        "ui", "figures", "analysis", "accelerator", "quant", "data_io", "model_io",
+        "plain_files", "ui", "figures", "analysis", "accelerator", "quant", "data_io", "model_io",
         "sample_models", "streamlit", "numpy", "pandas",
     },
     "pages": {"ui", "figures", "analysis", "accelerator", "quant", "streamlit"},
     "app.py": {"ui", "analysis", "streamlit"},
     # a command joins what analysis measures with files that model_io reads and writes
     "commands": {
+        "plain_files",
         "commands", "figures", "analysis", "accelerator", "quant", "data_io", "model_io",
         "sample_models", "typer", "torch",
     },

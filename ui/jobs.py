@@ -1,5 +1,6 @@
 """Long work beside the page: the only place with a thread; knows nothing of quantization."""
 
+import logging
 import threading
 import time
 from collections import deque
@@ -9,8 +10,12 @@ from typing import Any
 
 import streamlit as st
 
+from quant.interruption import Interrupted, cancellable
 from quant.progress import Progress, Steps
 from ui.job_kind import JobKind
+from ui.plain_text import plain
+
+_LOG = logging.getLogger(__name__)
 
 
 class JobState(StrEnum):
@@ -80,7 +85,10 @@ class Job:
         self.state, self._started = JobState.RUNNING, time.monotonic()
         self.progress = Progress(0.0, "Starting")
         try:
-            self._drive(self._steps())
+            with cancellable(self._cancel.is_set):
+                self._drive(self._steps())
+        except Interrupted:
+            _LOG.info("%s was cancelled in the middle of a step", self.title)
         except Exception as error:  # noqa: BLE001  the page shows it in its own words
             self.problem = error
         self.state = JobState.ENDED
@@ -193,7 +201,7 @@ def watch(runner: JobRunner, place: str, seen: int) -> None:
             st.progress(min(job.progress.fraction, 1.0), text=_line(job))
             st.button(
                 "Cancel", key=f"{place}.cancel.{number}", icon=":material/close:",
-                on_click=job.cancel, help=f"Stop: {job.title}",
+                on_click=job.cancel, help=f"Stop: {plain(job.title)}",
             )  # fmt: skip
 
     show()
@@ -203,4 +211,4 @@ def _line(job: Job) -> str:
     left = job.remaining_s
     told = job.progress.text.endswith("left")  # some work knows its own time better
     time_left = "" if left is None or told else f", about {left:.0f} s left"
-    return f"**{job.title}** · {job.progress.text}{time_left}"
+    return f"**{plain(job.title)}** · {plain(job.progress.text)}{time_left}"

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
+from ui.plain_text import plain
 from ui.settings import LOCAL_ADDRESSES, Settings
 
 PROXY_HEADERS = frozenset({"forwarded", "via", "cf-connecting-ip", "client-ip", "true-client-ip"})
@@ -25,7 +26,7 @@ def check_request() -> None:
     """End the page run with an error where the request is not from a page of this app."""
     problem = request_problem(dict(st.context.headers), _allowed_hosts(), _allowed_origins())
     if problem:
-        st.error(problem)
+        st.error(plain(problem))
         st.stop()
 
 

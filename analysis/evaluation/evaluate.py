@@ -12,6 +12,7 @@ from analysis.evaluation.per_image import compare_outputs
 from analysis.evaluation.user_metric import MetricScore, MetricTally, UserMetric
 from analysis.network import Network, forward, forward_all
 from quant.errors import QuantError
+from quant.finite_values import check_outputs
 from quant.inputs import Inputs
 from quant.progress import Progress, Steps
 from quant.simulation.quant_graph import QuantGraph
@@ -206,6 +207,7 @@ def evaluate(
         if network.classifies:
             check_labels(batch.labels, network.outputs)
         reference = forward_all(network.graph, network.graph.batch, batch.inputs)
+        check_outputs(network.graph, batch.inputs, reference)
         simulated = forward_all(quantized, network.graph.batch, batch.inputs)
         tally.add(batch, reference, simulated)
         yield Progress(tally.samples / total, f"Scoring: {tally.samples} of {total} images")

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 import uuid
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +10,23 @@ from typing import Any
 
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
+from analysis.runs.database import Database
 from analysis.runs.json_values import from_plain, to_plain
+from plain_files.read_json import parse_json
 
 FORMAT = 1
 _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL, format INTEGER NOT NULL,
     content TEXT NOT NULL)"""
+_OWNERS = "CREATE TABLE IF NOT EXISTS owners (run TEXT PRIMARY KEY, owner TEXT NOT NULL)"
 _ANSWERS = "CREATE TABLE IF NOT EXISTS answers (question TEXT PRIMARY KEY, answer TEXT NOT NULL)"
+_COLUMNS = {
+    "runs": ("id", "name", "created", "format", "content"),
+    "answers": ("question", "answer"),
+    "owners": ("run", "owner"),
+}
+_OWNED = "runs LEFT JOIN owners ON owners.run = runs.id"
+_OWNER = "COALESCE(owner, '')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +59,44 @@ class Run:
 
 
 class RunStore:
-    """The runs under one folder; every call opens the file anew, so threads and tabs may share."""
+    """The runs of one owner under a folder, or in memory without one; threads and tabs may share.
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "runs.sqlite"
-        with closing(self._open()) as database, database:
-            database.execute(_TABLE)
-            database.execute(_ANSWERS)
+    `owner` is "" for the person at this machine. A run belongs to who saved it: nobody else sees,
+    renames or deletes it. Answers, which follow from what their question names, are kept apart by
+    owner, too. Every method raises StoreError where the file cannot be used.
+    """
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=30)
+    def __init__(self, folder: Path | None, owner: str = "") -> None:
+        self.path = None if folder is None else folder / "runs.sqlite"
+        self.owner = owner
+        self._database = Database(self.path, (_TABLE, _ANSWERS, _OWNERS), _COLUMNS)
 
     def save(self, run: Run) -> None:
-        """Keep a run; one with the same id is replaced."""
+        """Keep a run; one of the owner's with the same id is replaced."""
         content = json.dumps(to_plain(run), allow_nan=False)
-        row = (run.id, run.name, run.created, FORMAT, content)
-        with closing(self._open()) as database, database:
+        with self._database.open() as database:
+            identity = run.id if self._may_replace(database, run.id) else uuid.uuid4().hex
+            row = (identity, run.name, run.created, FORMAT, content)
             database.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", row)
+            if self.owner:
+                database.execute(
+                    "INSERT OR REPLACE INTO owners VALUES (?, ?)", (identity, self.owner)
+                )
+
+    def _may_replace(self, database: sqlite3.Connection, identity: str) -> bool:
+        """Return whether no other owner has a run with that id."""
+        query = f"SELECT {_OWNER} FROM {_OWNED} WHERE id = ?"  # noqa: S608
+        return all(owner == self.owner for (owner,) in database.execute(query, (identity,)))
 
     def all(self) -> tuple[Run, ...]:
         """Return every run that this version can read, the newest first; others are left alone."""
-        query = "SELECT content, name FROM runs WHERE format = ? ORDER BY created DESC, rowid DESC"
-        with closing(self._open()) as database:
-            rows = database.execute(query, (FORMAT,)).fetchall()
-        return tuple(run for row, name in rows if (run := _read(row, name)) is not None)
+        query = (
+            f"SELECT content, name, id FROM {_OWNED} WHERE format = ? AND {_OWNER} = ? "  # noqa: S608
+            "ORDER BY created DESC, runs.rowid DESC"
+        )
+        with self._database.open() as database:
+            rows = database.execute(query, (FORMAT, self.owner)).fetchall()
+        return tuple(run for row in rows if (run := _read(*row)) is not None)
 
     def rename(self, identity: str, name: str) -> None:
         """Give a run another name.
@@ -84,32 +106,55 @@ class RunStore:
         """
         if not name.strip():
             raise ValueError("A run must have a name; got an empty one.")
-        with closing(self._open()) as database, database:
-            query = "UPDATE runs SET name = ? WHERE id = ?"
-            database.execute(query, (name.strip(), identity))
+        with self._database.open() as database:
+            if self._may_replace(database, identity):
+                query = "UPDATE runs SET name = ? WHERE id = ?"
+                database.execute(query, (name.strip(), identity))
 
     def delete(self, identity: str) -> None:
         """Forget a run."""
-        with closing(self._open()) as database, database:
-            database.execute("DELETE FROM runs WHERE id = ?", (identity,))
+        with self._database.open() as database:
+            if self._may_replace(database, identity):
+                database.execute("DELETE FROM runs WHERE id = ?", (identity,))
+                database.execute("DELETE FROM owners WHERE run = ?", (identity,))
+
+    def forget_owner(self) -> None:
+        """Delete all that the owner has here; for a visitor who will not come back."""
+        if not self.owner:
+            raise ValueError("What the person at this machine has is deleted run by run.")
+        with self._database.open() as database:
+            for query in (
+                "DELETE FROM runs WHERE id IN (SELECT run FROM owners WHERE owner = ?)",
+                "DELETE FROM owners WHERE owner = ?",
+            ):
+                database.execute(query, (self.owner,))
+            start = self._question("")
+            query = "DELETE FROM answers WHERE substr(question, 1, ?) = ?"
+            database.execute(query, (len(start), start))
 
     def answer(self, question: str) -> Any:
         """Return the JSON value kept under `question`, or None."""
-        with closing(self._open()) as database:
+        with self._database.open() as database:
             query = "SELECT answer FROM answers WHERE question = ?"
-            row = database.execute(query, (question,)).fetchone()
-        return None if row is None else json.loads(row[0])
+            row = database.execute(query, (self._question(question),)).fetchone()
+        try:
+            return None if row is None else parse_json(row[0])
+        except (ValueError, TypeError):
+            return None  # damaged: it will be found anew
 
     def keep_answer(self, question: str, answer: Any) -> None:
         """Keep a JSON value under `question`, which names everything the answer depends on."""
-        row = (question, json.dumps(answer))
-        with closing(self._open()) as database, database:
+        row = (self._question(question), json.dumps(answer))
+        with self._database.open() as database:
             database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)
 
+    def _question(self, question: str) -> str:
+        return f"{self.owner}\n{question}" if self.owner else question
 
-def _read(content: str, name: str) -> Run | None:
+
+def _read(content: str, name: str, identity: str) -> Run | None:
     """Return the run in a row; None for one that was damaged, so that it hides no other."""
     try:
-        return from_plain(Run, {**json.loads(content), "name": name})
-    except ValueError:
+        return from_plain(Run, {**parse_json(content), "name": name, "id": identity})
+    except (ValueError, TypeError):
         return None

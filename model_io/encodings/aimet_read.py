@@ -1,6 +1,5 @@
 """Read AIMET encodings of 2.0.0, 1.0.0 and 0.6.1; JSON from anywhere, checked value by value."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from model_io.encodings import aimet_v2_records as aimet_records
 from model_io.encodings.aimet_values import Unreadable, readable_name
 from model_io.encodings.tensor_encoding import TensorGrid
 from model_io.errors import ModelError
+from plain_files.read_json import JsonError, parse_json
 
 MAX_BYTES = 200 * 2**20
 MOST_RECORDS = 100_000
@@ -60,10 +60,9 @@ def _parsed(content: str | bytes, shown: str) -> Any:
     if len(content) > MAX_BYTES:
         raise ModelError(f"Encodings must be at most {MAX_BYTES} bytes, got {len(content)}.")
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ModelError(f"Encodings must be JSON, got {shown} that is none: {said}.") from None
+        found = parse_json(content, MAX_BYTES)
+    except JsonError as error:
+        raise ModelError(f"Encodings must be JSON, got {shown} that is none: {error}.") from None
     if not isinstance(found, dict | list) or not found:
         raise ModelError(f"Encodings must be a JSON object of tensors, got none in {shown}.")
     return found

@@ -7,7 +7,6 @@ the context in `in_spec` and `out_spec` (imports a module), `as_operator`. The r
 shape each may have; a string in a place without a rule is refused.
 """
 
-import json
 import keyword
 import re
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.pt2.allowed_operators import REGIONS, advise_operator, is_known_operator
 from model_io.pt2.shape_expression import is_shape_expression
+from plain_files.read_json import JsonError, parse_json
 
 _TREE = re.compile(r"builtins\.(tuple|list|dict)")
 _FLAT_NAMES = re.compile(r'null|\[("\w+"(, ?"\w+")*)?\]')
@@ -43,8 +43,8 @@ def _is_path(text: str) -> bool:
 def _is_tree(text: str) -> bool:
     """Whether this describes nested tuples, lists and dicts, and no other type."""
     try:
-        spec = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        spec = parse_json(text)
+    except JsonError:
         return False
     return isinstance(spec, list) and len(spec) == 2 and spec[0] == 1 and _is_tree_node(spec[1])
 
@@ -170,8 +170,8 @@ def parsed(text: bytes) -> dict[str, Any]:
         ModelError: not a JSON object.
     """
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except JsonError:
         value = None
     if not isinstance(value, dict):
         raise ModelError(

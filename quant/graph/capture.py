@@ -22,6 +22,7 @@ from quant.graph.spelling.regions import inline_regions
 from quant.graph.spelling.spell import spell
 from quant.graph.spelling.writes import writes_into_others
 from quant.inputs import KINDS, Input, InputLike
+from quant.interruption import check_interruption
 from quant.torch_state import exclusive_torch
 
 
@@ -149,6 +150,7 @@ def _plain(
     mapped: dict[fx.Node, fx.Node] = {}
     outputs: tuple[fx.Node, ...] = ()
     for node in traced.graph.nodes:
+        check_interruption()
         if node.op == "call_module":  # the guard on input shapes; capture checks shapes itself
             continue
         if _is_traced_in(node):

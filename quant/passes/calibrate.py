@@ -7,6 +7,7 @@ import torch
 
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
+from quant.finite_values import describe_overflow
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import shape_of
 from quant.graph.operators import RELUS, is_pass_through, operator
@@ -47,8 +48,11 @@ class Calibrate:
         done = 0
         with watched.observing():
             for batch in batches:
-                with torch.inference_mode():
-                    watched(batch)
+                try:
+                    with torch.inference_mode():
+                        watched(batch)
+                except CalibrationError:
+                    raise CalibrationError(describe_overflow(graph, batch)) from None
                 done += count_of(batch)
                 yield Progress(done / max(self.total, done), f"Calibrating: {done} images")
         if done == 0:

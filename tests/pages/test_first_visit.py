@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.analysis.results import layer_cost, report, run
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices
 from ui.frame.workspace_registry import registry
-from ui.state.workspace import SNAPSHOT
+from ui.state.last_choices import SNAPSHOT
 
 DEFAULT = "W8A8 per-channel"
 
@@ -188,3 +189,31 @@ def test_grids_that_are_not_there_any_more_are_told(visit: Visit, runs: Path) ->
     assert "must be in the model's own file; it has none" in stranger.words
     assert "encodings" not in stranger.work.experiment.name
     assert stranger.work.experiment.encodings is None
+
+
+def test_the_app_works_without_a_place_for_results_and_says_so(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.mkdir(parents=True, exist_ok=True)
+    (runs / "file").write_text("")
+    monkeypatch.setenv("QUANTSCOPE_RUNS", str(runs / "file" / "runs"))
+    visit = Visit().wait()
+    assert "Results are kept in memory only" in visit.words
+    visit.work.store.keep_answer("question", 1)
+    assert visit.work.store.answer("question") == 1
+
+
+def test_visitors_of_a_shared_server_have_their_own_runs(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_choices(runs, config_name="of the engineer")
+    monkeypatch.setenv("QUANTSCOPE_LOCAL_PATHS", "0")
+    first, second = Visit(), Visit()
+    assert first.work.owner.startswith("session ")
+    assert first.work.owner != second.work.owner
+    assert "of the engineer" not in first.words
+    first.work.store.save(run("mine", report(layer_cost("a"))))
+    assert [kept.name for kept in first.work.store.all()] == ["mine"]
+    assert second.work.store.all() == ()
+    first.work.close()
+    assert first.work.store.all() == ()

@@ -10,7 +10,8 @@ from streamlit.testing.v1.element_tree import Element
 
 from quant.config import uniform
 from ui.jobs import Job
-from ui.state.workspace import SNAPSHOT, Workspace
+from ui.state.last_choices import SNAPSHOT
+from ui.state.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 MODEL, CONFIGURE, RUNS = "pages/model.py", "pages/configure.py", "pages/runs.py"

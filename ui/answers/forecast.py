@@ -74,8 +74,10 @@ def _place(workspace: Workspace, network: Network, parts: Split) -> tuple[object
     return network.digest, parts.score.digest, config, id(known), id(held), id(others)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return what changes whenever the store does."""
+def _stamp(path: Path | None) -> tuple[int, int]:
+    """Return what changes whenever the store does; zeros for one in memory."""
+    if path is None:
+        return 0, 0
     told = path.stat()
     return told.st_mtime_ns, told.st_size
 

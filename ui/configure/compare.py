@@ -11,6 +11,8 @@ from figures.configure.compare import moved_energy, transition_matrix
 from quant.config import QuantConfig, config_from_dict
 from ui.configure.editor import PRESETS
 from ui.state.workspace import Workspace
+from ui.widgets.csv_text import csv_text
+from ui.widgets.markdown import plain
 
 LAST = "Before the last change"
 MOST_RUNS = 30
@@ -37,7 +39,7 @@ def show_config_diff(
     """Show what `config` changes against another configuration: in words, drawn, as a table."""
     diff = diff_configs(network, against, config, workspace.machine, _entropies(workspace))
     for sentence in describe_diff(diff):
-        st.markdown(f"- {sentence}")
+        st.markdown(f"- {plain(sentence)}")
     if not diff.changed:
         return
     figures = [transition_matrix(diff), *([moved_energy(diff)] if diff.moved_pj else [])]
@@ -53,7 +55,7 @@ def show_config_diff(
         },
     )  # fmt: skip
     st.download_button(
-        "Difference as CSV", table.to_csv(index=False), "difference.csv", "text/csv",
+        "Difference as CSV", csv_text(table), "difference.csv", "text/csv",
         icon=":material/download:",
     )  # fmt: skip
 

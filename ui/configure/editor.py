@@ -13,6 +13,7 @@ from quant.simulation.plan import Role, plan
 from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
 from ui.state.edit_config import SYMMETRIES, set_config
 from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
 from ui.widgets.tables import BIT_CHOICES, config_table
 
 PRESETS: dict[str, QuantConfig] = {
@@ -188,7 +189,7 @@ def bulk_edit(workspace: Workspace, ticked: list[str]) -> None:
         return
     problem = _apply_bulk(workspace, select.strip(), ticked, weight, activation)
     if problem:
-        st.error(problem)
+        st.error(plain(problem))
     else:
         st.rerun()
 
@@ -267,7 +268,9 @@ def rule_list(workspace: Workspace, chosen: Resolved) -> None:
         return
     for number, (rule, matched) in enumerate(zip(rules, chosen.matched, strict=True)):
         text, button = st.columns([8, 1], vertical_alignment="center")
-        text.markdown(f"{number + 1}. `{rule.select}` · {matched} layers · {describe(rule)}")
+        text.markdown(
+            f"{number + 1}. **{plain(rule.select)}** · {matched} layers · {describe(rule)}"
+        )
         button.button(
             "Delete", key=f"configure.rule.{number}", icon=":material/delete:", type="tertiary",
             on_click=_delete_rule, args=(workspace, number),

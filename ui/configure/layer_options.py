@@ -13,6 +13,7 @@ from figures.configure.layer_options import explain_in_words, loss_text, widths_
 from quant.config import QuantConfig
 from ui.answers.forecast import sensitivity_now
 from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
 
 
 def layer_picker(workspace: Workspace, network: Network) -> str:
@@ -39,7 +40,7 @@ def show_layer(workspace: Workspace, network: Network, config: QuantConfig, laye
         {} if workspace.study is None else workspace.study.entropies,
     )  # fmt: skip
     for sentence in explain_in_words(found):
-        st.markdown(f"- {sentence}")
+        st.markdown(f"- {plain(sentence)}")
     figure = widths_explained(found)
     st.plotly_chart(figure, key="explain.widths", alt=takeaway(figure))
     table = option_table(found)

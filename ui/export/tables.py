@@ -12,6 +12,7 @@ from quant.simulation.plan import Role, plan
 from ui.export.jobs import ExportRequest
 from ui.sensitivity.tables import answer_table
 from ui.state.workspace import Workspace
+from ui.widgets.csv_text import csv_text
 from ui.widgets.tables import config_table, effective_table, layer_table, run_table
 
 _NAMES = {
@@ -70,7 +71,7 @@ def table_box(workspace: Workspace, wish: ExportRequest) -> None:
 
 
 def _csv(make: Callable[[], pd.DataFrame]) -> str:
-    return make().to_csv(index=False)
+    return csv_text(make())
 
 
 def packed(made: Mapping[str, pd.DataFrame]) -> bytes:
@@ -78,5 +79,5 @@ def packed(made: Mapping[str, pd.DataFrame]) -> bytes:
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, table in made.items():
-            archive.writestr(f"{name}.csv", table.to_csv(index=False))
+            archive.writestr(f"{name}.csv", csv_text(table))
     return held.getvalue()

@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.runs.experiment import recipe_name
 from quant.errors import QuantError
+from ui.frame.sign_in import sign_in_box
 from ui.jobs import JobState, watch
 from ui.request_guard import paths_open
 from ui.session.session_box import opened_note, session_box
@@ -26,8 +27,14 @@ def show_frame(workspace: Workspace, ended: int) -> None:
         opened_note(workspace)
         with st.popover("Session", icon=":material/save:", width="stretch"):
             session_box(workspace)
+        sign_in_box()
         st.space("small")
         watch(workspace.runner, "frame", ended)
+    if problem := workspace.own_store.problem:
+        st.warning(
+            f"Results are kept in memory only, until the server stops. {plain(problem)}",
+            icon=":material/database_off:",
+        )
     _say(workspace)
 
 
@@ -92,7 +99,7 @@ def _say(workspace: Workspace) -> None:
     if last.state is JobState.FAILED:
         show_problem(workspace, last.title, last.problem)
     elif last.state is JobState.CANCELLED:
-        st.toast(f"{last.title}: cancelled. Nothing else changed.", icon=":material/close:")
+        st.toast(f"{plain(last.title)}: cancelled. Nothing else changed.", icon=":material/close:")
         last.shown = True
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from ui.run_owner import may_open
 from ui.state.new_workspace import new_workspace
 from ui.state.workspace import Workspace
 
@@ -72,6 +73,8 @@ def open_workspace() -> Workspace:
     """Return the workspace that the address names, or a new one with the last choices."""
     wanted = st.query_params.get(PARAMETER, "")
     found = registry().workspaces.get(wanted)
+    if found is not None and not may_open(found.owner, found.id, found.settings):
+        found = None  # that of a named user, and this is another
     if found is None:
         with st.spinner("Reading the model and tracing the network…"):
             found = new_workspace()

@@ -33,6 +33,7 @@ from ui.state.model_and_data import (
 )
 from ui.state.workspace import FirstData, Workspace, first_data
 from ui.widgets.code_question import run_if_allowed, show_code_question
+from ui.widgets.markdown import plain
 
 UPLOADED_IMAGES = "images"
 CARDS_A_ROW = 3
@@ -140,7 +141,7 @@ def bring_model(workspace: Workspace) -> None:
             try:
                 choice = ModelChoice(path_text.strip(), builder.strip() or None).with_shapes(shape)
             except ModelError as error:
-                st.error(str(error))
+                st.error(plain(str(error)))
                 return
             run_if_allowed(
                 workspace, BUILDER_QUESTION, choice.builder, lambda: _load_path(workspace, choice)
@@ -166,7 +167,7 @@ def _load_upload(workspace: Workspace, uploaded: Any) -> None:
     try:
         asked = ModelChoice(shown=uploaded.name).with_shapes(shape)
     except ModelError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     path = workspace.folder / f"{uuid.uuid4().hex}.upload"
     path.write_bytes(uploaded.getbuffer())
@@ -180,7 +181,7 @@ def bring_data(workspace: Workspace) -> None:
     first = default_data(workspace.model, workspace.network) if workspace.network else choice
     if own := BUNDLED_DATA.get(first.source or ""):
         st.button(
-            f"Use the bundled {own.title}", key="data.bundled",
+            f"Use the bundled {plain(own.title)}", key="data.bundled",
             disabled=choice.source == first.source, on_click=workspace.take_data, args=(first,),
         )  # fmt: skip
     wanted = () if workspace.network is None else wanted_of(workspace.network.graph)
@@ -193,7 +194,7 @@ def bring_data(workspace: Workspace) -> None:
     )  # fmt: skip
     names = ", ".join(one.name for one in wanted)
     arrays = st.file_uploader(
-        f"An .npz file with an array for each input ({names}) and, if known, labels"
+        f"An .npz file with an array for each input ({plain(names)}) and, if known, labels"
         if wanted
         else "A .csv table, or an .npz file with inputs and, if known, labels"
         if table
@@ -218,7 +219,7 @@ def bring_data(workspace: Workspace) -> None:
             if rows is not None:
                 preprocess = rows.for_table(chosen or "")
         except (ValueError, OSError) as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         with st.spinner("Reading the images…"):
             workspace.take_data(DataChoice(chosen, preprocess, calibration, samples, seed))

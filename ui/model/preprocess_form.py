@@ -4,6 +4,7 @@ import streamlit as st
 
 from data_io.preprocessing import Interpolation, Layout, Preprocess, ResizeTo
 from quant.errors import QuantError
+from ui.widgets.markdown import plain
 
 
 def preprocess_form(present: str, place: str) -> str:
@@ -55,7 +56,7 @@ def preprocess_form(present: str, place: str) -> str:
             layout=layout or steps.layout,
         )
     except ValueError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return present
     return result.to_json()
 

@@ -18,6 +18,7 @@ from ui.jobs import Job
 from ui.state.model_and_data import ModelChoice
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text, share_text
+from ui.widgets.markdown import plain
 from ui.widgets.tables import by
 
 NO_CLASSES = (
@@ -160,9 +161,9 @@ def import_check(workspace: Workspace) -> None:
     if not found:
         return
     if "error" in found:
-        st.error(f"On your data: {found['error']}", icon=":material/error:")
+        st.error(f"On your data: {plain(found['error'])}", icon=":material/error:")
     else:
         st.caption(
-            f":material/fact_check: Beside ONNX Runtime on {found['inputs']} of your inputs: "
+            f":material/fact_check: Beside ONNX Runtime on {int(found['inputs'])} of your inputs: "
             f"largest relative difference {found['difference']:.1e}."
         )

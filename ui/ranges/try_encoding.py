@@ -12,6 +12,7 @@ from quant.spec import FLOAT_BITS, Estimator, Granularity, QuantSpec, ScaleKind,
 from ui.ranges.view import fit_cards, tensor_figures
 from ui.state.edit_config import SYMMETRIES, set_config
 from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
 from ui.widgets.tables import BIT_CHOICES
 
 BITS = tuple(bits for bits in BIT_CHOICES if bits != FLOAT_BITS)
@@ -101,7 +102,7 @@ def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, role: Role) 
         fit = book.fit(site, tried)
         before = None if site.spec.is_float else book.fit(site, site.spec)
     except QuantError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     fit_cards(fit, before)
     row = st.container(

@@ -21,6 +21,7 @@ from ui.ranges.tables import channel_table, histogram_table, overview_table, sus
 from ui.state.choices_history import PickedLayer
 from ui.state.workspace import Workspace
 from ui.widgets.download import save
+from ui.widgets.markdown import plain
 from ui.widgets.selection import first_name
 
 SUSPECTS_PX = 400
@@ -32,7 +33,7 @@ def examine_all(book: RangeBook, config: QuantConfig, role: Role) -> list[Examin
         with st.spinner("Examining every layer"):
             return book.examine_all(config, role)
     except QuantError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return []
 
 
@@ -154,7 +155,7 @@ def fit_cards(fit: Fit, before: Fit | None) -> None:
 def reasons(item: ExaminedTensor) -> None:
     """Say why a layer is suspect, as configured, or nothing."""
     for finding in item.findings:
-        st.markdown(f":material/warning: **{finding.cause}** · {finding.sentence}")
+        st.markdown(f":material/warning: **{plain(finding.cause)}** · {plain(finding.sentence)}")
 
 
 def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:

@@ -8,6 +8,7 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, RecipeError, check_order
+from ui.widgets.markdown import plain
 
 EQUALIZE, ABSORB = "Equalize across layers", "Absorb high biases"
 ROUND, CORRECT = "AdaRound", "Correct biases"
@@ -63,6 +64,6 @@ def recipe_form() -> Recipe | None:
     try:
         check_order(recipe)
     except RecipeError as error:
-        st.error(str(error), icon=":material/swap_vert:")
+        st.error(plain(str(error)), icon=":material/swap_vert:")
         return None
     return recipe

@@ -32,6 +32,7 @@ from ui.state.choices_history import PickedLayer
 from ui.state.results import Repaired
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text
+from ui.widgets.markdown import plain
 from ui.widgets.network_view import places_of
 from ui.widgets.tables import percent
 
@@ -241,7 +242,7 @@ def _rounded(found: AdaRoundResult) -> None:
             )
             st.plotly_chart(figure, key="repair.rounding", alt=takeaway(figure))
         for layer, reason in found.skipped.items():
-            st.caption(f"{layer} keeps nearest rounding: {reason}.")
+            st.caption(f"{plain(layer)} keeps nearest rounding: {plain(reason)}.")
 
 
 def keep_repaired(workspace: Workspace, repaired: Repaired) -> None:
@@ -259,4 +260,4 @@ def keep_repaired(workspace: Workspace, repaired: Repaired) -> None:
         named = replace(repaired.experiment, machine=workspace.machine).named(name)
         run = run_of(repaired.steps, repaired.study, named)
         workspace.store.save(run)
-        st.toast(f"{run.name} is among the runs now.", icon=":material/save:")
+        st.toast(f"{plain(run.name)} is among the runs now.", icon=":material/save:")

@@ -94,7 +94,7 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
 def _begin(workspace: Workspace, name: str, asked: str) -> None:
     """Start the run with the metric that was named, if that can be used."""
     if problem := problem_of(workspace, asked):
-        st.error(problem)  # nothing has run, and what was typed stays
+        st.error(plain(problem))  # nothing has run, and what was typed stays
         return
     if asked != workspace.metric:
         workspace.metric = asked
@@ -113,7 +113,7 @@ def manage_run(workspace: Workspace, run: Run) -> None:
         try:
             workspace.store.rename(run.id, name)
         except ValueError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         st.rerun()
     if row.button(

@@ -21,6 +21,7 @@ from ui.sensitivity.view import Lens
 from ui.state.edit_config import set_config
 from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
 
 GIVEN_BITS = 8
 
@@ -41,7 +42,7 @@ def card(workspace: Workspace, found: Sensitivity, asked: SweepRequest, lens: Le
         try:
             suspect = suspect_card(book, workspace.config, question, study.pairs())
         except QuantError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         _causes(suspect)
         _links(workspace, lens)
@@ -97,7 +98,7 @@ def _causes(suspect: SuspectCard) -> None:
             ":material/check: Nothing speaks against its grid: the width itself is what hurts."
         )
     for cause in suspect.causes:
-        st.markdown(f":material/warning: **{cause.cause}** · {cause.sentence}")
+        st.markdown(f":material/warning: **{plain(cause.cause)}** · {plain(cause.sentence)}")
     with st.expander("The numbers", icon=":material/straighten:"):
         st.markdown(_evidence(suspect))
 
@@ -130,7 +131,7 @@ def _repairs(
     trials = {trial.title: trial for trial in trials_of(workspace, suspect.question)}
     for number, remedy in enumerate(suspect.remedies):
         row = st.container(horizontal=True, vertical_alignment="center")
-        row.container(width="stretch").markdown(f"**{remedy.title}**  \n{remedy.why}")
+        row.container(width="stretch").markdown(f"**{plain(remedy.title)}**  \n{plain(remedy.why)}")
         if row.button(
             "Try", key=f"sensitivity.try.{number}",
             disabled=trying(workspace) or images_for(workspace, asked) is None,
@@ -148,7 +149,7 @@ def _outcome(workspace: Workspace, book: RangeBook, remedy: Remedy, trial: Remed
     if trial.whole_before is not None and trial.whole_after is not None:
         _before_after("Whole network", trial.whole_before, trial.whole_after)
     for sentence in verdict(trial):
-        st.caption(sentence)
+        st.caption(plain(sentence))
     if remedy.changes_grid:
         if st.button(
             "Use for this layer", key=f"sensitivity.use.{remedy.title}", icon=":material/check:",

@@ -26,6 +26,7 @@ from ui.sensitivity.form import ROLES
 from ui.sensitivity.tables import answer_table, list_table
 from ui.state.workspace import Workspace
 from ui.widgets.download import save
+from ui.widgets.markdown import plain
 
 LIST_PX = 460
 FIRST_WIDTH = 4  # where layers begin to differ
@@ -169,7 +170,7 @@ def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     whole = whole_of(found, lens.side, lens.bits)
     if whole is not None and gives_back(found):
         all_of_it = format_metric(value_of(whole, lens.metric), lens.metric)
-        st.caption(f"With all layers quantized: {lens.metric} {all_of_it}")
+        st.caption(f"With all layers quantized: {plain(lens.metric)} {all_of_it}")
     table = list_table(found, scores, lens.metric)
     st.dataframe(
         table, key="sensitivity.list", hide_index=True, width="stretch", height=LIST_PX,
@@ -202,7 +203,7 @@ def worst(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     if not ranked(found, lens.metric, lens.side, lens.bits):
         if ordered(found, lens.metric, lens.side, lens.bits):
             name = metric_name(lens.metric, found.depth)
-            st.caption(f"{name} is known of none of them yet: they are ordered by SQNR.")
+            st.caption(f"{plain(name)} is known of none of them yet: they are ordered by SQNR.")
         return
     figure = worst_layers(found, lens.metric, lens.side, lens.bits, lens.picked)
     _chart(figure, "sensitivity.worst", _taker(workspace, found, "sensitivity.worst"))

@@ -53,7 +53,7 @@ def opened_fronts(workspace: Workspace) -> None:
     if not records:
         st.info("This session holds no front.")
     for number, record in enumerate(records):
-        st.subheader(f"{str(record.quantity).capitalize()} on {record.machine}")
+        st.subheader(f"{str(record.quantity).capitalize()} on {plain(record.machine)}")
         figure = trade_off_chart(trade_off_from_record(record, session.runs))
         key = f"tradeoffs.opened.{number}"
         st.plotly_chart(figure, key=key, alt=takeaway(figure), config=CHART)

@@ -14,12 +14,14 @@ from model_io.load import Wish, load_model, load_upload
 from model_io.loaded_model import LoadedModel
 from quant.config import uniform
 from quant.errors import QuantError
+from quant.interruption import time_limit
 from quant.progress import Progress, Steps
 from sample_models.registry import SAMPLES
 from ui.state.sample_networks import sample_networks
 
 BUNDLED = "fashion"
 CALIBRATION_IMAGES = 256
+MOST_LOADING_S = 60.0  # for reading a file, and as much for tracing it
 
 
 def is_bundled(source: str | None) -> bool:
@@ -96,7 +98,9 @@ def load_network(choice: ModelChoice) -> Steps[Network]:
 
 def _read_network(choice: ModelChoice) -> Steps[Network]:
     yield Progress(0.1, "Reading the model")
-    loaded = read_model(choice)
+    what = f"Loading {choice.shown or Path(choice.source).name}"
+    with time_limit(MOST_LOADING_S, what):
+        loaded = read_model(choice)
     takes = loaded.takes or choice.wish
     if not takes:
         raise QuantError(
@@ -105,7 +109,8 @@ def _read_network(choice: ModelChoice) -> Steps[Network]:
         )
     yield Progress(0.4, "Tracing the network")
     model = loaded.program or loaded.module
-    network = prepare(loaded.name, model, takes, loaded.digest, loaded.batch, loaded.notes)
+    with time_limit(MOST_LOADING_S, what):
+        network = prepare(loaded.name, model, takes, loaded.digest, loaded.batch, loaded.notes)
     targets, given = knowledge_of(loaded, network.graph)
     return replace(network, targets=targets, given=given)
 

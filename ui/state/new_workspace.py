@@ -7,9 +7,11 @@ from model_io.errors import ModelError
 from quant.errors import QuantError
 from quant.progress import drain
 from ui.request_guard import paths_open
+from ui.run_owner import present_owner
 from ui.settings import read_settings
 from ui.state.choices_history import History
 from ui.state.code_consent import needs_consent
+from ui.state.last_choices import SNAPSHOT
 from ui.state.model_and_data import (
     DataChoice,
     ModelChoice,
@@ -17,12 +19,13 @@ from ui.state.model_and_data import (
     load_network,
 )
 from ui.state.snapshot import Snapshot, find_experiment, read_snapshot
-from ui.state.workspace import SNAPSHOT, Workspace
+from ui.state.workspace import Workspace
 
 
 def new_workspace() -> Workspace:
     """Return a workspace with the last choices, or with the first sample where there are none."""
     result = Workspace(read_settings())
+    result.owner = present_owner(result.settings, result.id)
     snapshot: Snapshot | None = None
     try:
         snapshot = _last_choices(result)

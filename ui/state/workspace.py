@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import streamlit as st
@@ -26,8 +27,11 @@ from quant.passes.recipe import Recipe
 from ui.jobs import JobRunner
 from ui.navigation import pages
 from ui.request_guard import paths_open
+from ui.run_owner import SESSION
 from ui.settings import Settings
 from ui.state.choices_history import History, PickedLayer
+from ui.state.fallback_store import FallbackStore
+from ui.state.last_choices import write_choices
 from ui.state.model_and_data import (
     DataChoice,
     ModelChoice,
@@ -43,7 +47,6 @@ from ui.state.tradeoffs import TradeoffWork
 DEFAULT_MACHINE = "edge_systolic_8b"
 FirstData = tuple[DataChoice, Split | None, str]
 _KEY = "workspace"
-SNAPSHOT = "workspace.json"
 
 
 def default_experiment(network: Network | None, machine: Machine | None = None) -> Experiment:
@@ -71,6 +74,7 @@ class Workspace:
 
     settings: Settings
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    owner: str = ""  # of the runs: nobody but the person at this machine, a user, or a session
     model: ModelChoice = field(default_factory=ModelChoice)
     data: DataChoice = field(default_factory=DataChoice)
     parts: Split | None = None
@@ -99,8 +103,15 @@ class Workspace:
 
     @property
     def store(self) -> RunStore:
-        """The runs under the folder that the settings name, or of a session only looked at."""
-        return RunStore(self.settings.runs if self.opened is None else self.opened.folder)
+        """The owner's runs under the folder of the settings, or of a session only looked at."""
+        if self.opened is not None:
+            return RunStore(self.opened.folder)
+        return self.own_store
+
+    @cached_property
+    def own_store(self) -> FallbackStore:
+        """The owner's runs; where their file fails, memory keeps them and `problem` says so."""
+        return FallbackStore(self.settings.runs, self.owner)
 
     @property
     def folder(self) -> Path:
@@ -263,13 +274,14 @@ class Workspace:
         """Write down the choices, so that a new tab or a restarted server finds them."""
         if not paths_open(self.settings) or self.opened is not None:
             return  # on a shared server one person's choices are no other's business
-        self.settings.runs.mkdir(parents=True, exist_ok=True)
-        place = self.settings.runs / SNAPSHOT
-        place.write_text(write_snapshot(self.model, self.data, self.experiment, self.metric))
+        text = write_snapshot(self.model, self.data, self.experiment, self.metric)
+        write_choices(self.settings.runs, text)
 
     def close(self) -> None:
-        """Cancel its jobs and remove its uploads."""
+        """Cancel its jobs; remove its uploads, and the runs of a visitor without a name."""
         self.runner.shutdown()
+        if self.owner.startswith(SESSION):
+            self.own_store.forget_owner()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

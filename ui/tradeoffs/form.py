@@ -14,6 +14,7 @@ from ui.state.tradeoffs import MOST_MACHINES, STARTS, UNITS, Against, FrontReque
 from ui.state.workspace import Workspace, machine_named
 from ui.tradeoffs.jobs import asked_key
 from ui.widgets.machine_picker import machine_picker
+from ui.widgets.markdown import plain
 from ui.widgets.tables import BIT_CHOICES
 
 BITS = tuple(sorted((bits for bits in BIT_CHOICES if bits != FLOAT_BITS), reverse=True))
@@ -105,7 +106,7 @@ def _rules(
     weights = useful_bits(workspace.machine, Side.WEIGHTS, offered)
     activations = useful_bits(workspace.machine, Side.ACTIVATIONS, offered)
     st.caption(
-        f"{workspace.machine.title} makes use of {_listed(weights)} for weights, "
+        f"{plain(workspace.machine.title)} makes use of {_listed(weights)} for weights, "
         f"{_listed(activations)} for activations."
     )
     edge: int = st.selectbox(

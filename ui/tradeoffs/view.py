@@ -28,6 +28,7 @@ from ui.state.workspace import Workspace
 from ui.tradeoffs.jobs import answer, spread_out, start_measuring
 from ui.tradeoffs.tables import front_table, points_of
 from ui.widgets.download import save
+from ui.widgets.markdown import plain
 
 CHART = {"displayModeBar": False}
 SHOWN = (Quantity.ENERGY, Quantity.LATENCY, Quantity.SIZE, Quantity.MEMORY)
@@ -108,11 +109,11 @@ def details(
     workspace: Workspace, found: Found, panel: Panel, picked: Proposal, scale: QualityScale
 ) -> None:
     """Show the point picked: what is predicted, what was measured, what it costs, its bits."""
-    st.markdown(f"**{picked.name}** on {panel.front.machine}")
+    st.markdown(f"**{plain(picked.name)}** on {plain(panel.front.machine)}")
     run = measured_of(found.network, panel, picked)
     measured = "not measured yet" if run is None else f"measured **{scale.run_text(run.run)}**"
     predicted = quality_text(scale, picked.prediction)
-    st.markdown(f"{scale.name}: predicted **{predicted}**, {measured}.")
+    st.markdown(f"{plain(scale.name)}: predicted **{predicted}**, {measured}.")
     st.caption(_costs(panel, picked))
     _buttons(workspace, found, panel, picked, done=run is not None, told=scale.by_loss)
 
@@ -231,7 +232,7 @@ def notes(found: Found, foresight: Foresight, panels: Sequence[Panel], scale: Qu
         for sentence in explain_handling(search, [found.wish.quantity])
     ]
     for sentence in dict.fromkeys(handled):
-        st.markdown(f"- {sentence}")
+        st.markdown(f"- {plain(sentence)}")
     flat = all(len(panel.front.proposals) == 1 for panel in panels)
     if flat and BIT_SCALABLE not in found.searches:
         st.info(

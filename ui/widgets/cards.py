@@ -12,6 +12,7 @@ from analysis.runs.run_store import Run
 from figures.cost.wording import latency_interval, trust_text
 from figures.style.units import format_bytes, format_energy, format_share, format_time
 from ui.answers.float_score import Shown
+from ui.widgets.markdown import plain
 
 SMALLEST_CHANGE = 0.0005  # what would be written as 0.0 %
 
@@ -41,7 +42,7 @@ def image_strip(images: Sequence[Shown]) -> None:
         truth = f", is {image.label}" if image.right is False else ""
         column.image(image.picture, width="stretch", alt=f"Answer: {image.answer}{truth}")
         mark = {True: ":material/check:", False: ":material/close:", None: ""}[image.right]
-        column.caption(f"{mark} {image.answer}{truth}")
+        column.caption(f"{mark} {plain(image.answer)}{plain(truth)}")
 
 
 def cost_cards(
@@ -124,7 +125,7 @@ def score_cards(run: Run) -> None:
         help="Signal to quantization noise of the output; several outputs count alike",
     )  # fmt: skip
     if found.metric_problem:
-        st.warning(found.metric_problem, icon=":material/function:")
+        st.warning(plain(found.metric_problem), icon=":material/function:")
 
 
 def metric_cards(row: DeltaGenerator, found: Evaluation) -> None:

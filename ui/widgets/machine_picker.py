@@ -8,6 +8,7 @@ from accelerator.machine import parse_machine, presets
 from accelerator.report import CostReport, LayerCost
 from figures.cost.wording import energy_text
 from ui.state.workspace import Workspace, machine_named
+from ui.widgets.markdown import plain
 
 
 def machine_picker(workspace: Workspace, place: str) -> None:
@@ -81,7 +82,7 @@ def bring_machine(workspace: Workspace) -> None:
         try:
             machine = parse_machine(uploaded.getvalue().decode())
         except ValueError as error:  # a UnicodeDecodeError is one too
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         workspace.add_machine(machine)
         st.rerun()

@@ -1,10 +1,5 @@
-"""Names as they are: Streamlit's texts are Markdown, and a name may look like it."""
+"""Names as they are, for widgets and pages: see `ui.plain_text`."""
 
-import re
+from ui.plain_text import plain
 
-_MARKS = re.compile(r"([\\`*_{}\[\]<>#~$]|:(?=\w))")
-
-
-def plain(text: str) -> str:
-    """Return text that Markdown shows as it is: no link, image, formula or icon comes of it."""
-    return _MARKS.sub(r"\\\1", " ".join(text.split()))
+__all__ = ["plain"]

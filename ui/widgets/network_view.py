@@ -10,6 +10,7 @@ from figures import takeaway
 from figures.network.colors import colored_by_bits, colored_by_share, colored_by_sqnr
 from ui.navigation import RANGES
 from ui.state.workspace import Workspace
+from ui.widgets.csv_text import csv_text
 from ui.widgets.selection import first_name
 from ui.widgets.tables import by, layer_table
 
@@ -103,7 +104,7 @@ def show_table(workspace: Workspace, network: Network) -> None:
         },
     )  # fmt: skip
     st.download_button(
-        "Table as CSV", table.to_csv(index=False), f"{network.name}-layers.csv", "text/csv",
+        "Table as CSV", csv_text(table), f"{network.name}-layers.csv", "text/csv",
         icon=":material/download:",
     )  # fmt: skip
 

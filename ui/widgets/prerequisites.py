@@ -7,6 +7,7 @@ from analysis.split import Split
 from analysis.study import Study
 from ui.navigation import MODEL
 from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
 
 NO_MODEL = "No model is loaded."
 ONLY_LOOKED_AT = (
@@ -22,7 +23,7 @@ def needed_network(workspace: Workspace) -> Network:
         _say(NO_MODEL if workspace.opened is None else ONLY_LOOKED_AT, "Choose one")
         st.stop()
     if problem := workspace.misfit():
-        st.error(problem)
+        st.error(plain(problem))
         st.stop()
     return network
 
@@ -50,5 +51,5 @@ def say_missing(workspace: Workspace, why: str) -> None:
 
 
 def _say(text: str, link: str) -> None:
-    st.info(text)
+    st.info(plain(text))
     st.page_link(MODEL, label=link, icon=":material/deployed_code:")

@@ -1,14 +1,13 @@
 """Stored rows of a sweep: one record for each question and chunk of images."""
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from analysis.evaluation.per_image import Rows, rows_to_bytes
+from analysis.runs.database import Database
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS chunks (
@@ -17,6 +16,7 @@ _TABLES = (
         question TEXT NOT NULL, chunk TEXT NOT NULL, content BLOB NOT NULL,
         PRIMARY KEY (question, chunk)) WITHOUT ROWID""",
 )
+_COLUMNS = {"chunks": ("chunk", "source", "images"), "cells": ("question", "chunk", "content")}
 _MOST_VARIABLES = 500  # variables per statement; older SQLite allows 999
 
 
@@ -24,19 +24,7 @@ class Cells:
     """Records in an SQLite file, or in memory; threads and processes may share a file."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self._memory = None if path else sqlite3.connect(":memory:", check_same_thread=False)
-        with self._open() as database:
-            for table in _TABLES:
-                database.execute(table)
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        if self._memory is not None:
-            yield self._memory
-            return
-        with closing(sqlite3.connect(str(self._path), timeout=30)) as database, database:
-            yield database
+        self._open = Database(path, _TABLES, _COLUMNS).open
 
     def add(self, records: Iterable[tuple[str, str, Rows]]) -> None:
         """Store rows by question and chunk, replacing earlier rows of both keys."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model_io.onnx_import.program.steps import OWN, OnnxProgram, OnnxStep
+from quant.interruption import check_interruption
 
 _LONGEST_CHAIN = 6
 _NAMED_BY_PRODUCT = ("Linear", "Conv", "ConvTranspose")
@@ -100,6 +101,7 @@ def recognise(
         gone: set[str] = set()
         new: dict[str, OnnxStep] = {}
         for step in reversed(program.steps):
+            check_interruption()
             match = None if step.name in gone else pattern(sight, step)
             if match is None or not _is_closed(sight, step, match[3], gone):
                 continue

@@ -20,6 +20,7 @@ from model_io.onnx_import.program.values import (
     is_known,
     to_tensor,
 )
+from quant.interruption import check_interruption
 
 _NEWEST = 25
 _MOST_AXES = 2
@@ -163,6 +164,7 @@ class OnnxNetwork(nn.Module):
         """Return the outputs; `watch` sees every step's results on the way."""
         values: dict[str, Value | None] = dict(zip(self.inputs, inputs, strict=True))
         for operation, ends in zip(self._operations, self._ends, strict=True):
+            check_interruption()
             results = operation(*(values[name] for name in operation.reads))
             if watch is not None:
                 watch(operation.step, results)

@@ -9,6 +9,7 @@ from model_io.onnx_import.operators import TABLE
 from model_io.onnx_import.program.steps import OWN, OnnxProgram, OnnxStep, read_steps, reads
 from model_io.onnx_import.program.topological_order import in_order
 from model_io.onnx_import.reading.open_file import OnnxFile
+from quant.interruption import check_interruption
 
 REALS = (
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
@@ -109,6 +110,7 @@ def check_operators(program: OnnxProgram, shown: str, *, but: tuple[str, ...] = 
     """
     refused: dict[str, list[OnnxStep]] = {}
     for step in program.steps:
+        check_interruption()
         undecided = step.operator in but and not step.domain
         if not undecided and not _is_known(step, program.opset):
             name = f"{step.domain[:40]}.{step.operator[:40]}" if step.domain else step.operator[:40]

@@ -13,7 +13,8 @@ from model_io.onnx_import.reading.check_wire import check_wire
 
 MAX_BYTES = 2 * 1024**3
 """The most that a file, or all its tensors together, may hold; protobuf's own limit."""
-MAX_NODES = 200_000
+MAX_NODES = 20_000
+"""Of the network, functions written out; the largest networks in use have some thousand."""
 OPSETS = range(9, 26)
 """Versions of the standard whose operators the tables here were written for."""
 STANDARD = ("", "ai.onnx")

@@ -6,7 +6,6 @@ Quantizing tools leave out a ReLU where the grid behind it begins at zero, and a
 ends at six: the float network has them again.
 """
 
-import json
 import math
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from model_io.errors import ModelError
 from model_io.onnx_import.reading.open_file import STANDARD
 from model_io.onnx_import.reading.tensors import array
+from plain_files.read_json import parse_json
 
 Array = NDArray[np.generic]
 _TYPES = {
@@ -138,8 +138,8 @@ def _narrow(model: ModelProto) -> dict[str, int]:
     texts = [entry.value for entry in model.metadata_props if entry.key == NARROW_KEY]
     try:
         limits = {str(name): (int(low), int(high)) for text in texts[:1]
-                  for name, (low, high) in json.loads(text).items()}  # fmt: skip
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+                  for name, (low, high) in parse_json(text).items()}  # fmt: skip
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return {}
     widths = {name: (high - low).bit_length() for name, (low, high) in limits.items() if high > low}
     return {name: bits for name, bits in widths.items() if bits >= _LEAST_BITS}

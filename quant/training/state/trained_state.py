@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from plain_files.read_json import parse_json
 from quant.encoding import Encoding
 from quant.graph.float_graph import ChannelNormal, FloatGraph
 from quant.simulation.plan import Site
@@ -203,7 +204,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            content = json.loads(metadata["content"])
+            content = parse_json(metadata["content"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise TrainingError(
             f"{path.name} must be a state of a training; it cannot be read ({error}). Train again."

@@ -75,7 +75,7 @@ def test_two_stores_on_one_file_see_each_other(tmp_path: Path) -> None:
 def test_runs_of_another_format_are_ignored(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     store.save(run("readable", COST))
-    with closing(sqlite3.connect(store.path)) as database, database:
+    with closing(sqlite3.connect(str(store.path))) as database, database:
         row = ("x", "of the future", "2099", 99, "{}")
         database.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", row)
     assert [kept.name for kept in store.all()] == ["readable"]

@@ -1,0 +1,155 @@
+"""An SQLite file that may be damaged, locked, full or closed: then one sentence, never a traceback.
+
+A file that is no database any more is put aside under another name, and a new one begun.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+WAIT_S = 5.0
+"""How long a program waits for another that writes into the same file."""
+# SQLITE_ERROR: our own statements are right, so the tables are not those that they expect
+_DAMAGED = (
+    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT,
+)  # fmt: skip
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+
+
+class StoreError(ValueError):
+    """A file of results cannot be used; the message names the file and says what to do."""
+
+
+class Database:
+    """Tables in an SQLite file, or in memory without one; every use opens the file anew.
+
+    `tables` are CREATE TABLE IF NOT EXISTS statements; `columns` says which columns each table must
+    have, so that a file of another program is told from ours.
+
+    Raises:
+        StoreError: the folder or the file cannot be used.
+    """
+
+    def __init__(
+        self, path: Path | None, tables: Sequence[str], columns: Mapping[str, Sequence[str]]
+    ) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._tables, self._columns = tables, columns
+        self._memory = None if path else sqlite3.connect(":memory:", check_same_thread=False)
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"Results must have a folder that can be written; {path.parent} cannot be made "
+                    f"({error.strerror}). Name another in QUANTSCOPE_RUNS."
+                ) from error
+        with self.open() as database:
+            if self._memory is not None:
+                self._create(database)
+            self._check_columns(database)
+
+    @contextmanager
+    def open(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection; what was written is kept at the end, all of it or nothing.
+
+        Raises:
+            StoreError: SQLite cannot use the file; a damaged one is put aside first.
+        """
+        if self._memory is not None:
+            with self._lock, self._memory:
+                yield self._memory
+            return
+        try:
+            with closing(self._connect()) as database, database:
+                yield database
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise self._told(error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        """Return a connection to a file that is a database; one that is none is put aside."""
+        assert self.path is not None
+        database = sqlite3.connect(self.path, timeout=WAIT_S)
+        database.text_factory = _text
+        try:
+            self._create(database)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            database.close()
+            if not _is_damage(error):
+                raise
+            put_aside(self.path)
+            database = sqlite3.connect(self.path, timeout=WAIT_S)
+            self._create(database)
+        return database
+
+    def _check_columns(self, database: sqlite3.Connection) -> None:
+        """Raise sqlite3.DatabaseError where a table is another program's."""
+        for table, wanted in self._columns.items():
+            found = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+            if not set(wanted) <= found:
+                raise sqlite3.DatabaseError(f"table {table} has other columns")
+
+    def _create(self, database: sqlite3.Connection) -> None:
+        for table in self._tables:
+            database.execute(table)
+
+    def _told(self, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
+        """Return the sentence for what SQLite said; put a damaged file aside."""
+        assert self.path is not None
+        if _is_damage(error) or "has other columns" in str(error):
+            aside = put_aside(self.path)
+            where = "was put aside" if aside is None else f"was put aside as {aside.name}"
+            return StoreError(
+                f"{self.path.name} must be a file of QuantScope's results; it is damaged or another "
+                f"program's, and {where} in {self.path.parent}. A new one begins with the next try."
+            )
+        if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreError(
+                f"{self.path} must be free to write; another program has held it for {WAIT_S:.0f} s. "
+                "Close that program, or name another folder in QUANTSCOPE_RUNS."
+            )
+        return StoreError(
+            f"{self.path} must be a file that can be read and written; SQLite says: {error}. Make "
+            "room or mend its rights, or name another folder in QUANTSCOPE_RUNS."
+        )
+
+
+def put_aside(path: Path) -> Path | None:
+    """Rename a damaged file, and what SQLite keeps beside it; return its new name.
+
+    None where it cannot be renamed or another process has done so.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    aside = path.with_name(
+        f"{path.stem}.damaged-{stamp}-{time.monotonic_ns() % 10**6}{path.suffix}"
+    )
+    try:
+        os.replace(path, aside)
+    except OSError:
+        return None
+    for ending in _SIDE_FILES:
+        beside = path.with_name(path.name + ending)
+        if beside.exists():
+            os.replace(beside, aside.with_name(aside.name + ending))
+    return aside
+
+
+def _text(content: bytes) -> str:
+    """Return stored text; bytes that are none become marks, so that one row hides no other."""
+    return content.decode(errors="replace")
+
+
+def _code(error: sqlite3.Error | UnicodeDecodeError) -> int:
+    """Return SQLite's primary code of an error; 0 where it has none."""
+    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def _is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
+    return isinstance(error, UnicodeDecodeError) or _code(error) in _DAMAGED

@@ -1,0 +1,1 @@
+"""Files of plain values from strangers: read within bounds, refused in a sentence."""

@@ -1,0 +1,47 @@
+"""The one reader of JSON that came from outside."""
+
+import json
+import re
+from typing import Any
+
+MAX_BYTES = 64 * 1024**2
+MAX_DIGITS = 40
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class JsonError(ValueError):
+    """A text is no JSON, or no JSON that is read; the message says why, without the file's name."""
+
+
+def parse_json(content: str | bytes, most_bytes: int = MAX_BYTES) -> Any:
+    """Return the value in a JSON text.
+
+    Raises:
+        JsonError: bad JSON or UTF-8, too long, nested too deeply, a whole number of more than
+            `MAX_DIGITS` digits, or half a character (a lone surrogate).
+
+    >>> parse_json('{"bits": [8, 4]}')
+    {'bits': [8, 4]}
+    """
+    if len(content) > most_bytes:
+        raise JsonError(f"it must have at most {most_bytes} bytes, got {len(content)}")
+    try:
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        value = json.loads(text, parse_int=_whole)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise JsonError("it is nested too deeply") from None
+    except UnicodeError:
+        raise JsonError("it is not all UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise JsonError(str(error)) from None
+    return value
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise JsonError(
+            f"a whole number in it has {len(digits)} digits; at most {MAX_DIGITS} are read"
+        )
+    return int(digits)

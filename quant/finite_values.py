@@ -1,0 +1,72 @@
+"""Weights and outputs must be finite numbers; where they are not, a layer is named."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from quant.errors import QuantError
+from quant.graph.float_graph import FloatGraph
+from quant.inputs import Inputs, parts_of
+
+
+def check_weights(graph: FloatGraph) -> None:
+    """Check that every layer's weights are finite.
+
+    Raises:
+        QuantError: a weight is NaN or infinite; the message names its layer.
+    """
+    for layer in graph.layers:
+        if layer.weight is None:
+            continue
+        weight = graph.tensor(layer.weight)
+        wrong = int((~torch.isfinite(weight)).sum())
+        if wrong:
+            raise QuantError(
+                f"All weights must be finite numbers; {wrong} of {weight.numel()} in {layer.name} "
+                "are NaN or infinite. Train or export the network again."
+            )
+
+
+def check_outputs(graph: FloatGraph, inputs: Inputs, outputs: tuple[Tensor, ...]) -> None:
+    """Check that the float network's outputs (N, ...) on some inputs are finite.
+
+    Raises:
+        QuantError: one is NaN or infinite; the message names the first layer that gives such a
+            value, with its largest weight.
+    """
+    if not all(bool(torch.isfinite(output).all()) for output in outputs):
+        raise QuantError(describe_overflow(graph, inputs))
+
+
+def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
+    """Return which layer first gives a value that is not finite on these inputs (N, ...)."""
+    search = _FirstOverflow(graph.module)
+    with torch.inference_mode():
+        search.run(*parts_of(inputs))
+    layer = next((one for one in graph.layers if search.guilty in (one.node, one.output)), None)
+    where = "an operation" if layer is None else layer.name
+    largest = ""
+    if layer is not None and layer.weight is not None:
+        largest = f", whose largest weight is {float(graph.tensor(layer.weight).abs().max()):.3g}"
+    return (
+        "The float network's outputs must be finite numbers; on these inputs they are NaN or "
+        f"infinite, first after {where}{largest}. The largest input is "
+        f"{max(float(part.abs().max()) for part in parts_of(inputs)):.3g}. Check the weights of "
+        "that layer and the scale of the inputs."
+    )
+
+
+class _FirstOverflow(fx.Interpreter):
+    """Runs a graph and notes the first node whose value is not finite."""
+
+    guilty = ""
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node."""
+        value = super().run_node(n)
+        if not self.guilty and n.op == "call_function" and isinstance(value, Tensor):
+            real = value.is_floating_point()
+            if real and not bool(torch.isfinite(value).all()):
+                self.guilty = n.name
+        return value

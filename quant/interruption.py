@@ -1,0 +1,74 @@
+"""Work that a clock or a person ends in its middle: long loops ask whether to go on.
+
+A thread that loads a file of a stranger's sets a limit; the loops that such a file makes long call
+`check_interruption`. Torch's own work between two calls is not interrupted.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from quant.errors import QuantError
+
+
+class Interrupted(BaseException):
+    """The work must end now; no handler of errors on the way may take it for one."""
+
+
+class TimeLimitError(QuantError):
+    """The work took longer than it may; the message says what to do."""
+
+
+class _State(threading.local):
+    deadline: float | None = None
+    cancelled: Callable[[], bool] | None = None
+
+
+_STATE = _State()
+
+
+@contextmanager
+def time_limit(seconds: float, what: str) -> Iterator[None]:
+    """Let what this thread does inside take `seconds` of a processor at most; waiting is free.
+
+    Raises:
+        TimeLimitError: it took longer; `what` is the subject of the sentence.
+    """
+    before, _STATE.deadline = _STATE.deadline, time.thread_time() + seconds
+    try:
+        yield
+    except Interrupted:
+        if _is_cancelled():
+            raise
+        raise TimeLimitError(
+            f"{what} must take at most {seconds:.0f} s; it was stopped after that time. Use a "
+            "smaller network, or convert it to .pt2 with the command line, which has no limit."
+        ) from None
+    finally:
+        _STATE.deadline = before
+
+
+@contextmanager
+def cancellable(cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Let a person end what this thread does inside; `cancelled` says that one has.
+
+    Raises:
+        Interrupted: somebody has.
+    """
+    before, _STATE.cancelled = _STATE.cancelled, cancelled
+    try:
+        yield
+    finally:
+        _STATE.cancelled = before
+
+
+def check_interruption() -> None:
+    """Raise Interrupted where this thread's time is over or a person has cancelled its work."""
+    late = _STATE.deadline is not None and time.thread_time() > _STATE.deadline
+    if late or _is_cancelled():
+        raise Interrupted
+
+
+def _is_cancelled() -> bool:
+    return _STATE.cancelled is not None and _STATE.cancelled()

@@ -1,0 +1,49 @@
+"""Numbers that are none: the layer is named, before any work where that can be."""
+
+import pytest
+import torch
+
+from analysis.network import prepare
+from quant.errors import CalibrationError, QuantError
+from quant.finite_values import check_outputs
+from quant.graph.capture import capture
+from quant.graph.float_graph import FloatGraph
+from quant.passes.calibrate import Calibrate
+from quant.progress import drain
+from quant.torch_state import exclusive_torch
+
+
+class TwoLayers(torch.nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 3)
+        with torch.no_grad():
+            self.second.weight *= factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.second(self.first(x).relu())
+        return y
+
+
+@pytest.fixture(scope="module")
+def loud() -> FloatGraph:
+    with exclusive_torch():
+        return capture(TwoLayers(1e30).eval(), (4,))
+
+
+def test_a_weight_that_is_no_number_names_its_layer_when_the_network_is_loaded() -> None:
+    with pytest.raises(QuantError, match=r"12 of 12 in second are NaN or infinite"):
+        prepare("nan", TwoLayers(float("nan")).eval(), (4,), "digest")
+
+
+def test_outputs_beyond_float32_name_the_layer_and_what_is_large(loud: FloatGraph) -> None:
+    x = torch.full((2, 4), 1e30)
+    with pytest.raises(QuantError, match=r"first after second, whose largest weight is \d\.\d+e"):
+        check_outputs(loud, x, (loud(x),))
+    check_outputs(loud, torch.ones(2, 4), (loud(torch.ones(2, 4)),))
+
+
+def test_calibration_names_the_layer_too(loud: FloatGraph) -> None:
+    with pytest.raises(CalibrationError, match="first after second"):
+        drain(Calibrate()(loud, [torch.full((2, 4), 1e30)]))

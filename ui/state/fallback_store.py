@@ -1,0 +1,106 @@
+"""A store of runs that works on where the file cannot be used, and says so."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from analysis.runs.database import StoreError
+
+from analysis.runs.run_store import Run, RunStore
+
+RETRY_S = 20.0
+"""How long the file is left alone after it failed: waiting for a lock takes seconds each time."""
+Result = TypeVar("Result")
+
+
+class FallbackStore(RunStore):
+    """The runs of one owner in a file; in memory while the file fails, with why in `problem`.
+
+    What came while the file failed goes into it as soon as it works again.
+    """
+
+    def __init__(self, folder: Path, owner: str = "") -> None:
+        super().__init__(None, owner)
+        self.problem = ""
+        self._folder = folder
+        self._disk: RunStore | None = None
+        self._unwritten: dict[str, Any] = {}
+        self._retry_at = 0.0
+        self._lock = threading.RLock()
+        self._try(lambda _: None, lambda: None)
+
+    def save(self, run: Run) -> None:
+        """Keep a run; one of the owner's with the same id is replaced."""
+        self._try(lambda disk: disk.save(run), lambda: super(FallbackStore, self).save(run))
+
+    def all(self) -> tuple[Run, ...]:
+        """Return the owner's runs, the newest first."""
+        nothing: tuple[Run, ...] = ()
+        on_disk = self._try(lambda disk: disk.all(), lambda: nothing)  # may write what memory holds
+        return super().all() + on_disk
+
+    def rename(self, identity: str, name: str) -> None:
+        """Give a run another name.
+
+        Raises:
+            ValueError: the name is empty.
+        """
+        super().rename(identity, name)
+        self._try(lambda disk: disk.rename(identity, name), lambda: None)
+
+    def delete(self, identity: str) -> None:
+        """Forget a run."""
+        super().delete(identity)
+        self._try(lambda disk: disk.delete(identity), lambda: None)
+
+    def forget_owner(self) -> None:
+        """Delete all that the owner has here."""
+        self._try(lambda disk: disk.forget_owner(), lambda: None)
+
+    def answer(self, question: str) -> Any:
+        """Return the JSON value kept under `question`, or None."""
+        if question in self._unwritten:
+            return self._unwritten[question]
+        return self._try(lambda disk: disk.answer(question), lambda: None)
+
+    def keep_answer(self, question: str, answer: Any) -> None:
+        """Keep a JSON value under `question`."""
+        self._try(
+            lambda disk: disk.keep_answer(question, answer),
+            lambda: self._unwritten.update({question: answer}),
+        )
+
+    def _try(self, action: Callable[[RunStore], Result], otherwise: Callable[[], Result]) -> Result:
+        """Return what the file gives, or what `otherwise` does while it fails."""
+        with self._lock:
+            if self._disk is None and time.monotonic() >= self._retry_at:
+                self._open()
+            disk = self._disk
+        if disk is None:
+            return otherwise()
+        try:
+            return action(disk)
+        except StoreError as error:
+            with self._lock:
+                self._fail(error)
+            return otherwise()
+
+    def _open(self) -> None:
+        """Open the file and write what came meanwhile."""
+        try:
+            disk = RunStore(self._folder, self.owner)
+            for run in reversed(super().all()):
+                disk.save(run)
+                super().delete(run.id)
+            for question in list(self._unwritten):
+                disk.keep_answer(question, self._unwritten.pop(question))
+        except StoreError as error:
+            self._fail(error)
+        else:
+            self._disk, self.path, self.problem = disk, disk.path, ""
+
+    def _fail(self, error: StoreError) -> None:
+        self._disk, self.path, self.problem = None, None, str(error)
+        self._retry_at = time.monotonic() + RETRY_S
