@@ -31,7 +31,7 @@ MOST_ENCODINGS = 12
 class AnswerStore(Protocol):
     """What keeps answers between starts, such as `analysis.runs.run_store.RunStore`."""
 
-    path: Path
+    path: Path | None
 
     def answer(self, question: str) -> Any:
         """Return the JSON value kept under `question`, or None."""

@@ -114,6 +114,10 @@ def evaluate(
             "one for all. It is run."
         ),
     ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps the score so far: a killed command goes on by image."),
+    ] = None,
     out: JsonOption = "-",
 ) -> None:
     """Quantize, score beside the float network on the same images, and estimate the cost.
@@ -141,6 +145,7 @@ def evaluate(
         record = options.read()
         from analysis.runs.apply_recipe import learns  # noqa: PLC0415
         from analysis.runs.run_experiment import run_experiment  # noqa: PLC0415
+        from analysis.runs.run_store import RunStore  # noqa: PLC0415
         from analysis.split import ImageChoice, choose_split  # noqa: PLC0415
         from analysis.study import Study  # noqa: PLC0415
         from commands.json_answers.run import summarize_run  # noqa: PLC0415
@@ -154,7 +159,8 @@ def evaluate(
         learning = any(learns(step) for step in tried.passes)
         images = choose_split(model, network, tried.config, choice, learning=learning)
         checked = check_import(model, network, images.score)
-        run = watch(run_experiment(Study.of(network, images), tried, own_metric))
+        store = None if runs is None else RunStore(runs)
+        run = watch(run_experiment(Study.of(network, images, store), tried, own_metric))
         found = summarize_run(run, network, (*notes, *images.notes))
         write_answer(out, {**found, "import_check": checked})
         if run.evaluation.metric_problem:

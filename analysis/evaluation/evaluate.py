@@ -189,12 +189,33 @@ class _ScoreTally:
         )
 
 
+class StoredOutputs(Protocol):
+    """Outputs of batches that a score which was ended early had already."""
+
+    def find(self, place: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None:
+        """Return the outputs (N, ...) of both networks for the batch at that place, or None."""
+
+    def keep(self, place: int, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        """Store the outputs of a batch."""
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+
+    def forget(self) -> None:
+        """Drop the outputs: the score is whole."""
+
+
 def evaluate(
-    network: Network, quantized: QuantGraph, data: Data, metric: UserMetric | None = None
+    network: Network,
+    quantized: QuantGraph,
+    data: Data,
+    metric: UserMetric | None = None,
+    stored: StoredOutputs | None = None,
 ) -> Steps[Evaluation]:
     """Run both networks over all images of `data`, batch by batch.
 
-    `metric` is a user's metric; an error of the metric goes to `metric_problem`.
+    `metric` is a user's metric; an error of the metric goes to `metric_problem`. With `stored`, a
+    score that was ended early goes on where it was, and is the same to the last bit.
 
     Raises:
         QuantError: `data` has no image, or a label is no output of the network.
@@ -203,15 +224,29 @@ def evaluate(
     total = len(data)
     if total == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")
-    for batch in data.batches(network.batch_size):
-        if network.classifies:
-            check_labels(batch.labels, network.outputs)
-        reference = forward_all(network.graph, network.graph.batch, batch.inputs)
-        check_outputs(network.graph, batch.inputs, reference)
-        simulated = forward_all(quantized, network.graph.batch, batch.inputs)
-        tally.add(batch, reference, simulated)
-        yield Progress(tally.samples / total, f"Scoring: {tally.samples} of {total} images")
+    try:
+        for place, batch in enumerate(data.batches(network.batch_size)):
+            if network.classifies:
+                check_labels(batch.labels, network.outputs)
+            known = None if stored is None else stored.find(place)
+            reference, simulated = known or _outputs(network, quantized, batch.inputs)
+            if known is None and stored is not None:
+                stored.keep(place, reference, simulated)
+            tally.add(batch, reference, simulated)
+            yield Progress(tally.samples / total, f"Scoring: {tally.samples} of {total} images")
+    finally:
+        if stored is not None:
+            stored.flush()
     return replace(tally.result(), classes=network.classifies)
+
+
+def _outputs(
+    network: Network, quantized: QuantGraph, inputs: Inputs
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return the outputs (N, ...) of the float network, checked, and of the quantized one."""
+    reference = forward_all(network.graph, network.graph.batch, inputs)
+    check_outputs(network.graph, inputs, reference)
+    return reference, forward_all(quantized, network.graph.batch, inputs)
 
 
 def check_labels(labels: Tensor | None, outputs: int) -> None:

@@ -3,7 +3,6 @@
 A file that is no database any more is put aside under another name, and a new one begun.
 """
 
-import os
 import sqlite3
 import threading
 import time
@@ -107,13 +106,13 @@ class Database:
             aside = put_aside(self.path)
             where = "was put aside" if aside is None else f"was put aside as {aside.name}"
             return StoreError(
-                f"{self.path.name} must be a file of QuantScope's results; it is damaged or another "
-                f"program's, and {where} in {self.path.parent}. A new one begins with the next try."
+                f"{self.path.name} must be a file of QuantScope's results; it is damaged or "
+                f"another program's, and {where} in {self.path.parent}. A new one begins now."
             )
         if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreError(
-                f"{self.path} must be free to write; another program has held it for {WAIT_S:.0f} s. "
-                "Close that program, or name another folder in QUANTSCOPE_RUNS."
+                f"{self.path} must be free to write; another program has held it for {WAIT_S:.0f} "
+                "s. Close that program, or name another folder in QUANTSCOPE_RUNS."
             )
         return StoreError(
             f"{self.path} must be a file that can be read and written; SQLite says: {error}. Make "
@@ -131,13 +130,13 @@ def put_aside(path: Path) -> Path | None:
         f"{path.stem}.damaged-{stamp}-{time.monotonic_ns() % 10**6}{path.suffix}"
     )
     try:
-        os.replace(path, aside)
+        path.replace(aside)
     except OSError:
         return None
     for ending in _SIDE_FILES:
         beside = path.with_name(path.name + ending)
         if beside.exists():
-            os.replace(beside, aside.with_name(aside.name + ending))
+            beside.replace(aside.with_name(aside.name + ending))
     return aside
 
 

@@ -16,6 +16,7 @@ from analysis.network import Network
 from analysis.runs.apply_recipe import apply_recipe, first_stage, title_of
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import experiment_to_plain
+from analysis.runs.partial_scores import PartialScores, score_question
 from analysis.runs.run_store import Run
 from analysis.study import Study
 from quant.passes.recipe import check_order
@@ -62,9 +63,16 @@ def run_experiment(
     repaired = apply_recipe(stage, experiment.passes, config, study.calibration)
     share = REPAIR_SHARE if experiment.passes else begun
     stage = yield from part(repaired, begun, share)
-    evaluation = yield from part(evaluate(network, stage.quantized, data, metric), share, 1.0)
+    stored = None
+    if study.store is not None and study.store.path is not None:
+        question = score_question(network, stage.quantized, data.digest)
+        stored = PartialScores(study.store.path.parent, question)
+    scored = evaluate(network, stage.quantized, data, metric, stored)
+    evaluation = yield from part(scored, share, 1.0)
     yield Progress(1.0, "Comparing layer by layer")
     by_layer = _layer_sqnr(stage.network, stage.quantized, data)
+    if stored is not None:
+        stored.forget()
     return Run(
         name=experiment.name,
         model=network.name,

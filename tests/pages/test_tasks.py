@@ -13,7 +13,7 @@ from quant.errors import QuantError
 from quant.inputs import parts_of
 from tests.commands.test_tasks import METRIC, file_of
 from tests.model_io.onnx_files import model, node, saved
-from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices
+from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices, read
 from tests.task_networks import TASKS
 from ui.widgets.metric_field import CLOSED, metric_of
 
@@ -112,7 +112,7 @@ def test_a_metric_that_fails_is_told_beside_all_that_was_measured(
     visit.at.text_input(key="runs.metric").set_value(f"{tmp_path}/mine.py:broken")
     visit.press("Run").press("runs.code.run").wait()
     assert visit.metric("Quantized top-1").value.endswith("%")
-    (warning,) = (w.value for w in visit.at.warning)
+    (warning,) = (read(w.value) for w in visit.at.warning)
     assert "mine.py:broken must give a number for each image" in warning
     assert "IndexError in line 16" in warning
 

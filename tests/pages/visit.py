@@ -1,6 +1,7 @@
 """A visit to the app without a browser: Streamlit's AppTest, and waiting for jobs."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ def leave_choices(runs: Path, **other: Any) -> None:
         "config_name": "W8A8 per-channel",
     }  # fmt: skip
     (runs / SNAPSHOT).write_text(json.dumps({**choices, **other}))
+
+
+def read(markdown: str) -> str:
+    """Return a text as a browser shows what `plain` made of it."""
+    return re.sub(r"\\([\\`*_{}\[\]<>#~$:])", r"\1", markdown)
 
 
 class Visit:
@@ -99,7 +105,7 @@ class Visit:
 
     @property
     def errors(self) -> list[str]:
-        return [e.value for e in self.at.error]
+        return [read(e.value) for e in self.at.error]
 
     @property
     def words(self) -> str:
@@ -113,7 +119,7 @@ class Visit:
             for item in place.get(kind)
             if isinstance(item, Element)
         ]
-        return "\n".join(map(str, found))
+        return read("\n".join(map(str, found)))
 
     def links(self) -> list[str]:
         return [link.proto.label for link in self.at.get("page_link")]

@@ -7,8 +7,8 @@ from contextlib import closing
 from torch import Tensor
 
 from analysis.evaluation.evaluate import check_labels
-from analysis.evaluation.per_image import Rows
 from analysis.sensitivity.exact.answer_store import Cells
+from analysis.sensitivity.exact.answer_writer import AnswerWriter
 from analysis.sensitivity.exact.executors import Workers
 from analysis.sensitivity.exact.gather import SweepQuestions, decided_layers
 from analysis.sensitivity.exact.image_chunks import Chunk, chunk_images
@@ -26,7 +26,6 @@ MIN_QUESTIONS = 16
 UNITS_A_WORKER = 4
 FIRST_DECISION = 32
 """Images before a layer may be decided."""
-FLUSH_S = 0.5
 QUESTION_OVERHEAD = 0.02
 """The overhead of a question as a share of the network, for the progress."""
 
@@ -64,19 +63,15 @@ def _compute_units(
     todo: "_OpenWork", cells: Cells, workers: Workers, units: Iterator[Unit]
 ) -> Steps[None]:
     """Run units; store the answers at least every half second, and on any error."""
-    fresh: list[tuple[str, str, Rows]] = []
-    flushed = time.monotonic()
+    writer = AnswerWriter(cells)
     with closing(workers.run(todo.program, units)) as outcomes:
         try:
             for outcome in outcomes:
-                fresh.append((outcome.key, outcome.chunk, outcome.rows))
+                writer.add(outcome.key, outcome.chunk, outcome.rows)
                 todo.take(outcome)
-                if time.monotonic() - flushed >= FLUSH_S:
-                    cells.add(fresh)
-                    fresh, flushed = [], time.monotonic()
                 yield todo.progress()
         finally:
-            cells.add(fresh)
+            writer.close()
 
 
 def _chunk_rounds(asked: SweepQuestions) -> Iterator[tuple[Chunk, ...]]:
