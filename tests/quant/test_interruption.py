@@ -12,6 +12,7 @@ from quant.interruption import (
     time_limit,
 )
 from quant.progress import Progress, Steps
+from ui.job_kind import JobKind
 from ui.jobs import Job, JobState
 
 
@@ -45,7 +46,7 @@ def test_a_job_is_cancelled_in_the_middle_of_a_step() -> None:
         forever()
         yield Progress(1.0, "never")
 
-    job = Job("Loading", steps, lambda _: None)
+    job = Job(JobKind.LOAD_MODEL, "Load x", steps, lambda _: None)
     thread = threading.Thread(target=job.work)
     thread.start()
     started.wait()

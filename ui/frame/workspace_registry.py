@@ -14,6 +14,7 @@ from ui.state.workspace import Workspace
 
 PARAMETER = "w"
 KEPT_S = 30 * 60
+EVICTION_S = 60.0
 MOST = 32
 
 
@@ -24,18 +25,36 @@ class Registry:
     workspaces: dict[str, Workspace] = field(default_factory=dict)
     tabs: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    closed: threading.Event = field(default_factory=threading.Event)
 
     def add(self, workspace: Workspace) -> None:
         """Keep a workspace, and let go of those that nobody has looked at for long."""
         with self.lock:
             self.workspaces[workspace.id] = workspace
-            idle = [w for w in self.workspaces.values() if not self.tabs.get(w.id)]
-            idle.sort(key=lambda w: w.used)
-            surplus = len(self.workspaces) - MOST
-            now = time.monotonic()
-            for number, old in enumerate(w for w in idle if w is not workspace):
-                if number < surplus or now - old.used > KEPT_S:
-                    self.workspaces.pop(old.id).close()
+            self._evict(workspace)
+
+    def evict(self) -> None:
+        """Let go of workspaces that nobody has looked at for long."""
+        with self.lock:
+            before = len(self.workspaces)
+            self._evict(None)
+            if len(self.workspaces) < before:
+                spare_the_collector()
+
+    def _evict(self, newest: Workspace | None) -> None:
+        idle = [w for w in self.workspaces.values() if not self.tabs.get(w.id)]
+        idle.sort(key=lambda w: w.used)
+        surplus = len(self.workspaces) - MOST
+        now = time.monotonic()
+        for number, old in enumerate(w for w in idle if w is not newest):
+            if number < surplus or now - old.used > KEPT_S:
+                self.workspaces.pop(old.id).close()
+                self.tabs.pop(old.id, None)
+
+    def watch(self) -> None:
+        """Evict now and then, whether anybody comes or not; for a thread of its own."""
+        while not self.closed.wait(EVICTION_S):
+            self.evict()
 
     def enter(self, identity: str) -> str:
         """Count a tab that looks at a workspace."""
@@ -52,6 +71,7 @@ class Registry:
 
     def close(self) -> None:
         """Close everything, at the end of the process."""
+        self.closed.set()
         for workspace in self.workspaces.values():
             workspace.close()
 
@@ -60,6 +80,7 @@ class Registry:
 def registry() -> Registry:
     """Return the one registry of this process."""
     result = Registry()
+    threading.Thread(target=result.watch, name="quantscope-eviction", daemon=True).start()
     atexit.register(result.close)
     return result
 
@@ -79,17 +100,19 @@ def open_workspace() -> Workspace:
         with st.spinner("Reading the model and tracing the network…"):
             found = new_workspace()
         registry().add(found)
-        _spare_the_collector()
+        spare_the_collector()
     _presence(found.id)
     return found
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Take what is loaded now out of the garbage collector's rounds.
 
     Streamlit collects all generations after every script run, and a progress bar runs twice a
-    second; walking torch's million objects each time left a run a twelfth of its speed.
+    second; walking torch's million objects each time left a run a twelfth of its speed. What was
+    taken out before is looked at again first, or closed workspaces would stay for ever.
     """
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

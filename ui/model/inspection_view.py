@@ -13,7 +13,7 @@ def show_inspection(network: Network) -> None:
     title = "What the file holds"
     if floating:
         title += f": {floating} tensors stay float"
-    with st.expander(title, icon=":material/fact_check:"):
+    with st.expander(plain(title), icon=":material/fact_check:"):
         st.text("\n".join(found.sentences()))
         if found.float_weights:
             columns = {
