@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -207,7 +208,9 @@ def _mapped(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
                 for name, info in zip(names, archive.infolist(), strict=True)
             }
             return {name: found[name] for name in (*wanted, *(set(names) - set(wanted)))}
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError,
+    ) as error:  # fmt: skip
         raise DatasetError(
             f"{path.name} must be a readable .npz file, got damaged or other data "
             f"({type(error).__name__}); write it with numpy.savez."

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from analysis.runs.experiment_file import EncodingsReference, ExperimentRecord
 
 from accelerator.machine import load_preset, presets
 from analysis.cost.quantity import Quantity
@@ -16,6 +15,7 @@ from analysis.mixed_precision.pareto_record import FoundRecord, FrontPoint, Fron
 from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Prediction
 from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import EncodingsReference, ExperimentRecord
 from analysis.runs.json_values import to_plain
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from analysis.session_file import (

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from analysis.runs.run_experiment import run_experiment
 from torch import Tensor
 
 from accelerator.machine import load_preset
@@ -20,6 +19,7 @@ from analysis.evaluation.user_metric import MAX_HELD_BYTES, MetricTally
 from analysis.network import Network, prepare
 from analysis.network_layout import places
 from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import exact
 from analysis.sensitivity.exact.executors import Pool, Serial

@@ -2,13 +2,12 @@
 
 from functools import cache
 
-from analysis.runs.run_experiment import run_experiment
-
 from accelerator.machine import load_preset
 from analysis.calibration import Calibrated, calibrate
 from analysis.evaluation.evaluate import Evaluation
 from analysis.network import Network
 from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import run_experiment
 from analysis.split import Split
 from analysis.study import Study
 from quant.config import QuantConfig, Rule, uniform

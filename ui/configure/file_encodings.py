@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import streamlit as st
-from analysis.runs.experiment_file import is_experiment, read_experiment, write_experiment
 
 from accelerator.machine import presets
 from analysis.network import Network
+from analysis.runs.experiment_file import is_experiment, read_experiment, write_experiment
 from model_io.encodings.aimet_read import is_encodings
 from model_io.encodings.apply_to_network import read_given
 from quant.config import config_from_file, config_to_file

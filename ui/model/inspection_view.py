@@ -4,6 +4,7 @@ import streamlit as st
 
 from analysis.inspection import inspect_network
 from analysis.network import Network
+from ui.widgets.markdown import plain
 
 
 def show_inspection(network: Network) -> None:

@@ -3,11 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from analysis.runs.experiment_file import ExperimentRecord, reference_to
-
 from accelerator.machine import presets
 from analysis.network import Network
 from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import ExperimentRecord, reference_to
 from analysis.runs.run_store import RunStore
 from analysis.session_file import (
     DataReference,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from analysis.runs.database import StoreError
-
 from analysis.runs.run_store import Run, RunStore
 
 RETRY_S = 20.0

@@ -4,16 +4,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from accelerator.machine import load_preset
+from analysis.network import Network
+from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import (
     EncodingsReference,
     ExperimentRecord,
     experiment_from_plain,
     experiment_to_plain,
 )
-
-from accelerator.machine import load_preset
-from analysis.network import Network
-from analysis.runs.experiment import Experiment
 from analysis.runs.json_values import from_plain, to_plain
 from model_io.encodings.apply_to_network import find_encodings
 from quant.config import config_from_dict

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from analysis.runs.run_experiment import run_experiment
 
 from accelerator.machine import load_machine, load_preset
 from analysis.calibration import calibrate
@@ -20,6 +19,7 @@ from analysis.reporting.reproduce import beyond_command, command_of
 from analysis.reporting.trade_off import read_answer, run_point
 from analysis.runs.experiment import Experiment
 from analysis.runs.repair import repair, run_of
+from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run, RunStore
 from analysis.sensitivity.analyze import exact
 from analysis.sensitivity.exact.executors import Pool
