@@ -79,7 +79,7 @@ class VisitedBefore(PagesManager):
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of runs; paths on this machine are open."""
     monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", VisitedBefore)
-    monkeypatch.setattr("ui.frame.workspace_registry._spare_the_collector", gc.freeze)
+    monkeypatch.setattr("ui.frame.workspace_registry.spare_the_collector", gc.freeze)
     folder = tmp_path / "runs"
     monkeypatch.setenv("QUANTSCOPE_RUNS", str(folder))
     monkeypatch.setenv("QUANTSCOPE_LOCAL_PATHS", "1")
