@@ -114,7 +114,7 @@ def evaluate(
             "one for all. It is run."
         ),
     ] = None,
-    runs: Annotated[
+    resume: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps the score so far: a killed command goes on by image."),
     ] = None,
@@ -159,7 +159,7 @@ def evaluate(
         learning = any(learns(step) for step in tried.passes)
         images = choose_split(model, network, tried.config, choice, learning=learning)
         checked = check_import(model, network, images.score)
-        store = None if runs is None else RunStore(runs)
+        store = None if resume is None else RunStore(resume)
         run = watch(run_experiment(Study.of(network, images, store), tried, own_metric))
         found = summarize_run(run, network, (*notes, *images.notes))
         write_answer(out, {**found, "import_check": checked})
