@@ -32,9 +32,24 @@ from accelerator.memory import (
 )
 from accelerator.parts import Residency
 from accelerator.prices import Prices, set_prices
-from accelerator.report import CostReport, LayerCost
-from accelerator.widths import Widths, choose_widths, mode_chooser, store_activation
-from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, OpKind, TensorInfo, Workload
+from accelerator.report import CostReport, LayerCost, join_costs
+from accelerator.widths import (
+    ModeChooser,
+    Widths,
+    choose_widths,
+    mode_chooser,
+    store_activation,
+)
+from accelerator.workload import (
+    GEMM_KINDS,
+    WEIGHT_KINDS,
+    Op,
+    OpKind,
+    TensorInfo,
+    Workload,
+    count_bops,
+    split_op,
+)
 
 PJ_PER_J = 1e12
 
@@ -68,7 +83,7 @@ def estimate(workload: Workload, machine: Machine, *, include_constants: bool = 
     weight_bits = sum(op.shape_weights * width.stored_weight for op, width in pairs)
     lives = find_lifetimes(workload, machine)
     scene = set_scene(workload, machine, widths, lives)
-    layers = tuple(cost_op(op, width, scene) for op, width in pairs)
+    layers = tuple(cost_layer(op, width, scene, choose) for op, width in pairs)
     constants = sum(count_constants(op) for op in workload.ops) if include_constants else 0
     peak_macs_per_s = _find_peak_rate(pairs, machine)
     peak = find_peak(workload, machine, lives)
@@ -81,7 +96,7 @@ def estimate(workload: Workload, machine: Machine, *, include_constants: bool = 
         latency_s=sum(layer.latency_s for layer in layers),
         cycles=sum(layer.cycles for layer in layers),
         macs=sum(layer.macs for layer in layers),
-        bops=sum(op.macs * op.weight_bits * op.activation_bits for op in workload.ops),
+        bops=sum(count_bops(op) for op in workload.ops),
         weight_bytes=math.ceil(weight_bits / 8) + constants,
         peak_activation_bytes=peak.size_bytes,
         peak_activation_step=peak.step,
@@ -128,6 +143,32 @@ def _weigh_weights(op: Op, widths: Widths, scene: Scene) -> WeightBlock:
     stays = replace(scene, weights_resident=frozenset({op.name}))
     saved = cross(op, widths, scene).total_bits - cross(op, widths, stays).total_bits
     return WeightBlock(op.name, size, saved)
+
+
+def cost_layer(op: Op, widths: Widths, scene: Scene, choose: ModeChooser) -> LayerCost:
+    """Return what one op costs; one whose channels have several widths as a product for each.
+
+    The input is read once where it stays in its buffer, else once a group (our choice, as in
+    NVIDIA's sheet for tiles).
+    """
+    if not op.weight_groups:
+        return cost_op(op, widths, scene)
+    parts, costs = split_op(op), []
+    buffers, count = scene.machine.buffers, len(op.weight_groups)
+    room = 8 * buffers.input_bytes * (0.5 if buffers.double_buffer else 1.0)
+    stays = op.input_elements * widths.stored_input <= room
+    for number, part in enumerate(parts):
+        output = scene.tensors[op.output]
+        elements = max(1, round(output.elements * part.c_out / op.c_out))
+        own = replace(
+            scene,
+            tensors={**scene.tensors, op.output: replace(output, elements=elements)},
+            residents=scene.residents | ({op.inputs[0]} if number and stays else set()),
+            overhead_s=scene.overhead_s / count,
+            overhead_pj=scene.overhead_pj / count,
+        )
+        costs.append(cost_op(part, choose_widths(part, scene.machine, choose), own))
+    return join_costs([part.weight_bits for part in parts], costs, widths.stored_weight)
 
 
 def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:

@@ -1,12 +1,15 @@
 """The answer: what each layer and the whole network cost on one machine."""
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from operator import add
 
 from accelerator.energy import Energy
 from accelerator.workload import OpKind
 
-__all__ = ["CostReport", "Energy", "LayerCost"]
+__all__ = ["CostReport", "Energy", "LayerCost", "join_costs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,42 @@ class LayerCost:
 
 Bounds = tuple[float, float]
 """The lower and the upper end of an interval."""
+
+
+def join_costs(widths: Sequence[int], costs: Sequence[LayerCost], stored: float) -> LayerCost:
+    """Return the cost of an op from those of its groups of channels, one after the other.
+
+    `widths` are the bits of the groups, `stored` the mean bits of a weight in memory. Widths asked
+    for and computed are the widest; a sentence names each group.
+    """
+    slowest = max(costs, key=lambda cost: cost.latency_s)
+    summed = (
+        "macs", "cycles", "latency_s", "dram_weight_bits", "dram_input_bits", "dram_output_bits",
+        "sram_bits", "memory_s", "overhead_s", "weight_room_bits",
+    )  # fmt: skip
+    totals = {name: sum(getattr(cost, name) for cost in costs) for name in summed}
+    busy = sum(cost.utilization * cost.cycles for cost in costs)
+    groups = ", ".join(
+        f"{bits} bit as {cost.compute_weight_bits}"
+        + (f" in {cost.passes} passes" if cost.passes > 1 else "")
+        for bits, cost in zip(widths, costs, strict=True)
+    )
+    held = [warning for cost in costs for warning in cost.warnings if warning.startswith("host")]
+    return replace(
+        slowest,
+        **totals,
+        energy=reduce(add, (cost.energy for cost in costs)),
+        requested_weight_bits=max(widths),
+        compute_weight_bits=max(cost.compute_weight_bits for cost in costs),
+        stored_weight_bits=stored,
+        passes=max(cost.passes for cost in costs),
+        utilization=busy / totals["cycles"] if totals["cycles"] else 0.0,
+        on_host=any(cost.on_host for cost in costs),
+        warnings=(
+            f"channels of several widths, computed group by group: {groups}",
+            *dict.fromkeys(held),
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

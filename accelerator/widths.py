@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from accelerator.machine import Machine, Storage
 from accelerator.modes import Mode
-from accelerator.workload import FLOAT_BITS, GEMM_KINDS, Op, OpKind
+from accelerator.workload import FLOAT_BITS, GEMM_KINDS, Op, OpKind, split_op
 
 CODING_OVERHEAD = 1.05
 """Coded over entropy: Arm Vela 5.2.0 codes int8 weights 1 to 8 % above it (our runs)."""
@@ -146,7 +146,13 @@ def _supports(op: Op, machine: Machine, passes: int) -> bool:
 
 
 def _store_weight(op: Op, machine: Machine) -> float:
-    """Bits of one second operand in memory; of a matmul it is an activation."""
+    """Bits of one second operand in memory; of a matmul it is an activation.
+
+    Channels of several widths: the mean over all weights, with the codes of their widths.
+    """
+    if op.weight_groups:
+        held = sum(part.shape_weights * _store_weight(part, machine) for part in split_op(op))
+        return (held + width_code_bits(op, machine)) / op.shape_weights
     if op.kind is OpKind.MATMUL:
         return store_activation(op.weight_bits, machine)
     container = _container(op.weight_bits)
@@ -157,6 +163,17 @@ def _store_weight(op: Op, machine: Machine) -> float:
     # Entropy never exceeds the width, so the width stands in for a missing measurement.
     entropy = op.weight_bits if op.weight_entropy is None else op.weight_entropy
     return min(container, CODING_OVERHEAD * entropy)
+
+
+def width_code_bits(op: Op, machine: Machine) -> int:
+    """Return the bits that tell the width of each channel; 0 where all are stored alike.
+
+    A code has the 2 bits that four widths need, or more where there are more widths.
+    """
+    if len(op.weight_groups) < 2 or machine.weight_storage is Storage.CONTAINER:
+        return 0
+    each = max(2, math.ceil(math.log2(len(op.weight_groups))))
+    return each * sum(columns for _, columns in op.weight_groups)
 
 
 def _container(bits: int) -> int:

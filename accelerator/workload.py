@@ -1,6 +1,6 @@
 """What is to be computed: a network as a list of operations, with shapes and bit widths only."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 FLOAT_BITS = 32
@@ -62,6 +62,8 @@ class Op:
     `c_in` x `c_out`, its second input an activation of `weight_bits`. Elementwise, pool and
     vector take their sizes from their tensors; a vector op with `table_elements` looks its output
     up in a table of so many weights, such as an embedding. `weight_entropy` is in bits per weight.
+    `weight_groups` are (bits, output channels) where these have several widths, of which
+    `weight_bits` is the widest.
 
     Raises ValueError for shapes, widths or weight counts that contradict each other.
     """
@@ -93,6 +95,7 @@ class Op:
     bias_elements: int = 0
     multiply: bool = False
     table_elements: int = 0
+    weight_groups: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         owner = f"op {self.name!r}"
@@ -109,6 +112,7 @@ class Op:
                 f"got {self.weight_entropy}; measure it on the quantized weights"
             )
         self._check_groups(owner)
+        self._check_widths(owner)
         self._check_weights(owner)
 
     def _check_groups(self, owner: str) -> None:
@@ -121,6 +125,17 @@ class Op:
             raise ValueError(
                 f"{owner}: a depthwise c_out must be a multiple of c_in, got {self.c_out} and "
                 f"{self.c_in}; correct the shape or use kind conv with groups"
+            )
+
+    def _check_widths(self, owner: str) -> None:
+        if not self.weight_groups:
+            return
+        columns = sum(count for _, count in self.weight_groups)
+        widest = max(bits for bits, _ in self.weight_groups)
+        if self.kind not in WEIGHT_KINDS or (columns, widest) != (self.c_out, self.weight_bits):
+            raise ValueError(
+                f"{owner}: weight_groups must cover {self.c_out} output channels of at most "
+                f"{self.weight_bits} bits, got {columns} of at most {widest}; correct the groups"
             )
 
     def _check_weights(self, owner: str) -> None:
@@ -174,6 +189,30 @@ class Op:
         """Whether an operand is float, so that no integer unit can do the op."""
         multiplies = self.kind in GEMM_KINDS or self.multiply
         return self.activation_bits >= FLOAT_BITS or (multiplies and self.weight_bits >= FLOAT_BITS)
+
+
+def split_op(op: Op) -> tuple[Op, ...]:
+    """Return a product for each group of output channels of one width; the op itself without.
+
+    Sorting channels by width is free, since the next layer's input channels can be put in the same
+    order (exact). Of a grouped convolution each product reads the inputs of one group.
+    """
+    if not op.weight_groups:
+        return (op,)
+    parts = []
+    for bits, columns in op.weight_groups:
+        c_in = columns if op.kind is OpKind.DEPTHWISE else op.c_in // op.groups
+        part = replace(
+            op, weight_groups=(), weight_bits=bits, c_in=c_in, c_out=columns, groups=1,
+            weight_elements=0, bias_elements=0, weight_entropy=None,
+        )  # fmt: skip
+        parts.append(part)
+    return tuple(parts)
+
+
+def count_bops(op: Op) -> int:
+    """Return bit operations of an op: MACs times the widths of both operands."""
+    return sum(part.macs * part.weight_bits * part.activation_bits for part in split_op(op))
 
 
 _SIZES = tuple(field.name for field in fields(Op) if field.default == 1)

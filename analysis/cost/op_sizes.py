@@ -1,9 +1,11 @@
 """Sizes of an operation as the cost model counts them: channels, planes, windows, products."""
 
 import math
+from collections import Counter
 from typing import Any
 
 from quant.graph.layers import Layer
+from quant.spec import QuantSpec
 
 
 def matmul_sizes(layer: Layer) -> dict[str, Any]:
@@ -43,3 +45,9 @@ def pair_of(value: object) -> tuple[int, int]:
     if not sizes:
         return (value, value) if isinstance(value, int) else (1, 1)
     return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], math.prod(sizes[1:]))
+
+
+def width_groups(spec: QuantSpec, columns: int) -> tuple[tuple[int, int], ...]:
+    """Return (bits, columns of the product), the narrowest first; empty for one width."""
+    counts, channels = Counter(spec.channel_bits), len(spec.channel_bits)
+    return tuple((bits, counts[bits] * columns // channels) for bits in sorted(counts))

@@ -6,8 +6,14 @@ from typing import Any
 
 from torch import fx
 
-from accelerator.workload import Op, OpKind, TensorInfo, Workload
-from analysis.cost.op_sizes import matmul_sizes, pair_of, plane_sizes, window_of
+from accelerator.workload import WEIGHT_KINDS, Op, OpKind, TensorInfo, Workload
+from analysis.cost.op_sizes import (
+    matmul_sizes,
+    pair_of,
+    plane_sizes,
+    width_groups,
+    window_of,
+)
 from analysis.evaluation.measures import entropy_bits
 from quant.config import QuantConfig
 from quant.errors import QuantError
@@ -212,14 +218,16 @@ class _Builder:
             "output_bits": self.bits[layer.name],
             "weight_entropy": self.entropies.get((layer.name, weight)) if layer.weight else None,
         }
+        kind, sizes = self._op_kind(layer), self._sizes(layer)
         yield Op(
             name=layer.name,
-            kind=self._op_kind(layer),
+            kind=kind,
             inputs=sources,
             output=layer.name,
             multiply=layer.kind is Kind.MULTIPLY,
-            **self._sizes(layer),
+            **sizes,
             **widths,
+            weight_groups=width_groups(weight, sizes["c_out"]) if kind in WEIGHT_KINDS else (),
         )
 
     def _read_bits(self, layer: Layer, sources: tuple[str, ...]) -> int:

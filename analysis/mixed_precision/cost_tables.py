@@ -146,6 +146,7 @@ class BitCosts:
         return replace(
             op,
             weight_bits=bits.get(weight, op.weight_bits),
+            weight_groups=(),
             activation_bits=bits.get(wiring.activations[position], op.activation_bits),
             output_bits=bits.get(wiring.outputs[position], op.output_bits),
             weight_entropy=self._entropy(op, weight, options.get(weight)),

@@ -6,7 +6,7 @@ straight-through gradient, and s that of a soft mixture of all four grids, whose
 of s at the thresholds (papers.md, paper 3).
 
 Our choices where the paper's text is silent: the form of the gates, scales (the mean of |w| at one
-bit, else that of least squared error, searched for forty times in a training; between two searches
+bit, else that of least squared error, searched for ten times in a training; between two searches
 it follows the size of the channel's weights).
 """
 
@@ -24,7 +24,7 @@ from quant.spec import Estimator, Granularity, QuantSpec
 from quant.training.learned_encoding import RatedParameter, TrainableQuantizer
 from quant.training.settings import NeuronWidthSettings
 
-SEARCHES = 40
+SEARCHES = 10
 """Scales are searched for anew so many times in a training (our choice)."""
 
 
