@@ -111,9 +111,10 @@ def grid_of(
         else:
             scale, zero_point = scale.flatten(), zero_point.flatten()
             axis = 1 - channel_axis if flipped else channel_axis
+    own = encoding.channel_bits is not None  # a file has one width a tensor: that of its codes
     return TensorGrid(
         tensor,
-        spec.bits,
+        (encoding.qmax - encoding.qmin).bit_length() if own else spec.bits,
         signed=encoding.qmin < 0,
         symmetric=spec.symmetric,
         scale=tuple(scale.flatten().tolist()),

@@ -20,6 +20,9 @@ from model_io.qdq_export.weights import WeightStyle
 from quant.encoding import Encoding
 from quant.simulation.quant_graph import QuantGraph
 
+CHANNEL_BITS_KEY = "quantscope.channel_bits"
+"""Metadata: as JSON, for each weight in question the width of each channel, a character each."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class QdqOnnx:
@@ -69,6 +72,9 @@ def export_qdq(
     if builder.narrow:
         entry = model.metadata_props.add()
         entry.key, entry.value = NARROW_KEY, json.dumps(builder.narrow)
+    if builder.parameters.channel_bits:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = CHANNEL_BITS_KEY, json.dumps(builder.parameters.channel_bits)
     model = shape_inference.infer_shapes(model)
     checker.check_model(model, full_check=True)
     values = {

@@ -179,6 +179,9 @@ class QdqBuilder:
             "scale, since int32 would not hold them.": coarse,
             f"Weights of {_some(raised)} have channels 2**23 times smaller than their bias: dead "
             "ones, mostly. These have a larger scale, so that int32 holds the bias.": raised,
+            f"The channels of {len(self.parameters.channel_bits)} weights have own widths: "
+            "each is stored in the type of its widest channel, and the metadata "
+            "quantscope.channel_bits tells them.": self.parameters.channel_bits,
             f"{floating} tensors stay float, as configured.": floating,
             self._bias_note(): self._worst_bias() > _HEARD,
         }

@@ -13,6 +13,7 @@ from model_io.qdq_export.writer import Writer
 from quant.encoding import Encoding
 from quant.graph.layers import Layer
 from quant.simulation.quant_graph import QuantGraph
+from quant.spec import write_widths_text
 
 
 class WeightStyle(StrEnum):
@@ -37,6 +38,8 @@ class Parameters:
         self.bias_errors: dict[str, float] = {}
         """The largest rounding of a layer's bias, in steps of its output's grid."""
         self.narrow: dict[str, tuple[int, int]] = {}
+        self.channel_bits: dict[str, str] = {}
+        """One character a channel for each weight whose channels have widths of their own."""
 
     def write(self, layer: Layer, source: str) -> None:
         """Write what a layer reads besides the value `source`."""
@@ -63,6 +66,9 @@ class Parameters:
         site = f"{layer.name} weight"
         tensor = self.marked.tensors[site]
         grid = store_weight(encoding, self.quantized.quantizers[site].site.spec, layer, tensor)
+        own_bits = self.quantized.quantizers[site].site.spec.channel_bits
+        if own_bits:
+            self.channel_bits[tensor.name] = write_widths_text(own_bits)
         if grid.is_narrow:
             self.narrow[tensor.name] = (grid.qmin, grid.qmax)
         own = self.quantized.graph.tensor(str(layer.weight)).detach()
