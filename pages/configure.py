@@ -1,6 +1,7 @@
 import streamlit as st
 
 from figures import takeaway
+from figures.configure.channel_widths import widths_by_layer
 from figures.cost.energy import energy_by_component
 from ui.configure.compare import diff_picker
 from ui.configure.editor import PRESETS, bulk_edit, layer_editor, rule_list
@@ -24,6 +25,7 @@ LOOKS = ENERGY, DIFFERENCE, LAYER, TRUST, FIT = (
     "How far to trust it",
     "Fit to my board",
 )
+WIDTHS = "Widths of channels"
 work = workspace()
 
 st.title("Configure")
@@ -64,8 +66,10 @@ st.caption(
 widths_note(work, report)
 residency_note(work, config)
 bulk_edit(work, ticked)
+channel_bits = {name: chosen[name].weight.channel_bits for name in chosen}
+looks = [*LOOKS, *([WIDTHS] if any(channel_bits.values()) else [])]
 look = st.segmented_control(
-    "Look closer", LOOKS, default=ENERGY, key="configure.look", persist_state="session",
+    "Look closer", looks, default=ENERGY, key="configure.look", persist_state="session",
     required=True, label_visibility="collapsed",
 )  # fmt: skip
 if look == DIFFERENCE:
@@ -76,6 +80,9 @@ elif look == TRUST:
     trust_section(work)
 elif look == FIT:
     fit_section(work, network, config)
+elif look == WIDTHS:
+    figure = widths_by_layer(channel_bits)
+    st.plotly_chart(figure, key="configure.widths", alt=takeaway(figure))
 else:
     figure = energy_by_component(report)
     st.plotly_chart(figure, key="configure.energy", alt=takeaway(figure))

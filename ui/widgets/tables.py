@@ -62,10 +62,20 @@ def config_table(
                 "activation_estimator": str(wish.activation.estimator),
                 "effective": _effective(layer, found),
                 "energy": 100 * found.energy_pj / total if found else None,
-                "note": f"grid of {shared[layer.name]}" if layer.name in shared else "",
+                "note": _note(layer, wish, shared),
             }
         )
     return pd.DataFrame(rows).astype({"weight_bits": "Int64"})
+
+
+def _note(layer: Layer, wish: LayerConfig, shared: dict[str, str]) -> str:
+    """Return whose grid a layer has, or how the widths of its channels are."""
+    if layer.name in shared:
+        return f"grid of {shared[layer.name]}"
+    own = wish.weight.channel_bits
+    if not own or layer.weight is None:
+        return ""
+    return f"channels of {min(own)} to {max(own)} bits, {wish.weight.mean_bits:.2f} on average"
 
 
 def _weight_cells(layer: Layer, wish: LayerConfig) -> dict[str, object]:
