@@ -11,6 +11,7 @@ from commands import (
     sensitivity,
     standardize,
     train,
+    widths,
 )
 from commands.app import app
 
@@ -27,6 +28,7 @@ COMMANDS = (
     export,
     standardize,
     train,
+    widths,
 )
 """Each of these modules adds its commands to `app`."""
 
