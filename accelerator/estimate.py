@@ -9,7 +9,12 @@ from operator import add
 from accelerator.accesses import Accesses, count_accesses, sum_buffer_bits
 from accelerator.cycles import count_cycles
 from accelerator.dram.residency import WeightBlock, count_stored_bits, keep_weights
-from accelerator.dram.traffic import Crossing, DramTraffic, count_dram_traffic
+from accelerator.dram.traffic import (
+    Crossing,
+    DramTraffic,
+    count_dram_traffic,
+    fits_input_buffer,
+)
 from accelerator.energy import (
     Energy,
     price_buffers,
@@ -148,26 +153,23 @@ def _weigh_weights(op: Op, widths: Widths, scene: Scene) -> WeightBlock:
 def cost_layer(op: Op, widths: Widths, scene: Scene, choose: ModeChooser) -> LayerCost:
     """Return what one op costs; one whose channels have several widths as a product for each.
 
-    The input is read once where it stays in its buffer, else once a group (our choice, as in
-    NVIDIA's sheet for tiles).
+    The input is read once where it stays in its buffer, else once a group (our choice).
     """
     if not op.weight_groups:
         return cost_op(op, widths, scene)
+    machine, output = scene.machine, scene.tensors[op.output]
+    first = replace(
+        scene,
+        overhead_s=scene.overhead_s / len(op.weight_groups),
+        overhead_pj=scene.overhead_pj / len(op.weight_groups),
+    )
+    stays = {op.inputs[0]} if fits_input_buffer(op, machine, widths) else set()
+    later = replace(first, residents=first.residents | stays)
     parts, costs = split_op(op), []
-    buffers, count = scene.machine.buffers, len(op.weight_groups)
-    room = 8 * buffers.input_bytes * (0.5 if buffers.double_buffer else 1.0)
-    stays = op.input_elements * widths.stored_input <= room
     for number, part in enumerate(parts):
-        output = scene.tensors[op.output]
-        elements = max(1, round(output.elements * part.c_out / op.c_out))
-        own = replace(
-            scene,
-            tensors={**scene.tensors, op.output: replace(output, elements=elements)},
-            residents=scene.residents | ({op.inputs[0]} if number and stays else set()),
-            overhead_s=scene.overhead_s / count,
-            overhead_pj=scene.overhead_pj / count,
-        )
-        costs.append(cost_op(part, choose_widths(part, scene.machine, choose), own))
+        small = replace(output, elements=max(1, round(output.elements * part.c_out / op.c_out)))
+        own = replace(later if number else first, tensors={**scene.tensors, op.output: small})
+        costs.append(cost_op(part, choose_widths(part, machine, choose), own))
     return join_costs([part.weight_bits for part in parts], costs, widths.stored_weight)
 
 

@@ -78,9 +78,17 @@ def join_costs(widths: Sequence[int], costs: Sequence[LayerCost], stored: float)
     """
     slowest = max(costs, key=lambda cost: cost.latency_s)
     summed = (
-        "macs", "cycles", "latency_s", "dram_weight_bits", "dram_input_bits", "dram_output_bits",
-        "sram_bits", "memory_s", "overhead_s", "weight_room_bits",
-    )  # fmt: skip
+        "macs",
+        "cycles",
+        "latency_s",
+        "dram_weight_bits",
+        "dram_input_bits",
+        "dram_output_bits",
+        "sram_bits",
+        "memory_s",
+        "overhead_s",
+        "weight_room_bits",
+    )
     totals = {name: sum(getattr(cost, name) for cost in costs) for name in summed}
     busy = sum(cost.utilization * cost.cycles for cost in costs)
     groups = ", ".join(

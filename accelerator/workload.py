@@ -203,9 +203,16 @@ def split_op(op: Op) -> tuple[Op, ...]:
     for bits, columns in op.weight_groups:
         c_in = columns if op.kind is OpKind.DEPTHWISE else op.c_in // op.groups
         part = replace(
-            op, weight_groups=(), weight_bits=bits, c_in=c_in, c_out=columns, groups=1,
-            weight_elements=0, bias_elements=0, weight_entropy=None,
-        )  # fmt: skip
+            op,
+            weight_groups=(),
+            weight_bits=bits,
+            c_in=c_in,
+            c_out=columns,
+            groups=1,
+            weight_elements=0,
+            bias_elements=0,
+            weight_entropy=None,
+        )
         parts.append(part)
     return tuple(parts)
 

@@ -79,6 +79,12 @@ def count_dram_traffic(
     )
 
 
+def fits_input_buffer(op: Op, machine: Machine, widths: Widths) -> bool:
+    """Return whether the whole input of an op stays in its buffer while it is used again."""
+    room = 8 * machine.buffers.input_bytes * (0.5 if machine.buffers.double_buffer else 1.0)
+    return op.input_elements * widths.stored_input <= room
+
+
 def _share_halo(op: Op) -> float:
     """Part of the input that two neighbouring stripes both read."""
     return max(0, (op.kernel_h - 1) * op.dilation_h + 1 - op.stride_h) / op.in_h
