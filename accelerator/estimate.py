@@ -158,11 +158,8 @@ def cost_layer(op: Op, widths: Widths, scene: Scene, choose: ModeChooser) -> Lay
     if not op.weight_groups:
         return cost_op(op, widths, scene)
     machine, output = scene.machine, scene.tensors[op.output]
-    first = replace(
-        scene,
-        overhead_s=scene.overhead_s / len(op.weight_groups),
-        overhead_pj=scene.overhead_pj / len(op.weight_groups),
-    )
+    n = len(op.weight_groups)
+    first = replace(scene, overhead_s=scene.overhead_s / n, overhead_pj=scene.overhead_pj / n)
     stays = {op.inputs[0]} if fits_input_buffer(op, machine, widths) else set()
     later = replace(first, residents=first.residents | stays)
     parts, costs = split_op(op), []
