@@ -14,6 +14,7 @@ class JobKind(StrEnum):
     SENSITIVITY = "Sensitivity of"
     TRY_REMEDY = "Try"
     REPAIR = "Repair"
+    TRAIN = "Training"
     FRONT = "Front of"
     MEASURE = "Measure"
     RUN = "Run"

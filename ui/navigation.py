@@ -8,6 +8,7 @@ SENSITIVITY = "pages/sensitivity.py"
 REPAIR = "pages/repair.py"
 CONFIGURE = "pages/configure.py"
 TRADEOFFS = "pages/tradeoffs.py"
+TRAIN = "pages/train.py"
 RUNS = "pages/runs.py"
 EXPORT = "pages/export.py"
 
@@ -38,6 +39,10 @@ def pages() -> list[st.Page]:
         st.Page(
             TRADEOFFS, title="Trade-offs", icon=":material/balance:",
             help="What is the best I can have? Accuracy against cost, bits chosen by layer.",
+        ),
+        st.Page(
+            TRAIN, title="Train", icon=":material/school:",
+            help="Is it worth it, and is it working? Weights learn on their grids.",
         ),
         st.Page(
             RUNS, title="Run and compare", icon=":material/play_circle:",

@@ -124,24 +124,30 @@ def _trained(task: TrainingTask, stage: Stage) -> Steps[TrainedState]:
         state = load_trained(task.path)
         task.points[:] = state.record.curve
         return state
+    checkpoint = Checkpoint(task.checkpoint, task.question, task.write_every_s)
+    state = yield from train_stage(task, stage, checkpoint)
+    state.save(task.path)
+    task.checkpoint.unlink(missing_ok=True)
+    return state
+
+
+def train_stage(
+    task: TrainingTask, stage: Stage, checkpoint: Checkpoint | None = None
+) -> Steps[TrainedState]:
+    """Train a network as it stands; nothing is kept but the checkpoint, if there is one."""
     network = task.network
     data = TrainingImages(task.split.train, choose_augmentation(network, task.split.watch))
-    watched = watched_batches(task.split.watch, network.batch_size)
-    settings = fitting_settings(task.settings, task.split)
     steps = train(
         stage.quantized,
         stage.network.graph,
         data,
-        watched,
-        settings,
+        watched_batches(task.split.watch, network.batch_size),
+        fitting_settings(task.settings, task.split),
         classes=network.classifies,
-        checkpoint=Checkpoint(task.checkpoint, task.question, task.write_every_s),
+        checkpoint=checkpoint,
     )
     with settled_threads():
-        state = yield from _observed(steps, task.points)
-    state.save(task.path)
-    task.checkpoint.unlink(missing_ok=True)
-    return state
+        return (yield from _observed(steps, task.points))
 
 
 def _observed(steps: Steps[TrainedState], points: list[CurvePoint]) -> Steps[TrainedState]:

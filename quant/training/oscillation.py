@@ -31,9 +31,12 @@ class LayerOscillation:
     def tensors(self) -> dict[str, Tensor]:
         """Return all of it by name."""
         return {
-            "codes": self.codes, "direction": self.direction, "frequency": self.frequency,
-            "average": self.average, "frozen": self.frozen,
-        }  # fmt: skip
+            "codes": self.codes,
+            "direction": self.direction,
+            "frequency": self.frequency,
+            "average": self.average,
+            "frozen": self.frozen,
+        }
 
 
 @dataclass(eq=False)

@@ -43,6 +43,7 @@ from ui.state.results import ExportWork, Repaired
 from ui.state.sensitivity import SensitivityWork
 from ui.state.snapshot import write_snapshot
 from ui.state.tradeoffs import TradeoffWork
+from ui.state.training import TrainingWork
 
 DEFAULT_MACHINE = "edge_systolic_8b"
 FirstData = tuple[DataChoice, Split | None, str]
@@ -90,6 +91,7 @@ class Workspace:
     repaired: Repaired | None = None
     sensitivity: SensitivityWork = field(default_factory=SensitivityWork)
     tradeoffs: TradeoffWork = field(default_factory=TradeoffWork)
+    training: TrainingWork = field(default_factory=TrainingWork)
     exports: ExportWork = field(default_factory=ExportWork)
     picked: PickedLayer = field(default_factory=PickedLayer)
     opened: OpenedSession | None = None

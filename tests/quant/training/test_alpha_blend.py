@@ -53,8 +53,12 @@ def test_the_gradient_is_that_of_the_blend(bits: int, alpha: float) -> None:
 def test_the_schedule_is_cubic_or_linear_and_ends_at_one() -> None:
     cubic = BlendSchedule(start=0.0, end=1.0)
     assert [round(cubic.alpha(t), 3) for t in (0.0, 0.1, 0.25, 0.5, 0.75)] == [
-        0.0, 0.271, 0.578, 0.875, 0.984,
-    ]  # fmt: skip
+        0.0,
+        0.271,
+        0.578,
+        0.875,
+        0.984,
+    ]
     linear = BlendSchedule(start=0.2, end=0.6, exponent=1.0)
     assert linear.alpha(0.1) == 0.0
     assert linear.alpha(0.4) == pytest.approx(0.5)

@@ -36,9 +36,13 @@ def learn(
     checkpoint: Checkpoint | None = None,
 ) -> TrainedState:
     steps = train(
-        quantized or given.quantized(), given.graph, given.data, given.watched, settings,
+        quantized or given.quantized(),
+        given.graph,
+        given.data,
+        given.watched,
+        settings,
         checkpoint=checkpoint,
-    )  # fmt: skip
+    )
     return drain(steps)
 
 

@@ -1,0 +1,146 @@
+"""Is a training worth it: what it costs, and what a short probe says beside repair."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from analysis.evaluation.evaluate import Data
+from analysis.evaluation.measures import Interval, paired_interval
+from analysis.network import Network, forward
+from analysis.runs.apply_recipe import Stage, apply_recipe
+from analysis.training.run_training import TrainingTask, start_stage, train_stage
+from quant.passes.recipe import Recipe, build_recipe
+from quant.progress import Progress, Steps, part
+from quant.simulation.quant_graph import QuantGraph
+from quant.training.state.use_training import UseTraining
+
+PROBE_STEPS = 50
+TIMED_STEPS = 3
+ADAROUND_ITERATIONS = 300
+DECAY = 0.5
+"""The loss that is left falls at most as steps^-1/2: our choice, an optimistic end."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What a step takes: seconds, of three real ones, and bytes at most, an estimate."""
+
+    seconds: float
+    memory_bytes: int
+
+    def sentence(self, steps: int) -> str:
+        """Return what a training of so many steps takes, in words."""
+        minutes = steps * self.seconds / 60
+        return (
+            f"A step takes {self.seconds:.2f} s here, so {steps} steps take about "
+            f"{minutes:.1f} minutes, and up to {self.memory_bytes / 2**20:.0f} MiB of memory."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What training is expected to gain over the best repair, as shares of 1, on watched images.
+
+    `scores` are the shares of right answers (agreeing ones without labels) of each arm by title;
+    `probe` is that of the short training. `gain` runs from what the probe shows at least to what a
+    longer training could add.
+    """
+
+    scores: dict[str, float]
+    float_score: float
+    probe: float
+    best: str
+    gain: Interval
+    images: int
+    steps: int
+
+    @property
+    def sentence(self) -> str:
+        """The answer in words."""
+        low, high = 100 * self.gain.low, 100 * self.gain.high
+        if low > 0:
+            return (
+                f"Training is expected to gain {low:.1f} to {high:.1f} points over {self.best}, "
+                f"judged by {PROBE_STEPS} steps and {self.images} watched images."
+            )
+        if high <= 0:
+            return f"Training is not expected to gain over {self.best}."
+        return (
+            f"Training cannot be shown to help over {self.best} with {self.images} watched images: "
+            f"{low:.1f} to {high:+.1f} points."
+        )
+
+
+def measure_step(task: TrainingTask) -> Steps[StepCost]:
+    """Take three real steps, time them, and forget them."""
+    stage = yield from part(start_stage(task), 0.0, 0.5)
+    settings = replace(task.settings, steps=TIMED_STEPS)
+    state = yield from part(train_stage(replace(task, settings=settings), stage), 0.5, 1.0)
+    values = sum(4 * torch.Size(layer.shape).numel() for layer in task.network.graph.layers)
+    weights = 4 * task.network.graph.parameters()
+    memory = 2 * values * task.settings.batch + 4 * weights
+    return StepCost(state.record.seconds / TIMED_STEPS, memory)
+
+
+def forecast(task: TrainingTask) -> Steps[Forecast]:
+    """Score plain quantization, repairs and a short training on the watched images."""
+    watch, network = task.split.watch, task.network
+    arms: dict[str, Recipe] = {
+        "quantization without repair": (),
+        "equalization": build_recipe(equalize=True),
+        "AdaRound": build_recipe(adaround=ADAROUND_ITERATIONS),
+    }
+    plain = yield from part(start_stage(replace(task, recipe=())), 0.0, 0.1)
+    hits: dict[str, torch.Tensor] = {}
+    for number, (title, recipe) in enumerate(arms.items()):
+        yield Progress(0.1 + 0.2 * number, f"Scoring {title}")
+        fresh = yield from start_stage(replace(task, recipe=())) if recipe else _same(plain)
+        steps = apply_recipe(fresh, recipe, task.config, task.split.calibration)
+        stage = yield from part(steps, 0.1 + 0.2 * number, 0.3 + 0.2 * number)
+        hits[title] = _hits(network, stage.quantized, watch)
+    probe = replace(task, settings=replace(task.settings, steps=PROBE_STEPS))
+    start = yield from part(start_stage(probe), 0.7, 0.75)
+    state = yield from part(train_stage(probe, start), 0.75, 0.97)
+    trained = yield from apply_recipe(start, (UseTraining(state),), task.config, None)
+    after = _hits(network, trained.quantized, watch)
+    reached = _hits(network, None, watch)
+    return _judge(hits, after, reached, task.settings.steps)
+
+
+def _same(stage: Stage) -> Steps[Stage]:
+    yield Progress(0.0, "Scoring")
+    return stage
+
+
+def _judge(
+    hits: dict[str, torch.Tensor], after: torch.Tensor, float_hits: torch.Tensor, steps: int
+) -> Forecast:
+    """Return the forecast from which answers are right in each arm, (N,) each."""
+    scores = {title: float(one.float().mean()) for title, one in hits.items()}
+    best = max(scores, key=lambda title: scores[title])
+    lost, won = int((after & ~hits[best]).sum()), int((~after & hits[best]).sum())
+    shown = paired_interval(lost, won, len(after))
+    room = max(0.0, float((float_hits.float() - after.float()).mean()))
+    more = room * (1 - (PROBE_STEPS / max(PROBE_STEPS, steps)) ** DECAY)
+    return Forecast(
+        scores=scores,
+        float_score=float(float_hits.float().mean()),
+        probe=float(after.float().mean()),
+        best=best,
+        gain=Interval(shown.low, shown.high + more),
+        images=len(after),
+        steps=steps,
+    )
+
+
+def _hits(network: Network, quantized: QuantGraph | None, data: Data) -> torch.Tensor:
+    """Return for each image whether the answer is right; without labels, that of the float net."""
+    found = []
+    for batch in data.batches(network.batch_size):
+        run = network.graph if quantized is None else quantized
+        answers = forward(run, network.graph.batch, batch.inputs).argmax(-1)
+        goal = batch.labels
+        if goal is None:
+            goal = forward(network.graph, network.graph.batch, batch.inputs).argmax(-1)
+        found.append((answers == goal).reshape(len(answers), -1).all(1))
+    return torch.cat(found)

@@ -1,0 +1,177 @@
+"""Asking for a training, watching it, and its outcome."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.split import ImageChoice
+from analysis.training.divide import divide_images
+from analysis.training.forecast import Forecast, StepCost, forecast, measure_step
+from analysis.training.run_training import TrainingOutcome, TrainingTask, loss_for, run_training
+from data_io.preprocessing import Preprocess
+from figures import takeaway
+from figures.training.curves import loss_curve, measure_curves, score_curve
+from quant.passes.recipe import build_recipe
+from quant.progress import Steps, part
+from quant.training.settings import LossKind, NormHandling, TrainingMethod, TrainingSettings
+from ui.job_kind import JobKind
+from ui.jobs import Job
+from ui.state.model_and_data import is_bundled
+from ui.state.workspace import Workspace
+from ui.widgets.cards import interval_text
+from ui.widgets.tables import percent
+
+LOOK_EVERY_S = 3.0
+
+
+def under_way(workspace: Workspace) -> bool:
+    """Whether a training or its forecast waits or runs."""
+    return workspace.runner.active_of(JobKind.TRAIN) is not None
+
+
+def training_form(workspace: Workspace) -> TrainingTask | None:
+    """Draw the settings; return the training that they describe for the present experiment."""
+    network = workspace.network
+    if network is None:
+        return None
+    first, second, third = st.columns(3)
+    method = first.selectbox("Method", list(TrainingMethod), key="train.method")
+    loss = second.selectbox(
+        "Loss",
+        [None, *LossKind],
+        key="train.loss",
+        format_func=lambda one: "both where there are labels" if one is None else str(one),
+        help="Labels, the float network's answers (distil), or both",
+    )
+    steps = int(
+        third.number_input("Steps", 0, 100_000, 400, key="train.steps", help="Batches to train on")
+    )
+    with st.expander("More settings"):
+        left, middle, right = st.columns(3)
+        batch = int(left.number_input("Images a step", 2, 512, 32, key="train.batch"))
+        rate = middle.number_input(
+            "Relative rate",
+            0.0001,
+            0.1,
+            0.003,
+            format="%.4f",
+            key="train.rate",
+            help="Share of its own size by which a tensor moves in a step",
+        )
+        norms = right.selectbox("Batch norms", list(NormHandling)[::-1], key="train.norms")
+        equalize = left.checkbox("Equalize first", key="train.equalize")
+    chosen = method or TrainingMethod.LEARNED_STEP
+    settings = TrainingSettings(method=chosen, steps=steps, batch=batch, rate=rate, norms=norms)
+    choice = workspace.data
+    own = choice.source is not None and not is_bundled(choice.source)
+    images = ImageChoice(
+        data=Path(str(choice.source)) if own else None,
+        preprocess=Preprocess.from_json(choice.preprocess) if own and choice.preprocess else None,
+        samples=choice.samples or None,
+        calibration=max(1, choice.calibration),
+        seed=choice.seed,
+    )
+    split = divide_images(workspace.model.source, network, images)
+    settings = replace(settings, loss=loss_for(split, loss))
+    recipe = build_recipe(equalize=equalize)
+    return TrainingTask(network, workspace.config, split, settings, workspace.settings.runs, recipe)
+
+
+def start_forecast(workspace: Workspace, task: TrainingTask) -> None:
+    """Queue the measurement of a step and the forecast."""
+
+    def work() -> Steps[tuple[StepCost, Forecast]]:
+        cost = yield from part(measure_step(replace(task, points=[])), 0.0, 0.1)
+        return cost, (yield from part(forecast(replace(task, points=[])), 0.1, 1.0))
+
+    def finish(found: tuple[StepCost, Forecast]) -> None:
+        workspace.training.cost, workspace.training.forecast = found
+
+    workspace.training.cost = workspace.training.forecast = None
+    workspace.runner.submit(Job(JobKind.TRAIN, f"{JobKind.TRAIN}: is it worth it?", work, finish))
+
+
+def start_training(workspace: Workspace, task: TrainingTask) -> None:
+    """Queue the training; one of the same question goes on where it was stopped."""
+
+    def finish(outcome: TrainingOutcome) -> None:
+        workspace.training.outcome = outcome
+
+    workspace.training.task, workspace.training.outcome = task, None
+    title = f"{JobKind.TRAIN} {workspace.experiment.name}"
+    workspace.runner.submit(Job(JobKind.TRAIN, title, lambda: run_training(task), finish))
+
+
+def show_forecast(workspace: Workspace, steps: int) -> None:
+    """Say what a training costs and what it is expected to gain."""
+    cost, expected = workspace.training.cost, workspace.training.forecast
+    if cost is None or expected is None:
+        return
+    st.markdown(f"**{expected.sentence}** {cost.sentence(steps)}")
+    arms = {
+        **expected.scores,
+        "50 steps of training": expected.probe,
+        "float": expected.float_score,
+    }
+    st.dataframe(
+        [{"what": title, "right answers %": percent(score)} for title, score in arms.items()],
+        hide_index=True,
+        width="stretch",
+    )
+
+
+@st.fragment(run_every=LOOK_EVERY_S)
+def live_curves(workspace: Workspace) -> None:
+    """Draw the curves of the training that runs, every few seconds."""
+    show_curves(workspace)
+    if not under_way(workspace):
+        st.rerun()
+
+
+def show_curves(workspace: Workspace) -> None:
+    """Draw score, loss and measurements over the steps so far."""
+    task = workspace.training.task
+    points = () if task is None else tuple(task.points)
+    if task is None or not points:
+        st.caption("The first look at the watched images comes soon.")
+        return
+    expected = workspace.training.forecast
+    lines = {} if expected is None else {**expected.scores, "float": expected.float_score}
+    left, right = st.columns(2, gap="large")
+    figure = score_curve(points, len(task.split.watch), lines)
+    left.plotly_chart(figure, key="train.score", alt=takeaway(figure))
+    figure = loss_curve(points)
+    right.plotly_chart(figure, key="train.losses", alt=takeaway(figure))
+    with st.expander("Rate and what else changes"):
+        figure = measure_curves(points)
+        st.plotly_chart(figure, key="train.measures", alt=takeaway(figure))
+
+
+def show_outcome(outcome: TrainingOutcome) -> None:
+    """Show the scores on images that neither trained nor watched, and how to take it home."""
+    record, after, before = outcome.state.record, outcome.after, outcome.before
+    rows: list[dict[str, str | float | None]] = []
+    for title, score, interval in (
+        ("float", after.float_top1, after.float_top1_ci95),
+        ("quantized, before", before.quantized_top1, before.quantized_top1_ci95),
+        ("quantized, trained", after.quantized_top1, after.quantized_top1_ci95),
+        ("agreement with float, trained", after.agreement, after.agreement_ci95),
+    ):
+        if score is not None and interval is not None:
+            words = interval_text(interval)
+            rows.append({"what": title, "share %": percent(score), "interval": words})
+    st.dataframe(rows, hide_index=True, width="stretch")
+    changed = (
+        "" if record.changed is None else f" {record.changed:.1%} of the weights' codes moved."
+    )
+    st.caption(
+        f"{record.steps} steps saw {record.images} images, augmented ones counted each time; the "
+        f"state after step {record.best_step} was the best on watched images.{changed}"
+    )
+    st.markdown("Take it home, checked in ONNX Runtime:")
+    st.code(
+        f"cli.py export --model {outcome.task.network.name} --trained {outcome.task.name} "
+        f"--runs {outcome.task.folder} --format onnx-qdq --out trained.onnx --check",
+        language="bash",
+    )
