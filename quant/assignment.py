@@ -69,7 +69,9 @@ def with_bits(
         Rule(
             name,
             replace(
-                _width(chosen[name].weight, bits.get((name, Side.WEIGHTS)), usual_weight),
+                _width(chosen[name].weight, bits.get((name, Side.WEIGHTS)), usual_weight)
+                if name in weights
+                else SpecChange(),
                 granularity=_new(wanted.get(name), chosen[name].weight.granularity),
             ),
             SpecChange(bits=_unless(outputs[name], usual_output)),
