@@ -9,6 +9,17 @@ trained nor watched.
 
 letter-mlp starts from scratch, as in the paper, or from its float weights; fashion-mobilenet from
 its float weights. Written as JSON (--out) and printed as a table.
+
+Measured on 2026-11-29 on letter-mlp, top-1 of 4 000 test rows, mean of three seeds (standard error
+of one score 0.3 points):
+
+| start, epochs, --rate, --width-rate | bits | neuron-widths | even mix | random | by variance |
+|---|---|---|---|---|---|
+| scratch, 12, 0.1, 0.003 | 1.74 | 94.95 | 95.34 | 95.01 | 95.39 |
+| float, 6, 0.03, 0.006 | 1.86 | 96.28 | 96.73 | 96.62 | 97.19 |
+
+Widths by variance are 0.4 and 0.9 points better than learned ones; learned ones are no better than
+the same widths dealt at random.
 """
 
 import argparse
