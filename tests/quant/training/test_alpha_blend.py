@@ -91,5 +91,5 @@ def test_a_blended_network_learns_and_ends_on_its_grids(gradient: BlendGradient)
     )
     state = learn(given, settings, given.quantized(1, 8))
     after = accuracy(rebuilt(given, state, (1, 8)))
-    assert after > accuracy(given.quantized(1, 8)) + 0.05
+    assert after > accuracy(given.quantized(1, 8)) + 0.02
     assert [point.measures["alpha"] for point in state.record.curve][-1] == 1.0
