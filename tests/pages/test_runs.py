@@ -155,7 +155,7 @@ def test_a_configuration_that_does_not_fit_the_model_is_not_loaded(done: Visit) 
     before = done.work.config
     done.open(RUNS).press("runs.load")
     assert done.work.config == before
-    assert "'stem.0' matches none" in done.words
+    assert "the model loaded is fashion-vit" in done.words
 
 
 def test_runs_survive_a_restart(done: Visit, runs: Path) -> None:

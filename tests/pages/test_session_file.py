@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from accelerator.machine import load_preset
+from analysis.runs.json_values import to_plain
 from analysis.session_file import DataReference, SessionError, read_session, write_session
 from quant.config import uniform
 from quant.progress import Progress, Steps
@@ -154,7 +156,7 @@ class TestOnAnotherMachine:
         assert saved() == []  # nothing of it is among one's own
         labels = {b.label: b for b in visit.at.button}
         assert "Run" not in labels
-        assert all(labels[name].disabled for name in ("Rename", "Delete", "Load config"))
+        assert all(labels[name].disabled for name in ("Rename", "Delete", "Load"))
         assert visit.metric("Quantized top-1").value.endswith("%")
 
     def test_closing_it_brings_back_ones_own_work(
@@ -277,8 +279,6 @@ def test_code_that_a_model_names_is_never_run(
 def test_a_server_that_opens_no_path_opens_none_of_a_session(
     visit: Visit, saved_session: bytes, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     work = visit.work
     work.settings = replace(work.settings, local_paths=False)
     (tmp_path / "images").mkdir()
@@ -292,7 +292,8 @@ def test_a_server_that_opens_no_path_opens_none_of_a_session(
 
 def test_a_machine_of_ones_own_comes_with_it(visit: Visit, saved_session: bytes) -> None:
     plain = json.loads(saved_session)
-    plain["machine"]["name"] = "mine"
+    machine = replace(load_preset("bitfusion_like"), name="mine")
+    plain["experiment"]["machine"] = to_plain(machine)
     opened(visit, json.dumps(plain).encode())
     assert visit.work.machine.name == "mine"
     visit.open(CONFIGURE)  # where it can be chosen

@@ -189,7 +189,7 @@ def stop(workspace: Workspace, *, pause: bool) -> None:
 
 def start(workspace: Workspace, asked: SweepRequest) -> None:
     """Queue the screening or the exact sweep; the store continues where it was."""
-    study = workspace.study
+    study = workspace.job_study
     if study is None or study.scored is None:
         return
     digest, name = study.network.digest, study.network.name

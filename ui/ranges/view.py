@@ -66,7 +66,7 @@ def calibration_note(workspace: Workspace, role: Role, *, known: bool) -> None:
 
 
 def _calibrate(workspace: Workspace) -> None:
-    study = workspace.study
+    study = workspace.job_study
     if study is not None and study.calibration is not None:
         title = f"{JobKind.CALIBRATE} {study.network.name}"
         job = Job(JobKind.CALIBRATE, title, study.calibrated, lambda _: None)

@@ -46,7 +46,7 @@ def under_way(workspace: Workspace) -> bool:
 
 def start_repair(workspace: Workspace, recipe: Recipe) -> None:
     """Queue the recipe on the present experiment; the workspace holds what each step did."""
-    study = workspace.study
+    study = workspace.job_study
     if study is None or study.scored is None:
         return
     experiment = workspace.experiment.with_recipe(recipe)

@@ -27,7 +27,7 @@ METRIC_QUESTION = "runs.code"
 
 def start_run(workspace: Workspace, name: str) -> None:
     """Queue a run of the present experiment; its result goes to the run store."""
-    study = workspace.study
+    study = workspace.job_study
     if study is None or study.scored is None:
         return
     experiment = workspace.experiment.named(name or workspace.experiment.name)

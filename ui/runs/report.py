@@ -81,7 +81,7 @@ def start_report(workspace: Workspace, run: Run, front: Front | None = None) -> 
 
 def _study_of(workspace: Workspace, run: Run) -> Study | None:
     """Return the present model and images, where they are those of the run."""
-    study = workspace.study
+    study = workspace.job_study
     if study is None or study.network.digest != run.model_digest:
         return None
     same = study.scored is not None and study.scored.digest == run.data_digest

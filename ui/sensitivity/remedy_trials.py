@@ -32,7 +32,7 @@ def start_trial(
     workspace: Workspace, asked: SweepRequest, question: Question, remedy: Remedy
 ) -> None:
     """Queue the trial of a repair; what it did is kept in the workspace."""
-    study, data = workspace.study, images_for(workspace, asked)
+    study, data = workspace.job_study, images_for(workspace, asked)
     if study is None or data is None:
         return
     asked_study = study.scoring(data)

@@ -134,6 +134,11 @@ class Workspace:
         return drawn
 
     @property
+    def job_study(self) -> Study | None:
+        """The present model and images with the newest statistics, for work beside the page."""
+        return self._study
+
+    @property
     def network(self) -> Network | None:
         """The present model; None where none is loaded."""
         return None if self._study is None else self._study.network

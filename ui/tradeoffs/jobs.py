@@ -108,7 +108,7 @@ def take_fronts(
 
 def start_front(workspace: Workspace, wish: FrontRequest) -> None:
     """Queue the search for the fronts of a wish, screening first where nothing is known."""
-    study, parts = workspace.study, workspace.parts
+    study, parts = workspace.job_study, workspace.parts
     if study is None or parts is None:
         return
     network = study.network
@@ -233,7 +233,7 @@ def start_measuring(
     workspace: Workspace, found: Found, machine: str, proposals: Sequence[Proposal]
 ) -> None:
     """Queue runs of proposals; each goes to the run store as soon as it is done."""
-    study = workspace.study
+    study = workspace.job_study
     if study is None or study.network is not found.network or not proposals:
         return
     search, seed = found.searches[machine], workspace.data.seed
