@@ -100,7 +100,7 @@ def test_the_noise_of_tensors_is_there_without_a_click(visit: Visit) -> None:
 
 def test_screening_is_one_click_and_is_kept(visit: Visit) -> None:
     ask(visit, Depth.SCREENING)
-    assert "Screen to learn that" in visit.words
+    assert "Screen to measure the harm" in visit.words
     answered(visit)
     assert "Screened on 24 images" in visit.words
     assert visit.at.button(key="sensitivity.start").disabled
@@ -190,7 +190,7 @@ def test_the_card_names_the_cause_and_a_repair_that_helps(imbalanced: Visit) -> 
     pick(ask(imbalanced, Depth.INSTANT, bits=(8,)), PICKER)
     assert "times the median channel" in imbalanced.words
     assert "9 weights per channel" in imbalanced.words
-    assert "| **Weights a channel** | **9** | up to 25 |" in imbalanced.words
+    assert "| **Weights per channel** | **9** | up to 25 |" in imbalanced.words
     assert "Equalize across layers" in imbalanced.words
     imbalanced.press("sensitivity.try.0").wait()
     question = Question(PICKER, 8, Side.WEIGHTS)

@@ -116,7 +116,7 @@ def test_bits_of_no_use_are_not_swept_but_for_bops() -> None:
     ("quantity", "sentence"),
     [
         (Quantity.LATENCY, "the slower of computing and moving data"),
-        (Quantity.MEMORY, "every step is a limit of its own"),
+        (Quantity.MEMORY, "every step is a separate limit"),
     ],
 )
 def test_how_costs_that_are_no_sums_are_dealt_with_is_written(
