@@ -158,11 +158,6 @@ def metrics_of(found: Sensitivity) -> list[HarmMetric]:
     return [m for m in HarmMetric if any(value_of(score, m) is not None for score in found.scores)]
 
 
-def layers_of(found: Sensitivity) -> list[str]:
-    """Return the layers that were asked for, in the order of the network."""
-    return list(dict.fromkeys(score.question.layer for score in found.scores))
-
-
 def deepest(first: Sensitivity, other: Sensitivity | None, layers: Sequence[str]) -> Sensitivity:
     """Return `first` plus the answers that only `other` has, in the order of `layers`."""
     if other is None:

@@ -13,7 +13,6 @@ from analysis.sensitivity.ranking import (
     guilt_of,
     harm_of,
     interval_of,
-    layers_of,
     measurable,
     metrics_of,
     ranked,
@@ -93,7 +92,7 @@ def test_deeper_answers_replace_and_others_fill_in() -> None:
     screened = answers(dict.fromkeys(LAYERS, 0.2), depth=Depth.SCREENING)
     exact = answers({"head": 0.1, "stem": 0.4})
     found = deepest(exact, screened, LAYERS)
-    assert layers_of(found) == list(LAYERS)
+    assert list(dict.fromkeys(s.question.layer for s in found.scores)) == list(LAYERS)
     assert [s.depth is Depth.EXACT for s in found.scores] == [True, False, False, False, True]
     assert found.depth is Depth.EXACT
     assert deepest(exact, None, LAYERS) is exact
