@@ -61,8 +61,8 @@ class Training:
                 f"Training needs at least a batch of {self.batch} images; got {len(self.data)}. "
                 "Bring more images, or make the batch smaller."
             )
+        device = _device_of(self.settings.device)
         with trainable(self.quantized, self.method, self.settings.norms) as network:
-            device = torch.device(self.settings.device)
             self.quantized.module.to(device)
             self._teacher = self.teacher if device.type == "cpu" else self.teacher.copy()
             self._teacher.module.to(device)
@@ -292,6 +292,15 @@ class Training:
         with averaging(network.norms.values()):
             for step in range(batches):
                 network(self._batch_of(step)[0])
+
+
+def _device_of(name: str) -> torch.device:
+    """Return the device of a name such as cpu or cuda; a TrainingError says that it is not here."""
+    if name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()):
+        return torch.device(name)
+    raise TrainingError(
+        f"The device must be cpu, or cuda where torch sees one; got {name!r}. Leave --device out."
+    )
 
 
 def _on_cpu(one: Encoding) -> Encoding:

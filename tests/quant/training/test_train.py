@@ -173,6 +173,11 @@ def test_settings_survive_json_and_bad_ones_are_refused() -> None:
         TrainingSettings(rate=0.0)
 
 
+def test_a_device_that_is_not_here_is_told() -> None:
+    with pytest.raises(TrainingError, match="must be cpu, or cuda"):
+        learn(problem(), TrainingSettings(steps=1, device="abacus"))
+
+
 def test_too_few_images_are_told() -> None:
     given = problem()
     few = Examples(given.data.inputs[:8], given.data.labels[:8])
