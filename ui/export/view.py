@@ -3,6 +3,7 @@
 import streamlit as st
 
 from analysis.runs.apply_recipe import title_of
+from analysis.runs.experiment_file import write_experiment
 from analysis.runs.run_store import Run
 from figures.style.units import format_bytes
 from model_io.artefacts.formats import FORMATS
@@ -25,6 +26,17 @@ def context(workspace: Workspace, wish: ExportRequest) -> None:
         f"**{plain(wish.name)}** on **{plain(wish.network.name)}** · {ranges} · "
         f"machine {plain(workspace.machine.title)}"
     )
+    st.download_button(
+        "Experiment as JSON",
+        write_experiment(wish.experiment),
+        f"{wish.stem}.experiment.json",
+        "application/json",
+        icon=":material/science:",
+        key="export.experiment",
+        help="Configuration, repairs, encodings and machine: cli.py evaluate --experiment takes it",
+    )
+    if wish.experiment.recipe:
+        st.caption("Every file below has the repairs, but Configuration, which is bits alone.")
 
 
 def artefacts(workspace: Workspace, wish: ExportRequest) -> None:
