@@ -14,13 +14,18 @@ from commands.inputs import (
     read_reference,
 )
 from commands.options import (
+    AbsorbOption,
+    AdaroundOption,
     BuilderOption,
     CalibrationOption,
     ConfigOption,
+    CorrectOption,
     DataOption,
+    EqualizeOption,
     EstimatorOption,
     ExperimentOption,
     GranularityOption,
+    IterationsOption,
     JsonOption,
     LabelOption,
     MachineOption,
@@ -77,6 +82,11 @@ def optimize(
     runs: Annotated[
         Path | None, typer.Option(help="Folder of runs that correct predictions; keeps new ones.")
     ] = None,
+    equalize: EqualizeOption = False,
+    absorb_bias: AbsorbOption = False,
+    correct_bias: CorrectOption = None,
+    adaround: AdaroundOption = False,
+    adaround_iterations: IterationsOption = 1000,
     seed: SeedOption = None,
     out: JsonOption = "-",
 ) -> None:
@@ -92,6 +102,11 @@ def optimize(
             estimator=estimator,
             machine=machine,
             seed=seed,
+            equalize=equalize,
+            absorb_bias=absorb_bias,
+            correct_bias=correct_bias,
+            adaround=adaround,
+            adaround_iterations=adaround_iterations,
         )
         tried = options.read().experiment
         from analysis.mixed_precision.optimize import Task  # noqa: PLC0415
@@ -116,6 +131,7 @@ def optimize(
             front=front,
             measured=measure,
             seed=tried.seed,
+            recipe=tried.recipe,
         )
         steps = open_preprocess(preprocess, label_column, model)
         choice = ImageChoice(data, steps, samples, calibration, tried.seed)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
@@ -14,7 +14,8 @@ from analysis.mixed_precision.proposal import Budget, Proposal
 from analysis.mixed_precision.search import BitSearch, explain_handling
 from analysis.mixed_precision.useful_bits import explain_gains, useful_rules
 from analysis.network import Network
-from analysis.runs.run_store import RunStore
+from analysis.runs.apply_recipe import repair_float, title_of
+from analysis.runs.run_store import Run, RunStore
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.recheck import check_loud
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, other_sweeps
@@ -22,6 +23,7 @@ from analysis.study import Study
 from quant.assignment import bits_of, parts_of
 from quant.config import QuantConfig
 from quant.errors import ConfigError
+from quant.passes.recipe import Recipe, is_float_pass
 from quant.progress import Progress, Steps, part
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
@@ -36,6 +38,7 @@ class Task:
 
     `config` gives everything but bits; relative budgets are shares of what `reference` costs.
     `most_loss` is a share of 1; `front` counts points of the front of the first budget's quantity.
+    `recipe` repairs every choice: bits are chosen for the network after its float passes.
     """
 
     machine: Machine
@@ -49,6 +52,7 @@ class Task:
     depth: Depth = Depth.EXACT
     measured: bool = False
     seed: int = 0
+    recipe: Recipe = ()
 
     def __post_init__(self) -> None:
         if not self.budgets and self.least is None:
@@ -100,8 +104,13 @@ def optimize(study: Study, task: Task, store: RunStore | None = None) -> Steps[A
     Raises:
         QuantError: no choice keeps the budgets, or anything does not fit the network.
     """
-    network, scored = study.network, study.images
-    sweeping = study.scoring(study.calibration or scored)
+    scored, repaired = study.images, study
+    if any(map(is_float_pass, task.recipe)):
+        yield Progress(0.0, "Repairing the float network")
+        repaired = repair_float(study, task.recipe)
+        yield from repaired.calibrated()
+    network = repaired.network
+    sweeping = repaired.scoring(repaired.calibration or scored)
     rules = _fitting(task)
     bits = tuple(sorted(_widths(task, rules, network), reverse=True))
     own = Sweep(task.config, bits, SIDES)
@@ -119,7 +128,7 @@ def optimize(study: Study, task: Task, store: RunStore | None = None) -> Steps[A
         swept.append(answers)
     known, *others = swept
     yield Progress(SWEEP_SHARE, "Choosing bits")
-    runs = [] if store is None else store.all()
+    runs = [] if store is None else _runs_of(store, task.recipe)
     foresight = foresee(network, known, runs, scored.digest, others)
     search = BitSearch(
         network, known, task.machine, rules, task.reference, entropies, others, foresight.predictor
@@ -132,7 +141,7 @@ def optimize(study: Study, task: Task, store: RunStore | None = None) -> Steps[A
     if task.measured:
         queue = (proposal, search.reference)
         keep = None if store is None else store.save
-        steps_of_runs = measure(search, study, queue, task.seed, keep)
+        steps_of_runs = measure(search, study, queue, task.seed, keep, task.recipe)
         found = yield from part(steps_of_runs, FRONT_SHARE, 1.0)
         front = None if front is None else updated(front, search.predictor)
     counted = [task.quantity, *(budget.quantity for budget in task.budgets)]
@@ -140,6 +149,12 @@ def optimize(study: Study, task: Task, store: RunStore | None = None) -> Steps[A
     taught = len(foresight.measured)
     rest = tuple(others)
     return Answer(task, known, rest, search.reference, proposal, front, found, notes, taught)
+
+
+def _runs_of(store: RunStore, recipe: Recipe) -> list[Run]:
+    """Return the runs that a recipe repaired, as runs of the repaired network."""
+    titles = tuple(title_of(step) for step in recipe)
+    return [replace(run, recipe=()) for run in store.all() if run.recipe == titles]
 
 
 def _check_reach(

@@ -14,6 +14,7 @@ from analysis.runs.experiment import Experiment
 from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run
 from analysis.study import Study
+from quant.passes.recipe import Recipe
 from quant.progress import Progress, Steps, part
 
 REFERENCES = ((8, 8), (6, 8), (6, 6), (4, 8), (4, 4))
@@ -96,17 +97,19 @@ def measure(
     proposals: Sequence[Proposal],
     seed: int = 0,
     keep: Callable[[Run], None] | None = None,
+    recipe: Recipe = (),
 ) -> Steps[tuple[Measured, ...]]:
     """Measure proposals one after the other; what is measured corrects the search's predictor.
 
-    `keep` is given each run when it is done, so that a cancelled queue loses none.
+    `keep` is given each run when it is done, so that a cancelled queue loses none. `recipe` repairs
+    each network before it is scored.
 
     Raises:
         QuantError: the calibration or the labels do not fit the network.
     """
     found: list[Measured] = []
     for number, proposal in enumerate(proposals):
-        named = Experiment(proposal.config, search.machine, seed=seed).named(proposal.name)
+        named = Experiment(proposal.config, search.machine, recipe, seed=seed).named(proposal.name)
         steps = run_experiment(study, named)
         run = yield from part(steps, number / len(proposals), (number + 1) / len(proposals))
         if keep is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from analysis.calibration import Calibrated, calibrate, needs_data
 from analysis.evaluation.evaluate import Data
 from analysis.network import Network
+from analysis.study import Study
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.inputs import Inputs, arranged, count_of
@@ -90,6 +91,23 @@ def learns(step: Pass) -> bool:
         case CorrectBias(method=method):
             return method is Method.EMPIRICAL
     return False
+
+
+def repair_float(study: Study, recipe: Recipe) -> Study:
+    """Return the study of the float network after the float passes of a recipe.
+
+    Its images are the same; statistics of activations are collected anew.
+    """
+    network = study.network
+    for step in recipe:
+        if isinstance(step, Equalize):
+            network = replace(network, graph=step(network.graph).graph)
+        elif isinstance(step, AbsorbBias):
+            minima = None
+            if step.from_data:
+                minima = channel_minima(network.graph, _batches(network, study.calibration))
+            network = replace(network, graph=step(network.graph, minima).graph)
+    return Study(network, study.scored, study.calibration, study.input_range, study.store)
 
 
 def _apply_float(

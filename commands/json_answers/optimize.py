@@ -11,6 +11,9 @@ from analysis.mixed_precision.pareto_front import Measured, prediction_error
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
 from analysis.prediction.predictor import Prediction
+from analysis.runs.apply_recipe import title_of
+from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import experiment_to_plain
 from analysis.runs.json_values import to_plain
 from analysis.runs.run_experiment import versions
 from commands.json_answers.float_weights import list_float_weights
@@ -29,6 +32,7 @@ def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:
         "budgets": [to_plain(budget) for budget in task.budgets],
         "least": task.least,
         "most_loss": task.most_loss,
+        "recipe": [title_of(step) for step in task.recipe],
         "sensitivity": {
             "depth": known.depth,
             "images": known.images,
@@ -37,7 +41,10 @@ def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:
             "granularities": _granularities(answer, network),
         },
         "taught_by_runs": answer.taught,
-        "choice": _proposal(answer.proposal, answer.reference, runs, network),
+        "choice": {
+            **_proposal(answer.proposal, answer.reference, runs, network),
+            "experiment": experiment_to_plain(_experiment(answer, network)),
+        },
         "reference": _proposal(answer.reference, answer.reference, runs, network),
         "front": _front(answer, network),
         "prediction_error": to_plain(prediction_error(answer.measured)) if runs else None,
@@ -46,6 +53,13 @@ def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:
         "versions": versions(),
         "seed": task.seed,
     }
+
+
+def _experiment(answer: Answer, network: Network) -> Experiment:
+    """Return the choice as an experiment, which `--experiment` takes."""
+    task = answer.task
+    chosen = Experiment(answer.proposal.config, task.machine, task.recipe, seed=task.seed)
+    return chosen.named(answer.proposal.name).on(network.digest, "")
 
 
 def _granularities(answer: Answer, network: Network) -> list[str]:

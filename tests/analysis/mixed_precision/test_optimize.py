@@ -14,6 +14,8 @@ from analysis.mixed_precision.optimize import Answer, Task, optimize
 from analysis.mixed_precision.pareto_front import find_front, measure, prediction_error, updated
 from analysis.mixed_precision.proposal import Budget, BudgetError
 from analysis.mixed_precision.search import BitSearch, explain_handling
+from analysis.runs.apply_recipe import repair_float
+from analysis.runs.experiment_file import experiment_from_plain
 from analysis.runs.run_store import Run, RunStore
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.exact.executors import Pool
@@ -32,6 +34,9 @@ from commands.json_answers.optimize import summarize_answer
 from quant.assignment import bits_of
 from quant.config import config_from_dict, uniform
 from quant.errors import ConfigError
+from quant.passes.correct_bias import CorrectBias
+from quant.passes.equalize import Equalize
+from quant.passes.recipe import Recipe
 from quant.progress import drain
 from quant.simulation.plan import Side
 from quant.spec import Granularity
@@ -53,8 +58,8 @@ def task(**changes: Any) -> Task:
     return Task(**{**wanted, **changes})
 
 
-def answer(**changes: Any) -> Answer:
-    small = case("kitchen")
+def answer(name: str = "kitchen", **changes: Any) -> Answer:
+    small = case(name)
     steps = optimize(
         Study(small.network, small.data, small.data, calibrated=small.calibrated), task(**changes)
     )
@@ -88,6 +93,27 @@ def test_the_answer_keeps_the_budget_and_is_measured() -> None:
     assert told["reference"]["of_reference"] == dict.fromkeys(map(str, Quantity), 1.0)
     assert told["prediction_error"]["count"] == 2
     assert len(told["front"]) >= 4
+
+
+def test_repairs_take_part_in_the_search() -> None:
+    """The sweep asks the equalized network, and what is measured is the repaired choice."""
+    small = case("plain")
+    recipe: Recipe = (Equalize(), CorrectBias())
+    plain, found = answer("plain", measured=True), answer("plain", measured=True, recipe=recipe)
+    repaired = repair_float(Study(small.network, small.data, small.data), recipe)
+    assert repaired.network.graph_digest != small.network.graph_digest
+    drain(repaired.calibrated())
+    swept = drain(sensitivity(repaired.scoring(small.data), found.sensitivity.sweep))
+    assert {s.question: s.sqnr_db for s in swept.scores} == {
+        s.question: s.sqnr_db for s in found.sensitivity.scores
+    }
+    assert found.sensitivity.scores != plain.sensitivity.scores
+    for one in found.measured:
+        assert one.run.recipe == ("Equalize", "Correct biases (empirical)")
+    told = summarize_answer(found, small.network)
+    assert told["recipe"] == ["Equalize", "Correct biases (empirical)"]
+    chosen = experiment_from_plain(told["choice"]["experiment"]).experiment
+    assert (chosen.recipe, chosen.config) == (recipe, found.proposal.config)
 
 
 def test_what_is_out_of_reach_is_told_before_the_sweep() -> None:
