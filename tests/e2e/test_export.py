@@ -38,4 +38,4 @@ def test_encodings_are_downloaded_and_come_in_again(
     chooser.set_input_files({"name": "home.encodings", "mimeType": "", "buffer": text})
     page.get_by_role("button", name="Use this file").click()
     expect(page.get_by_text("Ranges come from home.encodings")).to_be_visible()
-    expect(frame(page)).to_contain_text("home.encodings, its own grids")
+    expect(frame(page)).to_contain_text("encodings of home.encodings")

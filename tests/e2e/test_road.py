@@ -139,6 +139,6 @@ def test_an_edited_cell_moves_the_numbers_and_stays_in_sight(fresh_server: str, 
     page.keyboard.type("4")
     page.keyboard.press("Enter")
     expect(value(page, "Weight size")).not_to_have_text(size)
-    expect(frame(page)).to_contain_text("W8A8 per-channel, edited")
+    expect(frame(page)).to_contain_text("W8A8 per-channel, 1 rule")
     expect(rows.filter(has_text="blocks.4.expand.0")).to_contain_text("W4 A8")
     assert top.inner_text() == seen

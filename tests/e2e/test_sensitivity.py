@@ -80,7 +80,7 @@ def test_a_click_brings_a_layer_into_sight_here_and_on_the_page_ranges(
             break
     option.click()
     button(page, "Give this layer 6 bits").click()
-    expect(frame(page)).to_contain_text("W8A8 per-channel, edited")
+    expect(frame(page)).to_contain_text("W8A8 per-channel, 1 rule")
     button(page, "Its ranges").click()
     heading(page, "Ranges")
     expect(picked(page)).to_have_value(chosen)

@@ -119,7 +119,7 @@ def test_a_bulk_edit_by_selector_becomes_one_rule(page: Visit) -> None:
     assert set(rows.loc[hit, "weight_bits"]) == {4}
     assert set(rows.drop(hit)["weight_bits"].dropna()) == {8}
     assert f"`{EXPANDS}` · {len(hit)} layers · weights: bits 4" in page.words
-    assert page.work.experiment.name == "W8A8 per-channel, edited"
+    assert page.work.experiment.name == "W8A8 per-channel, 1 rule"
 
 
 def test_a_bulk_edit_reaches_scale_and_symmetry(page: Visit) -> None:

@@ -325,9 +325,9 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is(
     visit: Visit, saved_session: bytes
 ) -> None:
     content = changed(
-        saved_session, model__name="![x](http://a)", model__digest="0", config_name="![y](b)",
+        saved_session, model__name="![x](http://a)", model__digest="0", experiment__name="![y](b)",
     )  # fmt: skip
     opened(visit, content).open(RUNS)
-    assert "![x]" not in visit.words
-    assert "![y]" not in visit.words
-    assert r"!\[x\]" in visit.words
+    assert "![x]" not in visit.markdown
+    assert "![y]" not in visit.markdown
+    assert r"!\[x\]" in visit.markdown

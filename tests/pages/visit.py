@@ -109,7 +109,12 @@ class Visit:
 
     @property
     def words(self) -> str:
-        """All running text on the page and in the sidebar, and what toasts say."""
+        """All running text as a person reads it: on the page, in the sidebar, in toasts."""
+        return read(self.markdown)
+
+    @property
+    def markdown(self) -> str:
+        """The same text as Streamlit gets it."""
         kinds = ("markdown", "caption", "info", "warning", "error", "toast", "subheader")
         places = (self.at.main, self.at.sidebar, self.at)
         found = [
@@ -119,7 +124,7 @@ class Visit:
             for item in place.get(kind)
             if isinstance(item, Element)
         ]
-        return read("\n".join(map(str, found)))
+        return "\n".join(map(str, found))
 
     def links(self) -> list[str]:
         return [link.proto.label for link in self.at.get("page_link")]

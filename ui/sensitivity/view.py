@@ -109,7 +109,7 @@ def note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
         st.caption(
             "Instant: the noise of each weight and activation by itself. It says where a grid does "
             "not fit, not what that costs at the output"
-            + (". Screen to learn that." if asked_depth is not Depth.INSTANT else ".")
+            + (". Screen to measure the harm." if asked_depth is not Depth.INSTANT else ".")
         )
         return
     depth = "Screened" if found.depth is Depth.SCREENING else "Exact"
