@@ -1,5 +1,7 @@
 import streamlit as st
 
+from analysis.runs.compare_runs import with_distinct_names
+from analysis.runs.verdict import lost_much
 from figures import takeaway
 from figures.cost.energy import energy_by_component, energy_by_layer, energy_comparison
 from figures.cost.roofline import roofline
@@ -9,6 +11,7 @@ from figures.quality.layer_sqnr import compare_layers, sqnr_by_layer
 from ui.model.task_facts import in_place_of_accuracy
 from ui.runs.forms import differences, disagreements, manage_run, run_form, why_none
 from ui.runs.report import report_box
+from ui.runs.verdict import run_heading, show_verdict
 from ui.state.workspace import workspace
 from ui.widgets.cards import cost_cards, score_cards
 from ui.widgets.csv_text import csv_text
@@ -63,15 +66,14 @@ st.caption("Tick one run to see it, two to compare. Without a tick the newest is
 shown = [runs[row] for row in picked if row < len(runs)][:2] or [runs[0]]
 
 if len(shown) == 2:
-    after, before = sorted(shown, key=runs.index)
+    before, after = with_distinct_names(*sorted(shown, key=runs.index, reverse=True))
     st.subheader(plain(f"{after.name} against {before.name}"), anchor=False)
     differences(before, after)
-    distinct = after.name if after.name != before.name else f"{after.name} (after)"
     classes = before.evaluation.classes and after.evaluation.classes
     for number, figure in enumerate(
         (
             *([accuracy_with_interval([before, after])] if classes else []),
-            energy_comparison({before.name: before.cost, distinct: after.cost}),
+            energy_comparison({before.name: before.cost, after.name: after.cost}),
             compare_layers(before, after),
         )
     ):
@@ -79,12 +81,15 @@ if len(shown) == 2:
     st.stop()
 
 run = shown[0]
-st.subheader(plain(run.name), anchor=False)
+run_heading(run)
+show_verdict(work, run, runs)
 score_cards(run)
 cost_cards(run.cost)
+# a run that lost much opens on where it lost
+first, view_key = ("SQNR by layer", "runs.view.loss") if lost_much(run) else ("Energy", "runs.view")
 view = st.segmented_control(
-    "View", [*VIEWS, "SQNR by layer", "Table", "Disagreements"], default="Energy",
-    key="runs.view", persist_state="session", required=True, label_visibility="collapsed",
+    "View", [*VIEWS, "SQNR by layer", "Table", "Disagreements"], default=first,
+    key=view_key, persist_state="session", required=True, label_visibility="collapsed",
 )  # fmt: skip
 if view == "Table":
     table = effective_table(run.cost)
@@ -101,7 +106,7 @@ if view == "Table":
 elif view == "Disagreements":
     disagreements(work, run)
 else:
-    makers = VIEWS.get(view or "Energy", ())
+    makers = VIEWS.get(view or first, ())
     figures = [make(run.cost) for make in makers] or [sqnr_by_layer(run.layer_sqnr_db)]
     for number, figure in enumerate(figures):
         st.plotly_chart(figure, key=f"runs.{view}.{number}", alt=takeaway(figure))

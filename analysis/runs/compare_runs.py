@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accelerator.report import LayerCost
@@ -90,6 +90,18 @@ def merge_order(before: Sequence[str], after: Sequence[str]) -> list[str]:
             merged.insert(place, name)
             place += 1
     return merged
+
+
+def with_distinct_names(before: Run, after: Run) -> tuple[Run, Run]:
+    """Return both runs; those of one name get the times at which they were made, in UTC."""
+    if before.name != after.name:
+        return before, after
+    first, second = (run.created[:19].replace("T", " ") for run in (before, after))
+    if first == second:
+        second += ", later"
+    pairs = (before, first), (after, second)
+    old, new = (replace(run, name=f"{run.name} ({time})") for run, time in pairs)
+    return old, new
 
 
 def describe(before: Run, after: Run) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from analysis.evaluation.measures import Interval
 from analysis.network import Network
 from analysis.runs.run_experiment import versions
 from analysis.runs.run_store import Run
+from analysis.runs.verdict import judge
 from commands.json_answers.float_weights import list_float_weights
 from quant.config import QuantConfig, config_from_dict, config_to_plain
 from sample_models.registry import SAMPLES
@@ -30,7 +31,9 @@ def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> di
     Figures that are unknown, or infinite, are None and a note says why.
     """
     score = run.evaluation
+    verdict = judge(run, network.outputs if network.classifies else None)
     return {
+        "verdict": {"level": verdict.level.value, "sentence": verdict.sentence},
         "model": run.model,
         "model_digest": run.model_digest,
         "data": {"name": run.data, "digest": run.data_digest},

@@ -181,6 +181,9 @@ def test_evaluate_tells_accuracy_beside_cost(ask: Ask) -> None:
     assert after["sqnr_db"] > 20
     assert found["drop"]["top1"] == pytest.approx(before["top1"] - after["top1"])
     assert found["drop"]["top1_ci95"][0] <= found["drop"]["top1"] <= found["drop"]["top1_ci95"][1]
+    # 60 images cannot tell whether a point is lost
+    assert found["verdict"]["level"] == "undecided"
+    assert found["verdict"]["sentence"].startswith(("Lost ", "Gained "))
     assert {"machine", "energy_pj", "latency_s", "weight_bytes", "peak_activation_bytes"} <= set(
         found["cost"]
     )

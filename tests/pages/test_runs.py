@@ -94,6 +94,15 @@ def test_every_view_of_a_run(page: Visit, view: str, charts: int, tables: int) -
     assert all(len(frame.value) for frame in page.at.dataframe)
 
 
+def test_a_lossy_run_opens_with_its_verdict_and_the_next_steps(page: Visit) -> None:
+    run(page, "two bits", uniform(2, 8))
+    (verdict,) = (e for e in page.errors if e.startswith("Lost "))
+    assert verdict.endswith(": not deployable.")
+    assert page.links()[:2] == ["Equalize and correct biases", "See the most harmful layers"]
+    assert page.at.segmented_control[0].value == "SQNR by layer"
+    assert "fashion-mobilenet · no repair · edge_systolic_8b" in page.words
+
+
 def test_two_runs_are_compared_in_words_and_by_layer(done: Visit) -> None:
     run(done, "four", uniform(4, 8, Granularity.PER_TENSOR))
     pick(done, 0, 1)

@@ -1,0 +1,263 @@
+"""The verdict on a run: may the network be deployed, in a sentence, and what to do next.
+
+The limits are our choice: one point of top-1 is what most people accept, and 20 points are more
+than repairs without training should be trusted with.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+from typing import Any
+
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.measures import Z95, Interval, paired_interval, proportion_interval
+from analysis.runs.run_store import Run
+from quant.spec import FLOAT_BITS
+
+SMALL_LOSS = 0.01
+"""The share of top-1 that a deployable network may lose: one point (our choice)."""
+LARGE_LOSS = 0.2
+"""The share of top-1 from which repairs are unlikely to be enough: 20 points (our choice)."""
+MOST_IMAGES = 1_000_000
+"""More images than this are not advised (our choice): the loss is too close to the limit."""
+
+
+class Level(StrEnum):
+    """What a verdict comes to."""
+
+    DEPLOYABLE = "deployable"
+    UNDECIDED = "undecided"
+    REPAIR_FIRST = "repair first"
+    NOT_DEPLOYABLE = "not deployable"
+
+
+class Place(StrEnum):
+    """A page on which a next step is taken."""
+
+    MODEL = "Model"
+    SENSITIVITY = "Sensitivity"
+    REPAIR = "Repair"
+    TRADEOFFS = "Trade-offs"
+    EXPORT = "Export"
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What a person does next, on which page, and why."""
+
+    label: str
+    place: Place
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judgement of a run in one sentence, and the next steps, the most promising first."""
+
+    level: Level
+    sentence: str
+    steps: tuple[NextStep, ...]
+
+
+EXPORT = NextStep("Export it", Place.EXPORT, "The loss is within one point.")
+REPAIR = NextStep(
+    "Equalize and correct biases", Place.REPAIR, "No repair was tried, and these need no training."
+)
+TRADEOFFS = NextStep(
+    "Find the best trade-offs", Place.TRADEOFFS, "More bits in the layers that need them."
+)
+CHEAPER = NextStep(
+    "Find the best trade-offs", Place.TRADEOFFS, "Some layers may do with fewer bits."
+)
+HARMFUL = NextStep(
+    "See the most harmful layers", Place.SENSITIVITY, "Few layers often cause most of the loss."
+)
+MORE_IMAGES = NextStep("Score more images", Place.MODEL, "More images make the interval narrower.")
+CHECK_DATA = NextStep(
+    "Check images and preprocessing", Place.MODEL, "The float network should answer better."
+)
+
+
+def judge(run: Run, classes: int | None = None, others: Sequence[Run] = ()) -> Verdict:
+    """Return the verdict on a run.
+
+    A network is deployable where it loses at most one point of top-1 by the upper end of the
+    paired interval, and to be repaired first where it loses more by the lower end; between them
+    the verdict is undecided. It is not deployable where it loses more than 20 points, or answers
+    no better than chance. Without labels the share of images that are answered otherwise than by
+    the float network stands for the loss, which cannot be larger.
+
+    Args:
+        run: the run to judge.
+        classes: the number of classes of the network; None does not compare with chance.
+        others: further runs; those of the same configuration with float weights, or with float
+            activations, tell what each side costs.
+    """
+    score = run.evaluation
+    if score.sqnr_db == inf:
+        sentence = "The outputs are exactly those of the float network"
+        return _verdict(run, Level.DEPLOYABLE, sentence)
+    if not score.classes:
+        return _without_classes(run)
+    if score.top1_drop is None or score.top1_drop_ci95 is None:
+        return _by_agreement(run)
+    chance = 0.0 if classes is None else 1 / classes
+    if _at_chance(score.float_top1_ci95, chance):
+        sentence = (
+            f"The float network itself answers no better than chance "
+            f"({100 * (score.float_top1 or 0):.1f} % top-1): nothing can be judged on these images"
+        )
+        return Verdict(Level.UNDECIDED, f"{sentence}.", (CHECK_DATA,))
+    level = _level(score.top1_drop, score.top1_drop_ci95)
+    sentence = _loss_text(score.top1_drop, score.top1_drop_ci95)
+    if _at_chance(score.quantized_top1_ci95, chance):
+        level = Level.NOT_DEPLOYABLE
+        sentence += ", no better than chance"
+    images = _images_to_decide(score) if level is Level.UNDECIDED else None
+    return _verdict(run, level, sentence, images, _side_text(run, others))
+
+
+def lost_much(run: Run) -> bool:
+    """Whether the run loses more than one point, as measured; without labels in its answers."""
+    score = run.evaluation
+    if score.top1_drop is not None:
+        return score.top1_drop > SMALL_LOSS
+    return score.classes and 1 - score.agreement > SMALL_LOSS
+
+
+def _verdict(
+    run: Run, level: Level, sentence: str, images: int | None = None, sides: str = ""
+) -> Verdict:
+    """Join the parts of a sentence and choose the next steps."""
+    text = f"{sentence}: {level}{sides}."
+    if level is Level.UNDECIDED:
+        text += (
+            f" About {images} images like these would decide whether one point is kept."
+            if images is not None
+            else " The loss is too close to one point for more images to decide."
+        )
+    return Verdict(level, text, _next_steps(run, level))
+
+
+def _next_steps(run: Run, level: Level) -> tuple[NextStep, ...]:
+    if level is Level.DEPLOYABLE:
+        return EXPORT, CHEAPER
+    repairs = (TRADEOFFS, HARMFUL) if run.recipe else (REPAIR, HARMFUL, TRADEOFFS)
+    return (MORE_IMAGES, *repairs[:2]) if level is Level.UNDECIDED else repairs
+
+
+def _without_classes(run: Run) -> Verdict:
+    """Judge nothing where no accuracy is known; the SQNR and a metric have no limit of ours."""
+    score = run.evaluation
+    text = f"The output is no row of classes; its SQNR is {score.sqnr_db:.1f} dB"
+    if score.metric is not None:
+        text += f" and {score.metric.name} changes by {score.metric.change:+.4g}"
+    steps = (HARMFUL, TRADEOFFS) if run.recipe else (HARMFUL, REPAIR, TRADEOFFS)
+    return Verdict(Level.UNDECIDED, f"{text}: {Level.UNDECIDED}, what is enough is yours.", steps)
+
+
+def _by_agreement(run: Run) -> Verdict:
+    score = run.evaluation
+    interval = score.agreement_ci95
+    level = _level(1 - score.agreement, Interval(1 - interval.high, 1 - interval.low))
+    sentence = (
+        f"Without labels: answers as the float network does on {100 * score.agreement:.1f} % of "
+        f"{score.samples} images (95 %: {100 * interval.low:.1f} to {100 * interval.high:.1f})"
+    )
+    images = _images_to_agree(score) if level is Level.UNDECIDED else None
+    return _verdict(run, level, sentence, images)
+
+
+def _level(loss: float, interval: Interval) -> Level:
+    """Return the level of a loss with its 95 % interval, all shares of 1."""
+    if interval.high <= SMALL_LOSS:
+        return Level.DEPLOYABLE
+    if interval.low <= SMALL_LOSS:
+        return Level.UNDECIDED
+    return Level.NOT_DEPLOYABLE if loss > LARGE_LOSS else Level.REPAIR_FIRST
+
+
+def _at_chance(top1: Interval | None, chance: float) -> bool:
+    """Whether a top-1 cannot be told from guessing: its interval reaches down to chance."""
+    return top1 is not None and chance > 0 and top1.low <= chance
+
+
+def _loss_text(loss: float, interval: Interval) -> str:
+    """Return the points of top-1 that are lost, such as "Lost 79.6 points of top-1 (...)"."""
+    ends = f"95 %: {100 * interval.low:z.1f} to {100 * interval.high:z.1f}"
+    if loss < 0:
+        return f"Gained {-100 * loss:.1f} points of top-1 (loss, {ends})"
+    return f"Lost {100 * loss:z.1f} points of top-1 ({ends})"
+
+
+def _images_to_decide(score: Evaluation) -> int | None:
+    """Return how many images decide, if they go on as these; None for more than is advised.
+
+    The counts of lost and won images follow from the drop and the width of the paired interval.
+    """
+    drop, interval = score.top1_drop, score.top1_drop_ci95
+    if drop is None or interval is None:
+        return None
+    n = score.samples + 2
+    difference = drop * score.samples
+    deviation = (interval.high - interval.low) / 2 / Z95 * n
+    changed = max(abs(difference), deviation**2 + difference**2 / n - 1)
+
+    def at(images: int) -> Interval:
+        share = images / score.samples
+        lost, won = (changed + difference) / 2 * share, (changed - difference) / 2 * share
+        return paired_interval(round(lost), round(won), images)
+
+    return _images_until(score.samples, at)
+
+
+def _images_to_agree(score: Evaluation) -> int | None:
+    def at(images: int) -> Interval:
+        return proportion_interval(round((1 - score.agreement) * images), images)
+
+    return _images_until(score.samples, at)
+
+
+def _images_until(images: int, at: Callable[[int], Interval]) -> int | None:
+    """Return the images, rounded up, at which the interval of the loss leaves the limit."""
+    while images <= MOST_IMAGES:
+        images += max(1, images // 20)
+        interval = at(images)
+        if interval.high <= SMALL_LOSS or interval.low > SMALL_LOSS:
+            tens: int = 10 ** max(0, len(str(images)) - 2)
+            return -(-images // tens) * tens
+    return None
+
+
+def _side_text(run: Run, others: Sequence[Run]) -> str:
+    """Return what weights and activations cost alone, as far as runs have measured it."""
+    phrases = []
+    for side, silent in (("weight", "activation"), ("activation", "weight")):
+        losses = [
+            other.evaluation.top1_drop
+            for other in others
+            if other.evaluation.top1_drop is not None and _is_side(run, other, side, silent)
+        ]
+        if losses:
+            phrases.append(f"{side}s alone lose {100 * losses[0]:.1f} points")
+    return f"; {', '.join(phrases)}" if phrases else ""
+
+
+def _is_side(run: Run, other: Run, side: str, silent: str) -> bool:
+    """Whether `other` is the run with the `silent` side left in float; rules are not compared."""
+    mixed, single = run.config.get("default", {}), other.config.get("default", {})
+    return (
+        (run.model_digest, run.data_digest, run.recipe, run.seed)
+        == (other.model_digest, other.data_digest, other.recipe, other.seed)
+        and not (run.config.get("rules") or other.config.get("rules"))
+        and _bits(mixed, silent) not in (None, FLOAT_BITS)
+        and _bits(single, silent) == FLOAT_BITS
+        and _bits(single, side) not in (None, FLOAT_BITS)
+        and mixed.get(side) == single.get(side)
+    )
+
+
+def _bits(spec: Mapping[str, Any], side: str) -> int | None:
+    bits = spec.get(side, {}).get("bits")
+    return bits if isinstance(bits, int) else None

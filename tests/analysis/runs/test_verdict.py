@@ -1,0 +1,132 @@
+"""The verdict on runs made by hand: each level, what decides it, and the next steps."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.measures import paired_interval
+from analysis.runs.compare_runs import with_distinct_names
+from analysis.runs.run_store import Run
+from analysis.runs.verdict import Level, Place, judge, lost_much
+from quant.config import uniform
+from tests.analysis.results import evaluation, report, run, unlabelled
+
+
+def scored(score: Evaluation, *recipe: str) -> Run:
+    return run("tried", report(), score, recipe=recipe)
+
+
+@pytest.mark.parametrize(
+    ("score", "level", "start"),
+    [
+        (evaluation(5, 4, 10_000, 9000), Level.DEPLOYABLE, "Lost 0.0 points of top-1 (95 %: "),
+        (evaluation(4, 9, 1000), Level.DEPLOYABLE, "Gained 0.5 points of top-1 (loss, 95 %: "),
+        (evaluation(12, 4, 1000), Level.UNDECIDED, "Lost 0.8 points of top-1 (95 %: 0.0 to 1.6)"),
+        (evaluation(60, 10, 1000), Level.REPAIR_FIRST, "Lost 5.0 points of top-1 (95 %: "),
+        (evaluation(800, 4, 1000), Level.NOT_DEPLOYABLE, "Lost 79.6 points of top-1 (95 %: "),
+        (
+            unlabelled(999),
+            Level.DEPLOYABLE,
+            "Without labels: answers as the float network does on ",
+        ),
+        (unlabelled(990), Level.UNDECIDED, "Without labels: "),
+        (unlabelled(950), Level.REPAIR_FIRST, "Without labels: "),
+        (unlabelled(300), Level.NOT_DEPLOYABLE, "Without labels: "),
+    ],
+)
+def test_a_loss_has_a_level_and_a_sentence(score: Evaluation, level: Level, start: str) -> None:
+    found = judge(scored(score))
+    assert found.level is level
+    assert found.sentence.startswith(start)
+    assert f": {level}." in found.sentence
+
+
+def test_the_images_that_decide_do_so_with_the_same_losses() -> None:
+    sentence = judge(scored(evaluation(12, 4, 1000))).sentence
+    images = int(re.findall(r"About (\d+) images", sentence)[0])
+
+    def upper(count: int) -> float:
+        share = count / 1000
+        return paired_interval(round(12 * share), round(4 * share), count).high
+
+    assert upper(images) <= 0.01 < upper(int(0.8 * images))
+
+
+def test_a_loss_of_one_point_is_decided_by_no_number_of_images() -> None:
+    assert judge(scored(evaluation(12, 2, 1000))).sentence.endswith(
+        "too close to one point for more images to decide."
+    )
+
+
+def test_a_network_at_chance_is_not_deployable_though_it_loses_few_points() -> None:
+    score = evaluation(lost=180, won=0, samples=1000, hits=680)
+    assert judge(scored(score), classes=2).level is Level.NOT_DEPLOYABLE
+    assert "no better than chance" in judge(scored(score), classes=2).sentence
+    assert judge(scored(score), classes=10).level is Level.REPAIR_FIRST
+
+
+def test_a_float_network_at_chance_lets_nothing_be_judged() -> None:
+    found = judge(scored(evaluation(0, 0, 1000, 101)), classes=10)
+    assert found.level is Level.UNDECIDED
+    assert [step.place for step in found.steps] == [Place.MODEL]
+
+
+def test_exact_outputs_need_no_number_of_images() -> None:
+    score = replace(evaluation(samples=20, hits=18), sqnr_db=math.inf)
+    assert judge(scored(score)).level is Level.DEPLOYABLE
+
+
+def test_outputs_without_classes_are_left_to_the_person() -> None:
+    found = judge(scored(replace(unlabelled(500), classes=False)))
+    assert found.level is Level.UNDECIDED
+    assert "20.0 dB" in found.sentence
+    assert found.steps[0].place is Place.SENSITIVITY
+
+
+@pytest.mark.parametrize(
+    ("score", "recipe", "places"),
+    [
+        (evaluation(), (), [Place.EXPORT, Place.TRADEOFFS]),
+        (evaluation(60, 10), (), [Place.REPAIR, Place.SENSITIVITY, Place.TRADEOFFS]),
+        (evaluation(60, 10), ("Equalize",), [Place.TRADEOFFS, Place.SENSITIVITY]),
+        (evaluation(12, 4), (), [Place.MODEL, Place.REPAIR, Place.SENSITIVITY]),
+    ],
+)
+def test_the_next_steps_follow_from_loss_and_recipe(
+    score: Evaluation, recipe: tuple[str, ...], places: list[Place]
+) -> None:
+    assert [step.place for step in judge(scored(score, *recipe)).steps] == places
+
+
+def test_sides_are_named_only_where_runs_have_measured_them() -> None:
+    def tried(weight_bits: int, activation_bits: int, lost: int) -> Run:
+        config = uniform(weight_bits, activation_bits).to_dict()
+        return run("tried", report(), evaluation(lost), config=config)
+
+    both, weights, activations = tried(4, 8, 796), tried(4, 32, 780), tried(32, 8, 20)
+    assert "alone" not in judge(both).sentence
+    assert "alone" not in judge(both, others=(both, tried(2, 32, 1), tried(32, 4, 1))).sentence
+    found = judge(both, others=(both, weights, activations)).sentence
+    assert "; weights alone lose 78.0 points, activations alone lose 2.0 points." in found
+    assert "alone" not in judge(both, others=(replace(weights, data_digest="other"),)).sentence
+
+
+def test_a_run_that_lost_more_than_a_point_is_told_from_one_that_did_not() -> None:
+    assert lost_much(scored(evaluation(60, 10)))
+    assert lost_much(scored(unlabelled(950)))
+    assert not lost_much(scored(evaluation(5, 4)))
+    assert not lost_much(scored(unlabelled(999)))
+
+
+def test_runs_of_one_name_are_told_apart_by_time() -> None:
+    first = run("W8A8", report(), created="2026-11-29T08:00:00+00:00")
+    second = replace(first, created="2026-11-29T09:30:00+00:00")
+    before, after = with_distinct_names(first, second)
+    assert (before.name, after.name) == ("W8A8 (2026-11-29 08:00:00)", "W8A8 (2026-11-29 09:30:00)")
+    same = with_distinct_names(first, first)
+    assert same[0].name != same[1].name
+    other = replace(second, name="W4A8")
+    assert with_distinct_names(first, other) == (first, other)

@@ -1,0 +1,68 @@
+"""What a run comes to, before any number: its heading, the verdict, and the next steps."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from analysis.runs.apply_recipe import title_of
+from analysis.runs.run_store import Run
+from analysis.runs.verdict import Level, Place, judge
+from ui.navigation import EXPORT, MODEL, REPAIR, SENSITIVITY, TRADEOFFS
+from ui.state.workspace import Workspace
+from ui.widgets.markdown import plain
+
+PAGES = {
+    Place.MODEL: (MODEL, ":material/deployed_code:"),
+    Place.SENSITIVITY: (SENSITIVITY, ":material/troubleshoot:"),
+    Place.REPAIR: (REPAIR, ":material/healing:"),
+    Place.TRADEOFFS: (TRADEOFFS, ":material/balance:"),
+    Place.EXPORT: (EXPORT, ":material/ios_share:"),
+}
+LIMITS = (
+    "The limits are our choice: deployable up to 1 point of top-1 lost by the upper end of the "
+    "95 % interval; above it, repair first; above 20 points, or no better than chance, not "
+    "deployable. Without labels, different answers stand for the loss."
+)
+
+
+def run_heading(run: Run) -> None:
+    """Show the name of a run with its model, recipe and machine in one line."""
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    row.subheader(plain(run.name), anchor=False, width="content")
+    repairs = ", ".join(run.recipe) or "no repair"
+    row.caption(plain(f"{run.model} · {repairs} · {run.cost.machine}"), width="content")
+
+
+def show_verdict(workspace: Workspace, run: Run, others: Sequence[Run]) -> None:
+    """Show the verdict in words and colour, and links to the next steps."""
+    network = workspace.network
+    if network is not None and network.digest != run.model_digest:
+        network = None
+    classes = network.outputs if network is not None and network.classifies else None
+    verdict = judge(run, classes, others)
+    draw, icon = {
+        Level.DEPLOYABLE: (st.success, ":material/check_circle:"),
+        Level.UNDECIDED: (st.warning, ":material/help:"),
+        Level.REPAIR_FIRST: (st.warning, ":material/healing:"),
+        Level.NOT_DEPLOYABLE: (st.error, ":material/block:"),
+    }[verdict.level]
+    draw(plain(verdict.sentence), icon=icon)
+    row = st.container(horizontal=True)
+    for step in verdict.steps:
+        page, symbol = PAGES[step.place]
+        row.page_link(page, label=step.label, icon=symbol, help=plain(step.why), width="content")
+    row.caption("Why this verdict?", help=LIMITS, width="content")
+    if network is None or not _is_present(workspace, run):
+        st.caption(
+            "The other pages work on the present experiment, which is another one: Load, below, "
+            "takes this run there."
+        )
+
+
+def _is_present(workspace: Workspace, run: Run) -> bool:
+    """Whether the present experiment has the run's configuration and repairs."""
+    now = workspace.experiment
+    return (
+        now.config.to_dict() == run.config
+        and tuple(title_of(step) for step in now.passes) == run.recipe
+    )
