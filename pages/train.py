@@ -27,11 +27,11 @@ st.markdown(f"**{plain(work.experiment.name)}** on **{plain(network.name)}**")
 try:
     task = training_form(work)
 except ValueError as error:
-    st.error(str(error))
+    st.error(plain(str(error)))
     st.stop()
 if task is None:
     st.stop()
-st.caption(task.split.sentence)
+st.caption(plain(task.split.sentence))
 busy = under_way(work)
 left, right = st.columns(2)
 if left.button(

@@ -29,6 +29,7 @@ from model_io.load import load_model
 from model_io.onnx_export.plain_onnx import write_plain_onnx
 from quant.config import QuantConfig, uniform
 from sample_models.registry import SAMPLES
+from ui.plain_text import plain
 from ui.state.workspace import Workspace
 
 PRESENT = "this network"
@@ -60,7 +61,7 @@ def fit_section(workspace: Workspace, network: Network, config: QuantConfig) -> 
         try:
             _fit(workspace, network, config, rows, name.strip() or "my_board", accept=accept)
         except ValueError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
     result = st.session_state.get(_RESULT)
     if result is not None:
         _show(result)
@@ -77,7 +78,7 @@ def _rows_from_file() -> tuple[MeasurementRow, ...]:
     try:
         return read_rows(uploaded.getvalue().decode())
     except ValueError as error:  # a UnicodeDecodeError is one too
-        st.error(str(error))
+        st.error(plain(str(error)))
         return ()
 
 

@@ -17,6 +17,7 @@ from quant.progress import Steps, part
 from quant.training.settings import LossKind, NormHandling, TrainingMethod, TrainingSettings
 from ui.job_kind import JobKind
 from ui.jobs import Job
+from ui.plain_text import plain
 from ui.state.model_and_data import is_bundled
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text
@@ -108,7 +109,7 @@ def show_forecast(workspace: Workspace, steps: int) -> None:
     cost, expected = workspace.training.cost, workspace.training.forecast
     if cost is None or expected is None:
         return
-    st.markdown(f"**{expected.sentence}** {cost.sentence(steps)}")
+    st.markdown(f"**{plain(expected.sentence)}** {cost.sentence(steps)}")
     arms = {
         **expected.scores,
         "50 steps of training": expected.probe,
