@@ -42,7 +42,7 @@ from commands.options import (
     TrainingsOption,
     WeightBitsOption,
 )
-from commands.output import errors_told, watch, write_answer
+from commands.output import errors_told, watch, with_warnings, write_answer
 
 
 @app.command()
@@ -77,7 +77,7 @@ def cost(
 
         network = open_network(model, builder, input_shape)
         report = estimate_cost(network, tried.config, tried.machine)
-        write_answer(out, summarize_cost(network, tried.config, report))
+        write_answer(out, with_warnings(summarize_cost(network, tried.config, report)))
 
 
 @app.command()
@@ -143,6 +143,7 @@ def evaluate(
             encodings,
         )
         record = options.read()
+        from analysis.evaluation.sanity import check_float_network  # noqa: PLC0415
         from analysis.runs.apply_recipe import learns  # noqa: PLC0415
         from analysis.runs.run_experiment import run_experiment  # noqa: PLC0415
         from analysis.runs.run_store import RunStore  # noqa: PLC0415
@@ -162,6 +163,8 @@ def evaluate(
         store = None if resume is None else RunStore(resume)
         run = watch(run_experiment(Study.of(network, images, store), tried, own_metric))
         found = summarize_run(run, network, (*notes, *images.notes))
-        write_answer(out, {**found, "import_check": checked})
+        sanity = watch(check_float_network(network, images.score, run.evaluation.float_top1))
+        warnings = (*(how.notes if how else ()), *sanity.sentences())
+        write_answer(out, with_warnings({**found, "import_check": checked}, warnings))
         if run.evaluation.metric_problem:
             raise ValueError(run.evaluation.metric_problem)

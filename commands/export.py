@@ -41,7 +41,7 @@ from commands.options import (
     TrainingsOption,
     WeightBitsOption,
 )
-from commands.output import check_place, errors_told, say, watch, write_answer
+from commands.output import check_place, errors_told, say, watch, with_warnings, write_answer
 
 
 @app.command()
@@ -126,7 +126,8 @@ def export(
         notes = (*notes, *(images.notes if images is not None else ()))
         study = Study.of(network, images)
         asked = write_export.ExportWish(study, tried, kind, out, model, check=check, notes=notes)
-        write_answer(answer, watch(write_export.export(asked)))
+        found = watch(write_export.export(asked))
+        write_answer(answer, with_warnings(found, how.notes if how else ()))
 
 
 @app.command()

@@ -35,7 +35,7 @@ from commands.options import (
     SeedOption,
     ShapeOption,
 )
-from commands.output import errors_told, watch, write_answer
+from commands.output import errors_told, watch, with_warnings, write_answer
 
 
 @app.command()
@@ -141,4 +141,5 @@ def optimize(
         study = Study.of(network, images, store)
         watch(study.calibrated())
         answer = watch(find(study, task, store))
-        write_answer(out, summarize_answer(answer, network))
+        found = summarize_answer(answer, network)
+        write_answer(out, with_warnings(found, steps.notes if steps else ()))

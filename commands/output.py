@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -57,6 +57,14 @@ def watch(steps: Steps[T]) -> T:
 def say(text: str) -> None:
     """Print one line on standard error, so that standard output holds the answer alone."""
     typer.echo(text, err=True)
+
+
+def with_warnings(answer: Mapping[str, object], warnings: Iterable[str] = ()) -> dict[str, object]:
+    """Return the answer with the key `warnings`, and print each warning on standard error."""
+    sentences = list(dict.fromkeys(warnings))
+    for sentence in sentences:
+        say(f"Warning: {sentence}")
+    return {**answer, "warnings": sentences}
 
 
 def write_answer(out: str, answer: object) -> None:

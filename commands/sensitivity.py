@@ -27,7 +27,7 @@ from commands.options import (
     SeedOption,
     ShapeOption,
 )
-from commands.output import errors_told, watch, write_answer
+from commands.output import errors_told, watch, with_warnings, write_answer
 
 
 @app.command()
@@ -92,6 +92,5 @@ def sensitivity(
         steps = open_preprocess(preprocess, label_column, model)
         choice = ImageChoice(data, steps, samples, calibration, tried.seed)
         network = open_network(model, builder, input_shape)
-        write_answer(
-            out, watch(answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler))
-        )
+        found = watch(answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler))
+        write_answer(out, with_warnings(found, steps.notes if steps else ()))

@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -34,6 +35,13 @@ class ResizeTo(StrEnum):
     BOTH_SIDES = "both sides"  # stretches to a square
 
 
+class PixelScale(StrEnum):
+    """The scale of the pixels on which a file gives its mean and std."""
+
+    BYTES = "0..255"
+    UNIT = "0..1"  # torchvision's convention
+
+
 class Layout(StrEnum):
     """The order of the axes of a batch of inputs."""
 
@@ -41,9 +49,21 @@ class Layout(StrEnum):
     NHWC = "NHWC"
 
 
+_NOT_IN_PIXEL_JSON = ("table", "unit_scale_assumed")
+_ENUMS: dict[str, type[StrEnum]] = {
+    "resize_to": ResizeTo,
+    "interpolation": Interpolation,
+    "layout": Layout,
+    "scale": PixelScale,
+}
 _MODES = {1: "L", 3: "RGB"}
 _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 SMALLEST_STD, LARGEST_NUMBER = 1e-6, 1e9
+BYTE = 255.0
+UNIT_SCALE_NOTE = (
+    "mean and std were read on the scale 0 to 1, as all are at most 1; the key scale of the "
+    'preprocessing, "0..255" or "0..1", decides it.'
+)
 _LARGEST_SIDE = 4096
 _MAX_PIXELS = 64 * 1024**2
 
@@ -52,9 +72,9 @@ _MAX_PIXELS = 64 * 1024**2
 class Preprocess:
     """Steps in the order of the fields: convert, crop, resize, crop, `(pixel - mean) / std`.
 
-    `mean` and `std` hold one number a channel on the scale of the pixels, 0 to 255 (multiply by
-    255 where a source gives them on 0 to 1). A step that is None is left out. The orientation
-    that a camera notes in a file (EXIF) is not applied, as in TensorFlow and torchvision.
+    `mean` and `std` hold one number a channel on the scale of the pixels, 0 to 255; `from_json`
+    also reads the scale 0 to 1. A step that is None is left out. The orientation that a camera
+    notes in a file (EXIF) is not applied, as in TensorFlow and torchvision.
 
     Attributes:
         channels: 1 (grey) or 3 (red, green, blue).
@@ -67,6 +87,7 @@ class Preprocess:
         std: divided by after that, one number a channel.
         layout: the order of axes in which the network takes its inputs.
         table: what the columns mean where the data are a table; images need none.
+        unit_scale_assumed: whether a file gave mean and std on the scale 0 to 1 without saying so.
 
     Raises:
         DatasetError: a field has a value that cannot be.
@@ -82,6 +103,7 @@ class Preprocess:
     std: tuple[float, ...] = (255.0, 255.0, 255.0)
     layout: Layout = Layout.NCHW
     table: TableColumns | None = None
+    unit_scale_assumed: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -110,6 +132,11 @@ class Preprocess:
         """Whether images keep their height and width."""
         return self.crop_fraction is None and self.resize is None and self.crop is None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a user must read beside every answer; often none."""
+        return (UNIT_SCALE_NOTE,) if self.unit_scale_assumed else ()
+
     def apply(self, image: Image.Image | NDArray[np.uint8]) -> Tensor:
         """Return the input made of one image: float32 (C, H, W), or (H, W, C) with NHWC.
 
@@ -132,19 +159,32 @@ class Preprocess:
         return inputs.contiguous()
 
     def to_json(self) -> str:
-        """Return all fields as one JSON object; `table` only where there is one."""
+        """Return all fields as one JSON object; `table` only where there is one.
+
+        `mean` and `std` are on 0 to 255; `scale` says so where `from_json` would read them on
+        0 to 1 without it.
+        """
+        if self.table is not None:
+            return json.dumps({"table": self.table.to_dict()})
         values = dataclasses.asdict(self)
-        values.pop("table")
-        return json.dumps(values if self.table is None else {"table": self.table.to_dict()})
+        for name in _NOT_IN_PIXEL_JSON:
+            values.pop(name)
+        if _looks_like_unit_scale((*self.mean, *self.std)):
+            values["scale"] = PixelScale.BYTES
+        return json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return the steps that `to_json` wrote; fields that are left out keep their defaults.
 
+        The key `scale` names the scale of `mean` and `std`, "0..255" or "0..1". Without it, they
+        are on 0..1 where all that the file gives are 0 to 1 and one lies strictly between (our
+        choice): mean 0 and std 1 stay on 0..255, where they leave pixels as they are.
+
         Raises:
             DatasetError: not JSON, an unknown key, or a value of the wrong type.
         """
-        return cls(**_checked_fields(cls, _parse(text)))
+        return cls(**_with_byte_scale(_checked_fields(cls, _parse(text))))
 
     def _reshape(self, image: Image.Image) -> Image.Image:
         """Crop, resize, crop; see the class."""
@@ -209,6 +249,26 @@ def _centre(image: Image.Image, side: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
+def _looks_like_unit_scale(values: Sequence[float]) -> bool:
+    """Whether means and deviations can only be meant on 0 to 1: all in it, one inside it."""
+    return all(0 <= value <= 1 for value in values) and any(0 < value < 1 for value in values)
+
+
+def _with_byte_scale(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields without `scale`, with `mean` and `std` on 0 to 255."""
+    scale = fields.pop("scale", None)
+    numbers: dict[str, tuple[float, ...]] = {
+        name: fields[name] for name in ("mean", "std") if name in fields
+    }
+    looks = _looks_like_unit_scale([value for values in numbers.values() for value in values])
+    if scale is PixelScale.BYTES or (scale is None and not looks):
+        return fields
+    scaled: dict[str, Any] = {
+        name: tuple(v * BYTE for v in values) for name, values in numbers.items()
+    }
+    return {**fields, **scaled, "unit_scale_assumed": scale is None}
+
+
 def _parse(text: str) -> dict[str, Any]:
     """Return the JSON object in `text`."""
     try:
@@ -222,7 +282,7 @@ def _parse(text: str) -> dict[str, Any]:
 
 def _checked_fields(cls: type[Preprocess], fields: dict[str, Any]) -> dict[str, Any]:
     """Return the values in the types of the dataclass's fields."""
-    known = {field.name for field in dataclasses.fields(cls)}
+    known = {one.name for one in dataclasses.fields(cls)} - {"unit_scale_assumed"} | {"scale"}
     if unknown := sorted(fields.keys() - known):
         raise DatasetError(
             f"Preprocessing knows the keys {', '.join(sorted(known))}, got {', '.join(unknown)}; "
@@ -233,7 +293,12 @@ def _checked_fields(cls: type[Preprocess], fields: dict[str, Any]) -> dict[str, 
 
 def _typed(key: str, value: Any) -> Any:
     """Return one JSON value in the type of its field, or raise DatasetError."""
-    enums = {"resize_to": ResizeTo, "interpolation": Interpolation, "layout": Layout}
+    enums = {
+        "resize_to": ResizeTo,
+        "interpolation": Interpolation,
+        "layout": Layout,
+        "scale": PixelScale,
+    }
     if (enum := enums.get(key)) is not None:
         if value not in list(enum):
             raise DatasetError(f"{key} must be one of {', '.join(enum)}, got {value!r}.")

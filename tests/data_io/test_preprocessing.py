@@ -168,3 +168,37 @@ def test_json_is_plain() -> None:
     assert fields["interpolation"] == "bicubic"
     assert fields["crop_fraction"] == 0.875
     assert fields["mean"] == [127.0, 127.0, 127.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "mean", "std", "assumed"),
+    [
+        # 0.485 x 255 = 123.675 and so on: the numbers of ImageNet on both scales
+        (
+            '{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}',
+            (123.675, 116.28, 103.53),
+            (58.395, 57.12, 57.375),
+            True,
+        ),
+        ('{"mean": [0.5, 0.5, 0.5], "scale": "0..1"}', (127.5,) * 3, (255.0,) * 3, False),
+        ('{"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]}', (127.5,) * 3, (255.0,) * 3, True),
+        ('{"mean": [0.5, 0.5, 0.5], "scale": "0..255"}', (0.5,) * 3, (255.0,) * 3, False),
+        ('{"mean": [0, 0, 0], "std": [1, 1, 1]}', (0.0,) * 3, (1.0,) * 3, False),
+        ('{"mean": [0, 0, 0], "std": [1, 1, 1], "scale": "0..1"}', (0.0,) * 3, (255.0,) * 3, False),
+        ('{"mean": [0.5, 0.5, 0.5], "std": [2, 1, 1]}', (0.5,) * 3, (2.0, 1.0, 1.0), False),
+    ],
+)
+def test_scale_of_mean_and_std(
+    text: str, mean: tuple[float, ...], std: tuple[float, ...], *, assumed: bool
+) -> None:
+    steps = Preprocess.from_json(text)
+    assert steps.mean == pytest.approx(mean)
+    assert steps.std == pytest.approx(std)
+    assert bool(steps.notes) is assumed
+    assert Preprocess.from_json(steps.to_json()) == steps
+    assert not Preprocess.from_json(steps.to_json()).notes
+
+
+def test_scale_must_be_one_of_two() -> None:
+    with pytest.raises(DatasetError, match=r"scale must be one of 0\.\.255, 0\.\.1, got 'unit'"):
+        Preprocess.from_json('{"scale": "unit"}')

@@ -1,0 +1,237 @@
+"""Ask whether the float network answers sensibly, and if not, which cause is likely: by trying."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from analysis.evaluation.measures import proportion_interval
+from analysis.network import Network, forward
+from data_io.arrays import ArraySource
+from data_io.dataset import Dataset
+from data_io.errors import DatasetError
+from data_io.preprocessing import BYTE, Layout, Preprocess
+from quant.progress import Progress, Steps
+
+TRIED_IMAGES = 100
+FEWEST_IMAGES = 20
+MOST_BYTES = 256 * 2**20
+SOUND_TOP1 = 0.95
+"""From here on nothing is looked at (our choice)."""
+USUAL_SIZE = (0.1, 10.0)
+"""The root mean square of inputs that batch norms usually expect (our choice)."""
+NEAR_CHANCE = 0.05
+"""Part of the way from chance to perfect that still counts as chance: 14.5 % of ten classes."""
+ONE_CLASS = 0.6
+
+Change = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class BetterInputs:
+    """A change under which the float network answers better, as measured.
+
+    Attributes:
+        change: what was changed, such as "mean and std times 255".
+        top1: the share of right answers with it.
+        top1_before: the share of right answers without it, on the same images.
+        samples: the number of these images.
+        preprocess: the steps with the change; None where it is none of the preprocessing.
+    """
+
+    change: str
+    top1: float
+    top1_before: float
+    samples: int
+    preprocess: Preprocess | None = None
+
+    def sentence(self) -> str:
+        """Return the change and its measured effect in words."""
+        return (
+            f"With {self.change}: {self.top1:.0%} instead of {self.top1_before:.0%} of "
+            f"{self.samples} images."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SanityCheck:
+    """What is suspicious about a float network on some data, and the change that helps most."""
+
+    suspicions: tuple[str, ...] = ()
+    better: BetterInputs | None = None
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return all that a user must read; empty where nothing is suspicious."""
+        if not self.suspicions:
+            return ()
+        cause = (
+            "No change that was tried (scale and channels of the inputs, order of the classes) "
+            "helps clearly; check the preprocessing and the labels."
+            if self.better is None
+            else f"{self.better.sentence()} The preprocessing or the labels are probably wrong."
+        )
+        return (*self.suspicions, cause)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A change of ready inputs (N, ...), and the steps that have the same effect, if any."""
+
+    name: str
+    change: Change
+    preprocess: Preprocess | None = None
+
+
+def check_float_network(network: Network, data: Dataset, top1: float | None) -> Steps[SanityCheck]:
+    """Check the float network, whose top-1 on `data` is known, and try causes where it is poor.
+
+    A network that is nearly always right costs nothing. Otherwise up to 100 images are read once.
+    Causes are tried where answers are suspicious or inputs have an unusual size; each cause is a
+    change of these inputs. A change counts where its 95 % interval lies above that of the
+    unchanged inputs. An unusual size alone is no suspicion, as some networks take raw pixels.
+    """
+    poor = top1 is not None and top1 < SOUND_TOP1 and len(data) >= FEWEST_IMAGES
+    if top1 is None or not poor or not network.classifies or len(network.graph.inputs) > 1:
+        return SanityCheck()
+    room = MOST_BYTES // (4 * math.prod(network.graph.input_shape))
+    count = min(TRIED_IMAGES, len(data), max(FEWEST_IMAGES, room))
+    yield Progress(0.0, f"Sanity check of the float network on {count} images")
+    (batch,) = data.sample(count, 0).batches(count)
+    if batch.labels is None or not isinstance(batch.inputs, Tensor):
+        return SanityCheck()
+    inputs, labels = batch.inputs, batch.labels
+    answers = _answers(network, inputs)
+    suspicions = find_suspicions(top1, len(data), answers, labels, network.outputs)
+    size = float(inputs.double().square().mean().sqrt())
+    trials = list(_trials(data, inputs)) if network.graph.inputs[0].real else []
+    usual = not trials or USUAL_SIZE[0] <= size <= USUAL_SIZE[1]
+    if usual and not suspicions:
+        return SanityCheck()
+    known = int((answers == labels).sum())
+    found = [_match_classes(answers, labels, network.outputs)]
+    for place, trial in enumerate(trials, 1):
+        hits = int((_answers(network, trial.change(inputs)) == labels).sum())
+        found.append(_better(trial.name, hits, known, count, trial.preprocess))
+        yield Progress(place / len(trials), f"Sanity check: with {trial.name}")
+    changes = [one for one in found if one is not None]
+    better = max(changes, key=lambda one: one.top1, default=None)
+    if better is not None and not usual:
+        unusual = (
+            f"The inputs have a root mean square of {size:.3g}; most networks expect "
+            f"{USUAL_SIZE[0]:g} to {USUAL_SIZE[1]:g}."
+        )
+        suspicions = (*suspicions, unusual)
+    return SanityCheck(suspicions, better)
+
+
+def find_suspicions(
+    top1: float, samples: int, answers: Tensor, labels: Tensor, classes: int
+) -> tuple[str, ...]:
+    """Return what is suspicious about a top-1 on `samples` images, and about some answers (N,).
+
+    Top-1 is at chance where its 95 % interval reaches down to 5 % of the way from chance to perfect
+    (our choice).
+    """
+    found = []
+    chance = 1 / classes
+    bar = chance + NEAR_CHANCE * (1 - chance)
+    if proportion_interval(round(top1 * samples), samples).low <= bar:
+        found.append(
+            f"The float network is right on {top1:.1%} of {samples} images; guessing among "
+            f"{classes} classes gives {chance:.1%}."
+        )
+    largest, spread = _largest_share(answers), _largest_share(labels)
+    if largest > ONE_CLASS and spread < ONE_CLASS / 2:
+        found.append(
+            f"The float network gives one class for {largest:.0%} of {len(answers)} images, of "
+            f"which no class has more than {spread:.0%}."
+        )
+    return tuple(found)
+
+
+def _largest_share(classes: Tensor) -> float:
+    """Return the share of the commonest class in (N,)."""
+    return int(torch.bincount(classes).max()) / len(classes)
+
+
+def _answers(network: Network, inputs: Tensor) -> Tensor:
+    """Return the class (N,) that the float network gives each input (N, ...)."""
+    pieces = inputs.split(network.batch_size)
+    found = [forward(network.graph, network.graph.batch, piece).argmax(1) for piece in pieces]
+    return torch.cat(found)
+
+
+def _better(
+    name: str, hits: int, before: int, count: int, preprocess: Preprocess | None = None
+) -> BetterInputs | None:
+    """Return a change that made `hits` of `count` right; None where it is no clear gain."""
+    if proportion_interval(hits, count).low <= proportion_interval(before, count).high:
+        return None
+    return BetterInputs(name, hits / count, before / count, count, preprocess)
+
+
+def _match_classes(answers: Tensor, labels: Tensor, classes: int) -> BetterInputs | None:
+    """Match answers to labels on every second image, and measure the match on the others.
+
+    The match maximises the sum of matched cells of the confusion matrix.
+    """
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (answers[::2].numpy(), labels[::2].numpy()), 1)
+    _, label_of = linear_sum_assignment(confusion, maximize=True)
+    answers, labels = answers[1::2], labels[1::2]
+    hits = int((torch.from_numpy(label_of)[answers] == labels).sum())
+    before = int((answers == labels).sum())
+    return _better("the classes in another order", hits, before, len(labels))
+
+
+def _trials(data: Dataset, inputs: Tensor) -> Iterator[_Trial]:
+    """Yield the changes that images can need; a table has none."""
+    steps: Preprocess | None = getattr(data.source, "preprocess", None)
+    if steps is not None and steps.table is not None:
+        return
+    if steps is None or (isinstance(data.source, ArraySource) and not data.source.has_pixels):
+        yield _Trial("the inputs times 255", lambda values: values * BYTE)
+        yield _Trial("the inputs divided by 255", lambda values: values / BYTE)
+        axis = 1
+    else:
+        for name, other in _other_steps(steps):
+            yield _Trial(name, _rescaled(steps, other), other)
+        axis = 3 if steps.layout is Layout.NHWC else 1
+    if inputs.dim() == 4 and inputs.shape[axis] == 3:
+        yield _Trial("red and blue swapped", lambda values: values.flip(axis))
+
+
+def _other_steps(steps: Preprocess) -> Iterator[tuple[str, Preprocess]]:
+    """Yield the common ways to scale pixels, apart from `steps`."""
+    n = steps.channels
+    times, parts = (
+        tuple(tuple(v * factor for v in values) for values in (steps.mean, steps.std))
+        for factor in (BYTE, 1 / BYTE)
+    )
+    pairs = {
+        "mean and std times 255": times,
+        "mean and std divided by 255": parts,
+        "raw pixels of 0 to 255": ((0.0,) * n, (1.0,) * n),
+        "pixels of 0 to 1": ((0.0,) * n, (BYTE,) * n),
+        "pixels of -1 to 1": ((BYTE / 2,) * n, (BYTE / 2,) * n),
+    }
+    for name, (mean, std) in pairs.items():
+        with suppress(DatasetError):  # a std too small to divide by cannot be meant
+            other = replace(steps, mean=mean, std=std, unit_scale_assumed=False)
+            if other != steps:
+                yield name, other
+
+
+def _rescaled(steps: Preprocess, other: Preprocess) -> Change:
+    """Return what turns the inputs of `steps` into those of `other`, which differ in mean, std."""
+    shape = (1, 1, 1, -1) if steps.layout is Layout.NHWC else (1, -1, 1, 1)
+    mean, std, new_mean, new_std = (
+        torch.tensor(values).reshape(shape)
+        for values in (steps.mean, steps.std, other.mean, other.std)
+    )
+    return lambda values: (values * std + mean - new_mean) / new_std
