@@ -25,7 +25,7 @@ from commands.options import (
     ShapeOption,
     WeightBitsOption,
 )
-from commands.output import errors_told, say, watch, write_answer
+from commands.output import errors_told, say, watch, with_warnings, write_answer
 from quant.training.settings import (
     BlendGradient,
     BlendSchedule,
@@ -147,4 +147,5 @@ def train(
         task = TrainingTask(network, wish, split, how, runs, recipe, write_every)
         say(f"Training {task.name}: the same call again goes on if it is stopped")
         outcome = watch(run_training(task))
-        write_answer(out, {**summarize_training(outcome), "import_check": checked})
+        found = {**summarize_training(outcome), "import_check": checked}
+        write_answer(out, with_warnings(found, pixels.notes if pixels else ()))
