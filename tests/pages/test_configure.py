@@ -118,7 +118,7 @@ def test_a_bulk_edit_by_selector_becomes_one_rule(page: Visit) -> None:
     rows = table(page).value.set_index("layer")
     assert set(rows.loc[hit, "weight_bits"]) == {4}
     assert set(rows.drop(hit)["weight_bits"].dropna()) == {8}
-    assert f"`{EXPANDS}` · {len(hit)} layers · weights: bits 4" in page.words
+    assert f"**{EXPANDS}** · {len(hit)} layers · weights: bits 4" in page.words
     assert page.work.experiment.name == "W8A8 per-channel, 1 rule"
 
 
@@ -172,8 +172,8 @@ def test_rules_are_listed_in_order_and_can_be_deleted(page: Visit) -> None:
     bulk(page, "first", w_Bits=16)
     bulk(page, "kind:depthwise", w_Bits=6)
     both = page.work.config.rules
-    assert "1. `first` · 1 layers" in page.words
-    assert "2. `kind:depthwise` · 8 layers" in page.words
+    assert "1. **first** · 1 layers" in page.words
+    assert "2. **kind:depthwise** · 8 layers" in page.words
     page.press("configure.rule.0")
     assert page.work.config.rules == both[1:]
     page.press("frame.undo")
@@ -270,18 +270,18 @@ def test_an_illustrative_machine_is_labelled(page: Visit) -> None:
     assert "Illustrative: the maker never published" in page.words
 
 
-def test_rules_that_do_not_fit_another_model_are_dropped_and_can_be_had_back(page: Visit) -> None:
+def test_another_model_begins_afresh_and_the_first_gets_its_own_back(page: Visit) -> None:
+    """Rules name layers, so none of them may cross from one model to another."""
     bulk(page, EXPANDS, w_Bits=4)
     bulk(page, "first", w_Bits=16)
-    both = page.work.config
+    both = page.work.experiment
     page.open("pages/model.py").press("model.use.fashion-resnet").wait()
     assert page.work.network is not None
     assert page.work.network.name == "fashion-resnet"
-    assert [rule.select for rule in page.work.config.rules] == ["first"]
-    assert "1 rules named layers that fashion-resnet does not have" in page.words
-    page.open(CONFIGURE).press("frame.undo")
-    assert [rule.select for rule in page.work.config.rules] == ["first"]
-    assert "Nothing was undone" in page.words
+    assert page.work.experiment.name == "W8A8 per-channel"
+    assert page.work.config.rules == ()
+    assert page.work.experiments.past == []
     page.open("pages/model.py").press("model.use.fashion-mobilenet").wait()
+    assert page.work.experiment == both
     page.press("frame.undo")
-    assert page.work.config == both
+    assert [rule.select for rule in page.work.config.rules] == [EXPANDS]
