@@ -57,6 +57,7 @@ def test_a_click_brings_a_layer_into_sight_here_and_on_the_page_ranges(
     heading(page, "Sensitivity")
     radio(page, "Instant")
     expect(main(page)).to_contain_text("26 layers with 4-bit weights")
+    idle(page)  # rows move as long as layers come in
     table = table_of(page)
     first = picked(page).input_value()
     page.mouse.click(*place_in_row(table, row=2, right=15))
