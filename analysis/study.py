@@ -20,6 +20,7 @@ from data_io.dataset import Dataset
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.graph.layer_pairs import Pair, find_pairs
+from quant.graph.layers import is_input
 from quant.progress import Steps
 
 Key = TypeVar("Key")
@@ -135,8 +136,15 @@ class Study:
         return calibrated
 
     def needs_images(self, config: QuantConfig) -> bool:
-        """Whether some activation's range has to be calibrated on images."""
-        return needs_data(self.network, config)
+        """Whether some activation's range has to be calibrated on images.
+
+        The range of an input follows from its preprocessing, where there is one.
+        """
+        if needs_data(self.network, config):
+            return True
+        chosen = config.resolve(self.network.graph.layers)
+        inputs = [chosen[name].activation for name in chosen if is_input(name)]
+        return self.input_range is None and not all(spec.is_float for spec in inputs)
 
     def encodings(self, config: QuantConfig) -> SiteEncodings:
         """Return the encodings of all sites, of any bits, with a configuration's other choices.

@@ -61,6 +61,10 @@ class RuntimeSession:
         return [torch.from_numpy(value) for value in found]
 
 
+_SHARED_WEIGHT = "AddInitializerWithOrtValue"
+"""In what ONNX Runtime says when it cannot turn one weight for two nodes."""
+
+
 def executed_operators(model: ModelProto, threads: int = 1) -> dict[str, str]:
     """Return the operator that ONNX Runtime really executes for each node that it keeps, by name.
 
@@ -98,6 +102,10 @@ def _open(
             disabled_optimizers=_UNWANTED,
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 (as above)
+        if level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL and _SHARED_WEIGHT in str(error):
+            # where a processor needs uint8 weights, 1.31 turns a weight that two nodes share twice
+            # and refuses the second; without integer kernels the file is computed node by node
+            return _open(model, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, threads, path)
         raise _refusal("open", error) from None
 
 

@@ -13,7 +13,7 @@ from data_io.dataset import Dataset
 from quant.config import LayerConfig, QuantConfig, uniform
 from quant.errors import QuantError
 from quant.progress import drain
-from quant.spec import Estimator, QuantSpec
+from quant.spec import Estimator, QuantSpec, SpecChange
 from tests.analysis.sweeps import case
 
 CONFIG = uniform(8, 8)
@@ -41,6 +41,15 @@ def test_a_configuration_that_needs_no_images_collects_none(study: Study) -> Non
     assert not study.needs_images(floating)
     assert drain(study.calibrated(floating)).images == 0
     assert drain(study.calibrated()).images > 0  # without a configuration it does
+
+
+def test_an_input_without_preprocessing_needs_images() -> None:
+    it = case("kitchen")
+    config = QuantConfig(LayerConfig(activation=QuantSpec(bits=32))).with_change(
+        "input", activation=SpecChange(bits=8)
+    )
+    assert Study(it.network, it.data, it.data).needs_images(config)
+    assert not Study(it.network, it.data, it.data, (0.0, 1.0)).needs_images(config)
 
 
 def test_encodings_are_those_of_the_statistics_and_made_once(study: Study) -> None:

@@ -289,7 +289,7 @@ def test_a_constant_weight_has_low_entropy() -> None:
     assert {bits for (name, _), bits in known.items() if name == "5"} == {0.0}
 
 
-def test_a_weight_computed_in_the_graph_is_no_product_with_weights() -> None:
+def test_a_weight_computed_from_stored_numbers_is_a_weight() -> None:
     class Computed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -299,4 +299,4 @@ def test_a_weight_computed_in_the_graph_is_no_product_with_weights() -> None:
             return F.linear(x, self.weight * 2)
 
     op = build_workload("c", capture(Computed().eval(), (3,)), QuantConfig()).ops[-1]
-    assert (op.kind, op.macs) == (OpKind.VECTOR, 0)
+    assert (op.kind, op.macs) == (OpKind.LINEAR, 12)
