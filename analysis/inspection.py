@@ -93,6 +93,7 @@ def inspect_network(network: Network) -> Inspection:
     """Return what is known of a network without data.
 
     Example:
+        >>> from torch import nn
         >>> from analysis.network import prepare
         >>> found = inspect_network(prepare("one", nn.Sequential(nn.Linear(4, 2)), (4,), "digest"))
         >>> (found.macs, found.encoded_weights, found.parameters)

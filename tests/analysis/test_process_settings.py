@@ -12,7 +12,7 @@ BLOCKS, BLOCK_BYTES = 8, 20_000_000
 PROGRAM = """
 import ctypes, sys
 import torch
-from analysis.allocator import keep_freed_memory
+from analysis.process_settings import keep_freed_memory
 
 class Held(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (
