@@ -44,6 +44,7 @@ def find_float_weights(graph: FloatGraph) -> tuple[FloatWeight, ...]:
     Biases are no factors. Tensors of norms belong to layers that are known to compute in float.
 
     Example:
+        >>> from torch import nn
         >>> from quant.graph.capture import capture
         >>> find_float_weights(capture(nn.Sequential(nn.Linear(4, 2)), (4,)))
         ()
