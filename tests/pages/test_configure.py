@@ -279,7 +279,7 @@ def test_another_model_begins_afresh_and_the_first_gets_its_own_back(page: Visit
     assert page.work.network is not None
     assert page.work.network.name == "fashion-resnet"
     assert page.work.experiment.name == "W8A8 per-channel"
-    assert page.work.config.rules == ()
+    assert page.work.config == uniform(8, 8)
     assert page.work.experiments.past == []
     page.open("pages/model.py").press("model.use.fashion-mobilenet").wait()
     assert page.work.experiment == both
