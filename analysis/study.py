@@ -192,12 +192,6 @@ class Study:
         """Whether both are of one network and share what is worked out."""
         return self._results is other._results  # noqa: SLF001  another study of this class
 
-    def newest(self) -> "Study":
-        """Return this study with the newest statistics, for work that goes on beside a page."""
-        other = self.scoring(self.scored)
-        other._seen = None  # noqa: SLF001  another study of this class
-        return other
-
     def as_seen(self) -> "Study":
         """Return this study with the statistics of this moment, whatever jobs collect meanwhile."""
         other = self.scoring(self.scored)

@@ -42,13 +42,6 @@ class ImageSource(Protocol):
         """Return (inputs, labels or None) of the given images, in this order."""
 
 
-class SourceWithTargets(Protocol):
-    """A source that has more than labels to compare outputs with."""
-
-    def read_targets(self, indices: Sequence[int]) -> Targets:
-        """Return the targets of the given images, in this order; None where there are none."""
-
-
 @dataclass(frozen=True)
 class Dataset:
     """Images in a fixed order, read batch by batch: memory does not grow with their number.

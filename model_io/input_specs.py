@@ -1,7 +1,6 @@
 """What a network takes, as its file or the user describes it."""
 
 import inspect
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -81,11 +80,6 @@ def write_wish(inputs: Sequence[InputSpec]) -> str:
         name = f"{one.name}=" if one.name else ""
         parts.append(f"{name}{kind}{','.join(map(str, one.shape))}")
     return "; ".join(parts)
-
-
-def elements_of(inputs: Sequence[InputSpec]) -> int:
-    """Return how many numbers one sample has."""
-    return sum(math.prod(one.shape) for one in inputs)
 
 
 def named_as(module: nn.Module, inputs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:

@@ -15,7 +15,7 @@ work = workspace()
 st.title("Export")
 st.caption("How do I take it home? Files for the next tool, each checked here before you take it.")
 
-wish = request_now(work, needed_study(work).newest())
+wish = request_now(work, needed_study(work))
 context(work, wish)
 if work.parts is None:
     st.info(

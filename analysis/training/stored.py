@@ -96,11 +96,3 @@ def open_training(folder: Path, name: str, network: Network | None = None) -> St
             "Open that network."
         )
     return StoredTraining(name, model, digest, config, recipe, load_trained(state))
-
-
-def list_trainings(folder: Path) -> tuple[str, ...]:
-    """Return the names of all trainings that ended, the newest first."""
-    found = sorted(
-        (folder / FOLDER).glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True
-    )
-    return tuple(path.stem for path in found)

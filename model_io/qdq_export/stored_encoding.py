@@ -58,11 +58,6 @@ class StoredGrid:
         return self.kind in (TensorProto.INT4, TensorProto.UINT4)
 
     @property
-    def type_name(self) -> str:
-        """The type's name, such as "int8"."""
-        return str(TensorProto.DataType.Name(self.kind)).lower()
-
-    @property
     def bits(self) -> int:
         """Width of the grid itself."""
         return (self.qmax - self.qmin).bit_length()

@@ -29,9 +29,9 @@ def needed_network(workspace: Workspace) -> Network:
 
 
 def needed_study(workspace: Workspace) -> Study:
-    """Return the model with its images, if there are any; else say what is missing, and stop."""
+    """Return the model, with the newest statistics for a job; without a model say so, and stop."""
     needed_network(workspace)
-    study = workspace.study
+    study = workspace.job_study
     if study is None:
         st.stop()
     return study
