@@ -4,14 +4,14 @@ from figures import takeaway
 from figures.configure.channel_widths import widths_by_layer
 from figures.cost.energy import energy_by_component
 from ui.configure.compare import diff_picker
-from ui.configure.editor import PRESETS, bulk_edit, layer_editor, rule_list
+from ui.configure.editor import bulk_edit, layer_editor, rule_list
 from ui.configure.file_encodings import config_box, grids_note
 from ui.configure.fit_board import fit_section
 from ui.configure.layer_options import layer_picker, show_layer
 from ui.configure.prediction import predicted_card
+from ui.configure.presets import PRESETS, preset_picker
 from ui.configure.trust import residency_note, trust_section
 from ui.navigation import RUNS, TRADEOFFS
-from ui.state.edit_config import set_preset
 from ui.state.workspace import workspace
 from ui.widgets.cards import cost_cards
 from ui.widgets.machine_picker import bring_machine, machine_note, machine_picker, widths_note
@@ -35,12 +35,7 @@ network = needed_network(work)
 config = work.config
 chosen = config.resolve(network.graph.layers)
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    preset = st.selectbox("Preset", list(PRESETS), key="configure.preset")
-    st.button(
-        "Apply preset", key="configure.apply", on_click=set_preset,
-        args=(work, PRESETS[preset]),
-        help="Replaces the default and all rules; Undo brings them back",
-    )  # fmt: skip
+    preset_picker(work)
     machine_picker(work, "configure")
     against = st.selectbox(
         "Compare with", list(PRESETS), key="configure.against", persist_state="session",

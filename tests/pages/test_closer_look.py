@@ -10,7 +10,7 @@ from quant.config import uniform
 from quant.spec import SpecChange
 from tests.pages.visit import CONFIGURE, Visit
 from ui.configure.compare import LAST
-from ui.configure.editor import PRESETS
+from ui.configure.presets import PRESETS
 from ui.state.edit_config import set_preset
 
 

@@ -7,7 +7,7 @@ from accelerator.machine import load_preset
 from quant.config import Rule, uniform
 from quant.spec import Estimator, Granularity, ScaleKind, SpecChange
 from tests.pages.visit import CONFIGURE, ROOT, Visit
-from ui.configure.editor import PRESETS
+from ui.configure.presets import PRESETS
 
 EXPANDS = "blocks.*.expand.0"
 
@@ -45,6 +45,13 @@ def test_every_preset_can_be_applied(page: Visit, name: str) -> None:
     assert page.work.experiment.name == name
     bits = table(page).value["weight_bits"].dropna().unique()
     assert list(bits) == [PRESETS[name].default.weight.bits]
+
+
+def test_a_click_in_the_same_moment_as_a_choice_applies_that_choice(page: Visit) -> None:
+    """A browser on a slow machine sends both before the page is drawn again."""
+    page.at.selectbox(key="configure.preset").set_value("W6A8 per-channel")
+    page.press("configure.apply")
+    assert page.work.config == PRESETS["W6A8 per-channel"]
 
 
 def test_the_table_has_a_row_a_layer(page: Visit) -> None:

@@ -9,7 +9,7 @@ from analysis.network import Network
 from figures import takeaway
 from figures.configure.compare import moved_energy, transition_matrix
 from quant.config import QuantConfig, config_from_dict
-from ui.configure.editor import PRESETS
+from ui.configure.presets import PRESETS
 from ui.state.workspace import Workspace
 from ui.widgets.csv_text import csv_text
 from ui.widgets.markdown import plain

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from accelerator.report import CostReport
-from quant.config import QuantConfig, Resolved, Rule, uniform
+from quant.config import QuantConfig, Resolved, Rule
 from quant.errors import ConfigError, QuantError
 from quant.graph.layers import Layer
 from quant.simulation.plan import Role, plan
@@ -16,15 +16,6 @@ from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 from ui.widgets.tables import BIT_CHOICES, config_table
 
-PRESETS: dict[str, QuantConfig] = {
-    "W8A8 per-channel": uniform(8, 8),
-    "W8A8 per-tensor": uniform(8, 8, Granularity.PER_TENSOR),
-    "W6A8 per-channel": uniform(6, 8),
-    "W4A8 per-channel": uniform(4, 8),
-    "W4A4 per-channel": uniform(4, 4),
-    "W8A16 per-channel": uniform(8, 16),
-    "Float": uniform(32, 32),
-}
 WEIGHT_ESTIMATORS = tuple(str(e) for e in (Estimator.MIN_MAX, Estimator.PERCENTILE, Estimator.MSE))
 ESTIMATORS = tuple(str(e) for e in Estimator)
 GRANULARITIES = tuple(str(g) for g in Granularity)

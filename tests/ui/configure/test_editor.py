@@ -11,7 +11,8 @@ from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError
 from quant.spec import Estimator, Granularity, SpecChange
 from tests.networks import SMALL
-from ui.configure.editor import PRESETS, describe, edit_rows
+from ui.configure.editor import describe, edit_rows
+from ui.configure.presets import PRESETS
 from ui.widgets.tables import BIT_CHOICES, config_table, without_choice
 
 

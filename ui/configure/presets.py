@@ -1,0 +1,34 @@
+"""The presets of a configuration and their picker on page Configure."""
+
+import streamlit as st
+
+from quant.config import QuantConfig, uniform
+from quant.spec import Granularity
+from ui.state.edit_config import set_preset
+from ui.state.workspace import Workspace
+
+PRESETS: dict[str, QuantConfig] = {
+    "W8A8 per-channel": uniform(8, 8),
+    "W8A8 per-tensor": uniform(8, 8, Granularity.PER_TENSOR),
+    "W6A8 per-channel": uniform(6, 8),
+    "W4A8 per-channel": uniform(4, 8),
+    "W4A4 per-channel": uniform(4, 4),
+    "W8A16 per-channel": uniform(8, 16),
+    "Float": uniform(32, 32),
+}
+_PICKED = "configure.preset"
+
+
+def preset_picker(workspace: Workspace) -> None:
+    """Draw the list of presets and the button that applies the preset picked.
+
+    The button reads the pick at the click: a click that comes while the page is still being
+    drawn would otherwise apply the preset of the drawing before.
+    """
+    st.selectbox("Preset", list(PRESETS), key=_PICKED)
+    st.button(
+        "Apply preset",
+        key="configure.apply",
+        on_click=lambda: set_preset(workspace, PRESETS[st.session_state[_PICKED]]),
+        help="Replaces the default and all rules; Undo brings them back",
+    )
