@@ -13,7 +13,7 @@ from quant.simulation.choose_encodings import (
     encode_weight_site,
     search_activation_sites,
 )
-from quant.simulation.plan import Role, Side, Site, plan
+from quant.simulation.plan import Side, Site, plan
 from quant.spec import Estimator
 
 
@@ -41,7 +41,7 @@ class SiteEncodings:
             found = self._found[layer, side] = tuple(
                 site.name
                 for site in self._sites.values()
-                if layer in (None, site.layer) and side.includes(site.role)
+                if layer in (None, site.layer) and side.includes(site.side)
             )
         return found
 
@@ -69,14 +69,14 @@ class SiteEncodings:
 
     def _search_all(self, site: Site, bits: int) -> dict[tuple[str, int], Encoding]:
         """Return the encodings of all activations that share the spec of `site`, found together."""
-        if site.role is Role.WEIGHT:
+        if site.side is Side.WEIGHTS:
             return {}
         alike = [_at(other, bits) for other in self._sites.values() if other.spec == site.spec]
         found = search_activation_sites(alike, self._calibrated.statistics)
         return {(name, bits): encoding for name, encoding in found.items()}
 
     def _make(self, site: Site) -> Encoding:
-        if site.role is Role.WEIGHT:
+        if site.side is Side.WEIGHTS:
             return encode_weight_site(self.network.graph, site)
         if site.spec.estimator is Estimator.BATCH_NORM and self._moments is None:
             self._moments = propagate(self.network.graph)
@@ -89,7 +89,7 @@ class SiteEncodings:
         for name in sites:
             root = self._root(name)
             parts = [name, root.name, repr(_at(root, bits).spec)]
-            if root.role is Role.ACTIVATION:
+            if root.side is Side.ACTIVATIONS:
                 parts.append(self._calibrated.digest_of(root.name))
             yield " ".join(parts)
 

@@ -1,6 +1,6 @@
 import streamlit as st
 
-from quant.simulation.plan import Role
+from quant.simulation.plan import TENSOR_SIDES, Side
 from ui.answers.range_book import book_of
 from ui.ranges.try_encoding import tensor_panel
 from ui.ranges.view import calibration_note, examine_all, overview, reasons, suspect_list
@@ -15,20 +15,20 @@ st.caption("Where does the grid not fit? Ranges of weights and activations, laye
 network = needed_network(work)
 book = book_of(work, network)
 
-SIDES = {"Weights": Role.WEIGHT, "Activations": Role.ACTIVATION}
-side = st.segmented_control(
+SIDES = {each.capitalize(): each for each in TENSOR_SIDES}
+picked_side = st.segmented_control(
     "Tensors", list(SIDES), default="Weights", required=True, key="ranges.side",
     persist_state="session", label_visibility="collapsed",
 )  # fmt: skip
-role = SIDES[side]
-calibration_note(work, role, known=bool(book.activations))
-examined = examine_all(book, work.config, role)
+side = SIDES[picked_side]
+calibration_note(work, side, known=bool(book.activations))
+examined = examine_all(book, work.config, side)
 if not examined:
-    if role is Role.WEIGHT:
+    if side is Side.WEIGHTS:
         st.info("No layer of this model has a weight.")
     st.stop()
 
-picker = f"ranges.layer.{network.digest[:8]}.{role}"
+picker = f"ranges.layer.{network.digest[:8]}.{side}"
 by_name = {item.layer: item for item in examined}
 worst = max(examined, key=lambda item: item.bits_lost).layer
 # the chart needs it before the box below is drawn
@@ -37,9 +37,9 @@ if work.picked.layer in by_name:
 st.session_state.setdefault(picker, worst)
 chart_column, suspect_column = st.columns([1.1, 1], gap="medium")
 with chart_column:
-    overview(examined, role, picker, st.session_state[picker], work.picked)
+    overview(examined, side, picker, st.session_state[picker], work.picked)
 with suspect_column:
-    suspect_list(examined, role, picker, work.picked)
+    suspect_list(examined, side, picker, work.picked)
 
 layer = st.selectbox(
     "Layer", list(by_name), key=picker, persist_state="session",
@@ -47,4 +47,4 @@ layer = st.selectbox(
     help="Also by a click in the overview or among the suspects",
 )  # fmt: skip
 reasons(by_name[layer])
-tensor_panel(work, book, layer, role)
+tensor_panel(work, book, layer, side)

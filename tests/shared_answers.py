@@ -85,7 +85,7 @@ def search_once(*arguments: Any, **options: Any) -> BitSearch:
 
 def marked_once(quantized: QuantGraph) -> MarkedOnnx:
     """Return the float ONNX of a network, written once for the same operations and weights."""
-    sites = [(site.name, str(site.role), site.layer, site.shared_with) for site in quantized.sites]
+    sites = [(site.name, site.side.noun, site.layer, site.shared_with) for site in quantized.sites]
     question = repr((content(quantized.graph), sites, quantized.graph.batch))
     if question not in _MARKED:
         _MARKED[question] = export_marked(quantized)

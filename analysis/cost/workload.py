@@ -22,7 +22,7 @@ from quant.graph.layers import INPUT_PREFIX, Layer, is_activation, shape_of
 from quant.graph.node_facts import facts_of
 from quant.graph.operators import Kind, is_pass_through, operator
 from quant.ranges.estimators import encode_weight
-from quant.simulation.plan import Role, plan
+from quant.simulation.plan import Side, plan
 from quant.spec import FLOAT_BITS, QuantSpec
 
 Entropies = dict[tuple[str, QuantSpec], float]
@@ -89,7 +89,7 @@ class _Builder:
         self.bits = {
             site.layer: site.spec.bits
             for site in plan(graph, self.chosen)
-            if site.role is Role.ACTIVATION
+            if site.side is Side.ACTIVATIONS
         }
         self.tensors: dict[str, TensorInfo] = {}
         self.tensor_of: dict[str, str] = {}

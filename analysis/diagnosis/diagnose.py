@@ -24,7 +24,7 @@ from analysis.sensitivity.sweep import Question
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.graph.layer_pairs import Pair
-from quant.simulation.plan import Role, Site, plan
+from quant.simulation.plan import Side, Site, plan
 from quant.spec import SpecChange
 
 # A 5 x 5 kernel on one channel, as in depthwise layers: the rounding errors of so few weights do
@@ -73,7 +73,7 @@ def suspect_card(
         candidates += [(f, remedies_for(f.cause, site, item, pairs)) for f in findings]
     candidates.sort(key=lambda entry: -entry[0].bits_lost)
     remedies = {remedy.title: remedy for _, group in candidates for remedy in group}
-    if not remedies and any(site.role is Role.WEIGHT for site in sites):
+    if not remedies and any(site.side is Side.WEIGHTS for site in sites):
         remedies = {remedy.title: remedy for remedy in (CORRECT, ROUND)}
     wider = more_bits(question)
     if wider is not None:
@@ -101,9 +101,9 @@ def change_encoding(
     """
     for site in sites_of(book, config, question):
         owner = site.shared_with or site.layer
-        if site.role is Role.WEIGHT and weight is not None:
+        if site.side is Side.WEIGHTS and weight is not None:
             config = config.with_change(owner, weight=weight)
-        if site.role is Role.ACTIVATION and activation is not None:
+        if site.side is Side.ACTIVATIONS and activation is not None:
             config = config.with_change(owner, activation=activation)
     return config
 
@@ -113,12 +113,12 @@ def sites_of(book: RangeBook, config: QuantConfig, question: Question) -> list[S
     return [
         site
         for site in plan(book.graph, config)
-        if site.layer == question.layer and question.side.includes(site.role)
+        if site.layer == question.layer and question.side.includes(site.side)
     ]
 
 
 def _examine_site(book: RangeBook, site: Site) -> ExaminedTensor | None:
-    distributions = book.distributions(site.role)
+    distributions = book.distributions(site.side)
     if site.layer not in distributions:
         return None
     try:
@@ -135,7 +135,7 @@ def _weights_per_channel(book: RangeBook, site: Site) -> int:
 
 
 def _few_weights_finding(book: RangeBook, site: Site) -> list[Finding]:
-    if site.role is not Role.WEIGHT:
+    if site.side is not Side.WEIGHTS:
         return []
     count = _weights_per_channel(book, site)
     if count > FEW_WEIGHTS:
@@ -150,8 +150,8 @@ def _few_weights_finding(book: RangeBook, site: Site) -> list[Finding]:
 
 def _tensor_evidence(book: RangeBook, site: Site, item: ExaminedTensor) -> list[Evidence]:
     """Return all numbers of one tensor, suspect or not."""
-    what, distribution = str(site.role).capitalize(), item.distribution
-    weight = site.role is Role.WEIGHT
+    what, distribution = site.side.noun.capitalize(), item.distribution
+    weight = site.side is Side.WEIGHTS
     rows = [] if item.fit is None else _encoding_evidence(what, item.fit)
     if distribution.channels is not None:
         ratio = distribution.channels.ratio

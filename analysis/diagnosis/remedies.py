@@ -10,7 +10,7 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.recipe import Recipe
-from quant.simulation.plan import Role, Site
+from quant.simulation.plan import Side, Site
 from quant.spec import Estimator, Granularity, SpecChange
 
 ROUNDING_ITERATIONS = 400
@@ -41,7 +41,7 @@ def remedies_for(
 
     `pairs` are the layers between which equalization can rescale channels.
     """
-    weight = site.role is Role.WEIGHT
+    weight = site.side is Side.WEIGHTS
     equal = _equalize_remedies(site, pairs)
     finer = _finer_granularity(site) if weight else []
     ranges = _other_range(site, item)
@@ -65,8 +65,8 @@ def more_bits(question: Question) -> Remedy | None:
     return Remedy(
         f"{bits} bits for this layer",
         "Every bit halves the step: about 6 dB.",
-        weight=change if question.side.includes(Role.WEIGHT) else None,
-        activation=change if question.side.includes(Role.ACTIVATION) else None,
+        weight=change if question.side.includes(Side.WEIGHTS) else None,
+        activation=change if question.side.includes(Side.ACTIVATIONS) else None,
     )
 
 
@@ -94,11 +94,11 @@ def _equalize_remedies(site: Site, pairs: tuple[Pair, ...]) -> list[Remedy]:
     """
     after = [pair.second for pair in pairs if pair.first == site.layer]
     before = [pair.first for pair in pairs if pair.second == site.layer]
-    if site.role is Role.WEIGHT and (before or after):
+    if site.side is Side.WEIGHTS and (before or after):
         names = " and ".join([*before, *after])
         why = f"Rescales channels between this layer and {names} without changing the function."
         return [Remedy("Equalize across layers", why, recipe=(Equalize(),))]
-    if site.role is Role.ACTIVATION and after:
+    if site.side is Side.ACTIVATIONS and after:
         why = f"Rescales the channels towards {after[0]} and moves high biases into {after[0]}."
         return [Remedy("Equalize and absorb biases", why, recipe=(Equalize(), AbsorbBias()))]
     return []
@@ -114,12 +114,12 @@ def _other_range(site: Site, item: ExaminedTensor) -> list[Remedy]:
     if by_error and (item.fit is None or item.fit.clipped_share < MAX_CLIPPED_SHARE):
         return []
     change = SpecChange(estimator=Estimator.MIN_MAX if by_error else Estimator.MSE)
-    title = f"{'Min-max' if by_error else 'MSE'} range of the {site.role}"
+    title = f"{'Min-max' if by_error else 'MSE'} range of the {site.side.noun}"
     why = (
         "Clips nothing; the least error of a tensor is not always the least harm."
         if by_error
         else "Gives up a few outliers for finer steps where most values lie."
     )
-    if site.role is Role.WEIGHT:
+    if site.side is Side.WEIGHTS:
         return [Remedy(title, why, weight=change)]
     return [Remedy(title, why, activation=change)]

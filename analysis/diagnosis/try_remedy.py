@@ -13,7 +13,7 @@ from quant.config import LayerConfig, QuantConfig, uniform
 from quant.passes.adaround import AdaRound
 from quant.passes.recipe import Recipe
 from quant.progress import Steps, part
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import FLOAT_BITS, QuantSpec, SpecChange
 
@@ -94,7 +94,7 @@ def solo_config(book: RangeBook, config: QuantConfig, question: Question) -> Qua
     for site in sites_of(book, config, question):
         owner = site.shared_with or site.layer
         wish: LayerConfig = chosen[owner]
-        if site.role is Role.WEIGHT:
+        if site.side is Side.WEIGHTS:
             alone = alone.with_change(owner, weight=_all_fields(wish.weight))
         else:
             alone = alone.with_change(owner, activation=_all_fields(wish.activation))

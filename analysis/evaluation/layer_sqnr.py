@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from analysis.evaluation.measures import sqnr_db
 from analysis.network import Network, forward
 from quant.inputs import Inputs
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
 
 
@@ -30,7 +30,7 @@ def record_layer_outputs(
     quantizers = {
         site.name: quantized.quantizers[site.name]
         for site in quantized.sites
-        if site.role is Role.ACTIVATION
+        if site.side is Side.ACTIVATIONS
     }
     return _record_outputs(network, quantized, quantizers, inputs)
 

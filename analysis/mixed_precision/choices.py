@@ -11,7 +11,7 @@ from quant.errors import ConfigError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_input
 from quant.graph.operators import Kind
-from quant.simulation.plan import Role, Side, plan
+from quant.simulation.plan import Side, plan
 from quant.spec import FLOAT_BITS, Granularity
 
 TIED_KINDS = (Kind.ADD, Kind.CONCAT)
@@ -165,7 +165,7 @@ def _tied_pairs(
     graph: FloatGraph, config: QuantConfig, together: Together
 ) -> Iterator[tuple[Part, Part]]:
     for site in plan(graph, config):
-        if site.role is Role.ACTIVATION and site.shared_with is not None:
+        if site.side is Side.ACTIVATIONS and site.shared_with is not None:
             yield (site.layer, Side.ACTIVATIONS), (site.shared_with, Side.ACTIVATIONS)
     kinds = {layer.name: layer.kind for layer in graph.layers}
     parts = parts_of(graph)

@@ -13,12 +13,11 @@ from analysis.network import Network
 from analysis.sensitivity.sweep import CellScore, Sensitivity, View
 from quant.config import QuantConfig
 from quant.errors import ConfigError
-from quant.simulation.plan import Role, Side, plan
+from quant.simulation.plan import TENSOR_SIDES, Side, plan
 from quant.spec import FLOAT_BITS, SpecChange
 
 WIDTHS = (2, 3, 4, 5, 6, 8, 16, FLOAT_BITS)
 REFERENCE_BITS = 8  # the reference for fewer bits
-SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ def explain_layer(
         )
     owner = _encoding_owner(network, config, layer)
     present = cost(network, config, machine, known)
-    bits = {side: specs[layer, side].bits for side in SIDES if (layer, side) in specs}
+    bits = {side: specs[layer, side].bits for side in TENSOR_SIDES if (layer, side) in specs}
     options = []
     for side, now in bits.items():
         for width in sorted({*widths, REFERENCE_BITS, now}):
@@ -132,7 +131,7 @@ def cost_change(before: CostReport, after: CostReport) -> Change:
 def _encoding_owner(network: Network, config: QuantConfig, layer: str) -> str:
     """Return the layer that owns the encoding of the layer's output."""
     sites = {site.name: site for site in plan(network.graph, config)}
-    site = next(s for s in sites.values() if s.layer == layer and s.role is Role.ACTIVATION)
+    site = next(s for s in sites.values() if s.layer == layer and s.side is Side.ACTIVATIONS)
     while site.shared_with is not None:
         site = sites[site.shared_with]
     return site.layer

@@ -25,10 +25,9 @@ from quant.config import QuantConfig
 from quant.errors import ConfigError
 from quant.passes.recipe import Recipe, is_float_pass
 from quant.progress import Progress, Steps, part
-from quant.simulation.plan import Side
+from quant.simulation.plan import TENSOR_SIDES, Side
 from quant.spec import FLOAT_BITS
 
-SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)  # whose noise adds up
 SWEEP_SHARE, FRONT_SHARE = 0.7, 0.8  # of the progress bar: where these parts end
 
 
@@ -113,7 +112,7 @@ def optimize(study: Study, task: Task, store: RunStore | None = None) -> Steps[A
     sweeping = repaired.scoring(repaired.calibration or scored)
     rules = _fitting(task)
     bits = tuple(sorted(_widths(task, rules, network), reverse=True))
-    own = Sweep(task.config, bits, SIDES)
+    own = Sweep(task.config, bits, TENSOR_SIDES)
     sweeps = (own, *other_sweeps(network.graph, own, rules.granularities))
     entropies: Entropies = {}
     yield Progress(0.0, "Looking up what is within reach")

@@ -11,7 +11,7 @@ from torch import Tensor
 from quant.errors import CalibrationError
 from quant.graph.float_graph import FloatGraph
 from quant.ranges.statistics import Statistics
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 
 Numbers = NDArray[np.float64]
 # A channel's inner range lies between these quantiles.
@@ -65,7 +65,7 @@ class Distribution:
     """
 
     layer: str
-    role: Role
+    side: Side
     count: int
     zeros: int
     low: float
@@ -115,7 +115,7 @@ def weight_distribution(layer: str, weight: Tensor, axis: int = 0) -> Distributi
     kurtosis = fourth / variance**2 if variance > 0 else 0.0
     rows = weight.movedim(axis, 0).reshape(weight.shape[axis] if weight.dim() else 1, -1)
     return _build_distribution(
-        layer, Role.WEIGHT, statistics, (variance**0.5, kurtosis), _weight_channels(rows)
+        layer, Side.WEIGHTS, statistics, (variance**0.5, kurtosis), _weight_channels(rows)
     )
 
 
@@ -131,7 +131,7 @@ def activation_distribution(layer: str, statistics: Statistics) -> Distribution:
         )
     return _build_distribution(
         layer,
-        Role.ACTIVATION,
+        Side.ACTIVATIONS,
         statistics,
         _histogram_moments(statistics),
         _stream_channels(statistics),
@@ -157,7 +157,7 @@ def activation_distributions(statistics: dict[str, Statistics]) -> dict[str, Dis
 
 def _build_distribution(
     layer: str,
-    role: Role,
+    side: Side,
     statistics: Statistics,
     moments: tuple[float, float],
     channels: Channels | None,
@@ -165,7 +165,7 @@ def _build_distribution(
     counts, edges = statistics.used()
     return Distribution(
         layer=layer,
-        role=role,
+        side=side,
         count=statistics.count,
         zeros=statistics.zeros,
         low=statistics.low,

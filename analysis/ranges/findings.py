@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.ranges.distributions import Distribution
 from analysis.ranges.encoding_fit import Fit
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.spec import Granularity
 
 # At 8 times the median channel, one encoding per tensor leaves the median channel 5 of 8 bits.
@@ -118,13 +118,13 @@ def _channel_finding(distribution: Distribution, fit: Fit | None) -> Finding | N
         f"which a shared grid would leave {lost:.1f} bits short"
     )
     own = fit is not None and fit.spec.granularity is not Granularity.PER_TENSOR
-    if own and distribution.role is Role.WEIGHT:
+    if own and distribution.side is Side.WEIGHTS:
         sentence += "; its own scales, as chosen, avoid that"
     return Finding(Cause.CHANNELS, sentence + ".", lost)
 
 
 def _outlier_finding(distribution: Distribution) -> Finding | None:
-    weight = distribution.role is Role.WEIGHT
+    weight = distribution.side is Side.WEIGHTS
     if distribution.kurtosis < (WEIGHT_KURTOSIS if weight else ACTIVATION_KURTOSIS):
         return None
     peak = distribution.peak_in_std

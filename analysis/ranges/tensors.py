@@ -17,7 +17,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_input
 from quant.ranges.batch_norm_moments import Moments, propagate
 from quant.ranges.estimators import encode_statistics
-from quant.simulation.plan import Role, Site, plan
+from quant.simulation.plan import Side, Site, plan
 from quant.spec import Estimator, QuantSpec
 
 
@@ -35,23 +35,23 @@ class RangeBook:
     moments: dict[str, Moments]
     _fits: dict[tuple[str, QuantSpec, str | None], Fit] = field(default_factory=dict)
 
-    def distributions(self, role: Role) -> dict[str, Distribution]:
-        """Return the distributions of one role by layer, in execution order."""
-        return self.weights if role is Role.WEIGHT else self.activations
+    def distributions(self, side: Side) -> dict[str, Distribution]:
+        """Return the distributions of one side by layer, in execution order."""
+        return self.weights if side is Side.WEIGHTS else self.activations
 
-    def examine_all(self, config: QuantConfig, role: Role) -> list[ExaminedTensor]:
-        """Return every tensor of one role with the fit of the configured encoding.
+    def examine_all(self, config: QuantConfig, side: Side) -> list[ExaminedTensor]:
+        """Return every tensor of one side with the fit of the configured encoding.
 
         Raises:
             QuantError: a rule matches no layer, or the configured estimator cannot choose a range.
         """
-        distributions = self.distributions(role)
+        distributions = self.distributions(side)
         return [
             examine_tensor(
                 distributions[site.layer], None if site.spec.is_float else self.fit(site, site.spec)
             )
             for site in plan(self.graph, config)
-            if site.role is role and site.layer in distributions
+            if site.side is side and site.layer in distributions
         ]
 
     def fit(self, site: Site, spec: QuantSpec) -> Fit:
@@ -68,7 +68,7 @@ class RangeBook:
     def estimators(self, site: Site) -> list[Estimator]:
         """Return the estimators that can choose the range of a site."""
         result = [Estimator.MIN_MAX, Estimator.PERCENTILE, Estimator.MSE]
-        if site.role is Role.ACTIVATION:
+        if site.side is Side.ACTIVATIONS:
             if self.calibrated.statistics[self._source_layer(site)].rows is not None:
                 result.append(Estimator.CROSS_ENTROPY)
             if site.node in self.moments and site.shared_with is None:
@@ -76,7 +76,7 @@ class RangeBook:
         return result
 
     def _fit_site(self, site: Site, spec: QuantSpec) -> Fit:
-        if site.role is Role.WEIGHT:
+        if site.side is Side.WEIGHTS:
             layer = self.graph[site.layer]
             return fit_weight(self.graph.tensor(str(layer.weight)), spec, layer.channel_axis)
         encoding = self._encoding(site, spec)

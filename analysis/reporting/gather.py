@@ -23,11 +23,11 @@ from quant.config import QuantConfig, config_from_dict, uniform
 from quant.errors import ConfigError, QuantError
 from quant.graph.float_weights import summarize_float_weights
 from quant.progress import Progress, Steps
-from quant.simulation.plan import Role, plan
+from quant.simulation.plan import Side, plan
 from quant.spec import Granularity, QuantSpec
 
 MOST_OTHERS = 12
-ROLES = (Role.WEIGHT, Role.ACTIVATION)
+ROLES = (Side.WEIGHTS, Side.ACTIVATIONS)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -118,11 +118,11 @@ def _facts(network: Network, machine: Machine) -> ModelFacts:
 
 def layer_choices(network: Network, config: QuantConfig) -> tuple[LayerChoice, ...]:
     """Return what a configuration asks for every layer, in order of execution."""
-    sites = {(site.layer, site.role): site for site in plan(network.graph, config)}
+    sites = {(site.layer, site.side): site for site in plan(network.graph, config)}
     rows = []
     for layer in network.graph.layers:
-        weight = sites.get((layer.name, Role.WEIGHT))
-        output = sites[layer.name, Role.ACTIVATION]
+        weight = sites.get((layer.name, Side.WEIGHTS))
+        output = sites[layer.name, Side.ACTIVATIONS]
         rows.append(
             LayerChoice(
                 layer=layer.name,
@@ -160,10 +160,10 @@ def _suspects(study: Study, config: QuantConfig) -> tuple[ExaminedTensor, ...]:
     """Return the tensors that their grid does not fit, the worst first."""
     book = study.range_book()
     found: list[ExaminedTensor] = []
-    for role in ROLES:
+    for side in ROLES:
         try:
-            found += book.examine_all(config, role)
-        except QuantError:  # a range that needs what was not calibrated: that role is left out
+            found += book.examine_all(config, side)
+        except QuantError:  # a range that needs what was not calibrated: that side is left out
             continue
     return tuple(rank_suspects([item for item in found if item.fit is not None]))
 

@@ -8,10 +8,8 @@ from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity, Sweep
 from analysis.study import Study
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.simulation.plan import Role, Side, plan
+from quant.simulation.plan import TENSOR_SIDES, Side, plan
 from quant.spec import FLOAT_BITS
-
-SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
 
 
 def known_sensitivity(study: Study, config: QuantConfig) -> Sensitivity | None:
@@ -22,12 +20,12 @@ def known_sensitivity(study: Study, config: QuantConfig) -> Sensitivity | None:
     Asked are the usual widths and those of `config`. Activations are left out where calibration
     has seen none, since their grids follow from it.
     """
-    sides = SIDES if study.known.statistics else SIDES[:1]
+    sides = TENSOR_SIDES if study.known.statistics else TENSOR_SIDES[:1]
     used = {site.spec.bits for site in plan(study.network.graph, config) if not site.spec.is_float}
     sweep = Sweep(config, tuple(sorted({*DEFAULT_BITS, *used}, reverse=True)), sides)
     found = _kept(study, sweep)
     if found is None and len(sides) > 1:
-        found = _kept(study, replace(sweep, sides=SIDES[:1]))
+        found = _kept(study, replace(sweep, sides=TENSOR_SIDES[:1]))
     return found
 
 
@@ -48,7 +46,7 @@ def harmful(found: Sensitivity, config: QuantConfig, network: Network) -> dict[s
     noise: dict[str, float] = {}
     unknown = set()
     for site in plan(network.graph, config):
-        side = Side.WEIGHTS if site.role is Role.WEIGHT else Side.ACTIVATIONS
+        side = Side.WEIGHTS if site.side is Side.WEIGHTS else Side.ACTIVATIONS
         if site.spec.bits == FLOAT_BITS or side not in found.sweep.sides:
             continue
         score = known.get((site.layer, side, site.spec.bits))

@@ -11,7 +11,7 @@ from analysis.sensitivity.questions import questions_of
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from analysis.site_encodings import SiteEncodings
 from analysis.study import Study
-from quant.simulation.plan import Role, Side
+from quant.simulation.plan import Side
 from quant.spec import QuantSpec
 
 
@@ -60,9 +60,9 @@ class _Local:
 
     def _parts(self, question: Question) -> Iterator[float | None]:
         layer, bits = question.layer, question.bits
-        if question.side.includes(Role.WEIGHT) and self.grids.sites(layer, Side.WEIGHTS):
+        if question.side.includes(Side.WEIGHTS) and self.grids.sites(layer, Side.WEIGHTS):
             yield self.weight_db(layer, bits)
-        if question.side.includes(Role.ACTIVATION):
+        if question.side.includes(Side.ACTIVATIONS):
             yield self._activation_db(layer, bits)
 
     def weight_db(self, layer: str, bits: int) -> float:

@@ -17,11 +17,10 @@ from analysis.study import Study
 from commands.json_answers.sensitivity import summarize_sensitivity
 from quant.config import LayerConfig, QuantConfig
 from quant.progress import Steps
-from quant.simulation.plan import Role, Side
+from quant.simulation.plan import TENSOR_SIDES, Side
 from quant.spec import FLOAT_BITS
 
 MIB = 2**20
-SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
 
 
 def build_sweep(
@@ -34,7 +33,7 @@ def build_sweep(
     stop_early: bool,
 ) -> Sweep:
     """Return the sweep that plain words describe; without a side, weights, then activations."""
-    chosen = (Side(side),) if side else SIDES
+    chosen = (Side(side),) if side else TENSOR_SIDES
     return Sweep(
         config,
         bits,
@@ -59,7 +58,7 @@ def answer_sensitivity(
     Raises:
         ValueError: data, labels or settings do not fit the network, or no scheduler answers.
     """
-    quantizes_activations = any(side.includes(Role.ACTIVATION) for side in sweep.sides)
+    quantizes_activations = any(side.includes(Side.ACTIVATIONS) for side in sweep.sides)
     if Depth(depth) is Depth.INSTANT and not quantizes_activations:  # needs no image
         found = instant(Study(network), sweep)
         return summarize_sensitivity(found, network, None, Calibrated())

@@ -150,7 +150,7 @@ def _suspects_table(report: Report) -> Iterator[Html]:
     rows = [
         (
             item.layer,
-            str(item.distribution.role),
+            item.distribution.side.noun,
             f"{item.bits_lost:.1f}",
             " ".join(finding.sentence for finding in item.findings),
         )

@@ -16,11 +16,11 @@ QUARTILES = (25, 50, 75)
 # Channels further below the largest value are dead under any encoding and would compress the plot.
 DECADES_BELOW = 1e-7
 BELOW_BANDS = 0.1
-ROLE_COLOR = {"weight": WEIGHT, "activation": ACTIVATION}
+TENSOR_COLOR = {"weight": WEIGHT, "activation": ACTIVATION}
 
 
 def ranges_along_depth(
-    examined: Sequence[ExaminedTensor], role: str, picked: str | None = None
+    examined: Sequence[ExaminedTensor], noun: str, picked: str | None = None
 ) -> go.Figure:
     """Return the largest magnitudes along the depth, on a log axis.
 
@@ -31,9 +31,9 @@ def ranges_along_depth(
     figure = go.Figure()
     names = [item.layer for item in examined]
     tops = [item.distribution.largest for item in examined]
-    _add_band(figure, examined, role)
-    _add_boxes(figure, examined, role)
-    _add_suspects(figure, examined, role)
+    _add_band(figure, examined, noun)
+    _add_boxes(figure, examined, noun)
+    _add_suspects(figure, examined, noun)
     if picked in names:
         figure.add_vline(x=names.index(picked), line={"color": FLOAT, "width": 1, "dash": "dot"})
     above = [top for top in tops if top > 0]
@@ -45,18 +45,18 @@ def ranges_along_depth(
         showgrid=False,
     )
     figure.update_yaxes(
-        title=f"Largest magnitude of the {role}s",
+        title=f"Largest magnitude of the {noun}s",
         type="log",
         range=[low, high],
         dtick=1,
         exponentformat="power",
     )
     figure.update_layout(boxmode="overlay", clickmode="event+select")
-    title = _depth_title(examined, role)
+    title = _depth_title(examined, noun)
     return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
-def _add_band(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) -> None:
+def _add_band(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str) -> None:
     x: list[float] = []
     low: list[float | None] = []
     high: list[float | None] = []
@@ -66,7 +66,7 @@ def _add_band(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) 
         x += [place - 0.5, place + 0.5]  # steps, because no value lies between two layers
         low += [bottom or None] * 2
         high += [top or None] * 2
-    color = with_opacity(ROLE_COLOR[role], 0.18)
+    color = with_opacity(TENSOR_COLOR[noun], 0.18)
     figure.add_scatter(
         x=x, y=low, mode="lines", line={"width": 0}, hoverinfo="skip", showlegend=False
     )
@@ -75,7 +75,7 @@ def _add_band(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) 
         x=x,
         y=high,
         mode="lines",
-        line={"width": 1, "color": ROLE_COLOR[role]},
+        line={"width": 1, "color": TENSOR_COLOR[noun]},
         fill="tonexty",
         fillcolor=color,
         hoverinfo="skip",
@@ -93,7 +93,7 @@ def half_step(item: ExaminedTensor) -> float:
     return (max(distribution.high, 0.0) - min(distribution.low, 0.0)) / ((1 << bits) - 1) / 2
 
 
-def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) -> None:
+def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str) -> None:
     places, boxes, texts = [], [], []
     for place, item in enumerate(examined):
         channels = item.distribution.channels
@@ -110,7 +110,7 @@ def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str)
             f"narrowest {alive.min():.3g}<br>widest over median: {channels.ratio:.4g}"
         )
     columns = np.array(boxes).reshape(-1, 5).T
-    color = ROLE_COLOR[role]
+    color = TENSOR_COLOR[noun]
     figure.add_box(
         name="Channels: quartiles, ends",
         x=places,
@@ -138,7 +138,7 @@ def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str)
     )
 
 
-def _add_suspects(figure: go.Figure, examined: Sequence[ExaminedTensor], role: str) -> None:
+def _add_suspects(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str) -> None:
     places = [place for place, item in enumerate(examined) if item.findings]
     if not places:
         return
@@ -151,7 +151,7 @@ def _add_suspects(figure: go.Figure, examined: Sequence[ExaminedTensor], role: s
         marker={"symbol": "triangle-down", "size": 10, "color": SUSPECT},
         customdata=[[item.layer] for item in tensors],
         text=[
-            f"<b>{escape(item.layer)}</b> ({role})<br>"
+            f"<b>{escape(item.layer)}</b> ({noun})<br>"
             + "<br>".join(escape(finding.sentence) for finding in item.findings)
             for item in tensors
         ],
@@ -175,13 +175,13 @@ def _log_axis_limits(
     return float(np.log10(low)) - 0.2, float(np.log10(max(tops))) + 0.5
 
 
-def _depth_title(examined: Sequence[ExaminedTensor], role: str) -> str:
+def _depth_title(examined: Sequence[ExaminedTensor], noun: str) -> str:
     ranked = rank_suspects(list(examined))
     if not ranked:
-        return f"No {role} of {len(examined)} looks suspect"
+        return f"No {noun} of {len(examined)} looks suspect"
     worst = ranked[0]
     verb = "is" if len(ranked) == 1 else "are"
     return (
-        f"{count_word(len(ranked))} of {len(examined)} {role}s {verb} suspect, "
+        f"{count_word(len(ranked))} of {len(examined)} {noun}s {verb} suspect, "
         f"most of all {shorten(worst.layer, 40)}: {worst.findings[0].cause}"
     )

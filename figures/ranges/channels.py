@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from analysis.ranges.distributions import Channels, Numbers
 from analysis.ranges.encoding_fit import Fit
-from figures.ranges.by_layer import DECADES_BELOW, LIMIT, PLOT_PX, ROLE_COLOR
+from figures.ranges.by_layer import DECADES_BELOW, LIMIT, PLOT_PX, TENSOR_COLOR
 from figures.style.layout import HALF_WIDTH, finish
 from figures.style.palette import with_opacity
 
 
 def channel_magnitudes(
-    channels: Channels, fit: Fit | None, role: str, *, by_range: bool
+    channels: Channels, fit: Fit | None, noun: str, *, by_range: bool
 ) -> go.Figure:
     """Return the largest magnitude of every channel on a log axis, over half a step.
 
@@ -29,7 +29,7 @@ def channel_magnitudes(
         name="Largest magnitude",
         x=list(range(len(order))),
         y=np.maximum(values, bottom),
-        marker={"color": ROLE_COLOR[role], "line": {"width": 0}},
+        marker={"color": TENSOR_COLOR[noun], "line": {"width": 0}},
         customdata=np.column_stack([order, values]),
         hovertemplate="<b>Channel %{customdata[0]}</b><br>largest magnitude "
         "%{customdata[1]:.4g}<extra></extra>",
@@ -40,7 +40,7 @@ def channel_magnitudes(
         )
     _label_axis(figure, order, by_range=by_range)
     figure.update_yaxes(
-        title=f"Largest magnitude of the {role} (log)",
+        title=f"Largest magnitude of the {noun} (log)",
         type="log",
         dtick=1,
         exponentformat="power",
@@ -51,15 +51,15 @@ def channel_magnitudes(
     )
 
 
-def channel_ranges(channels: Channels, fit: Fit | None, role: str, *, by_range: bool) -> go.Figure:
+def channel_ranges(channels: Channels, fit: Fit | None, noun: str, *, by_range: bool) -> go.Figure:
     """Return minimum, inner range and maximum of every channel, and the ends of the encoding.
 
     Channels stand in stored order, or from the widest to the narrowest.
     """
     order = _channel_order(channels, by_range)
-    color = ROLE_COLOR[role]
+    color = TENSOR_COLOR[noun]
     figure = go.Figure()
-    inner = "5th to 95th percentile" if role == "weight" else "Mean ± 2 std"
+    inner = "5th to 95th percentile" if noun == "weight" else "Mean ± 2 std"
     numbers = _channel_numbers(channels, order)
     template = (
         "<b>Channel %{customdata[0]}</b><br>%{customdata[1]:.4g} to %{customdata[2]:.4g}<br>"
@@ -83,7 +83,7 @@ def channel_ranges(channels: Channels, fit: Fit | None, role: str, *, by_range: 
         _add_step_line(figure, "Ends of the encoding", _per_channel(fit.low, order), shown=True)
         _add_step_line(figure, "Ends of the encoding", _per_channel(fit.high, order), shown=False)
     _label_axis(figure, order, by_range=by_range)
-    figure.update_yaxes(title=f"Value of the {role}", zeroline=True)
+    figure.update_yaxes(title=f"Value of the {noun}", zeroline=True)
     return finish(
         figure, _channel_title(channels), PLOT_PX, legend_below=True, title_width=HALF_WIDTH
     )

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from analysis.ranges.distributions import Distribution, Numbers
 from analysis.ranges.encoding_fit import Fit
-from figures.ranges.by_layer import LIMIT, PLOT_PX, ROLE_COLOR, SUSPECT
+from figures.ranges.by_layer import LIMIT, PLOT_PX, SUSPECT, TENSOR_COLOR
 from figures.style.layout import HALF_WIDTH, finish, shorten
 from figures.style.palette import FLOAT, with_opacity
 from figures.style.units import format_share
@@ -31,7 +31,9 @@ def histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
         _add_encoding(figure, fit, widest)
         _add_limits(figure, distribution, fit, widest)
         title = fit_title(fit)
-    figure.update_xaxes(title=f"Value of the {distribution.role}", zeroline=False, showgrid=False)
+    figure.update_xaxes(
+        title=f"Value of the {distribution.side.noun}", zeroline=False, showgrid=False
+    )
     figure.update_yaxes(
         title="Number of values (log)",
         type="log",
@@ -72,7 +74,7 @@ def _add_bars(
         x=middles[filled],
         y=counts[filled],
         width=widths[filled],
-        marker={"color": ROLE_COLOR[distribution.role], "line": {"width": 0}},
+        marker={"color": TENSOR_COLOR[distribution.side.noun], "line": {"width": 0}},
         customdata=np.column_stack([edges[:-1][filled], edges[1:][filled]]),
         hovertemplate="%{customdata[0]:.4g} to %{customdata[1]:.4g}<br>%{y:,.0f} values"
         "<extra></extra>",

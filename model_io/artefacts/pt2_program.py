@@ -12,7 +12,7 @@ from model_io.errors import ModelError
 from quant.encoding import Encoding
 from quant.graph.float_graph import copy_module
 from quant.inputs import KINDS
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
 from quant.simulation.quantizer import Quantizer, subsumes
 from quant.torch_state import exclusive_torch
@@ -112,7 +112,7 @@ def plain_module(quantized: QuantGraph) -> fx.GraphModule:
             continue
         source = node.args[0]
         encoding = quantizer.encoding
-        if quantizer.site.role is Role.WEIGHT and encoding is not None:
+        if quantizer.site.side is Side.WEIGHTS and encoding is not None:
             weight = quantized.graph.tensor(str(source.target))
             module.set_submodule(name, Whole(weight, encoding))
             node.args = ()

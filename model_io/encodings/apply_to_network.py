@@ -20,7 +20,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_activation, is_input
 from quant.graph.node_facts import facts_of
 from quant.graph.operators import is_pass_through
-from quant.simulation.plan import Role, Site, plan
+from quant.simulation.plan import Side, Site, plan, weight_site_name
 from quant.spec import FLOAT_BITS, QuantSpec
 
 _MOST_BITS = 16
@@ -127,12 +127,12 @@ def targets_of(graph: FloatGraph, places: Mapping[str, TensorPlace]) -> dict[str
     found = {site.name: EncodingTarget(site.name) for site in sites}
     weights: dict[str, Site] = {}
     for site in sites:
-        if site.role is Role.WEIGHT:
+        if site.side is Side.WEIGHTS:
             weights[str(graph[site.layer].weight)] = site
     found |= {tensor: EncodingTarget(site.name) for tensor, site in weights.items()}
     owners = {tensor.rpartition(".")[0]: site for tensor, site in weights.items()}
     ends = _nodes_by_path(graph)
-    grids = {site.node: site.name for site in sites if site.role is Role.ACTIVATION}
+    grids = {site.node: site.name for site in sites if site.side is Side.ACTIVATIONS}
     for tensor, place in places.items():
         if place.weight:
             target = _weight_target(graph, place, owners.get(place.paths[0]))
@@ -231,7 +231,7 @@ class _Taking:
             self.unused[grid.tensor] = unknown if target is None else target.reason
             return
         site = self.sites[target.site]
-        start = WEIGHT_DEFAULT if site.role is Role.WEIGHT else ACTIVATION_DEFAULT
+        start = WEIGHT_DEFAULT if site.side is Side.WEIGHTS else ACTIVATION_DEFAULT
         if grid.floating:
             self.specs.setdefault(site.name, replace(start, bits=FLOAT_BITS))
             return
@@ -248,7 +248,7 @@ class _Taking:
         self.grids[site.name] = encoding
 
     def _encoding(self, grid: TensorGrid, site: Site, target: EncodingTarget) -> Encoding:
-        if site.role is not Role.WEIGHT:
+        if site.side is not Side.WEIGHTS:
             return activation_encoding(grid)
         layer = self.graph[site.layer]
         return weight_encoding(grid, layer.weight_shape, layer.channel_axis, flipped=target.flipped)
@@ -257,7 +257,7 @@ class _Taking:
         """Return what each layer shall be; without a grid in the file it is float."""
         found: dict[str, LayerSpecs] = {}
         for layer in self.graph.layers:
-            weight = self.specs.get(f"{layer.name} weight")
+            weight = self.specs.get(weight_site_name(layer.name))
             activation = self.specs.get(layer.name)
             if layer.weight is not None and weight is None:
                 weight = replace(WEIGHT_DEFAULT, bits=FLOAT_BITS)

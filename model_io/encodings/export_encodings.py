@@ -16,7 +16,7 @@ from model_io.onnx_export.float_onnx import FileTensor, MarkedOnnx
 from model_io.onnx_export.moves_values import moves_values
 from quant.config import LayerConfig
 from quant.graph.layers import Layer
-from quant.simulation.plan import Role, Site
+from quant.simulation.plan import Side, Site, weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import Estimator, Granularity
 
@@ -64,7 +64,7 @@ def network_grids(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[TensorG
     for site in quantized.sites:
         held = marked.tensors[site.name]
         grid = _grid(quantized, site, held)
-        if site.role is Role.WEIGHT:
+        if site.side is Side.WEIGHTS:
             weights.append(grid)
         else:
             activations[held.name] = grid
@@ -77,13 +77,13 @@ def network_grids(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[TensorG
 def _grid(quantized: QuantGraph, site: Site, held: FileTensor) -> TensorGrid:
     encoding = quantized.quantizers[site.name].encoding
     if site.spec.is_float:
-        return float_tensor(held.name, parameter=site.role is Role.WEIGHT)
+        return float_tensor(held.name, parameter=site.side is Side.WEIGHTS)
     if encoding is None:
         raise ModelError(
             f"Every grid must be known before it is written, got none for {site.name!r}. "
             "Calibrate first."
         )
-    if site.role is not Role.WEIGHT:
+    if site.side is not Side.WEIGHTS:
         return replace(grid_of(held.name, encoding, site.spec), parameter=False)
     axis = quantized.graph[site.layer].channel_axis
     return grid_of(held.name, encoding, site.spec, axis, flipped=is_flipped(held))
@@ -119,7 +119,7 @@ def _biases(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[TensorGrid]:
     """Yield biases as whole numbers of 32 bits on the grid of the products, scale_x * scale_w."""
     for name, held in marked.biases.items():
         layer = quantized.graph[name]
-        weight = quantized.quantizers[f"{name} weight"]
+        weight = quantized.quantizers[weight_site_name(name)]
         source = _input_scale(quantized, layer)
         if weight.encoding is None or source is None or _in_groups(weight.site):
             continue
@@ -164,7 +164,7 @@ def weights_on_grids(quantized: QuantGraph, marked: MarkedOnnx) -> ModelProto:
     held = {tensor.name: tensor for tensor in model.graph.initializer}
     for site in quantized.sites:
         encoding = quantized.quantizers[site.name].encoding
-        if site.role is not Role.WEIGHT or encoding is None:
+        if site.side is not Side.WEIGHTS or encoding is None:
             continue
         weight = quantized.graph.tensor(str(quantized.graph[site.layer].weight))
         with torch.no_grad():

@@ -12,6 +12,7 @@ from model_io.onnx_export.global_pools import spell_pools
 from model_io.onnx_export.graph_edits import GraphEdits
 from model_io.onnx_export.mark_graph import DOMAIN, OPSET, Marked, export_with_marks
 from model_io.onnx_export.names import Held, Places, rename
+from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 
 PRODUCER = "QuantScope"
@@ -74,7 +75,7 @@ def export_marked(quantized: QuantGraph) -> MarkedOnnx:
     model = shape_inference.infer_shapes(_plain(model))
     tensors = {layer: FileTensor(names.values[value]) for layer, value in places.outputs.items()}
     for layer, (held, axes) in places.weights.items():
-        tensors[f"{layer} weight"] = FileTensor(names.values[held], axes)
+        tensors[weight_site_name(layer)] = FileTensor(names.values[held], axes)
     return MarkedOnnx(
         model,
         {site.name: tensors[site.name] for site in quantized.sites},

@@ -15,7 +15,7 @@ from torch.export import Dim
 from model_io.errors import ModelError
 from quant.graph.float_graph import copy_module
 from quant.inputs import KINDS
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
 from quant.simulation.quantizer import Quantizer
 from quant.torch_state import exclusive_torch
@@ -108,7 +108,7 @@ def _mark_after(module: fx.GraphModule, node: fx.Node, what: Marked, layer: str)
 def _mark_quantizer(module: fx.GraphModule, node: fx.Node, quantizer: Quantizer) -> None:
     """Replace a quantizer by the clip that it took in, if any, and a mark."""
     source = node.args[0]
-    what = Marked.WEIGHT if quantizer.site.role is Role.WEIGHT else Marked.ACTIVATION
+    what = Marked.WEIGHT if quantizer.site.side is Side.WEIGHTS else Marked.ACTIVATION
     with module.graph.inserting_before(node):
         if quantizer.clip == (0.0, None):
             source = module.graph.call_function(torch.ops.aten.relu.default, (source,))

@@ -10,7 +10,7 @@ from model_io.qdq_export.hoist_quantizers import find_early
 from model_io.qdq_export.stored_encoding import StoredGrid, store_activation
 from model_io.qdq_export.weights import Parameters, WeightStyle
 from model_io.qdq_export.writer import Writer
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
 from quant.simulation.quantizer import Quantizer
 
@@ -34,7 +34,7 @@ class QdqBuilder:
         self._places = {
             marked.tensors[site.name].name: quantized.quantizers[site.name]
             for site in quantized.sites
-            if site.role is Role.ACTIVATION
+            if site.side is Side.ACTIVATIONS
         }
         self._moved_on = self._find_moved_on()
         self._stored: dict[tuple[int, int], StoredGrid] = {}

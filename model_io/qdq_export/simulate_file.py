@@ -6,6 +6,7 @@ import torch
 
 from model_io.qdq_export.export_qdq import QdqOnnx
 from quant.graph.layer_pairs import is_shared
+from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 
 
@@ -21,6 +22,6 @@ def as_written(quantized: QuantGraph, made: QdqOnnx) -> QuantGraph:
         if not is_shared(found.graph.node(layer.node), 2):
             found.graph.set_bias(layer, torch.from_numpy(bias))
     for name, encoding in made.raised.items():
-        found.quantizers[f"{name} weight"].set_encoding(encoding)
+        found.quantizers[weight_site_name(name)].set_encoding(encoding)
     found.module.recompile()
     return found

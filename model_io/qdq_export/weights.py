@@ -12,6 +12,7 @@ from model_io.qdq_export.stored_encoding import StoredGrid, store_weight
 from model_io.qdq_export.writer import Writer
 from quant.encoding import Encoding
 from quant.graph.layers import Layer
+from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import write_widths_text
 
@@ -43,7 +44,7 @@ class Parameters:
 
     def write(self, layer: Layer, source: str) -> None:
         """Write what a layer reads besides the value `source`."""
-        site = f"{layer.name} weight"
+        site = weight_site_name(layer.name)
         if site not in self.quantized.quantizers:
             return
         encoding = self.quantized.quantizers[site].encoding
@@ -63,7 +64,7 @@ class Parameters:
 
     def _weight(self, layer: Layer, encoding: Encoding) -> StoredGrid:
         """Write a weight as whole numbers, or as real ones with a pair."""
-        site = f"{layer.name} weight"
+        site = weight_site_name(layer.name)
         tensor = self.marked.tensors[site]
         grid = store_weight(encoding, self.quantized.quantizers[site].site.spec, layer, tensor)
         own_bits = self.quantized.quantizers[site].site.spec.channel_bits

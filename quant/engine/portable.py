@@ -13,7 +13,7 @@ from quant.errors import CaptureError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import shape_of
 from quant.graph.operators import clip_limits
-from quant.simulation.plan import Role, Site
+from quant.simulation.plan import Side, Site
 
 PLACEHOLDER = "placeholder"
 BYTES = 4  # of a float32
@@ -95,8 +95,8 @@ def make_portable(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
     Raises:
         CaptureError: the graph calls something that has no name of its own.
     """
-    weights = {site.node: site.name for site in sites if site.role is Role.WEIGHT}
-    grids = {site.node: site.name for site in sites if site.role is Role.ACTIVATION}
+    weights = {site.node: site.name for site in sites if site.side is Side.WEIGHTS}
+    grids = {site.node: site.name for site in sites if site.side is Side.ACTIVATIONS}
     macs = {layer.node: layer.macs for layer in graph.layers}
     operations: list[PortableOperation] = []
     constants: dict[str, Tensor] = {}

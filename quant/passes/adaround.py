@@ -16,6 +16,7 @@ from quant.graph.walk import Walk
 from quant.inputs import Inputs
 from quant.passes.samples import Samples, activation_of, collect, why_no_rows
 from quant.progress import Progress, Steps
+from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 from quant.torch_state import not_while_tracing
 
@@ -98,7 +99,7 @@ class AdaRound:
         done: list[Rounded] = []
         skipped: dict[str, str] = {}
         for number, layer in enumerate(layers):
-            encoding = quantized.quantizers[f"{layer.name} weight"].encoding
+            encoding = quantized.quantizers[weight_site_name(layer.name)].encoding
             if encoding is None:
                 skipped[layer.name] = "its weight is float"
             elif problem := _unlearnable(graph, layer):

@@ -14,7 +14,7 @@ from quant.graph.operators import RELUS, is_pass_through, operator
 from quant.inputs import Inputs, count_of
 from quant.progress import Progress
 from quant.ranges.statistics import ChannelStatistics, Statistics
-from quant.simulation.plan import Role, plan
+from quant.simulation.plan import Side, plan
 from quant.simulation.quant_graph import QuantGraph
 
 Calibration = dict[str, Statistics]
@@ -41,7 +41,7 @@ class Calibrate:
         statistics: Calibration = {}
         logits, length = _logits(graph)
         for site in watched.sites:
-            if site.role is Role.ACTIVATION:
+            if site.side is Side.ACTIVATIONS:
                 row_length = length if site.node == logits else 0
                 found = Statistics(row_length, channels=ChannelStatistics())
                 statistics[site.name] = watched.quantizers[site.name].statistics = found

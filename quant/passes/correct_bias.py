@@ -22,6 +22,7 @@ from quant.passes.absorb_bias import carried_mean
 from quant.passes.methods import Method
 from quant.progress import Progress, Steps
 from quant.ranges.batch_norm_moments import propagate
+from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 
 
@@ -79,7 +80,7 @@ def _analytic(graph: FloatGraph, quantized: QuantGraph, layers: list[Layer]) -> 
     for number, layer in enumerate(layers):
         yield Progress(number / len(layers), f"Correcting the bias of {layer.name}")
         found = moments.get(layer.inputs[0])
-        encoding = quantized.quantizers[f"{layer.name} weight"].encoding
+        encoding = quantized.quantizers[weight_site_name(layer.name)].encoding
         weight = graph.tensor(str(layer.weight))
         groups = groups_of(graph, layer)
         problem = "its weight is float" if encoding is None else _untouchable(graph, layer)

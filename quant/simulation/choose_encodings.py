@@ -13,7 +13,7 @@ from quant.graph.layers import is_input
 from quant.ranges.batch_norm_moments import Moments
 from quant.ranges.estimators import encode_all_statistics, encode_statistics, encode_weight
 from quant.ranges.statistics import Statistics
-from quant.simulation.plan import Role, Site
+from quant.simulation.plan import Side, Site
 from quant.spec import Estimator, QuantSpec
 
 
@@ -33,7 +33,7 @@ def search_activation_sites(
     """
     alike: dict[QuantSpec, list[str]] = defaultdict(list)
     for site in sites:
-        own = site.role is Role.ACTIVATION and site.shared_with is None and not site.spec.is_float
+        own = site.side is Side.ACTIVATIONS and site.shared_with is None and not site.spec.is_float
         if own and site.limits is None and site.name in calibration:
             spec = _estimated_from(site, calibration[site.name])
             if spec.estimator is Estimator.MSE:

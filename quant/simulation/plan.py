@@ -11,23 +11,29 @@ from quant.graph.operators import SOFTMAXES, Kind, is_pass_through, operator
 from quant.spec import QuantSpec
 
 
-class Role(StrEnum):
-    """What a quantizer acts on."""
-
-    WEIGHT = "weight"
-    ACTIVATION = "activation"
-
-
 class Side(StrEnum):
-    """Which roles a question is about."""
+    """Weights or activations: the tensors that a quantizer acts on; both: of a question alone."""
 
     WEIGHTS = "weights"
     ACTIVATIONS = "activations"
     BOTH = "both"
 
-    def includes(self, role: Role) -> bool:
-        """Whether quantizers of that role take part."""
-        return self is Side.BOTH or self.value == f"{role}s"
+    def includes(self, side: "Side") -> bool:
+        """Whether quantizers of that side take part."""
+        return self is Side.BOTH or self is side
+
+    @property
+    def noun(self) -> str:
+        """The word for one tensor: weight or activation."""
+        return self.value.removesuffix("s")
+
+
+TENSOR_SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
+
+
+def weight_site_name(layer: str) -> str:
+    """Return the name of the site of a layer's weight; an output's site has the layer's name."""
+    return f"{layer} weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class Site:
 
     name: str
     layer: str
-    role: Role
+    side: Side
     spec: QuantSpec
     node: str
     shared_with: str | None = None
@@ -67,14 +73,14 @@ def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
         wish = chosen[layer.name]
         if layer.weight is not None:
             _check_channels(layer, wish.weight)
-            name = f"{layer.name} weight"
-            sites.append(Site(name, layer.name, Role.WEIGHT, wish.weight, layer.node))
+            name = weight_site_name(layer.name)
+            sites.append(Site(name, layer.name, Side.WEIGHTS, wish.weight, layer.node))
         shared = _source_site(graph, layer, by_output) if layer.kind is Kind.AVERAGE_POOL else None
         sites.append(
             Site(
                 layer.name,
                 layer.name,
-                Role.ACTIVATION,
+                Side.ACTIVATIONS,
                 wish.activation,
                 layer.output,
                 shared,

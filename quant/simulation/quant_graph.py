@@ -19,7 +19,7 @@ from quant.simulation.choose_encodings import (
     encode_weight_site,
     search_activation_sites,
 )
-from quant.simulation.plan import Role, Side, Site, plan
+from quant.simulation.plan import Side, Site, plan
 from quant.simulation.quantizer import Quantizer, State
 from quant.spec import Estimator
 from quant.torch_state import not_while_tracing
@@ -58,7 +58,7 @@ class QuantGraph:
     def _insert(self, site: Site, name: str) -> None:
         nodes = self.module.graph
         node = self.graph.node(site.node)
-        if site.role is Role.WEIGHT:
+        if site.side is Side.WEIGHTS:
             quantizer = Quantizer(site)
             self.module.add_submodule(name, quantizer)
             place = weight_place(operator(node))
@@ -102,7 +102,7 @@ class QuantGraph:
     def observing(self) -> Iterator[None]:
         """Collect statistics of every activation of the float network."""
         states = {
-            site.name: State.OBSERVE if site.role is Role.ACTIVATION else State.OFF
+            site.name: State.OBSERVE if site.side is Side.ACTIVATIONS else State.OFF
             for site in self.sites
         }
         with self.states(states):
@@ -125,12 +125,12 @@ class QuantGraph:
     @contextmanager
     def only_side(self, side: Side) -> Iterator[None]:
         """Quantize weights alone or activations alone."""
-        with self.states({s.name: _on(side.includes(s.role)) for s in self.sites}):
+        with self.states({s.name: _on(side.includes(s.side)) for s in self.sites}):
             yield
 
 
 def _of(site: Site, layer: str, side: Side) -> bool:
-    return site.layer == layer and side.includes(site.role)
+    return site.layer == layer and side.includes(site.side)
 
 
 def _on(chosen: bool) -> State:
@@ -154,7 +154,7 @@ def quantize(
     """
     result = QuantGraph(graph, plan(graph, config))
     for site in result.sites:
-        if site.role is Role.WEIGHT and not site.spec.is_float:
+        if site.side is Side.WEIGHTS and not site.spec.is_float:
             result.quantizers[site.name].set_encoding(encode_weight_site(graph, site))
     if calibration is not None or _data_free(result.sites):
         _set_activations(result, graph, calibration or {}, input_range)
@@ -165,7 +165,7 @@ def _data_free(sites: tuple[Site, ...]) -> bool:
     return all(
         site.spec.is_float or site.spec.estimator is Estimator.BATCH_NORM
         for site in sites
-        if site.role is Role.ACTIVATION and not is_input(site.layer)
+        if site.side is Side.ACTIVATIONS and not is_input(site.layer)
     )
 
 
@@ -178,7 +178,7 @@ def _set_activations(
     moments = propagate(graph) if _any_data_free(result.sites) else {}
     searched = search_activation_sites(result.sites, calibration)
     for site in result.sites:
-        if site.role is Role.WEIGHT or site.spec.is_float:
+        if site.side is Side.WEIGHTS or site.spec.is_float:
             continue
         if site.shared_with is not None:
             encoding = result.quantizers[site.shared_with].encoding

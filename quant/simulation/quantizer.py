@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from quant.encoding import Encoding
 from quant.ranges.statistics import Statistics
-from quant.simulation.plan import Role, Site
+from quant.simulation.plan import Side, Site
 
 
 class State(StrEnum):
@@ -47,7 +47,7 @@ class Quantizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map a tensor to one of the same shape."""
         if self.state is State.QUANTIZE and self.encoding is not None:
-            if self.site.role is Role.WEIGHT:
+            if self.site.side is Side.WEIGHTS:
                 return self._quantize_weight(x, self.encoding)
             return self.encoding.fake_quantize(x if self._subsumed else self._clip(x))
         x = self._clip(x)

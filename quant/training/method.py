@@ -6,7 +6,7 @@ from torch import Tensor
 
 from quant.encoding import Encoding
 from quant.graph.float_graph import FloatGraph
-from quant.simulation.plan import Role, Site
+from quant.simulation.plan import Side, Site
 from quant.training.learned_encoding import (
     LearnedEncoding,
     LearnedQuantizer,
@@ -48,7 +48,7 @@ class LearnedStep:
         return LearnedEncoding(
             start,
             learn_scale=self.settings.learn_scales,
-            learn_zero_point=site.role is Role.ACTIVATION and not site.spec.symmetric,
+            learn_zero_point=site.side is Side.ACTIVATIONS and not site.spec.symmetric,
         )
 
     def before_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:

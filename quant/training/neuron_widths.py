@@ -8,7 +8,7 @@ from torch import Tensor
 from quant.channel_widths import CHANNEL_WIDTHS
 from quant.encoding import Encoding
 from quant.graph.float_graph import FloatGraph
-from quant.simulation.plan import Site
+from quant.simulation.plan import Site, weight_site_name
 from quant.training.learned_encoding import TrainableQuantizer
 from quant.training.method import LearnedStep
 from quant.training.neuron_quantizer import NeuronQuantizer, neurons_among
@@ -77,7 +77,7 @@ def trained_widths(
     """Return the widths of channels that the grids of a training have, by layer."""
     found = {}
     for layer in graph.layers:
-        grid = encodings.get(f"{layer.name} weight")
+        grid = encodings.get(weight_site_name(layer.name))
         if grid is None or layer.weight is None:
             continue
         own = grid.channel_bits

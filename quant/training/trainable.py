@@ -15,7 +15,7 @@ from quant.graph.layer_pairs import clip_tensors
 from quant.graph.node_facts import facts_of
 from quant.graph.operators import operator
 from quant.inputs import Inputs
-from quant.simulation.plan import Role, Site
+from quant.simulation.plan import Side, Site, weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 from quant.simulation.quantizer import State
 from quant.training.learned_encoding import LearnedEncoding, RatedParameter, TrainableQuantizer
@@ -96,7 +96,7 @@ class Trainable:
         """Yield (layer, weight, its grid as it stands) of every weight that has a grid."""
         graph = self.quantized.graph
         for layer in graph.layers:
-            quantizer = self.quantizers.get(f"{layer.name} weight")
+            quantizer = self.quantizers.get(weight_site_name(layer.name))
             if quantizer is not None:
                 yield layer.name, graph.tensor(str(layer.weight)), quantizer.encoding()
 
@@ -115,7 +115,7 @@ class Trainable:
             shape = [-1 if axis == layer.channel_axis else 1 for axis in range(weight.dim())]
             weight.mul_(factor.reshape(shape))
             bias.mul_(factor).add_(shift)
-            quantizer = self.quantizers.get(f"{name} weight")
+            quantizer = self.quantizers.get(weight_site_name(name))
             if quantizer is not None:
                 quantizer.rescale(factor.reshape(shape))
             normals[layer.node] = norm.normal()
@@ -182,7 +182,7 @@ def _exchange(
         product = quantized.quantizers[site.name]
         if product.encoding is None or product.state is not State.QUANTIZE:
             continue
-        if site.role is Role.WEIGHT:
+        if site.side is Side.WEIGHTS:
             weight = quantized.graph.tensor(str(quantized.graph[site.layer].weight))
             learned = method.weight_quantizer(quantized.graph, site, product.encoding, weight)
         else:

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx
 
 from quant.encoding import Encoding
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
 from quant.simulation.quantizer import Quantizer, subsumes
 
@@ -85,7 +85,7 @@ class QdqBuilder:
         encoding, source = quantizer.encoding, node.all_input_nodes[0]
         assert encoding is not None
         self.grids[node] = encoding
-        if quantizer.site.role is Role.WEIGHT:
+        if quantizer.site.side is Side.WEIGHTS:
             self._weight(node.name, self.graph.graph.tensor(str(source.target)), encoding)
             return
         clip = quantizer.clip

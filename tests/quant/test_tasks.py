@@ -19,7 +19,7 @@ from quant.inputs import Input, Inputs, Outputs, arranged, draw, first_of, parts
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.plan import Role, plan
+from quant.simulation.plan import Side, plan
 from quant.simulation.quant_graph import quantize
 from tests.task_networks import CLASSES, IMAGE, ROWS, TASKS, task_graph
 
@@ -68,7 +68,7 @@ def test_real_inputs_have_sites_and_whole_numbers_have_none() -> None:
 
 def test_a_mask_before_a_softmax_gets_no_grid() -> None:
     graph = task_graph("tokens")
-    sites = {site.node for site in plan(graph, uniform(8, 8)) if site.role is Role.ACTIVATION}
+    sites = {site.node for site in plan(graph, uniform(8, 8)) if site.side is Side.ACTIVATIONS}
     masking = [n.name for n in graph.module.graph.nodes if facts_of(n).masking]
     assert len(masking) == 1
     assert not sites & set(masking)

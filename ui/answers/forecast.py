@@ -14,10 +14,10 @@ from figures.tradeoffs.wording import QualityScale
 from quant.assignment import at_granularity, cells_of
 from quant.config import QuantConfig
 from quant.errors import QuantError
+from quant.simulation.plan import TENSOR_SIDES
 from ui.answers.float_score import float_score
 from ui.answers.sensitivity import SCREENED_IMAGES, remembered, screened
 from ui.answers.stored_sensitivity import layers_known
-from ui.state.tradeoffs import SIDES
 from ui.state.workspace import Workspace
 
 MOST_KEPT = 4
@@ -124,7 +124,9 @@ def _screened(
         return held
     asked = remembered(workspace)
     found = screened(workspace, Sweep(config), SCREENED_IMAGES)
-    return found or screened(workspace, replace(asked, sides=SIDES).sweep(config), asked.images)
+    return found or screened(
+        workspace, replace(asked, sides=TENSOR_SIDES).sweep(config), asked.images
+    )
 
 
 def scale_of(workspace: Workspace, foresight: Foresight) -> QualityScale:

@@ -10,11 +10,11 @@ from analysis.sensitivity.sweep import Sensitivity, Sweep, other_sweeps
 from analysis.study import Study
 from quant.config import QuantConfig
 from quant.progress import Steps, part
-from quant.simulation.plan import Side
+from quant.simulation.plan import TENSOR_SIDES, Side
 from ui.answers.forecast import plain_config, sensitivity_now, with_exact
 from ui.answers.sensitivity import SCREENED_IMAGES, screened, screened_key
 from ui.answers.stored_sensitivity import layers_known
-from ui.state.tradeoffs import SIDES, FrontRequest
+from ui.state.tradeoffs import FrontRequest
 from ui.state.workspace import Workspace
 
 SCREENING_SHARE = 0.5  # of the work: the check of what is loud is the rest
@@ -26,7 +26,7 @@ def noise_of(
     """Return sensitivities, and those of weights at the other granularities allowed."""
     network = study.network
     bits = wish.widths(network, present)
-    own = Sweep(plain_config(workspace, network), bits, SIDES)
+    own = Sweep(plain_config(workspace, network), bits, TENSOR_SIDES)
     sweeps = other_sweeps(network.graph, own, wish.granularities)
     share = 1 / (1 + len(sweeps))
     found = yield from part(_own_noise(workspace, study, bits), 0.0, share)
@@ -59,7 +59,7 @@ def _own_noise(workspace: Workspace, study: Study, bits: tuple[int, ...]) -> Ste
     known = sensitivity_now(workspace)
     if known is not None and _covers(known, study.network, bits):
         return (yield from check_loud(few, known))
-    sweep = Sweep(plain_config(workspace, study.network), bits, SIDES)
+    sweep = Sweep(plain_config(workspace, study.network), bits, TENSOR_SIDES)
     steps = screen(few, sweep)
     found = yield from part(steps, 0.0, SCREENING_SHARE)
     loud = check_loud(few, found)
@@ -69,7 +69,7 @@ def _own_noise(workspace: Workspace, study: Study, bits: tuple[int, ...]) -> Ste
 
 
 def _covers(
-    found: Sensitivity, network: Network, bits: Sequence[int], asked: Sequence[Side] = SIDES
+    found: Sensitivity, network: Network, bits: Sequence[int], asked: Sequence[Side] = TENSOR_SIDES
 ) -> bool:
     """Whether every weight and every activation is known at all bits, of the sides asked for."""
     known = {(s.question.layer, s.question.side, s.question.bits) for s in found.scores}
@@ -77,6 +77,6 @@ def _covers(
         (layer.name, side)
         for layer in network.graph.layers
         for side in asked
-        if side is not SIDES[0] or layer.weight is not None
+        if side is not TENSOR_SIDES[0] or layer.weight is not None
     ]
     return all((*place, width) in known for place in sides for width in bits)

@@ -9,7 +9,7 @@ from accelerator.report import CostReport
 from quant.config import QuantConfig, Resolved, Rule
 from quant.errors import ConfigError, QuantError
 from quant.graph.layers import Layer
-from quant.simulation.plan import Role, plan
+from quant.simulation.plan import Side, plan
 from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
 from ui.state.edit_config import SYMMETRIES, set_config
 from ui.state.workspace import Workspace
@@ -91,7 +91,7 @@ def layer_editor(workspace: Workspace, chosen: Resolved, report: CostReport) -> 
     shared = {
         site.layer: site.shared_with
         for site in plan(graph, workspace.config)
-        if site.role is Role.ACTIVATION and site.shared_with
+        if site.side is Side.ACTIVATIONS and site.shared_with
     }
     names = [layer.name for layer in graph.layers]
     # a key that outlives the table's own edits keeps the row in sight and the ticks ticked

@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from quant.simulation.plan import Role, plan
+from quant.simulation.plan import Side, plan
 from ui.export.jobs import ExportRequest
 from ui.sensitivity.tables import answer_table
 from ui.state.workspace import Workspace
@@ -30,7 +30,7 @@ def tables(workspace: Workspace, wish: ExportRequest) -> dict[str, Callable[[], 
         shared = {
             site.layer: site.shared_with
             for site in sites
-            if site.role is Role.ACTIVATION and site.shared_with
+            if site.side is Side.ACTIVATIONS and site.shared_with
         }
         chosen = config.resolve(network.graph.layers)
         rows = config_table(network.graph.layers, chosen, wish.report, shared)

@@ -16,7 +16,7 @@ def overview_table(examined: list[ExaminedTensor]) -> pd.DataFrame:
         rows.append(
             {
                 "layer": item.layer,
-                "role": str(found.role),
+                "role": found.side.noun,
                 "values": found.count,
                 "zeros": found.zeros,
                 "min": found.low,

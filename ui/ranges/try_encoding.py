@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.ranges.tensors import RangeBook
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.simulation.plan import Role, Site, plan
+from quant.simulation.plan import Side, Site, plan
 from quant.spec import FLOAT_BITS, Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
 from ui.ranges.view import fit_cards, tensor_figures
 from ui.state.edit_config import SYMMETRIES, set_config
@@ -19,9 +19,9 @@ BITS = tuple(bits for bits in BIT_CHOICES if bits != FLOAT_BITS)
 START_BITS = 8  # where the configuration leaves the tensor in float
 
 
-def site_of(book: RangeBook, config: QuantConfig, layer: str, role: Role) -> Site:
+def site_of(book: RangeBook, config: QuantConfig, layer: str, side: Side) -> Site:
     """Return the site of a layer's weight or activation."""
-    return next(s for s in plan(book.graph, config) if s.layer == layer and s.role is role)
+    return next(s for s in plan(book.graph, config) if s.layer == layer and s.side is side)
 
 
 def grid_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpec:
@@ -29,7 +29,7 @@ def grid_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpe
     spec = site.spec
     # a new key for each choice the configuration makes, so that controls start from it
     place = f"ranges.{workspace.id}.{site.name}.{abs(hash(spec))}"
-    weight = site.role is Role.WEIGHT
+    weight = site.side is Side.WEIGHTS
     row = st.container(horizontal=True)  # wraps in a narrow window
     start_bits = START_BITS if spec.is_float else spec.bits
     bits = row.selectbox(
@@ -78,7 +78,7 @@ def use_spec(workspace: Workspace, site: Site, spec: QuantSpec) -> None:
     """Write a spec into the configuration, as a rule for the layer that owns the grid."""
     change = spec_change(site.spec, spec)
     layer = site.shared_with or site.layer
-    weight, activation = (change, None) if site.role is Role.WEIGHT else (None, change)
+    weight, activation = (change, None) if site.side is Side.WEIGHTS else (None, change)
     set_config(workspace, workspace.config.with_change(layer, weight, activation))
 
 
@@ -91,12 +91,12 @@ def spec_change(old: QuantSpec, new: QuantSpec) -> SpecChange:
 
 
 @st.fragment
-def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, role: Role) -> None:
+def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, side: Side) -> None:
     """Show one tensor: controls, what the grid tried does, and the figures.
 
     A fragment, so that a change of the controls redraws nothing else.
     """
-    site = site_of(book, workspace.config, layer, role)
+    site = site_of(book, workspace.config, layer, side)
     tried = grid_controls(workspace, book, site)
     try:
         fit = book.fit(site, tried)
@@ -122,4 +122,4 @@ def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, role: Role) 
     ):  # fmt: skip
         use_spec(workspace, site, tried)
         st.rerun()
-    tensor_figures(book.distributions(role)[layer], fit)
+    tensor_figures(book.distributions(side)[layer], fit)

@@ -14,7 +14,7 @@ from figures.ranges.channels import channel_magnitudes, channel_ranges
 from figures.ranges.histogram import histogram, small_share
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.ranges.tables import channel_table, histogram_table, overview_table, suspect_table
@@ -27,17 +27,17 @@ from ui.widgets.selection import first_name
 SUSPECTS_PX = 400
 
 
-def examine_all(book: RangeBook, config: QuantConfig, role: Role) -> list[ExaminedTensor]:
-    """Return every tensor of one role under the configuration, or say why that cannot be."""
+def examine_all(book: RangeBook, config: QuantConfig, side: Side) -> list[ExaminedTensor]:
+    """Return every tensor of one side under the configuration, or say why that cannot be."""
     try:
         with st.spinner("Examining every layer"):
-            return book.examine_all(config, role)
+            return book.examine_all(config, side)
     except QuantError as error:
         st.error(plain(str(error)))
         return []
 
 
-def calibration_note(workspace: Workspace, role: Role, *, known: bool) -> None:
+def calibration_note(workspace: Workspace, side: Side, *, known: bool) -> None:
     """Say what the statistics rest on; offer to calibrate where they are missing."""
     network, parts = workspace.network, workspace.parts
     if network is None:
@@ -56,7 +56,7 @@ def calibration_note(workspace: Workspace, role: Role, *, known: bool) -> None:
     row = st.container(horizontal=True, vertical_alignment="center")
     missing = "Ranges of activations are not known yet: calibrate first."
     refined = "Judged by the weights alone; calibration adds the activations."
-    row.info(missing if role is Role.ACTIVATION else refined, icon=":material/info:")
+    row.info(missing if side is Side.ACTIVATIONS else refined, icon=":material/info:")
     row.button(
         "Calibrate", key="ranges.calibrate", type="primary", icon=":material/play_arrow:",
         on_click=_calibrate, args=(workspace,),
@@ -74,7 +74,7 @@ def _calibrate(workspace: Workspace) -> None:
 
 
 def overview(
-    examined: list[ExaminedTensor], role: Role, picker: str, picked: str, seen: PickedLayer
+    examined: list[ExaminedTensor], side: Side, picker: str, picked: str, seen: PickedLayer
 ) -> None:
     """Show all layers along the depth; a click writes the layer's name to `picker` and `seen`."""
 
@@ -84,21 +84,21 @@ def overview(
             st.session_state[picker] = first_name(points[0]["customdata"])
             seen.take(st.session_state[picker])
 
-    figure = ranges_along_depth(examined, role, picked)
+    figure = ranges_along_depth(examined, side.noun, picked)
     st.plotly_chart(
         figure, key="ranges.overview", alt=takeaway(figure), on_select=take,
         selection_mode="points", config={"displayModeBar": False},
     )  # fmt: skip
-    save(overview_table(examined), f"ranges-{role}s", "ranges.save.overview")
+    save(overview_table(examined), f"ranges-{side}", "ranges.save.overview")
 
 
 def suspect_list(
-    examined: list[ExaminedTensor], role: Role, picker: str, seen: PickedLayer
+    examined: list[ExaminedTensor], side: Side, picker: str, seen: PickedLayer
 ) -> None:
     """Show the suspects with the reasons; ticking a row writes the layer's name to both places."""
     found = rank_suspects(examined)
     if not found:
-        st.success(f"No {role} is suspect: the grids fit.", icon=":material/check:")
+        st.success(f"No {side.noun} is suspect: the grids fit.", icon=":material/check:")
         return
 
     def take() -> None:
@@ -111,7 +111,7 @@ def suspect_list(
     st.dataframe(
         table[["layer", "bits", "reason"]], key="ranges.suspects", hide_index=True,
         width="stretch", height=SUSPECTS_PX, row_height=112, on_select=take,
-        selection_mode="single-row", alt=f"Suspect {role}s, the worst first",
+        selection_mode="single-row", alt=f"Suspect {side}, the worst first",
         column_config={
             "layer": st.column_config.TextColumn("Layer", width=140),
             "bits": st.column_config.NumberColumn(
@@ -121,7 +121,7 @@ def suspect_list(
             "reason": st.column_config.TextColumn("Worst reason", width=200),
         },
     )  # fmt: skip
-    save(table, f"suspect-{role}s", "ranges.save.suspects")
+    save(table, f"suspect-{side}", "ranges.save.suspects")
 
 
 def fit_cards(fit: Fit, before: Fit | None) -> None:
@@ -160,7 +160,7 @@ def reasons(item: ExaminedTensor) -> None:
 
 def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
     """Show the histogram under the grid beside the range of every channel."""
-    name, role = f"{distribution.layer}-{distribution.role}", distribution.role
+    name, noun = f"{distribution.layer}-{distribution.side.noun}", distribution.side.noun
     left, right = st.columns(2, gap="medium")
     with left:
         _plot(histogram(distribution, fit), "ranges.histogram")
@@ -181,7 +181,7 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
         )  # fmt: skip
         draw = channel_magnitudes if as_log else channel_ranges
         with spot:
-            _plot(draw(channels, fit, role, by_range=by_range), "ranges.channels")
+            _plot(draw(channels, fit, noun, by_range=by_range), "ranges.channels")
         save(channel_table(channels, fit), f"{name}-channels", "ranges.save.channels")
 
 

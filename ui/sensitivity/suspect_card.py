@@ -11,7 +11,7 @@ from analysis.sensitivity.ranking import HarmMetric, at, gives_back, shown_inter
 from analysis.sensitivity.sweep import CellScore, Question, Sensitivity
 from figures.sensitivity.wording import cell_text, format_metric, metric_name, shown_title
 from quant.errors import QuantError
-from quant.simulation.plan import Role, Side
+from quant.simulation.plan import Side
 from quant.spec import SpecChange
 from ui.answers.sensitivity import images_for
 from ui.navigation import RANGES, REPAIR
@@ -188,9 +188,9 @@ def _give_bits(workspace: Workspace, book: RangeBook, question: Question) -> Non
     """Offer to give the layer a width in the configuration, in one click."""
     chosen = workspace.config.resolve(book.graph.layers)[question.layer]
     now = []
-    if question.side.includes(Role.WEIGHT) and book.graph[question.layer].weight is not None:
+    if question.side.includes(Side.WEIGHTS) and book.graph[question.layer].weight is not None:
         now.append(f"W{chosen.weight.bits}")
-    if question.side.includes(Role.ACTIVATION):
+    if question.side.includes(Side.ACTIVATIONS):
         now.append(f"A{chosen.activation.bits}")
     st.markdown(f"**In the configuration** it has {' and '.join(now)}.")
     row = st.container(horizontal=True, vertical_alignment="bottom")

@@ -13,10 +13,9 @@ from analysis.sensitivity.sweep import (
     View,
 )
 from quant.config import LayerConfig, QuantConfig
-from quant.simulation.plan import Side
+from quant.simulation.plan import TENSOR_SIDES, Side
 
 MIB = 2**20
-SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
 IMAGES = 200
 ANY_BITS = 8
 
@@ -27,7 +26,7 @@ class SweepRequest:
 
     depth: Depth = Depth.SCREENING
     view: View = View.ONLY
-    sides: tuple[Side, ...] = SIDES
+    sides: tuple[Side, ...] = TENSOR_SIDES
     bits: tuple[int, ...] = DEFAULT_BITS
     images: int = IMAGES
     stop_when_decided: bool = False

@@ -15,10 +15,8 @@ from analysis.network import Network
 from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity
 from quant.assignment import bits_of
 from quant.config import QuantConfig
-from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS, Granularity
 
-SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
 POINTS = 12
 MOST_MACHINES = 3
 UNITS = {

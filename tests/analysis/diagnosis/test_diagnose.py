@@ -23,7 +23,7 @@ from quant.errors import QuantError
 from quant.graph.layer_pairs import find_pairs
 from quant.progress import drain
 from quant.ranges.estimators import encode_weight
-from quant.simulation.plan import Role, Side, plan
+from quant.simulation.plan import Side, plan
 from quant.spec import Granularity, SpecChange
 from sample_models.registry import sample
 
@@ -151,7 +151,7 @@ def test_the_grid_of_an_average_pool_is_changed_where_it_is_chosen() -> None:
     (rule,) = config.rules
     assert rule.select == "head.0"
     bits = {
-        s.layer: s.spec.bits for s in plan(network().graph, config) if s.role is Role.ACTIVATION
+        s.layer: s.spec.bits for s in plan(network().graph, config) if s.side is Side.ACTIVATIONS
     }
     assert (bits["pool"], bits["head.0"], bits["stem.0"]) == (5, 5, 8)
 
@@ -159,7 +159,7 @@ def test_the_grid_of_an_average_pool_is_changed_where_it_is_chosen() -> None:
 def test_alone_means_that_all_else_is_float() -> None:
     solo = solo_config(book(), question_config(book(), CONFIG, DEPTHWISE), DEPTHWISE)
     grids = [site for site in plan(network().graph, solo) if not site.spec.is_float]
-    assert [(site.layer, site.role) for site in grids] == [(DEPTHWISE.layer, Role.WEIGHT)]
+    assert [(site.layer, site.side) for site in grids] == [(DEPTHWISE.layer, Side.WEIGHTS)]
     assert grids[0].spec == CONFIG.default.weight
 
 

@@ -27,7 +27,7 @@ from quant.passes.calibrate import Calibrate
 from quant.progress import drain
 from quant.ranges.estimators import encode_statistics, encode_weight, histogram_error
 from quant.ranges.statistics import ChannelStatistics, Statistics
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.spec import Estimator, Granularity, QuantSpec
 from sample_models.registry import sample
 from tests.networks import CASES, graph_of
@@ -242,13 +242,13 @@ def test_calibration_follows_every_channel() -> None:
 def test_the_unbalanced_layers_are_suspect_and_a_sound_network_is_not() -> None:
     config = uniform(8, 8, Granularity.PER_TENSOR)
     spoilt = network("fashion-mobilenet-imbalanced")
-    found = rank_suspects(open_range_book(spoilt.graph, None).examine_all(config, Role.WEIGHT))
+    found = rank_suspects(open_range_book(spoilt.graph, None).examine_all(config, Side.WEIGHTS))
     unequal = {f"blocks.{n}.{part}.0" for n in range(1, 8) for part in ("expand", "depthwise")}
     assert {item.layer for item in found[:14]} == unequal
     assert all(item.findings[0].cause is Cause.CHANNELS for item in found[:14])
     assert [item.bits_lost for item in found] == sorted((i.bits_lost for i in found), reverse=True)
     sound = network("fashion-resnet")
-    assert rank_suspects(open_range_book(sound.graph, None).examine_all(config, Role.WEIGHT)) == []
+    assert rank_suspects(open_range_book(sound.graph, None).examine_all(config, Side.WEIGHTS)) == []
 
 
 def test_a_reason_states_the_number_measured() -> None:

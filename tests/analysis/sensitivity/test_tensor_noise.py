@@ -18,7 +18,7 @@ from quant.config import uniform
 from quant.errors import ConfigError
 from quant.inputs import first_of
 from quant.ranges.estimators import encode_weight
-from quant.simulation.plan import Role, Side
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.simulation.quantizer import Quantizer
 from quant.spec import Granularity
@@ -73,7 +73,7 @@ def measured(graph: QuantGraph, inputs: Tensor) -> dict[str, float]:
         seen[module.site.layer] = sqnr_db(value, module.encoding.fake_quantize(value))
 
     for site in graph.sites:
-        if site.role is Role.ACTIVATION:
+        if site.side is Side.ACTIVATIONS:
             graph.quantizers[site.name].register_forward_hook(measure)
     with graph.floating():
         graph(inputs)

@@ -63,7 +63,7 @@ def all_figures() -> dict[str, go.Figure]:
             weight_distribution("z", torch.zeros(2, 3)), fit_weight(torch.zeros(2, 3), TENSOR)
         ),
     }.items():
-        role, channels = str(item.distribution.role), item.distribution.channels
+        role, channels = item.distribution.side.noun, item.distribution.channels
         assert channels is not None
         result[f"depth {name}"] = ranges_along_depth([item, item], role, item.layer)
         result[f"histogram {name}"] = histogram(item.distribution, item.fit)

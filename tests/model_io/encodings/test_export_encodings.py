@@ -19,7 +19,7 @@ from quant.config import LayerConfig, uniform
 from quant.passes.calibrate import Calibrate
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
-from quant.simulation.plan import Role, Side
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.networks import CASES, graph_of
 
@@ -91,7 +91,7 @@ def test_the_float_file_holds_weights_as_they_are_simulated() -> None:
     assert model.graph.node == marked.model.graph.node
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for site in quantized.sites:
-        if site.role is not Role.WEIGHT:
+        if site.side is not Side.WEIGHTS:
             continue
         place = marked.tensors[site.name]
         encoding = quantized.quantizers[site.name].encoding

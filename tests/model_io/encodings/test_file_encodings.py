@@ -40,7 +40,7 @@ from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Granularity
 from tests.model_io.onnx_files import Array, model, node, saved, weight
@@ -312,7 +312,7 @@ def all_grids(simulation: QuantGraph) -> list[TensorGrid]:
     found = []
     for site in simulation.sites:
         encoding = simulation.quantizers[site.name].encoding
-        is_weight = site.role is Role.WEIGHT
+        is_weight = site.side is Side.WEIGHTS
         layer = simulation.graph[site.layer]
         name = str(layer.weight) if is_weight else site.name
         axis = layer.channel_axis if is_weight else None

@@ -19,7 +19,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.graph.node_facts import facts_of
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.simulation.plan import Role, plan
+from quant.simulation.plan import Side, plan
 from quant.simulation.quant_graph import QuantGraph
 from tests.networks import CASES, DISTINCT, SMALL, graph_of
 
@@ -85,13 +85,13 @@ def test_every_site_stands_at_its_value(name: str) -> None:
     recorder = Recorder(simulated)
     with torch.inference_mode(), simulated.floating():
         recorder.run(inputs)
-    activations = [site.name for site in simulated.sites if site.role is Role.ACTIVATION]
+    activations = [site.name for site in simulated.sites if site.side is Side.ACTIVATIONS]
     tensors = [made.tensors[site].name for site in activations]
     for place, got in zip(activations, run(made.model, inputs, *tensors), strict=True):
         assert_near(got, recorder.sites[place])
     held = {tensor.name: tensor for tensor in made.model.graph.initializer}
     for site in simulated.sites:
-        if site.role is Role.WEIGHT:
+        if site.side is Side.WEIGHTS:
             tensor = made.tensors[site.name]
             wanted = recorder.sites[site.name].permute(tensor.axes).detach().numpy()
             assert np.array_equal(numpy_helper.to_array(held[tensor.name]), wanted)

@@ -27,7 +27,7 @@ from quant.inputs import first_of
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.plan import Role, plan
+from quant.simulation.plan import Side, plan
 from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Granularity, ScaleKind, SpecChange
 from sample_models.registry import sample
@@ -53,7 +53,7 @@ WIDTHS = (
 
 def steps_apart(graph: QuantGraph, got: Tensor, wanted: Tensor) -> Tensor:
     """Return how many steps of the output's grid lie between values; thousandths where float."""
-    last = [site.name for site in graph.sites if site.role is Role.ACTIVATION][-1]
+    last = [site.name for site in graph.sites if site.side is Side.ACTIVATIONS][-1]
     encoding = graph.quantizers[last].encoding
     scale = 1e-3 * wanted.abs().max() if encoding is None else encoding.scale
     return ((got - wanted) / scale).round().abs()
@@ -356,7 +356,7 @@ def test_our_importer_reads_the_same_grids_back(
         assert set(read.scale) == set(encoding.scale.double().flatten().tolist())
         assert set(read.zero_point) == {int(zero) for zero in encoding.zero_point.flatten()}
         assert (read.bits, read.signed) == (site.spec.bits, encoding.qmin < 0)
-        assert read.constant == (site.role is Role.WEIGHT)
+        assert read.constant == (site.side is Side.WEIGHTS)
 
 
 def test_a_network_without_ranges_is_refused() -> None:

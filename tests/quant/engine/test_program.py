@@ -13,7 +13,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.plan import Role, plan
+from quant.simulation.plan import Side, plan
 from quant.simulation.quant_graph import QuantGraph, quantize
 from tests.networks import CASES, DISTINCT, graph_of
 
@@ -182,7 +182,7 @@ def test_operations_in_place_spoil_no_checkpoint(fuse: bool) -> None:
 
 def test_in_place_operations_move_a_restart_before_the_value() -> None:
     graph = capture(InPlace().eval(), (2, 3, 3))
-    sites = [site for site in plan(graph, CONFIG) if site.role is Role.ACTIVATION]
+    sites = [site for site in plan(graph, CONFIG) if site.side is Side.ACTIVATIONS]
     runs = compile_program(graph, tuple(sites), fuse=False)
     # its result is written into after its grid: a restart there would meet what was written
     assert runs.position(["first"]) < runs._positions["first"]

@@ -16,7 +16,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Estimator, QuantSpec, SpecChange
 from tests.networks import CASES, Case, Wired, conv_bn, graph_of
@@ -132,5 +132,5 @@ def test_layers_without_batch_norms_may_have_statistics_while_others_do_without(
     free = SpecChange(estimator=Estimator.BATCH_NORM)
     rules = tuple(Rule(name, activation=free) for name in ("conv1", "conv2", "add"))
     result = quantize(graph, replace(uniform(8, 8), rules=rules), mine)
-    sites = [site for site in result.sites if site.role is Role.ACTIVATION]
+    sites = [site for site in result.sites if site.side is Side.ACTIVATIONS]
     assert all(result.quantizers[site.name].encoding is not None for site in sites)

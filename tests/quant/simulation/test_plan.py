@@ -13,7 +13,7 @@ from quant.graph.capture import capture
 from quant.graph.float_graph import FloatGraph
 from quant.graph.node_facts import facts_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.simulation.plan import Role, Site, plan
+from quant.simulation.plan import Side, Site, plan
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import SpecChange
 from tests.networks import DISTINCT, Wired, graph_of
@@ -142,13 +142,13 @@ def test_chained_average_pools_share_the_first_grid_and_its_spec() -> None:
 def test_weights_and_outputs_of_every_layer_have_sites_and_biases_none(name: str) -> None:
     graph = FOLD(graph_of(name))
     sites = plan(graph, PLAIN)
-    weights = [site.layer for site in sites if site.role is Role.WEIGHT]
-    outputs = [site.layer for site in sites if site.role is Role.ACTIVATION]
+    weights = [site.layer for site in sites if site.side is Side.WEIGHTS]
+    outputs = [site.layer for site in sites if site.side is Side.ACTIVATIONS]
     assert weights == [layer.name for layer in graph.layers if layer.weight]
     assert outputs == [layer.name for layer in graph.layers]
     assert outputs[0] == "input"
     assert len({site.name for site in sites}) == len(sites)
-    assert [site.spec for site in sites if site.role is Role.WEIGHT] == [WEIGHT_DEFAULT] * len(
+    assert [site.spec for site in sites if site.side is Side.WEIGHTS] == [WEIGHT_DEFAULT] * len(
         weights
     )
 

@@ -16,7 +16,7 @@ from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
 from quant.ranges.estimators import encode_statistics, encode_weight
 from quant.ranges.statistics import Statistics
-from quant.simulation.plan import Role
+from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.spec import Estimator, Granularity, QuantSpec, SpecChange
 from tests.networks import CASES, DISTINCT, SMALL, graph_of
@@ -116,7 +116,7 @@ def test_every_layer_has_its_own_bits() -> None:
         at = names.index("cat" if site.name == "average_pool" else site.layer)
         encoding = result.quantizers[site.name].encoding
         assert encoding is not None
-        bits = 2 + at if site.role is Role.WEIGHT else 16 - at
+        bits = 2 + at if site.side is Side.WEIGHTS else 16 - at
         assert encoding.qmax - encoding.qmin == 2**bits - 1
 
 
@@ -211,7 +211,7 @@ def test_cross_entropy_for_the_whole_network_means_the_logits_and_mse_elsewhere(
     def scales(estimator: Estimator) -> dict[str, float]:
         rule = Rule("*", activation=SpecChange(bits=3, estimator=estimator))
         result = quantize(graph, QuantConfig(rules=(rule,)), calibration)
-        return {s.name: _scale(result, s.name) for s in result.sites if s.role is Role.ACTIVATION}
+        return {s.name: _scale(result, s.name) for s in result.sites if s.side is Side.ACTIVATIONS}
 
     by_mse, by_entropy = scales(Estimator.MSE), scales(Estimator.CROSS_ENTROPY)
     assert [name for name in by_mse if by_mse[name] != by_entropy[name]] == ["8"]

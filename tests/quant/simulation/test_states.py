@@ -12,7 +12,7 @@ from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
 from quant.ranges.statistics import Statistics
-from quant.simulation.plan import Role, Side
+from quant.simulation.plan import TENSOR_SIDES, Side
 from quant.simulation.quant_graph import QuantGraph, quantize
 from quant.simulation.quantizer import State
 from quant.spec import SpecChange
@@ -130,7 +130,7 @@ def test_observing_collects_float_activations_and_leaves_weights_alone() -> None
     for site in result.sites:
         found = result.quantizers[site.name].statistics
         assert found is not None
-        if site.role is Role.WEIGHT:
+        if site.side is Side.WEIGHTS:
             assert found.count == 0
         else:
             assert torch.equal(found.counts, calibration()[site.name].counts)
@@ -140,11 +140,11 @@ def test_observing_collects_float_activations_and_leaves_weights_alone() -> None
     assert after.count == INPUTS.numel()  # outside the context nothing is collected
 
 
-def test_sides_include_their_roles() -> None:
-    table = {(side, role): side.includes(role) for side in Side for role in Role}
+def test_both_sides_include_weights_and_activations() -> None:
+    table = {(side, tensor): side.includes(tensor) for side in Side for tensor in TENSOR_SIDES}
     assert [pair for pair, holds in table.items() if not holds] == [
-        (Side.WEIGHTS, Role.ACTIVATION),
-        (Side.ACTIVATIONS, Role.WEIGHT),
+        (Side.WEIGHTS, Side.ACTIVATIONS),
+        (Side.ACTIVATIONS, Side.WEIGHTS),
     ]
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from quant.encoding import Encoding, encode_range
-from quant.simulation.plan import Role, Site
+from quant.simulation.plan import Side, Site
 from quant.simulation.quantizer import Quantizer, subsumes
 from quant.spec import QuantSpec
 
@@ -25,7 +25,7 @@ SPECS = [QuantSpec(bits, symmetric) for bits, symmetric in product((2, 3, 8, 16)
 
 
 def quantizer(encoding: Encoding | None, clip: Clip) -> Quantizer:
-    result = Quantizer(Site("a", "a", Role.ACTIVATION, QuantSpec(), "a"), clip)
+    result = Quantizer(Site("a", "a", Side.ACTIVATIONS, QuantSpec(), "a"), clip)
     result.set_encoding(encoding)
     return result
 

@@ -7,7 +7,7 @@ import torch
 
 from quant.encoding import Encoding
 from quant.ranges.estimators import encode_weight
-from quant.simulation.plan import Role, Site
+from quant.simulation.plan import Side, Site
 from quant.spec import Granularity, QuantSpec
 from quant.training.alpha_blend import BlendQuantizer, project
 from quant.training.settings import (
@@ -25,7 +25,7 @@ WEIGHT = torch.randn(6, 5, generator=torch.Generator().manual_seed(3))
 def quantizer(bits: int, gradient: BlendGradient) -> tuple[BlendQuantizer, Encoding]:
     spec = QuantSpec(bits=bits, granularity=Granularity.PER_CHANNEL)
     start = encode_weight(WEIGHT, spec)
-    site = Site("a weight", "a", Role.WEIGHT, spec, "a")
+    site = Site("a weight", "a", Side.WEIGHTS, spec, "a")
     made = BlendQuantizer(site, start, WEIGHT.clone(), gradient)
     return made, made.encoding()
 

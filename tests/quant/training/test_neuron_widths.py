@@ -23,7 +23,7 @@ from quant.errors import ConfigError
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
 from quant.ranges.estimators import encode_weight
-from quant.simulation.plan import Role, Site
+from quant.simulation.plan import Side, Site
 from quant.simulation.quant_graph import quantize
 from quant.spec import Granularity, QuantSpec, SpecChange
 from quant.training.neuron_quantizer import NeuronQuantizer, gates, hard_widths
@@ -34,7 +34,7 @@ from quant.training.train import train
 from tests.quant.training.problems import problem
 
 SETTINGS = NeuronWidthSettings()
-SITE = Site("a weight", "a", Role.WEIGHT, QuantSpec(), "a")
+SITE = Site("a weight", "a", Side.WEIGHTS, QuantSpec(), "a")
 LEARN = TrainingSettings(
     method=TrainingMethod.NEURON_WIDTHS,
     steps=10,
