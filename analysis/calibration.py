@@ -8,7 +8,7 @@ from analysis.evaluation.evaluate import Data
 from analysis.network import Network
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
-from quant.graph.layers import is_input
+from quant.graph.layers import is_input_name
 from quant.inputs import Inputs, arranged, count_of
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.progress import Steps
@@ -84,5 +84,5 @@ def needs_data(network: Network, config: QuantConfig) -> bool:
         not chosen[name].activation.is_float
         and chosen[name].activation.estimator is not Estimator.BATCH_NORM
         for name in chosen
-        if not is_input(name)
+        if not is_input_name(name)
     )

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from analysis.network import Network
 from quant.graph.float_weights import FloatWeight
-from quant.graph.layers import is_input
-from quant.graph.operators import Kind, operator
+from quant.graph.layers import is_input_name
+from quant.graph.operators import Kind, operator_name
 from quant.inputs import Input
 
 
@@ -100,8 +100,8 @@ def inspect_network(network: Network) -> Inspection:
         (8, 8, 10)
     """
     graph = network.graph
-    layers = [layer for layer in graph.layers if not is_input(layer.name)]
-    calls = (operator(node) for node in graph.module.graph.nodes)
+    layers = [layer for layer in graph.layers if not is_input_name(layer.name)]
+    calls = (operator_name(node) for node in graph.module.graph.nodes)
     names = Counter(name.removeprefix("aten.") for name in calls if name.startswith("aten."))
     weights = {layer.weight for layer in layers if layer.weight}
     return Inspection(
@@ -117,7 +117,7 @@ def inspect_network(network: Network) -> Inspection:
             )
             for layer in layers
         ),
-        encoded_weights=sum(graph.tensor(weight).numel() for weight in weights),
+        encoded_weights=sum(graph.stored_tensor(weight).numel() for weight in weights),
         float_weights=network.float_weights,
         parameters=network.parameters,
         macs=network.macs,

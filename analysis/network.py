@@ -14,7 +14,7 @@ from quant.config import QuantConfig
 from quant.engine.program import Program, compile_program
 from quant.file_encodings import EncodingTarget, Given
 from quant.finite_values import check_weights
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.graph.float_weights import FloatWeight, find_float_weights, summarize_float_weights
 from quant.inputs import (
@@ -29,7 +29,7 @@ from quant.inputs import (
 )
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.simulation.float_law import check_float_law
-from quant.simulation.plan import plan
+from quant.simulation.plan import plan_sites
 
 # Of the largest activation in one forward. Measured with one and two AVX-512 cores on all samples:
 # smaller batches spend their time between small layers, larger ones leave the cache, and above
@@ -72,7 +72,7 @@ class Network:
     @cached_property
     def program(self) -> Program:
         """The compiled program of the graph, with a place for an encoding at every site."""
-        return compile_program(self.graph, plan(self.graph, QuantConfig()))
+        return compile_program(self.graph, plan_sites(self.graph, QuantConfig()))
 
     @cached_property
     def graph_digest(self) -> str:
@@ -116,12 +116,12 @@ def prepare(
         CaptureError: the model cannot be traced, or its simulation at 32 bits is not its float run;
             the message says where and what to do.
     """
-    graph = capture(model, inputs, batch)
+    graph = capture_graph(model, inputs, batch)
     folded = FoldBatchNorm()(graph)
     check_weights(folded)
     check_float_law(folded)
     told = (*notes, *graph.notes, *summarize_float_weights(find_float_weights(folded)))
-    return Network(name, digest, folded, graph.parameters(), told)
+    return Network(name, digest, folded, graph.parameter_count(), told)
 
 
 class Runnable(Protocol):

@@ -44,7 +44,7 @@ def _sources(graph: FloatGraph, layer: Layer, owner: Mapping[str, str]) -> tuple
     """Return the layers whose values reach `layer` through moves alone, each once."""
     found: dict[str, None] = {}
     seen: set[str] = set()
-    waiting = [graph.node(name) for name in reversed(layer.inputs)]
+    waiting = [graph.node_named(name) for name in reversed(layer.inputs)]
     while waiting:
         node = waiting.pop()
         if node.name in seen:
@@ -62,7 +62,7 @@ def _owners(graph: FloatGraph) -> dict[str, str]:
     owner: dict[str, str] = {}
     for layer in graph.layers:
         owner[layer.node] = layer.name
-        node: fx.Node = graph.node(layer.output)
+        node: fx.Node = graph.node_named(layer.output)
         while node.name != layer.node:
             owner[node.name] = layer.name
             node = node.all_input_nodes[0]

@@ -13,7 +13,7 @@ from quant.simulation.choose_encodings import (
     encode_weight_site,
     search_activation_sites,
 )
-from quant.simulation.plan import Side, Site, plan
+from quant.simulation.plan import Side, Site, plan_sites
 from quant.spec import Estimator
 
 
@@ -28,7 +28,7 @@ class SiteEncodings:
 
     def __init__(self, network: Network, calibrated: Calibrated, config: QuantConfig) -> None:
         self.network, self._calibrated = network, calibrated
-        self._sites = {site.name: site for site in plan(network.graph, config)}
+        self._sites = {site.name: site for site in plan_sites(network.graph, config)}
         self._found: dict[tuple[str | None, Side], tuple[str, ...]] = {}
         self._made: dict[tuple[str, int], Encoding] = {}
         self._moments: dict[str, Moments] | None = None
@@ -41,7 +41,7 @@ class SiteEncodings:
             found = self._found[layer, side] = tuple(
                 site.name
                 for site in self._sites.values()
-                if layer in (None, site.layer) and side.includes(site.side)
+                if layer in (None, site.layer) and side.includes_role(site.side)
             )
         return found
 

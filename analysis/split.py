@@ -13,7 +13,7 @@ from data_io.open_dataset import open_dataset
 from data_io.preprocessing import Preprocess
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import is_input
+from quant.graph.layers import is_input_name
 from quant.inputs import Input, shapes_of
 from sample_models.registry import SAMPLES
 
@@ -138,7 +138,7 @@ def wanted_of(graph: FloatGraph) -> tuple[Input, ...]:
 
 def _input_is_float(network: Network, config: QuantConfig) -> bool:
     chosen = config.resolve(network.graph.layers)
-    return all(chosen[name].activation.is_float for name in chosen if is_input(name))
+    return all(chosen[name].activation.is_float for name in chosen if is_input_name(name))
 
 
 def _bundled(model: str, choice: ImageChoice, count: int) -> Split:

@@ -19,8 +19,8 @@ from analysis.split import Split
 from data_io.dataset import Dataset
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.graph.layer_pairs import Pair, find_pairs
-from quant.graph.layers import is_input
+from quant.graph.layer_pairs import Pair, find_layer_pairs
+from quant.graph.layers import is_input_name
 from quant.progress import Steps
 
 Key = TypeVar("Key")
@@ -77,7 +77,7 @@ class Study:
         self.network, self.scored, self.calibration = network, scored, calibration
         self.input_range, self.store = input_range, store
         self._results = _Results(calibrated)
-        self._plain = Calibrated(input_range=input_range)
+        self._write_linear_layer = Calibrated(input_range=input_range)
         self._seen: Calibrated | None = None
 
     @classmethod
@@ -106,7 +106,7 @@ class Study:
     @property
     def known(self) -> Calibrated:
         """The statistics as far as they have been collected; else the input's range alone."""
-        return self._seen or self._results.calibrated or self._plain
+        return self._seen or self._results.calibrated or self._write_linear_layer
 
     @property
     def entropies(self) -> Entropies:
@@ -130,7 +130,7 @@ class Study:
         if known is not None:
             return known
         if self.calibration is None or (config is not None and not self.needs_images(config)):
-            return self._plain
+            return self._write_linear_layer
         calibrated = yield from calibrate(self.network, self.calibration, self.input_range)
         self._results.calibrated = calibrated
         return calibrated
@@ -143,7 +143,7 @@ class Study:
         if needs_data(self.network, config):
             return True
         chosen = config.resolve(self.network.graph.layers)
-        inputs = [chosen[name].activation for name in chosen if is_input(name)]
+        inputs = [chosen[name].activation for name in chosen if is_input_name(name)]
         return self.input_range is None and not all(spec.is_float for spec in inputs)
 
     def encodings(self, config: QuantConfig) -> SiteEncodings:
@@ -164,13 +164,17 @@ class Study:
     def pairs(self) -> tuple[Pair, ...]:
         """Return the pairs of layers between which channels can be rescaled."""
         if self._results.pairs is None:
-            self._results.pairs = find_pairs(self.network.graph)[0]
+            self._results.pairs = find_layer_pairs(self.network.graph)[0]
         return self._results.pairs
 
     def scoring(self, images: Dataset | None) -> "Study":
         """Return this study with other images to score on; both share what is worked out."""
         other = Study(self.network, images, self.calibration, self.input_range, self.store)
-        other._results, other._plain, other._seen = self._results, self._plain, self._seen
+        other._results, other._write_linear_layer, other._seen = (
+            self._results,
+            self._write_linear_layer,
+            self._seen,
+        )
         return other
 
     def with_store(self, store: AnswerStore | None) -> "Study":
@@ -186,7 +190,7 @@ class Study:
         )
         same_range = self.input_range == other.input_range
         if self.network is other.network and mine == theirs and same_range:
-            self._results, self._plain = other._results, other._plain  # noqa: SLF001
+            self._results, self._write_linear_layer = other._results, other._write_linear_layer  # noqa: SLF001
 
     def belongs_to(self, other: "Study") -> bool:
         """Whether both are of one network and share what is worked out."""

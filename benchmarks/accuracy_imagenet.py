@@ -25,7 +25,7 @@ from data_io.open_dataset import open_dataset
 from model_io.load import load_model
 from quant.config import QuantConfig, uniform
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from quant.spec import Estimator, Granularity, QuantSpec
 from sample_models.registry import sample
 
@@ -65,7 +65,7 @@ def cases() -> Iterator[Case]:
 
 def score(network: Network, ranges: Calibrated, case: Case, parts: Split) -> dict[str, Any]:
     """Return the figures of one case on the images kept apart and on all."""
-    quantized = quantize(network.graph, case.config, ranges.statistics, ranges.input_range)
+    quantized = quantize_graph(network.graph, case.config, ranges.statistics, ranges.input_range)
     rest = drain(evaluate(network, quantized, parts.score))
     assert parts.calibration is not None
     seen = drain(evaluate(network, quantized, parts.calibration))

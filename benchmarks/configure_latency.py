@@ -70,7 +70,7 @@ def time_estimators(network: Network) -> None:
         spec = QuantSpec(8, granularity=Granularity.PER_CHANNEL, estimator=estimator)
         weights = 0.0
         for layer in weighted:
-            weight = network.graph.tensor(str(layer.weight))
+            weight = network.graph.stored_tensor(str(layer.weight))
             weights += milliseconds(partial(encode_weight, weight, spec, layer.channel_axis))
         print(
             f"  {estimator:11} one activation {statistics.median(times):6.2f}, "

@@ -24,7 +24,7 @@ from model_io.load import load_model
 from quant.config import uniform
 from quant.inputs import Inputs
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 
 IMAGES = 32
 FOLDED_TARGET, SIMULATED_TARGET = 0.5, 2.0
@@ -34,7 +34,7 @@ def runners(network: Network, module: Callable[[Tensor], Tensor]) -> dict[str, C
     """Return the three forwards of the same images by name."""
     images = torch.rand(IMAGES, *network.graph.input_shape) * 4 - 2
     calibrated = drain(calibrate(network, RandomImages(8, network.graph.input_shape)))
-    simulated = quantize(network.graph, uniform(8, 8), calibrated.statistics)
+    simulated = quantize_graph(network.graph, uniform(8, 8), calibrated.statistics)
 
     def in_batches(run: Callable[[Inputs], Tensor]) -> Callable[[], None]:
         def work() -> None:

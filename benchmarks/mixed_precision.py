@@ -42,7 +42,7 @@ from data_io.open_dataset import open_dataset
 from model_io.load import load_sample
 from quant.config import uniform
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from sample_models.registry import IMAGENET
 
 FOLDER = Path(__file__).parents[2] / "shared" / "datasets" / "imagenet-sample"
@@ -193,7 +193,7 @@ def run_all(bench: Bench, rows: dict[str, Proposal]) -> Answers:
     """Run every configuration on the images that are scored."""
     graph, fixed = bench.network.graph, bench.network.graph.batch
     statistics = bench.calibrated.statistics
-    runs = {name: quantize(graph, row.config, statistics) for name, row in rows.items()}
+    runs = {name: quantize_graph(graph, row.config, statistics) for name, row in rows.items()}
     labels: list[Tensor] = []
     own: list[Rows] = []
     classes: dict[str, list[Tensor]] = {name: [] for name in runs}

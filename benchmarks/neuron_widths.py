@@ -54,7 +54,7 @@ from quant.inputs import Inputs, first_of
 from quant.passes.calibrate import Calibration
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.training.neuron_widths import trained_widths
 from quant.training.settings import NeuronWidthSettings, TrainingMethod, TrainingSettings
 from quant.training.state.trained_state import TrainedState
@@ -152,9 +152,9 @@ def simulate(ground: Ground, config: QuantConfig, state: TrainedState | None = N
     """Return the simulated network, before or after a training."""
     graph = ground.network.graph
     if state is None:
-        return quantize(graph, config, ground.calibration, ground.input_range)
+        return quantize_graph(graph, config, ground.calibration, ground.input_range)
     trained = state.trained_graph(graph)
-    quantized = quantize(trained, config, ground.calibration, ground.input_range)
+    quantized = quantize_graph(trained, config, ground.calibration, ground.input_range)
     kept = UseGrids(state.encodings).apply(quantized).kept
     assert not kept, kept
     return quantized

@@ -104,7 +104,7 @@ class Case:
             found = []
             for question in questions:
                 graph = graphs[question.bits]
-                with graph.only(question.layer, question.side):
+                with graph.only_layer(question.layer, question.side):
                     output = torch.cat([graph(inputs) for inputs in batches])
                 found.append(sqnr_db(reference, output))
         return time.process_time() - start, found

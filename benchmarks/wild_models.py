@@ -24,7 +24,7 @@ from quant.config import uniform
 from quant.inputs import KINDS, draw, parts_of
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from tests.networks_wild import VISION, Wild
 from tests.networks_wild_sequences import SEQUENCES
 
@@ -87,11 +87,11 @@ def row(path: Path) -> str:
     with torch.inference_mode():
         expected = graph(inputs)
         noise = [
-            sqnr_db(expected, quantize(graph, uniform(bits, 8), calibration)(inputs))
+            sqnr_db(expected, quantize_graph(graph, uniform(bits, 8), calibration)(inputs))
             for bits in (8, 4)
         ]
     counted = sum(op.macs for op in build_workload("wild", graph, uniform(8, 8)).ops)
-    quantized = quantize(graph, uniform(8, 8), calibration)
+    quantized = quantize_graph(graph, uniform(8, 8), calibration)
     exported = export_qdq(quantized).model.SerializeToString()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -10,7 +10,7 @@ import torch
 from model_io.errors import ModelError
 from model_io.load import load_model
 from model_io.loaded_model import LoadedModel
-from quant.graph.capture import capture, export_program
+from quant.graph.capture import capture_graph, export_torch_program
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import draw, parts_of
 from quant.torch_state import exclusive_torch
@@ -49,14 +49,14 @@ def convert(loaded: LoadedModel, out: Path) -> Converted:
     """
     if out.suffix != ".pt2":
         raise ModelError(f"The file to write must end in .pt2; got {out.name}. Rename it.")
-    program = loaded.program or export_program(loaded.module, loaded.takes, loaded.batch)
+    program = loaded.program or export_torch_program(loaded.module, loaded.takes, loaded.batch)
     held = io.BytesIO()
     with exclusive_torch():
         torch.export.save(program, held)
     out.write_bytes(held.getvalue())
     back = load_model(out)
-    before = capture(loaded.program or loaded.module, loaded.takes, loaded.batch)
-    after = capture(back.program or back.module, back.takes, back.batch)
+    before = capture_graph(loaded.program or loaded.module, loaded.takes, loaded.batch)
+    after = capture_graph(back.program or back.module, back.takes, back.batch)
     layers = tuple(layer.name for layer in before.layers)
     names = tuple(layer.name for layer in after.layers)
     if names != layers:

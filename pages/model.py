@@ -2,7 +2,7 @@ import streamlit as st
 
 from figures.style.units import format_bytes, format_count
 from quant.config import uniform
-from quant.graph.layers import is_input
+from quant.graph.layers import is_input_name
 from ui.answers.float_score import first_images, float_score, measure_float
 from ui.configure.file_encodings import offer_own_grids
 from ui.model.forms import bring_data, bring_model, sample_cards
@@ -100,7 +100,7 @@ with st.expander("Choose other data", icon=":material/photo_library:", expanded=
 st.subheader("Layers", anchor=False)
 weighted = sum(1 for layer in network.graph.layers if layer.weight)
 st.caption(
-    f"{sum(not is_input(layer.name) for layer in network.graph.layers)} layers after folding "
+    f"{sum(not is_input_name(layer.name) for layer in network.graph.layers)} layers after folding "
     f"batch norms, {weighted} of them with weights; {size_text(network)}."
 )
 show_graph(work, network)

@@ -85,7 +85,7 @@ def widths_by_variance(
 
 def channel_variances(graph: FloatGraph, layer: Layer) -> list[float]:
     """Return the mean square of each output channel's weights, in order."""
-    weight = graph.tensor(str(layer.weight)).detach().movedim(layer.channel_axis, 0)
+    weight = graph.stored_tensor(str(layer.weight)).detach().movedim(layer.channel_axis, 0)
     squares: list[float] = weight.reshape(len(weight), -1).double().square().mean(1).tolist()
     return squares
 

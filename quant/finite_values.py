@@ -19,7 +19,7 @@ def check_weights(graph: FloatGraph) -> None:
     for layer in graph.layers:
         if layer.weight is None:
             continue
-        weight = graph.tensor(layer.weight)
+        weight = graph.stored_tensor(layer.weight)
         wrong = int((~torch.isfinite(weight)).sum())
         if wrong:
             raise QuantError(
@@ -48,7 +48,9 @@ def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
     where = "an operation" if layer is None else layer.name
     largest = ""
     if layer is not None and layer.weight is not None:
-        largest = f", whose largest weight is {float(graph.tensor(layer.weight).abs().max()):.3g}"
+        largest = (
+            f", whose largest weight is {float(graph.stored_tensor(layer.weight).abs().max()):.3g}"
+        )
     return (
         "The float network's outputs must be finite numbers; on these inputs they are NaN or "
         f"infinite, first after {where}{largest}. The largest input is "

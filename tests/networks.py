@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from sample_models.efficientnet_lite import efficientnet_lite0
 from sample_models.imbalanced import unbalance
@@ -322,4 +322,4 @@ DISTINCT = (*SMALL, "fashion-mobilenet-imbalanced", "fashion-vit")
 def graph_of(name: str) -> FloatGraph:
     """Return the captured network of that name; one for all tests, so none may change it."""
     case = CASES[name]
-    return capture(case.model(), case.shape)
+    return capture_graph(case.model(), case.shape)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import Input, Inputs, draw
 from tests.networks import randomize_batch_norms
@@ -119,4 +119,4 @@ TASKS = {
 @cache
 def task_graph(name: str) -> FloatGraph:
     """Return the captured network of that name; one for all tests, so none may change it."""
-    return capture(TASKS[name].model(), TASKS[name].inputs)
+    return capture_graph(TASKS[name].model(), TASKS[name].inputs)

@@ -10,7 +10,7 @@ from quant.errors import CaptureError
 from quant.inputs import draw, parts_of
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from tests.networks_wild import VISION
 from tests.networks_wild_sequences import SEQUENCES
 
@@ -38,7 +38,7 @@ def test_an_architecture_comes_in_whole(name: str, weights: int, floating: int) 
     work = build_workload(name, graph, uniform(8, 8))
     assert sum(op.macs for op in work.ops) == network.macs > 0
     calibration = drain(Calibrate()(graph, [inputs]))
-    assert not torch.equal(quantize(graph, uniform(4, 8), calibration)(inputs), graph(inputs))
+    assert not torch.equal(quantize_graph(graph, uniform(4, 8), calibration)(inputs), graph(inputs))
 
 
 def test_an_architecture_that_draws_is_refused() -> None:

@@ -11,7 +11,7 @@ from analysis.network import Network
 from quant.assignment import Part
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
-from quant.simulation.plan import Side, plan
+from quant.simulation.plan import Side, plan_sites
 from quant.spec import FLOAT_BITS, QuantSpec
 
 
@@ -114,7 +114,7 @@ def diff_configs(
 
 def specs_by_part(graph: FloatGraph, config: QuantConfig) -> dict[Part, QuantSpec]:
     """Return the spec of each weight and each output; a shared encoding has its owner's spec."""
-    return {(site.layer, site.side): site.spec for site in plan(graph, config)}
+    return {(site.layer, site.side): site.spec for site in plan_sites(graph, config)}
 
 
 Pair = tuple[CostReport, CostReport]

@@ -8,7 +8,7 @@ from analysis.network import Network
 from quant.assignment import with_bits
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
-from quant.simulation.plan import Side, plan
+from quant.simulation.plan import Side, plan_sites
 from quant.spec import FLOAT_BITS
 
 STEPS = (16, 8, 7, 6, 5, 4, 3, 2)
@@ -78,7 +78,7 @@ def _residency(
 def _at_bits(graph: FloatGraph, config: QuantConfig, bits: int) -> QuantConfig:
     parts = {
         (site.layer, Side.WEIGHTS): bits
-        for site in plan(graph, config)
+        for site in plan_sites(graph, config)
         if site.side is Side.WEIGHTS and site.spec.bits != FLOAT_BITS
     }
     return with_bits(config, graph, parts)

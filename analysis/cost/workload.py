@@ -18,11 +18,11 @@ from analysis.evaluation.measures import entropy_bits
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import INPUT_PREFIX, Layer, is_activation, shape_of
-from quant.graph.node_facts import facts_of
-from quant.graph.operators import Kind, is_pass_through, operator
+from quant.graph.layers import INPUT_PREFIX, Layer, is_activation_node, shape_of_node
+from quant.graph.node_facts import facts_of_node
+from quant.graph.operators import Kind, is_pass_through, operator_name
 from quant.ranges.estimators import encode_weight
-from quant.simulation.plan import Side, plan
+from quant.simulation.plan import Side, plan_sites
 from quant.spec import FLOAT_BITS, QuantSpec
 
 Entropies = dict[tuple[str, QuantSpec], float]
@@ -59,7 +59,7 @@ def weight_entropies(graph: FloatGraph, config: QuantConfig, known: Entropies) -
         spec = chosen[layer.name].weight
         if layer.weight is None or spec.is_float or (layer.name, spec) in known:
             continue
-        weight = graph.tensor(layer.weight)
+        weight = graph.stored_tensor(layer.weight)
         codes = encode_weight(weight, spec, layer.channel_axis).quantize(weight)
         known[layer.name, spec] = entropy_bits(codes)
     return known
@@ -88,7 +88,7 @@ class _Builder:
         self.chosen = config.resolve(graph.layers)
         self.bits = {
             site.layer: site.spec.bits
-            for site in plan(graph, self.chosen)
+            for site in plan_sites(graph, self.chosen)
             if site.side is Side.ACTIVATIONS
         }
         self.tensors: dict[str, TensorInfo] = {}
@@ -103,7 +103,7 @@ class _Builder:
             layer = by_node.get(node.name)
             if layer is not None:
                 self._add_layer(layer)
-            elif operator(node) in RECURRENTS:
+            elif operator_name(node) in RECURRENTS:
                 self._recurrent(node)
             elif node.op == "call_function" and node.name not in self.tensor_of:
                 self._pass(node)
@@ -122,7 +122,7 @@ class _Builder:
             self._store(layer.name, math.prod(layer.shape), self.bits[layer.name])
             self.ops.extend(self._operations(layer, sources))
         self.tensor_of[layer.node] = self.tensor_of[layer.output] = layer.name
-        node = self.graph.node(layer.output)
+        node = self.graph.node_named(layer.output)
         while node.name != layer.node:  # the functions fused in between store nothing
             self.tensor_of[node.name] = layer.name
             node = node.all_input_nodes[0]
@@ -132,19 +132,19 @@ class _Builder:
 
     def _carried(self, layer: Layer) -> tuple[str, ...]:
         """Return the tensor behind what has no encoding itself: complex numbers, tokens."""
-        nodes = self.graph.node(layer.node).all_input_nodes
+        nodes = self.graph.node_named(layer.node).all_input_nodes
         return self._known(node.name for node in nodes)[:1] or (self._whole_input(layer),)
 
     def _whole_input(self, layer: Layer) -> str:
         """Return the tensor of the whole numbers that a layer without real inputs depends on."""
-        waiting, seen = [self.graph.node(layer.node)], set()
+        waiting, seen = [self.graph.node_named(layer.node)], set()
         while waiting:
             node = waiting.pop(0)
             if node.op == "placeholder":
-                name = f"{INPUT_PREFIX}{facts_of(node).title}"
+                name = f"{INPUT_PREFIX}{facts_of_node(node).title}"
                 if name not in self.tensors:
-                    bits = _WHOLE_BITS.get(facts_of(node).kind, WHOLE_BITS)
-                    self._store(name, math.prod(shape_of(node)), bits)
+                    bits = _WHOLE_BITS.get(facts_of_node(node).kind, WHOLE_BITS)
+                    self._store(name, math.prod(shape_of_node(node)), bits)
                     self.inputs.append(name)
                 return name
             waiting += [source for source in node.all_input_nodes if source not in seen]
@@ -157,10 +157,12 @@ class _Builder:
     def _recurrent(self, node: fx.Node) -> None:
         """A recurrent layer: two products in float for each direction, step after step."""
         source = self.tensor_of[node.all_input_nodes[0].name]
-        shape = shape_of(node.all_input_nodes[0])
-        stored = [n for n in node.all_input_nodes if n.op == "get_attr" and len(shape_of(n)) == 2]
+        shape = shape_of_node(node.all_input_nodes[0])
+        stored = [
+            n for n in node.all_input_nodes if n.op == "get_attr" and len(shape_of_node(n)) == 2
+        ]
         for place, weight in enumerate(stored):
-            gates, depth = shape_of(weight)
+            gates, depth = shape_of_node(weight)
             name = f"{node.name} {place}"
             self._store(name, math.prod(shape[:-1]) * gates, FLOAT_BITS)
             self.ops.append(
@@ -180,18 +182,20 @@ class _Builder:
     def _pass(self, node: fx.Node) -> None:
         """A max-pool is work and a smaller tensor; all else that is no layer moves values on."""
         sources = [s for s in node.all_input_nodes if s.name in self.tensor_of]
-        if not sources or (shape_of(node) and not math.prod(shape_of(node))):
+        if not sources or (shape_of_node(node) and not math.prod(shape_of_node(node))):
             return
         source = self.tensor_of[sources[0].name]
-        is_pool = "max_pool" in operator(node) and is_activation(node) and is_pass_through(node)
-        if not is_pool or not shape_of(node):
+        is_pool = (
+            "max_pool" in operator_name(node) and is_activation_node(node) and is_pass_through(node)
+        )
+        if not is_pool or not shape_of_node(node):
             self.tensor_of[node.name] = source
             return
         bits = self.tensors[source].bits
-        self._store(node.name, math.prod(shape_of(node)), bits)
+        self._store(node.name, math.prod(shape_of_node(node)), bits)
         kernel = pair_of(node.args[1] if len(node.args) > 1 else 1)
-        if "adaptive" in operator(node):
-            kernel = window_of(shape_of(sources[0]), shape_of(node))
+        if "adaptive" in operator_name(node):
+            kernel = window_of(shape_of_node(sources[0]), shape_of_node(node))
         self.ops.append(
             Op(
                 name=node.name,
@@ -202,7 +206,7 @@ class _Builder:
                 kernel_w=kernel[1],
                 activation_bits=bits,
                 output_bits=bits,
-                **plane_sizes(shape_of(sources[0]), shape_of(node)),
+                **plane_sizes(shape_of_node(sources[0]), shape_of_node(node)),
             )
         )
         self.tensor_of[node.name] = node.name
@@ -240,7 +244,7 @@ class _Builder:
             return OpKind.MATMUL if layer.macs else OpKind.VECTOR
         if layer.kind is Kind.MATMUL and not layer.macs:
             return OpKind.VECTOR
-        if operator(self.graph.node(layer.node)).startswith("aten.conv_transpose"):
+        if operator_name(self.graph.node_named(layer.node)).startswith("aten.conv_transpose"):
             return OpKind.LINEAR
         return OpKind.MATMUL if layer.kind is Kind.MATMUL else _KINDS[layer.kind]
 
@@ -276,9 +280,9 @@ class _Builder:
 
     def _computed_weight(self, layer: Layer) -> dict[str, Any]:
         """A convolution or linear layer whose weight is computed, as the product that it is."""
-        node = self.graph.node(layer.node)
+        node = self.graph.node_named(layer.node)
         second, groups = node.args[1], node.args[6] if len(node.args) > 6 else 1
-        shape = shape_of(second) if isinstance(second, fx.Node) else ()
+        shape = shape_of_node(second) if isinstance(second, fx.Node) else ()
         groups = groups if isinstance(groups, int) else 1
         depth = math.prod(shape[1:])
         columns = max(1, shape[0] // groups)
@@ -286,7 +290,7 @@ class _Builder:
         return {"batch": rows, "c_in": depth, "c_out": columns, "groups": groups}
 
     def _convolution(self, layer: Layer) -> dict[str, Any]:
-        node = self.graph.node(layer.node)
+        node = self.graph.node_named(layer.node)
         kernel, stride, dilation = (
             pair_of(layer.weight_shape[2:]),
             pair_of(node.args[3] if len(node.args) > 3 else 1),
@@ -303,13 +307,13 @@ class _Builder:
         }
 
     def _bias(self, layer: Layer) -> int:
-        return self.graph.tensor(layer.bias).numel() if layer.bias else 0
+        return self.graph.stored_tensor(layer.bias).numel() if layer.bias else 0
 
     def _attention(self, layer: Layer, sources: tuple[str, ...]) -> Iterator[Op]:
         """Scores, softmax and mix; the scores and their softmax have the layer's output width."""
         # not `inputs`, which names a tensor that plays two parts once and leaves out constants
-        operands = [o for o in self.graph.node(layer.node).args[:3] if isinstance(o, fx.Node)]
-        query, key, value = (shape_of(operand) for operand in operands)
+        operands = [o for o in self.graph.node_named(layer.node).args[:3] if isinstance(o, fx.Node)]
+        query, key, value = (shape_of_node(operand) for operand in operands)
         sources = tuple(self.tensor_of.get(operand.name, sources[0]) for operand in operands)
         groups, bits = math.prod(query[:-2]), self.bits[layer.name]
         scores, weights = f"{layer.name} scores", f"{layer.name} softmax"

@@ -14,7 +14,7 @@ from quant.config import QuantConfig
 from quant.errors import CalibrationError
 from quant.passes.recipe import check_order
 from quant.progress import Steps, part
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 
 IMAGES = 8
 CALIBRATION_SHARE = 0.3
@@ -34,7 +34,7 @@ def quantized_to_take(study: Study, experiment: Experiment) -> Steps[Stage]:
     if calibrated.statistics or not study.needs_images(config):
         stage = first_stage(network, config, calibrated)
     else:  # a file may have all grids
-        bare = quantize(network.graph, config, None, calibrated.input_range)
+        bare = quantize_graph(network.graph, config, None, calibrated.input_range)
         stage = Stage(network, calibrated, bare)
     repaired = apply_recipe(stage, recipe, config, study.calibration)
     stage = yield from part(repaired, CALIBRATION_SHARE, 1.0)

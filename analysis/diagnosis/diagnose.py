@@ -24,7 +24,7 @@ from analysis.sensitivity.sweep import Question
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.graph.layer_pairs import Pair
-from quant.simulation.plan import Side, Site, plan
+from quant.simulation.plan import Side, Site, plan_sites
 from quant.spec import SpecChange
 
 # A 5 x 5 kernel on one channel, as in depthwise layers: the rounding errors of so few weights do
@@ -112,8 +112,8 @@ def sites_of(book: RangeBook, config: QuantConfig, question: Question) -> list[S
     """Return the sites of the question's layer on the question's sides."""
     return [
         site
-        for site in plan(book.graph, config)
-        if site.layer == question.layer and question.side.includes(site.side)
+        for site in plan_sites(book.graph, config)
+        if site.layer == question.layer and question.side.includes_role(site.side)
     ]
 
 

@@ -65,8 +65,8 @@ def more_bits(question: Question) -> Remedy | None:
     return Remedy(
         f"{bits} bits for this layer",
         "Every bit halves the step: about 6 dB.",
-        weight=change if question.side.includes(Side.WEIGHTS) else None,
-        activation=change if question.side.includes(Side.ACTIVATIONS) else None,
+        weight=change if question.side.includes_role(Side.WEIGHTS) else None,
+        activation=change if question.side.includes_role(Side.ACTIVATIONS) else None,
     )
 
 

@@ -80,7 +80,7 @@ class _Bench:
     def _evaluate(self, quantized: QuantGraph, only: Question | None) -> Steps[Evaluation]:
         if only is None:
             return (yield from evaluate(self.study.network, quantized, self.study.images))
-        with quantized.only(only.layer, only.side):
+        with quantized.only_layer(only.layer, only.side):
             return (yield from evaluate(self.study.network, quantized, self.study.images))
 
 

@@ -17,7 +17,7 @@ def measure_layer_sqnr(network: Network, quantized: QuantGraph, inputs: Inputs) 
 
     Pass few images (N, ...): all activations of both networks are in memory at once.
     """
-    with quantized.floating():
+    with quantized.as_float_network():
         reference = record_layer_outputs(network, quantized, inputs)
     simulated = record_layer_outputs(network, quantized, inputs)
     return {name: sqnr_db(reference[name], simulated[name]) for name in reference}

@@ -9,9 +9,9 @@ from quant.assignment import Knob, Part, parts_of
 from quant.config import QuantConfig, Rule
 from quant.errors import ConfigError
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import is_input
+from quant.graph.layers import is_input_name
 from quant.graph.operators import Kind
-from quant.simulation.plan import Side, plan
+from quant.simulation.plan import Side, plan_sites
 from quant.spec import FLOAT_BITS, Granularity
 
 TIED_KINDS = (Kind.ADD, Kind.CONCAT)
@@ -122,7 +122,7 @@ def _pinned_bits(graph: FloatGraph, rules: Rules) -> dict[Part, int]:
     pins = rules.pins
     if rules.edge_bits is not None:
         edge = rules.edge_bits
-        inputs = [layer.name for layer in graph.layers if is_input(layer.name)]
+        inputs = [layer.name for layer in graph.layers if is_input_name(layer.name)]
         edges = (Pin("first", edge), Pin("last", edge, edge))
         pins = (*edges, *(Pin(name, None, edge) for name in inputs), *pins)
     bits: dict[Part, int] = {}
@@ -164,7 +164,7 @@ def _group_parts(
 def _tied_pairs(
     graph: FloatGraph, config: QuantConfig, together: Together
 ) -> Iterator[tuple[Part, Part]]:
-    for site in plan(graph, config):
+    for site in plan_sites(graph, config):
         if site.side is Side.ACTIVATIONS and site.shared_with is not None:
             yield (site.layer, Side.ACTIVATIONS), (site.shared_with, Side.ACTIVATIONS)
     kinds = {layer.name: layer.kind for layer in graph.layers}

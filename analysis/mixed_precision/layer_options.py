@@ -13,7 +13,7 @@ from analysis.network import Network
 from analysis.sensitivity.sweep import CellScore, Sensitivity, View
 from quant.config import QuantConfig
 from quant.errors import ConfigError
-from quant.simulation.plan import TENSOR_SIDES, Side, plan
+from quant.simulation.plan import TENSOR_SIDES, Side, plan_sites
 from quant.spec import FLOAT_BITS, SpecChange
 
 WIDTHS = (2, 3, 4, 5, 6, 8, 16, FLOAT_BITS)
@@ -130,7 +130,7 @@ def cost_change(before: CostReport, after: CostReport) -> Change:
 
 def _encoding_owner(network: Network, config: QuantConfig, layer: str) -> str:
     """Return the layer that owns the encoding of the layer's output."""
-    sites = {site.name: site for site in plan(network.graph, config)}
+    sites = {site.name: site for site in plan_sites(network.graph, config)}
     site = next(s for s in sites.values() if s.layer == layer and s.side is Side.ACTIVATIONS)
     while site.shared_with is not None:
         site = sites[site.shared_with]

@@ -141,7 +141,9 @@ def activation_distribution(layer: str, statistics: Statistics) -> Distribution:
 def weight_distributions(graph: FloatGraph) -> dict[str, Distribution]:
     """Return the distribution of every weight by layer, in execution order; needs no data."""
     return {
-        layer.name: weight_distribution(layer.name, graph.tensor(layer.weight), layer.channel_axis)
+        layer.name: weight_distribution(
+            layer.name, graph.stored_tensor(layer.weight), layer.channel_axis
+        )
         for layer in graph.layers
         if layer.weight is not None
     }

@@ -14,10 +14,10 @@ from quant.config import QuantConfig
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import is_input
+from quant.graph.layers import is_input_name
 from quant.ranges.batch_norm_moments import Moments, propagate
 from quant.ranges.estimators import encode_statistics
-from quant.simulation.plan import Side, Site, plan
+from quant.simulation.plan import Side, Site, plan_sites
 from quant.spec import Estimator, QuantSpec
 
 
@@ -50,7 +50,7 @@ class RangeBook:
             examine_tensor(
                 distributions[site.layer], None if site.spec.is_float else self.fit(site, site.spec)
             )
-            for site in plan(self.graph, config)
+            for site in plan_sites(self.graph, config)
             if site.side is side and site.layer in distributions
         ]
 
@@ -78,7 +78,7 @@ class RangeBook:
     def _fit_site(self, site: Site, spec: QuantSpec) -> Fit:
         if site.side is Side.WEIGHTS:
             layer = self.graph[site.layer]
-            return fit_weight(self.graph.tensor(str(layer.weight)), spec, layer.channel_axis)
+            return fit_weight(self.graph.stored_tensor(str(layer.weight)), spec, layer.channel_axis)
         encoding = self._encoding(site, spec)
         return fit_statistics(self.calibrated.statistics[site.layer], encoding, spec)
 
@@ -86,7 +86,7 @@ class RangeBook:
         """Return the activation's encoding, chosen as in `quant_graph.quantize`."""
         source = self.calibrated.statistics[self._source_layer(site)]
         if spec.estimator is Estimator.BATCH_NORM:
-            if is_input(site.layer):
+            if is_input_name(site.layer):
                 return encode_statistics(source, replace(spec, estimator=Estimator.MIN_MAX))
             if site.node not in self.moments:
                 raise CalibrationError(

@@ -23,7 +23,7 @@ from quant.config import QuantConfig, config_from_dict, uniform
 from quant.errors import ConfigError, QuantError
 from quant.graph.float_weights import summarize_float_weights
 from quant.progress import Progress, Steps
-from quant.simulation.plan import Side, plan
+from quant.simulation.plan import Side, plan_sites
 from quant.spec import Granularity, QuantSpec
 
 MOST_OTHERS = 12
@@ -118,7 +118,7 @@ def _facts(network: Network, machine: Machine) -> ModelFacts:
 
 def layer_choices(network: Network, config: QuantConfig) -> tuple[LayerChoice, ...]:
     """Return what a configuration asks for every layer, in order of execution."""
-    sites = {(site.layer, site.side): site for site in plan(network.graph, config)}
+    sites = {(site.layer, site.side): site for site in plan_sites(network.graph, config)}
     rows = []
     for layer in network.graph.layers:
         weight = sites.get((layer.name, Side.WEIGHTS))

@@ -17,7 +17,7 @@ from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, check_order, is_float_pass
 from quant.passes.use_grids import GridsUsed, UseGrids
 from quant.progress import Progress, Steps, part
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.training.state.use_training import UseTraining
 
 Outcome = Equalized | Absorbed | Corrected | AdaRoundResult | GridsUsed
@@ -57,7 +57,7 @@ def title_of(step: Pass) -> str:
 
 def first_stage(network: Network, config: QuantConfig, calibrated: Calibrated) -> Stage:
     """Return the plainly quantized network, as `run_experiment` would score it."""
-    quantized = quantize(network.graph, config, calibrated.statistics, calibrated.input_range)
+    quantized = quantize_graph(network.graph, config, calibrated.statistics, calibrated.input_range)
     return Stage(network, calibrated, quantized)
 
 
@@ -141,7 +141,7 @@ def _use_training(
     if stage.calibrated.statistics or not needs_data(network, config):
         trained = first_stage(network, config, stage.calibrated)
     else:  # the training has all grids
-        bare = quantize(network.graph, config, None, stage.calibrated.input_range)
+        bare = quantize_graph(network.graph, config, None, stage.calibrated.input_range)
         trained = Stage(network, stage.calibrated, bare)
     used = UseGrids(step.state.encodings, step.source).apply(trained.quantized)
     if used.kept and images is not None and needs_data(network, config):

@@ -127,7 +127,9 @@ def channel_ranges(network: Network) -> dict[str, Tensor]:
     found = {}
     for layer in network.graph.layers:
         if layer.weight is not None:
-            rows = network.graph.tensor(layer.weight).movedim(layer.channel_axis, 0).flatten(1)
+            rows = (
+                network.graph.stored_tensor(layer.weight).movedim(layer.channel_axis, 0).flatten(1)
+            )
             found[layer.name] = torch.stack([rows.amin(1), rows.amax(1)], 1)
     return found
 

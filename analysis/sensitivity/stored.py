@@ -8,7 +8,7 @@ from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity, Sweep
 from analysis.study import Study
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.simulation.plan import TENSOR_SIDES, Side, plan
+from quant.simulation.plan import TENSOR_SIDES, Side, plan_sites
 from quant.spec import FLOAT_BITS
 
 
@@ -21,7 +21,9 @@ def known_sensitivity(study: Study, config: QuantConfig) -> Sensitivity | None:
     has seen none, since their grids follow from it.
     """
     sides = TENSOR_SIDES if study.known.statistics else TENSOR_SIDES[:1]
-    used = {site.spec.bits for site in plan(study.network.graph, config) if not site.spec.is_float}
+    used = {
+        site.spec.bits for site in plan_sites(study.network.graph, config) if not site.spec.is_float
+    }
     sweep = Sweep(config, tuple(sorted({*DEFAULT_BITS, *used}, reverse=True)), sides)
     found = _kept(study, sweep)
     if found is None and len(sides) > 1:
@@ -45,7 +47,7 @@ def harmful(found: Sensitivity, config: QuantConfig, network: Network) -> dict[s
     known = {(s.question.layer, s.question.side, s.question.bits): s for s in found.scores}
     noise: dict[str, float] = {}
     unknown = set()
-    for site in plan(network.graph, config):
+    for site in plan_sites(network.graph, config):
         side = Side.WEIGHTS if site.side is Side.WEIGHTS else Side.ACTIVATIONS
         if site.spec.bits == FLOAT_BITS or side not in found.sweep.sides:
             continue

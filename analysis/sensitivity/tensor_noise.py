@@ -60,9 +60,9 @@ class _Local:
 
     def _parts(self, question: Question) -> Iterator[float | None]:
         layer, bits = question.layer, question.bits
-        if question.side.includes(Side.WEIGHTS) and self.grids.sites(layer, Side.WEIGHTS):
+        if question.side.includes_role(Side.WEIGHTS) and self.grids.sites(layer, Side.WEIGHTS):
             yield self.weight_db(layer, bits)
-        if question.side.includes(Side.ACTIVATIONS):
+        if question.side.includes_role(Side.ACTIVATIONS):
             yield self._activation_db(layer, bits)
 
     def weight_db(self, layer: str, bits: int) -> float:
@@ -70,7 +70,7 @@ class _Local:
         if (layer, bits) not in self._weights:
             (site,) = self.grids.sites(layer, Side.WEIGHTS)
             graph = self.grids.network.graph
-            weight = graph.tensor(str(graph[layer].weight)).detach()
+            weight = graph.stored_tensor(str(graph[layer].weight)).detach()
             rounded = self.grids.of([site], bits)[site].fake_quantize(weight)
             self._weights[layer, bits] = sqnr_db(weight, rounded)
         return self._weights[layer, bits]

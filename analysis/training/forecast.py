@@ -77,7 +77,7 @@ def measure_step(task: TrainingTask) -> Steps[StepCost]:
     settings = replace(task.settings, steps=TIMED_STEPS)
     state = yield from part(train_stage(replace(task, settings=settings), stage), 0.5, 1.0)
     values = sum(4 * torch.Size(layer.shape).numel() for layer in task.network.graph.layers)
-    weights = 4 * task.network.graph.parameters()
+    weights = 4 * task.network.graph.parameter_count()
     memory = 2 * values * task.settings.batch + 4 * weights
     return StepCost(state.record.seconds / TIMED_STEPS, memory)
 

@@ -58,7 +58,7 @@ def answer_sensitivity(
     Raises:
         ValueError: data, labels or settings do not fit the network, or no scheduler answers.
     """
-    quantizes_activations = any(side.includes(Side.ACTIVATIONS) for side in sweep.sides)
+    quantizes_activations = any(side.includes_role(Side.ACTIVATIONS) for side in sweep.sides)
     if Depth(depth) is Depth.INSTANT and not quantizes_activations:  # needs no image
         found = instant(Study(network), sweep)
         return summarize_sensitivity(found, network, None, Calibrated())

@@ -10,11 +10,11 @@ from torch.export import Dim
 
 from model_io.errors import ModelError
 from quant.encoding import Encoding
-from quant.graph.float_graph import copy_module
+from quant.graph.float_graph import copy_graph_module
 from quant.inputs import KINDS
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
-from quant.simulation.quantizer import Quantizer, subsumes
+from quant.simulation.quantizer import Quantizer, encoding_subsumes_clip
 from quant.torch_state import exclusive_torch
 
 MOST_BATCH = 65536
@@ -34,7 +34,7 @@ class OnGrid(nn.Module):
         zero_point = int(encoding.zero_point)
         self.scale = nn.Buffer(encoding.scale.clone())
         self.limits = encoding.qmin - zero_point, encoding.qmax - zero_point
-        self.clip = None if clip is None or subsumes(encoding, clip) else clip
+        self.clip = None if clip is None or encoding_subsumes_clip(encoding, clip) else clip
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a tensor to one of the same shape."""
@@ -102,7 +102,7 @@ def write_program(quantized: QuantGraph) -> bytes:
 
 def plain_module(quantized: QuantGraph) -> fx.GraphModule:
     """Return a copy of a simulated network without quantizers of ours, the same in value."""
-    module = copy_module(quantized.module)
+    module = copy_graph_module(quantized.module)
     for node in list(module.graph.nodes):
         if node.op != "call_module":
             continue
@@ -113,7 +113,7 @@ def plain_module(quantized: QuantGraph) -> fx.GraphModule:
         source = node.args[0]
         encoding = quantizer.encoding
         if quantizer.site.side is Side.WEIGHTS and encoding is not None:
-            weight = quantized.graph.tensor(str(source.target))
+            weight = quantized.graph.stored_tensor(str(source.target))
             module.set_submodule(name, Whole(weight, encoding))
             node.args = ()
         elif encoding is not None:
@@ -122,7 +122,7 @@ def plain_module(quantized: QuantGraph) -> fx.GraphModule:
             module.set_submodule(name, Clip(quantizer.clip))
     module.graph.eliminate_dead_code()
     module.recompile()
-    return copy_module(module).eval()  # without the weights that nothing reads any more
+    return copy_graph_module(module).eval()  # without the weights that nothing reads any more
 
 
 def _clipped(x: Tensor, clip: tuple[float | None, float | None] | None) -> Tensor:

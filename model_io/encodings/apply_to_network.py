@@ -17,10 +17,10 @@ from quant.config import ACTIVATION_DEFAULT, WEIGHT_DEFAULT, QuantConfig
 from quant.encoding import Encoding
 from quant.file_encodings import EncodingTarget, Given
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import is_activation, is_input
-from quant.graph.node_facts import facts_of
+from quant.graph.layers import is_activation_node, is_input_name
+from quant.graph.node_facts import facts_of_node
 from quant.graph.operators import is_pass_through
-from quant.simulation.plan import Side, Site, plan, weight_site_name
+from quant.simulation.plan import Side, Site, plan_sites, weight_site_name
 from quant.spec import FLOAT_BITS, QuantSpec
 
 _MOST_BITS = 16
@@ -123,7 +123,7 @@ def targets_of(graph: FloatGraph, places: Mapping[str, TensorPlace]) -> dict[str
 
     Ours are the names of sites ("conv1", "conv1 weight") and of parameters ("conv1.weight").
     """
-    sites = plan(graph, QuantConfig())
+    sites = plan_sites(graph, QuantConfig())
     found = {site.name: EncodingTarget(site.name) for site in sites}
     weights: dict[str, Site] = {}
     for site in sites:
@@ -146,10 +146,14 @@ def targets_of(graph: FloatGraph, places: Mapping[str, TensorPlace]) -> dict[str
 
 def _nodes_by_path(graph: FloatGraph) -> dict[str, fx.Node]:
     """Return the last node of each module, whose value leaves it, and the inputs by their names."""
-    found = {layer.name: graph.node(layer.node) for layer in graph.layers if is_input(layer.name)}
+    found = {
+        layer.name: graph.node_named(layer.node)
+        for layer in graph.layers
+        if is_input_name(layer.name)
+    }
     for node in graph.module.graph.nodes:
-        if node.op == "call_function" and is_activation(node) and facts_of(node).path:
-            found[facts_of(node).path] = node
+        if node.op == "call_function" and is_activation_node(node) and facts_of_node(node).path:
+            found[facts_of_node(node).path] = node
     return found
 
 
@@ -191,7 +195,7 @@ def given_by(
     Raises:
         ModelError: no tensor of the file is one of the network's.
     """
-    sites = {site.name: site for site in plan(graph, QuantConfig())}
+    sites = {site.name: site for site in plan_sites(graph, QuantConfig())}
     taking = _Taking(graph, sites)
     found = tuple(found)
     exact = [grid for grid in found if not grid.floating and grid.bits > _MOST_BITS]

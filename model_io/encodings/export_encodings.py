@@ -124,7 +124,7 @@ def _biases(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[TensorGrid]:
         if weight.encoding is None or source is None or _in_groups(weight.site):
             continue
         scale = source * weight.encoding.scale.flatten()
-        count = quantized.graph.bias_of(layer).numel()
+        count = quantized.graph.bias_of_layer(layer).numel()
         shape = () if scale.numel() == 1 and count > 1 else (scale.numel(),)
         yield TensorGrid(
             held.name, BIAS_BITS, signed=True, symmetric=True, scale=tuple(scale.tolist()),
@@ -166,7 +166,7 @@ def weights_on_grids(quantized: QuantGraph, marked: MarkedOnnx) -> ModelProto:
         encoding = quantized.quantizers[site.name].encoding
         if site.side is not Side.WEIGHTS or encoding is None:
             continue
-        weight = quantized.graph.tensor(str(quantized.graph[site.layer].weight))
+        weight = quantized.graph.stored_tensor(str(quantized.graph[site.layer].weight))
         with torch.no_grad():
             value = encoding.fake_quantize(weight).numpy()
         place = marked.tensors[site.name]

@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from torch.export import Dim
 
 from model_io.errors import ModelError
-from quant.graph.float_graph import copy_module
+from quant.graph.float_graph import copy_graph_module
 from quant.inputs import KINDS
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
@@ -77,7 +77,7 @@ def export_with_marks(quantized: QuantGraph) -> ModelProto:
 
 def _marked(quantized: QuantGraph) -> fx.GraphModule:
     """Return a copy of the graph with a mark for each quantizer, bias and fused operation."""
-    module = copy_module(quantized.module)
+    module = copy_graph_module(quantized.module)
     nodes = {node.name: node for node in module.graph.nodes}
     for layer in quantized.graph.layers:
         node = nodes.get(layer.node)

@@ -5,7 +5,7 @@ import copy
 import torch
 
 from model_io.qdq_export.export_qdq import QdqOnnx
-from quant.graph.layer_pairs import is_shared
+from quant.graph.layer_pairs import is_shared_argument
 from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 
@@ -19,8 +19,8 @@ def as_written(quantized: QuantGraph, made: QdqOnnx) -> QuantGraph:
     found = copy.deepcopy(quantized)
     for name, bias in made.biases.items():
         layer = found.graph[name]
-        if not is_shared(found.graph.node(layer.node), 2):
-            found.graph.set_bias(layer, torch.from_numpy(bias))
+        if not is_shared_argument(found.graph.node_named(layer.node), 2):
+            found.graph.store_bias(layer, torch.from_numpy(bias))
     for name, encoding in made.raised.items():
         found.quantizers[weight_site_name(name)].set_encoding(encoding)
     found.module.recompile()

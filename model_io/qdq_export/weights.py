@@ -72,7 +72,7 @@ class Parameters:
             self.channel_bits[tensor.name] = write_widths_text(own_bits)
         if grid.is_narrow:
             self.narrow[tensor.name] = (grid.qmin, grid.qmax)
-        own = self.quantized.graph.tensor(str(layer.weight)).detach()
+        own = self.quantized.graph.stored_tensor(str(layer.weight)).detach()
         if self.style is WeightStyle.FLOAT:
             inside = own.clamp(encoding.low, encoding.high) if grid.is_narrow else own
             if encoding.channel_bits is not None:  # the pair would round one bit to zero

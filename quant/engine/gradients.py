@@ -10,8 +10,8 @@ from torch import Tensor
 from quant.engine.fused_layer import PACKED_FOR, FusedLayer, fuse_layer
 from quant.engine.portable import PLACEHOLDER, PortableOperation, fill, function_of, make_portable
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import Layer, fused_chain
-from quant.graph.operators import weight_place
+from quant.graph.layers import Layer, fused_function_chain
+from quant.graph.operators import weight_argument_position
 from quant.inputs import Inputs, Outputs, as_inputs, parts_of
 from quant.torch_state import not_while_tracing
 
@@ -49,7 +49,7 @@ class Backward:
         self.portable = make_portable(graph, ())
         self.layers = {layer.output: layer for layer in graph.layers}
         self.chains = {
-            layer.output: [node.name for node in fused_chain(graph.node(layer.node))]
+            layer.output: [node.name for node in fused_function_chain(graph.node_named(layer.node))]
             for layer in graph.layers
         }
         self._operations = {item.name: item for item in self.portable.operations}
@@ -256,7 +256,7 @@ class _Turn:
             for place, operation in enumerate(self._backward.operations_of(layer)):
                 given = operation.args
                 if place == 0:
-                    at = weight_place(operation.target)
+                    at = weight_argument_position(operation.target)
                     given = (*given[:at], weight, *given[at + 1 :])
                 with torch.no_grad():
                     values[operation.name] = _call(operation, given, values, constants)

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from quant.errors import CaptureError
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import shape_of
+from quant.graph.layers import shape_of_node
 from quant.graph.operators import clip_limits
 from quant.simulation.plan import Side, Site
 
@@ -102,7 +102,7 @@ def make_portable(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
     constants: dict[str, Tensor] = {}
     for node in graph.module.graph.nodes:
         if node.op == "get_attr":
-            constants[str(node.target)] = graph.tensor(str(node.target)).detach()
+            constants[str(node.target)] = graph.stored_tensor(str(node.target)).detach()
         elif node.op != "output":
             operations.append(
                 PortableOperation(
@@ -114,8 +114,10 @@ def make_portable(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
                     weight_grid=weights.get(node.name),
                     clip=clip_limits(node) if node.op == "call_function" else None,
                     macs=macs.get(node.name, 0),
-                    size=BYTES * torch.Size(shape_of(node)).numel() if shape_of(node) else 0,
-                    shape=shape_of(node),
+                    size=BYTES * torch.Size(shape_of_node(node)).numel()
+                    if shape_of_node(node)
+                    else 0,
+                    shape=shape_of_node(node),
                 )
             )
     first, *others = (node.name for node in graph.output_nodes)

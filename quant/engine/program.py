@@ -21,7 +21,7 @@ from quant.engine.portable import (
     make_portable,
 )
 from quant.graph.float_graph import FloatGraph
-from quant.graph.operators import weight_place
+from quant.graph.operators import weight_argument_position
 from quant.inputs import Inputs, parts_of
 from quant.simulation.plan import Site
 from quant.torch_state import not_while_tracing
@@ -226,7 +226,7 @@ def _steps(portable: Portable, *, fuse: bool) -> Iterable[EngineStep]:
 
 
 def _weight_place(operation: PortableOperation) -> int:
-    return weight_place(operation.target)
+    return weight_argument_position(operation.target)
 
 
 def _writes_input(portable: Portable) -> bool:

@@ -14,19 +14,19 @@ from torch.export import Dim, ExportedProgram, export
 from quant.errors import CaptureError
 from quant.graph.activations import mark_activations
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import INPUT_LAYER, shape_of
-from quant.graph.node_facts import NodeFacts, facts_of, write_facts
+from quant.graph.layers import INPUT_LAYER, shape_of_node
+from quant.graph.node_facts import NodeFacts, facts_of_node, write_node_facts
 from quant.graph.spelling.edits import Draft
 from quant.graph.spelling.precision import OTHER_REALS
-from quant.graph.spelling.regions import inline_regions
-from quant.graph.spelling.spell import spell
+from quant.graph.spelling.regions import inline_graph_regions
+from quant.graph.spelling.spell import spell_graph
 from quant.graph.spelling.writes import writes_into_others
 from quant.inputs import KINDS, Input, InputLike
 from quant.interruption import check_interruption
 from quant.torch_state import exclusive_torch
 
 
-def capture(
+def capture_graph(
     model: nn.Module | ExportedProgram,
     inputs: tuple[int, ...] | Sequence[InputLike],
     batch: int | None = None,
@@ -49,19 +49,21 @@ def capture(
         >>> [layer.name for layer in graph.layers]
         ['input', '0']
     """
-    specs = _described(inputs)
-    program = model if isinstance(model, ExportedProgram) else export_program(model, specs, batch)
-    traced = _traced(program)
+    specs = _describe_inputs(inputs)
+    program = (
+        model if isinstance(model, ExportedProgram) else export_torch_program(model, specs, batch)
+    )
+    traced = _trace_program(program)
     if writes_into_others(traced):
         with exclusive_torch(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch copies its own outdated types
-            traced = _traced(program.run_decompositions({}))
-    module, only, notes = _plain(traced, specs)
+            traced = _trace_program(program.run_decompositions({}))
+    module, only, notes = _plain_graph(traced, specs)
     first = next(node for node in module.graph.nodes if node.op == "placeholder")
-    return FloatGraph(module, shape_of(first)[1:], only, notes=notes)
+    return FloatGraph(module, shape_of_node(first)[1:], only, notes=notes)
 
 
-def _traced(program: ExportedProgram) -> fx.GraphModule:
+def _trace_program(program: ExportedProgram) -> fx.GraphModule:
     """Return the graph of a program, with its stored tensors in place."""
     with exclusive_torch():
         traced = program.module(check_guards=False)
@@ -72,7 +74,7 @@ def _traced(program: ExportedProgram) -> fx.GraphModule:
     return traced
 
 
-def export_program(
+def export_torch_program(
     model: nn.Module, takes: tuple[int, ...] | Sequence[InputLike], fixed: int | None = None
 ) -> ExportedProgram:
     """Export a network with a free batch size, else with `fixed`, else with batch 1.
@@ -85,14 +87,14 @@ def export_program(
     Raises:
         CaptureError: torch.export cannot trace the network.
     """
-    inputs = _described(takes)
+    inputs = _describe_inputs(takes)
     if any(module.training for module in model.modules()) and not isinstance(model, fx.GraphModule):
         model = copy.deepcopy(model).eval()
     problem: Exception | None = None
     for batch, free in ((fixed, False),) if fixed else ((2, True), (1, False)):
         example = tuple(torch.zeros(batch, *one.shape, dtype=KINDS[one.kind]) for one in inputs)
         try:
-            dims = _free_batch(model, example) if free else None
+            dims = _free_batch_shapes(model, example) if free else None
             with exclusive_torch(), torch.no_grad(), warnings.catch_warnings():
                 # torch.export repairs the list of weights of an LSTM and warns
                 warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
@@ -104,7 +106,7 @@ def export_program(
     what = "an input" if len(inputs) == 1 else "inputs"
     raise CaptureError(
         f"The network must be traceable by torch.export with {what} of shape "
-        f"{shapes}; it stopped{_guilty_module(text)} with: "
+        f"{shapes}; it stopped{_failing_source_line(text)} with: "
         f"{text.splitlines()[0][:300]} Replace control flow that depends on values, "
         "or check the input shape."
     )
@@ -114,7 +116,7 @@ def export_program(
 _OPERATIONS = ("torch.nn.modules.", "onnx_import.program.network.Operation")
 
 
-def _described(inputs: tuple[int, ...] | Sequence[InputLike]) -> list[Input]:
+def _describe_inputs(inputs: tuple[int, ...] | Sequence[InputLike]) -> list[Input]:
     """Return the inputs with names, shapes and element types."""
     sizes = [size for size in inputs if isinstance(size, int)]
     if len(sizes) == len(inputs):  # a shape of one input
@@ -123,7 +125,7 @@ def _described(inputs: tuple[int, ...] | Sequence[InputLike]) -> list[Input]:
     return [Input(spec.name, tuple(spec.shape), spec.kind) for spec in specs]
 
 
-def _free_batch(model: nn.Module, example: tuple[Tensor, ...]) -> dict[str, Any]:
+def _free_batch_shapes(model: nn.Module, example: tuple[Tensor, ...]) -> dict[str, Any]:
     """Return the dynamic shapes for torch.export: axis 0 of every argument is free, 1 to 65536."""
     batch = {0: Dim("batch", min=1, max=65536)}
     bound = inspect.signature(model.forward).bind(*example).arguments
@@ -134,18 +136,18 @@ def _free_batch(model: nn.Module, example: tuple[Tensor, ...]) -> dict[str, Any]
     }
 
 
-def _guilty_module(text: str) -> str:
+def _failing_source_line(text: str) -> str:
     """Return the source line outside torch where tracing stopped; empty if unknown."""
     frames = [line.strip() for line in text.splitlines() if line.strip().startswith('File "')]
     own = [frame for frame in frames if "/torch/" not in frame]
     return f" in {own[-1].removeprefix('File ')}" if own else ""
 
 
-def _plain(
+def _plain_graph(
     traced: fx.GraphModule, inputs: list[Input]
 ) -> tuple[fx.GraphModule, int | None, tuple[str, ...]]:
     """Return a graph of one spelling with `NodeFacts`, the only batch size, and notes."""
-    narrowed = inline_regions(traced)
+    narrowed = inline_graph_regions(traced)
     draft = Draft(fx.Graph(), {})
     mapped: dict[fx.Node, fx.Node] = {}
     outputs: tuple[fx.Node, ...] = ()
@@ -153,27 +155,27 @@ def _plain(
         check_interruption()
         if node.op == "call_module":  # the guard on input shapes; capture checks shapes itself
             continue
-        if _is_traced_in(node):
+        if _is_traced_constant(node):
             continue
         if node.op == "output":
-            outputs = tuple(_outputs(node))
+            outputs = tuple(_result_nodes(node))
             draft.graph.output(tuple(mapped[output] for output in outputs))
             break
         new = draft.graph.node_copy(node, lambda old: mapped[old])
         new.meta = {}
-        write_facts(new, _plain_meta(node))
+        write_node_facts(new, _facts_from_trace(node))
         if node.op == "get_attr":
-            draft.root[str(node.target)] = _attribute(traced, str(node.target))
+            draft.root[str(node.target)] = _detached_attribute(traced, str(node.target))
         mapped[node] = new
     placeholders = [(old, new) for old, new in mapped.items() if old.op == "placeholder"]
-    batch = _name_inputs(placeholders, inputs)
-    real = _real_outputs(outputs, batch)
+    batch = _name_graph_inputs(placeholders, inputs)
+    real = _real_output_nodes(outputs, batch)
     result = next(node for node in draft.graph.nodes if node.op == "output")
     kept = tuple(mapped[output] for output in real)
     result.args = (kept[0] if len(kept) == 1 else kept,)
-    notes = spell(draft, narrowed=narrowed)
+    notes = spell_graph(draft, narrowed=narrowed)
     if batch is not None:
-        _divide_shapes(draft.graph, batch)
+        _divide_graph_shapes(draft.graph, batch)
     mark_activations(draft.graph, draft.root)
     if len(real) < len(outputs):
         left = (
@@ -184,13 +186,15 @@ def _plain(
     return fx.GraphModule(draft.root, draft.graph), batch, notes
 
 
-def _is_traced_in(node: fx.Node) -> bool:
+def _is_traced_constant(node: fx.Node) -> bool:
     """Tell whether an argument is None, or a number that the trace has taken in."""
     tensor = isinstance(node.meta.get("val"), Tensor)
     return node.op == "placeholder" and not tensor and not node.users
 
 
-def _name_inputs(placeholders: list[tuple[fx.Node, fx.Node]], inputs: list[Input]) -> int | None:
+def _name_graph_inputs(
+    placeholders: list[tuple[fx.Node, fx.Node]], inputs: list[Input]
+) -> int | None:
     """Write name and element type of each input; return the batch size, None if free."""
     sizes: list[int | None] = []
     named = len(inputs) == len(placeholders)
@@ -209,7 +213,7 @@ def _name_inputs(placeholders: list[tuple[fx.Node, fx.Node]], inputs: list[Input
         title = inputs[place].name if described else str(old.name)
         kind = str(value.dtype).removeprefix("torch.")
         kind = "float32" if value.dtype in OTHER_REALS else kind
-        write_facts(new, replace(facts_of(new), title=title, kind=kind))
+        write_node_facts(new, replace(facts_of_node(new), title=title, kind=kind))
         if kind not in KINDS:
             raise CaptureError(
                 f"An input must hold one of {', '.join(KINDS)}; got {kind} of {title!r}. "
@@ -224,7 +228,7 @@ def _name_inputs(placeholders: list[tuple[fx.Node, fx.Node]], inputs: list[Input
     return sizes[0]
 
 
-def _attribute(module: nn.Module, target: str) -> object:
+def _detached_attribute(module: nn.Module, target: str) -> object:
     """Return a detached copy of the tensor at a path, so that the caller's network stays."""
     owner, _, name = target.rpartition(".")
     value = getattr(module.get_submodule(owner), name)
@@ -234,26 +238,26 @@ def _attribute(module: nn.Module, target: str) -> object:
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
-def _outputs(node: fx.Node) -> list[fx.Node]:
+def _result_nodes(node: fx.Node) -> list[fx.Node]:
     """Return the nodes of all results."""
     outputs: list[fx.Node] = []
     fx.node.map_arg(node.args[0], outputs.append)
     return outputs
 
 
-def _real_outputs(outputs: tuple[fx.Node, ...], batch: int | None) -> list[fx.Node]:
+def _real_output_nodes(outputs: tuple[fx.Node, ...], batch: int | None) -> list[fx.Node]:
     """Return the outputs that hold real numbers, with the batch as their first axis.
 
     Raises:
         CaptureError: no output does.
     """
-    numbers = [output for output in outputs if _is_real(output.meta.get("val"))]
+    numbers = [output for output in outputs if _is_real_tensor(output.meta.get("val"))]
     if not numbers:
         raise CaptureError(
             f"A network must return real numbers; got {len(outputs)} outputs without real "
             "numbers. Return the values before, such as the logits before an argmax."
         )
-    real = [output for output in numbers if _is_batched(output.meta["val"], batch)]
+    real = [output for output in numbers if _is_batched_output(output.meta["val"], batch)]
     if not real:
         shapes = ", ".join(str(tuple(output.meta["val"].shape)) for output in numbers)
         raise CaptureError(
@@ -264,7 +268,7 @@ def _real_outputs(outputs: tuple[fx.Node, ...], batch: int | None) -> list[fx.No
     return real
 
 
-def _is_batched(value: Tensor, batch: int | None) -> bool:
+def _is_batched_output(value: Tensor, batch: int | None) -> bool:
     """Tell whether the first axis of an output counts images."""
     if not value.dim():
         return False
@@ -275,7 +279,7 @@ def _is_batched(value: Tensor, batch: int | None) -> bool:
     return bool(getattr(symbol, "is_Symbol", False))
 
 
-def _divide_shapes(graph: fx.Graph, batch: int) -> None:
+def _divide_graph_shapes(graph: fx.Graph, batch: int) -> None:
     """Write shapes for one image into a network with a fixed batch, as all other networks have.
 
     Where the batch is no axis of its own, the first axis that holds the batch counts.
@@ -284,12 +288,12 @@ def _divide_shapes(graph: fx.Graph, batch: int) -> None:
     for node in graph.nodes:
         if node.op == "placeholder" or any(source in computed for source in node.all_input_nodes):
             computed.add(node)
-            facts = facts_of(node)
+            facts = facts_of_node(node)
             if facts.shape:
-                write_facts(node, replace(facts, shape=_divided(facts.shape, batch)))
+                write_node_facts(node, replace(facts, shape=_shape_of_image(facts.shape, batch)))
 
 
-def _divided(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
+def _shape_of_image(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
     """Return a shape (B, ...) as that of one image (1, ...)."""
     places = [axis for axis, size in enumerate(shape) if size == batch]
     places = places if shape[0] % batch or not shape[0] else [0]
@@ -299,36 +303,36 @@ def _divided(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
     return (*shape[:axis], shape[axis] // batch, *shape[axis + 1 :])
 
 
-def _is_real(value: object) -> bool:
+def _is_real_tensor(value: object) -> bool:
     """Tell whether a traced value is a tensor of real numbers."""
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def _plain_meta(node: fx.Node) -> NodeFacts:
+def _facts_from_trace(node: fx.Node) -> NodeFacts:
     """Return path, shape and type of a traced node as facts."""
     value = node.meta.get("val")
-    path, is_operation = _module_path(node)
+    path, is_operation = _innermost_module_path(node)
     facts = NodeFacts(path, is_operation)
     if isinstance(value, Tensor):
-        shape = tuple(_for_one_image(size) for size in value.shape)
+        shape = tuple(_size_for_image(size) for size in value.shape)
         open_axes = [axis for axis, size in enumerate(value.shape) if not isinstance(size, int)]
         return replace(
-            facts, shape=shape, real=_is_real(value), complex=value.is_complex(),
+            facts, shape=shape, real=_is_real_tensor(value), complex=value.is_complex(),
             free=open_axes[0] if open_axes else None,
         )  # fmt: skip
     if isinstance(value, list | tuple):
-        return replace(facts, real=any(map(_is_real, value)))
+        return replace(facts, real=any(map(_is_real_tensor, value)))
     return facts
 
 
-def _for_one_image(size: int | torch.SymInt) -> int:
+def _size_for_image(size: int | torch.SymInt) -> int:
     """Return a size for batch 1: 4 for tokens that are merged with the batch into 4 n rows."""
     if isinstance(size, int):
         return size
     return int(size.node.expr.subs(dict.fromkeys(size.node.expr.free_symbols, 1)))
 
 
-def _module_path(node: fx.Node) -> tuple[str, bool]:
+def _innermost_module_path(node: fx.Node) -> tuple[str, bool]:
     """Return the path of the innermost module and whether the module is one operation."""
     stack = node.meta.get("nn_module_stack")
     if not stack:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from quant.graph.layers import Layer, find_layers, shape_of, stored_tensor
-from quant.graph.node_facts import NodeFacts, facts_of, write_facts
+from quant.graph.layers import Layer, find_layers, shape_of_node, stored_tensor
+from quant.graph.node_facts import NodeFacts, facts_of_node, write_node_facts
 from quant.graph.operators import Kind
 from quant.inputs import Input, Inputs, Outputs, first_of, parts_of
 from quant.torch_state import not_while_tracing
@@ -73,22 +73,22 @@ class FloatGraph:
         """The inputs of the network, in the order of the arguments."""
         nodes = [node for node in self.module.graph.nodes if node.op == "placeholder"]
         return tuple(
-            Input(facts.title, shape_of(node)[1:], facts.kind, facts.below)
-            for node, facts in zip(nodes, map(facts_of, nodes), strict=True)
+            Input(facts.title, shape_of_node(node)[1:], facts.kind, facts.below)
+            for node, facts in zip(nodes, map(facts_of_node, nodes), strict=True)
         )
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the first output for one image, without the batch."""
-        return shape_of(self.output_node)[1:]
+        return shape_of_node(self.first_output_node)[1:]
 
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of all outputs for one image, without the batch."""
-        return tuple(shape_of(node)[1:] for node in self.output_nodes)
+        return tuple(shape_of_node(node)[1:] for node in self.output_nodes)
 
     @property
-    def output_node(self) -> fx.Node:
+    def first_output_node(self) -> fx.Node:
         """The node whose value is the first output."""
         return self.output_nodes[0]
 
@@ -100,16 +100,16 @@ class FloatGraph:
         values = value if isinstance(value, tuple) else (value,)
         return tuple(node for node in values if isinstance(node, fx.Node))
 
-    def node(self, name: str) -> fx.Node:
+    def node_named(self, name: str) -> fx.Node:
         """Return the node with a name."""
         nodes: list[fx.Node] = list(self.module.graph.nodes)
         return next(node for node in nodes if node.name == name)
 
-    def tensor(self, target: str) -> Tensor:
+    def stored_tensor(self, target: str) -> Tensor:
         """Return the parameter or buffer at a target, in the stored shape, (O, I, kh, kw)."""
         return stored_tensor(self.module, target)
 
-    def set_tensor(self, target: str, value: Tensor) -> None:
+    def store_tensor(self, target: str, value: Tensor) -> None:
         """Store `value`, of any shape, at `target`; a missing target becomes a parameter."""
         owner, _, name = target.rpartition(".")
         module = self.module.get_submodule(owner)
@@ -118,47 +118,51 @@ class FloatGraph:
         else:
             module.register_parameter(name, nn.Parameter(value.detach(), requires_grad=False))
 
-    def set_bias(self, layer: Layer, bias: Tensor) -> None:
+    def store_bias(self, layer: Layer, bias: Tensor) -> None:
         """Store a layer's bias (O,).
 
         An operation without bias gets one; recompile the module afterwards.
         """
-        operation = self.node(layer.node)
+        operation = self.node_named(layer.node)
         stored = operation.args[2] if len(operation.args) > 2 else None
         if isinstance(stored, fx.Node):
-            self.set_tensor(str(stored.target), bias)
+            self.store_tensor(str(stored.target), bias)
             return
         owner = str(layer.weight).rpartition(".")[0]
         target = f"{owner}.bias" if owner else "bias"
         if hasattr(self.module.get_submodule(owner), "bias"):  # another operation's bias
             target = f"{layer.weight}_bias"
-        self.set_tensor(target, bias)
+        self.store_tensor(target, bias)
         with self.module.graph.inserting_before(operation):
             node = self.module.graph.get_attr(target)
-        write_facts(node, NodeFacts(path=owner, shape=tuple(bias.shape), real=True))
+        write_node_facts(node, NodeFacts(path=owner, shape=tuple(bias.shape), real=True))
         operation.args = (*operation.args[:2], node, *operation.args[3:])
 
-    def bias_of(self, layer: Layer) -> Tensor:
+    def bias_of_layer(self, layer: Layer) -> Tensor:
         """Return a layer's bias (O,); zeros if the layer has no bias."""
-        operation = self.node(layer.node)
+        operation = self.node_named(layer.node)
         stored = operation.args[2] if len(operation.args) > 2 else None
         if isinstance(stored, fx.Node):
-            return self.tensor(str(stored.target))
-        shape = shape_of(operation)
+            return self.stored_tensor(str(stored.target))
+        shape = shape_of_node(operation)
         return torch.zeros(shape[-1] if layer.kind is Kind.LINEAR else shape[1])
 
-    def copy(self) -> "FloatGraph":
+    def copy_graph(self) -> "FloatGraph":
         """Return a graph with its own weights."""
         return FloatGraph(
-            copy_module(self.module), self.input_shape, self.batch, dict(self.normals), self.notes
+            copy_graph_module(self.module),
+            self.input_shape,
+            self.batch,
+            dict(self.normals),
+            self.notes,
         )
 
-    def parameters(self) -> int:
+    def parameter_count(self) -> int:
         """Return the number of weights and biases, batch norms included."""
         return sum(p.numel() for p in self.module.parameters())
 
 
-def copy_module(module: fx.GraphModule) -> fx.GraphModule:
+def copy_graph_module(module: fx.GraphModule) -> fx.GraphModule:
     """Return a copy with its own graph and tensors; a tensor with two uses stays one tensor."""
     copies: dict[int, Tensor] = {}
     root: dict[str, Any] = {}

@@ -7,8 +7,8 @@ from torch import fx
 from quant.graph import operators as ops
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer
-from quant.graph.node_facts import facts_of, shape_in
-from quant.graph.operators import operator, weight_place
+from quant.graph.node_facts import facts_of_node, shape_from_facts
+from quant.graph.operators import operator_name, weight_argument_position
 
 FACTOR = "it scales values element by element, which is no layer with a weight"
 OPERAND = "the operation takes it in a place that is no weight of a layer"
@@ -51,20 +51,26 @@ def find_float_weights(graph: FloatGraph) -> tuple[FloatWeight, ...]:
     """
     layers = {layer.node: layer for layer in graph.layers}
     known = {layer.weight for layer in graph.layers if layer.weight}
-    constant = _constant_nodes(graph)
+    constant = _constant_real_nodes(graph)
     found: dict[str, FloatWeight] = {}
     for node in graph.module.graph.nodes:
-        name = operator(node)
+        name = operator_name(node)
         if name not in ops.PRODUCTS and name not in ops.MULTIPLIES:
             continue
         layer = layers.get(node.name)
         for source in node.all_input_nodes:
             tensor = str(source.target) if source.op == "get_attr" else source.name
-            if source not in constant or tensor in known or _is_bias(node, source):
+            if source not in constant or tensor in known or _is_bias_operand(node, source):
                 continue
-            elements = graph.tensor(tensor).numel() if source.op == "get_attr" else _numel(source)
+            elements = (
+                graph.stored_tensor(tensor).numel()
+                if source.op == "get_attr"
+                else _node_element_count(source)
+            )
             if elements > 1:
-                one = FloatWeight(tensor, _place(node, layer), elements, _reason(node, source))
+                one = FloatWeight(
+                    tensor, _place_in_words(node, layer), elements, _reason_in_words(node, source)
+                )
                 found.setdefault(tensor, one)
     return tuple(found.values())
 
@@ -74,10 +80,10 @@ def summarize_float_weights(weights: tuple[FloatWeight, ...]) -> tuple[str, ...]
     by_reason: dict[str, list[FloatWeight]] = {}
     for one in weights:
         by_reason.setdefault(one.reason, []).append(one)
-    return tuple(_sentence(reason, group) for reason, group in by_reason.items())
+    return tuple(_group_sentence(reason, group) for reason, group in by_reason.items())
 
 
-def _sentence(reason: str, group: list[FloatWeight]) -> str:
+def _group_sentence(reason: str, group: list[FloatWeight]) -> str:
     if len(group) == 1:
         return group[0].sentence()
     named = ", ".join(one.tensor for one in group[:3])
@@ -86,47 +92,47 @@ def _sentence(reason: str, group: list[FloatWeight]) -> str:
     return f"{named}{more} ({total} numbers) stay float, for each of them: {reason}."
 
 
-def _constant_nodes(graph: FloatGraph) -> set[fx.Node]:
+def _constant_real_nodes(graph: FloatGraph) -> set[fx.Node]:
     """Return the nodes with real values that no value of an input reaches; sizes may."""
     found: set[fx.Node] = set()
     for node in graph.module.graph.nodes:
-        tensors = [one for one in node.all_input_nodes if facts_of(one).real is not None]
+        tensors = [one for one in node.all_input_nodes if facts_of_node(one).real is not None]
         computed = node.op == "call_function" and tensors
         if node.op == "get_attr" or (computed and all(one in found for one in tensors)):
             found.add(node)
-    return {node for node in found if facts_of(node).real}
+    return {node for node in found if facts_of_node(node).real}
 
 
-def _is_bias(node: fx.Node, source: fx.Node) -> bool:
+def _is_bias_operand(node: fx.Node, source: fx.Node) -> bool:
     """Tell whether a layer adds the tensor, or a recurrent one starts from it."""
-    if operator(node) in ops.RECURRENCES:
+    if operator_name(node) in ops.RECURRENCES:
         return node.args[1] is not source
-    adds = operator(node) in ops.CONVOLUTIONS | ops.LINEARS
+    adds = operator_name(node) in ops.CONVOLUTIONS | ops.LINEARS
     return adds and len(node.args) > 2 and node.args[2] is source
 
 
-def _place(node: fx.Node, layer: Layer | None) -> str:
+def _place_in_words(node: fx.Node, layer: Layer | None) -> str:
     if layer is not None:
         return layer.name
-    path = facts_of(node).path
-    verb = operator(node).split(".")[1]
+    path = facts_of_node(node).path
+    verb = operator_name(node).split(".")[1]
     return f"{path}.{verb}" if path else verb
 
 
-def _reason(node: fx.Node, source: fx.Node) -> str:
-    name = operator(node)
+def _reason_in_words(node: fx.Node, source: fx.Node) -> str:
+    name = operator_name(node)
     if source.op != "get_attr":
         return COMPUTED
     if name in ops.MULTIPLIES:
         return FACTOR
     weighted = name in ops.CONVOLUTIONS | ops.LINEARS | ops.EMBEDDINGS
-    if weighted and node.args[weight_place(name)] is not source:
+    if weighted and node.args[weight_argument_position(name)] is not source:
         return OPERAND
     return OPERAND if name in ops.MATMULS | ops.EINSUMS | ops.ATTENTIONS else UNKNOWN
 
 
-def _numel(node: fx.Node) -> int:
+def _node_element_count(node: fx.Node) -> int:
     count = 1
-    for size in shape_in(node):
+    for size in shape_from_facts(node):
         count *= size
     return count

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, fx, nn
 
 from quant.graph import operators as ops
-from quant.graph.node_facts import facts_of, shape_in
-from quant.graph.operators import Kind, operator
+from quant.graph.node_facts import facts_of_node, shape_from_facts
+from quant.graph.operators import Kind, operator_name
 
 INPUT_LAYER = "input"
 """Name of the layer for the only real input; several inputs get `INPUT_PREFIX` and a name."""
@@ -52,17 +52,17 @@ class Layer:
     macs: int = 0
 
 
-def shape_of(node: fx.Node) -> tuple[int, ...]:
+def shape_of_node(node: fx.Node) -> tuple[int, ...]:
     """Return the shape of the node's value for one image (batch 1); empty if no tensor."""
-    return shape_in(node)
+    return shape_from_facts(node)
 
 
-def is_activation(node: fx.Node) -> bool:
+def is_activation_node(node: fx.Node) -> bool:
     """Tell whether the node's value is a real tensor that depends on the input."""
-    return facts_of(node).activation
+    return facts_of_node(node).activation
 
 
-def is_input(layer: str) -> bool:
+def is_input_name(layer: str) -> bool:
     """Tell whether a layer's name is the name of a network input.
 
     Example:
@@ -72,13 +72,13 @@ def is_input(layer: str) -> bool:
     return layer == INPUT_LAYER or layer.startswith(INPUT_PREFIX)
 
 
-def kind_of(node: fx.Node) -> Kind | None:
+def layer_kind(node: fx.Node) -> Kind | None:
     """Return the kind of operation; None if values only pass through."""
-    name = operator(node)
-    if ops.is_pass_through(node) or facts_of(node).shape is None:
+    name = operator_name(node)
+    if ops.is_pass_through(node) or facts_of_node(node).shape is None:
         return None
     if name in ops.CONVOLUTIONS:
-        return Kind.DEPTHWISE if _is_depthwise(node) else Kind.CONV
+        return Kind.DEPTHWISE if _is_depthwise_convolution(node) else Kind.CONV
     table = (
         (ops.LINEARS, Kind.LINEAR),
         (ops.RECURRENCES, Kind.RECURRENT),
@@ -100,7 +100,7 @@ def kind_of(node: fx.Node) -> Kind | None:
     return Kind.OTHER
 
 
-def fused_chain(node: fx.Node) -> list[fx.Node]:
+def fused_function_chain(node: fx.Node) -> list[fx.Node]:
     """Return the functions that hardware applies before storing the operation's result.
 
     The chain holds piece-wise linear functions and scalings; each is the only user of the node
@@ -110,7 +110,7 @@ def fused_chain(node: fx.Node) -> list[fx.Node]:
     last = node
     while len(last.users) == 1:
         user = next(iter(last.users))
-        if operator(user) not in ops.FUSED_FUNCTIONS and not ops.is_scaling(user):
+        if operator_name(user) not in ops.FUSED_FUNCTIONS and not ops.is_positive_scaling(user):
             break
         if user.all_input_nodes[0] is not last:
             break
@@ -131,48 +131,48 @@ def find_layers(module: fx.GraphModule) -> Iterator[Layer]:
     names: set[str] = set()
     fused: set[fx.Node] = set()
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
-    alone = sum(is_activation(node) for node in placeholders) == 1
+    alone = sum(is_activation_node(node) for node in placeholders) == 1
     for node in module.graph.nodes:
         if node.op == "placeholder":
-            if is_activation(node):  # whole numbers need no encoding
-                name = INPUT_LAYER if alone else f"{INPUT_PREFIX}{facts_of(node).title}"
-                yield Layer(name, Kind.INPUT, node.name, node.name, (), shape_of(node))
+            if is_activation_node(node):  # whole numbers need no encoding
+                name = INPUT_LAYER if alone else f"{INPUT_PREFIX}{facts_of_node(node).title}"
+                yield Layer(name, Kind.INPUT, node.name, node.name, (), shape_of_node(node))
             continue
-        if node.op != "call_function" or not is_activation(node) or node in fused:
+        if node.op != "call_function" or not is_activation_node(node) or node in fused:
             continue
-        kind = kind_of(node)
-        if kind is None or not math.prod(shape_of(node)):  # no elements, no encoding
+        kind = layer_kind(node)
+        if kind is None or not math.prod(shape_of_node(node)):  # no elements, no encoding
             continue
-        chain = fused_chain(node)
+        chain = fused_function_chain(node)
         fused.update(chain)
-        yield _layer(module, node, kind, chain, names)
+        yield _layer_from_chain(module, node, kind, chain, names)
 
 
-def _is_depthwise(node: fx.Node) -> bool:
+def _is_depthwise_convolution(node: fx.Node) -> bool:
     groups = node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1)
     source = node.args[0]
-    if operator(node).startswith("aten.conv_transpose") or not isinstance(source, fx.Node):
+    if operator_name(node).startswith("aten.conv_transpose") or not isinstance(source, fx.Node):
         return False
-    return isinstance(groups, int) and groups > 1 and groups == shape_of(source)[1]
+    return isinstance(groups, int) and groups > 1 and groups == shape_of_node(source)[1]
 
 
 def _is_spatial_mean(node: fx.Node) -> bool:
     source, axes = node.args[0], node.args[1]
     if not isinstance(source, fx.Node) or not isinstance(axes, list | tuple):
         return False
-    rank = len(shape_of(source))
+    rank = len(shape_of_node(source))
     return rank == 4 and {int(axis) % rank for axis in axes if isinstance(axis, int)} == {2, 3}
 
 
-def _layer(
+def _layer_from_chain(
     module: fx.GraphModule, node: fx.Node, kind: Kind, chain: list[fx.Node], names: set[str]
 ) -> Layer:
-    weight, bias = _weights(node, kind)
+    weight, bias = _weight_paths(node, kind)
     owner = weight.rpartition(".")[0] if weight else ""
     if weight and weight.startswith((f"{owner}.weight_ih", f"{owner}.weight_hh")):
         owner = f"{owner}.{weight.rpartition('.')[2].removeprefix('weight_')}"  # one of several
-    name = _unique(owner or _readable(node), names)
-    inputs = tuple(source for source in node.all_input_nodes if is_activation(source))
+    name = _unique_layer_name(owner or _readable_layer_name(node), names)
+    inputs = tuple(source for source in node.all_input_nodes if is_activation_node(source))
     weight_shape = tuple(stored_tensor(module, weight).shape) if weight else ()
     output = chain[-1] if chain else node
     return Layer(
@@ -181,21 +181,21 @@ def _layer(
         node=node.name,
         output=output.name,
         inputs=tuple(source.name for source in inputs),
-        shape=shape_of(output),
-        input_shapes=tuple(shape_of(source) for source in inputs),
+        shape=shape_of_node(output),
+        input_shapes=tuple(shape_of_node(source) for source in inputs),
         weight=weight,
         bias=bias,
         weight_shape=weight_shape,
-        channel_axis=1 if operator(node).startswith("aten.conv_transpose") else 0,
+        channel_axis=1 if operator_name(node).startswith("aten.conv_transpose") else 0,
         parameters=sum(stored_tensor(module, t).numel() for t in (weight, bias) if t),
-        macs=_macs(node, kind, weight_shape, inputs),
+        macs=_layer_macs(node, kind, weight_shape, inputs),
     )
 
 
 _WEIGHTED = (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR, Kind.RECURRENT)
 
 
-def _weights(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
+def _weight_paths(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
     """Return the paths of weight and bias; None for a value that is no stored parameter."""
     if kind not in (*_WEIGHTED, Kind.EMBEDDING):
         return None, None
@@ -211,15 +211,15 @@ def _weights(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
     return targets[0], targets[1]
 
 
-def _readable(node: fx.Node) -> str:
+def _readable_layer_name(node: fx.Node) -> str:
     """Return the path of the module that holds the operation, then the operator's name."""
-    path = facts_of(node).path
-    verb = operator(node).split(".")[1].strip("_")
+    path = facts_of_node(node).path
+    verb = operator_name(node).split(".")[1].strip("_")
     # a module that is one operation needs no operator after the path
-    return path if path and facts_of(node).alone else f"{path}.{verb}" if path else verb
+    return path if path and facts_of_node(node).alone else f"{path}.{verb}" if path else verb
 
 
-def _unique(name: str, names: set[str]) -> str:
+def _unique_layer_name(name: str, names: set[str]) -> str:
     """Return `name` with the first free number behind; add the result to `names`."""
     name = f"_{name}" if name.startswith(INPUT_PREFIX) else name
     candidate, count = name, 1
@@ -230,28 +230,30 @@ def _unique(name: str, names: set[str]) -> str:
     return candidate
 
 
-def _macs(
+def _layer_macs(
     node: fx.Node, kind: Kind, weight_shape: tuple[int, ...], inputs: tuple[fx.Node, ...]
 ) -> int:
-    outputs = math.prod(shape_of(node))
+    outputs = math.prod(shape_of_node(node))
     if kind is Kind.ATTENTION:
         # read the arguments: `inputs` names a tensor once that is query and key
-        query, key, value = (shape_of(arg) for arg in node.args[:3] if isinstance(arg, fx.Node))
+        query, key, value = (
+            shape_of_node(arg) for arg in node.args[:3] if isinstance(arg, fx.Node)
+        )
         scores = math.prod(query[:-1]) * key[-2]
         return scores * (query[-1] + value[-1])
     if kind is Kind.MATMUL:
         first = node.args[0]  # may be a constant, which `inputs` leaves out
-        if operator(node) in ops.EINSUMS:
+        if operator_name(node) in ops.EINSUMS:
             return _einsum_macs(node)
-        return outputs * shape_of(first)[-1] if isinstance(first, fx.Node) else 0
+        return outputs * shape_of_node(first)[-1] if isinstance(first, fx.Node) else 0
     if kind not in _WEIGHTED:
         return 0
     if kind is Kind.RECURRENT:  # every step multiplies with the whole weight
-        return shape_of(node)[1] * math.prod(weight_shape)
+        return shape_of_node(node)[1] * math.prod(weight_shape)
     second = node.args[1]  # a weight that the graph computes has products too
-    sizes = weight_shape or (shape_of(second) if isinstance(second, fx.Node) else ())
-    if operator(node).startswith("aten.conv_transpose"):
-        return math.prod(shape_of(inputs[0])) * math.prod(sizes[1:]) if inputs else 0
+    sizes = weight_shape or (shape_of_node(second) if isinstance(second, fx.Node) else ())
+    if operator_name(node).startswith("aten.conv_transpose"):
+        return math.prod(shape_of_node(inputs[0])) * math.prod(sizes[1:]) if inputs else 0
     return outputs * math.prod(sizes[1:]) if sizes else 0
 
 
@@ -265,6 +267,6 @@ def _einsum_macs(node: fx.Node) -> int:
         letter: size
         for term, operand in zip(terms, operands, strict=True)
         if isinstance(operand, fx.Node)
-        for letter, size in zip(term, shape_of(operand), strict=False)
+        for letter, size in zip(term, shape_of_node(operand), strict=False)
     }
     return math.prod(sizes.values())

@@ -43,7 +43,7 @@ class NodeFacts:
 _NO_FACTS = NodeFacts()
 
 
-def facts_of(node: fx.Node) -> NodeFacts:
+def facts_of_node(node: fx.Node) -> NodeFacts:
     """Return the facts of a node; default facts if nothing was written yet.
 
     Example:
@@ -54,16 +54,16 @@ def facts_of(node: fx.Node) -> NodeFacts:
     return facts if isinstance(facts, NodeFacts) else _NO_FACTS
 
 
-def shape_in(node: fx.Node) -> tuple[int, ...]:
+def shape_from_facts(node: fx.Node) -> tuple[int, ...]:
     """Return the shape of the node's value for one image (batch 1); empty if no tensor."""
-    return facts_of(node).shape or ()
+    return facts_of_node(node).shape or ()
 
 
-def write_facts(node: fx.Node, facts: NodeFacts) -> None:
+def write_node_facts(node: fx.Node, facts: NodeFacts) -> None:
     """Replace the facts of a node."""
     node.meta[_KEY] = facts
 
 
 def mark_activation(node: fx.Node, *, activation: bool) -> None:
     """Set the fact `activation` of a node and leave the other facts."""
-    write_facts(node, replace(facts_of(node), activation=activation))
+    write_node_facts(node, replace(facts_of_node(node), activation=activation))

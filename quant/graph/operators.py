@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from torch import fx
 
-from quant.graph.node_facts import facts_of
+from quant.graph.node_facts import facts_of_node
 from quant.graph.recurrence import RECURRENCE
 
 
@@ -28,7 +28,7 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-def aten_names(names: str) -> frozenset[str]:
+def aten_operator_names(names: str) -> frozenset[str]:
     """Return operator names, separated by blanks, with the prefix "aten.".
 
     Example:
@@ -38,23 +38,23 @@ def aten_names(names: str) -> frozenset[str]:
     return frozenset(f"aten.{name}" for name in names.split())
 
 
-CONVOLUTIONS = aten_names(
+CONVOLUTIONS = aten_operator_names(
     "conv1d.default conv2d.default conv3d.default conv1d.padding conv2d.padding conv3d.padding"
     " conv_transpose1d.default conv_transpose2d.input conv_transpose3d.input"
 )
-LINEARS = aten_names("linear.default")
-EMBEDDINGS = aten_names("embedding.default")
-SOFTMAXES = aten_names("softmax.int _softmax.default _safe_softmax.default")
+LINEARS = aten_operator_names("linear.default")
+EMBEDDINGS = aten_operator_names("embedding.default")
+SOFTMAXES = aten_operator_names("softmax.int _softmax.default _safe_softmax.default")
 RECURRENCES = frozenset({RECURRENCE})
-MATMULS = aten_names("matmul.default bmm.default mm.default")
-EINSUMS = aten_names("einsum.default")
-ATTENTIONS = aten_names("scaled_dot_product_attention.default")
-BATCH_NORMS = aten_names("batch_norm.default")
-NORMS = BATCH_NORMS | aten_names(
+MATMULS = aten_operator_names("matmul.default bmm.default mm.default")
+EINSUMS = aten_operator_names("einsum.default")
+ATTENTIONS = aten_operator_names("scaled_dot_product_attention.default")
+BATCH_NORMS = aten_operator_names("batch_norm.default")
+NORMS = BATCH_NORMS | aten_operator_names(
     "layer_norm.default group_norm.default instance_norm.default rms_norm.default"
 )
 # Products without a place for a weight: what the graph cannot spell as a layer.
-OTHER_PRODUCTS = aten_names(
+OTHER_PRODUCTS = aten_operator_names(
     "addmm.default baddbmm.default addbmm.default addmv.default mv.default dot.default"
     " vdot.default inner.default outer.default tensordot.default bilinear.default"
     " _trilinear.default chain_matmul.default linalg_multi_dot.default kron.default"
@@ -65,40 +65,40 @@ OTHER_PRODUCTS = aten_names(
 )
 PRODUCTS = CONVOLUTIONS | LINEARS | EMBEDDINGS | MATMULS | EINSUMS | ATTENTIONS | OTHER_PRODUCTS
 PRODUCTS |= RECURRENCES
-ADDS = aten_names("add.Tensor add_.Tensor sub.Tensor add.Scalar sub.Scalar")
-MULTIPLIES = aten_names("mul.Tensor mul_.Tensor div.Tensor mul.Scalar div.Scalar")
-CONCATS = aten_names("cat.default concat.default stack.default")
-AVERAGE_POOLS = aten_names(
+ADDS = aten_operator_names("add.Tensor add_.Tensor sub.Tensor add.Scalar sub.Scalar")
+MULTIPLIES = aten_operator_names("mul.Tensor mul_.Tensor div.Tensor mul.Scalar div.Scalar")
+CONCATS = aten_operator_names("cat.default concat.default stack.default")
+AVERAGE_POOLS = aten_operator_names(
     "avg_pool1d.default avg_pool2d.default adaptive_avg_pool1d.default"
     " adaptive_avg_pool2d.default _adaptive_avg_pool2d.default avg_pool3d.default"
     " adaptive_avg_pool3d.default"
 )
-MEANS = aten_names("mean.dim")
+MEANS = aten_operator_names("mean.dim")
 
-RELUS = aten_names("relu.default relu_.default")
-RELU6S = aten_names("relu6.default relu6_.default")
-CLIPS = aten_names(
+RELUS = aten_operator_names("relu.default relu_.default")
+RELU6S = aten_operator_names("relu6.default relu6_.default")
+CLIPS = aten_operator_names(
     "hardtanh.default hardtanh_.default clamp.default clamp_.default"
     " clamp_min.default clamp_max.default"
 )
 # Clips with tensor limits, such as the per-channel caps that equalization writes.
-CHANNEL_CLIPS = aten_names("clamp.Tensor clamp_.Tensor minimum.default clamp_max.Tensor")
+CHANNEL_CLIPS = aten_operator_names("clamp.Tensor clamp_.Tensor minimum.default clamp_max.Tensor")
 # Piece-wise linear functions that hardware applies before requantization.
-SLOPES = aten_names("leaky_relu.default leaky_relu_.default prelu.default")
+SLOPES = aten_operator_names("leaky_relu.default leaky_relu_.default prelu.default")
 FUSED_FUNCTIONS = RELUS | RELU6S | CLIPS | CHANNEL_CLIPS | SLOPES
 # Functions with a quantizer before and after: few machines fuse functions such as GELU.
-FUNCTIONS = aten_names(
+FUNCTIONS = aten_operator_names(
     "gelu.default silu.default silu_.default sigmoid.default tanh.default"
     " hardswish.default hardswish_.default hardsigmoid.default softmax.int"
     " _softmax.default elu.default exp.default softplus.default mish.default"
     " log_softmax.int sqrt.default rsqrt.default pow.Tensor_Scalar erf.default"
 )
 
-CASTS = aten_names("to.dtype to.dtype_layout to.other _to_copy.default type_as.default")
-PADS = aten_names("pad.default constant_pad_nd.default")
+CASTS = aten_operator_names("to.dtype to.dtype_layout to.other _to_copy.default type_as.default")
+PADS = aten_operator_names("pad.default constant_pad_nd.default")
 # Every output value is an input value, so the encoding stays the same.
 PASS_THROUGH = (
-    aten_names(
+    aten_operator_names(
         "max_pool1d.default max_pool2d.default max_pool3d.default adaptive_max_pool2d.default"
         " amax.default amin.default max.dim min.dim topk.default sort.default gather.default"
         " reshape.default view.default flatten.using_ints unflatten.int permute.default"
@@ -120,7 +120,7 @@ PASS_THROUGH = (
 _GETITEM = "<built-in function getitem>"
 
 
-def operator(node: fx.Node) -> str:
+def operator_name(node: fx.Node) -> str:
     """Return the operator's name, such as "aten.conv2d.default"; empty if `node` calls no operator.
 
     Example:
@@ -132,23 +132,23 @@ def operator(node: fx.Node) -> str:
 
 def is_pass_through(node: fx.Node) -> bool:
     """Tell whether the node moves values without a change; a ReLU keeps the encoding too."""
-    name = operator(node)
-    if facts_of(node).masking:  # the softmax behind includes the mask
+    name = operator_name(node)
+    if facts_of_node(node).masking:  # the softmax behind includes the mask
         return True
-    moves = name in PASS_THROUGH and not (_pads_with_a_value(node) or becomes_real(node))
+    moves = name in PASS_THROUGH and not (_pads_with_value(node) or turns_real(node))
     return moves or name in RELUS or name == _GETITEM
 
 
-def becomes_real(node: fx.Node) -> bool:
+def turns_real(node: fx.Node) -> bool:
     """Tell whether the node turns whole numbers, such as pixels, into real ones."""
-    if operator(node) not in CASTS or not facts_of(node).real or not node.all_input_nodes:
+    if operator_name(node) not in CASTS or not facts_of_node(node).real or not node.all_input_nodes:
         return False
-    return facts_of(node.all_input_nodes[0]).real is False
+    return facts_of_node(node.all_input_nodes[0]).real is False
 
 
-def _pads_with_a_value(node: fx.Node) -> bool:
+def _pads_with_value(node: fx.Node) -> bool:
     """Tell whether the node pads with a number other than zero, which no encoding need hold."""
-    if operator(node) not in PADS:
+    if operator_name(node) not in PADS:
         return False
     numbers = [arg for arg in node.args[2:] if isinstance(arg, int | float)]
     return any(numbers) or bool(node.kwargs.get("value"))
@@ -159,7 +159,7 @@ def clip_limits(node: fx.Node) -> tuple[float | None, float | None] | None:
 
     An absent limit is None, so that ReLU gives (0.0, None).
     """
-    name = operator(node)
+    name = operator_name(node)
     if name in RELUS:
         return 0.0, None
     if name in RELU6S:
@@ -174,14 +174,14 @@ def clip_limits(node: fx.Node) -> tuple[float | None, float | None] | None:
     low, high = node.kwargs.get("min", low), node.kwargs.get("max", high)
     if not all(limit is None or isinstance(limit, int | float) for limit in (low, high)):
         return None
-    return _number(low), _number(high)
+    return _plain_number(low), _plain_number(high)
 
 
-def _number(value: object) -> float | None:
+def _plain_number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def weight_place(name: str) -> int:
+def weight_argument_position(name: str) -> int:
     """Return the position of the weight among an operator's arguments.
 
     Example:
@@ -191,10 +191,10 @@ def weight_place(name: str) -> int:
     return 0 if name in EMBEDDINGS else 1
 
 
-def is_scaling(node: fx.Node) -> bool:
+def is_positive_scaling(node: fx.Node) -> bool:
     """Tell whether the node multiplies by one positive number, free for a requantizer."""
     return (
-        operator(node) in MULTIPLIES
+        operator_name(node) in MULTIPLIES
         and len(node.args) == 2
         and isinstance(node.args[1], int | float)
         and node.args[1] > 0

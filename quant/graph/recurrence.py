@@ -16,7 +16,7 @@ _LIBRARY.define(
 )
 
 
-def run_recurrence(
+def run_recurrent_layer(
     gates: Tensor, weight: Tensor, kind: str, reverse: bool, bias: Tensor | None, hidden: Tensor,
     cell: Tensor | None,
 ) -> Tensor:  # fmt: skip
@@ -40,7 +40,7 @@ def run_recurrence(
     return torch.stack(states[::-1] if reverse else states, 1)
 
 
-def _lstm(
+def _lstm_step(
     x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     enter, forget, new, leave = (x + h).chunk(4, -1)
@@ -49,28 +49,30 @@ def _lstm(
     return leave.sigmoid() * after.tanh(), after
 
 
-def _gru(x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def _gru_step(
+    x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     (reset, update, new), (reset_h, update_h, new_h) = x.chunk(3, -1), h.chunk(3, -1)
     share = (update + update_h).sigmoid()
     fresh = (new + (reset + reset_h).sigmoid() * new_h).tanh()
     return (1 - share) * fresh + share * hidden, cell
 
 
-def _tanh(
+def _tanh_step(
     x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     del hidden
     return (x + h).tanh(), cell
 
 
-def _relu(
+def _relu_step(
     x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     del hidden
     return (x + h).relu(), cell
 
 
-_STEPS = {"lstm": _lstm, "gru": _gru, "rnn_tanh": _tanh, "rnn_relu": _relu}
-_LIBRARY.impl("recurrence", run_recurrence, "CompositeImplicitAutograd")
+_STEPS = {"lstm": _lstm_step, "gru": _gru_step, "rnn_tanh": _tanh_step, "rnn_relu": _relu_step}
+_LIBRARY.impl("recurrence", run_recurrent_layer, "CompositeImplicitAutograd")
 recurrence = torch.ops.quantscope.recurrence.default
 RECURRENCE = "quantscope.recurrence.default"

@@ -29,52 +29,58 @@ class Walk:
 
     @not_while_tracing
     @torch.no_grad()
-    def input_of(self, name: str) -> list[Tensor]:
+    def input_of_node(self, name: str) -> list[Tensor]:
         """Return the first argument (N, ...) of a node for each batch; run the nodes before.
 
         Raises:
             KeyError: the node has run already or does not exist.
         """
-        node = self._advance(name)
-        return [self._fetch(values, node.args[0]) for values in self._values]
+        node = self._advance_to_node(name)
+        return [self._fetch_arguments(values, node.args[0]) for values in self._values]
 
     @not_while_tracing
     @torch.no_grad()
-    def peek(self, name: str) -> list[Tensor]:
+    def peek_at_node(self, name: str) -> list[Tensor]:
         """Return the value (N, ...) that a node would give now for each batch; stay there.
 
         Raises:
             KeyError: the node has run already or does not exist.
         """
-        node = self._advance(name)
-        return [self._run(node, batch, values) for batch, values in self._each()]
+        node = self._advance_to_node(name)
+        return [
+            self._run_batch_node(node, batch, values)
+            for batch, values in self._batches_with_values()
+        ]
 
     @not_while_tracing
     @torch.no_grad()
-    def output_of(self, name: str) -> list[Tensor]:
+    def output_of_node(self, name: str) -> list[Tensor]:
         """Run a node and return the value (N, ...) for each batch.
 
         Raises:
             KeyError: the node has run already or does not exist.
         """
-        self._advance(name)
-        return self._step()
+        self._advance_to_node(name)
+        return self._run_next_node()
 
-    def _each(self) -> Iterator[tuple[dict[fx.Node, Tensor], dict[fx.Node, Any]]]:
+    def _batches_with_values(self) -> Iterator[tuple[dict[fx.Node, Tensor], dict[fx.Node, Any]]]:
         return zip(self._batches, self._values, strict=True)
 
-    def _advance(self, name: str) -> fx.Node:
+    def _advance_to_node(self, name: str) -> fx.Node:
         """Run all nodes before the node with a name."""
         while self._next.op != "output":
             if self._next.name == name:
                 return self._next
-            self._step()
+            self._run_next_node()
         raise KeyError(f"The graph has no node {name!r} that is still to come.")
 
-    def _step(self) -> list[Tensor]:
+    def _run_next_node(self) -> list[Tensor]:
         """Run the next node; return the values (N, ...), drop values without later use."""
         node = self._next
-        results = [self._run(node, batch, values) for batch, values in self._each()]
+        results = [
+            self._run_batch_node(node, batch, values)
+            for batch, values in self._batches_with_values()
+        ]
         for values, value in zip(self._values, results, strict=True):
             values[node] = value
         self._done.add(node)
@@ -85,33 +91,39 @@ class Walk:
         self._next = node.next
         return results
 
-    def _run(self, node: fx.Node, batch: dict[fx.Node, Tensor], values: dict[fx.Node, Any]) -> Any:
+    def _run_batch_node(
+        self, node: fx.Node, batch: dict[fx.Node, Tensor], values: dict[fx.Node, Any]
+    ) -> Any:
         if node.op == "placeholder":
             return batch[node]
-        if self._is_constant(node):
+        if self._is_constant_node(node):
             return None  # computed at each use, because the weight may change on the way
-        return self._compute(node, values)
+        return self._compute_node_value(node, values)
 
-    def _compute(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+    def _compute_node_value(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         if node.op == "get_attr":
             owner, _, name = str(node.target).rpartition(".")
             return getattr(self.module.get_submodule(owner), name)
-        arguments = self._fetch(values, node.args)
-        keywords = self._fetch(values, node.kwargs)
+        arguments = self._fetch_arguments(values, node.args)
+        keywords = self._fetch_arguments(values, node.kwargs)
         if node.op == "call_module":
             return self.module.get_submodule(str(node.target))(*arguments, **keywords)
         return node.target(*arguments, **keywords)  # type: ignore[operator]
 
-    def _fetch(self, values: dict[fx.Node, Any], arguments: Any) -> Any:
+    def _fetch_arguments(self, values: dict[fx.Node, Any], arguments: Any) -> Any:
         return fx.node.map_arg(
             arguments,
-            lambda node: self._compute(node, values) if self._is_constant(node) else values[node],
+            lambda node: (
+                self._compute_node_value(node, values)
+                if self._is_constant_node(node)
+                else values[node]
+            ),
         )
 
-    def _is_constant(self, node: fx.Node) -> bool:
+    def _is_constant_node(self, node: fx.Node) -> bool:
         """Tell whether the value is independent of the input: a weight, or a quantized weight."""
         if node not in self._constant:
             self._constant[node] = node.op == "get_attr" or (
-                node.op != "placeholder" and all(map(self._is_constant, node.all_input_nodes))
+                node.op != "placeholder" and all(map(self._is_constant_node, node.all_input_nodes))
             )
         return self._constant[node]

@@ -9,13 +9,13 @@ from torch import Tensor, fx
 from quant.graph.float_graph import ChannelNormal, FloatGraph
 from quant.graph.layer_pairs import (
     Pair,
-    between,
     channels_last,
-    find_pairs,
-    groups_of,
+    convolution_groups,
+    find_layer_pairs,
     has_computed_bias,
+    nodes_of_pair,
 )
-from quant.graph.operators import AVERAGE_POOLS, clip_limits, operator
+from quant.graph.operators import AVERAGE_POOLS, clip_limits, operator_name
 from quant.graph.walk import Walk
 from quant.inputs import Inputs
 from quant.passes.equalize import caps_of, make_caps, put, tidied
@@ -51,16 +51,16 @@ class AbsorbBias:
 
     def __call__(self, graph: FloatGraph, minima: Mapping[str, Tensor] | None = None) -> Absorbed:
         """Return a copy of a folded (and, if wished, equalized) graph with biases absorbed."""
-        result = graph.copy()
+        result = graph.copy_graph()
         shifts: dict[tuple[str, str], Tensor] = {}
         inexact: list[tuple[str, str]] = []
-        for pair in find_pairs(result)[0]:
+        for pair in find_layer_pairs(result)[0]:
             shift = _shift(result, pair, minima)
             if shift is None or not bool((shift > 0).any()):
                 continue
             make_caps(result, pair)
             for clip in pair.clips:  # above its cap a channel carries no more than the cap
-                shift = shift.minimum(result.tensor(caps_of(result, clip)).flatten())
+                shift = shift.minimum(result.stored_tensor(caps_of(result, clip)).flatten())
             _absorb(result, pair, shift)
             shifts[pair.first, pair.second] = shift
             if _pads(result, pair):
@@ -85,20 +85,20 @@ def _shift(graph: FloatGraph, pair: Pair, minima: Mapping[str, Tensor] | None) -
 def _rectified(graph: FloatGraph, pair: Pair) -> bool:
     """Whether a function with f(x) = x above zero stands between; a bare connection has no gain."""
     return bool(pair.clips) or any(
-        clip_limits(node) == (0.0, None) for node in between(graph, pair)
+        clip_limits(node) == (0.0, None) for node in nodes_of_pair(graph, pair)
     )
 
 
 def _absorb(graph: FloatGraph, pair: Pair, shift: Tensor) -> None:
     first, second = graph[pair.first], graph[pair.second]
     for clip in pair.clips:
-        caps = graph.tensor(caps_of(graph, clip))
+        caps = graph.stored_tensor(caps_of(graph, clip))
         put(graph, caps_of(graph, clip), caps - shift.reshape(caps.shape))
-    put(graph, str(first.bias), graph.tensor(str(first.bias)) - shift)
-    groups = groups_of(graph, second)
-    weight = graph.tensor(str(second.weight))
+    put(graph, str(first.bias), graph.stored_tensor(str(first.bias)) - shift)
+    groups = convolution_groups(graph, second)
+    weight = graph.stored_tensor(str(second.weight))
     carried = carried_mean(weight, shift, groups)
-    graph.set_bias(second, graph.bias_of(second) + carried)
+    graph.store_bias(second, graph.bias_of_layer(second) + carried)
     normal = graph.normals.get(first.node)
     if normal is not None:
         graph.normals[first.node] = ChannelNormal(normal.mean - shift, normal.std)
@@ -114,19 +114,19 @@ def carried_mean(weight: Tensor, shift: Tensor, groups: int) -> Tensor:
 def _pads(graph: FloatGraph, pair: Pair) -> bool:
     """Whether zeros are put around the second layer's input, by itself or by a node before."""
     second = graph[pair.second]
-    arguments = graph.node(second.node).args
+    arguments = graph.node_named(second.node).args
     padding = arguments[4] if len(arguments) > 4 else 0
     if padding == "same":
         padding = [size - 1 for size in second.weight_shape[2:]]
     own = padding != "valid" and _some(padding)
-    return own or any(_pads_itself(node) for node in between(graph, pair))
+    return own or any(_pads_itself(node) for node in nodes_of_pair(graph, pair))
 
 
 def _pads_itself(node: fx.Node) -> bool:
     """Whether the node puts zeros around its input; a maximum never takes what it pads with."""
-    if operator(node) in AVERAGE_POOLS and "adaptive" not in operator(node):
+    if operator_name(node) in AVERAGE_POOLS and "adaptive" not in operator_name(node):
         return len(node.args) > 3 and _some(node.args[3])
-    return "pad" in operator(node)
+    return "pad" in operator_name(node)
 
 
 def _some(sizes: object) -> bool:
@@ -139,7 +139,7 @@ def channel_minima(graph: FloatGraph, batches: Sequence[Inputs]) -> dict[str, Te
 
     Only for the layers that begin a pair.
     """
-    firsts = {pair.first for pair in find_pairs(graph)[0]}
+    firsts = {pair.first for pair in find_layer_pairs(graph)[0]}
     walk = Walk(graph.module, batches)
     minima: dict[str, Tensor] = {}
     for layer in graph.layers:
@@ -147,7 +147,7 @@ def channel_minima(graph: FloatGraph, batches: Sequence[Inputs]) -> dict[str, Te
             continue
         least = [
             channels_last(value, layer).flatten(0, -2).amin(0)
-            for value in walk.output_of(layer.node)
+            for value in walk.output_of_node(layer.node)
         ]
         minima[layer.name] = torch.stack(least).amin(0)
     return minima

@@ -10,7 +10,12 @@ from torch import Tensor
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layer_pairs import WEIGHTED, groups_of, has_computed_bias, is_shared
+from quant.graph.layer_pairs import (
+    WEIGHTED,
+    convolution_groups,
+    has_computed_bias,
+    is_shared_argument,
+)
 from quant.graph.layers import Layer
 from quant.graph.walk import Walk
 from quant.inputs import Inputs
@@ -107,11 +112,11 @@ class AdaRound:
             else:
                 start, end = number / len(layers), (number + 1) / len(layers)
                 yield Progress(start, f"AdaRound: reading what {layer.name} receives")
-                received = simulated.input_of(layer.node)
-                given = original.output_of(layer.node)
+                received = simulated.input_of_node(layer.node)
+                given = original.output_of_node(layer.node)
                 samples = collect(graph, layer, received, given, self.rows, generator)
                 task = _Problem(graph, quantized, layer, encoding, samples)
-                if self.learn_bias and not is_shared(graph.node(layer.node), 2):
+                if self.learn_bias and not is_shared_argument(graph.node_named(layer.node), 2):
                     task.bias.requires_grad_()
                 done.append((yield from self._round(task, generator, (start, end))))
         return AdaRoundResult(tuple(done), skipped)
@@ -163,7 +168,7 @@ class AdaRound:
 
 def _unlearnable(graph: FloatGraph, layer: Layer) -> str:
     """Return why a layer keeps nearest rounding, or nothing."""
-    if is_shared(graph.node(layer.node), 1):
+    if is_shared_argument(graph.node_named(layer.node), 1):
         return "another operation shares its weight"
     if has_computed_bias(graph, layer):
         return "its bias is computed"
@@ -195,9 +200,9 @@ class _Problem:
         self.layer = layer
         self.encoding = encoding
         self.samples = samples
-        self.weight = graph.tensor(str(layer.weight)).detach().clone()
-        self.bias = quantized.graph.bias_of(layer).detach().clone()
-        self.groups = groups_of(graph, layer)
+        self.weight = graph.stored_tensor(str(layer.weight)).detach().clone()
+        self.bias = quantized.graph.bias_of_layer(layer).detach().clone()
+        self.groups = convolution_groups(graph, layer)
         self.activation = activation_of(graph, layer)
         self.target = self.activation(samples.outputs)
         self.floor = torch.floor(self.weight / encoding.scale)
@@ -266,9 +271,9 @@ class _Problem:
         error = self.error(learned)
         better = error < self.nearest_error
         chosen = learned if better else self.nearest
-        self.quantized.graph.set_tensor(str(self.layer.weight), chosen)
+        self.quantized.graph.store_tensor(str(self.layer.weight), chosen)
         if better and self.learns_bias:
-            self.quantized.graph.set_bias(self.layer, self.bias.detach())
+            self.quantized.graph.store_bias(self.layer, self.bias.detach())
             self.quantized.module.recompile()  # now: whoever cancels must find it done
         flipped = float((chosen - self.nearest).abs().gt(self.encoding.scale / 2).float().mean())
         return Rounded(self.layer.name, self.nearest_error, min(error, self.nearest_error), flipped)

@@ -9,12 +9,12 @@ from quant.config import QuantConfig
 from quant.errors import CalibrationError
 from quant.finite_values import describe_overflow
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import shape_of
-from quant.graph.operators import RELUS, is_pass_through, operator
+from quant.graph.layers import shape_of_node
+from quant.graph.operators import RELUS, is_pass_through, operator_name
 from quant.inputs import Inputs, count_of
 from quant.progress import Progress
 from quant.ranges.statistics import ChannelStatistics, Statistics
-from quant.simulation.plan import Side, plan
+from quant.simulation.plan import Side, plan_sites
 from quant.simulation.quant_graph import QuantGraph
 
 Calibration = dict[str, Statistics]
@@ -37,7 +37,7 @@ class Calibrate:
         Raises:
             CalibrationError: an activation is NaN or infinite, or there is no image.
         """
-        watched = QuantGraph(graph, plan(graph, QuantConfig()))
+        watched = QuantGraph(graph, plan_sites(graph, QuantConfig()))
         statistics: Calibration = {}
         logits, length = _logits(graph)
         for site in watched.sites:
@@ -46,7 +46,7 @@ class Calibrate:
                 found = Statistics(row_length, channels=ChannelStatistics())
                 statistics[site.name] = watched.quantizers[site.name].statistics = found
         done = 0
-        with watched.observing():
+        with watched.collecting_statistics():
             for batch in batches:
                 try:
                     with torch.inference_mode():
@@ -68,10 +68,12 @@ def _logits(graph: FloatGraph) -> tuple[str, int]:
     Behind it may stand functions that leave an image's row whole, such as a flatten of
     (N, C, 1, 1).
     """
-    node, length = graph.output_node, graph.output_shape[-1]
-    while is_pass_through(node) and operator(node) not in RELUS:
+    node, length = graph.first_output_node, graph.output_shape[-1]
+    while is_pass_through(node) and operator_name(node) not in RELUS:
         source = node.all_input_nodes[0]
-        if not all([n for n in shape_of(place) if n > 1] == [length] for place in (node, source)):
+        if not all(
+            [n for n in shape_of_node(place) if n > 1] == [length] for place in (node, source)
+        ):
             break
         node = source
     return node.name, length

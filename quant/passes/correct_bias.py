@@ -11,9 +11,9 @@ from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import (
     WEIGHTED,
     channels_last,
-    groups_of,
+    convolution_groups,
     has_computed_bias,
-    is_shared,
+    is_shared_argument,
 )
 from quant.graph.layers import Layer
 from quant.graph.walk import Walk
@@ -81,8 +81,8 @@ def _analytic(graph: FloatGraph, quantized: QuantGraph, layers: list[Layer]) -> 
         yield Progress(number / len(layers), f"Correcting the bias of {layer.name}")
         found = moments.get(layer.inputs[0])
         encoding = quantized.quantizers[weight_site_name(layer.name)].encoding
-        weight = graph.tensor(str(layer.weight))
-        groups = groups_of(graph, layer)
+        weight = graph.stored_tensor(str(layer.weight))
+        groups = convolution_groups(graph, layer)
         problem = "its weight is float" if encoding is None else _untouchable(graph, layer)
         if not problem and layer.channel_axis != 0:
             problem = "it is a transposed convolution"
@@ -92,7 +92,7 @@ def _analytic(graph: FloatGraph, quantized: QuantGraph, layers: list[Layer]) -> 
             skipped[layer.name] = problem
             continue
         error = carried_mean(encoding.fake_quantize(weight) - weight, found.mean, groups)
-        quantized.graph.set_bias(layer, quantized.graph.bias_of(layer) - error)
+        quantized.graph.store_bias(layer, quantized.graph.bias_of_layer(layer) - error)
         quantized.module.recompile()  # now: whoever cancels must find it done
         shifts.append(BiasShift(layer.name, error, None))
     return Corrected(tuple(shifts), skipped)
@@ -125,11 +125,11 @@ def _empirical(
         if problem:
             skipped[layer.name] = problem
             continue
-        wanted = _channel_mean(layer, original.output_of(layer.node))
-        before = _channel_mean(layer, simulated.peek(layer.node)) - wanted
-        corrected = quantized.graph.bias_of(layer).double() - before
-        quantized.graph.set_bias(layer, corrected.float())
-        after = _channel_mean(layer, simulated.output_of(layer.node)) - wanted
+        wanted = _channel_mean(layer, original.output_of_node(layer.node))
+        before = _channel_mean(layer, simulated.peek_at_node(layer.node)) - wanted
+        corrected = quantized.graph.bias_of_layer(layer).double() - before
+        quantized.graph.store_bias(layer, corrected.float())
+        after = _channel_mean(layer, simulated.output_of_node(layer.node)) - wanted
         quantized.module.recompile()  # now: whoever cancels must find it done
         shifts.append(BiasShift(layer.name, before.float(), after.float()))
     return Corrected(tuple(shifts), skipped)
@@ -137,6 +137,6 @@ def _empirical(
 
 def _untouchable(graph: FloatGraph, layer: Layer) -> str:
     """Return why the operation's bias cannot be changed, or nothing."""
-    if is_shared(graph.node(layer.node), 2):
+    if is_shared_argument(graph.node_named(layer.node), 2):
         return "another operation shares its bias"
     return "its bias is computed" if has_computed_bias(graph, layer) else ""

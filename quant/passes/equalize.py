@@ -5,19 +5,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx
 
-from quant.graph.float_graph import ChannelNormal, FloatGraph, copy_module
+from quant.graph.float_graph import ChannelNormal, FloatGraph, copy_graph_module
 from quant.graph.layer_pairs import (
     Pair,
     Unpaired,
-    by_input_channel,
-    clip_tensors,
-    find_pairs,
-    groups_of,
-    scaled_inputs,
+    clip_limit_tensors,
+    convolution_groups,
+    find_layer_pairs,
+    scale_input_channels,
+    weights_by_input_channel,
 )
-from quant.graph.layers import shape_of
-from quant.graph.node_facts import NodeFacts, facts_of, write_facts
-from quant.graph.operators import CHANNEL_CLIPS, clip_limits, operator
+from quant.graph.layers import shape_of_node
+from quant.graph.node_facts import NodeFacts, facts_of_node, write_node_facts
+from quant.graph.operators import CHANNEL_CLIPS, clip_limits, operator_name
 from quant.passes.methods import Reach
 
 CONVERGED = 1e-4
@@ -50,10 +50,10 @@ class Equalize:
 
     def __call__(self, graph: FloatGraph) -> Equalized:
         """Return an equalized copy of a folded graph."""
-        result = graph.copy()
+        result = graph.copy_graph()
         if self.replace_relu6:
             replace_clips(result)
-        pairs, unpaired = find_pairs(result)
+        pairs, unpaired = find_layer_pairs(result)
         for pair in pairs:
             make_caps(result, pair)
         rounds = 0
@@ -68,7 +68,7 @@ class Equalize:
 def tidied(graph: FloatGraph) -> FloatGraph:
     """Return the graph without the tensors that nothing uses any more, its layers listed anew."""
     graph.module.graph.eliminate_dead_code()
-    module = copy_module(graph.module)
+    module = copy_graph_module(graph.module)
     return FloatGraph(module, graph.input_shape, graph.batch, graph.normals)
 
 
@@ -83,11 +83,11 @@ def replace_clips(graph: FloatGraph) -> None:
 
 def _is_capped_relu(graph: FloatGraph, node: fx.Node) -> bool:
     """Whether the node clips to [0, cap], with one cap or with one for each channel."""
-    if operator(node) in CHANNEL_CLIPS:
-        floor, cap = clip_tensors(node)
+    if operator_name(node) in CHANNEL_CLIPS:
+        floor, cap = clip_limit_tensors(node)
         if not isinstance(floor, fx.Node) or floor.op != "get_attr" or cap is None:
             return False
-        return not bool(graph.tensor(str(floor.target)).any())
+        return not bool(graph.stored_tensor(str(floor.target)).any())
     limits = clip_limits(node)
     return limits is not None and limits[0] == 0.0 and limits[1] is not None
 
@@ -95,8 +95,11 @@ def _is_capped_relu(graph: FloatGraph, node: fx.Node) -> bool:
 def ranges_of(graph: FloatGraph, pair: Pair, reach: Reach = Reach.LARGEST) -> tuple[Tensor, Tensor]:
     """Return r1 and r2, (C,), of the channels between the two layers."""
     first, second = graph[pair.first], graph[pair.second]
-    weight, following = graph.tensor(str(first.weight)), graph.tensor(str(second.weight))
-    rows = weight.flatten(1), by_input_channel(following, groups_of(graph, second))
+    weight, following = (
+        graph.stored_tensor(str(first.weight)),
+        graph.stored_tensor(str(second.weight)),
+    )
+    rows = weight.flatten(1), weights_by_input_channel(following, convolution_groups(graph, second))
     if reach is Reach.RMS:
         return rows[0].square().mean(1).sqrt(), rows[1].square().mean(1).sqrt()
     return rows[0].abs().amax(1), rows[1].abs().amax(1)
@@ -119,16 +122,20 @@ def rescale(graph: FloatGraph, pair: Pair, scales: Tensor) -> None:
     Works on pairs whose clips already have caps for each channel.
     """
     first, second = graph[pair.first], graph[pair.second]
-    weight = graph.tensor(str(first.weight))
+    weight = graph.stored_tensor(str(first.weight))
     shape = (-1, *(1,) * (weight.dim() - 1))
     put(graph, str(first.weight), weight / scales.reshape(shape))
     if first.bias is not None:
-        put(graph, first.bias, graph.tensor(first.bias) / scales)
-    following = graph.tensor(str(second.weight))
-    put(graph, str(second.weight), scaled_inputs(following, scales, groups_of(graph, second)))
+        put(graph, first.bias, graph.stored_tensor(first.bias) / scales)
+    following = graph.stored_tensor(str(second.weight))
+    put(
+        graph,
+        str(second.weight),
+        scale_input_channels(following, scales, convolution_groups(graph, second)),
+    )
     for clip in pair.clips:
         target = caps_of(graph, clip)
-        caps = graph.tensor(target)
+        caps = graph.stored_tensor(target)
         put(graph, target, caps / scales.reshape(caps.shape))
     normal = graph.normals.get(first.node)
     if normal is not None:
@@ -138,12 +145,12 @@ def rescale(graph: FloatGraph, pair: Pair, scales: Tensor) -> None:
 def put(graph: FloatGraph, target: str, value: Tensor) -> None:
     """Overwrite a tensor of the graph's own with another of its shape."""
     with torch.no_grad():
-        graph.tensor(target).copy_(value)
+        graph.stored_tensor(target).copy_(value)
 
 
 def caps_of(graph: FloatGraph, clip: str) -> str:
     """Return the name of the buffer that holds a clip's caps."""
-    cap = clip_tensors(graph.node(clip))[1]
+    cap = clip_limit_tensors(graph.node_named(clip))[1]
     if not isinstance(cap, fx.Node):
         raise TypeError(f"A clip with caps must hold them as a tensor; {clip!r} has {cap!r}.")
     return str(cap.target)
@@ -154,27 +161,27 @@ def make_caps(graph: FloatGraph, pair: Pair) -> None:
 
     One that has caps already gets a buffer of its own; one that this made stays as it is.
     """
-    channels = len(graph.tensor(str(graph[pair.first].weight)))
+    channels = len(graph.stored_tensor(str(graph[pair.first].weight)))
     for clip, axis in zip(pair.clips, pair.clip_axes, strict=True):
         if not hasattr(graph.module, f"caps_{clip}"):
-            rank = len(shape_of(graph.node(clip)))
+            rank = len(shape_of_node(graph.node_named(clip)))
             _make_caps(graph, clip, (channels,) + (1,) * (rank - axis - 1))
 
 
 def _make_caps(graph: FloatGraph, clip: str, shape: tuple[int, ...]) -> None:
-    node = graph.node(clip)
+    node = graph.node_named(clip)
     limits = clip_limits(node)
     if limits is not None and limits[1] is not None:
         caps, floor = torch.full(shape, limits[1]), limits[0]
     else:
-        old = graph.tensor(caps_of(graph, clip)).detach()
+        old = graph.stored_tensor(caps_of(graph, clip)).detach()
         caps = old.flatten().expand(shape[0]).reshape(shape).clone()
-        floor = None if clip_tensors(node)[0] is None else 0.0
+        floor = None if clip_limit_tensors(node)[0] is None else 0.0
     graph.module.register_buffer(f"caps_{clip}", caps)
     nodes = graph.module.graph
     with nodes.inserting_before(node):
         held = nodes.get_attr(f"caps_{clip}")
-        write_facts(held, NodeFacts(shape=tuple(shape), real=True))
+        write_node_facts(held, NodeFacts(shape=tuple(shape), real=True))
         lower = _floor_node(graph, nodes, clip, floor, held)
     if lower is None:
         node.target = torch.ops.aten.minimum.default
@@ -191,5 +198,5 @@ def _floor_node(
         return None
     graph.module.register_buffer(f"floor_{clip}", torch.zeros(()))
     lower = nodes.get_attr(f"floor_{clip}")
-    write_facts(lower, replace(facts_of(held), shape=()))
+    write_node_facts(lower, replace(facts_of_node(held), shape=()))
     return lower

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, fx
 
 from quant.graph import operators as ops
-from quant.graph.float_graph import ChannelNormal, FloatGraph, copy_module
-from quant.graph.layers import Layer, shape_of
-from quant.graph.operators import Kind, operator
+from quant.graph.float_graph import ChannelNormal, FloatGraph, copy_graph_module
+from quant.graph.layers import Layer, shape_of_node
+from quant.graph.operators import Kind, operator_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class FoldBatchNorm:
 
     def __call__(self, graph: FloatGraph) -> FloatGraph:
         """Return the folded copy of `graph`."""
-        result = graph.copy()
+        result = graph.copy_graph()
         layers = {layer.node: layer for layer in result.layers}
         for node in list(result.module.graph.nodes):
-            if operator(node) not in ops.BATCH_NORMS:
+            if operator_name(node) not in ops.BATCH_NORMS:
                 continue
             source = node.args[0]
             layer = layers.get(source.name)
@@ -33,7 +33,7 @@ class FoldBatchNorm:
                 _fold(result, node, source, layer)
         result.module.graph.eliminate_dead_code()
         # a copy holds only what its graph uses: no tensors of batch norms that are gone
-        module = copy_module(result.module)
+        module = copy_graph_module(result.module)
         return FloatGraph(module, result.input_shape, result.batch, result.normals, result.notes)
 
 
@@ -43,7 +43,7 @@ def _can_fold(source: fx.Node, layer: Layer) -> bool:
     weight, bias = source.args[1], source.args[2] if len(source.args) > 2 else None
     shared = any(isinstance(arg, fx.Node) and len(arg.users) > 1 for arg in (weight, bias))
     # a linear layer over tokens has its features last, a batch norm's channels are axis 1
-    misaligned = layer.kind is Kind.LINEAR and len(shape_of(source)) != 2
+    misaligned = layer.kind is Kind.LINEAR and len(shape_of_node(source)) != 2
     grouped_transpose = layer.channel_axis == 1 and _groups(source) != 1
     return not (shared or misaligned or grouped_transpose)
 
@@ -61,13 +61,13 @@ def _fold(graph: FloatGraph, node: fx.Node, source: fx.Node, layer: Layer) -> No
     gamma = torch.ones_like(mean) if gamma is None else gamma
     beta = torch.zeros_like(mean) if beta is None else beta
     factor = gamma.double() / torch.sqrt(variance.double() + epsilon)
-    weight = graph.tensor(layer.weight)
+    weight = graph.stored_tensor(layer.weight)
     shape = [-1 if axis == layer.channel_axis else 1 for axis in range(weight.dim())]
     folded = (weight.double() * factor.reshape(shape)).to(weight.dtype)
-    old_bias = graph.tensor(layer.bias).double() if layer.bias else torch.zeros_like(factor)
+    old_bias = graph.stored_tensor(layer.bias).double() if layer.bias else torch.zeros_like(factor)
     bias = beta.double() + (old_bias - mean.double()) * factor
-    graph.set_tensor(layer.weight, folded.contiguous(memory_format=_format(folded)))
-    graph.set_bias(layer, bias.to(weight.dtype))
+    graph.store_tensor(layer.weight, folded.contiguous(memory_format=_format(folded)))
+    graph.store_bias(layer, bias.to(weight.dtype))
     graph.normals[source.name] = ChannelNormal(beta.float(), gamma.float().abs())
     node.replace_all_uses_with(source)
     graph.module.graph.erase_node(node)
@@ -79,5 +79,5 @@ def _format(weight: Tensor) -> torch.memory_format:
 
 def _value(graph: FloatGraph, arg: object) -> Tensor | None:
     if isinstance(arg, fx.Node) and arg.op == "get_attr":
-        return graph.tensor(str(arg.target))
+        return graph.stored_tensor(str(arg.target))
     return None

@@ -8,9 +8,9 @@ from torch import Tensor, fx
 from torch.nn import functional as F
 
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layer_pairs import groups_of, output_axis
-from quant.graph.layers import Layer, fused_chain, shape_of
-from quant.graph.operators import Kind, operator
+from quant.graph.layer_pairs import convolution_groups, output_channel_axis
+from quant.graph.layers import Layer, fused_function_chain, shape_of_node
+from quant.graph.operators import Kind, operator_name
 
 # Numbers held for one layer; 80 MB in float32.
 MOST_NUMBERS = 20_000_000
@@ -43,7 +43,7 @@ def collect(
     """
     images = sum(len(batch) for batch in received)
     depth = layer.weight_shape[1:]
-    size = groups_of(graph, layer) * max(1, int(torch.tensor(depth).prod()))
+    size = convolution_groups(graph, layer) * max(1, int(torch.tensor(depth).prod()))
     wanted = max(1, min(rows, MOST_NUMBERS // size) // images)
     inputs, outputs = [], []
     for batch, results in zip(received, given, strict=True):
@@ -79,8 +79,8 @@ def _draw_patches(
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Draw output positions of a convolution and the patches under them."""
-    groups = groups_of(graph, layer)
-    stride, padding, dilation = _geometry(graph.node(layer.node), layer)
+    groups = convolution_groups(graph, layer)
+    stride, padding, dilation = _geometry(graph.node_named(layer.node), layer)
     padded = F.pad(received, padding)
     height, width = given.shape[2:]
     count = min(height * width, wanted)
@@ -120,7 +120,7 @@ def _geometry(
 
 def activation_of(graph: FloatGraph, layer: Layer) -> Callable[[Tensor], Tensor]:
     """Return the layer's fused functions as one function of rows (R, O)."""
-    chain = fused_chain(graph.node(layer.node))
+    chain = fused_function_chain(graph.node_named(layer.node))
 
     def apply(rows: Tensor) -> Tensor:
         for node in chain:
@@ -137,7 +137,7 @@ def _call(graph: FloatGraph, node: fx.Node, rows: Tensor) -> Tensor:
     def value(arg: fx.Node) -> Tensor:
         if arg is first:
             return rows
-        held = graph.tensor(str(arg.target))
+        held = graph.stored_tensor(str(arg.target))
         # caps (C, 1, 1) stand beside (N, C, H, W), so beside rows they are (C,)
         return held.flatten() if held.numel() > 1 else held.reshape(())
 
@@ -152,15 +152,19 @@ def why_no_rows(graph: FloatGraph, layer: Layer) -> str:
     plain = layer.kind is Kind.LINEAR or len(layer.weight_shape) == 4
     if not plain or layer.channel_axis != 0:
         return "it is neither a linear layer nor a plain 2-d convolution"
-    node = graph.node(layer.node)
-    by_channel = output_axis(layer, len(shape_of(node)))
-    for function in fused_chain(node):
+    node = graph.node_named(layer.node)
+    by_channel = output_channel_axis(layer, len(shape_of_node(node)))
+    for function in fused_function_chain(node):
         for arg in function.all_input_nodes[1:]:
             if arg.op != "get_attr":
                 return "a function of two activations is fused with it"
-            held = graph.tensor(str(arg.target))
+            held = graph.stored_tensor(str(arg.target))
             # PReLU counts its slopes along axis 1 whatever the shape
-            axis = 1 if "prelu" in operator(function) else _axis_of(held, len(shape_of(node)))
+            axis = (
+                1
+                if "prelu" in operator_name(function)
+                else _axis_of(held, len(shape_of_node(node)))
+            )
             if held.numel() > 1 and axis != by_channel:
                 return "its activation function differs between positions"
     return ""

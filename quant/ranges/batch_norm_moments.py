@@ -8,9 +8,9 @@ from torch import Tensor, fx
 
 from quant.graph import operators as ops
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layer_pairs import clip_tensors
-from quant.graph.layers import Layer, shape_of
-from quant.graph.operators import Kind, clip_limits, is_pass_through, operator
+from quant.graph.layer_pairs import clip_limit_tensors
+from quant.graph.layers import Layer, shape_of_node
+from quant.graph.operators import Kind, clip_limits, is_pass_through, operator_name
 
 ALPHA = 6.0  # standard deviations that a data-free range covers; the paper's value
 
@@ -108,7 +108,7 @@ def _moments_of(
         high = min(first.high, torch.inf if limits[1] is None else limits[1])
         whole = first.unclipped or first  # two clips in a row are one
         return replace(clipped_normal(whole.mean, whole.std, low, high), unclipped=whole)
-    if operator(node) in ops.CHANNEL_CLIPS:
+    if operator_name(node) in ops.CHANNEL_CLIPS:
         return _channel_clip(graph, node, first)
     if layer is not None and layer.kind is Kind.ADD and len(sources) == 2:
         return _sum(node, sources)
@@ -116,13 +116,13 @@ def _moments_of(
         return first
     if layer is not None and layer.weight is not None:
         return _linear(graph, layer, first)
-    channels_stay = shape_of(node)[1:2] == shape_of(node.all_input_nodes[0])[1:2]
+    channels_stay = shape_of_node(node)[1:2] == shape_of_node(node.all_input_nodes[0])[1:2]
     return first if is_pass_through(node) and channels_stay else None
 
 
 def _channel_clip(graph: FloatGraph, node: fx.Node, source: Moments) -> Moments | None:
     """Return the moments after a clip with one cap a channel, from zero or from nothing."""
-    floor, cap_node = clip_tensors(node)
+    floor, cap_node = clip_limit_tensors(node)
     cap, low = _stored(graph, cap_node), source.low
     if floor is not None:
         floors = _stored(graph, floor)
@@ -144,7 +144,7 @@ def _stored(graph: FloatGraph, node: object) -> Tensor | None:
     """Return the tensor that a get_attr node names; None for anything else."""
     if not isinstance(node, fx.Node) or node.op != "get_attr":
         return None
-    return graph.tensor(str(node.target))
+    return graph.stored_tensor(str(node.target))
 
 
 def _sum(node: fx.Node, sources: list[Moments | None]) -> Moments | None:
@@ -153,7 +153,7 @@ def _sum(node: fx.Node, sources: list[Moments | None]) -> Moments | None:
         return None
     factor = node.kwargs.get("alpha", 1)
     factor = float(factor) if isinstance(factor, int | float) else 1.0
-    if operator(node).startswith("aten.sub"):
+    if operator_name(node).startswith("aten.sub"):
         factor = -factor
     ends = sorted((factor * right.low, factor * right.high))
     return Moments(
@@ -168,7 +168,7 @@ def _linear(graph: FloatGraph, layer: Layer, source: Moments) -> Moments | None:
     """Return mean and spread of a layer's output for inputs independent between channels."""
     if layer.weight is None or layer.channel_axis:
         return None
-    weight = graph.tensor(layer.weight)
+    weight = graph.stored_tensor(layer.weight)
     rows = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
     squares = weight.square().flatten(2).sum(2) if weight.dim() > 2 else weight.square()
     mean, variance = source.mean, source.std**2
@@ -181,5 +181,5 @@ def _linear(graph: FloatGraph, layer: Layer, source: Moments) -> Moments | None:
     else:
         return None
     if layer.bias is not None:
-        out_mean = out_mean + graph.tensor(layer.bias)
+        out_mean = out_mean + graph.stored_tensor(layer.bias)
     return Moments(out_mean, out_variance.sqrt())

@@ -9,7 +9,7 @@ import torch
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import is_input
+from quant.graph.layers import is_input_name
 from quant.ranges.batch_norm_moments import Moments
 from quant.ranges.estimators import encode_all_statistics, encode_statistics, encode_weight
 from quant.ranges.statistics import Statistics
@@ -20,7 +20,7 @@ from quant.spec import Estimator, QuantSpec
 def encode_weight_site(graph: FloatGraph, site: Site) -> Encoding:
     """Return the grid of a weight's site."""
     layer = graph[site.layer]
-    return encode_weight(graph.tensor(str(layer.weight)), site.spec, layer.channel_axis)
+    return encode_weight(graph.stored_tensor(str(layer.weight)), site.spec, layer.channel_axis)
 
 
 def search_activation_sites(
@@ -35,7 +35,7 @@ def search_activation_sites(
     for site in sites:
         own = site.side is Side.ACTIVATIONS and site.shared_with is None and not site.spec.is_float
         if own and site.limits is None and site.name in calibration:
-            spec = _estimated_from(site, calibration[site.name])
+            spec = _spec_with_estimator(site, calibration[site.name])
             if spec.estimator is Estimator.MSE:
                 alike[spec].append(site.name)
     return {
@@ -64,10 +64,10 @@ def encode_activation_site(
     if site.limits is not None:
         low, high = (torch.tensor(limit) for limit in site.limits)
         return encode_range(low, high, site.spec)
-    if is_input(site.layer) and input_range and site.name not in calibration:
+    if is_input_name(site.layer) and input_range and site.name not in calibration:
         low, high = (torch.tensor(limit) for limit in input_range)
         return encode_range(low, high, site.spec)
-    if site.spec.estimator is Estimator.BATCH_NORM and not is_input(site.layer):
+    if site.spec.estimator is Estimator.BATCH_NORM and not is_input_name(site.layer):
         if site.node not in moments:
             raise CalibrationError(
                 f"A data-free range must follow from batch norms; layer {site.layer!r} does not. "
@@ -79,13 +79,13 @@ def encode_activation_site(
             f"Layer {site.layer!r} has no statistics; a range needs some. Calibrate first."
         )
     statistics = calibration[site.name]
-    return encode_statistics(statistics, _estimated_from(site, statistics))
+    return encode_statistics(statistics, _spec_with_estimator(site, statistics))
 
 
-def _estimated_from(site: Site, statistics: Statistics) -> QuantSpec:
+def _spec_with_estimator(site: Site, statistics: Statistics) -> QuantSpec:
     """Return the spec of a site with the estimator that is used where there are statistics."""
     spec = site.spec
-    if spec.estimator is Estimator.BATCH_NORM and is_input(site.layer):
+    if spec.estimator is Estimator.BATCH_NORM and is_input_name(site.layer):
         return replace(spec, estimator=Estimator.MIN_MAX)
     if spec.estimator is Estimator.CROSS_ENTROPY and statistics.rows is None:
         # chosen for the whole network, it means the logits; the paper pairs it with MSE

@@ -8,9 +8,9 @@ from torch import Tensor, fx
 from quant.config import uniform
 from quant.errors import CaptureError
 from quant.graph.float_graph import FloatGraph
-from quant.graph.operators import operator
+from quant.graph.operators import operator_name
 from quant.inputs import Inputs, draw, parts_of
-from quant.simulation.plan import plan
+from quant.simulation.plan import plan_sites
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import FLOAT_BITS
 
@@ -25,14 +25,16 @@ def check_float_law(graph: FloatGraph) -> None:
         CaptureError: they are not, to the last bit; the sentence names the first node that differs.
     """
     inputs = draw(graph.inputs, graph.batch or FEWEST)
-    simulated = QuantGraph(graph, plan(graph, uniform(FLOAT_BITS, FLOAT_BITS)))
+    simulated = QuantGraph(graph, plan_sites(graph, uniform(FLOAT_BITS, FLOAT_BITS)))
     with torch.inference_mode():
         pairs = zip(
-            parts_of(graph.run(_own(inputs))), parts_of(simulated.run(_own(inputs))), strict=True
+            parts_of(graph.run(_copies_of_inputs(inputs))),
+            parts_of(simulated.run(_copies_of_inputs(inputs))),
+            strict=True,
         )
-        if all(map(_same, *zip(*pairs, strict=True))):
+        if all(map(_tensors_are_equal, *zip(*pairs, strict=True))):
             return
-        where = _first_difference(graph, simulated, inputs)
+        where = _first_different_node(graph, simulated, inputs)
     raise CaptureError(
         "A network simulated at 32 bits must equal its own float run; this one does not, first at "
         f"{where}. Write that step so that it changes no value that another step reads, and report "
@@ -40,12 +42,12 @@ def check_float_law(graph: FloatGraph) -> None:
     )
 
 
-def _own(inputs: Inputs) -> Inputs:
+def _copies_of_inputs(inputs: Inputs) -> Inputs:
     """Return copies: a network may write into its inputs."""
     return inputs.clone() if isinstance(inputs, Tensor) else tuple(x.clone() for x in inputs)
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def _tensors_are_equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
@@ -64,14 +66,14 @@ class _Record(fx.Interpreter):
         return result
 
 
-def _first_difference(graph: FloatGraph, simulated: QuantGraph, inputs: Inputs) -> str:
+def _first_different_node(graph: FloatGraph, simulated: QuantGraph, inputs: Inputs) -> str:
     ours, theirs = _Record(graph.module), _Record(simulated.module)
-    ours.run(*parts_of(_own(inputs)))
-    theirs.run(*parts_of(_own(inputs)))
+    ours.run(*parts_of(_copies_of_inputs(inputs)))
+    theirs.run(*parts_of(_copies_of_inputs(inputs)))
     for node in graph.module.graph.nodes:
         other = theirs.values.get(node.name)
         if node.name not in ours.values or other is None:
             continue
-        if not _same(ours.values[node.name], other):
-            return f"{node.name} ({operator(node) or node.op})"
+        if not _tensors_are_equal(ours.values[node.name], other):
+            return f"{node.name} ({operator_name(node) or node.op})"
     return "its output"

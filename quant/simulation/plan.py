@@ -7,7 +7,7 @@ from quant.config import QuantConfig, Resolved
 from quant.errors import ConfigError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer
-from quant.graph.operators import SOFTMAXES, Kind, is_pass_through, operator
+from quant.graph.operators import SOFTMAXES, Kind, is_pass_through, operator_name
 from quant.spec import QuantSpec
 
 
@@ -18,7 +18,7 @@ class Side(StrEnum):
     ACTIVATIONS = "activations"
     BOTH = "both"
 
-    def includes(self, side: "Side") -> bool:
+    def includes_role(self, side: "Side") -> bool:
         """Whether quantizers of that side take part."""
         return self is Side.BOTH or self is side
 
@@ -55,7 +55,7 @@ class Site:
     limits: tuple[float, float] | None = None
 
 
-def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
+def plan_sites(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
     """List the sites of a graph (white paper, section 2.3); pure.
 
     Every layer's output gets one after its fused functions, and so does every real input of the
@@ -72,10 +72,12 @@ def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
     for layer in graph.layers:
         wish = chosen[layer.name]
         if layer.weight is not None:
-            _check_channels(layer, wish.weight)
+            _check_channel_widths(layer, wish.weight)
             name = weight_site_name(layer.name)
             sites.append(Site(name, layer.name, Side.WEIGHTS, wish.weight, layer.node))
-        shared = _source_site(graph, layer, by_output) if layer.kind is Kind.AVERAGE_POOL else None
+        shared = (
+            _find_source_site(graph, layer, by_output) if layer.kind is Kind.AVERAGE_POOL else None
+        )
         sites.append(
             Site(
                 layer.name,
@@ -84,15 +86,15 @@ def plan(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
                 wish.activation,
                 layer.output,
                 shared,
-                _limits(graph, layer),
+                _softmax_limits(graph, layer),
             )
         )
         by_output[layer.output] = layer.name
     by_name = {site.name: site for site in sites}
-    return tuple(_with_shared_spec(site, by_name) for site in sites)
+    return tuple(_site_with_shared_spec(site, by_name) for site in sites)
 
 
-def _check_channels(layer: Layer, spec: QuantSpec) -> None:
+def _check_channel_widths(layer: Layer, spec: QuantSpec) -> None:
     """Raise where a weight has another number of output channels than there are widths."""
     channels = layer.weight_shape[layer.channel_axis]
     if spec.channel_bits and len(spec.channel_bits) != channels:
@@ -102,20 +104,22 @@ def _check_channels(layer: Layer, spec: QuantSpec) -> None:
         )
 
 
-def _limits(graph: FloatGraph, layer: Layer) -> tuple[float, float] | None:
+def _softmax_limits(graph: FloatGraph, layer: Layer) -> tuple[float, float] | None:
     """Return 0 and 1 for a softmax: values beyond a smaller encoding wrap in fused kernels."""
     alone = layer.output == layer.node
-    return (0.0, 1.0) if alone and operator(graph.node(layer.node)) in SOFTMAXES else None
+    return (
+        (0.0, 1.0) if alone and operator_name(graph.node_named(layer.node)) in SOFTMAXES else None
+    )
 
 
-def _source_site(graph: FloatGraph, layer: Layer, by_output: dict[str, str]) -> str | None:
-    node = graph.node(layer.inputs[0])
+def _find_source_site(graph: FloatGraph, layer: Layer, by_output: dict[str, str]) -> str | None:
+    node = graph.node_named(layer.inputs[0])
     while node.name not in by_output and is_pass_through(node):
         node = node.all_input_nodes[0]
     return by_output.get(node.name)
 
 
-def _with_shared_spec(site: Site, by_name: dict[str, Site]) -> Site:
+def _site_with_shared_spec(site: Site, by_name: dict[str, Site]) -> Site:
     source = site
     while source.shared_with is not None:
         source = by_name[source.shared_with]

@@ -8,9 +8,9 @@ from torch import Tensor, fx
 
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layers import is_input
-from quant.graph.node_facts import facts_of, write_facts
-from quant.graph.operators import clip_limits, operator, weight_place
+from quant.graph.layers import is_input_name
+from quant.graph.node_facts import facts_of_node, write_node_facts
+from quant.graph.operators import clip_limits, operator_name, weight_argument_position
 from quant.inputs import Inputs, Outputs, first_of, parts_of
 from quant.ranges.batch_norm_moments import propagate
 from quant.ranges.statistics import Statistics
@@ -19,7 +19,7 @@ from quant.simulation.choose_encodings import (
     encode_weight_site,
     search_activation_sites,
 )
-from quant.simulation.plan import Side, Site, plan
+from quant.simulation.plan import Side, Site, plan_sites
 from quant.simulation.quantizer import Quantizer, State
 from quant.spec import Estimator
 from quant.torch_state import not_while_tracing
@@ -33,11 +33,11 @@ class QuantGraph:
     """
 
     def __init__(self, graph: FloatGraph, sites: tuple[Site, ...]) -> None:
-        self.graph = graph.copy()
+        self.graph = graph.copy_graph()
         self.sites = sites
         self.quantizers: dict[str, Quantizer] = {}
         for position, site in enumerate(sites):
-            self._insert(site, f"quantizer_{position}")
+            self._insert_quantizer(site, f"quantizer_{position}")
         self.module.recompile()
 
     @property
@@ -55,13 +55,13 @@ class QuantGraph:
         result: Outputs = self.module(*parts_of(inputs))
         return result
 
-    def _insert(self, site: Site, name: str) -> None:
+    def _insert_quantizer(self, site: Site, name: str) -> None:
         nodes = self.module.graph
-        node = self.graph.node(site.node)
+        node = self.graph.node_named(site.node)
         if site.side is Side.WEIGHTS:
             quantizer = Quantizer(site)
             self.module.add_submodule(name, quantizer)
-            place = weight_place(operator(node))
+            place = weight_argument_position(operator_name(node))
             with nodes.inserting_before(node):
                 call = nodes.call_module(name, (node.args[place],))
             node.args = (*node.args[:place], call, *node.args[place + 1 :])
@@ -75,11 +75,11 @@ class QuantGraph:
             if clip is not None:
                 call.args = (node.args[0],)
                 nodes.erase_node(node)
-        write_facts(call, replace(facts_of(node), site=site.name))
+        write_node_facts(call, replace(facts_of_node(node), site=site.name))
         self.quantizers[site.name] = quantizer
 
     @contextmanager
-    def states(self, states: Mapping[str, State]) -> Iterator[None]:
+    def with_states(self, states: Mapping[str, State]) -> Iterator[None]:
         """Set the states of quantizers by site name; the old ones come back at the end."""
         before = {name: quantizer.state for name, quantizer in self.quantizers.items()}
         for name, state in states.items():
@@ -93,51 +93,57 @@ class QuantGraph:
                 self.quantizers[name].state = state
 
     @contextmanager
-    def floating(self) -> Iterator[None]:
+    def as_float_network(self) -> Iterator[None]:
         """Let every value pass: the float network."""
-        with self.states(dict.fromkeys(self.quantizers, State.OFF)):
+        with self.with_states(dict.fromkeys(self.quantizers, State.OFF)):
             yield
 
     @contextmanager
-    def observing(self) -> Iterator[None]:
+    def collecting_statistics(self) -> Iterator[None]:
         """Collect statistics of every activation of the float network."""
         states = {
             site.name: State.OBSERVE if site.side is Side.ACTIVATIONS else State.OFF
             for site in self.sites
         }
-        with self.states(states):
+        with self.with_states(states):
             yield
 
     @contextmanager
-    def only(self, layer: str, side: Side = Side.BOTH) -> Iterator[None]:
+    def only_layer(self, layer: str, side: Side = Side.BOTH) -> Iterator[None]:
         """Quantize one layer alone; all others are float. A KeyError names an unknown layer."""
         self.graph[layer]
-        with self.states({s.name: _on(_of(s, layer, side)) for s in self.sites}):
+        with self.with_states(
+            {s.name: _state_for_choice(_is_site_chosen(s, layer, side)) for s in self.sites}
+        ):
             yield
 
     @contextmanager
-    def all_but(self, layer: str, side: Side = Side.BOTH) -> Iterator[None]:
+    def all_but_layer(self, layer: str, side: Side = Side.BOTH) -> Iterator[None]:
         """Quantize as configured but for one layer. A KeyError names an unknown layer."""
         self.graph[layer]
-        with self.states({s.name: State.OFF for s in self.sites if _of(s, layer, side)}):
+        with self.with_states(
+            {s.name: State.OFF for s in self.sites if _is_site_chosen(s, layer, side)}
+        ):
             yield
 
     @contextmanager
     def only_side(self, side: Side) -> Iterator[None]:
         """Quantize weights alone or activations alone."""
-        with self.states({s.name: _on(side.includes(s.side)) for s in self.sites}):
+        with self.with_states(
+            {s.name: _state_for_choice(side.includes_role(s.side)) for s in self.sites}
+        ):
             yield
 
 
-def _of(site: Site, layer: str, side: Side) -> bool:
-    return site.layer == layer and side.includes(site.side)
+def _is_site_chosen(site: Site, layer: str, side: Side) -> bool:
+    return site.layer == layer and side.includes_role(site.side)
 
 
-def _on(chosen: bool) -> State:
+def _state_for_choice(chosen: bool) -> State:
     return State.QUANTIZE if chosen else State.OFF
 
 
-def quantize(
+def quantize_graph(
     graph: FloatGraph,
     config: QuantConfig,
     calibration: Mapping[str, Statistics] | None = None,
@@ -152,30 +158,30 @@ def quantize(
         ConfigError: a rule matches no layer.
         CalibrationError: a site's encoding needs statistics that are missing.
     """
-    result = QuantGraph(graph, plan(graph, config))
+    result = QuantGraph(graph, plan_sites(graph, config))
     for site in result.sites:
         if site.side is Side.WEIGHTS and not site.spec.is_float:
             result.quantizers[site.name].set_encoding(encode_weight_site(graph, site))
-    if calibration is not None or _data_free(result.sites):
-        _set_activations(result, graph, calibration or {}, input_range)
+    if calibration is not None or _is_data_free(result.sites):
+        _set_activation_encodings(result, graph, calibration or {}, input_range)
     return result
 
 
-def _data_free(sites: tuple[Site, ...]) -> bool:
+def _is_data_free(sites: tuple[Site, ...]) -> bool:
     return all(
         site.spec.is_float or site.spec.estimator is Estimator.BATCH_NORM
         for site in sites
-        if site.side is Side.ACTIVATIONS and not is_input(site.layer)
+        if site.side is Side.ACTIVATIONS and not is_input_name(site.layer)
     )
 
 
-def _set_activations(
+def _set_activation_encodings(
     result: QuantGraph,
     graph: FloatGraph,
     calibration: Mapping[str, Statistics],
     input_range: tuple[float, float] | None,
 ) -> None:
-    moments = propagate(graph) if _any_data_free(result.sites) else {}
+    moments = propagate(graph) if _any_data_free_site(result.sites) else {}
     searched = search_activation_sites(result.sites, calibration)
     for site in result.sites:
         if site.side is Side.WEIGHTS or site.spec.is_float:
@@ -189,5 +195,5 @@ def _set_activations(
         result.quantizers[site.name].set_encoding(encoding)
 
 
-def _any_data_free(sites: tuple[Site, ...]) -> bool:
+def _any_data_free_site(sites: tuple[Site, ...]) -> bool:
     return any(site.spec.estimator is Estimator.BATCH_NORM for site in sites)

@@ -41,7 +41,9 @@ class Quantizer(nn.Module):
         self.state = State.OFF if encoding is None else State.QUANTIZE
         self._kept = None
         self._subsumed = (
-            encoding is not None and self.clip is not None and subsumes(encoding, self.clip)
+            encoding is not None
+            and self.clip is not None
+            and encoding_subsumes_clip(encoding, self.clip)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,13 +51,13 @@ class Quantizer(nn.Module):
         if self.state is State.QUANTIZE and self.encoding is not None:
             if self.site.side is Side.WEIGHTS:
                 return self._quantize_weight(x, self.encoding)
-            return self.encoding.fake_quantize(x if self._subsumed else self._clip(x))
-        x = self._clip(x)
+            return self.encoding.fake_quantize(x if self._subsumed else self._clip_values(x))
+        x = self._clip_values(x)
         if self.state is State.OBSERVE and self.statistics is not None:
             self.statistics.collect(x)
         return x
 
-    def _clip(self, x: Tensor) -> Tensor:
+    def _clip_values(self, x: Tensor) -> Tensor:
         if self.clip is None:
             return x
         if self.clip == (0.0, None):
@@ -74,7 +76,7 @@ class Quantizer(nn.Module):
         return self._kept[2]
 
 
-def subsumes(encoding: Encoding, clip: tuple[float | None, float | None]) -> bool:
+def encoding_subsumes_clip(encoding: Encoding, clip: tuple[float | None, float | None]) -> bool:
     """Whether clipping to the grid's own ends gives what clipping to `clip` first would give."""
     # in float32, as the quantizer itself divides: a limit may lie half way between two steps
     low, high = (

@@ -106,7 +106,7 @@ def open_norms(quantized: QuantGraph) -> Iterator[dict[str, OpenNorm]]:
             continue
         norm = OpenNorm(quantized.graph.normals[layer.node])
         module.add_submodule(f"open_norm_{number}", norm)
-        node = quantized.graph.node(layer.node)
+        node = quantized.graph.node_named(layer.node)
         with module.graph.inserting_after(node):
             call = module.graph.call_module(f"open_norm_{number}", (node,))
         _use_instead(node, call)

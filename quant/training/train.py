@@ -64,7 +64,7 @@ class Training:
         device = _device_of(self.settings.device)
         with trainable(self.quantized, self.method, self.settings.norms) as network:
             self.quantized.module.to(device)
-            self._teacher = self.teacher if device.type == "cpu" else self.teacher.copy()
+            self._teacher = self.teacher if device.type == "cpu" else self.teacher.copy_graph()
             self._teacher.module.to(device)
             self._device = device
             try:

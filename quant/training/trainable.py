@@ -11,9 +11,9 @@ from torch import Tensor, fx, nn
 from quant.encoding import Encoding
 from quant.graph import operators as ops
 from quant.graph.float_graph import ChannelNormal
-from quant.graph.layer_pairs import clip_tensors
-from quant.graph.node_facts import facts_of
-from quant.graph.operators import operator
+from quant.graph.layer_pairs import clip_limit_tensors
+from quant.graph.node_facts import facts_of_node
+from quant.graph.operators import operator_name
 from quant.inputs import Inputs
 from quant.simulation.plan import Side, Site, weight_site_name
 from quant.simulation.quant_graph import QuantGraph
@@ -64,7 +64,7 @@ class Trainable:
             if layer is not None and layer.node in normals:
                 unit = float(normals[layer.node].std.mean())
             elif layer is not None:
-                unit = max(unit, _size(self.quantized.graph.tensor(str(layer.weight))))
+                unit = max(unit, _size(self.quantized.graph.stored_tensor(str(layer.weight))))
             yield RatedParameter(target, tensor, max(unit, WARN_FLOOR))
         for quantizer in self.quantizers.values():
             yield from quantizer.rated()
@@ -98,7 +98,7 @@ class Trainable:
         for layer in graph.layers:
             quantizer = self.quantizers.get(weight_site_name(layer.name))
             if quantizer is not None:
-                yield layer.name, graph.tensor(str(layer.weight)), quantizer.encoding()
+                yield layer.name, graph.stored_tensor(str(layer.weight)), quantizer.encoding()
 
     @torch.no_grad()
     def close_norms(self) -> dict[str, ChannelNormal]:
@@ -164,7 +164,7 @@ def trainable(
 
 def _calls(quantized: QuantGraph) -> Iterator[fx.Node]:
     for node in quantized.module.graph.nodes:
-        if node.op == "call_module" and facts_of(node).site:
+        if node.op == "call_module" and facts_of_node(node).site:
             yield node
 
 
@@ -178,12 +178,12 @@ def _exchange(
     sites = {site.name: site for site in quantized.sites}
     found: dict[str, TrainableQuantizer] = {}
     for name, node in products.items():
-        site = sites[facts_of(node).site]
+        site = sites[facts_of_node(node).site]
         product = quantized.quantizers[site.name]
         if product.encoding is None or product.state is not State.QUANTIZE:
             continue
         if site.side is Side.WEIGHTS:
-            weight = quantized.graph.tensor(str(quantized.graph[site.layer].weight))
+            weight = quantized.graph.stored_tensor(str(quantized.graph[site.layer].weight))
             learned = method.weight_quantizer(quantized.graph, site, product.encoding, weight)
         else:
             grid = _grid_of(site, product.encoding, grids, method)
@@ -216,13 +216,13 @@ def _take_caps(
 ) -> tuple[Tensor | None, Tensor] | None:
     """Take a clip with a limit for each channel into the quantizer behind it; note how to undo."""
     clip = call.args[0]
-    if not isinstance(clip, fx.Node) or operator(clip) not in ops.CHANNEL_CLIPS:
+    if not isinstance(clip, fx.Node) or operator_name(clip) not in ops.CHANNEL_CLIPS:
         return None
-    held = clip_tensors(clip)
+    held = clip_limit_tensors(clip)
     if len(clip.users) != 1 or clip.kwargs or not _are_stored(held):
         return None
     floor, cap = (
-        quantized.graph.tensor(str(one.target)) if isinstance(one, fx.Node) else None
+        quantized.graph.stored_tensor(str(one.target)) if isinstance(one, fx.Node) else None
         for one in held
     )
     if cap is None or any(one is not None and one.dim() not in (0, 3) for one in (floor, cap)):
@@ -241,7 +241,7 @@ def _learning_tensors(quantized: QuantGraph) -> Iterator[tuple[str, nn.Parameter
     met: set[int] = set()
     for node in quantized.module.graph.nodes:
         for target in _targets_of(quantized, node):
-            tensor = quantized.graph.tensor(target)
+            tensor = quantized.graph.stored_tensor(target)
             if id(tensor) not in met and tensor.is_floating_point():
                 met.add(id(tensor))
                 yield target, tensor  # type: ignore[misc]
@@ -251,8 +251,8 @@ def _targets_of(quantized: QuantGraph, node: fx.Node) -> Iterator[str]:
     for layer in quantized.graph.layers:
         if layer.node == node.name:
             yield from (target for target in (layer.weight, layer.bias) if target)
-    if operator(node) in ops.NORMS:
-        first = 1 if operator(node) in ops.BATCH_NORMS else 2
+    if operator_name(node) in ops.NORMS:
+        first = 1 if operator_name(node) in ops.BATCH_NORMS else 2
         for arg in node.args[first : first + 2]:
             if isinstance(arg, fx.Node) and arg.op == "get_attr":
                 yield str(arg.target)

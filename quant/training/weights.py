@@ -40,7 +40,7 @@ def check_finite(loss: float, network: Trainable, step: int) -> None:
             for one in rated
             if one.parameter.grad is not None and not bool(one.parameter.grad.isfinite().all())
         ),
-        network.quantized.graph.output_node.name,
+        network.quantized.graph.first_output_node.name,
     )
     raise TrainingError(
         f"Loss and gradients must be finite; at step {step} they are not, first seen at {where}. "

@@ -3,14 +3,14 @@ import torch
 from torch import Tensor, nn
 
 from analysis.network import Network, forward, prepare
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.inputs import Inputs, count_of
 from tests.networks import CASES
 
 
 def wide(values: int) -> Network:
     """A network whose largest activation has so many values."""
-    return Network("wide", "d", capture(nn.Linear(1, values), (1,)), 0)
+    return Network("wide", "d", capture_graph(nn.Linear(1, values), (1,)), 0)
 
 
 @pytest.mark.parametrize(

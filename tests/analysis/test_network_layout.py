@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.network_layout import LayerPlace, places
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, SMALL
 
@@ -11,7 +11,8 @@ from tests.networks import CASES, SMALL
 def found(name: str) -> dict[str, LayerPlace]:
     case = CASES[name]
     return {
-        place.layer: place for place in places(FoldBatchNorm()(capture(case.model(), case.shape)))
+        place.layer: place
+        for place in places(FoldBatchNorm()(capture_graph(case.model(), case.shape)))
     }
 
 

@@ -35,7 +35,7 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.methods import Method
 from quant.progress import drain
 from quant.simulation.plan import Side
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.analysis.sweeps import Case
 from tests.task_networks import CLASSES, TASKS
 
@@ -110,12 +110,12 @@ def test_the_exact_sweep_is_the_naive_loop(name: str, view: View) -> None:
     found = drain(exact(it.study(), sweep(view), Serial()))
     assert {s.question.layer for s in found.scores} == {x.name for x in it.network.graph.layers}
     graphs = {
-        bits: quantize(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
+        bits: quantize_graph(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
         for bits in (8, 3)
     }
     for score in found.scores:
         question, graph = score.question, graphs[score.question.bits]
-        one = graph.only if view is View.ONLY else graph.all_but
+        one = graph.only_layer if view is View.ONLY else graph.all_but_layer
         with graph.only_side(question.side), one(question.layer, question.side):
             wanted = energies(it.network, graph, it.data)
         if wanted < 90:
@@ -155,7 +155,7 @@ def test_screening_comes_close_to_the_exact_sweep(name: str) -> None:
 @EVERY
 def test_it_is_scored_as_its_outputs_allow(name: str) -> None:
     it = task(name)
-    graph = quantize(it.network.graph, uniform(6, 6), it.calibrated.statistics)
+    graph = quantize_graph(it.network.graph, uniform(6, 6), it.calibrated.statistics)
     found = drain(evaluate(it.network, graph, it.data))
     assert found.sqnr_db == pytest.approx(energies(it.network, graph, it.data), abs=0.01)
     assert found.cosine is not None
@@ -214,7 +214,7 @@ def with_targets(name: str) -> tuple[Case, Dataset]:
 @pytest.mark.parametrize("name", ["segments", "detector"])
 def test_a_metric_is_that_of_a_plain_loop(name: str) -> None:
     it, data = with_targets(name)
-    graph = quantize(it.network.graph, uniform(4, 4), it.calibrated.statistics)
+    graph = quantize_graph(it.network.graph, uniform(4, 4), it.calibrated.statistics)
     (whole,) = data.batches(24)
     wanted = [Ask()(run.run(whole.inputs), whole.targets) for run in (it.network.graph, graph)]
     each, every = (
@@ -265,7 +265,7 @@ class Broken(Ask):
 )
 def test_a_metric_that_fails_loses_nothing_else(answer: Any, words: str) -> None:
     it, data = with_targets("segments")
-    graph = quantize(it.network.graph, uniform(4, 4), it.calibrated.statistics)
+    graph = quantize_graph(it.network.graph, uniform(4, 4), it.calibrated.statistics)
     found = drain(evaluate(it.network, graph, data, Broken(answer)))
     assert found.metric is None
     assert found.sqnr_db > 5

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from cli import app
 from model_io.load import load_model
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from sample_models.registry import sample
 from tests.model_io.onnx_files import saved, small
 
@@ -55,7 +55,7 @@ def test_a_checked_file_runs_elsewhere_and_agrees(ask: Ask, tmp_path: Path) -> N
     assert set(found["top1"]) == {"float", "simulated", "executed", "plain"}
     assert set(found["integer_layers"]) == {
         layer.name
-        for layer in capture(sample(MODEL).build(), (1, 28, 28)).layers
+        for layer in capture_graph(sample(MODEL).build(), (1, 28, 28)).layers
         if layer.kind != "norm"
     } - {"input"}
     assert found["worst_layer"] in found["layer_sqnr_db"]
@@ -112,10 +112,14 @@ def test_an_imported_network_is_kept_with_its_names(ask: Ask, tmp_path: Path) ->
     source, out = saved(tmp_path / "in.onnx", small("block/")), tmp_path / "kept.pt2"
     got = ask("convert", "--model", source, "--out", out)
     loaded, back = load_model(source), load_model(out)
-    names = [layer.name for layer in capture(loaded.module, loaded.takes).layers]
+    names = [layer.name for layer in capture_graph(loaded.module, loaded.takes).layers]
     program = back.program
     assert program is not None
-    assert [layer.name for layer in capture(program, back.takes).layers] == names == got["layers"]
+    assert (
+        [layer.name for layer in capture_graph(program, back.takes).layers]
+        == names
+        == got["layers"]
+    )
     assert any("block/conv" in name for name in names)
     assert got["imported"]["opset"] == 17
     assert got["difference"] <= 1e-6

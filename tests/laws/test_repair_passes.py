@@ -17,7 +17,7 @@ from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Method
 from quant.progress import Steps, drain
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import CASES, DISTINCT, SMALL, graph_of
 from tests.quant.passes.recorder import recorded
 from tests.shared_answers import content
@@ -44,7 +44,7 @@ def calibration(case: str) -> Calibration:
 
 
 def simulated(case: str) -> QuantGraph:
-    return quantize(folded(case), uniform(4, 8), calibration(case))
+    return quantize_graph(folded(case), uniform(4, 8), calibration(case))
 
 
 def steps(name: str, case: str, quantized: QuantGraph) -> Steps[Corrected | AdaRoundResult]:
@@ -77,10 +77,10 @@ def test_absorbing_what_calibration_saw_keeps_the_float_function_where_nothing_p
 @torch.no_grad()
 def with_high_biases(graph: FloatGraph) -> FloatGraph:
     """Return a copy whose layers all have something to absorb."""
-    result = graph.copy()
+    result = graph.copy_graph()
     for layer in result.layers:
         if layer.bias is not None:
-            result.tensor(layer.bias).add_(1.0)
+            result.stored_tensor(layer.bias).add_(1.0)
     return result
 
 

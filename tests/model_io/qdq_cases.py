@@ -13,7 +13,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity
 from tests.networks import CASES, graph_of
 
@@ -32,7 +32,7 @@ def calibrated(graph: FloatGraph, wish: QuantConfig, seed: int = 5) -> QuantGrap
     """Return a network simulated with ranges from random inputs."""
     generator = torch.Generator().manual_seed(seed)
     batch = torch.randn(16, *graph.input_shape, generator=generator)
-    return quantize(graph, wish, drain(Calibrate(16)(graph, [batch])))
+    return quantize_graph(graph, wish, drain(Calibrate(16)(graph, [batch])))
 
 
 @cache

@@ -226,14 +226,14 @@ def test_a_change_of_grid_that_helped_can_be_used(imbalanced: Visit) -> None:
 def _remedies(visit: Visit) -> list[str]:
     """Return the titles of the repairs that the card offers, in order."""
     from analysis.diagnosis.diagnose import suspect_card
-    from quant.graph.layer_pairs import find_pairs
+    from quant.graph.layer_pairs import find_layer_pairs
     from ui.answers.range_book import book_of
 
     network = visit.work.network
     assert network is not None
     book = book_of(visit.work, network)
     question = Question(PICKER, 8, Side.WEIGHTS)
-    pairs = find_pairs(network.graph)[0]
+    pairs = find_layer_pairs(network.graph)[0]
     return [r.title for r in suspect_card(book, visit.work.config, question, pairs).remedies]
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, fx
 from quant.encoding import Encoding
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
-from quant.simulation.quantizer import Quantizer, subsumes
+from quant.simulation.quantizer import Quantizer, encoding_subsumes_clip
 
 OPSET = 21
 
@@ -86,10 +86,10 @@ class QdqBuilder:
         assert encoding is not None
         self.grids[node] = encoding
         if quantizer.site.side is Side.WEIGHTS:
-            self._weight(node.name, self.graph.graph.tensor(str(source.target)), encoding)
+            self._weight(node.name, self.graph.graph.stored_tensor(str(source.target)), encoding)
             return
         clip = quantizer.clip
-        if clip is None or subsumes(encoding, clip):
+        if clip is None or encoding_subsumes_clip(encoding, clip):
             self.on_grid(source.name, node.name, encoding)
             return
         # clipped behind the grid, at its nearest steps, so that nothing parts it from the operation
@@ -113,7 +113,7 @@ class QdqBuilder:
         """Write the bias of an operation on the grid of its products; return its name."""
         source, weight, target = node.all_input_nodes[:3]
         scale = self.grids[source].scale * self.grids[weight].scale.flatten()
-        value = self.graph.graph.tensor(str(target.target)).double() / scale.double()
+        value = self.graph.graph.stored_tensor(str(target.target)).double() / scale.double()
         name = f"{node.name}.bias"
         whole = self.constant(f"{name}.whole", value.round(), "int32")
         grid = self._grid(name, scale, torch.zeros_like(scale), "int32")

@@ -10,12 +10,12 @@ from quant.assignment import bits_of, with_bits
 from quant.config import LayerConfig, QuantConfig, Rule, config_from_json, uniform
 from quant.encoding import Encoding
 from quant.errors import CalibrationError, ConfigError
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.use_grids import UseGrids, misfit
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from quant.spec import (
     Estimator,
     Granularity,
@@ -36,7 +36,7 @@ def mixed(*widths: int) -> QuantSpec:
 def mlp() -> FloatGraph:
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3))
-    return capture(net.eval(), (5,))
+    return capture_graph(net.eval(), (5,))
 
 
 def grid_by_hand(row: Tensor, bits: int, scale: float) -> list[float]:
@@ -145,15 +145,15 @@ def test_a_later_width_ends_widths_of_channels() -> None:
 def test_the_simulation_and_given_grids(mlp: FloatGraph) -> None:
     first, second = (layer.name for layer in mlp.layers if layer.weight)
     config = uniform(8, 32).with_change(first, weight=SpecChange(channel_bits=(1, 2, 4, 8)))
-    quantized = quantize(mlp, config, {}, (-3.0, 3.0))
+    quantized = quantize_graph(mlp, config, {}, (-3.0, 3.0))
     grid = quantized.quantizers[f"{first} weight"].encoding
     assert grid is not None
-    weight = mlp.tensor(str(mlp[first].weight))
+    weight = mlp.stored_tensor(str(mlp[first].weight))
     on_grid = quantized.quantizers[f"{first} weight"](weight)
     assert [len(row.unique()) <= 2**b for row, b in zip(on_grid, (1, 2, 4, 8), strict=True)]
     site = next(s for s in quantized.sites if s.name == f"{first} weight")
     assert misfit(grid, site) == ""
-    plain = quantize(mlp, uniform(8, 32), {}, (-3.0, 3.0))
+    plain = quantize_graph(mlp, uniform(8, 32), {}, (-3.0, 3.0))
     found = UseGrids({f"{first} weight": grid}).apply(plain)
     assert found.used == ()
     assert "other widths of channels" in found.kept[f"{first} weight"]
@@ -170,6 +170,6 @@ def test_widths_of_another_network_are_refused(mlp: FloatGraph) -> None:
     first = next(layer.name for layer in mlp.layers if layer.weight)
     config = uniform(8, 8).with_change(first, weight=SpecChange(channel_bits=(1, 2)))
     with pytest.raises(ConfigError, match="has 4 output channels; got widths of 2"):
-        quantize(mlp, config)
+        quantize_graph(mlp, config)
     with pytest.raises(CalibrationError, match="2 widths for 4 channels"):
         encode_weight(torch.ones(4, 3), mixed(1, 2))

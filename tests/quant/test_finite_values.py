@@ -6,7 +6,7 @@ import torch
 from analysis.network import prepare
 from quant.errors import CalibrationError, QuantError
 from quant.finite_values import check_outputs
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
@@ -29,7 +29,7 @@ class TwoLayers(torch.nn.Module):
 @pytest.fixture(scope="module")
 def loud() -> FloatGraph:
     with exclusive_torch():
-        return capture(TwoLayers(1e30).eval(), (4,))
+        return capture_graph(TwoLayers(1e30).eval(), (4,))
 
 
 def test_a_weight_that_is_no_number_names_its_layer_when_the_network_is_loaded() -> None:

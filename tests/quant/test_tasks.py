@@ -10,17 +10,17 @@ from quant.engine import fused_layer
 from quant.engine.gradients import Backward, Local
 from quant.engine.program import compile_program
 from quant.errors import CaptureError
-from quant.graph.capture import capture
-from quant.graph.layers import is_input
-from quant.graph.node_facts import facts_of
+from quant.graph.capture import capture_graph
+from quant.graph.layers import is_input_name
+from quant.graph.node_facts import facts_of_node
 from quant.graph.operators import Kind
 from quant.graph.walk import Walk
 from quant.inputs import Input, Inputs, Outputs, arranged, draw, first_of, parts_of, pieces_of
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.plan import Side, plan
-from quant.simulation.quant_graph import quantize
+from quant.simulation.plan import Side, plan_sites
+from quant.simulation.quant_graph import quantize_graph
 from tests.task_networks import CLASSES, IMAGE, ROWS, TASKS, task_graph
 
 EVERY = pytest.mark.parametrize("name", TASKS)
@@ -63,18 +63,20 @@ def test_real_inputs_have_sites_and_whole_numbers_have_none() -> None:
         "recurrent": [],
         "detector": ["input"],
     }
-    assert all(is_input(layer) for found in names.values() for layer in found)
+    assert all(is_input_name(layer) for found in names.values() for layer in found)
 
 
 def test_a_mask_before_a_softmax_gets_no_grid() -> None:
     graph = task_graph("tokens")
-    sites = {site.node for site in plan(graph, uniform(8, 8)) if site.side is Side.ACTIVATIONS}
-    masking = [n.name for n in graph.module.graph.nodes if facts_of(n).masking]
+    sites = {
+        site.node for site in plan_sites(graph, uniform(8, 8)) if site.side is Side.ACTIVATIONS
+    }
+    masking = [n.name for n in graph.module.graph.nodes if facts_of_node(n).masking]
     assert len(masking) == 1
     assert not sites & set(masking)
     shut = [n for n in graph.module.graph.nodes if n.name == "mul"]
     assert shut
-    assert not sites & {n.name for n in shut if not facts_of(n).activation}
+    assert not sites & {n.name for n in shut if not facts_of_node(n).activation}
 
 
 def test_an_embedding_is_a_layer_with_a_table_of_rows() -> None:
@@ -91,7 +93,7 @@ def test_fewer_bits_are_further_away(name: str) -> None:
     wanted = parts_of(graph.run(x))
     noise = {}
     for bits in (4, 8, 12):
-        got = parts_of(quantize(graph, uniform(bits, bits), calibration).run(x))
+        got = parts_of(quantize_graph(graph, uniform(bits, bits), calibration).run(x))
         noise[bits] = [float((a - b).square().sum()) for a, b in zip(got, wanted, strict=True)]
     assert all(a > b > c for a, b, c in zip(*noise.values(), strict=True))
 
@@ -99,9 +101,9 @@ def test_fewer_bits_are_further_away(name: str) -> None:
 @EVERY
 def test_a_program_restarts_anywhere_with_the_same_bits(name: str) -> None:
     task, graph = TASKS[name], task_graph(name)
-    sites = plan(graph, uniform(8, 8))
+    sites = plan_sites(graph, uniform(8, 8))
     calibration = drain(Calibrate()(graph, [task.draw(24, 7)]))
-    quantized = quantize(graph, uniform(8, 8), calibration)
+    quantized = quantize_graph(graph, uniform(8, 8), calibration)
     program = compile_program(graph, sites, fuse=False)
     grids = {n: q.encoding for n, q in quantized.quantizers.items() if q.encoding is not None}
     settings, x = program.settle(grids), task.draw(3)
@@ -117,7 +119,7 @@ def test_a_program_restarts_anywhere_with_the_same_bits(name: str) -> None:
 
 def naive_gradients(name: str, x: Inputs, probe: Outputs) -> dict[str, Tensor]:
     """Return the gradient at every layer's output by autograd through the plain graph."""
-    graph = task_graph(name).copy()
+    graph = task_graph(name).copy_graph()
     for parameter in graph.module.parameters():
         parameter.requires_grad_()
     values: dict[str, Tensor] = {}
@@ -161,7 +163,7 @@ def test_gradients_of_all_outputs_reach_every_layer(
 
 def test_a_layer_runs_again_with_another_table() -> None:
     graph = task_graph("tokens")
-    table, met = graph.tensor("words.weight"), []
+    table, met = graph.stored_tensor("words.weight"), []
 
     def visit(local: Local) -> None:
         if local.layer.name == "words" and local.run is not None:
@@ -174,7 +176,7 @@ def test_a_layer_runs_again_with_another_table() -> None:
 
 def test_a_walk_goes_with_several_inputs() -> None:
     graph, batches = task_graph("towers"), [TASKS["towers"].draw(2, seed) for seed in (1, 2)]
-    found = Walk(graph.module, batches).output_of(graph["head"].node)
+    found = Walk(graph.module, batches).output_of_node(graph["head"].node)
     for got, batch in zip(found, batches, strict=True):
         assert torch.equal(got, graph(batch))
 
@@ -183,7 +185,7 @@ def test_a_program_of_torch_export_brings_its_own_names_and_kinds() -> None:
     task = TASKS["tokens"]
     batch = Dim("batch", min=1, max=99)
     program = export(task.model(), parts_of(task.draw(2)), dynamic_shapes=({0: batch}, {0: batch}))
-    graph = capture(program, ())
+    graph = capture_graph(program, ())
     assert [(one.name, one.kind, one.below) for one in graph.inputs] == [
         ("ids", "int64", ROWS), ("mask", "int64", None),
     ]  # fmt: skip
@@ -198,7 +200,7 @@ class Late(torch.nn.Module):
 
 def test_an_input_without_a_batch_is_refused() -> None:
     with pytest.raises(CaptureError, match="must be a tensor with the batch as its first axis"):
-        capture(export(Late(), (torch.zeros(2, 3), torch.tensor(2.0))), ())
+        capture_graph(export(Late(), (torch.zeros(2, 3), torch.tensor(2.0))), ())
 
 
 def test_drawn_numbers_are_valid() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 
 
@@ -42,27 +42,27 @@ def test_networks_captured_at_once_are_those_captured_alone() -> None:
 
     def one(width: int) -> Callable[[], None]:
         def work() -> None:
-            found[width] = capture(networks[width], (3, 8, 8))
+            found[width] = capture_graph(networks[width], (3, 8, 8))
 
         return work
 
     assert at_once(*(one(width) for width in networks)) == []
     for width, one_network in networks.items():
-        alone = capture(one_network, (3, 8, 8))
+        alone = capture_graph(one_network, (3, 8, 8))
         assert [layer.name for layer in found[width].layers] == [x.name for x in alone.layers]
         x = torch.rand(2, 3, 8, 8)
         assert torch.equal(found[width](x), alone(x))
 
 
 def test_forwards_are_the_same_to_the_last_bit_while_another_thread_traces() -> None:
-    graph = capture(network(24), (3, 32, 32))
+    graph = capture_graph(network(24), (3, 32, 32))
     x = torch.rand(8, 3, 32, 32)
     traced = threading.Event()
     outputs: list[Tensor] = []
 
     def trace() -> None:
         try:
-            capture(network(6), (3, 8, 8))
+            capture_graph(network(6), (3, 8, 8))
         finally:
             traced.set()
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from data_io.bundled import fashion_test, fashion_train_part
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import first_of
 from quant.passes.calibrate import Calibrate, Calibration
@@ -31,7 +31,7 @@ class Trained:
 def trained(name: str) -> Trained:
     """Return the sample of that name; one for all tests, so none may change it."""
     entry = sample(name)
-    graph = FoldBatchNorm()(capture(entry.build(), entry.input_shape))
+    graph = FoldBatchNorm()(capture_graph(entry.build(), entry.input_shape))
     data = fashion_train_part().sample(256)
     batches = (batch.inputs for batch in data.batches(BATCH))
     return Trained(graph, drain(Calibrate(len(data))(graph, batches)))

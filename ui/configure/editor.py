@@ -9,7 +9,7 @@ from accelerator.report import CostReport
 from quant.config import QuantConfig, Resolved, Rule
 from quant.errors import ConfigError, QuantError
 from quant.graph.layers import Layer
-from quant.simulation.plan import Side, plan
+from quant.simulation.plan import Side, plan_sites
 from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
 from ui.state.edit_config import SYMMETRIES, set_config
 from ui.state.workspace import Workspace
@@ -90,7 +90,7 @@ def layer_editor(workspace: Workspace, chosen: Resolved, report: CostReport) -> 
     graph = workspace.network.graph
     shared = {
         site.layer: site.shared_with
-        for site in plan(graph, workspace.config)
+        for site in plan_sites(graph, workspace.config)
         if site.side is Side.ACTIVATIONS and site.shared_with
     }
     names = [layer.name for layer in graph.layers]

@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from quant.simulation.plan import Side, plan
+from quant.simulation.plan import Side, plan_sites
 from ui.export.jobs import ExportRequest
 from ui.sensitivity.tables import answer_table
 from ui.state.workspace import Workspace
@@ -26,7 +26,7 @@ def tables(workspace: Workspace, wish: ExportRequest) -> dict[str, Callable[[], 
     network, config = wish.network, wish.config
 
     def configuration() -> pd.DataFrame:
-        sites = plan(network.graph, config)
+        sites = plan_sites(network.graph, config)
         shared = {
             site.layer: site.shared_with
             for site in sites

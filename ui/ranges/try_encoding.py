@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.ranges.tensors import RangeBook
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.simulation.plan import Side, Site, plan
+from quant.simulation.plan import Side, Site, plan_sites
 from quant.spec import FLOAT_BITS, Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
 from ui.ranges.view import fit_cards, tensor_figures
 from ui.state.edit_config import SYMMETRIES, set_config
@@ -21,7 +21,7 @@ START_BITS = 8  # where the configuration leaves the tensor in float
 
 def site_of(book: RangeBook, config: QuantConfig, layer: str, side: Side) -> Site:
     """Return the site of a layer's weight or activation."""
-    return next(s for s in plan(book.graph, config) if s.layer == layer and s.side is side)
+    return next(s for s in plan_sites(book.graph, config) if s.layer == layer and s.side is side)
 
 
 def grid_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpec:

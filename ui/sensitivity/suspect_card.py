@@ -188,9 +188,9 @@ def _give_bits(workspace: Workspace, book: RangeBook, question: Question) -> Non
     """Offer to give the layer a width in the configuration, in one click."""
     chosen = workspace.config.resolve(book.graph.layers)[question.layer]
     now = []
-    if question.side.includes(Side.WEIGHTS) and book.graph[question.layer].weight is not None:
+    if question.side.includes_role(Side.WEIGHTS) and book.graph[question.layer].weight is not None:
         now.append(f"W{chosen.weight.bits}")
-    if question.side.includes(Side.ACTIVATIONS):
+    if question.side.includes_role(Side.ACTIVATIONS):
         now.append(f"A{chosen.activation.bits}")
     st.markdown(f"**In the configuration** it has {' and '.join(now)}.")
     row = st.container(horizontal=True, vertical_alignment="bottom")

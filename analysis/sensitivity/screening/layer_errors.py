@@ -49,7 +49,7 @@ class LocalProducts:
         memory_bytes: int,
     ) -> None:
         self._backward, self._grids = backward, grids
-        self._free = memory_bytes
+        self._free_input_letters = memory_bytes
         self._packed: dict[tuple[str, int], Tensor] = {}
         self._shifts: dict[str, Tensor] = {}
         self._bits: dict[str, dict[int, set[Side]]] = {}
@@ -150,14 +150,14 @@ class LocalProducts:
         """Return a layer's weight, and what it is on the grid of each width."""
         layer = local.layer
         sites = self._grids.sites(layer.name, Side.WEIGHTS)
-        stored = self._grids.network.graph.tensor(str(layer.weight)).detach()
+        stored = self._grids.network.graph.stored_tensor(str(layer.weight)).detach()
         grids = [self._grids.of(sites, bits)[sites[0]] for bits in widths]
         return stored, [grid.fake_quantize(stored) for grid in grids]
 
     def _fits(self, made: Tensor) -> bool:
         """Whether memory has room for one more tensor, which it takes then."""
         size = FLOAT_BYTES * made.numel()
-        if size > self._free:
+        if size > self._free_input_letters:
             return False
-        self._free -= size
+        self._free_input_letters -= size
         return True

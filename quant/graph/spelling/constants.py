@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from quant.errors import CaptureError
-from quant.graph.node_facts import facts_of, write_facts
-from quant.graph.operators import operator
-from quant.graph.spelling.edits import Draft, weight_path
+from quant.graph.node_facts import facts_of_node, write_node_facts
+from quant.graph.operators import operator_name
+from quant.graph.spelling.edits import Draft, path_for_weight
 
 LARGEST = 2**28
 """Elements of a constant that is computed here; larger ones are computed at every run."""
@@ -18,7 +18,7 @@ _WORDS = {1: "weight", 2: "bias"}
 """What a layer reads at these places."""
 
 
-def fold_constants(draft: Draft) -> None:
+def fold_stored_constants(draft: Draft) -> None:
     """Store every tensor that follows from stored tensors alone.
 
     That makes weights of what weight_norm, spectral_norm, weight standardization, a transpose or
@@ -27,38 +27,40 @@ def fold_constants(draft: Draft) -> None:
     Raises:
         CaptureError: a constant cannot be computed.
     """
-    constant = _constant_nodes(draft)
+    constant = _input_free_nodes(draft)
     values: dict[fx.Node, Any] = {}
     for node in list(draft.graph.nodes):
         if node not in constant or node.op == "get_attr":
             continue
         readers = [user for user in node.users if user not in constant]
-        shape = facts_of(node).shape
+        shape = facts_of_node(node).shape
         if not readers or shape is None or math.prod(shape) > LARGEST:
             continue
-        value = _value_of(node, draft, values)
+        value = _constant_value(node, draft, values)
         if isinstance(value, Tensor):
-            _store(draft, node, readers[0], value)
-    draft.drop_unused()
+            _store_constant(draft, node, readers[0], value)
+    draft.drop_unused_nodes()
 
 
-def _constant_nodes(draft: Draft) -> set[fx.Node]:
+def _input_free_nodes(draft: Draft) -> set[fx.Node]:
     """Return the nodes that no input reaches and that give the same at every run."""
     found: set[fx.Node] = set()
     for node in draft.graph.nodes:
         if node.op == "get_attr":
             if isinstance(draft.root.get(str(node.target)), Tensor):
                 found.add(node)
-        elif _is_pure(node) and all(source in found for source in node.all_input_nodes):
+        elif _is_pure_node(node) and all(source in found for source in node.all_input_nodes):
             found.add(node)
     return found
 
 
-def _is_pure(node: fx.Node) -> bool:
-    return node.op == "call_function" and not draws(node) and not _writes(node)
+def _is_pure_node(node: fx.Node) -> bool:
+    return (
+        node.op == "call_function" and not draws_random_numbers(node) and not _writes_in_place(node)
+    )
 
 
-def draws(node: fx.Node) -> bool:
+def draws_random_numbers(node: fx.Node) -> bool:
     """Whether the node gives random numbers."""
     if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
         return False
@@ -71,13 +73,13 @@ def draws(node: fx.Node) -> bool:
     return share != 0
 
 
-def _writes(node: fx.Node) -> bool:
+def _writes_in_place(node: fx.Node) -> bool:
     schema: Any = getattr(node.target, "_schema", None)
     return bool(schema is not None and schema.is_mutable)
 
 
 @torch.no_grad()
-def _value_of(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) -> Any:
+def _constant_value(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) -> Any:
     """Return what a constant node computes; `values` holds what is known already."""
     waiting = [node]
     while waiting:
@@ -88,12 +90,12 @@ def _value_of(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) -> Any:
         elif missing:
             waiting.extend(missing)
         else:
-            values[last] = _run(last, draft, values)
+            values[last] = _run_constant_node(last, draft, values)
             waiting.pop()
     return values[node]
 
 
-def _run(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) -> Any:
+def _run_constant_node(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) -> Any:
     if node.op == "get_attr":
         return draft.root[str(node.target)]
     arguments = fx.node.map_arg(node.args, lambda source: values[source])
@@ -104,24 +106,24 @@ def _run(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) -> Any:
         line = next(iter(str(error).splitlines()), "")[:200]
         raise CaptureError(
             f"What the network computes from its weights alone must be computable; {node.name} "
-            f"({operator(node)}) stopped with: {line} Export the network again."
+            f"({operator_name(node)}) stopped with: {line} Export the network again."
         ) from error
 
 
-def _store(draft: Draft, node: fx.Node, reader: fx.Node, value: Tensor) -> None:
+def _store_constant(draft: Draft, node: fx.Node, reader: fx.Node, value: Tensor) -> None:
     """Put a constant into the place of the node that computes it."""
     place = next((i for i, arg in enumerate(reader.args) if arg is node), -1)
     word = _WORDS.get(place, "") if value.is_floating_point() else ""
-    path = weight_path(reader, word or node.name)
+    path = path_for_weight(reader, word or node.name)
     with torch.no_grad():
         held = value.detach().clone(memory_format=torch.contiguous_format)
-    target = draft.free_path(path)
+    target = draft.free_tensor_path(path)
     if value.is_floating_point():
         draft.root[target] = nn.Parameter(held, requires_grad=False)
     else:
         draft.root[target] = held
     with draft.graph.inserting_before(node):
         stored = draft.graph.get_attr(target)
-    write_facts(stored, replace(facts_of(node), shape=tuple(value.shape)))
+    write_node_facts(stored, replace(facts_of_node(node), shape=tuple(value.shape)))
     node.replace_all_uses_with(stored)
     draft.graph.erase_node(node)

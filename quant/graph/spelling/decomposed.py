@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import fx
 
-from quant.graph.node_facts import facts_of, shape_in, write_facts
-from quant.graph.operators import operator
-from quant.graph.spelling.edits import Draft, arguments_of, aten
+from quant.graph.node_facts import facts_of_node, shape_from_facts, write_node_facts
+from quant.graph.operators import operator_name
+from quant.graph.spelling.edits import Draft, aten, schema_arguments
 
 _CONVOLUTIONS = {
     1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default,
@@ -21,7 +21,7 @@ _TRANSPOSED = {
 _PADDED = {f"aten.conv{n}d.padding": target for n, target in _CONVOLUTIONS.items()}
 
 
-def spell_decomposed(draft: Draft) -> None:
+def spell_decomposed_operators(draft: Draft) -> None:
     """Turn convolutions, norms, pools, softmax and attention into the operators of the table.
 
     `torch.export` keeps these; `run_decompositions` replaces them by operators of the backends.
@@ -29,11 +29,11 @@ def spell_decomposed(draft: Draft) -> None:
     for node in list(draft.graph.nodes):
         if node.op != "call_function":
             continue
-        name = operator(node)
+        name = operator_name(node)
         if name == "aten.convolution.default":
-            _spell_convolution(node)
+            _spell_general_convolution(node)
         elif name in _PADDED:
-            _spell_padding(node)
+            _spell_named_padding(node)
         elif name in _FIRST_RESULTS:
             target, order = _FIRST_RESULTS[name]
             _spell_first_result(draft, node, target, order)
@@ -43,10 +43,10 @@ def spell_decomposed(draft: Draft) -> None:
     draft.graph.eliminate_dead_code()
 
 
-def _spell_convolution(node: fx.Node) -> None:
-    found = arguments_of(node)
+def _spell_general_convolution(node: fx.Node) -> None:
+    found = schema_arguments(node)
     weight = found["weight"]
-    rank = len(shape_in(weight)) - 2 if isinstance(weight, fx.Node) else 0
+    rank = len(shape_from_facts(weight)) - 2 if isinstance(weight, fx.Node) else 0
     table = _TRANSPOSED if found["transposed"] else _CONVOLUTIONS
     if rank not in table:
         return
@@ -59,11 +59,11 @@ def _spell_convolution(node: fx.Node) -> None:
     node.target, node.args, node.kwargs = table[rank], (*head, *tail), {}
 
 
-def _spell_padding(node: fx.Node) -> None:
+def _spell_named_padding(node: fx.Node) -> None:
     """Write "same" and "valid" as numbers, where they are the same before and after."""
-    found = arguments_of(node)
+    found = schema_arguments(node)
     weight, words = found["weight"], found["padding"]
-    sizes = shape_in(weight)[2:] if isinstance(weight, fx.Node) else ()
+    sizes = shape_from_facts(weight)[2:] if isinstance(weight, fx.Node) else ()
     dilation = list(found["dilation"]) * (len(sizes) if len(found["dilation"]) == 1 else 1)
     totals = [d * (size - 1) if words == "same" else 0
               for size, d in zip(sizes, dilation, strict=False)]  # fmt: skip
@@ -71,7 +71,7 @@ def _spell_padding(node: fx.Node) -> None:
         return
     padding = [total // 2 for total in totals]
     given = (found["input"], weight, found["bias"], found["stride"], padding)
-    target = _PADDED[operator(node)]
+    target = _PADDED[operator_name(node)]
     node.target, node.args, node.kwargs = target, (*given, found["dilation"], found["groups"]), {}
 
 
@@ -86,53 +86,57 @@ def _spell_first_result(
     first = [user for user in readers if user.target is operators.getitem and user.args[1] == 0]
     if not first or len(first) < len(readers):
         return
-    args, kwargs = order(arguments_of(node))
-    shape = facts_of(first[0]).shape
+    args, kwargs = order(schema_arguments(node))
+    shape = facts_of_node(first[0]).shape
     if shape is None:
         return
     with draft.graph.inserting_before(node):
         new = draft.graph.call_function(target, args, kwargs)
-    write_facts(new, facts_of(first[0]))
+    write_node_facts(new, facts_of_node(first[0]))
     for user in first:
         user.replace_all_uses_with(new)
         draft.graph.erase_node(user)
     draft.graph.eliminate_dead_code()
 
 
-def _batch_norm(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _batch_norm_order(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     given = (a["input"], a["weight"], a["bias"], a["running_mean"], a["running_var"])
     return (*given, False, a["momentum"], a["eps"], False), {}
 
 
-def _layer_norm(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _layer_norm_order(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (a["input"], a["normalized_shape"], a["weight"], a["bias"], a["eps"]), {}
 
 
-def _group_norm(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _group_norm_order(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (a["input"], a["group"], a["weight"], a["bias"], a["eps"]), {}
 
 
-def _pool(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _pool_order(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     names = ("self", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
     return tuple(a[name] for name in names), {}
 
 
-def _attention(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _attention_order(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     given = (a["query"], a["key"], a["value"], a["attn_mask"], a["dropout_p"], a["is_causal"])
     return given, {"scale": a["scale"]}
 
 
 _FIRST_RESULTS: dict[str, tuple[Callable[..., Any], Order]] = {
-    "aten._native_batch_norm_legit_no_training.default": (aten.batch_norm.default, _batch_norm),
-    "aten.native_layer_norm.default": (aten.layer_norm.default, _layer_norm),
-    "aten.native_group_norm.default": (aten.group_norm.default, _group_norm),
-    "aten.max_pool1d_with_indices.default": (aten.max_pool1d.default, _pool),
-    "aten.max_pool2d_with_indices.default": (aten.max_pool2d.default, _pool),
-    "aten.max_pool3d_with_indices.default": (aten.max_pool3d.default, _pool),
-    "aten._scaled_dot_product_flash_attention_for_cpu.default": (
-        aten.scaled_dot_product_attention.default, _attention,
+    "aten._native_batch_norm_legit_no_training.default": (
+        aten.batch_norm.default,
+        _batch_norm_order,
     ),
-}  # fmt: skip
+    "aten.native_layer_norm.default": (aten.layer_norm.default, _layer_norm_order),
+    "aten.native_group_norm.default": (aten.group_norm.default, _group_norm_order),
+    "aten.max_pool1d_with_indices.default": (aten.max_pool1d.default, _pool_order),
+    "aten.max_pool2d_with_indices.default": (aten.max_pool2d.default, _pool_order),
+    "aten.max_pool3d_with_indices.default": (aten.max_pool3d.default, _pool_order),
+    "aten._scaled_dot_product_flash_attention_for_cpu.default": (
+        aten.scaled_dot_product_attention.default,
+        _attention_order,
+    ),
+}
 _SAME_ARGUMENTS: dict[str, tuple[Callable[..., Any], int]] = {
     "aten._softmax.default": (aten.softmax.int, 2),
     "aten._log_softmax.default": (aten.log_softmax.int, 2),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from quant.graph.node_facts import NodeFacts, facts_of, write_facts
+from quant.graph.node_facts import NodeFacts, facts_of_node, write_node_facts
 
 aten = torch.ops.aten
 
@@ -19,19 +19,19 @@ class Draft:
     graph: fx.Graph
     root: dict[str, Any]
 
-    def stored(self, node: object) -> Tensor | None:
+    def stored_tensor_of(self, node: object) -> Tensor | None:
         """Return the tensor of a get_attr node; None for anything else."""
         if not isinstance(node, fx.Node) or node.op != "get_attr":
             return None
         held = self.root.get(str(node.target))
         return held if isinstance(held, Tensor) else None
 
-    def stored_real(self, node: object) -> Tensor | None:
+    def stored_real_tensor(self, node: object) -> Tensor | None:
         """Return the tensor of a get_attr node where it holds real numbers."""
-        held = self.stored(node)
+        held = self.stored_tensor_of(node)
         return held if held is not None and held.is_floating_point() else None
 
-    def call(
+    def insert_call(
         self, before: fx.Node, target: Callable[..., Any], arguments: Sequence[Any],
         shape: Sequence[int], **keywords: Any,
     ) -> fx.Node:  # fmt: skip
@@ -41,37 +41,37 @@ class Draft:
         """
         with self.graph.inserting_before(before):
             node = self.graph.call_function(target, tuple(arguments), keywords)
-        facts = facts_of(before)
-        write_facts(node, NodeFacts(facts.path, facts.alone, tuple(shape), real=True))
+        facts = facts_of_node(before)
+        write_node_facts(node, NodeFacts(facts.path, facts.alone, tuple(shape), real=True))
         return node
 
-    def hold(self, before: fx.Node, path: str, value: Tensor) -> fx.Node:
+    def insert_constant(self, before: fx.Node, path: str, value: Tensor) -> fx.Node:
         """Store a tensor at the path, or at one like it that is free; return its get_attr node."""
-        target = self.free_path(path)
+        target = self.free_tensor_path(path)
         self.root[target] = nn.Parameter(value.detach().contiguous(), requires_grad=False)
         with self.graph.inserting_before(before):
             node = self.graph.get_attr(target)
-        path = facts_of(before).path
+        path = facts_of_node(before).path
         real = value.is_floating_point()
-        write_facts(node, NodeFacts(path, shape=tuple(value.shape), real=real))
+        write_node_facts(node, NodeFacts(path, shape=tuple(value.shape), real=real))
         return node
 
-    def free_path(self, path: str) -> str:
+    def free_tensor_path(self, path: str) -> str:
         """Return a path that no tensor has and that lies neither under nor above another."""
         candidate, count = path, 1
-        while any(_collide(candidate, held) for held in self.root):
+        while any(_paths_collide(candidate, held) for held in self.root):
             count += 1
             candidate = f"{path}_{count}"
         return candidate
 
-    def replace(self, old: fx.Node, new: fx.Node) -> None:
+    def replace_node(self, old: fx.Node, new: fx.Node) -> None:
         """Let every reader of a node read another; the old node goes."""
-        facts = facts_of(old)
-        write_facts(new, replace(facts_of(new), path=facts.path, alone=facts.alone))
+        facts = facts_of_node(old)
+        write_node_facts(new, replace(facts_of_node(new), path=facts.path, alone=facts.alone))
         old.replace_all_uses_with(new)
         self.graph.erase_node(old)
 
-    def drop_unused(self) -> None:
+    def drop_unused_nodes(self) -> None:
         """Forget nodes that nothing reads, and tensors that no node names."""
         self.graph.eliminate_dead_code()
         named = {str(node.target) for node in self.graph.nodes if node.op == "get_attr"}
@@ -79,7 +79,7 @@ class Draft:
             del self.root[path]
 
 
-def arguments_of(node: fx.Node) -> dict[str, Any]:
+def schema_arguments(node: fx.Node) -> dict[str, Any]:
     """Return the arguments of a call by the names in its operator's schema, defaults included."""
     schema: Any = getattr(node.target, "_schema", None)
     if schema is None:
@@ -92,11 +92,11 @@ def arguments_of(node: fx.Node) -> dict[str, Any]:
     return found
 
 
-def weight_path(node: fx.Node, word: str = "weight") -> str:
+def path_for_weight(node: fx.Node, word: str = "weight") -> str:
     """Return where a tensor that a node reads belongs: beside the module that the node is in."""
-    path = facts_of(node).path
+    path = facts_of_node(node).path
     return f"{path}.{word}" if path else f"{node.name}.{word}"
 
 
-def _collide(one: str, other: str) -> bool:
+def _paths_collide(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from quant.graph.node_facts import facts_of, write_facts
-from quant.graph.operators import operator
+from quant.graph.node_facts import facts_of_node, write_node_facts
+from quant.graph.operators import operator_name
 from quant.graph.spelling.edits import Draft
 
 OTHER_REALS = (torch.float16, torch.bfloat16, torch.float64)
@@ -15,7 +15,7 @@ GUARDS = ("aten._assert_tensor_metadata.default", "aten._assert_scalar.default")
 """Checks that torch.export writes: of types that are other ones now, and of sizes."""
 
 
-def to_float32(draft: Draft) -> bool:
+def turn_to_float32(draft: Draft) -> bool:
     """Turn stored tensors and named types into float32; return whether any was another one."""
     found = False
     for path, value in draft.root.items():
@@ -26,29 +26,29 @@ def to_float32(draft: Draft) -> bool:
             # one number of double precision stands beside every float32 network
             found |= value.dtype is not torch.float64 or value.dim() > 0
     for node in list(draft.graph.nodes):
-        if operator(node) in GUARDS:
+        if operator_name(node) in GUARDS:
             draft.graph.erase_node(node)
             continue
-        found |= facts_of(node).kind in _NAMES
-        args, kwargs = _widened(node.args), _widened(node.kwargs)
+        found |= facts_of_node(node).kind in _NAMES
+        args, kwargs = _float32_arguments(node.args), _float32_arguments(node.kwargs)
         if args != node.args or kwargs != node.kwargs:
             node.args, node.kwargs, found = args, kwargs, True
-        if facts_of(node).kind in _NAMES:
-            write_facts(node, replace(facts_of(node), kind="float32"))
+        if facts_of_node(node).kind in _NAMES:
+            write_node_facts(node, replace(facts_of_node(node), kind="float32"))
     return found
 
 
 _NAMES = {str(kind).removeprefix("torch.") for kind in OTHER_REALS}
 
 
-def _widened(arguments: Any) -> Any:
+def _float32_arguments(arguments: Any) -> Any:
     """Return arguments in which float32 stands for every other type of real numbers."""
     if isinstance(arguments, torch.dtype):
         return torch.float32 if arguments in OTHER_REALS else arguments
     if isinstance(arguments, dict):
-        return {key: _widened(value) for key, value in arguments.items()}
+        return {key: _float32_arguments(value) for key, value in arguments.items()}
     if isinstance(arguments, tuple):
-        return tuple(map(_widened, arguments))
+        return tuple(map(_float32_arguments, arguments))
     if isinstance(arguments, list) and not isinstance(arguments, fx.Node):
-        return [_widened(item) for item in arguments]
+        return [_float32_arguments(item) for item in arguments]
     return arguments

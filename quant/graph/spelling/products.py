@@ -13,82 +13,82 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from quant.graph.node_facts import facts_of, shape_in, write_facts
-from quant.graph.operators import operator
-from quant.graph.spelling.edits import Draft, arguments_of, aten, weight_path
+from quant.graph.node_facts import facts_of_node, shape_from_facts, write_node_facts
+from quant.graph.operators import operator_name
+from quant.graph.spelling.edits import Draft, aten, path_for_weight, schema_arguments
 
 _MATMULS = ("aten.matmul.default", "aten.bmm.default", "aten.mm.default")
 _SUMS = ("aten.baddbmm.default", "aten.addmm.default")
 _SPREAD = "aten.expand.default"
 
 
-def spell_products(draft: Draft) -> None:
+def spell_stored_products(draft: Draft) -> None:
     """Turn products with stored tensors into linear layers and grouped convolutions."""
     for node in list(draft.graph.nodes):
-        name = operator(node)
+        name = operator_name(node)
         if name in _SUMS:
-            _spell_sum(draft, node)
+            _spell_bias_sum(draft, node)
         elif name == "aten.bilinear.default":
-            _spell_bilinear(draft, node)
+            _spell_bilinear_product(draft, node)
         elif name == "aten.tensordot.default":
-            _spell_tensordot(draft, node)
+            _spell_tensordot_product(draft, node)
         elif name == "aten.einsum.default":
             equation, operands = node.args[:2]
             if isinstance(operands, list | tuple) and len(operands) == 2:
-                _spell(draft, node, _plain_equation(str(equation), operands), operands)
+                _spell_product(draft, node, _equation_of_einsum(str(equation), operands), operands)
         elif name in _MATMULS:
-            _spell(draft, node, _matmul_equation(node.args[:2]), node.args[:2])
+            _spell_product(draft, node, _equation_of_matmul(node.args[:2]), node.args[:2])
     draft.graph.eliminate_dead_code()
 
 
-def _spell_sum(draft: Draft, node: fx.Node) -> None:
+def _spell_bias_sum(draft: Draft, node: fx.Node) -> None:
     """Write bias + a @ b as a product and a sum; one with a vector is a linear layer already."""
-    found = arguments_of(node)
+    found = schema_arguments(node)
     bias, first, second = (node.args[place] for place in range(3))
-    if found.get("alpha", 1) != 1 or found.get("beta", 1) != 1 or facts_of(node).shape is None:
+    if found.get("alpha", 1) != 1 or found.get("beta", 1) != 1 or facts_of_node(node).shape is None:
         return
-    product = aten.bmm.default if "baddbmm" in operator(node) else aten.mm.default
-    shape = shape_in(node)
-    new = draft.call(node, product, (first, second), shape)
-    write_facts(new, replace(facts_of(new), free=facts_of(node).free))
-    draft.replace(node, draft.call(node, aten.add.Tensor, (new, bias), shape))
-    _spell(draft, new, _matmul_equation((first, second)), (first, second))
+    product = aten.bmm.default if "baddbmm" in operator_name(node) else aten.mm.default
+    shape = shape_from_facts(node)
+    new = draft.insert_call(node, product, (first, second), shape)
+    write_node_facts(new, replace(facts_of_node(new), free=facts_of_node(node).free))
+    draft.replace_node(node, draft.insert_call(node, aten.add.Tensor, (new, bias), shape))
+    _spell_product(draft, new, _equation_of_matmul((first, second)), (first, second))
 
 
-def _spell_bilinear(draft: Draft, node: fx.Node) -> None:
+def _spell_bilinear_product(draft: Draft, node: fx.Node) -> None:
     """Write x1 W x2 as a linear layer of x1 whose outputs meet x2."""
     first, second, weight, bias = (*node.args, None)[:4]
-    held = draft.stored_real(weight)
+    held = draft.stored_real_tensor(weight)
     if held is None or not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
         return
     outputs, left, right = held.shape
-    shape = shape_in(node)
+    shape = shape_from_facts(node)
     rows = shape[:-1]
     turned = held.permute(0, 2, 1).reshape(outputs * right, left)
-    stored = draft.hold(node, f"{weight_path(node)}_pairs", turned)
-    flat = draft.call(node, aten.linear.default, (first, stored), (*rows, outputs * right))
-    split = draft.call(
+    stored = draft.insert_constant(node, f"{path_for_weight(node)}_pairs", turned)
+    flat = draft.insert_call(node, aten.linear.default, (first, stored), (*rows, outputs * right))
+    split = draft.insert_call(
         node, aten.unflatten.int, (flat, -1, [outputs, right]), (*rows, outputs, right)
     )
-    column = draft.call(node, aten.unsqueeze.default, (second, -1), (*rows, right, 1))
-    met = draft.call(node, aten.matmul.default, (split, column), (*rows, outputs, 1))
-    last = draft.call(node, aten.squeeze.dim, (met, -1), shape)
+    column = draft.insert_call(node, aten.unsqueeze.default, (second, -1), (*rows, right, 1))
+    met = draft.insert_call(node, aten.matmul.default, (split, column), (*rows, outputs, 1))
+    last = draft.insert_call(node, aten.squeeze.dim, (met, -1), shape)
     if bias is not None:
-        last = draft.call(node, aten.add.Tensor, (last, bias), shape)
-    draft.replace(node, last)
+        last = draft.insert_call(node, aten.add.Tensor, (last, bias), shape)
+    draft.replace_node(node, last)
 
 
-def _spell_tensordot(draft: Draft, node: fx.Node) -> None:
+def _spell_tensordot_product(draft: Draft, node: fx.Node) -> None:
     first, second, left, right = node.args[:4]
     if not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
         return
-    a = list(ascii_letters[: len(shape_in(first))])
-    b = list(ascii_letters[26 : 26 + len(shape_in(second))])
+    a = list(ascii_letters[: len(shape_from_facts(first))])
+    b = list(ascii_letters[26 : 26 + len(shape_from_facts(second))])
     for one, other in zip(left, right, strict=True):  # type: ignore[arg-type]
         b[int(other)] = a[int(one)]
     kept = [letter for letter in (*a, *b) if not (letter in a and letter in b)]
     equation = Equation("".join(a), "".join(b), "".join(kept))
-    _spell(draft, node, equation, (first, second))
+    _spell_product(draft, node, equation, (first, second))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,13 @@ class Equation:
     second: str
     result: str
 
-    def turned(self) -> "Equation":
+    def exchange_operands(self) -> "Equation":
         """Return the same product with its operands exchanged."""
         return Equation(self.second, self.first, self.result)
 
 
-def _matmul_equation(operands: Any) -> Equation | None:
-    shapes = [shape_in(o) if isinstance(o, fx.Node) else () for o in operands]
+def _equation_of_matmul(operands: Any) -> Equation | None:
+    shapes = [shape_from_facts(o) if isinstance(o, fx.Node) else () for o in operands]
     left, right = map(len, shapes)
     if left < 2 or right < 2:
         return None
@@ -117,14 +117,14 @@ def _matmul_equation(operands: Any) -> Equation | None:
     return Equation(f"{first}ab", f"{second}bc", f"{batch}ac")
 
 
-def _plain_equation(text: str, operands: Any) -> Equation | None:
+def _equation_of_einsum(text: str, operands: Any) -> Equation | None:
     """Return an einsum's equation with letters for an ellipsis, and with its result written out."""
     inputs, _, result = text.replace(" ", "").partition("->")
     terms = inputs.split(",")
     unused = [letter for letter in ascii_letters if letter not in text]
     for place, operand in enumerate(operands):
         if "..." in terms[place]:
-            rank = len(shape_in(operand))
+            rank = len(shape_from_facts(operand))
             hidden = "".join(unused[: rank - len(terms[place]) + 3])
             terms[place] = terms[place].replace("...", hidden)
             result = result.replace("...", hidden)
@@ -136,35 +136,35 @@ def _plain_equation(text: str, operands: Any) -> Equation | None:
     return Equation(terms[0], terms[1], result)
 
 
-def _spell(draft: Draft, node: fx.Node, equation: Equation | None, operands: Any) -> None:
+def _spell_product(draft: Draft, node: fx.Node, equation: Equation | None, operands: Any) -> None:
     """Replace a product by a linear layer or a convolution, where one operand is stored."""
-    if equation is None or facts_of(node).shape is None:
+    if equation is None or facts_of_node(node).shape is None:
         return
     first, second = operands
-    first, left = _without_spread(draft, first, equation.first)
-    second, right = _without_spread(draft, second, equation.second)
+    first, left = _without_spread_axes(draft, first, equation.first)
+    second, right = _without_spread_axes(draft, second, equation.second)
     equation = Equation(left, right, equation.result)
-    if draft.stored_real(first) is not None:
-        first, second, equation = second, first, equation.turned()
-    held = draft.stored_real(second)
+    if draft.stored_real_tensor(first) is not None:
+        first, second, equation = second, first, equation.exchange_operands()
+    held = draft.stored_real_tensor(second)
     data = first if isinstance(first, fx.Node) and first.op != "get_attr" else None
-    if held is None or data is None or facts_of(data).shape is None:
+    if held is None or data is None or facts_of_node(data).shape is None:
         return
-    axes = _Axes.of(equation)
-    if axes is None or len(shape_in(data)) != len(equation.first):
+    axes = _Axes.axes_of_equation(equation)
+    if axes is None or len(shape_from_facts(data)) != len(equation.first):
         return
     if axes.groups and not axes.free:
         return  # no axis is left for the batch
-    _Rewrite(draft, node, equation, axes, data, held).write()
+    _Rewrite(draft, node, equation, axes, data, held).write_product()
 
 
-def _without_spread(draft: Draft, operand: Any, letters: str) -> tuple[Any, str]:
+def _without_spread_axes(draft: Draft, operand: Any, letters: str) -> tuple[Any, str]:
     """Return a stored operand without new axes, such as the batch, over which it is spread."""
-    if not isinstance(operand, fx.Node) or operator(operand) != _SPREAD:
+    if not isinstance(operand, fx.Node) or operator_name(operand) != _SPREAD:
         return operand, letters
     source = operand.args[0]
-    held = draft.stored_real(source)
-    shape = shape_in(operand)
+    held = draft.stored_real_tensor(source)
+    shape = shape_from_facts(operand)
     if held is None or tuple(held.shape) != tuple(shape[len(shape) - held.dim() :]):
         return operand, letters
     return source, letters[len(letters) - held.dim() :]
@@ -180,7 +180,7 @@ class _Axes:
     groups: str
 
     @staticmethod
-    def of(equation: Equation) -> "_Axes | None":
+    def axes_of_equation(equation: Equation) -> "_Axes | None":
         """Return the letters of an equation; None where it is no product of the kind."""
         a, b, c = equation.first, equation.second, equation.result
         if any(len(set(term)) < len(term) for term in (a, b, c)) or not set(c) <= set(a + b):
@@ -207,89 +207,105 @@ class _Rewrite:
     data: fx.Node
     held: Tensor
 
-    def write(self) -> None:
+    def write_product(self) -> None:
         """Replace the product."""
         axes = self.axes
-        free = self._free()
-        value, letters = (self._grouped if axes.groups else self._plain)(free)
+        free = self._free_input_letters()
+        value, letters = (
+            self._write_grouped_convolution if axes.groups else self._write_linear_layer
+        )(free)
         order = [letters.index(letter) for letter in self.equation.result]
         if order != sorted(order):
-            value = self._call(aten.permute.default, (value, order), shape_in(self.node))
-        self.draft.replace(self.node, value)
+            value = self._insert_product_call(
+                aten.permute.default, (value, order), shape_from_facts(self.node)
+            )
+        self.draft.replace_node(self.node, value)
 
-    def _free(self) -> str:
+    def _free_input_letters(self) -> str:
         """Return the letters of the input's own axes, that of the batch first."""
-        place = facts_of(self.data).free
+        place = facts_of_node(self.data).free
         letters = self.axes.free
         batch = self.equation.first[place] if place is not None else letters[:1]
         return batch + letters.replace(batch, "") if batch in letters else letters
 
-    def _plain(self, free: str) -> tuple[fx.Node, str]:
+    def _write_linear_layer(self, free: str) -> tuple[fx.Node, str]:
         """Write a linear layer: the summed axes of the input last, as one."""
         axes = self.axes
-        value = self._arranged(free + axes.summed)
-        rows = self._sizes(free)
+        value = self._arranged_input(free + axes.summed)
+        rows = self._axis_sizes(free)
         if len(axes.summed) > 1:
-            depth = math.prod(self._sizes(axes.summed))
-            value = self._call(aten.flatten.using_ints, (value, len(free), -1), (*rows, depth))
-        outputs = self._sizes(axes.outputs)
+            depth = math.prod(self._axis_sizes(axes.summed))
+            value = self._insert_product_call(
+                aten.flatten.using_ints, (value, len(free), -1), (*rows, depth)
+            )
+        outputs = self._axis_sizes(axes.outputs)
         order = [self.equation.second.index(letter) for letter in axes.outputs + axes.summed]
         matrix = self.held.permute(order).reshape(math.prod(outputs), -1)
-        stored = self.draft.hold(self.node, self._name(), matrix)
-        value = self._call(aten.linear.default, (value, stored), (*rows, len(matrix)))
+        stored = self.draft.insert_constant(self.node, self._weight_name(), matrix)
+        value = self._insert_product_call(
+            aten.linear.default, (value, stored), (*rows, len(matrix))
+        )
         if len(outputs) > 1:
             split = (value, len(free), list(outputs))
-            value = self._call(aten.unflatten.int, split, (*rows, *outputs))
+            value = self._insert_product_call(aten.unflatten.int, split, (*rows, *outputs))
         elif not outputs:
-            value = self._call(aten.squeeze.dim, (value, -1), rows)
+            value = self._insert_product_call(aten.squeeze.dim, (value, -1), rows)
         return value, free + axes.outputs
 
-    def _grouped(self, free: str) -> tuple[fx.Node, str]:
+    def _write_grouped_convolution(self, free: str) -> tuple[fx.Node, str]:
         """Write a convolution over one place: the axes that both keep are its groups."""
         axes = self.axes
-        value = self._arranged(free + axes.groups + axes.summed)
-        rows, groups = self._sizes(free), self._sizes(axes.groups)
-        depth, count = math.prod(self._sizes(axes.summed)), math.prod(groups)
-        outputs = self._sizes(axes.outputs)
+        value = self._arranged_input(free + axes.groups + axes.summed)
+        rows, groups = self._axis_sizes(free), self._axis_sizes(axes.groups)
+        depth, count = math.prod(self._axis_sizes(axes.summed)), math.prod(groups)
+        outputs = self._axis_sizes(axes.outputs)
         width = math.prod(outputs)
         if len(free) > 1:
-            inner = (*groups, *self._sizes(axes.summed))
-            value = self._call(aten.flatten.using_ints, (value, 0, len(free) - 1),
+            inner = (*groups, *self._axis_sizes(axes.summed))
+            value = self._insert_product_call(aten.flatten.using_ints, (value, 0, len(free) - 1),
                                (math.prod(rows), *inner))  # fmt: skip
         flat = (math.prod(rows), count * depth)
-        value = self._call(aten.flatten.using_ints, (value, 1, -1), flat)
-        value = self._call(aten.unsqueeze.default, (value, -1), (*shape_in(value), 1))
+        value = self._insert_product_call(aten.flatten.using_ints, (value, 1, -1), flat)
+        value = self._insert_product_call(
+            aten.unsqueeze.default, (value, -1), (*shape_from_facts(value), 1)
+        )
         letters = axes.groups + axes.outputs + axes.summed
         order = [self.equation.second.index(letter) for letter in letters]
         weight = self.held.permute(order).reshape(count * width, depth, 1)
-        stored = self.draft.hold(self.node, self._name(), weight)
+        stored = self.draft.insert_constant(self.node, self._weight_name(), weight)
         given = (value, stored, None, [1], [0], [1], count)
-        value = self._call(aten.conv1d.default, given, (math.prod(rows), count * width, 1))
-        value = self._call(aten.squeeze.dim, (value, -1), (math.prod(rows), count * width))
-        value = self._call(aten.unflatten.int, (value, 1, [*groups, *outputs]),
+        value = self._insert_product_call(
+            aten.conv1d.default, given, (math.prod(rows), count * width, 1)
+        )
+        value = self._insert_product_call(
+            aten.squeeze.dim, (value, -1), (math.prod(rows), count * width)
+        )
+        value = self._insert_product_call(aten.unflatten.int, (value, 1, [*groups, *outputs]),
                            (math.prod(rows), *groups, *outputs))  # fmt: skip
         if len(free) > 1:
             split = (value, 0, [-1, *rows[1:]])
-            value = self._call(aten.unflatten.int, split, (*rows, *groups, *outputs))
+            value = self._insert_product_call(aten.unflatten.int, split, (*rows, *groups, *outputs))
         return value, free + axes.groups + axes.outputs
 
-    def _arranged(self, letters: str) -> fx.Node:
+    def _arranged_input(self, letters: str) -> fx.Node:
         """Return the input with its axes in the order of these letters."""
         order = [self.equation.first.index(letter) for letter in letters]
         if order == sorted(order):
             return self.data
-        shape = [shape_in(self.data)[axis] for axis in order]
-        return self._call(aten.permute.default, (self.data, order), shape)
+        shape = [shape_from_facts(self.data)[axis] for axis in order]
+        return self._insert_product_call(aten.permute.default, (self.data, order), shape)
 
-    def _sizes(self, letters: str) -> tuple[int, ...]:
+    def _axis_sizes(self, letters: str) -> tuple[int, ...]:
         """Return the sizes of axes for one image."""
-        shape = shape_in(self.data)
+        shape = shape_from_facts(self.data)
         held = dict(zip(self.equation.second, self.held.shape, strict=True))
         own = dict(zip(self.equation.first, shape, strict=True))
         return tuple(held.get(letter, own.get(letter, 1)) for letter in letters)
 
-    def _name(self) -> str:
-        return f"{weight_path(self.node)}_matrix"
+    def _weight_name(self) -> str:
+        return f"{path_for_weight(self.node)}_matrix"
 
-    def _call(self, target: Any, arguments: tuple[Any, ...], shape: Sequence[int]) -> fx.Node:
-        return self.draft.call(self.node, target, arguments, shape)
+    def _insert_product_call(
+        self, target: Any, arguments: tuple[Any, ...], shape: Sequence[int]
+    ) -> fx.Node:
+        return self.draft.insert_call(self.node, target, arguments, shape)

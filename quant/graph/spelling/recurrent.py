@@ -5,23 +5,23 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from quant.graph.node_facts import shape_in
-from quant.graph.operators import operator
+from quant.graph.node_facts import shape_from_facts
+from quant.graph.operators import operator_name
 from quant.graph.recurrence import recurrence
 from quant.graph.spelling.edits import Draft, aten
 
 _KINDS = {f"aten.{kind}.input": kind for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")}
 
 
-def spell_recurrent(draft: Draft) -> None:
+def spell_recurrent_layers(draft: Draft) -> None:
     """Give W_ih and W_hh of every recurrent layer and direction an encoding of their own.
 
     A layer whose last cell state is read, or that has projections, stays as it is.
     """
     for node in list(draft.graph.nodes):
-        kind = _KINDS.get(operator(node))
+        kind = _KINDS.get(operator_name(node))
         if kind is not None:
-            _spell(draft, node, kind)
+            _spell_recurrent_node(draft, node, kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _Setting:
     biased: bool
 
 
-def _spell(draft: Draft, node: fx.Node, kind: str) -> None:
+def _spell_recurrent_node(draft: Draft, node: fx.Node, kind: str) -> None:
     x, states, weights, biased, layers, _, _, both, batch_first = node.args[:9]
     parts = 4 if biased else 2
     setting = _Setting(
@@ -44,15 +44,17 @@ def _spell(draft: Draft, node: fx.Node, kind: str) -> None:
     )
     if not isinstance(x, fx.Node) or not isinstance(weights, list | tuple):
         return
-    if any(draft.stored_real(weight) is None for weight in weights):
+    if any(draft.stored_real_tensor(weight) is None for weight in weights):
         return
-    if len(weights) != parts * setting.layers * setting.directions or len(shape_in(x)) != 3:
+    if len(weights) != parts * setting.layers * setting.directions or len(shape_from_facts(x)) != 3:
         return
     users = {user.args[1]: user for user in node.users if user.target is operators.getitem}
     if 2 in users and users[2].users:
         return
     initial = states if isinstance(states, list | tuple) else [states]
-    last = _write(draft, node, setting, x, _nodes(weights), _nodes(initial))
+    last = _write_recurrent_layers(
+        draft, node, setting, x, _nodes_among(weights), _nodes_among(initial)
+    )
     for place, value in enumerate(last):
         user = users.get(place)
         if user is not None:
@@ -62,63 +64,65 @@ def _spell(draft: Draft, node: fx.Node, kind: str) -> None:
     draft.graph.erase_node(node)
 
 
-def _nodes(arguments: object) -> list[fx.Node]:
+def _nodes_among(arguments: object) -> list[fx.Node]:
     """Return the nodes among arguments."""
     found = arguments if isinstance(arguments, list | tuple) else ()
     return [one for one in found if isinstance(one, fx.Node)]
 
 
-def _write(
+def _write_recurrent_layers(
     draft: Draft, node: fx.Node, setting: _Setting, x: fx.Node, weights: list[fx.Node],
     initial: list[fx.Node],
 ) -> tuple[fx.Node, fx.Node]:  # fmt: skip
     """Write all layers before the node; return their outputs and their last states."""
     if not setting.batch_first:
-        x = _swap(draft, node, x)
+        x = _swap_batch_time(draft, node, x)
     finals: list[fx.Node] = []
     for layer in range(setting.layers):
         outputs = []
         for direction in range(setting.directions):
             place = layer * setting.directions + direction
             own = weights[place * setting.parts : (place + 1) * setting.parts]
-            first = [_state(draft, node, state, place) for state in initial]
-            y = _direction(draft, node, setting, x, own, first, reverse=direction == 1)
+            first = [_initial_state_node(draft, node, state, place) for state in initial]
+            y = _write_layer_direction(draft, node, setting, x, own, first, reverse=direction == 1)
             outputs.append(y)
             step = 0 if direction else -1
-            n, _, width = shape_in(y)
-            finals.append(draft.call(node, aten.select.int, (y, 1, step), (n, width)))
-        n, time, width = shape_in(outputs[0])
+            n, _, width = shape_from_facts(y)
+            finals.append(draft.insert_call(node, aten.select.int, (y, 1, step), (n, width)))
+        n, time, width = shape_from_facts(outputs[0])
         x = outputs[0]
         if len(outputs) > 1:
-            x = draft.call(node, aten.cat.default, (outputs, -1), (n, time, width * len(outputs)))
-    shape = shape_in(finals[0])
-    last = draft.call(node, aten.stack.default, (finals, 0), (len(finals), *shape))
-    return x if setting.batch_first else _swap(draft, node, x), last
+            x = draft.insert_call(
+                node, aten.cat.default, (outputs, -1), (n, time, width * len(outputs))
+            )
+    shape = shape_from_facts(finals[0])
+    last = draft.insert_call(node, aten.stack.default, (finals, 0), (len(finals), *shape))
+    return x if setting.batch_first else _swap_batch_time(draft, node, x), last
 
 
-def _direction(
+def _write_layer_direction(
     draft: Draft, node: fx.Node, setting: _Setting, x: fx.Node, own: list[fx.Node],
     first: list[fx.Node], *, reverse: bool,
 ) -> fx.Node:  # fmt: skip
     """Write one layer in one direction: a linear layer and a recurrence."""
     into, back, *biases = own
-    n, time, _ = shape_in(x)
-    rows, width = shape_in(back)
+    n, time, _ = shape_from_facts(x)
+    rows, width = shape_from_facts(back)
     given = (x, into, biases[0]) if biases else (x, into)
-    gates = draft.call(node, aten.linear.default, given, (n, time, rows))
+    gates = draft.insert_call(node, aten.linear.default, given, (n, time, rows))
     bias = biases[1] if biases else None
     hidden, cell = (*first, None)[:2]
     arguments = (gates, back, setting.kind, reverse, bias, hidden, cell)
-    return draft.call(node, recurrence, arguments, (n, time, width))
+    return draft.insert_call(node, recurrence, arguments, (n, time, width))
 
 
-def _state(draft: Draft, node: fx.Node, states: fx.Node, place: int) -> fx.Node:
+def _initial_state_node(draft: Draft, node: fx.Node, states: fx.Node, place: int) -> fx.Node:
     """Return the state (N, H) before the first step of one layer and direction."""
-    shape = shape_in(states)[1:]
-    return draft.call(node, aten.select.int, (states, 0, place), shape)
+    shape = shape_from_facts(states)[1:]
+    return draft.insert_call(node, aten.select.int, (states, 0, place), shape)
 
 
-def _swap(draft: Draft, node: fx.Node, x: fx.Node) -> fx.Node:
+def _swap_batch_time(draft: Draft, node: fx.Node, x: fx.Node) -> fx.Node:
     """Return (T, N, F) as (N, T, F), or back."""
-    one, two, width = shape_in(x)
-    return draft.call(node, aten.transpose.int, (x, 0, 1), (two, one, width))
+    one, two, width = shape_from_facts(x)
+    return draft.insert_call(node, aten.transpose.int, (x, 0, 1), (two, one, width))

@@ -8,31 +8,31 @@ _REGIONS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
 """Operators that run a graph of their own, and the place of that graph among their arguments."""
 
 
-def is_region(node: fx.Node) -> bool:
+def is_graph_region(node: fx.Node) -> bool:
     """Whether the node runs a graph inside the graph."""
     return node.op == "call_function" and str(node.target) in _REGIONS
 
 
-def inline_regions(traced: fx.GraphModule) -> bool:
+def inline_graph_regions(traced: fx.GraphModule) -> bool:
     """Put the nodes of every region in its place; return whether there was an autocast region.
 
     A quantized network computes no gradients, and its float run is one of float32: the regions
     say nothing that counts here.
     """
     graph, narrowed = traced.graph, False
-    for node in [node for node in graph.nodes if is_region(node)]:
+    for node in [node for node in graph.nodes if is_graph_region(node)]:
         narrowed |= "autocast" in str(node.target)
         place = _REGIONS[str(node.target)]
         holder: Any = node.args[place]
         inner = traced.get_submodule(str(holder.target))
         if isinstance(inner, fx.GraphModule):
-            narrowed |= inline_regions(inner)
-            _inline(traced, node, inner, node.args[place + 1 :])
+            narrowed |= inline_graph_regions(inner)
+            _inline_region(traced, node, inner, node.args[place + 1 :])
     graph.eliminate_dead_code()
     return narrowed
 
 
-def _inline(
+def _inline_region(
     traced: fx.GraphModule, region: fx.Node, inner: fx.GraphModule, given: tuple[Any, ...]
 ) -> None:
     """Copy the nodes of `inner` before its region, which goes."""
@@ -49,7 +49,7 @@ def _inline(
         mapped[node].meta = dict(node.meta)
         if node.op == "get_attr":
             path = f"{region.name}_{str(node.target).replace('.', '_')}"
-            setattr(traced, path, _attribute(inner, str(node.target)))
+            setattr(traced, path, _nested_attribute(inner, str(node.target)))
             mapped[node].target = path
     for user in list(region.users):  # each takes one of the region's results
         user.replace_all_uses_with(results[user.args[1]])
@@ -57,6 +57,6 @@ def _inline(
     traced.graph.erase_node(region)
 
 
-def _attribute(module: fx.GraphModule, target: str) -> Any:
+def _nested_attribute(module: fx.GraphModule, target: str) -> Any:
     owner, _, name = target.rpartition(".")
     return getattr(module.get_submodule(owner), name)

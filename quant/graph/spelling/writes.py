@@ -13,11 +13,11 @@ def writes_into_others(traced: fx.GraphModule) -> bool:
     in place on what a convolution alone has made is no such case.
     """
     return any(
-        _writes_into_other(node) for node in traced.graph.nodes if node.op == "call_function"
+        _node_writes_into_other(node) for node in traced.graph.nodes if node.op == "call_function"
     )
 
 
-def _writes_into_other(node: fx.Node) -> bool:
+def _node_writes_into_other(node: fx.Node) -> bool:
     schema = getattr(node.target, "_schema", None)
     if schema is None or not schema.is_mutable:
         return False
@@ -27,12 +27,12 @@ def _writes_into_other(node: fx.Node) -> bool:
             continue
         given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
         for written in given if isinstance(given, list | tuple) else (given,):
-            if isinstance(written, fx.Node) and not _is_own(written):
+            if isinstance(written, fx.Node) and not _owns_written_memory(written):
                 return True
     return False
 
 
-def _is_own(written: fx.Node) -> bool:
+def _owns_written_memory(written: fx.Node) -> bool:
     """Whether a value is in memory of its own, which one operation alone reads."""
     if written.op not in _FRESH or len(written.users) != 1:
         return False
@@ -46,7 +46,7 @@ def _is_own(written: fx.Node) -> bool:
         return False
     if schema.is_mutable:  # a chain in place: what its first operation made
         first = written.args[0]
-        return isinstance(first, fx.Node) and _is_own(first)
+        return isinstance(first, fx.Node) and _owns_written_memory(first)
     return True
 
 

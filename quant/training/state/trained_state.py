@@ -99,11 +99,11 @@ class TrainedState:
         Raises:
             TrainingError: the graph is another one.
         """
-        result = graph.copy()
+        result = graph.copy_graph()
         with torch.no_grad():
             for name, tensor in self.tensors.items():
                 try:
-                    held = result.tensor(name)
+                    held = result.stored_tensor(name)
                 except AttributeError:
                     held = None
                 if held is None or held.shape != tensor.shape:

@@ -9,7 +9,7 @@ from accelerator.workload import Op, OpKind, Workload
 from analysis.cost.workload import build_workload, weight_entropies
 from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.spec import SpecChange
@@ -26,7 +26,7 @@ def small_net() -> FloatGraph:
         nn.Flatten(),
         nn.Linear(32, 5),
     )
-    return capture(model.eval(), (3, 8, 8))
+    return capture_graph(model.eval(), (3, 8, 8))
 
 
 def op_of(workload: Workload, name: str) -> Op:
@@ -171,7 +171,7 @@ def test_a_matmul_of_activations_has_their_widths() -> None:
         lambda m, x: torch.matmul(m.left(x), m.right(x).transpose(1, 2)),
         left=nn.Linear(4, 6), right=nn.Linear(4, 6),
     )  # fmt: skip
-    graph = capture(model.eval(), (5, 4))
+    graph = capture_graph(model.eval(), (5, 4))
     name = graph.layers[-1].name
     config = QuantConfig(rules=(activations("left", 4), activations("right", 6)))
     op = op_of(build_workload("m", graph, config), name)
@@ -189,7 +189,7 @@ def test_a_product_with_a_stored_matrix_costs_what_a_linear_layer_does() -> None
         def forward(self, x: Tensor) -> Tensor:
             return torch.matmul(x, self.table)
 
-    op = build_workload("c", capture(Constant().eval(), (5, 4)), QuantConfig()).ops[-1]
+    op = build_workload("c", capture_graph(Constant().eval(), (5, 4)), QuantConfig()).ops[-1]
     assert (op.kind, op.batch, op.c_in, op.c_out) == (OpKind.LINEAR, 5, 4, 7)
     assert op.macs == 5 * 4 * 7
 
@@ -212,14 +212,14 @@ def test_attention_with_a_learned_query_and_one_key_and_value() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(self.query, x, x)
 
-    found = build_workload("p", capture(Pooled().eval(), (6, 4)), QuantConfig())
+    found = build_workload("p", capture_graph(Pooled().eval(), (6, 4)), QuantConfig())
     assert [(op.batch, op.c_in, op.c_out) for op in found.ops if op.kind is OpKind.MATMUL] == [
         (3, 4, 6), (3, 6, 4),
     ]  # fmt: skip
 
 
 def test_a_transposed_convolution_is_a_linear_product() -> None:
-    graph = capture(nn.Sequential(nn.ConvTranspose2d(4, 6, 3, stride=2)).eval(), (4, 5, 5))
+    graph = capture_graph(nn.Sequential(nn.ConvTranspose2d(4, 6, 3, stride=2)).eval(), (4, 5, 5))
     op = build_workload("t", graph, QuantConfig()).ops[0]
     assert (op.kind, op.batch, op.c_in, op.c_out) == (OpKind.LINEAR, 25, 4, 54)
     assert (op.weight_elements, op.bias_elements) == (216, 6)
@@ -228,7 +228,7 @@ def test_a_transposed_convolution_is_a_linear_product() -> None:
 
 def test_a_signal_is_an_image_of_height_one() -> None:
     model = nn.Sequential(nn.Conv1d(2, 6, 5, stride=2, padding=4, dilation=2), nn.MaxPool1d(2))
-    graph = capture(model.eval(), (2, 32))
+    graph = capture_graph(model.eval(), (2, 32))
     conv, pool = build_workload("s", graph, QuantConfig()).ops
     assert (conv.in_h, conv.in_w, conv.out_h, conv.out_w) == (1, 32, 1, 16)
     assert (conv.kernel_h, conv.kernel_w, conv.stride_w, conv.dilation_w) == (1, 5, 2, 2)
@@ -236,7 +236,7 @@ def test_a_signal_is_an_image_of_height_one() -> None:
 
 
 def test_a_volume_keeps_its_macs() -> None:
-    graph = capture(nn.Sequential(nn.Conv3d(2, 4, 3, padding=1)).eval(), (2, 6, 6, 6))
+    graph = capture_graph(nn.Sequential(nn.Conv3d(2, 4, 3, padding=1)).eval(), (2, 6, 6, 6))
     op = build_workload("v", graph, QuantConfig()).ops[0]
     assert op.macs == graph.layers[-1].macs == 216 * 4 * 2 * 27
 
@@ -284,7 +284,7 @@ def test_entropies_known_are_not_measured_again() -> None:
 
 def test_a_constant_weight_has_low_entropy() -> None:
     graph = small_net()
-    graph.set_tensor("5.weight", torch.full((5, 32), 0.5))
+    graph.store_tensor("5.weight", torch.full((5, 32), 0.5))
     known = weight_entropies(graph, uniform(8, 8), {})
     assert {bits for (name, _), bits in known.items() if name == "5"} == {0.0}
 
@@ -298,5 +298,5 @@ def test_a_weight_computed_from_stored_numbers_is_a_weight() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return F.linear(x, self.weight * 2)
 
-    op = build_workload("c", capture(Computed().eval(), (3,)), QuantConfig()).ops[-1]
+    op = build_workload("c", capture_graph(Computed().eval(), (3,)), QuantConfig()).ops[-1]
     assert (op.kind, op.macs) == (OpKind.LINEAR, 12)

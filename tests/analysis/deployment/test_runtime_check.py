@@ -16,7 +16,7 @@ from quant.errors import QuantError
 from quant.inputs import Inputs, Outputs, parts_of
 from quant.passes.calibrate import Calibrate
 from quant.progress import Progress, drain
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import CASES, graph_of
 
 COUNT = 40
@@ -93,7 +93,9 @@ def network() -> Network:
 @pytest.fixture(scope="module")
 def simulated(network: Network) -> QuantGraph:
     batch = CASES["kitchen"].inputs(16, seed=3)
-    return quantize(network.graph, QuantConfig(), drain(Calibrate(16)(network.graph, [batch])))
+    return quantize_graph(
+        network.graph, QuantConfig(), drain(Calibrate(16)(network.graph, [batch]))
+    )
 
 
 def check(network: Network, graph: QuantGraph, labels: Tensor | None = None) -> ExecutionCheck:

@@ -20,10 +20,10 @@ from data_io.bundled import fashion_test, fashion_train_part
 from data_io.dataset import Dataset
 from quant.config import QuantConfig, uniform
 from quant.errors import QuantError
-from quant.graph.layer_pairs import find_pairs
+from quant.graph.layer_pairs import find_layer_pairs
 from quant.progress import drain
 from quant.ranges.estimators import encode_weight
-from quant.simulation.plan import Side, plan
+from quant.simulation.plan import Side, plan_sites
 from quant.spec import Granularity, SpecChange
 from sample_models.registry import sample
 
@@ -59,7 +59,7 @@ def book() -> RangeBook:
 
 @cache
 def card(question: Question = DEPTHWISE, config: QuantConfig = CONFIG) -> SuspectCard:
-    return suspect_card(book(), config, question, find_pairs(network().graph)[0])
+    return suspect_card(book(), config, question, find_layer_pairs(network().graph)[0])
 
 
 def titles(found: SuspectCard) -> list[str]:
@@ -82,7 +82,7 @@ def tried(question: Question, remedy: Remedy, config: QuantConfig = CONFIG) -> R
 
 def test_the_numbers_are_those_of_the_weight_on_its_grid() -> None:
     graph = network().graph
-    weight = graph.tensor(str(graph[DEPTHWISE.layer].weight)).detach()
+    weight = graph.stored_tensor(str(graph[DEPTHWISE.layer].weight)).detach()
     grid = encode_weight(weight, CONFIG.default.weight, 0)
     expected = sqnr_db(weight, grid.fake_quantize(weight))
     assert value(card(), "Weight: SQNR at 8 bits") == pytest.approx(expected, abs=0.051)
@@ -151,14 +151,16 @@ def test_the_grid_of_an_average_pool_is_changed_where_it_is_chosen() -> None:
     (rule,) = config.rules
     assert rule.select == "head.0"
     bits = {
-        s.layer: s.spec.bits for s in plan(network().graph, config) if s.side is Side.ACTIVATIONS
+        s.layer: s.spec.bits
+        for s in plan_sites(network().graph, config)
+        if s.side is Side.ACTIVATIONS
     }
     assert (bits["pool"], bits["head.0"], bits["stem.0"]) == (5, 5, 8)
 
 
 def test_alone_means_that_all_else_is_float() -> None:
     solo = solo_config(book(), question_config(book(), CONFIG, DEPTHWISE), DEPTHWISE)
-    grids = [site for site in plan(network().graph, solo) if not site.spec.is_float]
+    grids = [site for site in plan_sites(network().graph, solo) if not site.spec.is_float]
     assert [(site.layer, site.side) for site in grids] == [(DEPTHWISE.layer, Side.WEIGHTS)]
     assert grids[0].spec == CONFIG.default.weight
 

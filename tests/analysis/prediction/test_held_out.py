@@ -19,7 +19,7 @@ from model_io.load import load_sample
 from quant.assignment import cells_of, parts_of, with_bits
 from quant.config import uniform
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 
 Measured = list[tuple[NoiseSum, Evaluation]]
 TAUGHT, IMAGES = 4, 300
@@ -49,7 +49,7 @@ def known() -> tuple[Predictor, Measured]:
     draw.shuffle(configs)
     data, measured = fashion_test().sample(IMAGES), []
     for wish in configs:
-        score = drain(evaluate(network, quantize(graph, wish, calibrated.statistics), data))
+        score = drain(evaluate(network, quantize_graph(graph, wish, calibrated.statistics), data))
         measured.append((table.sum_up(cells_of(wish, graph)), score))
     return predictor_from_sweep(found), measured
 

@@ -22,7 +22,7 @@ from data_io.dataset import Dataset
 from quant.config import QuantConfig, Rule, config_from_dict, uniform
 from quant.errors import CalibrationError
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from quant.spec import Estimator, SpecChange
 from tests.analysis.sweeps import dataset
 from tests.networks import CASES
@@ -192,7 +192,9 @@ def test_layer_sqnr_of_one_noisy_layer() -> None:
     graph = network().graph
     noisy = next(layer.name for layer in graph.layers if layer.kind == "depthwise")
     config = QuantConfig(uniform(32, 32).default, (Rule(noisy, weight=SpecChange(bits=2)),))
-    found = measure_layer_sqnr(network(), quantize(graph, config), CASES["plain"].inputs(40)[:4])
+    found = measure_layer_sqnr(
+        network(), quantize_graph(graph, config), CASES["plain"].inputs(40)[:4]
+    )
     names = list(found)
     at = names.index(noisy)
     assert [found[name] for name in names[:at]] == [math.inf] * at
@@ -205,7 +207,7 @@ def test_layer_sqnr_by_hand() -> None:
     linear.load_state_dict({"weight": weight})
     small = prepare("two", torch.nn.Sequential(linear), (2,), "d")
     config = QuantConfig(uniform(32, 32).default, (Rule("0", weight=SpecChange(bits=8)),))
-    graph = quantize(small.graph, config)
+    graph = quantize_graph(small.graph, config)
     inputs = torch.tensor([[1.0, 2.0]])
     grid = graph.quantizers["0 weight"].encoding
     assert grid is not None

@@ -29,7 +29,7 @@ from quant.inputs import first_of
 from quant.passes.equalize import Equalize
 from quant.progress import drain
 from quant.simulation.plan import Side
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity, SpecChange
 from tests.analysis.sweeps import Case, case, dataset
 
@@ -53,7 +53,7 @@ def answers(
 
 
 def simulated(it: Case, bits: int) -> QuantGraph:
-    return quantize(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
+    return quantize_graph(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
 
 
 NETWORKS = ["kitchen", "gated", "attention", "shared", "scaled", "bare", "grouped", "perceptron"]
@@ -72,7 +72,7 @@ def test_every_answer_is_that_of_the_quantized_graph(name: str, view: View) -> N
     graphs = {bits: simulated(it, bits) for bits in (8, 3)}
     for score in found.scores:
         question, graph = score.question, graphs[score.question.bits]
-        one = graph.only if view is View.ONLY else graph.all_but
+        one = graph.only_layer if view is View.ONLY else graph.all_but_layer
         with graph.only_side(question.side), one(question.layer, question.side):
             wanted = drain(evaluate(it.network, graph, it.data))
         assert score.images == wanted.samples
@@ -94,7 +94,7 @@ def test_kl_and_cross_entropy_by_hand() -> None:
     graph = simulated(it, score.question.bits)
     inputs, labels = it.data.source.read(range(len(it.data)))
     assert labels is not None
-    with torch.no_grad(), graph.only_side(Side.WEIGHTS), graph.only("conv2", Side.WEIGHTS):
+    with torch.no_grad(), graph.only_side(Side.WEIGHTS), graph.only_layer("conv2", Side.WEIGHTS):
         outputs = it.network.graph(inputs), graph(inputs)
     before, after = (output.double().log_softmax(1) for output in outputs)
     kl = torch.nn.functional.kl_div(after, before, log_target=True, reduction="batchmean")
@@ -161,7 +161,7 @@ def test_an_average_pool_takes_the_grid_of_its_input() -> None:
     found = answers(it, sweep(sides=(Side.ACTIVATIONS,), layers=(pool.name,)))
     for score in found.scores:
         graph = simulated(it, score.question.bits)
-        with graph.only(pool.name, Side.ACTIVATIONS):
+        with graph.only_layer(pool.name, Side.ACTIVATIONS):
             assert score.sqnr_db == pytest.approx(
                 drain(evaluate(it.network, graph, it.data)).sqnr_db, abs=0.01
             )
@@ -182,8 +182,8 @@ def test_other_networks_images_and_configurations_answer_for_themselves(tmp_path
     it, store = case("kitchen"), RunStore(tmp_path)
     asked = sweep(sides=(Side.WEIGHTS,), bits=(3,))
     first = answers(it, asked, store)
-    repaired = it.network.graph.copy()
-    repaired.set_tensor("linear.weight", repaired.tensor("linear.weight") * 1.5)
+    repaired = it.network.graph.copy_graph()
+    repaired.store_tensor("linear.weight", repaired.stored_tensor("linear.weight") * 1.5)
     inputs, labels = it.data.source.read(range(len(it.data)))
     others = [
         # the same digest, as a caller gives who repairs a network and forgets to change it

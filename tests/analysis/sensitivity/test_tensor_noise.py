@@ -19,7 +19,7 @@ from quant.errors import ConfigError
 from quant.inputs import first_of
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.simulation.quantizer import Quantizer
 from quant.spec import Granularity
 from tests.analysis.sweeps import case
@@ -41,7 +41,7 @@ def test_weights_have_the_noise_of_their_grids(name: str, granularity: Granulari
     ]
     for score in found.scores:
         layer = it.network.graph[score.question.layer]
-        weight = it.network.graph.tensor(str(layer.weight))
+        weight = it.network.graph.stored_tensor(str(layer.weight))
         spec = uniform(score.question.bits, 8, granularity).default.weight
         rounded = encode_weight(weight, spec, layer.channel_axis).fake_quantize(weight)
         assert score.sqnr_db == pytest.approx(sqnr_db(weight, rounded))
@@ -54,7 +54,7 @@ def test_activations_have_about_the_noise_of_the_images_they_were_calibrated_on(
     found = instant(it.study(), replace(SWEEP, sides=(Side.ACTIVATIONS,)))
     inputs = first_of(next(it.data.batches(len(it.data))).inputs)
     for bits in (4, 2):
-        graph = quantize(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
+        graph = quantize_graph(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
         seen = measured(graph, inputs)
         predicted = {s.question.layer: s.sqnr_db for s in found.scores if s.question.bits == bits}
         assert set(predicted) == set(seen)
@@ -69,13 +69,13 @@ def measured(graph: QuantGraph, inputs: Tensor) -> dict[str, float]:
     def measure(module: nn.Module, given: tuple[Tensor], _: object) -> None:
         assert isinstance(module, Quantizer)
         assert module.encoding is not None
-        value = module._clip(given[0])
+        value = module._clip_values(given[0])
         seen[module.site.layer] = sqnr_db(value, module.encoding.fake_quantize(value))
 
     for site in graph.sites:
         if site.side is Side.ACTIVATIONS:
             graph.quantizers[site.name].register_forward_hook(measure)
-    with graph.floating():
+    with graph.as_float_network():
         graph(inputs)
     return seen
 
@@ -115,7 +115,7 @@ def test_distributions_of_weights_are_those_of_the_tensors() -> None:
     it = case("kitchen")
     distributions = weight_distributions(it.network.graph)
     for layer in ("conv1", "left"):
-        weight = it.network.graph.tensor(f"{layer}.weight")
+        weight = it.network.graph.stored_tensor(f"{layer}.weight")
         held = distributions[layer]
         assert held.kurtosis == pytest.approx(kurtosis(weight.flatten().double(), fisher=False))
         largest = weight.flatten(1).abs().amax(1)

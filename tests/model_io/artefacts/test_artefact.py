@@ -18,7 +18,7 @@ from model_io.errors import ModelError
 from quant.config import uniform
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from tests.networks import CASES, graph_of
 
 
@@ -29,7 +29,9 @@ def source(weight_bits: int = 6) -> ArtefactSource:
     config = uniform(weight_bits, 8)
     values = {layer.name: float(number) for number, layer in enumerate(graph.layers)}
     metrics = (LayerNumber("SQNR", "dB", values),)
-    return ArtefactSource("kitchen", graph, quantize(graph, config, statistics), config, metrics)
+    return ArtefactSource(
+        "kitchen", graph, quantize_graph(graph, config, statistics), config, metrics
+    )
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
@@ -86,7 +88,7 @@ def test_a_file_that_is_not_what_it_should_be_is_not_handed_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = source()
-    floating = write_program(quantize(made.graph, uniform(32, 32)))
+    floating = write_program(quantize_graph(made.graph, uniform(32, 32)))
     monkeypatch.setattr(artefact_makers, "write_program", lambda _: floating)
     with pytest.raises(ModelError, match="compute what the simulation does"):
         FORMATS["pt2"].make(made)

@@ -13,7 +13,7 @@ from model_io.load import load_upload
 from quant.config import uniform
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity, SpecChange
 from tests.networks import CASES, SMALL, graph_of
 
@@ -35,7 +35,7 @@ def simulated(name: str, weight_bits: int = 8, bits: int = 8, **more: Granularit
     graph = graph_of(name)
     calibration = drain(Calibrate(8)(graph, [CASES[name].inputs(8)]))
     config = uniform(weight_bits, bits, **more)
-    return quantize(graph, config, calibration)
+    return quantize_graph(graph, config, calibration)
 
 
 @cache
@@ -91,7 +91,7 @@ def test_asymmetric_weights(tmp_path: Path) -> None:
     change = SpecChange(symmetric=False)
     config = uniform(8, 8).with_change(graph.layers[1].name, weight=change)
     inputs = CASES["plain"].inputs(3)
-    quantized = quantize(graph, config, drain(Calibrate(3)(graph, [inputs])))
+    quantized = quantize_graph(graph, config, drain(Calibrate(3)(graph, [inputs])))
     module = loaded(write_program(quantized), tmp_path)
     with torch.inference_mode():
         assert torch.equal(module(inputs), quantized(inputs))
@@ -103,7 +103,7 @@ def test_weights_are_held_as_whole_numbers(tmp_path: Path) -> None:
     held = torch.export.load(tmp_path / "net.pt2").state_dict
     whole = sum(t.numel() for t in held.values() if t.dtype is torch.int8)
     assert whole == sum(
-        quantized.graph.tensor(str(layer.weight)).numel()
+        quantized.graph.stored_tensor(str(layer.weight)).numel()
         for layer in quantized.graph.layers
         if layer.weight
     )

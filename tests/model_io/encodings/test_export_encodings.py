@@ -20,7 +20,7 @@ from quant.passes.calibrate import Calibrate
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
 from quant.simulation.plan import Side
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import CASES, graph_of
 
 NAMES = ("kitchen", "perceptron", "transposed", "attention", "fashion-mobilenet")
@@ -30,7 +30,7 @@ NAMES = ("kitchen", "perceptron", "transposed", "attention", "fashion-mobilenet"
 def made(name: str) -> tuple[QuantGraph, MarkedOnnx]:
     graph = graph_of(name)
     statistics = drain(Calibrate(8)(graph, [CASES[name].inputs(8)]))
-    quantized = quantize(graph, uniform(8, 8), statistics)
+    quantized = quantize_graph(graph, uniform(8, 8), statistics)
     return quantized, export_marked(quantized)
 
 
@@ -62,7 +62,7 @@ def test_they_bring_the_simulation_back(name: str, version: str) -> None:
     graph = graph_of(name)
     given = given_by(read_encodings(text, "e").grids, graph, targets_of(graph, {}), "e")
     assert not given.uncovered
-    back = quantize(graph, given.config)
+    back = quantize_graph(graph, given.config)
     assert not UseGrids(given.grids).apply(back).kept
     inputs = CASES[name].inputs(8)
     with torch.inference_mode():
@@ -107,6 +107,6 @@ def test_the_float_file_holds_weights_as_they_are_simulated() -> None:
 
 
 def test_a_network_without_ranges_is_refused() -> None:
-    quantized = quantize(graph_of("perceptron"), uniform(8, 8))
+    quantized = quantize_graph(graph_of("perceptron"), uniform(8, 8))
     with pytest.raises(ModelError, match="Calibrate first"):
         export_encodings(quantized, made("perceptron")[1], "2.0.0", LayerConfig())

@@ -33,7 +33,7 @@ from model_io.onnx_import.reading.remove_qdq import NARROW_KEY
 from model_io.qdq_export.weights import WeightStyle
 from quant.config import QuantConfig, uniform
 from quant.file_encodings import Given
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
@@ -41,7 +41,7 @@ from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
 from quant.simulation.plan import Side
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity
 from tests.model_io.onnx_files import Array, model, node, saved, weight
 from tests.model_io.qdq_cases import exported, inputs_of
@@ -99,7 +99,7 @@ def quantized_file(name: str, folder: Path, **more: Any) -> Path:
 
 
 def known(loaded: LoadedModel) -> tuple[FloatGraph, Given]:
-    graph = FoldBatchNorm()(capture(loaded.module, loaded.input_shape, loaded.batch))
+    graph = FoldBatchNorm()(capture_graph(loaded.module, loaded.input_shape, loaded.batch))
     _, given = knowledge_of(loaded, graph)
     assert given is not None
     return graph, given
@@ -107,7 +107,7 @@ def known(loaded: LoadedModel) -> tuple[FloatGraph, Given]:
 
 def simulated(graph: FloatGraph, given: Given) -> QuantGraph:
     """Return the simulation with the file's grids; what it does not cover is float."""
-    result = quantize(graph, given.config)
+    result = quantize_graph(graph, given.config)
     used = UseGrids(given.grids, given.source).apply(result)
     assert not used.kept
     assert set(used.used) == set(given.grids)
@@ -268,7 +268,7 @@ def record(name: str, **fields: Any) -> dict[str, Any]:
 
 def test_encodings_by_the_names_of_the_file(tmp_path: Path) -> None:
     loaded = load_model(matmul_file(tmp_path))
-    graph = capture(loaded.module, loaded.input_shape)
+    graph = capture_graph(loaded.module, loaded.input_shape)
     targets, nothing = knowledge_of(loaded, graph)
     assert nothing is None
     scales = [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -301,7 +301,7 @@ def write_records(records: list[dict[str, Any]]) -> str:
 
 def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
     loaded = load_model(matmul_file(tmp_path))
-    graph = capture(loaded.module, loaded.input_shape)
+    graph = capture_graph(loaded.module, loaded.input_shape)
     found = read_encodings(write_records([record("nobody")]), "e").grids
     with pytest.raises(ModelError, match="'nobody'"):
         given_by(found, graph, targets_of(graph, loaded.places), "e.encodings")
@@ -331,7 +331,7 @@ def test_our_own_encodings_give_the_same_simulation_again(name: str, version: st
     inputs = CASES[name].inputs(16)
     config = uniform(4, 8, Granularity.PER_GROUP) if name == "kitchen" else uniform(8, 8)
     config = config.with_change(graph.layers[-1].name, activation=replace_bits(16))
-    sent = quantize(graph, config, drain(Calibrate(16)(graph, [inputs])))
+    sent = quantize_graph(graph, config, drain(Calibrate(16)(graph, [inputs])))
     text = write_encodings(all_grids(sent), version)
     given = given_by(read_encodings(text, "e").grids, graph, targets_of(graph, {}), "e")
     assert not given.unused
@@ -359,11 +359,11 @@ def test_layers_that_were_edited_keep_their_calibrated_grid() -> None:
     graph = graph_of("kitchen")
     inputs = CASES["kitchen"].inputs(16)
     calibration = drain(Calibrate(16)(graph, [inputs]))
-    sent = quantize(graph, uniform(8, 8), calibration)
+    sent = quantize_graph(graph, uniform(8, 8), calibration)
     given = {name: found.encoding for name, found in sent.quantizers.items() if found.encoding}
     doubled = {name: replace(e, scale=e.scale * 2) for name, e in given.items()}
     edited = uniform(8, 8).with_change("conv1", replace_bits(4), replace_bits(32))
-    result = quantize(graph, edited, calibration)
+    result = quantize_graph(graph, edited, calibration)
     own = {name: found.encoding for name, found in result.quantizers.items()}
     used = UseGrids(doubled, "test").apply(result)
     assert used.kept == {
@@ -379,7 +379,7 @@ def test_layers_that_were_edited_keep_their_calibrated_grid() -> None:
 
 def test_a_site_that_shares_a_grid_follows_the_given_one() -> None:
     graph = graph_of("kitchen")
-    result = quantize(
+    result = quantize_graph(
         graph, uniform(8, 8), drain(Calibrate(4)(graph, [CASES["kitchen"].inputs(4)]))
     )
     site = next(site for site in result.sites if site.shared_with)
@@ -392,7 +392,9 @@ def test_a_site_that_shares_a_grid_follows_the_given_one() -> None:
 
 def test_a_configuration_of_one_kind_of_layer_has_no_rules() -> None:
     graph = graph_of("plain")
-    sent = quantize(graph, QuantConfig(), drain(Calibrate(4)(graph, [CASES["plain"].inputs(4)])))
+    sent = quantize_graph(
+        graph, QuantConfig(), drain(Calibrate(4)(graph, [CASES["plain"].inputs(4)]))
+    )
     given = given_by(all_grids(sent), graph, targets_of(graph, {}), "e")
     assert given.config.rules == ()
 

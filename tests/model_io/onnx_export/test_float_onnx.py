@@ -14,12 +14,12 @@ from torch import Tensor, fx, nn
 from model_io.errors import ModelError
 from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
 from quant.config import QuantConfig
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.graph.node_facts import facts_of
+from quant.graph.node_facts import facts_of_node
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.simulation.plan import Side, plan
+from quant.simulation.plan import Side, plan_sites
 from quant.simulation.quant_graph import QuantGraph
 from tests.networks import CASES, DISTINCT, SMALL, graph_of
 
@@ -27,7 +27,7 @@ RELATIVE = 2e-6  # sums of float32 in another order
 
 
 def quantized(graph: FloatGraph) -> QuantGraph:
-    return QuantGraph(graph, plan(graph, QuantConfig()))
+    return QuantGraph(graph, plan_sites(graph, QuantConfig()))
 
 
 @cache
@@ -65,7 +65,7 @@ class Recorder(fx.Interpreter):
     def run_node(self, n: fx.Node) -> object:
         value = super().run_node(n)
         if n.op == "call_module":
-            self.sites[facts_of(n).site] = value
+            self.sites[facts_of_node(n).site] = value
         return value
 
 
@@ -83,7 +83,7 @@ def test_every_site_stands_at_its_value(name: str) -> None:
     made, simulated = exported(name), quantized(graph_of(name))
     inputs = CASES[name].inputs(2)
     recorder = Recorder(simulated)
-    with torch.inference_mode(), simulated.floating():
+    with torch.inference_mode(), simulated.as_float_network():
         recorder.run(inputs)
     activations = [site.name for site in simulated.sites if site.side is Side.ACTIVATIONS]
     tensors = [made.tensors[site].name for site in activations]
@@ -140,7 +140,7 @@ def test_two_grids_never_fall_on_one_value() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.sigmoid(x) * torch.sigmoid(x)
 
-    graph = capture(Twice(), (4,))
+    graph = capture_graph(Twice(), (4,))
     made = export_marked(quantized(graph))
     assert len({tensor.name for tensor in made.tensors.values()}) == len(graph.layers) == 4
     inputs = torch.randn(3, 4)
@@ -161,11 +161,13 @@ def test_biases_that_came_later_are_there_and_named() -> None:
     layers = [layer for layer in graph.layers if layer.weight]
     assert [layer.name for layer in layers] == list(made.biases)
     for layer in layers:
-        assert np.array_equal(held[made.biases[layer.name].name], graph.bias_of(layer).numpy())
+        assert np.array_equal(
+            held[made.biases[layer.name].name], graph.bias_of_layer(layer).numpy()
+        )
 
 
 def test_a_network_of_one_batch_size_keeps_it() -> None:
-    graph = capture(SMALL["bare"].model(), (5,))
+    graph = capture_graph(SMALL["bare"].model(), (5,))
     graph.batch = 4
     sizes = export_marked(quantized(graph)).model.graph.input[0].type.tensor_type.shape.dim
     assert [size.dim_value for size in sizes] == [4, 5]
@@ -186,6 +188,6 @@ def test_an_operation_without_words_is_named() -> None:
             found: Tensor = torch.special.bessel_j0(x)
             return found
 
-    graph = capture(Odd(), (4,))
+    graph = capture_graph(Odd(), (4,))
     with pytest.raises(ModelError, match=r"got prims\.bessel_j0\. Replace it"):
         export_marked(quantized(graph))

@@ -14,7 +14,7 @@ from model_io.errors import ModelError, UnsafeFileError
 from model_io.load import load_model, load_upload
 from model_io.onnx_import.load_onnx import load_onnx
 from model_io.onnx_import.reading import check_wire as wire
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.model_io.onnx_files import constant, model, node, saved, small, weight
 
@@ -360,7 +360,7 @@ def test_names_never_become_source(tmp_path: Path, name: str) -> None:
     made.graph.node[0].name = name.replace("{marker}", str(marker))
     made.graph.node[1].name = "a"
     imported = load_onnx(saved(tmp_path / "net.onnx", made))
-    graph = FoldBatchNorm()(capture(imported.module, imported.input_shape))
+    graph = FoldBatchNorm()(capture_graph(imported.module, imported.input_shape))
     assert graph(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
     assert len(graph.layers) == 4
     assert not marker.exists()

@@ -16,7 +16,7 @@ from model_io.load import load_model, load_upload
 from model_io.loaded_model import ModelOrigin
 from model_io.onnx_import.load_onnx import load_onnx
 from model_io.onnx_import.operators import TABLE, Operator
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.model_io.onnx_files import constant, model, node, saved, small, weight
 from tests.networks import SMALL, Case
@@ -24,7 +24,7 @@ from tests.networks import SMALL, Case
 
 def test_layers_bear_the_names_of_the_nodes(tmp_path: Path) -> None:
     got = load_onnx(saved(tmp_path / "net.onnx", small("/stage.0/block/")))
-    graph = capture(got.module, got.input_shape)
+    graph = capture_graph(got.module, got.input_shape)
     assert [(layer.name, str(layer.kind)) for layer in graph.layers] == [
         ("input", "input"),
         ("/stage.0/block/conv", "conv"),
@@ -42,7 +42,7 @@ def test_unnamed_and_equal_names(tmp_path: Path) -> None:
         node("Exp", ["b"], "c", "twice"), node("Sigmoid", ["c"], "y", "twice.inner"),
     ]  # fmt: skip
     got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3])))
-    names = [layer.name for layer in capture(got.module, got.input_shape).layers]
+    names = [layer.name for layer in capture_graph(got.module, got.input_shape).layers]
     assert names == ["input", "first.out", "twice", "twice_2", "twice.inner"]
 
 
@@ -96,7 +96,7 @@ def test_what_torch_exports_computes_the_same(
     got = load_onnx(exported(tmp_path, case, dynamo=dynamo, free=free, opset=opset))
     assert got.input_shape == case.shape
     assert got.batch is None
-    graph = FoldBatchNorm()(capture(got.module, got.input_shape))
+    graph = FoldBatchNorm()(capture_graph(got.module, got.input_shape))
     x = case.inputs(3)
     with torch.no_grad():
         want = case.model()(x)
@@ -147,7 +147,7 @@ def test_a_batch_norm_comes_in_and_is_folded(tmp_path: Path) -> None:
     held |= {name: weight(4) for name in "gbm"}
     got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 6, 6], held)))
     assert "bn.running_var" in dict(got.module.named_buffers())
-    graph = capture(got.module, got.input_shape)
+    graph = capture_graph(got.module, got.input_shape)
     folded = FoldBatchNorm()(graph)
     assert [layer.name for layer in folded.layers] == ["input", "conv"]
     assert list(folded.normals) == [folded["conv"].node]
@@ -173,7 +173,7 @@ def test_the_way_tf2onnx_writes_a_network(tmp_path: Path) -> None:
     made = model(nodes, ["unk__1", 9, 9, 3], held, opset=13, kind=TensorProto.UINT8)
     got = load_onnx(saved(tmp_path / "net.onnx", made))
     assert (got.input_shape, got.report.transposes) == ((9, 9, 3), 1)
-    graph = capture(got.module, got.input_shape)
+    graph = capture_graph(got.module, got.input_shape)
     assert [(layer.name, str(layer.kind)) for layer in graph.layers] == [
         ("input", "input"), ("model/conv/Conv2D", "conv"), ("model/mean", "average-pool"),
         ("model/dense/MatMul", "linear"), ("model/softmax", "activation"),
@@ -190,7 +190,7 @@ def test_sizes_computed_from_the_shape(tmp_path: Path) -> None:
     ]  # fmt: skip
     held = {"zero": np.array(0), "first": np.array([0]), "rest": np.array([-1]), "two": np.array(2)}
     got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 4, 4], held)))
-    graph = capture(got.module, got.input_shape)
+    graph = capture_graph(got.module, got.input_shape)
     assert graph.batch is None
     assert graph(torch.randn(7, 3, 4, 4)).shape == (7, 48)
 
@@ -204,7 +204,7 @@ def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int) -> None:
     held = {"flat": np.array([batch, 12]), "w": weight(5, 12)}
     got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, [batch, 3, 4], held)))
     assert (got.batch, got.report.freed_batch) == (None, batch)
-    assert capture(got.module, got.input_shape)(torch.randn(7, 3, 4)).shape == (7, 5)
+    assert capture_graph(got.module, got.input_shape)(torch.randn(7, 3, 4)).shape == (7, 5)
 
 
 def test_a_class_token_of_a_fixed_batch_is_freed(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_decided_branch_is_taken_in(tmp_path: Path, chosen: bool) -> None:
         node("If", ["c"], "y", "if", then_branch=branch("Exp"), else_branch=branch("Tanh")),
     ]  # fmt: skip
     got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3])))
-    names = [layer.name for layer in capture(got.module, got.input_shape).layers]
+    names = [layer.name for layer in capture_graph(got.module, got.input_shape).layers]
     assert names == ["input", "sine", "in Exp" if chosen else "in Tanh"]
 
 
@@ -361,7 +361,7 @@ def test_ordinary_vision_code(tmp_path: Path, dynamo: bool) -> None:
     got = load_onnx(exported(tmp_path, case, dynamo=dynamo, free=True, opset=18))
     found = {f.operator for f in got.report.recognised}
     assert {"GroupNormalization", "Linear"} <= found
-    graph = capture(got.module, got.input_shape)
+    graph = capture_graph(got.module, got.input_shape)
     assert graph.batch is None
     x = case.inputs(5)
     with torch.no_grad():
@@ -377,7 +377,7 @@ def test_an_import_is_saved_and_loaded_as_pt2(tmp_path: Path) -> None:
     x = torch.randn(3, 3, 8, 8)
     torch.testing.assert_close(again.module(x), got.module(x))
     assert again.program is not None
-    names = [layer.name for layer in capture(again.program, again.input_shape).layers]
+    names = [layer.name for layer in capture_graph(again.program, again.input_shape).layers]
     assert names[1] == "/stage.0/block:1/conv"
 
 
@@ -400,10 +400,10 @@ def branching(axis: int) -> onnx.ModelProto:
 
 def test_a_branch_that_the_shape_decides_is_taken_in(tmp_path: Path) -> None:
     got = load_onnx(saved(tmp_path / "net.onnx", branching(1)))
-    names = [layer.name for layer in capture(got.module, got.input_shape).layers]
+    names = [layer.name for layer in capture_graph(got.module, got.input_shape).layers]
     assert names == ["input", "sine", "one", "last"]
     got = load_onnx(saved(tmp_path / "net.onnx", branching(2)))
-    names = [layer.name for layer in capture(got.module, got.input_shape).layers]
+    names = [layer.name for layer in capture_graph(got.module, got.input_shape).layers]
     assert names == ["input", "sine", "more", "last"]
 
 

@@ -10,7 +10,7 @@ import torch
 from onnx import NodeProto
 
 from model_io.onnx_import.load_onnx import Imported, load_onnx
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from tests.model_io.onnx_files import Array, model, node, saved, weight
 
 NUMBERS: dict[str, Array] = {
@@ -108,7 +108,7 @@ def test_a_pattern_is_seen_and_shown_as_one(tmp_path: Path, name: str) -> None:
     got = imported(tmp_path, nodes, ["n", 4, 6], NUMBERS)
     (found,) = got.report.recognised
     assert (found.operator, found.node, found.nodes) == (operator, "node/y", len(nodes))
-    graph = capture(got.module, got.input_shape)
+    graph = capture_graph(got.module, got.input_shape)
     # a ReLU behind the input passes on the input's grid
     expected = ["input"] if operator == "Relu" else ["input", "node/y"]
     assert [layer.name for layer in graph.layers] == expected
@@ -150,7 +150,7 @@ def test_group_norm_as_torch_writes_it(tmp_path: Path) -> None:
     }
     got = imported(tmp_path, nodes, ["n", 4, 5, 6], held)
     assert [f.operator for f in got.report.recognised] == ["GroupNormalization"]
-    graph = capture(got.module, got.input_shape)
+    graph = capture_graph(got.module, got.input_shape)
     assert [str(layer.kind) for layer in graph.layers] == ["input", "norm"]
 
 
@@ -159,7 +159,7 @@ def test_a_product_and_a_sum_are_a_linear_layer(tmp_path: Path, order: list[str]
     nodes = [node("MatMul", ["x", "w"], "p"), node("Add", order, "y")]
     held = {"w": weight(6, 3), "b": weight(3)}
     got = imported(tmp_path, nodes, ["n", 4, 6], held)
-    layer = capture(got.module, got.input_shape).layers[1]
+    layer = capture_graph(got.module, got.input_shape).layers[1]
     assert (layer.name, layer.weight, layer.bias) == (
         "node/p", "node/p.weight", "node/p.bias",
     )  # fmt: skip
@@ -181,7 +181,7 @@ def test_gemm_is_a_linear_layer_and_takes_its_factors_in(
         names.append("b")
     more: dict[str, Any] = {"alpha": 0.5, "beta": 2.0, "transB": transposed}
     got = imported(tmp_path, [node("Gemm", names, "y", **more)], ["n", 6], held)
-    layer = capture(got.module, got.input_shape).layers[1]
+    layer = capture_graph(got.module, got.input_shape).layers[1]
     assert (layer.weight_shape, layer.bias is None) == ((3, 6), bias is None)
 
 
@@ -191,7 +191,7 @@ def test_a_bias_behind_a_convolution(tmp_path: Path, operator: str, shape: tuple
     weights = weight(4, 3, 3, 3) if operator == "Conv" else weight(3, 4, 3, 3)
     nodes = [node(operator, ["x", "w"], "c"), node("Add", ["c", "b"], "y")]
     got = imported(tmp_path, nodes, ["n", 3, 6, 6], {"w": weights, "b": weight(*shape)})
-    layer = capture(got.module, got.input_shape).layers[1]
+    layer = capture_graph(got.module, got.input_shape).layers[1]
     assert (layer.name, layer.bias) == ("node/c", "node/c.bias")
 
 

@@ -19,7 +19,7 @@ from analysis.evaluation.measures import sqnr_db
 from model_io.errors import ModelError
 from model_io.load import load_model
 from model_io.onnx_import.load_onnx import load_onnx
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from tests.model_io.onnx_files import Array, constant, model, node, saved, small, weight
 
 
@@ -55,8 +55,8 @@ def test_what_onnx_runtime_quantized(tmp_path: Path, per_channel: bool, bits: in
     )
     reader = load(target)
     plain, got = load_onnx(source), load_onnx(target)
-    assert [layer.name for layer in capture(got.module, got.input_shape).layers] == [
-        layer.name for layer in capture(plain.module, plain.input_shape).layers
+    assert [layer.name for layer in capture_graph(got.module, got.input_shape).layers] == [
+        layer.name for layer in capture_graph(plain.module, plain.input_shape).layers
     ]
     held: dict[str, Array] = {t.name: numpy_helper.to_array(t) for t in reader.graph.initializer}
     by_tensor = {e.tensor: e for e in got.encodings}

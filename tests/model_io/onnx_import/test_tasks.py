@@ -18,8 +18,8 @@ from model_io.onnx_import.operators import TABLE, Operator
 from model_io.onnx_import.program.read_program import FileInput
 from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep
 from model_io.onnx_import.verify import inputs_like
-from quant.graph.capture import capture
-from quant.graph.node_facts import facts_of
+from quant.graph.capture import capture_graph
+from quant.graph.node_facts import facts_of_node
 from quant.inputs import parts_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.model_io.onnx_files import model, node, saved, weight
@@ -64,7 +64,7 @@ def test_what_torch_exports_computes_the_same(
     ]
     assert got.report.difference < 1e-4
     assert got.report.left_out == (("best",) if name == "detector" else ())
-    graph = FoldBatchNorm()(capture(got.module, got.inputs, got.batch))
+    graph = FoldBatchNorm()(capture_graph(got.module, got.inputs, got.batch))
     assert [one.name for one in graph.inputs] == [one.name for one in task.inputs]
     x = task.draw(graph.batch or 3)
     given = task.model()(*parts_of(x))
@@ -76,12 +76,12 @@ def test_what_torch_exports_computes_the_same(
 @pytest.mark.filterwarnings("ignore")
 def test_layers_of_tokens_are_those_of_the_network(tmp_path: Path) -> None:
     got = load_onnx(exported(tmp_path, "tokens", dynamo=False, free=True))
-    graph = capture(got.module, got.inputs)
+    graph = capture_graph(got.module, got.inputs)
     kinds = [str(layer.kind) for layer in graph.layers]
     assert kinds.count("embedding") == 1
     assert kinds.count("linear") == 5
     assert graph.inputs[0].below == ROWS
-    masking = [n for n in graph.module.graph.nodes if facts_of(n).masking]
+    masking = [n for n in graph.module.graph.nodes if facts_of_node(n).masking]
     assert len(masking) == 1
 
 
@@ -154,7 +154,7 @@ def test_tokens_are_drawn_within_their_table(tmp_path: Path) -> None:
     made.graph.input[0].name = "ids"
     got = load_onnx(saved(tmp_path / "net.onnx", made))
     assert got.inputs == (InputSpec("ids", (4,), "int64"),)
-    assert capture(got.module, got.inputs).inputs[0].below == 5
+    assert capture_graph(got.module, got.inputs).inputs[0].below == 5
 
 
 def test_random_tokens_reach_every_row() -> None:

@@ -55,7 +55,7 @@ def test_weights_are_the_simulation_s_to_the_last_bit(
         encoding, place = quantized.quantizers[site].encoding, file.marked.tensors[site]
         spec = quantized.quantizers[site].site.spec
         assert encoding is not None
-        weight = quantized.graph.tensor(str(layer.weight)).detach()
+        weight = quantized.graph.stored_tensor(str(layer.weight)).detach()
         if spec.channel_bits:
             assert read_widths_text(texts[place.name], "w") == spec.channel_bits
         if style is WeightStyle.FLOAT:

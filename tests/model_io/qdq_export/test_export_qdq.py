@@ -22,13 +22,13 @@ from model_io.qdq_export.weights import WeightStyle
 from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators
 from quant.config import QuantConfig, uniform
 from quant.encoding import Encoding
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.inputs import first_of
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.plan import Side, plan
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.plan import Side, plan_sites
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity, ScaleKind, SpecChange
 from sample_models.registry import sample
 from tests.model_io.qdq_cases import calibrated, config, exported, inputs_of, simulated
@@ -141,8 +141,8 @@ def grid(scale: float | list[float], zero: float, qmin: int, qmax: int) -> Encod
 
 def tiny(weight: Encoding, bias: tuple[float, float] = (0.5, -1.25), x_bits: int = 8) -> QuantGraph:
     """Return the convolution on grids chosen by hand."""
-    graph = capture(Tiny([[0.7, -0.8], [0.175, 0.1]], list(bias)).eval(), (2, 1, 1))
-    made = QuantGraph(graph, plan(graph, config(8, 8)))
+    graph = capture_graph(Tiny([[0.7, -0.8], [0.175, 0.1]], list(bias)).eval(), (2, 1, 1))
+    made = QuantGraph(graph, plan_sites(graph, config(8, 8)))
     made.quantizers["input"].set_encoding(grid(0.01, 100.0, 0, 2**x_bits - 1))
     made.quantizers["conv weight"].set_encoding(weight)
     made.quantizers["conv"].set_encoding(grid(0.02, 64.0, 0, 127))
@@ -238,7 +238,7 @@ def test_a_bias_that_int32_cannot_hold_makes_its_channel_coarser() -> None:
     own = written.quantizers["conv weight"].encoding
     assert own is not None
     assert np.array_equal(own.scale.flatten().numpy(), scale)
-    assert written.graph.bias_of(written.graph["conv"]).tolist() == pytest.approx([0.5, 40.0])
+    assert written.graph.bias_of_layer(written.graph["conv"]).tolist() == pytest.approx([0.5, 40.0])
 
 
 def test_what_is_written_leaves_the_simulation_as_it_was() -> None:
@@ -249,7 +249,7 @@ def test_what_is_written_leaves_the_simulation_as_it_was() -> None:
     before = graph(inputs)
     written = as_written(graph, export_qdq(graph))
     assert torch.equal(graph(inputs), before)
-    rounded = written.graph.bias_of(written.graph["conv"])
+    rounded = written.graph.bias_of_layer(written.graph["conv"])
     torch.testing.assert_close(rounded, torch.tensor([0.5, 0.7]), rtol=0, atol=1e-6)
 
 
@@ -257,9 +257,9 @@ def test_what_is_written_leaves_the_simulation_as_it_was() -> None:
 def test_at_8_bits_integers_answer_as_the_simulation_of_what_is_written(name: str) -> None:
     """At least 99 of 100; 100 and 99.6 % of 500 images."""
     entry = sample(name)
-    folded = FoldBatchNorm()(capture(entry.build(), entry.input_shape))
+    folded = FoldBatchNorm()(capture_graph(entry.build(), entry.input_shape))
     seen = first_of(next(fashion_train_part().sample(64).batches(64)).inputs)
-    graph = quantize(folded, uniform(8, 8), drain(Calibrate(64)(folded, [seen])))
+    graph = quantize_graph(folded, uniform(8, 8), drain(Calibrate(64)(folded, [seen])))
     made = export_qdq(graph)
     images = first_of(next(fashion_test().sample(200).batches(200)).inputs)
     written = as_written(graph, made)
@@ -362,4 +362,4 @@ def test_our_importer_reads_the_same_grids_back(
 def test_a_network_without_ranges_is_refused() -> None:
     graph = graph_of("kitchen")
     with pytest.raises(ModelError, match="none for 'input' and 10 others"):
-        export_qdq(quantize(graph, QuantConfig()))
+        export_qdq(quantize_graph(graph, QuantConfig()))

@@ -17,7 +17,7 @@ from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Method
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from tests.model_io.qdq_cases import inputs_of
 from tests.networks import graph_of
 from tests.task_networks import TASKS, task_graph
@@ -27,7 +27,7 @@ from tests.task_networks import TASKS, task_graph
 def test_several_inputs_and_outputs_and_tokens_leave_with_their_names(name: str) -> None:
     task, graph = TASKS[name], FoldBatchNorm()(task_graph(name))
     calibration = drain(Calibrate(16)(graph, [task.draw(16)]))
-    quantized = quantize(graph, uniform(8, 8), calibration)
+    quantized = quantize_graph(graph, uniform(8, 8), calibration)
     made = export_qdq(quantized)
     titles = [one.name for one in graph.inputs] if len(graph.inputs) > 1 else ["input"]
     assert [value.name for value in made.model.graph.input] == titles
@@ -50,8 +50,8 @@ def test_several_inputs_and_outputs_and_tokens_leave_with_their_names(name: str)
 def test_what_was_equalized_corrected_and_rounded_leaves_as_it_is() -> None:
     graph = Equalize()(FoldBatchNorm()(graph_of("plain"))).graph
     inputs = inputs_of("plain")
-    quantized = quantize(graph, uniform(4, 8), drain(Calibrate(16)(graph, [inputs])))
-    plain = quantize(graph, uniform(4, 8), drain(Calibrate(16)(graph, [inputs])))
+    quantized = quantize_graph(graph, uniform(4, 8), drain(Calibrate(16)(graph, [inputs])))
+    plain = quantize_graph(graph, uniform(4, 8), drain(Calibrate(16)(graph, [inputs])))
     drain(CorrectBias(Method.EMPIRICAL)(graph, quantized, [inputs]))
     drain(AdaRound(iterations=60, rows=256)(graph, quantized, [inputs]))
     made = export_qdq(quantized)
@@ -65,9 +65,11 @@ def test_what_was_equalized_corrected_and_rounded_leaves_as_it_is() -> None:
         assert encoding is not None
         assert before is not None
         codes = held[f"{made.marked.tensors[f'{layer.name} weight'].name}_quantized"].astype(int)
-        wanted = encoding.quantize(quantized.graph.tensor(layer.weight).detach())
+        wanted = encoding.quantize(quantized.graph.stored_tensor(layer.weight).detach())
         assert np.array_equal(codes, wanted.numpy())
-        flipped += int((before.quantize(graph.tensor(layer.weight).detach()) != wanted).sum())
+        flipped += int(
+            (before.quantize(graph.stored_tensor(layer.weight).detach()) != wanted).sum()
+        )
     assert flipped > 0
     with torch.inference_mode():
         got, simulated = RuntimeSession(made.model, optimize=False)(inputs), quantized(inputs)

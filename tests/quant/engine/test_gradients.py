@@ -92,7 +92,7 @@ def test_a_layer_run_again_with_its_own_weight_gives_what_it_gave(name: str) -> 
 
     def visit(local: Local) -> None:
         if local.run is not None:
-            weight = graph.tensor(str(local.layer.weight)).detach()
+            weight = graph.stored_tensor(str(local.layer.weight)).detach()
             again[local.layer.name] = (
                 local.run(backward.prepare(local.layer, weight)),
                 local.output,
@@ -118,13 +118,13 @@ def test_shifts_of_weights_meet_the_gradient_that_autograd_finds(
 
     def visit(local: Local) -> None:
         if local.weigh is not None:
-            shape = (2, *graph.tensor(str(local.layer.weight)).shape)
+            shape = (2, *graph.stored_tensor(str(local.layer.weight)).shape)
             shifts = torch.randn(shape, generator=generator)
             found[local.layer.name] = shifts, local.weigh(shifts)
 
     Backward(graph)(inputs, lambda _: probes, visit)
     for layer, (shifts, products) in found.items():
-        weight = graph.tensor(str(graph[layer].weight)).requires_grad_()
+        weight = graph.stored_tensor(str(graph[layer].weight)).requires_grad_()
         for image in range(IMAGES):
             output = graph(inputs[image : image + 1])
             for probe, product in zip(probes, products, strict=True):

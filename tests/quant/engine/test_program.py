@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from quant.config import uniform
 from quant.encoding import Encoding
 from quant.engine.program import Program, compile_program
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.plan import Side, plan
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.plan import Side, plan_sites
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import CASES, DISTINCT, graph_of
 
 CONFIG = uniform(4, 4)
@@ -33,11 +33,11 @@ def images(name: str, count: int = 2) -> Tensor:
 @cache
 def quantized(name: str) -> QuantGraph:
     statistics = drain(Calibrate()(folded(name), [images(name)]))
-    return quantize(folded(name), CONFIG, statistics)
+    return quantize_graph(folded(name), CONFIG, statistics)
 
 
 def program(name: str, *, fuse: bool = True) -> Program:
-    return compile_program(folded(name), plan(folded(name), CONFIG), fuse=fuse)
+    return compile_program(folded(name), plan_sites(folded(name), CONFIG), fuse=fuse)
 
 
 def grids(name: str) -> dict[str, Encoding]:
@@ -96,7 +96,7 @@ def test_only_what_follows_a_site_depends_on_its_grid(name: str) -> None:
 def test_each_site_acts_alone_as_in_the_quantized_graph() -> None:
     runs, x, simulated = program("kitchen", fuse=False), images("kitchen"), quantized("kitchen")
     for site in simulated.sites:
-        with torch.no_grad(), simulated.floating():
+        with torch.no_grad(), simulated.as_float_network():
             simulated.quantizers[site.name].state = simulated.quantizers[site.name].state.QUANTIZE
             wanted = simulated(x)
         with torch.no_grad():
@@ -107,7 +107,7 @@ def test_each_site_acts_alone_as_in_the_quantized_graph() -> None:
 @pytest.mark.parametrize("name", DISTINCT)
 def test_every_site_has_a_position_and_macs_add_up(name: str) -> None:
     runs, graph = program(name), folded(name)
-    for site in plan(graph, CONFIG):
+    for site in plan_sites(graph, CONFIG):
         assert 0 <= runs.position([site.name]) < len(runs)
     assert runs.macs(0, len(runs)) == sum(layer.macs for layer in graph.layers)
     middle = len(runs) // 2
@@ -132,12 +132,12 @@ def test_it_travels_as_plain_data(name: str) -> None:
 
 def test_the_digest_changes_with_a_weight_and_with_an_operation() -> None:
     graph = folded("kitchen")
-    changed = graph.copy()
-    changed.set_tensor("linear.weight", changed.tensor("linear.weight") * 2)
-    sites = plan(graph, CONFIG)
+    changed = graph.copy_graph()
+    changed.store_tensor("linear.weight", changed.stored_tensor("linear.weight") * 2)
+    sites = plan_sites(graph, CONFIG)
     digests = {
         compile_program(one, sites).portable.digest
-        for one in (graph, graph.copy(), changed, folded("plain"))
+        for one in (graph, graph.copy_graph(), changed, folded("plain"))
     }
     assert len(digests) == 3
 
@@ -163,8 +163,8 @@ class InPlace(nn.Module):
 
 @pytest.mark.parametrize("fuse", [False, True])
 def test_operations_in_place_spoil_no_checkpoint(fuse: bool) -> None:
-    graph = capture(InPlace().eval(), (2, 3, 3))
-    sites = plan(graph, CONFIG)
+    graph = capture_graph(InPlace().eval(), (2, 3, 3))
+    sites = plan_sites(graph, CONFIG)
     runs = compile_program(graph, sites, fuse=fuse)
     x = torch.randn(2, 2, 3, 3)
     kept = x.clone()
@@ -181,8 +181,8 @@ def test_operations_in_place_spoil_no_checkpoint(fuse: bool) -> None:
 
 
 def test_in_place_operations_move_a_restart_before_the_value() -> None:
-    graph = capture(InPlace().eval(), (2, 3, 3))
-    sites = [site for site in plan(graph, CONFIG) if site.side is Side.ACTIVATIONS]
+    graph = capture_graph(InPlace().eval(), (2, 3, 3))
+    sites = [site for site in plan_sites(graph, CONFIG) if site.side is Side.ACTIVATIONS]
     runs = compile_program(graph, tuple(sites), fuse=False)
     # its result is written into after its grid: a restart there would meet what was written
     assert runs.position(["first"]) < runs._positions["first"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, export
 
 from quant.errors import CaptureError
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from tests.networks import CASES, SMALL, Wired, graph_of
 
 
@@ -33,7 +33,7 @@ def test_the_graph_computes_what_the_module_computes_for_any_batch(name: str) ->
 def test_the_module_of_the_caller_stays_as_it_was(name: str, *, training: bool) -> None:
     model = CASES[name].model().train(training)
     before = copy.deepcopy(model.state_dict())
-    graph = capture(model, CASES[name].shape)
+    graph = capture_graph(model, CASES[name].shape)
     with torch.no_grad():
         for tensor in (*graph.module.parameters(), *graph.module.buffers()):
             tensor.zero_()
@@ -46,13 +46,15 @@ def test_the_module_of_the_caller_stays_as_it_was(name: str, *, training: bool) 
 def test_a_network_in_training_mode_is_captured_as_in_eval_mode() -> None:
     case = CASES["plain"]
     inputs = case.inputs(3)
-    assert torch.equal(capture(case.model().train(), case.shape)(inputs), case.model()(inputs))
+    assert torch.equal(
+        capture_graph(case.model().train(), case.shape)(inputs), case.model()(inputs)
+    )
 
 
 def test_an_exported_program_gives_the_same_graph() -> None:
     case = CASES["kitchen"]
     program = export(case.model(), (case.inputs(2),), dynamic_shapes=({0: Dim("n", min=1)},))
-    graph = capture(program, case.shape)
+    graph = capture_graph(program, case.shape)
     assert graph.batch is None
     assert graph.layers == graph_of("kitchen").layers
     assert torch.equal(graph(case.inputs(5)), case.model()(case.inputs(5)))
@@ -60,24 +62,24 @@ def test_an_exported_program_gives_the_same_graph() -> None:
 
 def test_a_program_exported_for_one_batch_size_says_which() -> None:
     case = CASES["plain"]
-    graph = capture(export(case.model(), (case.inputs(4),)), case.shape)
+    graph = capture_graph(export(case.model(), (case.inputs(4),)), case.shape)
     assert graph.batch == 4
     assert torch.equal(graph(case.inputs(4)), case.model()(case.inputs(4)))
 
 
 def test_a_network_is_captured_for_the_batch_size_asked_for() -> None:
     model = Wired(lambda m, x: m.linear(x.reshape(4, 6)), linear=nn.Linear(6, 2))
-    graph = capture(model, (6,), batch=4)
+    graph = capture_graph(model, (6,), batch=4)
     assert graph.batch == 4
     inputs = torch.randn(4, 6)
     assert torch.equal(graph(inputs), model(inputs))
     with pytest.raises(CaptureError, match=r"traceable by torch\.export"):
-        capture(model, (6,))
+        capture_graph(model, (6,))
 
 
 def test_a_network_that_takes_one_image_only_is_captured_for_one() -> None:
     model = Wired(lambda m, x: m.linear(x.reshape(1, 6)), linear=nn.Linear(6, 2))
-    graph = capture(model, (6,))
+    graph = capture_graph(model, (6,))
     assert graph.batch == 1
     inputs = torch.randn(1, 6)
     assert torch.equal(graph(inputs), model(inputs))
@@ -119,14 +121,14 @@ def test_a_network_that_cannot_be_captured_is_refused_in_one_line(
     build: Callable[[], nn.Module], words: str
 ) -> None:
     with pytest.raises(CaptureError, match=words) as error:
-        capture(build().eval(), (3,))
+        capture_graph(build().eval(), (3,))
     assert "\n" not in str(error.value)
 
 
 def test_the_message_names_the_function_at_fault() -> None:
     model = nn.Sequential(nn.Linear(3, 3), Branching())
     with pytest.raises(CaptureError) as error:
-        capture(model, (3,))
+        capture_graph(model, (3,))
     line = Branching.forward.__code__.co_firstlineno + 1
     assert re.search(rf"test_capture\.py\", line {line}, in forward", str(error.value))
 
@@ -134,15 +136,15 @@ def test_the_message_names_the_function_at_fault() -> None:
 def test_an_exported_program_whose_inputs_differ_in_their_batch_is_refused() -> None:
     program = export(TwoInputs(), (torch.zeros(2, 3), torch.zeros(1, 3)))
     with pytest.raises(CaptureError, match="of one size; got the sizes 2, 1"):
-        capture(program, (3,))
+        capture_graph(program, (3,))
 
 
 def test_weights_used_twice_stay_one_tensor() -> None:
     case = CASES["shared"]
-    graph, model = graph_of("shared").copy(), case.model()
+    graph, model = graph_of("shared").copy_graph(), case.model()
     assert graph["conv"].weight == graph["conv_2"].weight == "conv.weight"
-    assert graph.parameters() == sum(p.numel() for p in model.parameters())
-    graph.set_tensor("conv.weight", 2 * graph.tensor("conv.weight"))
+    assert graph.parameter_count() == sum(p.numel() for p in model.parameters())
+    graph.store_tensor("conv.weight", 2 * graph.stored_tensor("conv.weight"))
     model.get_parameter("conv.weight").data.mul_(2)
     assert torch.equal(graph(case.inputs(2)), model(case.inputs(2)))
 
@@ -150,11 +152,11 @@ def test_weights_used_twice_stay_one_tensor() -> None:
 def test_a_copy_has_weights_and_a_graph_of_its_own() -> None:
     original, inputs = graph_of("kitchen"), CASES["kitchen"].inputs(2)
     wanted = original(inputs)
-    copied = original.copy()
+    copied = original.copy_graph()
     assert torch.equal(copied(inputs), wanted)
     for layer in copied.layers:
         if layer.weight:
-            copied.set_tensor(layer.weight, torch.zeros(layer.weight_shape))
+            copied.store_tensor(layer.weight, torch.zeros(layer.weight_shape))
     copied.module.graph.erase_node(next(n for n in copied.module.graph.nodes if n.op == "output"))
     assert torch.equal(original(inputs), wanted)
 

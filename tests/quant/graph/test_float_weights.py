@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_weights import (
     COMPUTED,
     FACTOR,
@@ -15,7 +15,9 @@ from tests.networks_kinds import Written, conv, head, random
 
 def float_weights(model: nn.Module, *shape: int) -> dict[str, str]:
     """The reasons by tensor."""
-    return {one.tensor: one.reason for one in find_float_weights(capture(model.eval(), shape))}
+    return {
+        one.tensor: one.reason for one in find_float_weights(capture_graph(model.eval(), shape))
+    }
 
 
 def test_weights_and_biases_of_layers_are_none() -> None:
@@ -39,5 +41,5 @@ def test_a_stored_query_is_told() -> None:
 def test_sentences_name_the_first_tensors_and_count_the_rest() -> None:
     parts = {f"g{i}": random(4) for i in range(5)}
     many = Written(lambda m, x: x * m.g0 * m.g1 * m.g2 * m.g3 * m.g4, **parts)
-    (sentence,) = summarize_float_weights(find_float_weights(capture(many.eval(), (4,))))
+    (sentence,) = summarize_float_weights(find_float_weights(capture_graph(many.eval(), (4,))))
     assert sentence.startswith("g0, g1, g2 and 2 more (20 numbers) stay float")

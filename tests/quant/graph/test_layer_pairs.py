@@ -8,9 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layer_pairs import Pair, by_input_channel, find_pairs, scaled_inputs
+from quant.graph.layer_pairs import (
+    Pair,
+    find_layer_pairs,
+    scale_input_channels,
+    weights_by_input_channel,
+)
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from sample_models.imbalanced import ClippedReLU
 from tests.networks import Wired, graph_of
@@ -22,7 +27,7 @@ Wire = Callable[[Wired, Tensor], Tensor]
 @pytest.mark.parametrize("name", FOUND)
 def test_a_connection_that_scales_makes_one_pair(name: str) -> None:
     wanted = FOUND[name]
-    pairs, unpaired = find_pairs(joined(name))
+    pairs, unpaired = find_layer_pairs(joined(name))
     assert [(pair.first, pair.second) for pair in pairs] == [("a", "b")]
     assert (len(pairs[0].clips), pairs[0].sloped) == (wanted.clips, wanted.sloped)
     assert [(entry.layer, entry.reason) for entry in unpaired] == [
@@ -163,7 +168,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_whatever_else_follows_ends_the_connection_and_is_named(name: str) -> None:
     build, shape, words = REFUSED[name]
-    pairs, unpaired = find_pairs(capture(build().eval(), shape))
+    pairs, unpaired = find_layer_pairs(capture_graph(build().eval(), shape))
     assert pairs == ()
     reasons = [entry.reason for entry in unpaired]
     assert words in reasons[0]
@@ -173,7 +178,7 @@ def test_whatever_else_follows_ends_the_connection_and_is_named(name: str) -> No
 def test_every_weighted_layer_begins_a_pair_or_is_listed_with_a_reason() -> None:
     for case in ("plain", "kitchen", "gated", "attention", "grouped", "fashion-resnet"):
         graph = graph_of(case)
-        pairs, unpaired = find_pairs(graph)
+        pairs, unpaired = find_layer_pairs(graph)
         listed = [pair.first for pair in pairs] + [entry.layer for entry in unpaired]
         weighted = [layer.name for layer in graph.layers if layer.weight]
         assert sorted(listed) == sorted(weighted), case
@@ -184,14 +189,14 @@ def folded(case: str) -> FloatGraph:
 
 
 def test_depthwise_triples_are_two_pairs_that_share_the_depthwise_layer() -> None:
-    pairs = find_pairs(folded("fashion-mobilenet"))[0]
+    pairs = find_layer_pairs(folded("fashion-mobilenet"))[0]
     triples = [(one.first, one.second, two.second) for one, two in pairwise(pairs)
                if one.second == two.first]  # fmt: skip
     assert ("blocks.1.expand.0", "blocks.1.depthwise.0", "blocks.1.project.0") in triples
 
 
 def test_efficientnet_lite0_has_35_pairs_all_inside_its_blocks() -> None:
-    pairs, unpaired = find_pairs(folded("efficientnet-lite0"))
+    pairs, unpaired = find_layer_pairs(folded("efficientnet-lite0"))
     assert len(pairs) == 35
     assert len(unpaired) == 15
     assert sum(len(pair.clips) for pair in pairs) >= 33
@@ -199,7 +204,7 @@ def test_efficientnet_lite0_has_35_pairs_all_inside_its_blocks() -> None:
 
 def test_only_the_inside_of_a_residual_block_is_paired() -> None:
     graph = folded("fashion-resnet")
-    pairs, unpaired = find_pairs(graph)
+    pairs, unpaired = find_layer_pairs(graph)
     assert {(pair.first.rsplit(".", 1)[0], pair.second.rsplit(".", 1)[0]) for pair in pairs}
     for pair in pairs:
         assert pair.first.split(".")[:2] == pair.second.split(".")[:2]
@@ -208,14 +213,14 @@ def test_only_the_inside_of_a_residual_block_is_paired() -> None:
 
 def test_weights_by_input_channel_hold_all_that_multiplies_a_channel() -> None:
     weight = torch.arange(2.0 * 3 * 2).reshape(6, 2, 1)  # three groups of two outputs, two inputs
-    found = by_input_channel(weight, 3)
+    found = weights_by_input_channel(weight, 3)
     assert found.tolist() == [[0, 2], [1, 3], [4, 6], [5, 7], [8, 10], [9, 11]]
-    scaled = scaled_inputs(weight, torch.tensor([1.0, 10, 2, 20, 3, 30]), 3)
+    scaled = scale_input_channels(weight, torch.tensor([1.0, 10, 2, 20, 3, 30]), 3)
     assert scaled.flatten().tolist() == [0, 10, 2, 30, 8, 100, 12, 140, 24, 270, 30, 330]
 
 
 def test_pairs_say_where_the_channels_are_at_each_clip() -> None:
-    axes = {name: find_pairs(joined(name))[0][0].clip_axes for name in FOUND}
+    axes = {name: find_layer_pairs(joined(name))[0][0].clip_axes for name in FOUND}
     assert axes["relu6"] == axes["pool, flatten, clip"] == axes["linear, relu6"] == (1,)
     assert axes["two clips"] == (1, 1)
     assert axes["tokens, relu6"] == (2,)
@@ -224,6 +229,6 @@ def test_pairs_say_where_the_channels_are_at_each_clip() -> None:
 
 
 def test_clipped_relu_of_the_sample_is_followed() -> None:
-    graph = capture(Wired(lambda m, x: m.b(m.cap(m.a(x))), a=conv()(), b=wide()(),
+    graph = capture_graph(Wired(lambda m, x: m.b(m.cap(m.a(x))), a=conv()(), b=wide()(),
                           cap=ClippedReLU(each())), IMAGE)  # fmt: skip
-    assert find_pairs(graph)[0][0].clips == ("clamp",)
+    assert find_layer_pairs(graph)[0][0].clips == ("clamp",)

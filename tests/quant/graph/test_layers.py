@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, DISTINCT, Wired, graph_of
@@ -158,7 +158,7 @@ def test_piece_wise_linear_functions_and_scalings_are_part_of_the_layer_before(
     name: str, layer: str, function: str
 ) -> None:
     graph = FOLD(graph_of(name))
-    assert f".{function}" in str(graph.node(graph[layer].output).target)
+    assert f".{function}" in str(graph.node_named(graph[layer].output).target)
 
 
 def test_a_value_with_two_readers_is_not_fused_with_one_of_them() -> None:
@@ -166,7 +166,7 @@ def test_a_value_with_two_readers_is_not_fused_with_one_of_them() -> None:
         x = m.conv(x)
         return F.relu6(x) + x
 
-    graph = capture(Wired(wire, conv=nn.Conv2d(1, 1, 1)).eval(), (1, 4, 4))
+    graph = capture_graph(Wired(wire, conv=nn.Conv2d(1, 1, 1)).eval(), (1, 4, 4))
     assert rows(graph)[1:] == ["conv: conv, 16 MACs", "relu6: activation, 0 MACs",
                                "add: add, 0 MACs"]  # fmt: skip
     assert graph["conv"].output == graph["conv"].node
@@ -175,7 +175,7 @@ def test_a_value_with_two_readers_is_not_fused_with_one_of_them() -> None:
 def test_a_scaling_is_fused_if_it_keeps_the_sign() -> None:
     def names(factor: float) -> list[str]:
         model = Wired(lambda m, x: (m.linear(x) * factor).relu(), linear=nn.Linear(3, 3))
-        return [layer.name for layer in capture(model, (3,)).layers]
+        return [layer.name for layer in capture_graph(model, (3,)).layers]
 
     assert names(0.5) == ["input", "linear"]
     assert names(-0.5) == ["input", "linear", "mul"]
@@ -183,7 +183,7 @@ def test_a_scaling_is_fused_if_it_keeps_the_sign() -> None:
 
 def test_the_mean_over_an_image_is_an_average_pool_and_over_tokens_is_not() -> None:
     def kind(shape: tuple[int, ...], axes: tuple[int, ...]) -> str:
-        return capture(Wired(lambda _, x: x.mean(axes)), shape).layers[1].kind
+        return capture_graph(Wired(lambda _, x: x.mean(axes)), shape).layers[1].kind
 
     assert kind((3, 4, 5), (2, 3)) == kind((3, 4, 5), (-1, -2)) == "average-pool"
     assert kind((3, 4, 5), (3,)) == kind((4, 5), (1,)) == kind((3, 4, 5, 6), (2, 3)) == "other"
@@ -199,7 +199,7 @@ def test_tokens_that_are_merged_with_the_batch_still_count() -> None:
             out: Tensor = self.attention(x, x, x, need_weights=False)[0]
             return out
 
-    graph = capture(SelfAttention().eval(), (4, 8))
+    graph = capture_graph(SelfAttention().eval(), (4, 8))
     assert rows(graph) == [
         "input: input, 0 MACs",
         f"attention: linear, {4 * 8 * 24} MACs",
@@ -214,7 +214,7 @@ def test_whole_numbers_are_no_activations() -> None:
         return m.linear(x) * (x.argmax(1, keepdim=True) > 1)
 
     model = Wired(wire, linear=nn.Linear(4, 3))
-    graph = capture(model, (4,))
+    graph = capture_graph(model, (4,))
     assert [layer.name for layer in graph.layers] == ["input", "linear", "mul"]
     assert torch.equal(graph(torch.eye(4)), model(torch.eye(4)))
 
@@ -247,7 +247,7 @@ def test_first_layers_of_the_samples_by_hand_and_sums_by_hooks(
             module.register_forward_hook(count)
     model(case.inputs(1))
     assert sum(layer.macs for layer in graph.layers if layer.weight) == counted
-    assert graph.parameters() == sum(p.numel() for p in model.parameters())
+    assert graph.parameter_count() == sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize(
@@ -265,11 +265,11 @@ def test_first_layers_of_the_samples_by_hand_and_sums_by_hooks(
 def test_a_bias_that_is_not_there_has_a_zero_for_each_output_channel(
     operation: nn.Module, shape: tuple[int, ...]
 ) -> None:
-    graph = capture(nn.Sequential(operation), shape)
+    graph = capture_graph(nn.Sequential(operation), shape)
     layer = graph["0"]
-    assert torch.equal(graph.bias_of(layer), torch.zeros(6))
+    assert torch.equal(graph.bias_of_layer(layer), torch.zeros(6))
     inputs = torch.randn(2, *shape)
     before = graph(inputs)
-    graph.set_bias(layer, graph.bias_of(layer) + 1)
+    graph.store_bias(layer, graph.bias_of_layer(layer) + 1)
     graph.module.recompile()
     assert torch.allclose(graph(inputs), before + 1, atol=1e-5)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from sample_models.imbalanced import ClippedReLU
 from tests.networks import Wired
@@ -35,7 +35,7 @@ class Connection:
             parts = {"middle": middle} if isinstance(middle, nn.Module) else {}
             model = Wired(lambda m, x: m.b(middle(m.a(x))), a=a, b=b, **parts)
             spread(a)
-        return capture(model.eval(), self.shape)
+        return capture_graph(model.eval(), self.shape)
 
     def inputs(self, count: int = 8) -> Tensor:
         """Return random images, large enough to reach every clip."""

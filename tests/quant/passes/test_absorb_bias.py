@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layer_pairs import find_pairs
+from quant.graph.layer_pairs import find_layer_pairs
 from quant.graph.walk import Walk
 from quant.passes.absorb_bias import AbsorbBias, carried_mean, channel_minima
 from quant.passes.equalize import Equalize, caps_of
@@ -72,9 +72,11 @@ def raised(entry: Raised) -> FloatGraph:
     torch.manual_seed(0)
     a, b, middle = entry.a(), entry.b(), entry.middle
     parts = {"middle": middle} if isinstance(middle, nn.Module) else {}
-    graph = capture(Wired(lambda m, x: m.b(middle(m.a(x))), a=a, b=b, **parts).eval(), entry.shape)
-    graph.set_tensor("a.weight", graph.tensor("a.weight") * 0.5)
-    graph.set_tensor("a.bias", torch.linspace(4, 6, 6))
+    graph = capture_graph(
+        Wired(lambda m, x: m.b(middle(m.a(x))), a=a, b=b, **parts).eval(), entry.shape
+    )
+    graph.store_tensor("a.weight", graph.stored_tensor("a.weight") * 0.5)
+    graph.store_tensor("a.bias", torch.linspace(4, 6, 6))
     return graph
 
 
@@ -93,7 +95,10 @@ def test_with_minima_of_the_images_it_is_exact_on_them(name: str) -> None:
     assert torch.allclose(found.graph(inputs), graph(inputs), rtol=1e-5, atol=1e-5)
     shift = found.shifts[PAIR]
     assert torch.allclose(
-        found.graph.tensor("a.bias"), graph.tensor("a.bias") - shift, rtol=0, atol=1e-6
+        found.graph.stored_tensor("a.bias"),
+        graph.stored_tensor("a.bias") - shift,
+        rtol=0,
+        atol=1e-6,
     )
     assert float(shift.min()) > 1
 
@@ -102,7 +107,7 @@ def test_with_minima_of_the_images_it_is_exact_on_them(name: str) -> None:
 def test_minima_are_the_least_values_before_the_activation_function(name: str) -> None:
     entry = EXACT[name]
     graph, inputs = raised(entry), images(entry.shape)
-    (value,) = Walk(graph.module, [inputs]).output_of(graph["a"].node)
+    (value,) = Walk(graph.module, [inputs]).output_of_node(graph["a"].node)
     axis = value.dim() - 1 if isinstance(entry.a(), nn.Linear) else 1
     wanted = [float(value.select(axis, channel).min()) for channel in range(6)]
     minima = channel_minima(graph, list(inputs.split(5)))
@@ -116,20 +121,23 @@ def test_caps_fall_by_what_is_absorbed(name: str) -> None:
     minima = {"a": torch.tensor([1.0, 0.0, -3.0, 2.0, 4.0, 0.5])}
     found = AbsorbBias()(graph, minima).graph
     shift = torch.tensor([1.0, 0.0, 0.0, 2.0, 4.0, 0.5])
-    caps = [found.tensor(caps_of(found, clip)).flatten() for clip in find_pairs(found)[0][0].clips]
+    caps = [
+        found.stored_tensor(caps_of(found, clip)).flatten()
+        for clip in find_layer_pairs(found)[0][0].clips
+    ]
     old = {"caps": [CAPS], "two clips": [torch.full((6,), 6.0), CAPS]}
     wanted = [cap - shift for cap in old.get(name, [torch.full((6,), 6.0)])]
     assert [cap.tolist() for cap in caps] == [cap.tolist() for cap in wanted]
 
 
 def test_a_channel_that_always_lies_above_its_cap_gives_the_cap_and_no_more() -> None:
-    graph = capture(nn.Sequential(nn.Linear(1, 2), nn.ReLU6(), nn.Linear(2, 2)), (1,))
-    graph.set_tensor("0.weight", torch.tensor([[1.0], [1.0]]))
-    graph.set_tensor("0.bias", torch.tensor([20.0, 3.0]))
+    graph = capture_graph(nn.Sequential(nn.Linear(1, 2), nn.ReLU6(), nn.Linear(2, 2)), (1,))
+    graph.store_tensor("0.weight", torch.tensor([[1.0], [1.0]]))
+    graph.store_tensor("0.bias", torch.tensor([20.0, 3.0]))
     inputs = torch.linspace(-2, 2, 9)[:, None]
     found = AbsorbBias()(graph, channel_minima(graph, [inputs]))
     assert found.shifts["0", "2"].tolist() == [6.0, 1.0]  # 20 - 2 is more than the cap
-    assert found.graph.tensor(caps_of(found.graph, "hardtanh")).tolist() == [0.0, 5.0]
+    assert found.graph.stored_tensor(caps_of(found.graph, "hardtanh")).tolist() == [0.0, 5.0]
     assert torch.allclose(found.graph(inputs), graph(inputs), atol=1e-5)
 
 
@@ -138,7 +146,7 @@ def batch_normed(middle: nn.Module, **options: int) -> FloatGraph:
     model = nn.Sequential(*conv_bn(3, 6), middle, nn.Conv2d(6, 4, 3, **options))  # type: ignore[arg-type]
     randomize_batch_norms(model)
     nn.init.uniform_(model.get_parameter("1.bias"), -2, 8)
-    return FoldBatchNorm()(capture(model.eval(), (3, 8, 8)))
+    return FoldBatchNorm()(capture_graph(model.eval(), (3, 8, 8)))
 
 
 def test_without_data_c_is_beta_less_three_gamma_by_hand() -> None:
@@ -160,7 +168,7 @@ def test_exact_where_the_values_before_relu_are_at_least_c(middle: nn.Module) ->
     """One position of the second layer at a time: those whose inputs all reach c, and the rest."""
     graph = batch_normed(middle)
     inputs = torch.randn(100, 3, 8, 8)
-    (value,) = Walk(graph.module, [inputs]).output_of(graph["0"].node)
+    (value,) = Walk(graph.module, [inputs]).output_of_node(graph["0"].node)
     low = value.transpose(0, 1).flatten(1).quantile(0.005, dim=1)
     found = AbsorbBias()(graph, {"0": low})
     shift = found.shifts["0", "3"]
@@ -178,7 +186,7 @@ def test_absorbing_after_equalization_uses_the_scaled_batch_norms() -> None:
     graph = batch_normed(nn.ReLU6())
     equal = Equalize()(graph).graph
     plain, scaled = (AbsorbBias()(each).shifts["0", "3"] for each in (graph, equal))
-    factors = graph.tensor("0.bias") / equal.tensor("0.bias")
+    factors = graph.stored_tensor("0.bias") / equal.stored_tensor("0.bias")
     assert torch.allclose(scaled, plain / factors, rtol=1e-4, atol=1e-6)
 
 
@@ -187,7 +195,7 @@ def test_means_follow_the_shift_so_that_the_next_layers_mean_stays() -> None:
     found = AbsorbBias()(graph).graph
     before, after = (propagate(each)[each["3"].node] for each in (graph, found))
     # what three sigmas leave below c, 0.0004 of a standard deviation, is lost
-    tolerance = 0.002 * graph.tensor("3.weight").abs().sum((1, 2, 3)).max()
+    tolerance = 0.002 * graph.stored_tensor("3.weight").abs().sum((1, 2, 3)).max()
     assert float((before.mean - after.mean).abs().max()) < float(tolerance)
     assert torch.allclose(before.std, after.std, rtol=0.01)
 
@@ -263,7 +271,7 @@ def test_what_goes_in_stays_and_padded_pairs_are_named(case: str) -> None:
     assert found.shifts
     assert set(found.inexact) <= set(found.shifts)
     for one, other in found.shifts:
-        padded = list(found.graph.node(found.graph[other].node).args[4:5])
+        padded = list(found.graph.node_named(found.graph[other].node).args[4:5])
         assert ((one, other) in found.inexact) == (padded not in ([], [[0, 0]]))
     for name, value in graph.module.state_dict().items():
         assert torch.equal(value, state[name]), name

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from quant.config import ACTIVATION_DEFAULT, LayerConfig, QuantConfig
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.adaround import (
     AdaRound,
@@ -26,7 +26,7 @@ from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.samples import Samples
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import FLOAT_BITS, Granularity, QuantSpec, SpecChange
 from sample_models.imbalanced import ClippedReLU
 from tests.networks import CASES, Wired, graph_of
@@ -37,7 +37,7 @@ Middle = Callable[[Tensor], Tensor]
 
 def weights_alone(graph: FloatGraph, spec: QuantSpec) -> QuantGraph:
     """Return a network whose weights alone are quantized, all alike."""
-    return quantize(graph, QuantConfig(LayerConfig(spec, FLOAT)))
+    return quantize_graph(graph, QuantConfig(LayerConfig(spec, FLOAT)))
 
 
 def encoding_of(quantized: QuantGraph, layer: str) -> Encoding:
@@ -52,7 +52,7 @@ def linear_layer(
     """Return a 2x3 linear layer on a 3-bit grid, and inputs that have much in common."""
     torch.manual_seed(seed)
     act: Middle = activation or (lambda x: x)
-    graph = capture(Wired(lambda m, x: act(m.layer(x)), layer=nn.Linear(3, 2)), (3,))
+    graph = capture_graph(Wired(lambda m, x: act(m.layer(x)), layer=nn.Linear(3, 2)), (3,))
     inputs = torch.randn(300, 1) + 0.3 * torch.randn(300, 3)
     return graph, weights_alone(graph, QuantSpec(3)), inputs
 
@@ -61,7 +61,7 @@ def brute_force(
     graph: FloatGraph, encoding: Encoding, inputs: Tensor, activation: Middle
 ) -> tuple[float, Tensor]:
     """Return the least mean square error over all roundings up or down, and its weights."""
-    weight, bias = graph.tensor("layer.weight"), graph.tensor("layer.bias")
+    weight, bias = graph.stored_tensor("layer.weight"), graph.stored_tensor("layer.bias")
     wanted = activation(F.linear(inputs, weight, bias))
     best, chosen = float("inf"), weight
     for ups in product((0.0, 1.0), repeat=weight.numel()):
@@ -118,13 +118,13 @@ def test_the_activation_function_decides_between_roundings(name: str, seed: int)
     activation = ACTIVATIONS[name]
     graph, quantized, _ = linear_layer(seed, activation)
     rays = torch.randn(2, 1, 3)
-    up = torch.sign(rays @ graph.tensor("layer.weight").sum(0))[..., None]
+    up = torch.sign(rays @ graph.stored_tensor("layer.weight").sum(0))[..., None]
     rays = rays * up * torch.tensor([1.0, -1.0]).reshape(2, 1, 1)
     inputs = (torch.rand(2, 150, 1) * 2 * rays).reshape(300, 3) + 0.05 * torch.randn(300, 3)
     encoding = encoding_of(quantized, "layer")
     best, _ = brute_force(graph, encoding, inputs, activation)
     _, straight = brute_force(graph, encoding, inputs, lambda x: x)
-    got = activation(F.linear(inputs, straight, graph.tensor("layer.bias")))
+    got = activation(F.linear(inputs, straight, graph.stored_tensor("layer.bias")))
     # what is best without the function is not with it
     assert float((got - graph(inputs)).square().mean()) > 1.25 * best
     (found,) = drain(FAST(graph, quantized, [inputs])).layers
@@ -166,13 +166,13 @@ def alone(name: str) -> tuple[FloatGraph, Tensor]:
     after = case.after
     parts = {"after": after} if isinstance(after, nn.Module) else {}
     model = Wired(lambda m, x: after(m.layer(x)), layer=case.layer(), **parts)
-    return capture(model.eval(), case.shape), torch.randn(20, *case.shape) + 0.3
+    return capture_graph(model.eval(), case.shape), torch.randn(20, *case.shape) + 0.3
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_on_every_grid_the_learned_rounding_is_legal_and_never_worse(name: str) -> None:
     graph, inputs = alone(name)
-    weight, wanted = graph.tensor("layer.weight"), graph(inputs)
+    weight, wanted = graph.stored_tensor("layer.weight"), graph(inputs)
     for title, spec in SPECS.items():
         quantized = weights_alone(graph, spec)
         encoding = encoding_of(quantized, "layer")
@@ -185,7 +185,7 @@ def test_on_every_grid_the_learned_rounding_is_legal_and_never_worse(name: str) 
         assert found.learned == pytest.approx(learned, rel=1e-4), title
         assert learned <= nearest * (1 + 1e-6), title
 
-        written = quantized.graph.tensor("layer.weight")
+        written = quantized.graph.stored_tensor("layer.weight")
         assert torch.equal(encoding.fake_quantize(written), written), title
         codes = encoding.quantize(written)
         assert bool(((codes >= encoding.qmin) & (codes <= encoding.qmax)).all()), title
@@ -211,19 +211,19 @@ def test_what_learning_makes_worse_stays_nearest() -> None:
     """A loss of rounding alone, and no steps to speak of: it ends where it started or worse."""
     graph, inputs = alone("conv")
     quantized = weights_alone(graph, QuantSpec(3))
-    wanted = encoding_of(quantized, "layer").fake_quantize(graph.tensor("layer.weight"))
+    wanted = encoding_of(quantized, "layer").fake_quantize(graph.stored_tensor("layer.weight"))
     wild = AdaRound(iterations=3, learning_rate=50.0, warm_start=1.0)
     (found,) = drain(wild(graph, quantized, [inputs])).layers
     assert found == Rounded("layer", found.nearest, found.nearest, 0.0)
-    assert torch.equal(quantized.graph.tensor("layer.weight"), wanted)
+    assert torch.equal(quantized.graph.stored_tensor("layer.weight"), wanted)
 
 
 def two_layers(bits: int = 3) -> tuple[FloatGraph, QuantGraph, Tensor]:
     torch.manual_seed(7)
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3))
-    graph, inputs = capture(model, (6,)), torch.randn(256, 1) + 0.3 * torch.randn(256, 6)
+    graph, inputs = capture_graph(model, (6,)), torch.randn(256, 1) + 0.3 * torch.randn(256, 6)
     config = QuantConfig(LayerConfig(QuantSpec(bits), ACTIVATION_DEFAULT))
-    return graph, quantize(graph, config, drain(Calibrate()(graph, [inputs]))), inputs
+    return graph, quantize_graph(graph, config, drain(Calibrate()(graph, [inputs]))), inputs
 
 
 def test_each_layer_is_rounded_for_what_it_receives_from_quantized_layers() -> None:
@@ -233,21 +233,21 @@ def test_each_layer_is_rounded_for_what_it_receives_from_quantized_layers() -> N
     # by hand: the input is what the finished first layer gives on its grid
     first = F.linear(
         encoding_at(quantized, "input").fake_quantize(inputs),
-        quantized.graph.tensor("0.weight"),
-        quantized.graph.tensor("0.bias"),
+        quantized.graph.stored_tensor("0.weight"),
+        quantized.graph.stored_tensor("0.bias"),
     ).relu()
     received = encoding_at(quantized, "0").fake_quantize(first)
     target = F.linear(
-        F.linear(inputs, graph.tensor("0.weight"), graph.tensor("0.bias")).relu(),
-        graph.tensor("2.weight"),
-        graph.tensor("2.bias"),
+        F.linear(inputs, graph.stored_tensor("0.weight"), graph.stored_tensor("0.bias")).relu(),
+        graph.stored_tensor("2.weight"),
+        graph.stored_tensor("2.bias"),
     ).relu()
-    nearest = encoding_of(quantized, "2").fake_quantize(graph.tensor("2.weight"))
+    nearest = encoding_of(quantized, "2").fake_quantize(graph.stored_tensor("2.weight"))
     for weight, source, error in (
-        (quantized.graph.tensor("2.weight"), quantized.graph, second.learned),
+        (quantized.graph.stored_tensor("2.weight"), quantized.graph, second.learned),
         (nearest, graph, second.nearest),
     ):
-        got = F.linear(received, weight, source.tensor("2.bias")).relu()
+        got = F.linear(received, weight, source.stored_tensor("2.bias")).relu()
         assert error == pytest.approx(float((got - target).double().square().mean()), rel=1e-4)
 
 
@@ -284,11 +284,11 @@ def test_cancelled_midway_the_layers_done_stay_and_the_rest_is_nearest() -> None
     assert fractions == sorted(fractions)
     assert 1 / 3 < fractions[-1] < 2 / 3
     codes = encoding_of(quantized, "0")
-    first = quantized.graph.tensor("0.weight")
+    first = quantized.graph.stored_tensor("0.weight")
     assert torch.equal(codes.fake_quantize(first), first)
-    assert not torch.equal(first, codes.fake_quantize(graph.tensor("0.weight")))
+    assert not torch.equal(first, codes.fake_quantize(graph.stored_tensor("0.weight")))
     for name in ("2.weight", "4.weight"):
-        assert torch.equal(quantized.graph.tensor(name), graph.tensor(name))
+        assert torch.equal(quantized.graph.stored_tensor(name), graph.stored_tensor(name))
     after = quantized(inputs)
     assert bool(torch.isfinite(after).all())
     assert not torch.equal(after, nearest)
@@ -297,7 +297,7 @@ def test_cancelled_midway_the_layers_done_stay_and_the_rest_is_nearest() -> None
 def test_layers_that_are_not_rounded_are_named_with_the_reason() -> None:
     def skipped(name: str, config: QuantConfig) -> dict[str, str]:
         graph, inputs = FoldBatchNorm()(graph_of(name)), CASES[name].inputs(2)
-        quantized = quantize(graph, config, drain(Calibrate()(graph, [inputs])))
+        quantized = quantize_graph(graph, config, drain(Calibrate()(graph, [inputs])))
         result = drain(AdaRound(iterations=1, rows=8)(graph, quantized, [inputs]))
         weighted = {layer.name for layer in graph.layers if layer.weight}
         assert weighted == {layer.layer for layer in result.layers} | set(result.skipped)
@@ -355,11 +355,11 @@ def test_learning_starts_where_the_float_weight_is() -> None:
     samples = Samples(inputs.new_zeros(4, 1, 36), inputs.new_zeros(4, 5))
     problem = _Problem(graph, quantized, layer, encoding, samples)
     up = rectified_sigmoid(problem.start().detach())
-    rest = graph.tensor("layer.weight") / encoding.scale
+    rest = graph.stored_tensor("layer.weight") / encoding.scale
     rest = rest - rest.floor()
     assert torch.allclose(up, rest, atol=0.011)  # shares below 0.01 start at 0.01
     soft = problem.soft(up)
-    inside = graph.tensor("layer.weight").clamp(encoding.low, encoding.high)
+    inside = graph.stored_tensor("layer.weight").clamp(encoding.low, encoding.high)
     assert float(((soft - inside) / encoding.scale).abs().max()) < 0.011
 
 

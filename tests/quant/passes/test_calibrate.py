@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from quant.errors import CalibrationError
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import Progress, drain
@@ -117,13 +117,13 @@ def test_no_image_is_an_error() -> None:
 
 
 def test_a_network_that_overflows_is_an_error_in_a_sentence() -> None:
-    graph = capture(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), (3,))
+    graph = capture_graph(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), (3,))
     with pytest.raises(CalibrationError, match="must be finite numbers"):
         drain(Calibrate()(graph, [torch.full((1, 3), torch.nan)]))
 
 
 def test_the_graph_stays_as_it_was_and_takes_no_gradients() -> None:
-    graph = graph_of("kitchen").copy()
+    graph = graph_of("kitchen").copy_graph()
     wanted = graph(INPUTS)
     drain(Calibrate()(graph, [INPUTS]))
     assert torch.equal(graph(INPUTS), wanted)
@@ -164,7 +164,7 @@ class Pooled(nn.Module):
 
 def test_the_rows_of_logits_are_kept_where_functions_that_move_values_follow() -> None:
     inputs = torch.randn(6, 3, 8, 8)
-    graph = capture(Pooled().eval(), (3, 8, 8))
+    graph = capture_graph(Pooled().eval(), (3, 8, 8))
     found = drain(Calibrate()(graph, inputs.split(4)))
     rows = found["classes"].rows
     assert rows is not None

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from quant.config import QuantConfig, uniform
 from quant.errors import CalibrationError
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
@@ -17,7 +17,7 @@ from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Method
 from quant.progress import drain
 from quant.ranges.batch_norm_moments import propagate
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import FLOAT_BITS, Granularity, SpecChange
 from tests.networks import CASES, Wired, conv_bn, graph_of, randomize_batch_norms
 from tests.quant.passes.recorder import recorded
@@ -31,7 +31,7 @@ NETWORKS = (
 
 
 def simulated(graph: FloatGraph, inputs: Tensor, config: QuantConfig = COARSE) -> QuantGraph:
-    return quantize(graph, config, drain(Calibrate()(graph, [inputs])))
+    return quantize_graph(graph, config, drain(Calibrate()(graph, [inputs])))
 
 
 def network(name: str, count: int = 12) -> tuple[FloatGraph, QuantGraph, Tensor]:
@@ -82,11 +82,11 @@ def test_each_layer_is_fed_by_layers_that_are_already_corrected() -> None:
         error = channel_means(by_hand, inputs)[shift.layer] - wanted[shift.layer]
         assert torch.allclose(shift.before.double(), error, atol=1e-5), shift.layer
         layer = graph[shift.layer]
-        bias = by_hand.graph.bias_of(layer)
-        by_hand.graph.set_bias(layer, (bias.double() - error).float())
+        bias = by_hand.graph.bias_of_layer(layer)
+        by_hand.graph.store_bias(layer, (bias.double() - error).float())
         by_hand.module.recompile()
         assert torch.allclose(
-            quantized.graph.bias_of(layer), by_hand.graph.bias_of(layer), atol=1e-5
+            quantized.graph.bias_of_layer(layer), by_hand.graph.bias_of_layer(layer), atol=1e-5
         )
     assert torch.allclose(quantized(inputs), by_hand(inputs), atol=1e-4)
 
@@ -98,14 +98,16 @@ def test_batches_of_different_sizes_weigh_by_their_images() -> None:
     drain(CorrectBias()(graph, other, [inputs[:1], inputs[1:]]))
     for layer in graph.layers:
         if layer.weight:
-            assert torch.allclose(one.graph.bias_of(layer), other.graph.bias_of(layer), atol=1e-5)
+            assert torch.allclose(
+                one.graph.bias_of_layer(layer), other.graph.bias_of_layer(layer), atol=1e-5
+            )
 
 
 def normal_net(second: nn.Module, clip: nn.Module) -> FloatGraph:
     torch.manual_seed(4)
     model = nn.Sequential(*conv_bn(3, 6), clip, second)
     randomize_batch_norms(model)
-    return FoldBatchNorm()(capture(model.eval(), (3, 8, 8)))
+    return FoldBatchNorm()(capture_graph(model.eval(), (3, 8, 8)))
 
 
 SECONDS = {
@@ -121,23 +123,23 @@ CLIPS = {"relu": nn.ReLU(), "relu6": nn.ReLU6(), "hardtanh": nn.Hardtanh(-0.2, 0
 def test_analytically_the_correction_equals_monte_carlo(second: str, clip: str) -> None:
     """Draw the second layer's inputs as the batch norm says, and run both weights on them."""
     graph = normal_net(SECONDS[second](), CLIPS[clip])
-    quantized = quantize(graph, uniform(3, FLOAT_BITS, Granularity.PER_TENSOR))
+    quantized = quantize_graph(graph, uniform(3, FLOAT_BITS, Granularity.PER_TENSOR))
     normal = graph.normals[graph["0"].node]
     draws = 60_000
     drawn = torch.randn(draws, 6, 3, 3) * normal.std[:, None, None] + normal.mean[:, None, None]
     layer = graph["3"]
-    rounded = quantized.quantizers["3 weight"](graph.tensor("3.weight"))
+    rounded = quantized.quantizers["3 weight"](graph.stored_tensor("3.weight"))
     groups = 6 // layer.weight_shape[1]
-    change = F.conv2d(CLIPS[clip](drawn), rounded - graph.tensor("3.weight"), groups=groups)
+    change = F.conv2d(CLIPS[clip](drawn), rounded - graph.stored_tensor("3.weight"), groups=groups)
     rows = change.flatten(1)
-    old = quantized.graph.bias_of(layer).clone()
+    old = quantized.graph.bias_of_layer(layer).clone()
     result = drain(ANALYTIC(graph, quantized))
     (shift,) = result.shifts
     assert (shift.layer, shift.after) == ("3", None)
     error = 5 * rows.std(0) / draws**0.5 + 1e-6  # five standard errors
     assert ((shift.before - rows.mean(0)).abs() <= error).all()
     assert float((shift.before.abs() / error).max()) > 10  # far from nothing
-    assert torch.allclose(quantized.graph.bias_of(layer), old - shift.before, atol=1e-6)
+    assert torch.allclose(quantized.graph.bias_of_layer(layer), old - shift.before, atol=1e-6)
     assert result.skipped == {"0": "no batch norm determines the mean of its input"}
 
 
@@ -146,15 +148,15 @@ def test_analytic_correction_behind_the_caps_of_equalization_is_that_of_relu6() 
     graph = normal_net(nn.Conv2d(6, 5, 3), nn.ReLU6())
     equal = Equalize()(graph).graph
     for each in (graph, equal):
-        fine = quantize(each, uniform(6, FLOAT_BITS))
+        fine = quantize_graph(each, uniform(6, FLOAT_BITS))
         mean = propagate(each)[each["3"].inputs[0]].mean
-        weight = each.tensor("3.weight")
+        weight = each.stored_tensor("3.weight")
         rounded = fine.quantizers["3 weight"](weight)
         wanted = ((rounded - weight).sum((2, 3)) @ mean).tolist()
         (shift,) = drain(ANALYTIC(each, fine)).shifts
         assert shift.before.tolist() == pytest.approx(wanted, abs=1e-6)
     means = [propagate(each)[each["3"].inputs[0]].mean for each in (graph, equal)]
-    scales = graph.tensor("0.bias") / equal.tensor("0.bias")
+    scales = graph.stored_tensor("0.bias") / equal.stored_tensor("0.bias")
     assert torch.allclose(means[1], means[0] / scales, rtol=1e-4)
 
 
@@ -193,7 +195,7 @@ def test_a_float_weight_among_quantized_ones_is_left_alone_analytically() -> Non
     quantized = simulated(graph, inputs, config)
     result = drain(ANALYTIC(graph, quantized))
     assert result.skipped[name] == "its weight is float"
-    assert torch.equal(quantized.graph.bias_of(graph[name]), graph.bias_of(graph[name]))
+    assert torch.equal(quantized.graph.bias_of_layer(graph[name]), graph.bias_of_layer(graph[name]))
 
 
 def test_layers_without_a_bias_get_one() -> None:
@@ -201,13 +203,13 @@ def test_layers_without_a_bias_get_one() -> None:
         return m.linear(m.conv(x).relu().mean((2, 3)))
 
     conv, linear = nn.Conv2d(3, 4, 3, bias=False), nn.Linear(4, 2, bias=False)
-    graph = capture(Wired(wire, conv=conv, linear=linear), (3, 6, 6))
+    graph = capture_graph(Wired(wire, conv=conv, linear=linear), (3, 6, 6))
     inputs = torch.randn(8, 3, 6, 6) + 1
     quantized = simulated(graph, inputs)
     drain(CorrectBias()(graph, quantized, [inputs]))
     assert [layer.bias for layer in graph.layers if layer.weight] == [None, None]
     for name, channels in (("conv", 4), ("linear", 2)):
-        bias = quantized.graph.bias_of(graph[name])
+        bias = quantized.graph.bias_of_layer(graph[name])
         assert bias.shape == (channels,)
         assert float(bias.abs().max()) > 0
     means = channel_means(quantized, inputs)
@@ -218,12 +220,12 @@ def test_layers_without_a_bias_get_one() -> None:
 def test_a_float_network_keeps_its_biases_to_the_bit(method: Method) -> None:
     graph = FoldBatchNorm()(graph_of("plain"))
     inputs = CASES["plain"].inputs(6)
-    quantized = quantize(graph, uniform(FLOAT_BITS, FLOAT_BITS))
+    quantized = quantize_graph(graph, uniform(FLOAT_BITS, FLOAT_BITS))
     wanted = graph(inputs)
     result: Corrected = drain(CorrectBias(method)(graph, quantized, [inputs]))
     for layer in graph.layers:
         if layer.weight:
-            assert torch.equal(quantized.graph.bias_of(layer), graph.bias_of(layer))
+            assert torch.equal(quantized.graph.bias_of_layer(layer), graph.bias_of_layer(layer))
     assert torch.equal(quantized(inputs), wanted)
     if method is Method.ANALYTIC:
         assert set(result.skipped.values()) == {"its weight is float"}
@@ -236,7 +238,7 @@ def test_cancelled_midway_the_compiled_code_knows_what_was_done(method: Method) 
     model = nn.Sequential(*conv_bn(3, 4), nn.ReLU(), nn.Conv2d(4, 5, 3, bias=False), nn.ReLU(),
                           nn.Conv2d(5, 2, 3, bias=False))  # fmt: skip
     randomize_batch_norms(model)
-    graph = FoldBatchNorm()(capture(model.eval(), (3, 8, 8)))
+    graph = FoldBatchNorm()(capture_graph(model.eval(), (3, 8, 8)))
     inputs = torch.randn(6, 3, 8, 8)
     quantized = simulated(graph, inputs)
     before = quantized(inputs)

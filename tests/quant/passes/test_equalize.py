@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.graph.layer_pairs import find_pairs, groups_of, input_channels
-from quant.graph.operators import operator
+from quant.graph.layer_pairs import convolution_groups, find_layer_pairs, input_channel_count
+from quant.graph.operators import operator_name
 from quant.passes.equalize import Equalize, Equalized, caps_of, ranges_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Reach
@@ -24,14 +24,14 @@ def largest_error(wanted: Tensor, got: Tensor) -> float:
 
 def caps(graph: FloatGraph, place: int = 0) -> Tensor:
     """Return the caps (C,) of the first clip of a pair of an equalized graph."""
-    return graph.tensor(caps_of(graph, find_pairs(graph)[0][place].clips[0])).flatten()
+    return graph.stored_tensor(caps_of(graph, find_layer_pairs(graph)[0][place].clips[0])).flatten()
 
 
 @pytest.mark.parametrize("reach", Reach)
 @pytest.mark.parametrize("name", FOUND)
 def test_both_ranges_of_a_pair_become_the_root_of_their_product(name: str, reach: Reach) -> None:
     graph = joined(name)
-    (pair,) = find_pairs(graph)[0]
+    (pair,) = find_layer_pairs(graph)[0]
     before, after = ranges_of(graph, pair, reach)
     assert float((before / after).max() / (before / after).min()) > 3  # something to equalize
     result = Equalize(reach=reach)(graph)
@@ -48,23 +48,23 @@ def test_the_float_function_stays_through_every_connection(name: str) -> None:
 
 
 def test_by_hand_one_channel_of_a_linear_pair() -> None:
-    graph = capture(nn.Sequential(nn.Linear(2, 1), nn.ReLU6(), nn.Linear(1, 2)), (2,))
-    graph.set_tensor("0.weight", torch.tensor([[-8.0, 4.0]]))
-    graph.set_tensor("0.bias", torch.tensor([16.0]))
-    graph.set_tensor("2.weight", torch.tensor([[0.5], [-0.25]]))
-    old = graph.tensor("2.bias").clone()
+    graph = capture_graph(nn.Sequential(nn.Linear(2, 1), nn.ReLU6(), nn.Linear(1, 2)), (2,))
+    graph.store_tensor("0.weight", torch.tensor([[-8.0, 4.0]]))
+    graph.store_tensor("0.bias", torch.tensor([16.0]))
+    graph.store_tensor("2.weight", torch.tensor([[0.5], [-0.25]]))
+    old = graph.stored_tensor("2.bias").clone()
     found = Equalize()(graph).graph  # s = sqrt(8 / 0.5) = 4
-    assert found.tensor("0.weight").tolist() == [[-2.0, 1.0]]
-    assert found.tensor("0.bias").tolist() == [4.0]
-    assert found.tensor("2.weight").tolist() == [[2.0], [-1.0]]
-    assert torch.equal(found.tensor("2.bias"), old)
+    assert found.stored_tensor("0.weight").tolist() == [[-2.0, 1.0]]
+    assert found.stored_tensor("0.bias").tolist() == [4.0]
+    assert found.stored_tensor("2.weight").tolist() == [[2.0], [-1.0]]
+    assert torch.equal(found.stored_tensor("2.bias"), old)
     assert caps(found).tolist() == [1.5]  # 6 / s
 
 
 @pytest.mark.parametrize("name", ["relu6", "hardtanh from 0", "caps", "clamp above"])
 def test_caps_are_divided_by_the_scale_of_their_channel(name: str) -> None:
     graph = joined(name)
-    (pair,) = find_pairs(graph)[0]
+    (pair,) = find_layer_pairs(graph)[0]
     before, after = ranges_of(graph, pair)
     found = Equalize()(graph).graph
     old = {"relu6": torch.tensor(6.0), "caps": each()}.get(name, torch.tensor(1.5))
@@ -73,9 +73,11 @@ def test_caps_are_divided_by_the_scale_of_their_channel(name: str) -> None:
 
 def test_grouped_layers_use_the_range_of_each_input_channel_by_hand() -> None:
     graph = joined("groups into groups")
-    pair = find_pairs(graph)[0][0]
-    weight = graph.tensor("b.weight")  # (3, 2, 3, 3): outputs 0, 1, 2 see channels 01, 23, 45
-    assert (groups_of(graph, graph["b"]), input_channels(graph["b"], 3)) == (3, 6)
+    pair = find_layer_pairs(graph)[0][0]
+    weight = graph.stored_tensor(
+        "b.weight"
+    )  # (3, 2, 3, 3): outputs 0, 1, 2 see channels 01, 23, 45
+    assert (convolution_groups(graph, graph["b"]), input_channel_count(graph["b"], 3)) == (3, 6)
     wanted = [float(weight[i // 2, i % 2].abs().max()) for i in range(6)]
     assert ranges_of(graph, pair)[1].tolist() == wanted
 
@@ -88,7 +90,7 @@ def triple() -> FloatGraph:
     )
     for place in (0, 2):
         spread(model[place])
-    return capture(model.eval(), (3, 6, 6))
+    return capture_graph(model.eval(), (3, 6, 6))
 
 
 def test_a_depthwise_triple_ends_with_both_its_pairs_equal() -> None:
@@ -99,9 +101,9 @@ def test_a_depthwise_triple_ends_with_both_its_pairs_equal() -> None:
     for one, other in ranges:
         assert torch.allclose(one, other, rtol=1e-3)
     # a depthwise channel is an input and an output, so all three become the cube root of r1 r2 r3
-    expand = graph.tensor("0.weight").flatten(1).abs().amax(1)
-    depthwise = graph.tensor("2.weight").flatten(1).abs().amax(1)
-    project = graph.tensor("4.weight").abs().amax((0, 2, 3))
+    expand = graph.stored_tensor("0.weight").flatten(1).abs().amax(1)
+    depthwise = graph.stored_tensor("2.weight").flatten(1).abs().amax(1)
+    project = graph.stored_tensor("4.weight").abs().amax((0, 2, 3))
     root = (expand * depthwise * project) ** (1 / 3)
     assert torch.allclose(ranges[0][0], root, rtol=2e-3)
     assert torch.allclose(ranges[1][1], root, rtol=2e-3)
@@ -139,23 +141,23 @@ def test_on_the_imbalanced_sample_all_pairs_end_equal() -> None:
 
 def test_zero_channels_keep_a_scale_of_one() -> None:
     torch.manual_seed(0)
-    graph = capture(nn.Sequential(nn.Linear(3, 4), nn.ReLU6(), nn.Linear(4, 2)), (3,))
+    graph = capture_graph(nn.Sequential(nn.Linear(3, 4), nn.ReLU6(), nn.Linear(4, 2)), (3,))
     with torch.no_grad():
-        graph.tensor("0.weight")[0] = 0
-        graph.tensor("2.weight")[:, 1] = 0
+        graph.stored_tensor("0.weight")[0] = 0
+        graph.stored_tensor("2.weight")[:, 1] = 0
     found = Equalize()(graph).graph
     assert caps(found).tolist()[:2] == [6.0, 6.0]
     for name in ("0.weight", "0.bias"):
-        assert torch.equal(found.tensor(name)[:2], graph.tensor(name)[:2])
+        assert torch.equal(found.stored_tensor(name)[:2], graph.stored_tensor(name)[:2])
     inputs = torch.randn(32, 3)
     assert largest_error(graph(inputs), found(inputs)) <= 1e-6
 
 
 def test_extreme_channels_leave_finite_numbers() -> None:
-    graph = capture(nn.Sequential(nn.Linear(3, 4), nn.ReLU6(), nn.Linear(4, 2)), (3,))
+    graph = capture_graph(nn.Sequential(nn.Linear(3, 4), nn.ReLU6(), nn.Linear(4, 2)), (3,))
     with torch.no_grad():
-        graph.tensor("0.weight")[0] = 1e-30
-        graph.tensor("0.weight")[1] = 1e25
+        graph.stored_tensor("0.weight")[0] = 1e-30
+        graph.stored_tensor("0.weight")[1] = 1e25
     found = Equalize()(graph).graph
     assert all(bool(torch.isfinite(value).all()) for value in found.module.state_dict().values())
 
@@ -165,7 +167,7 @@ def test_without_a_pair_nothing_happens() -> None:
     result = Equalize()(graph)
     assert (result.pairs, result.rounds) == ((), 0)
     for name, value in graph.module.state_dict().items():
-        assert torch.equal(result.graph.tensor(name), value)
+        assert torch.equal(result.graph.stored_tensor(name), value)
 
 
 def test_no_tensor_is_left_that_the_graph_does_not_use() -> None:
@@ -183,7 +185,7 @@ def normal_net() -> FloatGraph:
         nn.Flatten(), nn.Linear(5, 3),
     )  # fmt: skip
     randomize_batch_norms(model)
-    return FoldBatchNorm()(capture(model.eval(), (3, 6, 6)))
+    return FoldBatchNorm()(capture_graph(model.eval(), (3, 6, 6)))
 
 
 def test_what_batch_norms_say_is_divided_by_the_scales() -> None:
@@ -192,7 +194,7 @@ def test_what_batch_norms_say_is_divided_by_the_scales() -> None:
     for pair in result.pairs:
         node = graph[pair.first].node
         bias = str(graph[pair.first].bias)  # divided by the scales and by nothing else
-        scales = graph.tensor(bias) / result.graph.tensor(bias)
+        scales = graph.stored_tensor(bias) / result.graph.stored_tensor(bias)
         assert float((scales - 1).abs().max()) > 0.05
         old, new = graph.normals[node], result.graph.normals[node]
         assert torch.allclose(new.mean, old.mean / scales, rtol=1e-5)
@@ -221,18 +223,20 @@ def test_relu6_as_relu_leaves_no_clip_and_changes_the_function() -> None:
         graph, inputs = joined(name), FOUND[name].inputs()
         result = Equalize(replace_relu6=True)(graph)
         assert [pair.clips for pair in result.pairs] == [()], name
-        names = {operator(node) for node in result.graph.module.graph.nodes}
+        names = {operator_name(node) for node in result.graph.module.graph.nodes}
         assert "aten.relu.default" in names, name
         assert largest_error(graph(inputs), result.graph(inputs)) > 0.01, name
         # what it computes instead: the same network with plain ReLU
-        middle = F.conv2d(inputs, graph.tensor("a.weight"), graph.tensor("a.bias")).relu()
-        wanted = F.conv2d(middle, graph.tensor("b.weight"), graph.tensor("b.bias"))
+        middle = F.conv2d(
+            inputs, graph.stored_tensor("a.weight"), graph.stored_tensor("a.bias")
+        ).relu()
+        wanted = F.conv2d(middle, graph.stored_tensor("b.weight"), graph.stored_tensor("b.bias"))
         assert largest_error(wanted, result.graph(inputs)) <= 1e-5, name
 
 
 def test_relu6_as_relu_keeps_clips_that_are_more_than_a_cap() -> None:
     model = Wired(lambda m, x: m.b(F.hardtanh(m.a(x), -1.0, 1.0)), a=conv()(), b=wide()())
-    graph, inputs = capture(model, IMAGE), FOUND["relu"].inputs()
+    graph, inputs = capture_graph(model, IMAGE), FOUND["relu"].inputs()
     result = Equalize(replace_relu6=True)(graph)
     assert torch.equal(graph(inputs), result.graph(inputs))
 
@@ -244,7 +248,7 @@ def test_a_layer_that_serves_two_pairs_of_one_clip_each_gets_caps_of_its_own() -
         lambda m, x: m.c(relu6(m.b(relu6(m.a(x))))),
         a=linear(3, 5)(), b=linear(5, 4)(), c=linear(4, 2)(),
     )  # fmt: skip
-    graph = capture(model, (3,))
+    graph = capture_graph(model, (3,))
     found: Equalized = Equalize()(graph)
     assert [len(caps(found.graph, place)) for place in range(2)] == [5, 4]
     inputs = 20 * torch.randn(64, 3)
@@ -255,13 +259,13 @@ def test_a_layer_that_serves_two_pairs_of_one_clip_each_gets_caps_of_its_own() -
 def test_channels_of_very_unequal_size_keep_the_function(case: str) -> None:
     """Spoil a network by the inverse of equalization, with factors up to e^4, and repair it."""
     graph = FoldBatchNorm()(graph_of(case))
-    spoilt = graph.copy()
+    spoilt = graph.copy_graph()
     torch.manual_seed(1)
     for layer in spoilt.layers:
         if layer.weight and layer.bias:
             with torch.no_grad():
                 factors = torch.exp(4 * torch.rand(layer.weight_shape[0]) - 2)
-                spoilt.tensor(layer.weight).mul_(
+                spoilt.stored_tensor(layer.weight).mul_(
                     factors.reshape(-1, *[1] * (len(layer.weight_shape) - 1))
                 )
     inputs = CASES[case].inputs(4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, Case, Wired, graph_of
@@ -28,10 +28,10 @@ def test_weight_and_bias_equal_the_equation_by_hand() -> None:
     norm.weight.data, norm.bias.data = torch.tensor([2.0, -3.0]), torch.tensor([0.5, 0.25])
     norm.running_mean = torch.tensor([1.0, 2.0])
     norm.running_var = torch.tensor([4.0, 9.0])
-    folded = FOLD(capture(model, (2,)))
+    folded = FOLD(capture_graph(model, (2,)))
     # factors 2 / 2 = 1 and -3 / 3 = -1; biases 0.5 + (5 - 1) 1 and 0.25 + (6 - 2) (-1)
-    assert folded.tensor("0.weight").tolist() == [[1.0, 2.0], [-3.0, 4.0]]
-    assert folded.tensor("0.bias").tolist() == [4.5, -3.75]
+    assert folded.stored_tensor("0.weight").tolist() == [[1.0, 2.0], [-3.0, 4.0]]
+    assert folded.stored_tensor("0.bias").tolist() == [4.5, -3.75]
     (normal,) = folded.normals.values()
     assert (normal.mean.tolist(), normal.std.tolist()) == ([0.5, 0.25], [2.0, 3.0])
 
@@ -104,7 +104,7 @@ def test_folding_is_exact_for_every_kind_of_layer(kind: str) -> None:
     norm = nn.BatchNorm1d(8) if len(shape) < 3 else nn.BatchNorm2d(8)
     wild(norm)
     model = nn.Sequential(layer, norm).eval()
-    folded = FOLD(capture(model, shape))
+    folded = FOLD(capture_graph(model, shape))
     inputs = torch.randn(4, *shape)
     wanted, got = model(inputs), folded(inputs)
     assert batch_norms(folded) == 0
@@ -131,7 +131,7 @@ STAYS: dict[str, Case] = {
 @pytest.mark.parametrize("kind", STAYS)
 def test_a_batch_norm_that_no_layer_can_take_in_stays_and_the_function_too(kind: str) -> None:
     case = STAYS[kind]
-    folded = FOLD(capture(case.model(), case.shape))
+    folded = FOLD(capture_graph(case.model(), case.shape))
     inputs = case.inputs(4)
     assert batch_norms(folded) == 1
     assert not folded.normals
@@ -151,7 +151,7 @@ def test_a_bias_shared_between_layers_is_left_alone() -> None:
             return out
 
     case = Case(Shared, (2, 3, 3))
-    folded = FOLD(capture(case.model(), case.shape))
+    folded = FOLD(capture_graph(case.model(), case.shape))
     assert torch.allclose(folded(case.inputs(2)), case.model()(case.inputs(2)), atol=1e-6)
 
 
@@ -168,7 +168,7 @@ def test_a_batch_norm_whose_layer_feeds_others_too_stays() -> None:
         return m.norm(x) + x
 
     model = Wired(wire, conv=nn.Conv2d(2, 2, 1), norm=nn.BatchNorm2d(2)).eval()
-    folded = FOLD(capture(model, (2, 3, 3)))
+    folded = FOLD(capture_graph(model, (2, 3, 3)))
     inputs = torch.randn(2, 2, 3, 3)
     assert batch_norms(folded) == 1
     assert torch.equal(folded(inputs), model(inputs))

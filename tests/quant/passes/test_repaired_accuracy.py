@@ -8,7 +8,7 @@ from torch import Tensor
 
 from data_io.bundled import fashion_train_part
 from quant.config import uniform
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import first_of
 from quant.passes.adaround import AdaRound
@@ -17,7 +17,7 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity
 from sample_models.registry import sample
 from tests.quant.trained import images, logits
@@ -41,7 +41,7 @@ def unlabelled(count: int) -> list[Tensor]:
 @cache
 def float_graph(name: str) -> FloatGraph:
     entry = sample(name)
-    return FoldBatchNorm()(capture(entry.build(), entry.input_shape))
+    return FoldBatchNorm()(capture_graph(entry.build(), entry.input_shape))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def imbalanced() -> tuple[FloatGraph, float]:
 
 
 def at_w8a8_per_tensor(graph: FloatGraph) -> QuantGraph:
-    return quantize(graph, PER_TENSOR, drain(Calibrate()(graph, unlabelled(64))))
+    return quantize_graph(graph, PER_TENSOR, drain(Calibrate()(graph, unlabelled(64))))
 
 
 def test_unequal_channels_collapse_per_tensor_and_bias_correction_alone_does_not_help_enough(
@@ -81,7 +81,7 @@ def test_equalization_brings_them_back_within_a_point_of_float(
 def test_adaround_at_w4a8_per_channel_is_within_a_point_of_float() -> None:
     graph = float_graph("fashion-resnet")
     wanted = accuracy(graph)
-    quantized = quantize(graph, uniform(4, 8), drain(Calibrate()(graph, unlabelled(64))))
+    quantized = quantize_graph(graph, uniform(4, 8), drain(Calibrate()(graph, unlabelled(64))))
     inputs, _ = images(500)
     target = logits(graph, inputs)
     before = float((logits(quantized, inputs) - target).square().mean())

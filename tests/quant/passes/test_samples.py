@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.graph.walk import Walk
 from quant.passes import samples as samples_module
@@ -44,8 +44,8 @@ def drawn(
     graph: FloatGraph, batches: list[Tensor], rows: int, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     layer = graph["layer"]
-    received = Walk(graph.module, batches).input_of(layer.node)
-    given = Walk(graph.module, batches).output_of(layer.node)
+    received = Walk(graph.module, batches).input_of_node(layer.node)
+    given = Walk(graph.module, batches).output_of_node(layer.node)
     generator = torch.Generator().manual_seed(seed)
     found = collect(graph, layer, received, given, rows, generator)
     return found.inputs, found.outputs
@@ -54,7 +54,7 @@ def drawn(
 def case(name: str) -> tuple[FloatGraph, list[Tensor]]:
     build, shape = LAYERS[name]
     torch.manual_seed(0)
-    graph = capture(Wired(lambda m, x: m.layer(x), layer=build()), shape)
+    graph = capture_graph(Wired(lambda m, x: m.layer(x), layer=build()), shape)
     return graph, [torch.randn(count, *shape) for count in (2, 1, 3)]
 
 
@@ -63,10 +63,10 @@ def test_weights_times_rows_are_the_layers_outputs(name: str) -> None:
     graph, batches = case(name)
     inputs, outputs = drawn(graph, batches, 60)
     layer = graph["layer"]
-    weight, groups = graph.tensor("layer.weight"), inputs.shape[1]
+    weight, groups = graph.stored_tensor("layer.weight"), inputs.shape[1]
     grouped = weight.reshape(groups, len(weight) // groups, -1)
     product = torch.einsum("rgk,gok->rgo", inputs, grouped).flatten(1)
-    assert torch.allclose(product + graph.bias_of(layer), outputs, atol=1e-5)
+    assert torch.allclose(product + graph.bias_of_layer(layer), outputs, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -148,10 +148,10 @@ def test_fused_functions_of_rows_equal_those_of_the_network(name: str) -> None:
         slope=nn.PReLU(),
     )
     nn.init.uniform_(model.get_parameter("prelu.weight"), -1, 1)
-    graph, inputs = capture(model.eval(), (3, 6, 6)), torch.randn(4, 3, 6, 6)
+    graph, inputs = capture_graph(model.eval(), (3, 6, 6)), torch.randn(4, 3, 6, 6)
     layer = graph["layer"]
     assert why_no_rows(graph, layer) == ""
-    rows = F.conv2d(inputs, graph.tensor("layer.weight"), graph.tensor("layer.bias"))
+    rows = F.conv2d(inputs, graph.stored_tensor("layer.weight"), graph.stored_tensor("layer.bias"))
     rows = rows.movedim(1, -1).reshape(-1, 5)
     wanted = graph(inputs).movedim(1, -1).reshape(-1, 5)
     assert torch.allclose(activation_of(graph, layer)(rows.clone()), wanted, atol=1e-6)
@@ -204,5 +204,5 @@ REFUSED: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_layers_that_rows_cannot_stand_for_say_why(name: str) -> None:
     model, shape, words = REFUSED[name]
-    graph = capture(model.eval(), shape)
+    graph = capture_graph(model.eval(), shape)
     assert words in why_no_rows(graph, graph["layer"])

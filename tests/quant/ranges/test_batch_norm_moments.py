@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.ranges.batch_norm_moments import Moments, clipped_normal, propagate
@@ -62,7 +62,7 @@ def test_the_range_reaches_alpha_spreads_from_the_outermost_channels() -> None:
 
 def folded(model: nn.Module, shape: tuple[int, ...]) -> FloatGraph:
     randomize_batch_norms(model)
-    return FoldBatchNorm()(capture(model.eval(), shape))
+    return FoldBatchNorm()(capture_graph(model.eval(), shape))
 
 
 def test_known_sums_pools_and_layers_equal_monte_carlo() -> None:
@@ -91,17 +91,21 @@ def test_known_sums_pools_and_layers_equal_monte_carlo() -> None:
         return torch.randn(draws, 4) * normal.std + normal.mean
 
     left, right = drawn("left.0").relu(), drawn("right.0").clamp(0, 6)
-    wide = graph.tensor("depthwise.weight").flatten()
+    wide = graph.stored_tensor("depthwise.weight").flatten()
     # as `propagate` does, the two terms of the difference count as independent
     other = drawn("left.0").relu()
-    deep = (left + right - other).repeat_interleave(2, 1) * wide + graph.tensor("depthwise.bias")
+    deep = (left + right - other).repeat_interleave(2, 1) * wide + graph.stored_tensor(
+        "depthwise.bias"
+    )
     wanted = {
         "left.0": left,
         "right.0": right,
         "add": left + right,
         "sub": left + right - other,
         "depthwise": deep,
-        "linear": F.linear(deep, graph.tensor("linear.weight"), graph.tensor("linear.bias")),
+        "linear": F.linear(
+            deep, graph.stored_tensor("linear.weight"), graph.stored_tensor("linear.bias")
+        ),
     }
     for name, values in wanted.items():
         found = known[graph[name].output]
@@ -140,7 +144,7 @@ def test_a_cap_for_each_channel_equals_monte_carlo() -> None:
     graph = folded(Capped(), (2, 4, 4))
     normal = graph.normals[graph["conv.0"].node]
     drawn = (torch.randn(400_000, 5) * normal.std + normal.mean).clamp(min=0)
-    drawn = drawn.minimum(graph.tensor("cap").flatten())
+    drawn = drawn.minimum(graph.stored_tensor("cap").flatten())
     found = propagate(graph)[graph["conv.0"].output]
     assert torch.allclose(found.mean, drawn.mean(0), atol=0.005, rtol=0.01)
     assert torch.allclose(found.std, drawn.std(0), atol=0.005, rtol=0.01)
@@ -149,7 +153,7 @@ def test_a_cap_for_each_channel_equals_monte_carlo() -> None:
 
 def test_a_range_behind_caps_ends_where_the_widest_channel_can_come() -> None:
     graph = folded(Capped(), (2, 4, 4))
-    graph.set_tensor("cap", torch.tensor([0.1, 0.5, 0.2, 0.3, 50.0]).reshape(1, 5, 1, 1))
+    graph.store_tensor("cap", torch.tensor([0.1, 0.5, 0.2, 0.3, 50.0]).reshape(1, 5, 1, 1))
     normal = graph.normals[graph["conv.0"].node]
     free = float(normal.mean[4] + 6 * normal.std[4])
     assert 0.5 < free < 50  # no cap holds the last channel back, each of the others is held back
@@ -174,7 +178,7 @@ def test_a_cap_without_a_floor_equals_monte_carlo() -> None:
     graph = folded(CappedAbove(), (2, 4, 4))
     normal = graph.normals[graph["conv.0"].node]
     drawn = (torch.randn(400_000, 5) * normal.std + normal.mean).minimum(
-        graph.tensor("cap").flatten()
+        graph.stored_tensor("cap").flatten()
     )
     found = propagate(graph)[graph["conv.0"].output]
     assert torch.allclose(found.mean, drawn.mean(0), atol=0.01, rtol=0.01)
@@ -194,11 +198,11 @@ def test_what_depends_on_anything_unknown_is_absent() -> None:
 
 def test_moments_of_the_input_make_its_first_layers_known() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU())
-    graph = capture(model, (2, 4, 4))
+    graph = capture_graph(model, (2, 4, 4))
     assert propagate(graph) == {}
     mean, std = torch.tensor([1.0, -1.0]), torch.tensor([0.5, 2.0])
     known = propagate(graph, Moments(mean, std))
-    weight, bias = graph.tensor("0.weight"), graph.tensor("0.bias")
+    weight, bias = graph.stored_tensor("0.weight"), graph.stored_tensor("0.bias")
     wanted = weight.sum((2, 3)) @ mean + bias
     assert torch.allclose(known[graph["0"].node].mean, wanted, rtol=1e-5)
     assert graph["0"].output in known

@@ -17,7 +17,7 @@ from quant.ranges.estimators import encode_all_statistics, encode_statistics
 from quant.ranges.statistics import Statistics
 from quant.simulation.choose_encodings import encode_activation_site
 from quant.simulation.plan import Side
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from quant.spec import Estimator, QuantSpec, SpecChange
 from tests.networks import CASES, graph_of
 
@@ -79,7 +79,7 @@ def test_a_network_s_grids_are_those_of_its_sites(name: str, estimator: Estimato
         Rule(graph.layers[0].name, activation=SpecChange(bits=4)),
     )
     moments = propagate(graph)
-    made = quantize(graph, QuantConfig(uniform(8, 6).default, rules), statistics)
+    made = quantize_graph(graph, QuantConfig(uniform(8, 6).default, rules), statistics)
     own = [site for site in made.sites if site.side is Side.ACTIVATIONS and not site.shared_with]
     assert len({site.spec for site in own}) > 1
     for site in own:

@@ -3,7 +3,7 @@
 import pytest
 
 from quant.config import QuantConfig
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from tests.quant.trained import images, logits, trained
 
 # the transformer is slow, so a part must do
@@ -14,7 +14,7 @@ COUNTS = {"fashion-resnet": 10_000, "fashion-mobilenet": 10_000, "fashion-vit": 
 def test_w8a8_per_channel_stays_within_three_tenths_of_a_point_of_float(name: str) -> None:
     network = trained(name)
     inputs, labels = images(COUNTS[name])
-    simulated = quantize(network.graph, QuantConfig(), network.calibration)
+    simulated = quantize_graph(network.graph, QuantConfig(), network.calibration)
     wanted = (logits(network.graph, inputs).argmax(1) == labels).double().mean()
     got = (logits(simulated, inputs).argmax(1) == labels).double().mean()
     assert float(wanted) > 0.85  # else there would be nothing to lose

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from quant.config import QuantConfig, Rule, uniform
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
 from quant.simulation.plan import Side
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Estimator, QuantSpec, SpecChange
 from tests.networks import CASES, Case, Wired, conv_bn, graph_of
 
@@ -43,8 +43,8 @@ def test_the_range_is_beta_minus_and_plus_six_gamma_cut_by_the_function(name: st
     function, low, high = ACTIVATIONS[name]
     case = Case(lambda: Wired(lambda m, x: function(m.conv(x)), conv=conv_bn(2, 6)), (2, 4, 4))
     model = case.model()
-    graph = FoldBatchNorm()(capture(model, case.shape))
-    result = quantize(graph, BATCH_NORM, input_range=(-1.0, 1.0))
+    graph = FoldBatchNorm()(capture_graph(model, case.shape))
+    result = quantize_graph(graph, BATCH_NORM, input_range=(-1.0, 1.0))
     beta, gamma = model.get_parameter("conv.1.bias"), model.get_parameter("conv.1.weight").abs()
     q_min = (beta - 6 * gamma).detach().min().clamp(low, high)
     q_max = (beta + 6 * gamma).detach().max().clamp(low, high)
@@ -56,7 +56,7 @@ def test_the_range_is_beta_minus_and_plus_six_gamma_cut_by_the_function(name: st
 
 def data_free(name: str) -> tuple[FloatGraph, QuantGraph]:
     graph = FoldBatchNorm()(graph_of(name))
-    return graph, quantize(graph, BATCH_NORM, input_range=(-4.0, 4.0))
+    return graph, quantize_graph(graph, BATCH_NORM, input_range=(-4.0, 4.0))
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def normalized(case: Case, inputs: Tensor) -> nn.Module:
 def test_where_batch_norms_know_the_data_nearly_nothing_is_clipped() -> None:
     case = CASES["plain"]
     inputs = case.inputs(128)
-    graph = FoldBatchNorm()(capture(normalized(case, inputs), case.shape))
-    result = quantize(graph, BATCH_NORM, input_range=(-4.0, 4.0))
+    graph = FoldBatchNorm()(capture_graph(normalized(case, inputs), case.shape))
+    result = quantize_graph(graph, BATCH_NORM, input_range=(-4.0, 4.0))
     statistics = drain(Calibrate()(graph, [inputs]))
     for name in ("0", "3"):
         grid, seen = encoding_of(result, name), statistics[name]
@@ -107,17 +107,17 @@ def test_a_layer_that_follows_from_no_batch_norm_is_named(
     build: Callable[[], nn.Module], layer: str
 ) -> None:
     case = Case(build, (2, 6, 6))
-    graph = FoldBatchNorm()(capture(case.model(), case.shape))
+    graph = FoldBatchNorm()(capture_graph(case.model(), case.shape))
     with pytest.raises(CalibrationError, match=rf"layer '{layer}' does not\. Choose mse"):
-        quantize(graph, BATCH_NORM, input_range=(-4.0, 4.0))
+        quantize_graph(graph, BATCH_NORM, input_range=(-4.0, 4.0))
 
 
 def test_the_input_needs_a_range_or_an_image() -> None:
     graph = FoldBatchNorm()(graph_of("plain"))
     with pytest.raises(CalibrationError, match="'input' has no statistics"):
-        quantize(graph, BATCH_NORM)
+        quantize_graph(graph, BATCH_NORM)
     calibration = drain(Calibrate()(graph, [CASES["plain"].inputs(4)]))
-    result = quantize(graph, BATCH_NORM, {"input": calibration["input"]})
+    result = quantize_graph(graph, BATCH_NORM, {"input": calibration["input"]})
     found = calibration["input"]
     wanted = encode_range(
         torch.tensor(found.low), torch.tensor(found.high), QuantSpec(8, symmetric=False)
@@ -131,6 +131,6 @@ def test_layers_without_batch_norms_may_have_statistics_while_others_do_without(
     mine = {name: calibration[name] for name in ("input", "cat", "left", "right.0", "linear")}
     free = SpecChange(estimator=Estimator.BATCH_NORM)
     rules = tuple(Rule(name, activation=free) for name in ("conv1", "conv2", "add"))
-    result = quantize(graph, replace(uniform(8, 8), rules=rules), mine)
+    result = quantize_graph(graph, replace(uniform(8, 8), rules=rules), mine)
     sites = [site for site in result.sites if site.side is Side.ACTIVATIONS]
     assert all(result.quantizers[site.name].encoding is not None for site in sites)

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from quant.config import QuantConfig, Rule, uniform
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from quant.spec import SpecChange
 from tests.networks import Wired
 
@@ -33,14 +33,14 @@ CLIPS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_a_fused_function_is_applied_with_its_own_limits(name: str) -> None:
     function = CLIPS[name]
     model = Wired(lambda m, x: function(m.linear(x)), linear=nn.Linear(4, 6))
-    graph, inputs = capture(model, (4,)), torch.randn(200, 4)
+    graph, inputs = capture_graph(model, (4,)), torch.randn(200, 4)
     assert [layer.name for layer in graph.layers] == ["input", "linear"]
     wanted = model(inputs)
-    assert torch.equal(quantize(graph, uniform(32, 32))(inputs), wanted)
+    assert torch.equal(quantize_graph(graph, uniform(32, 32))(inputs), wanted)
     config = QuantConfig(
         rules=(Rule("*", SpecChange(bits=32)), Rule("input", activation=SpecChange(bits=32)))
     )
-    simulated = quantize(graph, config, drain(Calibrate()(graph, [inputs])))
+    simulated = quantize_graph(graph, config, drain(Calibrate()(graph, [inputs])))
     encoding = simulated.quantizers["linear"].encoding
     assert encoding is not None
     assert torch.equal(simulated(inputs), encoding.fake_quantize(wanted))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quant.config import QuantConfig
 from quant.graph.operators import Kind
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.quant.qdq import integer_session
 from tests.quant.trained import images, logits, trained
 
@@ -39,7 +39,7 @@ def test_the_simulation_agrees_with_the_network_executed_in_integers(
     name: str, tmp_path: Path
 ) -> None:
     network = trained(name)
-    simulated = quantize(network.graph, QuantConfig(), network.calibration)
+    simulated = quantize_graph(network.graph, QuantConfig(), network.calibration)
     inputs, _ = images(COUNT)
     wanted, executed = in_integers(simulated, inputs, tmp_path)
 
@@ -58,10 +58,10 @@ def test_the_simulation_agrees_with_the_network_executed_in_integers(
 
 def test_the_oracle_tells_another_network_apart(tmp_path: Path) -> None:
     network = trained("fashion-resnet")
-    simulated = quantize(network.graph, QuantConfig(), network.calibration)
+    simulated = quantize_graph(network.graph, QuantConfig(), network.calibration)
     inputs, _ = images(200)
     wanted, _ = in_integers(simulated, inputs, tmp_path)
     weight = str(network.graph["blocks.3.conv1"].weight)
     with torch.no_grad():
-        simulated.graph.tensor(weight)[0].mul_(-1)  # one channel of 48
+        simulated.graph.stored_tensor(weight)[0].mul_(-1)  # one channel of 48
     assert near(simulated, logits(simulated, inputs), wanted) < 0.9

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from quant.config import ACTIVATION_DEFAULT, WEIGHT_DEFAULT, QuantConfig, Rule
 from quant.errors import ConfigError
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.graph.node_facts import facts_of
+from quant.graph.node_facts import facts_of_node
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.simulation.plan import Side, Site, plan
+from quant.simulation.plan import Side, Site, plan_sites
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import SpecChange
 from tests.networks import DISTINCT, Wired, graph_of
@@ -32,11 +32,11 @@ def printed(sites: tuple[Site, ...]) -> list[str]:
 
 def plan_of(wire: object, shape: tuple[int, ...], **parts: nn.Module) -> list[str]:
     model = Wired(wire, **parts).eval()  # type: ignore[arg-type]
-    return printed(plan(FOLD(capture(model, shape)), PLAIN))
+    return printed(plan_sites(FOLD(capture_graph(model, shape)), PLAIN))
 
 
 def test_the_golden_plan_of_the_kitchen_sink() -> None:
-    assert printed(plan(FOLD(graph_of("kitchen")), PLAIN)) == [
+    assert printed(plan_sites(FOLD(graph_of("kitchen")), PLAIN)) == [
         "input @ x",
         "conv1 weight @ conv2d",
         "conv1 @ relu",  # batch norm folded, ReLU fused
@@ -57,7 +57,7 @@ def test_the_golden_plan_of_the_kitchen_sink() -> None:
 
 
 def test_the_golden_plan_of_functions_that_hardware_does_not_fuse() -> None:
-    assert printed(plan(FOLD(graph_of("gated")), PLAIN)) == [
+    assert printed(plan_sites(FOLD(graph_of("gated")), PLAIN)) == [
         "input @ x",
         "conv1.0 weight @ conv2d",
         "conv1.0 @ conv2d",  # before SiLU
@@ -76,7 +76,7 @@ def test_the_golden_plan_of_functions_that_hardware_does_not_fuse() -> None:
 
 
 def test_the_golden_plan_of_attention() -> None:
-    assert printed(plan(FOLD(graph_of("attention")), PLAIN)) == [
+    assert printed(plan_sites(FOLD(graph_of("attention")), PLAIN)) == [
         "input @ x",
         "norm @ layer_norm",
         "q weight @ linear",
@@ -97,7 +97,7 @@ def test_the_golden_plan_of_attention() -> None:
 
 
 def test_a_convolution_called_twice_has_sites_for_each_call() -> None:
-    assert printed(plan(FOLD(graph_of("shared")), PLAIN)) == [
+    assert printed(plan_sites(FOLD(graph_of("shared")), PLAIN)) == [
         "input @ x",
         "conv weight @ conv2d",
         "conv @ conv2d",
@@ -131,9 +131,9 @@ def test_a_relu_that_cannot_be_fused_stays_on_the_grid_of_its_input() -> None:
 
 
 def test_chained_average_pools_share_the_first_grid_and_its_spec() -> None:
-    graph = capture(Wired(lambda _, x: F.avg_pool2d(F.avg_pool2d(x, 2), 2)), (1, 8, 8))
+    graph = capture_graph(Wired(lambda _, x: F.avg_pool2d(F.avg_pool2d(x, 2), 2)), (1, 8, 8))
     rules = (Rule("*", activation=SpecChange(bits=3)), Rule("input", activation=SpecChange(bits=5)))
-    sites = plan(graph, QuantConfig(rules=rules))
+    sites = plan_sites(graph, QuantConfig(rules=rules))
     assert [site.shared_with for site in sites] == [None, "input", "avg_pool2d"]
     assert [site.spec.bits for site in sites] == [5, 5, 5]
 
@@ -141,7 +141,7 @@ def test_chained_average_pools_share_the_first_grid_and_its_spec() -> None:
 @pytest.mark.parametrize("name", DISTINCT)
 def test_weights_and_outputs_of_every_layer_have_sites_and_biases_none(name: str) -> None:
     graph = FOLD(graph_of(name))
-    sites = plan(graph, PLAIN)
+    sites = plan_sites(graph, PLAIN)
     weights = [site.layer for site in sites if site.side is Side.WEIGHTS]
     outputs = [site.layer for site in sites if site.side is Side.ACTIVATIONS]
     assert weights == [layer.name for layer in graph.layers if layer.weight]
@@ -160,7 +160,8 @@ def test_specs_follow_the_rules() -> None:
         Rule("average_pool", activation=SpecChange(bits=2)),  # which has no grid of its own
     )
     specs = {
-        site.name: site.spec for site in plan(FOLD(graph_of("kitchen")), QuantConfig(rules=rules))
+        site.name: site.spec
+        for site in plan_sites(FOLD(graph_of("kitchen")), QuantConfig(rules=rules))
     }
     assert specs["conv1 weight"] == replace(WEIGHT_DEFAULT, bits=4)
     assert specs["conv1"] == replace(ACTIVATION_DEFAULT, bits=6)
@@ -170,14 +171,14 @@ def test_specs_follow_the_rules() -> None:
 
 def test_a_plan_with_a_rule_that_matches_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="'conv9' matches none of 9"):
-        plan(FOLD(graph_of("kitchen")), QuantConfig(rules=(Rule("conv9"),)))
+        plan_sites(FOLD(graph_of("kitchen")), QuantConfig(rules=(Rule("conv9"),)))
 
 
 def quantizer_calls(graph: FloatGraph) -> list[str]:
     """Return, in order of execution, every operation and every quantizer of a quantized graph."""
-    result = QuantGraph(graph, plan(graph, PLAIN))
+    result = QuantGraph(graph, plan_sites(graph, PLAIN))
     return [
-        facts_of(node).site if node.op == "call_module" else str(node.target).split(".")[1]
+        facts_of_node(node).site if node.op == "call_module" else str(node.target).split(".")[1]
         for node in result.module.graph.nodes
         if node.op in ("call_module", "call_function")
     ]
@@ -211,5 +212,5 @@ def test_padding_with_another_number_than_zero_gets_a_grid_of_its_own(
         def forward(self, x: Tensor) -> Tensor:
             return F.pad(torch.as_tensor(self.conv(x)), (1, 1), value=value)
 
-    sites = plan(capture(Padded(), (1, 6, 6)), PLAIN)
+    sites = plan_sites(capture_graph(Padded(), (1, 6, 6)), PLAIN)
     assert any(site.layer.startswith("pad") for site in sites) == quantized

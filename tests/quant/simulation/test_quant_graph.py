@@ -17,7 +17,7 @@ from quant.progress import drain
 from quant.ranges.estimators import encode_statistics, encode_weight
 from quant.ranges.statistics import Statistics
 from quant.simulation.plan import Side
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Estimator, Granularity, QuantSpec, SpecChange
 from tests.networks import CASES, DISTINCT, SMALL, graph_of
 
@@ -35,7 +35,7 @@ def test_everything_at_32_bits_is_the_float_network_exactly(name: str) -> None:
     inputs = CASES[name].inputs(3)
     for graph in (graph_of(name), folded(name)):
         for calibration in (None, dict[str, Statistics]()):
-            simulated = quantize(graph, uniform(32, 32), calibration)
+            simulated = quantize_graph(graph, uniform(32, 32), calibration)
             assert torch.equal(simulated(inputs), graph(inputs))
 
 
@@ -43,17 +43,17 @@ def test_the_simulated_network_equals_one_written_by_hand() -> None:
     graph, inputs = folded("kitchen"), CASES["kitchen"].inputs(16)
     calibration = calibrated(graph, inputs)
     config = uniform(5, 6)
-    simulated = quantize(graph, config, calibration)
+    simulated = quantize_graph(graph, config, calibration)
 
     def weight(layer: str) -> Tensor:
-        values = graph.tensor(f"{layer}.weight")
+        values = graph.stored_tensor(f"{layer}.weight")
         return encode_weight(values, config.default.weight).fake_quantize(values)
 
     def on_grid(site: str, x: Tensor) -> Tensor:
         return encode_statistics(calibration[site], config.default.activation).fake_quantize(x)
 
     def conv(layer: str, x: Tensor, padding: int = 0) -> Tensor:
-        return F.conv2d(x, weight(layer), graph.tensor(f"{layer}.bias"), padding=padding)
+        return F.conv2d(x, weight(layer), graph.stored_tensor(f"{layer}.bias"), padding=padding)
 
     x = on_grid("input", inputs)
     x = on_grid("conv1", conv("conv1", x, 1).relu())
@@ -62,7 +62,7 @@ def test_the_simulated_network_equals_one_written_by_hand() -> None:
     left, right = on_grid("left", conv("left", x)), on_grid("right.0", conv("right.0", x).relu())
     x = on_grid("cat", torch.cat([left, right], 1))
     x = on_grid("cat", F.avg_pool2d(x, 4)).flatten(1)
-    x = on_grid("linear", F.linear(x, weight("linear"), graph.tensor("linear.bias")))
+    x = on_grid("linear", F.linear(x, weight("linear"), graph.stored_tensor("linear.bias")))
     assert torch.equal(simulated(inputs), x)
     assert not torch.allclose(x, graph(inputs), rtol=1e-3)
 
@@ -76,7 +76,7 @@ def test_sixteen_bits_are_near_the_float_network_and_two_are_not(name: str) -> N
 
     def error(bits: int) -> float:
         return float(
-            (quantize(graph, uniform(bits, bits), calibration)(inputs) - wanted).abs().max()
+            (quantize_graph(graph, uniform(bits, bits), calibration)(inputs) - wanted).abs().max()
         )
 
     assert 0 < error(16) < 2e-3 * size
@@ -92,8 +92,8 @@ def test_all_widths_come_from_one_calibration_that_stays_as_it_was() -> None:
         for estimator in (Estimator.MSE, Estimator.MIN_MAX, Estimator.PERCENTILE):
             rule = Rule("*", activation=SpecChange(bits=bits, estimator=estimator))
             config = QuantConfig(rules=(rule,))
-            outputs[estimator].append(quantize(graph, config, calibration)(inputs))
-            again = quantize(graph, config, calibrated(graph, inputs))(inputs)
+            outputs[estimator].append(quantize_graph(graph, config, calibration)(inputs))
+            again = quantize_graph(graph, config, calibrated(graph, inputs))(inputs)
             assert torch.equal(outputs[estimator][-1], again)
     for name, (count, zeros, counts) in before.items():
         now = calibration[name]
@@ -111,7 +111,7 @@ def test_every_layer_has_its_own_bits() -> None:
         Rule(name, SpecChange(bits=2 + at), SpecChange(bits=16 - at))
         for at, name in enumerate(names)
     )
-    result = quantize(graph, QuantConfig(rules=rules), calibration)
+    result = quantize_graph(graph, QuantConfig(rules=rules), calibration)
     for site in result.sites:
         at = names.index("cat" if site.name == "average_pool" else site.layer)
         encoding = result.quantizers[site.name].encoding
@@ -124,7 +124,7 @@ def test_the_grid_of_one_layer_does_not_depend_on_the_bits_of_others() -> None:
     graph = folded("kitchen")
     calibration = calibrated(graph, CASES["kitchen"].inputs(8))
     rule = Rule("conv1", SpecChange(bits=3), SpecChange(bits=3))
-    one, other = (quantize(graph, QuantConfig(rules=r), calibration) for r in ((), (rule,)))
+    one, other = (quantize_graph(graph, QuantConfig(rules=r), calibration) for r in ((), (rule,)))
     for name, quantizer in one.quantizers.items():
         a, b = quantizer.encoding, other.quantizers[name].encoding
         assert a is not None
@@ -134,7 +134,7 @@ def test_the_grid_of_one_layer_does_not_depend_on_the_bits_of_others() -> None:
 
 def test_an_average_pool_takes_over_the_grid_of_its_input() -> None:
     graph = folded("plain")
-    result = quantize(graph, QuantConfig(), calibrated(graph, CASES["plain"].inputs(8)))
+    result = quantize_graph(graph, QuantConfig(), calibrated(graph, CASES["plain"].inputs(8)))
     assert result.quantizers["6"].encoding is result.quantizers["3"].encoding is not None
 
 
@@ -158,7 +158,7 @@ def test_weights_have_scales_of_the_right_shape(
 ) -> None:
     graph = folded(name)
     change = SpecChange(granularity=granularity, group_size=size, bits=4)
-    result = quantize(graph, QuantConfig(rules=(Rule("*", weight=change),)))
+    result = quantize_graph(graph, QuantConfig(rules=(Rule("*", weight=change),)))
     encoding = result.quantizers[f"{layer} weight"].encoding
     assert encoding is not None
     assert encoding.scale.shape == shape
@@ -168,8 +168,8 @@ def test_weights_have_scales_of_the_right_shape(
 
 def test_without_calibration_weights_alone_are_quantized() -> None:
     graph, inputs = folded("plain"), CASES["plain"].inputs(4)
-    weights_only = quantize(graph, uniform(4, 8))
-    assert torch.equal(weights_only(inputs), quantize(graph, uniform(4, 32))(inputs))
+    weights_only = quantize_graph(graph, uniform(4, 8))
+    assert torch.equal(weights_only(inputs), quantize_graph(graph, uniform(4, 32))(inputs))
     assert not torch.equal(weights_only(inputs), graph(inputs))
 
 
@@ -178,16 +178,16 @@ def test_a_site_without_statistics_is_an_error_that_names_its_layer() -> None:
     calibration = calibrated(graph, CASES["plain"].inputs(4))
     del calibration["3"]
     with pytest.raises(CalibrationError, match=r"Layer '3' has no statistics.*Calibrate first"):
-        quantize(graph, QuantConfig(), calibration)
+        quantize_graph(graph, QuantConfig(), calibration)
     floating = QuantConfig(rules=(Rule("3", activation=SpecChange(bits=32)),))
-    assert quantize(graph, floating, calibration).quantizers["3"].encoding is None
+    assert quantize_graph(graph, floating, calibration).quantizers["3"].encoding is None
 
 
 def test_an_input_range_stands_in_for_statistics_of_the_input() -> None:
     graph = folded("plain")
     calibration = calibrated(graph, CASES["plain"].inputs(4))
     del calibration["input"]
-    result = quantize(graph, QuantConfig(), calibration, input_range=(-2.0, 3.0))
+    result = quantize_graph(graph, QuantConfig(), calibration, input_range=(-2.0, 3.0))
     wanted = encode_range(torch.tensor(-2.0), torch.tensor(3.0), QuantSpec(8, symmetric=False))
     encoding = result.quantizers["input"].encoding
     assert encoding is not None
@@ -198,7 +198,7 @@ def test_statistics_of_the_input_are_worth_more_than_its_range() -> None:
     graph = folded("plain")
     calibration = calibrated(graph, CASES["plain"].inputs(4))
     plain, given = (
-        quantize(graph, QuantConfig(), calibration, input_range=limits)
+        quantize_graph(graph, QuantConfig(), calibration, input_range=limits)
         for limits in (None, (-100.0, 100.0))
     )
     assert _scale(plain, "input") == _scale(given, "input") < 0.1
@@ -210,7 +210,7 @@ def test_cross_entropy_for_the_whole_network_means_the_logits_and_mse_elsewhere(
 
     def scales(estimator: Estimator) -> dict[str, float]:
         rule = Rule("*", activation=SpecChange(bits=3, estimator=estimator))
-        result = quantize(graph, QuantConfig(rules=(rule,)), calibration)
+        result = quantize_graph(graph, QuantConfig(rules=(rule,)), calibration)
         return {s.name: _scale(result, s.name) for s in result.sites if s.side is Side.ACTIVATIONS}
 
     by_mse, by_entropy = scales(Estimator.MSE), scales(Estimator.CROSS_ENTROPY)
@@ -226,7 +226,7 @@ def _scale(result: QuantGraph, name: str) -> float:
 def test_quantizing_leaves_the_graph_as_it_was() -> None:
     graph, inputs = folded("kitchen"), CASES["kitchen"].inputs(4)
     wanted, nodes = graph(inputs), [node.name for node in graph.module.graph.nodes]
-    result = quantize(graph, uniform(2, 2), calibrated(graph, inputs))
-    result.graph.set_tensor("conv1.weight", torch.zeros(8, 3, 3, 3))
+    result = quantize_graph(graph, uniform(2, 2), calibrated(graph, inputs))
+    result.graph.store_tensor("conv1.weight", torch.zeros(8, 3, 3, 3))
     assert torch.equal(graph(inputs), wanted)
     assert [node.name for node in graph.module.graph.nodes] == nodes

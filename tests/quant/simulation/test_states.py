@@ -13,7 +13,7 @@ from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
 from quant.ranges.statistics import Statistics
 from quant.simulation.plan import TENSOR_SIDES, Side
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.simulation.quantizer import State
 from quant.spec import SpecChange
 from tests.networks import CASES, graph_of
@@ -27,7 +27,7 @@ def calibration() -> dict[str, Statistics]:
 
 
 def simulated(config: QuantConfig = uniform(4, 4)) -> QuantGraph:  # noqa: B008  frozen
-    return quantize(FoldBatchNorm()(graph_of("kitchen")), config, calibration())
+    return quantize_graph(FoldBatchNorm()(graph_of("kitchen")), config, calibration())
 
 
 def states(result: QuantGraph) -> dict[str, State]:
@@ -42,14 +42,17 @@ Manager = Callable[[QuantGraph], AbstractContextManager[None]]
 ALL = {site.name for site in simulated().sites}
 WEIGHTS = {name for name in ALL if name.endswith(" weight")}
 MANAGERS: dict[str, tuple[Manager, set[str]]] = {
-    "floating": (lambda g: g.floating(), set()),
-    "observing": (lambda g: g.observing(), set()),
-    "only": (lambda g: g.only("conv1"), {"conv1", "conv1 weight"}),
-    "only weights of": (lambda g: g.only("conv1", Side.WEIGHTS), {"conv1 weight"}),
-    "only activations of": (lambda g: g.only("conv1", Side.ACTIVATIONS), {"conv1"}),
-    "only the input": (lambda g: g.only("input"), {"input"}),
-    "all but": (lambda g: g.all_but("conv1"), ALL - {"conv1", "conv1 weight"}),
-    "all but weights of": (lambda g: g.all_but("conv1", Side.WEIGHTS), ALL - {"conv1 weight"}),
+    "floating": (lambda g: g.as_float_network(), set()),
+    "observing": (lambda g: g.collecting_statistics(), set()),
+    "only": (lambda g: g.only_layer("conv1"), {"conv1", "conv1 weight"}),
+    "only weights of": (lambda g: g.only_layer("conv1", Side.WEIGHTS), {"conv1 weight"}),
+    "only activations of": (lambda g: g.only_layer("conv1", Side.ACTIVATIONS), {"conv1"}),
+    "only the input": (lambda g: g.only_layer("input"), {"input"}),
+    "all but": (lambda g: g.all_but_layer("conv1"), ALL - {"conv1", "conv1 weight"}),
+    "all but weights of": (
+        lambda g: g.all_but_layer("conv1", Side.WEIGHTS),
+        ALL - {"conv1 weight"},
+    ),
     "weights": (lambda g: g.only_side(Side.WEIGHTS), WEIGHTS),
     "activations": (lambda g: g.only_side(Side.ACTIVATIONS), ALL - WEIGHTS),
     "both sides": (lambda g: g.only_side(Side.BOTH), ALL),
@@ -85,9 +88,9 @@ def test_states_come_back_after_an_exception(name: str) -> None:
 def test_contexts_nest() -> None:
     result = simulated()
     with result.only_side(Side.WEIGHTS):
-        with result.all_but("conv1"):
+        with result.all_but_layer("conv1"):
             assert quantizing(result) == WEIGHTS - {"conv1 weight"}
-            with result.floating():
+            with result.as_float_network():
                 assert quantizing(result) == set()
             assert quantizing(result) == WEIGHTS - {"conv1 weight"}
         assert quantizing(result) == WEIGHTS
@@ -96,7 +99,7 @@ def test_contexts_nest() -> None:
 
 def test_floating_is_the_float_network_exactly() -> None:
     result = simulated()
-    with result.floating():
+    with result.as_float_network():
         assert torch.equal(result(INPUTS), FoldBatchNorm()(graph_of("kitchen"))(INPUTS))
 
 
@@ -107,14 +110,14 @@ def test_one_layer_alone_equals_a_network_in_which_all_others_are_float() -> Non
             Rule(layer, SpecChange(bits=4), SpecChange(bits=4)),
         )
         alone = simulated(QuantConfig(rules=rules))
-        with (result := simulated()).only(layer):
+        with (result := simulated()).only_layer(layer):
             assert torch.equal(result(INPUTS), alone(INPUTS))
 
 
 def test_a_layer_that_is_float_by_choice_stays_float_in_every_context() -> None:
     rule = Rule("conv1", SpecChange(bits=32), SpecChange(bits=32))
     result = simulated(QuantConfig(uniform(4, 4).default, (rule,)))
-    with result.only("conv1"):
+    with result.only_layer("conv1"):
         assert quantizing(result) == set()
     with result.only_side(Side.BOTH):
         assert quantizing(result) == ALL - {"conv1", "conv1 weight"}
@@ -124,7 +127,7 @@ def test_observing_collects_float_activations_and_leaves_weights_alone() -> None
     result = simulated()
     for quantizer in result.quantizers.values():
         quantizer.statistics = Statistics()
-    with result.observing():
+    with result.collecting_statistics():
         output = result(INPUTS)
     assert torch.equal(output, FoldBatchNorm()(graph_of("kitchen"))(INPUTS))
     for site in result.sites:
@@ -141,7 +144,7 @@ def test_observing_collects_float_activations_and_leaves_weights_alone() -> None
 
 
 def test_both_sides_include_weights_and_activations() -> None:
-    table = {(side, tensor): side.includes(tensor) for side in Side for tensor in TENSOR_SIDES}
+    table = {(side, tensor): side.includes_role(tensor) for side in Side for tensor in TENSOR_SIDES}
     assert [pair for pair, holds in table.items() if not holds] == [
         (Side.WEIGHTS, Side.ACTIVATIONS),
         (Side.ACTIVATIONS, Side.WEIGHTS),
@@ -149,7 +152,7 @@ def test_both_sides_include_weights_and_activations() -> None:
 
 
 def test_an_unknown_layer_is_no_silent_question() -> None:
-    quantized = quantize(graph_of("plain"), uniform(8, 8))
-    for question in (quantized.only, quantized.all_but):
+    quantized = quantize_graph(graph_of("plain"), uniform(8, 8))
+    for question in (quantized.only_layer, quantized.all_but_layer):
         with pytest.raises(KeyError, match="No layer 'typo'"), question("typo"):
             pass

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from quant.encoding import Encoding, encode_range
 from quant.simulation.plan import Side, Site
-from quant.simulation.quantizer import Quantizer, subsumes
+from quant.simulation.quantizer import Quantizer, encoding_subsumes_clip
 from quant.spec import QuantSpec
 
 Clip = tuple[float | None, float | None]
@@ -70,7 +70,7 @@ def test_a_grid_stands_in_where_it_ends_inside_the_clip(
 ) -> None:
     low, high = (torch.tensor(limit) for limit in limits)
     encoding = encode_range(low, high, QuantSpec(8, symmetric))
-    assert subsumes(encoding, CLIPS[name]) == wanted
+    assert encoding_subsumes_clip(encoding, CLIPS[name]) == wanted
 
 
 def test_a_limit_half_way_between_two_steps_is_rounded_as_the_quantizer_rounds_it() -> None:

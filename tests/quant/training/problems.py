@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from quant.config import uniform
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import conv_bn
 
 SHAPE = (3, 8, 8)
@@ -75,7 +75,7 @@ class Problem:
     watched: tuple[tuple[Tensor, Tensor | None], ...]
 
     def quantized(self, weight_bits: int = 2, activation_bits: int = 4) -> QuantGraph:
-        return quantize(self.graph, uniform(weight_bits, activation_bits), self.calibration)
+        return quantize_graph(self.graph, uniform(weight_bits, activation_bits), self.calibration)
 
 
 @cache
@@ -90,7 +90,7 @@ def problem(*, equalized: bool = False) -> Problem:
             optimizer.zero_grad()
             F.cross_entropy(model(data.inputs[part]), data.labels[part]).backward()
             optimizer.step()
-    graph = FoldBatchNorm()(capture(model.eval(), SHAPE))
+    graph = FoldBatchNorm()(capture_graph(model.eval(), SHAPE))
     if equalized:
         graph = Equalize()(graph).graph
     calibration = drain(Calibrate()(graph, data.inputs[:128].split(64)))

@@ -24,7 +24,7 @@ from quant.passes.use_grids import UseGrids
 from quant.progress import drain
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side, Site
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from quant.spec import Granularity, QuantSpec, SpecChange
 from quant.training.neuron_quantizer import NeuronQuantizer, gates, hard_widths
 from quant.training.neuron_widths import trained_widths
@@ -106,7 +106,7 @@ def test_scales_start_as_the_product_chooses_them() -> None:
 def test_a_training_learns_widths_and_comes_back_as_the_product_s_own(tmp_path: Path) -> None:
     given = problem()
     start = with_channel_widths(uniform(8, 8), even_widths(given.graph, 1))
-    quantized = quantize(given.graph, start, given.calibration)
+    quantized = quantize_graph(given.graph, start, given.calibration)
     state = drain(train(quantized, given.graph, given.data, given.watched, LEARN))
     widths = trained_widths(state.encodings, given.graph)
     assert set(widths) == {layer.name for layer in given.graph.layers if layer.weight}
@@ -118,7 +118,7 @@ def test_a_training_learns_widths_and_comes_back_as_the_product_s_own(tmp_path: 
     assert kept.digest == state.digest
     logits = []
     for one in (state, kept):
-        again = quantize(one.trained_graph(given.graph), config, given.calibration)
+        again = quantize_graph(one.trained_graph(given.graph), config, given.calibration)
         assert not UseGrids(one.encodings).apply(again).kept
         logits.append(again(given.watched[0][0]))
     assert torch.equal(*logits)
@@ -132,7 +132,7 @@ def test_at_rate_0_widths_stay_and_no_step_changes_nothing() -> None:
     widths = widths_by_variance(given.graph, 3.0)
     config = with_channel_widths(uniform(8, 8), widths)
     settings = dataclasses.replace(LEARN, widths=NeuronWidthSettings(rate=0.0))
-    quantized = quantize(given.graph, config, given.calibration)
+    quantized = quantize_graph(given.graph, config, given.calibration)
     none = dataclasses.replace(settings, steps=0)
     before = drain(train(quantized, given.graph, given.data, given.watched, none))
     for site, grid in before.encodings.items():

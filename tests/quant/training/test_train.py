@@ -10,7 +10,7 @@ from torch import Tensor
 from quant.config import uniform
 from quant.passes.use_grids import UseGrids
 from quant.progress import drain
-from quant.simulation.quant_graph import QuantGraph, quantize
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.training.method import LearnedStep
 from quant.training.settings import (
     LossKind,
@@ -48,7 +48,7 @@ def learn(
 
 def rebuilt(given: Problem, state: TrainedState, bits: tuple[int, int] = (2, 4)) -> QuantGraph:
     graph = state.trained_graph(given.graph)
-    quantized = quantize(graph, uniform(*bits), given.calibration)
+    quantized = quantize_graph(graph, uniform(*bits), given.calibration)
     assert not UseGrids(state.encodings).apply(quantized).kept
     return quantized
 

@@ -187,7 +187,7 @@ def test_weights_that_memory_does_not_hold_are_made_anew() -> None:
 
 def test_a_fixed_batch_is_filled_up() -> None:
     it = case("kitchen", 10)
-    fixed = it.network.graph.copy()
+    fixed = it.network.graph.copy_graph()
     fixed.batch = 4
     network = Network("fixed", "fixed", fixed, it.network.parameters)
     assert batch_size(network) == 4

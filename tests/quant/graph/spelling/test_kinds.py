@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from analysis.cost.workload import build_workload
 from quant.config import uniform
 from quant.errors import CaptureError
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import Input, draw
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 from quant.spec import FLOAT_BITS
 from tests.networks_kinds import CASES, IMAGE, Written, conv, head, random
 
@@ -27,7 +27,7 @@ def captured(name: str) -> tuple[nn.Module, FloatGraph, Tensor]:
     torch.manual_seed(0)
     case = CASES[name]
     model = case.build().eval()
-    graph = FoldBatchNorm()(capture(model, (Input("x", case.shape, case.kind),)))
+    graph = FoldBatchNorm()(capture_graph(model, (Input("x", case.shape, case.kind),)))
     inputs = draw(graph.inputs, 3)
     assert isinstance(inputs, Tensor)
     return model, graph, inputs
@@ -48,10 +48,10 @@ def test_weights_and_products_are_as_written(name: str) -> None:
 def test_32_bits_are_the_float_network_and_4_bits_are_not(name: str) -> None:
     _, graph, inputs = captured(name)
     calibration = drain(Calibrate()(graph, [inputs]))
-    exact = quantize(graph, uniform(FLOAT_BITS, FLOAT_BITS), calibration)
+    exact = quantize_graph(graph, uniform(FLOAT_BITS, FLOAT_BITS), calibration)
     torch.testing.assert_close(exact(inputs), graph(inputs), rtol=0, atol=0)
     if CASES[name].weights:
-        coarse = quantize(graph, uniform(4, FLOAT_BITS), calibration)
+        coarse = quantize_graph(graph, uniform(4, FLOAT_BITS), calibration)
         assert not torch.equal(coarse(inputs), graph(inputs))
 
 
@@ -65,11 +65,11 @@ def test_the_cost_counts_every_product(name: str) -> None:
 def test_random_numbers_are_refused() -> None:
     noisy = Written(lambda m, x: m.net(x + torch.randn_like(x)), net=head(conv()))
     with pytest.raises(CaptureError, match="draws random numbers"):
-        capture(noisy.eval(), IMAGE)
+        capture_graph(noisy.eval(), IMAGE)
 
 
 def test_dropout_in_eval_mode_is_not_random() -> None:
-    assert capture(nn.Sequential(nn.Dropout(), nn.Linear(4, 2)).eval(), (4,)).layers
+    assert capture_graph(nn.Sequential(nn.Dropout(), nn.Linear(4, 2)).eval(), (4,)).layers
 
 
 def test_an_output_without_a_batch_axis_is_left_out_or_refused() -> None:
@@ -81,11 +81,11 @@ def test_an_output_without_a_batch_axis_is_left_out_or_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.mean()
 
-    graph = capture(Pair().eval(), (4,))
+    graph = capture_graph(Pair().eval(), (4,))
     assert len(graph.output_nodes) == 1
     assert "1 of 2 outputs" in graph.notes[0]
     with pytest.raises(CaptureError, match="batch as its first axis"):
-        capture(Mean().eval(), (4,))
+        capture_graph(Mean().eval(), (4,))
 
 
 def test_precision_is_told() -> None:
@@ -96,7 +96,7 @@ def test_precision_is_told() -> None:
 def test_shapes_of_a_fixed_batch_are_those_of_one_image() -> None:
     model = head(conv()).eval()
     program = torch.export.export(model, (random(4, *IMAGE),))
-    fixed, free = capture(program, IMAGE, 4), capture(model, IMAGE)
+    fixed, free = capture_graph(program, IMAGE, 4), capture_graph(model, IMAGE)
     assert fixed.batch == 4
     for one, other in zip(fixed.layers, free.layers, strict=True):
         assert (one.shape, one.macs) == (other.shape, other.macs)
@@ -110,11 +110,11 @@ def test_a_decomposed_program_has_the_same_layers() -> None:
     program = torch.export.export(
         net, (random(2, *IMAGE),), dynamic_shapes=({0: torch.export.Dim("n")},)
     )
-    plain = FoldBatchNorm()(capture(program, IMAGE))
+    plain = FoldBatchNorm()(capture_graph(program, IMAGE))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = program.run_decompositions()
-    decomposed = FoldBatchNorm()(capture(program, IMAGE))
+    decomposed = FoldBatchNorm()(capture_graph(program, IMAGE))
     for one, other in zip(plain.layers, decomposed.layers, strict=True):
         assert (one.kind, one.weight_shape, one.macs) == (
             other.kind,

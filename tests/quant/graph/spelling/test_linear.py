@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from quant.config import uniform
-from quant.graph.capture import capture
+from quant.graph.capture import capture_graph
 from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
-from quant.simulation.quant_graph import quantize
+from quant.simulation.quant_graph import quantize_graph
 
 
 class Stored(nn.Module):
@@ -40,13 +40,13 @@ WAYS: dict[str, Callable[[Stored, Tensor], Tensor]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_product_with_a_stored_matrix_is_a_layer_with_a_weight(way: str) -> None:
     model, inputs = Stored(WAYS[way]), torch.randn(5, 6)
-    graph = capture(model.eval(), (6,))
+    graph = capture_graph(model.eval(), (6,))
     layer = graph.layers[1]
     assert (layer.kind, layer.weight_shape, layer.macs) == (Kind.LINEAR, (4, 6), 24)
     assert (layer.bias is not None) == (way == "addmm")
     assert torch.allclose(graph(inputs), model(inputs), atol=1e-6)
     calibration = drain(Calibrate()(graph, [inputs]))
-    simulated = quantize(graph, uniform(2, 32), calibration)
+    simulated = quantize_graph(graph, uniform(2, 32), calibration)
     assert not torch.allclose(simulated(inputs), graph(inputs), atol=1e-2)
 
 
@@ -55,7 +55,7 @@ def test_a_product_of_two_activations_stays_one() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x @ x.transpose(1, 2)
 
-    graph = capture(Both().eval(), (3, 4))
+    graph = capture_graph(Both().eval(), (3, 4))
     assert [layer.kind for layer in graph.layers] == [Kind.INPUT, Kind.MATMUL]
 
 
@@ -64,7 +64,7 @@ def test_a_matrix_used_from_both_sides_keeps_its_meaning() -> None:
         return (x @ m.tall) @ m.tall.t()
 
     model, inputs = Stored(there_and_back), torch.randn(5, 6)
-    graph = capture(model.eval(), (6,))
+    graph = capture_graph(model.eval(), (6,))
     assert [layer.weight_shape for layer in graph.layers[1:]] == [(4, 6), (6, 4)]
     assert torch.allclose(graph(inputs), model(inputs), atol=1e-5)
 
@@ -78,10 +78,10 @@ def test_a_cap_alone_is_fused_with_the_layer_before() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.clamp_max(self.linear(x), 0.25)
 
-    graph = capture(Capped().eval(), (6,))
+    graph = capture_graph(Capped().eval(), (6,))
     assert [layer.name for layer in graph.layers] == ["input", "linear"]
     inputs = torch.randn(64, 6)
-    simulated = quantize(graph, uniform(32, 8), drain(Calibrate()(graph, [inputs])))
+    simulated = quantize_graph(graph, uniform(32, 8), drain(Calibrate()(graph, [inputs])))
     assert float(simulated(inputs).max()) <= 0.26
 
 
@@ -90,7 +90,7 @@ def test_a_view_takes_values_that_come_channels_last() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.view(x.shape[0], -1)
 
-    graph = capture(Viewed().eval(), (3, 4, 5))
+    graph = capture_graph(Viewed().eval(), (3, 4, 5))
     inputs = torch.randn(2, 3, 4, 5)
     got = graph(inputs.contiguous(memory_format=torch.channels_last))
     assert torch.equal(got, inputs.flatten(1))
