@@ -4,8 +4,6 @@ This runs the named file. It is meant for files on the user's own machine, named
 command line, a path typed into a page that runs locally); an upload must never come here.
 """
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,9 +11,8 @@ from typing import Any
 
 from torch import nn
 
+from model_io.builder.user_modules import load_file
 from model_io.errors import ModelError
-
-_PRIVATE_NAME = "_quantscope_builder"
 
 
 def build(builder: str) -> nn.Module:
@@ -73,21 +70,12 @@ def function_in(text: str, what: str) -> Callable[..., Any]:
 
 
 def _imported(path: Path, what: str) -> ModuleType:
-    """Return the file as a module under a private name, so that it can shadow no other."""
+    """Return the file as a module that shadows no other and is shadowed by no other."""
     if not path.is_file():
         raise ModelError(f"{what}'s file must exist, got {path.name}; check its path.")
-    spec = importlib.util.spec_from_file_location(_PRIVATE_NAME, path)
-    if spec is None or spec.loader is None:
-        raise ModelError(f"{what}'s file must be Python, got {path.name}; name a .py file.")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickles look their module up by name while the file runs.
-    sys.modules[_PRIVATE_NAME] = module
     try:
-        spec.loader.exec_module(module)
+        return load_file(path)
     except Exception as error:
         raise ModelError(
             f"{path.name} must run without errors, got {type(error).__name__}: {error}."
         ) from error
-    finally:
-        sys.modules.pop(_PRIVATE_NAME, None)
-    return module
