@@ -77,7 +77,7 @@ class Study:
         self.network, self.scored, self.calibration = network, scored, calibration
         self.input_range, self.store = input_range, store
         self._results = _Results(calibrated)
-        self._write_linear_layer = Calibrated(input_range=input_range)
+        self._uncalibrated = Calibrated(input_range=input_range)
         self._seen: Calibrated | None = None
 
     @classmethod
@@ -106,7 +106,7 @@ class Study:
     @property
     def known(self) -> Calibrated:
         """The statistics as far as they have been collected; else the input's range alone."""
-        return self._seen or self._results.calibrated or self._write_linear_layer
+        return self._seen or self._results.calibrated or self._uncalibrated
 
     @property
     def entropies(self) -> Entropies:
@@ -130,7 +130,7 @@ class Study:
         if known is not None:
             return known
         if self.calibration is None or (config is not None and not self.needs_images(config)):
-            return self._write_linear_layer
+            return self._uncalibrated
         calibrated = yield from calibrate(self.network, self.calibration, self.input_range)
         self._results.calibrated = calibrated
         return calibrated
@@ -170,9 +170,9 @@ class Study:
     def scoring(self, images: Dataset | None) -> "Study":
         """Return this study with other images to score on; both share what is worked out."""
         other = Study(self.network, images, self.calibration, self.input_range, self.store)
-        other._results, other._write_linear_layer, other._seen = (
+        other._results, other._uncalibrated, other._seen = (
             self._results,
-            self._write_linear_layer,
+            self._uncalibrated,
             self._seen,
         )
         return other
@@ -190,7 +190,7 @@ class Study:
         )
         same_range = self.input_range == other.input_range
         if self.network is other.network and mine == theirs and same_range:
-            self._results, self._write_linear_layer = other._results, other._write_linear_layer  # noqa: SLF001
+            self._results, self._uncalibrated = other._results, other._uncalibrated  # noqa: SLF001
 
     def belongs_to(self, other: "Study") -> bool:
         """Whether both are of one network and share what is worked out."""
