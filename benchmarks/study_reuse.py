@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Sequence
 
+from analysis.calibration import calibrate
 from analysis.network import prepare
 from analysis.process_settings import choose_threads
 from analysis.study import Study
@@ -28,11 +29,10 @@ CALIBRATION_IMAGES = 16
 
 def open_study(sample: str) -> Study:
     """Return a calibrated study of a sample network on random images."""
-    network = prepare(load_model(sample))
+    loaded = load_model(sample)
+    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     images = RandomImages(CALIBRATION_IMAGES, network.graph.input_shape)
-    study = Study(network, images, images)
-    drain(study.calibrated())
-    return study
+    return Study(network, calibrated=drain(calibrate(network, images)))
 
 
 def visit_seconds(study: Study, config: QuantConfig) -> float:
