@@ -180,9 +180,9 @@ def loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
     from analysis.session_file import read_session  # noqa: PLC0415
     from data_io.arrays import open_arrays  # noqa: PLC0415
     from data_io.preprocessing import Preprocess  # noqa: PLC0415
-    from model_io.builder.safetensors import load_weights  # noqa: PLC0415
-    from model_io.encodings.aimet_read import read_encodings  # noqa: PLC0415
-    from model_io.load import load_upload  # noqa: PLC0415
+    from model_io.builder.safetensors import load_safetensors_weights  # noqa: PLC0415
+    from model_io.encodings.aimet_read import read_aimet_encodings  # noqa: PLC0415
+    from model_io.load import load_uploaded_model  # noqa: PLC0415
     from quant.config import config_from_json  # noqa: PLC0415
 
     network = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3))
@@ -202,14 +202,16 @@ def loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
         return open_arrays(saved("a.npz", content), Preprocess())
 
     return {
-        "pt2": lambda content: load_upload(saved("a.upload", content), "a.pt2"),
-        "onnx": lambda content: load_upload(saved("a.upload", content), "a.onnx"),
-        "safetensors": lambda content: load_weights(network, saved("a.safetensors", content)),
+        "pt2": lambda content: load_uploaded_model(saved("a.upload", content), "a.pt2"),
+        "onnx": lambda content: load_uploaded_model(saved("a.upload", content), "a.onnx"),
+        "safetensors": lambda content: load_safetensors_weights(
+            network, saved("a.safetensors", content)
+        ),
         "npz": arrays,
         "packed npz": arrays,
         "config": lambda content: config_from_json(content.decode(errors="replace")),
         "preprocess": lambda content: Preprocess.from_json(content.decode(errors="replace")),
-        "encodings": lambda content: read_encodings(content, "a.encodings"),
+        "encodings": lambda content: read_aimet_encodings(content, "a.encodings"),
         "session": read_session,
         "store": store,
     }

@@ -39,7 +39,7 @@ from benchmarks.greedy import best_bargain, demote, least_sensitive
 from data_io.bundled import fashion_test, fashion_train_part
 from data_io.dataset import Dataset
 from data_io.open_dataset import open_dataset
-from model_io.load import load_sample
+from model_io.load import load_sample_model
 from quant.config import uniform
 from quant.progress import drain
 from quant.simulation.quant_graph import quantize_graph
@@ -65,7 +65,7 @@ class Bench:
 
 def prepare_bench(model: str, folder: Path, store: Path, images: int) -> Bench:
     """Load, calibrate and sweep; what the store knows of the sweep is not run again."""
-    loaded = load_sample(model)
+    loaded = load_sample_model(model)
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     if model == "efficientnet-lite0":
         seen, scored = open_dataset(folder, IMAGENET).split(images)

@@ -37,7 +37,7 @@ from analysis.calibration import calibrate
 from analysis.network import Network, prepare
 from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset
-from model_io.load import load_sample
+from model_io.load import load_sample_model
 from quant.channel_widths import (
     ChannelWidths,
     count_widths,
@@ -125,12 +125,14 @@ def tensors_of(data: Dataset) -> tuple[Tensor, Tensor]:
 
 def open_ground(name: str, start: str, seed: int) -> Ground:
     """Return a sample with its data; `start` is float (its weights) or scratch."""
-    loaded = load_sample(name)
+    loaded = load_sample_model(name)
     module = loaded.module
     if start == "scratch":
         torch.manual_seed(seed)
         module = letter_mlp().eval()
-    network = prepare(name, module, loaded.takes, f"{loaded.digest} {start} {seed}", loaded.batch)
+    network = prepare(
+        name, module, loaded.expected_inputs, f"{loaded.digest} {start} {seed}", loaded.batch
+    )
     own = BUNDLED_DATA[sample(name).dataset]
     watched, training = own.train().split(WATCHED, seed)
     calibrated = drain(calibrate(network, training.sample(256, seed)))
@@ -219,8 +221,8 @@ def _float_variances(name: str, ground: Ground) -> FloatGraph:
     """Return the graph whose weights' variances count: a trained float network's."""
     if "scratch" not in ground.network.digest:
         return ground.network.graph
-    loaded = load_sample(name)
-    return prepare(name, loaded.module, loaded.takes, loaded.digest, loaded.batch).graph
+    loaded = load_sample_model(name)
+    return prepare(name, loaded.module, loaded.expected_inputs, loaded.digest, loaded.batch).graph
 
 
 def show(arms: Sequence[Arm]) -> None:

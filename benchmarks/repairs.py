@@ -20,7 +20,7 @@ from analysis.runs.apply_recipe import apply_pass, first_stage, title_of
 from data_io.bundled import fashion_test, fashion_train_part
 from data_io.dataset import Dataset
 from data_io.open_dataset import open_dataset
-from model_io.load import load_sample
+from model_io.load import load_sample_model
 from quant.config import QuantConfig, uniform
 from quant.passes.absorb_bias import AbsorbBias
 from quant.passes.adaround import AdaRound
@@ -114,7 +114,7 @@ def rows(iterations: int) -> dict[str, Row]:
 
 def measure(row: Row, folder: Path) -> dict[str, Any]:
     """Run one case and return its scores after every pass, in shares of 1."""
-    loaded = load_sample(row.model)
+    loaded = load_sample_model(row.model)
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     seen, scored = _data(row, folder)
     calibration = seen.first(64) if row.images > 64 else seen

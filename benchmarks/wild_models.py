@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from analysis.cost.workload import build_workload
 from analysis.network import prepare
 from model_io.load import load_model
-from model_io.qdq_export.export_qdq import export_qdq
+from model_io.qdq_export.export_qdq import export_qdq_onnx
 from quant.config import uniform
 from quant.inputs import KINDS, draw, parts_of
 from quant.passes.calibrate import Calibrate
@@ -80,7 +80,7 @@ def row(path: Path) -> str:
     """Load a file, quantize, cost and export it; return the cells of its row."""
     loaded = load_model(str(path))
     model = loaded.program or loaded.module
-    network = prepare(loaded.name, model, loaded.takes, loaded.digest, loaded.batch)
+    network = prepare(loaded.name, model, loaded.expected_inputs, loaded.digest, loaded.batch)
     graph = network.graph
     inputs = draw(graph.inputs, graph.batch or 4)
     calibration = drain(Calibrate()(graph, [inputs]))
@@ -92,7 +92,7 @@ def row(path: Path) -> str:
         ]
     counted = sum(op.macs for op in build_workload("wild", graph, uniform(8, 8)).ops)
     quantized = quantize_graph(graph, uniform(8, 8), calibration)
-    exported = export_qdq(quantized).model.SerializeToString()
+    exported = export_qdq_onnx(quantized).model.SerializeToString()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(exported, options, providers=["CPUExecutionProvider"])

@@ -142,15 +142,15 @@ def convert(
     """Import a network once and keep it as a .pt2 file with the same names of layers."""
     with errors_told(answer):
         check_place(str(out), "--out")
-        from model_io.convert import convert as keep  # noqa: PLC0415
-        from model_io.input_specs import read_wish  # noqa: PLC0415
+        from model_io.convert import convert_to_pt2  # noqa: PLC0415
+        from model_io.input_specs import read_input_specs  # noqa: PLC0415
         from model_io.load import load_model  # noqa: PLC0415
 
         say(f"Loading {model}")
-        loaded = load_model(model, builder, read_wish(input_shape or ""))
-        if not loaded.takes:
+        loaded = load_model(model, builder, read_input_specs(input_shape or ""))
+        if not loaded.expected_inputs:
             raise ValueError(
                 f"The shape of an input must be known; {model} does not tell it. Name it with "
                 "--input-shape, such as 3,224,224."
             )
-        write_answer(answer, asdict(keep(loaded, out)))
+        write_answer(answer, asdict(convert_to_pt2(loaded, out)))

@@ -99,25 +99,29 @@ def open_network(model: str, builder: str | None, input_shape: str | None) -> "N
     """Load and prepare a network with the number of threads that is fastest here."""
     from analysis.network import prepare  # noqa: PLC0415
     from analysis.process_settings import choose_threads  # noqa: PLC0415
-    from model_io.encodings.apply_to_network import knowledge_of  # noqa: PLC0415
-    from model_io.input_specs import read_wish  # noqa: PLC0415
+    from model_io.encodings.apply_to_network import file_knowledge  # noqa: PLC0415
+    from model_io.input_specs import read_input_specs  # noqa: PLC0415
     from model_io.load import load_model  # noqa: PLC0415
 
     choose_threads()
     say(f"Loading {model}")
-    loaded = load_model(model, builder, read_wish(input_shape or ""))
-    if not loaded.takes:
+    loaded = load_model(model, builder, read_input_specs(input_shape or ""))
+    if not loaded.expected_inputs:
         raise ValueError(
             f"The shape of an input must be known; {model} does not tell it. Name it with "
             "--input-shape, such as 3,224,224."
         )
     network = prepare(
-        loaded.name, loaded.program or loaded.module, loaded.takes, loaded.digest, loaded.batch,
-        loaded.notes,
-    )  # fmt: skip
+        loaded.name,
+        loaded.program or loaded.module,
+        loaded.expected_inputs,
+        loaded.digest,
+        loaded.batch,
+        loaded.import_notes,
+    )
     for note in network.notes:
         say(note)
-    targets, given = knowledge_of(loaded, network.graph)
+    targets, given = file_knowledge(loaded, network.graph)
     return replace(network, targets=targets, given=given)
 
 
@@ -223,9 +227,11 @@ def complete_experiment(
         return experiment, (*notes, *given.sentences())
     if record.encodings is None:
         return experiment, notes
-    from model_io.encodings.apply_to_network import find_encodings  # noqa: PLC0415
+    from model_io.encodings.apply_to_network import resolve_encodings  # noqa: PLC0415
 
-    given = find_encodings(record.encodings.source, record.encodings.text, network, network.given)
+    given = resolve_encodings(
+        record.encodings.source, record.encodings.text, network, network.given
+    )
     return record.with_encodings(given), (*notes, *given.sentences())
 
 
@@ -248,10 +254,10 @@ def with_training(
 
 def _file_encodings(network: "Network", encodings: str) -> "Given":
     """Return the encodings in a file, or those that the model's own file has."""
-    from model_io.encodings.apply_to_network import read_given  # noqa: PLC0415
+    from model_io.encodings.apply_to_network import read_network_encodings  # noqa: PLC0415
 
     if encodings != OWN:
-        return read_given(read_text(Path(encodings)), network, Path(encodings).name)
+        return read_network_encodings(read_text(Path(encodings)), network, Path(encodings).name)
     if network.given is None:
         raise ValueError(
             f"--encodings {OWN} takes an ONNX file with quantizers; {network.name} has none. Name "
@@ -262,22 +268,22 @@ def _file_encodings(network: "Network", encodings: str) -> "Given":
 
 def open_metric(text: str | None) -> "FileMetric | None":
     """Return the user's metric; it is loaded before any work."""
-    from model_io.builder.user_metric import load_metric  # noqa: PLC0415
+    from model_io.builder.user_metric import load_file_metric  # noqa: PLC0415
 
-    return None if text is None else load_metric(text)
+    return None if text is None else load_file_metric(text)
 
 
 def check_import(model: str, network: "Network", data: "Dataset") -> dict[str, float] | None:
     """Run an ONNX file beside ONNX Runtime on the user's own data; None for other models."""
     from model_io.input_specs import InputSpec  # noqa: PLC0415
-    from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx  # noqa: PLC0415
+    from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx_agreement  # noqa: PLC0415
     from quant.inputs import parts_of  # noqa: PLC0415
 
     if not model.lower().endswith(".onnx"):
         return None
     takes = tuple(InputSpec(one.name, one.shape, one.kind) for one in network.graph.inputs)
     (batch,) = data.first(CHECKED_INPUTS).batches(CHECKED_INPUTS)
-    found = check_onnx(Path(model), takes, inputs=parts_of(batch.inputs))
+    found = check_onnx_agreement(Path(model), takes, inputs=parts_of(batch.inputs))
     say(f"Beside ONNX Runtime on {found.inputs} real inputs: {found.difference:.1e} apart")
     return {"inputs": found.inputs, "largest_relative_difference": found.difference}
 

@@ -40,7 +40,7 @@ class Converted:
     imported: dict[str, Any] | None
 
 
-def convert(loaded: LoadedModel, out: Path) -> Converted:
+def convert_to_pt2(loaded: LoadedModel, out: Path) -> Converted:
     """Write a network as `.pt2`, read it back, and check that it is the same.
 
     Raises:
@@ -49,14 +49,16 @@ def convert(loaded: LoadedModel, out: Path) -> Converted:
     """
     if out.suffix != ".pt2":
         raise ModelError(f"The file to write must end in .pt2; got {out.name}. Rename it.")
-    program = loaded.program or export_torch_program(loaded.module, loaded.takes, loaded.batch)
+    program = loaded.program or export_torch_program(
+        loaded.module, loaded.expected_inputs, loaded.batch
+    )
     held = io.BytesIO()
     with exclusive_torch():
         torch.export.save(program, held)
     out.write_bytes(held.getvalue())
     back = load_model(out)
-    before = capture_graph(loaded.program or loaded.module, loaded.takes, loaded.batch)
-    after = capture_graph(back.program or back.module, back.takes, back.batch)
+    before = capture_graph(loaded.program or loaded.module, loaded.expected_inputs, loaded.batch)
+    after = capture_graph(back.program or back.module, back.expected_inputs, back.batch)
     layers = tuple(layer.name for layer in before.layers)
     names = tuple(layer.name for layer in after.layers)
     if names != layers:
@@ -72,11 +74,11 @@ def convert(loaded: LoadedModel, out: Path) -> Converted:
     notes = (left,) if loaded.encodings else ()
     report = None if loaded.report is None else asdict(loaded.report)
     return Converted(
-        layers, len(held.getvalue()), _difference(before, after), after.batch, notes, report
+        layers, len(held.getvalue()), _output_difference(before, after), after.batch, notes, report
     )
 
 
-def _difference(before: FloatGraph, after: FloatGraph) -> float:
+def _output_difference(before: FloatGraph, after: FloatGraph) -> float:
     """Return how far two networks lie apart on random inputs.
 
     Raises:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 
-def state_digest(module: nn.Module) -> str:
+def module_state_digest(module: nn.Module) -> str:
     """Return a SHA-256 over the module's class and the names, types and values of its tensors."""
     total = hashlib.sha256(type(module).__qualname__.encode())
     for name, tensor in module.state_dict().items():

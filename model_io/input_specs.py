@@ -37,12 +37,12 @@ class InputSpec:
     shape: tuple[int, ...]
     kind: str = "float32"
 
-    def zeros(self, batch: int) -> Tensor:
+    def zero_batch(self, batch: int) -> Tensor:
         """Return zeros in the shape of a batch."""
         return torch.zeros(batch, *self.shape, dtype=KINDS.get(self.kind, torch.float32))
 
 
-def read_wish(text: str) -> tuple[InputSpec, ...]:
+def read_input_specs(text: str) -> tuple[InputSpec, ...]:
     """Return the inputs in a text such as "3,224,224" or "image=3,224,224; ids=int:16".
 
     Sizes may stand between commas or an x; a type may stand before them, with a colon.
@@ -50,7 +50,7 @@ def read_wish(text: str) -> tuple[InputSpec, ...]:
     Raises:
         ModelError: something else stands there.
     """
-    found = tuple(_read_one(part, text) for part in text.split(";") if part.strip())
+    found = tuple(_read_input_spec(part, text) for part in text.split(";") if part.strip())
     names = [one.name for one in found]
     if len(set(names)) < len(names):
         raise ModelError(
@@ -59,7 +59,7 @@ def read_wish(text: str) -> tuple[InputSpec, ...]:
     return found
 
 
-def _read_one(part: str, text: str) -> InputSpec:
+def _read_input_spec(part: str, text: str) -> InputSpec:
     name, _, rest = part.rpartition("=")
     kind, _, sizes = rest.rpartition(":")
     kind, name = kind.strip() or "float32", name.strip()
@@ -72,7 +72,7 @@ def _read_one(part: str, text: str) -> InputSpec:
     return InputSpec(name, tuple(map(int, words)), str(KINDS[kind]).removeprefix("torch."))
 
 
-def write_wish(inputs: Sequence[InputSpec]) -> str:
+def write_input_specs(inputs: Sequence[InputSpec]) -> str:
     """Return the text that `read_wish` reads."""
     parts = []
     for one in inputs:
@@ -82,7 +82,7 @@ def write_wish(inputs: Sequence[InputSpec]) -> str:
     return "; ".join(parts)
 
 
-def named_as(module: nn.Module, inputs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
+def name_inputs(module: nn.Module, inputs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
     """Return inputs of a module with the names of its arguments where they have none."""
     arguments = [name for name in inspect.signature(module.forward).parameters if name != "self"]
     if len(inputs) == 1 and not inputs[0].name and inputs[0].kind == "float32":

@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from model_io.builder.builder import build
-from model_io.builder.safetensors import load_weights
-from model_io.digest import file_digest, state_digest
+from model_io.builder.builder import build_network
+from model_io.builder.safetensors import load_safetensors_weights
+from model_io.digest import file_digest, module_state_digest
 from model_io.errors import ModelError, UnsafeFileError
-from model_io.input_specs import InputSpec, named_as
+from model_io.input_specs import InputSpec, name_inputs
 from model_io.loaded_model import LoadedModel, ModelOrigin
-from model_io.pt2.load_pt2 import load_exported
+from model_io.pt2.load_pt2 import load_exported_program
 from sample_models.registry import SAMPLES, sample
 
 Wish = tuple[int, ...] | tuple[InputSpec, ...]
@@ -39,11 +39,11 @@ def load_model(
         UnsafeFileError: a file that could run code; nothing of it was run.
     """
     if str(source) in SAMPLES:
-        return load_sample(str(source))
+        return load_sample_model(str(source))
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix in _PICKLES:
-        raise _pickle_refusal(path)
+        raise _pickle_refusal_error(path)
     if suffix not in _LOADERS or not path.is_file():
         raise ModelError(
             f"A model must be a sample ({', '.join(SAMPLES)}), a .pt2 or .onnx file or a "
@@ -53,7 +53,7 @@ def load_model(
     return _LOADERS[suffix](path, builder, input_shape)
 
 
-def load_upload(path: Path, name: str, input_shape: Wish = ()) -> LoadedModel:
+def load_uploaded_model(path: Path, name: str, input_shape: Wish = ()) -> LoadedModel:
     """Return the model in an uploaded file, which can run nothing on this machine.
 
     Args:
@@ -67,34 +67,36 @@ def load_upload(path: Path, name: str, input_shape: Wish = ()) -> LoadedModel:
     """
     shown = Path(name.replace("\\", "/"))
     if shown.suffix.lower() in _PICKLES:
-        raise _pickle_refusal(shown)
+        raise _pickle_refusal_error(shown)
     if shown.suffix.lower() not in UPLOADS:
         raise ModelError(
             f"An upload must be one of {', '.join(UPLOADS)}, got {shown.name!r}; export the "
             "network with torch.export.save or torch.onnx.export."
         )
     if shown.suffix.lower() == ".onnx":
-        return _imported(path, input_shape, shown.name, alone=True)
-    return _load_pt2(path, None, (), shown.name)
+        return _import_onnx_file(path, input_shape, shown.name, alone=True)
+    return _load_pt2_model(path, None, (), shown.name)
 
 
-def load_sample(name: str) -> LoadedModel:
+def load_sample_model(name: str) -> LoadedModel:
     """Return one of the networks that come with the project."""
     entry = sample(name)
     module = entry.build()
     return LoadedModel(
-        name, module, entry.input_shape, None, state_digest(module), ModelOrigin.SAMPLE
+        name, module, entry.input_shape, None, module_state_digest(module), ModelOrigin.SAMPLE
     )
 
 
-def _load_pt2(path: Path, builder: str | None, input_shape: Wish, name: str = "") -> LoadedModel:
+def _load_pt2_model(
+    path: Path, builder: str | None, input_shape: Wish, name: str = ""
+) -> LoadedModel:
     """Load a torch.export file."""
     del input_shape  # the file knows it
     if builder is not None:
         raise ModelError(
             f"A builder belongs to .safetensors files, got one for {path.name}; leave it out."
         )
-    exported = load_exported(path, name or path.name)
+    exported = load_exported_program(path, name or path.name)
     return LoadedModel(
         name=Path(name or path.name).stem,
         module=exported.module,
@@ -107,39 +109,39 @@ def _load_pt2(path: Path, builder: str | None, input_shape: Wish, name: str = ""
     )
 
 
-def _load_safetensors(path: Path, builder: str | None, input_shape: Wish) -> LoadedModel:
+def _load_safetensors_model(path: Path, builder: str | None, input_shape: Wish) -> LoadedModel:
     """Build a network and fill it."""
     if builder is None:
         raise ModelError(
             f"Weights alone are no network, got {path.name} without a builder; name the function "
             "that makes the network as path.py:function, or export it with torch.export.save."
         )
-    module = build(builder)
-    load_weights(module, path)
+    module = build_network(builder)
+    load_safetensors_weights(module, path)
     code = Path(builder.rpartition(":")[0]).read_bytes() + builder.rpartition(":")[2].encode()
-    digest = hashlib.sha256(code + state_digest(module).encode()).hexdigest()
+    digest = hashlib.sha256(code + module_state_digest(module).encode()).hexdigest()
     inputs = tuple(one for one in input_shape if isinstance(one, InputSpec))
     shape = inputs[0].shape if inputs else tuple(n for n in input_shape if isinstance(n, int))
-    own = named_as(module, inputs)
+    own = name_inputs(module, inputs)
     return LoadedModel(path.stem, module, shape, None, digest, ModelOrigin.BUILDER, inputs=own)
 
 
-def _load_onnx(path: Path, builder: str | None, input_shape: Wish) -> LoadedModel:
+def _load_onnx_model(path: Path, builder: str | None, input_shape: Wish) -> LoadedModel:
     """Import an ONNX file; its tensors may lie beside it."""
     if builder is not None:
         raise ModelError(
             f"A builder belongs to .safetensors files, got one for {path.name}; leave it out."
         )
-    return _imported(path, input_shape, path.name, alone=False)
+    return _import_onnx_file(path, input_shape, path.name, alone=False)
 
 
-def _imported(path: Path, input_shape: Wish, shown: str, *, alone: bool) -> LoadedModel:
+def _import_onnx_file(path: Path, input_shape: Wish, shown: str, *, alone: bool) -> LoadedModel:
     """Import an ONNX file, an upload `alone`."""
-    from model_io.onnx_import.load_onnx import load_onnx  # noqa: PLC0415  100 MB that other files do not need
+    from model_io.onnx_import.load_onnx import load_onnx_network  # noqa: PLC0415  100 MB that other files do not need
 
-    imported = load_onnx(path, input_shape, shown, alone=alone)
+    imported = load_onnx_network(path, input_shape, shown, alone=alone)
     # tensors beside the file, and the sizes that it leaves open, belong to what is computed
-    held = state_digest(imported.module)
+    held = module_state_digest(imported.module)
     shapes = [one.shape for one in imported.inputs]
     said = shapes[0] if len(shapes) == 1 else shapes
     digest = hashlib.sha256(f"{file_digest(path)}{held}{said}".encode())
@@ -157,7 +159,7 @@ def _imported(path: Path, input_shape: Wish, shown: str, *, alone: bool) -> Load
     )
 
 
-def _pickle_refusal(path: Path) -> UnsafeFileError:
+def _pickle_refusal_error(path: Path) -> UnsafeFileError:
     """Return the error for files that are pickles."""
     return UnsafeFileError(
         f"A model file must not be a pickle, got {path.name}: opening a pickle can run any code. "
@@ -167,7 +169,7 @@ def _pickle_refusal(path: Path) -> UnsafeFileError:
 
 
 _LOADERS: dict[str, Callable[[Path, str | None, Wish], LoadedModel]] = {
-    ".pt2": _load_pt2,
-    ".safetensors": _load_safetensors,
-    ".onnx": _load_onnx,
+    ".pt2": _load_pt2_model,
+    ".safetensors": _load_safetensors_model,
+    ".onnx": _load_onnx_model,
 }

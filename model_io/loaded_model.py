@@ -56,16 +56,16 @@ class LoadedModel:
     inputs: tuple[InputSpec, ...] = ()
 
     @property
-    def takes(self) -> tuple[int, ...] | tuple[InputSpec, ...]:
+    def expected_inputs(self) -> tuple[int, ...] | tuple[InputSpec, ...]:
         """What it takes, as `analysis.network.prepare` wants it; empty where nobody told it."""
         return self.inputs or self.input_shape
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def import_notes(self) -> tuple[str, ...]:
         """What reading the file found, a sentence each."""
-        return () if self.report is None else tuple(self.report.sentences())
+        return () if self.report is None else tuple(self.report.report_sentences())
 
-    def example(self, batch: int = 2) -> Tensor:
+    def example_inputs(self, batch: int = 2) -> Tensor:
         """Return zeros in the shape of a batch of inputs; `batch` is ignored where it is fixed.
 
         Raises:

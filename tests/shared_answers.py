@@ -22,7 +22,7 @@ from analysis.mixed_precision.pareto_front import find_front
 from analysis.mixed_precision.search import BitSearch
 from analysis.sensitivity.recheck import check_loud
 from analysis.sensitivity.screening.screen import screen
-from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
 from quant.graph.float_graph import FloatGraph
 from quant.progress import Steps
 from quant.simulation.quant_graph import QuantGraph
@@ -88,7 +88,7 @@ def marked_once(quantized: QuantGraph) -> MarkedOnnx:
     sites = [(site.name, site.side.noun, site.layer, site.shared_with) for site in quantized.sites]
     question = repr((content(quantized.graph), sites, quantized.graph.batch))
     if question not in _MARKED:
-        _MARKED[question] = export_marked(quantized)
+        _MARKED[question] = export_marked_onnx(quantized)
     return _MARKED[question]
 
 
@@ -114,5 +114,5 @@ def identity(argument: object) -> Hashable:
 SHARED: tuple[tuple[object, Callable[..., Any]], ...] = (
     *((real, Answers(real)) for real in (score_float, calibrate, screen, check_loud, find_front)),
     (BitSearch, search_once),
-    (export_marked, marked_once),
+    (export_marked_onnx, marked_once),
 )

@@ -40,7 +40,7 @@ class RunnableFile(Protocol):
         """The quantized file, node by node in float32."""
 
     @property
-    def in_integers(self) -> frozenset[str]:
+    def integer_layers(self) -> frozenset[str]:
         """The layers that run in integers."""
 
     @property
@@ -223,7 +223,7 @@ def check_execution(
         layers,
         _worst_layer(layers),
         tuple(tally.partings),
-        tuple(sorted(executed.in_integers)),
+        tuple(sorted(executed.integer_layers)),
         latency,
     )
 

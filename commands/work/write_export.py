@@ -22,10 +22,10 @@ from data_io.errors import DatasetError
 from model_io.artefacts.artefact import TRIAL, Artefact, ArtefactSource
 from model_io.artefacts.formats import FORMATS
 from model_io.artefacts.viewer_overlays import LayerNumber
-from model_io.qdq_export.export_qdq import export_qdq
-from model_io.qdq_export.simulate_file import as_written
+from model_io.qdq_export.export_qdq import export_qdq_onnx
+from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.weights import WeightStyle
-from model_io.runtime.executed_model import execute
+from model_io.runtime.executed_model import open_exported_model
 from quant.inputs import parts_of
 from quant.progress import Progress, Steps, part
 
@@ -112,12 +112,12 @@ def export(wish: ExportWish) -> Steps[dict[str, Any]]:
         "checks": list(made.checks),
         "float_weights": list_float_weights(wish.study.network),
         "notes": [*wish.notes, *made.notes],
-        "command": made.command.replace(made.main, wish.out.name),
+        "command": made.command.replace(made.main_file, wish.out.name),
     }
     if wish.check:
-        file = export_qdq(source.quantized, QDQ[wish.format], source.marked)
-        executed = execute(file, torch.get_num_threads())
-        simulated = as_written(source.quantized, file)
+        file = export_qdq_onnx(source.quantized, QDQ[wish.format], source.marked_onnx)
+        executed = open_exported_model(file, torch.get_num_threads())
+        simulated = simulate_written_file(source.quantized, file)
         checking = check_execution(stage.network, simulated, executed, wish.study.images)
         found = yield from part(checking, 0.7, 1.0)
         answer["execution"] = summarize_check(found)
@@ -147,15 +147,15 @@ def write_files(made: Artefact, out: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: two of them would have one name, or one would overwrite another file.
     """
-    others = [name for name in made.files if name != made.main]
+    others = [name for name in made.files if name != made.main_file]
     if out.name in others:
         raise ValueError(
-            f"--out names {made.main!r}, which comes beside {out.name!r}; got the other one's "
-            f"name. Let it end in {Path(made.main).suffix}."
+            f"--out names {made.main_file!r}, which comes beside {out.name!r}; got the other one's "
+            f"name. Let it end in {Path(made.main_file).suffix}."
         )
-    paths = {name: out if name == made.main else out.with_name(name) for name in made.files}
+    paths = {name: out if name == made.main_file else out.with_name(name) for name in made.files}
     for name, path in paths.items():
-        taken = name != made.main and path.exists()
+        taken = name != made.main_file and path.exists()
         if taken and path.read_bytes() != made.files[name]:
             raise ValueError(
                 f"{path} comes beside {out.name} and must not overwrite another file; got one of "

@@ -11,9 +11,9 @@ from onnx import ModelProto, checker
 from torch import Tensor
 
 from model_io.artefacts.viewer_overlays import LayerNumber
-from model_io.encodings.export_encodings import weights_on_grids
+from model_io.encodings.export_encodings import model_with_quantized_weights
 from model_io.errors import ModelError
-from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import FEW, KINDS
@@ -47,25 +47,27 @@ class ArtefactSource:
     model: str = "MODEL"
 
     @property
-    def trial(self) -> tuple[Tensor, ...]:
+    def trial_inputs(self) -> tuple[Tensor, ...]:
         """What files are tried on."""
-        return self.inputs or random_inputs(self.graph, TRIAL)
+        return self.inputs or random_trial_inputs(self.graph, TRIAL)
 
     @property
-    def tried_on(self) -> str:
+    def trial_description(self) -> str:
         """What that is, in words."""
-        count = len(self.trial[0])
+        count = len(self.trial_inputs[0])
         return f"{count} {'inputs' if self.inputs else 'random inputs'}"
 
     @cached_property
-    def marked(self) -> MarkedOnnx:
+    def marked_onnx(self) -> MarkedOnnx:
         """The network as float ONNX, made once for all formats that need it."""
-        return export_marked(self.quantized)
+        return export_marked_onnx(self.quantized)
 
     @cached_property
-    def float_onnx(self) -> bytes:
+    def checked_float_onnx(self) -> bytes:
         """The same, checked, with weights as they are simulated."""
-        return checked(weights_on_grids(self.quantized, self.marked))
+        return serialize_checked_model(
+            model_with_quantized_weights(self.quantized, self.marked_onnx)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Artefact:
     command: str
 
     @property
-    def main(self) -> str:
+    def main_file(self) -> str:
         """The name of the first file."""
         return next(iter(self.files))
 
@@ -94,10 +96,10 @@ class Artefact:
         """All files together."""
         return sum(map(len, self.files.values()))
 
-    def packed(self, name: str) -> tuple[str, bytes]:
+    def pack_files(self, name: str) -> tuple[str, bytes]:
         """Return (name, content) of one file to hand out: the only one, or a zip of all."""
         if len(self.files) == 1:
-            return self.main, self.files[self.main]
+            return self.main_file, self.files[self.main_file]
         held = io.BytesIO()
         with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
             for file, content in self.files.items():
@@ -114,7 +116,7 @@ class Format:
     make: Callable[[ArtefactSource], Artefact]
 
 
-def random_inputs(graph: FloatGraph, count: int) -> tuple[Tensor, ...]:
+def random_trial_inputs(graph: FloatGraph, count: int) -> tuple[Tensor, ...]:
     """Return random inputs, the same at every call: `count`, or as many as the network takes."""
     generator = torch.Generator().manual_seed(0)
     found = []
@@ -128,7 +130,7 @@ def random_inputs(graph: FloatGraph, count: int) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def checked(model: ModelProto) -> bytes:
+def serialize_checked_model(model: ModelProto) -> bytes:
     """Return a model as a file that the ONNX checker accepts.
 
     Raises:

@@ -8,12 +8,16 @@ from collections.abc import Callable
 import torch
 
 from model_io.artefacts.artefact import Artefact, ArtefactSource, Format
-from model_io.artefacts.pt2_program import write_program
-from model_io.artefacts.qdq import qdq_maker
-from model_io.artefacts.viewer_overlays import LayerNumber, write_model_explorer, write_netron
-from model_io.encodings.aimet_read import read_encodings
-from model_io.encodings.apply_to_network import given_by, targets_of
-from model_io.encodings.export_encodings import export_encodings
+from model_io.artefacts.pt2_program import write_pt2_program
+from model_io.artefacts.qdq import qdq_file_maker
+from model_io.artefacts.viewer_overlays import (
+    LayerNumber,
+    write_model_explorer,
+    write_netron_attachment,
+)
+from model_io.encodings.aimet_read import read_aimet_encodings
+from model_io.encodings.apply_to_network import apply_file_encodings, encoding_targets_by_tensor
+from model_io.encodings.export_encodings import export_network_encodings
 from model_io.errors import ModelError
 from model_io.qdq_export.weights import WeightStyle
 from quant.config import config_from_file, config_to_file
@@ -21,30 +25,34 @@ from quant.inputs import parts_of
 from quant.torch_state import exclusive_torch
 
 
-def _encodings(version: str) -> Callable[[ArtefactSource], Artefact]:
+def _encodings_maker(version: str) -> Callable[[ArtefactSource], Artefact]:
     def make(source: ArtefactSource) -> Artefact:
-        quantized, marked = source.quantized, source.marked
-        found = export_encodings(quantized, marked, version, source.config.default)
+        quantized, marked = source.quantized, source.marked_onnx
+        found = export_network_encodings(quantized, marked, version, source.config.default)
         onnx, encodings = f"{source.name}.onnx", f"{source.name}.encodings"
-        files = {encodings: found.text.encode(), onnx: source.float_onnx}
+        files = {encodings: found.text.encode(), onnx: source.checked_float_onnx}
         line = f"qairt-converter --input_network {onnx} --quantization_overrides {encodings}"
         return Artefact(
-            files, (_comes_back(source, found.text), f"{onnx} passes the ONNX checker."),
-            found.notes, f"{line} --output_path {source.name}.dlc",
-        )  # fmt: skip
+            files,
+            (_describe_read_back(source, found.text), f"{onnx} passes the ONNX checker."),
+            found.notes,
+            f"{line} --output_path {source.name}.dlc",
+        )
 
     return make
 
 
-def _comes_back(source: ArtefactSource, text: str) -> str:
+def _describe_read_back(source: ArtefactSource, text: str) -> str:
     """Read encodings again; return what came back in a sentence.
 
     Raises:
         ModelError: a grid is another one now.
     """
-    grids = read_encodings(text, source.name).grids
+    grids = read_aimet_encodings(text, source.name).grids
     graph = source.graph
-    found = given_by(grids, graph, targets_of(graph, {}), source.name).grids
+    found = apply_file_encodings(
+        grids, graph, encoding_targets_by_tensor(graph, {}), source.name
+    ).grids
     wanted = {n: q.encoding for n, q in source.quantized.quantizers.items() if q.encoding}
     differ = [
         n for n, e in wanted.items() if n in found and not torch.equal(e.scale, found[n].scale)
@@ -55,25 +63,27 @@ def _comes_back(source: ArtefactSource, text: str) -> str:
     return f"Read again: the scales of all {len(wanted)} grids are the same to the bit."
 
 
-def _program(source: ArtefactSource) -> Artefact:
-    content, file = write_program(source.quantized), f"{source.name}.pt2"
+def _make_pt2_program(source: ArtefactSource) -> Artefact:
+    content, file = write_pt2_program(source.quantized), f"{source.name}.pt2"
     graph = source.quantized.graph
     sizes = [(graph.batch or 1, *one.shape) for one in graph.inputs]
     inputs = ", ".join(f"torch.zeros{size}" for size in sizes)
     line = f"net = torch.export.load('{file}').module(); print(net({inputs}))"
     return Artefact(
-        {file: content}, (_computes_the_same(source, content),), (),
+        {file: content},
+        (_describe_program_agreement(source, content),),
+        (),
         f'python -c "import torch; {line}"',
-    )  # fmt: skip
+    )
 
 
-def _computes_the_same(source: ArtefactSource, content: bytes) -> str:
+def _describe_program_agreement(source: ArtefactSource, content: bytes) -> str:
     """Run the file beside the simulation; return how they agree in a sentence.
 
     Raises:
         ModelError: they give different numbers.
     """
-    inputs = source.trial
+    inputs = source.trial_inputs
     with exclusive_torch():
         module = torch.export.load(io.BytesIO(content)).module()
     with torch.inference_mode():
@@ -81,10 +91,10 @@ def _computes_the_same(source: ArtefactSource, content: bytes) -> str:
     pairs = zip(parts_of(got), parts_of(wanted), strict=True)
     if not all(torch.equal(first, second) for first, second in pairs):
         raise ModelError("The .pt2 file must compute what the simulation does, and does not.")
-    return f"Loaded by torch alone, run on {source.tried_on}: equal to the last bit."
+    return f"Loaded by torch alone, run on {source.trial_description}: equal to the last bit."
 
 
-def _configuration(source: ArtefactSource) -> Artefact:
+def _make_configuration(source: ArtefactSource) -> Artefact:
     layers = source.quantized.graph.layers
     text = config_to_file(source.config, layers)
     if config_from_file(text, layers) != (source.config, ()):
@@ -92,85 +102,98 @@ def _configuration(source: ArtefactSource) -> Artefact:
     file = f"{source.name}.config.json"
     rules = len(source.config.rules)
     return Artefact(
-        {file: text.encode()}, (f"Read again: the same default and {rules} rules.",), (),
+        {file: text.encode()},
+        (f"Read again: the same default and {rules} rules.",),
+        (),
         f"python cli.py evaluate --model {shlex.quote(source.model)} --config {file}",
-    )  # fmt: skip
+    )
 
 
-def _node_data(source: ArtefactSource) -> Artefact:
+def _make_node_data(source: ArtefactSource) -> Artefact:
     onnx = f"{source.name}.onnx"
     files = {
         f"{source.name}.{metric.name.lower()}.json": write_model_explorer(
-            metric, source.marked.nodes
+            metric, source.marked_onnx.nodes
         ).encode()
-        for metric in _some(source)
+        for metric in _known_layer_numbers(source)
     }
     return Artefact(
-        {**files, onnx: source.float_onnx}, (_found_in(source),),
+        {**files, onnx: source.checked_float_onnx},
+        (_describe_matched_nodes(source),),
         ("In the viewer, add the JSON files as custom node data.",),
         f"model-explorer {onnx} --extensions=model_explorer_onnx",
-    )  # fmt: skip
+    )
 
 
-def _netron(source: ArtefactSource) -> Artefact:
+def _make_netron_overlay(source: ArtefactSource) -> Artefact:
     onnx, file = f"{source.name}.onnx", f"{source.name}.netron.json"
     settings = {"configuration": json.dumps(source.config.to_dict()["default"])}
-    text = write_netron(_some(source), source.marked.nodes, settings)
+    text = write_netron_attachment(_known_layer_numbers(source), source.marked_onnx.nodes, settings)
     return Artefact(
-        {file: text.encode(), onnx: source.float_onnx}, (_found_in(source),),
+        {file: text.encode(), onnx: source.checked_float_onnx},
+        (_describe_matched_nodes(source),),
         (f"Drop {file} onto the open model to see its numbers beside each node.",),
         f"netron {onnx}",
-    )  # fmt: skip
+    )
 
 
-def _some(source: ArtefactSource) -> tuple[LayerNumber, ...]:
+def _known_layer_numbers(source: ArtefactSource) -> tuple[LayerNumber, ...]:
     if not source.metrics:
         raise ModelError("Viewers need numbers of layers, and none are known. Choose data first.")
     return source.metrics
 
 
-def _found_in(source: ArtefactSource) -> str:
+def _describe_matched_nodes(source: ArtefactSource) -> str:
     """Return a sentence on the nodes that have numbers; each is one of the ONNX file.
 
     Raises:
         ModelError: a node is not in the file.
     """
-    names = {node.name for node in source.marked.model.graph.node}
-    lost = set(source.marked.nodes.values()) - names
+    names = {node.name for node in source.marked_onnx.model.graph.node}
+    lost = set(source.marked_onnx.nodes.values()) - names
     if lost:
         raise ModelError(f"Every node must be in the ONNX file, and {min(lost)!r} is not.")
     counts = ", ".join(
-        f"{sum(layer in metric.values for layer in source.marked.nodes)} with {metric.name}"
+        f"{sum(layer in metric.values for layer in source.marked_onnx.nodes)} with {metric.name}"
         for metric in source.metrics
     )
-    return f"All {len(source.marked.nodes)} nodes are in the ONNX file: {counts}."
+    return f"All {len(source.marked_onnx.nodes)} nodes are in the ONNX file: {counts}."
 
 
 FORMATS: dict[str, Format] = {
     "onnx-qdq": Format(
-        "ONNX, quantized", "Weights as whole numbers, Q/DQ pairs; runtimes compute in integers",
-        qdq_maker(WeightStyle.INTEGER),
+        "ONNX, quantized",
+        "Weights as whole numbers, Q/DQ pairs; runtimes compute in integers",
+        qdq_file_maker(WeightStyle.INTEGER),
     ),
     "onnx-qdq-float": Format(
-        "ONNX, float weights", "The same with float weights between Q/DQ pairs, for compilers",
-        qdq_maker(WeightStyle.FLOAT),
+        "ONNX, float weights",
+        "The same with float weights between Q/DQ pairs, for compilers",
+        qdq_file_maker(WeightStyle.FLOAT),
     ),
     "aimet-2.0.0": Format(
-        "AIMET encodings 2.0.0", "Float ONNX with the newest encodings file", _encodings("2.0.0")
+        "AIMET encodings 2.0.0",
+        "Float ONNX with the newest encodings file",
+        _encodings_maker("2.0.0"),
     ),
     "aimet-1.0.0": Format(
-        "AIMET encodings 1.0.0", "Float ONNX with the encodings that most converters read",
-        _encodings("1.0.0"),
+        "AIMET encodings 1.0.0",
+        "Float ONNX with the encodings that most converters read",
+        _encodings_maker("1.0.0"),
     ),
     "pt2": Format(
-        "PyTorch program", "The simulation for torch.export.load, without this code", _program
+        "PyTorch program",
+        "The simulation for torch.export.load, without this code",
+        _make_pt2_program,
     ),
     "config": Format(
-        "Configuration", "Rules as JSON, each with the layers it matched", _configuration
+        "Configuration", "Rules as JSON, each with the layers it matched", _make_configuration
     ),
     "model-explorer": Format(
-        "Model Explorer", "Numbers of layers as node data beside the ONNX file", _node_data
+        "Model Explorer", "Numbers of layers as node data beside the ONNX file", _make_node_data
     ),
-    "netron": Format("Netron", "Numbers of layers as an attachment beside the ONNX file", _netron),
-}  # fmt: skip
+    "netron": Format(
+        "Netron", "Numbers of layers as an attachment beside the ONNX file", _make_netron_overlay
+    ),
+}
 """By the name that the command line has for them."""

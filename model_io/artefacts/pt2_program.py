@@ -21,7 +21,7 @@ MOST_BATCH = 65536
 _TYPES = (torch.int8, torch.int16, torch.int32)
 
 
-class OnGrid(nn.Module):
+class PlainQuantizer(nn.Module):
     """Divides, rounds half to even, clips, multiplies: the same steps as a quantizer's own.
 
     `clip` is that of the activation function which the quantizer stands in for.
@@ -38,7 +38,7 @@ class OnGrid(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a tensor to one of the same shape."""
-        x = _clipped(x, self.clip)
+        x = _apply_clip(x, self.clip)
         # in place as there: strides decide in which order a convolution adds
         return torch.div(x, self.scale).round_().clamp_(*self.limits).mul_(self.scale)
 
@@ -52,16 +52,16 @@ class Clip(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a tensor to one of the same shape."""
-        return _clipped(x, self.clip)
+        return _apply_clip(x, self.clip)
 
 
-class Whole(nn.Module):
+class IntegerWeight(nn.Module):
     """A weight as whole numbers, in the least type that holds them, and their scale."""
 
     def __init__(self, weight: Tensor, encoding: Encoding) -> None:
         super().__init__()
         steps = (encoding.quantize(weight) - encoding.zero_point).detach()
-        kind = next(kind for kind in _TYPES if _fits(steps, kind))
+        kind = next(kind for kind in _TYPES if _fits_integer_type(steps, kind))
         self.whole = nn.Buffer(steps.to(kind))
         self.scale = nn.Buffer(encoding.scale.clone())
 
@@ -70,7 +70,7 @@ class Whole(nn.Module):
         return self.whole.to(torch.float32) * self.scale
 
 
-def write_program(quantized: QuantGraph) -> bytes:
+def write_pt2_program(quantized: QuantGraph) -> bytes:
     """Return the simulated network as `torch.export.save` writes it.
 
     Its operators are ATen's: it loads with `torch.export.load` where this package is not, takes
@@ -80,7 +80,7 @@ def write_program(quantized: QuantGraph) -> bytes:
     Raises:
         ModelError: torch cannot export the network again.
     """
-    module = plain_module(quantized)
+    module = plain_graph_module(quantized)
     graph = quantized.graph
     count = graph.batch or 2
     example = tuple(torch.zeros(count, *one.shape, dtype=KINDS[one.kind]) for one in graph.inputs)
@@ -100,7 +100,7 @@ def write_program(quantized: QuantGraph) -> bytes:
     return buffer.getvalue()
 
 
-def plain_module(quantized: QuantGraph) -> fx.GraphModule:
+def plain_graph_module(quantized: QuantGraph) -> fx.GraphModule:
     """Return a copy of a simulated network without quantizers of ours, the same in value."""
     module = copy_graph_module(quantized.module)
     for node in list(module.graph.nodes):
@@ -114,10 +114,10 @@ def plain_module(quantized: QuantGraph) -> fx.GraphModule:
         encoding = quantizer.encoding
         if quantizer.site.side is Side.WEIGHTS and encoding is not None:
             weight = quantized.graph.stored_tensor(str(source.target))
-            module.set_submodule(name, Whole(weight, encoding))
+            module.set_submodule(name, IntegerWeight(weight, encoding))
             node.args = ()
         elif encoding is not None:
-            module.set_submodule(name, OnGrid(encoding, quantizer.clip))
+            module.set_submodule(name, PlainQuantizer(encoding, quantizer.clip))
         else:
             module.set_submodule(name, Clip(quantizer.clip))
     module.graph.eliminate_dead_code()
@@ -125,12 +125,12 @@ def plain_module(quantized: QuantGraph) -> fx.GraphModule:
     return copy_graph_module(module).eval()  # without the weights that nothing reads any more
 
 
-def _clipped(x: Tensor, clip: tuple[float | None, float | None] | None) -> Tensor:
+def _apply_clip(x: Tensor, clip: tuple[float | None, float | None] | None) -> Tensor:
     if clip is None:
         return x
     return x.relu() if clip == (0.0, None) else x.clamp(*clip)
 
 
-def _fits(steps: Tensor, kind: torch.dtype) -> bool:
+def _fits_integer_type(steps: Tensor, kind: torch.dtype) -> bool:
     limits = torch.iinfo(kind)
     return bool(steps.min() >= limits.min and steps.max() <= limits.max)

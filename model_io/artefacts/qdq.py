@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from model_io.artefacts.artefact import Artefact, ArtefactSource, checked
+from model_io.artefacts.artefact import Artefact, ArtefactSource, serialize_checked_model
 from model_io.errors import ModelError
-from model_io.qdq_export.export_qdq import export_qdq
-from model_io.qdq_export.simulate_file import as_written
+from model_io.qdq_export.export_qdq import export_qdq_onnx
+from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.weights import WeightStyle
-from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators, is_integer
+from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators, is_integer_operator
 from quant.inputs import parts_of
 from quant.simulation.quant_graph import QuantGraph
 
@@ -18,31 +18,33 @@ LEAST_DB = 10.0
 """Less than this is no rounding any more: the file computes something else."""
 
 
-def qdq_maker(style: WeightStyle) -> Callable[[ArtefactSource], Artefact]:
+def qdq_file_maker(style: WeightStyle) -> Callable[[ArtefactSource], Artefact]:
     """Return what makes a file with weights in that style."""
 
     def make(source: ArtefactSource) -> Artefact:
-        made = export_qdq(source.quantized, style, source.marked)
-        content = checked(made.model)
+        made = export_qdq_onnx(source.quantized, style, source.marked_onnx)
+        content = serialize_checked_model(made.model)
         operators = executed_operators(made.model)
-        weighted = [source.marked.nodes[x.name] for x in source.graph.layers if x.weight]
-        whole = sum(is_integer(operators.get(node, "")) for node in weighted)
+        weighted = [source.marked_onnx.nodes[x.name] for x in source.graph.layers if x.weight]
+        whole = sum(is_integer_operator(operators.get(node, "")) for node in weighted)
         file = f"{source.name}.onnx"
-        agreement = _agreement(
-            source, as_written(source.quantized, made), RuntimeSession(made.model)
+        agreement = _agreement_sentence(
+            source, simulate_written_file(source.quantized, made), RuntimeSession(made.model)
         )
-        check, note = _kernels(whole, len(weighted))
+        check, note = _integer_kernel_notes(whole, len(weighted))
         run = f"ort.InferenceSession('{file}')"
         names = "print([(x.name, x.shape) for x in net.get_inputs()])"
         return Artefact(
-            {file: content}, (agreement, *check), (*made.notes, *note),
+            {file: content},
+            (agreement, *check),
+            (*made.notes, *note),
             f'python -c "import onnxruntime as ort; net = {run}; {names}"',
-        )  # fmt: skip
+        )
 
     return make
 
 
-def _kernels(whole: int, layers: int) -> tuple[list[str], list[str]]:
+def _integer_kernel_notes(whole: int, layers: int) -> tuple[list[str], list[str]]:
     """Return the checks and the notes on layers with weights of which `whole` run in integers."""
     told = f"{whole} of {layers} layers with weights run in whole numbers in ONNX Runtime here"
     if whole == layers:
@@ -50,13 +52,15 @@ def _kernels(whole: int, layers: int) -> tuple[list[str], list[str]]:
     return [], [f"{told}; the others run in float."]
 
 
-def _agreement(source: ArtefactSource, simulated: QuantGraph, session: RuntimeSession) -> str:
+def _agreement_sentence(
+    source: ArtefactSource, simulated: QuantGraph, session: RuntimeSession
+) -> str:
     """Return in a sentence how a file agrees with the simulation.
 
     Raises:
         ModelError: it does not agree at all.
     """
-    inputs = source.trial
+    inputs = source.trial_inputs
     with torch.inference_mode():
         wanted = parts_of(simulated.run(inputs))[0]
     got = session(inputs)
@@ -69,9 +73,13 @@ def _agreement(source: ArtefactSource, simulated: QuantGraph, session: RuntimeSe
     same = int((wanted.argmax(-1) == got.argmax(-1)).sum())
     share = f"the same largest output on {same} of {wanted.argmax(-1).numel()}"
     if torch.equal(wanted, got):
-        return f"In ONNX Runtime on {source.tried_on}: equal to the simulation to the last bit."
+        return (
+            f"In ONNX Runtime on {source.trial_description}: equal to the simulation to the last "
+            "bit."
+        )
     return (
-        f"In ONNX Runtime on {source.tried_on}: {decibels:.0f} dB beside the simulation, {share}."
+        f"In ONNX Runtime on {source.trial_description}: {decibels:.0f} dB beside the simulation, "
+        f"{share}."
     )
 
 

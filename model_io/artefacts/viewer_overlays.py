@@ -20,7 +20,7 @@ class LayerNumber:
     low_is_bad: bool = False
 
     @property
-    def title(self) -> str:
+    def title_with_unit(self) -> str:
         """The name with its unit."""
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
@@ -34,15 +34,15 @@ def write_model_explorer(metric: LayerNumber, nodes: Mapping[str, str]) -> str:
     """
     pale, hot = {"bgColor": _PALE, "textColor": _ON_PALE}, {"bgColor": _HOT, "textColor": _ON_HOT}
     ends = (hot, pale) if metric.low_is_bad else (pale, hot)
-    return _json(
+    return _json_text(
         {
-            "results": {node: {"value": value} for node, value in _placed(metric, nodes)},
+            "results": {node: {"value": value} for node, value in _values_by_node(metric, nodes)},
             "gradient": [{"stop": stop, **end} for stop, end in enumerate(ends)],
         }
     )
 
 
-def write_netron(
+def write_netron_attachment(
     metrics: Sequence[LayerNumber],
     nodes: Mapping[str, str],
     metadata: Mapping[str, str] | None = None,
@@ -54,7 +54,7 @@ def write_netron(
         nodes: the name of each layer's node in the ONNX file.
         metadata: shown with the model as a whole.
     """
-    return _json(
+    return _json_text(
         {
             "signature": "netron:attachment",
             "metadata": [
@@ -63,17 +63,20 @@ def write_netron(
             ],
             "metrics": [
                 {
-                    "kind": "node", "target": node, "name": metric.title, "value": value,
+                    "kind": "node",
+                    "target": node,
+                    "name": metric.title_with_unit,
+                    "value": value,
                     "type": "float32",
                 }
                 for metric in metrics
-                for node, value in _placed(metric, nodes)
+                for node, value in _values_by_node(metric, nodes)
             ],
         }
-    )  # fmt: skip
+    )
 
 
-def _placed(metric: LayerNumber, nodes: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+def _values_by_node(metric: LayerNumber, nodes: Mapping[str, str]) -> Iterator[tuple[str, float]]:
     """Yield (node, value) of the layers that have both, in the order of the nodes."""
     for layer, node in nodes.items():
         value = metric.values.get(layer)
@@ -81,5 +84,5 @@ def _placed(metric: LayerNumber, nodes: Mapping[str, str]) -> Iterator[tuple[str
             yield node, value
 
 
-def _json(content: Any) -> str:
+def _json_text(content: Any) -> str:
     return json.dumps(content, indent=2, allow_nan=False)

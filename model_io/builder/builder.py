@@ -15,7 +15,7 @@ from model_io.builder.user_modules import load_file
 from model_io.errors import ModelError
 
 
-def build(builder: str) -> nn.Module:
+def build_network(builder: str) -> nn.Module:
     """Return the network that the function makes, in eval mode.
 
     Args:
@@ -24,7 +24,7 @@ def build(builder: str) -> nn.Module:
     Raises:
         ModelError: no such file or function, an error in either, or no network returned.
     """
-    make = function_in(builder, "A builder")
+    make = load_builder_function(builder, "A builder")
     file, _, function = builder.rpartition(":")
     path = Path(file)
     try:
@@ -42,7 +42,7 @@ def build(builder: str) -> nn.Module:
     return model.eval()
 
 
-def function_in(text: str, what: str) -> Callable[..., Any]:
+def load_builder_function(text: str, what: str) -> Callable[..., Any]:
     """Return the function that "path.py:function" names; the file is run.
 
     Args:
@@ -59,7 +59,7 @@ def function_in(text: str, what: str) -> Callable[..., Any]:
             f"{what} must be written path.py:function, got {text!r}; name the file and the "
             "function in it."
         )
-    found = getattr(_imported(path, what), function, None)
+    found = getattr(_import_private_module(path, what), function, None)
     if not callable(found):
         raise ModelError(
             f"{path.name} must define the function {function}, got none of that name; check the "
@@ -69,7 +69,7 @@ def function_in(text: str, what: str) -> Callable[..., Any]:
     return named
 
 
-def _imported(path: Path, what: str) -> ModuleType:
+def _import_private_module(path: Path, what: str) -> ModuleType:
     """Return the file as a module that shadows no other and is shadowed by no other."""
     if not path.is_file():
         raise ModelError(f"{what}'s file must exist, got {path.name}; check its path.")

@@ -11,7 +11,7 @@ from model_io.errors import ModelError
 _SHOWN = 3
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_safetensors_weights(model: nn.Module, path: Path) -> None:
     """Copy the tensors in the file at `path` into `model`.
 
     Raises:
@@ -26,9 +26,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
         ) from None
     wanted = model.state_dict()
     problems = [
-        _difference("lacks", [k for k in wanted if k not in tensors]),
-        _difference("has unknown", [k for k in tensors if k not in wanted]),
-        _difference("has other shapes in", _other_shapes(wanted, tensors)),
+        _name_difference("lacks", [k for k in wanted if k not in tensors]),
+        _name_difference("has unknown", [k for k in tensors if k not in wanted]),
+        _name_difference("has other shapes in", _mismatched_shapes(wanted, tensors)),
     ]
     if told := [problem for problem in problems if problem]:
         raise ModelError(
@@ -38,21 +38,21 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(tensors)
 
 
-def _other_shapes(wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
+def _mismatched_shapes(wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
     """Return the names of tensors whose shapes differ, each with both shapes."""
     return [
-        f"{key} ({_shape(tensors[key])}, the network has {_shape(tensor)})"
+        f"{key} ({_shape_text(tensors[key])}, the network has {_shape_text(tensor)})"
         for key, tensor in wanted.items()
         if key in tensors and tensors[key].shape != tensor.shape
     ]
 
 
-def _shape(tensor: Tensor) -> str:
+def _shape_text(tensor: Tensor) -> str:
     """Return a shape as people write it, such as 64 x 3 x 3 x 3."""
     return " x ".join(map(str, tensor.shape)) or "one number"
 
 
-def _difference(verb: str, names: list[str]) -> str:
+def _name_difference(verb: str, names: list[str]) -> str:
     """Return "lacks 5 tensors, such as a, b, c", or nothing where there are none."""
     if not names:
         return ""

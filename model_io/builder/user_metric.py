@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_io.builder.builder import function_in
+from model_io.builder.builder import load_builder_function
 from model_io.errors import ModelError
 
 
@@ -50,13 +50,13 @@ class FileMetric:
             ) from error
 
 
-def load_metric(text: str) -> FileMetric:
+def load_file_metric(text: str) -> FileMetric:
     """Return the metric that "path.py:function" names.
 
     Raises:
         ModelError: no such file or function, or an error while the file runs.
     """
-    function = function_in(text, "A metric")
+    function = load_builder_function(text, "A metric")
     file, _, name = text.rpartition(":")
     better = getattr(function, "higher_is_better", True)
     return FileMetric(name, bool(better), function, Path(file))

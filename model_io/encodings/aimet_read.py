@@ -6,8 +6,8 @@ from typing import Any
 
 from model_io.encodings import aimet_v1_records as aimet_lists
 from model_io.encodings import aimet_v2_records as aimet_records
-from model_io.encodings.aimet_values import Unreadable, readable_name
-from model_io.encodings.tensor_encoding import TensorGrid
+from model_io.encodings.aimet_values import Unreadable, readable_tensor_name
+from model_io.encodings.tensor_encoding import FileEncoding
 from model_io.errors import ModelError
 from plain_files.read_json import JsonError, parse_json
 
@@ -20,34 +20,34 @@ class Encodings:
     """The grids in a file; `version` is that of the format it was read as."""
 
     version: str
-    grids: tuple[TensorGrid, ...]
+    grids: tuple[FileEncoding, ...]
 
 
-def is_encodings(text: str) -> bool:
+def is_encodings_text(text: str) -> bool:
     """Whether JSON text looks like encodings, rather than a configuration or something else."""
     return any(f'"{key}"' in text for key in ("encodings", *_SECTIONS))
 
 
-def read_encodings(content: str | bytes, shown: str) -> Encodings:
+def read_aimet_encodings(content: str | bytes, shown: str) -> Encodings:
     """Return the grids in a file that a sentence calls `shown`.
 
     Raises:
         ModelError: it holds no encodings, of another version, or a value that cannot be; the
             sentence names the tensor.
     """
-    raw = _parsed(content, shown)
-    version = version_of(raw)
+    raw = _parse_json(content, shown)
+    version = encodings_version(raw)
     if version not in _READERS:
         raise ModelError(
             f"Encodings must be of AIMET's version 2.0.0, 1.0.0 or 0.6.1, got {version[:40]!r} in "
             f"{shown}. Export them as one of these."
         )
-    found: dict[tuple[str, bool | None], TensorGrid] = {}
+    found: dict[tuple[str, bool | None], FileEncoding] = {}
     for name, parameter, record in _READERS[version](raw):
         if len(found) >= MOST_RECORDS:
             raise ModelError(f"{shown} must hold at most {MOST_RECORDS} tensors, got more.")
         try:
-            grid = _GRIDS[version](readable_name(name), parameter, record)
+            grid = _GRIDS[version](readable_tensor_name(name), parameter, record)
         except Unreadable as problem:
             raise ModelError(
                 f"The encoding of {str(name)[:80]!r} in {shown} {problem}. Export it again."
@@ -56,7 +56,7 @@ def read_encodings(content: str | bytes, shown: str) -> Encodings:
     return Encodings(version, tuple(found.values()))
 
 
-def _parsed(content: str | bytes, shown: str) -> Any:
+def _parse_json(content: str | bytes, shown: str) -> Any:
     if len(content) > MAX_BYTES:
         raise ModelError(f"Encodings must be at most {MAX_BYTES} bytes, got {len(content)}.")
     try:
@@ -68,7 +68,7 @@ def _parsed(content: str | bytes, shown: str) -> Any:
     return found
 
 
-def version_of(raw: Any) -> str:
+def encodings_version(raw: Any) -> str:
     """Return the version that a file names, or that its shape tells as AIMET does."""
     if isinstance(raw, dict) and isinstance(raw.get("version"), str):
         named = raw["version"]
@@ -87,21 +87,23 @@ Named = Iterator[tuple[Any, bool | None, Any]]
 _SECTIONS = {"activation_encodings": False, "param_encodings": True}
 
 
-def _flat(raw: Any) -> Named:
+def _records_of_v2(raw: Any) -> Named:
     """Yield the records of 2.0.0, which does not tell weights from activations."""
-    for record in _list(raw.get("encodings") if isinstance(raw, dict) else raw, "encodings"):
+    for record in _section_list(
+        raw.get("encodings") if isinstance(raw, dict) else raw, "encodings"
+    ):
         yield record.get("name"), None, record
 
 
-def _two_lists(raw: Any) -> Named:
+def _records_of_v1(raw: Any) -> Named:
     if isinstance(raw, list):  # the encodings of parameters alone
         raw = {"param_encodings": raw}
     for section, parameter in _SECTIONS.items():
-        for record in _list(raw.get(section) or [], section):
+        for record in _section_list(raw.get(section) or [], section):
             yield record.get("name"), parameter, record
 
 
-def _two_tables(raw: Any) -> Named:
+def _records_of_v061(raw: Any) -> Named:
     if not any(section in raw for section in _SECTIONS):
         raw = {"param_encodings": raw}
     for section, parameter in _SECTIONS.items():
@@ -112,15 +114,15 @@ def _two_tables(raw: Any) -> Named:
             yield name, parameter, records
 
 
-def _list(found: Any, section: str) -> Iterable[dict[str, Any]]:
+def _section_list(found: Any, section: str) -> Iterable[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
         raise ModelError(f"{section} must be a list of records, got something else.")
     return found
 
 
-_READERS = {"2.0.0": _flat, "1.0.0": _two_lists, "0.6.1": _two_tables}
+_READERS = {"2.0.0": _records_of_v2, "1.0.0": _records_of_v1, "0.6.1": _records_of_v061}
 _GRIDS = {
-    "2.0.0": aimet_records.read_record,
-    "1.0.0": aimet_lists.read_listed,
-    "0.6.1": aimet_lists.read_table,
+    "2.0.0": aimet_records.read_v2_record,
+    "1.0.0": aimet_lists.read_v1_record,
+    "0.6.1": aimet_lists.read_v061_records,
 }

@@ -8,18 +8,18 @@ import numpy as np
 from model_io.encodings.aimet_values import (
     MOST_BITS,
     Unreadable,
-    half_step,
-    numbers,
-    scales,
-    whole,
-    zeros,
+    read_number_array,
+    read_positive_scales,
+    read_whole_number,
+    read_zero_points,
+    zero_missing_reason,
 )
-from model_io.encodings.tensor_encoding import TensorGrid, float_tensor
+from model_io.encodings.tensor_encoding import FileEncoding, float_tensor_record
 
 _TYPES = ("PER_TENSOR", "PER_CHANNEL", "PER_BLOCK", "LPBQ")
 
 
-def read_listed(tensor: str, parameter: bool | None, record: dict[str, Any]) -> TensorGrid:
+def read_v1_record(tensor: str, parameter: bool | None, record: dict[str, Any]) -> FileEncoding:
     """Return the grid in a record of 1.0.0.
 
     Raises:
@@ -27,58 +27,62 @@ def read_listed(tensor: str, parameter: bool | None, record: dict[str, Any]) -> 
     """
     kind = str(record.get("dtype")).upper()
     if kind == "FLOAT":
-        return float_tensor(tensor, parameter=bool(parameter))
+        return float_tensor_record(tensor, parameter=bool(parameter))
     type_ = record.get("enc_type", "PER_TENSOR")
     if kind != "INT" or type_ not in _TYPES:
         raise Unreadable(f"must be INT or FLOAT and one of {', '.join(_TYPES)}")
-    bits = whole(record.get("bw"), "bw", 2, MOST_BITS)
-    scale = scales(record.get("scale"), "scale").ravel()
+    bits = read_whole_number(record.get("bw"), "bw", 2, MOST_BITS)
+    scale = read_positive_scales(record.get("scale"), "scale").ravel()
     offset = record.get("offset")
     block = None
     if type_ in ("PER_BLOCK", "LPBQ"):
-        block = whole(record.get("block_size"), "block_size", 1, 2**31)
+        block = read_whole_number(record.get("block_size"), "block_size", 1, 2**31)
     if type_ == "PER_TENSOR" and scale.size != 1:
         raise Unreadable(f"must have one scale where it is PER_TENSOR, got {scale.size}")
     if type_ == "LPBQ":  # bw is the width of a block's whole scale and its codes together
-        bits = whole(record.get("compressed_bw"), "compressed_bw", 2, bits)
-        scale, offset = _blocks(record, scale), -(1 << (bits - 1))
-    grid = _grid(tensor, bits, _flag(record.get("is_sym")), scale, offset, parameter, block)
-    if numbers(record.get("zero_point_shift") or 0, "zero_point_shift").any():
-        return replace(grid, problem=half_step(tensor))
+        bits = read_whole_number(record.get("compressed_bw"), "compressed_bw", 2, bits)
+        scale, offset = _lpbq_block_scales(record, scale), -(1 << (bits - 1))
+    grid = _encoding_from_offsets(
+        tensor, bits, _truth_value(record.get("is_sym")), scale, offset, parameter, block
+    )
+    if read_number_array(record.get("zero_point_shift") or 0, "zero_point_shift").any():
+        return replace(grid, problem=zero_missing_reason(tensor))
     return grid if type_ == "PER_TENSOR" else replace(grid, shape=(scale.size,))
 
 
-def read_table(tensor: str, parameter: bool | None, records: Any) -> TensorGrid:
+def read_v061_records(tensor: str, parameter: bool | None, records: Any) -> FileEncoding:
     """Return the grid in the list of records of 0.6.1, one for each channel.
 
     Raises:
         Unreadable: a field is missing or cannot be.
     """
     records = [records] if isinstance(records, dict) else records
-    if not isinstance(records, list) or not records or not all(map(_is_object, records)):
+    if not isinstance(records, list) or not records or not all(map(_is_json_object, records)):
         raise Unreadable("must be a list of records")
     if any(str(record.get("dtype", "int")).lower() == "float" for record in records):
-        return float_tensor(tensor, parameter=bool(parameter))
-    bits = whole(records[0].get("bitwidth"), "bitwidth", 2, MOST_BITS)
+        return float_tensor_record(tensor, parameter=bool(parameter))
+    bits = read_whole_number(records[0].get("bitwidth"), "bitwidth", 2, MOST_BITS)
     if any(record.get("bitwidth") != records[0]["bitwidth"] for record in records):
         raise Unreadable("must have one bitwidth for all channels")
-    steps = [_step(record, bits) for record in records]
-    scale = scales([step[0] for step in steps], "scale")
-    symmetric = all(_flag(record.get("is_symmetric")) for record in records)
-    grid = _grid(tensor, bits, symmetric, scale, [s[1] for s in steps], parameter, None)
+    steps = [_scale_and_offset(record, bits) for record in records]
+    scale = read_positive_scales([step[0] for step in steps], "scale")
+    symmetric = all(_truth_value(record.get("is_symmetric")) for record in records)
+    grid = _encoding_from_offsets(
+        tensor, bits, symmetric, scale, [s[1] for s in steps], parameter, None
+    )
     return grid if len(records) == 1 else replace(grid, shape=(len(records),))
 
 
-def _step(record: dict[str, Any], bits: int) -> tuple[Any, Any]:
+def _scale_and_offset(record: dict[str, Any], bits: int) -> tuple[Any, Any]:
     """Return (scale, offset); early files have only the limits."""
     if record.get("scale") is not None and record.get("offset") is not None:
         return record["scale"], record["offset"]
-    low, high = (float(numbers(record.get(end), end)) for end in ("min", "max"))
+    low, high = (float(read_number_array(record.get(end), end)) for end in ("min", "max"))
     scale = (high - low) / (2**bits - 1)
     return scale, round(low / scale) if scale > 0 else 0
 
 
-def _grid(
+def _encoding_from_offsets(
     tensor: str,
     bits: int,
     symmetric: bool,
@@ -86,33 +90,38 @@ def _grid(
     offset: Any,
     parameter: bool | None,
     block: int | None,
-) -> TensorGrid:
+) -> FileEncoding:
     """Return the grid of these offsets: signed where the middle of a symmetric one is zero."""
-    shift = -zeros(offset, scale.shape)
+    shift = -read_zero_points(offset, scale.shape)
     if not (shift == np.round(shift)).all():
-        return TensorGrid(tensor, bits, parameter=parameter, problem=half_step(tensor))
+        return FileEncoding(tensor, bits, parameter=parameter, problem=zero_missing_reason(tensor))
     middle = 1 << (bits - 1)
     signed = symmetric and bool((shift == middle).all())
-    return TensorGrid(
-        tensor, bits, signed, symmetric, tuple(scale.tolist()),
+    return FileEncoding(
+        tensor,
+        bits,
+        signed,
+        symmetric,
+        tuple(scale.tolist()),
         tuple(int(zero) - (middle if signed else 0) for zero in shift.tolist()),
-        block_size=block, parameter=parameter,
-    )  # fmt: skip
+        block_size=block,
+        parameter=parameter,
+    )
 
 
-def _blocks(record: dict[str, Any], channels: Any) -> Any:
+def _lpbq_block_scales(record: dict[str, Any], channels: Any) -> Any:
     """Return the scales of LPBQ: a whole number for each block, times a scale for its channel."""
-    held = numbers(record.get("per_block_int_scale"), "per_block_int_scale").ravel()
+    held = read_number_array(record.get("per_block_int_scale"), "per_block_int_scale").ravel()
     if held.size % channels.size or not (held > 0).all():
         raise Unreadable("must have as many positive per_block_int_scale for every channel")
     table = held.reshape(channels.size, -1).astype(np.float32) * channels[:, None]
     return table.ravel()
 
 
-def _flag(value: Any) -> bool:
+def _truth_value(value: Any) -> bool:
     """Return a truth value, which 0.6.1 writes as text."""
     return value is True or str(value).lower() == "true"
 
 
-def _is_object(record: Any) -> bool:
+def _is_json_object(record: Any) -> bool:
     return isinstance(record, dict)

@@ -6,8 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from model_io.encodings.aimet_values import Unreadable, half_step, numbers, scales, whole, zeros
-from model_io.encodings.tensor_encoding import TensorGrid
+from model_io.encodings.aimet_values import (
+    Unreadable,
+    read_number_array,
+    read_positive_scales,
+    read_whole_number,
+    read_zero_points,
+    zero_missing_reason,
+)
+from model_io.encodings.tensor_encoding import FileEncoding
 
 _INTEGER = re.compile(r"(u?)int([2-9]|[12]\d|3[0-2])")
 _FLOATS = ("float4e2m1", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
@@ -15,7 +22,7 @@ _BETA_BITS, _BETA_MOST = 4, 16
 """The beta of 2.0.0 wrote the width before compression: int8 for 4 bits times at most 16."""
 
 
-def read_record(tensor: str, parameter: bool | None, record: dict[str, Any]) -> TensorGrid:
+def read_v2_record(tensor: str, parameter: bool | None, record: dict[str, Any]) -> FileEncoding:
     """Return the grid in a record; a null stands for what is left out.
 
     Raises:
@@ -23,34 +30,42 @@ def read_record(tensor: str, parameter: bool | None, record: dict[str, Any]) -> 
     """
     kind = record.get("output_dtype")
     if kind in _FLOATS:
-        return TensorGrid(
-            tensor, 8, parameter=parameter,
+        return FileEncoding(
+            tensor,
+            8,
+            parameter=parameter,
             problem=f"A grid must be of whole numbers, got {kind} for {tensor!r}. "
             "Choose one here instead.",
-        )  # fmt: skip
+        )
     match = _INTEGER.fullmatch(kind) if isinstance(kind, str) else None
     if match is None:
         raise Unreadable(f"must have an integer type as output_dtype, got {str(kind)[:40]!r}")
     signed, bits = not match[1], int(match[2])
     block = record.get("block_size")
-    scale = _compressed(record) if record.get("per_block_int_scale") is not None else None
+    scale = _lpbq_scales(record) if record.get("per_block_int_scale") is not None else None
     if scale is not None:
         if block is None:
             raise Unreadable("must have a block_size beside per_block_int_scale")
         if bits == 2 * _BETA_BITS and np.max(record["per_block_int_scale"]) <= _BETA_MOST:
             bits = _BETA_BITS
     else:
-        scale = scales(record.get("y_scale"), "y_scale")
-    return _grid(TensorGrid(tensor, bits, signed, parameter=parameter), record, scale, block)
+        scale = read_positive_scales(record.get("y_scale"), "y_scale")
+    return _complete_encoding(
+        FileEncoding(tensor, bits, signed, parameter=parameter), record, scale, block
+    )
 
 
-def _grid(start: TensorGrid, record: dict[str, Any], scale: Any, block: Any) -> TensorGrid:
+def _complete_encoding(
+    start: FileEncoding, record: dict[str, Any], scale: Any, block: Any
+) -> FileEncoding:
     """Return the grid with its scales, zero points and axis."""
     axis = record.get("axis")
     if scale.size > 1 and axis is None and block is None:
         raise Unreadable("must have an axis, since it has several scales")
-    zero_point = zeros(record.get("y_zero_point"), scale.shape)
-    problem = "" if (zero_point == np.round(zero_point)).all() else half_step(start.tensor)
+    zero_point = read_zero_points(record.get("y_zero_point"), scale.shape)
+    problem = (
+        "" if (zero_point == np.round(zero_point)).all() else zero_missing_reason(start.tensor)
+    )
     several = scale.size > 1 or block is not None or (axis is not None and scale.ndim > 0)
     middle = 0 if start.signed else 1 << (start.bits - 1)
     symmetric = bool((zero_point == middle).all())
@@ -61,8 +76,8 @@ def _grid(start: TensorGrid, record: dict[str, Any], scale: Any, block: Any) -> 
         scale=tuple(scale.ravel().tolist()),
         zero_point=whole_zero,
         shape=tuple(scale.shape) if several else (),
-        axis=whole(axis, "axis", -8, 8) if several and axis is not None else None,
-        block_size=whole(block, "block_size", 1, 2**31) if block is not None else None,
+        axis=read_whole_number(axis, "axis", -8, 8) if several and axis is not None else None,
+        block_size=read_whole_number(block, "block_size", 1, 2**31) if block is not None else None,
         problem=problem,
     )
     if symmetric and not start.signed:  # the same steps around zero, as the simulation has them
@@ -70,10 +85,12 @@ def _grid(start: TensorGrid, record: dict[str, Any], scale: Any, block: Any) -> 
     return grid
 
 
-def _compressed(record: dict[str, Any]) -> Any:
+def _lpbq_scales(record: dict[str, Any]) -> Any:
     """Return the scales of LPBQ: a whole number for each block, times a scale for its channel."""
-    blocks = numbers(record["per_block_int_scale"], "per_block_int_scale")
-    channels = scales(record.get("per_channel_float_scale"), "per_channel_float_scale")
+    blocks = read_number_array(record["per_block_int_scale"], "per_block_int_scale")
+    channels = read_positive_scales(
+        record.get("per_channel_float_scale"), "per_channel_float_scale"
+    )
     if channels.ndim < blocks.ndim:  # one a channel, which comes first
         channels = channels.reshape(*channels.shape, *(1,) * (blocks.ndim - channels.ndim))
     try:

@@ -16,14 +16,14 @@ class Unreadable(ValueError):  # noqa: N818  never leaves this package: a senten
     """What an encoding must hold and does not; follows its name in a sentence."""
 
 
-def readable_name(name: Any) -> str:
+def readable_tensor_name(name: Any) -> str:
     """Return a tensor's name."""
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         raise Unreadable("must have a name of at most 400 characters")
     return name
 
 
-def whole(value: Any, what: str, least: int, most: int) -> int:
+def read_whole_number(value: Any, what: str, least: int, most: int) -> int:
     """Return a whole number within bounds."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or value != value or abs(value) == math.inf or int(value) != value:  # noqa: PLR0124
@@ -33,7 +33,7 @@ def whole(value: Any, what: str, least: int, most: int) -> int:
     return int(value)
 
 
-def numbers(value: Any, what: str) -> NDArray[np.float64]:
+def read_number_array(value: Any, what: str) -> NDArray[np.float64]:
     """Return a number or nested lists of numbers as an array."""
     try:
         found = np.asarray(value, np.float64)
@@ -44,23 +44,23 @@ def numbers(value: Any, what: str) -> NDArray[np.float64]:
     return found
 
 
-def scales(value: Any, what: str) -> NDArray[np.float32]:
+def read_positive_scales(value: Any, what: str) -> NDArray[np.float32]:
     """Return positive scales as float32."""
-    found = numbers(value, what)
+    found = read_number_array(value, what)
     if not ((found >= SMALLEST) & (found <= LARGEST)).all():
         raise Unreadable(f"must have positive, normal float32 numbers as {what}")
     return found.astype(np.float32)
 
 
-def zeros(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def read_zero_points(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Return zero points of that shape: none for None, one for all, or as many as scales."""
-    found = np.zeros(()) if value is None else numbers(value, "zero points")
+    found = np.zeros(()) if value is None else read_number_array(value, "zero points")
     if found.size not in (1, math.prod(shape)):
         raise Unreadable(f"must have as many zero points as scales, got {found.size}")
     return np.broadcast_to(found.reshape(shape if found.size > 1 else ()), shape)
 
 
-def half_step(tensor: str) -> str:
+def zero_missing_reason(tensor: str) -> str:
     """Return why a grid without zero cannot be used here."""
     return (
         f"Zero must be on the grid, got one of {tensor!r} that is shifted by a part of a step. "

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from model_io.encodings.tensor_encoding import TensorGrid
+from model_io.encodings.tensor_encoding import FileEncoding
 from model_io.errors import ModelError
 from quant.spec import Granularity
 
@@ -21,8 +21,8 @@ _TYPES = {
 }
 
 
-def write_encodings(
-    grids: Sequence[TensorGrid], version: str = "2.0.0", settings: dict[str, Any] | None = None
+def write_aimet_encodings(
+    grids: Sequence[FileEncoding], version: str = "2.0.0", settings: dict[str, Any] | None = None
 ) -> str:
     """Return the grids of a network as JSON text that AIMET's tool chain reads.
 
@@ -38,21 +38,21 @@ def write_encodings(
         raise ModelError(f"Encodings are written as {' or '.join(VERSIONS)}, got {version!r}.")
     whole: dict[str, Any]
     if version == "2.0.0":
-        records = [_record(held_as(grid)) for grid in grids if not grid.floating]
+        records = [_v2_record(widen_to_type(grid)) for grid in grids if not grid.floating]
         whole = {"producer": PRODUCER, "version": version, "encodings": records}
     else:
         whole = {
             "producer": PRODUCER,
             "version": version,
-            "activation_encodings": [_listed(grid) for grid in grids if not grid.parameter],
-            "param_encodings": [_listed(grid) for grid in grids if grid.parameter],
+            "activation_encodings": [_v1_record(grid) for grid in grids if not grid.parameter],
+            "param_encodings": [_v1_record(grid) for grid in grids if grid.parameter],
             "quantizer_args": settings or {},
             "excluded_layers": [],
         }
     return json.dumps(whole, indent=2, allow_nan=False)
 
 
-def notes_on(grids: Iterable[TensorGrid], version: str) -> tuple[str, ...]:
+def version_notes(grids: Iterable[FileEncoding], version: str) -> tuple[str, ...]:
     """Return what a version cannot hold as it is, a sentence each."""
     if version != "2.0.0":
         return ()
@@ -60,7 +60,8 @@ def notes_on(grids: Iterable[TensorGrid], version: str) -> tuple[str, ...]:
     wide = Counter(grid.bits for grid in grids if grid.bits not in _WIDTHS)
     notes = [
         f"{count} {'tensor' if count == 1 else 'tensors'} of {bits} bits: 2.0.0 has no such type, "
-        f"so the next wider one, of {held_width(bits)} bits, holds the same steps; it clips later. "
+        f"so the next wider one, of {integer_type_bits(bits)} bits, holds the same steps; it "
+        "clips later. "
         "1.0.0 keeps the width."
         for bits, count in sorted(wide.items())
     ]
@@ -73,29 +74,29 @@ def notes_on(grids: Iterable[TensorGrid], version: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def held_width(bits: int) -> int:
+def integer_type_bits(bits: int) -> int:
     """Return the bits of the least integer type of 2.0.0 that holds so many."""
     return next(width for width in _WIDTHS if width >= bits)
 
 
-def held_as(grid: TensorGrid) -> TensorGrid:
+def widen_to_type(grid: FileEncoding) -> FileEncoding:
     """Return a grid in the type that 2.0.0 holds it in: activations unsigned, as AIMET does."""
-    bits = held_width(grid.bits)
+    bits = integer_type_bits(grid.bits)
     if not grid.signed or grid.parameter:
         return replace(grid, bits=bits)
     shifted = tuple(zero + (1 << (bits - 1)) for zero in grid.zero_point)
     return replace(grid, bits=bits, signed=False, zero_point=shifted)
 
 
-def _record(grid: TensorGrid) -> dict[str, Any]:
+def _v2_record(grid: FileEncoding) -> dict[str, Any]:
     """Return a record of 2.0.0; what has its default value is left out."""
     record: dict[str, Any] = {
         "name": grid.tensor,
         "output_dtype": f"{'' if grid.signed else 'u'}int{grid.bits}",
-        "y_scale": _nested(grid.scale, grid.shape),
+        "y_scale": _nested_lists(grid.scale, grid.shape),
     }
     if any(grid.zero_point):
-        record["y_zero_point"] = _nested(grid.zero_point, grid.shape)
+        record["y_zero_point"] = _nested_lists(grid.zero_point, grid.shape)
     if grid.axis is not None:
         record["axis"] = grid.axis
     if grid.block_size is not None:
@@ -103,36 +104,39 @@ def _record(grid: TensorGrid) -> dict[str, Any]:
     return record
 
 
-def _nested(values: Sequence[float], shape: tuple[int, ...]) -> Any:
+def _nested_lists(values: Sequence[float], shape: tuple[int, ...]) -> Any:
     """Return values as lists of lists of that shape; one value alone for no axes."""
     if not shape:
         return values[0]
     step = len(values) // shape[0]
-    return [_nested(values[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
+    return [_nested_lists(values[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
 
 
-def _listed(grid: TensorGrid) -> dict[str, Any]:
+def _v1_record(grid: FileEncoding) -> dict[str, Any]:
     """Return a record of 1.0.0: flat lists, offsets on the grid without a sign."""
     if grid.floating:
         return {
-            "name": grid.tensor, "enc_type": "PER_TENSOR", "dtype": "FLOAT", "bw": grid.bits,
-        }  # fmt: skip
+            "name": grid.tensor,
+            "enc_type": "PER_TENSOR",
+            "dtype": "FLOAT",
+            "bw": grid.bits,
+        }
     least = 1 << (grid.bits - 1) if grid.signed else 0
     record: dict[str, Any] = {
         "name": grid.tensor,
-        "enc_type": _TYPES[grid.granularity],
+        "enc_type": _TYPES[grid.scale_granularity],
         "dtype": "INT",
         "bw": grid.bits,
         "is_sym": grid.symmetric,
-        "scale": list(_outputs_first(grid, grid.scale)),
-        "offset": [-zero - least for zero in _outputs_first(grid, grid.zero_point)],
+        "scale": list(_order_outputs_first(grid, grid.scale)),
+        "offset": [-zero - least for zero in _order_outputs_first(grid, grid.zero_point)],
     }
     if grid.block_size is not None:
         record["block_size"] = grid.block_size
     return record
 
 
-def _outputs_first(grid: TensorGrid, values: Sequence[Any]) -> Sequence[Any]:
+def _order_outputs_first(grid: FileEncoding, values: Sequence[Any]) -> Sequence[Any]:
     """Return values of blocks by output channel, which 1.0.0 prescribes."""
     if grid.block_size is None or grid.axis != 0:
         return values

@@ -6,9 +6,13 @@ from typing import Protocol
 
 from torch import fx
 
-from model_io.encodings.aimet_read import read_encodings
-from model_io.encodings.infer_rules import LayerSpecs, config_of
-from model_io.encodings.tensor_encoding import TensorGrid, activation_encoding, weight_encoding
+from model_io.encodings.aimet_read import read_aimet_encodings
+from model_io.encodings.infer_rules import LayerSpecs, infer_config
+from model_io.encodings.tensor_encoding import (
+    FileEncoding,
+    simulated_activation_encoding,
+    simulated_weight_encoding,
+)
 from model_io.errors import ModelError
 from model_io.loaded_model import LoadedModel
 from model_io.onnx_import.reading.remove_qdq import TensorEncoding
@@ -28,7 +32,7 @@ _UNKNOWN = "no tensor of the network has that name"
 _CONSTANT = "it is a constant, such as a bias, but no weight of a layer"
 
 
-def knowledge_of(
+def file_knowledge(
     loaded: LoadedModel, graph: FloatGraph
 ) -> tuple[dict[str, EncodingTarget], Given | None]:
     """Return what the tensors of a model's file are in its graph, and what it says of their grids.
@@ -37,10 +41,10 @@ def knowledge_of(
         loaded: the model.
         graph: captured from it, its batch norms folded.
     """
-    targets = targets_of(graph, loaded.places)
+    targets = encoding_targets_by_tensor(graph, loaded.places)
     if not loaded.encodings:
         return targets, None
-    found = [grid_in_file(encoding) for encoding in loaded.encodings]
+    found = [encoding_from_quantizer(encoding) for encoding in loaded.encodings]
     # quantizers in the file act on weights as they are there, before anything is folded
     plain = {
         name: replace(target, site="", reason="a batch norm behind it was folded into it")
@@ -49,12 +53,12 @@ def knowledge_of(
         for name, target in targets.items()
     }
     try:
-        return targets, given_by(found, graph, plain, loaded.name)
+        return targets, apply_file_encodings(found, graph, plain, loaded.name)
     except ModelError:  # nothing of it can be used here; the model itself can
         return targets, None
 
 
-def read_given(content: str | bytes, network: "NamedNetwork", shown: str) -> Given:
+def read_network_encodings(content: str | bytes, network: "NamedNetwork", shown: str) -> Given:
     """Return the quantization that a file of encodings describes for a loaded network.
 
     Args:
@@ -66,11 +70,11 @@ def read_given(content: str | bytes, network: "NamedNetwork", shown: str) -> Giv
         ModelError: it holds no encodings, or none of this network.
     """
     text = content if isinstance(content, str) else content.decode(errors="replace")
-    grids = read_encodings(text, shown).grids
-    return replace(given_by(grids, network.graph, network.targets, shown), text=text)
+    grids = read_aimet_encodings(text, shown).grids
+    return replace(apply_file_encodings(grids, network.graph, network.targets, shown), text=text)
 
 
-def find_encodings(source: str, text: str, network: "NamedNetwork", own: Given | None) -> Given:
+def resolve_encodings(source: str, text: str, network: "NamedNetwork", own: Given | None) -> Given:
     """Return the encodings that a reference stands for: those in `text`, or without one `own`.
 
     Args:
@@ -83,7 +87,7 @@ def find_encodings(source: str, text: str, network: "NamedNetwork", own: Given |
         ModelError: there are none of that network.
     """
     if text:
-        return read_given(text, network, source)
+        return read_network_encodings(text, network, source)
     if own is None:
         raise ModelError(
             f"The encodings of {source} must be in the model's own file; it has none. Calibrate "
@@ -104,21 +108,28 @@ class NamedNetwork(Protocol):
         """What each tensor of its file is."""
 
 
-def grid_in_file(encoding: TensorEncoding) -> TensorGrid:
+def encoding_from_quantizer(encoding: TensorEncoding) -> FileEncoding:
     """Return the grid that a quantizer of an ONNX file has."""
     several = encoding.axis is not None
     middle = 0 if encoding.signed else 1 << (encoding.bits - 1)
-    return TensorGrid(
-        encoding.tensor, encoding.bits, encoding.signed,
+    return FileEncoding(
+        encoding.tensor,
+        encoding.bits,
+        encoding.signed,
         symmetric=all(zero == middle for zero in encoding.zero_point),
-        scale=encoding.scale, zero_point=encoding.zero_point,
+        scale=encoding.scale,
+        zero_point=encoding.zero_point,
         shape=(len(encoding.scale),) if several else (),
-        axis=encoding.axis, block_size=encoding.block_size, parameter=encoding.constant,
+        axis=encoding.axis,
+        block_size=encoding.block_size,
+        parameter=encoding.constant,
         narrow=encoding.narrow,
-    )  # fmt: skip
+    )
 
 
-def targets_of(graph: FloatGraph, places: Mapping[str, TensorPlace]) -> dict[str, EncodingTarget]:
+def encoding_targets_by_tensor(
+    graph: FloatGraph, places: Mapping[str, TensorPlace]
+) -> dict[str, EncodingTarget]:
     """Return which site each tensor belongs to: by its name in the file, or by ours.
 
     Ours are the names of sites ("conv1", "conv1 weight") and of parameters ("conv1.weight").
@@ -131,20 +142,20 @@ def targets_of(graph: FloatGraph, places: Mapping[str, TensorPlace]) -> dict[str
             weights[str(graph[site.layer].weight)] = site
     found |= {tensor: EncodingTarget(site.name) for tensor, site in weights.items()}
     owners = {tensor.rpartition(".")[0]: site for tensor, site in weights.items()}
-    ends = _nodes_by_path(graph)
+    ends = _last_nodes_by_path(graph)
     grids = {site.node: site.name for site in sites if site.side is Side.ACTIVATIONS}
     for tensor, place in places.items():
         if place.weight:
-            target = _weight_target(graph, place, owners.get(place.paths[0]))
+            target = _find_weight_target(graph, place, owners.get(place.paths[0]))
         else:
             node = next((ends[path] for path in place.paths if path in ends), None)
-            target = _activation_target(node, grids)
+            target = _find_activation_target(node, grids)
         if target.site or tensor not in found:  # else the name can only be meant as ours
             found[tensor] = target
     return found
 
 
-def _nodes_by_path(graph: FloatGraph) -> dict[str, fx.Node]:
+def _last_nodes_by_path(graph: FloatGraph) -> dict[str, fx.Node]:
     """Return the last node of each module, whose value leaves it, and the inputs by their names."""
     found = {
         layer.name: graph.node_named(layer.node)
@@ -157,7 +168,7 @@ def _nodes_by_path(graph: FloatGraph) -> dict[str, fx.Node]:
     return found
 
 
-def _weight_target(graph: FloatGraph, place: TensorPlace, site: Site | None) -> EncodingTarget:
+def _find_weight_target(graph: FloatGraph, place: TensorPlace, site: Site | None) -> EncodingTarget:
     if site is None:
         return EncodingTarget(reason=_CONSTANT)
     if place.changed:
@@ -166,7 +177,7 @@ def _weight_target(graph: FloatGraph, place: TensorPlace, site: Site | None) -> 
     return EncodingTarget(site.name, flipped=place.flipped, folded=folded)
 
 
-def _activation_target(node: fx.Node | None, grids: Mapping[str, str]) -> EncodingTarget:
+def _find_activation_target(node: fx.Node | None, grids: Mapping[str, str]) -> EncodingTarget:
     """Return the site whose grid a value has: its own, or that of what passes through it."""
     if node is None:
         return EncodingTarget(reason="it is inside a layer, which has one grid, at its end")
@@ -178,8 +189,8 @@ def _activation_target(node: fx.Node | None, grids: Mapping[str, str]) -> Encodi
     return EncodingTarget(grids[node.name], direct=direct)
 
 
-def given_by(
-    found: Iterable[TensorGrid],
+def apply_file_encodings(
+    found: Iterable[FileEncoding],
     graph: FloatGraph,
     targets: Mapping[str, EncodingTarget],
     source: str,
@@ -201,21 +212,21 @@ def given_by(
     exact = [grid for grid in found if not grid.floating and grid.bits > _MOST_BITS]
     rest = [(grid, targets.get(grid.tensor)) for grid in found if grid not in exact]
     for grid, target in sorted(rest, key=lambda pair: pair[1] is None or not pair[1].direct):
-        taking.take(grid, target)
+        taking.take_tensor(grid, target)
     if not taking.specs:
         names = ", ".join(repr(grid.tensor) for grid in found[:3])
         raise ModelError(
             f"The tensors in {source} must be those of {graph.layers[-1].name!r} and the other "
             f"layers of this model, got {names or 'none'}. Choose the model that they belong to."
         )
-    wishes = taking.wishes()
+    wishes = taking.specs_by_layer()
     uncovered = tuple(
         site.name
         for site in sites.values()
         if site.name not in taking.specs and site.shared_with not in taking.specs
     )
     return Given(
-        source, config_of(graph, wishes), taking.grids, uncovered, taking.unused, len(exact)
+        source, infer_config(graph, wishes), taking.grids, uncovered, taking.unused, len(exact)
     )
 
 
@@ -228,7 +239,7 @@ class _Taking:
         self.grids: dict[str, Encoding] = {}
         self.unused: dict[str, str] = {}
 
-    def take(self, grid: TensorGrid, target: EncodingTarget | None) -> None:
+    def take_tensor(self, grid: FileEncoding, target: EncodingTarget | None) -> None:
         """Take one tensor of the file, or note why not."""
         if target is None or not target.site:
             unknown = _CONSTANT if grid.parameter else _UNKNOWN
@@ -240,24 +251,28 @@ class _Taking:
             self.specs.setdefault(site.name, replace(start, bits=FLOAT_BITS))
             return
         try:
-            encoding = self._encoding(grid, site, target)
+            encoding = self._simulated_encoding(grid, site, target)
         except ModelError as error:
             self.unused[grid.tensor] = str(error)
             return
         if site.name in self.specs:
-            if not same_grid(self.grids.get(site.name), encoding):
+            if not equal_activation_encodings(self.grids.get(site.name), encoding):
                 self.unused[grid.tensor] = f"{site.name!r} has another grid, which stays on it"
             return
         self.specs[site.name] = replace(start, **grid.spec_fields())
         self.grids[site.name] = encoding
 
-    def _encoding(self, grid: TensorGrid, site: Site, target: EncodingTarget) -> Encoding:
+    def _simulated_encoding(
+        self, grid: FileEncoding, site: Site, target: EncodingTarget
+    ) -> Encoding:
         if site.side is not Side.WEIGHTS:
-            return activation_encoding(grid)
+            return simulated_activation_encoding(grid)
         layer = self.graph[site.layer]
-        return weight_encoding(grid, layer.weight_shape, layer.channel_axis, flipped=target.flipped)
+        return simulated_weight_encoding(
+            grid, layer.weight_shape, layer.channel_axis, flipped=target.flipped
+        )
 
-    def wishes(self) -> dict[str, LayerSpecs]:
+    def specs_by_layer(self) -> dict[str, LayerSpecs]:
         """Return what each layer shall be; without a grid in the file it is float."""
         found: dict[str, LayerSpecs] = {}
         for layer in self.graph.layers:
@@ -273,7 +288,7 @@ class _Taking:
         return found
 
 
-def same_grid(first: Encoding | None, second: Encoding) -> bool:
+def equal_activation_encodings(first: Encoding | None, second: Encoding) -> bool:
     """Whether two grids of activations hold the same real numbers."""
     return first is not None and all(
         bool((getattr(first, end) == getattr(second, end)).all())

@@ -9,11 +9,11 @@ import torch
 from onnx import ModelProto, numpy_helper
 from torch import Tensor
 
-from model_io.encodings.aimet_write import notes_on, write_encodings
-from model_io.encodings.tensor_encoding import TensorGrid, float_tensor, grid_of
+from model_io.encodings.aimet_write import version_notes, write_aimet_encodings
+from model_io.encodings.tensor_encoding import FileEncoding, file_encoding_of, float_tensor_record
 from model_io.errors import ModelError
 from model_io.onnx_export.float_onnx import FileTensor, MarkedOnnx
-from model_io.onnx_export.moves_values import moves_values
+from model_io.onnx_export.moves_values import only_moves_values
 from quant.config import LayerConfig
 from quant.graph.layers import Layer
 from quant.simulation.plan import Side, Site, weight_site_name
@@ -38,7 +38,7 @@ class ExportedEncodings:
     tensors: int
 
 
-def export_encodings(
+def export_network_encodings(
     quantized: QuantGraph, marked: MarkedOnnx, version: str, default: LayerConfig
 ) -> ExportedEncodings:
     """Return the encodings of a calibrated network for the file of `marked`.
@@ -52,49 +52,51 @@ def export_encodings(
     Raises:
         ModelError: a range is missing, or another version.
     """
-    grids = tuple(network_grids(quantized, marked))
-    text = write_encodings(grids, version, _settings(default))
-    return ExportedEncodings(text, notes_on(grids, version), len(grids))
+    grids = tuple(network_encodings(quantized, marked))
+    text = write_aimet_encodings(grids, version, _quantizer_args(default))
+    return ExportedEncodings(text, version_notes(grids, version), len(grids))
 
 
-def network_grids(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[TensorGrid]:
+def network_encodings(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[FileEncoding]:
     """Yield the grids of activations, what they pass on to, weights and biases."""
-    activations: dict[str, TensorGrid] = {}
-    weights: list[TensorGrid] = []
+    activations: dict[str, FileEncoding] = {}
+    weights: list[FileEncoding] = []
     for site in quantized.sites:
         held = marked.tensors[site.name]
-        grid = _grid(quantized, site, held)
+        grid = _site_encoding(quantized, site, held)
         if site.side is Side.WEIGHTS:
             weights.append(grid)
         else:
             activations[held.name] = grid
     yield from activations.values()
-    yield from _passed_on(activations, marked)
+    yield from _moved_value_encodings(activations, marked)
     yield from weights
-    yield from _biases(quantized, marked)
+    yield from _bias_encodings(quantized, marked)
 
 
-def _grid(quantized: QuantGraph, site: Site, held: FileTensor) -> TensorGrid:
+def _site_encoding(quantized: QuantGraph, site: Site, held: FileTensor) -> FileEncoding:
     encoding = quantized.quantizers[site.name].encoding
     if site.spec.is_float:
-        return float_tensor(held.name, parameter=site.side is Side.WEIGHTS)
+        return float_tensor_record(held.name, parameter=site.side is Side.WEIGHTS)
     if encoding is None:
         raise ModelError(
             f"Every grid must be known before it is written, got none for {site.name!r}. "
             "Calibrate first."
         )
     if site.side is not Side.WEIGHTS:
-        return replace(grid_of(held.name, encoding, site.spec), parameter=False)
+        return replace(file_encoding_of(held.name, encoding, site.spec), parameter=False)
     axis = quantized.graph[site.layer].channel_axis
-    return grid_of(held.name, encoding, site.spec, axis, flipped=is_flipped(held))
+    return file_encoding_of(held.name, encoding, site.spec, axis, flipped=is_weight_flipped(held))
 
 
-def is_flipped(held: FileTensor) -> bool:
+def is_weight_flipped(held: FileTensor) -> bool:
     """Whether the file holds a matrix with its axes the other way round."""
     return len(held.axes) == 2 and held.axes == (1, 0)
 
 
-def _passed_on(activations: dict[str, TensorGrid], marked: MarkedOnnx) -> Iterator[TensorGrid]:
+def _moved_value_encodings(
+    activations: dict[str, FileEncoding], marked: MarkedOnnx
+) -> Iterator[FileEncoding]:
     """Yield the grid of every value that only moves values on a grid, as AIMET adds them."""
     graph = marked.model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -107,7 +109,7 @@ def _passed_on(activations: dict[str, TensorGrid], marked: MarkedOnnx) -> Iterat
         if not new or len(sources) != 1 or node.op_type == "Relu":
             continue
         grid = known[sources[0]]
-        if node.input[0] != sources[0] or grid.floating or not moves_values(node, constants):
+        if node.input[0] != sources[0] or grid.floating or not only_moves_values(node, constants):
             continue
         for name in new:
             known[name] = replace(grid, tensor=name)
@@ -115,29 +117,35 @@ def _passed_on(activations: dict[str, TensorGrid], marked: MarkedOnnx) -> Iterat
                 yield known[name]
 
 
-def _biases(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[TensorGrid]:
+def _bias_encodings(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[FileEncoding]:
     """Yield biases as whole numbers of 32 bits on the grid of the products, scale_x * scale_w."""
     for name, held in marked.biases.items():
         layer = quantized.graph[name]
         weight = quantized.quantizers[weight_site_name(name)]
-        source = _input_scale(quantized, layer)
-        if weight.encoding is None or source is None or _in_groups(weight.site):
+        source = _layer_input_scale(quantized, layer)
+        if weight.encoding is None or source is None or _scales_vary_by_input(weight.site):
             continue
         scale = source * weight.encoding.scale.flatten()
         count = quantized.graph.bias_of_layer(layer).numel()
         shape = () if scale.numel() == 1 and count > 1 else (scale.numel(),)
-        yield TensorGrid(
-            held.name, BIAS_BITS, signed=True, symmetric=True, scale=tuple(scale.tolist()),
-            zero_point=(0,) * scale.numel(), shape=shape, axis=0 if shape else None,
+        yield FileEncoding(
+            held.name,
+            BIAS_BITS,
+            signed=True,
+            symmetric=True,
+            scale=tuple(scale.tolist()),
+            zero_point=(0,) * scale.numel(),
+            shape=shape,
+            axis=0 if shape else None,
             parameter=True,
-        )  # fmt: skip
+        )
 
 
-def _in_groups(site: Site) -> bool:
+def _scales_vary_by_input(site: Site) -> bool:
     return site.spec.granularity is Granularity.PER_GROUP
 
 
-def _input_scale(quantized: QuantGraph, layer: Layer) -> Tensor | None:
+def _layer_input_scale(quantized: QuantGraph, layer: Layer) -> Tensor | None:
     """Return the scale of what a layer reads, through what only moves values; None if float."""
     operation = next(n for n in quantized.module.graph.nodes if n.name == layer.node)
     node = operation.args[0]
@@ -147,17 +155,17 @@ def _input_scale(quantized: QuantGraph, layer: Layer) -> Tensor | None:
             encoding = getattr(modules[str(node.target)], "encoding", None)
             return None if encoding is None else encoding.scale
         sources = node.all_input_nodes
-        if node.op != "call_function" or not sources or node.name in _operations(quantized):
+        if node.op != "call_function" or not sources or node.name in _operation_names(quantized):
             return None
         node = sources[0]
     return None
 
 
-def _operations(quantized: QuantGraph) -> set[str]:
+def _operation_names(quantized: QuantGraph) -> set[str]:
     return {layer.node for layer in quantized.graph.layers}
 
 
-def weights_on_grids(quantized: QuantGraph, marked: MarkedOnnx) -> ModelProto:
+def model_with_quantized_weights(quantized: QuantGraph, marked: MarkedOnnx) -> ModelProto:
     """Return the float model with weights as simulated: on their grids, which leave them there."""
     model = ModelProto()
     model.CopyFrom(marked.model)
@@ -175,7 +183,7 @@ def weights_on_grids(quantized: QuantGraph, marked: MarkedOnnx) -> ModelProto:
     return model
 
 
-def _settings(default: LayerConfig) -> dict[str, Any]:
+def _quantizer_args(default: LayerConfig) -> dict[str, Any]:
     """Return `quantizer_args` of 1.0.0."""
     return {
         "activation_bitwidth": default.activation.bits,

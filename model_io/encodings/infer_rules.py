@@ -24,7 +24,7 @@ class LayerSpecs:
     activation: QuantSpec
 
 
-def config_of(graph: FloatGraph, wishes: Mapping[str, LayerSpecs]) -> QuantConfig:
+def infer_config(graph: FloatGraph, wishes: Mapping[str, LayerSpecs]) -> QuantConfig:
     """Return a configuration that gives each layer its wish: what most want as the default.
 
     A kind of layers that agree gets one rule, layers that differ one each.
@@ -32,20 +32,22 @@ def config_of(graph: FloatGraph, wishes: Mapping[str, LayerSpecs]) -> QuantConfi
     weights = Counter(wish.weight for wish in wishes.values() if wish.weight is not None)
     activations = Counter(wish.activation for wish in wishes.values())
     default = LayerConfig(
-        _commonest(weights, WEIGHT_DEFAULT), _commonest(activations, ACTIVATION_DEFAULT)
+        _commonest_spec(weights, WEIGHT_DEFAULT), _commonest_spec(activations, ACTIVATION_DEFAULT)
     )
-    return QuantConfig(default, tuple(_rules(graph, wishes, default)))
+    return QuantConfig(default, tuple(_infer_rules(graph, wishes, default)))
 
 
-def _commonest(counted: Counter[QuantSpec], otherwise: QuantSpec) -> QuantSpec:
+def _commonest_spec(counted: Counter[QuantSpec], otherwise: QuantSpec) -> QuantSpec:
     return counted.most_common(1)[0][0] if counted else otherwise
 
 
-def _rules(
+def _infer_rules(
     graph: FloatGraph, wishes: Mapping[str, LayerSpecs], default: LayerConfig
 ) -> Iterator[Rule]:
     """Yield a rule for each kind whose layers all differ alike, then one for each other layer."""
-    changes = {layer.name: _change(wishes[layer.name], default) for layer in graph.layers}
+    changes = {
+        layer.name: _layer_spec_changes(wishes[layer.name], default) for layer in graph.layers
+    }
     kinds: dict[str, list[Layer]] = {}
     for layer in graph.layers:
         kinds.setdefault(str(layer.kind), []).append(layer)
@@ -64,12 +66,12 @@ def _rules(
 _NOTHING = (SpecChange(), SpecChange())
 
 
-def _change(wish: LayerSpecs, default: LayerConfig) -> tuple[SpecChange, SpecChange]:
-    weight = SpecChange() if wish.weight is None else _difference(wish.weight, default.weight)
-    return weight, _difference(wish.activation, default.activation)
+def _layer_spec_changes(wish: LayerSpecs, default: LayerConfig) -> tuple[SpecChange, SpecChange]:
+    weight = SpecChange() if wish.weight is None else _spec_difference(wish.weight, default.weight)
+    return weight, _spec_difference(wish.activation, default.activation)
 
 
-def _difference(wish: QuantSpec, start: QuantSpec) -> SpecChange:
+def _spec_difference(wish: QuantSpec, start: QuantSpec) -> SpecChange:
     """Return what has to change; where the wish is float nothing but the bits matters."""
     if wish.is_float:
         return SpecChange() if start.is_float else SpecChange(bits=wish.bits)

@@ -13,7 +13,7 @@ from quant.spec import FLOAT_BITS, Granularity, QuantSpec
 
 
 @dataclass(frozen=True, slots=True)
-class TensorGrid:
+class FileEncoding:
     """real = scale * (q - zero_point), q whole and of `bits` bits.
 
     Attributes:
@@ -48,14 +48,14 @@ class TensorGrid:
     narrow: bool = False
 
     @property
-    def granularity(self) -> Granularity:
+    def scale_granularity(self) -> Granularity:
         """How many values share one scale."""
         if self.block_size is not None:
             return Granularity.PER_GROUP
         return Granularity.PER_CHANNEL if self.shape else Granularity.PER_TENSOR
 
     @property
-    def limits(self) -> tuple[int, int]:
+    def code_limits(self) -> tuple[int, int]:
         """The least and the greatest whole number."""
         levels = 1 << self.bits
         least = -levels // 2 + self.narrow
@@ -68,26 +68,26 @@ class TensorGrid:
         fields: dict[str, Any] = {
             "bits": self.bits,
             "symmetric": self.symmetric,
-            "granularity": self.granularity,
+            "granularity": self.scale_granularity,
         }
         if self.block_size is not None:
             fields["group_size"] = self.block_size
         return fields
 
 
-def float_tensor(tensor: str, *, parameter: bool) -> TensorGrid:
+def float_tensor_record(tensor: str, *, parameter: bool) -> FileEncoding:
     """Return the record of a tensor that stays float."""
-    return TensorGrid(tensor, FLOAT_BITS, parameter=parameter, floating=True)
+    return FileEncoding(tensor, FLOAT_BITS, parameter=parameter, floating=True)
 
 
-def grid_of(
+def file_encoding_of(
     tensor: str,
     encoding: Encoding,
     spec: QuantSpec,
     channel_axis: int | None = None,
     *,
     flipped: bool = False,
-) -> TensorGrid:
+) -> FileEncoding:
     """Return a grid of the simulation as a file holds it.
 
     Args:
@@ -112,7 +112,7 @@ def grid_of(
             scale, zero_point = scale.flatten(), zero_point.flatten()
             axis = 1 - channel_axis if flipped else channel_axis
     own = encoding.channel_bits is not None  # a file has one width a tensor: that of its codes
-    return TensorGrid(
+    return FileEncoding(
         tensor,
         (encoding.qmax - encoding.qmin).bit_length() if own else spec.bits,
         signed=encoding.qmin < 0,
@@ -126,24 +126,24 @@ def grid_of(
     )
 
 
-def activation_encoding(grid: TensorGrid) -> Encoding:
+def simulated_activation_encoding(grid: FileEncoding) -> Encoding:
     """Return the grid of an activation for the simulation.
 
     Raises:
         ModelError: it has more than one scale, or cannot be used here.
     """
-    _check(grid)
+    _check_has_scale(grid)
     if len(grid.scale) != 1:
         raise ModelError(
             f"The activation {grid.tensor!r} must have one scale, got {len(grid.scale)}: a scale "
             "for each channel cannot leave the sum. Calibrate it instead."
         )
     scale = torch.tensor(grid.scale[0], dtype=torch.float32)
-    return Encoding(scale, torch.tensor(float(grid.zero_point[0])), *grid.limits)
+    return Encoding(scale, torch.tensor(float(grid.zero_point[0])), *grid.code_limits)
 
 
-def weight_encoding(
-    grid: TensorGrid, shape: tuple[int, ...], channel_axis: int, *, flipped: bool | None = None
+def simulated_weight_encoding(
+    grid: FileEncoding, shape: tuple[int, ...], channel_axis: int, *, flipped: bool | None = None
 ) -> Encoding:
     """Return the grid of a weight of that shape for the simulation.
 
@@ -157,10 +157,10 @@ def weight_encoding(
     Raises:
         ModelError: its scales do not fit the weight, or it cannot be used here.
     """
-    _check(grid)
-    if grid.granularity is Granularity.PER_TENSOR:
-        scale, zero_point = _tensors(grid)
-        return Encoding(scale.reshape(()), zero_point.reshape(()), *grid.limits)
+    _check_has_scale(grid)
+    if grid.scale_granularity is Granularity.PER_TENSOR:
+        scale, zero_point = _scale_and_zero_tensors(grid)
+        return Encoding(scale.reshape(()), zero_point.reshape(()), *grid.code_limits)
     wanted = channel_axis if grid.block_size is None else 1 - channel_axis
     if flipped is None:
         flipped = len(shape) == 2 and grid.axis is not None and grid.axis % 2 != wanted
@@ -173,15 +173,15 @@ def weight_encoding(
                 f"The {what} of {grid.tensor!r} must lie along axis {wanted} of its weight "
                 f"{shape}, got axis {axis}. Let the grid be chosen here instead."
             )
-    spread = _by_channel if grid.block_size is None else _by_block
+    spread = _spread_by_channel if grid.block_size is None else _spread_by_block
     scale, zero_point = (
-        spread(held, grid, shape, channel_axis, flipped) for held in _tensors(grid)
+        spread(held, grid, shape, channel_axis, flipped) for held in _scale_and_zero_tensors(grid)
     )
-    return Encoding(scale, zero_point, *grid.limits)
+    return Encoding(scale, zero_point, *grid.code_limits)
 
 
-def _by_channel(
-    values: Tensor, grid: TensorGrid, shape: tuple[int, ...], axis: int, _flipped: bool
+def _spread_by_channel(
+    values: Tensor, grid: FileEncoding, shape: tuple[int, ...], axis: int, _flipped: bool
 ) -> Tensor:
     if values.numel() != shape[axis]:
         raise ModelError(
@@ -191,8 +191,8 @@ def _by_channel(
     return values.reshape([-1 if place == axis else 1 for place in range(len(shape))])
 
 
-def _by_block(
-    values: Tensor, grid: TensorGrid, shape: tuple[int, ...], axis: int, flipped: bool
+def _spread_by_block(
+    values: Tensor, grid: FileEncoding, shape: tuple[int, ...], axis: int, flipped: bool
 ) -> Tensor:
     """Return one value for each output and input channel; a block's inputs repeat one."""
     outputs, inputs = shape[axis], shape[1 - axis]
@@ -210,12 +210,12 @@ def _by_block(
     return whole.movedim(0, axis).contiguous()
 
 
-def _tensors(grid: TensorGrid) -> tuple[Tensor, Tensor]:
+def _scale_and_zero_tensors(grid: FileEncoding) -> tuple[Tensor, Tensor]:
     scale = torch.from_numpy(np.array(grid.scale, np.float32))
     return scale, torch.tensor([float(zero) for zero in grid.zero_point])
 
 
-def _check(grid: TensorGrid) -> None:
+def _check_has_scale(grid: FileEncoding) -> None:
     if grid.problem:
         raise ModelError(grid.problem)
     if grid.floating:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, shape_inference
 
-from model_io.onnx_export.global_pools import spell_pools
+from model_io.onnx_export.global_pools import spell_global_pools
 from model_io.onnx_export.graph_edits import GraphEdits
 from model_io.onnx_export.mark_graph import DOMAIN, OPSET, Marked, export_with_marks
-from model_io.onnx_export.names import Held, Places, rename
+from model_io.onnx_export.names import Held, Places, rename_nodes_and_values
 from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 
@@ -29,7 +29,7 @@ class FileTensor:
     name: str
     axes: tuple[int, ...] = ()
 
-    def axis(self, own: int) -> int:
+    def file_axis(self, own: int) -> int:
         """Return the axis in the file of the network's own axis."""
         return self.axes.index(own)
 
@@ -54,7 +54,7 @@ class MarkedOnnx:
     nodes: dict[str, str]
 
 
-def export_marked(quantized: QuantGraph) -> MarkedOnnx:
+def export_marked_onnx(quantized: QuantGraph) -> MarkedOnnx:
     """Return the float ONNX of a quantized network, equalized, corrected and folded as it is.
 
     Names are those of our layers: the node and the output tensor of layer "blocks.0.conv" are
@@ -66,13 +66,13 @@ def export_marked(quantized: QuantGraph) -> MarkedOnnx:
     model = export_with_marks(quantized)
     wiring, places = GraphEdits(model.graph), Places()
     for mark in [node for node in wiring.nodes if node.domain == DOMAIN]:
-        _take_out(mark, wiring, places)
-    pooled = spell_pools(wiring)
+        _remove_mark(mark, wiring, places)
+    pooled = spell_global_pools(wiring)
     for layer, value in places.operations.items():
         places.operations[layer] = pooled.get(value, value)
-    wiring.finish()
-    names = rename(quantized.graph, model.graph, places)
-    model = shape_inference.infer_shapes(_plain(model))
+    wiring.write_graph()
+    names = rename_nodes_and_values(quantized.graph, model.graph, places)
+    model = shape_inference.infer_shapes(_strip_exporter_notes(model))
     tensors = {layer: FileTensor(names.values[value]) for layer, value in places.outputs.items()}
     for layer, (held, axes) in places.weights.items():
         tensors[weight_site_name(layer)] = FileTensor(names.values[held], axes)
@@ -84,59 +84,61 @@ def export_marked(quantized: QuantGraph) -> MarkedOnnx:
     )
 
 
-def _take_out(mark: NodeProto, wiring: GraphEdits, places: Places) -> None:
+def _remove_mark(mark: NodeProto, wiring: GraphEdits, places: Places) -> None:
     """Remove a mark; note what it stood at."""
     attributes = {a.name: helper.get_attribute_value(a).decode() for a in mark.attribute}
     what, layer = Marked(attributes["what"]), attributes["layer"]
     source, result = mark.input[0], mark.output[0]
     if what in (Marked.WEIGHT, Marked.BIAS):
-        held = _own_constant(mark, wiring, f"{layer} {what}")
+        held = _duplicate_constant(mark, wiring, f"{layer} {what}")
         (places.weights if what is Marked.WEIGHT else places.biases)[layer] = held
         if what is Marked.WEIGHT:
             places.operations[layer] = wiring.readers[held[0]][0].output[0]
         return
-    if what is Marked.ACTIVATION and not _is_free(mark, wiring, places):
+    if what is Marked.ACTIVATION and not _is_private_value(mark, wiring, places):
         mark.domain, mark.op_type = "", "Identity"
         del mark.attribute[:]
         source = result
     else:
-        wiring.redirect(result, source)
-        wiring.remove(mark)
+        wiring.redirect_readers(result, source)
+        wiring.remove_node(mark)
     if what is Marked.ACTIVATION:
         places.outputs[layer] = source
     if source in wiring.makers:
         places.operations.setdefault(layer, wiring.makers[source].output[0])
 
 
-def _is_free(mark: NodeProto, wiring: GraphEdits, places: Places) -> bool:
+def _is_private_value(mark: NodeProto, wiring: GraphEdits, places: Places) -> bool:
     """Whether the marked value is nobody else's: no other grid's, and read by marks alone."""
     source = mark.input[0]
     others = [node for node in wiring.readers[source] if node is not mark]
-    return not others and source not in places.outputs.values() and not wiring.is_output(source)
+    return (
+        not others and source not in places.outputs.values() and not wiring.is_graph_output(source)
+    )
 
 
-def _own_constant(mark: NodeProto, wiring: GraphEdits, name: str) -> Held:
+def _duplicate_constant(mark: NodeProto, wiring: GraphEdits, name: str) -> Held:
     """Give what reads a marked constant one of its own, transposed as it is read."""
-    value, result = wiring.array(mark.input[0]), mark.output[0]
+    value, result = wiring.constant_array(mark.input[0]), mark.output[0]
     axes = tuple(range(value.ndim))
     readers = wiring.readers[result]
     if len(readers) == 1 and readers[0].op_type == "Transpose":
         transpose = readers[0]
-        axes = _permutation(transpose, value.ndim)
-        wiring.redirect(transpose.output[0], name)
-        wiring.remove(transpose)
+        axes = _transpose_permutation(transpose, value.ndim)
+        wiring.redirect_readers(transpose.output[0], name)
+        wiring.remove_node(transpose)
     else:
-        wiring.redirect(result, name)
-    wiring.remove(mark)
-    return wiring.hold(name, np.transpose(value, axes)), axes
+        wiring.redirect_readers(result, name)
+    wiring.remove_node(mark)
+    return wiring.add_constant(name, np.transpose(value, axes)), axes
 
 
-def _permutation(transpose: NodeProto, rank: int) -> tuple[int, ...]:
+def _transpose_permutation(transpose: NodeProto, rank: int) -> tuple[int, ...]:
     given = [tuple(a.ints) for a in transpose.attribute if a.name == "perm"]
     return given[0] if given else tuple(reversed(range(rank)))
 
 
-def _plain(model: ModelProto) -> ModelProto:
+def _strip_exporter_notes(model: ModelProto) -> ModelProto:
     """Return a model without the exporter's notes, which hold paths of this machine."""
     graph = model.graph
     for value in (*graph.node, *graph.initializer, *graph.input, *graph.output, graph, model):

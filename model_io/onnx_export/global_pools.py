@@ -8,7 +8,7 @@ from onnx import NodeProto, helper
 from model_io.onnx_export.graph_edits import GraphEdits
 
 
-def spell_pools(wiring: GraphEdits) -> dict[str, str]:
+def spell_global_pools(wiring: GraphEdits) -> dict[str, str]:
     """Turn means over all axes behind the channels into GlobalAveragePool, in place.
 
     Returns the values that now come from a Squeeze behind the pool, with what the pool gives.
@@ -20,24 +20,26 @@ def spell_pools(wiring: GraphEdits) -> dict[str, str]:
     }
     for node in list(wiring.nodes):
         rank = ranks.get(node.input[0], 0) if node.op_type == "ReduceMean" else 0
-        if rank > 2 and _axes(node, wiring, rank) == set(range(2, rank)):
-            _spell(node, wiring, moved)
+        if rank > 2 and _mean_axes(node, wiring, rank) == set(range(2, rank)):
+            _spell_global_pool(node, wiring, moved)
     return moved
 
 
-def _axes(node: NodeProto, wiring: GraphEdits, rank: int) -> set[int]:
+def _mean_axes(node: NodeProto, wiring: GraphEdits, rank: int) -> set[int]:
     """Return the axes that a mean goes over; none where they are computed."""
     if len(node.input) < 2 or node.input[1] not in wiring.constants:
         return set()
-    return {int(axis) % rank for axis in wiring.array(node.input[1]).ravel()}
+    return {int(axis) % rank for axis in wiring.constant_array(node.input[1]).ravel()}
 
 
-def _spell(node: NodeProto, wiring: GraphEdits, moved: dict[str, str]) -> None:
+def _spell_global_pool(node: NodeProto, wiring: GraphEdits, moved: dict[str, str]) -> None:
     kept = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
     axes, result = node.input[1], node.output[0]
-    wiring.unread(node, axes)
+    wiring.remove_reader(node, axes)
     node.op_type = "GlobalAveragePool"
     del node.input[1:], node.attribute[:]
     if not kept:
         node.output[0] = moved[result] = f"{result} pooled"
-        wiring.insert_after(node, helper.make_node("Squeeze", [node.output[0], axes], [result]))
+        wiring.insert_node_after(
+            node, helper.make_node("Squeeze", [node.output[0], axes], [result])
+        )

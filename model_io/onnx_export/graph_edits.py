@@ -21,21 +21,21 @@ class GraphEdits:
                 self.readers[value].append(node)
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
 
-    def is_output(self, value: str) -> bool:
+    def is_graph_output(self, value: str) -> bool:
         """Whether the graph returns that value."""
         return any(output.name == value for output in self.graph.output)
 
-    def array(self, name: str) -> NDArray[np.generic]:
+    def constant_array(self, name: str) -> NDArray[np.generic]:
         """Return the values of a constant."""
         return numpy_helper.to_array(self.constants[name])
 
-    def hold(self, name: str, value: NDArray[np.generic]) -> str:
+    def add_constant(self, name: str, value: NDArray[np.generic]) -> str:
         """Add a constant; return its name."""
         # a transposed view has strides that a file has not
         self.constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         return name
 
-    def redirect(self, old: str, new: str) -> None:
+    def redirect_readers(self, old: str, new: str) -> None:
         """Let everything that reads `old` read `new`, the graph's output too."""
         for node in self.readers.pop(old, []):
             for place, value in enumerate(node.input):
@@ -48,7 +48,7 @@ class GraphEdits:
             if output.name == old:
                 output.name = new
 
-    def remove(self, node: NodeProto) -> None:
+    def remove_node(self, node: NodeProto) -> None:
         """Take out a node whose outputs nothing reads any more."""
         for value in node.output:
             self.makers.pop(value, None)
@@ -56,7 +56,7 @@ class GraphEdits:
             self.readers[value] = [n for n in self.readers[value] if n is not node]
         self.nodes = [other for other in self.nodes if other is not node]
 
-    def insert_after(self, earlier: NodeProto, node: NodeProto) -> None:
+    def insert_node_after(self, earlier: NodeProto, node: NodeProto) -> None:
         """Put a node right after another."""
         place = next(i for i, other in enumerate(self.nodes) if other is earlier)
         self.nodes.insert(place + 1, node)
@@ -65,11 +65,11 @@ class GraphEdits:
         for value in dict.fromkeys(node.input):
             self.readers[value].append(node)
 
-    def unread(self, node: NodeProto, value: str) -> None:
+    def remove_reader(self, node: NodeProto, value: str) -> None:
         """Note that a node reads a value no more."""
         self.readers[value] = [other for other in self.readers[value] if other is not node]
 
-    def finish(self) -> None:
+    def write_graph(self) -> None:
         """Write the nodes, and the constants that are read, into the graph."""
         kept = [tensor for name, tensor in self.constants.items() if self.readers.get(name)]
         nodes = list(self.nodes)

@@ -52,7 +52,7 @@ def export_with_marks(quantized: QuantGraph) -> ModelProto:
             f"An ONNX file holds less than 2 GiB, got {held / 2**30:.1f} GiB of weights. Export "
             "the encodings or a .pt2 file instead."
         )
-    module = _marked(quantized)
+    module = _insert_marks(quantized)
     example = tuple(
         torch.zeros(graph.batch or 2, *one.shape, dtype=KINDS[one.kind]) for one in graph.inputs
     )
@@ -60,14 +60,20 @@ def export_with_marks(quantized: QuantGraph) -> ModelProto:
     axis = {0: Dim("batch", min=1, max=MOST_BATCH)}
     dims = None if graph.batch else (axis,) * len(example)
     try:
-        with exclusive_torch(), _quiet(), torch.no_grad():
+        with exclusive_torch(), _quiet_exporter(), torch.no_grad():
             program = torch.onnx.export(
-                module, example, dynamo=True, dynamic_shapes=dims, opset_version=OPSET,
-                optimize=True, verbose=False,
-            )  # fmt: skip
+                module,
+                example,
+                dynamo=True,
+                dynamic_shapes=dims,
+                opset_version=OPSET,
+                optimize=True,
+                verbose=False,
+            )
     except Exception as error:
         raise ModelError(
-            f"Every operation must have words in ONNX, got {_culprit(error)}. Replace it in the "
+            f"Every operation must have words in ONNX, got {_culprit_operation(error)}. Replace "
+            "it in the "
             "network, or export a .pt2 file."
         ) from error
     if program is None:
@@ -75,7 +81,7 @@ def export_with_marks(quantized: QuantGraph) -> ModelProto:
     return program.model_proto
 
 
-def _marked(quantized: QuantGraph) -> fx.GraphModule:
+def _insert_marks(quantized: QuantGraph) -> fx.GraphModule:
     """Return a copy of the graph with a mark for each quantizer, bias and fused operation."""
     module = copy_graph_module(quantized.module)
     nodes = {node.name: node for node in module.graph.nodes}
@@ -84,11 +90,13 @@ def _marked(quantized: QuantGraph) -> fx.GraphModule:
         if node is None:  # a clip that its quantizer has taken in
             continue
         if layer.output != layer.node and node.op == "call_function":
-            _mark_after(module, node, Marked.OPERATION, layer.name)
+            _insert_mark_after(module, node, Marked.OPERATION, layer.name)
         bias = node.args[2] if layer.weight and len(node.args) > 2 else None
         if isinstance(bias, fx.Node) and bias.op == "get_attr":
             with module.graph.inserting_before(node):
-                mark = module.graph.call_function(_mark, (bias, Marked.BIAS.value, layer.name))
+                mark = module.graph.call_function(
+                    _mark_operator, (bias, Marked.BIAS.value, layer.name)
+                )
             node.args = (*node.args[:2], mark, *node.args[3:])
     for node in list(module.graph.nodes):
         if node.op == "call_module":
@@ -99,9 +107,9 @@ def _marked(quantized: QuantGraph) -> fx.GraphModule:
     return module.eval()
 
 
-def _mark_after(module: fx.GraphModule, node: fx.Node, what: Marked, layer: str) -> None:
+def _insert_mark_after(module: fx.GraphModule, node: fx.Node, what: Marked, layer: str) -> None:
     with module.graph.inserting_after(node):
-        mark = module.graph.call_function(_mark, (node, what.value, layer))
+        mark = module.graph.call_function(_mark_operator, (node, what.value, layer))
     node.replace_all_uses_with(mark, delete_user_cb=lambda user: user is not mark)
 
 
@@ -115,22 +123,28 @@ def _mark_quantizer(module: fx.GraphModule, node: fx.Node, quantizer: Quantizer)
         elif quantizer.clip is not None:
             clip = torch.ops.aten.clamp.default
             source = module.graph.call_function(clip, (source, *quantizer.clip))
-        mark = module.graph.call_function(_mark, (source, what.value, quantizer.site.layer))
+        mark = module.graph.call_function(
+            _mark_operator, (source, what.value, quantizer.site.layer)
+        )
     node.replace_all_uses_with(mark)
     module.graph.erase_node(node)
 
 
-def _mark(x: Tensor, what: str, layer: str) -> Tensor:
+def _mark_operator(x: Tensor, what: str, layer: str) -> Tensor:
     """Return a node of our own domain in the export; its value in torch means nothing."""
     marked: Tensor = torch.onnx.ops.symbolic(
-        f"{DOMAIN}::{MARK}", (x,), {"what": what, "layer": layer},
-        dtype=x.dtype, shape=x.shape, version=1,
-    )  # fmt: skip
+        f"{DOMAIN}::{MARK}",
+        (x,),
+        {"what": what, "layer": layer},
+        dtype=x.dtype,
+        shape=x.shape,
+        version=1,
+    )
     return marked
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet_exporter() -> Iterator[None]:
     """Keep the exporter's talk about its own innards from people."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -143,7 +157,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _culprit(error: BaseException) -> str:
+def _culprit_operation(error: BaseException) -> str:
     """Return the operation that the exporter stopped at, or what it said in the end."""
     while error.__cause__ is not None:
         error = error.__cause__

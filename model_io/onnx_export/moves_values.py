@@ -5,14 +5,32 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-_ALWAYS = frozenset({
-    "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherND", "GlobalMaxPool",
-    "Identity", "MaxPool", "ReduceMax", "Relu", "Reshape", "Slice", "SpaceToDepth", "Split",
-    "Squeeze", "Tile", "Transpose", "Unsqueeze",
-})  # fmt: skip
+_ALWAYS = frozenset(
+    {
+        "Concat",
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherND",
+        "GlobalMaxPool",
+        "Identity",
+        "MaxPool",
+        "ReduceMax",
+        "Relu",
+        "Reshape",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
 
 
-def moves_values(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
+def only_moves_values(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
     """Whether each number that leaves a node is zero or came in; a ReLU does no more."""
     if node.op_type in _ALWAYS:
         return True

@@ -36,22 +36,22 @@ class Names:
     nodes: dict[str, str]
 
 
-def rename(graph: FloatGraph, file: GraphProto, places: Places) -> Names:
+def rename_nodes_and_values(graph: FloatGraph, file: GraphProto, places: Places) -> Names:
     """Give all nodes and values of `file` new names, in place; return them.
 
     The same network gives the same names, whatever torch's exporter calls its values.
     """
-    owners = _owners(file, places)
-    names = Names({"": ""}, _node_names(file, places, owners))
+    owners = _layer_by_node(file, places)
+    names = Names({"": ""}, _choose_node_names(file, places, owners))
     taken: set[str] = set()
-    for old, wish in _wishes(graph, file, places, owners, names.nodes):
+    for old, wish in _wanted_value_names(graph, file, places, owners, names.nodes):
         if old not in names.values:
-            names.values[old] = unique(wish, taken)
-    _write(file, names)
+            names.values[old] = unique_name(wish, taken)
+    _write_names(file, names)
     return names
 
 
-def unique(name: str, taken: set[str]) -> str:
+def unique_name(name: str, taken: set[str]) -> str:
     """Return the name, or with a number where it is taken; take it."""
     candidate, count = name, 1
     while candidate in taken:
@@ -61,7 +61,7 @@ def unique(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _owners(file: GraphProto, places: Places) -> dict[str, str]:
+def _layer_by_node(file: GraphProto, places: Places) -> dict[str, str]:
     """Return for each node, by its first result, the first layer that depends on it."""
     makers = {value: node for node in file.node for value in node.output}
     ends = set(places.outputs.values())
@@ -80,17 +80,17 @@ def _owners(file: GraphProto, places: Places) -> dict[str, str]:
     return owners
 
 
-def _node_names(file: GraphProto, places: Places, owners: dict[str, str]) -> dict[str, str]:
+def _choose_node_names(file: GraphProto, places: Places, owners: dict[str, str]) -> dict[str, str]:
     found = {value: layer for layer, value in places.operations.items()}
     taken = set(found.values())
     for node in file.node:
         if node.output[0] not in found:
             owner = owners.get(node.output[0], "output")
-            found[node.output[0]] = unique(f"{owner}/{node.op_type}", taken)
+            found[node.output[0]] = unique_name(f"{owner}/{node.op_type}", taken)
     return found
 
 
-def _wishes(
+def _wanted_value_names(
     graph: FloatGraph,
     file: GraphProto,
     places: Places,
@@ -103,7 +103,9 @@ def _wishes(
     yield from ((value, layer) for layer, value in places.outputs.items())
     yield from ((value.name, "output") for value in file.output)
     yield from ((held, str(graph[layer].weight)) for layer, (held, _) in places.weights.items())
-    yield from ((held, _bias_name(graph, layer)) for layer, (held, _) in places.biases.items())
+    yield from (
+        (held, _layer_bias_name(graph, layer)) for layer, (held, _) in places.biases.items()
+    )
     # the exporter keeps the names of parameters; those of other constants are its own
     own = {str(node.target) for node in graph.module.graph.nodes if node.op == "get_attr"}
     yield from ((held.name, held.name) for held in file.initializer if held.name in own)
@@ -114,19 +116,19 @@ def _wishes(
         yield from ((value, f"{owner}/constant") for value in node.input)
 
 
-def _bias_name(graph: FloatGraph, layer: str) -> str:
+def _layer_bias_name(graph: FloatGraph, layer: str) -> str:
     return graph[layer].bias or f"{layer}.bias"
 
 
-def _write(file: GraphProto, names: Names) -> None:
+def _write_names(file: GraphProto, names: Names) -> None:
     for node in file.node:
         node.name = names.nodes[node.output[0]]
-        _replace(node, names.values)
+        _replace_value_names(node, names.values)
     for value in (*file.initializer, *file.input, *file.output):
         value.name = names.values[value.name]
 
 
-def _replace(node: NodeProto, values: dict[str, str]) -> None:
+def _replace_value_names(node: NodeProto, values: dict[str, str]) -> None:
     for held in (node.input, node.output):
         new = [values[value] for value in held]
         del held[:]

@@ -32,14 +32,14 @@ from model_io.onnx_import.reading.remove_qdq import TensorEncoding, take_out, wi
 from model_io.onnx_import.reading.tensors import TensorReader
 from model_io.onnx_import.reference import Reference
 from model_io.onnx_import.report import ImportReport
-from model_io.onnx_import.tensor_places import TensorPlace, places_of
+from model_io.onnx_import.tensor_places import TensorPlace, find_tensor_places
 from model_io.onnx_import.verify import (
     ImportAgreement,
-    as_in_file,
-    compare,
-    inputs_like,
-    shapes,
-    verify,
+    compare_outputs,
+    file_typed_inputs,
+    infer_value_shapes,
+    random_trial_inputs,
+    verify_network,
 )
 
 TRIAL_BATCH = 3
@@ -73,7 +73,7 @@ class Imported:
     given: ImportAgreement | None = None
 
 
-def load_onnx(
+def load_onnx_network(
     path: Path,
     input_shape: tuple[int, ...] | tuple[InputSpec, ...] = (),
     shown: str = "",
@@ -101,7 +101,7 @@ def load_onnx(
         if plain:
             wish = (InputSpec("", plain),)
         given = (inputs,) if isinstance(inputs, Tensor) else inputs
-        return _imported(open_onnx(path, shown, alone=alone), wish, given)
+        return _import_parsed_file(open_onnx(path, shown, alone=alone), wish, given)
     except ModelError:
         raise
     except Exception as error:
@@ -111,7 +111,7 @@ def load_onnx(
         ) from error
 
 
-def check_onnx(
+def check_onnx_agreement(
     path: Path,
     wish: tuple[InputSpec, ...],
     shown: str = "",
@@ -131,11 +131,11 @@ def check_onnx(
     Raises:
         ModelError: the outputs differ; the sentence names the first layer that does.
     """
-    found = load_onnx(path, wish, shown, alone=alone, inputs=inputs).given
+    found = load_onnx_network(path, wish, shown, alone=alone, inputs=inputs).given
     return ImportAgreement(0.0, 0) if found is None else found
 
 
-def _imported(
+def _import_parsed_file(
     file: OnnxFile, wish: tuple[InputSpec, ...], real: tuple[Tensor, ...] | None
 ) -> Imported:
     """Return the network of a parsed file."""
@@ -153,15 +153,25 @@ def _imported(
     folded += decide_branches(program, (batch,) if batch else (1, 2, 5), inputs, file.shown)
     check_operators(program, file.shown)
     trial = ImportTrial(inputs, sources, outputs, batch, real)
-    network, freed, recognised, agreement, given = _network(file, program, trial)
+    network, freed, recognised, agreement, given = _build_network(file, program, trial)
     left_out = tuple(readable(o.name)[:60] for o in outputs if not o.real)
     report = ImportReport(
-        readable(file.model.producer_name)[:60], file.opset, tuple(counts.most_common()), folded,
-        tuple(recognised), transposes, widened, reader.outside, len(encodings),
-        batch if freed else None, agreement.difference, agreement.inputs, left_out,
-    )  # fmt: skip
+        readable(file.model.producer_name)[:60],
+        file.opset,
+        tuple(counts.most_common()),
+        folded,
+        tuple(recognised),
+        transposes,
+        widened,
+        reader.outside,
+        len(encodings),
+        batch if freed else None,
+        agreement.difference,
+        agreement.inputs,
+        left_out,
+    )
     named = with_nodes(encodings, file.model, program.input)
-    places = places_of(program, network.paths, named)
+    places = find_tensor_places(program, network.paths, named)
     return Imported(
         network, inputs[0].shape, None if freed else batch, report, named, places, inputs, given
     )
@@ -178,7 +188,7 @@ class ImportTrial:
     given: tuple[Tensor, ...] | None
 
 
-def _network(
+def _build_network(
     file: OnnxFile, program: OnnxProgram, trial: ImportTrial
 ) -> tuple[OnnxNetwork, bool, list[Recognised], ImportAgreement, ImportAgreement | None]:
     """Return (network, whether its batch was freed, what was recognised, how well it agrees).
@@ -186,23 +196,23 @@ def _network(
     Last how well it agrees on the inputs that were given alone.
     """
     batch = trial.batch
-    known = shapes(OnnxNetwork(program), batch or 2, trial.inputs)
-    drawn = inputs_like(program, trial.sources, trial.inputs, TRIAL_BATCH * (batch or 2))
+    known = infer_value_shapes(OnnxNetwork(program), batch or 2, trial.inputs)
+    drawn = random_trial_inputs(program, trial.sources, trial.inputs, TRIAL_BATCH * (batch or 2))
     recognised = recognise(program, NORMS, known)
     recognised += recognise(program, (*ACTIVATIONS, *LAYERS), known)
     network = OnnxNetwork(program).eval()
     reference = Reference(file.model, trial.sources, trial.outputs, file.shown)
     first = [values[: batch or 2] for values in drawn]
-    agreement = verify(network, reference, first)
-    given = _on_given(network, reference, trial)
-    agreement = agreement if given is None else agreement.and_then(given)
-    freed = None if batch is None else _freed(program, reference, drawn, batch)
+    agreement = verify_network(network, reference, first)
+    given = _agreement_on_inputs(network, reference, trial)
+    agreement = agreement if given is None else agreement.merge_with(given)
+    freed = None if batch is None else _free_batch_network(program, reference, drawn, batch)
     if freed is None:
         return network, False, recognised, agreement, given
     return freed[0], True, recognised, freed[1], given
 
 
-def _on_given(
+def _agreement_on_inputs(
     network: OnnxNetwork, reference: Reference, trial: ImportTrial
 ) -> ImportAgreement | None:
     """Return how well the network agrees on given inputs; None without any.
@@ -216,20 +226,20 @@ def _on_given(
     missing = -count % size
     filled = [
         torch.cat([v, v[:1].expand(missing, *v.shape[1:])])
-        for v in (as_in_file(x, s) for x, s in zip(trial.given, trial.sources, strict=True))
+        for v in (file_typed_inputs(x, s) for x, s in zip(trial.given, trial.sources, strict=True))
     ]
     pieces = zip(*(values.split(size) for values in filled), strict=True)
-    worst = max(verify(network, reference, piece).difference for piece in pieces)
+    worst = max(verify_network(network, reference, piece).difference for piece in pieces)
     return ImportAgreement(worst, count)
 
 
-def _freed(
+def _free_batch_network(
     program: OnnxProgram, reference: Reference, trial: Sequence[Tensor], batch: int
 ) -> tuple[OnnxNetwork, ImportAgreement] | None:
     """Return a network of the same results for any batch, and its agreement; None if none is."""
     try:
         network = OnnxNetwork(free_batch(program, batch)).eval()
-        agreement = compare(network, reference.in_pieces(batch), trial)
+        agreement = compare_outputs(network, reference.run_in_pieces(batch), trial)
     except ModelError:
         return None
-    return (network, agreement) if agreement.holds else None
+    return (network, agreement) if agreement.networks_agree else None

@@ -42,9 +42,9 @@ class Reference:
         kept = [value for value in self.model.graph.input if value.name in own]
         del self.model.graph.input[:]
         self.model.graph.input.extend(kept)
-        self.session = self._open(self.model)
+        self.session = self._open_session(self.model)
 
-    def _open(self, model: ModelProto) -> ort.InferenceSession:
+    def _open_session(self, model: ModelProto) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -55,16 +55,16 @@ class Reference:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # noqa: BLE001 (the library raises anything)
-            raise self._failed("open", error) from None
+            raise self._runtime_error("open", error) from None
 
-    def _failed(self, what: str, error: Exception) -> ModelError:
+    def _runtime_error(self, what: str, error: Exception) -> ModelError:
         text = re.sub(r"/\S*/", "", " ".join(str(error).split()))[:240]
         return ModelError(
             f"{self.shown} must be a file that ONNX Runtime can {what}, so that the import can be "
             f"checked beside it; it said: {text}. Export it again."
         )
 
-    def run(
+    def run_reference(
         self, inputs: Sequence[Tensor], session: ort.InferenceSession | None = None
     ) -> list[Array]:
         """Return the outputs for inputs as the network takes them."""
@@ -81,12 +81,12 @@ class Reference:
                 for first in range(0, count, size)
             ]
         except Exception as error:  # noqa: BLE001 (as above)
-            raise self._failed("run", error) from None
+            raise self._runtime_error("run", error) from None
         if len(pieces) == 1:
             return list(pieces[0])
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
-    def in_pieces(self, batch: int) -> "Reference":
+    def run_in_pieces(self, batch: int) -> "Reference":
         """Return the same reference, which runs inputs in pieces of the file's own batch."""
         other = copy.copy(self)
         other.piece = batch
@@ -98,4 +98,4 @@ class Reference:
         model.CopyFrom(self.model)
         del model.graph.output[:]
         model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-        return self._open(model)
+        return self._open_session(model)

@@ -45,11 +45,11 @@ class ImportReport:
     left_out: tuple[str, ...] = ()
 
     @property
-    def nodes(self) -> int:
+    def node_count(self) -> int:
         """The number of nodes in the file, constants apart."""
         return sum(count for _, count in self.operators)
 
-    def sentences(self) -> list[str]:
+    def report_sentences(self) -> list[str]:
         """Return what a person wants to know, one sentence each."""
         kinds = Counter(found.operator for found in self.recognised)
         listed = ", ".join(f"{count} {name}" for name, count in kinds.most_common())
@@ -59,7 +59,7 @@ class ImportReport:
         most = ", ".join(f"{count} {name}" for name, count in self.operators[:_LISTED])
         rest = len(self.operators) - _LISTED
         every = [
-            (True, f"{self.nodes} nodes of {len(self.operators)} operators, opset {by}."),
+            (True, f"{self.node_count} nodes of {len(self.operators)} operators, opset {by}."),
             (True, f"Operators: {most}{f' and {rest} others' if rest > 0 else ''}."),
             (self.folded, f"{self.folded} nodes were constant or copies and are gone."),
             (self.recognised, f"Recognised in {loose} nodes: {listed}."),

@@ -32,7 +32,7 @@ class TensorPlace:
     changed: bool = False
 
 
-def places_of(
+def find_tensor_places(
     program: OnnxProgram, paths: dict[str, str], encodings: Iterable[TensorEncoding] = ()
 ) -> dict[str, TensorPlace]:
     """Return the places of the tensors that are in a network still, by their names in the file.
@@ -50,25 +50,27 @@ def places_of(
     makers = program.producers()
     for step in program.steps:
         for name in filter(None, step.outputs):
-            found[name] = TensorPlace(tuple(_path(step, makers, paths)))
-    for plain, place in _weights(program, paths):
+            found[name] = TensorPlace(tuple(_step_paths(step, makers, paths)))
+    for plain, place in _weight_places(program, paths):
         found.setdefault(plain, place)
     for name, real in program.same.items():
         if real in found:
             found.setdefault(name, found[real])
     # a ReLU that its quantizer stood in for comes between a tensor and its grid
-    found |= dict(_behind_quantizers(program, paths, encodings, found))
+    found |= dict(_quantized_tensor_places(program, paths, encodings, found))
     return found
 
 
-def _weights(program: OnnxProgram, paths: dict[str, str]) -> Iterable[tuple[str, TensorPlace]]:
+def _weight_places(
+    program: OnnxProgram, paths: dict[str, str]
+) -> Iterable[tuple[str, TensorPlace]]:
     for step in program.steps:
         for name in step.inputs[_MATRIX : _MATRIX + 1]:
             if name in program.constants:
-                yield _weight(name, paths[step.name])
+                yield _weight_place(name, paths[step.name])
 
 
-def _behind_quantizers(
+def _quantized_tensor_places(
     program: OnnxProgram,
     paths: dict[str, str],
     encodings: Iterable[TensorEncoding],
@@ -84,17 +86,19 @@ def _behind_quantizers(
         # a float weight that passed quantizers, and was computed once
         weight = encoding.constant and encoding.bits < _BIAS_BITS
         if weight and held.get(node, "") in program.constants:
-            yield encoding.tensor, _weight(held[node], paths[node])[1]
+            yield encoding.tensor, _weight_place(held[node], paths[node])[1]
 
 
-def _path(step: OnnxStep, makers: dict[str, OnnxStep], paths: dict[str, str]) -> Iterable[str]:
+def _step_paths(
+    step: OnnxStep, makers: dict[str, OnnxStep], paths: dict[str, str]
+) -> Iterable[str]:
     """Yield the path of a step and, where it is a batch norm, of what stands before it."""
     yield paths[step.name]
     if step.operator == "BatchNormalization" and step.inputs[0] in makers:
         yield paths[makers[step.inputs[0]].name]
 
 
-def _weight(name: str, path: str) -> tuple[str, TensorPlace]:
+def _weight_place(name: str, path: str) -> tuple[str, TensorPlace]:
     """Return (name in the file, place) of a weight, which may have been transposed or scaled."""
     match = _STORED.fullmatch(name)
     if match is None:

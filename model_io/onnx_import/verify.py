@@ -32,17 +32,17 @@ class ImportAgreement:
     difference: float
     inputs: int
 
-    def and_then(self, other: "ImportAgreement") -> "ImportAgreement":
+    def merge_with(self, other: "ImportAgreement") -> "ImportAgreement":
         """Return both as one."""
         return ImportAgreement(max(self.difference, other.difference), self.inputs + other.inputs)
 
     @property
-    def holds(self) -> bool:
+    def networks_agree(self) -> bool:
         """Whether the two compute the same."""
         return self.difference <= LARGEST_DIFFERENCE
 
 
-def shapes(
+def infer_value_shapes(
     network: OnnxNetwork, batch: int, inputs: Sequence[InputSpec]
 ) -> dict[str, tuple[int, ...]]:
     """Return the shape of every value, found without memory; refuse what would fill it.
@@ -64,11 +64,11 @@ def shapes(
                 found[name] = tuple(result.shape)
 
     with torch.no_grad(), without_memory():
-        network.run([one.zeros(batch) for one in inputs], watch)
+        network.run([one.zero_batch(batch) for one in inputs], watch)
     return found
 
 
-def inputs_like(
+def random_trial_inputs(
     program: OnnxProgram, sources: Sequence[FileInput], inputs: Sequence[InputSpec], batch: int
 ) -> tuple[Tensor, ...]:
     """Return random inputs: normal ones, pixels where the file wants whole numbers for an image.
@@ -82,7 +82,11 @@ def inputs_like(
         size = (batch, *one.shape)
         whole = helper.tensor_dtype_to_np_dtype(source.kind).kind in "iub"
         if one.kind != "float32":
-            most = min(rows_of(program, source.name), default=_FEW) if one.kind != "bool" else _FEW
+            most = (
+                min(lookup_table_rows(program, source.name), default=_FEW)
+                if one.kind != "bool"
+                else _FEW
+            )
             values = torch.randint(0, most, size, generator=generator)
             found.append(values.to(KINDS[one.kind]))
         elif whole:
@@ -92,7 +96,7 @@ def inputs_like(
     return tuple(found)
 
 
-def as_in_file(values: Tensor, source: FileInput) -> Tensor:
+def file_typed_inputs(values: Tensor, source: FileInput) -> Tensor:
     """Return real inputs as the file can take them: whole numbers where it wants these."""
     kind = helper.tensor_dtype_to_np_dtype(source.kind)
     if kind.kind not in "iu" or not values.is_floating_point():
@@ -101,7 +105,7 @@ def as_in_file(values: Tensor, source: FileInput) -> Tensor:
     return values.round().clamp(limits.min, limits.max)
 
 
-def rows_of(program: OnnxProgram, name: str) -> list[int]:
+def lookup_table_rows(program: OnnxProgram, name: str) -> list[int]:
     """Return the numbers of rows of the tables from which an input of whole numbers picks."""
     found = []
     for step in program.consumers().get(name, []):
@@ -109,11 +113,11 @@ def rows_of(program: OnnxProgram, name: str) -> list[int]:
         if step.operator == "Gather" and table is not None and table.dim() > 1:
             found.append(int(table.shape[step.attributes.get("axis", 0)]))
         elif step.operator in _MOVES:
-            found += rows_of(program, step.outputs[0])
+            found += lookup_table_rows(program, step.outputs[0])
     return found
 
 
-def difference(ours: Array, theirs: Array) -> float:
+def relative_difference(ours: Array, theirs: Array) -> float:
     """Return how far two arrays lie apart, relative to the second; infinity for other shapes.
 
     The larger of two: by the roots of summed squares, and by the greatest element. Places where
@@ -135,7 +139,9 @@ def difference(ours: Array, theirs: Array) -> float:
 
 
 @torch.no_grad()
-def compare(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> ImportAgreement:
+def compare_outputs(
+    network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]
+) -> ImportAgreement:
     """Return how far the network's outputs lie from the reference's: the furthest counts."""
     ours = network.run(x)
     whole = next((output for output in ours if not output.is_floating_point()), None)
@@ -144,20 +150,22 @@ def compare(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> 
             f"A network must return real numbers, got {whole.dtype} from {reference.shown}. Cut "
             "off what follows them (such as ArgMax) with onnx.utils.extract_model."
         )
-    pairs = zip(ours, reference.run(x), strict=True)
-    return ImportAgreement(max(difference(a.numpy(), b) for a, b in pairs), len(x[0]))
+    pairs = zip(ours, reference.run_reference(x), strict=True)
+    return ImportAgreement(max(relative_difference(a.numpy(), b) for a, b in pairs), len(x[0]))
 
 
-def verify(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> ImportAgreement:
+def verify_network(
+    network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]
+) -> ImportAgreement:
     """Compare the network's output with the reference's.
 
     Raises:
         ModelError: they differ; the sentence names the first layer that does.
     """
-    agreement = compare(network, reference, x)
-    if agreement.holds:
+    agreement = compare_outputs(network, reference, x)
+    if agreement.networks_agree:
         return agreement
-    where, there = first_difference(network, reference, x)
+    where, there = first_different_step(network, reference, x)
     raise ModelError(
         f"The imported network must compute what ONNX Runtime computes from {reference.shown}, got "
         f"outputs {agreement.difference:.3g} apart (relative; at most {LARGEST_DIFFERENCE}). "
@@ -167,7 +175,7 @@ def verify(network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]) -> I
 
 
 @torch.no_grad()
-def first_difference(
+def first_different_step(
     network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]
 ) -> tuple[str, float]:
     """Return (the first step whose result differs, by how much); "" where none does."""
@@ -181,9 +189,9 @@ def first_difference(
     network.run(x, watch)
     held = {name for node in reference.model.graph.node for name in node.output}
     names = [name for name in ours if name in held]
-    theirs = reference.run(x, reference.with_all_values(names)) if names else []
+    theirs = reference.run_reference(x, reference.with_all_values(names)) if names else []
     for name, expected in zip(names, theirs, strict=True):
-        apart = difference(ours[name][1], np.asarray(expected))
+        apart = relative_difference(ours[name][1], np.asarray(expected))
         if apart > LARGEST_DIFFERENCE:
             return title(ours[name][0]), apart
     return "", 0.0

@@ -42,7 +42,7 @@ REGIONS = {
 """Operators that run a graph of the program under torch.no_grad or autocast."""
 
 
-def advise_operator(target: str) -> str:
+def operator_advice(target: str) -> str:
     """Return what to do about an operator of another library; empty where nothing is known."""
     match = re.fullmatch(r"torch\.ops\.([a-z0-9_]{1,40})\.([A-Za-z0-9_.]{1,60})", target, re.ASCII)
     if match is None or match[1] == "aten":
@@ -80,10 +80,13 @@ def is_known_operator(target: str) -> bool:
     name, overload = match.groups()
     if name in _REFUSED or (name.startswith("_") and name not in _INTERNAL):
         return False
-    return f"aten::{name}" + ("" if overload == "default" else f".{overload}") in _dispatched()
+    return (
+        f"aten::{name}" + ("" if overload == "default" else f".{overload}")
+        in _dispatcher_operators()
+    )
 
 
 @cache
-def _dispatched() -> frozenset[str]:
+def _dispatcher_operators() -> frozenset[str]:
     """Return the full names of all operators that torch's dispatcher knows."""
     return frozenset(torch._C._dispatch_get_all_op_names())  # noqa: SLF001 (no public list)

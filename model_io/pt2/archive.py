@@ -49,7 +49,7 @@ class Archive:
     file: zipfile.ZipFile
     members: dict[str, zipfile.ZipInfo]
 
-    def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
+    def read_member(self, name: str, limit: int = MAX_BYTES) -> bytes:
         """Return a member's bytes; their checksum is verified.
 
         Raises:
@@ -70,7 +70,7 @@ class Archive:
             ) from None
 
 
-def open_archive(path: Path, shown: str) -> Archive:
+def open_pt2_archive(path: Path, shown: str) -> Archive:
     """Open a `.pt2` and check names, sizes and kinds of all members; close `.file` after use.
 
     Raises:
@@ -87,31 +87,31 @@ def open_archive(path: Path, shown: str) -> Archive:
         ) from None
     try:
         archive = Archive(file, _checked_members(file, shown))
-        _check_head(archive, shown)
+        _check_archive_head(archive, shown)
     except BaseException:
         file.close()
         raise
     return archive
 
 
-def _check_head(archive: Archive, shown: str) -> None:
+def _check_archive_head(archive: Archive, shown: str) -> None:
     """Check the format's name and the sample inputs."""
-    if archive.read("archive_format", 16) != b"pt2":
+    if archive.read_member("archive_format", 16) != b"pt2":
         raise ModelError(f"{shown} must be of the format pt2, got another. {REMEDY}")
     if SAMPLE_INPUTS in archive.members:
-        check_sample_inputs(archive.read(SAMPLE_INPUTS), shown)
+        check_sample_inputs(archive.read_member(SAMPLE_INPUTS), shown)
 
 
 def _checked_members(file: zipfile.ZipFile, shown: str) -> dict[str, zipfile.ZipInfo]:
     """Return the members without their common root folder, all of known names."""
     infos = [info for info in file.infolist() if not info.is_dir()]
-    _check_sizes(infos, shown)
+    _check_unpacked_size(infos, shown)
     members: dict[str, zipfile.ZipInfo] = {}
     roots = set()
     for info in infos:
         root, _, name = info.filename.partition("/")
         roots.add(root)
-        _check_name(info, name, shown)
+        _check_member_name(info, name, shown)
         if name in members:
             raise UnsafeFileError(f"{shown} must hold each member once, got {name} twice. {REMEDY}")
         members[name] = info
@@ -125,7 +125,7 @@ def _checked_members(file: zipfile.ZipFile, shown: str) -> dict[str, zipfile.Zip
     return members
 
 
-def _check_sizes(infos: list[zipfile.ZipInfo], shown: str) -> None:
+def _check_unpacked_size(infos: list[zipfile.ZipInfo], shown: str) -> None:
     """Raise where the archive unpacks to more than a model would."""
     total = sum(info.file_size for info in infos)
     packed = sum(info.compress_size for info in infos)
@@ -137,7 +137,7 @@ def _check_sizes(infos: list[zipfile.ZipInfo], shown: str) -> None:
         )
 
 
-def _check_name(info: zipfile.ZipInfo, name: str, shown: str) -> None:
+def _check_member_name(info: zipfile.ZipInfo, name: str, shown: str) -> None:
     """Raise where a member is encrypted or not one that torch.export.save writes."""
     if info.flag_bits & _ENCRYPTED:
         raise UnsafeFileError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_io.errors import ModelError, UnsafeFileError
-from model_io.pt2.allowed_operators import REGIONS, advise_operator, is_known_operator
+from model_io.pt2.allowed_operators import REGIONS, is_known_operator, operator_advice
 from model_io.pt2.shape_expression import is_shape_expression
 from plain_files.read_json import JsonError, parse_json
 
@@ -24,14 +24,14 @@ _MAX_DEPTH = 40
 _NUMBER_WORDS = ("Infinity", "-Infinity", "NaN")
 
 
-def _is_name(text: str) -> bool:
+def _is_python_name(text: str) -> bool:
     """Whether this is one Python name, no keyword and no name with two leading underscores."""
     return (
         text.isascii() and text.isidentifier() and not keyword.iskeyword(text) and text[:2] != "__"
     )
 
 
-def _is_path(text: str) -> bool:
+def _is_module_path(text: str) -> bool:
     """Whether this is a path of a parameter or module, such as blocks.0.conv.weight.
 
     Names of ONNX nodes hold slashes and the like. torch writes a path into source between double
@@ -40,7 +40,7 @@ def _is_path(text: str) -> bool:
     return re.fullmatch(r"[\w/:;@-]+(\.[\w/:;@-]+)*", text, re.ASCII) is not None
 
 
-def _is_tree(text: str) -> bool:
+def _is_tree_text(text: str) -> bool:
     """Whether this describes nested tuples, lists and dicts, and no other type."""
     try:
         spec = parse_json(text)
@@ -72,15 +72,15 @@ def _is_tree_node(node: Any, depth: int = 0) -> bool:
 _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "target": (is_known_operator, "an operator torch.ops.aten.* or plain arithmetic"),
     "expr_str": (is_shape_expression, "integer arithmetic over shape symbols"),
-    "in_spec": (_is_tree, "tuples, lists and dicts of tensors"),
-    "out_spec": (_is_tree, "tuples, lists and dicts of tensors"),
-    "parameter_name": (_is_path, "a path of names"),
-    "buffer_name": (_is_path, "a path of names"),
-    "tensor_constant_name": (_is_path, "a path of names"),
-    "fqn": (lambda text: text == "" or _is_path(text), "a path of names"),
-    "name": (_is_name, "a name"),
-    "as_name": (_is_name, "a name"),
-    "forward_arg_names": (_is_name, "names"),
+    "in_spec": (_is_tree_text, "tuples, lists and dicts of tensors"),
+    "out_spec": (_is_tree_text, "tuples, lists and dicts of tensors"),
+    "parameter_name": (_is_module_path, "a path of names"),
+    "buffer_name": (_is_module_path, "a path of names"),
+    "tensor_constant_name": (_is_module_path, "a path of names"),
+    "fqn": (lambda text: text == "" or _is_module_path(text), "a path of names"),
+    "name": (_is_python_name, "a name"),
+    "as_name": (_is_python_name, "a name"),
+    "forward_arg_names": (_is_python_name, "names"),
     "type": (lambda text: text == "cpu", "the device cpu"),
     "path_name": (
         lambda text: re.fullmatch(r"(weight|tensor)_[0-9]{1,6}", text) is not None,
@@ -111,28 +111,30 @@ _REFUSED = {
 }
 
 
-def check_values(value: Any, key: str = "", depth: int = 0) -> None:
+def check_program_values(value: Any, key: str = "", depth: int = 0) -> None:
     """Raise UnsafeFileError at the first string, anywhere in `value`, that breaks its rule."""
     if depth > _MAX_DEPTH:
-        raise _broken(key, f"nested at most {_MAX_DEPTH} deep", "more")
+        raise _broken_rule_error(key, f"nested at most {_MAX_DEPTH} deep", "more")
     if isinstance(value, dict):
-        _check_object(value, key, depth)
+        _check_json_object(value, key, depth)
     elif isinstance(value, list):
         for inner in value:
-            check_values(inner, key, depth + 1)
+            check_program_values(inner, key, depth + 1)
     elif isinstance(value, str):
-        check, meaning = _RULES.get(key, (_never, "no text"))
+        check, meaning = _RULES.get(key, (_refuse_text, "no text"))
         if not check(value):
-            if key == "target" and (advice := advise_operator(value)):
+            if key == "target" and (advice := operator_advice(value)):
                 raise UnsafeFileError(advice)
-            raise _broken(key, meaning, value)
+            raise _broken_rule_error(key, meaning, value)
 
 
-def _check_object(value: dict[str, Any], key: str, depth: int) -> None:
+def _check_json_object(value: dict[str, Any], key: str, depth: int) -> None:
     """Check the keys of an object, then what it holds."""
     if key in _RULES:
-        raise _broken(key, _RULES[key][1], "an object")
-    is_allowed = {"config": _is_path, "range_constraints": _is_symbol}.get(key, _is_name)
+        raise _broken_rule_error(key, _RULES[key][1], "an object")
+    is_allowed = {"config": _is_module_path, "range_constraints": _is_shape_symbol}.get(
+        key, _is_python_name
+    )
     for name, inner in value.items():
         if name in _REFUSED and inner not in ({}, [], None):
             raise UnsafeFileError(
@@ -140,22 +142,22 @@ def _check_object(value: dict[str, Any], key: str, depth: int) -> None:
                 "Export the network without it."
             )
         if not is_allowed(name):
-            raise _broken(key or "the program", "names", name)
+            raise _broken_rule_error(key or "the program", "names", name)
         # The keys of these are names of the network's own, which may equal a field's.
-        check_values(inner, "" if key in _KEYED_BY_NAME else name, depth + 1)
+        check_program_values(inner, "" if key in _KEYED_BY_NAME else name, depth + 1)
 
 
-def _never(_: str) -> bool:
+def _refuse_text(_: str) -> bool:
     """Refuse text in a place where none is expected."""
     return False
 
 
-def _is_symbol(text: str) -> bool:
+def _is_shape_symbol(text: str) -> bool:
     """Whether this names one shape symbol, such as s77."""
     return re.fullmatch(r"[su][0-9]{1,6}", text) is not None
 
 
-def _broken(key: str, meaning: str, got: str) -> UnsafeFileError:
+def _broken_rule_error(key: str, meaning: str, got: str) -> UnsafeFileError:
     """Return the error for one string."""
     return UnsafeFileError(
         f"{key} in the graph must be {meaning}, got {got[:80]!r}. Nothing of the file was run; "
@@ -163,7 +165,7 @@ def _broken(key: str, meaning: str, got: str) -> UnsafeFileError:
     )
 
 
-def parsed(text: bytes) -> dict[str, Any]:
+def parse_json_object(text: bytes) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises:
@@ -181,7 +183,7 @@ def parsed(text: bytes) -> dict[str, Any]:
     return value
 
 
-def checked_program(text: bytes) -> dict[str, Any]:
+def check_program_json(text: bytes) -> dict[str, Any]:
     """Return the program's JSON with everything that is not needed left out, the rest checked.
 
     Kept of each node's metadata are the module path and the function's name, which layers are
@@ -192,14 +194,16 @@ def checked_program(text: bytes) -> dict[str, Any]:
         ModelError: not the JSON of an exported program in eval mode.
         UnsafeFileError: a string that could act while the program is loaded.
     """
-    program = parsed(text)
+    program = parse_json_object(text)
     try:
-        graph_module, versions = program["graph_module"], _versions(program)
-        regions = _take_regions(graph_module["graph"]["nodes"])
-        nodes = [*graph_module["graph"]["nodes"], *(n for r in regions for n in r.nodes)]
-        metadata = [_kept_metadata(node.pop("metadata")) for node in nodes]
+        graph_module, versions = program["graph_module"], _version_numbers(program)
+        regions = _detach_regions(graph_module["graph"]["nodes"])
+        nodes = [*graph_module["graph"]["nodes"], *(n for r in regions for n in r.region_nodes)]
+        metadata = [_printable_metadata(node.pop("metadata")) for node in nodes]
         graph_module["metadata"] = {}
-        trained = next((node for node in nodes if any(map(_trains, node["inputs"]))), None)
+        trained = next(
+            (node for node in nodes if any(map(_switches_train_mode, node["inputs"]))), None
+        )
         checked = {
             "graph_module": graph_module,
             "range_constraints": program["range_constraints"],
@@ -210,12 +214,12 @@ def checked_program(text: bytes) -> dict[str, Any]:
             "network again with torch 2.13."
         ) from None
     if trained is not None:
-        raise ModelError(_train_mode(trained))
-    check_values(checked)
+        raise ModelError(_train_mode_advice(trained))
+    check_program_values(checked)
     for region in regions:
-        check_values(region.graph)
+        check_program_values(region.graph)
     for region in regions:
-        region.put_back()
+        region.restore_graph()
     for node, kept in zip(nodes, metadata, strict=True):
         node["metadata"] = kept
     return checked | versions | {"verifiers": ["TRAINING"], "guards_code": []}
@@ -234,12 +238,12 @@ class _Region:
     target: str
 
     @property
-    def nodes(self) -> list[dict[str, Any]]:
+    def region_nodes(self) -> list[dict[str, Any]]:
         """The nodes of the graph."""
         found: list[dict[str, Any]] = self.graph["graph"]["nodes"]
         return found
 
-    def put_back(self) -> None:
+    def restore_graph(self) -> None:
         """Let the node have its graph again."""
         self.holder.clear()
         self.holder["as_graph"] = self.graph
@@ -248,7 +252,7 @@ class _Region:
             entry["name"] = ""
 
 
-def _take_regions(nodes: list[dict[str, Any]], depth: int = 0) -> list[_Region]:
+def _detach_regions(nodes: list[dict[str, Any]], depth: int = 0) -> list[_Region]:
     """Take the graphs of regions out of their nodes, so that each is checked as the main one is."""
     found: list[_Region] = []
     for node in nodes if depth < _MAX_DEPTH // 4 else ():
@@ -262,13 +266,13 @@ def _take_regions(nodes: list[dict[str, Any]], depth: int = 0) -> list[_Region]:
             node["target"] = "torch.ops.aten.alias.default"  # while the rest is checked
             for one in node["inputs"]:
                 if one["name"] != "":
-                    raise _broken("name", "nothing", str(one["name"]))
+                    raise _broken_rule_error("name", "nothing", str(one["name"]))
                 one["name"] = "unnamed"
-            found += _take_regions(inner["graph"]["nodes"], depth + 1)
+            found += _detach_regions(inner["graph"]["nodes"], depth + 1)
     return found
 
 
-def _train_mode(node: dict[str, Any]) -> str:
+def _train_mode_advice(node: dict[str, Any]) -> str:
     """Return what to say of an operator that was exported in train mode."""
     given = {entry["name"]: entry["arg"] for entry in node["inputs"]}
     if "as_none" in given.get("running_mean", {}):
@@ -283,12 +287,12 @@ def _train_mode(node: dict[str, Any]) -> str:
     )
 
 
-def _trains(entry: dict[str, Any]) -> bool:
+def _switches_train_mode(entry: dict[str, Any]) -> bool:
     """Whether an operator's argument switches train mode on (of batch norm, of dropout)."""
     return entry["name"] in ("training", "train") and entry["arg"] == {"as_bool": True}
 
 
-def _versions(program: dict[str, Any]) -> dict[str, Any]:
+def _version_numbers(program: dict[str, Any]) -> dict[str, Any]:
     """Return the version numbers of the program, as numbers."""
     schema = program["schema_version"]
     return {
@@ -298,7 +302,7 @@ def _versions(program: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
+def _printable_metadata(metadata: dict[str, str]) -> dict[str, str]:
     """Return what layers are named by, where it is printable text: data, never code."""
     kept = {key: metadata[key] for key in ("nn_module_stack", "torch_fn") if key in metadata}
     return {

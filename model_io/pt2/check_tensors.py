@@ -9,7 +9,7 @@ _ELEMENT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}
 _STRIDED = 7
 
 
-def check_tensor(path: str, meta: Any, stored_bytes: int) -> None:
+def check_tensor_bounds(path: str, meta: Any, stored_bytes: int) -> None:
     """Raise UnsafeFileError unless every element of the tensor lies inside its bytes.
 
     A tensor without bytes would be filled with zeros of any size, one with wrong strides would
@@ -22,9 +22,9 @@ def check_tensor(path: str, meta: Any, stored_bytes: int) -> None:
     """
     try:
         element = _ELEMENT_BYTES[meta["dtype"]]
-        sizes = [_whole(size["as_int"]) for size in meta["sizes"]]
-        strides = [_whole(stride["as_int"]) for stride in meta["strides"]]
-        offset = _whole(meta["storage_offset"]["as_int"])
+        sizes = [_natural_number(size["as_int"]) for size in meta["sizes"]]
+        strides = [_natural_number(stride["as_int"]) for stride in meta["strides"]]
+        offset = _natural_number(meta["storage_offset"]["as_int"])
         dense = meta["layout"] == _STRIDED and len(sizes) == len(strides) <= 8
     except (KeyError, TypeError, ValueError):
         dense = False
@@ -42,7 +42,7 @@ def check_tensor(path: str, meta: Any, stored_bytes: int) -> None:
         )
 
 
-def _whole(value: Any) -> int:
+def _natural_number(value: Any) -> int:
     """Return a whole number from 0 on."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**40:
         raise ValueError(value)

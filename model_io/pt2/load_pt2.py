@@ -23,10 +23,10 @@ from model_io.pt2.archive import (
     SAMPLE_INPUTS,
     WEIGHTS_CONFIG,
     Archive,
-    open_archive,
+    open_pt2_archive,
 )
-from model_io.pt2.check_program import check_values, checked_program, parsed
-from model_io.pt2.check_tensors import check_tensor
+from model_io.pt2.check_program import check_program_json, check_program_values, parse_json_object
+from model_io.pt2.check_tensors import check_tensor_bounds
 from quant.torch_state import exclusive_torch
 
 
@@ -49,7 +49,7 @@ class Exported:
     inputs: tuple[InputSpec, ...]
 
 
-def load_exported(path: Path, shown: str) -> Exported:
+def load_exported_program(path: Path, shown: str) -> Exported:
     """Return the program in the `.pt2` at `path`; no part of the file is ever run.
 
     torch.export.load is given an archive that this function writes itself, from the tensors' raw
@@ -64,7 +64,7 @@ def load_exported(path: Path, shown: str) -> Exported:
         ModelError: not a program of torch.export, or its inputs are no batches of tensors.
         UnsafeFileError: content that could run code or exhaust memory.
     """
-    buffer, inputs, batch = _checked(path, shown)
+    buffer, inputs, batch = _check_archive(path, shown)
     try:
         with exclusive_torch():
             loaded = torch.export.load(buffer)
@@ -72,29 +72,29 @@ def load_exported(path: Path, shown: str) -> Exported:
     except Exception as error:  # noqa: BLE001 (torch raises anything on an inconsistent graph)
         raise ModelError(
             f"{shown} must hold a consistent program, got one that torch cannot load "
-            f"({type(error).__name__}: {_first_line(error)}). {REMEDY}"
+            f"({type(error).__name__}: {_first_error_line(error)}). {REMEDY}"
         ) from None
     return Exported(loaded, module, inputs[0].shape, batch, inputs)
 
 
-def _checked(path: Path, shown: str) -> tuple[io.BytesIO, tuple[InputSpec, ...], int | None]:
+def _check_archive(path: Path, shown: str) -> tuple[io.BytesIO, tuple[InputSpec, ...], int | None]:
     """Return (the new archive, its inputs, batch size or None for any)."""
-    archive = open_archive(path, shown)
+    archive = open_pt2_archive(path, shown)
     with archive.file:
-        program = checked_program(archive.read(PROGRAM, MAX_JSON_BYTES))
-        inputs, batch = _inputs(program, shown)
-        return _rewritten(archive, program), inputs, batch
+        program = check_program_json(archive.read_member(PROGRAM, MAX_JSON_BYTES))
+        inputs, batch = _program_inputs(program, shown)
+        return _rewrite_archive(archive, program), inputs, batch
 
 
-def _rewritten(archive: Archive, program: dict[str, Any]) -> io.BytesIO:
+def _rewrite_archive(archive: Archive, program: dict[str, Any]) -> io.BytesIO:
     """Return a new archive made of checked parts alone."""
     buffer = io.BytesIO()
     with PT2ArchiveWriter(buffer) as writer:
         for config_name, prefix in ((WEIGHTS_CONFIG, "weight"), (CONSTANTS_CONFIG, "tensor")):
-            config = _checked_config(archive, config_name, prefix)
+            config = _check_tensor_config(archive, config_name, prefix)
             folder = config_name.rpartition("/")[0]
             for name in sorted({entry["path_name"] for entry in config.values()}):
-                writer.write_bytes(f"{folder}/{name}", archive.read(f"{folder}/{name}"))
+                writer.write_bytes(f"{folder}/{name}", archive.read_member(f"{folder}/{name}"))
             writer.write_string(config_name, json.dumps({"config": config}))
         writer.write_string(PROGRAM, json.dumps(program))
         writer.write_bytes(SAMPLE_INPUTS, b"")
@@ -102,9 +102,9 @@ def _rewritten(archive: Archive, program: dict[str, Any]) -> io.BytesIO:
     return buffer
 
 
-def _checked_config(archive: Archive, name: str, prefix: str) -> dict[str, dict[str, Any]]:
+def _check_tensor_config(archive: Archive, name: str, prefix: str) -> dict[str, dict[str, Any]]:
     """Return the table of tensors: each raw, on the CPU, and inside its bytes."""
-    table = parsed(archive.read(name, MAX_JSON_BYTES))
+    table = parse_json_object(archive.read_member(name, MAX_JSON_BYTES))
     config = table.get("config")
     if not isinstance(config, dict) or not all(isinstance(e, dict) for e in config.values()):
         raise ModelError(f"{name} must list tensors, got something else. {REMEDY}")
@@ -115,13 +115,13 @@ def _checked_config(archive: Archive, name: str, prefix: str) -> dict[str, dict[
                 "), and unpickling can run code. Convert tensor subclasses to plain tensors before "
                 "torch.export.export."
             )
-    check_values({"config": config})
+    check_program_values({"config": config})
     folder = name.rpartition("/")[0]
     for path, entry in config.items():
         member = archive.members.get(f"{folder}/{entry.get('path_name')}")
         if member is None or not str(entry["path_name"]).startswith(prefix):
             raise ModelError(f"{path} must have its bytes in the file, got none. {REMEDY}")
-        check_tensor(path, entry.get("tensor_meta"), member.file_size)
+        check_tensor_bounds(path, entry.get("tensor_meta"), member.file_size)
     return config
 
 
@@ -129,7 +129,9 @@ _KINDS = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 12: "bool"}
 """Numbers by which a program spells the types of whole numbers; all others are real here."""
 
 
-def _inputs(program: dict[str, Any], shown: str) -> tuple[tuple[InputSpec, ...], int | None]:
+def _program_inputs(
+    program: dict[str, Any], shown: str
+) -> tuple[tuple[InputSpec, ...], int | None]:
     """Return (what the program takes, batch size or None for any)."""
     graph_module = program["graph_module"]
     try:
@@ -150,7 +152,7 @@ def _inputs(program: dict[str, Any], shown: str) -> tuple[tuple[InputSpec, ...],
             f"{len(names)} of them tensors; wrap it in a module whose forward takes tensors alone, "
             "and export that."
         )
-    batches = {_batch_of(given, shown) for given in sizes}
+    batches = {_batch_size(given, shown) for given in sizes}
     if len(batches) > 1:
         raise ModelError(
             "All inputs must have the batch as their first axis, of one size, got the sizes "
@@ -163,7 +165,7 @@ def _inputs(program: dict[str, Any], shown: str) -> tuple[tuple[InputSpec, ...],
     ), batches.pop()
 
 
-def _batch_of(sizes: list[Any], shown: str) -> int | None:
+def _batch_size(sizes: list[Any], shown: str) -> int | None:
     """Return the first of an input's sizes, None for any; all others must be fixed."""
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes[1:]):
         raise ModelError(
@@ -174,7 +176,7 @@ def _batch_of(sizes: list[Any], shown: str) -> int | None:
     return batch
 
 
-def _first_line(error: Exception) -> str:
+def _first_error_line(error: Exception) -> str:
     """Return the beginning of an error's text, without paths of this machine."""
     line = next(chain(str(error).splitlines(), [""]))
     return re.sub(r"/\S+/", "", line)[:160]

@@ -39,14 +39,16 @@ def check_sample_inputs(data: bytes, shown: str) -> None:
             pickles = [i for i in inner.infolist() if i.filename.endswith("/data.pkl")]
             found = {f"{len(pickles)} pickles"}
             if len(pickles) == 1 and pickles[0].file_size <= _MAX_PICKLE_BYTES:
-                found = _names(inner.read(pickles[0]))
+                found = _pickled_names(inner.read(pickles[0]))
     except Exception as error:  # noqa: BLE001 (hostile bytes raise anything)
-        raise _refusal(shown, f"what cannot be scanned ({type(error).__name__})") from None
+        raise _unsafe_pickle_error(
+            shown, f"what cannot be scanned ({type(error).__name__})"
+        ) from None
     if strange := sorted(found - _ALLOWED):
-        raise _refusal(shown, ", ".join(strange[:3])[:120])
+        raise _unsafe_pickle_error(shown, ", ".join(strange[:3])[:120])
 
 
-def _names(pickled: bytes) -> set[str]:
+def _pickled_names(pickled: bytes) -> set[str]:
     """Return the "module name" pairs a pickle refers to, and opcodes that hide such names."""
     found: set[str] = set()
     for opcode, argument, _ in pickletools.genops(pickled):
@@ -57,7 +59,7 @@ def _names(pickled: bytes) -> set[str]:
     return found
 
 
-def _refusal(shown: str, got: str) -> UnsafeFileError:
+def _unsafe_pickle_error(shown: str, got: str) -> UnsafeFileError:
     """Return the error that says what was found."""
     return UnsafeFileError(
         f"The sample inputs in {shown} must be plain tensors, got a pickle that names {got}. It "

@@ -12,11 +12,28 @@ LARGEST_POWER = 8
 """The highest power that a size may have in all; without a bound sympy could compute forever."""
 _SYMBOL = re.compile(r"[su]\d{1,6}", re.ASCII)
 _ASSUMPTIONS = {"positive", "nonnegative", "integer", "finite"}
-_FUNCTIONS = frozenset({
-    "Add", "Mul", "Max", "Min", "Mod", "PythonMod", "FloorDiv", "CeilDiv", "CleanDiv", "Integer",
-    "Rational", "ModularIndexing", "IntTrueDiv", "FloatTrueDiv", "ToFloat", "TruncToInt",
-    "CeilToInt", "FloorToInt",
-})  # fmt: skip
+_FUNCTIONS = frozenset(
+    {
+        "Add",
+        "Mul",
+        "Max",
+        "Min",
+        "Mod",
+        "PythonMod",
+        "FloorDiv",
+        "CeilDiv",
+        "CleanDiv",
+        "Integer",
+        "Rational",
+        "ModularIndexing",
+        "IntTrueDiv",
+        "FloatTrueDiv",
+        "ToFloat",
+        "TruncToInt",
+        "CeilToInt",
+        "FloorToInt",
+    }
+)
 _POWERS = ("Pow", "PowByNatural")
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Div, ast.Mod)
 
@@ -29,32 +46,36 @@ def is_shape_expression(text: str) -> bool:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return _is_safe(tree.body, LARGEST_POWER)
+    return _is_safe_expression(tree.body, LARGEST_POWER)
 
 
-def _is_safe(node: ast.expr, power: int) -> bool:
+def _is_safe_expression(node: ast.expr, power: int) -> bool:
     """Whether a part is arithmetic whose powers multiply to at most `power`."""
     if isinstance(node, ast.Constant):
         return type(node.value) is int
     if isinstance(node, ast.Name):
         return _SYMBOL.fullmatch(node.id) is not None
     if isinstance(node, ast.UnaryOp):
-        return isinstance(node.op, ast.USub | ast.UAdd) and _is_safe(node.operand, power)
+        return isinstance(node.op, ast.USub | ast.UAdd) and _is_safe_expression(node.operand, power)
     if isinstance(node, ast.BinOp):
         parts = (node.left, node.right)
-        return isinstance(node.op, _OPERATORS) and all(_is_safe(part, power) for part in parts)
+        return isinstance(node.op, _OPERATORS) and all(
+            _is_safe_expression(part, power) for part in parts
+        )
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
         return False
     if node.func.id == "Symbol":
-        return _is_symbol(node)
+        return _is_symbol_call(node)
     if node.keywords:
         return False
     if node.func.id in _POWERS:
-        return _is_power(node, power)
-    return node.func.id in _FUNCTIONS and all(_is_safe(part, power) for part in node.args)
+        return _is_small_power(node, power)
+    return node.func.id in _FUNCTIONS and all(
+        _is_safe_expression(part, power) for part in node.args
+    )
 
 
-def _is_symbol(call: ast.Call) -> bool:
+def _is_symbol_call(call: ast.Call) -> bool:
     """Whether this is Symbol('s77', positive=True, integer=True)."""
     names = [part.value for part in call.args if isinstance(part, ast.Constant)]
     named = len(call.args) == 1 and len(names) == 1 and isinstance(names[0], str)
@@ -67,24 +88,24 @@ def _is_symbol(call: ast.Call) -> bool:
     return named and assumed and _SYMBOL.fullmatch(str(names[0])) is not None
 
 
-def _is_power(call: ast.Call, power: int) -> bool:
+def _is_small_power(call: ast.Call, power: int) -> bool:
     """Whether this is a part to a small whole power, such as Pow(Symbol('s77'), Integer(-1))."""
     if len(call.args) != 2:
         return False
-    exponent = _number(call.args[1])
+    exponent = _literal_integer(call.args[1])
     if exponent is None or abs(exponent) > power:
         return False
-    return _is_safe(call.args[0], power // max(1, abs(exponent)))
+    return _is_safe_expression(call.args[0], power // max(1, abs(exponent)))
 
 
-def _number(node: ast.expr) -> int | None:
+def _literal_integer(node: ast.expr) -> int | None:
     """Return a whole number that is written out, also as Integer(-1); None for anything else."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
         if node.func.id != "Integer" or len(node.args) != 1:
             return None
-        return _number(node.args[0])
+        return _literal_integer(node.args[0])
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        found = _number(node.operand)
+        found = _literal_integer(node.operand)
         return None if found is None else -found
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return node.value

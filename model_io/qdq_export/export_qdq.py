@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, checker, shape_inference
 
 from model_io.errors import ModelError
-from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
 from model_io.onnx_import.reading.remove_qdq import NARROW_KEY
 from model_io.qdq_export.insert_pairs import QdqBuilder
 from model_io.qdq_export.weights import WeightStyle
@@ -49,7 +49,7 @@ class QdqOnnx:
     raised: dict[str, Encoding]
 
 
-def export_qdq(
+def export_qdq_onnx(
     quantized: QuantGraph,
     weights: WeightStyle = WeightStyle.INTEGER,
     marked: MarkedOnnx | None = None,
@@ -64,10 +64,10 @@ def export_qdq(
         ModelError: a range is missing, an operation has no words in ONNX, or the file is too big.
     """
     _check_calibrated(quantized)
-    marked = marked or export_marked(quantized)
+    marked = marked or export_marked_onnx(quantized)
     builder = QdqBuilder(quantized, marked, weights)
-    model = builder.build()
-    notes = builder.notes()
+    model = builder.build_qdq_model()
+    notes = builder.export_notes()
     model.doc_string = " ".join(("Quantized by QuantScope.", *notes))
     if builder.narrow:
         entry = model.metadata_props.add()
@@ -83,10 +83,12 @@ def export_qdq(
         if not tensor.axes
     }
     held = builder.parameters
-    return QdqOnnx(model, marked, values, _sources(model, marked), notes, held.biases, held.raised)
+    return QdqOnnx(
+        model, marked, values, _quantizer_sources(model, marked), notes, held.biases, held.raised
+    )
 
 
-def _sources(model: ModelProto, marked: MarkedOnnx) -> dict[str, str]:
+def _quantizer_sources(model: ModelProto, marked: MarkedOnnx) -> dict[str, str]:
     """Return what the quantizer of each site reads."""
     readers = {node.name: node.input[0] for node in model.graph.node}
     found = {

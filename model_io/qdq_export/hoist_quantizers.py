@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from onnx import NodeProto
 
 from model_io.onnx_export.float_onnx import MarkedOnnx
-from model_io.onnx_export.moves_values import moves_values
+from model_io.onnx_export.moves_values import only_moves_values
 
 _TAKEN_IN = frozenset({"Relu", "Clip"})
 """Runtimes take these in themselves, where the ends of the grid's type do the same."""
@@ -29,7 +29,7 @@ class Early:
     limits: dict[str, str]
 
 
-def find_early(marked: MarkedOnnx) -> Early:
+def find_early_quantizers(marked: MarkedOnnx) -> Early:
     """Find the operations between which and their site nothing but moves and limits stand."""
     graph = marked.model.graph
     held = {tensor.name: tensor for tensor in graph.initializer}
@@ -42,17 +42,19 @@ def find_early(marked: MarkedOnnx) -> Early:
     limits: dict[str, str] = {}
     for layer, name in marked.nodes.items():
         start, end = makers[name].output[0], marked.tensors[layer].name
-        chain = _chain(start, end, readers)
+        chain = _sole_reader_chain(start, end, readers)
         if not chain or all(node.op_type in _TAKEN_IN for node in chain):
             continue
-        bounds = {node.name for node in chain if _is_limit(node, held)}
-        if all(node.name in bounds or moves_values(node, held) for node in chain):
+        bounds = {node.name for node in chain if _is_limit_operation(node, held)}
+        if all(node.name in bounds or only_moves_values(node, held) for node in chain):
             tensors[start] = end
             limits.update(dict.fromkeys(bounds, end))
     return Early(tensors, limits)
 
 
-def _chain(start: str, end: str, readers: defaultdict[str, list[NodeProto]]) -> list[NodeProto]:
+def _sole_reader_chain(
+    start: str, end: str, readers: defaultdict[str, list[NodeProto]]
+) -> list[NodeProto]:
     """Return the nodes from one value to another where each is the only reader of the one before.
 
     Empty where there is no such chain.
@@ -67,5 +69,5 @@ def _chain(start: str, end: str, readers: defaultdict[str, list[NodeProto]]) -> 
     return chain
 
 
-def _is_limit(node: NodeProto, held: dict[str, object]) -> bool:
+def _is_limit_operation(node: NodeProto, held: dict[str, object]) -> bool:
     return node.op_type in _LIMITS and all(not value or value in held for value in node.input[1:])

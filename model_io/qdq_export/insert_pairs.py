@@ -5,9 +5,9 @@ import torch
 from onnx import ModelProto, NodeProto, helper
 
 from model_io.onnx_export.float_onnx import MarkedOnnx
-from model_io.onnx_export.moves_values import moves_values
-from model_io.qdq_export.hoist_quantizers import find_early
-from model_io.qdq_export.stored_encoding import StoredGrid, store_activation
+from model_io.onnx_export.moves_values import only_moves_values
+from model_io.qdq_export.hoist_quantizers import find_early_quantizers
+from model_io.qdq_export.stored_encoding import StoredEncoding, store_activation
 from model_io.qdq_export.weights import Parameters, WeightStyle
 from model_io.qdq_export.writer import Writer
 from quant.simulation.plan import Side
@@ -28,24 +28,27 @@ class QdqBuilder:
         self.writer = Writer(graph.initializer, (value.name for value in graph.output))
         self.parameters = Parameters(quantized, marked, style, self.writer)
         self.narrow = self.parameters.narrow
-        self._early = find_early(marked)
-        self._layers = {marked.nodes[layer.name]: layer for layer in quantized.graph.layers
-                        if layer.name in marked.nodes}  # fmt: skip
+        self._early = find_early_quantizers(marked)
+        self._layers = {
+            marked.nodes[layer.name]: layer
+            for layer in quantized.graph.layers
+            if layer.name in marked.nodes
+        }
         self._places = {
             marked.tensors[site.name].name: quantized.quantizers[site.name]
             for site in quantized.sites
             if site.side is Side.ACTIVATIONS
         }
-        self._moved_on = self._find_moved_on()
-        self._stored: dict[tuple[int, int], StoredGrid] = {}
+        self._moved_on = self._find_moved_tensors()
+        self._stored: dict[tuple[int, int], StoredEncoding] = {}
 
-    def build(self) -> ModelProto:
+    def build_qdq_model(self) -> ModelProto:
         """Return the whole model."""
         source = self.marked.model.graph
         for value in source.input:
-            self._put_on_grid(value.name, value.name)
+            self._write_value_pair(value.name, value.name)
         for node in source.node:
-            self._node(node)
+            self._write_node(node)
         used = {value for node in self.writer.nodes for value in node.input}
         held = [tensor for name, tensor in self.writer.constants.items() if name in used]
         model = ModelProto()
@@ -55,55 +58,55 @@ class QdqBuilder:
         )
         return model
 
-    def _node(self, source: NodeProto) -> None:
+    def _write_node(self, source: NodeProto) -> None:
         """Write a node that reads what lies on grids, and the pairs behind it."""
         node = NodeProto()
         node.CopyFrom(source)
         if node.name in self._layers:
-            self.parameters.write(self._layers[node.name], node.input[0])
-        self._limits_on_grid(node)
+            self.parameters.write_layer(self._layers[node.name], node.input[0])
+        self._round_limits(node)
         for place, value in enumerate(source.input):
             node.input[place] = self.writer.read.get(value, node.input[place])
-        codes = self._fused_clip(node)
+        codes = self._fused_clip_codes(node)
         if codes is not None:  # limits behind the grid clip instead
-            self._put_on_grid(node.output[0], node.input[0], codes)
+            self._write_value_pair(node.output[0], node.input[0], codes)
             return
-        moved = self._moved(source)
+        moved = self._moved_encoding(source)
         for place, value in enumerate(source.output):
-            if value in self.writer.outputs and self._grid_at(value, moved) is not None:
+            if value in self.writer.outputs and self._value_encoding(value, moved) is not None:
                 node.output[place] = f"{value}_QuantizeLinear_Input"
         self.writer.nodes.append(node)
         for value, name in zip(source.output, node.output, strict=True):
-            self._put_on_grid(value, name, moved=moved)
+            self._write_value_pair(value, name, moved=moved)
 
-    def _put_on_grid(
+    def _write_value_pair(
         self,
         value: str,
         source: str,
         codes: tuple[int, int] | None = None,
-        moved: StoredGrid | None = None,
+        moved: StoredEncoding | None = None,
     ) -> None:
         """Write the pair of a value that `source` now holds, if it has a grid."""
-        grid = self._grid_at(value, moved)
+        grid = self._value_encoding(value, moved)
         if grid is None:
             return
         self.writer.grids[value] = grid
-        codes = codes or ((grid.qmin, grid.qmax) if value in self._places else grid.limits)
-        if grid.is_narrow and value in self._places:
+        codes = codes or ((grid.qmin, grid.qmax) if value in self._places else grid.type_limits)
+        if grid.is_narrower_than_type and value in self._places:
             self.narrow[value] = (grid.qmin, grid.qmax)
-        if codes != grid.limits:
-            source = self.writer.limited(value, source, grid, codes)
-        self.writer.read[value] = self.writer.pair(value, source, grid)
+        if codes != grid.type_limits:
+            source = self.writer.write_limited_pair(value, source, grid, codes)
+        self.writer.read[value] = self.writer.write_pair(value, source, grid)
 
-    def _grid_at(self, value: str, moved: StoredGrid | None) -> StoredGrid | None:
+    def _value_encoding(self, value: str, moved: StoredEncoding | None) -> StoredEncoding | None:
         """Return the grid of a value: its own, one that may come early, or the one it came with."""
         for tensor in (value, self._early.tensors.get(value, "")):
             quantizer = self._places.get(tensor)
             if quantizer is not None:
-                return self._grid(quantizer, tensor)
+                return self._activation_encoding(quantizer, tensor)
         return moved
 
-    def _grid(self, quantizer: Quantizer, tensor: str) -> StoredGrid | None:
+    def _activation_encoding(self, quantizer: Quantizer, tensor: str) -> StoredEncoding | None:
         """Return an activation's grid; sites that share an encoding share it."""
         if quantizer.encoding is None:
             return None
@@ -111,26 +114,26 @@ class QdqBuilder:
         grid = store_activation(quantizer.encoding, least)
         return self._stored.setdefault((id(quantizer.encoding), grid.kind), grid)
 
-    def _find_moved_on(self) -> frozenset[str]:
+    def _find_moved_tensors(self) -> frozenset[str]:
         """Return the tensors on grids that nodes move on: no runtime moves numbers of four bits."""
         nodes = self.marked.model.graph.node
         moved = {
             value
             for node in nodes
-            if moves_values(node, self.writer.constants)
+            if only_moves_values(node, self.writer.constants)
             for value in node.input
         }
         return frozenset(moved | set(self._early.tensors.values()))
 
-    def _moved(self, node: NodeProto) -> StoredGrid | None:
+    def _moved_encoding(self, node: NodeProto) -> StoredEncoding | None:
         """Return the grid that a node only moves the values of."""
-        if node.name in self._layers or not moves_values(node, self.writer.constants):
+        if node.name in self._layers or not only_moves_values(node, self.writer.constants):
             return None
         count = len(node.input) if node.op_type == "Concat" else 1
         found = [self.writer.grids.get(value) for value in node.input[:count]]
         return found[0] if all(grid is found[0] for grid in found) else None
 
-    def _fused_clip(self, node: NodeProto) -> tuple[int, int] | None:
+    def _fused_clip_codes(self, node: NodeProto) -> tuple[int, int] | None:
         """Return the codes to clip to if the node is a clip better done behind the grid.
 
         Between an operation and its quantizer a clip keeps runtimes from computing in whole
@@ -140,33 +143,33 @@ class QdqBuilder:
         quantizer = self._places.get(node.output[0])
         if quantizer is None or quantizer.encoding is None or quantizer.clip is None:
             return None
-        grid = self._grid(quantizer, node.output[0])
+        grid = self._activation_encoding(quantizer, node.output[0])
         if grid is None or node.op_type not in ("Relu", "Clip"):
             return None
-        low, high = (_code(grid, limit) for limit in quantizer.clip)
-        least, most = grid.limits
+        low, high = (_limit_code(grid, limit) for limit in quantizer.clip)
+        least, most = grid.type_limits
         needless = (low is None or low <= least) and (high is None or high >= most)
-        if needless and not (grid.is_tiny and node.op_type == "Clip"):
+        if needless and not (grid.is_four_bits and node.op_type == "Clip"):
             return None
-        if node.name in self._layers and not grid.is_tiny:
+        if node.name in self._layers and not grid.is_four_bits:
             return None
         return (
             grid.qmin if low is None else max(low, grid.qmin),
             grid.qmax if high is None else min(high, grid.qmax),
         )
 
-    def _limits_on_grid(self, node: NodeProto) -> None:
+    def _round_limits(self, node: NodeProto) -> None:
         """Round the constants that a node limits to, to the grid that now stands before it."""
         quantizer = self._places.get(self._early.limits.get(node.name, ""))
         if quantizer is None or quantizer.encoding is None:
             return
         for place, value in enumerate(node.input[1:], 1):
             if value:
-                limit = torch.tensor(self.writer.array(value))
+                limit = torch.tensor(self.writer.constant_array(value))
                 on_grid = quantizer.encoding.fake_quantize(limit).numpy()
-                node.input[place] = self.writer.hold(f"{node.name}/limit_{place}", on_grid)
+                node.input[place] = self.writer.add_constant(f"{node.name}/limit_{place}", on_grid)
 
-    def notes(self) -> tuple[str, ...]:
+    def export_notes(self) -> tuple[str, ...]:
         """Return a sentence on each thing that is not as one would expect."""
         coarse, raised = self.parameters.coarse_biases, list(self.parameters.raised)
         quantizers = self.quantized.quantizers.values()
@@ -175,40 +178,43 @@ class QdqBuilder:
             f"{len(self.narrow)} grids are narrower than the type that they are stored in, such as "
             "6 bits in uint8: weights keep to the narrow limits, and limits between two pairs keep "
             "activations there.": self.narrow,
-            f"The biases of {_some(coarse)} have a power of two times scale_x * scale_w as their "
+            f"The biases of {_abbreviate_layers(coarse)} have a power of two times scale_x * "
+            "scale_w as their "
             "scale, since int32 would not hold them.": coarse,
-            f"Weights of {_some(raised)} have channels 2**23 times smaller than their bias: dead "
+            f"Weights of {_abbreviate_layers(raised)} have channels 2**23 times smaller than "
+            "their bias: dead "
             "ones, mostly. These have a larger scale, so that int32 holds the bias.": raised,
             f"The channels of {len(self.parameters.channel_bits)} weights have own widths: "
             "each is stored in the type of its widest channel, and the metadata "
             "quantscope.channel_bits tells them.": self.parameters.channel_bits,
             f"{floating} tensors stay float, as configured.": floating,
-            self._bias_note(): self._worst_bias() > _HEARD,
+            self._bias_rounding_note(): self._worst_bias_error() > _HEARD,
         }
         return tuple(sentence for sentence, holds in found.items() if holds)
 
-    def _worst_bias(self) -> float:
+    def _worst_bias_error(self) -> float:
         return max(self.parameters.bias_errors.values(), default=0.0)
 
-    def _bias_note(self) -> str:
+    def _bias_rounding_note(self) -> str:
         errors = self.parameters.bias_errors
         coarse = sum(error > _HEARD for error in errors.values())
         worst = max(errors, key=lambda name: errors[name], default="")
         return (
             f"Biases must be multiples of scale_x * scale_w, which runs leave out: in "
-            f"{worst} that moves the output by up to {self._worst_bias():.1f} of its steps, and in "
+            f"{worst} that moves the output by up to {self._worst_bias_error():.1f} of its steps, "
+            "and in "
             f"{coarse} layers by more than a quarter. Equalizing brings the scales together."
         )
 
 
-def _some(layers: list[str]) -> str:
+def _abbreviate_layers(layers: list[str]) -> str:
     """Return layers for a sentence: the first, and how many there are."""
     if len(layers) < 2:
         return "".join(layers)
     return f"{len(layers)} layers, such as {layers[0]},"
 
 
-def _code(grid: StoredGrid, limit: float | None) -> int | None:
+def _limit_code(grid: StoredEncoding, limit: float | None) -> int | None:
     """Return the whole number that a limit falls on."""
     if limit is None:
         return None

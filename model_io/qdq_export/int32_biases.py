@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model_io.qdq_export.stored_encoding import StoredGrid
+from model_io.qdq_export.stored_encoding import StoredEncoding
 from quant.encoding import Encoding
 
 LARGEST = 2**30
@@ -17,7 +17,7 @@ _MOST = 2**31 - 2**8
 _BYTE = 8
 
 
-def raise_scale(encoding: Encoding, bias: Tensor, x: StoredGrid) -> Encoding:
+def raise_weight_scales(encoding: Encoding, bias: Tensor, x: StoredEncoding) -> Encoding:
     """Return a weight's grid with the scales raised under which its bias would overflow int32.
 
     That happens where weights of a channel are 2**23 times smaller than its bias, dead channels
@@ -29,7 +29,7 @@ def raise_scale(encoding: Encoding, bias: Tensor, x: StoredGrid) -> Encoding:
         bias: (O,).
         x: the grid of the layer's input.
     """
-    if max(x.bits, (encoding.qmax - encoding.qmin).bit_length()) > _BYTE:
+    if max(x.encoding_bits, (encoding.qmax - encoding.qmin).bit_length()) > _BYTE:
         return encoding
     least = bias.abs().double() / (float(x.scale) * LARGEST)
     scale = encoding.scale
@@ -39,7 +39,7 @@ def raise_scale(encoding: Encoding, bias: Tensor, x: StoredGrid) -> Encoding:
     return encoding if torch.equal(raised, scale) else replace(encoding, scale=raised)
 
 
-def step_of(bias: NDArray[np.float32], product: NDArray[np.float32]) -> NDArray[np.float32]:
+def bias_scale(bias: NDArray[np.float32], product: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the scale of a bias: that of the products, times a power of two where int32 asks.
 
     Shapes: () or (O,).

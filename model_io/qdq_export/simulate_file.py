@@ -10,7 +10,7 @@ from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 
 
-def as_written(quantized: QuantGraph, made: QdqOnnx) -> QuantGraph:
+def simulate_written_file(quantized: QuantGraph, made: QdqOnnx) -> QuantGraph:
     """Return a copy with the file's biases, and the scales that were raised so that they fit.
 
     Integer kernels add a bias in steps of scale_x * scale_w; `quantized`, from which the file was

@@ -16,14 +16,17 @@ from quant.spec import Granularity, QuantSpec
 Array = NDArray[np.generic]
 # Types of whole numbers that QuantizeLinear-21 knows, by width and sign; there is none of 2 bits.
 _TYPES = {
-    (4, True): TensorProto.INT4, (4, False): TensorProto.UINT4,
-    (8, True): TensorProto.INT8, (8, False): TensorProto.UINT8,
-    (16, True): TensorProto.INT16, (16, False): TensorProto.UINT16,
-}  # fmt: skip
+    (4, True): TensorProto.INT4,
+    (4, False): TensorProto.UINT4,
+    (8, True): TensorProto.INT8,
+    (8, False): TensorProto.UINT8,
+    (16, True): TensorProto.INT16,
+    (16, False): TensorProto.UINT16,
+}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class StoredGrid:
+class StoredEncoding:
     """A grid as the file spells it.
 
     Attributes:
@@ -43,77 +46,85 @@ class StoredGrid:
     attributes: dict[str, Any]
 
     @property
-    def limits(self) -> tuple[int, int]:
+    def type_limits(self) -> tuple[int, int]:
         """The least and the greatest whole number that the type holds."""
-        return type_limits(self.kind)
+        return integer_type_limits(self.kind)
 
     @property
-    def is_narrow(self) -> bool:
+    def is_narrower_than_type(self) -> bool:
         """Whether the type holds numbers that the grid does not have."""
-        return self.limits != (self.qmin, self.qmax)
+        return self.type_limits != (self.qmin, self.qmax)
 
     @property
-    def is_tiny(self) -> bool:
+    def is_four_bits(self) -> bool:
         """Whether the type has four bits."""
         return self.kind in (TensorProto.INT4, TensorProto.UINT4)
 
     @property
-    def bits(self) -> int:
+    def encoding_bits(self) -> int:
         """Width of the grid itself."""
         return (self.qmax - self.qmin).bit_length()
 
 
-def type_limits(kind: int) -> tuple[int, int]:
+def integer_type_limits(kind: int) -> tuple[int, int]:
     """Return the least and the greatest number of an integer type."""
     bits, signed = next(key for key, value in _TYPES.items() if value == kind)
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
-def store_activation(encoding: Encoding, least: int = 4) -> StoredGrid:
+def store_activation(encoding: Encoding, least: int = 4) -> StoredEncoding:
     """Return the grid of an activation, one scale, in a type of at least so many bits."""
-    scale, zero = (_numpy(held).reshape(()) for held in (encoding.scale, encoding.zero_point))
-    return _stored(encoding, scale, zero, {}, least)
+    scale, zero = (_numpy_array(held).reshape(()) for held in (encoding.scale, encoding.zero_point))
+    return _stored_encoding(encoding, scale, zero, {}, least)
 
 
 def store_weight(
     encoding: Encoding, spec: QuantSpec, layer: Layer, tensor: FileTensor
-) -> StoredGrid:
+) -> StoredEncoding:
     """Return the grid of a layer's weight along the axes that it has in the file."""
-    scale = _numpy(encoding.scale)
+    scale = _numpy_array(encoding.scale)
     if scale.ndim == 0 or scale.size == 1:
-        return _stored(encoding, scale.reshape(()), _numpy(encoding.zero_point).reshape(()), {})
-    zero = np.broadcast_to(_numpy(encoding.zero_point), scale.shape)
+        return _stored_encoding(
+            encoding, scale.reshape(()), _numpy_array(encoding.zero_point).reshape(()), {}
+        )
+    zero = np.broadcast_to(_numpy_array(encoding.zero_point), scale.shape)
     inputs = 1 - layer.channel_axis
     if spec.granularity is not Granularity.PER_GROUP or scale.shape[inputs] == 1:
-        axis = {"axis": tensor.axis(layer.channel_axis)}
-        return _stored(encoding, scale.reshape(-1), zero.reshape(-1), axis)
+        axis = {"axis": tensor.file_axis(layer.channel_axis)}
+        return _stored_encoding(encoding, scale.reshape(-1), zero.reshape(-1), axis)
     size = min(spec.group_size, scale.shape[inputs])
     # a block's scale stands once along its axis, and everywhere along all others
     whole = [n if axis < 2 else layer.weight_shape[axis] for axis, n in enumerate(scale.shape)]
     scale, zero = (
-        np.broadcast_to(held, whole).take(range(0, whole[inputs], size), inputs)
-        .transpose(tensor.axes) for held in (scale, zero)
-    )  # fmt: skip
-    block = {"axis": tensor.axis(inputs), "block_size": size}
-    return _stored(encoding, scale, zero, block)
+        np.broadcast_to(held, whole)
+        .take(range(0, whole[inputs], size), inputs)
+        .transpose(tensor.axes)
+        for held in (scale, zero)
+    )
+    block = {"axis": tensor.file_axis(inputs), "block_size": size}
+    return _stored_encoding(encoding, scale, zero, block)
 
 
-def _stored(
+def _stored_encoding(
     encoding: Encoding,
     scale: NDArray[Any],
     zero: NDArray[Any],
     attributes: dict[str, Any],
     least: int = 4,
-) -> StoredGrid:
+) -> StoredEncoding:
     bits = (encoding.qmax - encoding.qmin).bit_length()  # of the type: of one bit, codes -1 and 1
     wide = next(width for width in (4, 8, 16) if width >= max(bits, least))
     kind = _TYPES[wide, encoding.qmin < 0]
-    return StoredGrid(
-        kind, scale.astype(np.float32), zero.astype(helper.tensor_dtype_to_np_dtype(kind)),
-        encoding.qmin, encoding.qmax, attributes,
-    )  # fmt: skip
+    return StoredEncoding(
+        kind,
+        scale.astype(np.float32),
+        zero.astype(helper.tensor_dtype_to_np_dtype(kind)),
+        encoding.qmin,
+        encoding.qmax,
+        attributes,
+    )
 
 
-def _numpy(values: Tensor) -> NDArray[Any]:
+def _numpy_array(values: Tensor) -> NDArray[Any]:
     found: NDArray[Any] = values.detach().numpy()
     return found

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from model_io.onnx_export.float_onnx import MarkedOnnx
-from model_io.qdq_export.int32_biases import raise_scale, step_of
-from model_io.qdq_export.stored_encoding import StoredGrid, store_weight
+from model_io.qdq_export.int32_biases import bias_scale, raise_weight_scales
+from model_io.qdq_export.stored_encoding import StoredEncoding, store_weight
 from model_io.qdq_export.writer import Writer
 from quant.encoding import Encoding
 from quant.graph.layers import Layer
@@ -42,7 +42,7 @@ class Parameters:
         self.channel_bits: dict[str, str] = {}
         """One character a channel for each weight whose channels have widths of their own."""
 
-    def write(self, layer: Layer, source: str) -> None:
+    def write_layer(self, layer: Layer, source: str) -> None:
         """Write what a layer reads besides the value `source`."""
         site = weight_site_name(layer.name)
         if site not in self.quantized.quantizers:
@@ -52,17 +52,17 @@ class Parameters:
         if encoding is None:
             return
         bias = self.marked.biases.get(layer.name)
-        if x is None or bias is None or _in_groups(encoding, layer):
-            self._weight(layer, encoding)
+        if x is None or bias is None or _scales_vary_by_input(encoding, layer):
+            self._write_weight(layer, encoding)
             return
-        held = self.writer.array(bias.name).astype(np.float32)
-        raised = raise_scale(encoding, torch.tensor(held), x)
+        held = self.writer.constant_array(bias.name).astype(np.float32)
+        raised = raise_weight_scales(encoding, torch.tensor(held), x)
         if raised is not encoding:
             self.raised[layer.name] = raised
-        grid = self._weight(layer, raised)
-        self._bias(layer, bias.name, held, x.scale * grid.scale)
+        grid = self._write_weight(layer, raised)
+        self._write_bias(layer, bias.name, held, x.scale * grid.scale)
 
-    def _weight(self, layer: Layer, encoding: Encoding) -> StoredGrid:
+    def _write_weight(self, layer: Layer, encoding: Encoding) -> StoredEncoding:
         """Write a weight as whole numbers, or as real ones with a pair."""
         site = weight_site_name(layer.name)
         tensor = self.marked.tensors[site]
@@ -70,25 +70,27 @@ class Parameters:
         own_bits = self.quantized.quantizers[site].site.spec.channel_bits
         if own_bits:
             self.channel_bits[tensor.name] = write_widths_text(own_bits)
-        if grid.is_narrow:
+        if grid.is_narrower_than_type:
             self.narrow[tensor.name] = (grid.qmin, grid.qmax)
         own = self.quantized.graph.stored_tensor(str(layer.weight)).detach()
         if self.style is WeightStyle.FLOAT:
-            inside = own.clamp(encoding.low, encoding.high) if grid.is_narrow else own
+            inside = own.clamp(encoding.low, encoding.high) if grid.is_narrower_than_type else own
             if encoding.channel_bits is not None:  # the pair would round one bit to zero
                 inside = encoding.fake_quantize(own)
-            source = self.writer.hold(tensor.name, inside.numpy().transpose(tensor.axes))
-            self.writer.read[tensor.name] = self.writer.pair(tensor.name, source, grid)
+            source = self.writer.add_constant(tensor.name, inside.numpy().transpose(tensor.axes))
+            self.writer.read[tensor.name] = self.writer.write_pair(tensor.name, source, grid)
             return grid
         codes = encoding.quantize(own).numpy().transpose(tensor.axes)
-        whole = self.writer.hold(f"{tensor.name}_quantized", codes.astype(grid.zero_point.dtype))
-        self.writer.read[tensor.name] = self.writer.reals(tensor.name, whole, grid)
+        whole = self.writer.add_constant(
+            f"{tensor.name}_quantized", codes.astype(grid.zero_point.dtype)
+        )
+        self.writer.read[tensor.name] = self.writer.write_dequantize(tensor.name, whole, grid)
         return grid
 
-    def _bias(
+    def _write_bias(
         self, layer: Layer, name: str, bias: NDArray[np.float32], product: NDArray[np.float32]
     ) -> None:
-        scale = step_of(bias, product)
+        scale = bias_scale(bias, product)
         if np.any(scale > np.resize(product, scale.shape)):
             self.coarse_biases.append(layer.name)
         steps = np.rint(bias / scale.astype(np.float64)).astype(np.int32)
@@ -98,17 +100,20 @@ class Parameters:
             error = np.abs(bias - steps * scale.astype(np.float64)).max(initial=0)
             self.bias_errors[layer.name] = float(error) / float(output.scale)
         given = [
-            self.writer.hold(f"{name}_quantized", steps),
-            self.writer.hold(f"{name}_scale", scale),
-            self.writer.hold(f"{name}_zero_point", np.zeros(scale.shape, np.int32)),
+            self.writer.add_constant(f"{name}_quantized", steps),
+            self.writer.add_constant(f"{name}_scale", scale),
+            self.writer.add_constant(f"{name}_zero_point", np.zeros(scale.shape, np.int32)),
         ]
         axis = {"axis": 0} if scale.ndim else {}
-        self.writer.read[name] = self.writer.emit(
-            "DequantizeLinear", given, f"{name}_DequantizeLinear",
-            f"{name}_DequantizeLinear_Output", **axis,
-        )  # fmt: skip
+        self.writer.read[name] = self.writer.write_node(
+            "DequantizeLinear",
+            given,
+            f"{name}_DequantizeLinear",
+            f"{name}_DequantizeLinear_Output",
+            **axis,
+        )
 
 
-def _in_groups(encoding: Encoding, layer: Layer) -> bool:
+def _scales_vary_by_input(encoding: Encoding, layer: Layer) -> bool:
     """Whether scales differ along the input channels, so that products have no common one."""
     return encoding.scale.dim() > 1 and encoding.scale.shape[1 - layer.channel_axis] > 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from model_io.qdq_export.export_qdq import QdqOnnx
-from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators, is_integer
+from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators, is_integer_operator
 from quant.inputs import Inputs
 
 
@@ -31,16 +31,16 @@ class ExecutedFile:
     _sites: tuple[str, ...]
 
     @property
-    def in_integers(self) -> frozenset[str]:
+    def integer_layers(self) -> frozenset[str]:
         """The layers that multiply and add whole numbers."""
-        return frozenset(name for name, kind in self.operators.items() if is_integer(kind))
+        return frozenset(name for name, kind in self.operators.items() if is_integer_operator(kind))
 
     def layer_values(self, inputs: Inputs) -> dict[str, Tensor]:
         """Return what leaves each layer's grid, by layer, computed node by node."""
-        return dict(zip(self._sites, self._values.values(inputs), strict=True))
+        return dict(zip(self._sites, self._values.run_values(inputs), strict=True))
 
 
-def execute(made: QdqOnnx, threads: int = 1) -> ExecutedFile:
+def open_exported_model(made: QdqOnnx, threads: int = 1) -> ExecutedFile:
     """Open an exported network in ONNX Runtime in all ways that a check needs.
 
     Raises:

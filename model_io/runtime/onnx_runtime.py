@@ -30,13 +30,17 @@ class RuntimeSession:
     """
 
     def __init__(
-        self, model: ModelProto, *, optimize: bool = True, threads: int = 1,
+        self,
+        model: ModelProto,
+        *,
+        optimize: bool = True,
+        threads: int = 1,
         values: Sequence[str] = (),
-    ) -> None:  # fmt: skip
-        self.model = _with_outputs(model, values) if values else model
+    ) -> None:
+        self.model = _expose_values(model, values) if values else model
         self._inputs = [value.name for value in model.graph.input]
         levels = ort.GraphOptimizationLevel
-        self._session = _open(
+        self._session = _open_session(
             self.model, levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL, threads
         )
 
@@ -46,9 +50,9 @@ class RuntimeSession:
 
     def run(self, inputs: Inputs) -> Outputs:
         """Return all outputs for inputs (N, ...)."""
-        return as_inputs(self.values(inputs))
+        return as_inputs(self.run_values(inputs))
 
-    def values(self, inputs: Inputs) -> list[Tensor]:
+    def run_values(self, inputs: Inputs) -> list[Tensor]:
         """Return the outputs, or the values that were asked for, in order."""
         feed = {
             name: np.ascontiguousarray(part.numpy())
@@ -57,7 +61,7 @@ class RuntimeSession:
         try:
             found: list[NDArray[np.generic]] = self._session.run(None, feed)
         except Exception as error:  # noqa: BLE001 (the library raises anything)
-            raise _refusal("run", error) from None
+            raise _runtime_refusal("run", error) from None
         return [torch.from_numpy(value) for value in found]
 
 
@@ -72,18 +76,18 @@ def executed_operators(model: ModelProto, threads: int = 1) -> dict[str, str]:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "executed.onnx")
-        _open(model, ort.GraphOptimizationLevel.ORT_ENABLE_ALL, threads, path)
+        _open_session(model, ort.GraphOptimizationLevel.ORT_ENABLE_ALL, threads, path)
         nodes = onnx.load(path).graph.node
     # it numbers what it puts into another layout
     return {re.sub(r"_token_\d+$", "", node.name): node.op_type for node in nodes}
 
 
-def is_integer(operator: str) -> bool:
+def is_integer_operator(operator: str) -> bool:
     """Whether an operator of ONNX Runtime multiplies and adds whole numbers."""
     return bool(_INTEGER.match(operator))
 
 
-def _open(
+def _open_session(
     model: ModelProto, level: object, threads: int, path: Path | None = None
 ) -> ort.InferenceSession:
     options = ort.SessionOptions()
@@ -98,15 +102,17 @@ def _open(
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"],
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
             disabled_optimizers=_UNWANTED,
-        )  # fmt: skip
+        )
     except Exception as error:  # noqa: BLE001 (as above)
         if level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL and _SHARED_WEIGHT in str(error):
             # where a processor needs uint8 weights, 1.31 turns a weight that two nodes share twice
             # and refuses the second; without integer kernels the file is computed node by node
-            return _open(model, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, threads, path)
-        raise _refusal("open", error) from None
+            return _open_session(model, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, threads, path)
+        raise _runtime_refusal("open", error) from None
 
 
 @cache
@@ -118,7 +124,7 @@ def _has_vnni() -> bool:
         return False
 
 
-def _with_outputs(model: ModelProto, values: Sequence[str]) -> ModelProto:
+def _expose_values(model: ModelProto, values: Sequence[str]) -> ModelProto:
     """Return a copy whose outputs are these values."""
     copied = ModelProto()
     copied.CopyFrom(model)
@@ -127,7 +133,7 @@ def _with_outputs(model: ModelProto, values: Sequence[str]) -> ModelProto:
     return copied
 
 
-def _refusal(what: str, error: Exception) -> ModelError:
+def _runtime_refusal(what: str, error: Exception) -> ModelError:
     text = re.sub(r"/\S*/", "", " ".join(str(error).split()))[:240]
     return ModelError(
         f"ONNX Runtime must {what} the exported file, so that it can be checked; it said: {text}. "

@@ -112,11 +112,11 @@ def test_an_imported_network_is_kept_with_its_names(ask: Ask, tmp_path: Path) ->
     source, out = saved(tmp_path / "in.onnx", small("block/")), tmp_path / "kept.pt2"
     got = ask("convert", "--model", source, "--out", out)
     loaded, back = load_model(source), load_model(out)
-    names = [layer.name for layer in capture_graph(loaded.module, loaded.takes).layers]
+    names = [layer.name for layer in capture_graph(loaded.module, loaded.expected_inputs).layers]
     program = back.program
     assert program is not None
     assert (
-        [layer.name for layer in capture_graph(program, back.takes).layers]
+        [layer.name for layer in capture_graph(program, back.expected_inputs).layers]
         == names
         == got["layers"]
     )

@@ -5,8 +5,8 @@ from functools import cache
 
 import torch
 
-from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
-from model_io.qdq_export.export_qdq import QdqOnnx, export_qdq
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
+from model_io.qdq_export.export_qdq import QdqOnnx, export_qdq_onnx
 from model_io.qdq_export.weights import WeightStyle
 from quant.config import LayerConfig, QuantConfig, uniform
 from quant.graph.float_graph import FloatGraph
@@ -53,13 +53,13 @@ def exported(
     style: WeightStyle = WeightStyle.INTEGER,
 ) -> QdqOnnx:
     """Return the file of `simulated` of that name."""
-    return export_qdq(simulated(name, weights, activations, granularity), style, marked(name))
+    return export_qdq_onnx(simulated(name, weights, activations, granularity), style, marked(name))
 
 
 @cache
 def marked(name: str) -> MarkedOnnx:
     """Return the float file of a folded network; its weights are the same on any grid."""
-    return export_marked(simulated(name, 8, 8))
+    return export_marked_onnx(simulated(name, 8, 8))
 
 
 def inputs_of(name: str, count: int = 16) -> torch.Tensor:

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from model_io.digest import state_digest
+from model_io.digest import module_state_digest
 from model_io.errors import ModelError
-from model_io.input_specs import InputSpec, read_wish, write_wish
-from model_io.load import load_model, load_sample, load_upload
+from model_io.input_specs import InputSpec, read_input_specs, write_input_specs
+from model_io.load import load_model, load_sample_model, load_uploaded_model
 from model_io.loaded_model import LoadedModel, ModelOrigin
 from model_io.pt2.archive import PROGRAM
 from sample_models.registry import sample
@@ -45,8 +45,8 @@ def test_exported_networks_give_equal_outputs(
         if dynamic:
             x = torch.randn(5, 1, 6, 6)
             assert torch.equal(loaded.module(x), net()(x))
-    assert loaded.example(7).shape == ((7, 1, 6, 6) if dynamic else (2, 1, 6, 6))
-    again = load_upload(path, "folder/other.pt2")
+    assert loaded.example_inputs(7).shape == ((7, 1, 6, 6) if dynamic else (2, 1, 6, 6))
+    again = load_uploaded_model(path, "folder/other.pt2")
     assert again.name == "other"
     assert again.digest == loaded.digest
 
@@ -133,7 +133,7 @@ def saved_two(folder: Path, second: torch.Tensor) -> Path:
 def test_two_inputs_come_in_by_their_names(tmp_path: Path) -> None:
     loaded = load_model(saved_two(tmp_path, torch.zeros(2, 1, dtype=torch.int64)))
     assert loaded.inputs == (InputSpec("a", (3,)), InputSpec("b", (1,), "int64"))
-    assert loaded.takes == loaded.inputs
+    assert loaded.expected_inputs == loaded.inputs
     assert (loaded.input_shape, loaded.batch) == ((3,), 2)
 
 
@@ -156,8 +156,8 @@ def test_inputs_of_different_batches_are_refused(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_shapes_are_read_and_written(text: str, inputs: list[InputSpec]) -> None:
-    assert list(read_wish(text)) == inputs
-    assert list(read_wish(write_wish(inputs))) == inputs
+    assert list(read_input_specs(text)) == inputs
+    assert list(read_input_specs(write_input_specs(inputs))) == inputs
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_shapes_are_read_and_written(text: str, inputs: list[InputSpec]) -> None
 )
 def test_shapes_that_are_none_are_told(text: str) -> None:
     with pytest.raises(ModelError, match="got"):
-        read_wish(text)
+        read_input_specs(text)
 
 
 def test_a_builder_takes_what_it_is_told(tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_a_builder_takes_what_it_is_told(tmp_path: Path) -> None:
     )
     save_file({"words.weight": torch.randn(5, 3)}, tmp_path / "two.safetensors")
     builder = f"{tmp_path}/two.py:make"
-    loaded = load_model(tmp_path / "two.safetensors", builder, read_wish("int:4; scale=3"))
-    assert loaded.takes == (InputSpec("ids", (4,), "int64"), InputSpec("scale", (3,)))
+    loaded = load_model(tmp_path / "two.safetensors", builder, read_input_specs("int:4; scale=3"))
+    assert loaded.expected_inputs == (InputSpec("ids", (4,), "int64"), InputSpec("scale", (3,)))
 
 
 def test_program_without_its_parts(
@@ -200,12 +200,12 @@ def test_files_that_are_no_archives(tmp_path: Path, content: bytes) -> None:
 
 def test_sample_names() -> None:
     try:
-        loaded = load_sample("fashion-resnet")
+        loaded = load_sample_model("fashion-resnet")
     except FileNotFoundError:
         pytest.skip("weights are not there")
     assert load_model("fashion-resnet").digest == loaded.digest
     assert loaded.origin is ModelOrigin.SAMPLE
-    assert loaded.module(loaded.example(3)).shape == (3, 10)
+    assert loaded.module(loaded.example_inputs(3)).shape == (3, 10)
 
 
 @pytest.mark.parametrize("source", ["no-such-sample", "net.h5", "gone.pt2", ""])
@@ -220,7 +220,7 @@ def test_uploads_are_formats_that_run_nothing(tmp_path: Path) -> None:
     with pytest.raises(
         ModelError, match=r"upload must be one of \.pt2, \.onnx, got 'net\.safetensors'"
     ):
-        load_upload(path, "net.safetensors")
+        load_uploaded_model(path, "net.safetensors")
 
 
 BUILDER = """
@@ -311,13 +311,13 @@ def test_no_safetensors(builder: Path) -> None:
 def test_example_without_a_shape() -> None:
     loaded = LoadedModel("net", net(), (), None, "", ModelOrigin.BUILDER)
     with pytest.raises(ModelError, match="needs the input's shape"):
-        loaded.example()
+        loaded.example_inputs()
 
 
 def test_digest_follows_the_values() -> None:
     model = net()
-    before = state_digest(model)
-    assert before == state_digest(net())
+    before = module_state_digest(model)
+    assert before == module_state_digest(net())
     with torch.no_grad():
         next(model.parameters()).view(-1)[0] += 1
-    assert state_digest(model) != before
+    assert module_state_digest(model) != before

@@ -7,8 +7,8 @@ import streamlit as st
 from accelerator.machine import presets
 from analysis.network import Network
 from analysis.runs.experiment_file import is_experiment, read_experiment, write_experiment
-from model_io.encodings.aimet_read import is_encodings
-from model_io.encodings.apply_to_network import read_given
+from model_io.encodings.aimet_read import is_encodings_text
+from model_io.encodings.apply_to_network import read_network_encodings
 from quant.config import config_from_file, config_to_file
 from quant.file_encodings import Given
 from ui.state.edit_config import change_experiment, set_preset
@@ -91,8 +91,8 @@ def config_box(workspace: Workspace, network: Network) -> None:
     try:
         if is_experiment(text):
             open_experiment(workspace, network, text)
-        elif is_encodings(text):
-            use_given(workspace, read_given(text, network, uploaded.name))
+        elif is_encodings_text(text):
+            use_given(workspace, read_network_encodings(text, network, uploaded.name))
         else:
             config, notes = config_from_file(text, layers)
             set_preset(workspace, config, uploaded.name.removesuffix(".json"))

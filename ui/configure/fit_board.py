@@ -171,7 +171,7 @@ def _sample(name: str) -> Network:
             "A file is fitted with cli.py calibrate-machine."
         )
     loaded = load_model(name)
-    return prepare(loaded.name, loaded.module, loaded.takes, loaded.digest, loaded.batch)
+    return prepare(loaded.name, loaded.module, loaded.expected_inputs, loaded.digest, loaded.batch)
 
 
 def _show(result: FitResult) -> None:

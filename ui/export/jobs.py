@@ -158,7 +158,7 @@ def _keep(workspace: Workspace, key: str, name: str, made: Made) -> None:
 def _written(workspace: Workspace, wish: ExportRequest, name: str, found: Artefact) -> Made:
     folder = workspace.folder / EXPORTS / wish.key_of(name) / name
     folder.mkdir(parents=True, exist_ok=True)
-    file, content = found.packed(f"{wish.stem}.{name}")
+    file, content = found.pack_files(f"{wish.stem}.{name}")
     path = folder / file
     path.write_bytes(content)
     return Made(path, len(content), tuple(found.files), found.checks, found.notes, found.command)

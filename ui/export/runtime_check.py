@@ -7,9 +7,9 @@ from analysis.deployment.runtime_check import ExecutionCheck, Latency, Top1Score
 from figures import takeaway
 from figures.quality.runtime_check import integer_words, partings_by_layer, scores_side_by_side
 from figures.style.units import format_time
-from model_io.qdq_export.export_qdq import export_qdq
-from model_io.qdq_export.simulate_file import as_written
-from model_io.runtime.executed_model import execute
+from model_io.qdq_export.export_qdq import export_qdq_onnx
+from model_io.qdq_export.simulate_file import simulate_written_file
+from model_io.runtime.executed_model import open_exported_model
 from quant.progress import Progress, Steps, part
 from ui.export.jobs import ExportRequest
 from ui.job_kind import JobKind
@@ -72,8 +72,8 @@ def _check(wish: ExportRequest, count: int, seed: int) -> Steps[Checked]:
     if wish.study.scored is None:
         raise ValueError("A check needs images; none are chosen. Choose data on Model.")
     yield Progress(STAGE_SHARE, "Making the ONNX file")
-    made = export_qdq(stage.quantized)
-    simulated, executed = as_written(stage.quantized, made), execute(made)
+    made = export_qdq_onnx(stage.quantized)
+    simulated, executed = simulate_written_file(stage.quantized, made), open_exported_model(made)
     score = wish.study.scored
     data = score if count >= len(score) else score.sample(count, seed)
     steps = check_execution(wish.network, simulated, executed, data)

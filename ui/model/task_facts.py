@@ -10,7 +10,7 @@ from analysis.network import Network
 from analysis.split import Split
 from model_io.errors import ModelError
 from model_io.input_specs import InputSpec
-from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx
+from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx_agreement
 from quant.inputs import Input, parts_of
 from quant.progress import Progress, Steps
 from ui.job_kind import JobKind
@@ -146,7 +146,7 @@ def _checked(model: ModelChoice, network: Network, parts: Split) -> dict[str, fl
     batch = next(parts.score.first(CHECKED_INPUTS).batches(CHECKED_INPUTS))
     alone, shown = model.shown is not None, model.shown or ""
     try:
-        found = check_onnx(
+        found = check_onnx_agreement(
             Path(model.source), takes, shown, alone=alone, inputs=parts_of(batch.inputs)
         )
     except (ModelError, OSError) as error:

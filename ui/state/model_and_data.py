@@ -8,9 +8,9 @@ from analysis.split import ImageChoice, Split, choose_split
 from data_io.bundled import BUNDLED_DATA
 from data_io.preprocessing import Layout, Preprocess
 from data_io.table_columns import TableColumns
-from model_io.encodings.apply_to_network import knowledge_of
-from model_io.input_specs import InputSpec, read_wish, write_wish
-from model_io.load import Wish, load_model, load_upload
+from model_io.encodings.apply_to_network import file_knowledge
+from model_io.input_specs import InputSpec, read_input_specs, write_input_specs
+from model_io.load import Wish, load_model, load_uploaded_model
 from model_io.loaded_model import LoadedModel
 from quant.config import uniform
 from quant.errors import QuantError
@@ -46,7 +46,7 @@ class ModelChoice:
     @property
     def wish(self) -> Wish:
         """What was said of the inputs."""
-        return read_wish(self.inputs) or self.input_shape
+        return read_input_specs(self.inputs) or self.input_shape
 
     def with_shapes(self, text: str) -> "ModelChoice":
         """Return the choice with what a person typed of its inputs.
@@ -54,10 +54,10 @@ class ModelChoice:
         Raises:
             ModelError: that cannot be read.
         """
-        found = read_wish(text)
+        found = read_input_specs(text)
         if len(found) == 1 and found[0] == InputSpec("", found[0].shape):
             return replace(self, input_shape=found[0].shape, inputs="")
-        return replace(self, input_shape=(), inputs=write_wish(found))
+        return replace(self, input_shape=(), inputs=write_input_specs(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def read_model(choice: ModelChoice) -> LoadedModel:
         ValueError: it cannot be read; the sentence says why and what to do.
     """
     if choice.shown is not None:
-        return load_upload(Path(choice.source), choice.shown, choice.wish)
+        return load_uploaded_model(Path(choice.source), choice.shown, choice.wish)
     return load_model(choice.source, choice.builder, choice.wish)
 
 
@@ -101,7 +101,7 @@ def _read_network(choice: ModelChoice) -> Steps[Network]:
     what = f"Loading {choice.shown or Path(choice.source).name}"
     with time_limit(MOST_LOADING_S, what):
         loaded = read_model(choice)
-    takes = loaded.takes or choice.wish
+    takes = loaded.expected_inputs or choice.wish
     if not takes:
         raise QuantError(
             "The shape of one input must be known; the file does not tell. "
@@ -110,8 +110,10 @@ def _read_network(choice: ModelChoice) -> Steps[Network]:
     yield Progress(0.4, "Tracing the network")
     model = loaded.program or loaded.module
     with time_limit(MOST_LOADING_S, what):
-        network = prepare(loaded.name, model, takes, loaded.digest, loaded.batch, loaded.notes)
-    targets, given = knowledge_of(loaded, network.graph)
+        network = prepare(
+            loaded.name, model, takes, loaded.digest, loaded.batch, loaded.import_notes
+        )
+    targets, given = file_knowledge(loaded, network.graph)
     return replace(network, targets=targets, given=given)
 
 

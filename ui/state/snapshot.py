@@ -14,7 +14,7 @@ from analysis.runs.experiment_file import (
     experiment_to_plain,
 )
 from analysis.runs.json_values import from_plain, to_plain
-from model_io.encodings.apply_to_network import find_encodings
+from model_io.encodings.apply_to_network import resolve_encodings
 from quant.config import config_from_dict
 from ui.state.model_and_data import DataChoice, ModelChoice
 
@@ -38,7 +38,7 @@ def find_experiment(record: ExperimentRecord, network: Network) -> Experiment:
     reference = record.encodings
     if reference is None:
         return record.experiment
-    given = find_encodings(reference.source, reference.text, network, network.given)
+    given = resolve_encodings(reference.source, reference.text, network, network.given)
     return record.with_encodings(given)
 
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis.evaluation.user_metric import UserMetric
-from model_io.builder.user_metric import load_metric
+from model_io.builder.user_metric import load_file_metric
 from model_io.errors import ModelError
 from quant.errors import QuantError
 from ui.request_guard import paths_open
@@ -53,4 +53,4 @@ def metric_of(workspace: Workspace, text: str) -> UserMetric | None:
             f"Code must be agreed to before it runs; got {text}, which nobody agreed to. "
             "Name the metric on Run and compare."
         )
-    return load_metric(text)
+    return load_file_metric(text)

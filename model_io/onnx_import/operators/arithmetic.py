@@ -83,7 +83,7 @@ for _name, _tensors, _plain in (
     ("BitwiseAnd", lambda a, b: a & b, lambda a, b: a & b),
     ("BitwiseOr", lambda a, b: a | b, lambda a, b: a | b),
     ("BitwiseXor", lambda a, b: a ^ b, lambda a, b: a ^ b),
-):  # fmt: skip
+):
     _swapped = _tensors
     if _name in ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"):
         # torch's comparisons want the tensor first

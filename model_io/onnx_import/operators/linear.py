@@ -59,9 +59,14 @@ def attention(call: Call) -> Value:
         query = _heads(query, call.attribute("q_num_heads"))
         key, value = (_heads(t, call.attribute("kv_num_heads")) for t in (key, value))
     result = F.scaled_dot_product_attention(
-        query, key, value, call.maybe(3), is_causal=bool(call.attribute("is_causal", 0)),
-        scale=call.attribute("scale"), enable_gqa=query.shape[1] != key.shape[1],
-    )  # fmt: skip
+        query,
+        key,
+        value,
+        call.maybe(3),
+        is_causal=bool(call.attribute("is_causal", 0)),
+        scale=call.attribute("scale"),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
     return result.transpose(1, 2).flatten(2) if flat else result
 
 

@@ -19,9 +19,14 @@ NO_PAD: Pair = (0, 0)
 
 
 def _fitting(
-    x: Tensor, kernel: list[int], strides: list[int], dilations: list[int], pads: list[Pair],
-    *, ceil: bool,
-) -> bool | None:  # fmt: skip
+    x: Tensor,
+    kernel: list[int],
+    strides: list[int],
+    dilations: list[int],
+    pads: list[Pair],
+    *,
+    ceil: bool,
+) -> bool | None:
     """Return the ceil_mode with which torch, padding `before` on both sides, gives ONNX's windows.
 
     torch leaves out what lies outside, so unequal pads do not matter if the count of windows is

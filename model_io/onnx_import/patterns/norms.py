@@ -39,9 +39,13 @@ def rms_norm(sight: Sight, step: OnnxStep) -> Match | None:
 
 
 def _normal(
-    operator: str, sight: Sight, x: str, weights: tuple[str, str], epsilon: float,
+    operator: str,
+    sight: Sight,
+    x: str,
+    weights: tuple[str, str],
+    epsilon: float,
     steps: list[OnnxStep],
-) -> Match | None:  # fmt: skip
+) -> Match | None:
     """Return the match; without a scale there is no layer to make, so that a one is put there."""
     scale, shift = weights
     held = {n: sight.program.constants[n] for n in weights if n}

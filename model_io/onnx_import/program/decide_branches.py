@@ -66,5 +66,5 @@ def _condition(part: OnnxProgram, batch: int, inputs: Sequence[InputSpec]) -> bo
 
     network = OnnxNetwork(part)
     with torch.no_grad(), without_memory():
-        network.run([one.zeros(batch) for one in inputs], watch)
+        network.run([one.zero_batch(batch) for one in inputs], watch)
     return found[0] if found else None

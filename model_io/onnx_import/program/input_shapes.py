@@ -5,13 +5,17 @@ from collections.abc import Mapping, Sequence
 from onnx import TensorProto, helper
 
 from model_io.errors import ModelError
-from model_io.input_specs import InputSpec, write_wish
+from model_io.input_specs import InputSpec, write_input_specs
 from model_io.onnx_import.program.read_program import REALS, FileInput
 from model_io.onnx_import.program.steps import OnnxProgram, readable
 
 _WHOLES = (
-    TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT8,
-)  # fmt: skip
+    TensorProto.INT64,
+    TensorProto.INT32,
+    TensorProto.INT16,
+    TensorProto.INT8,
+    TensorProto.UINT8,
+)
 _GUESS = {1: 128, 2: 128, 3: 224}
 """What a sentence proposes for an open size, by the number of axes; a person knows better."""
 
@@ -72,7 +76,7 @@ def _check_known(sources: Sequence[FileInput], wishes: Mapping[str, InputSpec], 
             f"{'3,224,224' if missing[0].sizes is None else _proposal(missing[0])}."
         )
     listed = ", ".join(f"({_said(s)}) for {readable(s.name)}" for s in missing)
-    example = write_wish([InputSpec(readable(s.name), _guess(s)) for s in missing])
+    example = write_input_specs([InputSpec(readable(s.name), _guess(s)) for s in missing])
     raise ModelError(
         f"The shape of every input must be known, got {listed} in {shown}, where ? may be any "
         f"size. Give their shapes, such as {example}."

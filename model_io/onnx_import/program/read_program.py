@@ -12,8 +12,11 @@ from model_io.onnx_import.reading.open_file import OnnxFile
 from quant.interruption import check_interruption
 
 REALS = (
-    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
-)  # fmt: skip
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.BFLOAT16,
+    TensorProto.DOUBLE,
+)
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 _REMEDIES = {
     "NonMaxSuppression": "Cut the post-processing off with onnx.utils.extract_model.",
@@ -61,9 +64,14 @@ def read_program(file: OnnxFile) -> tuple[OnnxProgram, tuple[FileInput, ...], tu
     first, *rest = (one.name for one in found)
     wanted = [one.name for one in outputs if one.real] or [outputs[0].name]
     program = OnnxProgram(
-        order, constants, first, wanted[0], file.opset, more_inputs=tuple(rest),
+        order,
+        constants,
+        first,
+        wanted[0],
+        file.opset,
+        more_inputs=tuple(rest),
         more_outputs=tuple(wanted[1:]),
-    )  # fmt: skip
+    )
     program.prune()
     return program, found, outputs
 
@@ -119,9 +127,10 @@ def check_operators(program: OnnxProgram, shown: str, *, but: tuple[str, ...] = 
         return
     listed = "; ".join(
         f"{name} ({len(steps)} nodes, the first is {steps[0].name[:80]!r})"
-        if len(steps) > 1 else f"{name} (the node {steps[0].name[:80]!r})"
+        if len(steps) > 1
+        else f"{name} (the node {steps[0].name[:80]!r})"
         for name, steps in list(refused.items())[:10]
-    )  # fmt: skip
+    )
     first = next(iter(refused.values()))[0]
     raise ModelError(
         f"Every operator in {shown} must be one that can be quantized here, got {listed}. "

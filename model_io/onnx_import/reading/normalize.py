@@ -75,8 +75,11 @@ def prune(graph: GraphProto) -> None:
 def _keep(items: Any, wanted: list[bool]) -> None:
     """Drop the items of a repeated field that are not wanted."""
     if not all(wanted):
-        kept = [type(item).FromString(item.SerializeToString())
-                for item, keep in zip(items, wanted, strict=True) if keep]  # fmt: skip
+        kept = [
+            type(item).FromString(item.SerializeToString())
+            for item, keep in zip(items, wanted, strict=True)
+            if keep
+        ]
         del items[:]
         items.extend(kept)
 

@@ -60,8 +60,12 @@ def open_onnx(path: Path, shown: str, *, alone: bool) -> OnnxFile:
         raise ModelError(f"{shown} must be an ONNX file, got an empty one. {REMEDY}")
     check_wire(data, shown)
     model = _parsed(data, shown)
-    return OnnxFile(_without_functions(model, shown), _opset(model, shown), shown, None if alone
-                    else path.parent)  # fmt: skip
+    return OnnxFile(
+        _without_functions(model, shown),
+        _opset(model, shown),
+        shown,
+        None if alone else path.parent,
+    )
 
 
 def _parsed(data: bytes, shown: str) -> ModelProto:

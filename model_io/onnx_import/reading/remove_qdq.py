@@ -20,10 +20,16 @@ from plain_files.read_json import parse_json
 
 Array = NDArray[np.generic]
 _TYPES = {
-    "int8": (8, True), "uint8": (8, False), "int16": (16, True), "uint16": (16, False),
-    "int4": (4, True), "uint4": (4, False), "int32": (32, True), "int2": (2, True),
+    "int8": (8, True),
+    "uint8": (8, False),
+    "int16": (16, True),
+    "uint16": (16, False),
+    "int4": (4, True),
+    "uint4": (4, False),
+    "int32": (32, True),
+    "int2": (2, True),
     "uint2": (2, False),
-}  # fmt: skip
+}
 NARROW_KEY = "quantscope.grids"
 """Metadata of our own files: as JSON, [qmin, qmax] of each tensor whose type has more numbers."""
 _LEAST_BITS, _MOST_BITS = 2, 32
@@ -137,8 +143,11 @@ def _narrow(model: ModelProto) -> dict[str, int]:
     """
     texts = [entry.value for entry in model.metadata_props if entry.key == NARROW_KEY]
     try:
-        limits = {str(name): (int(low), int(high)) for text in texts[:1]
-                  for name, (low, high) in parse_json(text).items()}  # fmt: skip
+        limits = {
+            str(name): (int(low), int(high))
+            for text in texts[:1]
+            for name, (low, high) in parse_json(text).items()
+        }
     except (ValueError, TypeError, AttributeError, OverflowError):
         return {}
     widths = {name: (high - low).bit_length() for name, (low, high) in limits.items() if high > low}
@@ -224,10 +233,17 @@ def _encoding(
     zeros = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
     block = int(attributes.get("block_size", 0))
     return TensorEncoding(
-        tensor, node.output[0], "", node.input[0] in constants, bits, signed,
-        tuple(scale.astype(np.float64).ravel().tolist()), tuple(zeros.ravel().tolist()),
-        int(attributes.get("axis", 1)) if scale.size > 1 else None, block or None,
-    )  # fmt: skip
+        tensor,
+        node.output[0],
+        "",
+        node.input[0] in constants,
+        bits,
+        signed,
+        tuple(scale.astype(np.float64).ravel().tolist()),
+        tuple(zeros.ravel().tolist()),
+        int(attributes.get("axis", 1)) if scale.size > 1 else None,
+        block or None,
+    )
 
 
 def _kind_without_zero_point(node: NodeProto) -> str:

@@ -68,9 +68,13 @@ class TensorReader:
         """Return a copy that holds its bytes, read from a file in the model's own folder."""
         entries = {entry.key: entry.value for entry in tensor.external_data}
         path = self._inside_folder(entries.get("location", ""), name)
-        offset, length = (entries.get(key, default) for key, default in (
-            ("offset", "0"), ("length", str(size)),
-        ))  # fmt: skip
+        offset, length = (
+            entries.get(key, default)
+            for key, default in (
+                ("offset", "0"),
+                ("length", str(size)),
+            )
+        )
         if not (offset.isdecimal() and len(offset) < 20 and length == str(size)):
             raise ModelError(
                 f"The tensor {name!r} of {self.shown} must lie at an offset, with the {size} bytes "

@@ -66,7 +66,7 @@ class Runtime:
     network: Network
     graph: QuantGraph
     threads: int = 3
-    in_integers: frozenset[str] = frozenset({"linear", "conv1"})
+    integer_layers: frozenset[str] = frozenset({"linear", "conv1"})
 
     @property
     def floats(self) -> Changed:

@@ -15,7 +15,7 @@ from analysis.sensitivity.recheck import check_loud, loud_layers
 from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Sweep
 from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
-from model_io.load import load_sample
+from model_io.load import load_sample_model
 from quant.assignment import cells_of, parts_of, with_bits
 from quant.config import uniform
 from quant.progress import drain
@@ -28,7 +28,7 @@ TAUGHT, IMAGES = 4, 300
 @pytest.fixture(scope="module")
 def known() -> tuple[Predictor, Measured]:
     """A screened network, and even and random bits measured on other images, shuffled."""
-    loaded = load_sample("fashion-mobilenet")
+    loaded = load_sample_model("fashion-mobilenet")
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     seen, config = fashion_train_part().sample(64), uniform(8, 8)
     calibrated = drain(calibrate(network, seen))

@@ -20,7 +20,7 @@ from analysis.sensitivity.sweep import Sensitivity, Sweep, View
 from analysis.study import Study
 from data_io.bundled import fashion_test
 from data_io.dataset import Dataset
-from model_io.load import load_sample
+from model_io.load import load_sample_model
 from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError, QuantError
 from quant.graph.float_graph import FloatGraph
@@ -438,7 +438,7 @@ def trained_ranking(graph: FloatGraph, network: Network, data: Dataset) -> list[
 
 
 def test_unbalanced_depthwise_layers_and_those_before_are_guilty_until_they_are_equalized() -> None:
-    loaded = load_sample("fashion-mobilenet-imbalanced")
+    loaded = load_sample_model("fashion-mobilenet-imbalanced")
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     data = fashion_test().sample(128)
     equalized = Equalize()(network.graph).graph

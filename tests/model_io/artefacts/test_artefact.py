@@ -12,7 +12,7 @@ import pytest
 from model_io.artefacts import formats as artefact_makers
 from model_io.artefacts.artefact import ArtefactSource
 from model_io.artefacts.formats import FORMATS
-from model_io.artefacts.pt2_program import write_program
+from model_io.artefacts.pt2_program import write_pt2_program
 from model_io.artefacts.viewer_overlays import LayerNumber
 from model_io.errors import ModelError
 from quant.config import uniform
@@ -40,10 +40,10 @@ def test_every_format_is_made_and_checked(name: str) -> None:
     assert made.checks
     assert made.size_bytes > 0
     assert all(file.startswith("kitchen.") for file in made.files)
-    assert made.main in made.command or "kitchen.onnx" in made.command
-    file, content = made.packed("kitchen")
+    assert made.main_file in made.command or "kitchen.onnx" in made.command
+    file, content = made.pack_files("kitchen")
     if len(made.files) == 1:
-        assert (file, content) == (made.main, made.files[made.main])
+        assert (file, content) == (made.main_file, made.files[made.main_file])
     else:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             assert archive.namelist() == list(made.files)
@@ -88,14 +88,14 @@ def test_a_file_that_is_not_what_it_should_be_is_not_handed_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = source()
-    floating = write_program(quantize_graph(made.graph, uniform(32, 32)))
-    monkeypatch.setattr(artefact_makers, "write_program", lambda _: floating)
+    floating = write_pt2_program(quantize_graph(made.graph, uniform(32, 32)))
+    monkeypatch.setattr(artefact_makers, "write_pt2_program", lambda _: floating)
     with pytest.raises(ModelError, match="compute what the simulation does"):
         FORMATS["pt2"].make(made)
     half = {"version": "2.0.0", "encodings": [
         {"name": "conv1", "y_scale": 0.5, "output_dtype": "uint8"}]}  # fmt: skip
     with pytest.raises(ModelError, match="come back as they went"):
-        artefact_makers._comes_back(made, json.dumps(half))
+        artefact_makers._describe_read_back(made, json.dumps(half))
 
 
 def test_viewers_need_numbers() -> None:

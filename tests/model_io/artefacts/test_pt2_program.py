@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_io.artefacts.pt2_program import write_program
-from model_io.load import load_upload
+from model_io.artefacts.pt2_program import write_pt2_program
+from model_io.load import load_uploaded_model
 from quant.config import uniform
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain
@@ -41,7 +41,7 @@ def simulated(name: str, weight_bits: int = 8, bits: int = 8, **more: Granularit
 @cache
 def written(name: str) -> bytes:
     """Return the program of `simulated(name)`; once for all tests."""
-    return write_program(simulated(name))
+    return write_pt2_program(simulated(name))
 
 
 def loaded(program: bytes, folder: Path) -> torch.nn.Module:
@@ -72,7 +72,7 @@ def test_every_width_and_granularity(
 ) -> None:
     quantized = simulated("kitchen", *bits, granularity=granularity)
     inputs = CASES["kitchen"].inputs(3)
-    module = loaded(write_program(quantized), tmp_path)
+    module = loaded(write_pt2_program(quantized), tmp_path)
     with torch.inference_mode():
         assert torch.equal(module(inputs), quantized(inputs))
 
@@ -92,7 +92,7 @@ def test_asymmetric_weights(tmp_path: Path) -> None:
     config = uniform(8, 8).with_change(graph.layers[1].name, weight=change)
     inputs = CASES["plain"].inputs(3)
     quantized = quantize_graph(graph, config, drain(Calibrate(3)(graph, [inputs])))
-    module = loaded(write_program(quantized), tmp_path)
+    module = loaded(write_pt2_program(quantized), tmp_path)
     with torch.inference_mode():
         assert torch.equal(module(inputs), quantized(inputs))
 
@@ -125,7 +125,7 @@ def test_it_may_come_in_again_as_a_model(tmp_path: Path) -> None:
     quantized = simulated("plain")
     path = tmp_path / "net.pt2"
     path.write_bytes(written("plain"))
-    back = load_upload(path, "net.pt2")
+    back = load_uploaded_model(path, "net.pt2")
     inputs = CASES["plain"].inputs(4)
     with torch.inference_mode():
         assert torch.equal(back.module(inputs), quantized(inputs))

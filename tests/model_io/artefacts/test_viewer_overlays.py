@@ -3,7 +3,11 @@
 import json
 import math
 
-from model_io.artefacts.viewer_overlays import LayerNumber, write_model_explorer, write_netron
+from model_io.artefacts.viewer_overlays import (
+    LayerNumber,
+    write_model_explorer,
+    write_netron_attachment,
+)
 
 NODES = {"stem": "stem", "head.fc": "head.fc", "pool": "pool/GlobalAveragePool"}
 SQNR = LayerNumber("SQNR", "dB", {"stem": 31.5, "head.fc": 12.0, "pool": math.inf}, low_is_bad=True)
@@ -21,7 +25,7 @@ def test_model_explorer() -> None:
 
 
 def test_netron() -> None:
-    found = json.loads(write_netron([SQNR, ENERGY], NODES, {"configuration": "W8A8"}))
+    found = json.loads(write_netron_attachment([SQNR, ENERGY], NODES, {"configuration": "W8A8"}))
     assert found == {
         "signature": "netron:attachment",
         "metadata": [{"kind": "model", "target": "", "name": "configuration", "value": "W8A8"}],

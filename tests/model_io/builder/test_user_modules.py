@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model_io.builder.builder import build, function_in
+from model_io.builder.builder import build_network, load_builder_function
 from model_io.builder.user_modules import OWN_NAMES, load_file
 from model_io.errors import ModelError
 
@@ -34,7 +34,7 @@ def test_a_name_that_quantscope_has_is_never_quantscopes(tmp_path: Path, name: s
     with pytest.raises(
         ModelError, match=rf"model\.py must run .* ModuleNotFoundError: No module named '{name}'"
     ):
-        build(f"{path}:net")
+        build_network(f"{path}:net")
 
 
 def test_the_installed_package_of_that_name_is_found(tmp_path: Path, installed: Path) -> None:
@@ -44,7 +44,7 @@ def test_the_installed_package_of_that_name_is_found(tmp_path: Path, installed: 
         (installed / name / "sizes.py").write_text("WIDE = 7\n")
     text = "import datasets\nfrom analysis import WIDE\nassert datasets.WIDE == WIDE\n"
     path = user_file(tmp_path, text + NET.format("WIDE"))
-    assert build(f"{path}:net").in_features == 7
+    assert build_network(f"{path}:net").in_features == 7
     sys.modules.pop("datasets", None)
     sys.modules.pop("datasets.sizes", None)
 
@@ -56,14 +56,14 @@ def test_a_neighbour_comes_first(tmp_path: Path, installed: Path) -> None:
     (path.parent / "parts").mkdir()
     (path.parent / "parts" / "__init__.py").write_text("from .deep import WIDE\n")
     (path.parent / "parts" / "deep.py").write_text("import quant\nWIDE = 9\n")
-    assert build(f"{path}:net").in_features == 9
+    assert build_network(f"{path}:net").in_features == 9
 
 
 def test_an_import_inside_the_function_finds_the_neighbour_too(tmp_path: Path) -> None:
     text = "def net():\n    from ui import make\n    return make()\n"
     path = user_file(tmp_path, text)
     (path.parent / "ui.py").write_text(NET.format(4).replace("net", "make"))
-    assert build(f"{path}:net").in_features == 4
+    assert build_network(f"{path}:net").in_features == 4
 
 
 def test_neighbours_of_one_name_in_two_folders_stay_apart(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_neighbours_of_one_name_in_two_folders_stay_apart(tmp_path: Path) -> Non
         folder.mkdir()
         (folder / "net.py").write_text(f"WIDE = {wide}\n")
         (folder / "model.py").write_text(f"import net as own\n{NET.format('own.WIDE')}")
-        makers.append(function_in(f"{folder}/model.py:net", "A builder"))
+        makers.append(load_builder_function(f"{folder}/model.py:net", "A builder"))
     assert [make().in_features for make in makers] == [3, 5]
     assert "net" not in sys.modules
 
@@ -82,14 +82,14 @@ def test_an_edited_neighbour_is_read_again(tmp_path: Path) -> None:
     path = user_file(tmp_path, f"from sizes import WIDE\n{NET.format('WIDE')}")
     for wide in (3, 4):
         (path.parent / "sizes.py").write_text(f"WIDE = {wide}\n")
-        assert build(f"{path}:net").in_features == wide
+        assert build_network(f"{path}:net").in_features == wide
 
 
 def test_a_folder_of_data_hides_no_package(tmp_path: Path) -> None:
     path = user_file(tmp_path, "import torch, numpy\nfrom numpy import linalg\n" + NET.format(2))
     (path.parent / "numpy").mkdir()
     (path.parent / "numpy" / "images.bin").write_bytes(b"")
-    assert build(f"{path}:net").in_features == 2
+    assert build_network(f"{path}:net").in_features == 2
 
 
 def test_quantscope_itself_is_as_it_was(tmp_path: Path) -> None:

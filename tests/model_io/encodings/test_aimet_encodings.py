@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from model_io.encodings.aimet_read import Encodings, read_encodings
-from model_io.encodings.aimet_write import notes_on, write_encodings
+from model_io.encodings.aimet_read import Encodings, read_aimet_encodings
+from model_io.encodings.aimet_write import version_notes, write_aimet_encodings
 from model_io.encodings.tensor_encoding import (
-    TensorGrid,
-    activation_encoding,
-    float_tensor,
-    grid_of,
-    weight_encoding,
+    FileEncoding,
+    file_encoding_of,
+    float_tensor_record,
+    simulated_activation_encoding,
+    simulated_weight_encoding,
 )
 from model_io.errors import ModelError
 from quant.encoding import Encoding, encode_range
@@ -91,8 +91,8 @@ TABLES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def read(raw: Any) -> dict[str, TensorGrid]:
-    found = read_encodings(json.dumps(raw), "file.encodings")
+def read(raw: Any) -> dict[str, FileEncoding]:
+    found = read_aimet_encodings(json.dumps(raw), "file.encodings")
     return {grid.tensor: grid for grid in found.grids}
 
 
@@ -102,7 +102,7 @@ def f32(*values: float) -> tuple[float, ...]:
 
 def test_every_record_of_version_2() -> None:
     got = read(NEW)
-    assert read_encodings(json.dumps(NEW), "x").version == "2.0.0"
+    assert read_aimet_encodings(json.dumps(NEW), "x").version == "2.0.0"
     act = got["act"]
     assert (act.bits, act.signed, act.symmetric, act.zero_point) == (8, False, False, (41,))
     assert act.scale == f32(0.01)
@@ -111,10 +111,10 @@ def test_every_record_of_version_2() -> None:
     sym = got["sym"]
     assert (sym.signed, sym.symmetric, sym.zero_point) == (True, True, (0,))
     w = got["w"]
-    assert (w.granularity, w.axis, w.shape) == (Granularity.PER_CHANNEL, 0, (3,))
+    assert (w.scale_granularity, w.axis, w.shape) == (Granularity.PER_CHANNEL, 0, (3,))
     assert w.scale == f32(0.01, 0.02, 0.03)
     w4 = got["w4"]
-    assert (w4.granularity, w4.axis, w4.block_size) == (Granularity.PER_GROUP, 1, 32)
+    assert (w4.scale_granularity, w4.axis, w4.block_size) == (Granularity.PER_GROUP, 1, 32)
     assert (w4.bits, w4.shape) == (4, (3, 2))
     assert got["lpbq"].scale == (0.5, 8.0, 2.0, 1.0)
     assert got["lpbq"].bits == got["beta"].bits == 4
@@ -142,11 +142,11 @@ def test_every_record_of_version_1() -> None:
     assert got["half"].floating
     w = got["w"]
     assert (w.bits, w.signed, w.zero_point, w.axis) == (3, True, (0, 0, 0), None)
-    assert w.granularity is Granularity.PER_CHANNEL
-    assert (got["w4"].granularity, got["w4"].block_size) == (Granularity.PER_GROUP, 32)
+    assert w.scale_granularity is Granularity.PER_CHANNEL
+    assert (got["w4"].scale_granularity, got["w4"].block_size) == (Granularity.PER_GROUP, 32)
     assert got["lpbq"].bits == 4
     assert got["lpbq"].scale == (0.5, 8.0, 2.0, 1.0)
-    assert got["lpbq"].limits == (-8, 7)
+    assert got["lpbq"].code_limits == (-8, 7)
     assert got["shifted"].problem
 
 
@@ -171,7 +171,7 @@ def test_every_record_of_version_0() -> None:
     ],
 )
 def test_a_file_without_a_version_is_known_by_its_shape(raw: Any, version: str) -> None:
-    assert read_encodings(json.dumps(raw), "x").version == version
+    assert read_aimet_encodings(json.dumps(raw), "x").version == version
 
 
 def changed(raw: dict[str, Any], section: str, **change: Any) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def changed(raw: dict[str, Any], section: str, **change: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_its_place(raw: Any, said: str) -> None:
     with pytest.raises(ModelError, match=said):
-        read_encodings(json.dumps(raw), "file.encodings")
+        read_aimet_encodings(json.dumps(raw), "file.encodings")
 
 
 @pytest.mark.parametrize(
@@ -210,10 +210,10 @@ def test_what_cannot_be_is_refused_with_its_place(raw: Any, said: str) -> None:
 )
 def test_no_json_no_harm(text: str) -> None:
     with pytest.raises(ModelError):
-        read_encodings(text, "file.encodings")
+        read_aimet_encodings(text, "file.encodings")
 
 
-def network(bits: int) -> list[TensorGrid]:
+def network(bits: int) -> list[FileEncoding]:
     """Return grids of every kind, of random float32 scales, as the simulation makes them."""
     torch.manual_seed(bits)
     made = []
@@ -222,20 +222,20 @@ def network(bits: int) -> list[TensorGrid]:
         spec = QuantSpec(bits, symmetric=symmetric)
         for name, low in (("signed", -1.3), ("unsigned", 0.0)):
             ends = torch.tensor(low), torch.rand(()) * 7
-            made.append(grid_of(f"{kind} {name}", encode_range(*ends, spec), spec))
+            made.append(file_encoding_of(f"{kind} {name}", encode_range(*ends, spec), spec))
         for granularity in Granularity:
             for shape, axis in (((6, 70), 0), ((5, 40, 3, 3), 0), ((40, 5, 3, 3), 1)):
                 own = QuantSpec(bits, symmetric, granularity, group_size=32)
                 encoding = encode_weight(torch.randn(shape), own, axis)
                 name = f"{kind} weight {granularity} {shape}"
-                made.append(grid_of(name, encoding, own, axis))
-    return [*made, float_tensor("float", parameter=False)]
+                made.append(file_encoding_of(name, encoding, own, axis))
+    return [*made, float_tensor_record("float", parameter=False)]
 
 
 @pytest.mark.parametrize("bits", range(2, 17))
 def test_version_1_comes_back_as_it_went(bits: int) -> None:
     sent = network(bits)
-    assert notes_on(sent, "1.0.0") == ()
+    assert version_notes(sent, "1.0.0") == ()
     got = {grid.tensor: grid for grid in back(sent, "1.0.0").grids}
     for grid in sent:
         flat = got[grid.tensor]
@@ -249,7 +249,7 @@ def test_version_1_comes_back_as_it_went(bits: int) -> None:
 @pytest.mark.parametrize("bits", [2, 4, 8, 16])
 def test_version_2_comes_back_as_it_went(bits: int) -> None:
     sent = network(bits)
-    assert notes_on(sent[:-1], "2.0.0") == ()
+    assert version_notes(sent[:-1], "2.0.0") == ()
     got = {grid.tensor: grid for grid in back(sent, "2.0.0").grids}
     assert set(got) == {grid.tensor for grid in sent if not grid.floating}
     for grid in sent[:-1]:
@@ -263,16 +263,16 @@ def test_version_2_comes_back_as_it_went(bits: int) -> None:
         assert (low, high) == limits(grid)
 
 
-def limits(grid: TensorGrid) -> tuple[list[int], list[int]]:
+def limits(grid: FileEncoding) -> tuple[list[int], list[int]]:
     """Return what matters of integers: the distance of both ends from zero."""
-    least, most = grid.limits
+    least, most = grid.code_limits
     return [least - z for z in grid.zero_point], [most - z for z in grid.zero_point]
 
 
 @pytest.mark.parametrize(("bits", "held"), [(3, 4), (5, 8), (6, 8), (7, 8), (9, 16), (12, 16)])
 def test_widths_without_a_type_keep_their_steps_in_the_next_one(bits: int, held: int) -> None:
     sent = network(bits)
-    (note, floats) = notes_on(sent, "2.0.0")
+    (note, floats) = version_notes(sent, "2.0.0")
     assert f"{len(sent) - 1} tensors of {bits} bits" in note
     assert f"of {held} bits" in note
     assert "1 tensors stay float" in floats
@@ -284,18 +284,18 @@ def test_widths_without_a_type_keep_their_steps_in_the_next_one(bits: int, held:
             assert [-z for z in grid.zero_point] == limits(found)[0] or found.symmetric
 
 
-def back(grids: list[TensorGrid], version: str) -> Encodings:
-    return read_encodings(write_encodings(grids, version), "back.encodings")
+def back(grids: list[FileEncoding], version: str) -> Encodings:
+    return read_aimet_encodings(write_aimet_encodings(grids, version), "back.encodings")
 
 
 def test_activations_go_out_without_a_sign_and_parameters_keep_theirs() -> None:
     spec = QuantSpec(8, symmetric=True)
     grid = encode_range(torch.tensor(-1.0), torch.tensor(1.0), spec)
-    made = [grid_of("act", grid, spec), grid_of("w", grid, spec, 0)]
-    act, w = json.loads(write_encodings(made))["encodings"]
+    made = [file_encoding_of("act", grid, spec), file_encoding_of("w", grid, spec, 0)]
+    act, w = json.loads(write_aimet_encodings(made))["encodings"]
     assert (act["output_dtype"], act["y_zero_point"]) == ("uint8", 128)
     assert w == {"name": "w", "output_dtype": "int8", "y_scale": float(grid.scale)}
-    lists = json.loads(write_encodings(made, "1.0.0"))
+    lists = json.loads(write_aimet_encodings(made, "1.0.0"))
     for (record,) in (lists["activation_encodings"], lists["param_encodings"]):
         assert record["offset"] == [-128]
         assert record["is_sym"] is True
@@ -315,10 +315,10 @@ def test_a_weight_has_the_same_grid_again(
     weight = torch.randn(6, 70)
     spec = QuantSpec(4, symmetric=False, granularity=granularity, group_size=32)
     sent = encode_weight(weight, spec, 0)
-    (grid,) = back([grid_of("w", sent, spec, 0, flipped=flipped)], version).grids
+    (grid,) = back([file_encoding_of("w", sent, spec, 0, flipped=flipped)], version).grids
     told = flipped if version == "2.0.0" else False
     for known in (told, None):
-        same(sent, weight_encoding(grid, (6, 70), 0, flipped=known))
+        same(sent, simulated_weight_encoding(grid, (6, 70), 0, flipped=known))
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((5, 40, 3, 3), 0), ((40, 5, 3, 3), 1)])
@@ -329,8 +329,8 @@ def test_a_kernel_has_the_same_grid_again(
 ) -> None:
     spec = QuantSpec(8, granularity=granularity, group_size=16)
     sent = encode_weight(torch.randn(shape), spec, axis)
-    (grid,) = back([grid_of("w", sent, spec, axis)], version).grids
-    same(sent, weight_encoding(grid, shape, axis))
+    (grid,) = back([file_encoding_of("w", sent, spec, axis)], version).grids
+    same(sent, simulated_weight_encoding(grid, shape, axis))
 
 
 def same(first: Encoding, second: Encoding) -> None:
@@ -344,9 +344,9 @@ def test_an_activation_has_the_same_grid_again() -> None:
     for grid in read(LISTS).values():
         if grid.parameter or grid.floating:
             continue
-        found = activation_encoding(grid)
+        found = simulated_activation_encoding(grid)
         assert float(found.scale) == grid.scale[0]
-        assert (found.qmin, found.qmax) == grid.limits
+        assert (found.qmin, found.qmax) == grid.code_limits
 
 
 @pytest.mark.parametrize(
@@ -360,12 +360,12 @@ def test_an_activation_has_the_same_grid_again() -> None:
 )
 def test_grids_that_do_not_fit_the_weight(name: str, shape: tuple[int, ...], said: str) -> None:
     with pytest.raises(ModelError, match=said):
-        weight_encoding(read(NEW)[name], shape, 0, flipped=False)
+        simulated_weight_encoding(read(NEW)[name], shape, 0, flipped=False)
 
 
 def test_a_scale_for_each_input_channel_is_no_grid_here() -> None:
     grid = replace(read(NEW)["w"], axis=1)
     with pytest.raises(ModelError, match="along axis 0"):
-        weight_encoding(grid, (3, 3), 0, flipped=False)
+        simulated_weight_encoding(grid, (3, 3), 0, flipped=False)
     with pytest.raises(ModelError, match="one scale"):
-        activation_encoding(grid)
+        simulated_activation_encoding(grid)

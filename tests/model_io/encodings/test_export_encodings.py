@@ -10,11 +10,14 @@ import torch
 from onnx import numpy_helper
 
 from analysis.evaluation.measures import sqnr_db
-from model_io.encodings.aimet_read import read_encodings
-from model_io.encodings.apply_to_network import given_by, targets_of
-from model_io.encodings.export_encodings import export_encodings, weights_on_grids
+from model_io.encodings.aimet_read import read_aimet_encodings
+from model_io.encodings.apply_to_network import apply_file_encodings, encoding_targets_by_tensor
+from model_io.encodings.export_encodings import (
+    export_network_encodings,
+    model_with_quantized_weights,
+)
 from model_io.errors import ModelError
-from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
 from quant.config import LayerConfig, uniform
 from quant.passes.calibrate import Calibrate
 from quant.passes.use_grids import UseGrids
@@ -31,7 +34,7 @@ def made(name: str) -> tuple[QuantGraph, MarkedOnnx]:
     graph = graph_of(name)
     statistics = drain(Calibrate(8)(graph, [CASES[name].inputs(8)]))
     quantized = quantize_graph(graph, uniform(8, 8), statistics)
-    return quantized, export_marked(quantized)
+    return quantized, export_marked_onnx(quantized)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -39,16 +42,16 @@ def made(name: str) -> tuple[QuantGraph, MarkedOnnx]:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_a_tensor_of_the_file_and_every_site_has_one(name: str, version: str) -> None:
     quantized, marked = made(name)
-    found = export_encodings(quantized, marked, version, LayerConfig())
+    found = export_network_encodings(quantized, marked, version, LayerConfig())
     graph = marked.model.graph
     weights = {tensor.name for tensor in graph.initializer}
     values = {value for node in graph.node for value in node.output}
     values |= {value.name for value in graph.input}
-    for grid in read_encodings(found.text, "e").grids:
+    for grid in read_aimet_encodings(found.text, "e").grids:
         assert grid.tensor in weights | values
         if version == "1.0.0":
             assert (grid.tensor in weights) == grid.parameter
-    names = {grid.tensor for grid in read_encodings(found.text, "e").grids}
+    names = {grid.tensor for grid in read_aimet_encodings(found.text, "e").grids}
     assert {tensor.name for tensor in marked.tensors.values()} <= names
     assert len(names) == found.tensors
 
@@ -58,9 +61,11 @@ def test_every_name_is_a_tensor_of_the_file_and_every_site_has_one(name: str, ve
 @pytest.mark.parametrize("name", NAMES)
 def test_they_bring_the_simulation_back(name: str, version: str) -> None:
     quantized, marked = made(name)
-    text = export_encodings(quantized, marked, version, LayerConfig()).text
+    text = export_network_encodings(quantized, marked, version, LayerConfig()).text
     graph = graph_of(name)
-    given = given_by(read_encodings(text, "e").grids, graph, targets_of(graph, {}), "e")
+    given = apply_file_encodings(
+        read_aimet_encodings(text, "e").grids, graph, encoding_targets_by_tensor(graph, {}), "e"
+    )
     assert not given.uncovered
     back = quantize_graph(graph, given.config)
     assert not UseGrids(given.grids).apply(back).kept
@@ -71,7 +76,7 @@ def test_they_bring_the_simulation_back(name: str, version: str) -> None:
 
 def test_biases_are_whole_numbers_on_the_grid_of_the_products() -> None:
     quantized, marked = made("kitchen")
-    text = export_encodings(quantized, marked, "2.0.0", LayerConfig()).text
+    text = export_network_encodings(quantized, marked, "2.0.0", LayerConfig()).text
     records = {record["name"]: record for record in json.loads(text)["encodings"]}
     conv, bias = records["left.weight"], records["left.bias"]
     source = quantized.quantizers["conv2"].encoding
@@ -87,7 +92,7 @@ def test_biases_are_whole_numbers_on_the_grid_of_the_products() -> None:
 
 def test_the_float_file_holds_weights_as_they_are_simulated() -> None:
     quantized, marked = made("perceptron")
-    model = weights_on_grids(quantized, marked)
+    model = model_with_quantized_weights(quantized, marked)
     assert model.graph.node == marked.model.graph.node
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for site in quantized.sites:
@@ -109,4 +114,4 @@ def test_the_float_file_holds_weights_as_they_are_simulated() -> None:
 def test_a_network_without_ranges_is_refused() -> None:
     quantized = quantize_graph(graph_of("perceptron"), uniform(8, 8))
     with pytest.raises(ModelError, match="Calibrate first"):
-        export_encodings(quantized, made("perceptron")[1], "2.0.0", LayerConfig())
+        export_network_encodings(quantized, made("perceptron")[1], "2.0.0", LayerConfig())

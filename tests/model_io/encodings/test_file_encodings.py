@@ -22,10 +22,14 @@ from onnxruntime.quantization import (
 from torch import Tensor
 
 from analysis.evaluation.measures import sqnr_db
-from model_io.encodings.aimet_read import read_encodings
-from model_io.encodings.aimet_write import write_encodings
-from model_io.encodings.apply_to_network import given_by, knowledge_of, targets_of
-from model_io.encodings.tensor_encoding import TensorGrid, float_tensor, grid_of
+from model_io.encodings.aimet_read import read_aimet_encodings
+from model_io.encodings.aimet_write import write_aimet_encodings
+from model_io.encodings.apply_to_network import (
+    apply_file_encodings,
+    encoding_targets_by_tensor,
+    file_knowledge,
+)
+from model_io.encodings.tensor_encoding import FileEncoding, file_encoding_of, float_tensor_record
 from model_io.errors import ModelError
 from model_io.load import load_model
 from model_io.loaded_model import LoadedModel
@@ -100,7 +104,7 @@ def quantized_file(name: str, folder: Path, **more: Any) -> Path:
 
 def known(loaded: LoadedModel) -> tuple[FloatGraph, Given]:
     graph = FoldBatchNorm()(capture_graph(loaded.module, loaded.input_shape, loaded.batch))
-    _, given = knowledge_of(loaded, graph)
+    _, given = file_knowledge(loaded, graph)
     assert given is not None
     return graph, given
 
@@ -269,7 +273,7 @@ def record(name: str, **fields: Any) -> dict[str, Any]:
 def test_encodings_by_the_names_of_the_file(tmp_path: Path) -> None:
     loaded = load_model(matmul_file(tmp_path))
     graph = capture_graph(loaded.module, loaded.input_shape)
-    targets, nothing = knowledge_of(loaded, graph)
+    targets, nothing = file_knowledge(loaded, graph)
     assert nothing is None
     scales = [0.1, 0.2, 0.3, 0.4, 0.5]
     records = [
@@ -277,7 +281,9 @@ def test_encodings_by_the_names_of_the_file(tmp_path: Path) -> None:
         record("w", y_scale=scales, axis=1, output_dtype="int4"),
     ]  # fmt: skip
     text = write_records(records)
-    given = given_by(read_encodings(text, "e").grids, graph, targets, "e.encodings")
+    given = apply_file_encodings(
+        read_aimet_encodings(text, "e").grids, graph, targets, "e.encodings"
+    )
     assert set(given.grids) == {"input", "first", "first weight"}
     assert given.grids["first weight"].scale.flatten().tolist() == pytest.approx(scales)
     assert given.grids["first weight"].scale.shape == (5, 1)
@@ -286,8 +292,8 @@ def test_encodings_by_the_names_of_the_file(tmp_path: Path) -> None:
     assert given.uncovered == ("second weight", "second")
     assert given.config.resolve(graph.layers)["first"].weight.bits == 4
     # what passes a grid on agrees with it, or is told
-    other = given_by(
-        read_encodings(write_records([*records[:2], record("f", y_scale=0.7)]), "e").grids,
+    other = apply_file_encodings(
+        read_aimet_encodings(write_records([*records[:2], record("f", y_scale=0.7)]), "e").grids,
         graph, targets, "e",
     )  # fmt: skip
     assert "another grid" in other.unused["f"]
@@ -302,12 +308,14 @@ def write_records(records: list[dict[str, Any]]) -> str:
 def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
     loaded = load_model(matmul_file(tmp_path))
     graph = capture_graph(loaded.module, loaded.input_shape)
-    found = read_encodings(write_records([record("nobody")]), "e").grids
+    found = read_aimet_encodings(write_records([record("nobody")]), "e").grids
     with pytest.raises(ModelError, match="'nobody'"):
-        given_by(found, graph, targets_of(graph, loaded.places), "e.encodings")
+        apply_file_encodings(
+            found, graph, encoding_targets_by_tensor(graph, loaded.places), "e.encodings"
+        )
 
 
-def all_grids(simulation: QuantGraph) -> list[TensorGrid]:
+def all_grids(simulation: QuantGraph) -> list[FileEncoding]:
     """Return the grids of a simulation under our own names, as an export writes them."""
     found = []
     for site in simulation.sites:
@@ -317,9 +325,9 @@ def all_grids(simulation: QuantGraph) -> list[TensorGrid]:
         name = str(layer.weight) if is_weight else site.name
         axis = layer.channel_axis if is_weight else None
         found.append(
-            float_tensor(name, parameter=is_weight)
+            float_tensor_record(name, parameter=is_weight)
             if encoding is None
-            else grid_of(name, encoding, site.spec, axis)
+            else file_encoding_of(name, encoding, site.spec, axis)
         )
     return found
 
@@ -332,8 +340,10 @@ def test_our_own_encodings_give_the_same_simulation_again(name: str, version: st
     config = uniform(4, 8, Granularity.PER_GROUP) if name == "kitchen" else uniform(8, 8)
     config = config.with_change(graph.layers[-1].name, activation=replace_bits(16))
     sent = quantize_graph(graph, config, drain(Calibrate(16)(graph, [inputs])))
-    text = write_encodings(all_grids(sent), version)
-    given = given_by(read_encodings(text, "e").grids, graph, targets_of(graph, {}), "e")
+    text = write_aimet_encodings(all_grids(sent), version)
+    given = apply_file_encodings(
+        read_aimet_encodings(text, "e").grids, graph, encoding_targets_by_tensor(graph, {}), "e"
+    )
     assert not given.unused
     assert not given.uncovered
     made = simulated(graph, given)
@@ -395,7 +405,7 @@ def test_a_configuration_of_one_kind_of_layer_has_no_rules() -> None:
     sent = quantize_graph(
         graph, QuantConfig(), drain(Calibrate(4)(graph, [CASES["plain"].inputs(4)]))
     )
-    given = given_by(all_grids(sent), graph, targets_of(graph, {}), "e")
+    given = apply_file_encodings(all_grids(sent), graph, encoding_targets_by_tensor(graph, {}), "e")
     assert given.config.rules == ()
 
 

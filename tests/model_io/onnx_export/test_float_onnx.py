@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from model_io.errors import ModelError
-from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked
+from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
 from quant.config import QuantConfig
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
@@ -33,7 +33,7 @@ def quantized(graph: FloatGraph) -> QuantGraph:
 @cache
 def exported(name: str) -> MarkedOnnx:
     """Return the export of a network of that name; one for all tests, so none may change it."""
-    return export_marked(quantized(graph_of(name)))
+    return export_marked_onnx(quantized(graph_of(name)))
 
 
 def run(model: ModelProto, inputs: Tensor, *names: str) -> list[NDArray[np.float32]]:
@@ -121,9 +121,9 @@ def test_a_matrix_for_matmul_is_held_transposed_and_says_so() -> None:
     made = exported("attention")
     held = {t.name: tuple(t.dims) for t in made.model.graph.initializer}
     place = made.tensors["head weight"]
-    assert (held[place.name], place.axes, place.axis(0)) == ((3, 12), (0, 1), 0)  # a Gemm
+    assert (held[place.name], place.axes, place.file_axis(0)) == ((3, 12), (0, 1), 0)  # a Gemm
     place = made.tensors["q weight"]
-    assert (place.axes, place.axis(0), place.axis(1)) == ((1, 0), 1, 0)
+    assert (place.axes, place.file_axis(0), place.file_axis(1)) == ((1, 0), 1, 0)
     assert not [
         n for n in made.model.graph.node if n.op_type == "Transpose" and held.get(n.input[0])
     ]
@@ -141,7 +141,7 @@ def test_two_grids_never_fall_on_one_value() -> None:
             return torch.sigmoid(x) * torch.sigmoid(x)
 
     graph = capture_graph(Twice(), (4,))
-    made = export_marked(quantized(graph))
+    made = export_marked_onnx(quantized(graph))
     assert len({tensor.name for tensor in made.tensors.values()}) == len(graph.layers) == 4
     inputs = torch.randn(3, 4)
     assert_near(run(made.model, inputs)[0], graph(inputs))
@@ -151,12 +151,12 @@ def test_two_grids_never_fall_on_one_value() -> None:
 def test_folded_and_equalized_networks_leave_as_they_are(name: str) -> None:
     graph = Equalize()(FoldBatchNorm()(graph_of(name))).graph
     inputs = CASES[name].inputs(3)
-    assert_near(run(export_marked(quantized(graph)).model, inputs)[0], graph(inputs))
+    assert_near(run(export_marked_onnx(quantized(graph)).model, inputs)[0], graph(inputs))
 
 
 def test_biases_that_came_later_are_there_and_named() -> None:
     graph = FoldBatchNorm()(graph_of("functional"))
-    made = export_marked(quantized(graph))
+    made = export_marked_onnx(quantized(graph))
     held = {t.name: numpy_helper.to_array(t) for t in made.model.graph.initializer}
     layers = [layer for layer in graph.layers if layer.weight]
     assert [layer.name for layer in layers] == list(made.biases)
@@ -169,12 +169,12 @@ def test_biases_that_came_later_are_there_and_named() -> None:
 def test_a_network_of_one_batch_size_keeps_it() -> None:
     graph = capture_graph(SMALL["bare"].model(), (5,))
     graph.batch = 4
-    sizes = export_marked(quantized(graph)).model.graph.input[0].type.tensor_type.shape.dim
+    sizes = export_marked_onnx(quantized(graph)).model.graph.input[0].type.tensor_type.shape.dim
     assert [size.dim_value for size in sizes] == [4, 5]
 
 
 def test_the_same_network_gives_the_same_file_without_notes_of_this_machine() -> None:
-    first, second = (export_marked(quantized(graph_of("kitchen"))).model for _ in range(2))
+    first, second = (export_marked_onnx(quantized(graph_of("kitchen"))).model for _ in range(2))
     data = first.SerializeToString()
     assert data == second.SerializeToString()
     assert b".py" not in data
@@ -190,4 +190,4 @@ def test_an_operation_without_words_is_named() -> None:
 
     graph = capture_graph(Odd(), (4,))
     with pytest.raises(ModelError, match=r"got prims\.bessel_j0\. Replace it"):
-        export_marked(quantized(graph))
+        export_marked_onnx(quantized(graph))

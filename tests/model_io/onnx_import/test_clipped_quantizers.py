@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model_io.encodings.apply_to_network import grid_in_file
-from model_io.onnx_import.load_onnx import load_onnx
+from model_io.encodings.apply_to_network import encoding_from_quantizer
+from model_io.onnx_import.load_onnx import load_onnx_network
 
 
 def test_the_clip_is_the_width(tmp_path: Path) -> None:
@@ -30,6 +30,6 @@ def test_the_clip_is_the_width(tmp_path: Path) -> None:
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "net.onnx")
-    (encoding,) = load_onnx(tmp_path / "net.onnx").encodings
+    (encoding,) = load_onnx_network(tmp_path / "net.onnx").encodings
     assert (encoding.tensor, encoding.bits, encoding.narrow) == ("w", 4, True)
-    assert grid_in_file(encoding).limits == (-7, 7)
+    assert encoding_from_quantizer(encoding).code_limits == (-7, 7)

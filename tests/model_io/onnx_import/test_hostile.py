@@ -11,8 +11,8 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from model_io.errors import ModelError, UnsafeFileError
-from model_io.load import load_model, load_upload
-from model_io.onnx_import.load_onnx import load_onnx
+from model_io.load import load_model, load_uploaded_model
+from model_io.onnx_import.load_onnx import load_onnx_network
 from model_io.onnx_import.reading import check_wire as wire
 from quant.graph.capture import capture_graph
 from quant.passes.fold_batch_norm import FoldBatchNorm
@@ -31,7 +31,7 @@ def refused(tmp_path: Path) -> Callable[[ModelProto | bytes], str]:
         path.write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(ModelError) as caught:
-            load_onnx(path, shape)
+            load_onnx_network(path, shape)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert grown * 1024 < 400 * MIB
         text = str(caught.value)
@@ -172,7 +172,7 @@ def test_a_bomb_that_no_output_needs_is_never_run(tmp_path: Path) -> None:
     made = small()
     made.graph.node.append(node("Tile", ["c", "times"], "unused", "bomb"))
     made.graph.initializer.append(numpy_helper.from_array(np.array([2**30, 1, 1, 1]), "times"))
-    names = dict(load_onnx(saved(tmp_path / "a.onnx", made)).module.named_modules())
+    names = dict(load_onnx_network(saved(tmp_path / "a.onnx", made)).module.named_modules())
     assert "conv" in names
     assert "bomb" not in names
 
@@ -290,14 +290,14 @@ def test_tensors_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights/w.bin").write_bytes(b"\0" * 64 + raw)
     path = saved(tmp_path / "net.onnx", made)
-    imported = load_onnx(path)
+    imported = load_onnx_network(path)
     assert imported.report.outside == 1
     held = imported.module.get_parameter("conv.weight")
     np.testing.assert_array_equal(held.detach().numpy().ravel(), np.frombuffer(raw, np.float32))
     first = load_model(path).digest
     (tmp_path / "weights/w.bin").write_bytes(b"\0" * 64 + raw[::-1])
     with pytest.raises(UnsafeFileError, match="uploaded ONNX file must hold its weights"):
-        load_upload(path, "net.onnx")
+        load_uploaded_model(path, "net.onnx")
     (tmp_path / "weights/w.bin").write_bytes(b"\0" * 64 + np.ones(108, np.float32).tobytes())
     assert load_model(path).digest != first
 
@@ -317,7 +317,7 @@ def test_tensors_outside_the_folder(tmp_path: Path, location: str) -> None:
     made = small()
     outside(made, location.format(outside=away / "w.bin"))
     with pytest.raises(UnsafeFileError, match="must lie in the model's own folder") as caught:
-        load_onnx(saved(home / "net.onnx", made))
+        load_onnx_network(saved(home / "net.onnx", made))
     assert "secret" not in str(caught.value)
 
 
@@ -341,7 +341,7 @@ def test_tensors_beside_the_file_that_are_not_there(
     made = small()
     outside(made, location, offset, length)
     with pytest.raises(ModelError, match="must lie") as caught:
-        load_onnx(saved(tmp_path / "net.onnx", made))
+        load_onnx_network(saved(tmp_path / "net.onnx", made))
     assert said in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
 
@@ -359,7 +359,7 @@ def test_names_never_become_source(tmp_path: Path, name: str) -> None:
     made = small()
     made.graph.node[0].name = name.replace("{marker}", str(marker))
     made.graph.node[1].name = "a"
-    imported = load_onnx(saved(tmp_path / "net.onnx", made))
+    imported = load_onnx_network(saved(tmp_path / "net.onnx", made))
     graph = FoldBatchNorm()(capture_graph(imported.module, imported.input_shape))
     assert graph(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
     assert len(graph.layers) == 4
@@ -385,7 +385,7 @@ def test_damaged_bytes_give_a_sentence_or_a_network(tmp_path: Path, seed: int) -
         path = tmp_path / "net.onnx"
         path.write_bytes(damaged)
         try:
-            load_onnx(path)
+            load_onnx_network(path)
         except ModelError as error:
             said.append(str(error))
     assert said

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from model_io.errors import ModelError
-from model_io.load import load_model, load_upload
+from model_io.load import load_model, load_uploaded_model
 from model_io.loaded_model import ModelOrigin
-from model_io.onnx_import.load_onnx import load_onnx
+from model_io.onnx_import.load_onnx import load_onnx_network
 from model_io.onnx_import.operators import TABLE, Operator
 from quant.graph.capture import capture_graph
 from quant.passes.fold_batch_norm import FoldBatchNorm
@@ -23,7 +23,7 @@ from tests.networks import SMALL, Case
 
 
 def test_layers_bear_the_names_of_the_nodes(tmp_path: Path) -> None:
-    got = load_onnx(saved(tmp_path / "net.onnx", small("/stage.0/block/")))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", small("/stage.0/block/")))
     graph = capture_graph(got.module, got.input_shape)
     assert [(layer.name, str(layer.kind)) for layer in graph.layers] == [
         ("input", "input"),
@@ -41,13 +41,13 @@ def test_unnamed_and_equal_names(tmp_path: Path) -> None:
         node("Exp", ["x"], "first.out"), node("Tanh", ["first.out"], "b", "twice"),
         node("Exp", ["b"], "c", "twice"), node("Sigmoid", ["c"], "y", "twice.inner"),
     ]  # fmt: skip
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3])))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, ["n", 3])))
     names = [layer.name for layer in capture_graph(got.module, got.input_shape).layers]
     assert names == ["input", "first.out", "twice", "twice_2", "twice.inner"]
 
 
 def test_weights_are_trained_and_edited(tmp_path: Path) -> None:
-    module = load_onnx(saved(tmp_path / "net.onnx", small())).module
+    module = load_onnx_network(saved(tmp_path / "net.onnx", small())).module
     names = {name for name, _ in module.named_parameters()}
     assert names == {"conv.weight", "conv.bias", "fc.weight"}
     x = torch.randn(4, 3, 8, 8)
@@ -93,7 +93,7 @@ def test_what_torch_exports_computes_the_same(
     if dynamo:
         pytest.importorskip("onnxscript")
     case = SMALL[name]
-    got = load_onnx(exported(tmp_path, case, dynamo=dynamo, free=free, opset=opset))
+    got = load_onnx_network(exported(tmp_path, case, dynamo=dynamo, free=free, opset=opset))
     assert got.input_shape == case.shape
     assert got.batch is None
     graph = FoldBatchNorm()(capture_graph(got.module, got.input_shape))
@@ -111,7 +111,7 @@ def test_functions_are_written_out(tmp_path: Path, dynamo: bool) -> None:
     own = helper.make_function("mine", "Silu", ["a"], ["b"], inner, [helper.make_opsetid("", 17)])
     nodes = [node("Silu", ["x"], "h", "act", domain="mine"), node("Relu", ["h"], "y", "relu")]
     made = model(nodes, ["n", 3], functions=[own], domains=["mine"])
-    got = load_onnx(saved(tmp_path / "net.onnx", made))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", made))
     assert [found.operator for found in got.report.recognised] == ["Swish"]
 
 
@@ -119,8 +119,8 @@ def test_weights_in_constant_nodes(tmp_path: Path) -> None:
     made = small()
     held = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
     nodes = [*(constant(name, value) for name, value in held.items()), *made.graph.node]
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 8, 8])))
-    assert got.report.nodes == 5
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 8, 8])))
+    assert got.report.node_count == 5
     assert {name for name, _ in got.module.named_parameters()} == {
         "conv.weight", "conv.bias", "fc.weight",
     }  # fmt: skip
@@ -132,7 +132,7 @@ def test_constants_are_folded(tmp_path: Path) -> None:
         node("MatMul", ["x", "wc"], "y", "product"),
     ]  # fmt: skip
     held = {"w": weight(3, 4).astype(np.float16)}
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 4], held)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, ["n", 4], held)))
     assert got.report.folded == 2
     assert list(dict(got.module.named_parameters())) == ["product.weight"]
 
@@ -145,7 +145,7 @@ def test_a_batch_norm_comes_in_and_is_folded(tmp_path: Path) -> None:
     ]  # fmt: skip
     held = {"w": weight(4, 3, 3, 3), "v": weight(4) ** 2 + 0.5}
     held |= {name: weight(4) for name in "gbm"}
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 6, 6], held)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 6, 6], held)))
     assert "bn.running_var" in dict(got.module.named_buffers())
     graph = capture_graph(got.module, got.input_shape)
     folded = FoldBatchNorm()(graph)
@@ -171,7 +171,7 @@ def test_the_way_tf2onnx_writes_a_network(tmp_path: Path) -> None:
     ]  # fmt: skip
     held = {"w": weight(4, 3, 3, 3), "d": weight(4, 5), "b": weight(5)}
     made = model(nodes, ["unk__1", 9, 9, 3], held, opset=13, kind=TensorProto.UINT8)
-    got = load_onnx(saved(tmp_path / "net.onnx", made))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", made))
     assert (got.input_shape, got.report.transposes) == ((9, 9, 3), 1)
     graph = capture_graph(got.module, got.input_shape)
     assert [(layer.name, str(layer.kind)) for layer in graph.layers] == [
@@ -189,7 +189,7 @@ def test_sizes_computed_from_the_shape(tmp_path: Path) -> None:
         node("Div", ["f", "root"], "scaled"), node("Exp", ["scaled"], "y", "exp"),
     ]  # fmt: skip
     held = {"zero": np.array(0), "first": np.array([0]), "rest": np.array([-1]), "two": np.array(2)}
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 4, 4], held)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 4, 4], held)))
     graph = capture_graph(got.module, got.input_shape)
     assert graph.batch is None
     assert graph(torch.randn(7, 3, 4, 4)).shape == (7, 48)
@@ -202,7 +202,7 @@ def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int) -> None:
         node("Gemm", ["f", "w"], "y", "fc", transB=1),
     ]  # fmt: skip
     held = {"flat": np.array([batch, 12]), "w": weight(5, 12)}
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, [batch, 3, 4], held)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, [batch, 3, 4], held)))
     assert (got.batch, got.report.freed_batch) == (None, batch)
     assert capture_graph(got.module, got.input_shape)(torch.randn(7, 3, 4)).shape == (7, 5)
 
@@ -210,7 +210,7 @@ def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int) -> None:
 def test_a_class_token_of_a_fixed_batch_is_freed(tmp_path: Path) -> None:
     nodes = [node("Concat", ["token", "x"], "y", "cat", axis=1)]
     held = {"token": weight(1, 1, 4)}
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, [1, 3, 4], held)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, [1, 3, 4], held)))
     assert got.batch is None
     assert got.module(torch.randn(5, 3, 4)).shape == (5, 4, 4)
 
@@ -218,7 +218,7 @@ def test_a_class_token_of_a_fixed_batch_is_freed(tmp_path: Path) -> None:
 def test_a_batch_that_matters_stays_fixed(tmp_path: Path) -> None:
     nodes = [node("ReduceSum", ["x", "first"], "s", "sum"), node("Sub", ["x", "s"], "y", "sub")]
     held = {"first": np.array([0])}
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, [2, 3], held)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, [2, 3], held)))
     assert (got.batch, got.report.freed_batch) == (2, None)
 
 
@@ -228,11 +228,11 @@ def test_open_sizes_are_asked_for(tmp_path: Path) -> None:
     sizes[2].dim_param, sizes[3].dim_param = "height", "width"
     path = saved(tmp_path / "net.onnx", made)
     with pytest.raises(ModelError, match=r"got \(3, \?, \?\) in net.onnx.* such as 3,224,224"):
-        load_onnx(path)
+        load_onnx_network(path)
     assert load_model(path, input_shape=(3, 12, 10)).input_shape == (3, 12, 10)
-    assert load_upload(path, "up.onnx", (3, 12, 10)).name == "up"
+    assert load_uploaded_model(path, "up.onnx", (3, 12, 10)).name == "up"
     with pytest.raises(ModelError, match=r"must fit \(3, \?, \?\), .* got \(1, 12, 10\)"):
-        load_onnx(path, (1, 12, 10))
+        load_onnx_network(path, (1, 12, 10))
     small_digest = load_model(path, input_shape=(3, 8, 8)).digest
     assert load_model(path, input_shape=(3, 12, 10)).digest != small_digest
 
@@ -241,7 +241,7 @@ def test_open_sizes_are_asked_for(tmp_path: Path) -> None:
 def test_an_input_without_a_batch(tmp_path: Path, shape: list[int]) -> None:
     made = model([node("Relu", ["x"], "y")], shape)
     with pytest.raises(ModelError, match="must have the batch as its first axis"):
-        load_onnx(saved(tmp_path / "net.onnx", made))
+        load_onnx_network(saved(tmp_path / "net.onnx", made))
 
 
 def test_half_precision_is_widened(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_half_precision_is_widened(tmp_path: Path) -> None:
         tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
     for value in (*made.graph.input, *made.graph.output):
         value.type.tensor_type.elem_type = TensorProto.FLOAT16
-    got = load_onnx(saved(tmp_path / "net.onnx", made))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", made))
     assert got.report.widened
     assert {p.dtype for p in got.module.parameters()} == {torch.float32}
     assert got.module(torch.randn(1, 3, 8, 8)).dtype == torch.float32
@@ -261,7 +261,7 @@ def test_double_precision_comes_in_as_float(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "w"], "y", "fc")]
     made = model(nodes, ["n", 4], {"w": weight(4, 3).astype(np.float64)}, kind=TensorProto.DOUBLE)
     made.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
-    got = load_onnx(saved(tmp_path / "net.onnx", made))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", made))
     assert got.module(torch.randn(2, 4)).dtype == torch.float32
 
 
@@ -275,7 +275,7 @@ def test_a_decided_branch_is_taken_in(tmp_path: Path, chosen: bool) -> None:
         node("Sin", ["x"], "h", "sine"), constant("c", np.array(chosen)),
         node("If", ["c"], "y", "if", then_branch=branch("Exp"), else_branch=branch("Tanh")),
     ]  # fmt: skip
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3])))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, ["n", 3])))
     names = [layer.name for layer in capture_graph(got.module, got.input_shape).layers]
     assert names == ["input", "sine", "in Exp" if chosen else "in Tanh"]
 
@@ -288,16 +288,16 @@ def test_a_wrong_operator_is_told_with_its_layer(
         node("Exp", ["b"], "y", "after"),
     ]  # fmt: skip
     path = saved(tmp_path / "net.onnx", model(nodes, ["n", 3]))
-    assert load_onnx(path).report.difference < 1e-5
+    assert load_onnx_network(path).report.difference < 1e-5
     monkeypatch.setitem(TABLE, "Sin", Operator(lambda call: call.tensor(0).sin() * 1.01))
     with pytest.raises(ModelError, match=r"first layer that differs is The node 'wrong' \(Sin\)"):
-        load_onnx(path)
+        load_onnx_network(path)
 
 
 def test_what_runtime_cannot_open_is_refused(tmp_path: Path) -> None:
     nodes = [node("Relu", ["x"], "h", "relu"), node("Flatten", ["h"], "y", "flat", axis=1, odd=3)]
     with pytest.raises(ModelError, match="must be a file that ONNX Runtime can open") as caught:
-        load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 2])))
+        load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 2])))
     assert str(tmp_path) not in str(caught.value)
 
 
@@ -307,8 +307,8 @@ def test_the_report_in_sentences(tmp_path: Path) -> None:
         node("Sigmoid", ["i"], "s"),
         node("Mul", ["i", "s"], "y", "act"),
     ]
-    report = load_onnx(saved(tmp_path / "net.onnx", model(nodes, [2, 3]))).report
-    first, *others = report.sentences()
+    report = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, [2, 3]))).report
+    first, *others = report.report_sentences()
     assert first == "3 nodes of 3 operators, opset 17, written by by hand."
     assert others[:4] == [
         "Operators: 1 Identity, 1 Sigmoid, 1 Mul.",
@@ -324,7 +324,7 @@ def test_through_the_one_door(tmp_path: Path) -> None:
     loaded = load_model(path)
     assert (loaded.name, loaded.origin, loaded.input_shape) == ("net", ModelOrigin.ONNX, (3, 8, 8))
     assert loaded.report is not None
-    assert load_upload(path, "x/other.onnx").digest == loaded.digest
+    assert load_uploaded_model(path, "x/other.onnx").digest == loaded.digest
     with pytest.raises(ModelError, match=r"builder belongs to \.safetensors"):
         load_model(path, builder="a.py:b")
 
@@ -358,7 +358,7 @@ def test_ordinary_vision_code(tmp_path: Path, dynamo: bool) -> None:
     if dynamo:
         pytest.importorskip("onnxscript")
     case = Case(Steps, (3, 8, 8))
-    got = load_onnx(exported(tmp_path, case, dynamo=dynamo, free=True, opset=18))
+    got = load_onnx_network(exported(tmp_path, case, dynamo=dynamo, free=True, opset=18))
     found = {f.operator for f in got.report.recognised}
     assert {"GroupNormalization", "Linear"} <= found
     graph = capture_graph(got.module, got.input_shape)
@@ -369,7 +369,7 @@ def test_ordinary_vision_code(tmp_path: Path, dynamo: bool) -> None:
 
 
 def test_an_import_is_saved_and_loaded_as_pt2(tmp_path: Path) -> None:
-    got = load_onnx(saved(tmp_path / "net.onnx", small("/stage.0/block:1/")))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", small("/stage.0/block:1/")))
     batch = ({0: torch.export.Dim("batch", min=1, max=4096)},)
     program = torch.export.export(got.module, (torch.zeros(2, 3, 8, 8),), dynamic_shapes=batch)
     torch.export.save(program, tmp_path / "net.pt2")
@@ -399,33 +399,33 @@ def branching(axis: int) -> onnx.ModelProto:
 
 
 def test_a_branch_that_the_shape_decides_is_taken_in(tmp_path: Path) -> None:
-    got = load_onnx(saved(tmp_path / "net.onnx", branching(1)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", branching(1)))
     names = [layer.name for layer in capture_graph(got.module, got.input_shape).layers]
     assert names == ["input", "sine", "one", "last"]
-    got = load_onnx(saved(tmp_path / "net.onnx", branching(2)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", branching(2)))
     names = [layer.name for layer in capture_graph(got.module, got.input_shape).layers]
     assert names == ["input", "sine", "more", "last"]
 
 
 def test_a_branch_that_the_batch_decides_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"If \(the node 'if'\)"):
-        load_onnx(saved(tmp_path / "net.onnx", branching(0)))
+        load_onnx_network(saved(tmp_path / "net.onnx", branching(0)))
 
 
 def test_given_inputs_are_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "net.onnx", model([node("Abs", ["x"], "y", "abs")], ["n", 3]))
     inputs = torch.full((7, 3), 300.0)
-    assert load_onnx(path, inputs=inputs).report.inputs == 9
+    assert load_onnx_network(path, inputs=inputs).report.inputs == 9
     # wrong where random inputs never come
     wrong = Operator(lambda call: call.tensor(0).abs().clamp(max=200))
     monkeypatch.setitem(TABLE, "Abs", wrong)
-    assert load_onnx(path).report.difference == 0
+    assert load_onnx_network(path).report.difference == 0
     with pytest.raises(ModelError, match="first layer that differs is The node 'abs'"):
-        load_onnx(path, inputs=inputs)
+        load_onnx_network(path, inputs=inputs)
 
 
 def test_an_output_of_whole_numbers_is_refused(tmp_path: Path) -> None:
     made = model([node("ArgMax", ["x"], "y", "best", axis=1)], ["n", 3])
     made.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
     with pytest.raises(ModelError, match=r"must return real numbers.*such as ArgMax"):
-        load_onnx(saved(tmp_path / "net.onnx", made))
+        load_onnx_network(saved(tmp_path / "net.onnx", made))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import NodeProto
 
-from model_io.onnx_import.load_onnx import Imported, load_onnx
+from model_io.onnx_import.load_onnx import Imported, load_onnx_network
 from quant.graph.capture import capture_graph
 from tests.model_io.onnx_files import Array, model, node, saved, weight
 
@@ -99,7 +99,7 @@ def imported(
         step.name = f"node/{step.output[0]}"
     used = {name for n in nodes for name in n.input}
     constants = {name: value for name, value in held.items() if name in used}
-    return load_onnx(saved(folder / "net.onnx", model(named, shape, constants)))
+    return load_onnx_network(saved(folder / "net.onnx", model(named, shape, constants)))
 
 
 @pytest.mark.parametrize("name", PATTERNS)

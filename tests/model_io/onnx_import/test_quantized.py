@@ -18,7 +18,7 @@ from onnxruntime.quantization import (
 from analysis.evaluation.measures import sqnr_db
 from model_io.errors import ModelError
 from model_io.load import load_model
-from model_io.onnx_import.load_onnx import load_onnx
+from model_io.onnx_import.load_onnx import load_onnx_network
 from quant.graph.capture import capture_graph
 from tests.model_io.onnx_files import Array, constant, model, node, saved, small, weight
 
@@ -54,7 +54,7 @@ def test_what_onnx_runtime_quantized(tmp_path: Path, per_channel: bool, bits: in
         tmp_path, per_channel=per_channel, activation_type=activation, weight_type=weights
     )
     reader = load(target)
-    plain, got = load_onnx(source), load_onnx(target)
+    plain, got = load_onnx_network(source), load_onnx_network(target)
     assert [layer.name for layer in capture_graph(got.module, got.input_shape).layers] == [
         layer.name for layer in capture_graph(plain.module, plain.input_shape).layers
     ]
@@ -96,7 +96,7 @@ def test_float_weights_between_quantizers_stay_as_they_are(tmp_path: Path) -> No
         "w": weight(3, 4), "sx": np.array(0.05, np.float32), "zx": np.array(7, np.uint8),
         "sw": np.array([0.1, 0.2, 0.3], np.float32), "zw": np.zeros(3, np.int8),
     }  # fmt: skip
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 4], held)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, ["n", 4], held)))
     np.testing.assert_array_equal(got.module.get_parameter("fc.weight").detach().numpy(), held["w"])
     x, w, g = got.encodings
     assert (x.tensor, x.node, x.zero_point, x.signed) == ("x", "input", (7,), False)
@@ -118,7 +118,7 @@ def test_stored_integers_of_every_width(tmp_path: Path, name: str) -> None:
     made = model(nodes, ["n", 4], {"s": np.array([0.1, 0.2, 0.3], np.float32)}, opset=21)
     made.graph.initializer.append(helper.make_tensor("w", kind, (3, 4), whole.ravel().tolist()))
     made.graph.initializer.append(helper.make_tensor("z", kind, (3,), zero))
-    got = load_onnx(saved(tmp_path / "net.onnx", made))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", made))
     (encoding,) = got.encodings
     assert (encoding.bits, encoding.signed) == (int(name.strip("uint")), name[0] == "i")
     want = (whole - np.array(zero)[:, None]) * np.array([[0.1], [0.2], [0.3]], np.float32)
@@ -135,7 +135,7 @@ def test_blocks(tmp_path: Path, columns: int) -> None:
         node("DequantizeLinear", ["w", "s"], "wd", axis=1, block_size=4),
         node("Gemm", ["x", "wd"], "y", "fc", transB=1),
     ]
-    got = load_onnx(
+    got = load_onnx_network(
         saved(
             tmp_path / "net.onnx", model(nodes, ["n", columns], {"w": whole, "s": scale}, opset=21)
         )
@@ -155,7 +155,7 @@ def test_values_that_pass_on_in_integers(tmp_path: Path) -> None:
         node("DequantizeLinear", ["p", "sx", "zx"], "y"),
     ]  # fmt: skip
     held: dict[str, Array] = {"sx": np.array(0.05, np.float32), "zx": np.array(7, np.uint8)}
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 2, 4, 4], held)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, ["n", 2, 4, 4], held)))
     assert [(e.tensor, e.node) for e in got.encodings] == [("s", "sine"), ("p", "pool")]
 
 
@@ -165,7 +165,7 @@ def test_a_relu_that_the_tool_took_out_is_there_again(tmp_path: Path) -> None:
     assert "Relu" in {step.op_type for step in load(source).graph.node}
     assert "Relu" not in {step.op_type for step in load(target).graph.node}
     inputs = torch.from_numpy(Reader().left[0])
-    wanted, got = (load_onnx(path).module(inputs) for path in (source, target))
+    wanted, got = (load_onnx_network(path).module(inputs) for path in (source, target))
     # weights are those of 8 bits, and nothing else differs
     assert sqnr_db(wanted, got) > 35
 
@@ -176,7 +176,7 @@ def test_a_grid_from_zero_to_six_stands_for_relu6(tmp_path: Path, top: float, ki
     held: dict[str, Array] = {
         "w": weight(4, 3, 1, 1), "s": np.array(top / 255, np.float32), "z": np.array(0, np.uint8),
     }  # fmt: skip
-    got = load_onnx(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 4, 4], held)))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", model(nodes, ["n", 3, 4, 4], held)))
     output = got.module(100 * torch.randn(5, 3, 4, 4)).detach()
     assert float(output.min()) == 0.0
     assert (float(output.max()) == 6.0) == (kind == "hardtanh")
@@ -209,7 +209,7 @@ def channels() -> ModelProto:
 )
 def test_quantizers_that_are_not_read(tmp_path: Path, made: ModelProto, said: str) -> None:
     with pytest.raises(ModelError, match=said):
-        load_onnx(saved(tmp_path / "net.onnx", made))
+        load_onnx_network(saved(tmp_path / "net.onnx", made))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -218,10 +218,10 @@ def test_other_quantized_formats_are_refused_with_a_remedy(tmp_path: Path) -> No
     target = tmp_path / "int8.onnx"
     quantize_dynamic(source, target)
     with pytest.raises(ModelError, match="Export the float network"):
-        load_onnx(target)
+        load_onnx_network(target)
     quantize_static(source, target, Reader(), quant_format=QuantFormat.QOperator)
     with pytest.raises(ModelError, match="QDQ format"):
-        load_onnx(target)
+        load_onnx_network(target)
 
 
 def test_the_grids_reach_the_one_door(tmp_path: Path) -> None:

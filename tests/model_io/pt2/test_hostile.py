@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from model_io.errors import ModelError, UnsafeFileError
-from model_io.load import load_model, load_upload
+from model_io.load import load_model, load_uploaded_model
 from model_io.pt2.archive import CONSTANTS_CONFIG, PROGRAM, SAMPLE_INPUTS, WEIGHTS_CONFIG
 
 Json = dict[str, Any]
@@ -38,7 +38,7 @@ def assert_refused(path: Path, marker: Path, match: str, *, real: bool = True) -
     assert not marker.exists()
     assert str(path.parent) not in str(refusal.value)
     with pytest.raises(UnsafeFileError, match=match):
-        load_upload(path, "mine.pt2")
+        load_uploaded_model(path, "mine.pt2")
     assert not marker.exists()
     if real:
         open_with_torch(path)
@@ -363,7 +363,7 @@ def test_checkpoints_are_never_opened(
 ) -> None:
     path = tmp_path / f"net{suffix}"
     path.write_bytes(pickled)
-    loads = (partial(load_model, path), partial(load_upload, path, f"a/b/net{suffix}"))
+    loads = (partial(load_model, path), partial(load_uploaded_model, path, f"a/b/net{suffix}"))
     for load in loads:
         with pytest.raises(UnsafeFileError, match=r"safetensors.*torch\.export\.save") as refusal:
             load()
@@ -377,5 +377,5 @@ def test_checkpoint_under_another_name(tmp_path: Path, marker: Path, pickled: by
         path = tmp_path / name
         path.write_bytes(pickled)
         with pytest.raises(ModelError):
-            load_upload(path, name)
+            load_uploaded_model(path, name)
     assert not marker.exists()

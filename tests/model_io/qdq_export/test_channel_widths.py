@@ -9,10 +9,10 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from model_io.encodings.export_encodings import network_grids
-from model_io.onnx_export.float_onnx import export_marked
-from model_io.qdq_export.export_qdq import CHANNEL_BITS_KEY, export_qdq
-from model_io.qdq_export.simulate_file import as_written
+from model_io.encodings.export_encodings import network_encodings
+from model_io.onnx_export.float_onnx import export_marked_onnx
+from model_io.qdq_export.export_qdq import CHANNEL_BITS_KEY, export_qdq_onnx
+from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.weights import WeightStyle
 from quant.channel_widths import weighted_layers, widths_by_variance, with_channel_widths
 from quant.passes.fold_batch_norm import FoldBatchNorm
@@ -38,12 +38,12 @@ def test_weights_are_the_simulation_s_to_the_last_bit(
     style: WeightStyle, choices: tuple[int, ...], kinds: set[str]
 ) -> None:
     quantized = made(choices)
-    file = export_qdq(quantized, style)
+    file = export_qdq_onnx(quantized, style)
     session = ort.InferenceSession(file.model.SerializeToString(), _plain_options())
     inputs = CASES[NAME].inputs(8)
     (logits,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
     with torch.no_grad():
-        wanted = as_written(quantized, file)(inputs).numpy()
+        wanted = simulate_written_file(quantized, file)(inputs).numpy()
     step = float(quantized.quantizers[quantized.graph.layers[-1].name].encoding.scale)  # type: ignore[union-attr]
     assert np.abs(logits - wanted).max() <= step * 1.001
     told = {entry.key: entry.value for entry in file.model.metadata_props}
@@ -75,8 +75,10 @@ def _plain_options() -> ort.SessionOptions:
 
 def test_encodings_give_the_widest_channel() -> None:
     quantized = made((1, 2, 4, 8))
-    grids = {grid.tensor: grid for grid in network_grids(quantized, export_marked(quantized))}
-    marked = export_marked(quantized)
+    grids = {
+        grid.tensor: grid for grid in network_encodings(quantized, export_marked_onnx(quantized))
+    }
+    marked = export_marked_onnx(quantized)
     for layer in weighted_layers(quantized.graph):
         spec = quantized.quantizers[f"{layer.name} weight"].site.spec
         assert grids[marked.tensors[f"{layer.name} weight"].name].bits == spec.bits

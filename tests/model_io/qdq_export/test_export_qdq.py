@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from data_io.bundled import fashion_test, fashion_train_part
 from model_io.errors import ModelError
-from model_io.onnx_import.load_onnx import load_onnx
+from model_io.onnx_import.load_onnx import load_onnx_network
 from model_io.onnx_import.reading.remove_qdq import NARROW_KEY
-from model_io.qdq_export.export_qdq import QdqOnnx, export_qdq
-from model_io.qdq_export.int32_biases import raise_scale, step_of
-from model_io.qdq_export.simulate_file import as_written
+from model_io.qdq_export.export_qdq import QdqOnnx, export_qdq_onnx
+from model_io.qdq_export.int32_biases import bias_scale, raise_weight_scales
+from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.stored_encoding import store_activation
 from model_io.qdq_export.weights import WeightStyle
 from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators
@@ -83,7 +83,9 @@ def test_it_computes_what_the_simulation_computes(
     name: str, widths: tuple[int, int, Granularity]
 ) -> None:
     graph, made, inputs = simulated(name, *widths), exported(name, *widths), inputs_of(name)
-    assert_agrees(as_written(graph, made), RuntimeSession(made.model, optimize=False), inputs)
+    assert_agrees(
+        simulate_written_file(graph, made), RuntimeSession(made.model, optimize=False), inputs
+    )
     options = ort.SessionOptions()  # as anyone opens it
     options.log_severity_level = 4
     session = ort.InferenceSession(made.model.SerializeToString(), options)
@@ -150,7 +152,7 @@ def tiny(weight: Encoding, bias: tuple[float, float] = (0.5, -1.25), x_bits: int
 
 
 def test_every_byte_of_a_tiny_convolution() -> None:
-    made = export_qdq(tiny(grid([0.1, 0.025], 0.0, -8, 7)))
+    made = export_qdq_onnx(tiny(grid([0.1, 0.025], 0.0, -8, 7)))
     tensors = held(made)
     weight = tensors["conv.weight_quantized"]
     assert (weight.data_type, tuple(weight.dims)) == (TensorProto.INT4, (2, 2, 1, 1))
@@ -179,7 +181,7 @@ def test_every_byte_of_a_tiny_convolution() -> None:
 
 
 def test_a_grid_of_seven_bits_keeps_to_its_limits_and_the_file_says_so() -> None:
-    made = export_qdq(tiny(grid([0.1, 0.025], 0.0, -8, 7)))
+    made = export_qdq_onnx(tiny(grid([0.1, 0.025], 0.0, -8, 7)))
     tensors = held(made)
     assert tensors["conv_zero_point"].data_type == TensorProto.UINT8
     ends = [float(numpy_helper.to_array(tensors[f"conv_{end}"])) for end in ("low", "high")]
@@ -216,7 +218,7 @@ def test_a_transposed_matrix_has_its_channels_on_the_other_axis() -> None:
     [(2, "INT4"), (4, "INT4"), (5, "INT8"), (8, "INT8"), (9, "INT16"), (16, "INT16")],
 )
 def test_each_width_goes_into_the_next_type(bits: int, kind: str) -> None:
-    made = export_qdq(tiny(grid([0.1, 0.025], 0.0, -(1 << bits - 1), (1 << bits - 1) - 1)))
+    made = export_qdq_onnx(tiny(grid([0.1, 0.025], 0.0, -(1 << bits - 1), (1 << bits - 1) - 1)))
     whole = held(made)["conv.weight_quantized"]
     assert whole.data_type == getattr(TensorProto, kind)
     values = numpy_helper.to_array(whole).astype(int)
@@ -226,7 +228,7 @@ def test_each_width_goes_into_the_next_type(bits: int, kind: str) -> None:
 
 def test_a_bias_that_int32_cannot_hold_makes_its_channel_coarser() -> None:
     graph = tiny(grid([0.1, 1e-9], 0.0, -128, 127), bias=(0.5, 40.0))
-    made = export_qdq(graph)
+    made = export_qdq_onnx(graph)
     scale = numpy_helper.to_array(held(made)["conv.weight_scale"])
     assert scale[0] == np.float32(0.1)
     np.testing.assert_allclose(scale[1], 40 / 2**30 / 0.01, rtol=1e-6)
@@ -234,7 +236,7 @@ def test_a_bias_that_int32_cannot_hold_makes_its_channel_coarser() -> None:
     assert "Weights of conv have channels" in " ".join(made.notes)
     inputs = torch.rand(50, 2, 1, 1)
     assert_agrees(graph, RuntimeSession(made.model), inputs, most=1)
-    written = as_written(graph, made)
+    written = simulate_written_file(graph, made)
     own = written.quantizers["conv weight"].encoding
     assert own is not None
     assert np.array_equal(own.scale.flatten().numpy(), scale)
@@ -247,7 +249,7 @@ def test_what_is_written_leaves_the_simulation_as_it_was() -> None:
         torch.rand(9, 2, 1, 1),
     )
     before = graph(inputs)
-    written = as_written(graph, export_qdq(graph))
+    written = simulate_written_file(graph, export_qdq_onnx(graph))
     assert torch.equal(graph(inputs), before)
     rounded = written.graph.bias_of_layer(written.graph["conv"])
     torch.testing.assert_close(rounded, torch.tensor([0.5, 0.7]), rtol=0, atol=1e-6)
@@ -260,9 +262,9 @@ def test_at_8_bits_integers_answer_as_the_simulation_of_what_is_written(name: st
     folded = FoldBatchNorm()(capture_graph(entry.build(), entry.input_shape))
     seen = first_of(next(fashion_train_part().sample(64).batches(64)).inputs)
     graph = quantize_graph(folded, uniform(8, 8), drain(Calibrate(64)(folded, [seen])))
-    made = export_qdq(graph)
+    made = export_qdq_onnx(graph)
     images = first_of(next(fashion_test().sample(200).batches(200)).inputs)
-    written = as_written(graph, made)
+    written = simulate_written_file(graph, made)
     with torch.inference_mode():
         wanted = written(images).argmax(1)
     got = RuntimeSession(made.model)(images).argmax(1)
@@ -276,16 +278,16 @@ def test_a_scale_raised_for_a_bias_leaves_the_bias_on_the_products(seed: int) ->
     scale = 10 ** (-14 * torch.rand(64, generator=generator))
     encoding = Encoding(scale[:, None, None, None], torch.zeros(64, 1, 1, 1), -128, 127)
     x = store_activation(grid(0.01, 3.0, 0, 255))
-    raised = raise_scale(encoding, bias, x)
+    raised = raise_weight_scales(encoding, bias, x)
     product = raised.scale.flatten().numpy() * x.scale
     assert bool((raised.scale > encoding.scale).any())
     # an integer kernel knows no other scale of its bias
-    assert np.array_equal(step_of(bias.numpy(), product), product)
+    assert np.array_equal(bias_scale(bias.numpy(), product), product)
     assert float((bias.numpy() / product.astype(float)).max()) < 2**31 - 1
 
 
 def test_a_bias_of_sixteen_bits_has_a_scale_that_int32_holds() -> None:
-    made = export_qdq(tiny(grid([0.1, 1e-7], 0.0, -32768, 32767), (0.5, 40.0), x_bits=16))
+    made = export_qdq_onnx(tiny(grid([0.1, 1e-7], 0.0, -32768, 32767), (0.5, 40.0), x_bits=16))
     step = numpy_helper.to_array(held(made)["conv.bias_scale"])
     product = np.float32(0.01) * numpy_helper.to_array(held(made)["conv.weight_scale"])
     assert (step / product).tolist() == [1.0, 32.0]
@@ -297,7 +299,7 @@ def test_a_bias_of_sixteen_bits_has_a_scale_that_int32_holds() -> None:
 def test_layers_at_thirty_two_bits_stay_float() -> None:
     graph = FoldBatchNorm()(graph_of("kitchen"))
     wish = config(8, 8).with_change("conv2", SpecChange(bits=32), SpecChange(bits=32))
-    made = export_qdq(calibrated(graph, wish))
+    made = export_qdq_onnx(calibrated(graph, wish))
     conv = nodes_of(made, "Conv")["conv2"]
     assert list(conv.input)[1:] == ["conv2.weight", "conv2.bias"]
     assert not [n for n in made.model.graph.node if n.name.startswith("conv2_")]
@@ -309,7 +311,7 @@ def test_a_clip_that_its_grid_does_not_do_goes_behind_the_grid() -> None:
     change = SpecChange(scale=ScaleKind.POWER_OF_TWO)
     fused = calibrated(graph, config(8, 8).with_change("0", activation=change))
     fused.quantizers["0"].set_encoding(grid(1 / 32, 0.0, 0, 255))  # up to 8, over a ReLU6
-    made = export_qdq(fused)
+    made = export_qdq_onnx(fused)
     assert float(numpy_helper.to_array(held(made)["0_high"])) == 6.0
     executed = executed_operators(made.model)
     assert (executed["0"], executed["3"]) == ("QLinearConv", "QLinearConv")
@@ -343,7 +345,7 @@ def test_our_importer_reads_the_same_grids_back(
     made, graph = exported("kitchen", *widths, style), simulated("kitchen", *widths)
     path = tmp_path / "kitchen.onnx"
     path.write_bytes(made.model.SerializeToString())
-    imported = load_onnx(path)
+    imported = load_onnx_network(path)
     found = {e.tensor: e for e in imported.encodings}
     for site in graph.sites:
         encoding = graph.quantizers[site.name].encoding
@@ -362,4 +364,4 @@ def test_our_importer_reads_the_same_grids_back(
 def test_a_network_without_ranges_is_refused() -> None:
     graph = graph_of("kitchen")
     with pytest.raises(ModelError, match="none for 'input' and 10 others"):
-        export_qdq(quantize_graph(graph, QuantConfig()))
+        export_qdq_onnx(quantize_graph(graph, QuantConfig()))

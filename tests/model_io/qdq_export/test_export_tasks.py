@@ -5,8 +5,8 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from model_io.qdq_export.export_qdq import export_qdq
-from model_io.runtime.executed_model import execute
+from model_io.qdq_export.export_qdq import export_qdq_onnx
+from model_io.runtime.executed_model import open_exported_model
 from model_io.runtime.onnx_runtime import RuntimeSession
 from quant.config import uniform
 from quant.inputs import parts_of
@@ -28,10 +28,10 @@ def test_several_inputs_and_outputs_and_tokens_leave_with_their_names(name: str)
     task, graph = TASKS[name], FoldBatchNorm()(task_graph(name))
     calibration = drain(Calibrate(16)(graph, [task.draw(16)]))
     quantized = quantize_graph(graph, uniform(8, 8), calibration)
-    made = export_qdq(quantized)
+    made = export_qdq_onnx(quantized)
     titles = [one.name for one in graph.inputs] if len(graph.inputs) > 1 else ["input"]
     assert [value.name for value in made.model.graph.input] == titles
-    executed, x = execute(made), task.draw(5)
+    executed, x = open_exported_model(made), task.draw(5)
     with torch.inference_mode():
         wanted, real = parts_of(quantized.run(x)), parts_of(graph.run(x))
     for session, expected, most in (
@@ -54,7 +54,7 @@ def test_what_was_equalized_corrected_and_rounded_leaves_as_it_is() -> None:
     plain = quantize_graph(graph, uniform(4, 8), drain(Calibrate(16)(graph, [inputs])))
     drain(CorrectBias(Method.EMPIRICAL)(graph, quantized, [inputs]))
     drain(AdaRound(iterations=60, rows=256)(graph, quantized, [inputs]))
-    made = export_qdq(quantized)
+    made = export_qdq_onnx(quantized)
     held = {t.name: numpy_helper.to_array(t) for t in made.model.graph.initializer}
     flipped = 0
     for layer in graph.layers:
