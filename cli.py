@@ -2,6 +2,7 @@
 
 from commands import (
     catalogue,
+    diagnose,
     evaluate,
     export,
     inspect,
@@ -22,6 +23,7 @@ COMMANDS = (
     machines,
     inspect,
     evaluate,
+    diagnose,
     optimize,
     sensitivity,
     report,

@@ -87,6 +87,44 @@ PER_CHANNEL = Remedy(
 )
 
 
+EQUALIZE = Remedy(
+    "Equalize across layers",
+    "Rescales channels between layers without changing the function.",
+    recipe=(Equalize(),),
+)
+ABSORB = Remedy(
+    "Equalize and absorb biases",
+    "Rescales channels and moves high biases into the next layers.",
+    recipe=(Equalize(), AbsorbBias()),
+)
+ASYMMETRIC = Remedy(
+    "Asymmetric activations",
+    "No code is spent on values that do not occur.",
+    activation=SpecChange(symmetric=False),
+)
+
+
+def more_activation_bits(bits: int) -> Remedy:
+    """Return a wider encoding of an activation as a repair."""
+    change = SpecChange(bits=bits)
+    return Remedy(f"{bits} bits for this layer", "Finer steps over all values.", activation=change)
+
+
+def other_range(site: Site) -> Remedy:
+    """Return another range estimator than the site's: least error, or no clipping."""
+    by_error = site.spec.estimator is Estimator.MSE
+    change = SpecChange(estimator=Estimator.MIN_MAX if by_error else Estimator.MSE)
+    title = f"{'Min-max' if by_error else 'MSE'} range of the {site.side.noun}"
+    why = (
+        "Clips nothing; the least error of a tensor is not always the least harm."
+        if by_error
+        else "Gives up a few outliers for finer steps where most values lie."
+    )
+    if site.side is Side.WEIGHTS:
+        return Remedy(title, why, weight=change)
+    return Remedy(title, why, activation=change)
+
+
 def _equalize_remedies(site: Site, pairs: tuple[Pair, ...]) -> list[Remedy]:
     """Return the equalization between the layer and its neighbours, if possible.
 
@@ -113,13 +151,4 @@ def _other_range(site: Site, item: ExaminedTensor) -> list[Remedy]:
     by_error = site.spec.estimator is Estimator.MSE
     if by_error and (item.fit is None or item.fit.clipped_share < MAX_CLIPPED_SHARE):
         return []
-    change = SpecChange(estimator=Estimator.MIN_MAX if by_error else Estimator.MSE)
-    title = f"{'Min-max' if by_error else 'MSE'} range of the {site.side.noun}"
-    why = (
-        "Clips nothing; the least error of a tensor is not always the least harm."
-        if by_error
-        else "Gives up a few outliers for finer steps where most values lie."
-    )
-    if site.side is Side.WEIGHTS:
-        return [Remedy(title, why, weight=change)]
-    return [Remedy(title, why, activation=change)]
+    return [other_range(site)]

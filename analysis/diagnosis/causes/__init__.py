@@ -1,0 +1,1 @@
+"""Root causes of a loss, found in ranges, encodings and configuration."""

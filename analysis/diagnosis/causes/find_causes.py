@@ -1,0 +1,101 @@
+"""Find the root cause at each site of a configuration; ranges of calibration are looked at."""
+
+from collections.abc import Iterable
+
+from analysis.diagnosis.causes.activation_causes import activation_causes
+from analysis.diagnosis.causes.root_cause import RootCause, SiteCause, SiteFacts
+from analysis.diagnosis.causes.weight_causes import weight_causes
+from analysis.diagnosis.remedies import Remedy
+from analysis.ranges.tensors import RangeBook
+from analysis.study import Study
+from quant.config import QuantConfig, Resolved
+from quant.errors import QuantError
+from quant.inputs import arranged, count_of
+from quant.passes.calibrate import Calibrate
+from quant.progress import Progress, Steps
+from quant.simulation.plan import Side, Site, plan_sites
+
+ENOUGH_IMAGES = 64
+"""With more calibration images ranges hardly grow (our choice)."""
+CHECKED_IMAGES = 64
+OUTGROWN = 1.15
+"""Values beyond this many times the calibrated range were not foreseen."""
+MORE_IMAGES = Remedy(
+    "More calibration images", "Ranges come from values that were seen; more images show more."
+)
+
+
+def find_causes(study: Study, config: QuantConfig, sides: Iterable[Side]) -> tuple[SiteCause, ...]:
+    """Return the worst cause of each site on some sides, the one with most bits lost first.
+
+    The study must be calibrated where activations are looked at.
+    """
+    book, wanted = study.range_book(), set(sides)
+    chosen = config.resolve(study.network.graph.layers)
+    found: list[SiteCause] = []
+    for site in plan_sites(study.network.graph, config):
+        side = site.side
+        if side not in wanted or site.spec.is_float or site.shared_with is not None:
+            continue
+        if site.layer not in book.distributions(site.side):
+            continue
+        facts = _facts(study, book, site, chosen)
+        if facts is None:
+            continue
+        causes = weight_causes(facts) if site.side is Side.WEIGHTS else activation_causes(facts)
+        known = [cause for cause in causes if cause is not None]
+        if known:
+            found.append(max(known, key=lambda cause: cause.bits_lost))
+    return tuple(sorted(found, key=lambda cause: -cause.bits_lost))
+
+
+def _facts(study: Study, book: RangeBook, site: Site, chosen: Resolved) -> SiteFacts | None:
+    try:
+        fit = book.fit(site, site.spec)
+    except QuantError:  # an estimator that needs what this site does not have
+        return None
+    graph = study.network.graph
+    return SiteFacts(
+        book,
+        site,
+        graph[site.layer],
+        book.distributions(site.side)[site.layer],
+        fit,
+        chosen,
+        study.pairs(),
+    )
+
+
+def find_few_images(study: Study) -> Steps[SiteCause | None]:
+    """Return the cause "too few calibration images", where values of other images outgrow ranges.
+
+    Up to 64 images that are scored are looked at, without labels; no range is chosen from them.
+    """
+    known, network = study.known, study.network
+    if study.scored is None or not 0 < known.images < ENOUGH_IMAGES:
+        return None
+    yield Progress(0.0, "Comparing the ranges of other images")
+    images = study.images.sample(min(CHECKED_IMAGES, len(study.images)), 0)
+    size = network.batch_size
+    batches = (
+        arranged(batch.inputs)
+        for batch in images.batches(size)
+        if network.graph.batch is None or count_of(batch.inputs) == size
+    )
+    fresh = yield from Calibrate(len(images))(network.graph, batches)
+    growth: dict[str, float] = {}
+    for name, old in known.statistics.items():
+        before = max(abs(old.low), abs(old.high))
+        after = max(abs(fresh[name].low), abs(fresh[name].high)) if name in fresh else before
+        if before > 0:
+            growth[name] = after / before
+    outgrown = [name for name, ratio in growth.items() if ratio > OUTGROWN]
+    if len(outgrown) < 0.25 * len(growth) or not outgrown:
+        return None
+    worst = max(outgrown, key=growth.__getitem__)
+    evidence = (
+        f"{known.images} images chose the ranges; on {len(images)} others, values of "
+        f"{len(outgrown)} of {len(growth)} tensors reach further, those of this layer "
+        f"{growth[worst]:.1f} times as far."
+    )
+    return SiteCause(worst, Side.ACTIVATIONS, RootCause.FEW_IMAGES, evidence, 8.0, MORE_IMAGES)

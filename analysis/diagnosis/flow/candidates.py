@@ -1,0 +1,170 @@
+"""The repairs to try on a whole network, in order of cost."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from analysis.diagnosis.causes.root_cause import SiteCause
+from analysis.runs.experiment import Experiment
+from analysis.study import Study
+from quant.assignment import at_granularity
+from quant.config import QuantConfig
+from quant.passes.absorb_bias import AbsorbBias
+from quant.passes.adaround import AdaRound
+from quant.passes.correct_bias import CorrectBias
+from quant.passes.equalize import Equalize
+from quant.passes.recipe import Pass, Recipe, RecipeError, check_order, is_float_pass
+from quant.simulation.plan import Side
+from quant.spec import FLOAT_BITS, Estimator, Granularity, SpecChange
+
+ROUNDING_ITERATIONS = 1000
+FREE_ESTIMATORS = (Estimator.MSE, Estimator.MIN_MAX, Estimator.PERCENTILE)
+
+Change = Callable[[Experiment], Experiment | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A repair: `change` returns the repaired experiment, or None where nothing would change.
+
+    `cost` orders repairs: 0 is free at inference and takes seconds; a scale for each channel needs
+    a machine that has one; AdaRound takes minutes.
+    """
+
+    title: str
+    cost: int
+    sides: tuple[Side, ...]
+    change: Change
+
+
+def candidates(
+    study: Study, sides: Iterable[Side], causes: Iterable[SiteCause], iterations: int
+) -> tuple[Candidate, ...]:
+    """Return the repairs for the guilty sides, the cheapest first.
+
+    AdaRound takes `iterations` a layer.
+    """
+    guilty = set(sides)
+    found = [
+        one for one in (*_usual(study, iterations), *_local(causes)) if guilty & set(one.sides)
+    ]
+    return tuple(sorted(found, key=lambda one: one.cost))
+
+
+def _usual(study: Study, iterations: int) -> Iterator[Candidate]:
+    weights, outputs = (Side.WEIGHTS,), (Side.ACTIVATIONS,)
+    if study.pairs():
+        both = (*weights, *outputs)
+        yield Candidate("Equalize across layers", 0, both, lambda one: _add(one, Equalize()))
+        yield Candidate("Absorb high biases", 1, both, lambda one: _add(one, AbsorbBias()))
+    yield Candidate("Asymmetric activations", 2, outputs, _asymmetric)
+    for estimator in FREE_ESTIMATORS:
+        yield Candidate(
+            f"Activation ranges by {estimator}", 3, outputs, _estimator(estimator, Side.ACTIVATIONS)
+        )
+        yield Candidate(
+            f"Weight ranges by {estimator}", 3, weights, _estimator(estimator, Side.WEIGHTS)
+        )
+    yield Candidate("A scale for each channel", 4, weights, _per_channel)
+    if study.calibration is None:  # what follows learns from images
+        return
+    yield Candidate("Correct biases", 5, weights, lambda one: _add(one, CorrectBias()))
+    rounding = AdaRound(iterations=iterations)
+    yield Candidate("AdaRound", 6, weights, lambda one: _add(one, rounding))
+
+
+def _local(causes: Iterable[SiteCause]) -> Iterator[Candidate]:
+    """Yield for each cause the changed encodings of the layers that have the cause."""
+    groups: dict[tuple[str, str], list[SiteCause]] = {}
+    for cause in causes:
+        if cause.remedy.weight is not None or cause.remedy.activation is not None:
+            groups.setdefault((cause.cause, cause.remedy.title), []).append(cause)
+    for (name, title), group in groups.items():
+        first = group[0].remedy
+        wider = any(
+            change is not None and change.bits is not None
+            for change in (first.weight, first.activation)
+        )
+        if wider:  # more bits cost energy: the flow gives them layer by layer
+            continue
+        finer = first.weight is not None and first.weight.granularity is not None
+        sides = tuple({one.side for one in group})
+        layers = "1 layer" if len(group) == 1 else f"{len(group)} layers"
+        text = f"{title.removesuffix(' for this layer')} in {layers} with {name}"
+        yield Candidate(text, 4 if finer else 3, sides, _change_layers(tuple(group)))
+
+
+def _change_layers(group: tuple[SiteCause, ...]) -> Change:
+    def change(experiment: Experiment) -> Experiment | None:
+        config = experiment.config
+        for one in group:
+            config = config.with_change(one.layer, one.remedy.weight, one.remedy.activation)
+        return _with_config(experiment, config)
+
+    return change
+
+
+def _with_config(experiment: Experiment, config: QuantConfig) -> Experiment | None:
+    changed = experiment.with_config(config)
+    return None if changed is experiment else changed
+
+
+def _add(experiment: Experiment, step: Pass) -> Experiment | None:
+    """Return the experiment with one more pass at the place that suits the pass."""
+    if any(type(one) is type(step) for one in experiment.recipe):
+        return None
+    floats = [one for one in experiment.recipe if is_float_pass(one)]
+    others = [one for one in experiment.recipe if not is_float_pass(one)]
+    recipe: Recipe
+    if is_float_pass(step) or isinstance(step, CorrectBias):
+        recipe = (*floats, step, *others)
+    else:
+        recipe = (*floats, *others, step)
+    changed = experiment.with_recipe(recipe)
+    try:
+        check_order(changed.passes)
+    except RecipeError:
+        return None
+    return changed
+
+
+def _asymmetric(experiment: Experiment) -> Experiment | None:
+    return _change_default(experiment, Side.ACTIVATIONS, SpecChange(symmetric=False))
+
+
+def _estimator(estimator: Estimator, side: Side) -> Change:
+    return lambda one: _change_default(one, side, SpecChange(estimator=estimator))
+
+
+def _change_default(experiment: Experiment, side: Side, change: SpecChange) -> Experiment | None:
+    """Return the experiment with a change of all layers of one side; other choices stay."""
+    config = experiment.config
+    default = config.default
+    cleared = {key: None for key, value in change.to_dict().items() if value is not None}
+    if side is Side.WEIGHTS:
+        default = replace(default, weight=change.apply(default.weight))
+        rules = tuple(replace(one, weight=replace(one.weight, **cleared)) for one in config.rules)
+    else:
+        default = replace(default, activation=change.apply(default.activation))
+        rules = tuple(
+            replace(one, activation=replace(one.activation, **cleared)) for one in config.rules
+        )
+    kept = tuple(one for one in rules if one.weight.to_dict() or one.activation.to_dict())
+    return _with_config(experiment, QuantConfig(default, kept))
+
+
+def _per_channel(experiment: Experiment) -> Experiment | None:
+    return _with_config(experiment, at_granularity(experiment.config, Granularity.PER_CHANNEL))
+
+
+def one_side(config: QuantConfig, side: Side) -> QuantConfig:
+    """Return the configuration of one side; the other side stays float."""
+    floating = SpecChange(bits=FLOAT_BITS)
+    default = config.default
+    if side is Side.WEIGHTS:
+        default = replace(default, activation=floating.apply(default.activation))
+        rules = tuple(replace(one, activation=SpecChange()) for one in config.rules)
+    else:
+        default = replace(default, weight=floating.apply(default.weight))
+        rules = tuple(replace(one, weight=SpecChange()) for one in config.rules)
+    kept = tuple(one for one in rules if one.weight.to_dict() or one.activation.to_dict())
+    return QuantConfig(default, kept)

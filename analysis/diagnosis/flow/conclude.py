@@ -1,0 +1,116 @@
+"""The end of a diagnosis: causes by name, the experiment chosen, and what is missing."""
+
+from collections.abc import Iterable, Sequence
+
+from analysis.diagnosis.causes.root_cause import RootCause, SiteCause
+from analysis.diagnosis.flow.contents import (
+    Diagnosis,
+    FlowStage,
+    LayerLoss,
+    NamedCause,
+    StepOutcome,
+)
+from analysis.diagnosis.flow.goal import Standing
+from analysis.diagnosis.flow.state import FlowState
+from analysis.diagnosis.flow.trials import Trials
+
+MOST_CAUSES = 40
+
+
+def name_causes(causes: Iterable[SiteCause], layers: Sequence[LayerLoss]) -> tuple[NamedCause, ...]:
+    """Return the causes with the points that the layers lose, the most harmful first."""
+    known = {(one.layer, one.side): one for one in layers}
+
+    def harm(cause: SiteCause) -> tuple[bool, float, float, float]:
+        loss = known.get((cause.layer, cause.side))
+        whole = cause.cause is RootCause.FEW_IMAGES
+        if loss is None:
+            return not whole, 0.0, 0.0, -cause.bits_lost
+        return not whole, -max(loss.points or 0.0, 0.0), -loss.kl, -cause.bits_lost
+
+    found = []
+    for cause in sorted(causes, key=harm)[:MOST_CAUSES]:
+        loss = known.get((cause.layer, cause.side))
+        found.append(
+            NamedCause(
+                cause.layer,
+                cause.side,
+                cause.cause,
+                cause.evidence,
+                cause.remedy.title,
+                None if loss is None else loss.points,
+                None if loss is None else loss.interval,
+            )
+        )
+    return tuple(found)
+
+
+def conclude(trials: Trials, state: FlowState) -> Diagnosis:
+    """Return the diagnosis: the cheapest recipe that keeps the goal, or the nearest."""
+    best, goal = state.nearest, trials.goal
+    met = best.standing is Standing.KEPT
+    unit = "points" if best.loss.labelled else "% of the answers"
+    name = best.experiment.content_name
+    sentence = (
+        f"{name} keeps the goal ({goal.text}): loses {best.loss.text}."
+        if met
+        else f"No recipe here keeps {goal.points:g} {unit}; nearest is {name}: loses "
+        f"{best.loss.text}."
+    )
+    useless = [
+        step.name
+        for step in trials.board
+        if step.adopted is False and step.stage is FlowStage.REPAIR
+    ]
+    if useless:
+        sentence += f" Tried without help: {', '.join(useless)}."
+    network, images = trials.study.network, trials.study.images
+    chosen = best.experiment.named("").on(network.digest, images.digest)
+    return Diagnosis(
+        goal,
+        tuple(trials.board),
+        state.named,
+        state.layers,
+        chosen,
+        best.run,
+        met,
+        sentence,
+        "" if met else _advice(trials, state),
+        state.float_top1,
+    )
+
+
+def stop_early(trials: Trials, state: FlowState) -> Diagnosis:
+    """Return the diagnosis of a float network that fails on these images."""
+    reasons = [step.sentence for step in trials.board if step.outcome is StepOutcome.FAILED]
+    network, images = trials.study.network, trials.study.images
+    return Diagnosis(
+        trials.goal,
+        tuple(trials.board),
+        (),
+        (),
+        state.given.on(network.digest, images.digest),
+        None,
+        met=False,
+        sentence=f"Nothing can be judged before the float network is sound. {' '.join(reasons)}",
+        advice="Check the images, the preprocessing and the labels on Model.",
+        float_top1=state.float_top1,
+    )
+
+
+def _advice(trials: Trials, state: FlowState) -> str:
+    """Return what is missing: more images, more calibration, more bits, or training."""
+    best, told = state.nearest, []
+    if best.standing is Standing.UNDECIDED and best.loss.points <= trials.goal.points:
+        told.append(
+            "The loss as measured is within the goal, but the interval reaches beyond: score more "
+            "images."
+        )
+    if any(one.cause == RootCause.FEW_IMAGES for one in state.named):
+        told.append("Choose ranges from more calibration images.")
+    if state.beyond is not None:
+        title, trial = state.beyond
+        kept = trial.standing is Standing.KEPT
+        told.append(f"{title} {'keep' if kept else 'do not keep'} the goal: {trial.loss.text}.")
+    told.append("Training on the encodings may win back more: see Train.")
+    return " ".join(told)

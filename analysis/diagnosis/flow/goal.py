@@ -1,0 +1,104 @@
+"""The goal of a diagnosis: how many points of top-1 the quantized network may lose."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.measures import Interval
+from quant.errors import ConfigError, QuantError
+
+_GOAL = re.compile(r"\s*(?:drop\s*<=\s*)?(\d+(?:\.\d*)?|\.\d+)\s*")
+
+
+class Standing(StrEnum):
+    """Where a measured loss stands beside the goal, by the paired interval of 95 %."""
+
+    KEPT = "kept"
+    UNDECIDED = "undecided"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The most points of top-1 (100 points are a share of 1) that the network may lose."""
+
+    points: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the bounds.
+
+        Raises:
+            ConfigError: the points are not between 0 and 100.
+        """
+        if not 0 <= self.points <= 100:
+            raise ConfigError(f"A goal must lie between 0 and 100 points; got {self.points:g}.")
+
+    @property
+    def text(self) -> str:
+        """The goal in the words of the command line, such as "drop <= 1"."""
+        return f"drop <= {self.points:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The points of top-1 that a network loses, with the paired interval of 95 % in points.
+
+    Without labels the share of images with another answer than the float network's stands for the
+    loss, which cannot be larger; `labelled` is False then.
+    """
+
+    points: float
+    interval: Interval
+    labelled: bool = True
+
+    @property
+    def text(self) -> str:
+        """The loss in words, such as "1.2 points (95 %: 0.8 to 1.6)"."""
+        unit = "points" if self.labelled else "% of the answers"
+        low, high = self.interval.low, self.interval.high
+        return f"{self.points:z.2f} {unit} (95 %: {low:z.2f} to {high:z.2f})"
+
+
+def read_goal(text: str) -> Goal:
+    """Return the goal in a text such as "drop <= 1.0".
+
+    Example:
+        >>> read_goal("drop <= 0.5").points
+        0.5
+
+    Raises:
+        ConfigError: the text is no such goal.
+    """
+    found = _GOAL.fullmatch(text)
+    if found is None:
+        raise ConfigError(
+            f'A goal must read "drop <= 1.0", in points of top-1; got {text[:40]!r}. Correct it.'
+        )
+    return Goal(float(found[1]))
+
+
+def loss_of(score: Evaluation) -> Loss:
+    """Return the loss that an evaluation measured.
+
+    Raises:
+        QuantError: the output of the network is no row of classes.
+    """
+    if not score.classes:
+        raise QuantError(
+            "A diagnosis needs a network that gives a number for each class; the output of this "
+            "network is something else. Use evaluate and sensitivity instead."
+        )
+    drop, interval = score.top1_drop, score.top1_drop_ci95
+    if drop is not None and interval is not None:
+        return Loss(100 * drop, Interval(100 * interval.low, 100 * interval.high))
+    same = score.agreement_ci95
+    bounds = Interval(100 * (1 - same.high), 100 * (1 - same.low))
+    return Loss(100 * (1 - score.agreement), bounds, labelled=False)
+
+
+def standing_of(loss: Loss, goal: Goal) -> Standing:
+    """Return whether the interval of a loss lies within the goal, beyond the goal, or across."""
+    if loss.interval.high <= goal.points:
+        return Standing.KEPT
+    return Standing.LOST if loss.interval.low > goal.points else Standing.UNDECIDED

@@ -1,0 +1,256 @@
+"""The flow from "the network lost five points" to "do this", tried and measured.
+
+The order is that of the white paper's debugging workflow (section 3.7, figure 9). Causes are looked
+for before repairs are tried, since ranges cost no forward and tell which encodings to change.
+"""
+
+import time
+from dataclasses import dataclass, field, replace
+
+from analysis.diagnosis.causes.find_causes import find_causes, find_few_images
+from analysis.diagnosis.flow.attribute import attribute_loss
+from analysis.diagnosis.flow.candidates import ROUNDING_ITERATIONS, candidates, one_side
+from analysis.diagnosis.flow.conclude import conclude, name_causes, stop_early
+from analysis.diagnosis.flow.contents import Diagnosis, FlowStage, FlowStep, StepOutcome
+from analysis.diagnosis.flow.few_layers import give_more_bits, guilty_parts, wider_everywhere
+from analysis.diagnosis.flow.goal import Goal, Standing
+from analysis.diagnosis.flow.state import FlowState
+from analysis.diagnosis.flow.trials import RunKeeper, Trial, Trials
+from analysis.evaluation.sanity import check_float_network
+from analysis.runs.apply_recipe import repair_float
+from analysis.runs.experiment import Experiment
+from analysis.study import Study
+from quant.passes.recipe import is_float_pass
+from quant.progress import Progress, Steps, part
+from quant.simulation.plan import Side
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DiagnosisTask:
+    """What is diagnosed: a study, the experiment that lost accuracy, and the goal.
+
+    `keeper` keeps each step as a named run; `board` gets each step as soon as the step is done.
+    AdaRound takes `rounding_iterations` a layer.
+    """
+
+    study: Study
+    experiment: Experiment
+    goal: Goal = field(default_factory=Goal)
+    keeper: RunKeeper | None = None
+    board: list[FlowStep] = field(default_factory=list)
+    rounding_iterations: int = ROUNDING_ITERATIONS
+
+
+def run_diagnosis(task: DiagnosisTask) -> Steps[Diagnosis]:
+    """Find what costs accuracy, try repairs in order of cost, and stop at the first that does.
+
+    Each step is measured on the images that the study scores. A diagnosis that was ended early
+    goes on where the diagnosis was, where the task has a keeper.
+
+    Raises:
+        QuantError: the network gives no classes, there are no images, or a range cannot be found.
+    """
+    trials = Trials(task.study, task.goal, task.keeper, task.board)
+    state = FlowState(task.experiment)
+    sane = yield from part(_check_float(trials, state), 0.0, 0.08)
+    if not sane:
+        return stop_early(trials, state)
+    yield from part(_measure_sides(trials, state), 0.08, 0.22)
+    if not state.is_kept:
+        yield from part(_find_layers(trials, state), 0.22, 0.4)
+        yield from part(_repair_whole(trials, state, task.rounding_iterations), 0.4, 0.8)
+    if not state.is_kept:
+        yield from part(_repair_few(trials, state), 0.8, 0.95)
+    if not state.is_kept:
+        yield from part(_look_further(trials, state), 0.95, 1.0)
+    return conclude(trials, state)
+
+
+def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
+    """Score the float network and the simulation at 32 bits; return whether both are sound."""
+    study = trials.study
+    floating = one_side(one_side(state.given.config, Side.WEIGHTS), Side.ACTIVATIONS)
+    bare = replace(state.given, config=floating, recipe=(), encodings=None, given_name="")
+    trial = yield from part(trials.measure(bare, "everything at 32 bits"), 0.0, 0.8)
+    score = trial.run.evaluation
+    state.float_top1 = score.float_top1
+    start = time.monotonic()
+    sanity = yield from part(
+        check_float_network(study.network, study.images, score.float_top1), 0.8, 1.0
+    )
+    top1, interval = score.float_top1, score.float_top1_ci95
+    told = f"No labels: answers are compared with the float network's on {score.samples} images."
+    if top1 is not None and interval is not None:
+        told = (
+            f"Right on {100 * top1:.1f} % of {score.samples} images (95 %: "
+            f"{100 * interval.low:.1f} to {100 * interval.high:.1f})."
+        )
+    outcome = StepOutcome.TOLD if top1 is None else StepOutcome.PASSED
+    problems = sanity.sentences()
+    trials.board.append(
+        FlowStep(
+            FlowStage.FLOAT,
+            "Float network",
+            StepOutcome.FAILED if problems else outcome,
+            " ".join((told, *problems)),
+            time.monotonic() - start,
+            top1=top1,
+            top1_interval=interval,
+        )
+    )
+    exact = score.agreement == 1 and score.sqnr_db == float("inf")
+    sentence = (
+        "The simulation at 32 bits gives exactly the float outputs."
+        if exact
+        else f"The simulation at 32 bits differs from float: SQNR {score.sqnr_db:.1f} dB."
+    )
+    step = trials.tell(FlowStage.FLOAT, "Everything at 32 bits", trial, sentence)
+    trials.board[-1] = replace(step, outcome=StepOutcome.PASSED if exact else StepOutcome.FAILED)
+    return exact and not problems
+
+
+def _measure_sides(trials: Trials, state: FlowState) -> Steps[None]:
+    """Measure the experiment as given, then each side alone; the guilty sides lose the goal."""
+    given = yield from part(trials.measure(state.given, "as configured"), 0.0, 0.4)
+    state.take(given)
+    trials.tell(FlowStage.SIDES, "As configured", given, f"Loses {given.loss.text}.")
+    if state.is_kept:
+        return
+    losses: dict[Side, Trial] = {}
+    for place, side in enumerate((Side.WEIGHTS, Side.ACTIVATIONS)):
+        config = one_side(state.given.config, side)
+        if not guilty_parts(trials.study, config, (side,)):
+            continue
+        alone = replace(state.given, config=config, given_name="")
+        name = f"{side} alone"
+        steps = part(trials.measure(alone, name), 0.4 + 0.3 * place, 0.7 + 0.3 * place)
+        losses[side] = yield from steps
+        told = f"With the other side in float, {side} lose {losses[side].loss.text}."
+        trials.tell(FlowStage.SIDES, name.capitalize(), losses[side], told)
+    lost = [side for side in losses if losses[side].standing is not Standing.KEPT]
+    guilty = lost or list(losses)
+    state.sides = tuple(sorted(guilty, key=lambda side: -losses[side].loss.points))
+
+
+def _find_layers(trials: Trials, state: FlowState) -> Steps[None]:
+    """Attribute the loss to layers, and find causes in the ranges of the guilty sides."""
+    study = yield from part(_float_study(trials.study, state.given), 0.0, 0.1)
+    start = time.monotonic()
+    attribution = yield from part(attribute_loss(study, state.given.config, state.sides), 0.1, 0.9)
+    state.layers = attribution.layers
+    whole = state.nearest.loss.points
+    _tell(trials, "Loss by layer", attribution.sentence(whole), start)
+    start = time.monotonic()
+    yield Progress(0.9, "Looking at the ranges of the guilty side")
+    causes = find_causes(study, state.given.config, state.sides)
+    if Side.ACTIVATIONS in state.sides:
+        few = yield from part(find_few_images(study), 0.9, 1.0)
+        causes = causes if few is None else (few, *causes)
+    state.causes = causes
+    state.named = name_causes(causes, attribution.layers)
+    counts: dict[str, int] = {}
+    for one in state.named:
+        counts[one.cause] = counts.get(one.cause, 0) + 1
+    told = ", ".join(f"{name} in {_layers(count)}" for name, count in counts.items())
+    sentence = f"Found {told}." if told else "The ranges fit their encodings; the bits are few."
+    _tell(trials, "Ranges and causes", sentence, start)
+
+
+def _repair_whole(trials: Trials, state: FlowState, iterations: int) -> Steps[None]:
+    """Try the repairs of a whole network in order of cost, each on what helped before."""
+    tried = candidates(trials.study, state.sides, state.causes, iterations)
+    adopted = 0
+    for place, candidate in enumerate(tried):
+        before = state.present
+        changed = candidate.change(before.experiment)
+        if changed is None:
+            continue
+        start, end = place / len(tried), (place + 1) / len(tried)
+        trial = yield from part(trials.measure(changed, candidate.title), start, end)
+        helps = state.take_if_better(trial)
+        adopted += helps
+        trials.tell(FlowStage.REPAIR, candidate.title, trial, _effect(before, trial), adopted=helps)
+        if state.is_kept:
+            alone = candidate.change(state.given)
+            if adopted > 1 and candidate.cost < SLOW and alone is not None:
+                yield from part(_try_alone(trials, state, candidate.title, alone), start, end)
+            return
+
+
+SLOW = 6
+"""The cost of a repair that takes minutes; such a repair is not tried again."""
+
+
+def _try_alone(trials: Trials, state: FlowState, title: str, alone: Experiment) -> Steps[None]:
+    """Try the last repair without those before; a shorter recipe that keeps the goal is taken."""
+    trial = yield from trials.measure(alone, f"{title}, alone")
+    kept = trial.standing is Standing.KEPT
+    told = (
+        "Keeps the goal without the repairs before." if kept else "The repairs before are needed."
+    )
+    trials.tell(FlowStage.REPAIR, f"{title}, alone", trial, told, adopted=kept)
+    if kept:
+        state.take(trial)
+
+
+def _repair_few(trials: Trials, state: FlowState) -> Steps[None]:
+    """Give more bits to the layers that still lose most, 1, 2, 4 ... of them."""
+    study = yield from part(_float_study(trials.study, state.present.experiment), 0.0, 0.1)
+    start = time.monotonic()
+    config = state.present.experiment.config
+    attribution = yield from part(attribute_loss(study, config, state.sides), 0.1, 0.4)
+    whole = state.present.loss.points
+    _tell(trials, "Loss by layer after repair", attribution.sentence(whole), start)
+    before = state.present
+    tries = give_more_bits(study, before.experiment, attribution.layers, state.sides)
+    for place, (title, experiment) in enumerate(tries):
+        span = 0.4 + 0.6 * place / len(tries), 0.4 + 0.6 * (place + 1) / len(tries)
+        trial = yield from part(trials.measure(experiment, title), *span)
+        helps = state.take_if_better(trial)
+        trials.tell(FlowStage.FEW, title, trial, _effect(before, trial), adopted=helps)
+        if state.is_kept:
+            return
+
+
+def _look_further(trials: Trials, state: FlowState) -> Steps[None]:
+    """Measure more bits for all layers of the guilty sides: what is missing, not a recipe."""
+    title, experiment = wider_everywhere(trials.study, state.present.experiment, state.sides)
+    if experiment is None:
+        return
+    trial = yield from trials.measure(experiment, title)
+    state.beyond = title, trial
+    sentence = f"{_effect(state.present, trial)} These are more bits than were asked for."
+    trials.tell(FlowStage.WHOLE, title, trial, sentence, adopted=False)
+
+
+def _float_study(study: Study, experiment: Experiment) -> Steps[Study]:
+    """Return the calibrated study of the float network after the float passes of a recipe."""
+    if any(map(is_float_pass, experiment.recipe)):
+        study = repair_float(study, experiment.recipe)
+    yield from study.calibrated()
+    return study
+
+
+def _tell(trials: Trials, name: str, sentence: str, start: float) -> None:
+    seconds = time.monotonic() - start
+    trials.board.append(FlowStep(FlowStage.LAYERS, name, StepOutcome.TOLD, sentence, seconds))
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
+
+
+def _effect(before: Trial, after: Trial) -> str:
+    """Return what a change did to the loss and to the energy of one image."""
+    change = before.loss.points - after.loss.points
+    told = (
+        f"Brings {change:.2f} points: loses {after.loss.text}."
+        if change > 0
+        else f"Does not help: loses {after.loss.text}."
+    )
+    old, new = before.run.cost.energy_pj, after.run.cost.energy_pj
+    if old <= 0 or abs(new - old) < 1e-4 * old:
+        return told
+    return (
+        f"{told} Energy of one image {(new - old) / 1e6:+.3g} µJ ({100 * (new / old - 1):+.1f} %)."
+    )

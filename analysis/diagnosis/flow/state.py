@@ -1,0 +1,68 @@
+"""What the flow knows so far."""
+
+from dataclasses import dataclass, field
+
+from analysis.diagnosis.causes.root_cause import SiteCause
+from analysis.diagnosis.flow.contents import LayerLoss, NamedCause
+from analysis.diagnosis.flow.goal import Standing
+from analysis.diagnosis.flow.trials import Trial, nearest
+from analysis.runs.experiment import Experiment
+from quant.simulation.plan import Side
+
+CLEAR_POINTS = 0.1
+"""A repair that brings less is not adopted, unless outputs come clearly nearer (our choice)."""
+CLEAR_KL = 0.8
+"""The divergence from float falls to this share: outputs come clearly nearer (our choice)."""
+
+
+@dataclass(eq=False)
+class FlowState:
+    """The experiment as given, the trials that may be chosen, and the findings.
+
+    `present` is what the next repair starts from; `beyond` is a trial with more bits than asked.
+    """
+
+    given: Experiment
+    chosen: list[Trial] = field(default_factory=list)
+    sides: tuple[Side, ...] = ()
+    layers: tuple[LayerLoss, ...] = ()
+    causes: tuple[SiteCause, ...] = ()
+    named: tuple[NamedCause, ...] = ()
+    beyond: tuple[str, Trial] | None = None
+    float_top1: float | None = None
+    _present: Trial | None = None
+
+    @property
+    def present(self) -> Trial:
+        """The trial that the next repair starts from."""
+        if self._present is None:
+            raise ValueError("A flow must measure the experiment as given first; none was.")
+        return self._present
+
+    @property
+    def nearest(self) -> Trial:
+        """The trial to choose: the present one where the goal is kept, else the nearest."""
+        return self.present if self.is_kept else nearest(self.chosen)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the present trial keeps the goal."""
+        return self._present is not None and self._present.standing is Standing.KEPT
+
+    def take(self, trial: Trial) -> None:
+        """Go on from a trial."""
+        self.chosen.append(trial)
+        self._present = trial
+
+    def take_if_better(self, trial: Trial) -> bool:
+        """Go on from a trial that helps; return whether the trial does."""
+        before = self.present
+        gain = before.loss.points - trial.loss.points
+        kept = trial.standing is Standing.KEPT and before.standing is not Standing.KEPT
+        old, new = before.run.evaluation.kl, trial.run.evaluation.kl
+        nearer = old is not None and new is not None and new <= CLEAR_KL * old
+        if kept or gain >= CLEAR_POINTS or (nearer and gain > -CLEAR_POINTS):
+            self.take(trial)
+            return True
+        self.chosen.append(trial)
+        return False

@@ -1,0 +1,152 @@
+"""Measure experiments as named runs; a run that the store has already is not measured again."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from analysis.diagnosis.flow.contents import OUTCOMES, FlowStage, FlowStep
+from analysis.diagnosis.flow.goal import Goal, Loss, Standing, loss_of, standing_of
+from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import experiment_to_plain
+from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_store import Run
+from analysis.study import AnswerStore, Study
+from quant.progress import Progress, Steps
+
+FORMAT = 1
+"""Of the questions under which runs are found again."""
+
+
+class RunKeeper(AnswerStore, Protocol):
+    """What keeps runs and answers, such as `analysis.runs.run_store.RunStore`."""
+
+    def save(self, run: Run) -> None:
+        """Keep a run."""
+
+    def all(self) -> tuple[Run, ...]:
+        """Return all runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An experiment that was measured."""
+
+    experiment: Experiment
+    run: Run
+    loss: Loss
+    standing: Standing
+    resumed: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """What orders trials by nearness to the goal: the nearest first."""
+        return self.standing is not Standing.KEPT, self.loss.interval.high, self.loss.points
+
+
+@dataclass(eq=False)
+class Trials:
+    """Measures experiments on one study, and keeps all steps in order."""
+
+    study: Study
+    goal: Goal
+    keeper: RunKeeper | None = None
+    board: list[FlowStep] = field(default_factory=list)
+    measured: list[Trial] = field(default_factory=list)
+    _kept: dict[str, Run] | None = None
+
+    def measure(self, experiment: Experiment, name: str) -> Steps[Trial]:
+        """Return the trial of an experiment; the run gets a name that tells the step.
+
+        Raises:
+            QuantError: the experiment does not fit the network or the images.
+        """
+        question = self._question(experiment)
+        run = self._find(question)
+        resumed = run is not None
+        if run is None:
+            titled = experiment.named(f"Diagnose: {name}")
+            run = yield from _titled(name, run_experiment(self.study, titled))
+            if self.keeper is not None:
+                self.keeper.save(run)
+                self.keeper.keep_answer(question, run.id)
+        loss = loss_of(run.evaluation)
+        trial = Trial(experiment, run, loss, standing_of(loss, self.goal), resumed)
+        self.measured.append(trial)
+        return trial
+
+    def tell(
+        self,
+        stage: FlowStage,
+        name: str,
+        trial: Trial,
+        sentence: str,
+        *,
+        adopted: bool | None = None,
+    ) -> FlowStep:
+        """Add the step of a trial."""
+        step = FlowStep(
+            stage,
+            name,
+            OUTCOMES[trial.standing],
+            sentence,
+            trial.run.seconds,
+            trial.loss,
+            trial.run.evaluation.quantized_top1,
+            trial.run.evaluation.quantized_top1_ci95,
+            trial.run.cost.energy_pj,
+            trial.run.id if self.keeper is not None else "",
+            adopted,
+            trial.resumed,
+        )
+        self.board.append(step)
+        return step
+
+    def _question(self, experiment: Experiment) -> str:
+        """Return what names all that a run depends on."""
+        study = self.study
+        plain = experiment_to_plain(replace_name(experiment))
+        parts = (
+            str(FORMAT),
+            json.dumps(plain, sort_keys=True),
+            study.network.graph_digest,
+            study.images.digest,
+            study.calibration.digest if study.calibration is not None else "",
+            repr(study.input_range),
+            str(torch.__version__),
+        )
+        return f"diagnosis {hashlib.sha256('|'.join(parts).encode()).hexdigest()}"
+
+    def _find(self, question: str) -> Run | None:
+        if self.keeper is None:
+            return None
+        identity = self.keeper.answer(question)
+        if not isinstance(identity, str):
+            return None
+        if self._kept is None:
+            self._kept = {run.id: run for run in self.keeper.all()}
+        return self._kept.get(identity)
+
+
+def replace_name(experiment: Experiment) -> Experiment:
+    """Return the experiment without a given name."""
+    return experiment.named("")
+
+
+def _titled(name: str, steps: Steps[Run]) -> Steps[Run]:
+    """Run steps whose texts begin with a name."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            result: Run = stop.value
+            return result
+        yield Progress(step.fraction, f"{name}: {step.text}")
+
+
+def nearest(trials: Iterable[Trial]) -> Trial:
+    """Return the trial that is nearest to the goal; the first of equal ones."""
+    return min(trials, key=lambda trial: trial.rank)

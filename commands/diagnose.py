@@ -1,0 +1,137 @@
+"""The command diagnose."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.app import app
+from commands.inputs import (
+    ExperimentOptions,
+    check_import,
+    complete_experiment,
+    open_network,
+    open_preprocess,
+    with_training,
+)
+from commands.options import (
+    AbsorbOption,
+    ActivationBitsOption,
+    AdaroundOption,
+    BuilderOption,
+    CalibrationOption,
+    ConfigOption,
+    CorrectOption,
+    DataOption,
+    EncodingsOption,
+    EqualizeOption,
+    EstimatorOption,
+    ExperimentOption,
+    GranularityOption,
+    IterationsOption,
+    JsonOption,
+    LabelOption,
+    MachineOption,
+    ModelOption,
+    PreprocessOption,
+    SamplesOption,
+    SeedOption,
+    ShapeOption,
+    TrainedOption,
+    WeightBitsOption,
+)
+from commands.output import check_place, errors_told, watch, with_warnings, write_answer
+
+
+@app.command()
+def diagnose(
+    *,
+    model: ModelOption,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    label_column: LabelOption = None,
+    samples: SamplesOption = None,
+    calibration: CalibrationOption = 256,
+    experiment: ExperimentOption = None,
+    config: ConfigOption = None,
+    weight_bits: WeightBitsOption = None,
+    activation_bits: ActivationBitsOption = None,
+    granularity: GranularityOption = None,
+    estimator: EstimatorOption = None,
+    machine: MachineOption = None,
+    seed: SeedOption = None,
+    equalize: EqualizeOption = False,
+    absorb_bias: AbsorbOption = False,
+    correct_bias: CorrectOption = None,
+    adaround: AdaroundOption = False,
+    adaround_iterations: IterationsOption = 1000,
+    encodings: EncodingsOption = None,
+    trained: TrainedOption = None,
+    goal: Annotated[
+        str, typer.Option(help="Points of top-1 that may be lost, by the paired interval.")
+    ] = "drop <= 1.0",
+    runs: Annotated[
+        Path,
+        typer.Option(help="Folder that keeps each step as a run: a killed diagnosis goes on."),
+    ] = Path("runs"),
+    write_experiment: Annotated[
+        str | None, typer.Option(help="File for the experiment that was chosen (JSON).")
+    ] = None,
+    out: JsonOption = "-",
+) -> None:
+    """Find why accuracy fell, try repairs in order of cost, and name the cheapest that is enough.
+
+    The answer holds the experiment that was chosen: evaluate, report and export take the answer
+    with --experiment.
+    """
+    with errors_told(out):
+        options = ExperimentOptions(
+            experiment,
+            config,
+            weight_bits,
+            activation_bits,
+            granularity,
+            estimator,
+            machine,
+            seed,
+            equalize,
+            absorb_bias,
+            correct_bias,
+            adaround,
+            adaround_iterations,
+            encodings,
+        )
+        if write_experiment is not None:
+            check_place(write_experiment, "--write-experiment")
+        record = options.read()
+        from analysis.diagnosis.flow.goal import read_goal  # noqa: PLC0415
+
+        wish = read_goal(goal)
+        from analysis.diagnosis.flow.run_diagnosis import (  # noqa: PLC0415
+            DiagnosisTask,
+            run_diagnosis,
+        )
+        from analysis.runs.experiment_file import write_experiment as text_of  # noqa: PLC0415
+        from analysis.runs.run_store import RunStore  # noqa: PLC0415
+        from analysis.split import ImageChoice, choose_split  # noqa: PLC0415
+        from analysis.study import Study  # noqa: PLC0415
+        from commands.json_answers.diagnosis import summarize_diagnosis  # noqa: PLC0415
+
+        how = open_preprocess(preprocess, label_column, model)
+        choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
+        network = open_network(model, builder, input_shape)
+        tried, notes = complete_experiment(network, record, options)
+        if trained is not None:
+            tried = with_training(network, (runs, trained), tried, named=options.names_config)
+        images = choose_split(model, network, tried.config, choice, learning=True)
+        checked = check_import(model, network, images.score)
+        store = RunStore(runs)
+        task = DiagnosisTask(Study.of(network, images, store), tried, wish, store)
+        found = watch(run_diagnosis(task))
+        if write_experiment is not None:
+            Path(write_experiment).write_text(text_of(found.experiment), encoding="utf-8")
+        answer = summarize_diagnosis(found, network.graph)
+        told = {"notes": [*notes, *images.notes], "import_check": checked}
+        write_answer(out, with_warnings({**answer, **told}, how.notes if how else ()))

@@ -1,0 +1,98 @@
+"""A diagnosis as plain values for JSON."""
+
+from typing import Any
+
+from analysis.diagnosis.flow.contents import Diagnosis, FlowStep, LayerLoss, NamedCause
+from analysis.evaluation.measures import Interval
+from analysis.runs.experiment_file import experiment_to_plain
+from analysis.runs.run_experiment import versions
+from quant.config import config_to_plain
+from quant.graph.float_graph import FloatGraph
+
+
+def summarize_diagnosis(found: Diagnosis, graph: FloatGraph) -> dict[str, Any]:
+    """Return a diagnosis for JSON: losses in points of top-1, accuracies in shares of 1."""
+    score = None if found.run is None else found.run.evaluation
+    cost = None if found.run is None else found.run.cost
+    return {
+        "met": found.met,
+        "goal": found.goal.text,
+        "sentence": found.sentence,
+        "advice": found.advice,
+        "float": {"top1": found.float_top1},
+        "quantized": {
+            "top1": None if score is None else score.quantized_top1,
+            "top1_ci95": None if score is None else _bounds(score.quantized_top1_ci95, 1),
+            "agreement": None if score is None else score.agreement,
+            "samples": None if score is None else score.samples,
+            "energy_pj": None if cost is None else cost.energy_pj,
+            "latency_s": None if cost is None else cost.latency_s,
+        },
+        "drop": {
+            "points": None if score is None or score.top1_drop is None else 100 * score.top1_drop,
+            "points_ci95": None if score is None else _bounds(score.top1_drop_ci95, 100),
+        },
+        "recipe": [] if found.run is None else list(found.run.recipe),
+        "config": config_to_plain(found.experiment.config, graph.layers),
+        "causes": [_cause(one) for one in found.causes],
+        "layers": [_layer(one) for one in found.layers],
+        "steps": [_step(one) for one in found.steps],
+        "experiment": experiment_to_plain(found.experiment),
+        "versions": versions(),
+    }
+
+
+def _bounds(interval: Interval | None, factor: float) -> list[float] | None:
+    return None if interval is None else [factor * interval.low, factor * interval.high]
+
+
+def _cause(one: NamedCause) -> dict[str, Any]:
+    return {
+        "layer": one.layer,
+        "side": one.side.value,
+        "cause": one.cause,
+        "evidence": one.evidence,
+        "remedy": one.remedy,
+        "points": one.points,
+        "points_ci95": _bounds(one.interval, 1),
+    }
+
+
+def _layer(one: LayerLoss) -> dict[str, Any]:
+    return {
+        "layer": one.layer,
+        "side": one.side.value,
+        "bits": one.bits,
+        "share": one.share,
+        "points": one.points,
+        "points_ci95": _bounds(one.interval, 1),
+        "images": one.images,
+    }
+
+
+def _step(one: FlowStep) -> dict[str, Any]:
+    """Return a step; `measured` are points lost, or of the float network the right answers in %."""
+    if one.loss is not None:
+        labelled = one.loss.labelled
+        unit: str | None = "points of top-1 lost" if labelled else "% of the answers changed"
+        measured: float | None = one.loss.points
+        interval = _bounds(one.loss.interval, 1)
+    else:
+        unit = None if one.top1 is None else "% right"
+        measured = None if one.top1 is None else 100 * one.top1
+        interval = _bounds(one.top1_interval, 100)
+    return {
+        "stage": one.stage.value,
+        "name": one.name,
+        "outcome": one.outcome.value,
+        "measured": measured,
+        "unit": unit,
+        "interval": interval,
+        "seconds": round(one.seconds, 3),
+        "sentence": one.sentence,
+        "top1": one.top1,
+        "energy_pj": one.energy_pj,
+        "adopted": one.adopted,
+        "run": one.run or None,
+        "resumed": one.resumed,
+    }
