@@ -15,6 +15,7 @@ from commands import (
     widths,
 )
 from commands.app import app
+from commands.gate import check
 
 __all__ = ("app",)
 
@@ -24,6 +25,7 @@ COMMANDS = (
     inspect,
     evaluate,
     diagnose,
+    check,
     optimize,
     sensitivity,
     report,

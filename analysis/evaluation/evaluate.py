@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from analysis.evaluation.image_answers import ImageAnswers, pack_bits
 from analysis.evaluation.measures import Interval, paired_interval, proportion_interval
 from analysis.evaluation.output_error import OutputTally
 from analysis.evaluation.per_image import compare_outputs
@@ -69,7 +71,7 @@ class Evaluation:
     is False where the first output is no row of classes; then `agreement` says little, and the
     `cosine` similarity of the outputs and the user's `metric` stand beside the SQNR.
     `metric_problem` is the error that stopped the metric. `kl` is the mean KL divergence of the
-    softmax in nats, None without classes.
+    softmax in nats, None without classes. `answers` tells image by image what was right.
     """
 
     samples: int
@@ -89,6 +91,8 @@ class Evaluation:
     metric: MetricScore | None = None
     metric_problem: str = ""
     kl: float | None = None
+    sqnr_ci95: Interval | None = None
+    answers: ImageAnswers | None = None
 
 
 class _ScoreTally:
@@ -104,6 +108,7 @@ class _ScoreTally:
         self.classes = True
         self.labelled = True
         self.disagreements: list[Disagreement] = []
+        self.flags: dict[str, list[Tensor]] = {"agrees": [], "float_right": [], "right": []}
 
     def add(
         self, batch: LabelledBatch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
@@ -119,6 +124,7 @@ class _ScoreTally:
         before, after = reference.argmax(-1), quantized.argmax(-1)
         differs = (before != after).reshape(len(reference), -1).any(1)
         self.agreed += int((~differs).sum())
+        self.flags["agrees"].append(~differs)
         if batch.labels is None or before.dim() != 1 or reference.shape[-1] == 1:
             self.labelled = False
         else:
@@ -158,6 +164,13 @@ class _ScoreTally:
         self.quantized_hits += int(right_after.sum())
         self.lost += int((right_before & ~right_after).sum())
         self.won += int((~right_before & right_after).sum())
+        self.flags["float_right"].append(right_before)
+        self.flags["right"].append(right_after)
+
+    def _answers(self) -> ImageAnswers:
+        """Return what was right, image by image; without labels, where both networks agree."""
+        names = ("agrees", "float_right", "right") if self.labelled else ("agrees",)
+        return ImageAnswers(*(pack_bits(torch.cat(self.flags[name]).numpy()) for name in names))
 
     def result(self) -> Evaluation:
         """Return all scores with their intervals."""
@@ -174,6 +187,8 @@ class _ScoreTally:
             metric=metric,
             metric_problem=problem,
             kl=self.divergence / n if self.classes else None,
+            sqnr_ci95=self.output_error.sqnr_ci95,
+            answers=self._answers(),
         )
         if not self.labelled:
             return unlabelled

@@ -14,7 +14,7 @@ Z95 = 1.959963984540054  # two-sided 95 % of the standard normal
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A 95 % confidence interval, in the unit of the measure."""
+    """A confidence interval, in the unit of the measure; of 95 % where nothing else is said."""
 
     low: float
     high: float
@@ -62,17 +62,17 @@ def proportion_interval(hits: int, trials: int) -> Interval:
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
-def paired_interval(lost: int, won: int, trials: int) -> Interval:
+def paired_interval(lost: float, won: float, trials: float, z: float = Z95) -> Interval:
     """Return the interval of a difference of two proportions on the same images.
 
     `lost` images were right before and wrong after, `won` images wrong before and right after. The
-    difference is (lost - won) / trials. Source: adjusted Wald interval of Agresti and Min (2005),
-    with half a count added to each cell.
+    difference is (lost - won) / trials; `z` is the normal quantile of the confidence. Source:
+    adjusted Wald interval of Agresti and Min (2005), with half a count added to each cell.
     """
     lost_half, won_half, n = lost + 0.5, won + 0.5, trials + 2
     difference = (lost_half - won_half) / n
     variance = (lost_half + won_half - (lost_half - won_half) ** 2 / n) / n**2
-    half = Z95 * math.sqrt(variance)
+    half = z * math.sqrt(variance)
     return Interval(max(-1.0, difference - half), min(1.0, difference + half))
 
 

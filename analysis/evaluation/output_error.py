@@ -1,20 +1,24 @@
-"""Distance between the outputs of two networks, summed over images in constant memory."""
+"""Distance between the outputs of two networks: two numbers an image and output are held."""
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.evaluation.measures import signal_to_noise_db
+from analysis.evaluation.decision_intervals import energy_ratio_interval
+from analysis.evaluation.measures import Interval, signal_to_noise_db
 from analysis.evaluation.per_image import image_energies, join_outputs
 
 
 class OutputTally:
-    """Sums of signal energy, noise energy and cosine similarity over images, for each output."""
+    """Signal energy, noise energy and cosine similarity of images, for each output."""
 
     def __init__(self) -> None:
         self._signal: list[float] = []
         self._noise: list[float] = []
+        self._energies: list[NDArray[np.float64]] = []
         self._cosine = 0.0
         self._samples = 0
 
@@ -23,11 +27,15 @@ class OutputTally:
         self._signal = self._signal or [0.0] * len(references)
         self._noise = self._noise or [0.0] * len(references)
         self._samples += len(references[0])
+        energies = np.zeros((2, len(references[0]), len(references)))
         for place, (before, after) in enumerate(zip(references, outputs, strict=True)):
             reference, other = before.double(), after.double()
-            self._signal[place] += float(image_energies(reference).sum())
-            self._noise[place] += float(image_energies(reference - other).sum())
+            energies[0, :, place] = image_energies(reference)
+            energies[1, :, place] = image_energies(reference - other)
+            self._signal[place] += float(energies[0, :, place].sum())
+            self._noise[place] += float(energies[1, :, place].sum())
             self._cosine += float(image_cosines(reference, other).sum()) / len(references)
+        self._energies.append(energies)
 
     @property
     def sqnr_db(self) -> float:
@@ -37,6 +45,12 @@ class OutputTally:
             shares = join_outputs(signal.numpy(), noise.numpy())
             return signal_to_noise_db(float(shares[0].sum()), float(shares[1].sum()))
         return signal_to_noise_db(float(signal.sum()), float(noise.sum()))
+
+    @property
+    def sqnr_ci95(self) -> Interval | None:
+        """The 95 % interval of the SQNR over images in dB; None for few images or no noise."""
+        signal, noise = join_outputs(*np.concatenate(self._energies, 1))
+        return energy_ratio_interval(signal, noise)
 
     @property
     def cosine(self) -> float:

@@ -4,13 +4,14 @@ The limits are our choice: one point of top-1 is what most people accept, and 20
 than repairs without training should be trusted with.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from typing import Any
 
 from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.images_needed import images_needed
 from analysis.evaluation.measures import Z95, Interval, paired_interval, proportion_interval
 from analysis.runs.run_store import Run
 from quant.spec import FLOAT_BITS
@@ -19,8 +20,6 @@ SMALL_LOSS = 0.01
 """The share of top-1 that a deployable network may lose: one point (our choice)."""
 LARGE_LOSS = 0.2
 """The share of top-1 from which repairs are unlikely to be enough: 20 points (our choice)."""
-MOST_IMAGES = 1_000_000
-"""More images than this are not advised (our choice): the loss is too close to the limit."""
 
 
 class Level(StrEnum):
@@ -209,25 +208,14 @@ def _images_to_decide(score: Evaluation) -> int | None:
         lost, won = (changed + difference) / 2 * share, (changed - difference) / 2 * share
         return paired_interval(round(lost), round(won), images)
 
-    return _images_until(score.samples, at)
+    return images_needed(score.samples, at, SMALL_LOSS)
 
 
 def _images_to_agree(score: Evaluation) -> int | None:
     def at(images: int) -> Interval:
         return proportion_interval(round((1 - score.agreement) * images), images)
 
-    return _images_until(score.samples, at)
-
-
-def _images_until(images: int, at: Callable[[int], Interval]) -> int | None:
-    """Return the images, rounded up, at which the interval of the loss leaves the limit."""
-    while images <= MOST_IMAGES:
-        images += max(1, images // 20)
-        interval = at(images)
-        if interval.high <= SMALL_LOSS or interval.low > SMALL_LOSS:
-            tens: int = 10 ** max(0, len(str(images)) - 2)
-            return -(-images // tens) * tens
-    return None
+    return images_needed(score.samples, at, SMALL_LOSS)
 
 
 def _side_text(run: Run, others: Sequence[Run]) -> str:

@@ -38,7 +38,7 @@ class ReportTask:
     front: object = None
 
 
-def find_run(store: RunStore, identity: str) -> Run:
+def find_run(store: RunStore, identity: str, option: str = "--run") -> Run:
     """Return the run whose id, or the start of it, or whose name is `identity`.
 
     Raises:
@@ -53,7 +53,7 @@ def find_run(store: RunStore, identity: str) -> Run:
             return found[0]
     known = ", ".join(f"{run.id[:8]} ({run.name})" for run in runs[:8]) or "none"
     raise ConfigError(
-        f"--run must name one run of {store.path}; got {identity!r}. The newest are: {known}."
+        f"{option} must name one run of {store.path}; got {identity!r}. The newest are: {known}."
     )
 
 

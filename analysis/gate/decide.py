@@ -1,0 +1,135 @@
+"""Hold a run to its conditions: each holds, is broken, or needs more images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scipy.special import ndtri
+
+from analysis.evaluation.decision_intervals import normal_quantile
+from analysis.evaluation.images_needed import images_needed
+from analysis.evaluation.measures import Interval
+from analysis.gate.condition import Condition
+from analysis.gate.estimate import Estimate, estimate_measure
+from analysis.runs.run_store import Run
+from quant.errors import ConfigError
+
+POWER = 0.8
+"""The share of trials in which a detectable value is called broken (our choice)."""
+
+
+class GateOutcome(StrEnum):
+    """What a condition comes to."""
+
+    HOLDS = "holds"
+    BROKEN = "broken"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A condition and what was measured of it, in the unit of a run.
+
+    `more_images` says how many images more would decide, None where nothing is open or a million
+    are too few. `detectable` is the value that these images call broken in 80 % of trials.
+    """
+
+    condition: Condition
+    outcome: GateOutcome
+    value: float
+    interval: Interval | None
+    confidence: float
+    images: int
+    source: str
+    more_images: int | None = None
+    detectable: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What was measured and what follows, in one sentence."""
+        say = self.condition.in_unit
+        text = f"{self.condition.measure} is {say(self.value)}"
+        if self.interval is not None:
+            ends = f"{say(self.interval.low)} to {say(self.interval.high)}"
+            text += f" ({100 * self.confidence:.4g} %: {ends}; {self.images} images)"
+        text += f": '{self.condition.text}' {_VERBS[self.outcome]}."
+        if self.outcome is GateOutcome.UNDECIDED:
+            text += (
+                " The value is too close to the limit for more images to decide."
+                if self.more_images is None
+                else f" About {self.more_images} images more would decide."
+            )
+        return text
+
+
+_VERBS = {
+    GateOutcome.HOLDS: "is excluded, the run holds",
+    GateOutcome.BROKEN: "is shown, the run is broken",
+    GateOutcome.UNDECIDED: "is neither shown nor excluded",
+}
+
+
+def check_run(
+    run: Run, conditions: Sequence[Condition], against: Run | None = None, confidence: float = 0.95
+) -> tuple[Decision, ...]:
+    """Return a decision for each condition under which a run fails.
+
+    A run is broken where the whole interval lies beyond the limit, and holds where no part does.
+    `confidence` is that of all conditions together: with k conditions subject to chance, each has
+    the confidence 1 - (1 - confidence) / k (Bonferroni).
+
+    Raises:
+        QuantError: a condition asks for what the runs do not have.
+        ConfigError: there is no condition, or the confidence is no share between 0.5 and 1.
+    """
+    if not conditions:
+        raise ConfigError("A check needs at least one condition; got none. Name --fail-if.")
+    if not 0.5 <= confidence < 1:
+        raise ConfigError(
+            f"The confidence must be at least 50 % and below 100 %; got {100 * confidence:g} %."
+        )
+    chances = sum(not one.measure.is_cost for one in conditions)
+    single = 1 - (1 - confidence) / max(1, chances)
+    return tuple(
+        decide(one, estimate_measure(one, run, against, single), single) for one in conditions
+    )
+
+
+def decide(condition: Condition, estimate: Estimate, confidence: float) -> Decision:
+    """Return the decision on one condition from what was measured."""
+    interval = estimate.interval
+    low, high = (estimate.value,) * 2 if interval is None else (interval.low, interval.high)
+    near, far = (low, high) if condition.fails_above else (high, low)
+    outcome = GateOutcome.UNDECIDED
+    if condition.breaks(near):
+        outcome = GateOutcome.BROKEN
+    elif not condition.breaks(far):
+        outcome = GateOutcome.HOLDS
+    more = None
+    if outcome is GateOutcome.UNDECIDED and estimate.at is not None:
+        total = images_needed(estimate.images, estimate.at, condition.limit)
+        more = None if total is None else total - estimate.images
+    detectable = None
+    if interval is not None:
+        reach = 1 + float(ndtri(POWER)) / normal_quantile(confidence)
+        detectable = condition.limit + reach * (estimate.value - near)
+    return Decision(
+        condition,
+        outcome,
+        estimate.value,
+        interval,
+        confidence,
+        estimate.images,
+        estimate.source,
+        more,
+        detectable,
+    )
+
+
+def join_outcomes(decisions: Sequence[Decision]) -> GateOutcome:
+    """Return the outcome of a run: broken where one condition is, else undecided where one is."""
+    outcomes = {decision.outcome for decision in decisions}
+    for outcome in (GateOutcome.BROKEN, GateOutcome.UNDECIDED):
+        if outcome in outcomes:
+            return outcome
+    return GateOutcome.HOLDS

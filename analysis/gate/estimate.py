@@ -1,0 +1,177 @@
+"""What a run, alone or beside another run, measured of a condition, with its interval."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.decision_intervals import (
+    ENERGY_SOURCE,
+    PAIRED_SOURCE,
+    PROPORTION_SOURCE,
+    decisive_difference,
+    exact_proportion,
+    normal_quantile,
+)
+from analysis.evaluation.image_answers import count_changes, unpack_bits
+from analysis.evaluation.measures import Z95, Interval
+from analysis.gate.condition import Condition, Measure
+from analysis.runs.run_store import Run
+from quant.errors import QuantError
+
+COST_SOURCE = "an estimate of the machine's model: no chance in it"
+EXACT_SOURCE = "the outputs are exactly those of the float network"
+METRIC_SOURCE = "percentile bootstrap over images"
+WHOLE_SOURCE = "one number for all images: no interval"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Estimate:
+    """A measured value in the unit of a run, its interval, and what more images would do.
+
+    `interval` is None for a value without chance. `at` gives the interval for more images which go
+    on as those at hand. `source` says where the interval comes from.
+    """
+
+    value: float
+    images: int
+    source: str
+    interval: Interval | None = None
+    at: Callable[[int], Interval] | None = None
+
+
+def estimate_measure(
+    condition: Condition, run: Run, against: Run | None, confidence: float
+) -> Estimate:
+    """Return what `run` measured, the drop and multiples of costs beside the run `against`.
+
+    Raises:
+        QuantError: the run has no labels, classes or metric, or the two runs have other images.
+    """
+    measure, score = condition.measure, run.evaluation
+    if measure.is_cost:
+        return _cost(condition, run, against)
+    if measure is Measure.SQNR:
+        scale = normal_quantile(confidence) / Z95
+        if score.sqnr_db == math.inf:
+            return Estimate(score.sqnr_db, score.samples, EXACT_SOURCE)
+        return _scaled(score.sqnr_db, score.sqnr_ci95, score.samples, scale, ENERGY_SOURCE)
+    if measure in (Measure.METRIC, Measure.LOSS):
+        return _metric(measure, run, confidence)
+    if measure is Measure.DROP:
+        return _drop(*_changes(run, against), score.samples, confidence)
+    share = score.quantized_top1 if measure is Measure.TOP1 else score.agreement
+    if share is None or not score.classes:
+        raise QuantError(_lacks(run, measure))
+    return _share(share, score.samples, confidence)
+
+
+def _drop(lost: int, won: int, images: int, confidence: float) -> Estimate:
+    def at(count: int) -> Interval:
+        more = count / images
+        return decisive_difference(lost * more, won * more, count, confidence)
+
+    return Estimate((lost - won) / images, images, PAIRED_SOURCE, at(images), at)
+
+
+def _share(share: float, images: int, confidence: float) -> Estimate:
+    def at(count: int) -> Interval:
+        return exact_proportion(share * count, count, confidence)
+
+    return Estimate(share, images, PROPORTION_SOURCE, at(images), at)
+
+
+def _cost(condition: Condition, run: Run, against: Run | None) -> Estimate:
+    """Return a cost of one image, or its multiple of the other run's cost."""
+    quantity = Quantity(str(condition.measure))
+    value = quantity.of(run.cost)
+    if not condition.is_relative:
+        return Estimate(value, 0, COST_SOURCE)
+    if against is None:
+        raise QuantError(
+            f"A condition in multiples needs a run to compare with; got {condition.text!r} alone. "
+            "Name the run with --against."
+        )
+    if against.cost.machine != run.cost.machine:
+        raise QuantError(
+            f"Costs of two runs compare on one machine; got {run.cost.machine} and "
+            f"{against.cost.machine}. Name one machine for both."
+        )
+    before = quantity.of(against.cost)
+    if before <= 0:
+        raise QuantError(f"A multiple needs a {quantity} above 0; {against.name} has {before:g}.")
+    return Estimate(value / before, 0, COST_SOURCE)
+
+
+def _changes(run: Run, against: Run | None) -> tuple[int, int]:
+    """Return the images (lost, won) against the float network, or against the other run."""
+    score = run.evaluation
+    if score.answers is None or not score.labelled:
+        raise QuantError(_lacks(run, Measure.DROP))
+    after = unpack_bits(score.answers.right, score.samples)
+    if against is None:
+        return count_changes(unpack_bits(score.answers.float_right, score.samples), after)
+    if _identity(run) != _identity(against):
+        raise QuantError(
+            f"A drop against another run needs the same network and images; {against.name} was "
+            f"scored on {against.evaluation.samples} images of {against.data}, {run.name} on "
+            f"{score.samples} of {run.data}, or on another network. Score both alike."
+        )
+    other = against.evaluation.answers
+    if other is None or not against.evaluation.labelled:
+        raise QuantError(_lacks(against, Measure.DROP))
+    return count_changes(unpack_bits(other.right, score.samples), after)
+
+
+def _identity(run: Run) -> tuple[str, str, int]:
+    """Return what two runs must share to be compared image by image."""
+    return run.model_digest, run.data_digest, run.evaluation.samples
+
+
+def _lacks(run: Run, measure: Measure) -> str:
+    """Return the sentence on a measure that a run does not have."""
+    if run.evaluation.labelled and run.evaluation.answers is None:
+        return (
+            f"{run.name} was kept by an older version, without the answers to single images. Score "
+            "the run again."
+        )
+    needs = "images with labels and a row of classes" if measure is not Measure.AGREEMENT else (
+        "a row of classes"
+    )  # fmt: skip
+    return (
+        f"A condition on {measure} needs {needs}; {run.name} has none. Name data with labels, or "
+        "write a condition on sqnr or on a metric."
+    )
+
+
+def _metric(measure: Measure, run: Run, confidence: float) -> Estimate:
+    """Return the metric of the quantized network, or how much worse than the float network's."""
+    found, problem = run.evaluation.metric, run.evaluation.metric_problem
+    if found is None:
+        raise QuantError(
+            problem or f"A condition on {measure} needs a metric; got none. Name one with --metric."
+        )
+    value, interval = found.quantized_value, found.quantized_ci95
+    if measure is Measure.LOSS:
+        value, interval = found.loss, found.change_ci95
+        if interval is not None and found.higher_is_better:
+            interval = Interval(-interval.high, -interval.low)
+    if interval is None:
+        return Estimate(value, run.evaluation.samples, WHOLE_SOURCE)
+    scale = normal_quantile(confidence) / Z95
+    return _scaled(value, interval, run.evaluation.samples, scale, METRIC_SOURCE)
+
+
+def _scaled(
+    value: float, interval: Interval | None, images: int, scale: float, source: str
+) -> Estimate:
+    """Return an estimate whose interval of 95 % is scaled by normal quantiles and with images."""
+    if interval is None:
+        raise QuantError(f"An interval needs at least 4 images; got {images}. Score more images.")
+    below, above = scale * (value - interval.low), scale * (interval.high - value)
+
+    def at(count: int) -> Interval:
+        share = math.sqrt(images / count)
+        return Interval(value - share * below, value + share * above)
+
+    return Estimate(value, images, source, at(images), at)

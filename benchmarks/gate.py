@@ -1,0 +1,67 @@
+"""How often the gate is wrong, and what it finds: exact sums over lost and won images.
+
+    python -m benchmarks.gate
+
+No network runs. Every pair (lost, won) of n images has a multinomial chance; the gate's decision on
+"drop > limit" is weighed by these chances. A false alarm is "broken" where the true drop is the
+limit, a false pass is "holds" there. Power is the chance of "broken" at a larger drop.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.stats import binom
+
+from analysis.evaluation.decision_intervals import decisive_difference
+
+IMAGES = (32, 64, 128, 256, 500)
+LIMITS = (0.0, 0.005, 0.01, 0.02)
+CHANGED = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+"""Shares of images whose answer changes."""
+DROPS = (0.02, 0.05, 0.1)
+LEAST = 1e-9
+MOST_FALSE = 0.05
+
+
+def chances(n: int, drop: float, changed: float) -> Iterator[tuple[int, int, float]]:
+    """Yield (lost, won, chance) for n images of which a share changes and `drop` is lost."""
+    for count in range(n + 1):
+        weight = binom.pmf(count, n, changed)
+        if weight < LEAST:
+            continue
+        shares = weight * binom.pmf(np.arange(count + 1), count, (changed + drop) / 2 / changed)
+        yield from ((lost, count - lost, p) for lost, p in enumerate(shares.tolist()) if p > LEAST)
+
+
+def rates(n: int, limit: float, drop: float, changed: float) -> tuple[float, float]:
+    """Return the chances of "broken" and of "holds" for the condition drop > limit."""
+    broken = holds = 0.0
+    for lost, won, chance in chances(n, drop, changed):
+        found = decisive_difference(lost, won, n, 0.95)
+        broken += chance * (found.low > limit)
+        holds += chance * (found.high <= limit)
+    return broken, holds
+
+
+def main() -> None:
+    """Print the worst false alarm and false pass for each number of images, and the power."""
+    worst = 0.0
+    for n in IMAGES:
+        for limit in LIMITS:
+            pairs = [rates(n, limit, limit, share) for share in CHANGED if share >= limit]
+            alarm, passed = (max(values) for values in zip(*pairs, strict=True))
+            worst = max(worst, alarm, passed)
+            print(
+                f"{n:4d} images, limit {100 * limit:.1f}: {alarm:.2%} alarms, {passed:.2%} passes"
+            )
+    for n in IMAGES:
+        powers = ", ".join(
+            f"{100 * drop:.0f} points {rates(n, 0.005, drop, drop + 0.02)[0]:.0%}" for drop in DROPS
+        )
+        print(f"{n:4d} images, limit 0.5, power: {powers}")
+    verdict = "met" if worst <= MOST_FALSE else "MISSED"
+    print(f"worst {worst:.2%}; at most {MOST_FALSE:.0%}: {verdict}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command check and the files that it writes."""

@@ -1,0 +1,101 @@
+"""The command check: conditions on a run, for a pipeline that must stop where one is broken."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.app import app
+from commands.inputs import ExperimentOptions, open_metric, open_network, open_preprocess
+from commands.options import (
+    BuilderOption,
+    CalibrationOption,
+    DataOption,
+    JsonOption,
+    LabelOption,
+    MachineOption,
+    ModelOption,
+    PreprocessOption,
+    SamplesOption,
+    SeedOption,
+    ShapeOption,
+)
+from commands.output import check_place, errors_told, say, with_warnings, write_answer
+
+BROKEN, UNDECIDED = 1, 3
+
+
+@app.command()
+def check(
+    *,
+    model: ModelOption,
+    experiment: Annotated[Path, typer.Option(help="The experiment (JSON) that is checked.")],
+    fail_if: Annotated[
+        list[str],
+        typer.Option(
+            "--fail-if",
+            help="A condition under which it fails, such as 'drop > 0.5', 'top1 < 90 %' or "
+            "'energy > 1.2 mJ'; may stand several times.",
+        ),
+    ],
+    confidence: Annotated[
+        float, typer.Option(help="Percent: how seldom chance alone decides, over all conditions.")
+    ] = 95.0,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A run of --runs by name or id, or an experiment's file: drop and x."),
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of runs: keeps this run, and has --against.")
+    ] = None,
+    builder: BuilderOption = None,
+    input_shape: ShapeOption = None,
+    data: DataOption = None,
+    preprocess: PreprocessOption = None,
+    label_column: LabelOption = None,
+    samples: SamplesOption = None,
+    calibration: CalibrationOption = 256,
+    machine: MachineOption = None,
+    seed: SeedOption = None,
+    metric: Annotated[
+        str | None, typer.Option(help="path.py:function for 'metric' and 'loss'. It is run.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="File for the outcome as JUnit XML.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="File for the outcome, and the comparison, as Markdown.")
+    ] = None,
+    out: JsonOption = "-",
+) -> None:
+    """Hold an experiment to conditions: exit code 0 holds, 1 broken, 3 too few images, 2 unusable.
+
+    A run is broken only where the whole interval lies beyond the limit, and holds only where none
+    of it does.
+    """
+    with errors_told(out):
+        for option, place in (("--junit", junit), ("--markdown", markdown)):
+            check_place("-" if place is None else str(place), option)
+        from analysis.gate.condition import read_condition  # noqa: PLC0415
+        from analysis.gate.decide import GateOutcome, check_run, join_outcomes  # noqa: PLC0415
+        from analysis.split import ImageChoice  # noqa: PLC0415
+        from commands.gate.outcome_files import summarize_check, write_outcome  # noqa: PLC0415
+        from commands.gate.score_both import CheckTask, score_both  # noqa: PLC0415
+        from commands.work.make_report import open_store  # noqa: PLC0415
+
+        conditions = [read_condition(text) for text in fail_if]
+        options = ExperimentOptions(experiment, machine=machine, seed=seed)
+        own_metric, how = open_metric(metric), open_preprocess(preprocess, label_column, model)
+        first = options.read().experiment.seed
+        choice = ImageChoice(data, how, samples, calibration, first)
+        network = open_network(model, builder, input_shape)
+        store = open_store(runs, None)
+        task = CheckTask(model, network, options, choice, own_metric, against, store)
+        scored = score_both(task)
+        decisions = check_run(scored.run, conditions, scored.against, confidence / 100)
+        write_outcome(decisions, scored, junit, markdown)
+        answer = summarize_check(decisions, scored, network)
+        write_answer(out, with_warnings(answer, how.notes if how else ()))
+        for decision in decisions:
+            say(decision.sentence)
+        outcome = join_outcomes(decisions)
+    if outcome is not GateOutcome.HOLDS:
+        raise typer.Exit(BROKEN if outcome is GateOutcome.BROKEN else UNDECIDED)

@@ -1,0 +1,164 @@
+"""The outcome of a check as JSON, as JUnit XML and as Markdown."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from analysis.evaluation.measures import Interval
+from analysis.gate.decide import Decision, GateOutcome, join_outcomes
+from analysis.network import Network
+from analysis.runs.compare_runs import (
+    LayerDifference,
+    describe,
+    layer_differences,
+    with_distinct_names,
+)
+from analysis.runs.run_store import Run
+from commands.gate.score_both import ScoredPair
+from commands.json_answers.run import summarize_run
+
+MOST_LAYERS = 10
+"""Layers in the comparison of two runs, those whose SQNR changed most (our choice)."""
+_CONTROL = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
+_MARKS = re.compile(r"([\\`*_{}\[\]<>#~$|&!@])")
+
+
+def summarize_check(
+    decisions: Sequence[Decision], scored: ScoredPair, network: Network
+) -> dict[str, Any]:
+    """Return the outcome for JSON; values in shares of 1, dB, pJ, s and bytes, or multiples."""
+    return {
+        "outcome": join_outcomes(decisions).value,
+        "against": None if scored.against is None else scored.against.name,
+        "conditions": [
+            {
+                "condition": one.condition.text,
+                "measure": one.condition.measure.value,
+                "relative": one.condition.is_relative,
+                "outcome": one.outcome.value,
+                "sentence": one.sentence,
+                "value": _finite(one.value),
+                "limit": one.condition.limit,
+                "interval": _ends(one.interval),
+                "confidence": None if one.interval is None else one.confidence,
+                "source": one.source,
+                "images": one.images or None,
+                "more_images": one.more_images,
+                "detectable_in_80_percent": one.detectable,
+            }
+            for one in decisions
+        ],
+        "run": summarize_run(scored.run, network, scored.notes),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def write_outcome(
+    decisions: Sequence[Decision], scored: ScoredPair, junit: Path | None, markdown: Path | None
+) -> None:
+    """Write the files that were named."""
+    if junit is not None:
+        junit.write_text(to_junit(decisions, scored.run), encoding="utf-8")
+    if markdown is not None:
+        text = to_markdown(decisions, scored.run, scored.against)
+        markdown.write_text(text, encoding="utf-8")
+
+
+def to_junit(decisions: Sequence[Decision], run: Run) -> str:
+    """Return JUnit XML: a test a condition; broken is a failure, undecided an error."""
+    outcomes = [decision.outcome for decision in decisions]
+    suite = ET.Element(
+        "testsuite",
+        name=_legal(f"QuantScope check of {run.name}"),
+        tests=str(len(decisions)),
+        failures=str(outcomes.count(GateOutcome.BROKEN)),
+        errors=str(outcomes.count(GateOutcome.UNDECIDED)),
+        time=f"{run.seconds:.3f}",
+    )
+    for decision in decisions:
+        case = ET.SubElement(
+            suite,
+            "testcase",
+            classname=_legal(f"{run.model}.{run.name}"),
+            name=_legal(decision.condition.text),
+        )
+        if decision.outcome is GateOutcome.HOLDS:
+            ET.SubElement(case, "system-out").text = _legal(decision.sentence)
+        else:
+            kind = "failure" if decision.outcome is GateOutcome.BROKEN else "error"
+            ET.SubElement(
+                case, kind, message=_legal(decision.sentence), type=decision.outcome.value
+            )
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _legal(text: str) -> str:
+    """Return text without the characters that XML cannot hold."""
+    return _CONTROL.sub("?", text)
+
+
+def to_markdown(decisions: Sequence[Decision], run: Run, against: Run | None) -> str:
+    """Return the outcome as Markdown, with the difference between two runs where there are two."""
+    if against is not None:
+        against, run = with_distinct_names(against, run)
+    what = f"{_plain(run.name)} of {_plain(run.model)}"
+    lines = [
+        f"## QuantScope: {join_outcomes(decisions)}",
+        "",
+        f"{what} on {run.evaluation.samples} images of {_plain(run.data)}.",
+        "",
+        "| fails if | outcome | measured | interval | more images |",
+        "|---|---|---|---|---|",
+        *(_row(decision) for decision in decisions),
+    ]
+    if against is not None:
+        lines += ["", f"### Against {_plain(against.name)}", ""]
+        lines += [f"- {_plain(sentence)}" for sentence in describe(against, run)]
+        lines += _layer_table(against, run)
+    return "\n".join(lines) + "\n"
+
+
+def _row(decision: Decision) -> str:
+    say = decision.condition.in_unit
+    ends = "none"
+    if decision.interval is not None:
+        share = f"{100 * decision.confidence:.4g} %"
+        ends = f"{share}: {say(decision.interval.low)} to {say(decision.interval.high)}"
+    more = "" if decision.more_images is None else f"about {decision.more_images}"
+    cells = (decision.condition.text, decision.outcome, say(decision.value), ends, more)
+    return f"| {' | '.join(_plain(cell) for cell in cells)} |"
+
+
+def _layer_table(before: Run, after: Run) -> Iterator[str]:
+    """Yield the layers whose SQNR changed most, in order of execution."""
+    rows = [row for row in layer_differences(before, after) if _change_db(row) != 0]
+    most = sorted(rows, key=_change_db, reverse=True)[:MOST_LAYERS]
+    if not most:
+        return
+    yield from ("", "| layer | SQNR before, dB | SQNR after, dB |", "|---|---|---|")
+    for row in rows:
+        if row in most:
+            yield f"| {_plain(row.layer)} | {row.sqnr_before_db:.1f} | {row.sqnr_after_db:.1f} |"
+
+
+def _change_db(row: LayerDifference) -> float:
+    """Return the size of a layer's change in dB; 0 where one run has no finite SQNR of it."""
+    if row.sqnr_before_db is None or row.sqnr_after_db is None:
+        return 0.0
+    change = abs(row.sqnr_after_db - row.sqnr_before_db)
+    return change if math.isfinite(change) else 0.0
+
+
+def _plain(text: str) -> str:
+    """Return text that Markdown shows as it is: no link, image, mention or cell comes of it."""
+    return _MARKS.sub(r"\\\1", " ".join(text.split()))

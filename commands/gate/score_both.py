@@ -1,0 +1,78 @@
+"""The runs that a check compares: the experiment, and another one on the same images."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from analysis.evaluation.user_metric import UserMetric
+from analysis.network import Network
+from analysis.runs.apply_recipe import learns
+from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_store import Run, RunStore
+from analysis.split import ImageChoice, choose_split
+from analysis.study import Study
+from commands.inputs import ExperimentOptions, complete_experiment
+from commands.output import watch
+from commands.work.make_report import find_run
+from quant.errors import ConfigError
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CheckTask:
+    """What a check measures: the experiment of `options` on `choice`, perhaps beside `against`.
+
+    `against` is an experiment's file, or the name or id of a run in `store`; None compares with
+    the float network alone.
+    """
+
+    model: str
+    network: Network
+    options: ExperimentOptions
+    choice: ImageChoice
+    metric: UserMetric | None = None
+    against: str | None = None
+    store: RunStore | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ScoredPair:
+    """The run that is checked, the run beside it if any, and what was done in words."""
+
+    run: Run
+    against: Run | None
+    notes: tuple[str, ...]
+
+
+def score_both(task: CheckTask) -> ScoredPair:
+    """Measure the experiment, and the other one where a file of it is named.
+
+    Raises:
+        ValueError: a file cannot be read, a run is not there, or the data do not fit.
+    """
+    tried, notes = _complete(task, task.options)
+    other: Experiment | None = None
+    kept: Run | None = None
+    if task.against is not None and Path(task.against).suffix == ".json":
+        other, _ = _complete(task, replace(task.options, experiment=Path(task.against)))
+    elif task.against is not None:
+        if task.store is None:
+            raise ConfigError(
+                f"--against must be an experiment's file, or a run in the folder of --runs; got "
+                f"{task.against!r} without --runs. Name the folder."
+            )
+        kept = find_run(task.store, task.against, "--against")
+    passes = (*tried.passes, *(other.passes if other else ()))
+    images = choose_split(
+        task.model, task.network, tried.config, task.choice, learning=any(map(learns, passes))
+    )
+    study = Study.of(task.network, images)
+    if other is not None:
+        kept = watch(run_experiment(study, other, task.metric))
+    run = watch(run_experiment(study, tried, task.metric))
+    if task.store is not None:
+        task.store.save(run)
+    return ScoredPair(run, kept, (*notes, *images.notes))
+
+
+def _complete(task: CheckTask, options: ExperimentOptions) -> tuple[Experiment, tuple[str, ...]]:
+    return complete_experiment(task.network, options.read(), options)
