@@ -6,19 +6,19 @@ import streamlit as st
 
 from analysis.process_settings import choose_threads
 from ui.frame.frame import show_frame
-from ui.frame.workspace_registry import keep_address, open_workspace
-from ui.navigation import pages
+from ui.frame.workspace_registry import keep_workspace_address, open_workspace
+from ui.navigation import list_pages
 from ui.request_guard import check_request
-from ui.state.workspace import has_workspace, set_workspace, workspace
+from ui.state.workspace import has_workspace, present_workspace, set_workspace
 
 # a file of our own: an icon by name would be asked of another server
 ICON = str(Path(__file__).parent / "ui" / "frame" / "icon.png")
 st.set_page_config(page_title="QuantScope", page_icon=ICON, layout="wide")
 check_request()
-page = st.navigation(pages())
+page = st.navigation(list_pages())
 if not has_workspace():
     choose_threads()
     set_workspace(open_workspace())
-keep_address(workspace())
-show_frame(workspace(), workspace().begin_page())
+keep_workspace_address(present_workspace())
+show_frame(present_workspace(), present_workspace().begin_page())
 page.run()

@@ -3,26 +3,26 @@ import streamlit as st
 from figures.style.units import format_bytes, format_count
 from quant.config import uniform
 from quant.graph.layers import is_input_name
-from ui.answers.float_score import first_images, float_score, measure_float
-from ui.configure.file_encodings import offer_own_grids
+from ui.answers.float_score import find_float_score, first_images, measure_float_score
+from ui.configure.file_encodings import offer_own_encodings
 from ui.model.forms import bring_data, bring_model, sample_cards
 from ui.model.inspection_view import show_inspection
 from ui.model.task_facts import (
-    float_card,
-    import_check,
-    in_place_of_accuracy,
+    accuracy_substitute,
+    float_score_card,
+    import_check_note,
     inputs_table,
-    measure_import,
-    shows_inputs,
-    size_text,
+    measure_import_check,
+    needs_inputs_table,
+    shapes_text,
 )
 from ui.navigation import CONFIGURE, RUNS
-from ui.state.workspace import workspace
+from ui.state.workspace import present_workspace
 from ui.widgets.cards import image_strip
 from ui.widgets.markdown import plain
-from ui.widgets.network_view import show_graph, show_picked, show_table
+from ui.widgets.network_view import show_layer_table, show_network_graph, show_picked_layer
 
-work = workspace()
+work = present_workspace()
 network = work.network
 
 st.title("Model")
@@ -34,14 +34,14 @@ if network is None:
     bring_model(work)
     st.stop()
 
-measure_float(work)
-measure_import(work)
-as_float, at_8_bits = work.cost_of(uniform(32, 32)), work.cost_of(uniform(8, 8))
-score = float_score(work)
+measure_float_score(work)
+measure_import_check(work)
+as_float, at_8_bits = work.config_cost(uniform(32, 32)), work.config_cost(uniform(8, 8))
+score = find_float_score(work)
 
 st.subheader(plain(network.name), anchor=False)
 cards = st.container(horizontal=True)
-float_card(cards, work, score)
+float_score_card(cards, work, score)
 cards.metric("Parameters", format_count(network.parameters), border=True, height="stretch")
 cards.metric(
     "MACs per image",
@@ -68,7 +68,7 @@ with st.container(horizontal=True):
 show_inspection(network)
 if network.given is not None:
     with st.expander("The encodings of the file", icon=":material/grid_on:"):
-        offer_own_grids(work, network)
+        offer_own_encodings(work, network)
 
 st.subheader("Data", anchor=False)
 if work.data_problem:
@@ -81,7 +81,7 @@ elif work.parts is None:
 else:
     parts = work.parts
     labels = "labelled" if parts.score.labelled else "without labels"
-    stands = in_place_of_accuracy(network, labelled=parts.score.labelled)
+    stands = accuracy_substitute(network, labelled=parts.score.labelled)
     st.markdown(
         f"**{plain(parts.score.name)}** · {len(parts.score)} images to score, {labels} · "
         f"{len(parts.calibration or ())} others to calibrate with"
@@ -91,8 +91,8 @@ else:
     if images := first_images(work):
         image_strip(images)
         st.caption("The first images as the model sees them, and what the float network answers.")
-    import_check(work)
-if shows_inputs(network):
+    import_check_note(work)
+if needs_inputs_table(network):
     inputs_table(work, network)
 with st.expander("Choose other data", icon=":material/photo_library:", expanded=work.parts is None):
     bring_data(work)
@@ -101,11 +101,11 @@ st.subheader("Layers", anchor=False)
 weighted = sum(1 for layer in network.graph.layers if layer.weight)
 st.caption(
     f"{sum(not is_input_name(layer.name) for layer in network.graph.layers)} layers after folding "
-    f"batch norms, {weighted} of them with weights; {size_text(network)}."
+    f"batch norms, {weighted} of them with weights; {shapes_text(network)}."
 )
-show_graph(work, network)
-show_picked(work, network)
-show_table(work, network)
+show_network_graph(work, network)
+show_picked_layer(work, network)
+show_layer_table(work, network)
 
 st.subheader("Sample models", anchor=False)
 sample_cards(work)

@@ -1,19 +1,25 @@
 import streamlit as st
 
 from quant.simulation.plan import TENSOR_SIDES, Side
-from ui.answers.range_book import book_of
+from ui.answers.range_book import present_range_book
 from ui.ranges.try_encoding import tensor_panel
-from ui.ranges.view import calibration_note, examine_all, overview, reasons, suspect_list
-from ui.state.workspace import workspace
+from ui.ranges.view import (
+    calibration_note,
+    examine_tensors,
+    ranges_overview,
+    suspect_list,
+    suspect_reasons,
+)
+from ui.state.workspace import present_workspace
 from ui.widgets.prerequisites import needed_network
 
-work = workspace()
+work = present_workspace()
 
 st.title("Ranges")
 st.caption("Where does the grid not fit? Ranges of weights and activations, layer by layer.")
 
 network = needed_network(work)
-book = book_of(work, network)
+book = present_range_book(work, network)
 
 SIDES = {each.capitalize(): each for each in TENSOR_SIDES}
 picked_side = st.segmented_control(
@@ -22,7 +28,7 @@ picked_side = st.segmented_control(
 )  # fmt: skip
 side = SIDES[picked_side]
 calibration_note(work, side, known=bool(book.activations))
-examined = examine_all(book, work.config, side)
+examined = examine_tensors(book, work.config, side)
 if not examined:
     if side is Side.WEIGHTS:
         st.info("No layer of this model has a weight.")
@@ -37,14 +43,14 @@ if work.picked.layer in by_name:
 st.session_state.setdefault(picker, worst)
 chart_column, suspect_column = st.columns([1.1, 1], gap="medium")
 with chart_column:
-    overview(examined, side, picker, st.session_state[picker], work.picked)
+    ranges_overview(examined, side, picker, st.session_state[picker], work.picked)
 with suspect_column:
     suspect_list(examined, side, picker, work.picked)
 
 layer = st.selectbox(
     "Layer", list(by_name), key=picker, persist_state="session",
-    on_change=lambda: work.picked.take(st.session_state[picker]),
+    on_change=lambda: work.picked.pick_layer(st.session_state[picker]),
     help="Also by a click in the overview or among the suspects",
 )  # fmt: skip
-reasons(by_name[layer])
+suspect_reasons(by_name[layer])
 tensor_panel(work, book, layer, side)

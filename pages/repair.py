@@ -4,23 +4,23 @@ from figures import takeaway
 from figures.repair.waterfall import waterfall
 from ui.repair.form import recipe_form
 from ui.repair.view import (
-    before_after,
-    details,
-    intervals,
-    is_of_present,
-    keep_repaired,
-    score_of,
+    is_of_present_work,
+    is_repairing,
+    keep_repaired_form,
+    pass_details,
+    repair_step_table,
+    show_before_after,
     start_repair,
-    step_table,
-    under_way,
-    use_recipe,
-    verdicts,
+    step_intervals,
+    step_score,
+    step_verdicts,
+    use_recipe_button,
 )
-from ui.state.workspace import workspace
+from ui.state.workspace import present_workspace
 from ui.widgets.markdown import plain
 from ui.widgets.prerequisites import needed_images
 
-work = workspace()
+work = present_workspace()
 
 st.title("Repair")
 st.caption(
@@ -38,7 +38,7 @@ st.markdown(
 recipe = recipe_form()
 if st.button(
     "Run the recipe and measure every step", type="primary", icon=":material/healing:",
-    key="repair.run", disabled=not recipe or under_way(work),
+    key="repair.run", disabled=not recipe or is_repairing(work),
     help="Runs beside the page; cancel at any time",
 ) and recipe:  # fmt: skip
     start_repair(work, recipe)
@@ -46,7 +46,7 @@ if st.button(
     st.rerun()
 
 found = work.repaired
-if found is None and under_way(work):
+if found is None and is_repairing(work):
     st.info("Under way: results appear here; progress and Cancel are in the side bar.")
     st.stop()
 if found is None:
@@ -54,8 +54,8 @@ if found is None:
             "per-tensor: the textbook case.", icon=":material/lightbulb:")  # fmt: skip
     st.stop()
 
-if is_of_present(work, found):
-    use_recipe(work, found)
+if is_of_present_work(work, found):
+    use_recipe_button(work, found)
 else:
     st.warning(
         f"These results are of {plain(found.experiment.name)} on "
@@ -66,14 +66,14 @@ steps = found.steps
 labelled = steps[0].evaluation.labelled
 figure = waterfall(
     [step.title for step in steps],
-    [score_of(step) for step in steps],
+    [step_score(step) for step in steps],
     steps[0].evaluation.float_top1,
     "Top-1" if labelled else "Agreement with float",
-    intervals(steps),
+    step_intervals(steps),
 )
 st.plotly_chart(figure, key="repair.waterfall", alt=takeaway(figure))
-verdicts(steps)
-table = step_table(steps)
+step_verdicts(steps)
+table = repair_step_table(steps)
 st.dataframe(
     table, hide_index=True, width="stretch",
     column_config={
@@ -82,10 +82,10 @@ st.dataframe(
                      "seconds")
     },
 )  # fmt: skip
-keep_repaired(work, found)
+keep_repaired_form(work, found)
 
 st.subheader("Before and after", anchor=False)
 if len(steps) > 1:
-    before_after(steps, work.picked)
+    show_before_after(steps, work.picked)
 st.subheader("What the passes found", anchor=False)
-details(found.study.network, steps)
+pass_details(found.study.network, steps)

@@ -2,45 +2,45 @@ import streamlit as st
 
 from analysis.sensitivity.sweep import Depth
 from ui.answers.sensitivity import (
-    best_known,
-    current,
-    other_view,
-    prepare,
-    preparing,
-    questions,
-    screened_for,
+    active_sweep_job,
+    deepest_answers,
+    is_measuring_noise,
+    other_view_answers,
+    prepare_tensor_noise,
+    requested_questions,
+    screened_for_request,
 )
 from ui.navigation import MODEL
-from ui.sensitivity.form import actions, question_form
-from ui.sensitivity.suspect_card import card
+from ui.sensitivity.form import sweep_buttons, sweep_request_form
+from ui.sensitivity.suspect_card import show_suspect_card
 from ui.sensitivity.view import (
+    answers_note,
     choose_lens,
-    comparisons,
     depth_charts,
-    empty,
     layer_list,
-    note,
-    screening_note,
-    worst,
+    metric_comparisons,
+    say_if_empty,
+    screening_agreement_note,
+    show_worst_layers,
 )
-from ui.session.opened_results import opened_sensitivity
-from ui.state.workspace import workspace
+from ui.session.opened_results import show_opened_sensitivity
+from ui.state.workspace import present_workspace
 from ui.widgets.prerequisites import needed_network
 
 POLL_S = 1.5
 
-work = workspace()
+work = present_workspace()
 
 st.title("Sensitivity")
 st.caption("Which layer is guilty? What each costs when it is quantized, and which repair to try.")
 
 if work.opened is not None:
-    opened_sensitivity(work)
+    show_opened_sensitivity(work)
     st.stop()
 needed_network(work)
 
-asked = question_form(work)
-if prepare(work, asked):
+asked = sweep_request_form(work)
+if prepare_tensor_noise(work, asked):
     st.rerun()  # the frame shows the job
 if work.parts is None and asked.depth is not Depth.INSTANT:
     st.info(
@@ -51,26 +51,26 @@ if work.parts is None and asked.depth is not Depth.INSTANT:
     st.page_link(MODEL, label="Choose images", icon=":material/deployed_code:")
 
 
-@st.fragment(run_every=POLL_S if current(work) or preparing(work) else None)
+@st.fragment(run_every=POLL_S if active_sweep_job(work) or is_measuring_noise(work) else None)
 def answers() -> None:
     """Everything that changes while a sweep goes on."""
     work.hold_statistics()
-    cells = questions(work, asked)
-    found = best_known(work, asked)
-    actions(work, asked, found, len(cells))
-    if empty(found, preparing=preparing(work)) or found is None:
+    cells = requested_questions(work, asked)
+    found = deepest_answers(work, asked)
+    sweep_buttons(work, asked, found, len(cells))
+    if say_if_empty(found, preparing=is_measuring_noise(work)) or found is None:
         return
-    note(work, found, asked.depth)
-    screening_note(screened_for(work, asked), found)
+    answers_note(work, found, asked.depth)
+    screening_agreement_note(screened_for_request(work, asked), found)
     lens = choose_lens(work, found, cells)
     listed, suspect = st.columns([1.3, 1], gap="medium")
     with listed:
         layer_list(work, found, lens)
-        worst(work, found, lens)
+        show_worst_layers(work, found, lens)
     with suspect:
-        card(work, found, asked, lens)
+        show_suspect_card(work, found, asked, lens)
     depth_charts(work, found, cells, lens)
-    comparisons(work, found, other_view(work, asked), lens)
+    metric_comparisons(work, found, other_view_answers(work, asked), lens)
 
 
 answers()

@@ -1,35 +1,43 @@
 import streamlit as st
 
-from ui.answers.forecast import foresight_of, scale_of
+from ui.answers.forecast import present_foresight, quality_scale
 from ui.job_kind import JobKind
 from ui.navigation import SENSITIVITY
-from ui.session.opened_results import opened_fronts
+from ui.session.opened_results import show_opened_fronts
 from ui.state.tradeoffs import Found
-from ui.state.workspace import workspace
-from ui.tradeoffs.form import question_form
-from ui.tradeoffs.jobs import found_for, start_front
-from ui.tradeoffs.view import bits, details, front, notes, panels_of, picked_of, table
+from ui.state.workspace import present_workspace
+from ui.tradeoffs.form import front_request_form
+from ui.tradeoffs.jobs import find_known_fronts, start_front_search
+from ui.tradeoffs.view import (
+    machine_panels,
+    picked_point,
+    show_front,
+    show_front_notes,
+    show_point_bits,
+    show_point_details,
+    show_point_table,
+)
 from ui.widgets.prerequisites import needed_images
 
 POLL_S = 1.5
 
-work = workspace()
+work = present_workspace()
 
 st.title("Trade-offs")
 st.caption("What is the best I can have? Bits are chosen layer by layer, for a machine.")
 
 if work.opened is not None:
-    opened_fronts(work)
+    show_opened_fronts(work)
     st.stop()
 network, _ = needed_images(work, "A trade-off needs a model and images to tell what noise does.")
-wish, target = question_form(work, network)
-found, searching = found_for(work, wish), work.runner.active_of(JobKind.FRONT)
+wish, target = front_request_form(work, network)
+found, searching = find_known_fronts(work, wish), work.runner.active_of(JobKind.FRONT)
 if found is None:
     if searching is None and st.button(
         "Find the front", type="primary", icon=":material/balance:", key="tradeoffs.find",
         help="Screens the layers first where nothing is known: seconds for small networks",
     ):  # fmt: skip
-        start_front(work, wish)
+        start_front_search(work, wish)
         st.rerun()  # the frame shows the job
     st.info(
         "Under way: the front appears here; progress and Cancel are in the side bar."
@@ -42,17 +50,17 @@ if found is None:
     st.stop()
 
 
-@st.fragment(run_every=POLL_S if work.runner.active else None)
+@st.fragment(run_every=POLL_S if work.runner.active_jobs else None)
 def answers(found: Found) -> None:
     """Everything that changes while runs go on."""
     work.hold_statistics()
-    foresight = foresight_of(work)
+    foresight = present_foresight(work)
     if foresight is None:
         st.info("What was known of the layers has gone; find the front again.")
         return
-    panels, problems = panels_of(work, found, foresight, target)
-    scale = scale_of(work, foresight)
-    panel, picked = picked_of(work, panels)
+    panels, problems = machine_panels(work, found, foresight, target)
+    scale = quality_scale(work, foresight)
+    panel, picked = picked_point(work, panels)
     if panel.front.machine in problems:
         st.warning(problems[panel.front.machine], icon=":material/money_off:")
     if len(panels) == 1:
@@ -61,13 +69,13 @@ def answers(found: Found) -> None:
     else:  # machines side by side need the whole width
         chart = words = cells = st.container()
     with chart:
-        front(work, panels, scale, picked)
+        show_front(work, panels, scale, picked)
     with words:
-        details(work, found, panel, picked, scale)
+        show_point_details(work, found, panel, picked, scale)
     with cells:
-        bits(found, picked)
-    notes(found, foresight, panels, scale)
-    table(work, found, panel, scale)
+        show_point_bits(found, picked)
+    show_front_notes(found, foresight, panels, scale)
+    show_point_table(work, found, panel, scale)
 
 
 answers(found)

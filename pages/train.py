@@ -1,20 +1,20 @@
 import streamlit as st
 
-from ui.state.workspace import workspace
+from ui.state.workspace import present_workspace
 from ui.train.view import (
-    live_curves,
-    show_curves,
+    is_training,
     show_forecast,
-    show_outcome,
+    show_live_curves,
+    show_training_curves,
+    show_training_outcome,
     start_forecast,
     start_training,
     training_form,
-    under_way,
 )
 from ui.widgets.markdown import plain
 from ui.widgets.prerequisites import needed_images
 
-work = workspace()
+work = present_workspace()
 
 st.title("Train")
 st.caption(
@@ -32,7 +32,7 @@ except ValueError as error:
 if task is None:
     st.stop()
 st.caption(plain(task.split.sentence))
-busy = under_way(work)
+busy = is_training(work)
 left, right = st.columns(2)
 if left.button(
     "Ask what it costs and what it would gain",
@@ -58,9 +58,9 @@ if right.button(
     st.rerun()
 show_forecast(work, task.settings.steps)
 if busy and work.training.task is not None and work.training.outcome is None:
-    live_curves(work)
+    show_live_curves(work)
 elif work.training.task is not None:
-    show_curves(work)
+    show_training_curves(work)
 if work.training.outcome is not None:
     st.subheader("What it brought", anchor=False)
-    show_outcome(work.training.outcome)
+    show_training_outcome(work.training.outcome)

@@ -59,7 +59,7 @@ class Job:
         self._result: Any = None
 
     @property
-    def active(self) -> bool:
+    def is_active(self) -> bool:
         """Whether it waits or runs, or has ended and no page knows yet."""
         return self.state in ACTIVE
 
@@ -77,7 +77,7 @@ class Job:
         if self.state is JobState.QUEUED:
             self.state = JobState.CANCELLED
 
-    def work(self) -> None:
+    def run_to_end(self) -> None:
         """Drive the generator to its end, on the calling thread; what it found waits."""
         if self._cancel.is_set():
             self.state = JobState.CANCELLED
@@ -86,14 +86,14 @@ class Job:
         self.progress = Progress(0.0, "Starting")
         try:
             with cancellable(self._cancel.is_set):
-                self._drive(self._steps())
+                self._drive_steps(self._steps())
         except Interrupted:
             _LOG.info("%s was cancelled in the middle of a step", self.title)
         except Exception as error:  # noqa: BLE001  the page shows it in its own words
             self.problem = error
         self.state = JobState.ENDED
 
-    def _drive(self, steps: Steps[Any]) -> None:
+    def _drive_steps(self, steps: Steps[Any]) -> None:
         while not self._cancel.is_set():
             try:
                 self.progress = next(steps)
@@ -137,21 +137,21 @@ class JobRunner:
             self._waiting.append(job)
             if not self._busy:
                 self._busy = True
-                threading.Thread(target=self._work, name="quantscope-jobs", daemon=True).start()
+                threading.Thread(target=self._run_jobs, name="quantscope-jobs", daemon=True).start()
         return job
 
     @property
-    def active(self) -> tuple[Job, ...]:
+    def active_jobs(self) -> tuple[Job, ...]:
         """Jobs that have ended since the last page began, the one that runs, those that wait."""
         with self._lock:
             jobs = [*self._untaken, self.current, *self._waiting]
-        return tuple(job for job in jobs if job is not None and job.active)
+        return tuple(job for job in jobs if job is not None and job.is_active)
 
     def active_of(self, kind: JobKind) -> Job | None:
         """Return the job of a kind that waits or runs, if there is one."""
-        return next((job for job in self.active if job.kind is kind), None)
+        return next((job for job in self.active_jobs if job.kind is kind), None)
 
-    def take(self) -> int:
+    def take_results(self) -> int:
         """Hand over the results of the jobs that have ended; return how many ever did.
 
         For the beginning of a page run, before anything of the work has been read.
@@ -167,47 +167,47 @@ class JobRunner:
                 self._untaken = [job for job in self._untaken if job not in ended]
         return count
 
-    def shutdown(self) -> None:
+    def cancel_all(self) -> None:
         """Cancel everything."""
-        for job in self.active:
+        for job in self.active_jobs:
             job.cancel()
 
-    def _work(self) -> None:
+    def _run_jobs(self) -> None:
         while True:
             with self._lock:
                 if not self._waiting:
                     self._busy = False
                     return
                 self.current = self._waiting.popleft()
-            self.current.work()
+            self.current.run_to_end()
             with self._lock:
                 self._untaken.append(self.current)
                 self.current = None
                 self.ended += 1
 
 
-def watch(runner: JobRunner, place: str, seen: int) -> None:
+def watch_jobs(runner: JobRunner, place: str, seen: int) -> None:
     """Show the jobs of `runner` with progress and Cancel, and redraw the page when one ends.
 
-    `seen` is how many had ended when the page run began, as `take` returned it.
+    `seen` is how many had ended when the page run began, as `take_results` returned it.
     """
-    interval = 0.5 if runner.active else None
+    interval = 0.5 if runner.active_jobs else None
 
     @st.fragment(run_every=interval)
-    def show() -> None:
+    def show_jobs() -> None:
         if runner.ended != seen:
             st.rerun()
-        for number, job in enumerate(runner.active):
-            st.progress(min(job.progress.fraction, 1.0), text=_line(job))
+        for number, job in enumerate(runner.active_jobs):
+            st.progress(min(job.progress.fraction, 1.0), text=_progress_line(job))
             st.button(
                 "Cancel", key=f"{place}.cancel.{number}", icon=":material/close:",
                 on_click=job.cancel, help=f"Stop: {plain(job.title)}",
             )  # fmt: skip
 
-    show()
+    show_jobs()
 
 
-def _line(job: Job) -> str:
+def _progress_line(job: Job) -> str:
     left = job.remaining_s
     told = job.progress.text.endswith("left")  # some work knows its own time better
     time_left = "" if left is None or told else f", about {left:.0f} s left"

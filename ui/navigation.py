@@ -13,7 +13,7 @@ RUNS = "pages/runs.py"
 EXPORT = "pages/export.py"
 
 
-def pages() -> list[st.Page]:
+def list_pages() -> list[st.Page]:
     """Return the pages with their titles, icons and what each is for."""
     return [
         st.Page(

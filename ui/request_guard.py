@@ -43,7 +43,7 @@ def request_problem(
     """
     if not headers:
         return ""
-    sent = _lower(headers)
+    sent = _lower_names(headers)
     host, origin = sent.get("host", ""), sent.get("origin")
     if not _is_one_of(_host_name(host), hosts):
         return (
@@ -63,10 +63,10 @@ def paths_open(settings: Settings) -> bool:
 
     Outside a page run, as in a job, what the settings say holds: a page started the job.
     """
-    return settings.local_paths and is_local(dict(st.context.headers), _local_hosts())
+    return settings.local_paths and is_local_request(dict(st.context.headers), _local_hosts())
 
 
-def is_local(headers: Mapping[str, str], hosts: frozenset[str]) -> bool:
+def is_local_request(headers: Mapping[str, str], hosts: frozenset[str]) -> bool:
     """Return whether a request comes from this machine's own browser, as far as headers tell.
 
     The host must be one of `hosts`, and no header may be there that a proxy adds: behind a proxy
@@ -74,12 +74,12 @@ def is_local(headers: Mapping[str, str], hosts: frozenset[str]) -> bool:
     """
     if not headers:
         return True
-    sent = _lower(headers)
+    sent = _lower_names(headers)
     forwarded = any(name in PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in sent)
     return _host_name(sent.get("host", "")) in hosts and not forwarded
 
 
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+def _lower_names(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 

@@ -33,7 +33,7 @@ def user_name() -> str:
     return ""
 
 
-def may_open(owner: str, workspace_id: str, settings: Settings) -> bool:
+def may_open_workspace(owner: str, workspace_id: str, settings: Settings) -> bool:
     """Return whether the present visitor may go on with a workspace whose key they have."""
     if owner.startswith(SESSION):
         return not user_name()

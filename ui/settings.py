@@ -39,11 +39,11 @@ def read_settings() -> Settings:
         local_paths=address in LOCAL_ADDRESSES if wish is None else wish == "1",
         upload_mib=int(st.get_option("server.maxUploadSize")),
         scheduler=os.environ.get("QUANTSCOPE_SCHEDULER", ""),
-        memory_mib=_memory_mib(os.environ.get("QUANTSCOPE_MEMORY_MIB", "")),
+        memory_mib=_read_memory_mib(os.environ.get("QUANTSCOPE_MEMORY_MIB", "")),
     )
 
 
-def _memory_mib(text: str) -> int:
+def _read_memory_mib(text: str) -> int:
     """Return the bound that was set, or the default where none was.
 
     Raises:

@@ -13,13 +13,13 @@ from streamlit.runtime.pages_manager import PagesManager
 import ui.state.model_and_data
 from tests.pages.visit import Visit, leave_choices, wait_idle
 from tests.shared_answers import SHARED, replace_everywhere
-from ui.frame.workspace_registry import registry
+from ui.frame.workspace_registry import process_registry
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _traced_once() -> Iterator[None]:
     """Trace each sample once for all tests: networks are frozen, and tracing takes a second."""
-    real = ui.state.model_and_data.load_network
+    real = ui.state.model_and_data.load_chosen_network
     patch = pytest.MonkeyPatch()
     kept: dict[str, Any] = {}
 
@@ -31,7 +31,7 @@ def _traced_once() -> Iterator[None]:
         return network
 
     for place in ("ui.state.model_and_data", "ui.state.new_workspace", "ui.model.forms"):
-        patch.setattr(f"{place}.load_network", load)
+        patch.setattr(f"{place}.load_chosen_network", load)
     yield
     patch.undo()
 
@@ -79,16 +79,16 @@ class VisitedBefore(PagesManager):
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of runs; paths on this machine are open."""
     monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", VisitedBefore)
-    monkeypatch.setattr("ui.frame.workspace_registry.spare_the_collector", gc.freeze)
+    monkeypatch.setattr("ui.frame.workspace_registry.freeze_garbage", gc.freeze)
     folder = tmp_path / "runs"
     monkeypatch.setenv("QUANTSCOPE_RUNS", str(folder))
     monkeypatch.setenv("QUANTSCOPE_LOCAL_PATHS", "1")
     yield folder
-    works = list(registry().workspaces.values())
-    registry().close()
+    works = list(process_registry().workspaces.values())
+    process_registry().close_all()
     for work in works:
         wait_idle(work)
-    registry.clear()
+    process_registry.clear()
     gc.unfreeze()  # the app freezes what is loaded
 
 

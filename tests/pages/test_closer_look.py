@@ -68,7 +68,7 @@ def test_the_layer_picked_elsewhere_is_the_one_explained(visit: Visit) -> None:
     network = visit.work.network
     assert network is not None
     last = network.graph.layers[-1].name
-    visit.work.picked.take(last)
+    visit.work.picked.pick_layer(last)
     look(visit, "One layer")
     box = next(b for b in visit.at.selectbox if b.label == "Layer to explain")
     assert box.value == last

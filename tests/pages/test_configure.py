@@ -77,7 +77,10 @@ def test_energy_moves_with_bits_where_the_machine_can_use_them(page: Visit) -> N
     apply_preset(page, "W4A4 per-channel")
     for label in ("Energy per image", "Latency", "Weight size", "Peak memory"):
         assert page.metric(label).delta.startswith("-"), label
-    assert page.work.cost_of(uniform(4, 4)).latency_s < page.work.cost_of(uniform(8, 8)).latency_s
+    assert (
+        page.work.config_cost(uniform(4, 4)).latency_s
+        < page.work.config_cost(uniform(8, 8)).latency_s
+    )
     assert not page.at.warning
 
 

@@ -13,8 +13,14 @@ from model_io.artefacts.formats import FORMATS
 from quant.config import config_from_file, uniform
 from quant.passes.correct_bias import CorrectBias
 from tests.pages.visit import CONFIGURE, RUNS, Visit, wait_idle
-from ui.export.jobs import MOST_KEPT, ExportRequest, made_of, request_now, start_export
-from ui.export.tables import packed, tables
+from ui.export.jobs import (
+    MOST_KEPT,
+    ExportRequest,
+    finished_artefacts,
+    present_export_request,
+    start_export,
+)
+from ui.export.tables import table_makers, zip_tables
 from ui.frame.frame import undo_change
 from ui.repair.view import start_repair
 from ui.runs.forms import start_run
@@ -29,12 +35,12 @@ def export(visit: Visit) -> Visit:
 
 
 def made(visit: Visit) -> dict[str, Made]:
-    return made_of(visit.work, request(visit))
+    return finished_artefacts(visit.work, request(visit))
 
 
 def request(visit: Visit) -> ExportRequest:
     assert visit.work.study is not None
-    return request_now(visit.work, visit.work.study)
+    return present_export_request(visit.work, visit.work.study)
 
 
 def labels(visit: Visit) -> list[str]:
@@ -122,7 +128,7 @@ def test_the_recipe_of_the_experiment_is_part_of_it(export: Visit) -> None:
     assert wish.key != plain.key
     start_export(export.work, wish, ["pt2"])
     wait_idle(export.work)
-    repaired = made_of(export.work, wish)["pt2"]
+    repaired = finished_artefacts(export.work, wish)["pt2"]
     assert repaired.path is not None
     assert not repaired.problem
 
@@ -169,8 +175,8 @@ def test_every_table_is_there_as_csv(export: Visit) -> None:
     assert {"Layers", "Configuration by layer", "Cost by layer", "Runs"} <= set(labels(export))
     network = export.work.network
     assert network is not None
-    found = tables(export.work, request(export))
-    whole = packed({name: make() for name, make in found.items()})
+    found = table_makers(export.work, request(export))
+    whole = zip_tables({name: make() for name, make in found.items()})
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         read = {name: pd.read_csv(archive.open(name)) for name in archive.namelist()}
     assert set(read) == {"layers.csv", "configuration.csv", "cost.csv", "runs.csv"}

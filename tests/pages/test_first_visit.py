@@ -5,7 +5,7 @@ import pytest
 
 from tests.analysis.results import layer_cost, report, run
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices
-from ui.frame.workspace_registry import registry
+from ui.frame.workspace_registry import process_registry
 from ui.state.last_choices import SNAPSHOT
 
 DEFAULT = "W8A8 per-channel"
@@ -19,7 +19,7 @@ def test_opening_the_app_lands_on_a_sample_ready_to_run() -> None:
     assert visit.work.parts is not None
     assert len(visit.work.parts.score) == 2000
     assert "being measured" in visit.metric("Float top-1").delta
-    assert visit.work.runner.active, "the frame must show the measurement, not only the card"
+    assert visit.work.runner.active_jobs, "the frame must show the measurement, not only the card"
     assert "Run it and see" in visit.links()
     visit.open(RUNS)
     assert not next(b for b in visit.at.button if b.label == "Run").disabled
@@ -41,13 +41,13 @@ def test_a_cancelled_measurement_does_not_start_again(runs: Path) -> None:
     # images that no other test scores, so many that the job still runs when it is called off
     leave_choices(runs, data={"source": "fashion", "calibration": 32, "samples": 5000})
     visit = Visit()
-    for job in visit.work.runner.active:
+    for job in visit.work.runner.active_jobs:
         job.cancel()
     visit.wait()
     visit.run()
     assert visit.metric("Float top-1").value == "?"
     assert visit.metric("Float top-1").delta == "stopped"
-    assert not visit.work.runner.active
+    assert not visit.work.runner.active_jobs
 
 
 @pytest.mark.parametrize("page", [MODEL, CONFIGURE, RUNS])
@@ -99,8 +99,8 @@ def test_the_last_choices_are_found_again(runs: Path, visit: Visit) -> None:
     visit.open(CONFIGURE)
     visit.choose("configure.preset", "W4A8 per-channel").press("configure.apply")
     visit.choose(f"configure.machine.{visit.work.machine.name}", "bitfusion_like")
-    registry().close()
-    registry.clear()
+    process_registry().close_all()
+    process_registry.clear()
     later = Visit()
     assert later.work is not visit.work
     assert later.work.experiment.name == "W4A8 per-channel"

@@ -8,7 +8,7 @@ import pytest
 from analysis.network import Network
 from quant.progress import Progress, Steps, drain
 from tests.pages.visit import MODEL, PATIENCE_S, Visit, wait_idle
-from ui.answers.sensitivity import screened_key, start
+from ui.answers.sensitivity import screening_key, start_sweep
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.sensitivity import SweepRequest
@@ -30,13 +30,13 @@ def test_a_model_that_comes_in_while_a_page_is_drawn_waits_for_the_next_page(
             time.sleep(0.01)
 
     def look(work: Workspace, network: Network) -> None:
-        under_way = [job.title for job in work.runner.active]
+        under_way = [job.title for job in work.runner.active_jobs]
         seen.append((work.network is network, network.name, under_way))
 
     visit.open(MODEL)
     with monkeypatch.context() as patch:
-        patch.setattr("ui.model.task_facts.measure_import", until_loaded)
-        patch.setattr("ui.widgets.network_view.show_table", look)
+        patch.setattr("ui.model.task_facts.measure_import_check", until_loaded)
+        patch.setattr("ui.widgets.network_view.show_layer_table", look)
         visit.press(f"model.use.{OTHER}")
     assert seen == [(True, "fashion-mobilenet", [f"Loading {OTHER}"])]
     visit.run()
@@ -75,11 +75,11 @@ def test_answers_are_kept_for_the_images_that_were_asked_about(visit: Visit) -> 
 
     work.runner.submit(Job(JobKind.OTHER, "long", until_opened, lambda _: None))
     asked = SweepRequest()
-    sweep = asked.sweep(work.config)
-    before = screened_key(work, sweep, asked.images)
-    start(work, asked)
+    sweep = asked.build_sweep(work.config)
+    before = screening_key(work, sweep, asked.images)
+    start_sweep(work, asked)
     work.take_data(type(work.data)(calibration=32, samples=50, seed=7))
-    after = screened_key(work, sweep, asked.images)
+    after = screening_key(work, sweep, asked.images)
     assert before != after
     opened.set()
     wait_idle(work)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.model_io.pt2_files import Payload, members_of
 from tests.pages.visit import MODEL, RUNS, Visit
-from ui.model.forms import write_images
+from ui.model.forms import write_uploaded_images
 from ui.navigation import RANGES
 from ui.settings import Settings
 from ui.state.model_and_data import ModelChoice
@@ -198,7 +198,7 @@ def test_a_shape_that_is_none_is_refused_before_anything_is_loaded(visit: Visit)
     (error,) = visit.errors
     assert "A shape must be whole numbers from 1 on, such as 3,224,224" in error
     assert "got '3, wide'" in error
-    assert not visit.work.runner.active
+    assert not visit.work.runner.active_jobs
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def work(tmp_path: Path) -> Workspace:
     ],
 )
 def test_names_of_uploaded_images_lead_nowhere_else(work: Workspace, name: str) -> None:
-    root = Path(write_images(work, [Sent("photos/cat/1.png"), Sent(name)]))
+    root = Path(write_uploaded_images(work, [Sent("photos/cat/1.png"), Sent(name)]))
     written = [path for path in work.folder.rglob("*") if path.is_file()]
     assert len(written) == 2
     assert root.is_relative_to(work.folder)
@@ -254,20 +254,20 @@ def test_names_of_uploaded_images_lead_nowhere_else(work: Workspace, name: str) 
 
 
 def test_a_name_of_dots_alone_is_left_out(work: Workspace) -> None:
-    root = Path(write_images(work, [Sent("photos/cat/1.png"), Sent("../..")]))
+    root = Path(write_uploaded_images(work, [Sent("photos/cat/1.png"), Sent("../..")]))
     assert [path.name for path in root.rglob("*.png")] == ["1.png"]
     work.close()
 
 
 def test_a_folder_larger_than_an_upload_may_be_is_refused(work: Workspace) -> None:
     with pytest.raises(ValueError, match="at most 1 MiB; this folder has 3 MiB"):
-        write_images(work, [Sent("a/1.png", size=2**21), Sent("a/2.png", size=2**20)])
+        write_uploaded_images(work, [Sent("a/1.png", size=2**21), Sent("a/2.png", size=2**20)])
     assert list(work.folder.iterdir()) == []
     work.close()
 
 
 def test_the_folder_of_uploads_goes_with_the_workspace(work: Workspace) -> None:
-    write_images(work, [Sent("photos/cat/1.png")])
+    write_uploaded_images(work, [Sent("photos/cat/1.png")])
     folder = work.folder
     assert folder.is_dir()
     work.close()
@@ -308,7 +308,7 @@ def test_without_a_run_the_graph_has_no_sqnr_and_with_one_it_names_the_noisiest(
 
 def test_a_layer_picked_on_one_page_is_picked_on_the_others(visit: Visit) -> None:
     assert "No layer is picked" in visit.words
-    visit.work.picked.take("blocks.3.expand.0")  # as a click in the graph does
+    visit.work.picked.pick_layer("blocks.3.expand.0")  # as a click in the graph does
     visit.run()
     assert "**blocks.3.expand.0** · conv · output 128 x 14 x 14" in visit.words
     visit.open(RANGES)

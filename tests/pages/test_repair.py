@@ -89,7 +89,7 @@ def test_results_of_another_configuration_are_marked(visit: Visit) -> None:
 
 def test_a_cancelled_recipe_keeps_what_was_there(visit: Visit) -> None:
     visit.press("repair.run")
-    for job in visit.work.runner.active:
+    for job in visit.work.runner.active_jobs:
         job.cancel()
     visit.wait()
     assert visit.work.repaired is None

@@ -10,7 +10,7 @@ from quant.config import uniform
 from tests.pages.visit import RUNS, Visit, wait_idle
 from ui.runs.forms import start_run
 from ui.runs.report import report_path, start_report
-from ui.session.open_session import open_session, session_of
+from ui.session.open_session import open_session, present_session
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_run_of_another_model_is_reported_without_it(ran: Visit) -> None:
 
 
 def test_a_session_that_is_only_looked_at_has_reports_too(ran: Visit) -> None:
-    open_session(ran.work, session_of(ran.work), look=True)
+    open_session(ran.work, present_session(ran.work), look=True)
     ran.run().press("report.make").wait()
     assert file_of(ran).exists()
     assert not ran.errors

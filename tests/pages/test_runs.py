@@ -10,7 +10,7 @@ from quant.config import QuantConfig, Rule, uniform
 from quant.progress import Progress, Steps
 from quant.spec import Granularity, SpecChange
 from tests.pages.visit import CONFIGURE, RUNS, Visit, submit, wait_idle
-from ui.frame.workspace_registry import registry
+from ui.frame.workspace_registry import process_registry
 from ui.job_kind import JobKind
 from ui.jobs import Job, JobState
 
@@ -169,8 +169,8 @@ def test_a_configuration_that_does_not_fit_the_model_is_not_loaded(done: Visit) 
 
 def test_runs_survive_a_restart(done: Visit, runs: Path) -> None:
     top1 = done.metric("Quantized top-1").value
-    registry().close()
-    registry.clear()
+    process_registry().close_all()
+    process_registry.clear()
     later = Visit().open(RUNS)
     assert later.work is not done.work
     assert later.metric("Quantized top-1").value == top1
@@ -219,7 +219,7 @@ def test_a_cancelled_run_saves_nothing_and_the_app_stays_usable(page: Visit, sav
     work = page.work
     work.take_data(type(work.data)(calibration=256, samples=0))  # 10 000 images: long enough
     page.run().press("Run")
-    (job,) = [j for j in work.runner.active if j.kind is JobKind.RUN]
+    (job,) = [j for j in work.runner.active_jobs if j.kind is JobKind.RUN]
     page.press("frame.cancel.0")
     page.wait()
     assert job.state is JobState.CANCELLED
@@ -235,7 +235,7 @@ def test_runs_queue_up(page: Visit, saved: Names) -> None:
     page.press("Run")
     page.work.set_config(uniform(4, 8))
     page.run().press("Run")
-    titles = [job.title for job in page.work.runner.active]
+    titles = [job.title for job in page.work.runner.active_jobs]
     page.wait()
     assert len(titles) in (1, 2)
     assert len(saved()) == 2

@@ -16,8 +16,8 @@ from quant.inputs import Inputs
 from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.pages.visit import PATIENCE_S, Visit, leave_choices
-from ui.answers.sensitivity import current, exact_now, remembered
-from ui.frame.workspace_registry import registry
+from ui.answers.sensitivity import active_sweep_job, exact_answers, last_request
+from ui.frame.workspace_registry import process_registry
 from ui.navigation import RANGES, SENSITIVITY
 
 SIDES = "sensitivity.sides"
@@ -144,10 +144,10 @@ def test_both_views_stand_side_by_side(visit: Visit) -> None:
 
 def test_a_paused_sweep_resumes_where_it_was(visit: Visit) -> None:
     ask(visit, Depth.EXACT, bits=(8, 6, 4, 3, 2), images=200).press("sensitivity.start")
-    job, asked = current(visit.work), remembered(visit.work)
+    job, asked = active_sweep_job(visit.work), last_request(visit.work)
     assert job is not None
     deadline = time.monotonic() + PATIENCE_S
-    while not (known := exact_now(visit.work, asked)) or not known.scores:
+    while not (known := exact_answers(visit.work, asked)) or not known.scores:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     visit.run()
@@ -155,12 +155,12 @@ def test_a_paused_sweep_resumes_where_it_was(visit: Visit) -> None:
     visit.press("sensitivity.pause").wait()
     assert "Paused: " in visit.words
     assert visit.at.button(key="sensitivity.start").label == "Resume"
-    kept = exact_now(visit.work, asked)
+    kept = exact_answers(visit.work, asked)
     assert kept is not None
     before = {(s.question, s.images) for s in kept.scores}
     assert len(before) > 0
     visit.press("sensitivity.start").wait()
-    after = exact_now(visit.work, asked)
+    after = exact_answers(visit.work, asked)
     assert after is not None
     assert {question for question, _ in before} <= {s.question for s in after.scores}
     assert all(score.images == 200 for score in after.scores)
@@ -170,11 +170,11 @@ def test_a_paused_sweep_resumes_where_it_was(visit: Visit) -> None:
 def test_after_a_restart_the_page_shows_what_is_kept_and_resumes(visit: Visit) -> None:
     answered(ask(visit, Depth.EXACT, images=16))
     before = list(table(visit)["value"])
-    registry().close()
-    registry.clear()
+    process_registry().close_all()
+    process_registry.clear()
     again = Visit().open(SENSITIVITY).wait()
     assert again.work is not visit.work
-    assert remembered(again.work).images == 16
+    assert last_request(again.work).images == 16
     assert again.at.segmented_control(key=DEPTH).value == Depth.EXACT
     assert list(table(again)["value"]) == before
     again.at.number_input(key="sensitivity.images.200").set_value(32)
@@ -227,11 +227,11 @@ def _remedies(visit: Visit) -> list[str]:
     """Return the titles of the repairs that the card offers, in order."""
     from analysis.diagnosis.diagnose import suspect_card
     from quant.graph.layer_pairs import find_layer_pairs
-    from ui.answers.range_book import book_of
+    from ui.answers.range_book import present_range_book
 
     network = visit.work.network
     assert network is not None
-    book = book_of(visit.work, network)
+    book = present_range_book(visit.work, network)
     question = Question(PICKER, 8, Side.WEIGHTS)
     pairs = find_layer_pairs(network.graph)[0]
     return [r.title for r in suspect_card(book, visit.work.config, question, pairs).remedies]

@@ -15,13 +15,13 @@ from quant.config import uniform
 from quant.progress import Progress, Steps
 from quant.simulation.plan import Side
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, encodings_of, wait_idle
-from ui.answers.sensitivity import start
+from ui.answers.sensitivity import start_sweep
 from ui.frame.frame import undo_change
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.navigation import EXPORT, RANGES, SENSITIVITY
 from ui.runs.forms import start_run
-from ui.session.open_session import open_session, session_of
+from ui.session.open_session import open_session, present_session
 from ui.state.sensitivity import SweepRequest
 
 Names = Callable[[], list[str]]
@@ -35,7 +35,7 @@ def saved_session(visit: Visit) -> bytes:
     work.change(work.experiment.with_config(uniform(4, 8)).named("four"))
     start_run(work, "<b>first</b>")
     wait_idle(work)
-    return write_session(session_of(work)).encode()
+    return write_session(present_session(work)).encode()
 
 
 def changed(content: bytes, **changes: Any) -> bytes:
@@ -103,7 +103,7 @@ def test_the_grids_of_a_file_come_with_it(visit: Visit) -> None:
     work = visit.use_encodings("blocks.1.expand.0").work
     config, given = work.config, work.experiment.encodings
     assert given is not None
-    content = write_session(session_of(work)).encode()
+    content = write_session(present_session(work)).encode()
     start_afresh(visit)
     opened(visit, content)
     again = work.experiment.encodings
@@ -122,7 +122,7 @@ def test_a_session_without_its_grids_is_not_called_after_them(
 
 
 def test_grids_that_do_not_fit_the_model_leave_the_session_to_be_looked_at(visit: Visit) -> None:
-    content = write_session(session_of(visit.use_encodings("blocks.1.expand.0").work)).encode()
+    content = write_session(present_session(visit.use_encodings("blocks.1.expand.0").work)).encode()
     opened(visit, changed(content, experiment__encodings__text=encodings_of("nobody")))
     assert visit.work.opened is not None
     assert "It can only be looked at." in visit.words
@@ -163,7 +163,7 @@ class TestOnAnotherMachine:
         self, visit: Visit, saved_session: bytes, runs: Path
     ) -> None:
         start_afresh(visit)
-        visit.work.save()
+        visit.work.save_choices()
         network, snapshot = visit.work.network, (runs / "workspace.json").read_text()
         opened(visit, self.elsewhere(saved_session))
         for page in (MODEL, CONFIGURE, RUNS):
@@ -177,9 +177,9 @@ class TestOnAnotherMachine:
 
     def test_sensitivities_that_came_with_it_are_shown(self, visit: Visit) -> None:
         work = visit.work
-        start(work, SweepRequest())
+        start_sweep(work, SweepRequest())
         wait_idle(work)
-        known = session_of(work)
+        known = present_session(work)
         assert known.sensitivity is not None
         opened(visit, self.elsewhere(write_session(known).encode())).open(SENSITIVITY)
         assert "Screened on 64 images" in visit.words
@@ -189,7 +189,7 @@ class TestOnAnotherMachine:
         }
         assert set(visit.at.dataframe[0].value["layer"]) == layers
         assert not {b.key for b in visit.at.button} & {"sensitivity.start", "sensitivity.try.0"}
-        assert not visit.work.runner.active
+        assert not visit.work.runner.active_jobs
         switch = next(s for s in visit.at.segmented_control if s.label == "Side")
         switch.set_value(Side.ACTIVATIONS)
         visit.run()
@@ -219,7 +219,7 @@ class TestOnAnotherMachine:
     def test_it_can_be_saved_again_as_it_is(self, visit: Visit, saved_session: bytes) -> None:
         content = self.elsewhere(saved_session)
         opened(visit, content)
-        assert session_of(visit.work) == read_session(content)
+        assert present_session(visit.work) == read_session(content)
 
     def test_a_second_one_does_not_lose_ones_own_work(
         self, visit: Visit, saved_session: bytes

@@ -15,7 +15,7 @@ from tests.commands.test_tasks import METRIC, file_of
 from tests.model_io.onnx_files import model, node, saved
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices, read
 from tests.task_networks import TASKS
-from ui.widgets.metric_field import CLOSED, metric_of
+from ui.widgets.metric_field import CLOSED, load_named_metric
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -127,7 +127,7 @@ def test_on_a_shared_server_there_is_no_metric(
     visit.open(RUNS)
     assert not [text for text in visit.at.text_input if text.key == "runs.metric"]
     with pytest.raises(QuantError, match="this server is shared"):
-        metric_of(visit.work, f"{tmp_path}/mine.py:iou")
+        load_named_metric(visit.work, f"{tmp_path}/mine.py:iou")
     assert "this server is shared" in CLOSED
 
 

@@ -16,17 +16,17 @@ from quant.config import uniform
 from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.pages.visit import CONFIGURE, Visit
-from ui.answers.forecast import foresight_of
+from ui.answers.forecast import present_foresight
 from ui.frame.frame import undo_change
 from ui.jobs import JobState
 from ui.navigation import TRADEOFFS
-from ui.runs.report import shown_front
-from ui.session.open_session import close_session, open_session, session_of
+from ui.runs.report import front_with_run
+from ui.session.open_session import close_session, open_session, present_session
 from ui.state.edit_config import set_preset
 from ui.state.sensitivity import SensitivityWork
 from ui.state.tradeoffs import Against, TradeoffWork
-from ui.tradeoffs.jobs import found_for, spread_out, start_measuring
-from ui.tradeoffs.view import load
+from ui.tradeoffs.jobs import find_known_fronts, spread_proposals, start_measuring
+from ui.tradeoffs.view import load_proposal
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def keys(visit: Visit) -> set[str]:
 def front_of(visit: Visit) -> Any:
     wish = visit.work.tradeoffs.wish
     assert wish is not None
-    answer = found_for(visit.work, wish)
+    answer = find_known_fronts(visit.work, wish)
     assert answer is not None
     return answer
 
@@ -102,10 +102,10 @@ def test_weights_choose_their_granularity_where_that_is_allowed(opened: Visit) -
     used = {grain for p in proposals for _, _, grain in cells_of(p.config, network.graph)}
     assert used == {Granularity.PER_TENSOR, Granularity.PER_CHANNEL, None}
     mixed = next(p for p in proposals if len(_grains(p, network)) == 2)
-    load(opened.work, mixed)
+    load_proposal(opened.work, mixed)
     opened.run()
     assert "tradeoffs.find" not in keys(opened)  # its front is still the one it came from
-    foresight = foresight_of(opened.work)
+    foresight = present_foresight(opened.work)
     assert foresight is not None
     said = foresight.predict(mixed.config)
     assert said is not None
@@ -125,7 +125,7 @@ def test_costs_that_are_no_sums_are_explained(opened: Visit) -> None:
 def test_a_session_keeps_fronts_to_go_on_with_and_to_look_at(opened: Visit) -> None:
     front = front_of(found(opened)).fronts["bitfusion_like"]
     work = opened.work
-    content = write_session(session_of(work)).encode()
+    content = write_session(present_session(work)).encode()
     session = read_session(content)
     work.tradeoffs, work.sensitivity = TradeoffWork(), SensitivityWork()
     assert "is open" in open_session(work, session)
@@ -145,7 +145,7 @@ def test_the_report_marks_measured_points(opened: Visit) -> None:
     for one in reversed(opened.work.store.all()):  # the oldest first, all within one second
         opened.work.store.save(replace(one, created="2026-01-01T00:00:00+00:00"))
     run, *others = opened.work.store.all()
-    shown = shown_front(opened.work, run)
+    shown = front_with_run(opened.work, run)
     assert shown is not None
     assert [point.name for point in shown.measured] == [other.name for other in reversed(others)]
     assert all(point.loss_ci95 is not None for point in shown.measured)
@@ -160,8 +160,8 @@ def test_a_point_is_loaded_under_its_name_and_undone(opened: Visit) -> None:
     assert opened.work.experiment.name == "Best energy at 60 % of W8A8"
     network = opened.work.network
     assert network is not None
-    eight = opened.work.cost_of(uniform(8, 8)).energy_pj
-    assert opened.work.cost_of(opened.work.config).energy_pj <= 0.6 * eight * (1 + 1e-9)
+    eight = opened.work.config_cost(uniform(8, 8)).energy_pj
+    assert opened.work.config_cost(opened.work.config).energy_pj <= 0.6 * eight * (1 + 1e-9)
     assert len(set(bits_of(opened.work.config, network.graph).values())) > 1
     undo_change(opened.work)
     assert opened.work.config == before
@@ -188,9 +188,9 @@ def test_a_cancelled_queue_keeps_what_it_measured(opened: Visit, saved: Any) -> 
     answer = front_of(found(opened))
     several = answer.fronts["bitfusion_like"].proposals[:3]
     start_measuring(opened.work, answer, "bitfusion_like", several)
-    (job,) = opened.work.runner.active
+    (job,) = opened.work.runner.active_jobs
     store = opened.work.store
-    while job.active:
+    while job.is_active:
         if store.all():
             job.cancel()
             break
@@ -263,15 +263,15 @@ def test_a_run_from_elsewhere_teaches_if_its_grids_fit(opened: Visit) -> None:
     set_preset(opened.work, uniform(8, 8, Granularity.PER_TENSOR), "other grids")
     opened.run().press("Run").wait()
     set_preset(opened.work, uniform(8, 8), "W8A8")
-    foresight = foresight_of(opened.work)
+    foresight = present_foresight(opened.work)
     assert foresight is not None
     assert [one.run.name for one in foresight.measured] == ["W8A8 per-channel"]
 
 
 def test_what_teaches_most_is_measured_first(opened: Visit) -> None:
     proposals = front_of(found(opened)).fronts["bitfusion_like"].proposals
-    order = spread_out(proposals)
+    order = spread_proposals(proposals)
     assert sorted(p.name for p in order) == sorted(p.name for p in proposals)
     assert {order[0].name, order[1].name} == {proposals[0].name, proposals[-1].name}
-    assert spread_out(proposals[:1]) == list(proposals[:1])
-    assert spread_out([]) == []
+    assert spread_proposals(proposals[:1]) == list(proposals[:1])
+    assert spread_proposals([]) == []

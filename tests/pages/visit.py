@@ -133,10 +133,10 @@ class Visit:
 def wait_idle(work: Workspace) -> None:
     """Wait until no job is left, and take what they brought, as the next page would."""
     deadline = time.monotonic() + PATIENCE_S
-    while work.runner.active or work.runner.current is not None:
-        assert time.monotonic() < deadline, [j.title for j in work.runner.active]
+    while work.runner.active_jobs or work.runner.current is not None:
+        assert time.monotonic() < deadline, [j.title for j in work.runner.active_jobs]
         time.sleep(0.01)
-        work.runner.take()
+        work.runner.take_results()
 
 
 def submit(work: Workspace, job: Job) -> Job:

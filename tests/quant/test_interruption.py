@@ -47,7 +47,7 @@ def test_a_job_is_cancelled_in_the_middle_of_a_step() -> None:
         yield Progress(1.0, "never")
 
     job = Job(JobKind.LOAD_MODEL, "Load x", steps, lambda _: None)
-    thread = threading.Thread(target=job.work)
+    thread = threading.Thread(target=job.run_to_end)
     thread.start()
     started.wait()
     job.cancel()

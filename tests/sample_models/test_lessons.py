@@ -16,7 +16,7 @@ from quant.passes.recipe import Recipe
 from quant.progress import drain
 from quant.spec import Granularity, SpecChange
 from sample_models.registry import sample
-from ui.state.model_and_data import DataChoice, ModelChoice, load_network, open_data
+from ui.state.model_and_data import DataChoice, ModelChoice, load_chosen_network, open_chosen_data
 
 IMAGES = 300
 
@@ -25,11 +25,11 @@ IMAGES = 300
 def prepared(name: str) -> tuple[Network, Split, Calibrated]:
     """Return a sample, its images, and the statistics of 64 of them."""
     choice = ModelChoice(name)
-    network = drain(load_network(choice))
+    network = drain(load_chosen_network(choice))
     wish = DataChoice(
         preprocess=sample(choice.source).preprocess.to_json(), calibration=64, samples=IMAGES
     )
-    parts = open_data(wish, choice, network)
+    parts = open_chosen_data(wish, choice, network)
     assert parts.calibration is not None
     return network, parts, drain(calibrate(network, parts.calibration, parts.input_range))
 

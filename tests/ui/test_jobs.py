@@ -38,7 +38,7 @@ def wait(condition: Callable[[], bool]) -> None:
 
 def taken(runner: JobRunner) -> int:
     """Begin a page; return how many jobs had ended by then."""
-    return runner.take()
+    return runner.take_results()
 
 
 def failing() -> Steps[None]:
@@ -51,11 +51,11 @@ def test_a_job_runs_to_its_end_and_hands_over_its_result() -> None:
     gate = Gate()
     gate.opened.set()
     job = Job(JobKind.OTHER, "a job", gate.steps, results.append)
-    assert (job.state, job.active) == (JobState.QUEUED, True)
-    job.work()
-    assert (job.state, job.active, results) == (JobState.ENDED, True, [])
+    assert (job.state, job.is_active) == (JobState.QUEUED, True)
+    job.run_to_end()
+    assert (job.state, job.is_active, results) == (JobState.ENDED, True, [])
     job.hand_over()
-    assert (job.state, job.active, results) == (JobState.DONE, False, ["result"])
+    assert (job.state, job.is_active, results) == (JobState.DONE, False, ["result"])
     job.hand_over()
     assert results == ["result"], "what was handed over is not handed over again"
     assert job.progress == Progress(0.75, "far behind the gate")
@@ -64,7 +64,7 @@ def test_a_job_runs_to_its_end_and_hands_over_its_result() -> None:
 def test_a_failure_is_kept_with_its_reason() -> None:
     results: list[None] = []
     job = Job(JobKind.OTHER, "a job", failing, results.append)
-    job.work()
+    job.run_to_end()
     job.hand_over()
     assert job.state is JobState.FAILED
     assert str(job.problem) == "the scale must be positive"
@@ -78,7 +78,7 @@ def test_a_failure_while_the_result_is_stored_is_a_failure() -> None:
     gate = Gate()
     gate.opened.set()
     job = Job(JobKind.OTHER, "a job", gate.steps, no_space)
-    job.work()
+    job.run_to_end()
     job.hand_over()
     assert (job.state, str(job.problem)) == (JobState.FAILED, "no space left")
 
@@ -88,7 +88,7 @@ def test_a_failure_before_the_first_step() -> None:
         raise ValueError("nothing to do")
 
     job = Job(JobKind.OTHER, "a job", no_steps, lambda _: None)
-    job.work()
+    job.run_to_end()
     job.hand_over()
     assert (job.state, str(job.problem)) == (JobState.FAILED, "nothing to do")
 
@@ -98,7 +98,7 @@ def test_cancelled_before_it_started_it_never_starts() -> None:
     job = Job(JobKind.OTHER, "a job", gate.steps, lambda _: None)
     job.cancel()
     assert job.state is JobState.CANCELLED
-    job.work()
+    job.run_to_end()
     assert job.state is JobState.CANCELLED
     assert not gate.reached.is_set()
 
@@ -109,7 +109,7 @@ def test_cancelled_while_it_runs_it_stops_before_the_next_step_and_cleans_up() -
     job = runner.submit(Job(JobKind.OTHER, "a job", gate.steps, results.append))
     assert gate.reached.wait(PATIENCE_S)
     job.cancel()
-    assert job.active
+    assert job.is_active
     gate.opened.set()
     wait(lambda: taken(runner) == 1)
     assert job.state is JobState.CANCELLED
@@ -124,7 +124,7 @@ def test_jobs_run_one_after_the_other() -> None:
     one = runner.submit(Job(JobKind.OTHER, "one", first.steps, lambda _: order.append("one")))
     two = runner.submit(Job(JobKind.OTHER, "two", second.steps, lambda _: order.append("two")))
     assert first.reached.wait(PATIENCE_S)
-    assert [j.title for j in runner.active] == ["one", "two"]
+    assert [j.title for j in runner.active_jobs] == ["one", "two"]
     assert two.state is JobState.QUEUED
     assert not second.reached.is_set()
     second.opened.set()
@@ -133,7 +133,7 @@ def test_jobs_run_one_after_the_other() -> None:
     assert order == ["one", "two"]
     assert (one.state, two.state) == (JobState.DONE, JobState.DONE)
     assert runner.last is two
-    assert runner.active == ()
+    assert runner.active_jobs == ()
 
 
 def test_a_result_is_handed_over_when_a_page_begins_on_the_thread_of_the_page() -> None:
@@ -146,12 +146,12 @@ def test_a_result_is_handed_over_when_a_page_begins_on_the_thread_of_the_page() 
     )
     gate.opened.set()
     wait(lambda: runner.ended == 1)
-    assert (threads, job.state, runner.active) == ([], JobState.ENDED, (job,))
-    assert runner.take() == 1
+    assert (threads, job.state, runner.active_jobs) == ([], JobState.ENDED, (job,))
+    assert runner.take_results() == 1
     assert threads == [threading.current_thread()]
-    assert (job.state, runner.active) == (JobState.DONE, ())
+    assert (job.state, runner.active_jobs) == (JobState.DONE, ())
     assert runner.last is job
-    assert runner.take() == 1
+    assert runner.take_results() == 1
 
 
 def test_a_job_called_off_after_its_end_changes_nothing() -> None:
@@ -161,7 +161,7 @@ def test_a_job_called_off_after_its_end_changes_nothing() -> None:
     job = runner.submit(Job(JobKind.OTHER, "a job", gate.steps, results.append))
     wait(lambda: runner.ended == 1)
     job.cancel()
-    runner.take()
+    runner.take_results()
     assert (job.state, results) == (JobState.CANCELLED, [])
 
 
@@ -171,7 +171,7 @@ def test_of_jobs_that_ended_together_the_one_that_failed_is_told_of() -> None:
     bad = runner.submit(Job(JobKind.OTHER, "bad", failing, lambda _: None))
     runner.submit(Job(JobKind.OTHER, "good", gate.steps, lambda _: None))
     wait(lambda: runner.ended == 2)
-    runner.take()
+    runner.take_results()
     assert runner.last is bad
 
 
@@ -190,7 +190,7 @@ def test_a_queued_job_that_is_cancelled_leaves_the_list_at_once() -> None:
     two = runner.submit(Job(JobKind.OTHER, "two", second.steps, lambda _: None))
     assert first.reached.wait(PATIENCE_S)
     two.cancel()
-    assert runner.active == (one,)
+    assert runner.active_jobs == (one,)
     first.opened.set()
     wait(lambda: taken(runner) == 2)
     assert not second.reached.is_set()
@@ -204,7 +204,7 @@ def test_shutdown_cancels_what_runs_and_what_waits() -> None:
         for gate in (first, second)
     ]
     assert first.reached.wait(PATIENCE_S)
-    runner.shutdown()
+    runner.cancel_all()
     first.opened.set()
     wait(lambda: taken(runner) == 2)
     assert [job.state for job in jobs] == [JobState.CANCELLED] * 2
@@ -217,7 +217,7 @@ def test_the_runner_starts_again_after_it_was_idle() -> None:
         gate.opened.set()
         runner.submit(Job(JobKind.OTHER, "", gate.steps, lambda _: None))
         wait(lambda wanted=number: taken(runner) == wanted)  # type: ignore[misc]
-    assert runner.active == ()
+    assert runner.active_jobs == ()
 
 
 def test_remaining_time_follows_from_the_part_done(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def test_remaining_time_follows_from_the_part_done(monkeypatch: pytest.MonkeyPat
 
     job = Job(JobKind.OTHER, "", steps, lambda _: None)
     assert job.remaining_s is None
-    job.work()
+    job.run_to_end()
     # too early to judge; 10 s for a quarter leave 30 s; too little done; nothing left
     assert seen == [None, 30.0, None, 0.0]
     assert job.remaining_s is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ui.request_guard import is_local, request_problem
+from ui.request_guard import is_local_request, request_problem
 from ui.settings import LOCAL_ADDRESSES
 
 HOSTS = frozenset(LOCAL_ADDRESSES)
@@ -21,7 +21,7 @@ HOSTS = frozenset(LOCAL_ADDRESSES)
 def test_the_apps_own_page_is_served_and_may_name_paths(host: str, origin: str | None) -> None:
     headers = {"Host": host, **({"Origin": origin} if origin else {})}
     assert request_problem(headers, HOSTS) == ""
-    assert is_local(headers, HOSTS)
+    assert is_local_request(headers, HOSTS)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_strangers_name_for_this_machine_is_refused(host: str) -> None:
     """A page at evil.example that resolves to 127.0.0.1 has Origin and Host alike."""
     headers = {"host": host, "origin": f"http://{host}"}
     assert "must be reached by a name" in request_problem(headers, HOSTS)
-    assert not is_local(headers, HOSTS)
+    assert not is_local_request(headers, HOSTS)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_page_of_another_port_or_site_is_refused(origin: str) -> None:
 def test_behind_a_proxy_the_app_is_served_without_paths(name: str) -> None:
     headers = {"Host": "localhost:8501", "Origin": "http://localhost:8501", name: "1.2.3.4"}
     assert request_problem(headers, HOSTS) == ""
-    assert not is_local(headers, HOSTS)
+    assert not is_local_request(headers, HOSTS)
 
 
 def test_settings_let_other_names_in() -> None:
@@ -66,10 +66,10 @@ def test_settings_let_other_names_in() -> None:
     for allowed in ("lab.example.com", "*.example.com", "*"):
         assert request_problem(headers, HOSTS | {allowed}) == ""
     assert request_problem(headers, HOSTS | {"*.b.example.com"})
-    assert not is_local(headers, HOSTS | {"*", "*.example.com"})
-    assert is_local(headers, HOSTS | {"lab.example.com"})
+    assert not is_local_request(headers, HOSTS | {"*", "*.example.com"})
+    assert is_local_request(headers, HOSTS | {"lab.example.com"})
 
 
 def test_without_a_browser_there_is_nothing_to_refuse() -> None:
     assert request_problem({}, HOSTS) == ""
-    assert is_local({}, HOSTS)
+    assert is_local_request({}, HOSTS)

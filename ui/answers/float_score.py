@@ -18,13 +18,13 @@ from ui.state.workspace import Workspace
 SHOWN_IMAGES = 5
 
 
-def float_score(workspace: Workspace) -> FloatScore | None:
+def find_float_score(workspace: Workspace) -> FloatScore | None:
     """Return the float network's top-1 on the chosen images, once it has been measured."""
-    kept = workspace.store.answer(_question(workspace))
+    kept = workspace.store.answer(_score_question(workspace))
     return from_plain(FloatScore, kept) if kept else None
 
 
-def measure_float(workspace: Workspace) -> None:
+def measure_float_score(workspace: Workspace) -> None:
     """Measure the float top-1 beside the page, unless it is known or was asked for already.
 
     Draws the page again once the job stands in the queue, so that the frame shows it.
@@ -32,27 +32,27 @@ def measure_float(workspace: Workspace) -> None:
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None or not parts.score.labelled or not network.classifies:
         return
-    question = _question(workspace)
+    question = _score_question(workspace)
     if question in workspace.asked or workspace.store.answer(question):
         return
 
-    def steps() -> Steps[FloatScore | None]:
+    def score_steps() -> Steps[FloatScore | None]:
         return score_float(network, parts.score)
 
     store = workspace.store
 
-    def finish(score: FloatScore | None) -> None:
+    def keep_score(score: FloatScore | None) -> None:
         if score is not None:
             store.keep_answer(question, to_plain(score))
 
     workspace.asked.add(question)  # one that fails or is cancelled is not put again and again
     workspace.runner.submit(
-        Job(JobKind.FLOAT_SCORE, f"Float accuracy of {network.name}", steps, finish)
+        Job(JobKind.FLOAT_SCORE, f"Float accuracy of {network.name}", score_steps, keep_score)
     )
     st.rerun()
 
 
-def _question(workspace: Workspace) -> str:
+def _score_question(workspace: Workspace) -> str:
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
         return ""
@@ -74,10 +74,10 @@ def first_images(workspace: Workspace) -> list[Shown]:
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
         return []
-    return _first_images(network.digest, parts.score.digest, workspace)
+    return _cached_first_images(network.digest, parts.score.digest, workspace)
 
 
-def image_place(network: Network) -> int | None:
+def image_input_place(network: Network) -> int | None:
     """Return which input is an image that can be shown; None without one."""
     for place, one in enumerate(network.graph.inputs):
         if one.real and len(one.shape) == 3 and {one.shape[0], one.shape[-1]} & {1, 3}:
@@ -86,12 +86,12 @@ def image_place(network: Network) -> int | None:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _first_images(model: str, data: str, _workspace: Workspace) -> list[Shown]:
+def _cached_first_images(model: str, data: str, _workspace: Workspace) -> list[Shown]:
     del model, data  # they are the key of the cache
     network, parts = _workspace.network, _workspace.parts
     if network is None or parts is None:
         return []
-    place = image_place(network)
+    place = image_input_place(network)
     if place is None:
         return []
     batch = next(parts.score.batches(SHOWN_IMAGES))

@@ -15,16 +15,16 @@ from quant.assignment import at_granularity, cells_of
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation.plan import TENSOR_SIDES
-from ui.answers.float_score import float_score
-from ui.answers.sensitivity import SCREENED_IMAGES, remembered, screened
-from ui.answers.stored_sensitivity import layers_known
+from ui.answers.float_score import find_float_score
+from ui.answers.sensitivity import SCREENED_IMAGES, last_request, screened_answers
+from ui.answers.stored_sensitivity import stored_layer_sensitivity
 from ui.state.workspace import Workspace
 
 MOST_KEPT = 4
 Quick = TypeVar("Quick", bound=Sensitivity | None)
 
 
-def plain_config(workspace: Workspace, network: Network) -> QuantConfig:
+def eight_bit_config(workspace: Workspace, network: Network) -> QuantConfig:
     """Return the present configuration at 8 bits everywhere: that of every sweep for its bits.
 
     One whose weights have granularities that were chosen has that of most weights, from which
@@ -34,27 +34,27 @@ def plain_config(workspace: Workspace, network: Network) -> QuantConfig:
     weights = [grain for _, _, grain in cells_of(own, network.graph) if grain is not None]
     usual = at_granularity(own, Counter(weights).most_common(1)[0][0]) if weights else own
     chosen = len(set(weights)) > 1 and workspace.parts is not None
-    if chosen and key_at(network, workspace.parts, usual) in workspace.tradeoffs.others:
+    if chosen and sensitivity_key_at(network, workspace.parts, usual) in workspace.tradeoffs.others:
         return usual
     return own
 
 
-def foresight_of(workspace: Workspace) -> Foresight | None:
+def present_foresight(workspace: Workspace) -> Foresight | None:
     """Return what sweeps and runs teach of the present model and data; None without a sweep."""
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
         return None
     kept = workspace.tradeoffs.foresights
-    key = (_place(workspace, network, parts), _stamp(workspace.store.path))
+    key = (_foresight_key(workspace, network, parts), _store_stamp(workspace.store.path))
     if key not in kept:
         while len(kept) >= MOST_KEPT:
             kept.pop(next(iter(kept)))
-        kept[key] = _foresee(workspace, network, parts)
+        kept[key] = _learn_foresight(workspace, network, parts)
     return kept[key]
 
 
-def _foresee(workspace: Workspace, network: Network, parts: Split) -> Foresight | None:
-    found = sensitivity_now(workspace)
+def _learn_foresight(workspace: Workspace, network: Network, parts: Split) -> Foresight | None:
+    found = deepest_sensitivity(workspace)
     if found is None:
         return None
     try:
@@ -64,9 +64,9 @@ def _foresee(workspace: Workspace, network: Network, parts: Split) -> Foresight 
         return None
 
 
-def _place(workspace: Workspace, network: Network, parts: Split) -> tuple[object, ...]:
+def _foresight_key(workspace: Workspace, network: Network, parts: Split) -> tuple[object, ...]:
     """Return all that sensitivities depend on and that a person chooses."""
-    config = plain_config(workspace, network).to_json()
+    config = eight_bit_config(workspace, network).to_json()
     known = None if workspace.study is None else workspace.study.known
     key = sensitivity_key(workspace, network, parts)
     held = workspace.tradeoffs.sensitivities.get(key)
@@ -74,7 +74,7 @@ def _place(workspace: Workspace, network: Network, parts: Split) -> tuple[object
     return network.digest, parts.score.digest, config, id(known), id(held), id(others)
 
 
-def _stamp(path: Path | None) -> tuple[int, int]:
+def _store_stamp(path: Path | None) -> tuple[int, int]:
     """Return what changes whenever the store does; zeros for one in memory."""
     if path is None:
         return 0, 0
@@ -84,10 +84,10 @@ def _stamp(path: Path | None) -> tuple[int, int]:
 
 def sensitivity_key(workspace: Workspace, network: Network, parts: Split) -> str:
     """Return what the sensitivities that a front was found from are held under."""
-    return key_at(network, parts, plain_config(workspace, network))
+    return sensitivity_key_at(network, parts, eight_bit_config(workspace, network))
 
 
-def key_at(network: Network, parts: Split | None, config: QuantConfig) -> str:
+def sensitivity_key_at(network: Network, parts: Split | None, config: QuantConfig) -> str:
     """Return what the sensitivities to a configuration without bits are held under."""
     if parts is None:
         return ""
@@ -95,41 +95,41 @@ def key_at(network: Network, parts: Split | None, config: QuantConfig) -> str:
     return f"{network.digest} {parts.score.digest} {seen} {config.to_json()}"
 
 
-def sensitivity_now(workspace: Workspace) -> Sensitivity | None:
+def deepest_sensitivity(workspace: Workspace) -> Sensitivity | None:
     """Return the deepest sensitivities there are: exact ones, the rest as screening found it."""
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
         return None
-    config = plain_config(workspace, network)
-    quick = _screened(workspace, network, parts, config)
-    return with_exact(workspace, network, config, quick)
+    config = eight_bit_config(workspace, network)
+    quick = _screened_sensitivity(workspace, network, parts, config)
+    return with_exact_answers(workspace, network, config, quick)
 
 
-def with_exact(
+def with_exact_answers(
     workspace: Workspace, network: Network, config: QuantConfig, quick: Quick
 ) -> Sensitivity | Quick:
     """Return what is known exactly, with what only screening answered."""
-    exact = layers_known(workspace, config)
+    exact = stored_layer_sensitivity(workspace, config)
     if exact is None:
         return quick
     return deepest(exact, quick, [layer.name for layer in network.graph.layers])
 
 
-def _screened(
+def _screened_sensitivity(
     workspace: Workspace, network: Network, parts: Split, config: QuantConfig
 ) -> Sensitivity | None:
     """Return what a front was found from, else what Sensitivity screened, now or earlier."""
     held = workspace.tradeoffs.sensitivities.get(sensitivity_key(workspace, network, parts))
     if held is not None:
         return held
-    asked = remembered(workspace)
-    found = screened(workspace, Sweep(config), SCREENED_IMAGES)
-    return found or screened(
-        workspace, replace(asked, sides=TENSOR_SIDES).sweep(config), asked.images
+    asked = last_request(workspace)
+    found = screened_answers(workspace, Sweep(config), SCREENED_IMAGES)
+    return found or screened_answers(
+        workspace, replace(asked, sides=TENSOR_SIDES).build_sweep(config), asked.images
     )
 
 
-def scale_of(workspace: Workspace, foresight: Foresight) -> QualityScale:
+def quality_scale(workspace: Workspace, foresight: Foresight) -> QualityScale:
     """Return how quality is told: as accuracy once enough was measured."""
     by_loss = foresight.tells_loss
     return QualityScale(by_loss, float_top1(workspace, foresight) if by_loss else None)
@@ -142,5 +142,5 @@ def float_top1(workspace: Workspace, foresight: Foresight) -> float | None:
     for one in foresight.measured:
         if one.run.evaluation.float_top1 is not None:
             return one.run.evaluation.float_top1
-    score = float_score(workspace)
+    score = find_float_score(workspace)
     return score.top1 if score is not None else foresight.sensitivity.float_top1

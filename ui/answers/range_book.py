@@ -6,7 +6,7 @@ from analysis.study import Study
 from ui.state.workspace import Workspace
 
 
-def book_of(workspace: Workspace, network: Network) -> RangeBook:
+def present_range_book(workspace: Workspace, network: Network) -> RangeBook:
     """Return the distributions of the present model, with activations once calibrated."""
     study = workspace.study
     return (study if study is not None else Study(network)).range_book()

@@ -11,64 +11,68 @@ from analysis.study import Study
 from quant.config import QuantConfig
 from quant.progress import Steps, part
 from quant.simulation.plan import TENSOR_SIDES, Side
-from ui.answers.forecast import plain_config, sensitivity_now, with_exact
-from ui.answers.sensitivity import SCREENED_IMAGES, screened, screened_key
-from ui.answers.stored_sensitivity import layers_known
+from ui.answers.forecast import deepest_sensitivity, eight_bit_config, with_exact_answers
+from ui.answers.sensitivity import SCREENED_IMAGES, screened_answers, screening_key
+from ui.answers.stored_sensitivity import stored_layer_sensitivity
 from ui.state.tradeoffs import FrontRequest
 from ui.state.workspace import Workspace
 
 SCREENING_SHARE = 0.5  # of the work: the check of what is loud is the rest
 
 
-def noise_of(
+def noise_by_granularity(
     workspace: Workspace, study: Study, wish: FrontRequest, present: QuantConfig
 ) -> Steps[tuple[Sensitivity, tuple[Sensitivity, ...]]]:
     """Return sensitivities, and those of weights at the other granularities allowed."""
     network = study.network
-    bits = wish.widths(network, present)
-    own = Sweep(plain_config(workspace, network), bits, TENSOR_SIDES)
+    bits = wish.needed_widths(network, present)
+    own = Sweep(eight_bit_config(workspace, network), bits, TENSOR_SIDES)
     sweeps = other_sweeps(network.graph, own, wish.granularities)
     share = 1 / (1 + len(sweeps))
-    found = yield from part(_own_noise(workspace, study, bits), 0.0, share)
+    found = yield from part(_own_granularity_noise(workspace, study, bits), 0.0, share)
     others = []
     for place, sweep in enumerate(sweeps, start=1):
-        steps = _other_noise(workspace, study, sweep)
+        steps = _other_granularity_noise(workspace, study, sweep)
         others.append((yield from part(steps, share * place, share * (place + 1))))
     return found, tuple(others)
 
 
-def _other_noise(workspace: Workspace, study: Study, sweep: Sweep) -> Steps[Sensitivity]:
+def _other_granularity_noise(
+    workspace: Workspace, study: Study, sweep: Sweep
+) -> Steps[Sensitivity]:
     """Return what weights at another granularity make: exact where it is known, else screened."""
-    exact = layers_known(workspace, sweep.config)
-    if exact is not None and _covers(exact, study.network, sweep.bits, sweep.sides):
+    exact = stored_layer_sensitivity(workspace, sweep.config)
+    if exact is not None and _covers_all_cells(exact, study.network, sweep.bits, sweep.sides):
         return exact
     few = study.scoring(study.images.first(SCREENED_IMAGES))
-    known = screened(workspace, sweep, SCREENED_IMAGES)
+    known = screened_answers(workspace, sweep, SCREENED_IMAGES)
     if known is None:
         known = yield from part(screen(few, sweep), 0.0, SCREENING_SHARE)
     steps = check_loud(few, known)
     checked = yield from part(steps, SCREENING_SHARE, 1.0)
-    key = screened_key(workspace, sweep, SCREENED_IMAGES)
+    key = screening_key(workspace, sweep, SCREENED_IMAGES)
     workspace.store.keep_answer(key, to_plain(checked))
     return checked
 
 
-def _own_noise(workspace: Workspace, study: Study, bits: tuple[int, ...]) -> Steps[Sensitivity]:
+def _own_granularity_noise(
+    workspace: Workspace, study: Study, bits: tuple[int, ...]
+) -> Steps[Sensitivity]:
     """Return sensitivities at these bits: those that are known, else screened ones, kept."""
     few = study.scoring(study.images.first(SCREENED_IMAGES))
-    known = sensitivity_now(workspace)
-    if known is not None and _covers(known, study.network, bits):
+    known = deepest_sensitivity(workspace)
+    if known is not None and _covers_all_cells(known, study.network, bits):
         return (yield from check_loud(few, known))
-    sweep = Sweep(plain_config(workspace, study.network), bits, TENSOR_SIDES)
+    sweep = Sweep(eight_bit_config(workspace, study.network), bits, TENSOR_SIDES)
     steps = screen(few, sweep)
     found = yield from part(steps, 0.0, SCREENING_SHARE)
     loud = check_loud(few, found)
     found = yield from part(loud, SCREENING_SHARE, 1.0)
-    workspace.store.keep_answer(screened_key(workspace, sweep, SCREENED_IMAGES), to_plain(found))
-    return with_exact(workspace, study.network, sweep.config, found)
+    workspace.store.keep_answer(screening_key(workspace, sweep, SCREENED_IMAGES), to_plain(found))
+    return with_exact_answers(workspace, study.network, sweep.config, found)
 
 
-def _covers(
+def _covers_all_cells(
     found: Sensitivity, network: Network, bits: Sequence[int], asked: Sequence[Side] = TENSOR_SIDES
 ) -> bool:
     """Whether every weight and every activation is known at all bits, of the sides asked for."""

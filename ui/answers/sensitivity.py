@@ -26,7 +26,7 @@ SCREENED_IMAGES = 64
 CALIBRATION_SHARE, SCREENING_SHARE = 0.05, 0.1
 
 
-def images_for(workspace: Workspace, asked: SweepRequest) -> Dataset | None:
+def request_images(workspace: Workspace, asked: SweepRequest) -> Dataset | None:
     """Return the images that a question is put to: the first of those to score."""
     parts = workspace.parts
     if parts is None:
@@ -35,69 +35,71 @@ def images_for(workspace: Workspace, asked: SweepRequest) -> Dataset | None:
     return parts.score.first(min(asked.images, SCREENED_IMAGES) if few else asked.images)
 
 
-def questions(workspace: Workspace, asked: SweepRequest) -> tuple[Question, ...]:
+def requested_questions(workspace: Workspace, asked: SweepRequest) -> tuple[Question, ...]:
     """Return all cells that are asked for, layer by layer in the order of the network."""
     study = workspace.study
     if study is None:
         return ()
-    sweep = asked.sweep(workspace.config)
+    sweep = asked.build_sweep(workspace.config)
     return questions_of(study.network, sweep, study.encodings(sweep.config))
 
 
-def at_once(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
+def instant_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return what is known by now of what can be said without any forward."""
-    return workspace.sensitivity.instant.get(_key(workspace, asked.sweep(workspace.config)))
+    return workspace.sensitivity.instant.get(
+        _answer_key(workspace, asked.build_sweep(workspace.config))
+    )
 
 
-def prepare(workspace: Workspace, asked: SweepRequest) -> bool:
+def prepare_tensor_noise(workspace: Workspace, asked: SweepRequest) -> bool:
     """Queue what needs no click, calibration and the noise of every tensor, where it is missing.
 
     Returns whether it did. What was queued for an earlier question is called off.
     """
-    network, sweep = workspace.network, asked.sweep(workspace.config)
-    question = f"noise {_key(workspace, sweep)}"
-    ready = _calibrated(workspace) and _deeper(workspace, asked)
+    network, sweep = workspace.network, asked.build_sweep(workspace.config)
+    question = f"noise {_answer_key(workspace, sweep)}"
+    ready = _has_statistics(workspace) and _has_deeper_answers(workspace, asked)
     if network is None or question in workspace.asked or ready:
         return False
-    for job in workspace.runner.active:
+    for job in workspace.runner.active_jobs:
         if job.kind is JobKind.TENSOR_NOISE:
             job.shown = True
             job.cancel()
             workspace.asked.discard(workspace.sensitivity.preparing)
     workspace.asked.add(question)  # one that fails is not put again and again
     workspace.sensitivity.preparing = question
-    title, then = f"{JobKind.TENSOR_NOISE} {network.name}", workspace.as_now()
-    steps = lambda: _prepare(then, asked, sweep)  # noqa: E731
+    title, then = f"{JobKind.TENSOR_NOISE} {network.name}", workspace.copy_for_job()
+    steps = lambda: _measure_tensor_noise(then, asked, sweep)  # noqa: E731
     workspace.runner.submit(Job(JobKind.TENSOR_NOISE, title, steps, lambda _: None))
     return True
 
 
-def preparing(workspace: Workspace) -> bool:
+def is_measuring_noise(workspace: Workspace) -> bool:
     """Whether the noise of tensors is being measured."""
     return workspace.runner.active_of(JobKind.TENSOR_NOISE) is not None
 
 
-def _deeper(workspace: Workspace, asked: SweepRequest) -> bool:
+def _has_deeper_answers(workspace: Workspace, asked: SweepRequest) -> bool:
     """Whether more than the noise of tensors is asked for and known."""
     if asked.depth is Depth.INSTANT:
         return False
-    exact = exact_now(workspace, asked) if asked.depth is Depth.EXACT else None
-    return bool(exact and exact.scores) or screened_for(workspace, asked) is not None
+    exact = exact_answers(workspace, asked) if asked.depth is Depth.EXACT else None
+    return bool(exact and exact.scores) or screened_for_request(workspace, asked) is not None
 
 
-def _calibrated(workspace: Workspace) -> bool:
+def _has_statistics(workspace: Workspace) -> bool:
     """Whether the statistics are known, or never will be."""
     study = workspace.study
     return study is None or study.calibration is None or study.is_calibrated
 
 
-def _prepare(workspace: Workspace, asked: SweepRequest, sweep: Sweep) -> Steps[None]:
+def _measure_tensor_noise(workspace: Workspace, asked: SweepRequest, sweep: Sweep) -> Steps[None]:
     """Calibrate, then measure the noise layer by layer; what is known shows at once."""
-    study, key = workspace.study, _key(workspace, sweep)
+    study, key = workspace.study, _answer_key(workspace, sweep)
     if study is None:
         return
     yield from part(study.calibrated(), 0.0, 0.3)
-    if _deeper(workspace, asked):
+    if _has_deeper_answers(workspace, asked):
         # only the statistics were missing, to find again what the store has
         workspace.asked.discard(f"noise {key}")
         return
@@ -111,7 +113,7 @@ def _prepare(workspace: Workspace, asked: SweepRequest, sweep: Sweep) -> Steps[N
         workspace.sensitivity.instant[key] = replace(found, sweep=sweep, scores=tuple(scores))
 
 
-def _key(workspace: Workspace, sweep: Sweep) -> str:
+def _answer_key(workspace: Workspace, sweep: Sweep) -> str:
     """Return what an answer depends on besides the images scored; bits of the sweep alone count."""
     network, parts = workspace.network, workspace.parts
     digest = network.digest if network else ""
@@ -121,9 +123,9 @@ def _key(workspace: Workspace, sweep: Sweep) -> str:
     return hashlib.sha256(f"{digest} {calibration} {what!r}".encode()).hexdigest()[:32]
 
 
-def screened(workspace: Workspace, sweep: Sweep, images: int) -> Sensitivity | None:
+def screened_answers(workspace: Workspace, sweep: Sweep, images: int) -> Sensitivity | None:
     """Return what screening found for a sweep, now or before a restart."""
-    key = screened_key(workspace, sweep, images)
+    key = screening_key(workspace, sweep, images)
     memory = workspace.sensitivity.screened
     if key and key not in memory:
         raw = workspace.store.answer(key)
@@ -136,70 +138,70 @@ def screened(workspace: Workspace, sweep: Sweep, images: int) -> Sensitivity | N
     return memory.get(key)
 
 
-def screened_for(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
+def screened_for_request(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return what screening found for a question under the present configuration."""
-    return screened(workspace, asked.sweep(workspace.config), asked.images)
+    return screened_answers(workspace, asked.build_sweep(workspace.config), asked.images)
 
 
-def screened_key(workspace: Workspace, sweep: Sweep, images: int) -> str:
+def screening_key(workspace: Workspace, sweep: Sweep, images: int) -> str:
     """Return what the answers of screening are kept under."""
     parts = workspace.parts
     if parts is None:
         return ""
     data = parts.score.first(min(images, SCREENED_IMAGES)).digest
-    return f"screened {data} {_key(workspace, sweep)}"
+    return f"screened {data} {_answer_key(workspace, sweep)}"
 
 
-def exact_now(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
+def exact_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return what the store knows of the exact answers; runs nothing."""
-    study, data = workspace.study, images_for(workspace, asked)
+    study, data = workspace.study, request_images(workspace, asked)
     if study is None or data is None:
         return None
-    return kept(study.scoring(data), asked.sweep(workspace.config))
+    return kept(study.scoring(data), asked.build_sweep(workspace.config))
 
 
-def best_known(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
+def deepest_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return the deepest answers there are, up to the depth asked for.
 
     Cells that an exact sweep has not reached yet are filled in by screening.
     """
     if asked.depth is Depth.INSTANT:
-        return at_once(workspace, asked)
-    quick = screened_for(workspace, asked)
-    exact = exact_now(workspace, asked) if asked.depth is Depth.EXACT else None
+        return instant_answers(workspace, asked)
+    quick = screened_for_request(workspace, asked)
+    exact = exact_answers(workspace, asked) if asked.depth is Depth.EXACT else None
     if exact is None or not exact.scores:
-        return quick or at_once(workspace, asked)
-    layers = [question.layer for question in questions(workspace, asked)]
+        return quick or instant_answers(workspace, asked)
+    layers = [question.layer for question in requested_questions(workspace, asked)]
     return deepest(exact, quick, list(dict.fromkeys(layers)))
 
 
-def current(workspace: Workspace) -> Job | None:
+def active_sweep_job(workspace: Workspace) -> Job | None:
     """Return the job that screens or sweeps, if one waits or runs."""
     return workspace.runner.active_of(JobKind.SENSITIVITY)
 
 
-def stop(workspace: Workspace, *, pause: bool) -> None:
+def stop_sweep(workspace: Workspace, *, pause: bool) -> None:
     """Stop the sweep; what it found is kept. A paused one offers to go on."""
-    job = current(workspace)
+    job = active_sweep_job(workspace)
     if job is not None:
         job.shown = True  # the page says so itself
         job.cancel()
     workspace.sensitivity.paused = pause
 
 
-def start(workspace: Workspace, asked: SweepRequest) -> None:
+def start_sweep(workspace: Workspace, asked: SweepRequest) -> None:
     """Queue the screening or the exact sweep; the store continues where it was."""
     study = workspace.job_study
     if study is None or study.scored is None:
         return
     digest, name = study.network.digest, study.network.name
     workspace.sensitivity.paused = False
-    remember(workspace, asked)
-    sweep = asked.sweep(workspace.config)
+    remember_request(workspace, asked)
+    sweep = asked.build_sweep(workspace.config)
     depth = "screening" if asked.depth is Depth.SCREENING else "exact sweep"
-    then = workspace.as_now()  # other images may be chosen while it waits or runs
+    then = workspace.copy_for_job()  # other images may be chosen while it waits or runs
 
-    def finish(_: Sensitivity) -> None:
+    def mark_finished(_: Sensitivity) -> None:
         workspace.sensitivity.finished = (digest, asked)
 
     workspace.runner.submit(
@@ -207,7 +209,7 @@ def start(workspace: Workspace, asked: SweepRequest) -> None:
             JobKind.SENSITIVITY,
             f"{JobKind.SENSITIVITY} {name}, {depth}",
             lambda: _screen_and_sweep(then, study, asked, sweep),
-            finish,
+            mark_finished,
         )
     )
 
@@ -217,10 +219,10 @@ def _screen_and_sweep(
 ) -> Steps[Sensitivity]:
     """Calibrate where that has not been done, screen for the order, then sweep."""
     data = study.images.first(asked.images)
-    key = screened_key(workspace, sweep, asked.images)
+    key = screening_key(workspace, sweep, asked.images)
     alone = asked.depth is Depth.SCREENING
     yield from part(study.calibrated(), 0.0, CALIBRATION_SHARE)
-    quick = screened(workspace, sweep, asked.images)
+    quick = screened_answers(workspace, sweep, asked.images)
     if quick is None:
         steps = screen(study.scoring(data.first(SCREENED_IMAGES)), sweep)
         quick = yield from part(steps, CALIBRATION_SHARE, 1.0 if alone else SCREENING_SHARE)
@@ -233,16 +235,16 @@ def _screen_and_sweep(
     return (yield from part(work, SCREENING_SHARE, 1.0))
 
 
-def remember(workspace: Workspace, asked: SweepRequest) -> None:
+def remember_request(workspace: Workspace, asked: SweepRequest) -> None:
     """Keep what was asked, so that a reload finds it; and a restart, where one person works."""
-    workspace.sensitivity.asked[_asked_key(workspace)] = asked
+    workspace.sensitivity.asked[_request_key(workspace)] = asked
     if paths_open(workspace.settings):
-        workspace.store.keep_answer(_asked_key(workspace), to_plain(asked))
+        workspace.store.keep_answer(_request_key(workspace), to_plain(asked))
 
 
-def remembered(workspace: Workspace) -> SweepRequest:
+def last_request(workspace: Workspace) -> SweepRequest:
     """Return what was asked last of this model, or what to begin with."""
-    key = _asked_key(workspace)
+    key = _request_key(workspace)
     if key in workspace.sensitivity.asked or not paths_open(workspace.settings):
         return workspace.sensitivity.asked.get(key, SweepRequest())
     raw = workspace.store.answer(key)
@@ -252,13 +254,13 @@ def remembered(workspace: Workspace) -> SweepRequest:
         return SweepRequest()  # written by another version
 
 
-def _asked_key(workspace: Workspace) -> str:
+def _request_key(workspace: Workspace) -> str:
     network = workspace.network
     return f"sensitivity asked {network.digest if network else ''}"
 
 
-def other_view(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
+def other_view_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return the exact answers of the view that was not asked for, where the store has some."""
     view = View.ALL_BUT if asked.view is View.ONLY else View.ONLY
-    found = exact_now(workspace, replace(asked, view=view, depth=Depth.EXACT))
+    found = exact_answers(workspace, replace(asked, view=view, depth=Depth.EXACT))
     return found if found is not None and found.scores else None

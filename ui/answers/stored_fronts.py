@@ -6,22 +6,22 @@ from analysis.mixed_precision.search import BitSearch
 from analysis.runs.json_values import from_plain, to_plain
 from analysis.split import Split
 from ui.state.tradeoffs import Found, FrontRequest
-from ui.state.workspace import Workspace, machine_named
+from ui.state.workspace import Workspace, find_machine
 
 
-def machines_of(workspace: Workspace, wish: FrontRequest) -> tuple[Machine, ...]:
+def requested_machines(workspace: Workspace, wish: FrontRequest) -> tuple[Machine, ...]:
     """Return the present machine, then those beside it."""
     others = [name for name in wish.others if name != workspace.machine.name]
-    return (workspace.machine, *(machine_named(workspace, name) for name in others))
+    return (workspace.machine, *(find_machine(workspace, name) for name in others))
 
 
 def keep_fronts(workspace: Workspace, key: str, found: Found, parts: Split) -> None:
     """Write down the fronts of a question under its key."""
-    whole = to_plain(record_found(found, parts.score.digest))
-    workspace.store.keep_answer(_place(key), whole)
+    whole = to_plain(record_fronts(found, parts.score.digest))
+    workspace.store.keep_answer(_fronts_question(key), whole)
 
 
-def record_found(found: Found, data_digest: str) -> FoundRecord:
+def record_fronts(found: Found, data_digest: str) -> FoundRecord:
     """Return what is kept of the fronts of a question."""
     digest = found.network.digest
     records = tuple(
@@ -31,25 +31,25 @@ def record_found(found: Found, data_digest: str) -> FoundRecord:
     return FoundRecord(to_plain(found.wish), records, found.sensitivity, found.others)
 
 
-def kept_fronts(workspace: Workspace, key: str, wish: FrontRequest) -> Found | None:
+def read_stored_fronts(workspace: Workspace, key: str, wish: FrontRequest) -> Found | None:
     """Return the fronts that were written down under a key; None where there are none."""
-    raw = workspace.store.answer(_place(key))
+    raw = workspace.store.answer(_fronts_question(key))
     if raw is None:
         return None
     try:
-        return restored(workspace, wish, from_plain(FoundRecord, raw))
+        return restore_fronts(workspace, wish, from_plain(FoundRecord, raw))
     except (ValueError, TypeError, KeyError):
         return None  # written by another version, or of machines that have gone
 
 
-def restored(workspace: Workspace, wish: FrontRequest, record: FoundRecord) -> Found | None:
+def restore_fronts(workspace: Workspace, wish: FrontRequest, record: FoundRecord) -> Found | None:
     """Return fronts with what can search on; None where machines, model or data are others.
 
     Raises:
         QuantError: a configuration does not fit the network.
     """
     network, parts = workspace.network, workspace.parts
-    machines = {machine.name: machine for machine in machines_of(workspace, wish)}
+    machines = {machine.name: machine for machine in requested_machines(workspace, wish)}
     if network is None or parts is None or set(machines) != {r.machine for r in record.fronts}:
         return None
     places = {(one.model_digest, one.data_digest) for one in record.fronts}
@@ -60,11 +60,11 @@ def restored(workspace: Workspace, wish: FrontRequest, record: FoundRecord) -> F
     searches, fronts = {}, {}
     for one in record.fronts:
         machine = machines[one.machine]
-        rules = wish.rules(machine, network, workspace.config)
+        rules = wish.choice_rules(machine, network, workspace.config)
         search = BitSearch(network, known, machine, rules, entropies=entropies, others=others)
         searches[one.machine], fronts[one.machine] = search, restore_front(one, search)
     return Found(wish, network, known, others, searches, fronts)
 
 
-def _place(key: str) -> str:
+def _fronts_question(key: str) -> str:
     return f"fronts {key}"

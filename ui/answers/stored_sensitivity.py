@@ -6,7 +6,7 @@ from quant.config import QuantConfig
 from ui.state.workspace import Workspace
 
 
-def layers_known(workspace: Workspace, config: QuantConfig) -> Sensitivity | None:
+def stored_layer_sensitivity(workspace: Workspace, config: QuantConfig) -> Sensitivity | None:
     """Return the exact answers that the run store has for layers quantized alone."""
     study = workspace.study
     return None if study is None or study.scored is None else known_sensitivity(study, config)

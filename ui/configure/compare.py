@@ -18,7 +18,7 @@ LAST = "Before the last change"
 MOST_RUNS = 30
 
 
-def references(workspace: Workspace, network: Network) -> dict[str, QuantConfig]:
+def comparable_configs(workspace: Workspace, network: Network) -> dict[str, QuantConfig]:
     """Return what the present configuration can be compared with, by name.
 
     Presets, what stood before the last change, and runs of this model.
@@ -37,7 +37,7 @@ def show_config_diff(
     workspace: Workspace, network: Network, against: QuantConfig, config: QuantConfig
 ) -> None:
     """Show what `config` changes against another configuration: in words, drawn, as a table."""
-    diff = diff_configs(network, against, config, workspace.machine, _entropies(workspace))
+    diff = diff_configs(network, against, config, workspace.machine, _present_entropies(workspace))
     for sentence in describe_diff(diff):
         st.markdown(f"- {plain(sentence)}")
     if not diff.changed:
@@ -60,13 +60,13 @@ def show_config_diff(
     )  # fmt: skip
 
 
-def _entropies(workspace: Workspace) -> Entropies:
+def _present_entropies(workspace: Workspace) -> Entropies:
     return {} if workspace.study is None else workspace.study.entropies
 
 
 def diff_picker(workspace: Workspace, network: Network, config: QuantConfig) -> None:
     """Let one choose what to compare `config` with, and show the difference."""
-    found = references(workspace, network)
+    found = comparable_configs(workspace, network)
     name = st.selectbox(
         "Difference to", list(found), key="diff.against",
         help="Any preset, what stood before the last change, or the configuration of a run",
@@ -82,26 +82,26 @@ def diff_table(diff: ConfigDiff) -> pd.DataFrame:
         [
             {
                 "layer": row.layer,
-                "W bits": _arrow(row.weight_bits_before, row.weight_bits_after),
-                "A bits": _arrow(row.output_bits_before, row.output_bits_after),
+                "W bits": _bits_arrow(row.weight_bits_before, row.weight_bits_after),
+                "A bits": _bits_arrow(row.output_bits_before, row.output_bits_after),
                 "energy before nJ": row.energy_before.total_pj / 1e3,
                 "energy after nJ": row.energy_after.total_pj / 1e3,
                 "moved nJ": row.moved_pj / 1e3,
                 "DRAM bytes moved": (row.dram_bits_after - row.dram_bits_before) / 8,
-                "remark": _remark(row),
+                "remark": _change_remark(row),
             }
             for row in rows
         ]
     )
 
 
-def _remark(row: LayerChange) -> str:
+def _change_remark(row: LayerChange) -> str:
     if row.also:
         return "also: " + ", ".join(row.also)
     return "" if row.own else "its own choice stays"
 
 
-def _arrow(before: int | None, after: int | None) -> str:
+def _bits_arrow(before: int | None, after: int | None) -> str:
     if before is None or after is None:
         return ""
     return str(after) if before == after else f"{before} → {after}"

@@ -43,7 +43,7 @@ _READERS: dict[str, Any] = {
 }
 
 
-def edit_rows(
+def apply_row_edits(
     config: QuantConfig, layers: Sequence[Layer], edits: Mapping[int, Any]
 ) -> QuantConfig:
     """Return the configuration after the table's edits, a rule for each layer changed.
@@ -58,8 +58,8 @@ def edit_rows(
     for row, columns in edits.items():
         layer = layers[int(row)]
         wish = chosen[layer.name]
-        weight = _changed(wish.weight, _WEIGHT_COLUMNS, columns)
-        activation = _changed(wish.activation, _ACTIVATION_COLUMNS, columns)
+        weight = _edited_fields(wish.weight, _WEIGHT_COLUMNS, columns)
+        activation = _edited_fields(wish.activation, _ACTIVATION_COLUMNS, columns)
         if layer.weight is not None and None in columns.values():
             raise ConfigError(f"A cell of {layer.name} must hold a value; 32 bits are float.")
         if weight.to_dict() and layer.weight is None:
@@ -73,7 +73,9 @@ def edit_rows(
     return config
 
 
-def _changed(spec: QuantSpec, fields: Mapping[str, str], columns: Mapping[str, Any]) -> SpecChange:
+def _edited_fields(
+    spec: QuantSpec, fields: Mapping[str, str], columns: Mapping[str, Any]
+) -> SpecChange:
     """Return what a row's edited columns change in the spec that the row shows."""
     wanted = {
         fields[column]: _READERS[fields[column]](value)
@@ -98,10 +100,10 @@ def layer_editor(workspace: Workspace, chosen: Resolved, report: CostReport) -> 
     series = workspace.experiments.version - workspace.table_edits
     key = f"configure.table.{workspace.id}.{workspace.network.digest[:8]}.{series}"
 
-    def take() -> None:
+    def apply_edits() -> None:
         edits, version = st.session_state[key]["edited_rows"], workspace.experiments.version
         try:
-            changed = edit_rows(workspace.config, graph.layers, edits)
+            changed = apply_row_edits(workspace.config, graph.layers, edits)
         except QuantError as error:
             workspace.notes.append(str(error))
             workspace.table_edits -= 1  # a new table, without what was refused
@@ -111,15 +113,21 @@ def layer_editor(workspace: Workspace, chosen: Resolved, report: CostReport) -> 
 
     edited = st.data_editor(
         config_table(graph.layers, chosen, report, shared),
-        key=key, on_change=take, hide_index=True, height=520, width="stretch", placeholder="",
-        column_config=_columns(report), alt="The choice for every layer and what it costs",
+        key=key,
+        on_change=apply_edits,
+        hide_index=True,
+        height=520,
+        width="stretch",
+        placeholder="",
+        column_config=_editor_columns(report),
+        alt="The choice for every layer and what it costs",
         column_order=ORDER,
         disabled=["layer", "kind", "effective", "energy", "note"],
-    )  # fmt: skip
+    )
     return [name for name, ticked in zip(names, edited["select"], strict=True) if ticked]
 
 
-def _columns(report: CostReport) -> dict[str, Any]:
+def _editor_columns(report: CostReport) -> dict[str, Any]:
     column = st.column_config
     most = max((layer.energy_pj for layer in report.layers), default=0.0)
     return {
@@ -162,7 +170,7 @@ def _columns(report: CostReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def bulk_edit(workspace: Workspace, ticked: list[str]) -> None:
+def bulk_edit_form(workspace: Workspace, ticked: list[str]) -> None:
     """Change many layers at once: those that are ticked, or those that a selector matches."""
     with st.form("configure.bulk", border=True):
         st.markdown("**Change several layers at once**")
@@ -172,42 +180,42 @@ def bulk_edit(workspace: Workspace, ticked: list[str]) -> None:
             help="A name with * and ?, kind:depthwise, first, last, input; empty: the ticked ones",
         )  # fmt: skip
         st.caption("Weights")
-        weight = _bulk_change("w", GRANULARITIES, WEIGHT_ESTIMATORS)
+        weight = _bulk_change_fields("w", GRANULARITIES, WEIGHT_ESTIMATORS)
         st.caption("Activations")
-        activation = _bulk_change("a", (), ESTIMATORS)
+        activation = _bulk_change_fields("a", (), ESTIMATORS)
         pressed = st.form_submit_button("Apply", icon=":material/done_all:")
     if not pressed:
         return
-    problem = _apply_bulk(workspace, select.strip(), ticked, weight, activation)
+    problem = _apply_bulk_edit(workspace, select.strip(), ticked, weight, activation)
     if problem:
         st.error(plain(problem))
     else:
         st.rerun()
 
 
-def _bulk_change(
+def _bulk_change_fields(
     place: str, granularities: tuple[str, ...], estimators: tuple[str, ...]
 ) -> SpecChange:
     """Show one field for each property of a spec; those left at "keep" change nothing."""
     row = st.container(horizontal=True)
 
-    def pick(label: str, options: tuple[Any, ...], explanation: str) -> Any:
+    def pick_value(label: str, options: tuple[Any, ...], explanation: str) -> Any:
         return row.selectbox(
             label, [None, *options], key=f"configure.bulk.{place}.{label}", help=explanation,
             format_func=lambda value: "keep" if value is None else str(value),
         )  # fmt: skip
 
-    bits = pick("Bits", BIT_CHOICES, "32 is float")
-    symmetry = pick("Symmetry", SYMMETRIES, "Symmetric: zero point 0")
-    estimator = pick("Range", estimators, "How the range is chosen")
+    bits = pick_value("Bits", BIT_CHOICES, "32 is float")
+    symmetry = pick_value("Symmetry", SYMMETRIES, "Symmetric: zero point 0")
+    estimator = pick_value("Range", estimators, "How the range is chosen")
     percentile = row.number_input(
         "Percentile", 51.0, 100.0, None, 0.01, key=f"configure.bulk.{place}.Percentile",
         format="%.3f", placeholder="keep", help="For the range percentile alone; 99.99 to begin",
     )  # fmt: skip
-    scale = pick("Scale", tuple(ScaleKind), "Power of two: requantize by a shift")
+    scale = pick_value("Scale", tuple(ScaleKind), "Power of two: requantize by a shift")
     granularity = group = None
     if granularities:
-        granularity = pick("Granularity", granularities, "How many weights share a scale")
+        granularity = pick_value("Granularity", granularities, "How many weights share a scale")
         group = row.number_input(
             "Group size", 1, 4096, None, key="configure.bulk.group", placeholder="keep",
             help="Input channels that share a scale; for per-group alone", width=160,
@@ -223,7 +231,7 @@ def _bulk_change(
     )
 
 
-def _apply_bulk(
+def _apply_bulk_edit(
     workspace: Workspace,
     select: str,
     ticked: list[str],
@@ -260,7 +268,7 @@ def rule_list(workspace: Workspace, chosen: Resolved) -> None:
     for number, (rule, matched) in enumerate(zip(rules, chosen.matched, strict=True)):
         text, button = st.columns([8, 1], vertical_alignment="center")
         text.markdown(
-            f"{number + 1}. **{plain(rule.select)}** · {matched} layers · {describe(rule)}"
+            f"{number + 1}. **{plain(rule.select)}** · {matched} layers · {describe_rule(rule)}"
         )
         button.button(
             "Delete", key=f"configure.rule.{number}", icon=":material/delete:", type="tertiary",
@@ -274,7 +282,7 @@ def _delete_rule(workspace: Workspace, number: int) -> None:
     set_config(workspace, QuantConfig(present.default, rules))
 
 
-def describe(rule: Rule) -> str:
+def describe_rule(rule: Rule) -> str:
     """Return what a rule sets, in words."""
     parts = []
     for role, change in (("weights", rule.weight), ("activations", rule.activation)):

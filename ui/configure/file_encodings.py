@@ -12,40 +12,40 @@ from model_io.encodings.apply_to_network import read_network_encodings
 from quant.config import config_from_file, config_to_file
 from quant.file_encodings import Given
 from ui.state.edit_config import change_experiment, set_preset
-from ui.state.snapshot import find_experiment
+from ui.state.snapshot import experiment_with_encodings
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
 
-def use_given(workspace: Workspace, given: Given) -> None:
+def use_file_encodings(workspace: Workspace, given: Given) -> None:
     """Make a file's bits the configuration, and its grids those of the simulation."""
     experiment = workspace.experiment.with_recipe(()).with_config(given.config)
     change_experiment(workspace, replace(experiment, encodings=given, given_name=""))
 
 
-def offer_own_grids(workspace: Workspace, network: Network) -> None:
+def offer_own_encodings(workspace: Workspace, network: Network) -> None:
     """Offer the quantization of the model's own file, with what it covers and what not."""
     given = network.given
     if given is None:
         return
     used = workspace.experiment.encodings is given and workspace.experiment.uses_encodings
     st.markdown("**The file was quantized already.**")
-    _list(given)
+    _list_sentences(given)
     st.button(
         "In use as configuration" if used else "Use the file's quantization as configuration",
-        key="model.given", icon=":material/grid_on:", disabled=used, on_click=use_given,
+        key="model.given", icon=":material/grid_on:", disabled=used, on_click=use_file_encodings,
         args=(workspace, given),
         help="Its bits become the rules, its scales the grids of the simulation",
     )  # fmt: skip
 
 
-def grids_note(workspace: Workspace) -> None:
+def encodings_note(workspace: Workspace) -> None:
     """Say that ranges come from a file, where they do, and let one calibrate instead."""
     given = workspace.experiment.encodings
     if given is None:
         return
     with st.expander(f"Ranges come from {plain(given.source)}", icon=":material/grid_on:"):
-        _list(given)
+        _list_sentences(given)
         st.caption(
             "Layers whose bits or granularity you change are calibrated again. Sensitivity and "
             "Ranges always calibrate: they ask what other bits would do."
@@ -56,12 +56,12 @@ def grids_note(workspace: Workspace) -> None:
         )  # fmt: skip
 
 
-def _list(given: Given) -> None:
+def _list_sentences(given: Given) -> None:
     for sentence in given.sentences():
         st.markdown(f"- {plain(sentence)}")
 
 
-def config_box(workspace: Workspace, network: Network) -> None:
+def config_file_box(workspace: Workspace, network: Network) -> None:
     """Let one take the experiment or its configuration home, and open another."""
     layers = network.graph.layers
     experiment = workspace.experiment
@@ -90,9 +90,9 @@ def config_box(workspace: Workspace, network: Network) -> None:
     text = uploaded.getvalue().decode(errors="replace")
     try:
         if is_experiment(text):
-            open_experiment(workspace, network, text)
+            open_experiment_text(workspace, network, text)
         elif is_encodings_text(text):
-            use_given(workspace, read_network_encodings(text, network, uploaded.name))
+            use_file_encodings(workspace, read_network_encodings(text, network, uploaded.name))
         else:
             config, notes = config_from_file(text, layers)
             set_preset(workspace, config, uploaded.name.removesuffix(".json"))
@@ -103,13 +103,13 @@ def config_box(workspace: Workspace, network: Network) -> None:
     st.rerun()
 
 
-def open_experiment(workspace: Workspace, network: Network, text: str) -> None:
+def open_experiment_text(workspace: Workspace, network: Network, text: str) -> None:
     """Make the experiment in JSON text the present one: configuration, repairs, machine, name.
 
     Raises:
         ValueError: it cannot be read, or its encodings are of another network.
     """
-    experiment = find_experiment(read_experiment(text), network)
+    experiment = experiment_with_encodings(read_experiment(text), network)
     if experiment.model_digest not in ("", network.digest):
         workspace.notes.append("The experiment was made for another network; check its rules.")
     if experiment.machine.name not in presets():

@@ -48,7 +48,7 @@ class FitResult:
     following: tuple[NextMeasurement, ...]
 
 
-def fit_section(workspace: Workspace, network: Network, config: QuantConfig) -> None:
+def board_fit_section(workspace: Workspace, network: Network, config: QuantConfig) -> None:
     """Show the form, fit on request, and show what came out."""
     st.markdown(
         "Two to five measured inferences fit the present machine to your board. Time and energy "
@@ -59,13 +59,15 @@ def fit_section(workspace: Workspace, network: Network, config: QuantConfig) -> 
     accept = st.checkbox("The values are right as they are", key="configure.fit.accept")
     if st.button("Fit", key="configure.fit.go", icon=":material/tune:", disabled=not rows):
         try:
-            _fit(workspace, network, config, rows, name.strip() or "my_board", accept=accept)
+            _fit_machine(
+                workspace, network, config, rows, name.strip() or "my_board", accept=accept
+            )
         except ValueError as error:
             st.error(plain(str(error)))
     result = st.session_state.get(_RESULT)
     if result is not None:
-        _show(result)
-    _offer_networks()
+        _show_fit(result)
+    _offer_tiny_networks()
 
 
 def _rows_from_file() -> tuple[MeasurementRow, ...]:
@@ -122,7 +124,7 @@ def _rows_from_table() -> tuple[MeasurementRow, ...]:
     )
 
 
-def _fit(
+def _fit_machine(
     workspace: Workspace,
     network: Network,
     config: QuantConfig,
@@ -142,7 +144,7 @@ def _fit(
             raise ValueError(f"A configuration must be a text such as w8a8; got {widths!r}.")
         if wanted in TINY:
             return network_table(wanted, *pair)
-        graph = network.graph if wanted == PRESENT else _sample(wanted).graph
+        graph = network.graph if wanted == PRESENT else _sample_network(wanted).graph
         return build_workload(wanted, graph, uniform(*pair))
 
     base = workspace.machine
@@ -164,7 +166,7 @@ def _fit(
     st.rerun()
 
 
-def _sample(name: str) -> Network:
+def _sample_network(name: str) -> Network:
     if name not in SAMPLES:
         raise ValueError(
             f"A network must be {PRESENT!r}, a sample or one of {', '.join(TINY)}; got {name!r}. "
@@ -174,7 +176,7 @@ def _sample(name: str) -> Network:
     return prepare(loaded.name, loaded.module, loaded.expected_inputs, loaded.digest, loaded.batch)
 
 
-def _show(result: FitResult) -> None:
+def _show_fit(result: FitResult) -> None:
     """Show what a fit found: errors, warnings, the file, and what to measure next."""
     st.success(describe_trust(result.machine), icon=":material/check:")
     for warning in result.calibration.warnings:
@@ -216,7 +218,7 @@ def _left_out_row(one: Any) -> dict[str, str]:
     }
 
 
-def _offer_networks() -> None:
+def _offer_tiny_networks() -> None:
     """Offer the shapes of MLPerf Tiny as ONNX files with random weights, to be measured."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         titles = dict(describe_networks())
@@ -228,7 +230,7 @@ def _offer_networks() -> None:
         )
         st.download_button(
             "ONNX with random weights",
-            lambda: _onnx(name),
+            lambda: _random_onnx_file(name),
             f"{name}.onnx",
             key="configure.fit.onnx",
             icon=":material/download:",
@@ -236,6 +238,6 @@ def _offer_networks() -> None:
         )
 
 
-def _onnx(name: str) -> bytes:
+def _random_onnx_file(name: str) -> bytes:
     network = TableNetwork(name)
     return write_plain_onnx(network, network.input_shape)

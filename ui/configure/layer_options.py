@@ -11,7 +11,7 @@ from analysis.sensitivity.sweep import Sensitivity
 from figures import takeaway
 from figures.configure.layer_options import explain_in_words, loss_text, widths_explained
 from quant.config import QuantConfig
-from ui.answers.forecast import sensitivity_now
+from ui.answers.forecast import deepest_sensitivity
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
@@ -24,18 +24,22 @@ def layer_picker(workspace: Workspace, network: Network) -> str:
     first = next((x.name for x in network.graph.layers if x.weight is not None), names[0])
     place = names.index(picked.layer if picked.layer in names else first)
 
-    def take() -> None:
-        picked.take(st.session_state[key])
+    def pick_layer() -> None:
+        picked.pick_layer(st.session_state[key])
 
-    chosen: str = st.selectbox("Layer to explain", names, index=place, key=key, on_change=take)
+    chosen: str = st.selectbox(
+        "Layer to explain", names, index=place, key=key, on_change=pick_layer
+    )
     return chosen
 
 
-def show_layer(workspace: Workspace, network: Network, config: QuantConfig, layer: str) -> None:
+def show_layer_options(
+    workspace: Workspace, network: Network, config: QuantConfig, layer: str
+) -> None:
     """Say and draw what the bits of a layer cost and save, in energy, traffic and accuracy."""
-    known = sensitivity_now(workspace)
-    found = _explained(
-        (network.digest, config.to_json(), layer, repr(workspace.machine), _mark(known)),
+    known = deepest_sensitivity(workspace)
+    found = _cached_explanation(
+        (network.digest, config.to_json(), layer, repr(workspace.machine), _sweep_mark(known)),
         network, config, workspace.machine, known,
         {} if workspace.study is None else workspace.study.entropies,
     )  # fmt: skip
@@ -43,7 +47,7 @@ def show_layer(workspace: Workspace, network: Network, config: QuantConfig, laye
         st.markdown(f"- {plain(sentence)}")
     figure = widths_explained(found)
     st.plotly_chart(figure, key="explain.widths", alt=takeaway(figure))
-    table = option_table(found)
+    table = layer_option_table(found)
     st.dataframe(
         table, hide_index=True, width="stretch", height=38 + 35 * len(table),
         alt=f"Every width of {layer} and what it would change",
@@ -55,7 +59,7 @@ def show_layer(workspace: Workspace, network: Network, config: QuantConfig, laye
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _explained(
+def _cached_explanation(
     key: tuple[str, str, str, str, str],
     _network: Network,
     _config: QuantConfig,
@@ -66,20 +70,20 @@ def _explained(
     return explain_layer(_network, _config, key[2], _machine, _known, _entropies)
 
 
-def _mark(known: Sensitivity | None) -> str:
+def _sweep_mark(known: Sensitivity | None) -> str:
     """Return what tells one state of a sweep from another, for the cache."""
     if known is None:
         return ""
     return f"{len(known.scores)} {sum(score.images for score in known.scores)}"
 
 
-def option_table(found: Explanation) -> pd.DataFrame:
+def layer_option_table(found: Explanation) -> pd.DataFrame:
     """Return a row for every width of both sides: what it would change, and cost alone."""
     total = found.network.energy_pj or 1.0
-    return pd.DataFrame([_row(option, total) for option in found.options])
+    return pd.DataFrame([_option_row(option, total) for option in found.options])
 
 
-def _row(option: Option, total_pj: float) -> dict[str, object]:
+def _option_row(option: Option, total_pj: float) -> dict[str, object]:
     change = option.change
     return {
         "side": str(option.side),

@@ -6,14 +6,14 @@ from analysis.mixed_precision.forecast import Foresight
 from analysis.prediction.predictor import Prediction
 from figures.tradeoffs.wording import QualityScale
 from quant.config import QuantConfig
-from ui.answers.forecast import foresight_of, scale_of
+from ui.answers.forecast import present_foresight, quality_scale
 from ui.state.workspace import Workspace
 
 LEAST = 0.05  # of a change that is not written as 0.0
 UNSURE = "Expected from the noise of each layer alone, with its 95 % interval; a run alone tells"
 
 
-def predicted_card(
+def predicted_quality_card(
     row: st.delta_generator.DeltaGenerator,
     workspace: Workspace,
     config: QuantConfig,
@@ -21,34 +21,38 @@ def predicted_card(
     against: str,
 ) -> bool:
     """Show the predicted quality and its change against a reference; return whether it is known."""
-    foresight = foresight_of(workspace)
+    foresight = present_foresight(workspace)
     said = None if foresight is None else foresight.predict(config)
     if foresight is None or said is None:
-        _unknown(row, foresight)
+        _unknown_quality_card(row, foresight)
         return foresight is not None
-    scale = scale_of(workspace, foresight)
+    scale = quality_scale(workspace, foresight)
     value, ends = scale.of(said), scale.ends(said)
     if value is None or ends is None:
-        _unknown(row, foresight)
+        _unknown_quality_card(row, foresight)
         return True
-    change = _change(scale, value, foresight.predict(reference))
+    change = _quality_change(scale, value, foresight.predict(reference))
+    measured = _measured_sentence(foresight, scale, config)
     row.metric(
-        _label(scale), f"{value:.1f} {scale.unit}",
+        _quality_label(scale),
+        f"{value:.1f} {scale.unit}",
         " · ".join((*change, f"{ends.low:.1f} to {ends.high:.1f}")),
-        delta_color="normal" if change else "off", delta_arrow="auto" if change else "off",
-        border=True, height="stretch",
-        help=f"{UNSURE}. The change is against {against}.{_measured(foresight, scale, config)}",
-    )  # fmt: skip
+        delta_color="normal" if change else "off",
+        delta_arrow="auto" if change else "off",
+        border=True,
+        height="stretch",
+        help=f"{UNSURE}. The change is against {against}.{measured}",
+    )
     return True
 
 
-def _label(scale: QualityScale) -> str:
+def _quality_label(scale: QualityScale) -> str:
     if not scale.by_loss:
         return "Predicted SQNR"
     return "Predicted agreement" if scale.float_top1 is None else "Predicted top-1"
 
 
-def _change(scale: QualityScale, value: float, other: Prediction | None) -> tuple[str, ...]:
+def _quality_change(scale: QualityScale, value: float, other: Prediction | None) -> tuple[str, ...]:
     """Return by how much a value is above a prediction, where that is seen."""
     before = None if other is None else scale.of(other)
     if before is None or abs(value - before) < LEAST:
@@ -56,7 +60,7 @@ def _change(scale: QualityScale, value: float, other: Prediction | None) -> tupl
     return (f"{value - before:+.1f}",)
 
 
-def _measured(foresight: Foresight, scale: QualityScale, config: QuantConfig) -> str:
+def _measured_sentence(foresight: Foresight, scale: QualityScale, config: QuantConfig) -> str:
     """Say what a run of the same bits has measured, if there is one."""
     summed = foresight.summed(config)
     for one in foresight.measured:
@@ -65,7 +69,9 @@ def _measured(foresight: Foresight, scale: QualityScale, config: QuantConfig) ->
     return ""
 
 
-def _unknown(row: st.delta_generator.DeltaGenerator, foresight: Foresight | None) -> None:
+def _unknown_quality_card(
+    row: st.delta_generator.DeltaGenerator, foresight: Foresight | None
+) -> None:
     missing = "needs a front" if foresight is None else "not known at these bits"
     row.metric(
         "Predicted top-1", "?", missing, delta_color="off", delta_arrow="off", border=True,

@@ -15,7 +15,7 @@ PJ_PER_J = 1e12
 
 
 @st.cache_data(show_spinner=False)
-def checked_rows() -> tuple[RowCheck, ...]:
+def measured_row_checks() -> tuple[RowCheck, ...]:
     """Return every measured row beside its estimate; they are the same for everyone."""
     return check_rows()
 
@@ -34,21 +34,21 @@ def trust_section(workspace: Workspace) -> None:
     machine = workspace.machine
     base = machine.name.partition("@")[0]
     st.markdown(describe_trust(machine))
-    figure = measured_scatter(checked_rows(), base)
+    figure = measured_scatter(measured_row_checks(), base)
     st.plotly_chart(figure, key="configure.measured", alt=takeaway(figure))
-    rows = [check for check in checked_rows() if check.row.machine == base]
+    rows = [check for check in measured_row_checks() if check.row.machine == base]
     if not rows:
         st.caption("No measurement of a chip stands behind this machine. Fit it to your board.")
         return
     st.dataframe(
-        [_table_row(check) for check in rows],
+        [_measurement_row(check) for check in rows],
         hide_index=True,
         width="stretch",
         alt="Measurements of the machine's chip with sources",
     )
 
 
-def _table_row(check: RowCheck) -> dict[str, str]:
+def _measurement_row(check: RowCheck) -> dict[str, str]:
     measured = check.row.measurement
     energy = "" if measured.energy_j is None else format_energy(PJ_PER_J * measured.energy_j)
     latency = "" if measured.latency_s is None else format_time(measured.latency_s)
@@ -57,14 +57,14 @@ def _table_row(check: RowCheck) -> dict[str, str]:
         "network": measured.network,
         "energy": energy,
         "estimated": format_energy(PJ_PER_J * check.energy_j),
-        "error": _percent(check.energy_error),
+        "error": _percent_text(check.energy_error),
         "latency": latency,
         "estimated latency": format_time(check.latency_s),
-        "latency error": _percent(check.latency_error),
+        "latency error": _percent_text(check.latency_error),
         "use": check.row.use,
         "source": measured.source,
     }
 
 
-def _percent(share: float | None) -> str:
+def _percent_text(share: float | None) -> str:
     return "" if share is None else f"{100 * share:+.1f} %"

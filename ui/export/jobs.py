@@ -21,7 +21,7 @@ from quant.config import QuantConfig
 from quant.inputs import parts_of
 from quant.passes.use_grids import UseGrids
 from quant.progress import Progress, Steps, part
-from ui.answers.forecast import sensitivity_now
+from ui.answers.forecast import deepest_sensitivity
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.results import Made
@@ -67,42 +67,42 @@ class ExportRequest:
         for step in self.experiment.passes:  # of two files of one name
             if isinstance(step, UseGrids):
                 titles += [f"{n} {float(e.scale.sum())!r}" for n, e in step.grids.items()]
-        return _hash(f"{self.network.digest} {seen} {self.config.to_json()} {titles}")
+        return _short_hash(f"{self.network.digest} {seen} {self.config.to_json()} {titles}")
 
-    def key_of(self, form: str) -> str:
+    def artefact_key(self, form: str) -> str:
         """Equal keys mean equal artefacts; viewers show what the machine and sweeps tell, too."""
         if form not in VIEWERS:
             return self.key
         known = "" if self.sensitivity is None else repr(self.sensitivity.sweep)
-        return _hash(f"{self.key} {self.report.machine} {known}")
+        return _short_hash(f"{self.key} {self.report.machine} {known}")
 
     @property
-    def stem(self) -> str:
+    def file_stem(self) -> str:
         """The name of its files without an ending."""
         plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{self.network.name}-{self.name}")
         return plain.strip("-.")[:80] or "network"
 
 
-def _hash(text: str) -> str:
+def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def request_now(workspace: Workspace, study: Study) -> ExportRequest:
+def present_export_request(workspace: Workspace, study: Study) -> ExportRequest:
     """Return the present experiment as what is to be exported."""
     experiment = workspace.experiment
-    report = workspace.cost_of(experiment.config)
+    report = workspace.config_cost(experiment.config)
     model = workspace.model.shown or workspace.model.source
-    return ExportRequest(study, experiment, report, sensitivity_now(workspace), model)
+    return ExportRequest(study, experiment, report, deepest_sensitivity(workspace), model)
 
 
-def made_of(workspace: Workspace, wish: ExportRequest) -> dict[str, Made]:
+def finished_artefacts(workspace: Workspace, wish: ExportRequest) -> dict[str, Made]:
     """Return the artefacts that have been made of a request, by format."""
     kept = workspace.exports.artefacts
-    made = {name: kept.get(wish.key_of(name), {}).get(name) for name in FORMATS}
+    made = {name: kept.get(wish.artefact_key(name), {}).get(name) for name in FORMATS}
     return {name: one for name, one in made.items() if one is not None}
 
 
-def under_way(workspace: Workspace) -> bool:
+def is_exporting(workspace: Workspace) -> bool:
     """Whether artefacts are being made."""
     return workspace.runner.active_of(JobKind.EXPORT) is not None
 
@@ -132,20 +132,20 @@ def _make_artefacts(
     few = scored is None or len(scored) < count
     inputs = () if few or scored is None else parts_of(next(iter(scored.batches(count))).inputs)
     source = ArtefactSource(
-        wish.stem, stage.network.graph, stage.quantized, wish.config, metrics,
+        wish.file_stem, stage.network.graph, stage.quantized, wish.config, metrics,
         inputs, wish.model,
     )  # fmt: skip
     for number, name in enumerate(formats):
         share = STAGE_SHARE + (1 - STAGE_SHARE) * number / len(formats)
         yield Progress(share, f"Making {FORMATS[name].title}")
         try:
-            made = _written(workspace, wish, name, FORMATS[name].make(source))
+            made = _write_artefact(workspace, wish, name, FORMATS[name].make(source))
         except ModelError as error:  # the other formats can still be made
             made = Made(problem=str(error))
-        _keep(workspace, wish.key_of(name), name, made)
+        _keep_artefact(workspace, wish.artefact_key(name), name, made)
 
 
-def _keep(workspace: Workspace, key: str, name: str, made: Made) -> None:
+def _keep_artefact(workspace: Workspace, key: str, name: str, made: Made) -> None:
     """Keep an artefact; those of the oldest simulations go, so that the disk does not fill."""
     kept = workspace.exports.artefacts
     while key not in kept and len(kept) >= MOST_KEPT:
@@ -155,10 +155,10 @@ def _keep(workspace: Workspace, key: str, name: str, made: Made) -> None:
     kept.setdefault(key, {})[name] = made
 
 
-def _written(workspace: Workspace, wish: ExportRequest, name: str, found: Artefact) -> Made:
-    folder = workspace.folder / EXPORTS / wish.key_of(name) / name
+def _write_artefact(workspace: Workspace, wish: ExportRequest, name: str, found: Artefact) -> Made:
+    folder = workspace.folder / EXPORTS / wish.artefact_key(name) / name
     folder.mkdir(parents=True, exist_ok=True)
-    file, content = found.pack_files(f"{wish.stem}.{name}")
+    file, content = found.pack_files(f"{wish.file_stem}.{name}")
     path = folder / file
     path.write_bytes(content)
     return Made(path, len(content), tuple(found.files), found.checks, found.notes, found.command)

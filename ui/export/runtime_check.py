@@ -23,7 +23,7 @@ FEWEST, USUAL = 16, 500
 STAGE_SHARE, FILE_SHARE = 0.3, 0.5
 
 
-def check_box(workspace: Workspace, wish: ExportRequest) -> None:
+def runtime_check_box(workspace: Workspace, wish: ExportRequest) -> None:
     """Offer the check, or show what it found."""
     if wish.study.scored is None:
         st.caption("A check needs images to run on; none are chosen.")
@@ -40,7 +40,7 @@ def check_box(workspace: Workspace, wish: ExportRequest) -> None:
         "Check again" if found else "Run it on this machine", key="export.check", disabled=busy,
         icon=":material/speed:", help="Float and quantized file in ONNX Runtime, one thread",
     ):  # fmt: skip
-        _start(workspace, wish, int(count))
+        _start_check(workspace, wish, int(count))
         st.rerun()
     if found is None:
         st.caption(
@@ -48,26 +48,26 @@ def check_box(workspace: Workspace, wish: ExportRequest) -> None:
             "float against integers?"
         )
         return
-    _show(found)
+    _show_check(found)
 
 
-def _start(workspace: Workspace, wish: ExportRequest, count: int) -> None:
+def _start_check(workspace: Workspace, wish: ExportRequest, count: int) -> None:
     seed = workspace.data.seed
 
-    def finish(found: Checked) -> None:
+    def keep_check(found: Checked) -> None:
         workspace.exports.checks[wish.key] = found
 
     workspace.runner.submit(
         Job(
             JobKind.CHECK_FILE,
             f"{JobKind.CHECK_FILE} {wish.name}",
-            lambda: _check(wish, count, seed),
-            finish,
+            lambda: _check_file(wish, count, seed),
+            keep_check,
         )
     )
 
 
-def _check(wish: ExportRequest, count: int, seed: int) -> Steps[Checked]:
+def _check_file(wish: ExportRequest, count: int, seed: int) -> Steps[Checked]:
     stage = yield from part(quantized_to_take(wish.study, wish.experiment), 0.0, STAGE_SHARE)
     if wish.study.scored is None:
         raise ValueError("A check needs images; none are chosen. Choose data on Model.")
@@ -82,7 +82,7 @@ def _check(wish: ExportRequest, count: int, seed: int) -> Steps[Checked]:
     return Checked(check, weighted)
 
 
-def _show(found: Checked) -> None:
+def _show_check(found: Checked) -> None:
     check = found.check
     cards = st.container(horizontal=True)
     for name, label in (
@@ -93,7 +93,7 @@ def _show(found: Checked) -> None:
     latency = check.latency
     cards.metric(
         "Latency, quantized", format_time(latency.executed_s), border=True, height="stretch",
-        delta=_speed(latency),
+        delta=_speed_sentence(latency),
         delta_color="off", delta_arrow="off",
         help=f"Medians of {latency.runs} runs each, in turns, batch {latency.batch}, "
         f"{latency.threads} thread; this machine's, not the estimate for the accelerator",
@@ -102,9 +102,10 @@ def _show(found: Checked) -> None:
     if check.executed.top1 is not None:
         figure = scores_side_by_side(check)
         st.plotly_chart(figure, key="export.check.scores", alt=takeaway(figure))
+    agreement = _agreement_words(check.plain.top1, check.plain.sqnr_db)
     st.caption(
         "Node by node in float32, the file agrees with the simulation "
-        f"{_told(check.plain.top1, check.plain.sqnr_db)}; what integers add to that is their "
+        f"{agreement}; what integers add to that is their "
         "kernels' own rounding. The simulation has the file's biases here, whole numbers of "
         "scale_x * scale_w; in runs they stay float."
     )
@@ -114,12 +115,18 @@ def _show(found: Checked) -> None:
         with st.expander(f"Images on which they part ({len(check.partings)} listed)"):
             st.dataframe(
                 [
-                    {"image": one.index, "label": one.label, "simulated": one.simulated_class,
-                     "executed": one.executed_class}
+                    {
+                        "image": one.index,
+                        "label": one.label,
+                        "simulated": one.simulated_class,
+                        "executed": one.executed_class,
+                    }
                     for one in check.partings
                 ],
-                hide_index=True, width="stretch", alt="Images with different answers",
-            )  # fmt: skip
+                hide_index=True,
+                width="stretch",
+                alt="Images with different answers",
+            )
 
 
 def _score_card(
@@ -136,26 +143,34 @@ def _score_card(
 def _agreement_card(cards: st.delta_generator.DeltaGenerator, check: ExecutionCheck) -> None:
     found = check.executed
     if found.top1 is None or found.top1_ci95 is None:
-        cards.metric("Output beside the simulation", _decibels(found.sqnr_db), border=True,
+        cards.metric("Output beside the simulation", _decibel_text(found.sqnr_db), border=True,
                      height="stretch")  # fmt: skip
         return
+    distance = _decibel_text(found.sqnr_db)
     cards.metric(
-        "Agreement with the simulation", share_text(found.top1), border=True, height="stretch",
-        delta=interval_text(found.top1_ci95), delta_color="off", delta_arrow="off",
-        help=f"Same class on {check.samples} images; outputs lie {_decibels(found.sqnr_db)} beside",
-    )  # fmt: skip
+        "Agreement with the simulation",
+        share_text(found.top1),
+        border=True,
+        height="stretch",
+        delta=interval_text(found.top1_ci95),
+        delta_color="off",
+        delta_arrow="off",
+        help=f"Same class on {check.samples} images; outputs lie {distance} beside",
+    )
 
 
-def _speed(latency: Latency) -> str:
+def _speed_sentence(latency: Latency) -> str:
     factor, float_time = latency.speedup, format_time(latency.float_s)
     if factor >= 1:
         return f"{factor:.2f} times faster than float, {float_time}"
     return f"{1 / factor:.2f} times slower than float, {float_time}"
 
 
-def _told(top1: float | None, decibels: float) -> str:
-    return f"at {_decibels(decibels)}" if top1 is None else f"on {share_text(top1)} of the images"
+def _agreement_words(top1: float | None, decibels: float) -> str:
+    return (
+        f"at {_decibel_text(decibels)}" if top1 is None else f"on {share_text(top1)} of the images"
+    )
 
 
-def _decibels(value: float) -> str:
+def _decibel_text(value: float) -> str:
     return "exactly there" if value >= 300 else f"{value:.1f} dB"

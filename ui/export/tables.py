@@ -13,7 +13,7 @@ from ui.export.jobs import ExportRequest
 from ui.sensitivity.tables import answer_table
 from ui.state.workspace import Workspace
 from ui.widgets.csv_text import csv_text
-from ui.widgets.tables import config_table, effective_table, layer_table, run_table
+from ui.widgets.tables import config_table, effective_width_table, layer_table, run_table
 
 _NAMES = {
     "layers": "Layers", "configuration": "Configuration by layer", "cost": "Cost by layer",
@@ -21,11 +21,13 @@ _NAMES = {
 }  # fmt: skip
 
 
-def tables(workspace: Workspace, wish: ExportRequest) -> dict[str, Callable[[], pd.DataFrame]]:
+def table_makers(
+    workspace: Workspace, wish: ExportRequest
+) -> dict[str, Callable[[], pd.DataFrame]]:
     """Return what makes each table that there is something for, by its name."""
     network, config = wish.network, wish.config
 
-    def configuration() -> pd.DataFrame:
+    def configuration_table() -> pd.DataFrame:
         sites = plan_sites(network.graph, config)
         shared = {
             site.layer: site.shared_with
@@ -38,8 +40,8 @@ def tables(workspace: Workspace, wish: ExportRequest) -> dict[str, Callable[[], 
 
     found: dict[str, Callable[[], pd.DataFrame]] = {
         "layers": lambda: layer_table(network),
-        "configuration": configuration,
-        "cost": lambda: effective_table(wish.report),
+        "configuration": configuration_table,
+        "cost": lambda: effective_width_table(wish.report),
     }
     sensitivity = wish.sensitivity
     if sensitivity is not None:
@@ -50,19 +52,19 @@ def tables(workspace: Workspace, wish: ExportRequest) -> dict[str, Callable[[], 
     return found
 
 
-def table_box(workspace: Workspace, wish: ExportRequest) -> None:
+def csv_table_box(workspace: Workspace, wish: ExportRequest) -> None:
     """Offer each table alone, and all of them."""
-    found = tables(workspace, wish)
+    found = table_makers(workspace, wish)
     row = st.container(horizontal=True)
     for name, make in found.items():
         row.download_button(
-            _NAMES[name], data=partial(_csv, make),
-            file_name=f"{wish.stem}.{name}.csv", mime="text/csv", key=f"export.csv.{name}",
+            _NAMES[name], data=partial(_table_csv, make),
+            file_name=f"{wish.file_stem}.{name}.csv", mime="text/csv", key=f"export.csv.{name}",
             icon=":material/table:",
         )  # fmt: skip
     row.download_button(
-        "All as a zip", data=lambda: packed({n: make() for n, make in found.items()}),
-        file_name=f"{wish.stem}.tables.zip", mime="application/zip", key="export.csv.all",
+        "All as a zip", data=lambda: zip_tables({n: make() for n, make in found.items()}),
+        file_name=f"{wish.file_stem}.tables.zip", mime="application/zip", key="export.csv.all",
         icon=":material/folder_zip:",
     )  # fmt: skip
     missing = [_NAMES[name].lower() for name in _NAMES if name not in found]
@@ -70,11 +72,11 @@ def table_box(workspace: Workspace, wish: ExportRequest) -> None:
         st.caption(f"Nothing yet of: {', '.join(missing)}.")
 
 
-def _csv(make: Callable[[], pd.DataFrame]) -> str:
+def _table_csv(make: Callable[[], pd.DataFrame]) -> str:
     return csv_text(make())
 
 
-def packed(made: Mapping[str, pd.DataFrame]) -> bytes:
+def zip_tables(made: Mapping[str, pd.DataFrame]) -> bytes:
     """Return tables as CSV files in a zip."""
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -7,7 +7,7 @@ from analysis.runs.experiment_file import write_experiment
 from analysis.runs.run_store import Run
 from figures.style.units import format_bytes
 from model_io.artefacts.formats import FORMATS
-from ui.export.jobs import ExportRequest, made_of, start_export, under_way
+from ui.export.jobs import ExportRequest, finished_artefacts, is_exporting, start_export
 from ui.navigation import RUNS
 from ui.runs.report import report_box
 from ui.state.results import Made
@@ -15,7 +15,7 @@ from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
 
-def context(workspace: Workspace, wish: ExportRequest) -> None:
+def export_context(workspace: Workspace, wish: ExportRequest) -> None:
     """Say what would be taken home."""
     given = wish.experiment.encodings
     images = len(wish.study.calibration or ())
@@ -29,7 +29,7 @@ def context(workspace: Workspace, wish: ExportRequest) -> None:
     st.download_button(
         "Experiment as JSON",
         write_experiment(wish.experiment),
-        f"{wish.stem}.experiment.json",
+        f"{wish.file_stem}.experiment.json",
         "application/json",
         icon=":material/science:",
         key="export.experiment",
@@ -39,27 +39,27 @@ def context(workspace: Workspace, wish: ExportRequest) -> None:
         st.caption("Every file below has the repairs, but Configuration, which is bits alone.")
 
 
-def artefacts(workspace: Workspace, wish: ExportRequest) -> None:
+def artefact_list(workspace: Workspace, wish: ExportRequest) -> None:
     """List the artefacts with size, checks, the next command, and what makes them."""
-    made, busy = made_of(workspace, wish), under_way(workspace)
+    made, busy = finished_artefacts(workspace, wish), is_exporting(workspace)
     missing = [name for name in FORMATS if name not in made]
     label = "Make all" if len(missing) == len(FORMATS) else f"Make the other {len(missing)}"
     if missing and st.button(
         label, type="primary", icon=":material/inventory_2:", key="export.all", disabled=busy,
         help="Calibrates and repairs once for all; progress and Cancel are in the side bar",
     ):  # fmt: skip
-        _start(workspace, wish, missing)
+        _start_and_rerun(workspace, wish, missing)
     for name in FORMATS:
         with st.container(border=True):
-            _artefact(workspace, wish, name, made.get(name), busy=busy)
+            _artefact_row(workspace, wish, name, made.get(name), busy=busy)
 
 
-def _start(workspace: Workspace, wish: ExportRequest, names: list[str]) -> None:
+def _start_and_rerun(workspace: Workspace, wish: ExportRequest, names: list[str]) -> None:
     start_export(workspace, wish, names)
     st.rerun()
 
 
-def _artefact(
+def _artefact_row(
     workspace: Workspace, wish: ExportRequest, name: str, made: Made | None, *, busy: bool
 ) -> None:
     form = FORMATS[name]
@@ -76,18 +76,18 @@ def _artefact(
             mime="application/octet-stream", key=f"export.get.{name}", width="stretch",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
-        _details(made)
+        _artefact_details(made)
         return
     if button.button(
         "Make", key=f"export.make.{name}", disabled=busy, width="stretch",
         icon=":material/build:",
     ):  # fmt: skip
-        _start(workspace, wish, [name])
+        _start_and_rerun(workspace, wish, [name])
     if made is not None:
         st.error(plain(made.problem), icon=":material/error:")
 
 
-def _details(made: Made) -> None:
+def _artefact_details(made: Made) -> None:
     lines = [f":green[:material/check:] {plain(check)}" for check in made.checks]
     lines += [f":orange[:material/info:] {plain(note)}" for note in made.notes]
     st.markdown("  \n".join(lines))
@@ -103,7 +103,7 @@ def report_choice(workspace: Workspace, wish: ExportRequest) -> None:
         st.caption("A report tells of a run, and none of this model was kept yet.")
         st.page_link(RUNS, label="Run it and measure", icon=":material/play_circle:")
         return
-    fitting = [run for run in runs if _is_of(run, wish)]
+    fitting = [run for run in runs if _matches_request(run, wish)]
     start = runs.index(fitting[0]) if fitting else 0
     run = st.selectbox(
         "Run", runs, index=start, key=f"export.run.{wish.key}", format_func=_run_name,
@@ -112,7 +112,7 @@ def report_choice(workspace: Workspace, wish: ExportRequest) -> None:
     report_box(workspace, run)
 
 
-def _is_of(run: Run, wish: ExportRequest) -> bool:
+def _matches_request(run: Run, wish: ExportRequest) -> bool:
     """Whether a run measured the configuration and the recipe that are exported."""
     titles = tuple(title_of(step) for step in wish.experiment.passes)
     return run.config == wish.config.to_dict() and run.recipe == titles

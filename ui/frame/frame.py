@@ -7,9 +7,9 @@ import streamlit as st
 from analysis.runs.experiment import recipe_name
 from quant.errors import QuantError
 from ui.frame.sign_in import sign_in_box
-from ui.jobs import JobState, watch
+from ui.jobs import JobState, watch_jobs
 from ui.request_guard import paths_open
-from ui.session.session_box import opened_note, session_box
+from ui.session.session_box import opened_session_note, session_box
 from ui.state.choices_history import History
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
@@ -23,22 +23,22 @@ def show_frame(workspace: Workspace, ended: int) -> None:
     `ended` is how many jobs had ended when the page run began.
     """
     with st.sidebar:
-        _context(workspace)
-        opened_note(workspace)
+        _show_context(workspace)
+        opened_session_note(workspace)
         with st.popover("Session", icon=":material/save:", width="stretch"):
             session_box(workspace)
         sign_in_box()
         st.space("small")
-        watch(workspace.runner, "frame", ended)
+        watch_jobs(workspace.runner, "frame", ended)
     if problem := workspace.own_store.problem:
         st.warning(
             f"Results are kept in memory only, until the server stops. {plain(problem)}",
             icon=":material/database_off:",
         )
-    _say(workspace)
+    _show_notes(workspace)
 
 
-def _context(workspace: Workspace) -> None:
+def _show_context(workspace: Workspace) -> None:
     lines = {
         "Model": _model_name(workspace),
         "Data": _data_name(workspace),
@@ -82,15 +82,15 @@ def _data_name(workspace: Workspace) -> str:
 
 def undo_change(workspace: Workspace) -> None:
     """Take back the last change of the experiment, if what was before fits the model."""
-    workspace.step(History.undo)
+    workspace.step_history(History.undo)
 
 
 def redo_change(workspace: Workspace) -> None:
     """Make the change again that was taken back, if what it made fits the model."""
-    workspace.step(History.redo)
+    workspace.step_history(History.redo)
 
 
-def _say(workspace: Workspace) -> None:
+def _show_notes(workspace: Workspace) -> None:
     while workspace.notes:
         st.toast(workspace.notes.pop(0), icon=":material/info:", duration="long")
     last = workspace.runner.last

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from ui.run_owner import may_open
+from ui.run_owner import may_open_workspace
 from ui.state.new_workspace import new_workspace
 from ui.state.workspace import Workspace
 
@@ -27,21 +27,21 @@ class Registry:
     lock: threading.Lock = field(default_factory=threading.Lock)
     closed: threading.Event = field(default_factory=threading.Event)
 
-    def add(self, workspace: Workspace) -> None:
+    def add_workspace(self, workspace: Workspace) -> None:
         """Keep a workspace, and let go of those that nobody has looked at for long."""
         with self.lock:
             self.workspaces[workspace.id] = workspace
-            self._evict(workspace)
+            self._evict_surplus(workspace)
 
-    def evict(self) -> None:
+    def evict_idle(self) -> None:
         """Let go of workspaces that nobody has looked at for long."""
         with self.lock:
             before = len(self.workspaces)
-            self._evict(None)
+            self._evict_surplus(None)
             if len(self.workspaces) < before:
-                spare_the_collector()
+                freeze_garbage()
 
-    def _evict(self, newest: Workspace | None) -> None:
+    def _evict_surplus(self, newest: Workspace | None) -> None:
         idle = [w for w in self.workspaces.values() if not self.tabs.get(w.id)]
         idle.sort(key=lambda w: w.used)
         surplus = len(self.workspaces) - MOST
@@ -51,25 +51,25 @@ class Registry:
                 self.workspaces.pop(old.id).close()
                 self.tabs.pop(old.id, None)
 
-    def watch(self) -> None:
+    def evict_regularly(self) -> None:
         """Evict now and then, whether anybody comes or not; for a thread of its own."""
         while not self.closed.wait(EVICTION_S):
-            self.evict()
+            self.evict_idle()
 
-    def enter(self, identity: str) -> str:
+    def count_tab(self, identity: str) -> str:
         """Count a tab that looks at a workspace."""
         with self.lock:
             self.tabs[identity] = self.tabs.get(identity, 0) + 1
         return identity
 
-    def leave(self, identity: str) -> None:
+    def release_tab(self, identity: str) -> None:
         """Count a tab that has gone."""
         with self.lock:
             self.tabs[identity] = max(0, self.tabs.get(identity, 0) - 1)
             if identity in self.workspaces:
                 self.workspaces[identity].used = time.monotonic()
 
-    def close(self) -> None:
+    def close_all(self) -> None:
         """Close everything, at the end of the process."""
         self.closed.set()
         for workspace in self.workspaces.values():
@@ -77,35 +77,37 @@ class Registry:
 
 
 @st.cache_resource(show_spinner=False)
-def registry() -> Registry:
+def process_registry() -> Registry:
     """Return the one registry of this process."""
     result = Registry()
-    threading.Thread(target=result.watch, name="quantscope-eviction", daemon=True).start()
-    atexit.register(result.close)
+    threading.Thread(target=result.evict_regularly, name="quantscope-eviction", daemon=True).start()
+    atexit.register(result.close_all)
     return result
 
 
-@st.cache_resource(scope="session", on_release=lambda identity: registry().leave(identity))
-def _presence(identity: str) -> str:
-    return registry().enter(identity)
+@st.cache_resource(
+    scope="session", on_release=lambda identity: process_registry().release_tab(identity)
+)
+def _tab_presence(identity: str) -> str:
+    return process_registry().count_tab(identity)
 
 
 def open_workspace() -> Workspace:
     """Return the workspace that the address names, or a new one with the last choices."""
     wanted = st.query_params.get(PARAMETER, "")
-    found = registry().workspaces.get(wanted)
-    if found is not None and not may_open(found.owner, found.id, found.settings):
+    found = process_registry().workspaces.get(wanted)
+    if found is not None and not may_open_workspace(found.owner, found.id, found.settings):
         found = None  # that of a named user, and this is another
     if found is None:
         with st.spinner("Reading the model and tracing the network…"):
             found = new_workspace()
-        registry().add(found)
-        spare_the_collector()
-    _presence(found.id)
+        process_registry().add_workspace(found)
+        freeze_garbage()
+    _tab_presence(found.id)
     return found
 
 
-def spare_the_collector() -> None:
+def freeze_garbage() -> None:
     """Take what is loaded now out of the garbage collector's rounds.
 
     Streamlit collects all generations after every script run, and a progress bar runs twice a
@@ -117,7 +119,7 @@ def spare_the_collector() -> None:
     gc.freeze()
 
 
-def keep_address(workspace: Workspace) -> None:
+def keep_workspace_address(workspace: Workspace) -> None:
     """Write the workspace's key into the address, so that a reload finds it."""
     if st.query_params.get(PARAMETER) != workspace.id:
         st.query_params[PARAMETER] = workspace.id

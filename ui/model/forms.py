@@ -28,8 +28,8 @@ from ui.state.model_and_data import (
     DataChoice,
     ModelChoice,
     default_data,
-    is_bundled,
-    load_network,
+    is_bundled_data,
+    load_chosen_network,
 )
 from ui.state.workspace import FirstData, Workspace, first_data
 from ui.widgets.code_question import run_if_allowed, show_code_question
@@ -48,27 +48,27 @@ def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
             "Load the model on Model."
         )
     title = f"Loading {choice.shown or choice.source}"
-    known = remembered(workspace, choice)
+    known = with_known_shapes(workspace, choice)
 
-    def steps() -> Steps[tuple[Network, FirstData]]:
-        network = yield from load_network(known)
+    def load_steps() -> Steps[tuple[Network, FirstData]]:
+        network = yield from load_chosen_network(known)
         return network, first_data(known, network)
 
-    def take(found: tuple[Network, FirstData]) -> None:
-        remember(workspace, known)
+    def take_model(found: tuple[Network, FirstData]) -> None:
+        remember_shapes(workspace, known)
         workspace.take_network(known, *found)
 
-    workspace.runner.submit(Job(JobKind.LOAD_MODEL, title, steps, take))
+    workspace.runner.submit(Job(JobKind.LOAD_MODEL, title, load_steps, take_model))
 
 
-def remembered(workspace: Workspace, choice: ModelChoice) -> ModelChoice:
+def with_known_shapes(workspace: Workspace, choice: ModelChoice) -> ModelChoice:
     """Return a choice with what a person once said of the inputs of this very file."""
     question = _inputs_question(choice)
     said = workspace.store.answer(question) if question and not choice.wish else None
     return choice.with_shapes(said) if isinstance(said, str) else choice
 
 
-def remember(workspace: Workspace, choice: ModelChoice) -> None:
+def remember_shapes(workspace: Workspace, choice: ModelChoice) -> None:
     """Keep what a person said of the inputs of a file, so that it is asked for once."""
     question = _inputs_question(choice)
     if question and choice.wish:
@@ -185,7 +185,7 @@ def bring_data(workspace: Workspace) -> None:
             disabled=choice.source == first.source, on_click=workspace.take_data, args=(first,),
         )  # fmt: skip
     wanted = () if workspace.network is None else wanted_of(workspace.network.graph)
-    table = takes_rows(workspace.network)
+    table = takes_table_rows(workspace.network)
     images = [] if wanted or table else st.file_uploader(
         "A folder of images, one sub-folder a class",
         accept_multiple_files="directory", key=f"{place}.folder",
@@ -202,22 +202,22 @@ def bring_data(workspace: Workspace) -> None:
         type=["csv", "npz"] if table else "npz", key=f"{place}.npz",
         help="labels (N,) are classes; targets, or targets.NAME, are for a metric of your own.",
     )  # fmt: skip
-    source = _uploaded_source(workspace, images, arrays)
+    source = _upload_writer(workspace, images, arrays)
     path = ""
     if paths_open(workspace.settings):
         path = st.text_input(
-            "Or a path on this machine", _own_path(workspace), key=f"{place}.path",
+            "Or a path on this machine", _own_data_path(workspace), key=f"{place}.path",
             placeholder="/data/rows.csv" if table else "/data/imagenet-sample or /data/images.npz",
         ).strip()  # fmt: skip
     pixels = not wanted or any(one.real and len(one.shape) == 3 for one in wanted)
     rows = table_form(choice.preprocess, place) if table else None
     preprocess = preprocess_form(choice.preprocess, place) if pixels and not table else ""
-    calibration, samples, seed = _counts(choice, place)
+    calibration, samples, seed = _count_fields(choice, place)
     if st.button("Use this data", key="data.use", type="primary", icon=":material/check:"):
         try:
             chosen = source() or path or choice.source
             if rows is not None:
-                preprocess = rows.for_table(chosen or "")
+                preprocess = rows.preprocess_for_table(chosen or "")
         except (ValueError, OSError) as error:
             st.error(plain(str(error)))
             return
@@ -226,7 +226,7 @@ def bring_data(workspace: Workspace) -> None:
         st.rerun()
 
 
-def _counts(choice: DataChoice, place: str) -> tuple[int, int, int]:
+def _count_fields(choice: DataChoice, place: str) -> tuple[int, int, int]:
     """Show how many items calibrate and score, and the seed; return the three."""
     first, second, third = st.columns(3)
     calibration = first.number_input(
@@ -240,7 +240,7 @@ def _counts(choice: DataChoice, place: str) -> tuple[int, int, int]:
     return int(calibration), int(samples), int(seed)
 
 
-def takes_rows(network: Network | None) -> bool:
+def takes_table_rows(network: Network | None) -> bool:
     """Whether a network takes rows of a table: one input of real numbers along one axis."""
     if network is None or len(network.graph.inputs) != 1:
         return False
@@ -248,21 +248,21 @@ def takes_rows(network: Network | None) -> bool:
     return only.real and len(only.shape) == 1
 
 
-def _uploaded_source(workspace: Workspace, images: list[Any], arrays: Any) -> Any:
+def _upload_writer(workspace: Workspace, images: list[Any], arrays: Any) -> Any:
     """Return a function that writes the upload, if there is one, and gives its path."""
 
-    def write() -> str:
+    def write_upload() -> str:
         if arrays is not None:
             target = workspace.folder / uuid.uuid4().hex / Path(arrays.name).name
             target.parent.mkdir()
             target.write_bytes(arrays.getbuffer())
             return str(target)
-        return write_images(workspace, images) if images else ""
+        return write_uploaded_images(workspace, images) if images else ""
 
-    return write
+    return write_upload
 
 
-def write_images(workspace: Workspace, images: list[Any]) -> str:
+def write_uploaded_images(workspace: Workspace, images: list[Any]) -> str:
     """Write an uploaded folder into the workspace's own; return where its classes start.
 
     Raises:
@@ -289,9 +289,9 @@ def write_images(workspace: Workspace, images: list[Any]) -> str:
     return str(inside[0] if len(inside) == 1 and inside[0].is_dir() else root)
 
 
-def _own_path(workspace: Workspace) -> str:
+def _own_data_path(workspace: Workspace) -> str:
     """Return the path of the present data, where the person named one."""
     source = workspace.data.source
-    if source is None or is_bundled(source) or Path(source).is_relative_to(workspace.folder):
+    if source is None or is_bundled_data(source) or Path(source).is_relative_to(workspace.folder):
         return ""
     return source

@@ -38,8 +38,8 @@ def preprocess_form(present: str, place: str) -> str:
             "Interpolation", list(Interpolation),
             index=list(Interpolation).index(steps.interpolation), key=f"{place}.interpolation",
         )  # fmt: skip
-        mean = third.text_input("Mean (0 to 255)", _numbers(steps.mean), key=f"{place}.mean")
-        std = fourth.text_input("Standard deviation", _numbers(steps.std), key=f"{place}.std")
+        mean = third.text_input("Mean (0 to 255)", _number_text(steps.mean), key=f"{place}.mean")
+        std = fourth.text_input("Standard deviation", _number_text(steps.std), key=f"{place}.std")
         layout = first.selectbox(
             "Layout", list(Layout), index=list(Layout).index(steps.layout), key=f"{place}.layout"
         )
@@ -61,7 +61,7 @@ def preprocess_form(present: str, place: str) -> str:
     return result.to_json()
 
 
-def _numbers(values: tuple[float, ...]) -> str:
+def _number_text(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 

@@ -20,7 +20,7 @@ class TableSteps:
     preprocess: str
     measure: bool = False
 
-    def for_table(self, path: str) -> str:
+    def preprocess_for_table(self, path: str) -> str:
         """Return the preprocessing for the table at `path`, as JSON.
 
         Raises:

@@ -19,7 +19,7 @@ from ui.state.model_and_data import ModelChoice
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text, share_text
 from ui.widgets.markdown import plain
-from ui.widgets.tables import by
+from ui.widgets.tables import shape_text
 
 NO_CLASSES = (
     "The output is no row of classes: its SQNR and cosine, and a metric of your own, take "
@@ -28,18 +28,18 @@ NO_CLASSES = (
 NO_LABELS = "Agreement with the float network and SQNR take accuracy's place."
 
 
-def in_place_of_accuracy(network: Network, *, labelled: bool) -> str:
+def accuracy_substitute(network: Network, *, labelled: bool) -> str:
     """Return what stands for accuracy where there is none; nothing where there is."""
     if not network.classifies:
         return NO_CLASSES
     return "" if labelled else NO_LABELS
 
 
-def float_card(cards: DeltaGenerator, workspace: Workspace, score: FloatScore | None) -> None:
+def float_score_card(cards: DeltaGenerator, workspace: Workspace, score: FloatScore | None) -> None:
     """Show the float network's top-1, or why it is not known."""
     network = workspace.network
     if network is not None and not network.classifies:
-        shapes = [by(shape) or "1" for shape in network.graph.output_shapes]
+        shapes = [shape_text(shape) or "1" for shape in network.graph.output_shapes]
         cards.metric(
             "Output" if len(shapes) == 1 else f"{len(shapes)} outputs", shapes[0], border=True,
             height="stretch", delta=", ".join(shapes[1:]) or "no row of classes",
@@ -54,7 +54,7 @@ def float_card(cards: DeltaGenerator, workspace: Workspace, score: FloatScore | 
         )  # fmt: skip
         return
     labelled = workspace.parts is not None and workspace.parts.score.labelled
-    missing = ("being measured" if workspace.runner.active else "stopped") if labelled else (
+    missing = ("being measured" if workspace.runner.active_jobs else "stopped") if labelled else (
         "needs labels" if workspace.parts else "needs images"
     )  # fmt: skip
     cards.metric(
@@ -63,20 +63,20 @@ def float_card(cards: DeltaGenerator, workspace: Workspace, score: FloatScore | 
     )  # fmt: skip
 
 
-def size_text(network: Network) -> str:
+def shapes_text(network: Network) -> str:
     """Return the shapes of what a network takes and gives."""
     graph = network.graph
     if len(graph.inputs) == len(graph.output_nodes) == 1 and graph.inputs[0].real:
-        return f"input {by(graph.input_shape)}, output {by(graph.output_shape)}"
-    taken = ", ".join(f"{one.name} {_size_of(one)}" for one in graph.inputs)
-    return f"takes {taken}; gives {', '.join(by(s) or '1' for s in graph.output_shapes)}"
+        return f"input {shape_text(graph.input_shape)}, output {shape_text(graph.output_shape)}"
+    taken = ", ".join(f"{one.name} {_input_size_text(one)}" for one in graph.inputs)
+    return f"takes {taken}; gives {', '.join(shape_text(s) or '1' for s in graph.output_shapes)}"
 
 
-def _size_of(one: Input) -> str:
-    return f"{by(one.shape) or '1'}{'' if one.real else f' ({_kind_of(one)})'}"
+def _input_size_text(one: Input) -> str:
+    return f"{shape_text(one.shape) or '1'}{'' if one.real else f' ({_input_kind_text(one)})'}"
 
 
-def _kind_of(one: Input) -> str:
+def _input_kind_text(one: Input) -> str:
     """Return what an input holds, in words."""
     if one.real:
         return "real numbers"
@@ -95,43 +95,47 @@ def inputs_table(workspace: Workspace, network: Network) -> None:
         values = held[place] if held else None
         shown = "" if values is None else ", ".join(f"{v:.4g}" for v in values.flatten()[:8])
         more = ", …" if values is not None and values.numel() > 8 else ""
-        rows.append({
-            "input": one.name, "shape": by(one.shape) or "1", "holds": _kind_of(one),
-            "first sample": shown + more,
-        })  # fmt: skip
+        rows.append(
+            {
+                "input": one.name,
+                "shape": shape_text(one.shape) or "1",
+                "holds": _input_kind_text(one),
+                "first sample": shown + more,
+            }
+        )
     st.dataframe(rows, hide_index=True, width="stretch", alt="What the model takes")
 
 
-def shows_inputs(network: Network) -> bool:
+def needs_inputs_table(network: Network) -> bool:
     """Whether the inputs need words, since they are no image."""
     inputs = network.graph.inputs
     return len(inputs) > 1 or not inputs[0].real or len(inputs[0].shape) != 3
 
 
-def measure_import(workspace: Workspace) -> None:
+def measure_import_check(workspace: Workspace) -> None:
     """Check an ONNX file once on the chosen data, beside ONNX Runtime, in the background."""
-    network, parts, question = workspace.network, workspace.parts, _question(workspace)
+    network, parts, question = workspace.network, workspace.parts, _import_question(workspace)
     if network is None or parts is None or not question:
         return
     if question in workspace.asked or workspace.store.answer(question):
         return
     model, store = workspace.model, workspace.store
 
-    def steps() -> Steps[dict[str, float | str]]:
+    def check_steps() -> Steps[dict[str, float | str]]:
         yield Progress(0.1, "Running the file in ONNX Runtime")
-        return _checked(model, network, parts)
+        return _run_import_check(model, network, parts)
 
     workspace.asked.add(question)
     title = f"Checking {network.name} on your data"
 
-    def keep(found: dict[str, float | str]) -> None:
+    def keep_check(found: dict[str, float | str]) -> None:
         store.keep_answer(question, found)
 
-    workspace.runner.submit(Job(JobKind.CHECK_IMPORT, title, steps, keep))
+    workspace.runner.submit(Job(JobKind.CHECK_IMPORT, title, check_steps, keep_check))
     st.rerun()
 
 
-def _question(workspace: Workspace) -> str:
+def _import_question(workspace: Workspace) -> str:
     """Return what the answer is kept under; nothing where there is nothing to check."""
     network, parts, model = workspace.network, workspace.parts, workspace.model
     is_onnx = (model.shown or model.source).lower().endswith(".onnx")
@@ -140,7 +144,7 @@ def _question(workspace: Workspace) -> str:
     return f"import-check {network.digest} {parts.score.digest}"
 
 
-def _checked(model: ModelChoice, network: Network, parts: Split) -> dict[str, float | str]:
+def _run_import_check(model: ModelChoice, network: Network, parts: Split) -> dict[str, float | str]:
     """Return how far the import lies from the file on the first samples, or the error."""
     takes = tuple(InputSpec(one.name, one.shape, one.kind) for one in network.graph.inputs)
     batch = next(parts.score.first(CHECKED_INPUTS).batches(CHECKED_INPUTS))
@@ -154,9 +158,9 @@ def _checked(model: ModelChoice, network: Network, parts: Split) -> dict[str, fl
     return {"inputs": found.inputs, "difference": found.difference}
 
 
-def import_check(workspace: Workspace) -> None:
+def import_check_note(workspace: Workspace) -> None:
     """Say what the check of an ONNX file on the chosen data found."""
-    question = _question(workspace)
+    question = _import_question(workspace)
     found = workspace.store.answer(question) if question else None
     if not found:
         return

@@ -9,7 +9,7 @@ from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation.plan import Side, Site, plan_sites
 from quant.spec import FLOAT_BITS, Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
-from ui.ranges.view import fit_cards, tensor_figures
+from ui.ranges.view import encoding_fit_cards, tensor_figures
 from ui.state.edit_config import SYMMETRIES, set_config
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
@@ -19,12 +19,12 @@ BITS = tuple(bits for bits in BIT_CHOICES if bits != FLOAT_BITS)
 START_BITS = 8  # where the configuration leaves the tensor in float
 
 
-def site_of(book: RangeBook, config: QuantConfig, layer: str, side: Side) -> Site:
+def site_of_tensor(book: RangeBook, config: QuantConfig, layer: str, side: Side) -> Site:
     """Return the site of a layer's weight or activation."""
     return next(s for s in plan_sites(book.graph, config) if s.layer == layer and s.side is side)
 
 
-def grid_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpec:
+def encoding_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpec:
     """Show the controls of a grid, starting from the configuration; return the spec tried."""
     spec = site.spec
     # a new key for each choice the configuration makes, so that controls start from it
@@ -74,15 +74,15 @@ def grid_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpe
     return tried
 
 
-def use_spec(workspace: Workspace, site: Site, spec: QuantSpec) -> None:
+def use_tried_spec(workspace: Workspace, site: Site, spec: QuantSpec) -> None:
     """Write a spec into the configuration, as a rule for the layer that owns the grid."""
-    change = spec_change(site.spec, spec)
+    change = spec_difference(site.spec, spec)
     layer = site.shared_with or site.layer
     weight, activation = (change, None) if site.side is Side.WEIGHTS else (None, change)
     set_config(workspace, workspace.config.with_change(layer, weight, activation))
 
 
-def spec_change(old: QuantSpec, new: QuantSpec) -> SpecChange:
+def spec_difference(old: QuantSpec, new: QuantSpec) -> SpecChange:
     """Return the fields in which two specs differ."""
     return SpecChange(
         **{f.name: getattr(new, f.name) for f in fields(QuantSpec)
@@ -96,15 +96,15 @@ def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, side: Side) 
 
     A fragment, so that a change of the controls redraws nothing else.
     """
-    site = site_of(book, workspace.config, layer, side)
-    tried = grid_controls(workspace, book, site)
+    site = site_of_tensor(book, workspace.config, layer, side)
+    tried = encoding_controls(workspace, book, site)
     try:
         fit = book.fit(site, tried)
         before = None if site.spec.is_float else book.fit(site, site.spec)
     except QuantError as error:
         st.error(plain(str(error)))
         return
-    fit_cards(fit, before)
+    encoding_fit_cards(fit, before)
     row = st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     )
@@ -120,6 +120,6 @@ def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, side: Side) 
         "Use for this layer", key="ranges.use", icon=":material/check:",
         disabled=tried == site.spec, help="Writes it into the configuration; Undo takes it back",
     ):  # fmt: skip
-        use_spec(workspace, site, tried)
+        use_tried_spec(workspace, site, tried)
         st.rerun()
     tensor_figures(book.distributions(side)[layer], fit)

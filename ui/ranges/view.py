@@ -20,14 +20,14 @@ from ui.jobs import Job
 from ui.ranges.tables import channel_table, histogram_table, overview_table, suspect_table
 from ui.state.choices_history import PickedLayer
 from ui.state.workspace import Workspace
-from ui.widgets.download import save
+from ui.widgets.download import csv_download_button
 from ui.widgets.markdown import plain
-from ui.widgets.selection import first_name
+from ui.widgets.selection import clicked_name
 
 SUSPECTS_PX = 400
 
 
-def examine_all(book: RangeBook, config: QuantConfig, side: Side) -> list[ExaminedTensor]:
+def examine_tensors(book: RangeBook, config: QuantConfig, side: Side) -> list[ExaminedTensor]:
     """Return every tensor of one side under the configuration, or say why that cannot be."""
     try:
         with st.spinner("Examining every layer"):
@@ -59,13 +59,13 @@ def calibration_note(workspace: Workspace, side: Side, *, known: bool) -> None:
     row.info(missing if side is Side.ACTIVATIONS else refined, icon=":material/info:")
     row.button(
         "Calibrate", key="ranges.calibrate", type="primary", icon=":material/play_arrow:",
-        on_click=_calibrate, args=(workspace,),
-        disabled=bool(workspace.runner.active),
+        on_click=_start_calibration, args=(workspace,),
+        disabled=bool(workspace.runner.active_jobs),
         help=f"Run the float network on {len(parts.calibration)} images",
     )  # fmt: skip
 
 
-def _calibrate(workspace: Workspace) -> None:
+def _start_calibration(workspace: Workspace) -> None:
     study = workspace.job_study
     if study is not None and study.calibration is not None:
         title = f"{JobKind.CALIBRATE} {study.network.name}"
@@ -73,23 +73,23 @@ def _calibrate(workspace: Workspace) -> None:
         workspace.runner.submit(job)
 
 
-def overview(
+def ranges_overview(
     examined: list[ExaminedTensor], side: Side, picker: str, picked: str, seen: PickedLayer
 ) -> None:
     """Show all layers along the depth; a click writes the layer's name to `picker` and `seen`."""
 
-    def take() -> None:
+    def pick_layer() -> None:
         points = st.session_state["ranges.overview"].selection.points
         if points and points[0].get("customdata"):
-            st.session_state[picker] = first_name(points[0]["customdata"])
-            seen.take(st.session_state[picker])
+            st.session_state[picker] = clicked_name(points[0]["customdata"])
+            seen.pick_layer(st.session_state[picker])
 
     figure = ranges_along_depth(examined, side.noun, picked)
     st.plotly_chart(
-        figure, key="ranges.overview", alt=takeaway(figure), on_select=take,
+        figure, key="ranges.overview", alt=takeaway(figure), on_select=pick_layer,
         selection_mode="points", config={"displayModeBar": False},
     )  # fmt: skip
-    save(overview_table(examined), f"ranges-{side}", "ranges.save.overview")
+    csv_download_button(overview_table(examined), f"ranges-{side}", "ranges.save.overview")
 
 
 def suspect_list(
@@ -101,16 +101,16 @@ def suspect_list(
         st.success(f"No {side.noun} is suspect: the grids fit.", icon=":material/check:")
         return
 
-    def take() -> None:
+    def pick_layer() -> None:
         rows = st.session_state["ranges.suspects"].selection.rows
         if rows:
             st.session_state[picker] = found[rows[0]].layer
-            seen.take(found[rows[0]].layer)
+            seen.pick_layer(found[rows[0]].layer)
 
     table = suspect_table(found)
     st.dataframe(
         table[["layer", "bits", "reason"]], key="ranges.suspects", hide_index=True,
-        width="stretch", height=SUSPECTS_PX, row_height=112, on_select=take,
+        width="stretch", height=SUSPECTS_PX, row_height=112, on_select=pick_layer,
         selection_mode="single-row", alt=f"Suspect {side}, the worst first",
         column_config={
             "layer": st.column_config.TextColumn("Layer", width=140),
@@ -121,10 +121,10 @@ def suspect_list(
             "reason": st.column_config.TextColumn("Worst reason", width=200),
         },
     )  # fmt: skip
-    save(table, f"suspect-{side}", "ranges.save.suspects")
+    csv_download_button(table, f"suspect-{side}", "ranges.save.suspects")
 
 
-def fit_cards(fit: Fit, before: Fit | None) -> None:
+def encoding_fit_cards(fit: Fit, before: Fit | None) -> None:
     """Show what a grid does to a tensor, with the change against the configured grid."""
     cards = st.container(horizontal=True)  # wraps in a narrow window
     delta = None
@@ -152,7 +152,7 @@ def fit_cards(fit: Fit, before: Fit | None) -> None:
     )  # fmt: skip
 
 
-def reasons(item: ExaminedTensor) -> None:
+def suspect_reasons(item: ExaminedTensor) -> None:
     """Say why a layer is suspect, as configured, or nothing."""
     for finding in item.findings:
         st.markdown(f":material/warning: **{plain(finding.cause)}** · {plain(finding.sentence)}")
@@ -163,8 +163,10 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
     name, noun = f"{distribution.layer}-{distribution.side.noun}", distribution.side.noun
     left, right = st.columns(2, gap="medium")
     with left:
-        _plot(histogram(distribution, fit), "ranges.histogram")
-        save(histogram_table(distribution), f"{name}-histogram", "ranges.save.histogram")
+        _show_figure(histogram(distribution, fit), "ranges.histogram")
+        csv_download_button(
+            histogram_table(distribution), f"{name}-histogram", "ranges.save.histogram"
+        )
     with right:
         channels = distribution.channels
         if channels is None:
@@ -181,9 +183,11 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
         )  # fmt: skip
         draw = channel_magnitudes if as_log else channel_ranges
         with spot:
-            _plot(draw(channels, fit, noun, by_range=by_range), "ranges.channels")
-        save(channel_table(channels, fit), f"{name}-channels", "ranges.save.channels")
+            _show_figure(draw(channels, fit, noun, by_range=by_range), "ranges.channels")
+        csv_download_button(
+            channel_table(channels, fit), f"{name}-channels", "ranges.save.channels"
+        )
 
 
-def _plot(figure: Any, key: str) -> None:
+def _show_figure(figure: Any, key: str) -> None:
     st.plotly_chart(figure, key=key, alt=takeaway(figure), config={"displayModeBar": False})

@@ -33,13 +33,13 @@ from ui.state.results import Repaired
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text
 from ui.widgets.markdown import plain
-from ui.widgets.network_view import places_of
-from ui.widgets.tables import percent
+from ui.widgets.network_view import cached_layer_places
+from ui.widgets.tables import to_percent
 
 CALIBRATION_SHARE = 0.05
 
 
-def under_way(workspace: Workspace) -> bool:
+def is_repairing(workspace: Workspace) -> bool:
     """Whether a recipe waits or runs already."""
     return workspace.runner.active_of(JobKind.REPAIR) is not None
 
@@ -51,12 +51,12 @@ def start_repair(workspace: Workspace, recipe: Recipe) -> None:
         return
     experiment = workspace.experiment.with_recipe(recipe)
 
-    def finish(steps: tuple[RepairStep, ...]) -> None:
+    def keep_steps(steps: tuple[RepairStep, ...]) -> None:
         workspace.repaired = Repaired(study, experiment, steps)
 
     title = f"{JobKind.REPAIR} {workspace.experiment.name}"
     work = lambda: _calibrate_and_repair(study, experiment)  # noqa: E731
-    workspace.runner.submit(Job(JobKind.REPAIR, title, work, finish))
+    workspace.runner.submit(Job(JobKind.REPAIR, title, work, keep_steps))
 
 
 def _calibrate_and_repair(study: Study, experiment: Experiment) -> Steps[tuple[RepairStep, ...]]:
@@ -65,7 +65,7 @@ def _calibrate_and_repair(study: Study, experiment: Experiment) -> Steps[tuple[R
     return (yield from part(work, CALIBRATION_SHARE, 1.0))
 
 
-def use_recipe(workspace: Workspace, repaired: Repaired) -> None:
+def use_recipe_button(workspace: Workspace, repaired: Repaired) -> None:
     """Offer to make the measured recipe part of the present experiment: one click."""
     used = workspace.experiment.recipe == repaired.experiment.recipe
     st.button(
@@ -80,20 +80,20 @@ def use_recipe(workspace: Workspace, repaired: Repaired) -> None:
     )
 
 
-def is_of_present(workspace: Workspace, repaired: Repaired) -> bool:
+def is_of_present_work(workspace: Workspace, repaired: Repaired) -> bool:
     """Whether results are of the present model, images, configuration and encodings."""
     now, then = workspace.experiment, repaired.experiment
     same = now.config == then.config and now.encodings is then.encodings
     return workspace.network is repaired.study.network and same
 
 
-def score_of(step: RepairStep) -> float:
+def step_score(step: RepairStep) -> float:
     """Return top-1, or agreement with the float network where there are no labels."""
     found = step.evaluation.quantized_top1
     return step.evaluation.agreement if found is None else found
 
 
-def step_table(steps: Sequence[RepairStep]) -> list[dict[str, Any]]:
+def repair_step_table(steps: Sequence[RepairStep]) -> list[dict[str, Any]]:
     """Return a row for each step: score with interval, worst layer, time."""
     rows: list[dict[str, Any]] = []
     for step in steps:
@@ -102,13 +102,13 @@ def step_table(steps: Sequence[RepairStep]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "step": step.title,
-                "top-1 %": percent(step.evaluation.quantized_top1),
-                "agreement %": percent(step.evaluation.agreement),
+                "top-1 %": to_percent(step.evaluation.quantized_top1),
+                "agreement %": to_percent(step.evaluation.agreement),
                 "interval": interval_text(interval),
                 "output SQNR dB": step.evaluation.sqnr_db,
                 "worst layer": worst,
                 "its SQNR dB": step.layer_sqnr_db[worst],
-                "float top-1 %": percent(step.float_score.top1 if step.float_score else None),
+                "float top-1 %": to_percent(step.float_score.top1 if step.float_score else None),
                 "seconds": step.seconds,
             }
         )
@@ -116,19 +116,19 @@ def step_table(steps: Sequence[RepairStep]) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name in known} for row in rows]
 
 
-def intervals(steps: Sequence[RepairStep]) -> list[tuple[float, float]]:
+def step_intervals(steps: Sequence[RepairStep]) -> list[tuple[float, float]]:
     """Return the 95 % interval of every step's score, (low, high) as shares of 1."""
     found = [s.evaluation.quantized_top1_ci95 or s.evaluation.agreement_ci95 for s in steps]
     return [(interval.low, interval.high) for interval in found]
 
 
-def verdicts(steps: Sequence[RepairStep]) -> None:
+def step_verdicts(steps: Sequence[RepairStep]) -> None:
     """Say what each pass did; one that did harm says so and why."""
     for before, after in pairwise(steps):
         st.markdown(f"- {verdict(before, after)}")
 
 
-def before_after(steps: Sequence[RepairStep], picked: PickedLayer) -> None:
+def show_before_after(steps: Sequence[RepairStep], picked: PickedLayer) -> None:
     """Show SQNR by layer and the ranges of a chosen layer, before the recipe and after a step."""
     titles = [f"{number}. {step.title}" for number, step in enumerate(steps)]
     chosen = st.selectbox("After step", titles[1:], index=len(titles) - 2, key="repair.step")
@@ -139,11 +139,11 @@ def before_after(steps: Sequence[RepairStep], picked: PickedLayer) -> None:
         st.plotly_chart(figure, key="repair.sqnr", alt=takeaway(figure))
     with right:
         names = list(after.channel_ranges)
-        changed = max(names, key=lambda name: range_change(steps[0], after, name))
+        changed = max(names, key=lambda name: channel_range_change(steps[0], after, name))
         st.session_state["repair.layer"] = picked.layer if picked.layer in names else changed
         layer = st.selectbox(
             "Layer", names, key="repair.layer",
-            on_change=lambda: picked.take(st.session_state["repair.layer"]),
+            on_change=lambda: picked.pick_layer(st.session_state["repair.layer"]),
             help="Where none was picked, the one whose channels changed most",
         )  # fmt: skip
         if layer in after.channel_ranges:
@@ -153,10 +153,10 @@ def before_after(steps: Sequence[RepairStep], picked: PickedLayer) -> None:
             )
             figure = ranges_before_after(layer, old, new)
             st.plotly_chart(figure, key="repair.ranges", alt=takeaway(figure))
-            _shift_of(after, layer)
+            _show_bias_shift(after, layer)
 
 
-def range_change(before: RepairStep, after: RepairStep, layer: str) -> float:
+def channel_range_change(before: RepairStep, after: RepairStep, layer: str) -> float:
     """Return by what factor a layer's channel ranges came closer to each other."""
     old, new = (
         [(float(low), float(high)) for low, high in step.channel_ranges[layer].tolist()]
@@ -165,7 +165,7 @@ def range_change(before: RepairStep, after: RepairStep, layer: str) -> float:
     return channel_spread(old) / channel_spread(new)
 
 
-def _shift_of(step: RepairStep, layer: str) -> None:
+def _show_bias_shift(step: RepairStep, layer: str) -> None:
     if not isinstance(step.outcome, Corrected):
         return
     shift = next((found for found in step.outcome.shifts if found.layer == layer), None)
@@ -177,25 +177,25 @@ def _shift_of(step: RepairStep, layer: str) -> None:
     st.plotly_chart(figure, key="repair.shift", alt=takeaway(figure))
 
 
-def details(network: Network, steps: Sequence[RepairStep]) -> None:
+def pass_details(network: Network, steps: Sequence[RepairStep]) -> None:
     """Show what passes found: pairs and those not found, absorbed biases, rounding by layer."""
     for step in steps:
         match step.outcome:
             case Equalized() as found:
-                _pairs(network, step, found)
+                _show_equalized_pairs(network, step, found)
             case Absorbed() as found:
-                _absorbed(found)
+                _show_absorbed_biases(found)
             case AdaRoundResult() as found:
-                _rounded(found)
+                _show_learned_rounding(found)
 
 
-def _pairs(network: Network, step: RepairStep, found: Equalized) -> None:
+def _show_equalized_pairs(network: Network, step: RepairStep, found: Equalized) -> None:
     with st.expander(
         f"{len(found.pairs)} pairs equalized in {found.rounds} rounds, "
         f"{len(found.unpaired)} layers begin none", icon=":material/link:", expanded=True,
     ):  # fmt: skip
         figure = equalized_pairs(
-            places_of(network.digest, network),
+            cached_layer_places(network.digest, network),
             {name: channel_spread(ranges.tolist()) for name, ranges in step.channel_ranges.items()},
             [(pair.first, pair.second) for pair in found.pairs],
         )
@@ -214,7 +214,7 @@ def _pairs(network: Network, step: RepairStep, found: Equalized) -> None:
         )  # fmt: skip
 
 
-def _absorbed(found: Absorbed) -> None:
+def _show_absorbed_biases(found: Absorbed) -> None:
     with st.expander(f"{len(found.shifts)} pairs absorbed a bias", icon=":material/input:"):
         st.caption(
             "Exact where the activation is at least c before its ReLU; at borders padded with "
@@ -233,7 +233,7 @@ def _absorbed(found: Absorbed) -> None:
         )  # fmt: skip
 
 
-def _rounded(found: AdaRoundResult) -> None:
+def _show_learned_rounding(found: AdaRoundResult) -> None:
     with st.expander("What AdaRound did layer by layer", icon=":material/swap_vert:"):
         if found.layers:
             figure = rounding_gain(
@@ -245,7 +245,7 @@ def _rounded(found: AdaRoundResult) -> None:
             st.caption(f"{plain(layer)} keeps nearest rounding: {plain(reason)}.")
 
 
-def keep_repaired(workspace: Workspace, repaired: Repaired) -> None:
+def keep_repaired_form(workspace: Workspace, repaired: Repaired) -> None:
     """Offer to keep the last step among the runs, where it can be compared with others."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     name = row.text_input(

@@ -16,11 +16,11 @@ from quant.progress import Steps
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.edit_config import change_experiment
-from ui.state.snapshot import find_experiment
+from ui.state.snapshot import experiment_with_encodings
 from ui.state.workspace import Workspace
 from ui.widgets.code_question import run_if_allowed, show_code_question
 from ui.widgets.markdown import plain
-from ui.widgets.metric_field import metric_field, metric_of, problem_of
+from ui.widgets.metric_field import load_named_metric, metric_field, metric_problem
 
 METRIC_QUESTION = "runs.code"
 
@@ -32,17 +32,17 @@ def start_run(workspace: Workspace, name: str) -> None:
         return
     experiment = workspace.experiment.named(name or workspace.experiment.name)
     seeded = replace(experiment, seed=workspace.data.seed)
-    metric, store = metric_of(workspace, workspace.metric), workspace.store
+    metric, store = load_named_metric(workspace, workspace.metric), workspace.store
 
-    def work() -> Steps[None]:
+    def run_steps() -> Steps[None]:
         # kept at once, whether anybody looks or not
         store.save((yield from run_experiment(study, seeded, metric)))
 
     title = f"{JobKind.RUN} {seeded.name}"
-    workspace.runner.submit(Job(JobKind.RUN, title, work, lambda _: None))
+    workspace.runner.submit(Job(JobKind.RUN, title, run_steps, lambda _: None))
 
 
-def load_run(workspace: Workspace, run: Run) -> None:
+def load_run_experiment(workspace: Workspace, run: Run) -> None:
     """Make the experiment of a run the present one: configuration, repairs, machine and name."""
     network = workspace.network
     if network is not None and run.model_digest != network.digest:
@@ -55,16 +55,16 @@ def load_run(workspace: Workspace, run: Run) -> None:
         record = record_of_run(run)
         experiment = record.experiment
         if network is not None:
-            experiment = find_experiment(record, network)
+            experiment = experiment_with_encodings(record, network)
     except ValueError as error:
         workspace.notes.append(str(error))
         return
     change_experiment(workspace, experiment)
 
 
-def why_none(workspace: Workspace) -> str:
+def missing_runs_reason(workspace: Workspace) -> str:
     """Say why there are no runs, and what to do where something can be done."""
-    if workspace.runner.active:
+    if workspace.runner.active_jobs:
         return "Under way: results appear here; progress and Cancel are in the side bar."
     if workspace.parts is None:
         return "No runs yet."
@@ -87,18 +87,20 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
         asked = metric_field(workspace)
     if pressed and workspace.network is not None:
         config.resolve(workspace.network.graph.layers)
-        run_if_allowed(workspace, METRIC_QUESTION, asked, lambda: _begin(workspace, name, asked))
+        run_if_allowed(
+            workspace, METRIC_QUESTION, asked, lambda: _begin_run(workspace, name, asked)
+        )
     show_code_question(workspace, METRIC_QUESTION)
 
 
-def _begin(workspace: Workspace, name: str, asked: str) -> None:
+def _begin_run(workspace: Workspace, name: str, asked: str) -> None:
     """Start the run with the metric that was named, if that can be used."""
-    if problem := problem_of(workspace, asked):
+    if problem := metric_problem(workspace, asked):
         st.error(plain(problem))  # nothing has run, and what was typed stays
         return
     if asked != workspace.metric:
         workspace.metric = asked
-        workspace.save()
+        workspace.save_choices()
     start_run(workspace, name)
     workspace.notes.append("The run is under way; progress and Cancel are in the side bar.")
     st.rerun()
@@ -122,7 +124,7 @@ def manage_run(workspace: Workspace, run: Run) -> None:
         disabled=locked,
         help="Its configuration, repairs and machine become the present experiment",
     ):
-        load_run(workspace, run)
+        load_run_experiment(workspace, run)
         st.rerun()
     row.download_button(
         "JSON", json.dumps(to_plain(run), indent=2), f"{run.name}.json", "application/json",
@@ -133,7 +135,7 @@ def manage_run(workspace: Workspace, run: Run) -> None:
         st.rerun()
 
 
-def differences(before: Run, after: Run) -> None:
+def show_run_differences(before: Run, after: Run) -> None:
     """Say in words, then layer by layer, how two runs differ."""
     for sentence in describe(before, after):
         st.markdown(f"- {plain(sentence)}")
@@ -142,7 +144,7 @@ def differences(before: Run, after: Run) -> None:
         st.dataframe(rows, hide_index=True, width="stretch", height=360, alt="Layers of both runs")
 
 
-def disagreements(workspace: Workspace, run: Run) -> None:
+def show_disagreements(workspace: Workspace, run: Run) -> None:
     """Show the images on which float and quantized network answer differently."""
     found = run.evaluation.disagreements
     if not run.evaluation.classes:
@@ -157,7 +159,7 @@ def disagreements(workspace: Workspace, run: Run) -> None:
     same_data = parts is not None and parts.score.digest == run.data_digest
     names = parts.score.class_names if parts is not None and same_data else ()
 
-    def name(number: int | None) -> str:
+    def class_name(number: int | None) -> str:
         if number is None:
             return ""
         return names[number] if number < len(names) else str(number)
@@ -166,10 +168,10 @@ def disagreements(workspace: Workspace, run: Run) -> None:
         [
             {
                 "image": item.index,
-                "label": name(item.label),
-                "float": name(item.float_class),
-                "quantized": name(item.quantized_class),
-                "the change": _verdict(item),
+                "label": class_name(item.label),
+                "float": class_name(item.float_class),
+                "quantized": class_name(item.quantized_class),
+                "the change": _answer_verdict(item),
             }
             for item in found
         ],
@@ -177,7 +179,7 @@ def disagreements(workspace: Workspace, run: Run) -> None:
     )  # fmt: skip
 
 
-def _verdict(item: Disagreement) -> str:
+def _answer_verdict(item: Disagreement) -> str:
     if item.label is None:
         return ""
     if item.label == item.float_class:

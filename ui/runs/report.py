@@ -15,10 +15,10 @@ from analysis.study import Study
 from figures.document import render
 from figures.style.units import format_bytes
 from quant.progress import Steps, part
-from ui.answers.forecast import foresight_of, sensitivity_now
+from ui.answers.forecast import deepest_sensitivity, present_foresight
 from ui.job_kind import JobKind
 from ui.jobs import Job
-from ui.state.model_and_data import is_bundled
+from ui.state.model_and_data import is_bundled_data
 from ui.state.workspace import Workspace
 
 PREVIEW_PX = 900
@@ -34,7 +34,7 @@ def report_box(workspace: Workspace, run: Run, front: Front | None = None) -> No
     row = st.container(horizontal=True, vertical_alignment="center")
     making = any(
         job.kind is JobKind.REPORT and job.title.endswith(run.name)
-        for job in workspace.runner.active
+        for job in workspace.runner.active_jobs
     )
     if row.button(
         "Make it again" if path.exists() else "Make the report", key="report.make",
@@ -66,20 +66,20 @@ def report_path(workspace: Workspace, run: Run) -> Path:
 
 def start_report(workspace: Workspace, run: Run, front: Front | None = None) -> None:
     """Queue the report; it collects what is known and runs nothing but a missing calibration."""
-    study = _study_of(workspace, run)
-    path, known = report_path(workspace, run), _sensitivity(workspace, study)
-    shown, then = shown_front(workspace, run, front), workspace.as_now()
+    study = _study_of_run(workspace, run)
+    path, known = report_path(workspace, run), _sensitivity_to_report(workspace, study)
+    shown, then = front_with_run(workspace, run, front), workspace.copy_for_job()
     workspace.runner.submit(
         Job(
             JobKind.REPORT,
             f"{JobKind.REPORT} {run.name}",
             lambda: _calibrate_and_gather(then, run, study, known=known, shown=shown),
-            lambda report: _write(path, report),
+            lambda report: _write_report(path, report),
         )
     )
 
 
-def _study_of(workspace: Workspace, run: Run) -> Study | None:
+def _study_of_run(workspace: Workspace, run: Run) -> Study | None:
     """Return the present model and images, where they are those of the run."""
     study = workspace.job_study
     if study is None or study.network.digest != run.model_digest:
@@ -88,13 +88,13 @@ def _study_of(workspace: Workspace, run: Run) -> Study | None:
     return study if same else Study(study.network, store=study.store)
 
 
-def _sensitivity(workspace: Workspace, study: Study | None) -> Sensitivity | None:
+def _sensitivity_to_report(workspace: Workspace, study: Study | None) -> Sensitivity | None:
     if workspace.opened is not None:
         return workspace.opened.session.sensitivity
-    return None if study is None else sensitivity_now(workspace)
+    return None if study is None else deepest_sensitivity(workspace)
 
 
-def shown_front(workspace: Workspace, run: Run, front: Front | None = None) -> TradeOff | None:
+def front_with_run(workspace: Workspace, run: Run, front: Front | None = None) -> TradeOff | None:
     """Return the front with the run on it; of Trade-offs the last that fits it."""
     search = None
     if front is None:
@@ -105,7 +105,7 @@ def shown_front(workspace: Workspace, run: Run, front: Front | None = None) -> T
                 break
     if front is None or search is None:
         return None if front is None else trade_off_from_front(front, run)
-    foresight = foresight_of(workspace)
+    foresight = present_foresight(workspace)
     if foresight is None:
         return trade_off_from_front(front, run)
     measured = [moved(search, one) for one in foresight.measured]
@@ -130,13 +130,13 @@ def _calibrate_and_gather(
         sensitivity=known,
         steps=workspace.repaired.steps if workspace.repaired is not None else (),
         front=shown,
-        origin=_origin(workspace, run) if has_images else None,
+        origin=_report_origin(workspace, run) if has_images else None,
         notes=workspace.parts.notes if has_images and workspace.parts is not None else (),
     )
     return (yield from part(gather_report(run, around), CALIBRATION_SHARE, 1.0))
 
 
-def _origin(workspace: Workspace, run: Run) -> ReportOrigin:
+def _report_origin(workspace: Workspace, run: Run) -> ReportOrigin:
     model, data = workspace.model, workspace.data
     return ReportOrigin(
         model=model.shown or model.source,
@@ -144,7 +144,7 @@ def _origin(workspace: Workspace, run: Run) -> ReportOrigin:
         builder=model.builder,
         input_shape=model.input_shape,
         inputs=model.inputs,
-        data=None if data.source is None or is_bundled(data.source) else str(data.source),
+        data=None if data.source is None or is_bundled_data(data.source) else str(data.source),
         preprocess=data.preprocess,
         samples=data.samples or None,
         calibration=data.calibration,
@@ -152,5 +152,5 @@ def _origin(workspace: Workspace, run: Run) -> ReportOrigin:
     )
 
 
-def _write(path: Path, report: Report) -> None:
+def _write_report(path: Path, report: Report) -> None:
     path.write_text(render(report), encoding="utf-8")

@@ -33,7 +33,7 @@ def run_heading(run: Run) -> None:
     row.caption(plain(f"{run.model} · {repairs} · {run.cost.machine}"), width="content")
 
 
-def show_verdict(workspace: Workspace, run: Run, others: Sequence[Run]) -> None:
+def show_run_verdict(workspace: Workspace, run: Run, others: Sequence[Run]) -> None:
     """Show the verdict in words and colour, and links to the next steps."""
     network = workspace.network
     if network is not None and network.digest != run.model_digest:
@@ -52,14 +52,14 @@ def show_verdict(workspace: Workspace, run: Run, others: Sequence[Run]) -> None:
         page, symbol = PAGES[step.place]
         row.page_link(page, label=step.label, icon=symbol, help=plain(step.why), width="content")
     row.caption("Why this verdict?", help=LIMITS, width="content")
-    if network is None or not _is_present(workspace, run):
+    if network is None or not _is_present_experiment(workspace, run):
         st.caption(
             "The other pages work on the present experiment, which is another one: Load, below, "
             "takes this run there."
         )
 
 
-def _is_present(workspace: Workspace, run: Run) -> bool:
+def _is_present_experiment(workspace: Workspace, run: Run) -> bool:
     """Whether the present experiment has the run's configuration and repairs."""
     now = workspace.experiment
     return (

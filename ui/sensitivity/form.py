@@ -6,7 +6,13 @@ from analysis.sensitivity.ranking import progress_of
 from analysis.sensitivity.sweep import Depth, Sensitivity, View
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
-from ui.answers.sensitivity import SCREENED_IMAGES, current, remembered, start, stop
+from ui.answers.sensitivity import (
+    SCREENED_IMAGES,
+    active_sweep_job,
+    last_request,
+    start_sweep,
+    stop_sweep,
+)
 from ui.jobs import Job
 from ui.request_guard import paths_open
 from ui.state.sensitivity import SweepRequest
@@ -32,9 +38,9 @@ VIEW_HELP = (
 )
 
 
-def question_form(workspace: Workspace) -> SweepRequest:
+def sweep_request_form(workspace: Workspace) -> SweepRequest:
     """Show the controls and return the question; they begin with what was asked last."""
-    last = remembered(workspace)
+    last = last_request(workspace)
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     depth = row.segmented_control(
         "Depth", list(Depth), default=last.depth, required=True, format_func=DEPTHS.__getitem__,
@@ -56,8 +62,8 @@ def question_form(workspace: Workspace) -> SweepRequest:
         help="All widths of a layer share one run up to it, so more of them cost little. "
         "Granularity and ranges are those of the configuration.",
     )  # fmt: skip
-    images = _images(workspace, images_column, last)
-    stop_early, scheduler, memory = _further(workspace, last)
+    images = _images_field(workspace, images_column, last)
+    stop_early, scheduler, memory = _further_fields(workspace, last)
     return SweepRequest(
         depth=depth or last.depth,
         view=view or last.view,
@@ -70,7 +76,7 @@ def question_form(workspace: Workspace) -> SweepRequest:
     )
 
 
-def _images(
+def _images_field(
     workspace: Workspace, place: st.delta_generator.DeltaGenerator, last: SweepRequest
 ) -> int:
     if workspace.parts is None:
@@ -85,7 +91,7 @@ def _images(
     )  # fmt: skip
 
 
-def _further(workspace: Workspace, last: SweepRequest) -> tuple[bool, str, int]:
+def _further_fields(workspace: Workspace, last: SweepRequest) -> tuple[bool, str, int]:
     """Show what few need: early stop, cluster, memory."""
     settings = workspace.settings
     with st.expander("Early stop, cluster, memory", icon=":material/tune:"):
@@ -111,26 +117,28 @@ def _further(workspace: Workspace, last: SweepRequest) -> tuple[bool, str, int]:
     return stop_early, scheduler.strip(), int(limit)
 
 
-def actions(
+def sweep_buttons(
     workspace: Workspace, asked: SweepRequest, found: Sensitivity | None, total: int
 ) -> None:
     """Show the buttons that fit the state: start, pause and cancel, or resume."""
-    job = current(workspace)
+    job = active_sweep_job(workspace)
     if job is not None:
-        _running(workspace, job)
+        _running_buttons(workspace, job)
         return
     if asked.depth is Depth.INSTANT or workspace.parts is None:
         return
     if asked.depth is Depth.SCREENING:
         done = found is not None and found.depth is Depth.SCREENING
-        _button(workspace, asked, "Screen", "Seconds; nothing else stops", done=done)
+        _start_button(workspace, asked, "Screen", "Seconds; nothing else stops", done=done)
         return
     known = 0 if found is None else sum(score.depth is Depth.EXACT for score in found.scores)
-    finished = found is not None and known >= total and _enough(workspace, asked, found)
+    finished = found is not None and known >= total and _has_enough_images(workspace, asked, found)
     row = st.container(horizontal=True, vertical_alignment="center")
     with row:
         label = "Resume" if known and not finished else "Start"
-        _button(workspace, asked, label, "Runs beside the page; nothing is lost", done=finished)
+        _start_button(
+            workspace, asked, label, "Runs beside the page; nothing is lost", done=finished
+        )
     if found is not None and known and not finished:
         state = "Paused" if workspace.sensitivity.paused else "Unfinished"
         row.caption(f"{state}: {progress_of(found, total)}. They are kept.")
@@ -138,7 +146,7 @@ def actions(
         row.caption(f"All {total} cells are known on {asked.images} images.")
 
 
-def _enough(workspace: Workspace, asked: SweepRequest, found: Sensitivity) -> bool:
+def _has_enough_images(workspace: Workspace, asked: SweepRequest, found: Sensitivity) -> bool:
     """Whether no cell lacks images, or those that do were decided without them."""
     network = workspace.network
     if network is not None and workspace.sensitivity.finished == (network.digest, asked):
@@ -146,18 +154,18 @@ def _enough(workspace: Workspace, asked: SweepRequest, found: Sensitivity) -> bo
     return all(score.images >= asked.images for score in found.scores)
 
 
-def _button(
+def _start_button(
     workspace: Workspace, asked: SweepRequest, label: str, explanation: str, *, done: bool
 ) -> None:
     if st.button(
         label, key="sensitivity.start", type="primary", icon=":material/play_arrow:",
         disabled=done, help=explanation,
     ):  # fmt: skip
-        start(workspace, asked)
+        start_sweep(workspace, asked)
         st.rerun()  # the whole page, so that the frame shows the job
 
 
-def _running(workspace: Workspace, job: Job) -> None:
+def _running_buttons(workspace: Workspace, job: Job) -> None:
     st.progress(min(job.progress.fraction, 1.0), text=job.progress.text)
     row = st.container(horizontal=True)
     paused = row.button(
@@ -169,5 +177,5 @@ def _running(workspace: Workspace, job: Job) -> None:
         help="What is found stays in the store",
     )  # fmt: skip
     if paused or cancelled:
-        stop(workspace, pause=paused)
+        stop_sweep(workspace, pause=paused)
         st.rerun()

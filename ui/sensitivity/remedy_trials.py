@@ -6,14 +6,14 @@ from analysis.sensitivity.sweep import Question
 from analysis.study import Study
 from quant.config import QuantConfig
 from quant.progress import Steps, part
-from ui.answers.sensitivity import images_for
+from ui.answers.sensitivity import request_images
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
 
 
-def trials_of(workspace: Workspace, question: Question) -> list[RemedyTrial]:
+def trials_of_question(workspace: Workspace, question: Question) -> list[RemedyTrial]:
     """Return what was tried on a layer under the present configuration."""
     return workspace.sensitivity.trials.get(_trial_key(workspace, question), [])
 
@@ -23,22 +23,22 @@ def _trial_key(workspace: Workspace, question: Question) -> tuple[str, Question]
     return f"{digest} {workspace.config.to_json()}", question
 
 
-def trying(workspace: Workspace) -> bool:
+def is_trying_remedy(workspace: Workspace) -> bool:
     """Whether a repair waits or runs."""
     return workspace.runner.active_of(JobKind.TRY_REMEDY) is not None
 
 
-def start_trial(
+def start_remedy_trial(
     workspace: Workspace, asked: SweepRequest, question: Question, remedy: Remedy
 ) -> None:
     """Queue the trial of a repair; what it did is kept in the workspace."""
-    study, data = workspace.job_study, images_for(workspace, asked)
+    study, data = workspace.job_study, request_images(workspace, asked)
     if study is None or data is None:
         return
     asked_study = study.scoring(data)
     config, key = workspace.config, _trial_key(workspace, question)
 
-    def keep(trial: RemedyTrial) -> None:
+    def keep_trial(trial: RemedyTrial) -> None:
         others = [t for t in workspace.sensitivity.trials.get(key, []) if t.title != trial.title]
         workspace.sensitivity.trials[key] = [*others, trial]
 
@@ -47,7 +47,7 @@ def start_trial(
             JobKind.TRY_REMEDY,
             f"{JobKind.TRY_REMEDY} {remedy.title} on {question.layer}",
             lambda: _calibrate_and_try(asked_study, config, question, remedy),
-            keep,
+            keep_trial,
         )
     )
 

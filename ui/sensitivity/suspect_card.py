@@ -13,10 +13,10 @@ from figures.sensitivity.wording import cell_text, format_metric, metric_name, s
 from quant.errors import QuantError
 from quant.simulation.plan import Side
 from quant.spec import SpecChange
-from ui.answers.sensitivity import images_for
+from ui.answers.sensitivity import request_images
 from ui.navigation import RANGES, REPAIR
 from ui.sensitivity.form import BITS
-from ui.sensitivity.remedy_trials import start_trial, trials_of, trying
+from ui.sensitivity.remedy_trials import is_trying_remedy, start_remedy_trial, trials_of_question
 from ui.sensitivity.view import Lens
 from ui.state.edit_config import set_config
 from ui.state.sensitivity import SweepRequest
@@ -26,7 +26,9 @@ from ui.widgets.markdown import plain
 GIVEN_BITS = 8
 
 
-def card(workspace: Workspace, found: Sensitivity, asked: SweepRequest, lens: Lens) -> None:
+def show_suspect_card(
+    workspace: Workspace, found: Sensitivity, asked: SweepRequest, lens: Lens
+) -> None:
     """Show the layer in sight: its scores, causes with evidence, repairs, and its bits."""
     study = workspace.study
     if study is None:
@@ -38,16 +40,16 @@ def card(workspace: Workspace, found: Sensitivity, asked: SweepRequest, lens: Le
         st.caption(
             f"{str(network.graph[layer].kind).capitalize()} · {cell_text(lens.side, lens.bits)}"
         )
-        _scores(found, lens, layer)
+        _layer_scores(found, lens, layer)
         try:
             suspect = suspect_card(book, workspace.config, question, study.pairs())
         except QuantError as error:
             st.error(plain(str(error)))
             return
-        _causes(suspect)
-        _links(workspace, lens)
-        _repairs(workspace, asked, book, suspect)
-        _give_bits(workspace, book, question)
+        _show_causes(suspect)
+        _ranges_link(workspace, lens)
+        _remedy_list(workspace, asked, book, suspect)
+        _give_bits_form(workspace, book, question)
 
 
 def _layer_box(workspace: Workspace, lens: Lens) -> str:
@@ -58,28 +60,28 @@ def _layer_box(workspace: Workspace, lens: Lens) -> str:
     """
     key = f"sensitivity.layer.{lens.side}.{lens.picked}"
 
-    def take() -> None:
+    def pick_layer() -> None:
         if st.session_state[key] != lens.picked:
-            workspace.picked.take(st.session_state[key])
+            workspace.picked.pick_layer(st.session_state[key])
 
     st.selectbox(
-        "Layer", lens.layers, lens.layers.index(lens.picked), key=key, on_change=take,
+        "Layer", lens.layers, lens.layers.index(lens.picked), key=key, on_change=pick_layer,
         help="Also by a click in the list or in a chart; other pages show the same",
     )  # fmt: skip
     return lens.picked
 
 
-def _scores(found: Sensitivity, lens: Lens, layer: str) -> None:
+def _layer_scores(found: Sensitivity, lens: Lens, layer: str) -> None:
     score = next((s for s in at(found, lens.side, lens.bits) if s.question.layer == layer), None)
     if score is None:
         st.caption("Not known yet at this width.")
         return
     row = st.container(horizontal=True)
     for metric in dict.fromkeys((lens.metric, HarmMetric.SQNR)):
-        _score(row, found, score, metric)
+        _score_card(row, found, score, metric)
 
 
-def _score(
+def _score_card(
     row: st.delta_generator.DeltaGenerator, found: Sensitivity, score: CellScore, metric: HarmMetric
 ) -> None:
     value, interval = shown_of(found, score, metric), shown_interval(found, score, metric)
@@ -92,7 +94,7 @@ def _score(
     )  # fmt: skip
 
 
-def _causes(suspect: SuspectCard) -> None:
+def _show_causes(suspect: SuspectCard) -> None:
     if not suspect.causes:
         st.markdown(
             ":material/check: Nothing speaks against its grid: the width itself is what hurts."
@@ -100,10 +102,10 @@ def _causes(suspect: SuspectCard) -> None:
     for cause in suspect.causes:
         st.markdown(f":material/warning: **{plain(cause.cause)}** · {plain(cause.sentence)}")
     with st.expander("The numbers", icon=":material/straighten:"):
-        st.markdown(_evidence(suspect))
+        st.markdown(_evidence_table(suspect))
 
 
-def _evidence(suspect: SuspectCard) -> str:
+def _evidence_table(suspect: SuspectCard) -> str:
     """Return the numbers as a table whose cells wrap; those that are suspect are bold."""
     rows = ["| Measured | Value | Suspect |", "|---|---|---|"]
     for item in suspect.evidence:
@@ -112,42 +114,44 @@ def _evidence(suspect: SuspectCard) -> str:
     return "\n".join(rows)
 
 
-def _links(workspace: Workspace, lens: Lens) -> None:
+def _ranges_link(workspace: Workspace, lens: Lens) -> None:
     if st.button(
         "Its ranges", key="sensitivity.ranges", icon=":material/bar_chart:", type="tertiary",
         help="Histogram, grid and channels of this layer on the page Ranges",
     ):  # fmt: skip
-        workspace.picked.take(lens.picked)
+        workspace.picked.pick_layer(lens.picked)
         st.session_state["ranges.side"] = "Weights" if lens.side is Side.WEIGHTS else "Activations"
         st.switch_page(RANGES)
 
 
-def _repairs(
+def _remedy_list(
     workspace: Workspace, asked: SweepRequest, book: RangeBook, suspect: SuspectCard
 ) -> None:
     st.markdown("**Repairs to try**")
     if not suspect.remedies:
         st.caption("None is known for this.")
-    trials = {trial.title: trial for trial in trials_of(workspace, suspect.question)}
+    trials = {trial.title: trial for trial in trials_of_question(workspace, suspect.question)}
     for number, remedy in enumerate(suspect.remedies):
         row = st.container(horizontal=True, vertical_alignment="center")
         row.container(width="stretch").markdown(f"**{plain(remedy.title)}**  \n{plain(remedy.why)}")
         if row.button(
             "Try", key=f"sensitivity.try.{number}",
-            disabled=trying(workspace) or images_for(workspace, asked) is None,
+            disabled=is_trying_remedy(workspace) or request_images(workspace, asked) is None,
             help="Measures this layer before and after, on the images above",
         ):  # fmt: skip
-            start_trial(workspace, asked, suspect.question, remedy)
+            start_remedy_trial(workspace, asked, suspect.question, remedy)
             st.rerun()
         if remedy.title in trials:
-            _outcome(workspace, book, remedy, trials[remedy.title])
+            _trial_outcome(workspace, book, remedy, trials[remedy.title])
 
 
-def _outcome(workspace: Workspace, book: RangeBook, remedy: Remedy, trial: RemedyTrial) -> None:
+def _trial_outcome(
+    workspace: Workspace, book: RangeBook, remedy: Remedy, trial: RemedyTrial
+) -> None:
     """Show what a repair did, and offer to keep it where it is a choice of grids."""
-    _before_after("Alone", trial.alone_before, trial.alone_after)
+    _before_after_cards("Alone", trial.alone_before, trial.alone_after)
     if trial.whole_before is not None and trial.whole_after is not None:
-        _before_after("Whole network", trial.whole_before, trial.whole_after)
+        _before_after_cards("Whole network", trial.whole_before, trial.whole_after)
     for sentence in verdict(trial):
         st.caption(plain(sentence))
     if remedy.changes_grid:
@@ -155,13 +159,13 @@ def _outcome(workspace: Workspace, book: RangeBook, remedy: Remedy, trial: Remed
             "Use for this layer", key=f"sensitivity.use.{remedy.title}", icon=":material/check:",
             help="Writes it into the configuration; Undo takes it back",
         ):  # fmt: skip
-            _use(workspace, book, trial.question, remedy)
+            _use_remedy(workspace, book, trial.question, remedy)
             st.rerun()
     else:
         st.page_link(REPAIR, label="Run it on the whole network", icon=":material/healing:")
 
 
-def _before_after(who: str, before: Evaluation, after: Evaluation) -> None:
+def _before_after_cards(who: str, before: Evaluation, after: Evaluation) -> None:
     row = st.container(horizontal=True)
     change = after.sqnr_db - before.sqnr_db
     row.metric(
@@ -177,14 +181,14 @@ def _before_after(who: str, before: Evaluation, after: Evaluation) -> None:
     )  # fmt: skip
 
 
-def _use(workspace: Workspace, book: RangeBook, question: Question, remedy: Remedy) -> None:
+def _use_remedy(workspace: Workspace, book: RangeBook, question: Question, remedy: Remedy) -> None:
     config = change_encoding(
         book, workspace.config, question, remedy.weight, remedy.activation
     )  # fmt: skip
     set_config(workspace, config)
 
 
-def _give_bits(workspace: Workspace, book: RangeBook, question: Question) -> None:
+def _give_bits_form(workspace: Workspace, book: RangeBook, question: Question) -> None:
     """Offer to give the layer a width in the configuration, in one click."""
     chosen = workspace.config.resolve(book.graph.layers)[question.layer]
     now = []
@@ -207,11 +211,11 @@ def _give_bits(workspace: Workspace, book: RangeBook, question: Question) -> Non
         f"Give this layer {bits} bits", key="sensitivity.give", icon=":material/check:",
         help="Writes a rule into the configuration; Undo takes it back",
     ):  # fmt: skip
-        give_bits(workspace, book, question, bits)
+        give_layer_bits(workspace, book, question, bits)
         st.rerun()
 
 
-def give_bits(workspace: Workspace, book: RangeBook, question: Question, bits: int) -> None:
+def give_layer_bits(workspace: Workspace, book: RangeBook, question: Question, bits: int) -> None:
     """Give the layer in question a width on the sides in question."""
     change = SpecChange(bits=bits)
     set_config(workspace, change_encoding(book, workspace.config, question, change, change))

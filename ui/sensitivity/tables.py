@@ -12,16 +12,18 @@ from analysis.sensitivity.sweep import CellScore, Sensitivity
 EXACT_DB = 300.0  # what stands for an infinite SQNR, so that columns of numbers stay numbers
 
 
-def list_table(found: Sensitivity, scores: Sequence[CellScore], metric: HarmMetric) -> pd.DataFrame:
+def layer_list_table(
+    found: Sensitivity, scores: Sequence[CellScore], metric: HarmMetric
+) -> pd.DataFrame:
     """Return a row a layer: the number to show with its interval, then the scores themselves."""
     others = [m for m in (HarmMetric.SQNR, HarmMetric.KL, HarmMetric.AGREEMENT) if m is not metric]
     names = {HarmMetric.SQNR: "sqnr", HarmMetric.KL: "kl", HarmMetric.AGREEMENT: "agreement"}
     rows = [
         {
             "layer": score.question.layer,
-            "value": _as_told(shown_of(found, score, metric), metric),
-            "interval": _interval(shown_interval(found, score, metric)),
-            **{names[other]: _number(value_of(score, other)) for other in others},
+            "value": _rounded_number(shown_of(found, score, metric), metric),
+            "interval": _interval_text(shown_interval(found, score, metric)),
+            **{names[other]: _finite_number(value_of(score, other)) for other in others},
             "known": str(score.depth),
             "images": score.images or None,
         }
@@ -33,10 +35,10 @@ def list_table(found: Sensitivity, scores: Sequence[CellScore], metric: HarmMetr
 
 def answer_table(found: Sensitivity) -> pd.DataFrame:
     """Return a row a cell with every metric and interval."""
-    return pd.DataFrame([_row(score) for score in (*found.scores, *found.whole)])
+    return pd.DataFrame([_cell_row(score) for score in (*found.scores, *found.whole)])
 
 
-def _row(score: CellScore) -> dict[str, object]:
+def _cell_row(score: CellScore) -> dict[str, object]:
     asked = score.question
     return {
         "layer": asked.layer or "all",
@@ -46,31 +48,31 @@ def _row(score: CellScore) -> dict[str, object]:
         "depth": str(score.depth),
         "images": score.images,
         "accuracy_drop": score.accuracy_drop,
-        **_ends("accuracy_drop", score.accuracy_drop_ci95),
+        **_interval_columns("accuracy_drop", score.accuracy_drop_ci95),
         "sqnr_db": score.sqnr_db,
-        **_ends("sqnr_db", score.sqnr_ci95),
+        **_interval_columns("sqnr_db", score.sqnr_ci95),
         "kl": score.kl,
         "cross_entropy": score.cross_entropy,
         "agreement": score.agreement,
-        **_ends("agreement", score.agreement_ci95),
+        **_interval_columns("agreement", score.agreement_ci95),
     }
 
 
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+def _interval_columns(name: str, interval: Interval | None) -> dict[str, float | None]:
     low, high = (interval.low, interval.high) if interval else (None, None)
     return {f"{name}_low": low, f"{name}_high": high}
 
 
-def _number(value: float | None) -> float | None:
+def _finite_number(value: float | None) -> float | None:
     return EXACT_DB if value == math.inf else value
 
 
-def _as_told(value: float | None, metric: HarmMetric) -> float | None:
+def _rounded_number(value: float | None, metric: HarmMetric) -> float | None:
     """Return a number to the digits that are shown: a browser rounds halves another way."""
     if value is None or not math.isfinite(value) or metric is HarmMetric.KL:
-        return _number(value)
+        return _finite_number(value)
     return round(value, 1)
 
 
-def _interval(interval: Interval | None) -> str | None:
+def _interval_text(interval: Interval | None) -> str | None:
     return None if interval is None else f"{interval.low:.1f} to {interval.high:.1f}"

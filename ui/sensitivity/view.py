@@ -23,9 +23,9 @@ from figures.sensitivity.ranking import along_depth, worst_layers
 from figures.sensitivity.wording import cell_text, format_metric, metric_name, shown_title
 from quant.simulation.plan import Side
 from ui.sensitivity.form import ROLES
-from ui.sensitivity.tables import answer_table, list_table
+from ui.sensitivity.tables import answer_table, layer_list_table
 from ui.state.workspace import Workspace
-from ui.widgets.download import save
+from ui.widgets.download import csv_download_button
 from ui.widgets.markdown import plain
 
 LIST_PX = 460
@@ -84,7 +84,7 @@ def choose_lens(
     layers = tuple(dict.fromkeys(q.layer for q in asked if q.side is side))
     seen = workspace.picked.layer
     if seen not in layers:  # the worst, until somebody picks
-        worst = ordered(found, metric, side, bits)
+        worst = scores_by_harm(found, metric, side, bits)
         seen = worst[0].question.layer if worst else layers[0]
     return Lens(metric, side, bits, layers, seen)
 
@@ -97,13 +97,15 @@ def _width_key(widths: Sequence[int]) -> str:
     return f"sensitivity.width.{'.'.join(map(str, widths))}"
 
 
-def ordered(found: Sensitivity, metric: HarmMetric, side: Side, bits: int) -> list[CellScore]:
+def scores_by_harm(
+    found: Sensitivity, metric: HarmMetric, side: Side, bits: int
+) -> list[CellScore]:
     """Return the scores the most harmful first; those that lack the metric follow, by SQNR."""
     first = ranked(found, metric, side, bits)
     return first + [s for s in ranked(found, HarmMetric.SQNR, side, bits) if s not in first]
 
 
-def note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
+def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
     """Say what the numbers are: their depth, their images, and what stands for accuracy."""
     if found.depth is Depth.INSTANT:
         st.caption(
@@ -113,7 +115,7 @@ def note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
         )
         return
     depth = "Screened" if found.depth is Depth.SCREENING else "Exact"
-    words = [f"{depth} on {_images(found)} images"]
+    words = [f"{depth} on {_image_count_text(found)} images"]
     if found.float_top1 is not None:
         words.append(f"float top-1 {100 * found.float_top1:.2f} %")
     if any(score.depth is Depth.SCREENING for score in found.scores) and depth == "Exact":
@@ -126,7 +128,7 @@ def note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
     st.caption(" · ".join(words))
 
 
-def _images(found: Sensitivity) -> str:
+def _image_count_text(found: Sensitivity) -> str:
     """Return how many images the cells of its depth were measured on."""
     counts = {s.images for s in found.scores if s.depth is found.depth and s.images}
     counts = counts or {found.images}
@@ -134,7 +136,7 @@ def _images(found: Sensitivity) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def screening_note(quick: Sensitivity | None, found: Sensitivity) -> None:
+def screening_agreement_note(quick: Sensitivity | None, found: Sensitivity) -> None:
     """Say how well screening agreed with what is known exactly by now."""
     if quick is None or found.depth is not Depth.EXACT:
         return
@@ -151,12 +153,12 @@ def screening_note(quick: Sensitivity | None, found: Sensitivity) -> None:
 
 def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     """Show the layers, the most harmful first; ticking a row picks its layer."""
-    scores = ordered(found, lens.metric, lens.side, lens.bits)
+    scores = scores_by_harm(found, lens.metric, lens.side, lens.bits)
 
-    def take() -> None:
+    def pick_layer() -> None:
         rows = st.session_state["sensitivity.list"].selection.rows
         if rows and rows[0] < len(scores):
-            workspace.picked.take(scores[rows[0]].question.layer)
+            workspace.picked.pick_layer(scores[rows[0]].question.layer)
 
     if not scores:
         st.info(
@@ -171,16 +173,16 @@ def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     if whole is not None and gives_back(found):
         all_of_it = format_metric(value_of(whole, lens.metric), lens.metric)
         st.caption(f"With all layers quantized: {plain(lens.metric)} {all_of_it}")
-    table = list_table(found, scores, lens.metric)
+    table = layer_list_table(found, scores, lens.metric)
     st.dataframe(
         table, key="sensitivity.list", hide_index=True, width="stretch", height=LIST_PX,
-        on_select=take, selection_mode="single-row", column_config=_columns(found, lens),
+        on_select=pick_layer, selection_mode="single-row", column_config=_list_columns(found, lens),
         alt=f"Layers with {cell_text(lens.side, lens.bits)}, the most harmful first",
     )  # fmt: skip
-    save(answer_table(found), "sensitivity", "sensitivity.save")
+    csv_download_button(answer_table(found), "sensitivity", "sensitivity.save")
 
 
-def _columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
+def _list_columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
         "layer": text("Layer", width=160, pinned=True),
@@ -198,15 +200,17 @@ def _columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def worst(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
+def show_worst_layers(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     """Show the guiltiest layers of one side and width with their intervals."""
     if not ranked(found, lens.metric, lens.side, lens.bits):
-        if ordered(found, lens.metric, lens.side, lens.bits):
+        if scores_by_harm(found, lens.metric, lens.side, lens.bits):
             name = metric_name(lens.metric, found.depth)
             st.caption(f"{plain(name)} is known of none of them yet: they are ordered by SQNR.")
         return
     figure = worst_layers(found, lens.metric, lens.side, lens.bits, lens.picked)
-    _chart(figure, "sensitivity.worst", _taker(workspace, found, "sensitivity.worst"))
+    _clickable_chart(
+        figure, "sensitivity.worst", _click_handler(workspace, found, "sensitivity.worst")
+    )
 
 
 def depth_charts(
@@ -214,14 +218,16 @@ def depth_charts(
 ) -> None:
     """Show along the network's depth all widths as a heat map, and one with its intervals."""
     figure = harm_map(found, lens.metric, asked, lens.picked)
-    _chart(figure, "sensitivity.map", _taker(workspace, found, "sensitivity.map"))
+    _clickable_chart(figure, "sensitivity.map", _click_handler(workspace, found, "sensitivity.map"))
     if not ranked(found, lens.metric, lens.side, lens.bits):
         return
     figure = along_depth(found, lens.metric, lens.side, lens.bits, lens.layers, lens.picked)
-    _chart(figure, "sensitivity.along", _taker(workspace, found, "sensitivity.along"))
+    _clickable_chart(
+        figure, "sensitivity.along", _click_handler(workspace, found, "sensitivity.along")
+    )
 
 
-def comparisons(
+def metric_comparisons(
     workspace: Workspace, found: Sensitivity, other: Sensitivity | None, lens: Lens
 ) -> None:
     """Show where metrics disagree: SQNR against accuracy, only-one against all-but-one."""
@@ -234,7 +240,9 @@ def comparisons(
         known = metrics_of(found)
         against = HarmMetric.ACCURACY if HarmMetric.ACCURACY in known else HarmMetric.AGREEMENT
         figure = noise_against_harm(found, against, lens.bits)
-        _chart(figure, "sensitivity.noise", _taker(workspace, found, "sensitivity.noise"))
+        _clickable_chart(
+            figure, "sensitivity.noise", _click_handler(workspace, found, "sensitivity.noise")
+        )
     with right:
         if other is None:
             missing = "All but this layer" if found.sweep.view is View.ONLY else "Only this layer"
@@ -245,34 +253,36 @@ def comparisons(
             return
         only, all_but = (found, other) if found.sweep.view is View.ONLY else (other, found)
         figure = views_against(only, all_but, lens.metric, lens.side, lens.bits)
-        _chart(figure, "sensitivity.views", _taker(workspace, found, "sensitivity.views"))
+        _clickable_chart(
+            figure, "sensitivity.views", _click_handler(workspace, found, "sensitivity.views")
+        )
 
 
-def _chart(figure: Any, key: str, take: Callable[[], None]) -> None:
+def _clickable_chart(figure: Any, key: str, take: Callable[[], None]) -> None:
     st.plotly_chart(
         figure, key=key, alt=takeaway(figure), on_select=take, selection_mode="points",
         config=CHART,
     )  # fmt: skip
 
 
-def _taker(workspace: Workspace, found: Sensitivity, key: str) -> Callable[[], None]:
+def _click_handler(workspace: Workspace, found: Sensitivity, key: str) -> Callable[[], None]:
     """Return what a click in a chart does: its layer, side and width come into sight."""
 
-    def take() -> None:
+    def handle_click() -> None:
         points = st.session_state[key].selection.points
         data = points[0].get("customdata") if points else None
         if not data:
             return
         values = list(data.values()) if isinstance(data, dict) else list(data)
         side = Side(values[2])
-        workspace.picked.take(str(values[0]))
+        workspace.picked.pick_layer(str(values[0]))
         st.session_state[_side_key(found.sweep.sides)] = side
         st.session_state[_width_key(found.sweep.bits)] = int(values[1])
 
-    return take
+    return handle_click
 
 
-def empty(found: Sensitivity | None, *, preparing: bool) -> bool:
+def say_if_empty(found: Sensitivity | None, *, preparing: bool) -> bool:
     """Say so where there is nothing to show yet."""
     if found is not None and found.scores:
         return False

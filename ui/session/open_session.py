@@ -17,26 +17,26 @@ from analysis.session_file import (
 from analysis.split import Split
 from quant.progress import drain
 from sample_models.registry import SAMPLES
-from ui.answers.forecast import sensitivity_now
-from ui.answers.stored_fronts import record_found
+from ui.answers.forecast import deepest_sensitivity
+from ui.answers.stored_fronts import record_fronts
 from ui.request_guard import paths_open
 from ui.state.choices_history import History
 from ui.state.model_and_data import (
     DataChoice,
     ModelChoice,
-    is_bundled,
-    load_network,
-    open_data,
+    is_bundled_data,
+    load_chosen_network,
+    open_chosen_data,
 )
 from ui.state.opened_session import OpenedSession, WorkBefore
-from ui.state.snapshot import find_experiment
+from ui.state.snapshot import experiment_with_encodings
 from ui.state.workspace import Workspace
-from ui.tradeoffs.jobs import take_fronts
+from ui.tradeoffs.jobs import take_session_fronts
 
 LOOK = "It is only looked at: nothing of yours changes, and nothing can be run."
 
 
-def session_of(workspace: Workspace) -> Session:
+def present_session(workspace: Workspace) -> Session:
     """Return the present choices with the runs of the present model and what is known of it.
 
     Raises:
@@ -62,9 +62,9 @@ def session_of(workspace: Workspace) -> Session:
             workspace.experiment, reference_to(workspace.experiment.encodings)
         ),
         runs=tuple(runs),
-        sensitivity=sensitivity_now(workspace),
+        sensitivity=deepest_sensitivity(workspace),
         found=() if parts is None else tuple(
-            record_found(found, parts.score.digest)
+            record_fronts(found, parts.score.digest)
             for found in workspace.tradeoffs.found.values()
             if found.network.digest == network.digest
         ),
@@ -80,24 +80,24 @@ def open_session(workspace: Workspace, session: Session, *, look: bool = False) 
     Raises:
         SessionError: a job runs that belongs to the present work.
     """
-    if workspace.runner.active:
+    if workspace.runner.active_jobs:
         raise SessionError(
             "A session is opened when nothing runs; a job does. Wait for it, or cancel it."
         )
     close_session(workspace)
     if look:
-        return _look(workspace, session, LOOK)
+        return _look_at_session(workspace, session, LOOK)
     try:
-        choice, network = _model_here(workspace, session.model)
-        data, parts = _data_here(workspace, session.data, choice, network)
+        choice, network = _find_model(workspace, session.model)
+        data, parts = _find_data(workspace, session.data, choice, network)
         session.record.experiment.config.resolve(network.graph.layers)
-        experiment = find_experiment(session.record, network)
+        experiment = experiment_with_encodings(session.record, network)
     except (ValueError, OSError) as error:
-        return _look(workspace, session, f"It can only be looked at. {error}")
-    return _take(workspace, session, (choice, network), (data, parts), experiment)
+        return _look_at_session(workspace, session, f"It can only be looked at. {error}")
+    return _continue_session(workspace, session, (choice, network), (data, parts), experiment)
 
 
-def _take(
+def _continue_session(
     workspace: Workspace,
     session: Session,
     model: tuple[ModelChoice, Network],
@@ -117,20 +117,20 @@ def _take(
     new = [run for run in session.runs if run.id not in known]
     for run in reversed(new):
         workspace.store.save(run)
-    take_fronts(workspace, session.sensitivity, session.found)
-    workspace.save()
+    take_session_fronts(workspace, session.sensitivity, session.found)
+    workspace.save_choices()
     kept = len(session.runs) - len(new)
     there = f"; {kept} were here already" if kept else ""
-    came = runs_counted(len(new))
+    came = run_count_text(len(new))
     return f"The session of {session.model.name} is open. {came} came with it{there}."
 
 
-def runs_counted(count: int) -> str:
+def run_count_text(count: int) -> str:
     """Return so many runs in words."""
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def _look(workspace: Workspace, session: Session, why: str) -> str:
+def _look_at_session(workspace: Workspace, session: Session, why: str) -> str:
     """Put the present work aside and show the session's results in its place."""
     before = WorkBefore(
         workspace.model,
@@ -171,7 +171,7 @@ def close_session(workspace: Workspace) -> None:
     workspace.take_study(before.study, before.parts)
 
 
-def _model_here(workspace: Workspace, wanted: ModelReference) -> tuple[ModelChoice, Network]:
+def _find_model(workspace: Workspace, wanted: ModelReference) -> tuple[ModelChoice, Network]:
     """Return the network of that digest: the present one, a sample, or that of a file here.
 
     Raises:
@@ -187,9 +187,9 @@ def _model_here(workspace: Workspace, wanted: ModelReference) -> tuple[ModelChoi
             "the model on Model yourself, then open the session again."
         )
     if wanted.source not in SAMPLES:
-        _check_path(workspace, wanted.source, f"Its model {wanted.name}")
+        _check_file_path(workspace, wanted.source, f"Its model {wanted.name}")
     choice = ModelChoice(wanted.source, None, wanted.input_shape, wanted.shown, wanted.inputs)
-    network = drain(load_network(choice))
+    network = drain(load_chosen_network(choice))
     if network.digest != wanted.digest:
         raise SessionError(
             f"The model at {wanted.source} is another one than the session's: its digest begins "
@@ -198,7 +198,7 @@ def _model_here(workspace: Workspace, wanted: ModelReference) -> tuple[ModelChoi
     return choice, network
 
 
-def _data_here(
+def _find_data(
     workspace: Workspace, wanted: DataReference | None, model: ModelChoice, network: Network
 ) -> tuple[DataChoice, Split | None]:
     """Return the images of that digest.
@@ -213,12 +213,12 @@ def _data_here(
     same = workspace.network is not None and workspace.network.digest == network.digest
     if same and present is not None and present.score.digest == wanted.digest:
         return workspace.data, present
-    if not is_bundled(wanted.source):
-        _check_path(workspace, wanted.source, f"Its data {wanted.name}")
+    if not is_bundled_data(wanted.source):
+        _check_file_path(workspace, wanted.source, f"Its data {wanted.name}")
     choice = DataChoice(
         wanted.source, wanted.preprocess, wanted.calibration, wanted.samples, wanted.seed
     )
-    parts = open_data(choice, model, network)
+    parts = open_chosen_data(choice, model, network)
     if parts.score.digest != wanted.digest:
         raise SessionError(
             f"The data at {wanted.source} are others than the session's: their digest begins with "
@@ -227,7 +227,7 @@ def _data_here(
     return choice, parts
 
 
-def _check_path(workspace: Workspace, source: str, what: str) -> None:
+def _check_file_path(workspace: Workspace, source: str, what: str) -> None:
     if not paths_open(workspace.settings):
         raise SessionError(f"{what} is a file, and this server opens none by its path.")
     if not Path(source).exists():

@@ -10,7 +10,13 @@ from figures import takeaway
 from figures.style.units import format_bytes, format_energy, format_time
 from figures.tradeoffs.report_front import trade_off_chart
 from figures.tradeoffs.wording import QualityScale, quality_text
-from ui.sensitivity.view import choose_lens, depth_charts, layer_list, note, worst
+from ui.sensitivity.view import (
+    answers_note,
+    choose_lens,
+    depth_charts,
+    layer_list,
+    show_worst_layers,
+)
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
@@ -20,7 +26,7 @@ NONE = (
 )
 
 
-def opened_sensitivity(workspace: Workspace) -> None:
+def show_opened_sensitivity(workspace: Workspace) -> None:
     """Show the answers that came with the session; without its model no others can be asked for."""
     if workspace.opened is None:
         return
@@ -30,21 +36,21 @@ def opened_sensitivity(workspace: Workspace) -> None:
         st.info(NONE, icon=":material/info:")
         return
     st.caption(f"As the session holds them for {plain(session.model.name)}; nothing is run here.")
-    note(workspace, found, found.depth)
+    answers_note(workspace, found, found.depth)
     cells = [score.question for score in found.scores]
     lens = choose_lens(workspace, found, cells, whole=True)
     listed, drawn = st.columns(2, gap="medium")
     with listed:
         layer_list(workspace, found, lens)
     with drawn:
-        worst(workspace, found, lens)
+        show_worst_layers(workspace, found, lens)
     depth_charts(workspace, found, cells, lens)
 
 
 CHART = {"displayModeBar": False}
 
 
-def opened_fronts(workspace: Workspace) -> None:
+def show_opened_fronts(workspace: Workspace) -> None:
     """Draw each front with the runs on its machine, and show its points as a table."""
     if workspace.opened is None:
         return
@@ -58,17 +64,17 @@ def opened_fronts(workspace: Workspace) -> None:
         key = f"tradeoffs.opened.{number}"
         st.plotly_chart(figure, key=key, alt=takeaway(figure), config=CHART)
         st.dataframe(
-            _table(record), key=f"{key}.table", hide_index=True, width="stretch",
+            _front_table(record), key=f"{key}.table", hide_index=True, width="stretch",
             alt=f"Points of the front on {record.machine}",
         )  # fmt: skip
 
 
-def _table(record: FrontRecord) -> pd.DataFrame:
+def _front_table(record: FrontRecord) -> pd.DataFrame:
     points = (*record.proposals, *record.references)
-    return pd.DataFrame([_row(point, record) for point in points])
+    return pd.DataFrame([_front_point_row(point, record) for point in points])
 
 
-def _row(point: FrontPoint, record: FrontRecord) -> dict[str, object]:
+def _front_point_row(point: FrontPoint, record: FrontRecord) -> dict[str, object]:
     told, eight = point.prediction.loss is not None, record.eight[record.quantity]
     lost = (
         quality_text(QualityScale(by_loss=True, float_top1=1.0), point.prediction) if told else "?"

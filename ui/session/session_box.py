@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from analysis.session_file import Session, SessionError, read_session, write_session
-from ui.session.open_session import close_session, open_session, runs_counted, session_of
+from ui.session.open_session import close_session, open_session, present_session, run_count_text
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
@@ -15,8 +15,8 @@ def session_box(workspace: Workspace) -> None:
     """Offer to save the session and to open another."""
     ready = workspace.network is not None or workspace.opened is not None
     st.download_button(
-        "Save", data=lambda: write_session(session_of(workspace)),
-        file_name=f"{_name(workspace)}.session.json", mime="application/json",
+        "Save", data=lambda: write_session(present_session(workspace)),
+        file_name=f"{_session_file_name(workspace)}.session.json", mime="application/json",
         key="session.save", icon=":material/download:", disabled=not ready, width="stretch",
         help="Model and data by name and digest, configuration, machine, runs, sensitivities",
     )  # fmt: skip
@@ -28,50 +28,50 @@ def session_box(workspace: Workspace) -> None:
     except SessionError as error:
         st.error(plain(str(error)))
         return
-    st.caption(plain(described(session)))
-    with _told():
+    st.caption(plain(describe_session(session)))
+    with _session_errors_shown():
         if st.button("Open", key="session.open", type="primary", width="stretch"):
             with st.spinner("Looking for its model and data…"):
                 said = open_session(workspace, session)
-            _start_again(workspace, said)
+            _rerun_with_note(workspace, said)
         if st.button(
             "Look only", key="session.look", width="stretch",
             help="Results can be looked at; your own work is put aside and comes back",
         ):  # fmt: skip
-            _start_again(workspace, open_session(workspace, session, look=True))
+            _rerun_with_note(workspace, open_session(workspace, session, look=True))
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _session_errors_shown() -> Iterator[None]:
     try:
         yield
     except SessionError as error:
         st.error(plain(str(error)))
 
 
-def _start_again(workspace: Workspace, said: str) -> None:
+def _rerun_with_note(workspace: Workspace, said: str) -> None:
     workspace.notes.append(plain(said))
     st.rerun()
 
 
-def _name(workspace: Workspace) -> str:
+def _session_file_name(workspace: Workspace) -> str:
     if workspace.opened is not None:
         return str(workspace.opened.session.model.name)
     return workspace.network.name if workspace.network is not None else "session"
 
 
-def described(session: Session) -> str:
+def describe_session(session: Session) -> str:
     """Return what a file holds, before it is opened."""
     data = session.data.name if session.data else "no data"
     code = " Its model names code, which is not run." if session.model.builder else ""
     experiment = session.record.experiment
     return (
         f"{session.model.name} on {data}, {experiment.name}, {experiment.machine.title}; "
-        f"{runs_counted(len(session.runs))}, saved {session.created[:10]}.{code}"
+        f"{run_count_text(len(session.runs))}, saved {session.created[:10]}.{code}"
     )
 
 
-def opened_note(workspace: Workspace) -> None:
+def opened_session_note(workspace: Workspace) -> None:
     """Say on every page that a session is only looked at, and offer the way back."""
     opened = workspace.opened
     if opened is None:

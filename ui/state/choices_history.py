@@ -49,7 +49,7 @@ class PickedLayer:
     layer: str = ""
     elsewhere: int = 0
 
-    def take(self, layer: str) -> None:
+    def pick_layer(self, layer: str) -> None:
         """Pick a layer anywhere but in the layer table."""
         if layer != self.layer:
             self.layer, self.elsewhere = layer, self.elsewhere + 1

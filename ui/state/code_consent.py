@@ -7,12 +7,12 @@ from analysis.runs.run_store import RunStore
 
 def needs_consent(store: RunStore, code: str) -> bool:
     """Return whether `code`, "path.py:function", is there and nobody has agreed that it runs."""
-    return code_file(code).is_file() and store.answer(_question(code)) is not True
+    return code_file(code).is_file() and store.answer(_consent_question(code)) is not True
 
 
-def allow_run(store: RunStore, code: str) -> None:
+def allow_code_run(store: RunStore, code: str) -> None:
     """Keep that a person has agreed that `code` runs; it is not asked for again."""
-    store.keep_answer(_question(code), answer=True)
+    store.keep_answer(_consent_question(code), answer=True)
 
 
 def code_file(code: str) -> Path:
@@ -20,5 +20,5 @@ def code_file(code: str) -> Path:
     return Path(code.rpartition(":")[0]).expanduser().absolute()
 
 
-def _question(code: str) -> str:
+def _consent_question(code: str) -> str:
     return f"may run {code_file(code)}"

@@ -28,16 +28,18 @@ class FallbackStore(RunStore):
         self._unwritten: dict[str, Any] = {}
         self._retry_at = 0.0
         self._lock = threading.RLock()
-        self._try(lambda _: None, lambda: None)
+        self._try_file(lambda _: None, lambda: None)
 
     def save(self, run: Run) -> None:
         """Keep a run; one of the owner's with the same id is replaced."""
-        self._try(lambda disk: disk.save(run), lambda: super(FallbackStore, self).save(run))
+        self._try_file(lambda disk: disk.save(run), lambda: super(FallbackStore, self).save(run))
 
     def all(self) -> tuple[Run, ...]:
         """Return the owner's runs, the newest first."""
         nothing: tuple[Run, ...] = ()
-        on_disk = self._try(lambda disk: disk.all(), lambda: nothing)  # may write what memory holds
+        on_disk = self._try_file(
+            lambda disk: disk.all(), lambda: nothing
+        )  # may write what memory holds
         return super().all() + on_disk
 
     def rename(self, identity: str, name: str) -> None:
@@ -47,35 +49,37 @@ class FallbackStore(RunStore):
             ValueError: the name is empty.
         """
         super().rename(identity, name)
-        self._try(lambda disk: disk.rename(identity, name), lambda: None)
+        self._try_file(lambda disk: disk.rename(identity, name), lambda: None)
 
     def delete(self, identity: str) -> None:
         """Forget a run."""
         super().delete(identity)
-        self._try(lambda disk: disk.delete(identity), lambda: None)
+        self._try_file(lambda disk: disk.delete(identity), lambda: None)
 
     def forget_owner(self) -> None:
         """Delete all that the owner has here."""
-        self._try(lambda disk: disk.forget_owner(), lambda: None)
+        self._try_file(lambda disk: disk.forget_owner(), lambda: None)
 
     def answer(self, question: str) -> Any:
         """Return the JSON value kept under `question`, or None."""
         if question in self._unwritten:
             return self._unwritten[question]
-        return self._try(lambda disk: disk.answer(question), lambda: None)
+        return self._try_file(lambda disk: disk.answer(question), lambda: None)
 
     def keep_answer(self, question: str, answer: Any) -> None:
         """Keep a JSON value under `question`."""
-        self._try(
+        self._try_file(
             lambda disk: disk.keep_answer(question, answer),
             lambda: self._unwritten.update({question: answer}),
         )
 
-    def _try(self, action: Callable[[RunStore], Result], otherwise: Callable[[], Result]) -> Result:
+    def _try_file(
+        self, action: Callable[[RunStore], Result], otherwise: Callable[[], Result]
+    ) -> Result:
         """Return what the file gives, or what `otherwise` does while it fails."""
         with self._lock:
             if self._disk is None and time.monotonic() >= self._retry_at:
-                self._open()
+                self._open_file()
             disk = self._disk
         if disk is None:
             return otherwise()
@@ -83,10 +87,10 @@ class FallbackStore(RunStore):
             return action(disk)
         except StoreError as error:
             with self._lock:
-                self._fail(error)
+                self._note_failure(error)
             return otherwise()
 
-    def _open(self) -> None:
+    def _open_file(self) -> None:
         """Open the file and write what came meanwhile."""
         try:
             disk = RunStore(self._folder, self.owner)
@@ -96,10 +100,10 @@ class FallbackStore(RunStore):
             for question in list(self._unwritten):
                 disk.keep_answer(question, self._unwritten.pop(question))
         except StoreError as error:
-            self._fail(error)
+            self._note_failure(error)
         else:
             self._disk, self.path, self.problem = disk, disk.path, ""
 
-    def _fail(self, error: StoreError) -> None:
+    def _note_failure(self, error: StoreError) -> None:
         self._disk, self.path, self.problem = None, None, str(error)
         self._retry_at = time.monotonic() + RETRY_S

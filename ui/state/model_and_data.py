@@ -24,7 +24,7 @@ CALIBRATION_IMAGES = 256
 MOST_LOADING_S = 60.0  # for reading a file, and as much for tracing it
 
 
-def is_bundled(source: str | None) -> bool:
+def is_bundled_data(source: str | None) -> bool:
     """Whether data come with the project."""
     return source in BUNDLED_DATA
 
@@ -74,7 +74,7 @@ class DataChoice:
     seed: int = 0
 
 
-def read_model(choice: ModelChoice) -> LoadedModel:
+def read_chosen_model(choice: ModelChoice) -> LoadedModel:
     """Read the model that was chosen.
 
     Raises:
@@ -85,14 +85,16 @@ def read_model(choice: ModelChoice) -> LoadedModel:
     return load_model(choice.source, choice.builder, choice.wish)
 
 
-def load_network(choice: ModelChoice) -> Steps[Network]:
+def load_chosen_network(choice: ModelChoice) -> Steps[Network]:
     """Read, trace and fold the chosen model; a sample is traced once in a process.
 
     Raises:
         ValueError: the model cannot be read or traced.
     """
     if choice.source in SAMPLES and choice == ModelChoice(choice.source):
-        return (yield from sample_networks().load(choice.source, lambda: _read_network(choice)))
+        return (
+            yield from sample_networks().load_sample(choice.source, lambda: _read_network(choice))
+        )
     return (yield from _read_network(choice))
 
 
@@ -100,7 +102,7 @@ def _read_network(choice: ModelChoice) -> Steps[Network]:
     yield Progress(0.1, "Reading the model")
     what = f"Loading {choice.shown or Path(choice.source).name}"
     with time_limit(MOST_LOADING_S, what):
-        loaded = read_model(choice)
+        loaded = read_chosen_model(choice)
     takes = loaded.expected_inputs or choice.wish
     if not takes:
         raise QuantError(
@@ -120,7 +122,7 @@ def _read_network(choice: ModelChoice) -> Steps[Network]:
 def default_data(choice: ModelChoice, network: Network) -> DataChoice:
     """Return the data that a model starts with: bundled for most samples, else none yet."""
     sample = SAMPLES.get(choice.source)
-    if sample is not None and is_bundled(sample.dataset):
+    if sample is not None and is_bundled_data(sample.dataset):
         return DataChoice(sample.dataset, preprocess=sample.preprocess.to_json())
     if sample is not None:
         return DataChoice(None, sample.preprocess.to_json(), calibration=64, samples=0)
@@ -144,7 +146,7 @@ def default_data(choice: ModelChoice, network: Network) -> DataChoice:
     return DataChoice(None, plain.to_json(), calibration=64, samples=0)
 
 
-def open_data(choice: DataChoice, model: ModelChoice, network: Network) -> Split:
+def open_chosen_data(choice: DataChoice, model: ModelChoice, network: Network) -> Split:
     """Open the chosen data and check that it fits the network.
 
     The images to score are the same for every configuration, so that runs can be compared.
@@ -152,7 +154,7 @@ def open_data(choice: DataChoice, model: ModelChoice, network: Network) -> Split
     Raises:
         ValueError: the data cannot be read or does not fit the network.
     """
-    own = choice.source is not None and not is_bundled(choice.source)
+    own = choice.source is not None and not is_bundled_data(choice.source)
     return choose_split(
         model.source,
         network,

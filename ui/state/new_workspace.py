@@ -15,10 +15,10 @@ from ui.state.last_choices import SNAPSHOT
 from ui.state.model_and_data import (
     DataChoice,
     ModelChoice,
-    is_bundled,
-    load_network,
+    is_bundled_data,
+    load_chosen_network,
 )
-from ui.state.snapshot import Snapshot, find_experiment, read_snapshot
+from ui.state.snapshot import Snapshot, experiment_with_encodings, read_snapshot
 from ui.state.workspace import Workspace
 
 
@@ -29,19 +29,19 @@ def new_workspace() -> Workspace:
     snapshot: Snapshot | None = None
     try:
         snapshot = _last_choices(result)
-        network = drain(load_network(snapshot.model))
+        network = drain(load_chosen_network(snapshot.model))
         model = snapshot.model
     except (OSError, ValueError, KeyError, TypeError):
         # nothing saved, or saved by another version, or a file that has gone: start afresh
         model, snapshot = ModelChoice(), None
-        network = drain(load_network(model))
+        network = drain(load_chosen_network(model))
     result.take_network(model, network)
     if snapshot is not None:
         result.metric = snapshot.metric
-        _take_experiment(result, snapshot, network)
-        if _is_there(snapshot.data):
+        _continue_experiment(result, snapshot, network)
+        if _data_exists(snapshot.data):
             result.take_data(snapshot.data)
-    result.save()
+    result.save_choices()
     return result
 
 
@@ -61,12 +61,12 @@ def _last_choices(workspace: Workspace) -> Snapshot:
     return snapshot
 
 
-def _take_experiment(workspace: Workspace, snapshot: Snapshot, network: Network) -> None:
+def _continue_experiment(workspace: Workspace, snapshot: Snapshot, network: Network) -> None:
     """Go on with the experiment of the last visit; encodings that have gone are told."""
     experiment = snapshot.record.experiment
     try:
         experiment.config.resolve(network.graph.layers)
-        experiment = find_experiment(snapshot.record, network)
+        experiment = experiment_with_encodings(snapshot.record, network)
     except ModelError as error:
         workspace.notes.append(str(error))
     except QuantError:
@@ -74,6 +74,6 @@ def _take_experiment(workspace: Workspace, snapshot: Snapshot, network: Network)
     workspace.experiments = History(experiment.on(network.digest, ""))
 
 
-def _is_there(data: DataChoice) -> bool:
+def _data_exists(data: DataChoice) -> bool:
     """Whether the images can still be there: an upload goes with the workspace it came to."""
-    return data.source is None or is_bundled(data.source) or Path(data.source).exists()
+    return data.source is None or is_bundled_data(data.source) or Path(data.source).exists()

@@ -16,7 +16,7 @@ class SampleNetworks:
         self._networks: dict[str, Network] = {}
         self._lock = threading.Lock()
 
-    def load(self, name: str, read: Callable[[], Steps[Network]]) -> Steps[Network]:
+    def load_sample(self, name: str, read: Callable[[], Steps[Network]]) -> Steps[Network]:
         """Return the network of a sample; `read` makes it where nobody asked for it yet.
 
         Raises:

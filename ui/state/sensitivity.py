@@ -33,10 +33,10 @@ class SweepRequest:
     scheduler: str = ""
     memory_mib: int = MEMORY_BYTES // MIB
 
-    def sweep(self, config: QuantConfig) -> Sweep:
+    def build_sweep(self, config: QuantConfig) -> Sweep:
         """Return the sweep over all layers, with the granularity and ranges of `config`."""
         return Sweep(
-            config=without_bits(config),
+            config=config_without_bits(config),
             bits=self.bits,
             sides=self.sides,
             view=self.view,
@@ -45,7 +45,7 @@ class SweepRequest:
         )
 
 
-def without_bits(config: QuantConfig) -> QuantConfig:
+def config_without_bits(config: QuantConfig) -> QuantConfig:
     """Return a configuration that differs from others only where a sweep can tell them apart.
 
     A sweep puts its own bits in their place, so a layer that is given 8 bits changes no answer.

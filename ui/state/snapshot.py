@@ -29,7 +29,7 @@ class Snapshot:
     metric: str = ""
 
 
-def find_experiment(record: ExperimentRecord, network: Network) -> Experiment:
+def experiment_with_encodings(record: ExperimentRecord, network: Network) -> Experiment:
     """Return the experiment of a record with the encodings that its reference stands for.
 
     Raises:
@@ -66,12 +66,12 @@ def read_snapshot(text: str) -> Snapshot:
     return Snapshot(
         from_plain(ModelChoice, saved["model"]),
         from_plain(DataChoice, saved["data"]),
-        _record(saved),
+        _experiment_record(saved),
         str(saved.get("metric", "")),
     )
 
 
-def _record(saved: dict[str, Any]) -> ExperimentRecord:
+def _experiment_record(saved: dict[str, Any]) -> ExperimentRecord:
     if "experiment" in saved:
         return experiment_from_plain(saved["experiment"])
     # before there were experiments: configuration, name, machine and encodings side by side

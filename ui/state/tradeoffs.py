@@ -45,7 +45,7 @@ class FrontRequest:
     pinned: tuple[str, ...] = ()
     granularities: tuple[Granularity, ...] = ()
 
-    def rules(self, machine: Machine, network: Network, config: QuantConfig) -> Rules:
+    def choice_rules(self, machine: Machine, network: Network, config: QuantConfig) -> Rules:
         """Return what a choice must obey; widths that bring a machine nothing are left out.
 
         BOPs count bits whatever the machine makes of them.
@@ -64,7 +64,7 @@ class FrontRequest:
         rules = Rules(self.bits, pins, self.edge_bits or None, self.together, grains)
         return rules if self.quantity is Quantity.BOPS else useful_rules(machine, rules)
 
-    def widths(self, network: Network, config: QuantConfig) -> tuple[int, ...]:
+    def needed_widths(self, network: Network, config: QuantConfig) -> tuple[int, ...]:
         """Return all bits that a sensitivity is needed for, the usual ones and the present's."""
         present = set(bits_of(config, network.graph).values())
         found = {*DEFAULT_BITS, *self.bits, self.edge_bits, *present} - {0, FLOAT_BITS}

@@ -25,7 +25,7 @@ from quant.config import QuantConfig, uniform
 from quant.errors import QuantError
 from quant.passes.recipe import Recipe
 from ui.jobs import JobRunner
-from ui.navigation import pages
+from ui.navigation import list_pages
 from ui.request_guard import paths_open
 from ui.run_owner import SESSION
 from ui.settings import Settings
@@ -36,7 +36,7 @@ from ui.state.model_and_data import (
     DataChoice,
     ModelChoice,
     default_data,
-    open_data,
+    open_chosen_data,
 )
 from ui.state.opened_session import OpenedSession
 from ui.state.results import ExportWork, Repaired
@@ -163,7 +163,7 @@ class Workspace:
 
         Nothing that jobs bring changes between here and the end of the page.
         """
-        ended = self.runner.take()
+        ended = self.runner.take_results()
         self.hold_statistics()
         return ended
 
@@ -171,7 +171,7 @@ class Workspace:
         """Draw with the newest statistics, and with these alone, until this is called again."""
         self._drawn.study = None if self._study is None else self._study.as_seen()
 
-    def as_now(self) -> "Workspace":
+    def copy_for_job(self) -> "Workspace":
         """Return the choices as they are now, for a job; results are kept for this one too."""
         then = copy.copy(self)
         then.experiments = History(self.experiment)
@@ -180,7 +180,7 @@ class Workspace:
     def change(self, experiment: Experiment) -> None:
         """Make an experiment the present one, so that the change can be undone."""
         self.experiments.change(experiment)
-        self.save()
+        self.save_choices()
 
     def set_config(self, config: QuantConfig) -> None:
         """Make another configuration part of the present experiment."""
@@ -194,14 +194,14 @@ class Workspace:
         """Make another recipe of repairs part of the present experiment."""
         self.change(self.experiment.with_recipe(recipe))
 
-    def step(self, move: Callable[[History[Experiment]], None]) -> None:
+    def step_history(self, move: Callable[[History[Experiment]], None]) -> None:
         """Undo or redo a change of the experiment, unless what comes does not fit the model."""
         before = copy.copy(self.experiments)
         move(self.experiments)
-        if problem := self.misfit():
+        if problem := self.config_misfit():
             self.experiments = before
             self.notes.append(f"Nothing was changed. {problem}")
-        self.save()
+        self.save_choices()
 
     def take_network(
         self, choice: ModelChoice, network: Network, first: FirstData | None = None
@@ -222,13 +222,13 @@ class Workspace:
         self.experiments = self.earlier.pop(network.digest, begun)
         self.model, self.picked = choice, PickedLayer()
         self._take_parts(network, data, parts, problem)
-        self.save()
+        self.save_choices()
 
     def take_data(self, choice: DataChoice) -> None:
         """Make other data the current one; where it does not fit, `data_problem` says why."""
-        parts, problem = _opened(choice, self.model, self.network)
+        parts, problem = _open_images(choice, self.model, self.network)
         self._take_parts(self.network, choice, parts, problem)
-        self.save()
+        self.save_choices()
 
     def take_split(self, parts: Split | None) -> None:
         """Make other images the present ones, or none."""
@@ -255,7 +255,7 @@ class Workspace:
         self._study, self.parts = study, parts
         self.hold_statistics()
 
-    def misfit(self) -> str:
+    def config_misfit(self) -> str:
         """Return why the present configuration does not fit the model, or nothing if it does."""
         if self.network is None:
             return ""
@@ -270,14 +270,14 @@ class Workspace:
         self.machines[machine.name] = machine
         self.set_machine(machine)
 
-    def cost_of(self, config: QuantConfig, machine: Machine | None = None) -> CostReport:
+    def config_cost(self, config: QuantConfig, machine: Machine | None = None) -> CostReport:
         """Return the estimated cost of a configuration on the present, or another, machine."""
         study = self.study
         if study is None:
             raise ValueError("A cost needs a model; none is loaded. Choose one on Model.")
         return cost(study.network, config, machine or self.machine, study.entropies)
 
-    def save(self) -> None:
+    def save_choices(self) -> None:
         """Write down the choices, so that a new tab or a restarted server finds them."""
         if not paths_open(self.settings) or self.opened is not None:
             return  # on a shared server one person's choices are no other's business
@@ -286,7 +286,7 @@ class Workspace:
 
     def close(self) -> None:
         """Cancel its jobs; remove its uploads, and the runs of a visitor without a name."""
-        self.runner.shutdown()
+        self.runner.cancel_all()
         if self.owner.startswith(SESSION):
             self.own_store.forget_owner()
         if self._folder is not None:
@@ -297,17 +297,17 @@ class Workspace:
 def first_data(choice: ModelChoice, network: Network) -> FirstData:
     """Return the data that a model starts with: the choice, the images, what is in the way."""
     data = default_data(choice, network)
-    return data, *_opened(data, choice, network)
+    return data, *_open_images(data, choice, network)
 
 
-def _opened(
+def _open_images(
     data: DataChoice, model: ModelChoice, network: Network | None
 ) -> tuple[Split | None, str]:
     """Return the images of a choice, or what stands in their way."""
     if network is None or data.source is None:
         return None, ""
     try:
-        return open_data(data, model, network), ""
+        return open_chosen_data(data, model, network), ""
     except (ValueError, OSError) as error:
         return None, str(error)
 
@@ -317,10 +317,10 @@ def has_workspace() -> bool:
     return _KEY in st.session_state
 
 
-def workspace() -> Workspace:
+def present_workspace() -> Workspace:
     """Return this session's work; a page opened by its own address first goes through app.py."""
     if not has_workspace():
-        st.navigation(pages())  # makes Streamlit forget the pages/ convention
+        st.navigation(list_pages())  # makes Streamlit forget the pages/ convention
         st.rerun()  # and start again at app.py, on the same page
     found: Workspace = st.session_state[_KEY]
     return found
@@ -331,6 +331,6 @@ def set_workspace(found: Workspace) -> None:
     st.session_state[_KEY] = found
 
 
-def machine_named(workspace: Workspace, name: str) -> Machine:
+def find_machine(workspace: Workspace, name: str) -> Machine:
     """Return a preset or one of the user's own machines."""
     return workspace.machines.get(name) or load_preset(name)

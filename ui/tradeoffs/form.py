@@ -11,8 +11,8 @@ from analysis.runs.json_values import from_plain
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS, Granularity
 from ui.state.tradeoffs import MOST_MACHINES, STARTS, UNITS, Against, FrontRequest, PointRequest
-from ui.state.workspace import Workspace, machine_named
-from ui.tradeoffs.jobs import asked_key
+from ui.state.workspace import Workspace, find_machine
+from ui.tradeoffs.jobs import front_request_key
 from ui.widgets.machine_picker import machine_picker
 from ui.widgets.markdown import plain
 from ui.widgets.tables import BIT_CHOICES
@@ -41,10 +41,10 @@ TOGETHER = {
 }
 
 
-def remembered(workspace: Workspace) -> FrontRequest:
+def last_front_request(workspace: Workspace) -> FrontRequest:
     """Return what was asked last of this model, or what to begin with."""
     if workspace.tradeoffs.wish is None:
-        raw = workspace.store.answer(asked_key(workspace))
+        raw = workspace.store.answer(front_request_key(workspace))
         try:
             workspace.tradeoffs.wish = from_plain(FrontRequest, raw) if raw else FrontRequest()
         except (ValueError, TypeError):
@@ -52,9 +52,9 @@ def remembered(workspace: Workspace) -> FrontRequest:
     return workspace.tradeoffs.wish
 
 
-def question_form(workspace: Workspace, network: Network) -> tuple[FrontRequest, PointRequest]:
+def front_request_form(workspace: Workspace, network: Network) -> tuple[FrontRequest, PointRequest]:
     """Show the controls in one row; return what they say, which outlives the page."""
-    last, target = remembered(workspace), workspace.tradeoffs.target
+    last, target = last_front_request(workspace), workspace.tradeoffs.target
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
         quantity: Quantity = st.selectbox(
@@ -66,18 +66,18 @@ def question_form(workspace: Workspace, network: Network) -> tuple[FrontRequest,
             "Beside it", [*presets(), *workspace.machines], default=list(last.others),
             max_selections=MOST_MACHINES - 1, key="tradeoffs.others", placeholder="None",
             width=BESIDE_PX if last.others else 130,
-            format_func=lambda name: machine_named(workspace, name).title,
+            format_func=lambda name: find_machine(workspace, name).title,
             help="The same front on other machines: which one profits from which bits",
         )  # fmt: skip
-        aimed = _target(target, quantity)
+        aimed = _target_fields(target, quantity)
         with st.popover("Rules", icon=":material/rule:"):
-            rules = _rules(workspace, network, last)
+            rules = _rule_fields(workspace, network, last)
     wish = FrontRequest(quantity, tuple(others), *rules)
     workspace.tradeoffs.wish, workspace.tradeoffs.target = wish, aimed
     return wish, aimed
 
 
-def _target(last: PointRequest, quantity: Quantity) -> PointRequest:
+def _target_fields(last: PointRequest, quantity: Quantity) -> PointRequest:
     """Show what bounds the one point that is asked for."""
     unit = UNITS[quantity][0]
     against: str = st.selectbox(
@@ -94,7 +94,7 @@ def _target(last: PointRequest, quantity: Quantity) -> PointRequest:
     return PointRequest(against, most)
 
 
-def _rules(
+def _rule_fields(
     workspace: Workspace, network: Network, last: FrontRequest
 ) -> tuple[tuple[int, ...], int, Together, tuple[str, ...], tuple[Granularity, ...]]:
     """Show what a choice must obey."""
@@ -106,8 +106,8 @@ def _rules(
     weights = useful_bits(workspace.machine, Side.WEIGHTS, offered)
     activations = useful_bits(workspace.machine, Side.ACTIVATIONS, offered)
     st.caption(
-        f"{plain(workspace.machine.title)} makes use of {_listed(weights)} for weights, "
-        f"{_listed(activations)} for activations."
+        f"{plain(workspace.machine.title)} makes use of {_bits_text(weights)} for weights, "
+        f"{_bits_text(activations)} for activations."
     )
     edge: int = st.selectbox(
         "First and last layer", list(EDGES), index=list(EDGES).index(last.edge_bits),
@@ -134,5 +134,5 @@ def _rules(
     return wide, edge, together, tuple(pinned), GRAINS[grains]
 
 
-def _listed(bits: tuple[int, ...]) -> str:
+def _bits_text(bits: tuple[int, ...]) -> str:
     return ", ".join(map(str, bits)) + " bits"

@@ -21,12 +21,17 @@ from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.progress import Progress, Steps, part
 from ui.answers.forecast import (
-    foresight_of,
-    key_at,
+    present_foresight,
     sensitivity_key,
+    sensitivity_key_at,
 )
-from ui.answers.screened_noise import noise_of
-from ui.answers.stored_fronts import keep_fronts, kept_fronts, machines_of, restored
+from ui.answers.screened_noise import noise_by_granularity
+from ui.answers.stored_fronts import (
+    keep_fronts,
+    read_stored_fronts,
+    requested_machines,
+    restore_fronts,
+)
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.tradeoffs import (
@@ -43,32 +48,32 @@ CALIBRATION_SHARE, NOISE_SHARE = 0.15, 0.6
 MOST_FOUND = 6
 
 
-def key_of(workspace: Workspace, wish: FrontRequest) -> str:
+def front_key(workspace: Workspace, wish: FrontRequest) -> str:
     """Return what a front depends on: model, data, grids, rules, machines."""
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
         return ""
     place = sensitivity_key(workspace, network, parts)
-    machines = machines_of(workspace, wish)
+    machines = requested_machines(workspace, wish)
     present = workspace.config
-    rules = [wish.rules(machine, network, present) for machine in machines]
+    rules = [wish.choice_rules(machine, network, present) for machine in machines]
     text = repr((place, wish.quantity, rules, machines))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def found_for(workspace: Workspace, wish: FrontRequest) -> Found | None:
+def find_known_fronts(workspace: Workspace, wish: FrontRequest) -> Found | None:
     """Return the fronts of a wish, if they were found before, in an earlier process too."""
-    key, work = key_of(workspace, wish), workspace.tradeoffs
+    key, work = front_key(workspace, wish), workspace.tradeoffs
     if key and key not in work.found and key not in work.missing:
-        found = kept_fronts(workspace, key, wish)
+        found = read_stored_fronts(workspace, key, wish)
         if found is None:
             work.missing.add(key)
         else:
-            keep_found(workspace, key, found)
+            hold_fronts(workspace, key, found)
     return work.found.get(key)
 
 
-def keep_found(workspace: Workspace, key: str, found: Found) -> None:
+def hold_fronts(workspace: Workspace, key: str, found: Found) -> None:
     """Hold fronts, and the sensitivities behind them; the oldest go."""
     network, parts, work = workspace.network, workspace.parts, workspace.tradeoffs
     while len(work.found) >= MOST_FOUND:
@@ -76,7 +81,7 @@ def keep_found(workspace: Workspace, key: str, found: Found) -> None:
     work.found[key] = found
     work.answers.clear()
     if network is not None and parts is not None:
-        place = key_at(network, parts, found.sensitivity.sweep.config)
+        place = sensitivity_key_at(network, parts, found.sensitivity.sweep.config)
         work.sensitivities.setdefault(place, found.sensitivity)
         known = {other.sweep.config: other for other in work.others.get(place, ())}
         known |= {other.sweep.config: other for other in found.others}
@@ -84,7 +89,7 @@ def keep_found(workspace: Workspace, key: str, found: Found) -> None:
             work.others[place] = tuple(known.values())
 
 
-def take_fronts(
+def take_session_fronts(
     workspace: Workspace, sensitivity: Sensitivity | None, records: Sequence[FoundRecord]
 ) -> None:
     """Take in what a session knows of the present model and data; what fits neither is left."""
@@ -92,47 +97,49 @@ def take_fronts(
     if network is None or parts is None:
         return
     if sensitivity is not None and sensitivity.sweep.view is View.ONLY:
-        work.sensitivities[key_at(network, parts, sensitivity.sweep.config)] = sensitivity
+        work.sensitivities[sensitivity_key_at(network, parts, sensitivity.sweep.config)] = (
+            sensitivity
+        )
     for record in records:
         try:
             wish = from_plain(FrontRequest, record.question)
-            found = restored(workspace, wish, record)
+            found = restore_fronts(workspace, wish, record)
         except (ValueError, TypeError, KeyError):
             continue  # of another version, or of machines that are not here
         if found is not None:
-            key = key_of(workspace, wish)
-            keep_found(workspace, key, found)
+            key = front_key(workspace, wish)
+            hold_fronts(workspace, key, found)
             keep_fronts(workspace, key, found, parts)
             work.wish = wish
 
 
-def start_front(workspace: Workspace, wish: FrontRequest) -> None:
+def start_front_search(workspace: Workspace, wish: FrontRequest) -> None:
     """Queue the search for the fronts of a wish, screening first where nothing is known."""
     study, parts = workspace.job_study, workspace.parts
     if study is None or parts is None:
         return
     network = study.network
-    remember(workspace, wish)
-    then, key = workspace.as_now(), key_of(workspace, wish)
-    machines = machines_of(workspace, wish)
+    remember_front_request(workspace, wish)
+    then, key = workspace.copy_for_job(), front_key(workspace, wish)
+    machines = requested_machines(workspace, wish)
     names = ", ".join(machine.name for machine in machines)
 
-    def road() -> Steps[Found]:
-        found = yield from _find_fronts(then, study, wish, machines, then.config)
+    def search_steps() -> Steps[Found]:
+        found = yield from _search_fronts(then, study, wish, machines, then.config)
         keep_fronts(then, key, found, parts)  # whether anybody looks or not
         return found
 
-    def finish(found: Found) -> None:
+    def take_fronts(found: Found) -> None:
         place = sensitivity_key(then, network, parts)
         then.tradeoffs.sensitivities[place] = found.sensitivity
-        keep_found(then, key, found)
+        hold_fronts(then, key, found)
 
     workspace.runner.submit(
-        Job(JobKind.FRONT, f"{JobKind.FRONT} {network.name} on {names}", road, finish)
+        Job(JobKind.FRONT, f"{JobKind.FRONT} {network.name} on {names}", search_steps, take_fronts)
     )
 
 
-def _find_fronts(
+def _search_fronts(
     workspace: Workspace,
     study: Study,
     wish: FrontRequest,
@@ -141,24 +148,24 @@ def _find_fronts(
 ) -> Steps[Found]:
     network = study.network
     yield from part(study.calibrated(), 0.0, CALIBRATION_SHARE)
-    steps_of_noise = noise_of(workspace, study, wish, present)
+    steps_of_noise = noise_by_granularity(workspace, study, wish, present)
     noise, others = yield from part(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
     searches, fronts = {}, {}
     for place, machine in enumerate(machines):
         share = (1 - NOISE_SHARE) / len(machines)
         start = NOISE_SHARE + share * place
         yield Progress(start, f"Costs on {machine.name}")
-        rules = wish.rules(machine, network, present)
+        rules = wish.choice_rules(machine, network, present)
         entropies = study.entropies
         search = BitSearch(network, noise, machine, rules, entropies=entropies, others=others)
         front = find_front(search, wish.quantity, POINTS)
         searches[machine.name] = search
         plain = yield from part(front, start, start + share)
-        fronts[machine.name] = _named(plain, search)
+        fronts[machine.name] = _name_points(plain, search)
     return Found(wish, network, noise, others, searches, fronts)
 
 
-def _named(front: Front, search: BitSearch) -> Front:
+def _name_points(front: Front, search: BitSearch) -> Front:
     """Return the front with names that say what a point costs beside uniform 8 bits."""
     quantity, eight = front.quantity, front.quantity.of(search.reference.cost)
     named = (
@@ -168,25 +175,27 @@ def _named(front: Front, search: BitSearch) -> Front:
     return replace(front, proposals=tuple(named))
 
 
-def answer(
+def answer_target(
     workspace: Workspace, found: Found, machine: str, target: PointRequest, present: Proposal
 ) -> Proposal | str:
     """Return the one choice that keeps a target, or why there is none."""
     search, kept = found.searches[machine], workspace.tradeoffs.answers
-    foresight = foresight_of(workspace)
+    foresight = present_foresight(workspace)
     learned = len(foresight.measured) if foresight else 0
     key = (id(search), target, present.config.to_json(), learned)
     if key not in kept:
         try:
-            kept[key] = _solve(search, found, target, present)
+            kept[key] = _solve_target(search, found, target, present)
         except BudgetError:
-            kept[key] = _beyond(search, found.wish.quantity, target)
+            kept[key] = _unreachable_sentence(search, found.wish.quantity, target)
         except QuantError as error:
             kept[key] = f"{error} {explain_gains(search.machine)}"
     return kept[key]
 
 
-def _solve(search: BitSearch, found: Found, target: PointRequest, present: Proposal) -> Proposal:
+def _solve_target(
+    search: BitSearch, found: Found, target: PointRequest, present: Proposal
+) -> Proposal:
     quantity = found.wish.quantity
     if target.against == Against.POINTS:
         name = f"Least {quantity} within {target.most:g} points"
@@ -201,7 +210,7 @@ def _solve(search: BitSearch, found: Found, target: PointRequest, present: Propo
     return search.best([Budget(quantity, target.most * worth)], name)
 
 
-def _beyond(search: BitSearch, quantity: Quantity, target: PointRequest) -> str:
+def _unreachable_sentence(search: BitSearch, quantity: Quantity, target: PointRequest) -> str:
     """Say what is within reach where a target is not."""
     wanted = f"{target.most:g} {target.against}"
     if target.against == Against.POINTS:
@@ -216,7 +225,7 @@ def _beyond(search: BitSearch, quantity: Quantity, target: PointRequest) -> str:
     )
 
 
-def spread_out(proposals: Sequence[Proposal]) -> list[Proposal]:
+def spread_proposals(proposals: Sequence[Proposal]) -> list[Proposal]:
     """Return the least noisy, the most, then those between them by halves: what teaches most."""
     left = sorted(proposals, key=lambda proposal: proposal.noise)
     chosen = left[:1] + left[:0:-1][:1]
@@ -239,21 +248,23 @@ def start_measuring(
     search, seed = found.searches[machine], workspace.data.seed
     keep: Callable[[Run], None] = workspace.store.save
 
-    def road() -> Steps[None]:
+    def measure_steps() -> Steps[None]:
         yield from part(study.calibrated(), 0.0, 0.1)
         steps = measure(search, study, proposals, seed, keep)
         yield from part(steps, 0.1, 1.0)
 
     what = proposals[0].name if len(proposals) == 1 else f"{len(proposals)} configurations"
-    workspace.runner.submit(Job(JobKind.MEASURE, f"{JobKind.MEASURE} {what}", road, lambda _: None))
+    workspace.runner.submit(
+        Job(JobKind.MEASURE, f"{JobKind.MEASURE} {what}", measure_steps, lambda _: None)
+    )
 
 
-def remember(workspace: Workspace, wish: FrontRequest) -> None:
+def remember_front_request(workspace: Workspace, wish: FrontRequest) -> None:
     """Write down what was asked, so that a reload or a restart finds it."""
-    workspace.store.keep_answer(asked_key(workspace), to_plain(wish))
+    workspace.store.keep_answer(front_request_key(workspace), to_plain(wish))
 
 
-def asked_key(workspace: Workspace) -> str:
+def front_request_key(workspace: Workspace) -> str:
     """Return what the last question about a model is kept under."""
     network = workspace.network
     return f"trade-offs asked {network.digest if network else ''}"

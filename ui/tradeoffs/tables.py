@@ -14,7 +14,7 @@ from quant.assignment import bits_of
 from quant.simulation.plan import Side
 
 
-def points_of(panel: Panel) -> list[Proposal]:
+def pickable_points(panel: Panel) -> list[Proposal]:
     """Return all points that can be picked: predicted ones, then other runs, by rising cost."""
     named = {point.name: point for point in panel.proposals}
     runs = {one.proposal.name: one.proposal for one in panel.measured}
@@ -42,15 +42,15 @@ def front_table(
                 "latency": format_time(point.cost.latency_s),
                 "weights": format_bytes(point.cost.weight_bytes),
                 "peak memory": format_bytes(point.cost.peak_activation_bytes),
-                "mean W bits": _mean(network, point, Side.WEIGHTS),
-                "mean A bits": _mean(network, point, Side.ACTIVATIONS),
+                "mean W bits": _mean_bits(network, point, Side.WEIGHTS),
+                "mean A bits": _mean_bits(network, point, Side.ACTIVATIONS),
             }
             for point, run in zip(points, runs, strict=True)
         ]
     )
 
 
-def _mean(network: Network, point: Proposal, side: Side) -> float | None:
+def _mean_bits(network: Network, point: Proposal, side: Side) -> float | None:
     """Return the mean width over layers of one side."""
     found = bits_of(point.config, network.graph)
     widths = [bits for (_, other), bits in found.items() if other is side]

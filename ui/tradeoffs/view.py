@@ -25,9 +25,9 @@ from ui.job_kind import JobKind
 from ui.state.edit_config import set_preset
 from ui.state.tradeoffs import Found, PointRequest
 from ui.state.workspace import Workspace
-from ui.tradeoffs.jobs import answer, spread_out, start_measuring
-from ui.tradeoffs.tables import front_table, points_of
-from ui.widgets.download import save
+from ui.tradeoffs.jobs import answer_target, spread_proposals, start_measuring
+from ui.tradeoffs.tables import front_table, pickable_points
+from ui.widgets.download import csv_download_button
 from ui.widgets.markdown import plain
 
 CHART = {"displayModeBar": False}
@@ -35,7 +35,7 @@ SHOWN = (Quantity.ENERGY, Quantity.LATENCY, Quantity.SIZE, Quantity.MEMORY)
 BIT_SCALABLE = "bitfusion_like"
 
 
-def panels_of(
+def machine_panels(
     workspace: Workspace, found: Found, foresight: Foresight, target: PointRequest
 ) -> tuple[list[Panel], dict[str, str]]:
     """Return what is drawn of each machine, and why a target cannot be kept."""
@@ -43,8 +43,8 @@ def panels_of(
     problems: dict[str, str] = {}
     for name, search in found.searches.items():
         search.predictor = foresight.predictor
-        present = _priced(search, foresight, workspace)
-        got = answer(workspace, found, name, target, present)
+        present = _present_proposal(search, foresight, workspace)
+        got = answer_target(workspace, found, name, target, present)
         if isinstance(got, str):
             problems[name] = got
         panels.append(
@@ -59,21 +59,21 @@ def panels_of(
     return panels, problems
 
 
-def _priced(search: BitSearch, foresight: Foresight, workspace: Workspace) -> Proposal:
+def _present_proposal(search: BitSearch, foresight: Foresight, workspace: Workspace) -> Proposal:
     """Return the present configuration; its noise is not known where its grids are others."""
     config = workspace.config
     proposal = search.judge(f"Now: {workspace.experiment.name}", config)
     return replace(proposal, summed=foresight.summed(config)).predicted_by(foresight.predictor)
 
 
-def front(
+def show_front(
     workspace: Workspace, panels: Sequence[Panel], scale: QualityScale, picked: Proposal
 ) -> None:
     """Draw the front; a click picks a point."""
-    machine = _machine(workspace, panels)
+    machine = _machine_in_sight(workspace, panels)
     figure = front_chart(panels, scale, (machine, picked.name))
 
-    def take() -> None:
+    def pick_point() -> None:
         points = st.session_state["tradeoffs.front"].selection.points
         data = points[0].get("customdata") if points else None
         if data:
@@ -81,23 +81,23 @@ def front(
             workspace.tradeoffs.picked = str(values[0]), str(values[1])
 
     st.plotly_chart(
-        figure, key="tradeoffs.front", alt=takeaway(figure), on_select=take,
+        figure, key="tradeoffs.front", alt=takeaway(figure), on_select=pick_point,
         selection_mode="points", config=CHART,
     )  # fmt: skip
 
 
-def _machine(workspace: Workspace, panels: Sequence[Panel]) -> str:
+def _machine_in_sight(workspace: Workspace, panels: Sequence[Panel]) -> str:
     """Return the machine in sight: that of the point picked, else the first."""
     names = [panel.front.machine for panel in panels]
     picked = workspace.tradeoffs.picked
     return picked[0] if picked is not None and picked[0] in names else names[0]
 
 
-def picked_of(workspace: Workspace, panels: Sequence[Panel]) -> tuple[Panel, Proposal]:
+def picked_point(workspace: Workspace, panels: Sequence[Panel]) -> tuple[Panel, Proposal]:
     """Return the point picked and its panel: at first the answer, else the cheapest."""
-    name = _machine(workspace, panels)
+    name = _machine_in_sight(workspace, panels)
     panel = next(panel for panel in panels if panel.front.machine == name)
-    points = points_of(panel)
+    points = pickable_points(panel)
     wanted = workspace.tradeoffs.picked
     for point in points:
         if wanted is not None and point.name == wanted[1]:
@@ -105,26 +105,26 @@ def picked_of(workspace: Workspace, panels: Sequence[Panel]) -> tuple[Panel, Pro
     return panel, panel.answer or points[0]
 
 
-def details(
+def show_point_details(
     workspace: Workspace, found: Found, panel: Panel, picked: Proposal, scale: QualityScale
 ) -> None:
     """Show the point picked: what is predicted, what was measured, what it costs, its bits."""
     st.markdown(f"**{plain(picked.name)}** on {plain(panel.front.machine)}")
-    run = measured_of(found.network, panel, picked)
+    run = measured_run(found.network, panel, picked)
     measured = "not measured yet" if run is None else f"measured **{scale.run_text(run.run)}**"
     predicted = quality_text(scale, picked.prediction)
     st.markdown(f"{plain(scale.name)}: predicted **{predicted}**, {measured}.")
-    st.caption(_costs(panel, picked))
-    _buttons(workspace, found, panel, picked, done=run is not None, told=scale.by_loss)
+    st.caption(_cost_sentence(panel, picked))
+    _point_buttons(workspace, found, panel, picked, done=run is not None, told=scale.by_loss)
 
 
-def bits(found: Found, picked: Proposal) -> None:
+def show_point_bits(found: Found, picked: Proposal) -> None:
     """Draw the bits of each layer of the point picked."""
     figure = bits_by_layer(bits_of(picked.config, found.network.graph))
     st.plotly_chart(figure, key="tradeoffs.cells", alt=takeaway(figure), config=CHART)
 
 
-def _costs(panel: Panel, picked: Proposal) -> str:
+def _cost_sentence(panel: Panel, picked: Proposal) -> str:
     """Return in words what a point costs, beside uniform 8 bits."""
     costs = [
         f"{COST_NAMES[quantity]} {amount_text(quantity, picked.cost)} "
@@ -135,14 +135,14 @@ def _costs(panel: Panel, picked: Proposal) -> str:
     return f"{', '.join(costs)} of uniform W8A8. Intervals are of 95 %."
 
 
-def measured_of(network: Network, panel: Panel, proposal: Proposal) -> Measured | None:
+def measured_run(network: Network, panel: Panel, proposal: Proposal) -> Measured | None:
     """Return the run of the same bits, if there is one."""
     wanted = bits_of(proposal.config, network.graph)
     alike = (o for o in panel.measured if bits_of(o.proposal.config, network.graph) == wanted)
     return next(alike, None)
 
 
-def _buttons(
+def _point_buttons(
     workspace: Workspace, found: Found, panel: Panel, picked: Proposal, *, done: bool, told: bool
 ) -> None:
     row = st.container(horizontal=True)
@@ -151,7 +151,7 @@ def _buttons(
         disabled=picked.config == workspace.config,
         help="Makes it the present configuration; Undo takes it back",
     ):  # fmt: skip
-        load(workspace, picked)
+        load_proposal(workspace, picked)
         st.rerun()  # the whole page, so that the frame shows what is loaded
     if row.button(
         "Measure", key="tradeoffs.measure", icon=":material/play_arrow:",
@@ -166,31 +166,31 @@ def _buttons(
         help="The least noisy, the cheapest and one between: how accuracy follows from noise is "
         "learned from runs",
     ):  # fmt: skip
-        several = spread_out(panel.front.proposals)[:ENOUGH]
+        several = spread_proposals(panel.front.proposals)[:ENOUGH]
         start_measuring(workspace, found, panel.front.machine, several)
         st.rerun()
 
 
-def load(workspace: Workspace, proposal: Proposal) -> None:
+def load_proposal(workspace: Workspace, proposal: Proposal) -> None:
     """Make a proposal the present configuration, under its name."""
     set_preset(workspace, proposal.config, proposal.name.removeprefix("Now: "))
     workspace.notes.append(f"{proposal.name} is the present configuration; Undo takes it back.")
 
 
-def table(workspace: Workspace, found: Found, panel: Panel, scale: QualityScale) -> None:
+def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: QualityScale) -> None:
     """Show all points of a machine; ticks pick, and say what to measure."""
-    points = points_of(panel)
-    runs = [measured_of(found.network, panel, point) for point in points]
+    points = pickable_points(panel)
+    runs = [measured_run(found.network, panel, point) for point in points]
     key = f"tradeoffs.table.{panel.front.machine}"
 
-    def take() -> None:
+    def pick_ticked_point() -> None:
         rows = st.session_state[key].selection.rows
         if rows and rows[-1] < len(points):
             workspace.tradeoffs.picked = panel.front.machine, points[rows[-1]].name
 
     rows = front_table(found.network, panel, points, runs, scale)
     state = st.dataframe(
-        rows, key=key, hide_index=True, width="stretch", on_select=take,
+        rows, key=key, hide_index=True, width="stretch", on_select=pick_ticked_point,
         selection_mode="multi-row", height=min(38 + 35 * len(points), 330),
         alt=f"All points on {panel.front.machine}", placeholder="",
         column_config={
@@ -214,15 +214,25 @@ def table(workspace: Workspace, found: Found, panel: Panel, scale: QualityScale)
         disabled=not left or workspace.runner.active_of(JobKind.MEASURE) is not None,
         help="One run after the other; Cancel keeps those that are done",
     ):  # fmt: skip
-        start_measuring(workspace, found, panel.front.machine, spread_out(left))
+        start_measuring(workspace, found, panel.front.machine, spread_proposals(left))
         st.rerun()
     with row:
-        save(rows, f"front-{panel.front.machine}", "tradeoffs.save")
+        csv_download_button(rows, f"front-{panel.front.machine}", "tradeoffs.save")
 
 
-def notes(found: Found, foresight: Foresight, panels: Sequence[Panel], scale: QualityScale) -> None:
+def show_front_notes(
+    found: Found, foresight: Foresight, panels: Sequence[Panel], scale: QualityScale
+) -> None:
     """Say what the numbers come from, how far predictions were off, and what machines gain."""
-    st.caption(" ".join((_origin(found.sensitivity), *_trust(foresight), _missing(scale))).strip())
+    st.caption(
+        " ".join(
+            (
+                _noise_origin(found.sensitivity),
+                *_prediction_errors(foresight),
+                _missing_accuracy_note(scale),
+            )
+        ).strip()
+    )
     for panel in panels:
         machine = found.searches[panel.front.machine].machine
         st.markdown(f"- {explain_gains(machine)} {describe_trust(machine)}")
@@ -241,7 +251,7 @@ def notes(found: Found, foresight: Foresight, panels: Sequence[Panel], scale: Qu
         )  # fmt: skip
 
 
-def _origin(known: Sensitivity) -> str:
+def _noise_origin(known: Sensitivity) -> str:
     exact = sum(score.depth is Depth.EXACT for score in known.scores)
     images = max((score.images for score in known.scores), default=0)
     if exact == len(known.scores):
@@ -251,7 +261,7 @@ def _origin(known: Sensitivity) -> str:
     return f"Noise of each layer alone: screened on {images} images, without labels."
 
 
-def _trust(foresight: Foresight) -> list[str]:
+def _prediction_errors(foresight: Foresight) -> list[str]:
     """Say how far each prediction was off, made before its run was known."""
     if not foresight.measured:
         return []
@@ -266,7 +276,7 @@ def _trust(foresight: Foresight) -> list[str]:
     return [" ".join(words)]
 
 
-def _missing(scale: QualityScale) -> str:
+def _missing_accuracy_note(scale: QualityScale) -> str:
     if scale.by_loss:
         return ""
     return (

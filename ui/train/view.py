@@ -18,15 +18,15 @@ from quant.training.settings import LossKind, NormHandling, TrainingMethod, Trai
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.plain_text import plain
-from ui.state.model_and_data import is_bundled
+from ui.state.model_and_data import is_bundled_data
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text
-from ui.widgets.tables import percent
+from ui.widgets.tables import to_percent
 
 LOOK_EVERY_S = 3.0
 
 
-def under_way(workspace: Workspace) -> bool:
+def is_training(workspace: Workspace) -> bool:
     """Whether a training or its forecast waits or runs."""
     return workspace.runner.active_of(JobKind.TRAIN) is not None
 
@@ -65,7 +65,7 @@ def training_form(workspace: Workspace) -> TrainingTask | None:
     chosen = method or TrainingMethod.LEARNED_STEP
     settings = TrainingSettings(method=chosen, steps=steps, batch=batch, rate=rate, norms=norms)
     choice = workspace.data
-    own = choice.source is not None and not is_bundled(choice.source)
+    own = choice.source is not None and not is_bundled_data(choice.source)
     images = ImageChoice(
         data=Path(str(choice.source)) if own else None,
         preprocess=Preprocess.from_json(choice.preprocess) if own and choice.preprocess else None,
@@ -82,26 +82,28 @@ def training_form(workspace: Workspace) -> TrainingTask | None:
 def start_forecast(workspace: Workspace, task: TrainingTask) -> None:
     """Queue the measurement of a step and the forecast."""
 
-    def work() -> Steps[tuple[StepCost, Forecast]]:
+    def forecast_steps() -> Steps[tuple[StepCost, Forecast]]:
         cost = yield from part(measure_step(replace(task, points=[])), 0.0, 0.1)
         return cost, (yield from part(forecast(replace(task, points=[])), 0.1, 1.0))
 
-    def finish(found: tuple[StepCost, Forecast]) -> None:
+    def keep_forecast(found: tuple[StepCost, Forecast]) -> None:
         workspace.training.cost, workspace.training.forecast = found
 
     workspace.training.cost = workspace.training.forecast = None
-    workspace.runner.submit(Job(JobKind.TRAIN, f"{JobKind.TRAIN}: is it worth it?", work, finish))
+    workspace.runner.submit(
+        Job(JobKind.TRAIN, f"{JobKind.TRAIN}: is it worth it?", forecast_steps, keep_forecast)
+    )
 
 
 def start_training(workspace: Workspace, task: TrainingTask) -> None:
     """Queue the training; one of the same question goes on where it was stopped."""
 
-    def finish(outcome: TrainingOutcome) -> None:
+    def keep_outcome(outcome: TrainingOutcome) -> None:
         workspace.training.outcome = outcome
 
     workspace.training.task, workspace.training.outcome = task, None
     title = f"{JobKind.TRAIN} {workspace.experiment.name}"
-    workspace.runner.submit(Job(JobKind.TRAIN, title, lambda: run_training(task), finish))
+    workspace.runner.submit(Job(JobKind.TRAIN, title, lambda: run_training(task), keep_outcome))
 
 
 def show_forecast(workspace: Workspace, steps: int) -> None:
@@ -116,21 +118,21 @@ def show_forecast(workspace: Workspace, steps: int) -> None:
         "float": expected.float_score,
     }
     st.dataframe(
-        [{"what": title, "right answers %": percent(score)} for title, score in arms.items()],
+        [{"what": title, "right answers %": to_percent(score)} for title, score in arms.items()],
         hide_index=True,
         width="stretch",
     )
 
 
 @st.fragment(run_every=LOOK_EVERY_S)
-def live_curves(workspace: Workspace) -> None:
+def show_live_curves(workspace: Workspace) -> None:
     """Draw the curves of the training that runs, every few seconds."""
-    show_curves(workspace)
-    if not under_way(workspace):
+    show_training_curves(workspace)
+    if not is_training(workspace):
         st.rerun()
 
 
-def show_curves(workspace: Workspace) -> None:
+def show_training_curves(workspace: Workspace) -> None:
     """Draw score, loss and measurements over the steps so far."""
     task = workspace.training.task
     points = () if task is None else tuple(task.points)
@@ -149,7 +151,7 @@ def show_curves(workspace: Workspace) -> None:
         st.plotly_chart(figure, key="train.measures", alt=takeaway(figure))
 
 
-def show_outcome(outcome: TrainingOutcome) -> None:
+def show_training_outcome(outcome: TrainingOutcome) -> None:
     """Show the scores on images that neither trained nor watched, and how to take it home."""
     record, after, before = outcome.state.record, outcome.after, outcome.before
     rows: list[dict[str, str | float | None]] = []
@@ -161,7 +163,7 @@ def show_outcome(outcome: TrainingOutcome) -> None:
     ):
         if score is not None and interval is not None:
             words = interval_text(interval)
-            rows.append({"what": title, "share %": percent(score), "interval": words})
+            rows.append({"what": title, "share %": to_percent(score), "interval": words})
     st.dataframe(rows, hide_index=True, width="stretch")
     changed = (
         "" if record.changed is None else f" {record.changed:.1%} of the weights' codes moved."

@@ -117,7 +117,7 @@ def score_cards(run: Run) -> None:
             delta="1 is the same", delta_color="off", delta_arrow="off",
             help="Cosine similarity of both networks' outputs, the mean over images",
         )  # fmt: skip
-    metric_cards(row, found)
+    user_metric_cards(row, found)
     row.metric(
         "Output SQNR", f"{found.sqnr_db:.1f} dB" if found.sqnr_db < 300 else "exact", border=True,
         height="stretch",
@@ -128,7 +128,7 @@ def score_cards(run: Run) -> None:
         st.warning(plain(found.metric_problem), icon=":material/function:")
 
 
-def metric_cards(row: DeltaGenerator, found: Evaluation) -> None:
+def user_metric_cards(row: DeltaGenerator, found: Evaluation) -> None:
     """Show the user's metric of both networks, and say what kept it from being measured."""
     for label, value, delta, better in _metric_rows(found):
         row.metric(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from ui.state.code_consent import allow_run, code_file, needs_consent
+from ui.state.code_consent import allow_code_run, code_file, needs_consent
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
@@ -37,7 +37,7 @@ def show_code_question(workspace: Workspace, place: str) -> None:
     row = st.container(horizontal=True)
     if row.button(f"Run {plain(file.name)}", key=f"{place}.run", type="primary"):
         del st.session_state[place]
-        allow_run(workspace.store, code)
+        allow_code_run(workspace.store, code)
         action()
     if row.button("Do not run it", key=f"{place}.refuse"):
         del st.session_state[place]

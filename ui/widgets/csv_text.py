@@ -13,12 +13,12 @@ def csv_text(table: pd.DataFrame) -> str:
 
     Numbers stay numbers, negative ones too.
     """
-    safe = table.map(_plain_cell)
-    safe.columns = pd.Index([_plain_cell(str(name)) for name in table.columns])
+    safe = table.map(_spreadsheet_cell)
+    safe.columns = pd.Index([_spreadsheet_cell(str(name)) for name in table.columns])
     return safe.to_csv(index=False)
 
 
-def _plain_cell(value: Any) -> Any:
+def _spreadsheet_cell(value: Any) -> Any:
     """Return a value of a table as a spreadsheet may hold it."""
     if not isinstance(value, str):
         return value

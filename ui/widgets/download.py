@@ -8,7 +8,7 @@ import streamlit as st
 from ui.widgets.csv_text import csv_text
 
 
-def save(table: pd.DataFrame, name: str, key: str) -> None:
+def csv_download_button(table: pd.DataFrame, name: str, key: str) -> None:
     """Offer the numbers behind a figure as CSV; they are written only once asked for."""
     write: Callable[[], str] = lambda: csv_text(table)  # noqa: E731
     st.download_button(

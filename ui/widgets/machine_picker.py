@@ -7,7 +7,7 @@ import streamlit as st
 from accelerator.machine import parse_machine, presets
 from accelerator.report import CostReport, LayerCost
 from figures.cost.wording import energy_text
-from ui.state.workspace import Workspace, machine_named
+from ui.state.workspace import Workspace, find_machine
 from ui.widgets.markdown import plain
 
 
@@ -17,17 +17,21 @@ def machine_picker(workspace: Workspace, place: str) -> None:
     names = [*presets(), *own]
     key = f"{place}.machine.{workspace.machine.name}"
 
-    def take() -> None:
+    def choose_selected() -> None:
         choose_machine(workspace, st.session_state[key])
 
     st.selectbox(
-        "Machine", names, index=names.index(workspace.machine.name), key=key, on_change=take,
-        format_func=lambda name: machine_named(workspace, name).title,
+        "Machine",
+        names,
+        index=names.index(workspace.machine.name),
+        key=key,
+        on_change=choose_selected,
+        format_func=lambda name: find_machine(workspace, name).title,
         help="The accelerator whose energy, latency and memory are estimated",
-    )  # fmt: skip
+    )
 
 
-def machine_note(workspace: Workspace, report: CostReport) -> None:
+def machine_energy_note(workspace: Workspace, report: CostReport) -> None:
     """Say how far the machine's energy is from chips, and where its energies are placeholders."""
     st.caption(f":material/straighten: Energy {energy_text(report)}.")
     if workspace.machine.illustrative:
@@ -37,7 +41,7 @@ def machine_note(workspace: Workspace, report: CostReport) -> None:
         )
 
 
-def widths_note(workspace: Workspace, report: CostReport) -> None:
+def machine_widths_note(workspace: Workspace, report: CostReport) -> None:
     """Say how many layers the machine computes otherwise than asked, and what follows from it."""
     products = [layer for layer in report.layers if layer.macs]
     host = [layer for layer in products if layer.on_host]
@@ -58,7 +62,7 @@ def widths_note(workspace: Workspace, report: CostReport) -> None:
         "cannot compute {} as asked; their cost is a rough stand-in.": host,
     }
     said = [
-        f"{workspace.machine.title} {words.format(_layers(found))}"
+        f"{workspace.machine.title} {words.format(_layer_count_text(found))}"
         for words, found in sentences.items()
         if found
     ]
@@ -66,13 +70,13 @@ def widths_note(workspace: Workspace, report: CostReport) -> None:
         st.warning(" ".join(said), icon=":material/rule:")
 
 
-def _layers(found: Sequence[LayerCost]) -> str:
+def _layer_count_text(found: Sequence[LayerCost]) -> str:
     return "1 layer" if len(found) == 1 else f"{len(found)} layers"
 
 
 def choose_machine(workspace: Workspace, name: str) -> None:
     """Make a machine the current one."""
-    workspace.set_machine(machine_named(workspace, name))
+    workspace.set_machine(find_machine(workspace, name))
 
 
 def bring_machine(workspace: Workspace) -> None:

@@ -28,16 +28,16 @@ def metric_field(workspace: Workspace) -> str:
     ).strip()  # fmt: skip
 
 
-def problem_of(workspace: Workspace, text: str) -> str:
+def metric_problem(workspace: Workspace, text: str) -> str:
     """Return why a metric cannot be used; nothing where it can, or none is asked for."""
     try:
-        metric_of(workspace, text)
+        load_named_metric(workspace, text)
     except (QuantError, ModelError) as error:
         return str(error)
     return ""
 
 
-def metric_of(workspace: Workspace, text: str) -> UserMetric | None:
+def load_named_metric(workspace: Workspace, text: str) -> UserMetric | None:
     """Return the metric that was named; None without one.
 
     Raises:

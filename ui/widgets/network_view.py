@@ -11,8 +11,8 @@ from figures.network.colors import colored_by_bits, colored_by_share, colored_by
 from ui.navigation import RANGES
 from ui.state.workspace import Workspace
 from ui.widgets.csv_text import csv_text
-from ui.widgets.selection import first_name
-from ui.widgets.tables import by, layer_table
+from ui.widgets.selection import clicked_name
+from ui.widgets.tables import layer_table, shape_text
 
 MACS, PARAMETERS, ENERGY = "MACs", "Parameters", "Energy"
 WEIGHT_BITS, ACTIVATION_BITS, SQNR = "Weight bits", "Activation bits", "SQNR"
@@ -20,19 +20,19 @@ COLORS = (MACS, PARAMETERS, ENERGY, WEIGHT_BITS, ACTIVATION_BITS, SQNR)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def places_of(digest: str, _network: Network) -> tuple[LayerPlace, ...]:
+def cached_layer_places(digest: str, _network: Network) -> tuple[LayerPlace, ...]:
     """Return where the layers of a network stand in its drawing."""
     del digest  # it is the key of the cache
     return places(_network.graph)
 
 
-def show_graph(workspace: Workspace, network: Network) -> None:
+def show_network_graph(workspace: Workspace, network: Network) -> None:
     """Draw the network, coloured as chosen; a click picks a layer."""
     color = st.segmented_control(
         "Colour by", COLORS, default=MACS, key="model.color", persist_state="session",
         required=True, help="Bits are those of the configuration, energy is that of the machine",
     )  # fmt: skip
-    figure = _figure(workspace, network, color or MACS)
+    figure = _network_figure(workspace, network, color or MACS)
     if figure is None:
         st.info(
             "SQNR by layer is measured by a run; this model has none yet.",
@@ -40,30 +40,34 @@ def show_graph(workspace: Workspace, network: Network) -> None:
         )
         return
 
-    def take() -> None:
+    def pick_layer() -> None:
         points = st.session_state["model.graph"].selection.points
         if points and points[0].get("customdata"):
-            workspace.picked.take(first_name(points[0]["customdata"]))
+            workspace.picked.pick_layer(clicked_name(points[0]["customdata"]))
 
     st.plotly_chart(
-        figure, key="model.graph", alt=takeaway(figure), on_select=take, selection_mode="points",
+        figure,
+        key="model.graph",
+        alt=takeaway(figure),
+        on_select=pick_layer,
+        selection_mode="points",
         config={"displayModeBar": False},
-    )  # fmt: skip
+    )
     st.caption(
         "Click a layer to pick it; drag over a part to zoom, double-click to see all. "
         "Hollow: the layer has no such value."
     )
 
 
-def _figure(workspace: Workspace, network: Network, color: str) -> Any:
-    spots, layers = places_of(network.digest, network), network.graph.layers
+def _network_figure(workspace: Workspace, network: Network, color: str) -> Any:
+    spots, layers = cached_layer_places(network.digest, network), network.graph.layers
     picked = workspace.picked.layer
     chosen = workspace.config.resolve(layers)
     if color == PARAMETERS:
         sizes = {layer.name: layer.parameters for layer in layers}
         return colored_by_share(spots, sizes, "parameters", "hold", picked)
     if color == ENERGY:
-        report = workspace.cost_of(workspace.config)
+        report = workspace.config_cost(workspace.config)
         energies = {cost.layer: cost.energy_pj for cost in report.layers}
         return colored_by_share(spots, energies, "energy", "take", picked)
     if color == WEIGHT_BITS:
@@ -82,19 +86,19 @@ def _figure(workspace: Workspace, network: Network, color: str) -> Any:
     return colored_by_share(spots, macs, "MACs", "do", picked)
 
 
-def show_table(workspace: Workspace, network: Network) -> None:
+def show_layer_table(workspace: Workspace, network: Network) -> None:
     """List the layers; a ticked row is the layer picked."""
     table, picked = layer_table(network), workspace.picked
     names = list(table["layer"])
     key = f"model.layers.{network.digest[:8]}.{picked.elsewhere}"
 
-    def take() -> None:
+    def pick_layer() -> None:
         rows = st.session_state[key].selection.rows
         picked.layer = names[rows[0]] if rows else ""
 
     ticked = [names.index(picked.layer)] if picked.layer in names else []
     st.dataframe(
-        table, key=key, hide_index=True, width="stretch", height=380, on_select=take,
+        table, key=key, hide_index=True, width="stretch", height=380, on_select=pick_layer,
         selection_mode="single-row", selection_default={"selection": {"rows": ticked}},
         alt=f"The layers of {network.name}",
         column_config={
@@ -109,15 +113,15 @@ def show_table(workspace: Workspace, network: Network) -> None:
     )  # fmt: skip
 
 
-def show_picked(workspace: Workspace, network: Network) -> None:
+def show_picked_layer(workspace: Workspace, network: Network) -> None:
     """Say in a line what the picked layer is."""
     found = {layer.name: layer for layer in network.graph.layers}.get(workspace.picked.layer)
     if found is None:
         st.caption("No layer is picked; a click in the graph or a tick in the table picks one.")
         return
-    words = [f"**{found.name}**", str(found.kind), f"output {by(found.shape[1:])}"]
+    words = [f"**{found.name}**", str(found.kind), f"output {shape_text(found.shape[1:])}"]
     if found.weight:
-        words.append(f"weight {by(found.weight_shape)}")
+        words.append(f"weight {shape_text(found.weight_shape)}")
     row = st.container(horizontal=True, vertical_alignment="center")
     row.markdown(" · ".join(words), width="content")
     row.page_link(RANGES, label="Its ranges", icon=":material/bar_chart:", width="content")

@@ -20,9 +20,9 @@ def needed_network(workspace: Workspace) -> Network:
     """Return the model, which the configuration fits; else say what is missing, and stop."""
     network = workspace.network
     if network is None:
-        _say(NO_MODEL if workspace.opened is None else ONLY_LOOKED_AT, "Choose one")
+        _say_with_link(NO_MODEL if workspace.opened is None else ONLY_LOOKED_AT, "Choose one")
         st.stop()
-    if problem := workspace.misfit():
+    if problem := workspace.config_misfit():
         st.error(plain(problem))
         st.stop()
     return network
@@ -47,9 +47,9 @@ def needed_images(workspace: Workspace, why: str) -> tuple[Network, Split]:
 
 def say_missing(workspace: Workspace, why: str) -> None:
     """Say that a model and images are missing, or what is wrong with them, and where to go."""
-    _say(workspace.data_problem or why, "Choose them")
+    _say_with_link(workspace.data_problem or why, "Choose them")
 
 
-def _say(text: str, link: str) -> None:
+def _say_with_link(text: str, link: str) -> None:
     st.info(plain(text))
     st.page_link(MODEL, label=link, icon=":material/deployed_code:")

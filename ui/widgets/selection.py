@@ -1,7 +1,7 @@
 """What a person picked in a chart."""
 
 
-def first_name(value: object) -> str:
+def clicked_name(value: object) -> str:
     """Return the name in a point's custom data, which comes as a list or as a mapping."""
     if isinstance(value, dict):
         return str(next(iter(value.values())))

@@ -25,8 +25,8 @@ def layer_table(network: Network) -> pd.DataFrame:
         {
             "layer": [layer.name for layer in layers],
             "kind": [str(layer.kind) for layer in layers],
-            "output": [by(layer.shape[1:]) for layer in layers],
-            "weight": [by(layer.weight_shape) for layer in layers],
+            "output": [shape_text(layer.shape[1:]) for layer in layers],
+            "weight": [shape_text(layer.weight_shape) for layer in layers],
             "parameters": [layer.parameters for layer in layers],
             "MACs": [layer.macs for layer in layers],
             "MACs %": [100 * layer.macs / total for layer in layers],
@@ -34,7 +34,7 @@ def layer_table(network: Network) -> pd.DataFrame:
     )
 
 
-def by(shape: Sequence[int]) -> str:
+def shape_text(shape: Sequence[int]) -> str:
     """Return a shape as people write it, such as "32 x 14 x 14"."""
     return " x ".join(map(str, shape))
 
@@ -60,15 +60,15 @@ def config_table(
                 "activation_bits": wish.activation.bits,
                 "activation_symmetric": wish.activation.symmetric,
                 "activation_estimator": str(wish.activation.estimator),
-                "effective": _effective(layer, found),
+                "effective": _computed_widths(layer, found),
                 "energy": 100 * found.energy_pj / total if found else None,
-                "note": _note(layer, wish, shared),
+                "note": _layer_note(layer, wish, shared),
             }
         )
     return pd.DataFrame(rows).astype({"weight_bits": "Int64"})
 
 
-def _note(layer: Layer, wish: LayerConfig, shared: dict[str, str]) -> str:
+def _layer_note(layer: Layer, wish: LayerConfig, shared: dict[str, str]) -> str:
     """Return whose grid a layer has, or how the widths of its channels are."""
     if layer.name in shared:
         return f"grid of {shared[layer.name]}"
@@ -90,7 +90,7 @@ def _weight_cells(layer: Layer, wish: LayerConfig) -> dict[str, object]:
     }
 
 
-def _effective(layer: Layer, found: LayerCost | None) -> str:
+def _computed_widths(layer: Layer, found: LayerCost | None) -> str:
     """Return what the machine multiplies: widths, and how often it does where once is not enough.
 
     What it cannot do at all is "on host".
@@ -105,7 +105,7 @@ def _effective(layer: Layer, found: LayerCost | None) -> str:
     return f"W{found.compute_weight_bits} A{found.compute_activation_bits}{passes}"
 
 
-def without_choice(layers: Iterable[Layer], report: CostReport) -> str:
+def layers_without_choice(layers: Iterable[Layer], report: CostReport) -> str:
     """Return a sentence on operations that cost something and have no row of their own, or "".
 
     A max-pool keeps the grid before it; the parts of an attention have its layer's bits.
@@ -124,7 +124,7 @@ def without_choice(layers: Iterable[Layer], report: CostReport) -> str:
     )
 
 
-def effective_table(report: CostReport) -> pd.DataFrame:
+def effective_width_table(report: CostReport) -> pd.DataFrame:
     """Return requested beside computed and stored widths, and the cost of each layer."""
     return pd.DataFrame(
         [
@@ -163,9 +163,9 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
             {
                 "name": run.name,
                 "model": run.model,
-                "top-1 %": percent(run.evaluation.quantized_top1),
-                "drop": percent(run.evaluation.top1_drop),
-                "agreement %": percent(run.evaluation.agreement)
+                "top-1 %": to_percent(run.evaluation.quantized_top1),
+                "drop": to_percent(run.evaluation.top1_drop),
+                "agreement %": to_percent(run.evaluation.agreement)
                 if run.evaluation.classes
                 else None,
                 "SQNR dB": run.evaluation.sqnr_db,
@@ -185,6 +185,6 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
     )
 
 
-def percent(share: float | None) -> float | None:
+def to_percent(share: float | None) -> float | None:
     """Return a share of 1 in percent; None stays None."""
     return None if share is None else 100 * share

@@ -11,9 +11,9 @@ from quant.config import QuantConfig, Rule, uniform
 from quant.errors import ConfigError
 from quant.spec import Estimator, Granularity, SpecChange
 from tests.networks import SMALL
-from ui.configure.editor import describe, edit_rows
+from ui.configure.editor import apply_row_edits, describe_rule
 from ui.configure.presets import PRESETS
-from ui.widgets.tables import BIT_CHOICES, config_table, without_choice
+from ui.widgets.tables import BIT_CHOICES, config_table, layers_without_choice
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def names(network: Network) -> list[str]:
 
 
 def edit(network: Network, config: QuantConfig, edits: dict[int, dict[str, Any]]) -> QuantConfig:
-    return edit_rows(config, network.graph.layers, edits)
+    return apply_row_edits(config, network.graph.layers, edits)
 
 
 def test_an_edited_cell_becomes_a_rule_for_its_layer(network: Network) -> None:
@@ -100,10 +100,10 @@ def test_an_estimator_that_weights_do_not_have_is_refused(network: Network) -> N
 
 
 def test_rules_are_told_in_words() -> None:
-    assert describe(Rule("*", SpecChange(bits=4), SpecChange(symmetric=True))) == (
+    assert describe_rule(Rule("*", SpecChange(bits=4), SpecChange(symmetric=True))) == (
         "weights: bits 4; activations: symmetric True"
     )
-    assert describe(Rule("*")) == "nothing"
+    assert describe_rule(Rule("*")) == "nothing"
 
 
 def test_presets_fit_every_network(network: Network) -> None:
@@ -129,10 +129,10 @@ def test_the_table_shows_each_layer_with_its_choice_and_its_cost(network: Networ
     assert rows["conv1"].effective == "W8 A8"  # the machine multiplies 8 bits whatever is asked
     # 16 bits are cut into two parts of 8, and each costs a pass
     assert rows["linear"].effective == "W8 A8, 2 passes"
-    told = without_choice(network.graph.layers, report)
+    told = layers_without_choice(network.graph.layers, report)
     assert "max_pool2d" in told
     assert format_share(pooling / report.energy_pj) in told
-    assert without_choice((), replace(report, layers=())) == ""
+    assert layers_without_choice((), replace(report, layers=())) == ""
 
 
 def effective(network: Network, machine: str, config: QuantConfig) -> str:

@@ -1,0 +1,77 @@
+"""The pieces of the page Run and compare: the list of runs, two runs compared, one run closer."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from analysis.runs.compare_runs import with_distinct_names
+from analysis.runs.run_store import Run
+from figures import takeaway
+from figures.cost.energy import energy_comparison
+from figures.quality.accuracy import accuracy_with_interval
+from figures.quality.layer_sqnr import compare_layers
+from ui.runs.forms import show_run_differences
+from ui.widgets.csv_text import csv_text
+from ui.widgets.markdown import plain
+from ui.widgets.tables import effective_width_table, run_table
+
+LIST_PX = 300
+DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "seconds": 1}
+
+
+def select_runs(runs: Sequence[Run]) -> list[Run]:
+    """Show the list of runs; return the ticked runs, two at most, or the newest run."""
+    columns = {
+        name: st.column_config.NumberColumn(format=f"%.{digits}f")
+        for name, digits in DIGITS.items()
+    }
+    state = st.dataframe(
+        run_table(runs),
+        key="runs.table",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        width="stretch",
+        height=min(38 + 35 * len(runs), LIST_PX),
+        alt="All runs, the newest first",
+        placeholder="",
+        column_config={
+            "name": st.column_config.TextColumn(pinned=True, width=200),
+            **columns,
+        },
+    )
+    st.caption("Tick one run to see it, two to compare. Without a tick the newest is shown.")
+    ticked = state["selection"]["rows"]
+    return [runs[row] for row in ticked if row < len(runs)][:2] or [runs[0]]
+
+
+def show_two_runs(newer: Run, older: Run) -> None:
+    """Show the differences between two runs in words and in figures."""
+    before, after = with_distinct_names(older, newer)
+    st.subheader(plain(f"{after.name} against {before.name}"), anchor=False)
+    show_run_differences(before, after)
+    figures = [
+        energy_comparison({before.name: before.cost, after.name: after.cost}),
+        compare_layers(before, after),
+    ]
+    if before.evaluation.classes and after.evaluation.classes:
+        figures.insert(0, accuracy_with_interval([before, after]))
+    for number, figure in enumerate(figures):
+        st.plotly_chart(figure, key=f"runs.compare.{number}", alt=takeaway(figure))
+
+
+def show_width_table(run: Run) -> None:
+    """Show requested, computed and stored widths with the cost of each layer, also as CSV."""
+    table = effective_width_table(run.cost)
+    number = st.column_config.NumberColumn
+    whole = {name: number(format="localized") for name in ("MACs", "cycles")}
+    broken = {name: number(format="%.1f") for name in ("energy nJ", "latency µs", "utilization %")}
+    st.dataframe(
+        table,
+        hide_index=True,
+        width="stretch",
+        height=480,
+        alt="Widths and cost by layer",
+        column_config={**whole, **broken},
+    )
+    st.download_button("Table as CSV", csv_text(table), f"{run.name}.csv", "text/csv")
