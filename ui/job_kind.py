@@ -9,6 +9,7 @@ class JobKind(StrEnum):
     LOAD_MODEL = "Load"
     CHECK_IMPORT = "Check the import of"
     FLOAT_SCORE = "Float accuracy of"
+    DIAGNOSE = "Diagnose"
     CALIBRATE = "Calibrate"
     TENSOR_NOISE = "Noise of the tensors of"
     SENSITIVITY = "Sensitivity of"

@@ -3,6 +3,7 @@
 import streamlit as st
 
 MODEL = "pages/model.py"
+DIAGNOSE = "pages/diagnose.py"
 RANGES = "pages/ranges.py"
 SENSITIVITY = "pages/sensitivity.py"
 REPAIR = "pages/repair.py"
@@ -19,6 +20,10 @@ def list_pages() -> list[st.Page]:
         st.Page(
             MODEL, title="Model", icon=":material/deployed_code:", default=True,
             help="What have I got? Choose or bring a model and data.",
+        ),
+        st.Page(
+            DIAGNOSE, title="Diagnose", icon=":material/stethoscope:",
+            help="Why did accuracy fall, and what do I do? Each step tried and measured.",
         ),
         st.Page(
             RANGES, title="Ranges", icon=":material/bar_chart:",

@@ -30,6 +30,7 @@ from ui.request_guard import paths_open
 from ui.run_owner import SESSION
 from ui.settings import Settings
 from ui.state.choices_history import History, PickedLayer
+from ui.state.diagnosis import DiagnosisWork
 from ui.state.fallback_store import FallbackStore
 from ui.state.last_choices import write_choices
 from ui.state.model_and_data import (
@@ -92,6 +93,7 @@ class Workspace:
     sensitivity: SensitivityWork = field(default_factory=SensitivityWork)
     tradeoffs: TradeoffWork = field(default_factory=TradeoffWork)
     training: TrainingWork = field(default_factory=TrainingWork)
+    diagnosis: DiagnosisWork = field(default_factory=DiagnosisWork)
     exports: ExportWork = field(default_factory=ExportWork)
     picked: PickedLayer = field(default_factory=PickedLayer)
     opened: OpenedSession | None = None

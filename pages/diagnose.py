@@ -1,0 +1,71 @@
+import streamlit as st
+
+from ui.diagnose.view import (
+    is_of_present,
+    is_under_way,
+    live_flow,
+    show_conclusion,
+    show_flow,
+    show_losses,
+    start_diagnosis,
+)
+from ui.navigation import EXPORT, RUNS
+from ui.state.workspace import workspace
+from ui.widgets.markdown import plain
+from ui.widgets.prerequisites import needed_images
+
+work = workspace()
+
+st.title("Diagnose")
+st.caption(
+    "Why did accuracy fall, and what do I do? The steps of the white paper's debugging flow, each "
+    "tried and measured; the flow stops at the cheapest recipe that keeps the goal."
+)
+
+network, parts = needed_images(work, "A diagnosis needs a model and images to measure it on.")
+if not network.classifies:
+    st.info("A diagnosis needs a network that gives a number for each class. See Sensitivity.")
+    st.stop()
+st.markdown(
+    f"**{plain(work.experiment.name)}** on **{plain(network.name)}** · {len(parts.score)} images "
+    f"are scored · ranges and repairs learn from {len(parts.calibration or ())} others"
+)
+left, right = st.columns([1, 2], vertical_alignment="bottom")
+points = left.number_input(
+    "Points of top-1 that may be lost", 0.0, 100.0, 1.0, 0.5, key="diagnose.goal",
+    persist_state="session", help="Kept where the paired interval of 95 % lies below",
+)  # fmt: skip
+busy = is_under_way(work)
+if right.button(
+    "Diagnose", type="primary", key="diagnose.start", icon=":material/stethoscope:",
+    disabled=busy or parts.calibration is None, width="stretch",
+    help="Runs beside the page; a diagnosis that was cancelled goes on where it was",
+):  # fmt: skip
+    start_diagnosis(work, points)
+    work.notes.append("The diagnosis is under way; progress and Cancel are in the side bar.")
+    st.rerun()
+
+state = work.diagnosis
+if state.task is None:
+    st.info("No diagnosis has run yet. Try fashion-mobilenet-imbalanced at W8A8 per-tensor.",
+            icon=":material/lightbulb:")  # fmt: skip
+    st.stop()
+if not is_of_present(work, state.task):
+    st.warning(
+        f"These steps are of {plain(state.task.experiment.name)} on "
+        f"{plain(state.task.study.network.name)}; what is chosen now differs.",
+        icon=":material/history:",
+    )
+if state.found is None and busy:
+    live_flow(work)
+    st.stop()
+if state.found is not None:
+    show_conclusion(work, state.found)
+    show_losses(state.found)
+    st.page_link(RUNS, label="See its steps among the runs", icon=":material/play_circle:")
+    st.page_link(EXPORT, label="Export the experiment in use", icon=":material/ios_share:")
+    st.subheader("The flow", anchor=False)
+    show_flow(state.found.steps)
+else:
+    st.info("The diagnosis ended early; Diagnose goes on where it was.")
+    show_flow(tuple(state.task.board))
