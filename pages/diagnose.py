@@ -10,11 +10,11 @@ from ui.diagnose.view import (
     start_diagnosis,
 )
 from ui.navigation import EXPORT, RUNS
-from ui.state.workspace import workspace
+from ui.state.workspace import present_workspace
 from ui.widgets.markdown import plain
 from ui.widgets.prerequisites import needed_images
 
-work = workspace()
+work = present_workspace()
 
 st.title("Diagnose")
 st.caption(

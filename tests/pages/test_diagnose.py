@@ -41,7 +41,7 @@ def test_the_flow_ends_with_a_recipe_that_one_click_uses(visit: Visit) -> None:
 def test_a_cancelled_diagnosis_shows_its_boxes_and_goes_on(visit: Visit) -> None:
     start_diagnosis(visit.work, 5.0)
     task = visit.work.diagnosis.task
-    (job,) = visit.work.runner.active
+    (job,) = visit.work.runner.active_jobs
     assert task is not None
     while len(task.board) < 2:
         time.sleep(0.01)
