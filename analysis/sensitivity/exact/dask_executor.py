@@ -1,11 +1,17 @@
 """Runs the units of a sweep on a Dask cluster: workers on other machines or on this machine.
 
-Each worker needs the project's folder on its path and the same version of torch.
+The scheduler and each worker need the project's folder on their path and the same version of torch;
+`_check_place` asks them before the first unit is sent.
 """
 
-from collections.abc import Iterator
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from analysis.process_settings import keep_freed_memory
 from analysis.sensitivity.exact.executors import Outcomes, settle_threads
@@ -16,7 +22,10 @@ from quant.errors import QuantError
 if TYPE_CHECKING:
     from distributed import Client
 
-CONNECT_S = 10
+CONNECT_S = 8
+ANSWER_S = 8
+"""Seconds for a worker to import the project, and for a client to close."""
+POLL_S = 0.02
 ATTEMPTS = 3
 """The attempts for a unit before the sweep gives up."""
 # Units carry images, so that the scheduler can send a unit to another worker when a worker dies.
@@ -40,23 +49,55 @@ class Cluster:
         try:
             yield from _UnitQueue(client, program, units, 2 * self.count).outcomes()
         finally:
-            client.close()
+            client.close(timeout=ANSWER_S)
 
 
 def open_cluster(address: str) -> Cluster:
     """Return the workers of the scheduler at an address such as tcp://host:8786.
 
     Raises:
-        QuantError: no scheduler answers, the scheduler has no workers, or Dask is not installed.
+        QuantError: no scheduler answers, the scheduler has no workers, a scheduler or worker
+            cannot import the project, or Dask is not installed.
     """
     client = _connect(address)
     try:
+        _check_place(client.run_on_scheduler, f"The scheduler at {address}", client)
         count = sum(client.nthreads().values())
+        if count == 0:
+            raise QuantError(f"A scheduler must have workers; {address} has none. Start some.")
+        _check_place(client.run, f"The workers of {address}", client)
     finally:
-        client.close()
-    if count == 0:
-        raise QuantError(f"A scheduler must have workers; {address} has none. Start some.")
+        client.close(timeout=ANSWER_S)
     return Cluster(address, count)
+
+
+def _check_place(run: Callable[..., Any], place: str, client: "Client") -> None:
+    """Raise QuantError where the processes that `run` reaches lack the project or this torch.
+
+    The built-in `exec` and `eval` are sent, because a function of the project could not arrive.
+    """
+    try:
+        client.sync(_within, run(exec, f"import {__name__}", asynchronous=True))
+        asked = run(eval, "__import__('torch').__version__", asynchronous=True)
+        answer = client.sync(_within, asked)
+    except Exception as error:  # noqa: BLE001  whatever the other process raised arrives here
+        text = (str(error).splitlines() or [""])[0][:200]
+        raise QuantError(
+            f"{place} must import QuantScope, got {type(error).__name__}: {text or 'no answer'}. "
+            "Install requirements.txt there, and start it with PYTHONPATH set to QuantScope's "
+            "folder."
+        ) from None
+    versions = set(answer.values()) if isinstance(answer, dict) else {answer}
+    if versions != {torch.__version__}:
+        raise QuantError(
+            f"{place} must have torch {torch.__version__} as here, got "
+            f"{', '.join(sorted(versions))}; other versions give other numbers."
+        )
+
+
+async def _within(answer: Awaitable[Any]) -> Any:
+    """Return an answer of the cluster; TimeoutError where it takes longer than ANSWER_S."""
+    return await asyncio.wait_for(answer, ANSWER_S)
 
 
 def _connect(address: str) -> "Client":
@@ -67,6 +108,10 @@ def _connect(address: str) -> "Client":
             "A cluster needs the package distributed; it is not installed. Install it, or leave "
             "the scheduler out."
         ) from None
+    # Dask logs what happens to a connection on standard error; here a sentence says it.
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -95,13 +140,28 @@ class _UnitQueue:
         try:
             self._fill(done)
             while self._running:
-                future = next(done)
+                future = self._next_done(done)
                 unit, attempts = self._running.pop(future)
                 results = self._result(future, unit, attempts, done)
                 self._fill(done)
                 yield from results
         finally:
-            self._client.cancel([*self._running, self._program])
+            if self._client.status == "running":
+                self._client.cancel([*self._running, self._program])
+
+    def _next_done(self, done: Any) -> Any:
+        """Return the next unit that finished; raise QuantError where the scheduler is gone."""
+        while not done.has_ready():
+            self._check_scheduler()
+            time.sleep(POLL_S)
+        return next(done)
+
+    def _check_scheduler(self) -> None:
+        if self._client.status != "running":
+            raise QuantError(
+                "The cluster's scheduler must answer until the sweep ends; the connection was "
+                "lost. Answers so far are kept: start the scheduler and ask again."
+            )
 
     def _fill(self, done: Any) -> None:
         while len(self._running) < self._most and (unit := next(self._units, None)) is not None:
@@ -124,6 +184,7 @@ class _UnitQueue:
         try:
             outcomes: list[Outcome] = future.result()
         except (KilledWorker, CancelledError) as error:
+            self._check_scheduler()
             if attempts + 1 >= ATTEMPTS:
                 raise QuantError(
                     f"A cluster's workers must stay alive; they died {ATTEMPTS} times over the "

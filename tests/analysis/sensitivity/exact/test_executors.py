@@ -1,10 +1,14 @@
 """The same bits whoever computes them; nothing lost when a worker is killed."""
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -38,20 +42,26 @@ def answers(it: Case, workers: Workers, view: View = View.ONLY) -> tuple[object,
     return found.scores, found.whole, found.float_top1
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    """Two worker processes behind a scheduler on loopback."""
+@contextmanager
+def loopback_cluster(workers: int) -> Iterator[LocalCluster]:
+    """Worker processes behind a scheduler on loopback."""
     with pytest.MonkeyPatch.context() as patch:
         # a new process runs the main module once more; tests of pages leave app.py in its place
         patch.setitem(sys.modules, "__main__", ModuleType("__main__"))
         with LocalCluster(
-            n_workers=2,
+            n_workers=workers,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
         ) as started:
             yield started
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with loopback_cluster(2) as started:
+        yield started
 
 
 @pytest.mark.parametrize("view", View)
@@ -161,11 +171,38 @@ def test_a_scheduler_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatc
             open_cluster(address)
 
 
+def test_a_scheduler_that_goes_in_the_middle_is_told_and_answers_stay(tmp_path: Path) -> None:
+    it, store = case("fashion-mobilenet", 32), RunStore(tmp_path)
+    with loopback_cluster(1) as started:
+        work = exact(it.study(store), FEW, open_cluster(started.scheduler_address))
+        for _ in range(10):
+            next(work)
+        started.close()
+        with pytest.raises(QuantError, match="scheduler must answer until the sweep ends"):
+            drain(work)
+    assert kept(it.study(store), FEW).scores
+
+
+def test_a_scheduler_without_quantscope_is_told(tmp_path: Path) -> None:
+    """A process that was started in another folder, as on another machine."""
+    path = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    options = ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(path)]
+    bare = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    none = subprocess.DEVNULL
+    with subprocess.Popen(
+        [*command, *options], cwd=tmp_path, env=bare, stdout=none, stderr=none
+    ) as scheduler:
+        try:
+            while not path.exists():
+                time.sleep(0.05)
+            address = json.loads(path.read_text())["address"]
+            with pytest.raises(QuantError, match="must import QuantScope, got ModuleNotFoundError"):
+                open_cluster(address)
+        finally:
+            scheduler.kill()
+
+
 def test_a_scheduler_without_workers_is_told() -> None:
-    with (
-        LocalCluster(
-            n_workers=0, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-        ) as started,
-        pytest.raises(QuantError, match="has none"),
-    ):
+    with loopback_cluster(0) as started, pytest.raises(QuantError, match="has none"):
         open_cluster(started.scheduler_address)
