@@ -50,7 +50,8 @@ class Network:
 
     `parameters` counts weights before folding. `digest` is that of the file or sample. `notes` are
     sentences on how the file was read. `targets` say which grids the tensors of that file have, by
-    their names in it, and `given` what it says of them, if it was quantized already.
+    their names in it, and `given` what it says of them, if it was quantized already. `takes_pixels`
+    says that the input is pixels of 0 to 255, which the network scales itself.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Network:
     notes: tuple[str, ...] = ()
     targets: Mapping[str, EncodingTarget] = field(default_factory=dict)
     given: Given | None = None
+    takes_pixels: bool = False
 
     @property
     def batch_size(self) -> int:

@@ -1,5 +1,6 @@
 """Which images a run is scored on, and which others choose the ranges."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset, check_classes
 from data_io.errors import DatasetError
 from data_io.open_dataset import open_dataset
-from data_io.preprocessing import Preprocess
+from data_io.preprocessing import Layout, Preprocess
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_input_name
@@ -111,6 +112,9 @@ def open_own_data(
         )
     sample = SAMPLES.get(model)
     preprocess = choice.preprocess or (sample.preprocess if sample else None)
+    if preprocess is None and network.takes_pixels and choice.data.suffix == ".npz":
+        unscaled = preprocess_of_shape(network.graph.input_shape, scales=False)
+        preprocess = replace(unscaled, resize=None)
     wanted = wanted_of(network.graph)
     data = _open(choice.data, preprocess, wanted)
     pixels = not _ready(data) and not wanted
@@ -134,6 +138,26 @@ def _calibrated_on(
 def wanted_of(graph: FloatGraph) -> tuple[Input, ...]:
     """Return what data must hold for a network; nothing where that is one array of real numbers."""
     return () if len(graph.inputs) == 1 and graph.inputs[0].real else graph.inputs
+
+
+def preprocess_of_shape(shape: Sequence[int], *, scales: bool) -> Preprocess:
+    """Return the preprocessing that fits images to an input (C, H, W) or (H, W, C).
+
+    Pixels of 0 to 255 become 0 to 1 where `scales`; else they stay, for a network that takes
+    pixels and scales them itself.
+    """
+    first, last = (shape[0], shape[-1]) if shape else (1, 1)
+    # networks from TensorFlow take their channels last
+    behind = last in (1, 3) and first not in (1, 3)
+    channels, side = (last, first) if behind else (first, last)
+    colours = channels if channels in (1, 3) else 3
+    return Preprocess(
+        channels=colours,
+        resize=side,
+        mean=(0.0,) * colours,
+        std=(255.0 if scales else 1.0,) * colours,
+        layout=Layout.NHWC if behind else Layout.NCHW,
+    )
 
 
 def _input_is_float(network: Network, config: QuantConfig) -> bool:

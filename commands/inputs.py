@@ -122,7 +122,7 @@ def open_network(model: str, builder: str | None, input_shape: str | None) -> "N
     for note in network.notes:
         say(note)
     targets, given = file_knowledge(loaded, network.graph)
-    return replace(network, targets=targets, given=given)
+    return replace(network, targets=targets, given=given, takes_pixels=loaded.takes_pixels)
 
 
 @dataclass(frozen=True, slots=True)

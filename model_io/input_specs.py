@@ -31,11 +31,13 @@ class InputSpec:
         name: in the file, or of the argument; empty where a user speaks of the only one.
         shape: without the batch axis.
         kind: such as float32, int64 or bool.
+        has_pixels: whether the file takes uint8 pixels, 0 to 255, and scales them itself.
     """
 
     name: str
     shape: tuple[int, ...]
     kind: str = "float32"
+    has_pixels: bool = False
 
     def zero_batch(self, batch: int) -> Tensor:
         """Return zeros in the shape of a batch."""

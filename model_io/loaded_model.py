@@ -61,6 +61,11 @@ class LoadedModel:
         return self.inputs or self.input_shape
 
     @property
+    def takes_pixels(self) -> bool:
+        """Whether the only input is uint8 pixels, 0 to 255, that the network scales itself."""
+        return len(self.inputs) == 1 and self.inputs[0].has_pixels
+
+    @property
     def import_notes(self) -> tuple[str, ...]:
         """What reading the file found, a sentence each."""
         return () if self.report is None else tuple(self.report.report_sentences())

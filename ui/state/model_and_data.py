@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.network import Network, prepare
-from analysis.split import ImageChoice, Split, choose_split
+from analysis.split import ImageChoice, Split, choose_split, preprocess_of_shape
 from data_io.bundled import BUNDLED_DATA
-from data_io.preprocessing import Layout, Preprocess
+from data_io.preprocessing import Preprocess
 from data_io.table_columns import TableColumns
 from model_io.encodings.apply_to_network import file_knowledge
 from model_io.input_specs import InputSpec, read_input_specs, write_input_specs
@@ -116,7 +116,7 @@ def _read_network(choice: ModelChoice) -> Steps[Network]:
             loaded.name, model, takes, loaded.digest, loaded.batch, loaded.import_notes
         )
     targets, given = file_knowledge(loaded, network.graph)
-    return replace(network, targets=targets, given=given)
+    return replace(network, targets=targets, given=given, takes_pixels=loaded.takes_pixels)
 
 
 def default_data(choice: ModelChoice, network: Network) -> DataChoice:
@@ -132,17 +132,7 @@ def default_data(choice: ModelChoice, network: Network) -> DataChoice:
     if image is None and len(network.graph.input_shape) == 1:
         return DataChoice(None, Preprocess(table=TableColumns()).to_json(), 64, samples=0)
     shape = network.graph.input_shape if image is None else image.shape
-    first, last = (shape[0], shape[-1]) if shape else (1, 1)
-    # networks from TensorFlow take their channels last
-    behind = last in (1, 3) and first not in (1, 3)
-    channels, side = (last, first) if behind else (first, last)
-    plain = Preprocess(
-        channels=channels if channels in (1, 3) else 3,
-        resize=side,
-        mean=(0.0,) * (channels if channels in (1, 3) else 3),
-        std=(255.0,) * (channels if channels in (1, 3) else 3),
-        layout=Layout.NHWC if behind else Layout.NCHW,
-    )
+    plain = preprocess_of_shape(shape, scales=not network.takes_pixels)
     return DataChoice(None, plain.to_json(), calibration=64, samples=0)
 
 

@@ -42,9 +42,16 @@ def describe_inputs(
             "All inputs must have the batch as their first axis, of one size, got the sizes "
             f"{said} in {shown}. Export the network so that all inputs are batched."
         )
-    names = [readable(source.name) for source in sources]
-    specs = zip(names, shapes, kinds, strict=True)
-    return tuple(InputSpec(name, shape, kind) for name, shape, kind in specs), batches.pop()
+    specs = tuple(
+        InputSpec(
+            readable(source.name),
+            shape,
+            kind,
+            has_pixels=kind == "float32" and source.kind == TensorProto.UINT8,
+        )
+        for source, shape, kind in zip(sources, shapes, kinds, strict=True)
+    )
+    return specs, batches.pop()
 
 
 def _by_name(
