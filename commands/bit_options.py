@@ -39,7 +39,7 @@ def read_pin(text: str) -> Pin:
     name, _, widths = text.rpartition("=")
     parts = [_read_width(part, text) for part in widths.split("/")]
     if not name or len(parts) != 2 or parts == [None, None]:
-        raise _bad_pin(text)
+        raise _bad_pin_error(text)
     return Pin(name, *parts)
 
 
@@ -48,11 +48,11 @@ def _read_width(text: str, whole: str) -> int | None:
     if text == "-":
         return None
     if not text.isdecimal() or not (2 <= int(text) <= 16 or int(text) == FLOAT_BITS):
-        raise _bad_pin(whole)
+        raise _bad_pin_error(whole)
     return int(text)
 
 
-def _bad_pin(text: str) -> ConfigError:
+def _bad_pin_error(text: str) -> ConfigError:
     return ConfigError(
         f"A pin must be a layer, = and its bits for weight/output, each 2 to 16, 32 for float or "
         f"- for free; got {text!r}. Write head.0=8/8, for example."

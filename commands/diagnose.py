@@ -8,11 +8,11 @@ import typer
 from commands.app import app
 from commands.inputs import (
     ExperimentOptions,
-    check_import,
+    check_onnx_import,
     complete_experiment,
     open_network,
     open_preprocess,
-    with_training,
+    with_stored_training,
 )
 from commands.options import (
     AbsorbOption,
@@ -40,11 +40,17 @@ from commands.options import (
     TrainedOption,
     WeightBitsOption,
 )
-from commands.output import check_place, errors_told, watch, with_warnings, write_answer
+from commands.output import (
+    check_answer_place,
+    errors_as_sentences,
+    watch_steps,
+    with_warnings,
+    write_answer,
+)
 
 
-@app.command()
-def diagnose(
+@app.command("diagnose")
+def diagnose_network(
     *,
     model: ModelOption,
     builder: BuilderOption = None,
@@ -86,7 +92,7 @@ def diagnose(
     The answer holds the experiment that was chosen: evaluate, report and export take the answer
     with --experiment.
     """
-    with errors_told(out):
+    with errors_as_sentences(out):
         options = ExperimentOptions(
             experiment,
             config,
@@ -104,7 +110,7 @@ def diagnose(
             encodings,
         )
         if write_experiment is not None:
-            check_place(write_experiment, "--write-experiment")
+            check_answer_place(write_experiment, "--write-experiment")
         record = options.read()
         from analysis.diagnosis.flow.goal import read_goal  # noqa: PLC0415
 
@@ -124,12 +130,14 @@ def diagnose(
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
         if trained is not None:
-            tried = with_training(network, (runs, trained), tried, named=options.names_config)
+            tried = with_stored_training(
+                network, (runs, trained), tried, named=options.names_config
+            )
         images = choose_split(model, network, tried.config, choice, learning=True)
-        checked = check_import(model, network, images.score)
+        checked = check_onnx_import(model, network, images.score)
         store = RunStore(runs)
         task = DiagnosisTask(Study.of(network, images, store), tried, wish, store)
-        found = watch(run_diagnosis(task))
+        found = watch_steps(run_diagnosis(task))
         if write_experiment is not None:
             Path(write_experiment).write_text(text_of(found.experiment), encoding="utf-8")
         answer = summarize_diagnosis(found, network.graph)

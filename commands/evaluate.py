@@ -8,12 +8,12 @@ import typer
 from commands.app import app
 from commands.inputs import (
     ExperimentOptions,
-    check_import,
+    check_onnx_import,
     complete_experiment,
     open_metric,
     open_network,
     open_preprocess,
-    with_training,
+    with_stored_training,
 )
 from commands.options import (
     AbsorbOption,
@@ -42,11 +42,11 @@ from commands.options import (
     TrainingsOption,
     WeightBitsOption,
 )
-from commands.output import errors_told, watch, with_warnings, write_answer
+from commands.output import errors_as_sentences, watch_steps, with_warnings, write_answer
 
 
-@app.command()
-def cost(
+@app.command("cost")
+def print_cost(
     *,
     model: ModelOption,
     machine: MachineOption = None,
@@ -61,7 +61,7 @@ def cost(
     out: JsonOption = "-",
 ) -> None:
     """Estimate energy, latency and memory of one image; needs no data."""
-    with errors_told(out):
+    with errors_as_sentences(out):
         options = ExperimentOptions(
             experiment=experiment,
             config=config,
@@ -80,8 +80,8 @@ def cost(
         write_answer(out, with_warnings(summarize_cost(network, tried.config, report)))
 
 
-@app.command()
-def evaluate(
+@app.command("evaluate")
+def evaluate_network(
     *,
     model: ModelOption,
     builder: BuilderOption = None,
@@ -125,7 +125,7 @@ def evaluate(
     With --encodings, the file's bits are the configuration unless one is named; so are a
     training's with --trained.
     """
-    with errors_told(out):
+    with errors_as_sentences(out):
         options = ExperimentOptions(
             experiment,
             config,
@@ -156,14 +156,16 @@ def evaluate(
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
         if trained is not None:
-            tried = with_training(network, (runs, trained), tried, named=options.names_config)
+            tried = with_stored_training(
+                network, (runs, trained), tried, named=options.names_config
+            )
         learning = any(learns(step) for step in tried.passes)
         images = choose_split(model, network, tried.config, choice, learning=learning)
-        checked = check_import(model, network, images.score)
+        checked = check_onnx_import(model, network, images.score)
         store = None if resume is None else RunStore(resume)
-        run = watch(run_experiment(Study.of(network, images, store), tried, own_metric))
+        run = watch_steps(run_experiment(Study.of(network, images, store), tried, own_metric))
         found = summarize_run(run, network, (*notes, *images.notes))
-        sanity = watch(check_float_network(network, images.score, run.evaluation.float_top1))
+        sanity = watch_steps(check_float_network(network, images.score, run.evaluation.float_top1))
         warnings = (*(how.notes if how else ()), *sanity.sentences())
         write_answer(out, with_warnings({**found, "import_check": checked}, warnings))
         if run.evaluation.metric_problem:

@@ -12,7 +12,7 @@ from commands.inputs import (
     complete_experiment,
     open_network,
     open_preprocess,
-    with_training,
+    with_stored_training,
 )
 from commands.options import (
     AbsorbOption,
@@ -41,11 +41,18 @@ from commands.options import (
     TrainingsOption,
     WeightBitsOption,
 )
-from commands.output import check_place, errors_told, say, watch, with_warnings, write_answer
+from commands.output import (
+    check_answer_place,
+    errors_as_sentences,
+    print_line,
+    watch_steps,
+    with_warnings,
+    write_answer,
+)
 
 
-@app.command()
-def export(
+@app.command("export")
+def export_network(
     *,
     model: ModelOption,
     format_: Annotated[
@@ -93,7 +100,7 @@ def export(
     With --encodings, the file's bits are the configuration unless one is named; so are a
     training's with --trained.
     """
-    with errors_told(answer):
+    with errors_as_sentences(answer):
         options = ExperimentOptions(
             experiment,
             config,
@@ -115,23 +122,25 @@ def export(
         from analysis.study import Study  # noqa: PLC0415
         from commands.work import write_export  # noqa: PLC0415
 
-        kind = write_export.chosen_format(format_, out, weights, check=check)
+        kind = write_export.choose_format(format_, out, weights, check=check)
         how = open_preprocess(preprocess, label_column, model)
         choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
         if trained is not None:
-            tried = with_training(network, (runs, trained), tried, named=options.names_config)
-        images = write_export.choose_images(model, network, tried, choice, check=check)
+            tried = with_stored_training(
+                network, (runs, trained), tried, named=options.names_config
+            )
+        images = write_export.choose_export_images(model, network, tried, choice, check=check)
         notes = (*notes, *(images.notes if images is not None else ()))
         study = Study.of(network, images)
         asked = write_export.ExportWish(study, tried, kind, out, model, check=check, notes=notes)
-        found = watch(write_export.export(asked))
+        found = watch_steps(write_export.write_export(asked))
         write_answer(answer, with_warnings(found, how.notes if how else ()))
 
 
-@app.command()
-def convert(
+@app.command("convert")
+def convert_model(
     *,
     model: ModelOption,
     out: Annotated[Path, typer.Option(help="The .pt2 file to write.")],
@@ -140,13 +149,13 @@ def convert(
     answer: JsonOption = "-",
 ) -> None:
     """Import a network once and keep it as a .pt2 file with the same names of layers."""
-    with errors_told(answer):
-        check_place(str(out), "--out")
+    with errors_as_sentences(answer):
+        check_answer_place(str(out), "--out")
         from model_io.convert import convert_to_pt2  # noqa: PLC0415
         from model_io.input_specs import read_input_specs  # noqa: PLC0415
         from model_io.load import load_model  # noqa: PLC0415
 
-        say(f"Loading {model}")
+        print_line(f"Loading {model}")
         loaded = load_model(model, builder, read_input_specs(input_shape or ""))
         if not loaded.expected_inputs:
             raise ValueError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerator.machine import Machine, at_point, load_machine, load_preset, presets
-from commands.output import say
+from commands.output import print_line
 from quant.config import (
     ACTIVATION_DEFAULT,
     WEIGHT_DEFAULT,
@@ -104,7 +104,7 @@ def open_network(model: str, builder: str | None, input_shape: str | None) -> "N
     from model_io.load import load_model  # noqa: PLC0415
 
     choose_threads()
-    say(f"Loading {model}")
+    print_line(f"Loading {model}")
     loaded = load_model(model, builder, read_input_specs(input_shape or ""))
     if not loaded.expected_inputs:
         raise ValueError(
@@ -120,7 +120,7 @@ def open_network(model: str, builder: str | None, input_shape: str | None) -> "N
         loaded.import_notes,
     )
     for note in network.notes:
-        say(note)
+        print_line(note)
     targets, given = file_knowledge(loaded, network.graph)
     return replace(network, targets=targets, given=given, takes_pixels=loaded.takes_pixels)
 
@@ -174,7 +174,7 @@ class ExperimentOptions:
                 self.granularity,
                 self.estimator,
             )
-            return self._from_options(config, machine)
+            return self._record_from_options(config, machine)
         if self.names_recipe or replace(self, experiment=None).names_config:
             raise ConfigError(
                 "An experiment file must come alone; got configuration or repairs beside it. "
@@ -188,7 +188,7 @@ class ExperimentOptions:
             changes["seed"] = self.seed
         return replace(record, experiment=replace(record.experiment, **changes))
 
-    def _from_options(self, config: QuantConfig, machine: Machine) -> "ExperimentRecord":
+    def _record_from_options(self, config: QuantConfig, machine: Machine) -> "ExperimentRecord":
         from analysis.runs.experiment import Experiment  # noqa: PLC0415
         from analysis.runs.experiment_file import ExperimentRecord  # noqa: PLC0415
         from quant.passes.recipe import build_recipe  # noqa: PLC0415
@@ -235,7 +235,7 @@ def complete_experiment(
     return record.with_encodings(given), (*notes, *given.sentences())
 
 
-def with_training(
+def with_stored_training(
     network: "Network", place: tuple[Path, str], experiment: "Experiment", *, named: bool
 ) -> "Experiment":
     """Return the experiment with the weights and encodings of a stored training.
@@ -273,7 +273,7 @@ def open_metric(text: str | None) -> "FileMetric | None":
     return None if text is None else load_file_metric(text)
 
 
-def check_import(model: str, network: "Network", data: "Dataset") -> dict[str, float] | None:
+def check_onnx_import(model: str, network: "Network", data: "Dataset") -> dict[str, float] | None:
     """Run an ONNX file beside ONNX Runtime on the user's own data; None for other models."""
     from model_io.input_specs import InputSpec  # noqa: PLC0415
     from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx_agreement  # noqa: PLC0415
@@ -284,7 +284,7 @@ def check_import(model: str, network: "Network", data: "Dataset") -> dict[str, f
     takes = tuple(InputSpec(one.name, one.shape, one.kind) for one in network.graph.inputs)
     (batch,) = data.first(CHECKED_INPUTS).batches(CHECKED_INPUTS)
     found = check_onnx_agreement(Path(model), takes, inputs=parts_of(batch.inputs))
-    say(f"Beside ONNX Runtime on {found.inputs} real inputs: {found.difference:.1e} apart")
+    print_line(f"Beside ONNX Runtime on {found.inputs} real inputs: {found.difference:.1e} apart")
     return {"inputs": found.inputs, "largest_relative_difference": found.difference}
 
 

@@ -10,7 +10,7 @@ from accelerator.validation.compare import check_machines, check_rows, validatio
 from commands.app import app
 from commands.inputs import open_machine
 from commands.options import JsonOption
-from commands.output import errors_told, say, write_answer
+from commands.output import errors_as_sentences, print_line, write_answer
 
 ValidateOption = Annotated[
     bool, typer.Option("--validate", help="Estimate what chips were measured at, and the error.")
@@ -36,17 +36,17 @@ PresentOption = Annotated[
 ]
 
 
-@app.command()
-def machines(*, validate: ValidateOption = False, out: JsonOption = "-") -> None:
+@app.command("machines")
+def list_machines(*, validate: ValidateOption = False, out: JsonOption = "-") -> None:
     """List the machines whose cost can be estimated, or check them against measured chips."""
-    with errors_told(out):
+    with errors_as_sentences(out):
         if not validate:
-            write_answer(out, [_describe(load_preset(name)) for name in presets()])
+            write_answer(out, [_machine_facts(load_preset(name)) for name in presets()])
         elif out == "-":
             for line in validation_lines():
                 typer.echo(line)
         else:
-            write_answer(out, _validation())
+            write_answer(out, _validation_values())
 
 
 @app.command(name="calibrate-machine")
@@ -60,13 +60,13 @@ def calibrate_board(
     answer: JsonOption = "-",
 ) -> None:
     """Fit a machine to measurements of a board: two to five rows are enough to begin."""
-    with errors_told(answer), errors_told(str(out), "--out"):
+    with errors_as_sentences(answer), errors_as_sentences(str(out), "--out"):
         from commands.work.calibrate_board import (  # noqa: PLC0415
-            answer_fit,
             find_workload,
             fit_board,
             read_measurements,
             refuse_questions,
+            summarize_fit,
         )
 
         base = open_machine(machine)
@@ -74,14 +74,14 @@ def calibrate_board(
         if not accept:
             refuse_questions(base, rows)
         calibration, fitted = fit_board(base, rows, measurements.name, out)
-        say(f"Wrote {out}")
+        print_line(f"Wrote {out}")
         for warning in calibration.warnings:
-            say(f"Warning: {warning}")
+            print_line(f"Warning: {warning}")
         present = None if model is None else find_workload(model, "w8a8")
-        write_answer(answer, answer_fit(calibration, fitted, out, present))
+        write_answer(answer, summarize_fit(calibration, fitted, out, present))
 
 
-def _describe(machine: Machine) -> dict[str, Any]:
+def _machine_facts(machine: Machine) -> dict[str, Any]:
     wanted = ("name", "title", "illustrative", "technology_nm", "clock_hz")
     errors = {
         quantity: getattr(getattr(machine.fit, quantity, None), "mean_error", None)
@@ -92,7 +92,7 @@ def _describe(machine: Machine) -> dict[str, Any]:
     }
 
 
-def _validation() -> dict[str, Any]:
+def _validation_values() -> dict[str, Any]:
     """Return rows and machines of the validation, for JSON."""
     rows = [
         {

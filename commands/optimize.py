@@ -35,11 +35,11 @@ from commands.options import (
     SeedOption,
     ShapeOption,
 )
-from commands.output import errors_told, watch, with_warnings, write_answer
+from commands.output import errors_as_sentences, watch_steps, with_warnings, write_answer
 
 
-@app.command()
-def optimize(
+@app.command("optimize")
+def optimize_bits(
     *,
     model: ModelOption,
     machine: MachineOption = None,
@@ -94,7 +94,7 @@ def optimize(
 
     The images that choose ranges also tell how sensitive layers are; others measure the choice.
     """
-    with errors_told(out):
+    with errors_as_sentences(out):
         options = ExperimentOptions(
             experiment,
             config,
@@ -139,7 +139,7 @@ def optimize(
         images = choose_split(model, network, tried.config, choice, learning=True)
         store = RunStore(runs) if runs else None
         study = Study.of(network, images, store)
-        watch(study.calibrated())
-        answer = watch(find(study, task, store))
+        watch_steps(study.calibrated())
+        answer = watch_steps(find(study, task, store))
         found = summarize_answer(answer, network)
         write_answer(out, with_warnings(found, steps.notes if steps else ()))

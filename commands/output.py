@@ -16,23 +16,23 @@ REPORT_EVERY_S = 2.0
 
 
 @contextmanager
-def errors_told(out: str, option: str = "--json") -> Iterator[None]:
+def errors_as_sentences(out: str, option: str = "--json") -> Iterator[None]:
     """Turn what a user can put right into one sentence on standard error and exit code 2."""
     try:
-        check_place(out, option)
+        check_answer_place(out, option)
         yield
     except (ValueError, OSError, RecursionError) as error:
-        typer.echo(f"Error: {_sentence(error)}", err=True)
+        typer.echo(f"Error: {_error_sentence(error)}", err=True)
         raise typer.Exit(2) from None
 
 
-def check_place(out: str, option: str) -> None:
+def check_answer_place(out: str, option: str) -> None:
     """Find out before the work whether its answer can be written."""
     if out != "-" and (Path(out).is_dir() or not Path(out).parent.is_dir()):
         raise ValueError(f"{option} must name a file in a folder that exists; got {out}.")
 
 
-def _sentence(error: Exception) -> str:
+def _error_sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename} cannot be opened: {error.strerror}. Check the path."
     if isinstance(error, RecursionError):
@@ -40,7 +40,7 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def watch(steps: Steps[T]) -> T:
+def watch_steps(steps: Steps[T]) -> T:
     """Run long work to its end; tell on standard error how far it is, every few seconds."""
     told = -REPORT_EVERY_S
     while True:
@@ -51,10 +51,10 @@ def watch(steps: Steps[T]) -> T:
             return result
         if time.monotonic() - told >= REPORT_EVERY_S:
             told = time.monotonic()
-            say(progress.text)
+            print_line(progress.text)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line on standard error, so that standard output holds the answer alone."""
     typer.echo(text, err=True)
 
@@ -63,7 +63,7 @@ def with_warnings(answer: Mapping[str, object], warnings: Iterable[str] = ()) ->
     """Return the answer with the key `warnings`, and print each warning on standard error."""
     sentences = list(dict.fromkeys(warnings))
     for sentence in sentences:
-        say(f"Warning: {sentence}")
+        print_line(f"Warning: {sentence}")
     return {**answer, "warnings": sentences}
 
 
@@ -74,4 +74,4 @@ def write_answer(out: str, answer: object) -> None:
         typer.echo(text)
     else:
         Path(out).write_text(text + "\n", encoding="utf-8")
-        say(f"Wrote {out}")
+        print_line(f"Wrote {out}")

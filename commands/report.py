@@ -38,12 +38,12 @@ from commands.options import (
     ShapeOption,
     WeightBitsOption,
 )
-from commands.output import errors_told, say, watch
+from commands.output import errors_as_sentences, print_line, watch_steps
 from plain_files.read_json import parse_json
 
 
-@app.command()
-def report(
+@app.command("report")
+def write_report(
     *,
     model: Annotated[
         str | None, typer.Option(help="As elsewhere; may be left out with --run.")
@@ -88,7 +88,7 @@ def report(
 
     It loads nothing from anywhere and prints to A4.
     """
-    with errors_told(out, "--out"):
+    with errors_as_sentences(out, "--out"):
         options = ExperimentOptions(
             experiment,
             config,
@@ -110,9 +110,9 @@ def report(
         from commands.work.make_report import (  # noqa: PLC0415
             ReportTask,
             find_run,
+            make_run_report,
+            model_origin,
             open_store,
-            origin_of,
-            report_on,
         )
         from figures.document import render  # noqa: PLC0415
 
@@ -120,7 +120,7 @@ def report(
         task = ReportTask(
             choice=ImageChoice(data, how, samples, calibration, record.experiment.seed),
             experiment=record.experiment,
-            origin=origin_of(model, machine or MACHINE, builder, input_shape or ""),
+            origin=model_origin(model, machine or MACHINE, builder, input_shape or ""),
             run=None if store is None or run is None else find_run(store, run),
             store=store,
             front=None if front is None else parse_json(read_text(front)),
@@ -129,5 +129,5 @@ def report(
         if network is not None:
             tried, _ = complete_experiment(network, record, options)
             task = replace(task, experiment=tried.named(name) if name else tried)
-        Path(out).write_text(render(watch(report_on(network, task))), encoding="utf-8")
-        say(f"Wrote {out}")
+        Path(out).write_text(render(watch_steps(make_run_report(network, task))), encoding="utf-8")
+        print_line(f"Wrote {out}")

@@ -27,11 +27,11 @@ from commands.options import (
     SeedOption,
     ShapeOption,
 )
-from commands.output import errors_told, watch, with_warnings, write_answer
+from commands.output import errors_as_sentences, watch_steps, with_warnings, write_answer
 
 
-@app.command()
-def sensitivity(
+@app.command("sensitivity")
+def measure_sensitivity(
     *,
     model: ModelOption,
     builder: BuilderOption = None,
@@ -79,7 +79,7 @@ def sensitivity(
 
     With --runs, stop it and start it again: it goes on where it was.
     """
-    with errors_told(out):
+    with errors_as_sentences(out):
         options = ExperimentOptions(
             experiment, config, granularity=granularity, estimator=estimator, seed=seed
         )
@@ -92,5 +92,7 @@ def sensitivity(
         steps = open_preprocess(preprocess, label_column, model)
         choice = ImageChoice(data, steps, samples, calibration, tried.seed)
         network = open_network(model, builder, input_shape)
-        found = watch(answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler))
+        found = watch_steps(
+            answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler)
+        )
         write_answer(out, with_warnings(found, steps.notes if steps else ()))

@@ -8,11 +8,11 @@ import typer
 
 from commands.app import app
 from commands.options import JsonOption
-from commands.output import errors_told, write_answer
+from commands.output import errors_as_sentences, write_answer
 
 
-@app.command()
-def standardize(
+@app.command("standardize")
+def standardize_table(
     *,
     data: Annotated[Path, typer.Option(help="The training table: .csv, or .npz with inputs.")],
     label_column: Annotated[str, typer.Option(help="The column with the classes.")] = "",
@@ -23,7 +23,7 @@ def standardize(
 
     Give the file to other commands as --preprocess, whatever rows they get as --data.
     """
-    with errors_told(out):
+    with errors_as_sentences(out):
         from data_io.open_dataset import measure_standardisation  # noqa: PLC0415
         from data_io.preprocessing import Preprocess  # noqa: PLC0415
         from data_io.table_columns import TableColumns  # noqa: PLC0415

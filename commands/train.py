@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from commands.app import app
-from commands.inputs import check_import, open_network, open_preprocess, read_config
+from commands.inputs import check_onnx_import, open_network, open_preprocess, read_config
 from commands.options import (
     ActivationBitsOption,
     BuilderOption,
@@ -25,7 +25,13 @@ from commands.options import (
     ShapeOption,
     WeightBitsOption,
 )
-from commands.output import errors_told, say, watch, with_warnings, write_answer
+from commands.output import (
+    errors_as_sentences,
+    print_line,
+    watch_steps,
+    with_warnings,
+    write_answer,
+)
 from quant.training.settings import (
     BlendGradient,
     BlendSchedule,
@@ -37,8 +43,8 @@ from quant.training.settings import (
 )
 
 
-@app.command()
-def train(
+@app.command("train")
+def train_network(
     *,
     model: ModelOption,
     builder: BuilderOption = None,
@@ -107,7 +113,7 @@ def train(
     The answer tells the scores of the float network, of the quantized one without training, and of
     the trained one, on images that neither trained nor watched.
     """
-    with errors_told(out):
+    with errors_as_sentences(out):
         wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
         how = TrainingSettings(
             method=method,
@@ -141,11 +147,11 @@ def train(
         if go_on is not None:
             recipe = open_training(runs, go_on, network).whole_recipe
         split = divide_images(model, network, choice)
-        checked = check_import(model, network, split.score)
-        say(split.sentence)
+        checked = check_onnx_import(model, network, split.score)
+        print_line(split.sentence)
         how = replace(how, loss=loss_for(split, loss))
         task = TrainingTask(network, wish, split, how, runs, recipe, write_every)
-        say(f"Training {task.name}: the same call again goes on if it is stopped")
-        outcome = watch(run_training(task))
+        print_line(f"Training {task.name}: the same call again goes on if it is stopped")
+        outcome = watch_steps(run_training(task))
         found = {**summarize_training(outcome), "import_check": checked}
         write_answer(out, with_warnings(found, pixels.notes if pixels else ()))

@@ -16,7 +16,7 @@ from commands.options import (
     ModelOption,
     ShapeOption,
 )
-from commands.output import errors_told, write_answer
+from commands.output import errors_as_sentences, write_answer
 
 
 class WidthChoice(StrEnum):
@@ -27,8 +27,8 @@ class WidthChoice(StrEnum):
     RANDOM = "random"
 
 
-@app.command()
-def widths(
+@app.command("widths")
+def choose_channel_widths(
     *,
     model: ModelOption,
     budget: Annotated[float, typer.Option(help="Bits a weight on average, 1 to 8.")],
@@ -46,7 +46,7 @@ def widths(
     variance: where the weights vary most, which makes the bound of the loss least. even and random
     (the histogram of variance, dealt at random) are there to compare with.
     """
-    with errors_told(answer):
+    with errors_as_sentences(answer):
         base = read_config(config, None, activation_bits, None, None)
         from quant.channel_widths import (  # noqa: PLC0415
             count_widths,

@@ -20,13 +20,19 @@ from commands.options import (
     SeedOption,
     ShapeOption,
 )
-from commands.output import check_place, errors_told, say, with_warnings, write_answer
+from commands.output import (
+    check_answer_place,
+    errors_as_sentences,
+    print_line,
+    with_warnings,
+    write_answer,
+)
 
 BROKEN, UNDECIDED = 1, 3
 
 
-@app.command()
-def check(
+@app.command("check")
+def check_conditions(
     *,
     model: ModelOption,
     experiment: Annotated[Path, typer.Option(help="The experiment (JSON) that is checked.")],
@@ -71,9 +77,9 @@ def check(
     A run is broken only where the whole interval lies beyond the limit, and holds only where none
     of it does.
     """
-    with errors_told(out):
+    with errors_as_sentences(out):
         for option, place in (("--junit", junit), ("--markdown", markdown)):
-            check_place("-" if place is None else str(place), option)
+            check_answer_place("-" if place is None else str(place), option)
         from analysis.gate.condition import read_condition  # noqa: PLC0415
         from analysis.gate.decide import GateOutcome, check_run, join_outcomes  # noqa: PLC0415
         from analysis.split import ImageChoice  # noqa: PLC0415
@@ -95,7 +101,7 @@ def check(
         answer = summarize_check(decisions, scored, network)
         write_answer(out, with_warnings(answer, how.notes if how else ()))
         for decision in decisions:
-            say(decision.sentence)
+            print_line(decision.sentence)
         outcome = join_outcomes(decisions)
     if outcome is not GateOutcome.HOLDS:
         raise typer.Exit(BROKEN if outcome is GateOutcome.BROKEN else UNDECIDED)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from analysis.evaluation.measures import Interval
 from analysis.gate.decide import Decision, GateOutcome, join_outcomes
 from analysis.network import Network
 from analysis.runs.compare_runs import (
@@ -18,6 +17,7 @@ from analysis.runs.compare_runs import (
 )
 from analysis.runs.run_store import Run
 from commands.gate.score_both import ScoredPair
+from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
 from commands.json_answers.run import summarize_run
 
 MOST_LAYERS = 10
@@ -40,9 +40,9 @@ def summarize_check(
                 "relative": one.condition.is_relative,
                 "outcome": one.outcome.value,
                 "sentence": one.sentence,
-                "value": _finite(one.value),
+                "value": finite_or_none(one.value),
                 "limit": one.condition.limit,
-                "interval": _ends(one.interval),
+                "interval": interval_bounds(one.interval),
                 "confidence": None if one.interval is None else one.confidence,
                 "source": one.source,
                 "images": one.images or None,
@@ -53,14 +53,6 @@ def summarize_check(
         ],
         "run": summarize_run(scored.run, network, scored.notes),
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _ends(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
 
 
 def write_outcome(
@@ -79,7 +71,7 @@ def to_junit(decisions: Sequence[Decision], run: Run) -> str:
     outcomes = [decision.outcome for decision in decisions]
     suite = ET.Element(
         "testsuite",
-        name=_legal(f"QuantScope check of {run.name}"),
+        name=_xml_text(f"QuantScope check of {run.name}"),
         tests=str(len(decisions)),
         failures=str(outcomes.count(GateOutcome.BROKEN)),
         errors=str(outcomes.count(GateOutcome.UNDECIDED)),
@@ -89,20 +81,20 @@ def to_junit(decisions: Sequence[Decision], run: Run) -> str:
         case = ET.SubElement(
             suite,
             "testcase",
-            classname=_legal(f"{run.model}.{run.name}"),
-            name=_legal(decision.condition.text),
+            classname=_xml_text(f"{run.model}.{run.name}"),
+            name=_xml_text(decision.condition.text),
         )
         if decision.outcome is GateOutcome.HOLDS:
-            ET.SubElement(case, "system-out").text = _legal(decision.sentence)
+            ET.SubElement(case, "system-out").text = _xml_text(decision.sentence)
         else:
             kind = "failure" if decision.outcome is GateOutcome.BROKEN else "error"
             ET.SubElement(
-                case, kind, message=_legal(decision.sentence), type=decision.outcome.value
+                case, kind, message=_xml_text(decision.sentence), type=decision.outcome.value
             )
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _legal(text: str) -> str:
+def _xml_text(text: str) -> str:
     """Return text without the characters that XML cannot hold."""
     return _CONTROL.sub("?", text)
 
@@ -111,24 +103,24 @@ def to_markdown(decisions: Sequence[Decision], run: Run, against: Run | None) ->
     """Return the outcome as Markdown, with the difference between two runs where there are two."""
     if against is not None:
         against, run = with_distinct_names(against, run)
-    what = f"{_plain(run.name)} of {_plain(run.model)}"
+    what = f"{_markdown_text(run.name)} of {_markdown_text(run.model)}"
     lines = [
         f"## QuantScope: {join_outcomes(decisions)}",
         "",
-        f"{what} on {run.evaluation.samples} images of {_plain(run.data)}.",
+        f"{what} on {run.evaluation.samples} images of {_markdown_text(run.data)}.",
         "",
         "| fails if | outcome | measured | interval | more images |",
         "|---|---|---|---|---|",
-        *(_row(decision) for decision in decisions),
+        *(_markdown_row(decision) for decision in decisions),
     ]
     if against is not None:
-        lines += ["", f"### Against {_plain(against.name)}", ""]
-        lines += [f"- {_plain(sentence)}" for sentence in describe(against, run)]
+        lines += ["", f"### Against {_markdown_text(against.name)}", ""]
+        lines += [f"- {_markdown_text(sentence)}" for sentence in describe(against, run)]
         lines += _layer_table(against, run)
     return "\n".join(lines) + "\n"
 
 
-def _row(decision: Decision) -> str:
+def _markdown_row(decision: Decision) -> str:
     say = decision.condition.in_unit
     ends = "none"
     if decision.interval is not None:
@@ -136,7 +128,7 @@ def _row(decision: Decision) -> str:
         ends = f"{share}: {say(decision.interval.low)} to {say(decision.interval.high)}"
     more = "" if decision.more_images is None else f"about {decision.more_images}"
     cells = (decision.condition.text, decision.outcome, say(decision.value), ends, more)
-    return f"| {' | '.join(_plain(cell) for cell in cells)} |"
+    return f"| {' | '.join(_markdown_text(cell) for cell in cells)} |"
 
 
 def _layer_table(before: Run, after: Run) -> Iterator[str]:
@@ -148,7 +140,8 @@ def _layer_table(before: Run, after: Run) -> Iterator[str]:
     yield from ("", "| layer | SQNR before, dB | SQNR after, dB |", "|---|---|---|")
     for row in rows:
         if row in most:
-            yield f"| {_plain(row.layer)} | {row.sqnr_before_db:.1f} | {row.sqnr_after_db:.1f} |"
+            layer = _markdown_text(row.layer)
+            yield f"| {layer} | {row.sqnr_before_db:.1f} | {row.sqnr_after_db:.1f} |"
 
 
 def _change_db(row: LayerDifference) -> float:
@@ -159,6 +152,6 @@ def _change_db(row: LayerDifference) -> float:
     return change if math.isfinite(change) else 0.0
 
 
-def _plain(text: str) -> str:
+def _markdown_text(text: str) -> str:
     """Return text that Markdown shows as it is: no link, image, mention or cell comes of it."""
     return _MARKS.sub(r"\\\1", " ".join(text.split()))

@@ -12,7 +12,7 @@ from analysis.runs.run_store import Run, RunStore
 from analysis.split import ImageChoice, choose_split
 from analysis.study import Study
 from commands.inputs import ExperimentOptions, complete_experiment
-from commands.output import watch
+from commands.output import watch_steps
 from commands.work.make_report import find_run
 from quant.errors import ConfigError
 
@@ -49,11 +49,13 @@ def score_both(task: CheckTask) -> ScoredPair:
     Raises:
         ValueError: a file cannot be read, a run is not there, or the data do not fit.
     """
-    tried, notes = _complete(task, task.options)
+    tried, notes = _complete_from_options(task, task.options)
     other: Experiment | None = None
     kept: Run | None = None
     if task.against is not None and Path(task.against).suffix == ".json":
-        other, _ = _complete(task, replace(task.options, experiment=Path(task.against)))
+        other, _ = _complete_from_options(
+            task, replace(task.options, experiment=Path(task.against))
+        )
     elif task.against is not None:
         if task.store is None:
             raise ConfigError(
@@ -67,12 +69,14 @@ def score_both(task: CheckTask) -> ScoredPair:
     )
     study = Study.of(task.network, images)
     if other is not None:
-        kept = watch(run_experiment(study, other, task.metric))
-    run = watch(run_experiment(study, tried, task.metric))
+        kept = watch_steps(run_experiment(study, other, task.metric))
+    run = watch_steps(run_experiment(study, tried, task.metric))
     if task.store is not None:
         task.store.save(run)
     return ScoredPair(run, kept, (*notes, *images.notes))
 
 
-def _complete(task: CheckTask, options: ExperimentOptions) -> tuple[Experiment, tuple[str, ...]]:
+def _complete_from_options(
+    task: CheckTask, options: ExperimentOptions
+) -> tuple[Experiment, tuple[str, ...]]:
     return complete_experiment(task.network, options.read(), options)

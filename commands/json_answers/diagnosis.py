@@ -22,7 +22,7 @@ def summarize_diagnosis(found: Diagnosis, graph: FloatGraph) -> dict[str, Any]:
         "float": {"top1": found.float_top1},
         "quantized": {
             "top1": None if score is None else score.quantized_top1,
-            "top1_ci95": None if score is None else _bounds(score.quantized_top1_ci95, 1),
+            "top1_ci95": None if score is None else _scaled_bounds(score.quantized_top1_ci95, 1),
             "agreement": None if score is None else score.agreement,
             "samples": None if score is None else score.samples,
             "energy_pj": None if cost is None else cost.energy_pj,
@@ -30,23 +30,23 @@ def summarize_diagnosis(found: Diagnosis, graph: FloatGraph) -> dict[str, Any]:
         },
         "drop": {
             "points": None if score is None or score.top1_drop is None else 100 * score.top1_drop,
-            "points_ci95": None if score is None else _bounds(score.top1_drop_ci95, 100),
+            "points_ci95": None if score is None else _scaled_bounds(score.top1_drop_ci95, 100),
         },
         "recipe": [] if found.run is None else list(found.run.recipe),
         "config": config_to_plain(found.experiment.config, graph.layers),
-        "causes": [_cause(one) for one in found.causes],
-        "layers": [_layer(one) for one in found.layers],
-        "steps": [_step(one) for one in found.steps],
+        "causes": [_cause_values(one) for one in found.causes],
+        "layers": [_layer_values(one) for one in found.layers],
+        "steps": [_step_values(one) for one in found.steps],
         "experiment": experiment_to_plain(found.experiment),
         "versions": versions(),
     }
 
 
-def _bounds(interval: Interval | None, factor: float) -> list[float] | None:
+def _scaled_bounds(interval: Interval | None, factor: float) -> list[float] | None:
     return None if interval is None else [factor * interval.low, factor * interval.high]
 
 
-def _cause(one: NamedCause) -> dict[str, Any]:
+def _cause_values(one: NamedCause) -> dict[str, Any]:
     return {
         "layer": one.layer,
         "side": one.side.value,
@@ -54,33 +54,33 @@ def _cause(one: NamedCause) -> dict[str, Any]:
         "evidence": one.evidence,
         "remedy": one.remedy,
         "points": one.points,
-        "points_ci95": _bounds(one.interval, 1),
+        "points_ci95": _scaled_bounds(one.interval, 1),
     }
 
 
-def _layer(one: LayerLoss) -> dict[str, Any]:
+def _layer_values(one: LayerLoss) -> dict[str, Any]:
     return {
         "layer": one.layer,
         "side": one.side.value,
         "bits": one.bits,
         "share": one.share,
         "points": one.points,
-        "points_ci95": _bounds(one.interval, 1),
+        "points_ci95": _scaled_bounds(one.interval, 1),
         "images": one.images,
     }
 
 
-def _step(one: FlowStep) -> dict[str, Any]:
+def _step_values(one: FlowStep) -> dict[str, Any]:
     """Return a step; `measured` are points lost, or of the float network the right answers in %."""
     if one.loss is not None:
         labelled = one.loss.labelled
         unit: str | None = "points of top-1 lost" if labelled else "% of the answers changed"
         measured: float | None = one.loss.points
-        interval = _bounds(one.loss.interval, 1)
+        interval = _scaled_bounds(one.loss.interval, 1)
     else:
         unit = None if one.top1 is None else "% right"
         measured = None if one.top1 is None else 100 * one.top1
-        interval = _bounds(one.top1_interval, 100)
+        interval = _scaled_bounds(one.top1_interval, 100)
     return {
         "stage": one.stage.value,
         "name": one.name,

@@ -1,11 +1,9 @@
 """An answer of the optimizer as plain values for JSON."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from analysis.cost.quantity import Quantity
-from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.optimize import Answer
 from analysis.mixed_precision.pareto_front import Measured, prediction_error
 from analysis.mixed_precision.proposal import Proposal
@@ -17,6 +15,7 @@ from analysis.runs.experiment_file import experiment_to_plain
 from analysis.runs.json_values import to_plain
 from analysis.runs.run_experiment import versions
 from commands.json_answers.float_weights import list_float_weights
+from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
 from quant.assignment import bits_of, cells_of
 from quant.simulation.plan import Side
 
@@ -38,15 +37,15 @@ def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:
             "images": known.images,
             "bits": list(known.sweep.bits),
             "seconds": round(known.seconds, 3),
-            "granularities": _granularities(answer, network),
+            "granularities": _known_granularities(answer, network),
         },
         "taught_by_runs": answer.taught,
         "choice": {
-            **_proposal(answer.proposal, answer.reference, runs, network),
-            "experiment": experiment_to_plain(_experiment(answer, network)),
+            **_proposal_values(answer.proposal, answer.reference, runs, network),
+            "experiment": experiment_to_plain(_choice_experiment(answer, network)),
         },
-        "reference": _proposal(answer.reference, answer.reference, runs, network),
-        "front": _front(answer, network),
+        "reference": _proposal_values(answer.reference, answer.reference, runs, network),
+        "front": _front_points(answer, network),
         "prediction_error": to_plain(prediction_error(answer.measured)) if runs else None,
         "float_weights": list_float_weights(network),
         "notes": list(answer.notes),
@@ -55,28 +54,28 @@ def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:
     }
 
 
-def _experiment(answer: Answer, network: Network) -> Experiment:
+def _choice_experiment(answer: Answer, network: Network) -> Experiment:
     """Return the choice as an experiment, which `--experiment` takes."""
     task = answer.task
     chosen = Experiment(answer.proposal.config, task.machine, task.recipe, seed=task.seed)
     return chosen.named(answer.proposal.name).on(network.digest, "")
 
 
-def _granularities(answer: Answer, network: Network) -> list[str]:
+def _known_granularities(answer: Answer, network: Network) -> list[str]:
     """Return the granularities of weights that are known."""
     swept = (answer.sensitivity, *answer.others)
     cells = (cell for known in swept for cell in cells_of(known.sweep.config, network.graph))
     return sorted({str(grain) for _, _, grain in cells if grain is not None})
 
 
-def _front(answer: Answer, network: Network) -> list[dict[str, Any]] | None:
+def _front_points(answer: Answer, network: Network) -> list[dict[str, Any]] | None:
     if answer.front is None:
         return None
     points: Sequence[Proposal] = (*answer.front.proposals, *answer.front.references)
-    return [_proposal(point, answer.reference, {}, network) for point in points]
+    return [_proposal_values(point, answer.reference, {}, network) for point in points]
 
 
-def _proposal(
+def _proposal_values(
     found: Proposal, reference: Proposal, runs: dict[str, Measured], network: Network
 ) -> dict[str, Any]:
     bits = bits_of(found.config, network.graph)
@@ -94,7 +93,7 @@ def _proposal(
             }
             for layer in layers
         ],
-        "predicted": _prediction(found.prediction),
+        "predicted": _prediction_values(found.prediction),
         "cost": {str(quantity): quantity.of(found.cost) for quantity in Quantity},
         "of_reference": {
             str(quantity): quantity.of(found.cost) / (quantity.of(reference.cost) or 1.0)
@@ -102,37 +101,29 @@ def _proposal(
         },
         "proven": found.proven,
         "seconds": round(found.seconds, 3),
-        "measured": _run(runs[found.name]) if found.name in runs else None,
+        "measured": _run_values(runs[found.name]) if found.name in runs else None,
     }
 
 
-def _prediction(found: Prediction) -> dict[str, Any]:
+def _prediction_values(found: Prediction) -> dict[str, Any]:
     return {
-        "sqnr_db": _finite(found.sqnr_db),
-        "sqnr_ci95": _bounds(found.sqnr_ci95),
+        "sqnr_db": finite_or_none(found.sqnr_db),
+        "sqnr_ci95": interval_bounds(found.sqnr_ci95),
         "loss": found.loss,
-        "loss_ci95": _bounds(found.loss_ci95),
+        "loss_ci95": interval_bounds(found.loss_ci95),
         "loss_is_of": "top-1" if found.labelled else "agreement",
     }
 
 
-def _run(measured: Measured) -> dict[str, Any]:
+def _run_values(measured: Measured) -> dict[str, Any]:
     score = measured.run.evaluation
     return {
         "data": measured.run.data,
         "samples": score.samples,
-        "sqnr_db": _finite(score.sqnr_db),
+        "sqnr_db": finite_or_none(score.sqnr_db),
         "top1": score.quantized_top1,
         "top1_drop": score.top1_drop,
-        "top1_drop_ci95": _bounds(score.top1_drop_ci95),
+        "top1_drop_ci95": interval_bounds(score.top1_drop_ci95),
         "agreement": score.agreement,
         "cost": {str(quantity): quantity.of(measured.run.cost) for quantity in Quantity},
     }
-
-
-def _bounds(interval: Interval | None) -> list[float | None] | None:
-    return None if interval is None else [_finite(interval.low), _finite(interval.high)]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -5,12 +5,12 @@ from typing import Any
 
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
-from analysis.evaluation.measures import Interval
 from analysis.network import Network
 from analysis.runs.run_experiment import versions
 from analysis.runs.run_store import Run
 from analysis.runs.verdict import judge
 from commands.json_answers.float_weights import list_float_weights
+from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
 from quant.config import QuantConfig, config_from_dict, config_to_plain
 from sample_models.registry import SAMPLES
 
@@ -40,24 +40,24 @@ def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> di
         "samples": score.samples,
         "calibration_images": run.calibration_images,
         "labelled": score.labelled,
-        "float": {"top1": score.float_top1, "top1_ci95": _bounds(score.float_top1_ci95)},
+        "float": {"top1": score.float_top1, "top1_ci95": interval_bounds(score.float_top1_ci95)},
         "quantized": {
             "top1": score.quantized_top1,
-            "top1_ci95": _bounds(score.quantized_top1_ci95),
+            "top1_ci95": interval_bounds(score.quantized_top1_ci95),
             "agreement": score.agreement if score.classes else None,
-            "agreement_ci95": _bounds(score.agreement_ci95) if score.classes else None,
-            "sqnr_db": _finite(score.sqnr_db),
+            "agreement_ci95": interval_bounds(score.agreement_ci95) if score.classes else None,
+            "sqnr_db": finite_or_none(score.sqnr_db),
             "cosine": score.cosine,
         },
-        "drop": {"top1": score.top1_drop, "top1_ci95": _bounds(score.top1_drop_ci95)},
-        "metric": _metric(score),
-        "layer_sqnr_db": {name: _finite(value) for name, value in run.layer_sqnr_db.items()},
-        "config": _config(config_from_dict(run.config), network),
+        "drop": {"top1": score.top1_drop, "top1_ci95": interval_bounds(score.top1_drop_ci95)},
+        "metric": _metric_values(score),
+        "layer_sqnr_db": {name: finite_or_none(value) for name, value in run.layer_sqnr_db.items()},
+        "config": _config_values(config_from_dict(run.config), network),
         "recipe": list(run.recipe),
         "float_weights": list_float_weights(network),
         "experiment": run.experiment,
         "cost": run.cost.to_dict(),
-        "notes": [*notes, *_notes(score)],
+        "notes": [*notes, *_run_notes(score)],
         "versions": run.versions,
         "seed": run.seed,
         "seconds": round(run.seconds, 3),
@@ -76,7 +76,7 @@ def summarize_cost(network: Network, config: QuantConfig, report: CostReport) ->
         ],
         "parameters": network.parameters,
         "float_weights": list_float_weights(network),
-        "config": _config(config, network),
+        "config": _config_values(config, network),
         "cost": report.to_dict(),
         "versions": versions(),
     }
@@ -92,7 +92,7 @@ def summarize_samples() -> list[dict[str, Any]]:
             "input_shape": list(sample.input_shape),
             "classes": sample.classes,
             "data": sample.dataset,
-            "float_top1": _finite(sample.float_top1),
+            "float_top1": finite_or_none(sample.float_top1),
             "float_top1_on": sample.cited_from,
             "licence": sample.licence,
         }
@@ -100,7 +100,7 @@ def summarize_samples() -> list[dict[str, Any]]:
     ]
 
 
-def _metric(score: Evaluation) -> dict[str, Any] | None:
+def _metric_values(score: Evaluation) -> dict[str, Any] | None:
     """Return the user's metric of both networks, or what kept it from being measured."""
     found = score.metric
     if found is None:
@@ -109,29 +109,20 @@ def _metric(score: Evaluation) -> dict[str, Any] | None:
         "name": found.name,
         "higher_is_better": found.higher_is_better,
         "float": found.float_value,
-        "float_ci95": _bounds(found.float_ci95),
+        "float_ci95": interval_bounds(found.float_ci95),
         "quantized": found.quantized_value,
-        "quantized_ci95": _bounds(found.quantized_ci95),
+        "quantized_ci95": interval_bounds(found.quantized_ci95),
         "change": found.change,
-        "change_ci95": _bounds(found.change_ci95),
+        "change_ci95": interval_bounds(found.change_ci95),
     }
 
 
-def _config(config: QuantConfig, network: Network) -> dict[str, Any]:
+def _config_values(config: QuantConfig, network: Network) -> dict[str, Any]:
     """Return the configuration, each rule with the number of layers that it matched."""
     return config_to_plain(config, network.graph.layers)
 
 
-def _bounds(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity."""
-    return value if math.isfinite(value) else None
-
-
-def _notes(score: Evaluation) -> list[str]:
+def _run_notes(score: Evaluation) -> list[str]:
     notes = [] if score.labelled else [NO_LABELS if score.classes else NO_CLASSES]
     if score.metric_problem:
         notes.append(score.metric_problem)

@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 from analysis.calibration import Calibrated
-from analysis.evaluation.measures import Interval
 from analysis.network import Network
 from analysis.runs.run_experiment import IdentifiedData, versions
 from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity, View
 from commands.json_answers.float_weights import list_float_weights
+from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
 
 IDENTICAL = "An SQNR of null is infinite: the outputs are those of the float network."
 PREDICTED = "Screening predicts SQNR and KL divergence to first order; it measures no accuracy."
@@ -39,34 +39,34 @@ def summarize_sensitivity(
         "config": found.sweep.config.to_dict(),
         "float_weights": list_float_weights(network),
         "baseline": {"top1": found.float_top1},
-        "whole": [_row(score) for score in found.whole],
-        "layers": [_row(score) for score in found.scores],
+        "whole": [_cell_values(score) for score in found.whole],
+        "layers": [_cell_values(score) for score in found.scores],
         "seconds": round(found.seconds, 3),
         "forwards": found.forwards,
-        "notes": [*notes, *_notes(found)],
+        "notes": [*notes, *_sweep_notes(found)],
         "versions": versions(),
     }
 
 
-def _row(score: CellScore) -> dict[str, Any]:
+def _cell_values(score: CellScore) -> dict[str, Any]:
     question = score.question
     return {
         **({"layer": question.layer} if question.layer else {}),
         "role": str(question.side),
         "bits": question.bits,
         "images": score.images,
-        "sqnr_db": _finite(score.sqnr_db),
-        "sqnr_ci95": _bounds(score.sqnr_ci95),
-        "kl": _finite(score.kl),
-        "cross_entropy": _finite(score.cross_entropy),
+        "sqnr_db": finite_or_none(score.sqnr_db),
+        "sqnr_ci95": interval_bounds(score.sqnr_ci95),
+        "kl": finite_or_none(score.kl),
+        "cross_entropy": finite_or_none(score.cross_entropy),
         "accuracy_drop": score.accuracy_drop,
-        "ci95": _bounds(score.accuracy_drop_ci95),
+        "ci95": interval_bounds(score.accuracy_drop_ci95),
         "agreement": score.agreement,
-        "agreement_ci95": _bounds(score.agreement_ci95),
+        "agreement_ci95": interval_bounds(score.agreement_ci95),
     }
 
 
-def _notes(found: Sensitivity) -> list[str]:
+def _sweep_notes(found: Sensitivity) -> list[str]:
     notes = []
     if found.depth is Depth.SCREENING:
         notes.append(PREDICTED)
@@ -79,12 +79,3 @@ def _notes(found: Sensitivity) -> list[str]:
     if found.sweep.view is View.ALL_BUT and found.depth is Depth.EXACT:
         notes.append("Every score is of the network with all layers quantized but the one named.")
     return notes
-
-
-def _bounds(interval: Interval | None) -> list[float | None] | None:
-    return None if interval is None else [_finite(interval.low), _finite(interval.high)]
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity."""
-    return value if value is not None and math.isfinite(value) else None

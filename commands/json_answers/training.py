@@ -1,14 +1,13 @@
 """A training as plain values for JSON."""
 
-import math
 from dataclasses import asdict
 from typing import Any
 
 from analysis.evaluation.evaluate import Evaluation
-from analysis.evaluation.measures import Interval
 from analysis.runs.apply_recipe import title_of
 from analysis.runs.run_experiment import versions
 from analysis.training.run_training import TrainingOutcome
+from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
 from commands.json_answers.run import NO_LABELS
 from quant.config import config_to_plain
 
@@ -26,10 +25,10 @@ def summarize_training(outcome: TrainingOutcome) -> dict[str, Any]:
         "model": task.network.name,
         "model_digest": task.network.digest,
         "data": {"name": split.score.name, "digest": split.score.digest},
-        "float": {"top1": after.float_top1, "top1_ci95": _bounds(after.float_top1_ci95)},
-        "before": _scores(outcome.before),
-        "quantized": _scores(after),
-        "drop": {"top1": after.top1_drop, "top1_ci95": _bounds(after.top1_drop_ci95)},
+        "float": {"top1": after.float_top1, "top1_ci95": interval_bounds(after.float_top1_ci95)},
+        "before": _score_values(outcome.before),
+        "quantized": _score_values(after),
+        "drop": {"top1": after.top1_drop, "top1_ci95": interval_bounds(after.top1_drop_ci95)},
         "images": {
             "trained": len(split.train),
             "watched": len(split.watch),
@@ -50,21 +49,12 @@ def summarize_training(outcome: TrainingOutcome) -> dict[str, Any]:
     }
 
 
-def _scores(score: Evaluation) -> dict[str, Any]:
+def _score_values(score: Evaluation) -> dict[str, Any]:
     return {
         "top1": score.quantized_top1,
-        "top1_ci95": _bounds(score.quantized_top1_ci95),
+        "top1_ci95": interval_bounds(score.quantized_top1_ci95),
         "agreement": score.agreement if score.classes else None,
-        "agreement_ci95": _bounds(score.agreement_ci95) if score.classes else None,
-        "sqnr_db": _finite(score.sqnr_db),
+        "agreement_ci95": interval_bounds(score.agreement_ci95) if score.classes else None,
+        "sqnr_db": finite_or_none(score.sqnr_db),
         "kl": score.kl,
     }
-
-
-def _bounds(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity."""
-    return value if math.isfinite(value) else None

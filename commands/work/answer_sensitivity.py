@@ -63,7 +63,7 @@ def answer_sensitivity(
         found = instant(Study(network), sweep)
         return summarize_sensitivity(found, network, None, Calibrated())
     workers = open_cluster(scheduler) if scheduler else Pool()
-    images = _split(model, network, choice, sweep, learning=quantizes_activations)
+    images = _choose_sweep_images(model, network, choice, sweep, learning=quantizes_activations)
     study = Study.of(network, images, RunStore(runs) if runs else None)
     if quantizes_activations:
         yield from study.calibrated()
@@ -71,7 +71,7 @@ def answer_sensitivity(
     return summarize_sensitivity(found, network, images.score, study.known, images.notes)
 
 
-def _split(
+def _choose_sweep_images(
     model: str, network: Network, choice: ImageChoice, sweep: Sweep, *, learning: bool
 ) -> Split:
     """Return the images; the same ones to score on, whatever the question is about."""

@@ -70,7 +70,7 @@ def fit_board(
     return calibration, load_machine(out)
 
 
-def answer_fit(
+def summarize_fit(
     calibration: Calibration, machine: Machine, out: Path, present: Workload | None
 ) -> Answer:
     """Return what a fit found, for JSON."""
@@ -84,17 +84,17 @@ def answer_fit(
     }
     for quantity in ("energy", "latency"):
         error = getattr(machine.fit, quantity)
-        answer[quantity] = None if error is None else _plain_error(error)
-    answer["next_measurements"] = _next(machine, present)
+        answer[quantity] = None if error is None else _fit_error_values(error)
+    answer["next_measurements"] = _next_measurements(machine, present)
     return answer
 
 
-def _plain_error(error: Any) -> Answer:
+def _fit_error_values(error: Any) -> Answer:
     wanted = ("networks", "mean_error", "worst_error", "noise")
     return {name: getattr(error, name) for name in wanted}
 
 
-def _next(machine: Machine, present: Workload | None) -> list[Answer]:
+def _next_measurements(machine: Machine, present: Workload | None) -> list[Answer]:
     """Return which published network narrows the interval of the present one most."""
     if present is None:
         return []

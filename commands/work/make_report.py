@@ -68,7 +68,7 @@ def open_store(runs: Path | None, run: str | None) -> RunStore | None:
     return None if runs is None else RunStore(runs)
 
 
-def origin_of(
+def model_origin(
     model: str | None, machine: str, builder: str | None, shape: str
 ) -> ReportOrigin | None:
     """Return how the command line reached a model; its images are added with the choice.
@@ -78,7 +78,7 @@ def origin_of(
     return None if model is None else ReportOrigin(model, machine, builder, inputs=shape)
 
 
-def report_on(network: Network | None, task: ReportTask) -> Steps[Report]:
+def make_run_report(network: Network | None, task: ReportTask) -> Steps[Report]:
     """Measure what has to be measured, and gather the report.
 
     Raises:
@@ -87,11 +87,11 @@ def report_on(network: Network | None, task: ReportTask) -> Steps[Report]:
     if task.run is None and network is None:
         raise ConfigError("A report needs a model to measure, or a run; got neither. Name one.")
     if network is None:
-        return (yield from _report(task, None, None))
+        return (yield from _gather_with_context(task, None, None))
     run = task.run
     config = task.experiment.config if run is None else config_from_dict(run.config)
-    choice = task.choice if run is None else _as_in(run, task.choice)
-    images = _images(task, network, config, choice)
+    choice = task.choice if run is None else _choice_of_run(run, task.choice)
+    images = _report_images(task, network, config, choice)
     study = Study.of(network, images, task.store)
     yield from part(study.calibrated(), 0.0, 0.2)
     if run is None and images is not None:
@@ -99,11 +99,13 @@ def report_on(network: Network | None, task: ReportTask) -> Steps[Report]:
         if task.store is not None:
             task.store.save(run)
     task = replace(task, run=run)
-    done = replace(task, origin=_origin(task, choice))
-    return (yield from part(_report(done, study, images), GATHERING, 1.0))
+    done = replace(task, origin=_origin_with_images(task, choice))
+    return (yield from part(_gather_with_context(done, study, images), GATHERING, 1.0))
 
 
-def _report(task: ReportTask, study: Study | None, images: Split | None) -> Steps[Report]:
+def _gather_with_context(
+    task: ReportTask, study: Study | None, images: Split | None
+) -> Steps[Report]:
     if task.run is None:
         raise ConfigError("A report needs images to measure on; got none. Name some with --data.")
     same = images is not None and images.score.digest == task.run.data_digest
@@ -122,7 +124,7 @@ def _report(task: ReportTask, study: Study | None, images: Split | None) -> Step
     return (yield from gather_report(task.run, around))
 
 
-def _images(
+def _report_images(
     task: ReportTask, network: Network, config: QuantConfig, choice: ImageChoice
 ) -> Split | None:
     """Return the images; none where a kept run can be reported on without."""
@@ -136,7 +138,7 @@ def _images(
     return choose_split(model, network, config, choice, learning=learning)
 
 
-def _as_in(run: Run, choice: ImageChoice) -> ImageChoice:
+def _choice_of_run(run: Run, choice: ImageChoice) -> ImageChoice:
     """Return the choice that led to the images of a run."""
     return replace(
         choice,
@@ -146,7 +148,7 @@ def _as_in(run: Run, choice: ImageChoice) -> ImageChoice:
     )
 
 
-def _origin(task: ReportTask, choice: ImageChoice) -> ReportOrigin | None:
+def _origin_with_images(task: ReportTask, choice: ImageChoice) -> ReportOrigin | None:
     if task.origin is None:
         return None
     kept = task.run is not None and not task.origin.machine.endswith(".toml")

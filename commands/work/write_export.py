@@ -55,7 +55,7 @@ class ExportWish:
     notes: tuple[str, ...] = ()
 
 
-def chosen_format(name: str, out: Path, weights: str, *, check: bool) -> str:
+def choose_format(name: str, out: Path, weights: str, *, check: bool) -> str:
     """Return the key of `FORMATS` that is meant; find out before the work whether it can be done.
 
     Raises:
@@ -74,7 +74,7 @@ def chosen_format(name: str, out: Path, weights: str, *, check: bool) -> str:
     return name
 
 
-def choose_images(
+def choose_export_images(
     model: str,
     network: Network,
     experiment: Experiment,
@@ -96,7 +96,7 @@ def choose_images(
         return None
 
 
-def export(wish: ExportWish) -> Steps[dict[str, Any]]:
+def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
     """Calibrate, quantize, repair, write the files, and check them; return what was done.
 
     Raises:
@@ -104,11 +104,11 @@ def export(wish: ExportWish) -> Steps[dict[str, Any]]:
     """
     stage = yield from part(quantized_to_take(wish.study, wish.experiment), 0.0, 0.6)
     yield Progress(0.6, f"Making {FORMATS[wish.format].title}")
-    source = _source(wish, stage)
+    source = _artefact_source(wish, stage)
     made = FORMATS[wish.format].make(source)
     answer: dict[str, Any] = {
         "format": wish.format,
-        "files": write_files(made, wish.out),
+        "files": write_artefact_files(made, wish.out),
         "checks": list(made.checks),
         "float_weights": list_float_weights(wish.study.network),
         "notes": [*wish.notes, *made.notes],
@@ -120,11 +120,11 @@ def export(wish: ExportWish) -> Steps[dict[str, Any]]:
         simulated = simulate_written_file(source.quantized, file)
         checking = check_execution(stage.network, simulated, executed, wish.study.images)
         found = yield from part(checking, 0.7, 1.0)
-        answer["execution"] = summarize_check(found)
+        answer["execution"] = summarize_execution(found)
     return answer
 
 
-def _source(wish: ExportWish, stage: Stage) -> ArtefactSource:
+def _artefact_source(wish: ExportWish, stage: Stage) -> ArtefactSource:
     data, experiment, network = wish.study.scored, wish.experiment, wish.study.network
     report = cost(network, experiment.config, experiment.machine)
     numbers = layer_numbers(stage, report, experiment.config, data)
@@ -141,7 +141,7 @@ def _source(wish: ExportWish, stage: Stage) -> ArtefactSource:
     )
 
 
-def write_files(made: Artefact, out: Path) -> list[dict[str, Any]]:
+def write_artefact_files(made: Artefact, out: Path) -> list[dict[str, Any]]:
     """Write the main file to `out` and the others beside it; return their names and sizes.
 
     Raises:
@@ -166,22 +166,22 @@ def write_files(made: Artefact, out: Path) -> list[dict[str, Any]]:
     return [{"file": str(p), "bytes": len(made.files[name])} for name, p in paths.items()]
 
 
-def summarize_check(found: ExecutionCheck) -> dict[str, Any]:
+def summarize_execution(found: ExecutionCheck) -> dict[str, Any]:
     """Return a check for JSON; a ratio without noise, which is infinite, becomes null."""
     return {
         "samples": found.samples,
-        "integer_kernels": _finite(asdict(found.executed)),
-        "node_by_node": _finite(asdict(found.plain)),
+        "integer_kernels": _finite_values(asdict(found.executed)),
+        "node_by_node": _finite_values(asdict(found.plain)),
         "top1": {name: asdict(score) for name, score in found.scores.items()},
         "worst_layer": found.worst_layer,
-        "layer_sqnr_db": _finite(found.layer_sqnr_db),
+        "layer_sqnr_db": _finite_values(found.layer_sqnr_db),
         "partings": [asdict(one) for one in found.partings],
         "integer_layers": list(found.integer_layers),
         "latency": {**asdict(found.latency), "speedup": found.latency.speedup},
     }
 
 
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
+def _finite_values(values: dict[str, Any]) -> dict[str, Any]:
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()

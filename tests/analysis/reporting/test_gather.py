@@ -27,7 +27,7 @@ from analysis.sensitivity.stored import harmful, known_sensitivity
 from analysis.sensitivity.sweep import Sweep
 from analysis.split import ImageChoice, Split, choose_split
 from analysis.study import Study
-from commands.work.make_report import ReportTask, find_run, open_store, report_on
+from commands.work.make_report import ReportTask, find_run, make_run_report, open_store
 from model_io.load import load_model
 from quant.config import uniform
 from quant.errors import ConfigError
@@ -300,7 +300,7 @@ class TestRoad:
         self, network: Network, measured: Run, tmp_path: Path
     ) -> None:
         store = RunStore(tmp_path)
-        found = drain(report_on(network, self.task(store=store)))
+        found = drain(make_run_report(network, self.task(store=store)))
         assert found.run.evaluation == measured.evaluation
         assert [run.name for run in store.all()] == ["now"]
         assert found.origin is not None
@@ -317,7 +317,7 @@ class TestRoad:
             choice=ImageChoice(),
             experiment=replace(NOW, machine=load_preset("eyeriss_like")),
         )
-        found = drain(report_on(network, task))
+        found = drain(make_run_report(network, task))
         assert found.run == measured
         assert "not those of the run" not in " ".join(found.notes)
         assert found.machine == MACHINE
@@ -327,16 +327,16 @@ class TestRoad:
 
     def test_other_images_are_told_and_not_used(self, network: Network, measured: Run) -> None:
         other = replace(measured, data_digest="another")
-        found = drain(report_on(network, self.task(run=other)))
+        found = drain(make_run_report(network, self.task(run=other)))
         assert "are not those of the run" in found.notes[0]
         assert "Ranges of activations were not examined" in " ".join(found.missing)
 
     def test_a_run_needs_no_model(self, measured: Run) -> None:
-        assert drain(report_on(None, self.task(run=measured))).run == measured
+        assert drain(make_run_report(None, self.task(run=measured))).run == measured
 
     def test_something_must_be_named(self) -> None:
         with pytest.raises(ConfigError, match="needs a model to measure, or a run"):
-            drain(report_on(None, self.task()))
+            drain(make_run_report(None, self.task()))
 
     def test_a_machine_of_ones_own_is_named_by_its_file(
         self, network: Network, measured: Run, tmp_path: Path
@@ -350,7 +350,7 @@ class TestRoad:
         origin = ReportOrigin(MODEL, str(path))
         experiment = replace(NOW, machine=load_machine(path))
         task = self.task(run=own, experiment=experiment, origin=origin)
-        found = drain(report_on(network, task))
+        found = drain(make_run_report(network, task))
         assert found.machine is not None
         assert found.machine.name == "mine"
         assert found.origin is not None
