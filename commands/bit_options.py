@@ -59,7 +59,7 @@ def _bad_pin_error(text: str) -> ConfigError:
     )
 
 
-def read_bits(text: str) -> tuple[int, ...]:
+def read_bit_choices(text: str) -> tuple[int, ...]:
     """Return the widths in a text such as 2,3,4,6,8.
 
     Raises:
@@ -73,7 +73,7 @@ def read_bits(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}, reverse=True))
 
 
-def read_uniform(text: str) -> tuple[int, int] | None:
+def read_uniform_bits(text: str) -> tuple[int, int] | None:
     """Return the bits of weights and activations in a text such as w8a8; None if it is none."""
     weight, _, activation = text.lower().removeprefix("w").partition("a")
     if not text.lower().startswith("w") or not (weight.isdecimal() and activation.isdecimal()):
@@ -96,9 +96,11 @@ def read_granularities(text: str) -> tuple[Granularity, ...] | None:
     return tuple(dict.fromkeys(Granularity(part) for part in parts)) or None
 
 
-def read_rules(
+def read_choice_rules(
     bits: str, pins: Sequence[str], edge_bits: int | None, granularities: str = ""
 ) -> Rules:
     """Return the rules that widths on offer, pins and granularities in words make."""
     given = tuple(read_pin(pin) for pin in pins)
-    return Rules(read_bits(bits), given, edge_bits, granularities=read_granularities(granularities))
+    return Rules(
+        read_bit_choices(bits), given, edge_bits, granularities=read_granularities(granularities)
+    )

@@ -41,10 +41,10 @@ from commands.options import (
     WeightBitsOption,
 )
 from commands.output import (
+    add_warnings,
     check_answer_place,
     errors_as_sentences,
     watch_steps,
-    with_warnings,
     write_answer,
 )
 
@@ -142,4 +142,4 @@ def diagnose_network(
             Path(write_experiment).write_text(text_of(found.experiment), encoding="utf-8")
         answer = summarize_diagnosis(found, network.graph)
         told = {"notes": [*notes, *images.notes], "import_check": checked}
-        write_answer(out, with_warnings({**answer, **told}, how.notes if how else ()))
+        write_answer(out, add_warnings({**answer, **told}, how.notes if how else ()))

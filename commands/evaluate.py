@@ -10,9 +10,9 @@ from commands.inputs import (
     ExperimentOptions,
     check_onnx_import,
     complete_experiment,
-    open_metric,
     open_network,
     open_preprocess,
+    open_user_metric,
     with_stored_training,
 )
 from commands.options import (
@@ -42,7 +42,7 @@ from commands.options import (
     TrainingsOption,
     WeightBitsOption,
 )
-from commands.output import errors_as_sentences, watch_steps, with_warnings, write_answer
+from commands.output import add_warnings, errors_as_sentences, watch_steps, write_answer
 
 
 @app.command("cost")
@@ -77,7 +77,7 @@ def print_cost(
 
         network = open_network(model, builder, input_shape)
         report = estimate_cost(network, tried.config, tried.machine)
-        write_answer(out, with_warnings(summarize_cost(network, tried.config, report)))
+        write_answer(out, add_warnings(summarize_cost(network, tried.config, report)))
 
 
 @app.command("evaluate")
@@ -151,7 +151,7 @@ def evaluate_network(
         from analysis.study import Study  # noqa: PLC0415
         from commands.json_answers.run import summarize_run  # noqa: PLC0415
 
-        how, own_metric = open_preprocess(preprocess, label_column, model), open_metric(metric)
+        how, own_metric = open_preprocess(preprocess, label_column, model), open_user_metric(metric)
         choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
@@ -167,6 +167,6 @@ def evaluate_network(
         found = summarize_run(run, network, (*notes, *images.notes))
         sanity = watch_steps(check_float_network(network, images.score, run.evaluation.float_top1))
         warnings = (*(how.notes if how else ()), *sanity.sentences())
-        write_answer(out, with_warnings({**found, "import_check": checked}, warnings))
+        write_answer(out, add_warnings({**found, "import_check": checked}, warnings))
         if run.evaluation.metric_problem:
             raise ValueError(run.evaluation.metric_problem)

@@ -42,11 +42,11 @@ from commands.options import (
     WeightBitsOption,
 )
 from commands.output import (
+    add_warnings,
     check_answer_place,
     errors_as_sentences,
     print_line,
     watch_steps,
-    with_warnings,
     write_answer,
 )
 
@@ -136,7 +136,7 @@ def export_network(
         study = Study.of(network, images)
         asked = write_export.ExportWish(study, tried, kind, out, model, check=check, notes=notes)
         found = watch_steps(write_export.write_export(asked))
-        write_answer(answer, with_warnings(found, how.notes if how else ()))
+        write_answer(answer, add_warnings(found, how.notes if how else ()))
 
 
 @app.command("convert")

@@ -33,7 +33,7 @@ OWN = "own"
 FOR_ACTIVATIONS = (Estimator.CROSS_ENTROPY, Estimator.BATCH_NORM)
 
 
-def read_config(
+def read_config_options(
     file: Path | None,
     weight_bits: int | None,
     activation_bits: int | None,
@@ -47,7 +47,7 @@ def read_config(
                 "A configuration file must come alone; got bits, granularity or estimator beside "
                 "it. Leave them out, or write them into the file."
             )
-        return config_from_json(read_text(file))
+        return config_from_json(read_text_file(file))
     weight = replace(
         WEIGHT_DEFAULT,
         bits=WEIGHT_DEFAULT.bits if weight_bits is None else weight_bits,
@@ -62,15 +62,15 @@ def read_config(
     return QuantConfig(LayerConfig(weight, activation))
 
 
-def read_reference(text: str | None, wish: QuantConfig) -> QuantConfig | None:
+def read_reference_config(text: str | None, wish: QuantConfig) -> QuantConfig | None:
     """Return the configuration that a text such as w8a8 means for `wish`, or that in a file."""
-    from commands.bit_options import read_uniform  # noqa: PLC0415
+    from commands.bit_options import read_uniform_bits  # noqa: PLC0415
 
     if text is None:
         return None
-    widths = read_uniform(text)
+    widths = read_uniform_bits(text)
     if widths is None:
-        return config_from_json(read_text(Path(text)))
+        return config_from_json(read_text_file(Path(text)))
     default = wish.default
     return QuantConfig(
         LayerConfig(
@@ -167,7 +167,7 @@ class ExperimentOptions:
         """
         machine = open_machine(self.machine or MACHINE)
         if self.experiment is None:
-            config = read_config(
+            config = read_config_options(
                 self.config,
                 self.weight_bits,
                 self.activation_bits,
@@ -182,7 +182,7 @@ class ExperimentOptions:
             )
         from analysis.runs.experiment_file import read_experiment  # noqa: PLC0415
 
-        record = read_experiment(read_text(self.experiment), machine)
+        record = read_experiment(read_text_file(self.experiment), machine)
         changes: dict[str, Any] = {} if self.machine is None else {"machine": machine}
         if self.seed is not None:
             changes["seed"] = self.seed
@@ -257,7 +257,9 @@ def _file_encodings(network: "Network", encodings: str) -> "Given":
     from model_io.encodings.apply_to_network import read_network_encodings  # noqa: PLC0415
 
     if encodings != OWN:
-        return read_network_encodings(read_text(Path(encodings)), network, Path(encodings).name)
+        return read_network_encodings(
+            read_text_file(Path(encodings)), network, Path(encodings).name
+        )
     if network.given is None:
         raise ValueError(
             f"--encodings {OWN} takes an ONNX file with quantizers; {network.name} has none. Name "
@@ -266,7 +268,7 @@ def _file_encodings(network: "Network", encodings: str) -> "Given":
     return network.given
 
 
-def open_metric(text: str | None) -> "FileMetric | None":
+def open_user_metric(text: str | None) -> "FileMetric | None":
     """Return the user's metric; it is loaded before any work."""
     from model_io.builder.user_metric import load_file_metric  # noqa: PLC0415
 
@@ -300,7 +302,7 @@ def open_preprocess(
     from data_io.table_columns import TableColumns  # noqa: PLC0415
     from sample_models.registry import SAMPLES  # noqa: PLC0415
 
-    found = None if path is None else Preprocess.from_json(read_text(path))
+    found = None if path is None else Preprocess.from_json(read_text_file(path))
     if label is None:
         return found
     own = SAMPLES.get(model)
@@ -308,7 +310,7 @@ def open_preprocess(
     return replace(steps, table=replace(steps.table or TableColumns(), label=label))
 
 
-def read_text(path: Path) -> str:
+def read_text_file(path: Path) -> str:
     """Return the text of a file that the user named."""
     try:
         return path.read_text(encoding="utf-8")

@@ -50,7 +50,7 @@ def list_machines(*, validate: ValidateOption = False, out: JsonOption = "-") ->
 
 
 @app.command(name="calibrate-machine")
-def calibrate_board(
+def calibrate_board_machine(
     *,
     machine: BaseOption,
     measurements: MeasurementsOption,

@@ -11,7 +11,7 @@ from commands.inputs import (
     ExperimentOptions,
     open_network,
     open_preprocess,
-    read_reference,
+    read_reference_config,
 )
 from commands.options import (
     AbsorbOption,
@@ -35,7 +35,7 @@ from commands.options import (
     SeedOption,
     ShapeOption,
 )
-from commands.output import errors_as_sentences, watch_steps, with_warnings, write_answer
+from commands.output import add_warnings, errors_as_sentences, watch_steps, write_answer
 
 
 @app.command("optimize")
@@ -115,17 +115,17 @@ def optimize_bits(
         from analysis.split import ImageChoice, choose_split  # noqa: PLC0415
         from analysis.study import Study  # noqa: PLC0415
         from commands import bit_options  # noqa: PLC0415
-        from commands.json_answers.optimize import summarize_answer  # noqa: PLC0415
+        from commands.json_answers.optimize import summarize_optimum  # noqa: PLC0415
 
         relative = relative_to is not None
         task = Task(
             machine=tried.machine,
             config=tried.config,
-            rules=bit_options.read_rules(bits, pin or (), edge_bits, allow),
+            rules=bit_options.read_choice_rules(bits, pin or (), edge_bits, allow),
             budgets=tuple(
                 bit_options.read_budget(text, relative=relative) for text in budget or ()
             ),
-            reference=read_reference(relative_to, tried.config),
+            reference=read_reference_config(relative_to, tried.config),
             least=least,
             most_loss=loss,
             front=front,
@@ -141,5 +141,5 @@ def optimize_bits(
         study = Study.of(network, images, store)
         watch_steps(study.calibrated())
         answer = watch_steps(find(study, task, store))
-        found = summarize_answer(answer, network)
-        write_answer(out, with_warnings(found, steps.notes if steps else ()))
+        found = summarize_optimum(answer, network)
+        write_answer(out, add_warnings(found, steps.notes if steps else ()))

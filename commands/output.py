@@ -59,7 +59,7 @@ def print_line(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def with_warnings(answer: Mapping[str, object], warnings: Iterable[str] = ()) -> dict[str, object]:
+def add_warnings(answer: Mapping[str, object], warnings: Iterable[str] = ()) -> dict[str, object]:
     """Return the answer with the key `warnings`, and print each warning on standard error."""
     sentences = list(dict.fromkeys(warnings))
     for sentence in sentences:

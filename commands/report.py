@@ -13,7 +13,7 @@ from commands.inputs import (
     complete_experiment,
     open_network,
     open_preprocess,
-    read_text,
+    read_text_file,
 )
 from commands.options import (
     AbsorbOption,
@@ -112,22 +112,24 @@ def write_report(
             find_run,
             make_run_report,
             model_origin,
-            open_store,
+            open_run_store,
         )
-        from figures.document import render  # noqa: PLC0415
+        from figures.document import render_report  # noqa: PLC0415
 
-        store = open_store(runs, run)
+        store = open_run_store(runs, run)
         task = ReportTask(
             choice=ImageChoice(data, how, samples, calibration, record.experiment.seed),
             experiment=record.experiment,
             origin=model_origin(model, machine or MACHINE, builder, input_shape or ""),
             run=None if store is None or run is None else find_run(store, run),
             store=store,
-            front=None if front is None else parse_json(read_text(front)),
+            front=None if front is None else parse_json(read_text_file(front)),
         )
         network = None if model is None else open_network(model, builder, input_shape)
         if network is not None:
             tried, _ = complete_experiment(network, record, options)
             task = replace(task, experiment=tried.named(name) if name else tried)
-        Path(out).write_text(render(watch_steps(make_run_report(network, task))), encoding="utf-8")
+        Path(out).write_text(
+            render_report(watch_steps(make_run_report(network, task))), encoding="utf-8"
+        )
         print_line(f"Wrote {out}")

@@ -27,7 +27,7 @@ from commands.options import (
     SeedOption,
     ShapeOption,
 )
-from commands.output import errors_as_sentences, watch_steps, with_warnings, write_answer
+from commands.output import add_warnings, errors_as_sentences, watch_steps, write_answer
 
 
 @app.command("sensitivity")
@@ -86,13 +86,13 @@ def measure_sensitivity(
         tried = options.read().experiment
         widths = read_widths(bits)
         from analysis.split import ImageChoice  # noqa: PLC0415
-        from commands.work.answer_sensitivity import answer_sensitivity, build_sweep  # noqa: PLC0415
+        from commands.work.answer_sensitivity import answer_sensitivity, sweep_from_words  # noqa: PLC0415
 
-        sweep = build_sweep(tried.config, widths, role, view, memory, stop_early=stop_early)
+        sweep = sweep_from_words(tried.config, widths, role, view, memory, stop_early=stop_early)
         steps = open_preprocess(preprocess, label_column, model)
         choice = ImageChoice(data, steps, samples, calibration, tried.seed)
         network = open_network(model, builder, input_shape)
         found = watch_steps(
             answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler)
         )
-        write_answer(out, with_warnings(found, steps.notes if steps else ()))
+        write_answer(out, add_warnings(found, steps.notes if steps else ()))

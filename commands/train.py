@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from commands.app import app
-from commands.inputs import check_onnx_import, open_network, open_preprocess, read_config
+from commands.inputs import check_onnx_import, open_network, open_preprocess, read_config_options
 from commands.options import (
     ActivationBitsOption,
     BuilderOption,
@@ -26,10 +26,10 @@ from commands.options import (
     WeightBitsOption,
 )
 from commands.output import (
+    add_warnings,
     errors_as_sentences,
     print_line,
     watch_steps,
-    with_warnings,
     write_answer,
 )
 from quant.training.settings import (
@@ -114,7 +114,7 @@ def train_network(
     the trained one, on images that neither trained nor watched.
     """
     with errors_as_sentences(out):
-        wish = read_config(config, weight_bits, activation_bits, granularity, estimator)
+        wish = read_config_options(config, weight_bits, activation_bits, granularity, estimator)
         how = TrainingSettings(
             method=method,
             steps=steps,
@@ -154,4 +154,4 @@ def train_network(
         print_line(f"Training {task.name}: the same call again goes on if it is stopped")
         outcome = watch_steps(run_training(task))
         found = {**summarize_training(outcome), "import_check": checked}
-        write_answer(out, with_warnings(found, pixels.notes if pixels else ()))
+        write_answer(out, add_warnings(found, pixels.notes if pixels else ()))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from commands.app import app
-from commands.inputs import open_network, read_config
+from commands.inputs import open_network, read_config_options
 from commands.options import (
     ActivationBitsOption,
     BuilderOption,
@@ -47,7 +47,7 @@ def choose_channel_widths(
     (the histogram of variance, dealt at random) are there to compare with.
     """
     with errors_as_sentences(answer):
-        base = read_config(config, None, activation_bits, None, None)
+        base = read_config_options(config, None, activation_bits, None, None)
         from quant.channel_widths import (  # noqa: PLC0415
             count_widths,
             even_widths,

@@ -1,7 +1,7 @@
 import streamlit as st
 
 from figures import takeaway
-from figures.repair.waterfall import waterfall
+from figures.repair.waterfall import repair_waterfall
 from ui.repair.form import recipe_form
 from ui.repair.view import (
     is_of_present_work,
@@ -64,7 +64,7 @@ else:
     )
 steps = found.steps
 labelled = steps[0].evaluation.labelled
-figure = waterfall(
+figure = repair_waterfall(
     [step.title for step in steps],
     [step_score(step) for step in steps],
     steps[0].evaluation.float_top1,

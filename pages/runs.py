@@ -3,7 +3,7 @@ import streamlit as st
 from analysis.runs.verdict import lost_much
 from figures import takeaway
 from figures.cost.energy import energy_by_component, energy_by_layer
-from figures.cost.roofline import roofline
+from figures.cost.roofline import roofline_chart
 from figures.cost.widths import requested_and_effective
 from figures.quality.layer_sqnr import sqnr_by_layer
 from ui.model.task_facts import accuracy_substitute
@@ -23,7 +23,7 @@ from ui.widgets.prerequisites import say_missing
 
 VIEWS = {
     "Energy": (energy_by_component, energy_by_layer),
-    "Roofline": (roofline,),
+    "Roofline": (roofline_chart,),
     "Widths": (requested_and_effective,),
 }
 work = present_workspace()

@@ -52,7 +52,7 @@ if work.parts is None and asked.depth is not Depth.INSTANT:
 
 
 @st.fragment(run_every=POLL_S if active_sweep_job(work) or is_measuring_noise(work) else None)
-def answers() -> None:
+def show_answers() -> None:
     """Everything that changes while a sweep goes on."""
     work.hold_statistics()
     cells = requested_questions(work, asked)
@@ -73,4 +73,4 @@ def answers() -> None:
     metric_comparisons(work, found, other_view_answers(work, asked), lens)
 
 
-answers()
+show_answers()

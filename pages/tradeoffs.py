@@ -51,7 +51,7 @@ if found is None:
 
 
 @st.fragment(run_every=POLL_S if work.runner.active_jobs else None)
-def answers(found: Found) -> None:
+def show_answers(found: Found) -> None:
     """Everything that changes while runs go on."""
     work.hold_statistics()
     foresight = present_foresight(work)
@@ -78,4 +78,4 @@ def answers(found: Found) -> None:
     show_point_table(work, found, panel, scale)
 
 
-answers(found)
+show_answers(found)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from commands.app import app
-from commands.inputs import ExperimentOptions, open_metric, open_network, open_preprocess
+from commands.inputs import ExperimentOptions, open_network, open_preprocess, open_user_metric
 from commands.options import (
     BuilderOption,
     CalibrationOption,
@@ -21,10 +21,10 @@ from commands.options import (
     ShapeOption,
 )
 from commands.output import (
+    add_warnings,
     check_answer_place,
     errors_as_sentences,
     print_line,
-    with_warnings,
     write_answer,
 )
 
@@ -85,21 +85,21 @@ def check_conditions(
         from analysis.split import ImageChoice  # noqa: PLC0415
         from commands.gate.outcome_files import summarize_check, write_outcome  # noqa: PLC0415
         from commands.gate.score_both import CheckTask, score_both  # noqa: PLC0415
-        from commands.work.make_report import open_store  # noqa: PLC0415
+        from commands.work.make_report import open_run_store  # noqa: PLC0415
 
         conditions = [read_condition(text) for text in fail_if]
         options = ExperimentOptions(experiment, machine=machine, seed=seed)
-        own_metric, how = open_metric(metric), open_preprocess(preprocess, label_column, model)
+        own_metric, how = open_user_metric(metric), open_preprocess(preprocess, label_column, model)
         first = options.read().experiment.seed
         choice = ImageChoice(data, how, samples, calibration, first)
         network = open_network(model, builder, input_shape)
-        store = open_store(runs, None)
+        store = open_run_store(runs, None)
         task = CheckTask(model, network, options, choice, own_metric, against, store)
         scored = score_both(task)
         decisions = check_run(scored.run, conditions, scored.against, confidence / 100)
         write_outcome(decisions, scored, junit, markdown)
         answer = summarize_check(decisions, scored, network)
-        write_answer(out, with_warnings(answer, how.notes if how else ()))
+        write_answer(out, add_warnings(answer, how.notes if how else ()))
         for decision in decisions:
             print_line(decision.sentence)
         outcome = join_outcomes(decisions)

@@ -60,13 +60,13 @@ def write_outcome(
 ) -> None:
     """Write the files that were named."""
     if junit is not None:
-        junit.write_text(to_junit(decisions, scored.run), encoding="utf-8")
+        junit.write_text(outcome_as_junit(decisions, scored.run), encoding="utf-8")
     if markdown is not None:
-        text = to_markdown(decisions, scored.run, scored.against)
+        text = outcome_as_markdown(decisions, scored.run, scored.against)
         markdown.write_text(text, encoding="utf-8")
 
 
-def to_junit(decisions: Sequence[Decision], run: Run) -> str:
+def outcome_as_junit(decisions: Sequence[Decision], run: Run) -> str:
     """Return JUnit XML: a test a condition; broken is a failure, undecided an error."""
     outcomes = [decision.outcome for decision in decisions]
     suite = ET.Element(
@@ -99,7 +99,7 @@ def _xml_text(text: str) -> str:
     return _CONTROL.sub("?", text)
 
 
-def to_markdown(decisions: Sequence[Decision], run: Run, against: Run | None) -> str:
+def outcome_as_markdown(decisions: Sequence[Decision], run: Run, against: Run | None) -> str:
     """Return the outcome as Markdown, with the difference between two runs where there are two."""
     if against is not None:
         against, run = with_distinct_names(against, run)

@@ -20,7 +20,7 @@ from quant.assignment import bits_of, cells_of
 from quant.simulation.plan import Side
 
 
-def summarize_answer(answer: Answer, network: Network) -> dict[str, Any]:
+def summarize_optimum(answer: Answer, network: Network) -> dict[str, Any]:
     """Return an answer for JSON; shares of 1, intervals of 95 % as [low, high]."""
     task, known = answer.task, answer.sensitivity
     runs = {one.proposal.name: one for one in answer.measured}

@@ -23,7 +23,7 @@ from quant.spec import FLOAT_BITS
 MIB = 2**20
 
 
-def build_sweep(
+def sweep_from_words(
     config: QuantConfig,
     bits: tuple[int, ...],
     side: str | None,

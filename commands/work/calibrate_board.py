@@ -18,7 +18,7 @@ from accelerator.calibration.questions import find_questions
 from accelerator.machine import Machine, load_machine
 from accelerator.validation.networks import NETWORKS, TINY, network_table
 from accelerator.workload import Workload
-from commands.inputs import open_network, read_text
+from commands.inputs import open_network, read_text_file
 from quant.config import config_from_json, uniform
 
 Answer = dict[str, Any]
@@ -26,7 +26,7 @@ Answer = dict[str, Any]
 
 def read_measurements(path: Path) -> tuple[Measurement, ...]:
     """Return the measurements in a CSV file, with the networks that it names loaded."""
-    return measurements_of(read_rows(read_text(path)), find_workload)
+    return measurements_of(read_rows(read_text_file(path)), find_workload)
 
 
 @cache
@@ -42,7 +42,7 @@ def find_workload(network: str, config: str) -> Workload:
         return network_table(network.lower(), *widths)
     from analysis.cost.workload import build_workload  # noqa: PLC0415
 
-    wish = config_from_json(read_text(Path(config))) if widths is None else uniform(*widths)
+    wish = config_from_json(read_text_file(Path(config))) if widths is None else uniform(*widths)
     loaded = open_network(network, None, None)
     return build_workload(loaded.name, loaded.graph, wish)
 

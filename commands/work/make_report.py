@@ -57,7 +57,7 @@ def find_run(store: RunStore, identity: str, option: str = "--run") -> Run:
     )
 
 
-def open_store(runs: Path | None, run: str | None) -> RunStore | None:
+def open_run_store(runs: Path | None, run: str | None) -> RunStore | None:
     """Return the store in a folder.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from figures.style.layout import finish, label_rows, rows_px
+from figures.style.layout import finish_figure, label_rows, rows_height_px
 from figures.style.palette import WEIGHT, with_opacity
 
 FAINTEST = 0.25
@@ -38,10 +38,10 @@ def widths_by_layer(widths: Mapping[str, tuple[int, ...]]) -> go.Figure:
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title="Channels (%)", range=[0, 100])
     label_rows(figure, names)
-    return finish(figure, _title(own), rows_px(len(names)))
+    return finish_figure(figure, _widths_title(own), rows_height_px(len(names)))
 
 
-def _title(own: Mapping[str, Counter[int]]) -> str:
+def _widths_title(own: Mapping[str, Counter[int]]) -> str:
     total: Counter[int] = sum(own.values(), Counter())
     if not total:
         return "All channels of each weight have one width"

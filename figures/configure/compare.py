@@ -9,12 +9,12 @@ from plotly.subplots import make_subplots
 from analysis.cost.compare_configs import ConfigDiff, LayerChange, Transition
 from figures.style.layout import (
     count_word,
-    escape,
+    escape_markup,
     fewest_for_half,
-    finish,
+    finish_figure,
     label_rows,
-    rows_px,
-    shorten,
+    rows_height_px,
+    shorten_name,
 )
 from figures.style.palette import (
     ACTIVATION,
@@ -54,15 +54,15 @@ def transition_matrix(diff: ConfigDiff) -> go.Figure:
         ):
             xs = [columns.index(t.after) for t in chosen]
             ys = [rows.index(t.before) for t in chosen]
-            _add_cells(figure, chosen, xs, ys, color=hue, column=place)
-    figure.update_xaxes(title="Bits after (number of layers)", **_width_axis(columns))
-    figure.update_yaxes(**_width_axis(rows) | {"range": [len(rows) - 0.5, -0.5]})
+            _add_transition_cells(figure, chosen, xs, ys, color=hue, column=place)
+    figure.update_xaxes(title="Bits after (number of layers)", **_bits_axis(columns))
+    figure.update_yaxes(**_bits_axis(rows) | {"range": [len(rows) - 0.5, -0.5]})
     figure.update_yaxes(title="Bits before", col=1)
     figure.update_layout(barmode="overlay", showlegend=False)
-    return finish(figure, _matrix_title(diff), max(70, CELL_PX * len(rows)), subtitle_px=24)
+    return finish_figure(figure, _matrix_title(diff), max(70, CELL_PX * len(rows)), subtitle_px=24)
 
 
-def _width_axis(widths: Sequence[int]) -> dict[str, Any]:
+def _bits_axis(widths: Sequence[int]) -> dict[str, Any]:
     return {
         "tickmode": "array",
         "tickvals": list(range(len(widths))),
@@ -73,7 +73,7 @@ def _width_axis(widths: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _add_cells(
+def _add_transition_cells(
     figure: go.Figure,
     moves: Sequence[Transition],
     xs: Sequence[int],
@@ -95,7 +95,7 @@ def _add_cells(
             "color": [with_opacity(color, 0.15 + 0.3 * len(t.layers) / most) for t in moves],
             "line": {"width": 0},
         },
-        customdata=[[_describe_move(t)] for t in moves],
+        customdata=[[_describe_transition(t)] for t in moves],
         hovertemplate="%{customdata[0]}<extra></extra>",
         row=1,
         col=column,
@@ -112,8 +112,8 @@ def _add_cells(
     )
 
 
-def _describe_move(move: Transition) -> str:
-    named = ", ".join(escape(shorten(name)) for name in move.layers[:6])
+def _describe_transition(move: Transition) -> str:
+    named = ", ".join(escape_markup(shorten_name(name)) for name in move.layers[:6])
     more = f" and {len(move.layers) - 6} more" if len(move.layers) > 6 else ""
     what = "weights" if move.side == "weights" else "values"
     return (
@@ -159,7 +159,7 @@ def moved_energy(diff: ConfigDiff) -> go.Figure:
             y=list(range(len(rows))),
             marker={"color": color, "line": {"width": 0}},
             customdata=[
-                [_describe_energy(row), format_energy(value)]
+                [_describe_layer_energy(row), format_energy(value)]
                 for row, value in zip(rows, moved, strict=True)
             ],
             hovertemplate=(
@@ -170,13 +170,13 @@ def moved_energy(diff: ConfigDiff) -> go.Figure:
     figure.update_xaxes(title=f"Energy moved per image ({unit}), lower is better")
     label_rows(figure, [row.layer for row in rows])
     title = _moved_title(diff, rows)
-    return finish(figure, title, rows_px(len(rows), 20), legend_below=True)
+    return finish_figure(figure, title, rows_height_px(len(rows), 20), legend_below=True)
 
 
-def _describe_energy(row: LayerChange) -> str:
+def _describe_layer_energy(row: LayerChange) -> str:
     stays = "" if row.own else "<br>its own choice stays"
     return (
-        f"<b>{escape(row.layer)}</b><br>{format_energy(row.energy_before.total_pj)} to "
+        f"<b>{escape_markup(row.layer)}</b><br>{format_energy(row.energy_before.total_pj)} to "
         f"{format_energy(row.energy_after.total_pj)}{stays}"
     )
 

@@ -13,7 +13,7 @@ from analysis.mixed_precision.layer_options import (
     change_from_reference,
 )
 from analysis.sensitivity.sweep import CellScore
-from figures.style.layout import HALF_WIDTH, escape, finish, shorten
+from figures.style.layout import HALF_WIDTH, escape_markup, finish_figure, shorten_name
 from figures.style.palette import ACTIVATION, BOUND_NAMES, WEIGHT, with_opacity
 from figures.style.units import (
     energy_scale,
@@ -43,9 +43,9 @@ def widths_explained(found: Explanation) -> go.Figure:
     for side, title, color, symbol in SIDES:
         own = [option for option in options if option.side == side]
         look = {"color": color, "symbol": symbol}
-        _add_energy(figure, title, own, factor, look)
+        _add_energy_bars(figure, title, own, factor, look)
         if scored:
-            _add_losses(figure, title, [o for o in scored if o.side == side], look)
+            _add_loss_points(figure, title, [o for o in scored if o.side == side], look)
     ticks = sorted({option.bits for option in options})
     figure.update_xaxes(
         type="log", tickmode="array", tickvals=ticks, ticktext=list(map(str, ticks))
@@ -55,10 +55,12 @@ def widths_explained(found: Explanation) -> go.Figure:
     if scored:
         figure.update_yaxes(title=_loss_title(scored), row=2, rangemode="tozero")
     title = _options_title(found)
-    return finish(figure, title, PANEL_PX * rows, legend_below=True, title_width=HALF_WIDTH + 18)
+    return finish_figure(
+        figure, title, PANEL_PX * rows, legend_below=True, title_width=HALF_WIDTH + 18
+    )
 
 
-def _add_energy(
+def _add_energy_bars(
     figure: go.Figure, title: str, options: Sequence[Option], factor: float, look: dict[str, str]
 ) -> None:
     if not options:
@@ -78,7 +80,7 @@ def _add_energy(
     )
 
 
-def _add_losses(
+def _add_loss_points(
     figure: go.Figure, title: str, options: Sequence[Option], look: dict[str, str]
 ) -> None:
     if not options:
@@ -144,7 +146,7 @@ def _describe_option(option: Option) -> str:
     lines = [f"<b>{side} at {_format_bits(option.bits)}</b>{' (now)' if option.present else ''}"]
     lines += [f"{name}: {value}" for name, value in change_rows(option.change)]
     if option.score is not None:
-        lines.append(escape(loss_text(option.score)))
+        lines.append(escape_markup(loss_text(option.score)))
     return "<br>".join(lines)
 
 
@@ -182,7 +184,7 @@ def _format_bits(bits: int) -> str:
 
 
 def _options_title(found: Explanation) -> str:
-    name = shorten(found.layer, 40)
+    name = shorten_name(found.layer, 40)
     best: tuple[float, str] | None = None
     for option in found.options:
         saved = -option.change.energy_pj

@@ -7,12 +7,12 @@ import plotly.graph_objects as go
 from accelerator.report import CostReport, Energy, LayerCost
 from figures.style.layout import (
     count_word,
-    escape,
+    escape_markup,
     fewest_for_half,
-    finish,
+    finish_figure,
     label_rows,
-    rows_px,
-    shorten,
+    rows_height_px,
+    shorten_name,
 )
 from figures.style.palette import COMPONENT_NAMES, COMPONENTS
 from figures.style.units import energy_scale, format_energy, format_share
@@ -23,9 +23,9 @@ NO_ENERGY = "No energy is estimated"
 def energy_by_component(report: CostReport) -> go.Figure:
     """Return one stacked bar of the energy per image by component."""
     figure = go.Figure()
-    _add_stacked_bars(figure, [shorten(report.workload)], [report.energy])
+    _add_stacked_bars(figure, [shorten_name(report.workload)], [report.energy])
     figure.update_yaxes(showticklabels=False)
-    return finish(figure, _component_title(report.energy), 70, legend_below=True)
+    return finish_figure(figure, _component_title(report.energy), 70, legend_below=True)
 
 
 def energy_by_layer(report: CostReport) -> go.Figure:
@@ -33,7 +33,7 @@ def energy_by_layer(report: CostReport) -> go.Figure:
     layers = report.layers
     figure = go.Figure()
     _add_stacked_bars(figure, [layer.layer for layer in layers], [layer.energy for layer in layers])
-    return finish(figure, _layer_title(layers), rows_px(len(layers)))
+    return finish_figure(figure, _layer_title(layers), rows_height_px(len(layers)))
 
 
 def energy_comparison(reports: Mapping[str, CostReport]) -> go.Figure:
@@ -47,7 +47,7 @@ def energy_comparison(reports: Mapping[str, CostReport]) -> go.Figure:
     figure = go.Figure()
     _add_stacked_bars(figure, list(reports), [report.energy for report in reports.values()])
     title = _comparison_title(reports)
-    return finish(figure, title, rows_px(len(reports), 34), legend_below=True)
+    return finish_figure(figure, title, rows_height_px(len(reports), 34), legend_below=True)
 
 
 def _add_stacked_bars(figure: go.Figure, names: Sequence[str], energies: Sequence[Energy]) -> None:
@@ -65,7 +65,7 @@ def _add_stacked_bars(figure: go.Figure, names: Sequence[str], energies: Sequenc
             marker={"color": color, "line": {"width": 0}},
             customdata=[
                 [
-                    escape(name),
+                    escape_markup(name),
                     format_energy(value),
                     _format_part(value, energy),
                     _format_total(energy),
@@ -107,7 +107,7 @@ def _layer_title(layers: Sequence[LayerCost]) -> str:
     half = fewest_for_half(energies)
     if len(half) == 1:
         share = format_share(energies[half[0]] / total)
-        return f"{shorten(half[0], 40)} takes {share} of the energy"
+        return f"{shorten_name(half[0], 40)} takes {share} of the energy"
     return f"{count_word(len(half))} of {len(layers)} layers take half of the energy"
 
 
@@ -115,13 +115,13 @@ def _comparison_title(reports: Mapping[str, CostReport]) -> str:
     energies = {name: report.energy_pj for name, report in reports.items()}
     if len(reports) == 1:
         name, energy = next(iter(energies.items()))
-        return f"{shorten(name, 40)} needs {format_energy(energy)} per image"
+        return f"{shorten_name(name, 40)} needs {format_energy(energy)} per image"
     least, most = (pick(energies, key=energies.__getitem__) for pick in (min, max))
     if energies[least] == energies[most]:
         return "All runs need the same energy" + _comparison_caveat(reports)
     saved = format_share(1 - energies[least] / energies[most])
     return (
-        f"{shorten(least, 30)} needs {saved} less energy than {shorten(most, 30)}"
+        f"{shorten_name(least, 30)} needs {saved} less energy than {shorten_name(most, 30)}"
         + _comparison_caveat(reports)
     )
 

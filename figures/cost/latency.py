@@ -7,12 +7,12 @@ import plotly.graph_objects as go
 from accelerator.report import CostReport, LayerCost
 from figures.style.layout import (
     count_word,
-    escape,
+    escape_markup,
     fewest_for_half,
-    finish,
+    finish_figure,
     label_rows,
-    rows_px,
-    shorten,
+    rows_height_px,
+    shorten_name,
 )
 from figures.style.palette import BOUND_NAMES, BOUNDS
 from figures.style.units import format_share, format_time, time_scale
@@ -34,20 +34,23 @@ def latency_by_layer(report: CostReport) -> go.Figure:
             y=rows,
             x=[factor * layers[row].latency_s for row in rows],
             marker={"color": color, "line": {"width": 0}},
-            customdata=[_hover_text(layers[row], total) for row in rows],
+            customdata=[_latency_hover_text(layers[row], total) for row in rows],
             hovertemplate="%{customdata}<extra></extra>",
         )
     figure.update_layout(barmode="overlay", bargap=0.25)
     figure.update_xaxes(title=f"Latency per image ({unit}), lower is better", rangemode="tozero")
     label_rows(figure, [layer.layer for layer in layers])
-    return finish(figure, _latency_title(layers), rows_px(len(layers)), legend_below=True)
+    return finish_figure(
+        figure, _latency_title(layers), rows_height_px(len(layers)), legend_below=True
+    )
 
 
-def _hover_text(layer: LayerCost, total: float) -> str:
+def _latency_hover_text(layer: LayerCost, total: float) -> str:
     share = format_share(layer.latency_s / total if total else 0.0)
+    bound = BOUND_NAMES.get(layer.bound, layer.bound)
     return (
-        f"<b>{escape(layer.layer)}</b><br>{format_time(layer.latency_s)} ({share}), limited by "
-        f"{BOUND_NAMES.get(layer.bound, layer.bound)}"
+        f"<b>{escape_markup(layer.layer)}</b><br>"
+        f"{format_time(layer.latency_s)} ({share}), limited by {bound}"
     )
 
 
@@ -59,7 +62,7 @@ def _latency_title(layers: Sequence[LayerCost]) -> str:
     half = fewest_for_half(latencies)
     if len(half) == 1:
         share = format_share(latencies[half[0]] / total)
-        return f"{shorten(half[0], 40)} takes {share} of the time"
+        return f"{shorten_name(half[0], 40)} takes {share} of the time"
     waiting = sum(layer.latency_s for layer in layers if layer.bound != "compute") / total
     what = f"; {format_share(waiting)} of it is limited by memory" if waiting else ""
     return f"{count_word(len(half))} of {len(layers)} layers take half of the time{what}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from accelerator.validation.compare import RowCheck
-from figures.style.layout import escape, finish
+from figures.style.layout import escape_markup, finish_figure
 from figures.style.palette import AFTER, FLOAT
 from figures.style.units import format_energy
 
@@ -33,13 +33,15 @@ def measured_scatter(checks: Sequence[RowCheck], machine: str) -> go.Figure:
     for mine, color in ((False, FLOAT), (True, AFTER)):
         points = [check for check in priced if (check.row.machine == machine) is mine]
         if points:
-            figure.add_scatter(**_trace(points, color, "this machine" if mine else "other chips"))
+            figure.add_scatter(
+                **_scatter_trace(points, color, "this machine" if mine else "other chips")
+            )
     figure.update_xaxes(type="log", title="Measured energy (µJ)")
     figure.update_yaxes(type="log", title="Estimated energy (µJ)")
-    return finish(figure, _title(priced, machine), PLOT_PX, legend_below=True)
+    return finish_figure(figure, _scatter_title(priced, machine), PLOT_PX, legend_below=True)
 
 
-def _trace(points: Sequence[RowCheck], color: str, name: str) -> dict[str, object]:
+def _scatter_trace(points: Sequence[RowCheck], color: str, name: str) -> dict[str, object]:
     return {
         "x": [1e6 * (check.row.measurement.energy_j or 0.0) for check in points],
         "y": [1e6 * check.energy_j for check in points],
@@ -52,8 +54,8 @@ def _trace(points: Sequence[RowCheck], color: str, name: str) -> dict[str, objec
         },
         "customdata": [
             [
-                escape(check.row.chip),
-                escape(check.row.measurement.network),
+                escape_markup(check.row.chip),
+                escape_markup(check.row.measurement.network),
                 format_energy(PJ_PER_J * (check.row.measurement.energy_j or 0.0)),
                 format_energy(PJ_PER_J * check.energy_j),
             ]
@@ -66,7 +68,7 @@ def _trace(points: Sequence[RowCheck], color: str, name: str) -> dict[str, objec
     }
 
 
-def _title(checks: Sequence[RowCheck], machine: str) -> str:
+def _scatter_title(checks: Sequence[RowCheck], machine: str) -> str:
     mine = [abs(check.energy_error or 0.0) for check in checks if check.row.machine == machine]
     if not mine:
         return "No chip stands behind this machine; others are shown"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from accelerator.report import CostReport, LayerCost
-from figures.style.layout import decades, escape, finish
+from figures.style.layout import decade_axis, escape_markup, finish_figure
 from figures.style.palette import BOUND_NAMES, BOUNDS, FLOAT
 from figures.style.units import format_count, format_energy, format_rate, format_share, format_time
 
@@ -15,7 +15,7 @@ PLOT_PX = 420
 _SYMBOLS = {"compute": "circle", "dram": "square", "sram": "diamond"}
 
 
-def roofline(report: CostReport) -> go.Figure:
+def roofline_chart(report: CostReport) -> go.Figure:
     """Return MAC/s over MACs per byte of DRAM traffic, with a point for each layer with MACs.
 
     The roof is the machine's attainable rate (Williams et al. 2009). The area of a point is the
@@ -24,19 +24,21 @@ def roofline(report: CostReport) -> go.Figure:
     layers = [layer for layer in report.layers if layer.macs and layer.latency_s > 0]
     left, right = _intensity_edges(report, layers)
     figure = go.Figure()
-    _add_roof(figure, report, left, right)
+    _add_roof_line(figure, report, left, right)
     for bound in BOUNDS:
-        _add_points(figure, report, [layer for layer in layers if layer.bound == bound], right)
+        _add_layer_points(
+            figure, report, [layer for layer in layers if layer.bound == bound], right
+        )
     figure.update_xaxes(
         title="Intensity (MAC per byte of DRAM traffic), higher is better",
         range=[math.log10(left), math.log10(right * 1.5)],
-        **decades(left, right * 1.5),
+        **decade_axis(left, right * 1.5),
     )
     slowest = min([report.peak_macs_per_s, *(_layer_speed(layer) for layer in layers)])
     figure.update_yaxes(
-        title="Speed (MAC/s), higher is better", **decades(slowest, report.peak_macs_per_s)
+        title="Speed (MAC/s), higher is better", **decade_axis(slowest, report.peak_macs_per_s)
     )
-    return finish(figure, _roofline_title(layers), PLOT_PX, legend_below=True)
+    return finish_figure(figure, _roofline_title(layers), PLOT_PX, legend_below=True)
 
 
 def _intensity_edges(report: CostReport, layers: Sequence[LayerCost]) -> tuple[float, float]:
@@ -46,7 +48,7 @@ def _intensity_edges(report: CostReport, layers: Sequence[LayerCost]) -> tuple[f
     return min(known) / 2, max(known) * 4
 
 
-def _add_roof(figure: go.Figure, report: CostReport, left: float, right: float) -> None:
+def _add_roof_line(figure: go.Figure, report: CostReport, left: float, right: float) -> None:
     peak, ridge = report.peak_macs_per_s, report.ridge_macs_per_byte
     figure.add_scatter(
         name="Roof",
@@ -61,7 +63,7 @@ def _add_roof(figure: go.Figure, report: CostReport, left: float, right: float) 
     )
 
 
-def _add_points(
+def _add_layer_points(
     figure: go.Figure, report: CostReport, layers: Sequence[LayerCost], right: float
 ) -> None:
     if not layers:
@@ -85,7 +87,7 @@ def _add_points(
             ],
         },
         cliponaxis=False,
-        customdata=[[_hover_text(layer, report)] for layer in layers],
+        customdata=[[_layer_hover_text(layer, report)] for layer in layers],
         hovertemplate="%{customdata[0]}<extra></extra>",
     )
 
@@ -99,7 +101,7 @@ def _point_diameter(layer: LayerCost, report: CostReport) -> float:
     return 8 + 30 * math.sqrt(layer.latency_s / report.latency_s)
 
 
-def _hover_text(layer: LayerCost, report: CostReport) -> str:
+def _layer_hover_text(layer: LayerCost, report: CostReport) -> str:
     intensity = layer.intensity_macs_per_byte
     traffic = (
         f"{format_count(intensity)} MAC per byte"
@@ -109,7 +111,7 @@ def _hover_text(layer: LayerCost, report: CostReport) -> str:
     share = format_share(layer.latency_s / report.latency_s)
     return "<br>".join(
         (
-            f"<b>{escape(layer.layer)}</b>",
+            f"<b>{escape_markup(layer.layer)}</b>",
             f"{format_rate(_layer_speed(layer))}, {traffic}",
             f"{format_count(layer.macs)} MAC in {format_time(layer.latency_s)} ({share})",
             f"{format_energy(layer.energy_pj)}, limited by {BOUND_NAMES[layer.bound]}",

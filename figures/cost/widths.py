@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from accelerator.report import CostReport, LayerCost
 from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS
-from figures.style.layout import escape, finish, label_rows, rows_px
+from figures.style.layout import escape_markup, finish_figure, label_rows, rows_height_px
 from figures.style.palette import ACTIVATION, WEIGHT, with_opacity
 from figures.style.units import format_bits
 
@@ -53,7 +53,7 @@ def requested_and_effective(report: CostReport) -> go.Figure:
     )
     sides = (_weight_widths(report.layers), _activation_widths(report.layers))
     for column, (side, color) in enumerate(zip(sides, (WEIGHT, ACTIVATION), strict=True), start=1):
-        _add_side(figure, side, color, column)
+        _add_side_points(figure, side, color, column)
     figure.update_xaxes(
         type="log",
         title="Width (bits)",
@@ -65,7 +65,7 @@ def requested_and_effective(report: CostReport) -> go.Figure:
     label_rows(figure, names)
     differing = {entry.layer.layer for side in sides for entry in side if entry.differs}
     title = _widths_title(len(differing), len(names))
-    return finish(figure, title, rows_px(len(names)), subtitle_px=24)
+    return finish_figure(figure, title, rows_height_px(len(names)), subtitle_px=24)
 
 
 def _weight_widths(layers: Sequence[LayerCost]) -> list[_Widths]:
@@ -95,7 +95,7 @@ def _activation_widths(layers: Sequence[LayerCost]) -> list[_Widths]:
     ]
 
 
-def _add_side(figure: go.Figure, side: Sequence[_Widths], color: str, column: int) -> None:
+def _add_side_points(figure: go.Figure, side: Sequence[_Widths], color: str, column: int) -> None:
     _add_connections(figure, side, color, column)
     computed = [entry for entry in side if entry.computed is not None]
     for name, entries, values, symbol, size in (
@@ -117,7 +117,7 @@ def _add_side(figure: go.Figure, side: Sequence[_Widths], color: str, column: in
                 "line": {"width": 2, "color": color},
                 "opacity": [1.0 if entry.differs else FADED for entry in entries],
             },
-            customdata=[[_hover_text(entry)] for entry in entries],
+            customdata=[[_width_hover_text(entry)] for entry in entries],
             hovertemplate="%{customdata[0]}<extra></extra>",
             row=1,
             col=column,
@@ -143,14 +143,14 @@ def _add_connections(figure: go.Figure, side: Sequence[_Widths], color: str, col
     )
 
 
-def _hover_text(entry: _Widths) -> str:
+def _width_hover_text(entry: _Widths) -> str:
     layer = entry.layer
     passes = f" in {layer.passes} passes" if layer.passes > 1 else ""
-    lines = [f"<b>{escape(layer.layer)}</b>", f"Requested: {format_bits(entry.requested)}"]
+    lines = [f"<b>{escape_markup(layer.layer)}</b>", f"Requested: {format_bits(entry.requested)}"]
     if entry.computed is not None:
         lines.append(f"Computed: {format_bits(entry.computed)}{passes}")
     lines.append(f"Stored: {format_bits(entry.stored)}")
-    return "<br>".join((*lines, *(escape(warning) for warning in layer.warnings)))
+    return "<br>".join((*lines, *(escape_markup(warning) for warning in layer.warnings)))
 
 
 def _widths_title(differing: int, layers: int) -> str:

@@ -25,10 +25,10 @@ def energy_text(report: CostReport) -> str:
 
 def latency_interval(report: CostReport) -> str:
     """Return the latency's interval as text that follows another; empty where it is unknown."""
-    return _interval(report.latency_s_ci)
+    return _interval_text(report.latency_s_ci)
 
 
-def _interval(bounds: Bounds | None) -> str:
+def _interval_text(bounds: Bounds | None) -> str:
     if bounds is None:
         return ""
     return f": {format_time(bounds[0])} to {format_time(bounds[1])} (90 %)"

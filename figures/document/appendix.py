@@ -13,7 +13,14 @@ from analysis.reporting.reproduce import (
     command_of,
 )
 from analysis.runs.json_values import to_plain
-from figures.document.markup import Html, facts, number, paragraph, table, tag
+from figures.document.markup import (
+    Html,
+    exact_number,
+    facts_table,
+    html_element,
+    html_table,
+    paragraph,
+)
 from figures.document.plots import script_json
 from figures.document.summary import sqnr_value
 from figures.style.units import format_energy, format_time
@@ -23,12 +30,12 @@ def reproduce_section(report: Report) -> Html:
     """Return versions, seed, digests, the command, and the files that the command names."""
     run = report.run
     content: list[object] = [
-        facts(
+        facts_table(
             [
-                ("Run", tag("code", run.id)),
-                ("Model digest", tag("code", run.model_digest)),
-                ("Data digest", tag("code", run.data_digest)),
-                ("Seed", number(str(run.seed), run.seed)),
+                ("Run", html_element("code", run.id)),
+                ("Model digest", html_element("code", run.model_digest)),
+                ("Data digest", html_element("code", run.data_digest)),
+                ("Seed", exact_number(str(run.seed), run.seed)),
                 *((name, version) for name, version in run.versions.items()),
                 ("Took", f"{run.seconds:.1f} s"),
             ]
@@ -36,8 +43,8 @@ def reproduce_section(report: Report) -> Html:
     ]
     if report.origin is not None:
         content += [
-            tag("p", "The same figures come from:", class_="before"),
-            tag("pre", command_of(run, report.origin)),
+            html_element("p", "The same figures come from:", class_="before"),
+            html_element("pre", command_of(run, report.origin)),
         ]
         left = beyond_command(run)
         if left:
@@ -49,15 +56,15 @@ def reproduce_section(report: Report) -> Html:
         files.append(("preprocess", PREPROCESS_FILE, json.loads(report.origin.preprocess)))
     links: list[object] = ["In this file: "]
     for key, name, _ in files:
-        link = tag("a", name, data_file=key, download=name, href="#reproduce")
+        link = html_element("a", name, data_file=key, download=name, href="#reproduce")
         links += [link, ". " if key == files[-1][0] else ", "]
-    content.append(tag("p", *links, class_="screen"))
+    content.append(html_element("p", *links, class_="screen"))
     for key, name, value in files:
-        content.append(tag("script", script_json(value), type="application/json", id=key))
+        content.append(html_element("script", script_json(value), type="application/json", id=key))
         if name == PREPROCESS_FILE:
-            content += [tag("h3", name), tag("pre", json.dumps(value, indent=1))]
-    content += [tag("h3", CONFIG_FILE), tag("pre", config_text(run.config))]
-    return tag("section", tag("h2", "To reproduce it", id="reproduce"), *content)
+            content += [html_element("h3", name), html_element("pre", json.dumps(value, indent=1))]
+    content += [html_element("h3", CONFIG_FILE), html_element("pre", config_text(run.config))]
+    return html_element("section", html_element("h2", "To reproduce it", id="reproduce"), *content)
 
 
 def config_text(config: dict[str, Any]) -> str:
@@ -89,20 +96,20 @@ def layers_section(report: Report) -> Html:
     )
     rows = [_layer_row(layer, choices, report) for layer in report.run.cost.layers]
     warned = _layers_by_remark(report)
-    return tag(
+    return html_element(
         "section",
-        tag("h2", "Every layer", id="layers"),
-        tag(
+        html_element("h2", "Every layer", id="layers"),
+        html_element(
             "p",
             "Bits of the second operand and the input: configured, computed, and stored; bits "
             "of the output as configured. Several passes stand behind a factor.",
             class_="soft before",
         ),
-        table(heads, rows, numeric=(6, 7, 9), class_="wide layers"),
+        html_table(heads, rows, numeric=(6, 7, 9), class_="wide layers"),
         *(
             [
-                tag("h3", "Remarks of the cost model"),
-                table(("Remark", "Layers"), warned, class_="wide"),
+                html_element("h3", "Remarks of the cost model"),
+                html_table(("Remark", "Layers"), warned, class_="wide"),
             ]
             if warned
             else []
@@ -136,8 +143,8 @@ def _layer_row(
         "on host" if layer.on_host else f"{done}{passes}" if layer.macs else "",
         f"{_format_bits(layer.stored_weight_bits)}/{_format_bits(layer.stored_activation_bits)}",
         "" if choice is None else _format_bits(choice.output_bits),
-        number(format_energy(layer.energy_pj), layer.energy_pj),
-        number(format_time(layer.latency_s), layer.latency_s),
+        exact_number(format_energy(layer.energy_pj), layer.energy_pj),
+        exact_number(format_time(layer.latency_s), layer.latency_s),
         layer.bound,
         "" if sqnr is None else sqnr_value(sqnr),
     )

@@ -10,10 +10,18 @@ from accelerator.validation.compare import check_rows
 from analysis.reporting.contents import Report
 from figures.cost.energy import energy_by_component, energy_by_layer, energy_comparison
 from figures.cost.latency import latency_by_layer
-from figures.cost.roofline import roofline
+from figures.cost.roofline import roofline_chart
 from figures.cost.wording import energy_text
-from figures.document.markup import Html, bullets, facts, number, paragraph, table, tag
-from figures.document.plots import plot
+from figures.document.markup import (
+    Html,
+    bullet_list,
+    exact_number,
+    facts_table,
+    html_element,
+    html_table,
+    paragraph,
+)
+from figures.document.plots import plot_element
 from figures.style.palette import COMPONENT_NAMES
 from figures.style.units import format_bytes, format_count, format_energy, format_share, format_time
 
@@ -28,29 +36,33 @@ def cost_section(report: Report) -> Html:
     """Return the energy by component and by layer, and the limits of the speed."""
     cost = report.run.cost
     content: list[object] = [
-        tag("h2", f"Energy and latency on {cost.machine}", id="costs"),
-        tag("p", f"Estimated energy: {energy_text(cost)}. {CAVEAT}", class_="before"),
+        html_element("h2", f"Energy and latency on {cost.machine}", id="costs"),
+        html_element("p", f"Estimated energy: {energy_text(cost)}. {CAVEAT}", class_="before"),
         _energy_table(cost.energy),
-        plot(energy_by_component(cost)),
+        plot_element(energy_by_component(cost)),
     ]
     if report.model is not None:
         beside = _reports_to_compare(report)
         if len(beside) > 1:
-            content.append(plot(energy_comparison(beside)))
+            content.append(plot_element(energy_comparison(beside)))
     costly, left = most_costly(cost, "energy_pj")
     content += [
-        plot(_copy_title(energy_by_layer(costly), energy_by_layer(cost)), _left_out_note(left)),
+        plot_element(
+            _copy_title(energy_by_layer(costly), energy_by_layer(cost)), _left_out_note(left)
+        ),
     ]
     slow, left = most_costly(cost, "latency_s")
     content += [
-        plot(_copy_title(latency_by_layer(slow), latency_by_layer(cost)), _left_out_note(left)),
-        plot(roofline(cost)),
+        plot_element(
+            _copy_title(latency_by_layer(slow), latency_by_layer(cost)), _left_out_note(left)
+        ),
+        plot_element(roofline_chart(cost)),
         _totals_table(cost),
     ]
     if cost.notes:
-        content.append(bullets(cost.notes))
+        content.append(bullet_list(cost.notes))
     content += _measured_rows(cost.machine)
-    return tag("section", *content)
+    return html_element("section", *content)
 
 
 def _measured_rows(machine: str) -> list[object]:
@@ -70,7 +82,7 @@ def _measured_rows(machine: str) -> list[object]:
         for check in checks
     ]
     heads = ("Chip", "Network", "Measured", "Estimated", "Error", "Source")
-    return [tag("h3", "How far to trust it"), table(heads, rows, numeric=(2, 3, 4))]
+    return [html_element("h3", "How far to trust it"), html_table(heads, rows, numeric=(2, 3, 4))]
 
 
 def _reports_to_compare(report: Report) -> dict[str, CostReport]:
@@ -115,30 +127,30 @@ def _energy_table(energy: Energy) -> Html:
     rows: list[tuple[object, ...]] = [
         (
             COMPONENT_NAMES[name],
-            number(format_energy(value), value),
-            number(format_share(value / total), value / total),
+            exact_number(format_energy(value), value),
+            exact_number(format_share(value / total), value / total),
         )
         for name, value in energy.parts().items()
         if value
     ]
-    rows.append(("All", number(format_energy(energy.total_pj), energy.total_pj), "100 %"))
-    return table(("Energy per image", "Estimate", "Share"), rows, numeric=(1, 2))
+    rows.append(("All", exact_number(format_energy(energy.total_pj), energy.total_pj), "100 %"))
+    return html_table(("Energy per image", "Estimate", "Share"), rows, numeric=(1, 2))
 
 
 def _totals_table(cost: CostReport) -> Html:
     traffic = cost.dram_bits // 8
-    return facts(
+    return facts_table(
         [
-            ("Latency", number(format_time(cost.latency_s), cost.latency_s)),
-            ("Cycles", number(format_count(cost.cycles), cost.cycles)),
-            ("DRAM traffic per image", number(format_bytes(traffic), traffic)),
-            ("Weights as stored", number(format_bytes(cost.weight_bytes), cost.weight_bytes)),
+            ("Latency", exact_number(format_time(cost.latency_s), cost.latency_s)),
+            ("Cycles", exact_number(format_count(cost.cycles), cost.cycles)),
+            ("DRAM traffic per image", exact_number(format_bytes(traffic), traffic)),
+            ("Weights as stored", exact_number(format_bytes(cost.weight_bytes), cost.weight_bytes)),
             (
                 "Activations at their peak",
-                number(format_bytes(cost.peak_activation_bytes), cost.peak_activation_bytes),
+                exact_number(format_bytes(cost.peak_activation_bytes), cost.peak_activation_bytes),
             ),
-            ("MACs", number(format_count(cost.macs), cost.macs)),
-            ("Bit operations", number(format_count(cost.bops), cost.bops)),
+            ("MACs", exact_number(format_count(cost.macs), cost.macs)),
+            ("Bit operations", exact_number(format_count(cost.bops), cost.bops)),
         ]
     )
 
@@ -147,9 +159,9 @@ def sources_section(report: Report) -> Html:
     """Return the source of every number of the machine."""
     machine = report.machine
     if machine is None:
-        return tag(
+        return html_element(
             "section",
-            tag("h2", "The machine", id="machine"),
+            html_element("h2", "The machine", id="machine"),
             paragraph(f"{report.run.cost.machine}: its file is not at hand."),
         )
     rows: list[tuple[str, object]] = [
@@ -158,13 +170,13 @@ def sources_section(report: Report) -> Html:
     ]
     if machine.illustrative:
         rows.append(("Energies", "placeholders: the maker published none"))
-    return tag(
+    return html_element(
         "section",
-        tag("h2", "The machine and the sources of its numbers", id="machine"),
-        facts(rows),
-        table(
+        html_element("h2", "The machine and the sources of its numbers", id="machine"),
+        facts_table(rows),
+        html_table(
             ("Number", "Source"),
-            [(tag("code", key), said) for key, said in machine.sources],
+            [(html_element("code", key), said) for key, said in machine.sources],
             class_="codes",
         ),
     )

@@ -16,51 +16,51 @@ class Html(str):
     __slots__ = ()
 
 
-def safe(content: object) -> Html:
+def safe_html(content: object) -> Html:
     """Return HTML unchanged, other content escaped."""
     return content if isinstance(content, Html) else Html(html.escape(str(content), quote=True))
 
 
-def prose(content: object) -> Html:
+def prose_html(content: object) -> Html:
     """Return any content as HTML; in text, a number stays on the line of its unit."""
     if isinstance(content, Html):
         return content
-    return safe(_BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", str(content)))
+    return safe_html(_BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", str(content)))
 
 
-def tag(name: str, *content: object, **attributes: object) -> Html:
+def html_element(name: str, *content: object, **attributes: object) -> Html:
     """Return an element with escaped attributes; `class_` becomes class, False is left out."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value), quote=True)}"'
         for key, value in attributes.items()
         if value is not False
     )
-    write = safe if name in _VERBATIM else prose
+    write = safe_html if name in _VERBATIM else prose_html
     return Html(f"<{name}{written}>{''.join(write(piece) for piece in content)}</{name}>")
 
 
-def join(content: Iterable[object]) -> Html:
+def join_html(content: Iterable[object]) -> Html:
     """Return the pieces in order, each escaped unless already HTML."""
-    return Html("".join(prose(piece) for piece in content))
+    return Html("".join(prose_html(piece) for piece in content))
 
 
-def number(text: str, value: float | None) -> Html:
+def exact_number(text: str, value: float | None) -> Html:
     """Return a rounded number with the exact number as value and tooltip."""
     exact = "unknown" if value is None else repr(value)
-    return tag("data", text, value=exact, title=exact)
+    return html_element("data", text, value=exact, title=exact)
 
 
 def paragraph(*content: object) -> Html:
     """Return a paragraph."""
-    return tag("p", *content)
+    return html_element("p", *content)
 
 
-def bullets(items: Iterable[object]) -> Html:
+def bullet_list(items: Iterable[object]) -> Html:
     """Return a bulleted list."""
-    return tag("ul", *(tag("li", item) for item in items))
+    return html_element("ul", *(html_element("li", item) for item in items))
 
 
-def table(
+def html_table(
     heads: Sequence[str],
     rows: Iterable[Sequence[object]],
     numeric: Sequence[int] = (),
@@ -71,22 +71,23 @@ def table(
     classes = f"{class_}{' together' if len(rows) <= SHORT else ''}".strip()
 
     def cells(name: str, row: Sequence[object]) -> Html:
-        return tag(
+        return html_element(
             "tr",
             *(
-                tag(name, cell, class_="number" if place in numeric else False)
+                html_element(name, cell, class_="number" if place in numeric else False)
                 for place, cell in enumerate(row)
             ),
         )
 
-    body = join(cells("td", row) for row in rows)
-    head = tag("thead", cells("th", heads))
-    return tag("table", head, tag("tbody", body), class_=classes or False)
+    body = join_html(cells("td", row) for row in rows)
+    head = html_element("thead", cells("th", heads))
+    return html_element("table", head, html_element("tbody", body), class_=classes or False)
 
 
-def facts(rows: Iterable[tuple[str, object]]) -> Html:
+def facts_table(rows: Iterable[tuple[str, object]]) -> Html:
     """Return a table of names and values."""
     rows_of_facts = [
-        tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows
+        html_element("tr", html_element("th", name, scope="row"), html_element("td", value))
+        for name, value in rows
     ]
-    return tag("table", tag("tbody", *rows_of_facts), class_="facts together")
+    return html_element("table", html_element("tbody", *rows_of_facts), class_="facts together")

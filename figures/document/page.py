@@ -5,7 +5,7 @@ from pathlib import Path
 from analysis.reporting.contents import Report
 from figures.document.appendix import layers_section, reproduce_section
 from figures.document.costs import cost_section, sources_section
-from figures.document.markup import Html, bullets, tag
+from figures.document.markup import Html, bullet_list, html_element
 from figures.document.plots import library_element
 from figures.document.quality import accuracy_section, front_section, reasons_section
 from figures.document.summary import (
@@ -23,25 +23,25 @@ POLICY = (
 )
 
 
-def render(report: Report) -> str:
+def render_report(report: Report) -> str:
     """Return a report as the text of one HTML file, which loads nothing from outside."""
     run = report.run
     title = f"{run.model}: {run.name}"
-    head = tag(
+    head = html_element(
         "head",
         Html('<meta charset="utf-8">'),
-        tag("title", f"Quantization report, {title}"),
+        html_element("title", f"Quantization report, {title}"),
         Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
         Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html('<meta name="color-scheme" content="light">'),
-        tag("style", Html((HERE / "report.css").read_text(encoding="utf-8"))),
+        html_element("style", Html((HERE / "report.css").read_text(encoding="utf-8"))),
     )
-    body = tag("body", *_body_sections(report), library_element(), _script_element())
+    body = html_element("body", *_body_sections(report), library_element(), _script_element())
     return f'<!DOCTYPE html>\n<html lang="en">{head}{body}</html>\n'
 
 
 def _script_element() -> Html:
-    return tag("script", Html((HERE / "report.js").read_text(encoding="utf-8")))
+    return html_element("script", Html((HERE / "report.js").read_text(encoding="utf-8")))
 
 
 def _times_of_report(report: Report) -> str:
@@ -57,13 +57,13 @@ def _format_time(stamp: str) -> str:
 def _body_sections(report: Report) -> list[Html]:
     run = report.run
     return [
-        tag(
+        html_element(
             "header",
-            tag("p", "Quantization report", class_="soft"),
-            tag("h1", f"{run.model}: {run.name}"),
-            tag("p", _times_of_report(report), class_="soft"),
+            html_element("p", "Quantization report", class_="soft"),
+            html_element("h1", f"{run.model}: {run.name}"),
+            html_element("p", _times_of_report(report), class_="soft"),
         ),
-        tag(
+        html_element(
             "p",
             "The plots could not be drawn: they need a browser of 2023 or later with scripts "
             "allowed. All numbers stand in the tables.",
@@ -79,9 +79,13 @@ def _body_sections(report: Report) -> list[Html]:
         reasons_section(report),
         front_section(report),
         cost_section(report),
-        tag("section", tag("h2", "What was not measured", id="missing"), bullets(report.missing)),
+        html_element(
+            "section",
+            html_element("h2", "What was not measured", id="missing"),
+            bullet_list(report.missing),
+        ),
         reproduce_section(report),
         sources_section(report),
         layers_section(report),
-        tag("footer", tag("p", "Made by QuantScope.", class_="soft")),
+        html_element("footer", html_element("p", "Made by QuantScope.", class_="soft")),
     ]

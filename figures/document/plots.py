@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from figures.document.markup import Html, tag
+from figures.document.markup import Html, html_element
 from figures.style.layout import takeaway
 
 TEMPLATE = "plotly_white"
@@ -25,28 +25,28 @@ def plotly_library() -> str:
 
 def library_element() -> Html:
     """Return the element with the library that the page's script unpacks."""
-    return tag("script", Html(plotly_library()), type="application/gzip", id="plotly")
+    return html_element("script", Html(plotly_library()), type="application/gzip", id="plotly")
 
 
-def plot(figure: go.Figure, note: str = "") -> Html:
+def plot_element(figure: go.Figure, note: str = "") -> Html:
     """Return a figure's place in the document with the figure's JSON; `note` stands below."""
     figure = go.Figure(figure)
     figure.update_layout(template=TEMPLATE, font={"color": INK, "family": "sans-serif"})
     figure.update_xaxes(gridcolor=GRID, zerolinecolor=GRID)
     figure.update_yaxes(gridcolor=GRID, zerolinecolor=GRID)
     caption = takeaway(figure)
-    place = tag(
+    place = html_element(
         "div",
         class_="plot",
         role="img",
         aria_label=caption,
         style=f"height:{int(figure.layout.height or 400)}px",
     )
-    below = tag("figcaption", note) if note else Html("")
-    data = tag(
+    below = html_element("figcaption", note) if note else Html("")
+    data = html_element(
         "script", script_json(_figure_json(figure)), type="application/json", class_="figure"
     )
-    return tag("figure", place, below, data)
+    return html_element("figure", place, below, data)
 
 
 def _figure_json(figure: go.Figure) -> Any:

@@ -8,13 +8,20 @@ from analysis.evaluation.user_metric import MetricScore
 from analysis.reporting.contents import Report
 from analysis.reporting.trade_off import TradePoint
 from analysis.sensitivity.ranking import HarmMetric, metrics_of
-from figures.document.markup import Html, bullets, number, paragraph, table, tag
-from figures.document.plots import plot
+from figures.document.markup import (
+    Html,
+    bullet_list,
+    exact_number,
+    html_element,
+    html_table,
+    paragraph,
+)
+from figures.document.plots import plot_element
 from figures.document.summary import interval_text, points_interval, share_value, sqnr_value
 from figures.quality.accuracy import accuracy_against_energy, accuracy_with_interval
 from figures.quality.layer_sqnr import sqnr_by_layer
 from figures.quality.output_noise import noise_by_layer
-from figures.repair.waterfall import waterfall
+from figures.repair.waterfall import repair_waterfall
 from figures.sensitivity.ranking import worst_layers
 from figures.style.units import format_bytes, format_energy, format_time
 from figures.tradeoffs.report_front import trade_off_chart
@@ -44,7 +51,7 @@ def accuracy_section(report: Report) -> Html:
             ),
             (
                 "Top-1 lost",
-                number(f"{100 * (found.top1_drop or 0):.2f} points", found.top1_drop),
+                exact_number(f"{100 * (found.top1_drop or 0):.2f} points", found.top1_drop),
                 points_interval(found.top1_drop_ci95),
                 "paired: both networks saw the same images",
             ),
@@ -58,11 +65,11 @@ def accuracy_section(report: Report) -> Html:
         *_metric_rows(found.metric),
         ("SQNR of the output", sqnr_value(found.sqnr_db), "", "higher is better"),
     ]
-    return tag(
+    return html_element(
         "section",
-        tag("h2", "Accuracy", id="accuracy"),
-        table(("Figure", "Value", "Interval", "How"), rows, numeric=(1,)),
-        plot(accuracy_with_interval([run])) if found.classes else Html(""),
+        html_element("h2", "Accuracy", id="accuracy"),
+        html_table(("Figure", "Value", "Interval", "How"), rows, numeric=(1,)),
+        plot_element(accuracy_with_interval([run])) if found.classes else Html(""),
     )
 
 
@@ -87,7 +94,9 @@ def _noise_plot(report: Report) -> Iterator[Html]:
         return
     shown = dict(sorted(noisy.items(), key=lambda item: item[1])[:MOST_LAYERS])
     note = _shown_note(len(shown), len(noisy), "noisiest layers")
-    yield plot(sqnr_by_layer({name: db for name, db in noisy.items() if name in shown}), note)
+    yield plot_element(
+        sqnr_by_layer({name: db for name, db in noisy.items() if name in shown}), note
+    )
 
 
 def _shown_note(shown: int, count: int, what: str) -> str:
@@ -98,16 +107,16 @@ def _shown_note(shown: int, count: int, what: str) -> str:
 
 def reasons_section(report: Report) -> Html:
     """Return the causes: sensitivity, noise, suspects, repairs."""
-    return tag(
+    return html_element(
         "section",
-        tag("h2", "Why", id="why"),
-        tag("h3", "Sensitivity: each layer quantized alone"),
+        html_element("h2", "Why", id="why"),
+        html_element("h3", "Sensitivity: each layer quantized alone"),
         *_sensitivity_plots(report),
-        tag("h3", "Noise: all layers quantized"),
+        html_element("h3", "Noise: all layers quantized"),
         *_noise_plot(report),
-        tag("h3", "Suspects: tensors that the encoding does not fit"),
+        html_element("h3", "Suspects: tensors that the encoding does not fit"),
         *_suspects_table(report),
-        tag("h3", "Repairs applied"),
+        html_element("h3", "Repairs applied"),
         *_repair_steps(report),
     )
 
@@ -123,9 +132,11 @@ def _sensitivity_plots(report: Report) -> Iterator[Html]:
     counts = sorted({score.images for score in found.scores})
     images = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     how = f"{found.depth}, {images} images"
-    yield tag("p", f"Each layer alone on its grid, all others in float ({how}).", class_="before")
+    yield html_element(
+        "p", f"Each layer alone on its grid, all others in float ({how}).", class_="before"
+    )
     if report.noise:
-        yield plot(
+        yield plot_element(
             noise_by_layer(report.noise),
             "At the bits of this configuration; noise energies of layers alone, which add up to "
             "first order.",
@@ -134,7 +145,7 @@ def _sensitivity_plots(report: Report) -> Iterator[Html]:
     for side in found.sweep.sides:
         known = {s.question.bits for s in found.scores if s.question.side == side}
         if known:
-            yield plot(worst_layers(found, metric, side, min(known)))
+            yield plot_element(worst_layers(found, metric, side, min(known)))
 
 
 def _suspects_table(report: Report) -> Iterator[Html]:
@@ -146,7 +157,9 @@ def _suspects_table(report: Report) -> Iterator[Html]:
         return
     shown = report.suspects[:MOST_SUSPECTS]
     if len(shown) < len(report.suspects):
-        yield tag("p", f"The worst {len(shown)} of {len(report.suspects)}.", class_="before")
+        yield html_element(
+            "p", f"The worst {len(shown)} of {len(report.suspects)}.", class_="before"
+        )
     rows = [
         (
             item.layer,
@@ -156,20 +169,22 @@ def _suspects_table(report: Report) -> Iterator[Html]:
         )
         for item in shown
     ]
-    yield table(("Layer", "Tensor", "Bits lost", "Findings"), rows, numeric=(2,), class_="wide")
+    yield html_table(
+        ("Layer", "Tensor", "Bits lost", "Findings"), rows, numeric=(2,), class_="wide"
+    )
 
 
 def _repair_steps(report: Report) -> Iterator[Html]:
     if not report.run.recipe:
         yield paragraph("None: this is plain quantization.")
         return
-    yield tag("p", "In this order:", class_="before")
-    yield bullets(report.run.recipe)
+    yield html_element("p", "In this order:", class_="before")
+    yield bullet_list(report.run.recipe)
     found = report.repairs
     if found is None:
         return
-    yield plot(
-        waterfall(
+    yield plot_element(
+        repair_waterfall(
             found.titles,
             found.scores,
             found.reference,
@@ -177,17 +192,19 @@ def _repair_steps(report: Report) -> Iterator[Html]:
             [(interval.low, interval.high) for interval in found.intervals],
         )
     )
-    yield bullets(found.verdicts)
+    yield bullet_list(found.verdicts)
 
 
 def front_section(report: Report) -> Html:
     """Return the front with the chosen point; without a front, other runs beside the run."""
-    content: list[object] = [tag("h2", "Trade-off", id="front")]
+    content: list[object] = [html_element("h2", "Trade-off", id="front")]
     found = report.front
     if found is not None:
         content += [
-            plot(trade_off_chart(found), f"On {found.machine}. The star is this run, measured."),
-            table(
+            plot_element(
+                trade_off_chart(found), f"On {found.machine}. The star is this run, measured."
+            ),
+            html_table(
                 ("Configuration", "Kind", str(found.quantity).capitalize(), "Lost", "Output SQNR"),
                 [
                     _point_row(point, kind, found.quantity)
@@ -204,7 +221,7 @@ def front_section(report: Report) -> Html:
         ]
     else:
         content.append(
-            tag(
+            html_element(
                 "p",
                 "No front of other choices of bits was computed for this report."
                 + (" Other runs of the same model on the same images:" if report.others else ""),
@@ -213,16 +230,18 @@ def front_section(report: Report) -> Html:
         )
     if report.others:
         runs = [report.run, *report.others]
-        content.append(plot(accuracy_against_energy(runs)))
-    return tag("section", *content)
+        content.append(plot_element(accuracy_against_energy(runs)))
+    return html_element("section", *content)
 
 
 def _point_row(point: TradePoint, kind: str, quantity: Quantity) -> tuple[object, ...]:
     lost: object = "unknown"
     if point.loss is not None:
         ends = f" ({points_interval(point.loss_ci95)})" if point.loss_ci95 else ""
-        lost = tag("span", number(f"{100 * point.loss:.2f} points", point.loss), ends)
-    cost = number(_cost_text(quantity, point.cost), point.cost)
+        lost = html_element(
+            "span", exact_number(f"{100 * point.loss:.2f} points", point.loss), ends
+        )
+    cost = exact_number(_cost_text(quantity, point.cost), point.cost)
     return point.name, kind, cost, lost, sqnr_value(point.sqnr_db)
 
 

@@ -8,7 +8,15 @@ from accelerator.workload import FLOAT_BITS
 from analysis.evaluation.measures import Interval
 from analysis.reporting.contents import LayerChoice, Report
 from figures.cost.wording import trust_text
-from figures.document.markup import Html, bullets, facts, number, paragraph, table, tag
+from figures.document.markup import (
+    Html,
+    bullet_list,
+    exact_number,
+    facts_table,
+    html_element,
+    html_table,
+    paragraph,
+)
 from figures.style.units import format_bytes, format_count, format_energy, format_share, format_time
 
 EXACT_DB = 300  # beyond it two outputs are equal
@@ -16,7 +24,7 @@ EXACT_DB = 300  # beyond it two outputs are equal
 
 def share_value(value: float | None) -> Html:
     """Return a share of 1 in percent, with the exact share as tooltip."""
-    return number("unknown" if value is None else f"{100 * value:.2f} %", value)
+    return exact_number("unknown" if value is None else f"{100 * value:.2f} %", value)
 
 
 def interval_text(interval: Interval | None) -> str:
@@ -35,12 +43,12 @@ def points_interval(interval: Interval | None) -> str:
 
 def sqnr_value(value: float) -> Html:
     """Return an SQNR; equal outputs are exact."""
-    return number("exact" if value > EXACT_DB else f"{value:.1f} dB", value)
+    return exact_number("exact" if value > EXACT_DB else f"{value:.1f} dB", value)
 
 
 def summary_paragraph(report: Report) -> Html:
     """Return the result in a few sentences."""
-    return tag("p", " ".join(_summary_sentences(report)), class_="lead")
+    return html_element("p", " ".join(_summary_sentences(report)), class_="lead")
 
 
 def _summary_sentences(report: Report) -> Iterator[str]:
@@ -92,11 +100,11 @@ def _energy_comparison(cost: CostReport, report: Report) -> str:
         return ""
     ratio = cost.energy_pj / report.model.at_8_bits.energy_pj
     as_float = cost.energy_pj / (report.model.as_float.energy_pj or 1.0)
-    eight = "as much energy as" if _is_same(ratio) else f"{_format_change(ratio)} energy than"
+    eight = "as much energy as" if _is_same_ratio(ratio) else f"{_format_change(ratio)} energy than"
     return f": {eight} at 8 bits throughout, and {format_share(as_float)} of float's"
 
 
-def _is_same(ratio: float) -> bool:
+def _is_same_ratio(ratio: float) -> bool:
     return abs(ratio - 1) < 0.0005
 
 
@@ -130,33 +138,33 @@ def score_cards(report: Report) -> Html:
     cells += [
         (
             "Energy per image",
-            number(format_energy(cost.energy_pj), cost.energy_pj),
+            exact_number(format_energy(cost.energy_pj), cost.energy_pj),
             trust_text(cost) + _compare_with_8_bits(report, "energy_pj"),
         ),
         (
             "Latency",
-            number(format_time(cost.latency_s), cost.latency_s),
+            exact_number(format_time(cost.latency_s), cost.latency_s),
             "estimated" + _compare_with_8_bits(report, "latency_s"),
         ),
         (
             "Weights",
-            number(format_bytes(cost.weight_bytes), cost.weight_bytes),
+            exact_number(format_bytes(cost.weight_bytes), cost.weight_bytes),
             "as stored" + _compare_with_8_bits(report, "weight_bytes"),
         ),
         (
             "Peak memory",
-            number(format_bytes(cost.peak_activation_bytes), cost.peak_activation_bytes),
+            exact_number(format_bytes(cost.peak_activation_bytes), cost.peak_activation_bytes),
             f"activations, at {cost.peak_activation_step}",
         ),
     ]
-    return tag(
+    return html_element(
         "div",
         *(
-            tag(
+            html_element(
                 "div",
-                tag("div", name, class_="name"),
-                tag("div", value, class_="value"),
-                tag("div", more, class_="more"),
+                html_element("div", name, class_="name"),
+                html_element("div", value, class_="value"),
+                html_element("div", more, class_="more"),
                 class_="card",
             )
             for name, value, more in cells
@@ -166,7 +174,7 @@ def score_cards(report: Report) -> Html:
 
 
 def _points_lost(drop: float | None) -> Html:
-    return number("unknown" if drop is None else f"{100 * drop:.2f} points", drop)
+    return exact_number("unknown" if drop is None else f"{100 * drop:.2f} points", drop)
 
 
 def _compare_with_8_bits(report: Report, figure: str) -> str:
@@ -176,7 +184,9 @@ def _compare_with_8_bits(report: Report, figure: str) -> str:
     if not eight:
         return ""
     ratio = getattr(report.run.cost, figure) / eight
-    return "; as at 8 bits" if _is_same(ratio) else f"; {_format_change(ratio)} than at 8 bits"
+    return (
+        "; as at 8 bits" if _is_same_ratio(ratio) else f"; {_format_change(ratio)} than at 8 bits"
+    )
 
 
 def origin_sections(report: Report) -> Html:
@@ -190,26 +200,31 @@ def origin_sections(report: Report) -> Html:
                 f"{_format_shape(model.input_shape)}, {_format_shape(model.output_shape)}",
             ),
             ("Layers", f"{model.layers} after folding batch norms, {model.weighted} with weights"),
-            ("Parameters", number(format_count(model.parameters), model.parameters)),
-            ("MACs per image", number(format_count(model.macs), model.macs)),
+            ("Parameters", exact_number(format_count(model.parameters), model.parameters)),
+            ("MACs per image", exact_number(format_count(model.macs), model.macs)),
             ("Weights in float", format_bytes(model.as_float.weight_bytes)),
         ]
-    rows.append(("Digest", tag("code", run.model_digest)))
+    rows.append(("Digest", html_element("code", run.model_digest)))
     images: list[tuple[str, object]] = [
         ("Name", run.data),
-        ("Images scored", number(str(run.evaluation.samples), run.evaluation.samples)),
-        ("Images that chose ranges", number(str(run.calibration_images), run.calibration_images)),
+        ("Images scored", exact_number(str(run.evaluation.samples), run.evaluation.samples)),
+        (
+            "Images that chose ranges",
+            exact_number(str(run.calibration_images), run.calibration_images),
+        ),
         ("Labels", "yes" if run.evaluation.labelled else "none"),
-        ("Digest", tag("code", run.data_digest)),
+        ("Digest", html_element("code", run.data_digest)),
     ]
-    return tag(
+    return html_element(
         "section",
-        tag("div", tag("h2", "Model", id="model"), facts(rows), class_="together"),
-        tag(
+        html_element(
+            "div", html_element("h2", "Model", id="model"), facts_table(rows), class_="together"
+        ),
+        html_element(
             "div",
-            tag("h2", "Data", id="data"),
-            facts(images),
-            bullets(report.notes) if report.notes else "",
+            html_element("h2", "Data", id="data"),
+            facts_table(images),
+            bullet_list(report.notes) if report.notes else "",
             class_="together",
         ),
     )
@@ -240,19 +255,21 @@ def configuration_section(report: Report) -> Html:
             0, ("all", _spec_words(default.get("weight")), _spec_words(default.get("activation")))
         )
         content += [
-            tag("h3", f"The default and {len(rules)} rules over it, in order"),
-            table(("Layers", "Weights", "Outputs"), rows),
+            html_element("h3", f"The default and {len(rules)} rules over it, in order"),
+            html_table(("Layers", "Weights", "Outputs"), rows),
         ]
     elif default:
         content.append(
-            facts(
+            facts_table(
                 [
                     ("Weights, all layers", _spec_words(default.get("weight"))),
                     ("Outputs, all layers", _spec_words(default.get("activation"))),
                 ]
             )
         )
-    return tag("section", tag("h2", "Configuration", id="configuration"), *content)
+    return html_element(
+        "section", html_element("h2", "Configuration", id="configuration"), *content
+    )
 
 
 def _spec_words(spec: object) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.network_layout import LayerPlace
-from figures.style.layout import escape, finish
+from figures.style.layout import escape_markup, finish_figure
 from figures.style.palette import FLOAT, with_opacity
 
 SYMBOLS = {
@@ -66,7 +66,7 @@ def network_graph(
     at = {place.layer: place for place in places}
     figure = go.Figure()
     _add_edges(figure, places, at)
-    _add_links(figure, [(at[a], at[b]) for a, b in links if a in at and b in at])
+    _add_pair_arcs(figure, [(at[a], at[b]) for a, b in links if a in at and b in at])
     if picked in at:
         figure.add_scatter(
             x=[at[picked].depth],
@@ -76,7 +76,7 @@ def network_graph(
             marker={"symbol": "circle-open", "size": 22, "color": PICKED, "line": {"width": 3}},
             showlegend=False,
         )
-    _add_nodes(figure, places, values, texts)
+    _add_layer_nodes(figure, places, values, texts)
     ticks = scale.ticks
     figure.update_layout(
         coloraxis={
@@ -98,10 +98,10 @@ def network_graph(
     low, high = _height_range(figure)
     figure.update_yaxes(visible=False, fixedrange=True, range=[low - 0.5, high + 0.5])
     plot_px = max(150, round(LANE_PX * (high - low + 1)))
-    return finish(figure, title, plot_px, legend_below=True)
+    return finish_figure(figure, title, plot_px, legend_below=True)
 
 
-def _add_nodes(
+def _add_layer_nodes(
     figure: go.Figure,
     places: Sequence[LayerPlace],
     values: Mapping[str, float],
@@ -139,7 +139,7 @@ def _add_markers(
         mode="markers",
         marker={**marker, "size": NODE_PX, "line": {"width": 1, "color": FLOAT}},
         customdata=[[place.layer] for place in some],
-        text=[_hover_text(place, texts) for place in some],
+        text=[_layer_hover_text(place, texts) for place in some],
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
         # Without this, Plotly fades all other points as if absent.
@@ -147,8 +147,8 @@ def _add_markers(
     )
 
 
-def _hover_text(place: LayerPlace, texts: Mapping[str, str]) -> str:
-    words = [f"<b>{escape(place.layer)}</b>", place.kind]
+def _layer_hover_text(place: LayerPlace, texts: Mapping[str, str]) -> str:
+    words = [f"<b>{escape_markup(place.layer)}</b>", place.kind]
     return "<br>".join(words + ([texts[place.layer]] if place.layer in texts else []))
 
 
@@ -188,7 +188,7 @@ def _curve_points(
     return x.tolist(), (straight + rise * (1 - (2 * CURVE - 1) ** 4)).tolist()
 
 
-def _add_links(figure: go.Figure, links: Sequence[tuple[LayerPlace, LayerPlace]]) -> None:
+def _add_pair_arcs(figure: go.Figure, links: Sequence[tuple[LayerPlace, LayerPlace]]) -> None:
     x: list[float | None] = []
     y: list[float | None] = []
     for start, end in links:
@@ -219,7 +219,7 @@ def _label_bands(figure: go.Figure, places: Sequence[LayerPlace]) -> None:
     figure.update_xaxes(
         tickmode="array",
         tickvals=[(depths[0] + depths[-1]) / 2 for _, (_, depths) in shown],
-        ticktext=["<br>" * line + escape(name) for line, (name, _) in shown],
+        ticktext=["<br>" * line + escape_markup(name) for line, (name, _) in shown],
         showgrid=False,
         zeroline=False,
         title=None,

@@ -9,12 +9,12 @@ from analysis.evaluation.measures import Interval
 from analysis.runs.run_store import Run
 from figures.style.layout import (
     count_word,
-    escape,
-    finish,
+    escape_markup,
+    finish_figure,
     label_rows,
-    rows_px,
-    shorten,
-    shorten_all,
+    rows_height_px,
+    shorten_name,
+    shorten_names,
 )
 from figures.style.palette import AFTER, BEFORE, FLOAT
 from figures.style.units import energy_scale, format_count, format_energy, format_share
@@ -53,7 +53,7 @@ def accuracy_with_interval(runs: Sequence[Run]) -> go.Figure:
     label_rows(figure, [run.name for run in runs])
     figure.update_xaxes(title=f"{ACCURACY if labelled else AGREEMENT}; bars: 95 % interval")
     title = _accuracy_title(runs) if labelled else _agreement_title(runs)
-    return finish(figure, title, rows_px(len(runs), RUN_PX), legend_below=True)
+    return finish_figure(figure, title, rows_height_px(len(runs), RUN_PX), legend_below=True)
 
 
 def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
@@ -75,12 +75,12 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
         error_y=_interval_bars(points, BEFORE),
         mode="markers+text",
         marker={"color": AFTER, "size": 11},
-        text=[escape(name) for name in shorten_all((run.name for run in runs), 22)],
-        textposition=[_text_position(energy, energies) for energy in energies],
+        text=[escape_markup(name) for name in shorten_names((run.name for run in runs), 22)],
+        textposition=[_name_position(energy, energies) for energy in energies],
         cliponaxis=False,
         showlegend=False,
         customdata=[
-            [point.text, format_energy(run.cost.energy_pj), escape(run.cost.machine)]
+            [point.text, format_energy(run.cost.energy_pj), escape_markup(run.cost.machine)]
             for point, run in zip(points, runs, strict=True)
         ],
         hovertemplate=(
@@ -91,7 +91,7 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
     figure.update_yaxes(title=ACCURACY if labelled else AGREEMENT)
     if labelled and len({_float_point(run).value for run in runs}) == 1:
         _add_float_line(figure, _float_point(runs[0]))
-    return finish(figure, _trade_title(runs, labelled), SCATTER_PX)
+    return finish_figure(figure, _trade_title(runs, labelled), SCATTER_PX)
 
 
 def _check_runs(runs: Sequence[Run]) -> None:
@@ -119,8 +119,8 @@ def _share_point(run: Run, what: str, share: float | None, interval: Interval | 
     value = 100 * (share or 0.0)
     low, high = (100 * interval.low, 100 * interval.high) if interval else (value, value)
     text = (
-        f"<b>{escape(run.name)}</b><br>{what}: {value:.1f} % (95 % interval {low:.1f} to "
-        f"{high:.1f})<br>{format_count(run.evaluation.samples)} images of {escape(run.data)}"
+        f"<b>{escape_markup(run.name)}</b><br>{what}: {value:.1f} % (95 % interval {low:.1f} to "
+        f"{high:.1f})<br>{format_count(run.evaluation.samples)} images of {escape_markup(run.data)}"
     )
     return _Point(value, low, high, text)
 
@@ -163,7 +163,7 @@ def _add_float_line(figure: go.Figure, point: _Point) -> None:
     )
 
 
-def _text_position(energy: float, energies: Sequence[float]) -> str:
+def _name_position(energy: float, energies: Sequence[float]) -> str:
     """Return a text position towards the middle of the plot, so that no edge cuts the name."""
     middle = (min(energies) + max(energies)) / 2
     if min(energies) == max(energies):
@@ -193,7 +193,7 @@ def _accuracy_title(runs: Sequence[Run]) -> str:
 
 def _single_title(run: Run) -> str:
     drop, interval = run.evaluation.top1_drop, run.evaluation.top1_drop_ci95
-    name = shorten(run.name, 40)
+    name = shorten_name(run.name, 40)
     if drop is None or interval is None or interval.low <= 0 <= interval.high:
         return f"{name}: no measurable difference from float"
     low, high = sorted((100 * abs(interval.low), 100 * abs(interval.high)))
@@ -207,7 +207,7 @@ def _single_title(run: Run) -> str:
 def _agreement_title(runs: Sequence[Run]) -> str:
     worst = min(runs, key=lambda run: run.evaluation.agreement)
     share = format_share(worst.evaluation.agreement)
-    name = shorten(worst.name, 30)
+    name = shorten_name(worst.name, 30)
     if len(runs) == 1:
         return f"No labels: {name} agrees with float on {share} of the images"
     return f"No labels: agreement with float is lowest in {name}, {share} of the images"
@@ -220,7 +220,7 @@ def _trade_title(runs: Sequence[Run], labelled: bool) -> str:
     if good:
         cheapest = min(good, key=lambda run: run.cost.energy_pj)
         energy = format_energy(cheapest.cost.energy_pj)
-        name = shorten(cheapest.name, 30)
+        name = shorten_name(cheapest.name, 30)
         return f"{name} is the cheapest run without a measurable loss: {energy} per image"
     best = max(runs, key=lambda run: run.evaluation.quantized_top1 or 0.0)
-    return f"Every run loses accuracy measurably; {shorten(best.name, 30)} keeps the most"
+    return f"Every run loses accuracy measurably; {shorten_name(best.name, 30)} keeps the most"

@@ -9,12 +9,12 @@ from analysis.runs.compare_runs import LayerDifference, layer_differences
 from analysis.runs.run_store import Run
 from figures.style.layout import (
     count_word,
-    escape,
+    escape_markup,
     fewest_for_half,
-    finish,
+    finish_figure,
     label_rows,
-    rows_px,
-    shorten,
+    rows_height_px,
+    shorten_name,
 )
 from figures.style.palette import ACTIVATION, AFTER, BEFORE, FLOAT
 from figures.style.units import energy_scale, format_energy, format_share
@@ -32,19 +32,19 @@ def sqnr_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
     finite = {name: db for name, db in layer_sqnr_db.items() if math.isfinite(db)}
     low, high = _plot_limits(list(finite.values()))
     figure = go.Figure()
-    _add_stems(figure, names, finite, low)
-    _add_dots(figure, "Layers", names, finite, color=ACTIVATION, symbol="circle")
+    _add_sqnr_stems(figure, names, finite, low)
+    _add_sqnr_dots(figure, "Layers", names, finite, color=ACTIVATION, symbol="circle")
     exact = {name: high for name, db in layer_sqnr_db.items() if db == math.inf}
     silent = dict.fromkeys(set(names) - set(finite) - set(exact), low)
-    _add_dots(figure, "Exact", names, exact, color=FLOAT, symbol="diamond")
-    _add_dots(figure, "No signal", names, silent, color=FLOAT, symbol="x")
+    _add_sqnr_dots(figure, "Exact", names, exact, color=FLOAT, symbol="diamond")
+    _add_sqnr_dots(figure, "No signal", names, silent, color=FLOAT, symbol="x")
     label_rows(figure, names)
     margin = (high - low) / 20
     figure.update_xaxes(
         title="SQNR of the layer's output (dB), higher is better",
         range=[low - margin, high + margin],
     )
-    return finish(figure, _sqnr_title(finite, len(exact)), rows_px(len(names)))
+    return finish_figure(figure, _sqnr_title(finite, len(exact)), rows_height_px(len(names)))
 
 
 def _plot_limits(values: Sequence[float]) -> tuple[float, float]:
@@ -54,7 +54,7 @@ def _plot_limits(values: Sequence[float]) -> tuple[float, float]:
     return min(0.0, *values), max(10.0, 1.15 * max(values))
 
 
-def _add_stems(
+def _add_sqnr_stems(
     figure: go.Figure, names: Sequence[str], values: Mapping[str, float], left: float
 ) -> None:
     x: list[float | None] = []
@@ -69,7 +69,7 @@ def _add_stems(
     )
 
 
-def _add_dots(
+def _add_sqnr_dots(
     figure: go.Figure,
     title: str,
     names: Sequence[str],
@@ -91,7 +91,7 @@ def _add_dots(
         showlegend=pinned,
         cliponaxis=False,
         customdata=[
-            [escape(names[row]), title.lower() if pinned else f"{values[names[row]]:.1f} dB"]
+            [escape_markup(names[row]), title.lower() if pinned else f"{values[names[row]]:.1f} dB"]
             for row in rows
         ],
         hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
@@ -102,7 +102,7 @@ def _sqnr_title(finite: Mapping[str, float], exact: int) -> str:
     if not finite:
         return "All layers are exact" if exact else "No layer has a signal to compare"
     worst = min(finite, key=finite.__getitem__)
-    return f"{shorten(worst, 40)} is the noisiest layer: {finite[worst]:.1f} dB"
+    return f"{shorten_name(worst, 40)} is the noisiest layer: {finite[worst]:.1f} dB"
 
 
 def compare_layers(before: Run, after: Run) -> go.Figure:
@@ -120,25 +120,27 @@ def compare_layers(before: Run, after: Run) -> go.Figure:
         ("After", after, new, AFTER),
     ):
         figure.add_bar(
-            name=f"{label}: {escape(shorten(run.name, 16))}",
+            name=f"{label}: {escape_markup(shorten_name(run.name, 16))}",
             orientation="h",
             x=[None if energy is None else factor * energy for energy in energies],
             y=list(range(len(rows))),
             marker={"color": color, "line": {"width": 0}},
-            customdata=[[escape(row.layer), _describe_change(row)] for row in rows],
+            customdata=[[escape_markup(row.layer), _describe_energy_change(row)] for row in rows],
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
         )
     figure.update_layout(barmode="group", bargap=0.25)
     figure.update_xaxes(title=f"Energy per image ({unit}), lower is better", rangemode="tozero")
     label_rows(figure, [row.layer for row in rows])
-    return finish(figure, _comparison_title(before, after, rows), rows_px(len(rows), PAIR_PX))
+    return finish_figure(
+        figure, _comparison_title(before, after, rows), rows_height_px(len(rows), PAIR_PX)
+    )
 
 
 def _has_energy(row: LayerDifference) -> bool:
     return row.energy_before_pj is not None or row.energy_after_pj is not None
 
 
-def _describe_change(row: LayerDifference) -> str:
+def _describe_energy_change(row: LayerDifference) -> str:
     old, new = row.energy_before_pj, row.energy_after_pj
     if old is None or new is None:
         side = "after" if old is None else "before"
@@ -155,7 +157,7 @@ def _change_share(old: float, new: float) -> str:
 
 def _comparison_title(before: Run, after: Run, rows: Sequence[LayerDifference]) -> str:
     old, new = before.cost.energy_pj, after.cost.energy_pj
-    names = shorten(after.name, 30), shorten(before.name, 30)
+    names = shorten_name(after.name, 30), shorten_name(before.name, 30)
     if old == new or not old:
         return f"{names[0]} needs the same energy as {names[1]}"
     word, sign = ("less", -1) if new < old else ("more", 1)

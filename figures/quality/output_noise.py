@@ -7,12 +7,12 @@ import plotly.graph_objects as go
 from figures.ranges.by_layer import SUSPECT
 from figures.style.layout import (
     count_word,
-    escape,
+    escape_markup,
     fewest_for_half,
-    finish,
+    finish_figure,
     label_rows,
-    rows_px,
-    shorten,
+    rows_height_px,
+    shorten_name,
 )
 from figures.style.units import format_share
 
@@ -38,7 +38,7 @@ def noise_by_layer(noise: Mapping[str, float]) -> go.Figure:
         y=list(range(len(names))),
         marker={"color": SUSPECT, "line": {"width": 0}},
         customdata=[
-            f"<b>{escape(name)}</b><br>{format_share(noise[name] / total)} of the noise"
+            f"<b>{escape_markup(name)}</b><br>{format_share(noise[name] / total)} of the noise"
             for name in names
         ],
         hovertemplate="%{customdata}<extra></extra>",
@@ -46,11 +46,13 @@ def noise_by_layer(noise: Mapping[str, float]) -> go.Figure:
     )
     figure.update_xaxes(title="Share of the output's noise (%), lower is better")
     label_rows(figure, names)
-    return finish(figure, _noise_title(noise, total), rows_px(len(names), 20))
+    return finish_figure(figure, _noise_title(noise, total), rows_height_px(len(names), 20))
 
 
 def _noise_title(noise: Mapping[str, float], total: float) -> str:
     half = fewest_for_half(noise)
     if len(half) == 1:
-        return f"{shorten(half[0], 40)} makes {format_share(noise[half[0]] / total)} of the noise"
+        return (
+            f"{shorten_name(half[0], 40)} makes {format_share(noise[half[0]] / total)} of the noise"
+        )
     return f"{count_word(len(half))} of {len(noise)} layers make half of the noise"

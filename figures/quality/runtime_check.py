@@ -7,7 +7,14 @@ import plotly.graph_objects as go
 
 from analysis.deployment.runtime_check import ExecutionCheck
 from analysis.evaluation.measures import Interval
-from figures.style.layout import count_word, escape, finish, label_rows, rows_px, shorten
+from figures.style.layout import (
+    count_word,
+    escape_markup,
+    finish_figure,
+    label_rows,
+    rows_height_px,
+    shorten_name,
+)
 from figures.style.palette import ACTIVATION, AFTER, BEFORE, FLOAT
 from figures.style.units import format_count, format_share
 
@@ -64,7 +71,7 @@ def scores_side_by_side(check: ExecutionCheck) -> go.Figure:
     label_rows(figure, [NAMES[name] for name in rows])
     what = "Top-1 accuracy" if check.scores else "Same answer as the simulation"
     figure.update_xaxes(title=f"{what} (%), higher is better; bars: 95 % interval")
-    return finish(figure, score_title(check), rows_px(len(rows), ROW_PX))
+    return finish_figure(figure, score_title(check), rows_height_px(len(rows), ROW_PX))
 
 
 def _top1_shares(check: ExecutionCheck) -> dict[str, tuple[float, Interval]]:
@@ -115,7 +122,7 @@ def partings_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
                 mode="markers",
                 marker={"color": color, "symbol": symbol, "size": 9},
                 customdata=[
-                    f"<b>{escape(names[row])}</b><br>{_format_distance(layer_sqnr_db[names[row]])}"
+                    f"<b>{escape_markup(names[row])}</b><br>{_format_distance(layer_sqnr_db[names[row]])}"
                     for row in rows
                 ],
                 hovertemplate="%{customdata}<extra></extra>",
@@ -126,7 +133,9 @@ def partings_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
         title="Executed beside simulated, SQNR (dB), higher is better",
         range=[low - 2, edge + 2],
     )
-    return finish(figure, parting_title(layer_sqnr_db), rows_px(len(names)), legend_below=True)
+    return finish_figure(
+        figure, parting_title(layer_sqnr_db), rows_height_px(len(names)), legend_below=True
+    )
 
 
 def parting_title(layer_sqnr_db: Mapping[str, float]) -> str:
@@ -135,9 +144,9 @@ def parting_title(layer_sqnr_db: Mapping[str, float]) -> str:
         return "Every layer is executed as it is simulated, to the bit"
     worst = min(layer_sqnr_db, key=lambda name: layer_sqnr_db[name])
     first = next(name for name, db in layer_sqnr_db.items() if db < _SAME_DB)
-    begins = "" if first == worst else f"; both part first at {shorten(first, 30)}"
+    begins = "" if first == worst else f"; both part first at {shorten_name(first, 30)}"
     distance = _format_distance(layer_sqnr_db[worst])
-    return f"{shorten(worst, 40)} is least alike, {distance} beside the simulation{begins}"
+    return f"{shorten_name(worst, 40)} is least alike, {distance} beside the simulation{begins}"
 
 
 def integer_words(check: ExecutionCheck, weighted: tuple[str, ...]) -> str:

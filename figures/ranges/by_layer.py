@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.ranges.findings import ExaminedTensor, rank_suspects
-from figures.style.layout import HALF_WIDTH, count_word, escape, finish, shorten
+from figures.style.layout import HALF_WIDTH, count_word, escape_markup, finish_figure, shorten_name
 from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, with_opacity
 
 SUSPECT = "#C2259B"
@@ -31,9 +31,9 @@ def ranges_along_depth(
     figure = go.Figure()
     names = [item.layer for item in examined]
     tops = [item.distribution.largest for item in examined]
-    _add_band(figure, examined, noun)
-    _add_boxes(figure, examined, noun)
-    _add_suspects(figure, examined, noun)
+    _add_range_band(figure, examined, noun)
+    _add_range_boxes(figure, examined, noun)
+    _add_suspect_marks(figure, examined, noun)
     if picked in names:
         figure.add_vline(x=names.index(picked), line={"color": FLOAT, "width": 1, "dash": "dot"})
     above = [top for top in tops if top > 0]
@@ -53,16 +53,16 @@ def ranges_along_depth(
     )
     figure.update_layout(boxmode="overlay", clickmode="event+select")
     title = _depth_title(examined, noun)
-    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
+    return finish_figure(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
-def _add_band(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str) -> None:
+def _add_range_band(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str) -> None:
     x: list[float] = []
     low: list[float | None] = []
     high: list[float | None] = []
     for place, item in enumerate(examined):
         top = item.distribution.largest
-        bottom = half_step(item)
+        bottom = half_encoding_step(item)
         x += [place - 0.5, place + 0.5]  # steps, because no value lies between two layers
         low += [bottom or None] * 2
         high += [top or None] * 2
@@ -82,7 +82,7 @@ def _add_band(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str) 
     )
 
 
-def half_step(item: ExaminedTensor) -> float:
+def half_encoding_step(item: ExaminedTensor) -> float:
     """Return half a step of one encoding over the whole range, at the chosen bits (8 for float)."""
     distribution = item.distribution
     bits = item.fit.spec.bits if item.fit is not None else 8
@@ -93,7 +93,7 @@ def half_step(item: ExaminedTensor) -> float:
     return (max(distribution.high, 0.0) - min(distribution.low, 0.0)) / ((1 << bits) - 1) / 2
 
 
-def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str) -> None:
+def _add_range_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str) -> None:
     places, boxes, texts = [], [], []
     for place, item in enumerate(examined):
         channels = item.distribution.channels
@@ -104,7 +104,7 @@ def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str)
         boxes.append([alive.min(), *np.percentile(alive, QUARTILES), alive.max()])
         dead = len(channels.largest) - len(alive)
         texts.append(
-            f"<b>{escape(item.layer)}</b><br>{len(alive)} channels"
+            f"<b>{escape_markup(item.layer)}</b><br>{len(alive)} channels"
             + (f", {dead} more without values" if dead else "")
             + f"<br>widest {alive.max():.3g}, median {np.median(alive):.3g}, "
             f"narrowest {alive.min():.3g}<br>widest over median: {channels.ratio:.4g}"
@@ -138,7 +138,7 @@ def _add_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str)
     )
 
 
-def _add_suspects(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str) -> None:
+def _add_suspect_marks(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: str) -> None:
     places = [place for place, item in enumerate(examined) if item.findings]
     if not places:
         return
@@ -151,8 +151,8 @@ def _add_suspects(figure: go.Figure, examined: Sequence[ExaminedTensor], noun: s
         marker={"symbol": "triangle-down", "size": 10, "color": SUSPECT},
         customdata=[[item.layer] for item in tensors],
         text=[
-            f"<b>{escape(item.layer)}</b> ({noun})<br>"
-            + "<br>".join(escape(finding.sentence) for finding in item.findings)
+            f"<b>{escape_markup(item.layer)}</b> ({noun})<br>"
+            + "<br>".join(escape_markup(finding.sentence) for finding in item.findings)
             for item in tensors
         ],
         hovertemplate="%{text}<extra></extra>",
@@ -164,7 +164,7 @@ def _log_axis_limits(
 ) -> tuple[float, float]:
     if not tops:
         return -1.0, 1.0
-    bottoms = [half_step(item) for item in examined if item.distribution.largest > 0]
+    bottoms = [half_encoding_step(item) for item in examined if item.distribution.largest > 0]
     # Channels below every band round to zero at any distance: the axis ends soon below the bands.
     floor = min(bottoms) * BELOW_BANDS
     for item in examined:
@@ -183,5 +183,5 @@ def _depth_title(examined: Sequence[ExaminedTensor], noun: str) -> str:
     verb = "is" if len(ranked) == 1 else "are"
     return (
         f"{count_word(len(ranked))} of {len(examined)} {noun}s {verb} suspect, "
-        f"most of all {shorten(worst.layer, 40)}: {worst.findings[0].cause}"
+        f"most of all {shorten_name(worst.layer, 40)}: {worst.findings[0].cause}"
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from analysis.ranges.distributions import Channels, Numbers
 from analysis.ranges.encoding_fit import Fit
 from figures.ranges.by_layer import DECADES_BELOW, LIMIT, PLOT_PX, TENSOR_COLOR
-from figures.style.layout import HALF_WIDTH, finish
+from figures.style.layout import HALF_WIDTH, finish_figure
 from figures.style.palette import with_opacity
 
 
@@ -46,7 +46,7 @@ def channel_magnitudes(
         exponentformat="power",
         range=[np.log10(bottom), np.log10(max(float(values.max(initial=0.0)), bottom)) + 0.2],
     )
-    return finish(
+    return finish_figure(
         figure, _magnitude_title(channels, fit), PLOT_PX, legend_below=True, title_width=HALF_WIDTH
     )
 
@@ -84,7 +84,7 @@ def channel_ranges(channels: Channels, fit: Fit | None, noun: str, *, by_range: 
         _add_step_line(figure, "Ends of the encoding", _per_channel(fit.high, order), shown=False)
     _label_axis(figure, order, by_range=by_range)
     figure.update_yaxes(title=f"Value of the {noun}", zeroline=True)
-    return finish(
+    return finish_figure(
         figure, _channel_title(channels), PLOT_PX, legend_below=True, title_width=HALF_WIDTH
     )
 

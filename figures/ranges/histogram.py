@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from analysis.ranges.distributions import Distribution, Numbers
 from analysis.ranges.encoding_fit import Fit
 from figures.ranges.by_layer import LIMIT, PLOT_PX, SUSPECT, TENSOR_COLOR
-from figures.style.layout import HALF_WIDTH, finish, shorten
+from figures.style.layout import HALF_WIDTH, finish_figure, shorten_name
 from figures.style.palette import FLOAT, with_opacity
 from figures.style.units import format_share
 
@@ -14,7 +14,7 @@ from figures.style.units import format_share
 MOST_LINES = 70
 
 
-def histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
+def value_histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
     """Return the counts (log) of a tensor's values, zeros included, under the encoding.
 
     The lines of the encoding stand where distinguishable; otherwise a band on the axis shows the
@@ -23,13 +23,13 @@ def histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
     """
     counts, edges = distribution.bars()
     figure = go.Figure()
-    _add_bars(figure, distribution, counts, edges)
+    _add_count_bars(figure, distribution, counts, edges)
     top = float(counts.max(initial=1.0))
-    title = f"{shorten(distribution.layer, 40)} stays in float"
+    title = f"{shorten_name(distribution.layer, 40)} stays in float"
     if fit is not None:
         widest = int(np.argmax(fit.high - fit.low))
-        _add_encoding(figure, fit, widest)
-        _add_limits(figure, distribution, fit, widest)
+        _add_encoding_lines(figure, fit, widest)
+        _add_range_limits(figure, distribution, fit, widest)
         title = fit_title(fit)
     figure.update_xaxes(
         title=f"Value of the {distribution.side.noun}", zeroline=False, showgrid=False
@@ -42,7 +42,7 @@ def histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
         range=[np.log10(0.6), np.log10(top) + 0.3],
     )
     figure.update_layout(bargap=0.0)
-    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
+    return finish_figure(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
 def fit_title(fit: Fit) -> str:
@@ -63,7 +63,7 @@ def small_share(share: float) -> str:
     return "under 0.1 %" if 0 < share < 0.001 else format_share(share)
 
 
-def _add_bars(
+def _add_count_bars(
     figure: go.Figure, distribution: Distribution, counts: Numbers, edges: Numbers
 ) -> None:
     filled = counts > 0  # a log axis cannot show zero
@@ -81,7 +81,7 @@ def _add_bars(
     )
 
 
-def _add_encoding(figure: go.Figure, fit: Fit, widest: int) -> None:
+def _add_encoding_lines(figure: go.Figure, fit: Fit, widest: int) -> None:
     low, high, scale = float(fit.low[widest]), float(fit.high[widest]), float(fit.scale[widest])
     lines = round((high - low) / scale) + 1
     own = ":" if len(fit.scale) == 1 else f" of channel {widest}, the widest:"
@@ -113,19 +113,19 @@ def _upright_lines(points: Numbers) -> list[float | None]:
     return [value for point in points for value in (float(point), float(point), None)]
 
 
-def _add_limits(figure: go.Figure, distribution: Distribution, fit: Fit, widest: int) -> None:
+def _add_range_limits(figure: go.Figure, distribution: Distribution, fit: Fit, widest: int) -> None:
     low, high = float(fit.low[widest]), float(fit.high[widest])
-    _add_ends(figure, "Clipping limits", (low, high), "solid")
+    _add_end_lines(figure, "Clipping limits", (low, high), "solid")
     if len(fit.low) > 1:
         median = int(np.argsort(fit.high - fit.low)[len(fit.low) // 2])
         ends = float(fit.low[median]), float(fit.high[median])
-        _add_ends(figure, f"Limits of channel {median}, the median", ends, "dot")
+        _add_end_lines(figure, f"Limits of channel {median}, the median", ends, "dot")
     for start, end in ((distribution.low, low), (high, distribution.high)):
         if end - start > float(fit.scale[widest]) / 2:
             figure.add_vrect(x0=start, x1=end, fillcolor=SUSPECT, opacity=0.12, line_width=0)
 
 
-def _add_ends(figure: go.Figure, name: str, ends: tuple[float, float], dash: str) -> None:
+def _add_end_lines(figure: go.Figure, name: str, ends: tuple[float, float], dash: str) -> None:
     figure.add_scatter(
         name=name,
         x=_upright_lines(np.array(ends)),

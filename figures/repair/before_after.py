@@ -9,11 +9,11 @@ from figures.ranges.channels import format_ratio
 from figures.style.layout import (
     HALF_WIDTH,
     count_word,
-    escape,
-    finish,
+    escape_markup,
+    finish_figure,
     label_rows,
-    rows_px,
-    shorten,
+    rows_height_px,
+    shorten_name,
 )
 from figures.style.palette import AFTER, BEFORE, FLOAT, WEIGHT, with_opacity
 
@@ -43,14 +43,16 @@ def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -
             marker={"color": color, "size": 9},
             x=[values.get(name) for name in names],
             y=list(range(len(names))),
-            customdata=[escape(name) for name in names],
+            customdata=[escape_markup(name) for name in names],
             hovertemplate="<b>%{customdata}</b><br>%{x:.1f} dB<extra>" + title + "</extra>",
         )
     label_rows(figure, names)
     figure.update_xaxes(title="Output SQNR (dB), higher is better")
     better = sum(1 for name in names if after[name] > before.get(name, -math.inf))
     title = f"Less error than before in {count_word(better).lower()} of {len(names)} layers"
-    return finish(figure, title, rows_px(len(names)), legend_below=True, title_width=HALF_WIDTH)
+    return finish_figure(
+        figure, title, rows_height_px(len(names)), legend_below=True, title_width=HALF_WIDTH
+    )
 
 
 def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
@@ -70,9 +72,9 @@ def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
     ):
         shown = {channel: ranges[channel] for channel in order[::step]}
         if as_log:
-            _add_lengths(figure, title, shown, color)
+            _add_range_lengths(figure, title, shown, color)
         else:
-            _add_ranges(figure, title, shown, color, shift)
+            _add_channel_ranges(figure, title, shown, color, shift)
     figure.update_layout(barmode="overlay")
     every = "" if step == 1 else f"; 1 in {step} is drawn"
     figure.update_xaxes(title=f"Output channels by range before{every}", showticklabels=False)
@@ -81,9 +83,9 @@ def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
         figure.update_yaxes(
             title="Range of the weights (log)", type="log", dtick=1, exponentformat="power"
         )
-    return finish(
+    return finish_figure(
         figure,
-        f"{shorten(layer, 40)}: channel ranges differ {format_ratio(old)}-fold before, "
+        f"{shorten_name(layer, 40)}: channel ranges differ {format_ratio(old)}-fold before, "
         f"{format_ratio(new)}-fold after",
         280,
         legend_below=True,
@@ -91,7 +93,7 @@ def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
     )
 
 
-def _add_ranges(
+def _add_channel_ranges(
     figure: go.Figure,
     title: str,
     ranges: Mapping[int, tuple[float, float]],
@@ -112,7 +114,7 @@ def _add_ranges(
     )
 
 
-def _add_lengths(
+def _add_range_lengths(
     figure: go.Figure, title: str, ranges: Mapping[int, tuple[float, float]], color: str
 ) -> None:
     """Draw a point at the length of every channel's range; a log axis shows no zero."""
@@ -150,10 +152,10 @@ def bias_shift(layer: str, before: Sequence[float], after: Sequence[float] | Non
     figure.update_xaxes(title="Output channel")
     figure.update_yaxes(title="Shift of the mean, nearer 0 is better")
     largest = max((abs(value) for value in before), default=0.0)
-    title = f"{shorten(layer, 40)}: quantization moved a mean by up to {largest:.3g}"
+    title = f"{shorten_name(layer, 40)}: quantization moved a mean by up to {largest:.3g}"
     if after is not None:
         title += f", correction leaves {max((abs(value) for value in after), default=0.0):.2g}"
-    return finish(figure, title, 260, legend_below=True, title_width=HALF_WIDTH)
+    return finish_figure(figure, title, 260, legend_below=True, title_width=HALF_WIDTH)
 
 
 def rounding_gain(layers: Sequence[str], ratios: Sequence[float]) -> go.Figure:
@@ -164,7 +166,7 @@ def rounding_gain(layers: Sequence[str], ratios: Sequence[float]) -> go.Figure:
             y=list(range(len(layers))),
             orientation="h",
             marker={"color": WEIGHT},
-            customdata=[escape(name) for name in layers],
+            customdata=[escape_markup(name) for name in layers],
             hovertemplate="<b>%{customdata}</b><br>%{x:.0f} % of nearest rounding's error"
             "<extra></extra>",
         )
@@ -173,4 +175,4 @@ def rounding_gain(layers: Sequence[str], ratios: Sequence[float]) -> go.Figure:
     figure.update_xaxes(title="Error left (% of nearest rounding), lower is better")
     mean = sum(ratios) / len(ratios) if ratios else 1.0
     title = f"Learned rounding leaves {100 * mean:.0f} % of the error, on average over layers"
-    return finish(figure, title, rows_px(len(layers)))
+    return finish_figure(figure, title, rows_height_px(len(layers)))

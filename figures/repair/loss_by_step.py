@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from analysis.diagnosis.flow.contents import FlowStep, StepOutcome
-from figures.style.layout import escape, finish
+from figures.style.layout import escape_markup, finish_figure
 from figures.style.palette import FLOAT
 
 COLORS = {
@@ -27,7 +27,7 @@ def loss_by_step(steps: Sequence[FlowStep], goal: float) -> go.Figure:
     """Return the points lost at each measured step with the interval of 95 %; `goal` in points."""
     figure = go.Figure()
     measured = [step for step in steps if step.loss is not None]
-    names = [f"{number}. {escape(step.name)}" for number, step in enumerate(measured, 1)]
+    names = [f"{number}. {escape_markup(step.name)}" for number, step in enumerate(measured, 1)]
     for outcome in StepOutcome:
         chosen = [place for place, step in enumerate(measured) if step.outcome is outcome]
         losses = [loss for place in chosen if (loss := measured[place].loss) is not None]
@@ -58,11 +58,13 @@ def loss_by_step(steps: Sequence[FlowStep], goal: float) -> go.Figure:
     )
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], title=None)
     figure.update_xaxes(title="Points lost against float, lower is better; lines: 95 % interval")
-    return finish(figure, _steps_title(measured, goal), FRAME_PX + ROW_PX * max(3, len(names)))
+    return finish_figure(
+        figure, _steps_title(measured, goal), FRAME_PX + ROW_PX * max(3, len(names))
+    )
 
 
 def _steps_title(measured: Sequence[FlowStep], goal: float) -> str:
     kept = [step for step in measured if step.outcome is StepOutcome.PASSED and step.adopted]
     if kept:
-        return f"{escape(kept[-1].name)} brings the loss within {goal:g} points"
+        return f"{escape_markup(kept[-1].name)} brings the loss within {goal:g} points"
     return f"Where {goal:g} points are kept, and where not"

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import plotly.graph_objects as go
 
-from figures.style.layout import escape, finish
+from figures.style.layout import escape_markup, finish_figure
 from figures.style.palette import AFTER, FLOAT
 
 GAIN, LOSS = "#2E8B6F", "#C2471F"
@@ -14,7 +14,7 @@ INTERVAL_SHIFT = 0.45  # share of the distance between two bars: inside the gap
 SMALLEST_POINTS = 0.005  # rounds to 0.00
 
 
-def waterfall(
+def repair_waterfall(
     titles: Sequence[str],
     scores: Sequence[float],
     reference: float | None,
@@ -28,7 +28,7 @@ def waterfall(
     """
     percent = [100 * score for score in scores]
     changes = [percent[0], *(b - a for a, b in pairwise(percent))]
-    names = [*(escape(title) for title in titles), "Repaired"]
+    names = [*(escape_markup(title) for title in titles), "Repaired"]
     figure = go.Figure(
         go.Waterfall(
             x=list(range(len(names))),
@@ -70,7 +70,7 @@ def waterfall(
     if intervals:
         figure.update_xaxes(title="Steps; upright lines: 95 % interval")
     figure.update_yaxes(title=f"{unit} (%), higher is better", range=[0, 112])
-    return finish(figure, _waterfall_title(titles, percent, reference), WATERFALL_PX)
+    return finish_figure(figure, _waterfall_title(titles, percent, reference), WATERFALL_PX)
 
 
 def _add_intervals(

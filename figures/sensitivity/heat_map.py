@@ -19,7 +19,7 @@ from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity
 from figures.ranges.by_layer import SUSPECT
 from figures.sensitivity.ranking import point_data
 from figures.sensitivity.wording import cell_text, shown_title
-from figures.style.layout import finish, shorten
+from figures.style.layout import finish_figure, shorten_name
 from figures.style.palette import FLOAT, with_opacity
 
 # One hue, from transparent to the colour of suspects: the same order on light and dark.
@@ -48,7 +48,7 @@ def harm_map(
         known = [s for s in at(found, side, bits) if _cell_shade(found, s, metric) is not None]
         left = {q.layer for q in asked if (q.side, q.bits) == (side, bits)} - _layer_names(known)
         _add_missing_cells(figure, row, sorted(places[layer] for layer in left))
-        _add_cells(figure, row, places, known, found=found, metric=metric)
+        _add_harm_cells(figure, row, places, known, found=found, metric=metric)
     if picked in places:
         figure.add_vline(x=places[picked], line={"color": FLOAT, "width": 1, "dash": "dot"})
     figure.update_xaxes(
@@ -73,7 +73,7 @@ def harm_map(
         showlegend=False,
         coloraxis=_color_axis(found, metric),
     )
-    return finish(figure, _map_title(found, metric, rows), max(130, MAP_ROW_PX * len(rows)))
+    return finish_figure(figure, _map_title(found, metric, rows), max(130, MAP_ROW_PX * len(rows)))
 
 
 def _layer_names(scores: Sequence[CellScore]) -> set[str]:
@@ -103,7 +103,7 @@ def _add_missing_cells(figure: go.Figure, row: int, places: Sequence[int]) -> No
     )
 
 
-def _add_cells(
+def _add_harm_cells(
     figure: go.Figure,
     row: int,
     places: dict[str, int],
@@ -174,7 +174,7 @@ def _map_title(found: Sensitivity, metric: HarmMetric, rows: Sequence[tuple[str,
 def _worst_cell(found: Sensitivity, metric: HarmMetric, what: str) -> str:
     worst = max(found.scores, key=lambda s: _finite_or_least(guilt_of(found, s, metric)))
     asked = worst.question
-    return f"{shorten(asked.layer, 40)} {what}: {cell_text(asked.side, asked.bits)}"
+    return f"{shorten_name(asked.layer, 40)} {what}: {cell_text(asked.side, asked.bits)}"
 
 
 def _is_noisy(found: Sensitivity, score: CellScore) -> bool:

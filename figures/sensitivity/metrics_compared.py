@@ -18,7 +18,7 @@ from analysis.sensitivity.ranking import (
 from analysis.sensitivity.sweep import CellScore, Sensitivity
 from figures.sensitivity.ranking import SIDE_COLOR, error_bars, point_data
 from figures.sensitivity.wording import axis_title, cell_text, shown_title
-from figures.style.layout import HALF_WIDTH, escape, finish, shorten
+from figures.style.layout import HALF_WIDTH, escape_markup, finish_figure, shorten_name
 from figures.style.palette import FLOAT, with_opacity
 
 PLOT_PX = 320
@@ -41,7 +41,7 @@ def noise_against_harm(found: Sensitivity, metric: HarmMetric, bits: int) -> go.
     for side in dict.fromkeys(str(score.question.side) for score, _, _ in pairs):
         mine = [pair for pair in pairs if pair[0].question.side == side]
         faint = with_opacity(SIDE_COLOR[side], 0.4)  # the names of points lie over the bars
-        _add_points(figure, side, mine, error_bars(found, _pair_scores(mine), metric, faint))
+        _add_side_points(figure, side, mine, error_bars(found, _pair_scores(mine), metric, faint))
     figure.update_xaxes(title=shown_title(found, HarmMetric.SQNR))
     figure.update_yaxes(title=shown_title(found, metric, breaks=True))
     seen = sum(measurable(found, score) for score, _, _ in pairs)
@@ -54,7 +54,7 @@ def noise_against_harm(found: Sensitivity, metric: HarmMetric, bits: int) -> go.
         flip = 1 if gives_back(found) or metric in HIGHER_IS_BETTER else -1
         rho = spearman_correlation([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
         title = f"{_agreement_verdict(rho, 'SQNR', name)} at {bits} bits"
-    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
+    return finish_figure(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
 def views_against(
@@ -70,7 +70,7 @@ def views_against(
         if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
             pairs.append((score, -x if metric in HIGHER_IS_BETTER else x, y))
     figure = go.Figure()
-    _add_points(figure, side, pairs, None)
+    _add_side_points(figure, side, pairs, None)
     unit = axis_title(metric)
     figure.update_xaxes(title=f"Alone quantized: {unit[0].lower()}{unit[1:]}")
     figure.update_yaxes(title=shown_title(all_but, metric, breaks=True))
@@ -78,7 +78,7 @@ def views_against(
     flip = -1 if metric in HIGHER_IS_BETTER else 1
     rho = spearman_correlation([flip * x for _, x, _ in pairs], [y for _, _, y in pairs])
     title = f"{_agreement_verdict(rho, 'Only one', 'all but one')} with {cell_text(side, bits)}"
-    return finish(figure, title, PLOT_PX, title_width=HALF_WIDTH)
+    return finish_figure(figure, title, PLOT_PX, title_width=HALF_WIDTH)
 
 
 def _pair_scores(pairs: Sequence[tuple[CellScore, float, float]]) -> list[CellScore]:
@@ -107,7 +107,7 @@ def _agreement_verdict(rho: float | None, first: str, second: str) -> str:
     return f"{first} and {second} disagree about the layers {number}"
 
 
-def _add_points(
+def _add_side_points(
     figure: go.Figure,
     side: str,
     pairs: Sequence[tuple[CellScore, float, float]],
@@ -127,7 +127,10 @@ def _add_points(
         error_y=errors,
         marker={"color": SIDE_COLOR[side], "size": 9, "opacity": 0.85},
         unselected={"marker": {"opacity": 0.85}},
-        text=[escape(shorten(p[0].question.layer, 24)) if p in named else "" for p in pairs],
+        text=[
+            escape_markup(shorten_name(p[0].question.layer, 24)) if p in named else ""
+            for p in pairs
+        ],
         textposition=[_towards_middle(x, pairs) for _, x, _ in pairs],
         cliponaxis=False,
         customdata=[point_data(score) for score in _pair_scores(pairs)],

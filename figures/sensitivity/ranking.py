@@ -16,7 +16,7 @@ from analysis.sensitivity.ranking import (
 )
 from analysis.sensitivity.sweep import CellScore, Sensitivity
 from figures.sensitivity.wording import depth_title, describe_score, harm_title, shown_title
-from figures.style.layout import HALF_WIDTH, finish, label_rows, rows_px
+from figures.style.layout import HALF_WIDTH, finish_figure, label_rows, rows_height_px
 from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, with_opacity
 
 SIDE_COLOR = {"weights": WEIGHT, "activations": ACTIVATION, "both": "#7B6B8D"}
@@ -34,12 +34,12 @@ def worst_layers(
     shown += [s for s in scores[MOST_BARS:] if s.question.layer == picked]
     figure = go.Figure()
     places = list(range(len(shown)))
-    _add_layers(figure, found, shown, metric, places=places, upright=False)
+    _add_layer_bars(figure, found, shown, metric, places=places, upright=False)
     label_rows(figure, [score.question.layer for score in shown])
     figure.update_xaxes(title=shown_title(found, metric), rangemode=_range_mode(found, metric))
     figure.update_layout(clickmode="event+select")
     title = harm_title(found, metric, side, bits)
-    return finish(figure, title, rows_px(len(shown), BAR_PX), title_width=HALF_WIDTH)
+    return finish_figure(figure, title, rows_height_px(len(shown), BAR_PX), title_width=HALF_WIDTH)
 
 
 def along_depth(
@@ -55,7 +55,7 @@ def along_depth(
     shown = [s for s in at(found, side, bits) if shown_of(found, s, metric) is not None]
     figure = go.Figure()
     xs = [places[score.question.layer] for score in shown]
-    _add_layers(figure, found, shown, metric, places=xs, upright=True)
+    _add_layer_bars(figure, found, shown, metric, places=xs, upright=True)
     if picked in places:
         figure.add_vline(x=places[picked], line={"color": FLOAT, "width": 1, "dash": "dot"})
     figure.update_xaxes(
@@ -68,7 +68,7 @@ def along_depth(
         title=shown_title(found, metric, breaks=True), rangemode=_range_mode(found, metric)
     )
     figure.update_layout(clickmode="event+select")
-    return finish(figure, depth_title(found, shown, metric, len(layers)), DEPTH_PX)
+    return finish_figure(figure, depth_title(found, shown, metric, len(layers)), DEPTH_PX)
 
 
 def _range_mode(found: Sensitivity, metric: HarmMetric) -> str:
@@ -80,7 +80,7 @@ def _starts_at_zero(found: Sensitivity, metric: HarmMetric) -> bool:
     return metric is not HarmMetric.AGREEMENT or gives_back(found)
 
 
-def _add_layers(
+def _add_layer_bars(
     figure: go.Figure,
     found: Sensitivity,
     scores: Sequence[CellScore],

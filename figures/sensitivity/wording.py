@@ -18,7 +18,7 @@ from analysis.sensitivity.ranking import (
     value_of,
 )
 from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity
-from figures.style.layout import count_word, escape, shorten
+from figures.style.layout import count_word, escape_markup, shorten_name
 from figures.style.units import format_share
 
 SIDE_NAMES = {"weights": "weights", "activations": "activations", "both": "weights and activations"}
@@ -62,7 +62,7 @@ def format_metric(value: float | None, metric: HarmMetric) -> str:
 def describe_score(score: CellScore) -> str:
     """Return the lines of a score's hover label: the layer, and every known metric."""
     asked = score.question
-    lines = [f"<b>{escape(asked.layer)}</b>", cell_text(asked.side, asked.bits)]
+    lines = [f"<b>{escape_markup(asked.layer)}</b>", cell_text(asked.side, asked.bits)]
     for metric in HarmMetric:
         value = value_of(score, metric)
         if value is None:
@@ -88,7 +88,7 @@ def harm_title(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> 
     scores = ranked(found, metric, side, bits)
     if not scores:
         return f"Nothing is known yet of {cell_text(side, bits)}"
-    name, count = shorten(scores[0].question.layer, 40), len(scores)
+    name, count = shorten_name(scores[0].question.layer, 40), len(scores)
     worst, what = (
         format_metric(shown_of(found, scores[0], metric), metric),
         cell_text(side, bits),

@@ -42,7 +42,7 @@ def takeaway(figure: go.Figure) -> str:
     return html.unescape(text.replace("<br>", " "))
 
 
-def finish(
+def finish_figure(
     figure: go.Figure,
     title: str,
     plot_px: int,
@@ -57,14 +57,14 @@ def finish(
     title and plot, `title_width` the letters per title line. The page's theme sets the colours of
     text, grid lines and background.
     """
-    lines = wrap(title, title_width)
+    lines = wrap_title(title, title_width)
     top = 8 + TITLE_GAP_PX + TITLE_LINE_PX * len(lines) + subtitle_px
     over_plot = TITLE_GAP_PX + subtitle_px
     above = round(1.3 * TITLE_PX * (len(lines) - 1))  # Plotly anchors the first line, not the last
     bottom = 110 if legend_below else 56
     figure.update_layout(
         title={
-            "text": "<br>".join(escape(line) for line in lines),
+            "text": "<br>".join(escape_markup(line) for line in lines),
             "x": 0,
             "xanchor": "left",
             "font": {"size": TITLE_PX},
@@ -95,7 +95,7 @@ def finish(
     return figure
 
 
-def decades(low: float, high: float) -> dict[str, Any]:
+def decade_axis(low: float, high: float) -> dict[str, Any]:
     """Return a log axis over whole powers of ten from `low` to `high`, with SI prefixes."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     powers = range(first, last + 1)
@@ -107,7 +107,7 @@ def decades(low: float, high: float) -> dict[str, Any]:
     }
 
 
-def rows_px(rows: int, row_px: int = ROW_PX) -> int:
+def rows_height_px(rows: int, row_px: int = ROW_PX) -> int:
     """Return the height in pixels for `rows` labelled rows."""
     return max(90, row_px * rows)
 
@@ -121,14 +121,14 @@ def label_rows(figure: go.Figure, names: Sequence[str], title: str | None = None
         title=title,
         tickmode="array",
         tickvals=list(range(len(names))),
-        ticktext=[escape(name) for name in shorten_all(names)],
+        ticktext=[escape_markup(name) for name in shorten_names(names)],
         range=[len(names) - 0.5, -0.5],
         zeroline=False,
         showgrid=False,
     )
 
 
-def shorten(name: str, length: int = NAME_LENGTH) -> str:
+def shorten_name(name: str, length: int = NAME_LENGTH) -> str:
     """Cut a name in the middle, where paths differ least; both ends stay."""
     if len(name) <= length:
         return name
@@ -136,23 +136,23 @@ def shorten(name: str, length: int = NAME_LENGTH) -> str:
     return f"{name[: length - 1 - tail]}…{name[-tail:]}"
 
 
-def shorten_all(names: Iterable[str], length: int = NAME_LENGTH) -> list[str]:
+def shorten_names(names: Iterable[str], length: int = NAME_LENGTH) -> list[str]:
     """Shorten names so that different names stay different; equal short forms get a number."""
     seen: dict[str, int] = {}
     result = []
     for name in names:
-        short = shorten(name, length)
+        short = shorten_name(name, length)
         seen[short] = seen.get(short, 0) + 1
         result.append(short if seen[short] == 1 else f"{short} ({seen[short]})")
     return result
 
 
-def escape(text: str) -> str:
+def escape_markup(text: str) -> str:
     """Escape markup, so that a name such as "<lambda>" stays readable."""
     return html.escape(text, quote=False)
 
 
-def wrap(text: str, width: int = TITLE_WIDTH) -> list[str]:
+def wrap_title(text: str, width: int = TITLE_WIDTH) -> list[str]:
     """Break a title into lines; a number stays on the line of its unit."""
     bound = re.sub(r"(?<=\d) (?=\S)", "\N{NO-BREAK SPACE}", text)
     lines = textwrap.wrap(bound, width, break_long_words=True, break_on_hyphens=False)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from figures.style.layout import HALF_WIDTH, finish
+from figures.style.layout import HALF_WIDTH, finish_figure
 from figures.style.palette import bits_color
 from figures.style.units import format_bits
 from quant.assignment import Part
@@ -48,7 +48,7 @@ def bits_by_layer(bits: Mapping[Part, int]) -> go.Figure:
     )
     figure.update_layout(barmode="overlay", bargap=0.0)
     # the figure stands beside a wider figure
-    return finish(
+    return finish_figure(
         figure, _bits_title(bits), 2 * ROW_PX, legend_below=True, title_width=HALF_WIDTH - 8
     )
 

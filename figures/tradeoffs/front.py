@@ -10,7 +10,7 @@ from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.pareto_front import Front, Measured
 from analysis.mixed_precision.proposal import Proposal
-from figures.style.layout import HALF_WIDTH, escape, finish, shorten
+from figures.style.layout import HALF_WIDTH, escape_markup, finish_figure, shorten_name
 from figures.style.palette import AFTER, BEFORE, FLOAT, PREDICTED, with_opacity
 from figures.style.point_labels import place_labels
 from figures.style.units import bytes_scale, energy_scale, time_scale
@@ -48,7 +48,7 @@ class Panel:
         return (*self.front.proposals, *answer, *self.front.references, self.present)
 
     @property
-    def full(self) -> float:
+    def full_cost(self) -> float:
         """The cost of uniform 8 bits, in the front's quantity."""
         return self.eight[self.front.quantity]
 
@@ -61,7 +61,7 @@ def front_chart(
     `picked` names a machine and a point. A clicked point's customdata holds machine and name.
     """
     count = len(panels)
-    titles = [escape(shorten(panel.front.machine, NARROW)) for panel in panels]
+    titles = [escape_markup(shorten_name(panel.front.machine, NARROW)) for panel in panels]
     figure = make_subplots(
         cols=count,
         shared_yaxes=True,
@@ -71,7 +71,7 @@ def front_chart(
     )
     for column, panel in enumerate(panels, start=1):
         factor, unit = _axis_unit(panel, several=count > 1)
-        _PanelDrawing(figure, column, panel, scale, factor, count).draw(picked)
+        _PanelDrawing(figure, column, panel, scale, factor, count).draw_panel(picked)
         if count == 1:
             name = COST_NAMES[panel.front.quantity]
             figure.update_xaxes(title=f"{name} ({unit}), lower is better", col=column)
@@ -96,19 +96,19 @@ def front_chart(
             annotation={"text": "float", "font": {"color": FLOAT}, "yanchor": "bottom"},
             annotation_position="bottom left",
         )
-    figure.update_yaxes(title=scale.axis, col=1)
+    figure.update_yaxes(title=scale.axis_title, col=1)
     _show_window(figure, _drawn_values(panels, scale), scale)
     figure.update_layout(clickmode="event+select")
-    title = front_takeaway([(panel.front, panel.full) for panel in panels], scale)
+    title = front_takeaway([(panel.front, panel.full_cost) for panel in panels], scale)
     if count > 1:
-        return finish(figure, title, LOW_PX, legend_below=True, subtitle_px=24)
-    return finish(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
+        return finish_figure(figure, title, LOW_PX, legend_below=True, subtitle_px=24)
+    return finish_figure(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
 def _axis_unit(panel: Panel, *, several: bool) -> tuple[float, str]:
     """Return the factor of the axis and the unit."""
     if several:
-        return 100 / panel.full, "% of W8A8"
+        return 100 / panel.full_cost, "% of W8A8"
     quantity = panel.front.quantity
     most = max(quantity.of(proposal.cost) for proposal in panel.proposals)
     if quantity is Quantity.BOPS:
@@ -119,8 +119,8 @@ def _axis_unit(panel: Panel, *, several: bool) -> tuple[float, str]:
 
 def _drawn_values(panels: Sequence[Panel], scale: QualityScale) -> list[float]:
     """Return all drawn values."""
-    values = [scale.of(p.prediction) for panel in panels for p in panel.proposals]
-    values += [scale.of_run(one.run) for panel in panels for one in panel.measured]
+    values = [scale.predicted_value(p.prediction) for panel in panels for p in panel.proposals]
+    values += [scale.measured_value(one.run) for panel in panels for one in panel.measured]
     return [value for value in values if value is not None]
 
 
@@ -159,7 +159,7 @@ def _visible_range(values: Sequence[float], scale: QualityScale) -> tuple[float,
 def _spaced_name(proposal: Proposal, place: str) -> str:
     """Return a point's name with a gap to the point, because a star may lie there."""
     room = "\u00a0\u00a0"
-    name = escape(proposal.name)
+    name = escape_markup(proposal.name)
     return (
         f"{name}{room}" if place.endswith("left") else f"{room}{name}" if "right" in place else name
     )
@@ -176,30 +176,30 @@ class _PanelDrawing:
     factor: float
     count: int
 
-    def draw(self, picked: tuple[str, str] | None) -> None:
+    def draw_panel(self, picked: tuple[str, str] | None) -> None:
         """Add all traces; the most important traces last."""
         panel = self.panel
-        self._add_band()
-        self._add_points("Predicted front", panel.front.proposals, line=True)
-        self._add_points("Uniform, predicted", panel.front.references, names=True)
-        self._add_measured()
+        self._add_prediction_band()
+        self._add_proposal_points("Predicted front", panel.front.proposals, line=True)
+        self._add_proposal_points("Uniform, predicted", panel.front.references, names=True)
+        self._add_measured_points()
         if panel.answer is not None:
             look = {"symbol": "square", "size": 12, "color": PREDICTED}
-            self._add_points("Answer", [panel.answer], marker=look)
+            self._add_proposal_points("Answer", [panel.answer], marker=look)
         look = {
             "symbol": "star",
             "size": 15,
             "color": BEFORE,
             "line": {"color": AFTER, "width": 1.5},
         }
-        self._add_points("Present configuration", [panel.present], marker=look)
+        self._add_proposal_points("Present configuration", [panel.present], marker=look)
         if picked is not None and picked[0] == panel.front.machine:
-            self._add_ring(picked[1])
+            self._add_picked_ring(picked[1])
 
-    def _x(self, proposal: Proposal) -> float:
+    def _cost_position(self, proposal: Proposal) -> float:
         return self.factor * self.panel.front.quantity.of(proposal.cost)
 
-    def _add_points(
+    def _add_proposal_points(
         self,
         name: str,
         proposals: Sequence[Proposal],
@@ -217,8 +217,8 @@ class _PanelDrawing:
             legendgroup=name,
             showlegend=self.column == 1,
             mode=mode,
-            x=[self._x(p) for p in proposals],
-            y=[self.scale.of(p.prediction) for p in proposals],
+            x=[self._cost_position(p) for p in proposals],
+            y=[self.scale.predicted_value(p.prediction) for p in proposals],
             text=list(map(_spaced_name, proposals, places)) if named else None,
             textposition=places if named else None,
             textfont={"size": 11, "color": FLOAT},
@@ -239,26 +239,28 @@ class _PanelDrawing:
 
     def _plot_position(self, proposal: Proposal) -> tuple[float, float]:
         """Return the position of a point as shares of the plot."""
-        costs = [self._x(p) for p in self.panel.proposals]
+        costs = [self._cost_position(p) for p in self.panel.proposals]
         values = _drawn_values([self.panel], self.scale)
-        value = self.scale.of(proposal.prediction)
+        value = self.scale.predicted_value(proposal.prediction)
         low, high = _visible_range(values, self.scale) if values else (0.0, 1.0)
-        across = (self._x(proposal) - min(costs)) / ((max(costs) - min(costs)) or 1.0)
+        across = (self._cost_position(proposal) - min(costs)) / ((max(costs) - min(costs)) or 1.0)
         up = 0.0 if value is None else (value - low) / ((high - low) or 1.0)
         return 0.05 + 0.9 * across, min(max(up, 0.0), 1.0)
 
     def _hover_text(self, proposal: Proposal) -> str:
-        cost = cost_text(self.panel.front.quantity, proposal.cost, self.panel.full)
+        cost = cost_text(self.panel.front.quantity, proposal.cost, self.panel.full_cost)
         quality = quality_text(self.scale, proposal.prediction)
-        return f"<b>{escape(proposal.name)}</b><br>predicted {quality}<br>{cost}"
+        return f"<b>{escape_markup(proposal.name)}</b><br>predicted {quality}<br>{cost}"
 
-    def _add_band(self) -> None:
+    def _add_prediction_band(self) -> None:
         """Shade the 95 % interval of the prediction along the front."""
-        intervals = [(p, self.scale.ends(p.prediction)) for p in self.panel.front.proposals]
+        intervals = [
+            (p, self.scale.predicted_interval(p.prediction)) for p in self.panel.front.proposals
+        ]
         known = [(p, ends) for p, ends in intervals if ends is not None]
         if len(known) < 2:
             return
-        costs = [self._x(proposal) for proposal, _ in known]
+        costs = [self._cost_position(proposal) for proposal, _ in known]
         self.figure.add_scatter(
             name="95 % of the prediction",
             legendgroup="band",
@@ -274,11 +276,11 @@ class _PanelDrawing:
             col=self.column,
         )
 
-    def _add_measured(self) -> None:
+    def _add_measured_points(self) -> None:
         shown = [
-            (one, value, self.scale.ends_of_run(one.run) or Interval(value, value))
+            (one, value, self.scale.measured_interval(one.run) or Interval(value, value))
             for one in self.panel.measured
-            if (value := self.scale.of_run(one.run)) is not None
+            if (value := self.scale.measured_value(one.run)) is not None
         ]
         if not shown:
             return
@@ -288,7 +290,7 @@ class _PanelDrawing:
             legendgroup="Measured",
             showlegend=self.column == 1,
             mode="markers",
-            x=[self._x(one.proposal) for one, _, _ in shown],
+            x=[self._cost_position(one.proposal) for one, _, _ in shown],
             y=[value for _, value, _ in shown],
             error_y={
                 "type": "data",
@@ -317,16 +319,20 @@ class _PanelDrawing:
 
     def _measured_text(self, one: Measured) -> str:
         return (
-            f"<b>{escape(one.proposal.name)}</b><br>measured {self.scale.run_text(one.run)}<br>"
+            f"<b>{escape_markup(one.proposal.name)}</b><br>"
+            f"measured {self.scale.run_text(one.run)}<br>"
             f"was predicted {quality_text(self.scale, one.proposal.prediction)}<br>"
-            f"{cost_text(self.panel.front.quantity, one.proposal.cost, self.panel.full)}"
+            f"{cost_text(self.panel.front.quantity, one.proposal.cost, self.panel.full_cost)}"
         )
 
-    def _add_ring(self, name: str) -> None:
-        points = [(self._x(p), self.scale.of(p.prediction), p.name) for p in self.panel.proposals]
+    def _add_picked_ring(self, name: str) -> None:
+        points = [
+            (self._cost_position(p), self.scale.predicted_value(p.prediction), p.name)
+            for p in self.panel.proposals
+        ]
         points += [
-            (self._x(one.proposal), self.scale.of_run(one.run), one.proposal.name)
-            for one in self.panel.measured
+            (self._cost_position(o.proposal), self.scale.measured_value(o.run), o.proposal.name)
+            for o in self.panel.measured
         ]
         here = [(x, y) for x, y, other in points if other == name]
         self.figure.add_scatter(

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from analysis.cost.quantity import Quantity
 from analysis.reporting.trade_off import TradeOff, TradePoint
 from figures.ranges.by_layer import SUSPECT
-from figures.style.layout import escape, finish, shorten
+from figures.style.layout import escape_markup, finish_figure, shorten_name
 from figures.style.palette import BEFORE, FLOAT, PREDICTED, with_opacity
 from figures.style.units import bytes_scale, energy_scale, format_share, time_scale
 
@@ -34,7 +34,7 @@ def trade_off_chart(data: TradeOff) -> go.Figure:
     value = _loss_percent if by_loss else _finite_sqnr
     figure = go.Figure()
     if by_loss:
-        _add_band(figure, data.predicted, factor)
+        _add_prediction_band(figure, data.predicted, factor)
     figure.add_scatter(
         name="Front, predicted",
         mode="lines+markers",
@@ -45,19 +45,23 @@ def trade_off_chart(data: TradeOff) -> go.Figure:
     figure.add_scatter(
         name="Uniform, predicted",
         mode="markers+text",
-        text=[escape(point.name) for point in data.references],
+        text=[escape_markup(point.name) for point in data.references],
         textposition="top center",
         marker={"size": 9, "color": FLOAT, "symbol": "diamond"},
         cliponaxis=False,
         **_point_fields(data.references, factor, value),
     )
     if data.measured:
-        _add_measured(figure, "Measured", data.measured, (factor, BEFORE, "circle", 9), value)
+        _add_measured_points(
+            figure, "Measured", data.measured, (factor, BEFORE, "circle", 9), value
+        )
     if chosen:
-        _add_measured(figure, "Chosen, measured", chosen, (factor, SUSPECT, "star", 15), value)
+        _add_measured_points(
+            figure, "Chosen, measured", chosen, (factor, SUSPECT, "star", 15), value
+        )
     figure.update_xaxes(title=f"{_NAMES[data.quantity]} ({unit}), lower is better")
     figure.update_yaxes(title=_value_title(data, by_loss=by_loss))
-    return finish(figure, _trade_off_title(data), PLOT_PX, legend_below=True)
+    return finish_figure(figure, _trade_off_title(data), PLOT_PX, legend_below=True)
 
 
 Value = Callable[[TradePoint], float | None]
@@ -95,13 +99,13 @@ def _point_fields(points: Sequence[TradePoint], factor: float, value: Value) -> 
     return {
         "x": [factor * point.cost for point in points],
         "y": [value(point) for point in points],
-        "customdata": [_hover_text(point) for point in points],
+        "customdata": [_point_hover_text(point) for point in points],
         "hovertemplate": "%{customdata}<extra></extra>",
     }
 
 
-def _hover_text(point: TradePoint) -> str:
-    lines = [f"<b>{escape(point.name)}</b>"]
+def _point_hover_text(point: TradePoint) -> str:
+    lines = [f"<b>{escape_markup(point.name)}</b>"]
     if point.loss is not None:
         spread = point.loss_ci95
         ends = f" (95 % {100 * spread.low:.1f} to {100 * spread.high:.1f})" if spread else ""
@@ -110,7 +114,7 @@ def _hover_text(point: TradePoint) -> str:
     return "<br>".join(lines)
 
 
-def _add_band(figure: go.Figure, points: Sequence[TradePoint], factor: float) -> None:
+def _add_prediction_band(figure: go.Figure, points: Sequence[TradePoint], factor: float) -> None:
     """Shade the 95 % interval of the prediction."""
     known = [(point, point.loss_ci95) for point in points if point.loss_ci95 is not None]
     if not known:
@@ -128,7 +132,7 @@ def _add_band(figure: go.Figure, points: Sequence[TradePoint], factor: float) ->
     )
 
 
-def _add_measured(
+def _add_measured_points(
     figure: go.Figure,
     name: str,
     points: Sequence[TradePoint],
@@ -169,7 +173,7 @@ def _trade_off_title(found: TradeOff) -> str:
     """Return how the chosen configuration compares with uniform 8 bits, where known."""
     if found.chosen is None:
         return f"{len(found.predicted)} choices of the predicted front on {found.machine}"
-    name = shorten(found.chosen.name, 30)
+    name = shorten_name(found.chosen.name, 30)
     eight = next((p for p in found.references if p.name.upper() == "W8A8"), None)
     if eight is None or not eight.cost:
         return f"{name} beside {len(found.predicted)} choices of the predicted front"

@@ -42,7 +42,7 @@ class QualityScale:
     float_top1: float | None
 
     @property
-    def axis(self) -> str:
+    def axis_title(self) -> str:
         """The title of the axis, with the direction."""
         if not self.by_loss:
             return "Output SQNR (dB), higher is better"
@@ -53,23 +53,23 @@ class QualityScale:
     @property
     def name(self) -> str:
         """The name of the scale on a card."""
-        return self.axis.partition(" (")[0]
+        return self.axis_title.partition(" (")[0]
 
     @property
     def unit(self) -> str:
         """The unit of the values."""
         return "%" if self.by_loss else "dB"
 
-    def of(self, prediction: Prediction) -> float | None:
+    def predicted_value(self, prediction: Prediction) -> float | None:
         """Return a prediction on the scale, or None where unknown."""
         value = prediction.loss if self.by_loss else prediction.sqnr_db
         if value is None or not math.isfinite(value):
             return None
         return self._percent_left(value) if self.by_loss else value
 
-    def ends(self, prediction: Prediction) -> Interval | None:
+    def predicted_interval(self, prediction: Prediction) -> Interval | None:
         """Return the 95 % interval of a prediction, or None."""
-        if self.of(prediction) is None:
+        if self.predicted_value(prediction) is None:
             return None
         if not self.by_loss:
             return prediction.sqnr_ci95
@@ -77,7 +77,7 @@ class QualityScale:
             None if prediction.loss_ci95 is None else self._percent_interval(prediction.loss_ci95)
         )
 
-    def of_run(self, run: Run) -> float | None:
+    def measured_value(self, run: Run) -> float | None:
         """Return the measured value of a run; None for an infinite value or missing labels."""
         found = run.evaluation
         if not self.by_loss:
@@ -86,7 +86,7 @@ class QualityScale:
             return 100 * found.agreement
         return None if found.quantized_top1 is None else 100 * found.quantized_top1
 
-    def ends_of_run(self, run: Run) -> Interval | None:
+    def measured_interval(self, run: Run) -> Interval | None:
         """Return the 95 % interval of the measured value, paired with float where labels exist.
 
         The paired interval describes the drop from the float network on the same images.
@@ -104,7 +104,9 @@ class QualityScale:
 
     def run_text(self, run: Run) -> str:
         """Return the measured value with its interval."""
-        return _format_with_interval(self.of_run(run), self.ends_of_run(run), self.unit)
+        return _format_with_interval(
+            self.measured_value(run), self.measured_interval(run), self.unit
+        )
 
     def _percent_left(self, loss: float) -> float:
         return 100 * ((1.0 if self.float_top1 is None else self.float_top1) - loss)
@@ -115,7 +117,9 @@ class QualityScale:
 
 def quality_text(scale: QualityScale, prediction: Prediction) -> str:
     """Return a prediction with its interval."""
-    return _format_with_interval(scale.of(prediction), scale.ends(prediction), scale.unit)
+    return _format_with_interval(
+        scale.predicted_value(prediction), scale.predicted_interval(prediction), scale.unit
+    )
 
 
 def _format_with_interval(value: float | None, ends: Interval | None, unit: str) -> str:
@@ -144,13 +148,13 @@ def cost_text(quantity: Quantity, report: CostReport, eight: float) -> str:
 def saved_share(front: Front, eight: float, scale: QualityScale) -> float | None:
     """Return the share of the cost of 8 bits that mixed bits save within a point (or dB)."""
     base = next((p for p in front.references if p.name == "W8A8"), None)
-    target = None if base is None else scale.of(base.prediction)
+    target = None if base is None else scale.predicted_value(base.prediction)
     if target is None:
         return None
     good = [
         front.quantity.of(p.cost)
         for p in front.proposals
-        if (value := scale.of(p.prediction)) is not None and value >= target - NEAR
+        if (value := scale.predicted_value(p.prediction)) is not None and value >= target - NEAR
     ]
     return max(0.0, 1 - min(good) / eight) if good else None
 

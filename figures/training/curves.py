@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from figures.style.layout import escape, finish
+from figures.style.layout import escape_markup, finish_figure
 from figures.style.palette import ACTIVATION, AFTER, BEFORE, FLOAT, WEIGHT, with_opacity
 from quant.training.state.trained_state import CurvePoint
 
@@ -48,14 +48,14 @@ def score_curve(points: Sequence[CurvePoint], images: int, lines: Mapping[str, f
         figure.add_hline(
             y=100 * score,
             line={"color": FLOAT, "dash": "dash", "width": 1},
-            annotation_text=f"{escape(title)} {100 * score:.1f} %",
+            annotation_text=f"{escape_markup(title)} {100 * score:.1f} %",
             annotation_position="bottom right",
         )
     figure.update_xaxes(title="step")
     figure.update_yaxes(title="right answers, watched images, % (higher is better)")
     best = max(scores, default=0.0)
     title = f"{best:.1f} % of the watched images at best, {scores[0] if scores else 0:.1f} % before"
-    return finish(figure, title, HEIGHT_PX)
+    return finish_figure(figure, title, HEIGHT_PX)
 
 
 def loss_curve(points: Sequence[CurvePoint]) -> go.Figure:
@@ -78,7 +78,7 @@ def loss_curve(points: Sequence[CurvePoint]) -> go.Figure:
     watched = [point.watch_loss for point in points if point.watch_loss is not None]
     falls = bool(watched) and watched[-1] <= min(watched) * 1.05
     title = "The watched loss still falls" if falls else "The watched loss has been lower before"
-    return finish(figure, title, HEIGHT_PX)
+    return finish_figure(figure, title, HEIGHT_PX)
 
 
 def measure_curves(points: Sequence[CurvePoint]) -> go.Figure:
@@ -92,11 +92,11 @@ def measure_curves(points: Sequence[CurvePoint]) -> go.Figure:
         figure.add_scatter(
             x=[point.step for point in points],
             y=[value / largest for value in values],
-            name=f"{escape(name)} (largest {largest:.3g})",
+            name=f"{escape_markup(name)} (largest {largest:.3g})",
             line={"color": COLORS[number % len(COLORS)]},
             customdata=values,
             hovertemplate="step %{x}: %{customdata:.4g}<extra></extra>",
         )
     figure.update_xaxes(title="step")
     figure.update_yaxes(title="share of its largest value", range=[0, 1.05])
-    return finish(figure, "What changes with the steps: " + ", ".join(series), HEIGHT_PX)
+    return finish_figure(figure, "What changes with the steps: " + ", ".join(series), HEIGHT_PX)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from figures.document import render
+from figures.document import render_report
 from tests.figures.document.test_document import (
     HOSTILE,
     contents,
@@ -37,7 +37,7 @@ def report() -> str:
     found = measured(name=HOSTILE, cost=cost(60))
     names = {layer.layer: 20.0 for layer in found.cost.layers}
     found = measured(name=HOSTILE, cost=cost(60), layer_sqnr_db=names)
-    return render(
+    return render_report(
         contents(
             found, front=front(HOSTILE), sensitivity=sensitivity(), noise=names, others=(found,)
         )
@@ -61,7 +61,7 @@ def test_it_loads_nothing_and_reports_no_error(page: Page, tmp_path: Path) -> No
     page.on("dialog", lambda dialog: faults.append(dialog.message))
     page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
     (tmp_path / "report.html").write_text(
-        render(contents(measured(name=HOSTILE), front=front(HOSTILE))), encoding="utf-8"
+        render_report(contents(measured(name=HOSTILE), front=front(HOSTILE))), encoding="utf-8"
     )
     page.goto((tmp_path / "report.html").as_uri())
     until(page, READY)

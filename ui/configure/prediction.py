@@ -27,7 +27,7 @@ def predicted_quality_card(
         _unknown_quality_card(row, foresight)
         return foresight is not None
     scale = quality_scale(workspace, foresight)
-    value, ends = scale.of(said), scale.ends(said)
+    value, ends = scale.predicted_value(said), scale.predicted_interval(said)
     if value is None or ends is None:
         _unknown_quality_card(row, foresight)
         return True
@@ -54,7 +54,7 @@ def _quality_label(scale: QualityScale) -> str:
 
 def _quality_change(scale: QualityScale, value: float, other: Prediction | None) -> tuple[str, ...]:
     """Return by how much a value is above a prediction, where that is seen."""
-    before = None if other is None else scale.of(other)
+    before = None if other is None else scale.predicted_value(other)
     if before is None or abs(value - before) < LEAST:
         return ()
     return (f"{value - before:+.1f}",)
@@ -64,7 +64,7 @@ def _measured_sentence(foresight: Foresight, scale: QualityScale, config: QuantC
     """Say what a run of the same bits has measured, if there is one."""
     summed = foresight.summed(config)
     for one in foresight.measured:
-        if one.proposal.summed == summed and scale.of_run(one.run) is not None:
+        if one.proposal.summed == summed and scale.measured_value(one.run) is not None:
             return f" Measured in {one.run.name}: {scale.run_text(one.run)}."
     return ""
 

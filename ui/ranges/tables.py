@@ -5,7 +5,7 @@ import pandas as pd
 from analysis.ranges.distributions import Channels, Distribution
 from analysis.ranges.encoding_fit import Fit
 from analysis.ranges.findings import ExaminedTensor
-from figures.ranges.by_layer import half_step
+from figures.ranges.by_layer import half_encoding_step
 
 
 def overview_table(examined: list[ExaminedTensor]) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def overview_table(examined: list[ExaminedTensor]) -> pd.DataFrame:
                 "kurtosis": found.kurtosis,
                 "channels": len(channels.low) if channels else None,
                 "widest_over_median": channels.ratio if channels else None,
-                "half_step_of_one_grid": half_step(item),
+                "half_step_of_one_grid": half_encoding_step(item),
                 "bits": fit.spec.bits if fit else 32,
                 "sqnr_db": fit.sqnr_db if fit else None,
                 "clipped_share": fit.clipped_share if fit else None,

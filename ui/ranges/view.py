@@ -11,7 +11,7 @@ from analysis.ranges.tensors import RangeBook
 from figures import takeaway
 from figures.ranges.by_layer import ranges_along_depth
 from figures.ranges.channels import channel_magnitudes, channel_ranges
-from figures.ranges.histogram import histogram, small_share
+from figures.ranges.histogram import small_share, value_histogram
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation.plan import Side
@@ -163,7 +163,7 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
     name, noun = f"{distribution.layer}-{distribution.side.noun}", distribution.side.noun
     left, right = st.columns(2, gap="medium")
     with left:
-        _show_figure(histogram(distribution, fit), "ranges.histogram")
+        _show_figure(value_histogram(distribution, fit), "ranges.histogram")
         csv_download_button(
             histogram_table(distribution), f"{name}-histogram", "ranges.save.histogram"
         )

@@ -12,7 +12,7 @@ from analysis.reporting.trade_off import TradeOff, trade_off_from_front
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
 from analysis.study import Study
-from figures.document import render
+from figures.document import render_report
 from figures.style.units import format_bytes
 from quant.progress import Steps, part
 from ui.answers.forecast import deepest_sensitivity, present_foresight
@@ -153,4 +153,4 @@ def _report_origin(workspace: Workspace, run: Run) -> ReportOrigin:
 
 
 def _write_report(path: Path, report: Report) -> None:
-    path.write_text(render(report), encoding="utf-8")
+    path.write_text(render_report(report), encoding="utf-8")

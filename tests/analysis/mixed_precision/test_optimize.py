@@ -23,14 +23,14 @@ from analysis.sensitivity.recheck import loud_layers
 from analysis.sensitivity.sweep import Depth, Sweep
 from analysis.study import Study
 from commands.bit_options import (
-    read_bits,
+    read_bit_choices,
     read_budget,
+    read_choice_rules,
     read_granularities,
     read_pin,
-    read_rules,
-    read_uniform,
+    read_uniform_bits,
 )
-from commands.json_answers.optimize import summarize_answer
+from commands.json_answers.optimize import summarize_optimum
 from quant.assignment import bits_of
 from quant.config import config_from_dict, uniform
 from quant.errors import ConfigError
@@ -47,7 +47,7 @@ PLAIN = uniform(8, 8)
 
 
 def task(**changes: Any) -> Task:
-    rules = read_rules("2,4,8", changes.pop("pins", ()), changes.pop("edge_bits", None))
+    rules = read_choice_rules("2,4,8", changes.pop("pins", ()), changes.pop("edge_bits", None))
     wanted = {
         "machine": FUSION,
         "config": PLAIN,
@@ -69,7 +69,7 @@ def answer(name: str = "kitchen", **changes: Any) -> Answer:
 def search_of(name: str = "kitchen") -> BitSearch:
     small = case(name)
     steps = sensitivity(small.study(), Sweep(PLAIN, (8, 4, 2)), workers=Pool(1))
-    return BitSearch(small.network, drain(steps), FUSION, read_rules("2,4,8", (), None))
+    return BitSearch(small.network, drain(steps), FUSION, read_choice_rules("2,4,8", (), None))
 
 
 def test_the_answer_keeps_the_budget_and_is_measured() -> None:
@@ -80,7 +80,7 @@ def test_the_answer_keeps_the_budget_and_is_measured() -> None:
         assert one.run.cost == one.proposal.cost
         assert one.run.evaluation.samples == 12
     assert found.front is not None
-    told = summarize_answer(found, case("kitchen").network)
+    told = summarize_optimum(found, case("kitchen").network)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     choice = told["choice"]
     assert choice["of_reference"]["energy"] <= 0.6
@@ -110,7 +110,7 @@ def test_repairs_take_part_in_the_search() -> None:
     assert found.sensitivity.scores != plain.sensitivity.scores
     for one in found.measured:
         assert one.run.recipe == ("Equalize", "Correct biases (empirical)")
-    told = summarize_answer(found, small.network)
+    told = summarize_optimum(found, small.network)
     assert told["recipe"] == ["Equalize", "Correct biases (empirical)"]
     chosen = experiment_from_plain(told["choice"]["experiment"]).experiment
     assert (chosen.recipe, chosen.config) == (recipe, found.proposal.config)
@@ -149,7 +149,7 @@ def test_how_costs_that_are_no_sums_are_dealt_with_is_written(
     quantity: Quantity, sentence: str
 ) -> None:
     found = answer(budgets=(Budget(quantity, 0.9, relative=True),))
-    told = summarize_answer(found, case("kitchen").network)
+    told = summarize_optimum(found, case("kitchen").network)
     assert sum(sentence in note for note in told["notes"]) == 1
     assert quantity.of(found.proposal.cost) <= 0.9 * quantity.of(found.reference.cost) * (1 + 1e-9)
     assert not any(sentence in note for note in answer().notes)
@@ -161,7 +161,7 @@ def test_what_stays_on_chip_is_explained_where_it_depends_on_bits() -> None:
     small = case("kitchen")
     sweep = search_of().sensitivity
     search = BitSearch(
-        small.network, sweep, replace(preset, buffers=room), read_rules("2,4,8", (), None)
+        small.network, sweep, replace(preset, buffers=room), read_choice_rules("2,4,8", (), None)
     )
     (sentence,) = explain_handling(search, [Quantity.ENERGY, Quantity.SIZE])
     assert f"{search.scenes} sets are tried at first" in sentence
@@ -170,7 +170,7 @@ def test_what_stays_on_chip_is_explained_where_it_depends_on_bits() -> None:
 
 def test_runs_in_the_store_teach_and_new_ones_are_kept(tmp_path: Path) -> None:
     store, small = RunStore(tmp_path), case("kitchen")
-    allowed = read_rules("2,4,8", (), None, "per-tensor,per-channel")
+    allowed = read_choice_rules("2,4,8", (), None, "per-tensor,per-channel")
     wanted = task(measured=True, front=3, rules=allowed)
 
     def ask() -> Answer:
@@ -189,7 +189,7 @@ def test_runs_in_the_store_teach_and_new_ones_are_kept(tmp_path: Path) -> None:
     assert second.proposal.config == first.proposal.config
     before, after = first.proposal.prediction, second.proposal.prediction
     assert after.sqnr_ci95.high - after.sqnr_ci95.low < before.sqnr_ci95.high - before.sqnr_ci95.low
-    told = summarize_answer(second, small.network)
+    told = summarize_optimum(second, small.network)
     assert told["taught_by_runs"] == 2
     assert told["sensitivity"]["granularities"] == ["per-channel", "per-tensor"]
     grains = {row["weight_granularity"] for row in told["choice"]["layers"]}
@@ -242,10 +242,10 @@ def test_words_are_read() -> None:
     assert read_budget("bops=1e9", relative=False) == Budget(Quantity.BOPS, 1e9)
     assert read_pin("blocks.0.conv=8/4") == Pin("blocks.0.conv", 8, 4)
     assert read_pin("a=b=-/4") == Pin("a=b", None, 4)
-    assert read_bits("8, 2,4,2") == (8, 4, 2)
-    assert read_uniform("W6a8") == (6, 8)
-    assert read_uniform("wish.json") is None
-    assert read_uniform("w8") is None
+    assert read_bit_choices("8, 2,4,2") == (8, 4, 2)
+    assert read_uniform_bits("W6a8") == (6, 8)
+    assert read_uniform_bits("wish.json") is None
+    assert read_uniform_bits("w8") is None
     assert read_granularities("") is None
     both = (Granularity.PER_TENSOR, Granularity.PER_CHANNEL)
     assert read_granularities("per-tensor, per-channel") == both
@@ -268,7 +268,7 @@ def test_a_pin_that_is_none_is_told(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "8,", "1,8", "8,32", "x"])
 def test_bits_that_are_none_are_told(text: str) -> None:
     with pytest.raises(ConfigError, match="numbers from 2 to 16"):
-        read_bits(text)
+        read_bit_choices(text)
 
 
 def test_measured_points_correct_the_predictor() -> None:

@@ -27,7 +27,7 @@ from analysis.sensitivity.stored import harmful, known_sensitivity
 from analysis.sensitivity.sweep import Sweep
 from analysis.split import ImageChoice, Split, choose_split
 from analysis.study import Study
-from commands.work.make_report import ReportTask, find_run, make_run_report, open_store
+from commands.work.make_report import ReportTask, find_run, make_run_report, open_run_store
 from model_io.load import load_model
 from quant.config import uniform
 from quant.errors import ConfigError
@@ -369,7 +369,7 @@ class TestRoad:
                 find_run(store, identity)
 
     def test_a_run_needs_its_folder(self, tmp_path: Path) -> None:
-        assert open_store(None, None) is None
+        assert open_run_store(None, None) is None
         for folder in (None, tmp_path / "nothing"):
             with pytest.raises(ConfigError, match="--runs"):
-                open_store(folder, "x")
+                open_run_store(folder, "x")

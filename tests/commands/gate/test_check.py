@@ -13,7 +13,7 @@ from analysis.gate.decide import check_run
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import write_experiment
 from cli import app
-from commands.gate.outcome_files import to_junit, to_markdown
+from commands.gate.outcome_files import outcome_as_junit, outcome_as_markdown
 from quant.config import uniform
 from tests.analysis.results import layer_cost, report, run
 
@@ -94,8 +94,8 @@ def test_what_cannot_be_checked_is_told(
 def test_names_from_files_make_neither_markup_nor_broken_xml() -> None:
     evil = run("a | <b>\x00 [x](y) @team", report(layer_cost("<i>`l`")), model="</testcase>")
     decisions = check_run(evil, [read_condition("energy > 1 nJ")])
-    suite = ET.fromstring(to_junit(decisions, evil))
+    suite = ET.fromstring(outcome_as_junit(decisions, evil))
     assert suite.get("name") == "QuantScope check of a | <b>? [x](y) @team"
-    told = to_markdown(decisions, evil, None)
+    told = outcome_as_markdown(decisions, evil, None)
     assert "a \\| \\<b\\>" in told
     assert "\\@team" in told

@@ -11,7 +11,7 @@ from accelerator.workload import OpKind
 from analysis.runs.run_store import Run
 from figures import takeaway
 from figures.cost.energy import energy_by_component, energy_by_layer, energy_comparison
-from figures.cost.roofline import roofline
+from figures.cost.roofline import roofline_chart
 from figures.cost.widths import requested_and_effective
 from figures.quality.accuracy import accuracy_against_energy, accuracy_with_interval
 from figures.quality.layer_sqnr import compare_layers, sqnr_by_layer
@@ -59,7 +59,7 @@ ALL: dict[str, Callable[[int], go.Figure]] = {
     "energy_by_component": by_report(energy_by_component),
     "energy_by_layer": by_report(energy_by_layer),
     "energy_comparison": in_reports(energy_comparison),
-    "roofline": by_report(roofline),
+    "roofline": by_report(roofline_chart),
     "requested_and_effective": by_report(requested_and_effective),
     "accuracy_with_interval": in_runs(accuracy_with_interval),
     "accuracy_against_energy": in_runs(accuracy_against_energy),
@@ -190,7 +190,7 @@ def test_roof_and_points() -> None:
         layer_cost("pool", kind=OpKind.POOL, macs=0),
         layer_cost("idle", macs=0, latency_s=0.0),
     )
-    figure = roofline(made)
+    figure = roofline_chart(made)
     traces = {trace.name: trace for trace in figure.data}
     roof = traces["Roof"]
     assert roof.line.color == FLOAT
@@ -211,9 +211,12 @@ def test_roof_and_points() -> None:
 def test_roofline_titles() -> None:
     dram = layer_cost("a", bound="dram", latency_s=3e-6)
     made = report(dram, replace(dram, layer="b"), layer_cost("c", latency_s=2e-6))
-    assert takeaway(roofline(made)) == "DRAM limits 2 of 3 layers, 75 % of their time"
-    assert takeaway(roofline(report(layer_cost("a")))) == "Compute limits the only layer with MACs"
-    nothing = roofline(report(layer_cost("a", macs=0)))
+    assert takeaway(roofline_chart(made)) == "DRAM limits 2 of 3 layers, 75 % of their time"
+    assert (
+        takeaway(roofline_chart(report(layer_cost("a"))))
+        == "Compute limits the only layer with MACs"
+    )
+    nothing = roofline_chart(report(layer_cost("a", macs=0)))
     assert takeaway(nothing).startswith("No layer multiplies")
 
 

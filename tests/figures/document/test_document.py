@@ -18,8 +18,8 @@ from analysis.reporting.contents import LayerChoice, ModelFacts, Repairs, Report
 from analysis.reporting.trade_off import TradeOff, TradePoint
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
-from figures.document import render
-from figures.document.markup import Html, bullets, number, tag
+from figures.document import render_report
+from figures.document.markup import Html, bullet_list, exact_number, html_element
 from figures.document.plots import plotly_library, script_json
 from quant.config import uniform
 from quant.simulation.plan import Side
@@ -116,11 +116,11 @@ def sensitivity() -> Sensitivity:
 
 class TestNothingIsLoaded:
     def test_no_address_stands_in_the_file(self) -> None:
-        text = render(contents(front=front(), sensitivity=sensitivity()))
+        text = render_report(contents(front=front(), sensitivity=sensitivity()))
         assert not re.findall(r"https?:|//cdn|@import|\burl\(", text)
 
     def test_no_element_names_another_file(self) -> None:
-        for name, known in Elements(render(contents())).found:
+        for name, known in Elements(render_report(contents())).found:
             assert not {"src", "srcset", "action", "data-src"} & set(known), (name, known)
             assert name not in ("link", "iframe", "object", "embed", "base", "img")
             assert str(known.get("href", "#")).startswith("#")
@@ -128,14 +128,14 @@ class TestNothingIsLoaded:
     def test_the_browser_is_told_to_fetch_nothing(self) -> None:
         policy = next(
             str(known["content"])
-            for name, known in Elements(render(contents())).found
+            for name, known in Elements(render_report(contents())).found
             if name == "meta" and known.get("http-equiv") == "Content-Security-Policy"
         )
         assert "default-src 'none'" in policy
         assert "connect-src" not in policy  # which would widen the default
 
     def test_plotly_is_inside_once_and_whole(self) -> None:
-        text = render(contents())
+        text = render_report(contents())
         packed = plotly_library()
         assert text.count(packed) == 1
         assert b"plotly.js v" in gzip.decompress(base64.b64decode(packed))[:200]
@@ -149,13 +149,13 @@ def test_it_stays_under_five_megabytes(layers: int) -> None:
     everything = contents(
         found, others=(found,) * 12, noise=noisy, front=front(), sensitivity=sensitivity()
     )
-    assert len(render(everything).encode()) < LIMIT_BYTES
+    assert len(render_report(everything).encode()) < LIMIT_BYTES
 
 
 class TestNumbers:
     def test_every_measured_number_is_there_exactly(self) -> None:
         found = measured()
-        values = Elements(render(contents(found))).values()
+        values = Elements(render_report(contents(found))).values()
         score, price = found.evaluation, found.cost
         for exact in (
             score.quantized_top1, score.float_top1, score.top1_drop, score.agreement,
@@ -171,13 +171,13 @@ class TestNumbers:
         from analysis.runs.json_values import from_plain
 
         found = measured()
-        scripts = Elements(render(contents(found))).scripts
+        scripts = Elements(render_report(contents(found))).scripts
         assert from_plain(Run, json.loads(scripts["script run"])) == found
         assert json.loads(scripts["script config"]) == found.config
 
     def test_intervals_versions_and_digests_are_told(self) -> None:
         found = measured()
-        words = Elements(render(contents(found))).words.replace("\N{NO-BREAK SPACE}", " ")
+        words = Elements(render_report(contents(found))).words.replace("\N{NO-BREAK SPACE}", " ")
         interval = found.evaluation.quantized_top1_ci95
         assert interval is not None
         assert f"{100 * interval.low:.2f} to {100 * interval.high:.2f} %" in words
@@ -186,13 +186,13 @@ class TestNumbers:
             assert said in words
 
     def test_each_source_of_the_machine_is_named(self) -> None:
-        words = Elements(render(contents())).words.replace("\N{NO-BREAK SPACE}", " ")
+        words = Elements(render_report(contents())).words.replace("\N{NO-BREAK SPACE}", " ")
         for key, source in load_preset("bitfusion_like").sources:
             assert key in words
             assert source in words
 
     def test_points_of_the_front_and_the_chosen_one_are_there(self) -> None:
-        found = Elements(render(contents(front=front("picked"))))
+        found = Elements(render_report(contents(front=front("picked"))))
         assert {"1000000.0", "4000000.0", "2500000.0", "0.0296", "0.043"} <= set(found.values())
         assert "picked" in found.words
         assert "chosen, measured" in found.words
@@ -212,7 +212,7 @@ class TestHostileNames:
             ("Plain", HOSTILE), (0.5, 0.6), (Interval(0.4, 0.6),) * 2, 0.7, HOSTILE, (HOSTILE,)
         )
         return Elements(
-            render(
+            render_report(
                 contents(
                     found, notes=(HOSTILE,), missing=(HOSTILE,), front=front(HOSTILE),
                     origin=ReportOrigin(HOSTILE, HOSTILE, data=HOSTILE, preprocess='{"a": 1}'),
@@ -223,7 +223,7 @@ class TestHostileNames:
         )  # fmt: skip
 
     def test_no_element_of_theirs_is_made(self) -> None:
-        found, plain = self.hostile().found, Elements(render(contents())).found
+        found, plain = self.hostile().found, Elements(render_report(contents())).found
         assert not [known for name, known in found if name == "img"]
         assert not [known for _, known in found if any(key.startswith("on") for key in known)]
         kinds = {known.get("type") for name, known in found if name == "script"}
@@ -246,7 +246,7 @@ class TestWhatIsNotKnown:
         found = contents(
             machine=None, model=None, choices=(), suspects=None, origin=None, missing=("one", "two")
         )
-        words = Elements(render(found)).words
+        words = Elements(render_report(found)).words
         assert "Not examined: the model was not loaded" in words
         assert "No front of other choices" in words
         assert "its file is not at hand" in words
@@ -254,46 +254,47 @@ class TestWhatIsNotKnown:
 
     def test_without_labels_agreement_takes_accuracys_place(self) -> None:
         found = replace(measured(), evaluation=unlabelled(955))
-        words = Elements(render(contents(found))).words
+        words = Elements(render_report(contents(found))).words
         assert "Quantized top-1" not in words
         assert "without labels" in words
-        assert repr(0.955) in Elements(render(contents(found))).values()
+        assert repr(0.955) in Elements(render_report(contents(found))).values()
 
     def test_equal_outputs_are_exact(self) -> None:
         score = replace(evaluation(), sqnr_db=math.inf)
         found = replace(measured(), evaluation=score, layer_sqnr_db={"layer.0": math.inf})
-        assert "exact" in Elements(render(contents(found))).words
+        assert "exact" in Elements(render_report(contents(found))).words
 
     def test_a_front_by_noise_alone_is_drawn(self) -> None:
         silent = replace(
             front(), predicted=tuple(replace(p, loss=None) for p in front().predicted),
             quantity=Quantity.SIZE,
         )  # fmt: skip
-        scripts = Elements(render(contents(front=silent))).scripts
+        scripts = Elements(render_report(contents(front=silent))).scripts
         assert any("Output SQNR (dB)" in text for text in scripts.values())
 
 
 def test_words_of_the_summary_follow_the_interval() -> None:
     for lost, won, said in ((30, 7, "loses 2.96"), (7, 30, "gains 2.96"), (7, 7, "no measurable")):
         score = evaluation(lost=lost, won=won, samples=777, hits=701)
-        words = Elements(render(contents(replace(measured(), evaluation=score)))).words
+        words = Elements(render_report(contents(replace(measured(), evaluation=score)))).words
         assert said in words.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_markup_escapes_all_but_what_is_marked() -> None:
-    assert tag("p", "<i>", Html("<b>x</b>"), title='"<') == (
+    assert html_element("p", "<i>", Html("<b>x</b>"), title='"<') == (
         '<p title="&quot;&lt;">&lt;i&gt;<b>x</b></p>'
     )
-    assert bullets(["a < b"]) == "<ul><li>a &lt; b</li></ul>"
-    assert 'value="0.1"' in number("10 %", 0.1)
+    assert bullet_list(["a < b"]) == "<ul><li>a &lt; b</li></ul>"
+    assert 'value="0.1"' in exact_number("10 %", 0.1)
 
 
 def test_a_number_stays_with_its_unit_but_a_command_keeps_its_spaces() -> None:
     space = "\N{NO-BREAK SPACE}"
     assert (
-        tag("p", "12 % of 3.5 µJ in 4 layers") == f"<p>12{space}% of 3.5{space}µJ in 4 layers</p>"
+        html_element("p", "12 % of 3.5 µJ in 4 layers")
+        == f"<p>12{space}% of 3.5{space}µJ in 4 layers</p>"
     )
-    assert tag("pre", "--bits 4 bits") == "<pre>--bits 4 bits</pre>"
+    assert html_element("pre", "--bits 4 bits") == "<pre>--bits 4 bits</pre>"
 
 
 def test_json_for_scripts_cannot_end_one() -> None:

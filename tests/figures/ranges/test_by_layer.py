@@ -13,9 +13,9 @@ from analysis.ranges.distributions import activation_distribution, weight_distri
 from analysis.ranges.encoding_fit import fit_statistics, fit_weight
 from analysis.ranges.findings import ExaminedTensor, examine_tensor
 from figures import takeaway
-from figures.ranges.by_layer import half_step, ranges_along_depth
+from figures.ranges.by_layer import half_encoding_step, ranges_along_depth
 from figures.ranges.channels import channel_magnitudes, channel_ranges
-from figures.ranges.histogram import MOST_LINES, histogram
+from figures.ranges.histogram import MOST_LINES, value_histogram
 from figures.style.palette import ACTIVATION, WEIGHT
 from quant.ranges.estimators import encode_statistics
 from quant.ranges.statistics import ChannelStatistics, Statistics
@@ -66,7 +66,7 @@ def all_figures() -> dict[str, go.Figure]:
         role, channels = item.distribution.side.noun, item.distribution.channels
         assert channels is not None
         result[f"depth {name}"] = ranges_along_depth([item, item], role, item.layer)
-        result[f"histogram {name}"] = histogram(item.distribution, item.fit)
+        result[f"histogram {name}"] = value_histogram(item.distribution, item.fit)
         for by_range in (True, False):
             for draw in (channel_ranges, channel_magnitudes):
                 figure = draw(channels, item.fit, role, by_range=by_range)
@@ -114,15 +114,15 @@ def test_a_sound_network_is_said_to_be_sound() -> None:
 
 def test_half_a_step_of_one_grid() -> None:
     item = weight("a")
-    assert half_step(item) == pytest.approx(item.distribution.largest / 127 / 2)
+    assert half_encoding_step(item) == pytest.approx(item.distribution.largest / 127 / 2)
     act = activation()
-    assert half_step(act) == pytest.approx(act.distribution.high / 255 / 2)
+    assert half_encoding_step(act) == pytest.approx(act.distribution.high / 255 / 2)
 
 
 def test_the_histogram_counts_on_a_log_axis_under_the_limits() -> None:
     item = activation(95)
     assert item.fit is not None
-    figure = histogram(item.distribution, item.fit)
+    figure = value_histogram(item.distribution, item.fit)
     assert figure.layout.yaxis.type == "log"
     bars = trace(figure, "Values")
     assert bars.marker.color == ACTIVATION
@@ -140,19 +140,19 @@ def test_the_histogram_counts_on_a_log_axis_under_the_limits() -> None:
 def test_grid_lines_stand_only_where_they_can_be_told_apart() -> None:
     few = weight("a", spec=QuantSpec(4, granularity=Granularity.PER_TENSOR))
     assert few.fit is not None
-    lines = trace(histogram(few.distribution, few.fit), "Encoding")
+    lines = trace(value_histogram(few.distribution, few.fit), "Encoding")
     drawn = [x for x in lines.x if x is not None][::2]
     assert len(drawn) == 16 <= MOST_LINES
     assert np.diff(drawn) == pytest.approx(few.fit.scale[0])
     many = weight("a")
-    band = trace(histogram(many.distribution, many.fit), "Encoding")
+    band = trace(value_histogram(many.distribution, many.fit), "Encoding")
     assert len(band.x) == 2
     assert "256 steps of" in band.name
 
 
 def test_of_grids_by_channel_the_widest_and_the_median_are_drawn() -> None:
     item = weight("a", 50.0, QuantSpec(8, granularity=Granularity.PER_CHANNEL))
-    figure = histogram(item.distribution, item.fit)
+    figure = value_histogram(item.distribution, item.fit)
     assert "channel 4, the widest" in trace(figure, "Encoding").name
     dotted = trace(figure, "Limits of channel")
     assert dotted.x[3] < trace(figure, "Clipping limits").x[3]

@@ -10,11 +10,11 @@ from figures.repair.before_after import (
     rounding_gain,
     sqnr_before_after,
 )
-from figures.repair.waterfall import waterfall
+from figures.repair.waterfall import repair_waterfall
 
 
 def test_the_waterfall_ends_at_the_repaired_score_and_names_what_helped_most() -> None:
-    figure = waterfall(["Plain", "Equalize", "AdaRound"], [0.1, 0.9, 0.92], 0.94, "Top-1")
+    figure = repair_waterfall(["Plain", "Equalize", "AdaRound"], [0.1, 0.9, 0.92], 0.94, "Top-1")
     (bars,) = figure.data
     assert list(bars.y)[:3] == pytest.approx([10, 80, 2])
     assert list(bars.measure) == ["absolute", "relative", "relative", "total"]
@@ -26,17 +26,21 @@ def test_the_waterfall_ends_at_the_repaired_score_and_names_what_helped_most() -
 
 def test_a_pass_that_takes_some_back_and_a_score_above_float_are_told_so() -> None:
     titles = ["Plain", "Equalize", "Correct"]
-    figure = waterfall(titles, [0.11, 0.94, 0.93], 0.93, "Top-1")
+    figure = repair_waterfall(titles, [0.11, 0.94, 0.93], 0.93, "Top-1")
     assert takeaway(figure) == (
         "The recipe brings 82.00 points, most of them by Equalize; float is reached"
     )
-    figure = waterfall(titles, [0.8, 0.95, 0.95], None, "Agreement with float")
+    figure = repair_waterfall(titles, [0.8, 0.95, 0.95], None, "Agreement with float")
     assert takeaway(figure) == "The recipe brings 15.00 points, all of them by Equalize"
-    assert takeaway(waterfall(titles[:2], [0.7, 0.9], 0.85, "Top-1")).endswith("; 5.00 above float")
+    assert takeaway(repair_waterfall(titles[:2], [0.7, 0.9], 0.85, "Top-1")).endswith(
+        "; 5.00 above float"
+    )
 
 
 def test_the_waterfall_shows_the_interval_of_every_score() -> None:
-    figure = waterfall(["Plain", "Fix"], [0.5, 0.9], None, "Top-1", [(0.4, 0.7), (0.85, 0.92)])
+    figure = repair_waterfall(
+        ["Plain", "Fix"], [0.5, 0.9], None, "Top-1", [(0.4, 0.7), (0.85, 0.92)]
+    )
     _, intervals = figure.data
     assert list(intervals.y) == pytest.approx([50, 90, 90])
     assert list(intervals.error_y.array) == pytest.approx([20, 2, 2])
@@ -45,9 +49,9 @@ def test_the_waterfall_shows_the_interval_of_every_score() -> None:
 
 
 def test_a_recipe_that_does_harm_says_so() -> None:
-    figure = waterfall(["Plain", "Equalize"], [0.9, 0.8], None, "Agreement with float")
+    figure = repair_waterfall(["Plain", "Equalize"], [0.9, 0.8], None, "Agreement with float")
     assert takeaway(figure) == "The recipe costs 10.00 points"
-    assert takeaway(waterfall(["Plain"], [0.5], None, "Top-1")).endswith("50.00 %")
+    assert takeaway(repair_waterfall(["Plain"], [0.5], None, "Top-1")).endswith("50.00 %")
 
 
 def test_sqnr_before_and_after_leaves_out_exact_layers() -> None:

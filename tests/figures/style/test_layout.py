@@ -5,24 +5,24 @@ from figures.style.layout import (
     NAME_LENGTH,
     TITLE_WIDTH,
     count_word,
-    decades,
+    decade_axis,
     fewest_for_half,
-    finish,
-    shorten,
-    shorten_all,
+    finish_figure,
+    shorten_name,
+    shorten_names,
     takeaway,
-    wrap,
+    wrap_title,
 )
 
 LONG = "features.stage3.block12.inverted_residual.depthwise.conv"
 
 
 def test_short_names_stay() -> None:
-    assert shorten("stem.0") == "stem.0"
+    assert shorten_name("stem.0") == "stem.0"
 
 
 def test_long_names_keep_both_ends() -> None:
-    short = shorten(LONG)
+    short = shorten_name(LONG)
     assert len(short) == NAME_LENGTH
     begin, end = short.split("…")
     assert LONG.startswith(begin)
@@ -31,38 +31,38 @@ def test_long_names_keep_both_ends() -> None:
 
 def test_shortened_names_stay_unique() -> None:
     names = [f"features.{i}.block.inverted_residual.depthwise.conv" for i in range(200)]
-    assert len(set(shorten_all(names))) == 200
+    assert len(set(shorten_names(names))) == 200
 
 
 @pytest.mark.parametrize("title", ["", "Short", "A < B & <b>C</b>", "word " * 40])
 def test_the_takeaway_is_the_title(title: str) -> None:
-    figure = finish(go.Figure(), title.strip(), 100)
+    figure = finish_figure(go.Figure(), title.strip(), 100)
     assert takeaway(figure) == title.strip()
 
 
 def test_titles_wrap_between_words_and_keep_numbers_with_units() -> None:
     text = "A run without a measurable loss of accuracy needs only 114 µJ per image on it"
-    lines = wrap(text)
+    lines = wrap_title(text)
     assert " ".join(lines) == text
     assert all(len(line) <= TITLE_WIDTH for line in lines)
     assert any("114 µJ" in line for line in lines)
 
 
 def test_markup_in_a_title_is_text() -> None:
-    figure = finish(go.Figure(), "<i>x</i>", 100)
+    figure = finish_figure(go.Figure(), "<i>x</i>", 100)
     assert figure.layout.title.text == "&lt;i&gt;x&lt;/i&gt;"
 
 
 def test_a_longer_title_makes_a_taller_figure_with_the_same_plot() -> None:
     heights = []
     for title in ("short", "word " * 30):
-        layout = finish(go.Figure(), title, 100).layout
+        layout = finish_figure(go.Figure(), title, 100).layout
         heights.append(layout.height - layout.margin.t - layout.margin.b)
     assert heights == [100, 100]
 
 
 def test_the_page_chooses_text_and_background() -> None:
-    layout = finish(go.Figure(), "t", 100).layout
+    layout = finish_figure(go.Figure(), "t", 100).layout
     assert layout.paper_bgcolor == layout.plot_bgcolor == "rgba(0,0,0,0)"
     assert layout.font.color is None
     assert layout.title.font.color is None
@@ -78,6 +78,6 @@ def test_counting() -> None:
 
 
 def test_decades_cover_the_range() -> None:
-    axis = decades(3e8, 2e11)
+    axis = decade_axis(3e8, 2e11)
     assert axis["tickvals"] == [1e8, 1e9, 1e10, 1e11, 1e12]
     assert axis["ticktext"] == ["100 M", "1 G", "10 G", "100 G", "1 T"]

@@ -53,7 +53,7 @@ def fixed() -> Panel:
 
 
 def test_what_is_saved_is_that_of_the_cheapest_point_that_is_good_enough(bitfusion: Panel) -> None:
-    front, eight = bitfusion.front, bitfusion.full
+    front, eight = bitfusion.front, bitfusion.full_cost
     share = saved_share(front, eight, ACCURACY)
     base = next(p for p in front.references if p.name == "W8A8").prediction.loss
     assert share is not None
@@ -94,7 +94,7 @@ def test_machines_side_by_side_share_their_axis_in_percent(bitfusion: Panel, fix
     (reference,) = (t for t in figure.data if t.name.startswith("Uniform") and t.xaxis == "x2")
     names = [str(data[1]) for data in reference.customdata]
     assert reference.x[names.index("W8A8")] == pytest.approx(100)
-    words = front_takeaway([(p.front, p.full) for p in (bitfusion, fixed)], ACCURACY)
+    words = front_takeaway([(p.front, p.full_cost) for p in (bitfusion, fixed)], ACCURACY)
     assert "bitfusion_like profits most" in words or "on any of these machines" in words
 
 
@@ -145,12 +145,12 @@ def test_every_quantity_has_its_unit(quantity: Quantity) -> None:
 
 def test_a_loss_is_turned_into_accuracy_with_its_interval_turned_too() -> None:
     said = Prediction(20.0, Interval(17, 23), 0.05, Interval(0.02, 0.2))
-    assert ACCURACY.of(said) == pytest.approx(85)
+    assert ACCURACY.predicted_value(said) == pytest.approx(85)
     assert quality_text(ACCURACY, said) == "85.0 % (70.0 to 88.0)"
     assert quality_text(NOISE, said) == "20.0 dB (17.0 to 23.0)"
     unknown = Prediction(math.nan, Interval(math.nan, math.nan))
     assert quality_text(NOISE, unknown) == "unknown"
-    assert NOISE.ends(unknown) is None
+    assert NOISE.predicted_interval(unknown) is None
 
 
 def test_a_corrected_front_keeps_costs(bitfusion: Panel) -> None:
