@@ -1,4 +1,4 @@
-"""The present configuration against another one, layer by layer."""
+"""The present configuration against a second configuration, layer by layer."""
 
 import pandas as pd
 import streamlit as st
@@ -19,9 +19,10 @@ MOST_RUNS = 30
 
 
 def comparable_configs(workspace: Workspace, network: Network) -> dict[str, QuantConfig]:
-    """Return what the present configuration can be compared with, by name.
+    """Return the configurations for a comparison with the present configuration, by name.
 
-    Presets, what stood before the last change, and runs of this model.
+    The presets, the configuration before the last change, and the configurations of runs of the
+    present model.
     """
     found = dict(PRESETS)
     before = [one for one in workspace.experiments.past if one.config != workspace.config]
@@ -36,7 +37,7 @@ def comparable_configs(workspace: Workspace, network: Network) -> dict[str, Quan
 def show_config_diff(
     workspace: Workspace, network: Network, against: QuantConfig, config: QuantConfig
 ) -> None:
-    """Show what `config` changes against another configuration: in words, drawn, as a table."""
+    """Show the changes from `against` to `config`: in words, as figures, and as a table."""
     diff = diff_configs(network, against, config, workspace.machine, _present_entropies(workspace))
     for sentence in describe_diff(diff):
         st.markdown(f"- {plain(sentence)}")
@@ -65,7 +66,7 @@ def _present_entropies(workspace: Workspace) -> Entropies:
 
 
 def diff_picker(workspace: Workspace, network: Network, config: QuantConfig) -> None:
-    """Let one choose what to compare `config` with, and show the difference."""
+    """Let the user choose a configuration to compare with `config`, and show the difference."""
     found = comparable_configs(workspace, network)
     name = st.selectbox(
         "Difference to", list(found), key="diff.against",
@@ -75,7 +76,7 @@ def diff_picker(workspace: Workspace, network: Network, config: QuantConfig) -> 
 
 
 def diff_table(diff: ConfigDiff) -> pd.DataFrame:
-    """Return a row for each layer whose choice or energy changes, the most moved first."""
+    """Return a row for a layer with a changed choice or energy, the largest change first."""
     rows = [row for row in diff.layers if row.own or abs(row.moved_pj) > 0]
     rows.sort(key=lambda row: -abs(row.moved_pj))
     return pd.DataFrame(

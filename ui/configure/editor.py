@@ -46,13 +46,14 @@ _READERS: dict[str, Any] = {
 def apply_row_edits(
     config: QuantConfig, layers: Sequence[Layer], edits: Mapping[int, Any]
 ) -> QuantConfig:
-    """Return the configuration after the table's edits, a rule for each layer changed.
+    """Return the configuration after the edits of the table, with a rule for each changed layer.
 
-    `edits` maps a row to the columns that changed since the table was drawn first, as
-    st.data_editor gives them. Values that the configuration holds already add no rule.
+    `edits` maps the number of a row to the columns that st.data_editor reports as changed. A value
+    equal to the value of the configuration adds no rule.
 
     Raises:
-        ConfigError: a value lies outside its bounds, or a weight is set where there is none.
+        ConfigError: a value lies outside its bounds, or the layer of an edited weight has no
+            weight.
     """
     chosen = config.resolve(layers)
     for row, columns in edits.items():
@@ -76,7 +77,7 @@ def apply_row_edits(
 def _edited_fields(
     spec: QuantSpec, fields: Mapping[str, str], columns: Mapping[str, Any]
 ) -> SpecChange:
-    """Return what a row's edited columns change in the spec that the row shows."""
+    """Return the fields of the row's spec that the edited columns change."""
     wanted = {
         fields[column]: _READERS[fields[column]](value)
         for column, value in columns.items()
@@ -86,7 +87,7 @@ def _edited_fields(
 
 
 def layer_editor(workspace: Workspace, chosen: Resolved, report: CostReport) -> list[str]:
-    """Show the table of layers; return the names of those whose box is ticked."""
+    """Show the table of layers; return the names of the layers with a ticked box."""
     if workspace.network is None:
         return []
     graph = workspace.network.graph
@@ -171,7 +172,7 @@ def _editor_columns(report: CostReport) -> dict[str, Any]:
 
 
 def bulk_edit_form(workspace: Workspace, ticked: list[str]) -> None:
-    """Change many layers at once: those that are ticked, or those that a selector matches."""
+    """Show the form that changes several layers: the ticked layers, or those of a selector."""
     with st.form("configure.bulk", border=True):
         st.markdown("**Change several layers at once**")
         select = st.text_input(
@@ -196,7 +197,7 @@ def bulk_edit_form(workspace: Workspace, ticked: list[str]) -> None:
 def _bulk_change_fields(
     place: str, granularities: tuple[str, ...], estimators: tuple[str, ...]
 ) -> SpecChange:
-    """Show one field for each property of a spec; those left at "keep" change nothing."""
+    """Show a field for each property of a spec; a field left at "keep" changes nothing."""
     row = st.container(horizontal=True)
 
     def pick_value(label: str, options: tuple[Any, ...], explanation: str) -> Any:
@@ -238,7 +239,7 @@ def _apply_bulk_edit(
     weight: SpecChange,
     activation: SpecChange,
 ) -> str:
-    """Apply a bulk edit; return what stands in its way, or nothing."""
+    """Apply a bulk edit; return the problem in a sentence, or an empty text after success."""
     if not weight.to_dict() and not activation.to_dict():
         return "A change must set something; all fields say keep."
     if not select and not ticked:
@@ -260,7 +261,7 @@ def _apply_bulk_edit(
 
 
 def rule_list(workspace: Workspace, chosen: Resolved) -> None:
-    """Show the rules in order with the number of layers each matched, and let one delete them."""
+    """Show the rules in order, with the number of matched layers and a button to delete."""
     rules = workspace.config.rules
     if not rules:
         st.caption("No rules: every layer follows the default. Edits of the table become rules.")
@@ -283,7 +284,7 @@ def _delete_rule(workspace: Workspace, number: int) -> None:
 
 
 def describe_rule(rule: Rule) -> str:
-    """Return what a rule sets, in words."""
+    """Return the fields that a rule sets, in words."""
     parts = []
     for role, change in (("weights", rule.weight), ("activations", rule.activation)):
         fields = change.to_dict()

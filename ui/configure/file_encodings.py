@@ -18,13 +18,13 @@ from ui.widgets.markdown import plain
 
 
 def use_file_encodings(workspace: Workspace, given: Given) -> None:
-    """Make a file's bits the configuration, and its grids those of the simulation."""
+    """Take the bits of a file into the configuration, and its scales into the simulation."""
     experiment = workspace.experiment.with_recipe(()).with_config(given.config)
     change_experiment(workspace, replace(experiment, encodings=given, given_name=""))
 
 
 def offer_own_encodings(workspace: Workspace, network: Network) -> None:
-    """Offer the quantization of the model's own file, with what it covers and what not."""
+    """Offer the encodings of the model's own file; list the covered and the uncovered tensors."""
     given = network.given
     if given is None:
         return
@@ -40,7 +40,7 @@ def offer_own_encodings(workspace: Workspace, network: Network) -> None:
 
 
 def encodings_note(workspace: Workspace) -> None:
-    """Say that ranges come from a file, where they do, and let one calibrate instead."""
+    """Say that the ranges come from a file, if so, and offer to calibrate instead."""
     given = workspace.experiment.encodings
     if given is None:
         return
@@ -62,7 +62,7 @@ def _list_sentences(given: Given) -> None:
 
 
 def config_file_box(workspace: Workspace, network: Network) -> None:
-    """Let one take the experiment or its configuration home, and open another."""
+    """Offer the download of the experiment and of the configuration, and the upload of a file."""
     layers = network.graph.layers
     experiment = workspace.experiment
     st.download_button(
@@ -104,10 +104,10 @@ def config_file_box(workspace: Workspace, network: Network) -> None:
 
 
 def open_experiment_text(workspace: Workspace, network: Network, text: str) -> None:
-    """Make the experiment in JSON text the present one: configuration, repairs, machine, name.
+    """Make the experiment in JSON text the present experiment, with repairs, machine and name.
 
     Raises:
-        ValueError: it cannot be read, or its encodings are of another network.
+        ValueError: the text is no experiment, or the encodings belong to a different network.
     """
     experiment = experiment_with_encodings(read_experiment(text), network)
     if experiment.model_digest not in ("", network.digest):

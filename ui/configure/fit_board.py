@@ -1,4 +1,4 @@
-"""The form that fits a machine to measurements of one's own board."""
+"""The form that fits a machine to measurements of the user's board."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ _RESULT = "configure.fit.result"
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """What the last fit gave: the machine, its errors, and what to measure next."""
+    """The result of the last fit: the machine with its errors, and the best next measurements."""
 
     calibration: Calibration
     machine: Machine
@@ -49,7 +49,7 @@ class FitResult:
 
 
 def board_fit_section(workspace: Workspace, network: Network, config: QuantConfig) -> None:
-    """Show the form, fit on request, and show what came out."""
+    """Show the form, fit the machine on request, and show the result."""
     st.markdown(
         "Two to five measured inferences fit the present machine to your board. Time and energy "
         "are those of one inference, in seconds and joules; either may be empty."
@@ -71,7 +71,7 @@ def board_fit_section(workspace: Workspace, network: Network, config: QuantConfi
 
 
 def _rows_from_file() -> tuple[MeasurementRow, ...]:
-    """Return the rows of an uploaded CSV file; none without a file."""
+    """Return the rows of an uploaded CSV file; an empty tuple without a file."""
     uploaded = st.file_uploader(
         "Measurements (CSV with network, latency_s, energy_j)", type="csv", key="configure.fit.file"
     )
@@ -85,7 +85,7 @@ def _rows_from_file() -> tuple[MeasurementRow, ...]:
 
 
 def _rows_from_table() -> tuple[MeasurementRow, ...]:
-    """Return the rows of the table that hold a time or an energy."""
+    """Return the rows of the table with a time or an energy."""
     column = st.column_config
     empty: list[dict[str, Any]] = [
         {
@@ -133,7 +133,7 @@ def _fit_machine(
     *,
     accept: bool,
 ) -> None:
-    """Fit the present machine to rows, make the result the current machine, and keep it."""
+    """Fit the present machine to rows, make the result the present machine, and keep the result."""
     present = build_workload(network.name, network.graph, config)
 
     def find_workload(wanted: str, widths: str) -> Workload:
@@ -177,7 +177,7 @@ def _sample_network(name: str) -> Network:
 
 
 def _show_fit(result: FitResult) -> None:
-    """Show what a fit found: errors, warnings, the file, and what to measure next."""
+    """Show the result of a fit: errors, warnings, the file, and the best next measurement."""
     st.success(describe_trust(result.machine), icon=":material/check:")
     for warning in result.calibration.warnings:
         st.caption(f":material/info: {warning}")

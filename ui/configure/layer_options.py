@@ -1,4 +1,4 @@
-"""One layer of the present configuration explained: what its bits cost and save."""
+"""A layer of the present configuration explained: the cost and the saving of the layer's bits."""
 
 import pandas as pd
 import streamlit as st
@@ -17,7 +17,7 @@ from ui.widgets.markdown import plain
 
 
 def layer_picker(workspace: Workspace, network: Network) -> str:
-    """Let one choose a layer; the choice is the layer picked on all pages."""
+    """Let the user pick a layer; the pages share the pick."""
     names = [layer.name for layer in network.graph.layers]
     picked = workspace.picked
     key = f"explain.layer.{network.digest[:8]}.{picked.layer}"
@@ -36,7 +36,7 @@ def layer_picker(workspace: Workspace, network: Network) -> str:
 def show_layer_options(
     workspace: Workspace, network: Network, config: QuantConfig, layer: str
 ) -> None:
-    """Say and draw what the bits of a layer cost and save, in energy, traffic and accuracy."""
+    """Tell in words and figures how the bits of a layer change energy, traffic and accuracy."""
     known = deepest_sensitivity(workspace)
     found = _cached_explanation(
         (network.digest, config.to_json(), layer, repr(workspace.machine), _sweep_mark(known)),
@@ -71,14 +71,14 @@ def _cached_explanation(
 
 
 def _sweep_mark(known: Sensitivity | None) -> str:
-    """Return what tells one state of a sweep from another, for the cache."""
+    """Return a text that differs between two states of a sweep, as a key of the cache."""
     if known is None:
         return ""
     return f"{len(known.scores)} {sum(score.images for score in known.scores)}"
 
 
 def layer_option_table(found: Explanation) -> pd.DataFrame:
-    """Return a row for every width of both sides: what it would change, and cost alone."""
+    """Return a row for each width of both sides: the changes, and the loss of the layer alone."""
     total = found.network.energy_pj or 1.0
     return pd.DataFrame([_option_row(option, total) for option in found.options])
 

@@ -1,4 +1,4 @@
-"""What the present configuration is expected to do, beside what it costs; moves as one edits."""
+"""The predicted quality of the present configuration; the card follows the edits."""
 
 import streamlit as st
 
@@ -20,7 +20,7 @@ def predicted_quality_card(
     reference: QuantConfig,
     against: str,
 ) -> bool:
-    """Show the predicted quality and its change against a reference; return whether it is known."""
+    """Show the predicted quality against a reference; return whether a front is known."""
     foresight = present_foresight(workspace)
     said = None if foresight is None else foresight.predict(config)
     if foresight is None or said is None:
@@ -53,7 +53,7 @@ def _quality_label(scale: QualityScale) -> str:
 
 
 def _quality_change(scale: QualityScale, value: float, other: Prediction | None) -> tuple[str, ...]:
-    """Return by how much a value is above a prediction, where that is seen."""
+    """Return the change from a prediction to a value; empty for a change too small to show."""
     before = None if other is None else scale.predicted_value(other)
     if before is None or abs(value - before) < LEAST:
         return ()
@@ -61,7 +61,7 @@ def _quality_change(scale: QualityScale, value: float, other: Prediction | None)
 
 
 def _measured_sentence(foresight: Foresight, scale: QualityScale, config: QuantConfig) -> str:
-    """Say what a run of the same bits has measured, if there is one."""
+    """Return the measured quality of a run with equal bits, in a sentence; else an empty text."""
     summed = foresight.summed(config)
     for one in foresight.measured:
         if one.proposal.summed == summed and scale.measured_value(one.run) is not None:

@@ -1,4 +1,4 @@
-"""The presets of a configuration and their picker on page Configure."""
+"""The presets of a configuration and the picker of presets on page Configure."""
 
 import streamlit as st
 
@@ -20,10 +20,10 @@ _PICKED = "configure.preset"
 
 
 def preset_picker(workspace: Workspace) -> None:
-    """Draw the list of presets and the button that applies the preset picked.
+    """Draw the list of presets and the button that applies the picked preset.
 
-    The button reads the pick at the click: a click that comes while the page is still being
-    drawn would otherwise apply the preset of the drawing before.
+    The button reads the pick at the click: a click during the drawing of the page would otherwise
+    apply the preset of the drawing before.
     """
     st.selectbox("Preset", list(PRESETS), key=_PICKED)
     st.button(

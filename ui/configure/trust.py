@@ -1,4 +1,4 @@
-"""How far to trust the estimates: measured chips beside them, and what stays on chip."""
+"""The accuracy of the estimates: measured chips beside estimates, and the weights on chip."""
 
 import streamlit as st
 
@@ -16,12 +16,12 @@ PJ_PER_J = 1e12
 
 @st.cache_data(show_spinner=False)
 def measured_row_checks() -> tuple[RowCheck, ...]:
-    """Return every measured row beside its estimate; they are the same for everyone."""
+    """Return the measured rows beside their estimates; the rows are the same for every user."""
     return check_rows()
 
 
 def residency_note(workspace: Workspace, config: QuantConfig) -> None:
-    """Say which weights stay on chip, and at which width all of them would."""
+    """Say which weights stay on chip, and at which width the chip holds all weights."""
     if workspace.network is None:
         return
     step = find_residency_step(workspace.network, config, workspace.machine)
@@ -30,7 +30,7 @@ def residency_note(workspace: Workspace, config: QuantConfig) -> None:
 
 
 def trust_section(workspace: Workspace) -> None:
-    """Show estimates over measurements, and the present machine's rows with their sources."""
+    """Show estimates over measurements, and the rows of the present machine with their sources."""
     machine = workspace.machine
     base = machine.name.partition("@")[0]
     st.markdown(describe_trust(machine))

@@ -9,7 +9,7 @@ from figures.ranges.by_layer import half_encoding_step
 
 
 def overview_table(examined: list[ExaminedTensor]) -> pd.DataFrame:
-    """Return a row a tensor: range, channels, moments, and what its grid does."""
+    """Return a row for each tensor: range, channels, moments, and the effect of the encoding."""
     rows = []
     for item in examined:
         found, channels, fit = item.distribution, item.distribution.channels, item.fit
@@ -38,7 +38,7 @@ def overview_table(examined: list[ExaminedTensor]) -> pd.DataFrame:
 
 
 def suspect_table(found: list[ExaminedTensor]) -> pd.DataFrame:
-    """Return a row a suspect: layer, what the worst reason costs in bits, the reasons."""
+    """Return a row for each suspect: layer, cost of the worst reason in bits, the reasons."""
     return pd.DataFrame(
         [
             {
@@ -59,7 +59,7 @@ def histogram_table(distribution: Distribution) -> pd.DataFrame:
 
 
 def channel_table(channels: Channels, fit: Fit | None) -> pd.DataFrame:
-    """Return a row a channel: its range, and the ends and SQNR of its grid."""
+    """Return a row for each channel: the range, and the ends and the SQNR of the encoding."""
     table = pd.DataFrame(
         {
             "channel": range(len(channels.low)),

@@ -1,4 +1,4 @@
-"""Trying another grid for one tensor, and taking it into the configuration."""
+"""Trying a different encoding for a tensor, and taking the encoding into the configuration."""
 
 from dataclasses import fields, replace
 
@@ -75,7 +75,7 @@ def encoding_controls(workspace: Workspace, book: RangeBook, site: Site) -> Quan
 
 
 def use_tried_spec(workspace: Workspace, site: Site, spec: QuantSpec) -> None:
-    """Write a spec into the configuration, as a rule for the layer that owns the grid."""
+    """Write a spec into the configuration, as a rule for the layer that owns the encoding."""
     change = spec_difference(site.spec, spec)
     layer = site.shared_with or site.layer
     weight, activation = (change, None) if site.side is Side.WEIGHTS else (None, change)
@@ -83,7 +83,7 @@ def use_tried_spec(workspace: Workspace, site: Site, spec: QuantSpec) -> None:
 
 
 def spec_difference(old: QuantSpec, new: QuantSpec) -> SpecChange:
-    """Return the fields in which two specs differ."""
+    """Return the fields with different values in two specs."""
     return SpecChange(
         **{f.name: getattr(new, f.name) for f in fields(QuantSpec)
            if getattr(new, f.name) != getattr(old, f.name)}
@@ -92,9 +92,9 @@ def spec_difference(old: QuantSpec, new: QuantSpec) -> SpecChange:
 
 @st.fragment
 def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, side: Side) -> None:
-    """Show one tensor: controls, what the grid tried does, and the figures.
+    """Show a tensor: controls, the effect of the tried encoding, and the figures.
 
-    A fragment, so that a change of the controls redraws nothing else.
+    The function is a fragment: a change of the controls redraws the panel alone.
     """
     site = site_of_tensor(book, workspace.config, layer, side)
     tried = encoding_controls(workspace, book, site)

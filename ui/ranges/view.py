@@ -1,4 +1,4 @@
-"""The pieces of the page Ranges: calibration, the overview, suspects, one tensor's figures."""
+"""The pieces of the page Ranges: calibration, the overview, suspects, the figures of a tensor."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ SUSPECTS_PX = 400
 
 
 def examine_tensors(book: RangeBook, config: QuantConfig, side: Side) -> list[ExaminedTensor]:
-    """Return every tensor of one side under the configuration, or say why that cannot be."""
+    """Return the tensors of a side under the configuration; show the error and return [] else."""
     try:
         with st.spinner("Examining every layer"):
             return book.examine_all(config, side)
@@ -38,7 +38,7 @@ def examine_tensors(book: RangeBook, config: QuantConfig, side: Side) -> list[Ex
 
 
 def calibration_note(workspace: Workspace, side: Side, *, known: bool) -> None:
-    """Say what the statistics rest on; offer to calibrate where they are missing."""
+    """Name the images behind the statistics; offer to calibrate without statistics."""
     network, parts = workspace.network, workspace.parts
     if network is None:
         return
@@ -76,7 +76,7 @@ def _start_calibration(workspace: Workspace) -> None:
 def ranges_overview(
     examined: list[ExaminedTensor], side: Side, picker: str, picked: str, seen: PickedLayer
 ) -> None:
-    """Show all layers along the depth; a click writes the layer's name to `picker` and `seen`."""
+    """Show the layers along the depth; a click writes the layer's name to `picker` and `seen`."""
 
     def pick_layer() -> None:
         points = st.session_state["ranges.overview"].selection.points
@@ -95,7 +95,7 @@ def ranges_overview(
 def suspect_list(
     examined: list[ExaminedTensor], side: Side, picker: str, seen: PickedLayer
 ) -> None:
-    """Show the suspects with the reasons; ticking a row writes the layer's name to both places."""
+    """Show suspects with reasons; a ticked row writes the layer's name to `picker` and `seen`."""
     found = rank_suspects(examined)
     if not found:
         st.success(f"No {side.noun} is suspect: the grids fit.", icon=":material/check:")
@@ -125,7 +125,7 @@ def suspect_list(
 
 
 def encoding_fit_cards(fit: Fit, before: Fit | None) -> None:
-    """Show what a grid does to a tensor, with the change against the configured grid."""
+    """Show the effect of an encoding on a tensor, against the effect of the configured encoding."""
     cards = st.container(horizontal=True)  # wraps in a narrow window
     delta = None
     if before is not None and before.spec != fit.spec:
@@ -153,13 +153,13 @@ def encoding_fit_cards(fit: Fit, before: Fit | None) -> None:
 
 
 def suspect_reasons(item: ExaminedTensor) -> None:
-    """Say why a layer is suspect, as configured, or nothing."""
+    """Say why a layer is suspect under the configuration; nothing for other layers."""
     for finding in item.findings:
         st.markdown(f":material/warning: **{plain(finding.cause)}** · {plain(finding.sentence)}")
 
 
 def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
-    """Show the histogram under the grid beside the range of every channel."""
+    """Show the histogram with the encoding beside the ranges of the channels."""
     name, noun = f"{distribution.layer}-{distribution.side.noun}", distribution.side.noun
     left, right = st.columns(2, gap="medium")
     with left:

@@ -1,4 +1,4 @@
-"""The form of a recipe: which passes run, in which order, with which settings."""
+"""The form of a recipe: the passes, their order, and their settings."""
 
 import streamlit as st
 
@@ -17,9 +17,9 @@ REACHES = {Reach.LARGEST: "Largest weights", Reach.RMS: "Root mean squares"}
 
 
 def recipe_form() -> Recipe | None:
-    """Show the passes and their settings; return the recipe, or None with the reason shown.
+    """Show the passes and their settings; return the recipe, or None after an error message.
 
-    A setting rests while its pass is off.
+    The settings of a pass are disabled without the pass.
     """
     chosen = st.multiselect(
         "Recipe, in the order in which passes run", PASSES, default=[EQUALIZE, CORRECT],

@@ -1,4 +1,4 @@
-"""Running a recipe, and what each of its passes did."""
+"""Running a recipe, and the effect of each pass."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -45,7 +45,7 @@ def is_repairing(workspace: Workspace) -> bool:
 
 
 def start_repair(workspace: Workspace, recipe: Recipe) -> None:
-    """Queue the recipe on the present experiment; the workspace holds what each step did."""
+    """Queue the recipe on the present experiment; the workspace keeps the results of the steps."""
     study = workspace.job_study
     if study is None or study.scored is None:
         return
@@ -66,7 +66,7 @@ def _calibrate_and_repair(study: Study, experiment: Experiment) -> Steps[tuple[R
 
 
 def use_recipe_button(workspace: Workspace, repaired: Repaired) -> None:
-    """Offer to make the measured recipe part of the present experiment: one click."""
+    """Offer to make the measured recipe part of the present experiment, in a click."""
     used = workspace.experiment.recipe == repaired.experiment.recipe
     st.button(
         "In use" if used else "Use this recipe",
@@ -88,13 +88,13 @@ def is_of_present_work(workspace: Workspace, repaired: Repaired) -> bool:
 
 
 def step_score(step: RepairStep) -> float:
-    """Return top-1, or agreement with the float network where there are no labels."""
+    """Return top-1, or agreement with the float network for images without labels; a share of 1."""
     found = step.evaluation.quantized_top1
     return step.evaluation.agreement if found is None else found
 
 
 def repair_step_table(steps: Sequence[RepairStep]) -> list[dict[str, Any]]:
-    """Return a row for each step: score with interval, worst layer, time."""
+    """Return a row for each step: score with interval, worst layer, time in seconds."""
     rows: list[dict[str, Any]] = []
     for step in steps:
         interval = step.evaluation.quantized_top1_ci95 or step.evaluation.agreement_ci95
@@ -117,13 +117,13 @@ def repair_step_table(steps: Sequence[RepairStep]) -> list[dict[str, Any]]:
 
 
 def step_intervals(steps: Sequence[RepairStep]) -> list[tuple[float, float]]:
-    """Return the 95 % interval of every step's score, (low, high) as shares of 1."""
+    """Return the 95 % interval (low, high) of the score of each step, as shares of 1."""
     found = [s.evaluation.quantized_top1_ci95 or s.evaluation.agreement_ci95 for s in steps]
     return [(interval.low, interval.high) for interval in found]
 
 
 def step_verdicts(steps: Sequence[RepairStep]) -> None:
-    """Say what each pass did; one that did harm says so and why."""
+    """Say in a sentence how each pass changed the score, and why a pass did harm."""
     for before, after in pairwise(steps):
         st.markdown(f"- {verdict(before, after)}")
 
@@ -157,7 +157,7 @@ def show_before_after(steps: Sequence[RepairStep], picked: PickedLayer) -> None:
 
 
 def channel_range_change(before: RepairStep, after: RepairStep, layer: str) -> float:
-    """Return by what factor a layer's channel ranges came closer to each other."""
+    """Return the factor by which the channel ranges of a layer came closer to each other."""
     old, new = (
         [(float(low), float(high)) for low, high in step.channel_ranges[layer].tolist()]
         for step in (before, after)
@@ -178,7 +178,7 @@ def _show_bias_shift(step: RepairStep, layer: str) -> None:
 
 
 def pass_details(network: Network, steps: Sequence[RepairStep]) -> None:
-    """Show what passes found: pairs and those not found, absorbed biases, rounding by layer."""
+    """Show the results of the passes: equalized pairs, absorbed biases, rounding by layer."""
     for step in steps:
         match step.outcome:
             case Equalized() as found:
@@ -246,7 +246,7 @@ def _show_learned_rounding(found: AdaRoundResult) -> None:
 
 
 def keep_repaired_form(workspace: Workspace, repaired: Repaired) -> None:
-    """Offer to keep the last step among the runs, where it can be compared with others."""
+    """Offer to keep the last step as a run, for comparison with other runs."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     name = row.text_input(
         "Name of the run", repaired.experiment.name, key=f"repair.name.{id(repaired)}"

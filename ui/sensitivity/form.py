@@ -1,4 +1,4 @@
-"""The question that the page Sensitivity asks: its controls, and Start, Pause, Cancel, Resume."""
+"""The question of the page Sensitivity: the controls, and Start, Pause, Cancel, Resume."""
 
 import streamlit as st
 
@@ -39,7 +39,7 @@ VIEW_HELP = (
 
 
 def sweep_request_form(workspace: Workspace) -> SweepRequest:
-    """Show the controls and return the question; they begin with what was asked last."""
+    """Show the controls and return the question; the controls start from the last question."""
     last = last_request(workspace)
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     depth = row.segmented_control(
@@ -92,7 +92,7 @@ def _images_field(
 
 
 def _further_fields(workspace: Workspace, last: SweepRequest) -> tuple[bool, str, int]:
-    """Show what few need: early stop, cluster, memory."""
+    """Show rarely used fields: early stop, cluster, memory."""
     settings = workspace.settings
     with st.expander("Early stop, cluster, memory", icon=":material/tune:"):
         early, address, memory = st.columns(3, vertical_alignment="bottom")
@@ -120,7 +120,7 @@ def _further_fields(workspace: Workspace, last: SweepRequest) -> tuple[bool, str
 def sweep_buttons(
     workspace: Workspace, asked: SweepRequest, found: Sensitivity | None, total: int
 ) -> None:
-    """Show the buttons that fit the state: start, pause and cancel, or resume."""
+    """Show the buttons for the state of the sweep: start, pause and cancel, or resume."""
     job = active_sweep_job(workspace)
     if job is not None:
         _running_buttons(workspace, job)
@@ -147,7 +147,7 @@ def sweep_buttons(
 
 
 def _has_enough_images(workspace: Workspace, asked: SweepRequest, found: Sensitivity) -> bool:
-    """Whether no cell lacks images, or those that do were decided without them."""
+    """Whether each cell has the requested images, or was decided with fewer images."""
     network = workspace.network
     if network is not None and workspace.sensitivity.finished == (network.digest, asked):
         return True

@@ -1,4 +1,4 @@
-"""Repairs tried on a layer beside the page, and what they did."""
+"""Repairs of a layer, tried beside the page, and their results."""
 
 from analysis.diagnosis.remedies import Remedy
 from analysis.diagnosis.try_remedy import RemedyTrial, try_remedy
@@ -14,7 +14,7 @@ from ui.state.workspace import Workspace
 
 
 def trials_of_question(workspace: Workspace, question: Question) -> list[RemedyTrial]:
-    """Return what was tried on a layer under the present configuration."""
+    """Return the trials of repairs on a layer under the present configuration."""
     return workspace.sensitivity.trials.get(_trial_key(workspace, question), [])
 
 
@@ -31,7 +31,7 @@ def is_trying_remedy(workspace: Workspace) -> bool:
 def start_remedy_trial(
     workspace: Workspace, asked: SweepRequest, question: Question, remedy: Remedy
 ) -> None:
-    """Queue the trial of a repair; what it did is kept in the workspace."""
+    """Queue the trial of a repair; the workspace keeps the result."""
     study, data = workspace.job_study, request_images(workspace, asked)
     if study is None or data is None:
         return
@@ -55,6 +55,6 @@ def start_remedy_trial(
 def _calibrate_and_try(
     study: Study, config: QuantConfig, question: Question, remedy: Remedy
 ) -> Steps[RemedyTrial]:
-    """Calibrate where that has not been done, then try; passes learn from the same images."""
+    """Calibrate if necessary, then try the repair; passes learn from the calibration images."""
     yield from part(study.calibrated(), 0.0, 0.1)
     return (yield from part(try_remedy(study, config, question, remedy), 0.1, 1.0))

@@ -1,4 +1,4 @@
-"""The suspect card: what speaks against a layer, which repair to try, and what it did."""
+"""The suspect card: the evidence against a layer, the repairs to try, and their results."""
 
 import streamlit as st
 
@@ -29,7 +29,7 @@ GIVEN_BITS = 8
 def show_suspect_card(
     workspace: Workspace, found: Sensitivity, asked: SweepRequest, lens: Lens
 ) -> None:
-    """Show the layer in sight: its scores, causes with evidence, repairs, and its bits."""
+    """Show the layer in sight: scores, causes with evidence, repairs, and bits."""
     study = workspace.study
     if study is None:
         return
@@ -53,10 +53,11 @@ def show_suspect_card(
 
 
 def _layer_box(workspace: Workspace, lens: Lens) -> str:
-    """Show the layer in sight in a box that can pick another; return the one in sight.
+    """Show the layer in sight in a box for picking a different layer; return the layer in sight.
 
-    While a sweep goes on the worst layer changes, and a browser may still send the one before: each
-    layer in sight has a box of its own, and what comes late from another one picks nothing.
+    During a sweep the worst layer changes, and a browser may still send the pick of the old box. So
+    each layer in sight has a box with a separate key, and a late pick from an old box has no
+    effect.
     """
     key = f"sensitivity.layer.{lens.side}.{lens.picked}"
 
@@ -106,7 +107,7 @@ def _show_causes(suspect: SuspectCard) -> None:
 
 
 def _evidence_table(suspect: SuspectCard) -> str:
-    """Return the numbers as a table whose cells wrap; those that are suspect are bold."""
+    """Return the numbers as a Markdown table, the suspect numbers in bold."""
     rows = ["| Measured | Value | Suspect |", "|---|---|---|"]
     for item in suspect.evidence:
         mark = "**" if item.suspect else ""
@@ -148,7 +149,7 @@ def _remedy_list(
 def _trial_outcome(
     workspace: Workspace, book: RangeBook, remedy: Remedy, trial: RemedyTrial
 ) -> None:
-    """Show what a repair did, and offer to keep it where it is a choice of grids."""
+    """Show the result of a repair, and offer to keep a repair that changes only encodings."""
     _before_after_cards("Alone", trial.alone_before, trial.alone_after)
     if trial.whole_before is not None and trial.whole_after is not None:
         _before_after_cards("Whole network", trial.whole_before, trial.whole_after)
@@ -189,7 +190,7 @@ def _use_remedy(workspace: Workspace, book: RangeBook, question: Question, remed
 
 
 def _give_bits_form(workspace: Workspace, book: RangeBook, question: Question) -> None:
-    """Offer to give the layer a width in the configuration, in one click."""
+    """Offer to give the layer a width in the configuration, in a click."""
     chosen = workspace.config.resolve(book.graph.layers)[question.layer]
     now = []
     if question.side.includes_role(Side.WEIGHTS) and book.graph[question.layer].weight is not None:

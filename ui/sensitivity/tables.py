@@ -15,7 +15,7 @@ EXACT_DB = 300.0  # what stands for an infinite SQNR, so that columns of numbers
 def layer_list_table(
     found: Sensitivity, scores: Sequence[CellScore], metric: HarmMetric
 ) -> pd.DataFrame:
-    """Return a row a layer: the number to show with its interval, then the scores themselves."""
+    """Return a row for each layer: the shown number with its interval, then the other scores."""
     others = [m for m in (HarmMetric.SQNR, HarmMetric.KL, HarmMetric.AGREEMENT) if m is not metric]
     names = {HarmMetric.SQNR: "sqnr", HarmMetric.KL: "kl", HarmMetric.AGREEMENT: "agreement"}
     rows = [
@@ -34,7 +34,7 @@ def layer_list_table(
 
 
 def answer_table(found: Sensitivity) -> pd.DataFrame:
-    """Return a row a cell with every metric and interval."""
+    """Return a row for each cell with the metrics and the intervals."""
     return pd.DataFrame([_cell_row(score) for score in (*found.scores, *found.whole)])
 
 
@@ -68,7 +68,7 @@ def _finite_number(value: float | None) -> float | None:
 
 
 def _rounded_number(value: float | None, metric: HarmMetric) -> float | None:
-    """Return a number to the digits that are shown: a browser rounds halves another way."""
+    """Return a number rounded to the shown digits, because a browser rounds halves differently."""
     if value is None or not math.isfinite(value) or metric is HarmMetric.KL:
         return _finite_number(value)
     return round(value, 1)

@@ -1,4 +1,4 @@
-"""The answers of the page Sensitivity: the list, the charts, and what a click on them means."""
+"""The answers of the page Sensitivity: the list, the charts, and the effect of a click."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ CHART = {"displayModeBar": False}
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """What is looked at: one metric, one side, one width, one layer; `layers` are all there are."""
+    """The cell in sight: metric, side, width and layer; `layers` are the layers to pick from."""
 
     metric: HarmMetric
     side: Side
@@ -52,9 +52,9 @@ class Lens:
 def choose_lens(
     workspace: Workspace, found: Sensitivity, asked: Sequence[Question], *, whole: bool = False
 ) -> Lens:
-    """Show the switches of metric, side and width; return them with the layer in sight.
+    """Show the switches of metric, side and width; return the choice with the layer in sight.
 
-    They begin with accuracy where a cell has it, with `whole` only where all have.
+    The metric starts with accuracy if a cell has an accuracy; with `whole`, if all cells do.
     """
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     metrics, sides, widths = (
@@ -100,13 +100,13 @@ def _width_key(widths: Sequence[int]) -> str:
 def scores_by_harm(
     found: Sensitivity, metric: HarmMetric, side: Side, bits: int
 ) -> list[CellScore]:
-    """Return the scores the most harmful first; those that lack the metric follow, by SQNR."""
+    """Return the scores, the most harmful first; scores without the metric follow, by SQNR."""
     first = ranked(found, metric, side, bits)
     return first + [s for s in ranked(found, HarmMetric.SQNR, side, bits) if s not in first]
 
 
 def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
-    """Say what the numbers are: their depth, their images, and what stands for accuracy."""
+    """Describe the numbers: their depth, their images, and the substitute for accuracy."""
     if found.depth is Depth.INSTANT:
         st.caption(
             "Instant: the noise of each weight and activation by itself. It says where a grid does "
@@ -129,7 +129,7 @@ def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -
 
 
 def _image_count_text(found: Sensitivity) -> str:
-    """Return how many images the cells of its depth were measured on."""
+    """Return the number of images behind the cells of the sensitivity's depth."""
     counts = {s.images for s in found.scores if s.depth is found.depth and s.images}
     counts = counts or {found.images}
     low, high = min(counts), max(counts)
@@ -137,7 +137,7 @@ def _image_count_text(found: Sensitivity) -> str:
 
 
 def screening_agreement_note(quick: Sensitivity | None, found: Sensitivity) -> None:
-    """Say how well screening agreed with what is known exactly by now."""
+    """Say how well screening agreed with the exact answers so far."""
     if quick is None or found.depth is not Depth.EXACT:
         return
     exact = [score for score in found.scores if score.depth is Depth.EXACT]
@@ -152,7 +152,7 @@ def screening_agreement_note(quick: Sensitivity | None, found: Sensitivity) -> N
 
 
 def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
-    """Show the layers, the most harmful first; ticking a row picks its layer."""
+    """Show the layers, the most harmful first; a ticked row picks the layer."""
     scores = scores_by_harm(found, lens.metric, lens.side, lens.bits)
 
     def pick_layer() -> None:
@@ -201,7 +201,7 @@ def _list_columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
 
 
 def show_worst_layers(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
-    """Show the guiltiest layers of one side and width with their intervals."""
+    """Show the most harmful layers of the side and width in sight with their intervals."""
     if not ranked(found, lens.metric, lens.side, lens.bits):
         if scores_by_harm(found, lens.metric, lens.side, lens.bits):
             name = metric_name(lens.metric, found.depth)
@@ -216,7 +216,7 @@ def show_worst_layers(workspace: Workspace, found: Sensitivity, lens: Lens) -> N
 def depth_charts(
     workspace: Workspace, found: Sensitivity, asked: Sequence[Question], lens: Lens
 ) -> None:
-    """Show along the network's depth all widths as a heat map, and one with its intervals."""
+    """Show a heat map of the widths along the depth, and the width in sight with intervals."""
     figure = harm_map(found, lens.metric, asked, lens.picked)
     _clickable_chart(figure, "sensitivity.map", _click_handler(workspace, found, "sensitivity.map"))
     if not ranked(found, lens.metric, lens.side, lens.bits):
@@ -266,7 +266,7 @@ def _clickable_chart(figure: Any, key: str, take: Callable[[], None]) -> None:
 
 
 def _click_handler(workspace: Workspace, found: Sensitivity, key: str) -> Callable[[], None]:
-    """Return what a click in a chart does: its layer, side and width come into sight."""
+    """Return the handler of a click in a chart, which brings layer, side and width into sight."""
 
     def handle_click() -> None:
         points = st.session_state[key].selection.points
@@ -283,7 +283,7 @@ def _click_handler(workspace: Workspace, found: Sensitivity, key: str) -> Callab
 
 
 def say_if_empty(found: Sensitivity | None, *, preparing: bool) -> bool:
-    """Say so where there is nothing to show yet."""
+    """Say that there is nothing to show yet, and return True; False with scores."""
     if found is not None and found.scores:
         return False
     coming = "Measuring the noise of every tensor; it needs no click."

@@ -1,4 +1,4 @@
-"""A session taken from the workspace, and made the present one: to go on, or only to look."""
+"""A session taken from the workspace, and made the present work: to go on, or only to look."""
 
 import tempfile
 from pathlib import Path
@@ -37,7 +37,7 @@ LOOK = "It is only looked at: nothing of yours changes, and nothing can be run."
 
 
 def present_session(workspace: Workspace) -> Session:
-    """Return the present choices with the runs of the present model and what is known of it.
+    """Return the present choices with the runs and the sensitivity of the present model.
 
     Raises:
         SessionError: no model is loaded.
@@ -72,13 +72,13 @@ def present_session(workspace: Workspace) -> Session:
 
 
 def open_session(workspace: Workspace, session: Session, *, look: bool = False) -> str:
-    """Make a session the present work, and return in a sentence what was done.
+    """Make a session the present work; return the result in a sentence.
 
-    Where its model or data is not here, or with `look`, it is only looked at. Code that a model
-    names is never run.
+    A session without its model or data on the machine is only looked at, and so is a session opened
+    with `look`. A session never runs code that a model names.
 
     Raises:
-        SessionError: a job runs that belongs to the present work.
+        SessionError: a job of the present work runs.
     """
     if workspace.runner.active_jobs:
         raise SessionError(
@@ -104,7 +104,7 @@ def _continue_session(
     data: tuple[DataChoice, Split | None],
     experiment: Experiment,
 ) -> str:
-    """Go on with a session: its choices become the present ones, its runs join those here."""
+    """Go on with a session: take over its choices, and add its runs to the present runs."""
     same = workspace.network is not None and workspace.network.digest == model[1].digest
     if not same:
         workspace.take_network(*model)
@@ -126,12 +126,12 @@ def _continue_session(
 
 
 def run_count_text(count: int) -> str:
-    """Return so many runs in words."""
+    """Return a number of runs in words."""
     return "1 run" if count == 1 else f"{count} runs"
 
 
 def _look_at_session(workspace: Workspace, session: Session, why: str) -> str:
-    """Put the present work aside and show the session's results in its place."""
+    """Put the present work aside and show the session's results instead."""
     before = WorkBefore(
         workspace.model,
         workspace.study,
@@ -156,7 +156,7 @@ def _look_at_session(workspace: Workspace, session: Session, why: str) -> str:
 
 
 def close_session(workspace: Workspace) -> None:
-    """Bring back what stood before a session was looked at."""
+    """Bring back the work that a looked-at session put aside."""
     opened = workspace.opened
     if opened is None:
         return
@@ -172,12 +172,7 @@ def close_session(workspace: Workspace) -> None:
 
 
 def _find_model(workspace: Workspace, wanted: ModelReference) -> tuple[ModelChoice, Network]:
-    """Return the network of that digest: the present one, a sample, or that of a file here.
-
-    Raises:
-        ValueError: it is not here, it is another one, or code would have to be run.
-        OSError: its file cannot be read.
-    """
+    """Return the network with the wanted digest: the present one, a sample, or that of a file."""
     present = workspace.network
     if present is not None and present.digest == wanted.digest:
         return workspace.model, present
@@ -201,11 +196,11 @@ def _find_model(workspace: Workspace, wanted: ModelReference) -> tuple[ModelChoi
 def _find_data(
     workspace: Workspace, wanted: DataReference | None, model: ModelChoice, network: Network
 ) -> tuple[DataChoice, Split | None]:
-    """Return the images of that digest.
+    """Return the images with the wanted digest.
 
     Raises:
-        ValueError: they are not here, or others are.
-        OSError: they cannot be read.
+        ValueError: the images are missing or have a different digest.
+        OSError: the images cannot be read.
     """
     if wanted is None:
         return DataChoice(source=None), None

@@ -1,4 +1,4 @@
-"""The sensitivities of a session that is only looked at: drawn from what its file says."""
+"""The results of a looked-at session, drawn from the content of the session file."""
 
 import pandas as pd
 import streamlit as st
@@ -27,7 +27,7 @@ NONE = (
 
 
 def show_opened_sensitivity(workspace: Workspace) -> None:
-    """Show the answers that came with the session; without its model no others can be asked for."""
+    """Show the sensitivity in the session; without the model, the page cannot ask for more."""
     if workspace.opened is None:
         return
     session = workspace.opened.session
@@ -51,7 +51,7 @@ CHART = {"displayModeBar": False}
 
 
 def show_opened_fronts(workspace: Workspace) -> None:
-    """Draw each front with the runs on its machine, and show its points as a table."""
+    """Draw each front with the runs on its machine, and show the points of the front as a table."""
     if workspace.opened is None:
         return
     session = workspace.opened.session

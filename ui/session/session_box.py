@@ -1,4 +1,4 @@
-"""A session saved to a file, and opened again: to go on with it, or only to look at it."""
+"""A session saved to a file, and opened again: to go on with the session, or only to look."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from ui.widgets.markdown import plain
 
 
 def session_box(workspace: Workspace) -> None:
-    """Offer to save the session and to open another."""
+    """Offer to save the session and to open a session."""
     ready = workspace.network is not None or workspace.opened is not None
     st.download_button(
         "Save", data=lambda: write_session(present_session(workspace)),
@@ -61,7 +61,7 @@ def _session_file_name(workspace: Workspace) -> str:
 
 
 def describe_session(session: Session) -> str:
-    """Return what a file holds, before it is opened."""
+    """Return the content of a session in a sentence, before the session is opened."""
     data = session.data.name if session.data else "no data"
     code = " Its model names code, which is not run." if session.model.builder else ""
     experiment = session.record.experiment
@@ -72,7 +72,7 @@ def describe_session(session: Session) -> str:
 
 
 def opened_session_note(workspace: Workspace) -> None:
-    """Say on every page that a session is only looked at, and offer the way back."""
+    """Say that a session is only looked at, and offer the way back; for the frame of the pages."""
     opened = workspace.opened
     if opened is None:
         return
