@@ -37,6 +37,7 @@ from commands.options import (
     SamplesOption,
     SeedOption,
     ShapeOption,
+    SmoothOption,
     TrainedOption,
     WeightBitsOption,
 )
@@ -69,6 +70,7 @@ def diagnose_network(
     machine: MachineOption = None,
     seed: SeedOption = None,
     equalize: EqualizeOption = False,
+    smooth: SmoothOption = False,
     absorb_bias: AbsorbOption = False,
     correct_bias: CorrectOption = None,
     adaround: AdaroundOption = False,
@@ -108,6 +110,7 @@ def diagnose_network(
             adaround,
             adaround_iterations,
             encodings,
+            smooth,
         )
         if write_experiment is not None:
             check_answer_place(write_experiment, "--write-experiment")

@@ -38,6 +38,7 @@ from commands.options import (
     SamplesOption,
     SeedOption,
     ShapeOption,
+    SmoothOption,
     TrainedOption,
     TrainingsOption,
     WeightBitsOption,
@@ -100,6 +101,7 @@ def evaluate_network(
     machine: MachineOption = None,
     seed: SeedOption = None,
     equalize: EqualizeOption = False,
+    smooth: SmoothOption = False,
     absorb_bias: AbsorbOption = False,
     correct_bias: CorrectOption = None,
     adaround: AdaroundOption = False,
@@ -141,6 +143,7 @@ def evaluate_network(
             adaround,
             adaround_iterations,
             encodings,
+            smooth,
         )
         record = options.read()
         from analysis.evaluation.sanity import check_float_network  # noqa: PLC0415

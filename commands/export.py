@@ -37,6 +37,7 @@ from commands.options import (
     SamplesOption,
     SeedOption,
     ShapeOption,
+    SmoothOption,
     TrainedOption,
     TrainingsOption,
     WeightBitsOption,
@@ -86,6 +87,7 @@ def export_network(
     machine: MachineOption = None,
     seed: SeedOption = None,
     equalize: EqualizeOption = False,
+    smooth: SmoothOption = False,
     absorb_bias: AbsorbOption = False,
     correct_bias: CorrectOption = None,
     adaround: AdaroundOption = False,
@@ -116,6 +118,7 @@ def export_network(
             adaround,
             adaround_iterations,
             encodings,
+            smooth,
         )
         record = options.read()
         from analysis.split import ImageChoice  # noqa: PLC0415

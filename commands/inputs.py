@@ -146,6 +146,7 @@ class ExperimentOptions:
     adaround: bool = False
     adaround_iterations: int = 1000
     encodings: str | None = None
+    smooth: bool = False
 
     @property
     def names_config(self) -> bool:
@@ -156,7 +157,7 @@ class ExperimentOptions:
     @property
     def names_recipe(self) -> bool:
         """Whether passes or encodings are named."""
-        passes = (self.equalize, self.absorb_bias, self.correct_bias, self.adaround)
+        passes = (self.equalize, self.absorb_bias, self.correct_bias, self.adaround, self.smooth)
         return any(passes) or self.encodings is not None
 
     def read(self) -> "ExperimentRecord":
@@ -189,7 +190,7 @@ class ExperimentOptions:
         return replace(record, experiment=replace(record.experiment, **changes))
 
     def _record_from_options(self, config: QuantConfig, machine: Machine) -> "ExperimentRecord":
-        from analysis.runs.experiment import Experiment  # noqa: PLC0415
+        from analysis.runs.experiment import Experiment, smooth_for  # noqa: PLC0415
         from analysis.runs.experiment_file import ExperimentRecord  # noqa: PLC0415
         from quant.passes.recipe import build_recipe  # noqa: PLC0415
 
@@ -198,6 +199,7 @@ class ExperimentOptions:
             absorb_bias=self.absorb_bias,
             correct_bias=self.correct_bias,
             adaround=self.adaround_iterations if self.adaround else None,
+            smooth=smooth_for(config) if self.smooth else None,
         )
         return ExperimentRecord(Experiment(config, machine, recipe, seed=self.seed or 0))
 

@@ -65,6 +65,9 @@ CalibrationOption = Annotated[int, typer.Option(help="Images to choose ranges fr
 EqualizeOption = Annotated[
     bool, typer.Option("--equalize", help="Cross-layer equalization, exact caps.")
 ]
+SmoothOption = Annotated[
+    bool, typer.Option("--smooth", help="Move outliers of a transformer's activations to weights.")
+]
 AbsorbOption = Annotated[bool, typer.Option("--absorb-bias", help="Absorb high biases, data-free.")]
 CorrectOption = Annotated[Method | None, typer.Option(help="Correct biases.")]
 AdaroundOption = Annotated[bool, typer.Option("--adaround", help="Learn the rounding.")]

@@ -36,6 +36,7 @@ from commands.options import (
     SamplesOption,
     SeedOption,
     ShapeOption,
+    SmoothOption,
     WeightBitsOption,
 )
 from commands.output import errors_as_sentences, print_line, watch_steps
@@ -64,6 +65,7 @@ def write_report(
     machine: MachineOption = None,
     seed: SeedOption = None,
     equalize: EqualizeOption = False,
+    smooth: SmoothOption = False,
     absorb_bias: AbsorbOption = False,
     correct_bias: CorrectOption = None,
     adaround: AdaroundOption = False,
@@ -104,6 +106,7 @@ def write_report(
             adaround,
             adaround_iterations,
             encodings,
+            smooth,
         )
         record, how = options.read(), open_preprocess(preprocess, label_column, model or "")
         from analysis.split import ImageChoice  # noqa: PLC0415

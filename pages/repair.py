@@ -1,5 +1,6 @@
 import streamlit as st
 
+from analysis.runs.experiment import smooth_for
 from figures import takeaway
 from figures.repair.waterfall import repair_waterfall
 from ui.repair.form import recipe_form
@@ -35,7 +36,7 @@ st.markdown(
     + ("" if parts.score.labelled else
        ", without labels too: agreement with the float network and SQNR take accuracy's place")
 )  # fmt: skip
-recipe = recipe_form()
+recipe = recipe_form(smooth_for(work.config))
 if st.button(
     "Run the recipe and measure every step", type="primary", icon=":material/healing:",
     key="repair.run", disabled=not recipe or is_repairing(work),

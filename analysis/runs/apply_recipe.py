@@ -15,12 +15,14 @@ from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize, Equalized
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, check_order, is_float_pass
+from quant.passes.smooth import Smooth, Smoothed
 from quant.passes.use_grids import GridsUsed, UseGrids
-from quant.progress import Progress, Steps, part
+from quant.progress import Progress, Steps, drain, part
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.training.state.use_training import UseTraining
 
-Outcome = Equalized | Absorbed | Corrected | AdaRoundResult | GridsUsed
+Outcome = Equalized | Absorbed | Smoothed | Corrected | AdaRoundResult | GridsUsed
+SMOOTH_TITLE = "Smooth activations"
 MOST_IMAGES = 512  # that are held at once for the passes that learn from data
 
 
@@ -43,6 +45,8 @@ def title_of(step: Pass) -> str:
         case Equalize():
             by = ", by root mean squares" if step.reach is Reach.RMS else ""
             return f"Equalize{by}{', ReLU6 as ReLU' if step.replace_relu6 else ''}"
+        case Smooth():
+            return SMOOTH_TITLE
         case AbsorbBias(from_data=from_data):
             return f"Absorb biases ({'from images' if from_data else 'data-free'})"
         case CorrectBias(method=method):
@@ -84,7 +88,7 @@ def apply_pass(
 def learns(step: Pass) -> bool:
     """Whether the pass needs images."""
     match step:
-        case AdaRound():
+        case AdaRound() | Smooth():
             return True
         case AbsorbBias(from_data=from_data):
             return from_data
@@ -107,6 +111,9 @@ def repair_float(study: Study, recipe: Recipe) -> Study:
             if step.from_data:
                 minima = channel_minima(network.graph, _batches(network, study.calibration))
             network = replace(network, graph=step(network.graph, minima).graph)
+        elif isinstance(step, Smooth):
+            smoothed = drain(step(network.graph, _batches(network, study.calibration)))
+            network = replace(network, graph=smoothed.graph)
     return Study(network, study.scored, study.calibration, study.input_range, study.store)
 
 
@@ -114,7 +121,7 @@ def _apply_float(
     stage: Stage, step: Pass, config: QuantConfig, images: Data | None
 ) -> Steps[tuple[Stage, Outcome]]:
     yield Progress(0.0, title_of(step))
-    outcome: Equalized | Absorbed
+    outcome: Equalized | Absorbed | Smoothed
     if isinstance(step, AbsorbBias):
         minima = None
         if step.from_data:
@@ -122,6 +129,9 @@ def _apply_float(
         outcome = step(stage.network.graph, minima)
     elif isinstance(step, Equalize):
         outcome = step(stage.network.graph)
+    elif isinstance(step, Smooth):
+        batches = _batches(stage.network, images)
+        outcome = yield from part(step(stage.network.graph, batches), 0.0, 0.2)
     else:
         raise QuantError(f"A float pass was expected; got {type(step).__name__}.")
     network = replace(stage.network, graph=outcome.graph)

@@ -11,8 +11,9 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, is_float_pass
+from quant.passes.smooth import Smooth
 from quant.passes.use_grids import UseGrids
-from quant.spec import FLOAT_BITS, QuantSpec
+from quant.spec import FLOAT_BITS, Granularity, QuantSpec
 from quant.training.state.use_training import UseTraining
 
 SEPARATOR = " · "
@@ -130,6 +131,8 @@ def _repaired_by(step: Pass) -> str:
         case Equalize(reach=reach, replace_relu6=as_relu):
             by = " by root mean squares" if reach is Reach.RMS else ""
             return f"equalized{by}{' with ReLU6 as ReLU' if as_relu else ''}"
+        case Smooth():
+            return "smoothed"
         case AbsorbBias(from_data=from_data):
             return "bias absorbed by images" if from_data else "bias absorbed"
         case CorrectBias(method=method):
@@ -140,3 +143,13 @@ def _repaired_by(step: Pass) -> str:
             return f"encodings of {source}"
         case UseTraining(source=source):
             return f"trained {source}"
+
+
+def smooth_for(config: QuantConfig) -> Smooth:
+    """Return the smoothing for the default widths of a configuration; float counts as 8 bits."""
+    weight, activation = config.default.weight, config.default.activation
+    return Smooth(
+        8 if weight.is_float else weight.bits,
+        8 if activation.is_float else activation.bits,
+        per_tensor=weight.granularity is Granularity.PER_TENSOR,
+    )

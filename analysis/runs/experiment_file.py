@@ -22,15 +22,17 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, check_order
+from quant.passes.smooth import Smooth
 from quant.passes.use_grids import UseGrids
 from quant.training.state.use_training import UseTraining
 
 FORMAT, VERSION = "quantscope-experiment", 1
 MAX_CHARACTERS = 100 * 2**20
 TRAINING = "training"
-PASSES: dict[str, type[Equalize | AbsorbBias | CorrectBias | AdaRound]] = {
+PASSES: dict[str, type[Equalize | AbsorbBias | Smooth | CorrectBias | AdaRound]] = {
     "equalize": Equalize,
     "absorb-bias": AbsorbBias,
+    "smooth": Smooth,
     "correct-bias": CorrectBias,
     "adaround": AdaRound,
 }

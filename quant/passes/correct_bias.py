@@ -19,7 +19,9 @@ from quant.graph.layers import Layer
 from quant.graph.walk import Walk
 from quant.inputs import Inputs
 from quant.passes.absorb_bias import carried_mean
+from quant.passes.mean_behind import has_learned_rounding, shift_behind_activation
 from quant.passes.methods import Method
+from quant.passes.samples import why_no_rows
 from quant.progress import Progress, Steps
 from quant.ranges.batch_norm_moments import propagate
 from quant.simulation.plan import weight_site_name
@@ -51,8 +53,10 @@ class CorrectBias:
     """Subtract the mean error of each layer's output from its bias; costs nothing at inference.
 
     Empirical: E[y] over images, float minus quantized, layer by layer, each fed by layers that
-    are already corrected. Analytic: (W^ - W) E[x], with E[x] from batch norms through clipped
-    normals; layers whose input no batch norm determines are skipped.
+    are already corrected. A layer whose rounding was learned gets the mean behind the activation
+    function right instead: AdaRound learned for that mean, and the mean before may differ.
+    Analytic: (W^ - W) E[x], with E[x] from batch norms through clipped normals; layers whose input
+    no batch norm determines are skipped.
     """
 
     method: Method = Method.EMPIRICAL
@@ -125,9 +129,13 @@ def _empirical(
         if problem:
             skipped[layer.name] = problem
             continue
-        wanted = _channel_mean(layer, original.output_of_node(layer.node))
-        before = _channel_mean(layer, simulated.peek_at_node(layer.node)) - wanted
-        corrected = quantized.graph.bias_of_layer(layer).double() - before
+        given, received = original.output_of_node(layer.node), simulated.peek_at_node(layer.node)
+        wanted = _channel_mean(layer, given)
+        before = _channel_mean(layer, received) - wanted
+        shift = before
+        if not why_no_rows(graph, layer) and has_learned_rounding(graph, quantized, layer):
+            shift = -shift_behind_activation(graph, layer, given, received).double()
+        corrected = quantized.graph.bias_of_layer(layer).double() - shift
         quantized.graph.store_bias(layer, corrected.float())
         after = _channel_mean(layer, simulated.output_of_node(layer.node)) - wanted
         quantized.module.recompile()  # now: whoever cancels must find it done

@@ -6,10 +6,11 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method
+from quant.passes.smooth import Smooth
 from quant.passes.use_grids import UseGrids
 from quant.training.state.use_training import UseTraining
 
-FloatPass = Equalize | AbsorbBias
+FloatPass = Equalize | AbsorbBias | Smooth
 QuantPass = CorrectBias | AdaRound | UseGrids | UseTraining
 Pass = FloatPass | QuantPass
 Recipe = tuple[Pass, ...]
@@ -21,6 +22,7 @@ def build_recipe(
     absorb_bias: bool = False,
     adaround: int | None = None,
     correct_bias: Method | None = None,
+    smooth: Smooth | None = None,
 ) -> Recipe:
     """Return the chosen passes in their best order; `adaround` counts its iterations.
 
@@ -30,6 +32,8 @@ def build_recipe(
     steps: list[Pass] = []
     if equalize:
         steps.append(Equalize())
+    if smooth is not None:
+        steps.append(smooth)
     if absorb_bias:
         steps.append(AbsorbBias())
     if correct_bias is not None:
@@ -45,7 +49,7 @@ class RecipeError(QuantError):
 
 def is_float_pass(step: Pass) -> bool:
     """Whether the pass works on float weights, before any range is chosen."""
-    return isinstance(step, Equalize | AbsorbBias)
+    return isinstance(step, Equalize | AbsorbBias | Smooth)
 
 
 def check_order(recipe: Recipe) -> None:

@@ -8,18 +8,21 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, RecipeError, check_order
+from quant.passes.smooth import Smooth
 from ui.widgets.markdown import plain
 
 EQUALIZE, ABSORB = "Equalize across layers", "Absorb high biases"
 ROUND, CORRECT = "AdaRound", "Correct biases"
-PASSES = (EQUALIZE, ABSORB, CORRECT, ROUND)
+SMOOTH = "Smooth activations of transformers"
+PASSES = (EQUALIZE, SMOOTH, ABSORB, CORRECT, ROUND)
 REACHES = {Reach.LARGEST: "Largest weights", Reach.RMS: "Root mean squares"}
 
 
-def recipe_form() -> Recipe | None:
+def recipe_form(smooth: Smooth) -> Recipe | None:
     """Show the passes and their settings; return the recipe, or None after an error message.
 
-    The settings of a pass are disabled without the pass.
+    `smooth` is the smoothing for the bits of the experiment. The settings of a pass are disabled
+    without the pass.
     """
     chosen = st.multiselect(
         "Recipe, in the order in which passes run", PASSES, default=[EQUALIZE, CORRECT],
@@ -56,6 +59,7 @@ def recipe_form() -> Recipe | None:
     )  # fmt: skip
     made: dict[str, Pass] = {
         EQUALIZE: Equalize(replace_relu6, reach or Reach.LARGEST),
+        SMOOTH: smooth,
         ABSORB: AbsorbBias(from_data),
         ROUND: AdaRound(int(iterations)),
         CORRECT: CorrectBias(method or Method.EMPIRICAL),

@@ -25,6 +25,7 @@ from quant.passes.adaround import AdaRoundResult
 from quant.passes.correct_bias import Corrected
 from quant.passes.equalize import Equalized
 from quant.passes.recipe import Recipe
+from quant.passes.smooth import Smoothed
 from quant.progress import Steps, part
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -185,6 +186,8 @@ def pass_details(network: Network, steps: Sequence[RepairStep]) -> None:
                 _show_equalized_pairs(network, step, found)
             case Absorbed() as found:
                 _show_absorbed_biases(found)
+            case Smoothed() as found:
+                _show_smoothed_groups(found)
             case AdaRoundResult() as found:
                 _show_learned_rounding(found)
 
@@ -212,6 +215,33 @@ def _show_equalized_pairs(network: Network, step: RepairStep, found: Equalized) 
             [{"layer": u.layer, "why not": u.reason} for u in found.unpaired],
             hide_index=True, width="stretch",
         )  # fmt: skip
+
+
+def _show_smoothed_groups(found: Smoothed) -> None:
+    with st.expander(
+        f"{len(found.groups)} groups smoothed, {len(found.others)} sources begin none",
+        icon=":material/blur_on:",
+    ):
+        groups, others = st.columns(2)
+        groups.dataframe(
+            [
+                {
+                    "source": one.group.source,
+                    "linear layers": ", ".join(one.group.targets),
+                    "strength": one.strength,
+                    "error before %": 100 * one.before,
+                    "error after %": 100 * one.after,
+                }
+                for one in found.groups
+            ],
+            hide_index=True,
+            width="stretch",
+        )
+        others.dataframe(
+            [{"source": one.source, "why not": one.reason} for one in found.others],
+            hide_index=True,
+            width="stretch",
+        )
 
 
 def _show_absorbed_biases(found: Absorbed) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from analysis.diagnosis.causes.root_cause import SiteCause
-from analysis.runs.experiment import Experiment
+from analysis.runs.experiment import Experiment, smooth_for
 from analysis.study import Study
 from quant.assignment import at_granularity
 from quant.config import QuantConfig
@@ -13,6 +13,7 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.recipe import Pass, Recipe, RecipeError, check_order, is_float_pass
+from quant.passes.smooth_groups import find_smooth_groups
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS, Estimator, Granularity, SpecChange
 
@@ -56,6 +57,10 @@ def _usual(study: Study, iterations: int) -> Iterator[Candidate]:
         both = (*weights, *outputs)
         yield Candidate("Equalize across layers", 0, both, lambda one: _add(one, Equalize()))
         yield Candidate("Absorb high biases", 1, both, lambda one: _add(one, AbsorbBias()))
+    if study.calibration is not None and find_smooth_groups(study.network.graph)[0]:
+        yield Candidate(
+            "Smooth activations", 1, outputs, lambda one: _add(one, smooth_for(one.config))
+        )
     yield Candidate("Asymmetric activations", 2, outputs, _asymmetric)
     for estimator in FREE_ESTIMATORS:
         yield Candidate(

@@ -10,7 +10,8 @@ from analysis.runs.experiment import Experiment
 from quant.simulation.plan import Side
 
 CLEAR_POINTS = 0.1
-"""A repair that brings less is not adopted, unless outputs come clearly nearer (our choice)."""
+"""A repair that brings less is not adopted, unless outputs come clearly nearer (our choice). Few
+images make points noisy, so outputs must not go further from float either."""
 CLEAR_KL = 0.8
 """The divergence from float falls to this share: outputs come clearly nearer (our choice)."""
 
@@ -49,6 +50,10 @@ class FlowState:
         """Whether the present trial keeps the goal."""
         return self._present is not None and self._present.standing is Standing.KEPT
 
+    def is_within(self, points: float) -> bool:
+        """Whether the present loss as measured lies within some points, whatever the interval."""
+        return self._present is not None and self._present.loss.points <= points
+
     def take(self, trial: Trial) -> None:
         """Go on from a trial."""
         self.chosen.append(trial)
@@ -60,8 +65,11 @@ class FlowState:
         gain = before.loss.points - trial.loss.points
         kept = trial.standing is Standing.KEPT and before.standing is not Standing.KEPT
         old, new = before.run.evaluation.kl, trial.run.evaluation.kl
-        nearer = old is not None and new is not None and new <= CLEAR_KL * old
-        if kept or gain >= CLEAR_POINTS or (nearer and gain > -CLEAR_POINTS):
+        share = 1.0 if old is None or new is None or old <= 0 else new / old
+        chance = (trial.loss.interval.high - trial.loss.interval.low) / 2
+        clear = gain >= CLEAR_POINTS and share <= 1
+        nearer = share <= CLEAR_KL and gain > -max(CLEAR_POINTS, chance)
+        if kept or clear or nearer:
             self.take(trial)
             return True
         self.chosen.append(trial)

@@ -10,10 +10,12 @@ from quant.errors import CalibrationError
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import Kind
+from quant.passes.adaround import AdaRound
 from quant.passes.calibrate import Calibrate
 from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
+from quant.passes.mean_behind import shift_behind_activation
 from quant.passes.methods import Method
 from quant.progress import drain
 from quant.ranges.batch_norm_moments import propagate
@@ -255,3 +257,31 @@ def test_without_images_the_empirical_method_says_what_to_do() -> None:
     graph, quantized, _ = network("plain")
     with pytest.raises(CalibrationError, match="choose the analytic method"):
         drain(CorrectBias()(graph, quantized, []))
+
+
+def test_behind_a_relu_the_shift_gives_the_float_mean_back() -> None:
+    graph = FoldBatchNorm()(graph_of("plain"))
+    layer = graph["0"]
+    generator = torch.Generator().manual_seed(2)
+    given = [torch.randn(4, 8, 6, 6, generator=generator) * 3 for _ in range(3)]
+    received = [value * 0.9 + 0.4 for value in given]
+    received[0][:, 0] = -9.0  # a dead channel next to a living one
+    received[1][:, 0] = -9.0
+    received[2][:, 0] = -9.0
+    shift = shift_behind_activation(graph, layer, given, received)
+    wanted = F.relu6(torch.cat(given)).mean((0, 2, 3))
+    moved = F.relu6(torch.cat(received) + shift.reshape(-1, 1, 1)).mean((0, 2, 3))
+    assert torch.allclose(moved, wanted, atol=1e-4)
+    same = shift_behind_activation(graph, layer, given, given)
+    assert torch.equal(same, torch.zeros(8))
+
+
+def test_a_correction_after_adaround_does_not_undo_it() -> None:
+    graph, inputs = FoldBatchNorm()(graph_of("plain")), CASES["plain"].inputs(64)
+    rounded = simulated(graph, inputs)
+    drain(AdaRound(iterations=300)(graph, rounded, [inputs]))
+    wanted = graph(inputs)
+    before = float((rounded(inputs) - wanted).square().mean())
+    drain(CorrectBias()(graph, rounded, [inputs]))
+    after = float((rounded(inputs) - wanted).square().mean())
+    assert after <= 1.1 * before
