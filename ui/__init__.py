@@ -1,1 +1,1 @@
-"""Everything that may import Streamlit, apart from app.py and pages/."""
+"""The Streamlit code; outside of ui, only app.py and pages/ may import Streamlit."""

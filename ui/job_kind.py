@@ -1,10 +1,10 @@
-"""What a job is about."""
+"""The kinds of jobs."""
 
 from enum import StrEnum
 
 
 class JobKind(StrEnum):
-    """The kinds of long work beside a page, in the words that begin the title of a job."""
+    """The kinds of long work beside a page; the value begins the title of the job."""
 
     LOAD_MODEL = "Load"
     CHECK_IMPORT = "Check the import of"

@@ -1,4 +1,4 @@
-"""Long work beside the page: the only place with a thread; knows nothing of quantization."""
+"""Long work beside the page, in the only thread of the app; independent of quantization."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class JobState(StrEnum):
-    """Where a job stands; stored, never inferred. What ENDED waits for a page to take it."""
+    """The state of a job, stored and never inferred; ENDED waits until a page takes the result."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -33,11 +33,12 @@ ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.ENDED)
 
 
 class Job:
-    """A generator of Progress that a worker thread drives; it can be watched and cancelled.
+    """A generator of Progress, driven by a worker thread; pages can watch and cancel the job.
 
-    The worker thread runs it to its end, and changes nothing that pages draw; `finish` gets the
-    result when a page begins, so that none shows old and new at once. `problem` holds what made it
-    fail, and `shown` whether the person has been told how it ended.
+    The worker thread runs the generator to the end, and changes nothing that pages draw. `finish`
+    gets the result at the start of a page, so that a page never mixes old and new results.
+    `problem` holds the error of a failed job, and `shown` tells whether the user has seen the end
+    of the job.
     """
 
     def __init__(
@@ -60,25 +61,25 @@ class Job:
 
     @property
     def is_active(self) -> bool:
-        """Whether it waits or runs, or has ended and no page knows yet."""
+        """Whether the job waits or runs, or has ended without a page to take the result."""
         return self.state in ACTIVE
 
     @property
     def remaining_s(self) -> float | None:
-        """Estimated seconds to go; None until there is something to judge by."""
+        """Estimated seconds to go; None at the start, without enough progress for an estimate."""
         elapsed, done = time.monotonic() - self._started, self.progress.fraction
         if self.state is not JobState.RUNNING or done < 0.02 or elapsed < 1:
             return None
         return elapsed / done * (1 - done)
 
     def cancel(self) -> None:
-        """Stop before the next step; what was finished by then is kept by whoever kept it."""
+        """Stop the job before the next step; results that steps have stored stay."""
         self._cancel.set()
         if self.state is JobState.QUEUED:
             self.state = JobState.CANCELLED
 
     def run_to_end(self) -> None:
-        """Drive the generator to its end, on the calling thread; what it found waits."""
+        """Drive the generator to the end, on the calling thread; the job keeps the result."""
         if self._cancel.is_set():
             self.state = JobState.CANCELLED
             return
@@ -103,7 +104,7 @@ class Job:
         steps.close()
 
     def hand_over(self) -> None:
-        """Give the result to whoever asked for it, on the calling thread, unless called off."""
+        """Call `finish` with the result on the calling thread, unless the job was cancelled."""
         if self.state is not JobState.ENDED:
             return
         if self.problem is None and not self._cancel.is_set():
@@ -116,10 +117,10 @@ class Job:
 
 
 class JobRunner:
-    """One worker thread and its queue; jobs run in the order in which they came.
+    """A worker thread with a queue; jobs run in the order of their arrival.
 
-    `ended` counts those that the thread is done with, taken or not, and `last` is the last taken,
-    or one that failed beside it.
+    `ended` counts the jobs that the thread has ended, taken or not. `last` is the job taken last,
+    or a failed job taken together with the last job.
     """
 
     def __init__(self) -> None:
@@ -132,7 +133,7 @@ class JobRunner:
         self.last: Job | None = None
 
     def submit(self, job: Job) -> Job:
-        """Queue a job and return it."""
+        """Queue a job and return the job."""
         with self._lock:
             self._waiting.append(job)
             if not self._busy:
@@ -142,19 +143,19 @@ class JobRunner:
 
     @property
     def active_jobs(self) -> tuple[Job, ...]:
-        """Jobs that have ended since the last page began, the one that runs, those that wait."""
+        """The jobs that ended since the last page began, the running job, and the waiting jobs."""
         with self._lock:
             jobs = [*self._untaken, self.current, *self._waiting]
         return tuple(job for job in jobs if job is not None and job.is_active)
 
     def active_of(self, kind: JobKind) -> Job | None:
-        """Return the job of a kind that waits or runs, if there is one."""
+        """Return the waiting or running job of a kind; None without a job."""
         return next((job for job in self.active_jobs if job.kind is kind), None)
 
     def take_results(self) -> int:
-        """Hand over the results of the jobs that have ended; return how many ever did.
+        """Hand over the results of the ended jobs; return the number of jobs that ever ended.
 
-        For the beginning of a page run, before anything of the work has been read.
+        A page run calls the function first, before reading a part of the work.
         """
         with self._taking:
             with self._lock:
@@ -168,7 +169,7 @@ class JobRunner:
         return count
 
     def cancel_all(self) -> None:
-        """Cancel everything."""
+        """Cancel the jobs."""
         for job in self.active_jobs:
             job.cancel()
 
@@ -187,9 +188,9 @@ class JobRunner:
 
 
 def watch_jobs(runner: JobRunner, place: str, seen: int) -> None:
-    """Show the jobs of `runner` with progress and Cancel, and redraw the page when one ends.
+    """Show the jobs of `runner` with progress and Cancel, and redraw the page at the end of a job.
 
-    `seen` is how many had ended when the page run began, as `take_results` returned it.
+    `seen` is the number of ended jobs at the start of the page run, as `take_results` returned.
     """
     interval = 0.5 if runner.active_jobs else None
 

@@ -1,4 +1,4 @@
-"""The one list of pages, in the order of the work."""
+"""The list of pages, in the order of the work."""
 
 import streamlit as st
 
@@ -15,7 +15,7 @@ EXPORT = "pages/export.py"
 
 
 def list_pages() -> list[st.Page]:
-    """Return the pages with their titles, icons and what each is for."""
+    """Return the pages with their titles, icons and purposes."""
     return [
         st.Page(
             MODEL, title="Model", icon=":material/deployed_code:", default=True,

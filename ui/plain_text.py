@@ -1,4 +1,4 @@
-"""Names as they are: Streamlit's texts are Markdown, and a name may look like it."""
+"""Names shown literally: Streamlit's texts are Markdown, and a name may contain Markdown."""
 
 import re
 
@@ -6,5 +6,5 @@ _MARKS = re.compile(r"([\\`*_{}\[\]<>#~$]|:(?=\w))")
 
 
 def plain(text: str) -> str:
-    """Return text that Markdown shows as it is: no link, image, formula or icon comes of it."""
+    """Return text that Markdown shows literally, without links, images, formulas or icons."""
     return _MARKS.sub(r"\\\1", " ".join(text.split()))

@@ -1,8 +1,8 @@
-"""Who may use the app, and who may name files: judged by the headers of the browser's request.
+"""Who may use the app, and who may name files: decided by the headers of the browser's request.
 
-A page of another site can reach a server on this machine: directly, from another port, or by a name
-that its owner points at 127.0.0.1 (DNS rebinding). Streamlit checks the name of the host
-(`server.allowedHosts` in `.streamlit/config.toml`), but lets every port of this machine in.
+A page of a foreign site can reach a server on the user's machine: directly, from a different port,
+or by a name with the address 127.0.0.1 (DNS rebinding). Streamlit checks the name of the host
+(`server.allowedHosts` in `.streamlit/config.toml`), but accepts all ports of the machine.
 """
 
 import os
@@ -23,7 +23,7 @@ _PROXY_PREFIXES = (
 
 
 def check_request() -> None:
-    """End the page run with an error where the request is not from a page of this app."""
+    """End the page run with an error for a request from a page of a different app."""
     problem = request_problem(dict(st.context.headers), _allowed_hosts(), _allowed_origins())
     if problem:
         st.error(plain(problem))
@@ -33,13 +33,13 @@ def check_request() -> None:
 def request_problem(
     headers: Mapping[str, str], hosts: frozenset[str], origins: frozenset[str] = frozenset()
 ) -> str:
-    """Return why a request is refused; nothing where it may be served.
+    """Return the reason to refuse a request; an empty text for a good request.
 
     Args:
-        headers: the headers of the WebSocket request; none at all where no browser asks, as in a
-            test.
-        hosts: the names that the app is reached by; "*" for any, "*.example.com" for all below.
-        origins: origins of other pages that may show the app, such as "https://example.com".
+        headers: the headers of the WebSocket request; empty without a browser, as in a test.
+        hosts: the names of the app's host; "*" for all names, "*.example.com" for all subdomains.
+        origins: origins of other pages with permission to show the app, such as
+            "https://example.com".
     """
     if not headers:
         return ""
@@ -59,18 +59,18 @@ def request_problem(
 
 
 def paths_open(settings: Settings) -> bool:
-    """Return whether the present visitor may name paths, builders and metrics of this machine.
+    """Return whether the present visitor may name paths, builders and metrics of the server.
 
-    Outside a page run, as in a job, what the settings say holds: a page started the job.
+    Outside a page run, as in a job, the settings alone decide, because a page started the job.
     """
     return settings.local_paths and is_local_request(dict(st.context.headers), _local_hosts())
 
 
 def is_local_request(headers: Mapping[str, str], hosts: frozenset[str]) -> bool:
-    """Return whether a request comes from this machine's own browser, as far as headers tell.
+    """Return whether the headers show a request of the server machine's own browser.
 
-    The host must be one of `hosts`, and no header may be there that a proxy adds: behind a proxy
-    every visitor seems to sit at this machine.
+    The host must be in `hosts`, and a header of a proxy must be absent: behind a proxy, all
+    visitors seem to sit at the server's machine.
     """
     if not headers:
         return True
@@ -84,7 +84,7 @@ def _lower_names(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _host_name(host: str) -> str:
-    """Return the name in a Host header without its port; nothing where it is no host."""
+    """Return the name in a Host header without the port; an empty text for a malformed header."""
     try:
         parsed = urlsplit(f"//{host}")
         plain = parsed.port is None or parsed.port > 0
@@ -100,13 +100,13 @@ def _is_one_of(name: str, hosts: frozenset[str]) -> bool:
 
 
 def _local_hosts() -> frozenset[str]:
-    """Return the names of this machine, and those in the setting QUANTSCOPE_HOSTS."""
+    """Return the names of the server's machine, and the names in the setting QUANTSCOPE_HOSTS."""
     named = os.environ.get("QUANTSCOPE_HOSTS", "").split(",")
     return frozenset((*LOCAL_ADDRESSES, *(one.strip().lower() for one in named if one.strip())))
 
 
 def _allowed_hosts() -> frozenset[str]:
-    """Return the names that the app may be reached by."""
+    """Return the allowed names of the app's host."""
     allowed = st.get_option("server.allowedHosts") or []
     return _local_hosts() | {str(one).strip().lower().rstrip(".") for one in allowed}
 

@@ -1,4 +1,4 @@
-"""Whose a run is: of the person at this machine, of a named user, or of one browser session."""
+"""The owner of a run: the person at the server's machine, a named user, or a browser session."""
 
 import streamlit as st
 
@@ -10,11 +10,11 @@ SESSION = "session "
 
 
 def present_owner(settings: Settings, workspace_id: str) -> str:
-    """Return the owner of what the present visitor makes.
+    """Return the owner of the present visitor's runs.
 
-    "" is the person at this machine, whose command line and app share their runs. Where the server
-    knows users by name (`st.login` with an [auth] section in the secrets, or
-    `server.trustedUserHeaders`), a user finds their runs again.
+    The empty text is the person at the server's machine; the command line and the app share the
+    person's runs. On a server with users (`st.login` with an [auth] section in the secrets, or
+    `server.trustedUserHeaders`), a user finds the user's runs again.
     """
     if name := user_name():
         return f"user {name}"
@@ -22,7 +22,7 @@ def present_owner(settings: Settings, workspace_id: str) -> str:
 
 
 def user_name() -> str:
-    """Return what the server knows the visitor by; nothing where it knows no names."""
+    """Return the server's name for the visitor; an empty text on a server without users."""
     user = st.user.to_dict()
     if not (user.get("is_logged_in") or st.get_option("server.trustedUserHeaders")):
         return ""
@@ -34,7 +34,7 @@ def user_name() -> str:
 
 
 def may_open_workspace(owner: str, workspace_id: str, settings: Settings) -> bool:
-    """Return whether the present visitor may go on with a workspace whose key they have."""
+    """Return whether the present visitor, who has a workspace's key, may open the workspace."""
     if owner.startswith(SESSION):
         return not user_name()
     return owner == present_owner(settings, workspace_id)

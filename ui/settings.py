@@ -1,4 +1,4 @@
-"""What the person who starts the server decides."""
+"""The decisions of the person who starts the server."""
 
 import os
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where runs are kept, whether paths on the server may be opened, how large uploads may be.
+    """The folder of runs, the permission for paths on the server, and the limits of memory.
 
     `runs` comes from QUANTSCOPE_RUNS (default: the folder runs). `local_paths` comes from
-    QUANTSCOPE_LOCAL_PATHS (1 or 0); without it paths are open to a server that listens on
-    localhost alone, and closed on a shared one. `upload_mib` bounds an upload in MiB. Sweeps run on
-    the Dask cluster behind `scheduler`, from QUANTSCOPE_SCHEDULER, or here without one, and keep
-    activations of `memory_mib` MiB at most, from QUANTSCOPE_MEMORY_MIB.
+    QUANTSCOPE_LOCAL_PATHS (1 or 0); the default opens paths on a server that listens on localhost
+    alone, and closes paths on a shared server. `upload_mib` bounds an upload in MiB. Sweeps run on
+    the Dask cluster behind `scheduler`, from QUANTSCOPE_SCHEDULER, or without a scheduler on the
+    server, and keep activations of at most `memory_mib` MiB, from QUANTSCOPE_MEMORY_MIB.
     """
 
     runs: Path
@@ -31,7 +31,7 @@ class Settings:
 
 
 def read_settings() -> Settings:
-    """Return the settings of this process."""
+    """Return the settings of the process."""
     address = st.get_option("server.address")
     wish = os.environ.get("QUANTSCOPE_LOCAL_PATHS")
     return Settings(
@@ -44,10 +44,10 @@ def read_settings() -> Settings:
 
 
 def _read_memory_mib(text: str) -> int:
-    """Return the bound that was set, or the default where none was.
+    """Return the bound in `text` in MiB, or the default for an empty text.
 
     Raises:
-        ValueError: it is no positive number.
+        ValueError: the text is no positive number.
     """
     if not text:
         return MEMORY_BYTES // MIB

@@ -1,1 +1,1 @@
-"""Results that several pages show, computed once."""
+"""Results on several pages, computed once."""

@@ -1,4 +1,4 @@
-"""Answers that are kept: for a page's rerun in the cache, for the next start in the run store."""
+"""Kept answers: in the cache for a rerun of the page, in the run store for the next start."""
 
 from dataclasses import dataclass
 
@@ -19,15 +19,15 @@ SHOWN_IMAGES = 5
 
 
 def find_float_score(workspace: Workspace) -> FloatScore | None:
-    """Return the float network's top-1 on the chosen images, once it has been measured."""
+    """Return the measured top-1 of the float network on the chosen images; None before."""
     kept = workspace.store.answer(_score_question(workspace))
     return from_plain(FloatScore, kept) if kept else None
 
 
 def measure_float_score(workspace: Workspace) -> None:
-    """Measure the float top-1 beside the page, unless it is known or was asked for already.
+    """Measure the float top-1 beside the page, unless known or already queued.
 
-    Draws the page again once the job stands in the queue, so that the frame shows it.
+    Draws the page again after queueing the job, so that the frame shows the job.
     """
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None or not parts.score.labelled or not network.classifies:
@@ -61,7 +61,10 @@ def _score_question(workspace: Workspace) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An image as the model sees it, stretched to 0..1 for display, and its answer."""
+    """An image as the model sees the image, stretched to 0..1 for display, and the answer.
+
+    `picture` has the shape (H, W), or (H, W, C) with 1 or 3 channels.
+    """
 
     picture: NDArray[np.float32]
     answer: str
@@ -78,7 +81,10 @@ def first_images(workspace: Workspace) -> list[Shown]:
 
 
 def image_input_place(network: Network) -> int | None:
-    """Return which input is an image that can be shown; None without one."""
+    """Return the index of the first image input; None without an image input.
+
+    An image has the shape (C, H, W) or (H, W, C) with 1 or 3 channels.
+    """
     for place, one in enumerate(network.graph.inputs):
         if one.real and len(one.shape) == 3 and {one.shape[0], one.shape[-1]} & {1, 3}:
             return place

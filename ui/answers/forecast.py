@@ -1,4 +1,4 @@
-"""What can be said at once of any configuration of the present model: nothing runs here."""
+"""The known facts of a configuration of the present model; no function here runs the network."""
 
 from collections import Counter
 from dataclasses import replace
@@ -25,10 +25,10 @@ Quick = TypeVar("Quick", bound=Sensitivity | None)
 
 
 def eight_bit_config(workspace: Workspace, network: Network) -> QuantConfig:
-    """Return the present configuration at 8 bits everywhere: that of every sweep for its bits.
+    """Return the present configuration at 8 bits, which is the configuration of the sweeps.
 
-    One whose weights have granularities that were chosen has that of most weights, from which
-    they were chosen.
+    Sweeps replace the bits. Where a search chose among granularities, the weights get the most
+    frequent granularity, from which the search started.
     """
     own = without_bits(network, workspace.config)
     weights = [grain for _, _, grain in cells_of(own, network.graph) if grain is not None]
@@ -40,7 +40,7 @@ def eight_bit_config(workspace: Workspace, network: Network) -> QuantConfig:
 
 
 def present_foresight(workspace: Workspace) -> Foresight | None:
-    """Return what sweeps and runs teach of the present model and data; None without a sweep."""
+    """Return the knowledge from sweeps and runs of the present model; None without a sweep."""
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
         return None
@@ -65,7 +65,7 @@ def _learn_foresight(workspace: Workspace, network: Network, parts: Split) -> Fo
 
 
 def _foresight_key(workspace: Workspace, network: Network, parts: Split) -> tuple[object, ...]:
-    """Return all that sensitivities depend on and that a person chooses."""
+    """Return the choices of the user on which sensitivities depend."""
     config = eight_bit_config(workspace, network).to_json()
     known = None if workspace.study is None else workspace.study.known
     key = sensitivity_key(workspace, network, parts)
@@ -75,7 +75,7 @@ def _foresight_key(workspace: Workspace, network: Network, parts: Split) -> tupl
 
 
 def _store_stamp(path: Path | None) -> tuple[int, int]:
-    """Return what changes whenever the store does; zeros for one in memory."""
+    """Return the time and size of the store's file, (0, 0) for a store in memory."""
     if path is None:
         return 0, 0
     told = path.stat()
@@ -83,12 +83,12 @@ def _store_stamp(path: Path | None) -> tuple[int, int]:
 
 
 def sensitivity_key(workspace: Workspace, network: Network, parts: Split) -> str:
-    """Return what the sensitivities that a front was found from are held under."""
+    """Return the key of the sensitivities behind a front."""
     return sensitivity_key_at(network, parts, eight_bit_config(workspace, network))
 
 
 def sensitivity_key_at(network: Network, parts: Split | None, config: QuantConfig) -> str:
-    """Return what the sensitivities to a configuration without bits are held under."""
+    """Return the key of the sensitivities to a configuration without bits; empty without images."""
     if parts is None:
         return ""
     seen = parts.calibration.digest if parts.calibration else ""
@@ -96,7 +96,7 @@ def sensitivity_key_at(network: Network, parts: Split | None, config: QuantConfi
 
 
 def deepest_sensitivity(workspace: Workspace) -> Sensitivity | None:
-    """Return the deepest sensitivities there are: exact ones, the rest as screening found it."""
+    """Return the deepest known sensitivities: exact scores, and screened scores for the rest."""
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
         return None
@@ -108,7 +108,7 @@ def deepest_sensitivity(workspace: Workspace) -> Sensitivity | None:
 def with_exact_answers(
     workspace: Workspace, network: Network, config: QuantConfig, quick: Quick
 ) -> Sensitivity | Quick:
-    """Return what is known exactly, with what only screening answered."""
+    """Return the exact scores, and the scores of `quick` for cells without an exact score."""
     exact = stored_layer_sensitivity(workspace, config)
     if exact is None:
         return quick
@@ -118,7 +118,7 @@ def with_exact_answers(
 def _screened_sensitivity(
     workspace: Workspace, network: Network, parts: Split, config: QuantConfig
 ) -> Sensitivity | None:
-    """Return what a front was found from, else what Sensitivity screened, now or earlier."""
+    """Return the sensitivities behind a front, else the screened sensitivities of Sensitivity."""
     held = workspace.tradeoffs.sensitivities.get(sensitivity_key(workspace, network, parts))
     if held is not None:
         return held
@@ -136,7 +136,7 @@ def quality_scale(workspace: Workspace, foresight: Foresight) -> QualityScale:
 
 
 def float_top1(workspace: Workspace, foresight: Foresight) -> float | None:
-    """Return the float network's accuracy on the images that are scored; None without labels."""
+    """Return the accuracy of the float network on the scored images; None without labels."""
     if not foresight.predictor.labelled:
         return None
     for one in foresight.measured:

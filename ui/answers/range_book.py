@@ -1,4 +1,4 @@
-"""The range book of the present network: each tensor with its statistics."""
+"""The range book of the present network: the tensors with their statistics."""
 
 from analysis.network import Network
 from analysis.ranges.tensors import RangeBook

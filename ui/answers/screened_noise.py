@@ -1,4 +1,4 @@
-"""What the page Trade-offs knows of layers before it searches: known, or screened and checked."""
+"""The noise of layers for the page Trade-offs: known noise, or screened and re-measured noise."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ SCREENING_SHARE = 0.5  # of the work: the check of what is loud is the rest
 def noise_by_granularity(
     workspace: Workspace, study: Study, wish: FrontRequest, present: QuantConfig
 ) -> Steps[tuple[Sensitivity, tuple[Sensitivity, ...]]]:
-    """Return sensitivities, and those of weights at the other granularities allowed."""
+    """Return the sensitivities, and those of weights at further allowed granularities."""
     network = study.network
     bits = wish.needed_widths(network, present)
     own = Sweep(eight_bit_config(workspace, network), bits, TENSOR_SIDES)
@@ -40,7 +40,7 @@ def noise_by_granularity(
 def _other_granularity_noise(
     workspace: Workspace, study: Study, sweep: Sweep
 ) -> Steps[Sensitivity]:
-    """Return what weights at another granularity make: exact where it is known, else screened."""
+    """Return the noise of weights at a further granularity: exact if known, else screened."""
     exact = stored_layer_sensitivity(workspace, sweep.config)
     if exact is not None and _covers_all_cells(exact, study.network, sweep.bits, sweep.sides):
         return exact
@@ -58,7 +58,7 @@ def _other_granularity_noise(
 def _own_granularity_noise(
     workspace: Workspace, study: Study, bits: tuple[int, ...]
 ) -> Steps[Sensitivity]:
-    """Return sensitivities at these bits: those that are known, else screened ones, kept."""
+    """Return the known sensitivities at `bits`; otherwise screen the layers and keep the result."""
     few = study.scoring(study.images.first(SCREENED_IMAGES))
     known = deepest_sensitivity(workspace)
     if known is not None and _covers_all_cells(known, study.network, bits):
@@ -75,7 +75,7 @@ def _own_granularity_noise(
 def _covers_all_cells(
     found: Sensitivity, network: Network, bits: Sequence[int], asked: Sequence[Side] = TENSOR_SIDES
 ) -> bool:
-    """Whether every weight and every activation is known at all bits, of the sides asked for."""
+    """Whether weights and activations of the asked sides have a score at each of the bits."""
     known = {(s.question.layer, s.question.side, s.question.bits) for s in found.scores}
     sides = [
         (layer.name, side)

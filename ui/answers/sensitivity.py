@@ -1,4 +1,4 @@
-"""Answers of the page Sensitivity: found at once, kept by the store, or worked out beside it."""
+"""Answers of the page Sensitivity: computed at once, kept by the store, or computed by a job."""
 
 import hashlib
 from dataclasses import replace
@@ -27,7 +27,7 @@ CALIBRATION_SHARE, SCREENING_SHARE = 0.05, 0.1
 
 
 def request_images(workspace: Workspace, asked: SweepRequest) -> Dataset | None:
-    """Return the images that a question is put to: the first of those to score."""
+    """Return the images of a request, the first of the images to score; None without images."""
     parts = workspace.parts
     if parts is None:
         return None
@@ -36,7 +36,7 @@ def request_images(workspace: Workspace, asked: SweepRequest) -> Dataset | None:
 
 
 def requested_questions(workspace: Workspace, asked: SweepRequest) -> tuple[Question, ...]:
-    """Return all cells that are asked for, layer by layer in the order of the network."""
+    """Return the cells of the request, layer by layer in the order of the network."""
     study = workspace.study
     if study is None:
         return ()
@@ -45,16 +45,16 @@ def requested_questions(workspace: Workspace, asked: SweepRequest) -> tuple[Ques
 
 
 def instant_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
-    """Return what is known by now of what can be said without any forward."""
+    """Return the noise of tensors measured so far; the noise needs no forward."""
     return workspace.sensitivity.instant.get(
         _answer_key(workspace, asked.build_sweep(workspace.config))
     )
 
 
 def prepare_tensor_noise(workspace: Workspace, asked: SweepRequest) -> bool:
-    """Queue what needs no click, calibration and the noise of every tensor, where it is missing.
+    """Queue the calibration and the measurement of the noise of tensors, if missing.
 
-    Returns whether it did. What was queued for an earlier question is called off.
+    Returns whether a job was queued. The job of an earlier question is cancelled.
     """
     network, sweep = workspace.network, asked.build_sweep(workspace.config)
     question = f"noise {_answer_key(workspace, sweep)}"
@@ -80,7 +80,7 @@ def is_measuring_noise(workspace: Workspace) -> bool:
 
 
 def _has_deeper_answers(workspace: Workspace, asked: SweepRequest) -> bool:
-    """Whether more than the noise of tensors is asked for and known."""
+    """Whether the request asks for more than the noise of tensors, and an answer is known."""
     if asked.depth is Depth.INSTANT:
         return False
     exact = exact_answers(workspace, asked) if asked.depth is Depth.EXACT else None
@@ -94,7 +94,7 @@ def _has_statistics(workspace: Workspace) -> bool:
 
 
 def _measure_tensor_noise(workspace: Workspace, asked: SweepRequest, sweep: Sweep) -> Steps[None]:
-    """Calibrate, then measure the noise layer by layer; what is known shows at once."""
+    """Calibrate, then measure the noise layer by layer; the page shows the layers as they come."""
     study, key = workspace.study, _answer_key(workspace, sweep)
     if study is None:
         return
@@ -114,7 +114,7 @@ def _measure_tensor_noise(workspace: Workspace, asked: SweepRequest, sweep: Swee
 
 
 def _answer_key(workspace: Workspace, sweep: Sweep) -> str:
-    """Return what an answer depends on besides the images scored; bits of the sweep alone count."""
+    """Return a digest of the model, the calibration images, and the sweep without other bits."""
     network, parts = workspace.network, workspace.parts
     digest = network.digest if network else ""
     calibration = parts.calibration.digest if parts and parts.calibration else ""
@@ -124,7 +124,7 @@ def _answer_key(workspace: Workspace, sweep: Sweep) -> str:
 
 
 def screened_answers(workspace: Workspace, sweep: Sweep, images: int) -> Sensitivity | None:
-    """Return what screening found for a sweep, now or before a restart."""
+    """Return the screened sensitivities of a sweep, from memory or from the run store."""
     key = screening_key(workspace, sweep, images)
     memory = workspace.sensitivity.screened
     if key and key not in memory:
@@ -139,12 +139,12 @@ def screened_answers(workspace: Workspace, sweep: Sweep, images: int) -> Sensiti
 
 
 def screened_for_request(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
-    """Return what screening found for a question under the present configuration."""
+    """Return the screened sensitivities of a request under the present configuration."""
     return screened_answers(workspace, asked.build_sweep(workspace.config), asked.images)
 
 
 def screening_key(workspace: Workspace, sweep: Sweep, images: int) -> str:
-    """Return what the answers of screening are kept under."""
+    """Return the key of screened sensitivities in the store; empty without images."""
     parts = workspace.parts
     if parts is None:
         return ""
@@ -153,7 +153,7 @@ def screening_key(workspace: Workspace, sweep: Sweep, images: int) -> str:
 
 
 def exact_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
-    """Return what the store knows of the exact answers; runs nothing."""
+    """Return the exact scores in the store; the function runs no network."""
     study, data = workspace.study, request_images(workspace, asked)
     if study is None or data is None:
         return None
@@ -161,9 +161,9 @@ def exact_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | No
 
 
 def deepest_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
-    """Return the deepest answers there are, up to the depth asked for.
+    """Return the deepest known scores, up to the requested depth.
 
-    Cells that an exact sweep has not reached yet are filled in by screening.
+    Screened scores fill the cells without an exact score.
     """
     if asked.depth is Depth.INSTANT:
         return instant_answers(workspace, asked)
@@ -176,12 +176,12 @@ def deepest_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | 
 
 
 def active_sweep_job(workspace: Workspace) -> Job | None:
-    """Return the job that screens or sweeps, if one waits or runs."""
+    """Return the waiting or running job of screening or sweep; None without a job."""
     return workspace.runner.active_of(JobKind.SENSITIVITY)
 
 
 def stop_sweep(workspace: Workspace, *, pause: bool) -> None:
-    """Stop the sweep; what it found is kept. A paused one offers to go on."""
+    """Stop the sweep and keep the scores; a paused sweep offers to go on."""
     job = active_sweep_job(workspace)
     if job is not None:
         job.shown = True  # the page says so itself
@@ -190,7 +190,7 @@ def stop_sweep(workspace: Workspace, *, pause: bool) -> None:
 
 
 def start_sweep(workspace: Workspace, asked: SweepRequest) -> None:
-    """Queue the screening or the exact sweep; the store continues where it was."""
+    """Queue the screening or the exact sweep; the sweep continues after the last stored score."""
     study = workspace.job_study
     if study is None or study.scored is None:
         return
@@ -217,7 +217,7 @@ def start_sweep(workspace: Workspace, asked: SweepRequest) -> None:
 def _screen_and_sweep(
     workspace: Workspace, study: Study, asked: SweepRequest, sweep: Sweep
 ) -> Steps[Sensitivity]:
-    """Calibrate where that has not been done, screen for the order, then sweep."""
+    """Calibrate if necessary, screen for the order of the layers, then sweep."""
     data = study.images.first(asked.images)
     key = screening_key(workspace, sweep, asked.images)
     alone = asked.depth is Depth.SCREENING
@@ -236,14 +236,14 @@ def _screen_and_sweep(
 
 
 def remember_request(workspace: Workspace, asked: SweepRequest) -> None:
-    """Keep what was asked, so that a reload finds it; and a restart, where one person works."""
+    """Keep the request for a reload; on the user's own machine, for a restart too."""
     workspace.sensitivity.asked[_request_key(workspace)] = asked
     if paths_open(workspace.settings):
         workspace.store.keep_answer(_request_key(workspace), to_plain(asked))
 
 
 def last_request(workspace: Workspace) -> SweepRequest:
-    """Return what was asked last of this model, or what to begin with."""
+    """Return the last request for the present model, or the default request."""
     key = _request_key(workspace)
     if key in workspace.sensitivity.asked or not paths_open(workspace.settings):
         return workspace.sensitivity.asked.get(key, SweepRequest())
@@ -260,7 +260,7 @@ def _request_key(workspace: Workspace) -> str:
 
 
 def other_view_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
-    """Return the exact answers of the view that was not asked for, where the store has some."""
+    """Return the stored exact scores of the view opposite to the requested view, or None."""
     view = View.ALL_BUT if asked.view is View.ONLY else View.ONLY
     found = exact_answers(workspace, replace(asked, view=view, depth=Depth.EXACT))
     return found if found is not None and found.scores else None

@@ -1,4 +1,4 @@
-"""Fronts that outlive the process: kept in the run store, and made whole again from there."""
+"""Fronts for after a restart: kept in the run store, and read back with their searches."""
 
 from accelerator.machine import Machine
 from analysis.mixed_precision.pareto_record import FoundRecord, record_front, restore_front
@@ -10,19 +10,19 @@ from ui.state.workspace import Workspace, find_machine
 
 
 def requested_machines(workspace: Workspace, wish: FrontRequest) -> tuple[Machine, ...]:
-    """Return the present machine, then those beside it."""
+    """Return the present machine, then the machines beside the present machine."""
     others = [name for name in wish.others if name != workspace.machine.name]
     return (workspace.machine, *(find_machine(workspace, name) for name in others))
 
 
 def keep_fronts(workspace: Workspace, key: str, found: Found, parts: Split) -> None:
-    """Write down the fronts of a question under its key."""
+    """Write the fronts of a question into the run store under `key`."""
     whole = to_plain(record_fronts(found, parts.score.digest))
     workspace.store.keep_answer(_fronts_question(key), whole)
 
 
 def record_fronts(found: Found, data_digest: str) -> FoundRecord:
-    """Return what is kept of the fronts of a question."""
+    """Return the storable part of the fronts of a question."""
     digest = found.network.digest
     records = tuple(
         record_front(front, digest, data_digest, found.searches[name].reference.cost)
@@ -32,7 +32,7 @@ def record_fronts(found: Found, data_digest: str) -> FoundRecord:
 
 
 def read_stored_fronts(workspace: Workspace, key: str, wish: FrontRequest) -> Found | None:
-    """Return the fronts that were written down under a key; None where there are none."""
+    """Return the fronts in the store under a key; None for an unknown key or an old version."""
     raw = workspace.store.answer(_fronts_question(key))
     if raw is None:
         return None
@@ -43,7 +43,7 @@ def read_stored_fronts(workspace: Workspace, key: str, wish: FrontRequest) -> Fo
 
 
 def restore_fronts(workspace: Workspace, wish: FrontRequest, record: FoundRecord) -> Found | None:
-    """Return fronts with what can search on; None where machines, model or data are others.
+    """Return fronts with their searches; None for fronts of different machines, model or data.
 
     Raises:
         QuantError: a configuration does not fit the network.

@@ -1,4 +1,4 @@
-"""Making artefacts beside the page; they lie in the workspace's folder until it goes."""
+"""Making artefacts beside the page; the files lie in the workspace's folder."""
 
 import hashlib
 import re
@@ -35,7 +35,7 @@ EXPORTS = "exports"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ExportRequest:
-    """What is to be exported, as it stands when a person asks."""
+    """The experiment to export, with model, cost and sensitivity at the time of asking."""
 
     study: Study
     experiment: Experiment
@@ -60,7 +60,7 @@ class ExportRequest:
 
     @property
     def key(self) -> str:
-        """Equal keys mean the same simulation."""
+        """The digest of the simulation: equal digests mean equal simulations."""
         images = self.study.calibration
         seen = "" if images is None else images.digest
         titles = [title_of(step) for step in self.experiment.passes]
@@ -70,7 +70,7 @@ class ExportRequest:
         return _short_hash(f"{self.network.digest} {seen} {self.config.to_json()} {titles}")
 
     def artefact_key(self, form: str) -> str:
-        """Equal keys mean equal artefacts; viewers show what the machine and sweeps tell, too."""
+        """Return the digest of an artefact; files for viewers depend on cost and sensitivity too."""
         if form not in VIEWERS:
             return self.key
         known = "" if self.sensitivity is None else repr(self.sensitivity.sweep)
@@ -78,7 +78,7 @@ class ExportRequest:
 
     @property
     def file_stem(self) -> str:
-        """The name of its files without an ending."""
+        """The name of the files without an ending."""
         plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{self.network.name}-{self.name}")
         return plain.strip("-.")[:80] or "network"
 
@@ -88,7 +88,7 @@ def _short_hash(text: str) -> str:
 
 
 def present_export_request(workspace: Workspace, study: Study) -> ExportRequest:
-    """Return the present experiment as what is to be exported."""
+    """Return the request to export the present experiment."""
     experiment = workspace.experiment
     report = workspace.config_cost(experiment.config)
     model = workspace.model.shown or workspace.model.source
@@ -96,7 +96,7 @@ def present_export_request(workspace: Workspace, study: Study) -> ExportRequest:
 
 
 def finished_artefacts(workspace: Workspace, wish: ExportRequest) -> dict[str, Made]:
-    """Return the artefacts that have been made of a request, by format."""
+    """Return the finished artefacts of a request, by format."""
     kept = workspace.exports.artefacts
     made = {name: kept.get(wish.artefact_key(name), {}).get(name) for name in FORMATS}
     return {name: one for name, one in made.items() if one is not None}
@@ -108,7 +108,7 @@ def is_exporting(workspace: Workspace) -> bool:
 
 
 def start_export(workspace: Workspace, wish: ExportRequest, formats: Iterable[str]) -> None:
-    """Queue artefacts; each appears on the page as soon as it is there."""
+    """Queue artefacts; the page shows an artefact as soon as its file is written."""
     chosen = tuple(formats)
     workspace.runner.submit(
         Job(
@@ -146,7 +146,7 @@ def _make_artefacts(
 
 
 def _keep_artefact(workspace: Workspace, key: str, name: str, made: Made) -> None:
-    """Keep an artefact; those of the oldest simulations go, so that the disk does not fill."""
+    """Keep an artefact, and delete the artefacts of the oldest simulations to save disk space."""
     kept = workspace.exports.artefacts
     while key not in kept and len(kept) >= MOST_KEPT:
         oldest = next(iter(kept))

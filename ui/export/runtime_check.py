@@ -1,4 +1,4 @@
-"""Check on this machine: the quantized file run in ONNX Runtime beside the simulation."""
+"""Check on the user's machine: the quantized file in ONNX Runtime beside the simulation."""
 
 import streamlit as st
 
@@ -24,7 +24,7 @@ STAGE_SHARE, FILE_SHARE = 0.3, 0.5
 
 
 def runtime_check_box(workspace: Workspace, wish: ExportRequest) -> None:
-    """Offer the check, or show what it found."""
+    """Offer the check, or show the result of the check."""
     if wish.study.scored is None:
         st.caption("A check needs images to run on; none are chosen.")
         return

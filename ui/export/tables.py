@@ -1,4 +1,4 @@
-"""Every table of the app as CSV: layers and their configuration, cost, sensitivity, runs."""
+"""The tables of the app as CSV: layers and their configuration, cost, sensitivity, runs."""
 
 import io
 import zipfile
@@ -24,7 +24,7 @@ _NAMES = {
 def table_makers(
     workspace: Workspace, wish: ExportRequest
 ) -> dict[str, Callable[[], pd.DataFrame]]:
-    """Return what makes each table that there is something for, by its name."""
+    """Return the functions that make the available tables, by name."""
     network, config = wish.network, wish.config
 
     def configuration_table() -> pd.DataFrame:
@@ -53,7 +53,7 @@ def table_makers(
 
 
 def csv_table_box(workspace: Workspace, wish: ExportRequest) -> None:
-    """Offer each table alone, and all of them."""
+    """Offer the tables as single files, and together as a zip."""
     found = table_makers(workspace, wish)
     row = st.container(horizontal=True)
     for name, make in found.items():

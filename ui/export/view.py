@@ -1,4 +1,4 @@
-"""The artefacts on the page: what each is for, what was checked, and how to go on with it."""
+"""The artefacts on the page: their purpose, their checks, and the next command."""
 
 import streamlit as st
 
@@ -16,7 +16,7 @@ from ui.widgets.markdown import plain
 
 
 def export_context(workspace: Workspace, wish: ExportRequest) -> None:
-    """Say what would be taken home."""
+    """Name the experiment, the model, the ranges and the machine of the export."""
     given = wish.experiment.encodings
     images = len(wish.study.calibration or ())
     ranges = f"ranges from {images} images" if images else "ranges without images"
@@ -40,7 +40,7 @@ def export_context(workspace: Workspace, wish: ExportRequest) -> None:
 
 
 def artefact_list(workspace: Workspace, wish: ExportRequest) -> None:
-    """List the artefacts with size, checks, the next command, and what makes them."""
+    """List the artefacts with size, checks, the next command, and the button to make."""
     made, busy = finished_artefacts(workspace, wish), is_exporting(workspace)
     missing = [name for name in FORMATS if name not in made]
     label = "Make all" if len(missing) == len(FORMATS) else f"Make the other {len(missing)}"
@@ -97,7 +97,7 @@ def _artefact_details(made: Made) -> None:
 
 
 def report_choice(workspace: Workspace, wish: ExportRequest) -> None:
-    """Offer the report of a run of this model; of the present configuration to begin with."""
+    """Offer the report of a run of the model; start with a run of the exported experiment."""
     runs = [run for run in workspace.store.all() if run.model_digest == wish.network.digest]
     if not runs:
         st.caption("A report tells of a run, and none of this model was kept yet.")
@@ -113,7 +113,7 @@ def report_choice(workspace: Workspace, wish: ExportRequest) -> None:
 
 
 def _matches_request(run: Run, wish: ExportRequest) -> bool:
-    """Whether a run measured the configuration and the recipe that are exported."""
+    """Whether a run measured the exported configuration and recipe."""
     titles = tuple(title_of(step) for step in wish.experiment.passes)
     return run.config == wish.config.to_dict() and run.recipe == titles
 

@@ -1,1 +1,1 @@
-"""What stands on every page."""
+"""The frame around the pages."""

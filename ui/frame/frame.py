@@ -1,4 +1,4 @@
-"""What stands on every page: the working context and the job that runs."""
+"""The frame around the pages: the working context and the running job."""
 
 import logging
 
@@ -18,9 +18,9 @@ _LOG = logging.getLogger(__name__)
 
 
 def show_frame(workspace: Workspace, ended: int) -> None:
-    """Draw the sidebar under the navigation, and what earlier steps left to say.
+    """Draw the sidebar under the navigation, and the notes of earlier steps.
 
-    `ended` is how many jobs had ended when the page run began.
+    `ended` is the number of ended jobs at the start of the page run.
     """
     with st.sidebar:
         _show_context(workspace)
@@ -81,12 +81,12 @@ def _data_name(workspace: Workspace) -> str:
 
 
 def undo_change(workspace: Workspace) -> None:
-    """Take back the last change of the experiment, if what was before fits the model."""
+    """Take back the last change of the experiment, if the experiment before fits the model."""
     workspace.step_history(History.undo)
 
 
 def redo_change(workspace: Workspace) -> None:
-    """Make the change again that was taken back, if what it made fits the model."""
+    """Repeat the change that was taken back, if the changed experiment fits the model."""
     workspace.step_history(History.redo)
 
 
@@ -104,9 +104,9 @@ def _show_notes(workspace: Workspace) -> None:
 
 
 def show_problem(workspace: Workspace, title: str, problem: Exception | None) -> None:
-    """Show an error in its own words if it is one a user can put right, else as the bug it is.
+    """Show an error that the user can correct as a sentence, and any other error as a bug.
 
-    The lines of code where a bug stopped are for the person at this machine, and for the log.
+    The traceback of a bug is shown to the person at the server's machine, and goes to the log.
     """
     if isinstance(problem, ValueError | OSError | QuantError):
         st.error(f"**{plain(title)}** stopped: {plain(str(problem))}", icon=":material/error:")

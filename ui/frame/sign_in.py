@@ -7,7 +7,7 @@ from ui.widgets.markdown import plain
 
 
 def sign_in_box() -> None:
-    """Offer to log in or out where the server can; a named user finds their runs again."""
+    """Offer to log in or out if the server can; a named user finds the user's runs again."""
     if not st.secrets.load_if_toml_exists() or "auth" not in st.secrets:
         return
     if st.user.to_dict().get("is_logged_in"):

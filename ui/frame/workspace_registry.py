@@ -1,4 +1,4 @@
-"""Workspaces by the key in the address: a reload or a second visit finds the same work."""
+"""Workspaces by the key in the address: a reload or a second visit finds the workspace."""
 
 import atexit
 import gc
@@ -20,7 +20,7 @@ MOST = 32
 
 @dataclass
 class Registry:
-    """The workspaces of this process, and how many browser tabs look at each."""
+    """The workspaces of the process, and the number of browser tabs for each workspace."""
 
     workspaces: dict[str, Workspace] = field(default_factory=dict)
     tabs: dict[str, int] = field(default_factory=dict)
@@ -28,13 +28,13 @@ class Registry:
     closed: threading.Event = field(default_factory=threading.Event)
 
     def add_workspace(self, workspace: Workspace) -> None:
-        """Keep a workspace, and let go of those that nobody has looked at for long."""
+        """Keep a workspace, and close workspaces without a tab for a long time."""
         with self.lock:
             self.workspaces[workspace.id] = workspace
             self._evict_surplus(workspace)
 
     def evict_idle(self) -> None:
-        """Let go of workspaces that nobody has looked at for long."""
+        """Close workspaces without a tab for a long time."""
         with self.lock:
             before = len(self.workspaces)
             self._evict_surplus(None)
@@ -52,25 +52,25 @@ class Registry:
                 self.tabs.pop(old.id, None)
 
     def evict_regularly(self) -> None:
-        """Evict now and then, whether anybody comes or not; for a thread of its own."""
+        """Evict at intervals, with or without visitors; a thread runs the function."""
         while not self.closed.wait(EVICTION_S):
             self.evict_idle()
 
     def count_tab(self, identity: str) -> str:
-        """Count a tab that looks at a workspace."""
+        """Count a new tab of a workspace."""
         with self.lock:
             self.tabs[identity] = self.tabs.get(identity, 0) + 1
         return identity
 
     def release_tab(self, identity: str) -> None:
-        """Count a tab that has gone."""
+        """Count a closed tab of a workspace."""
         with self.lock:
             self.tabs[identity] = max(0, self.tabs.get(identity, 0) - 1)
             if identity in self.workspaces:
                 self.workspaces[identity].used = time.monotonic()
 
     def close_all(self) -> None:
-        """Close everything, at the end of the process."""
+        """Close the workspaces, at the end of the process."""
         self.closed.set()
         for workspace in self.workspaces.values():
             workspace.close()
@@ -78,7 +78,7 @@ class Registry:
 
 @st.cache_resource(show_spinner=False)
 def process_registry() -> Registry:
-    """Return the one registry of this process."""
+    """Return the registry of the process."""
     result = Registry()
     threading.Thread(target=result.evict_regularly, name="quantscope-eviction", daemon=True).start()
     atexit.register(result.close_all)
@@ -93,7 +93,7 @@ def _tab_presence(identity: str) -> str:
 
 
 def open_workspace() -> Workspace:
-    """Return the workspace that the address names, or a new one with the last choices."""
+    """Return the workspace of the key in the address, or a new workspace with the last choices."""
     wanted = st.query_params.get(PARAMETER, "")
     found = process_registry().workspaces.get(wanted)
     if found is not None and not may_open_workspace(found.owner, found.id, found.settings):
@@ -108,11 +108,11 @@ def open_workspace() -> Workspace:
 
 
 def freeze_garbage() -> None:
-    """Take what is loaded now out of the garbage collector's rounds.
+    """Hide the present objects from the garbage collector.
 
-    Streamlit collects all generations after every script run, and a progress bar runs twice a
-    second; walking torch's million objects each time left a run a twelfth of its speed. What was
-    taken out before is looked at again first, or closed workspaces would stay for ever.
+    Streamlit collects all generations after each script run, and a progress bar runs twice a
+    second; a walk over torch's million objects left a run a twelfth of its speed. Objects hidden
+    before are collected first, because closed workspaces would otherwise stay in memory.
     """
     gc.unfreeze()
     gc.collect()
@@ -120,6 +120,6 @@ def freeze_garbage() -> None:
 
 
 def keep_workspace_address(workspace: Workspace) -> None:
-    """Write the workspace's key into the address, so that a reload finds it."""
+    """Write the workspace's key into the address, so that a reload finds the workspace."""
     if st.query_params.get(PARAMETER) != workspace.id:
         st.query_params[PARAMETER] = workspace.id

@@ -1,4 +1,4 @@
-"""All that the file holds, on the Model page: the sentences of the command inspect, and tables."""
+"""The content of the file, on the Model page: the sentences of the command inspect, and tables."""
 
 import streamlit as st
 
@@ -8,7 +8,7 @@ from ui.widgets.markdown import plain
 
 
 def show_inspection(network: Network) -> None:
-    """Show what came in, what has an encoding, what stays float, and what cannot be asked."""
+    """Show the content of the file: tensors with an encoding, float tensors, and the operators."""
     found = inspect_network(network)
     floating = len(found.float_weights)
     title = "What the file holds"

@@ -1,4 +1,4 @@
-"""The fields that say how an image becomes an input, on the Model page."""
+"""The fields for the steps from an image to an input, on the Model page."""
 
 import streamlit as st
 
@@ -8,7 +8,7 @@ from ui.widgets.markdown import plain
 
 
 def preprocess_form(present: str, place: str) -> str:
-    """Show the steps from an image to an input; return them as JSON.
+    """Show the steps from an image to an input; return the steps as JSON.
 
     Widget keys start with `place`: a new place starts from `present` again.
     """
@@ -66,7 +66,7 @@ def _number_text(values: tuple[float, ...]) -> str:
 
 
 def _read_numbers(text: str, count: int) -> tuple[float, ...]:
-    """Return the numbers in `text`, one for each channel; a single number serves all."""
+    """Return the numbers in `text` by channel; a single number serves all channels."""
     try:
         values = tuple(float(word) for word in text.split(","))
     except ValueError:

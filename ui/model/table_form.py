@@ -1,4 +1,4 @@
-"""The fields that say what the columns of a table mean, on the Model page."""
+"""The fields for the meaning of a table's columns, on the Model page."""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ WITH_OWN = "standardised, by this table's own mean and deviation"
 
 @dataclass(frozen=True, slots=True)
 class TableSteps:
-    """The preprocessing of a table, and whether its numbers are still to be measured."""
+    """The preprocessing of a table; `measure`: mean and deviation are still unknown."""
 
     preprocess: str
     measure: bool = False
@@ -24,7 +24,7 @@ class TableSteps:
         """Return the preprocessing for the table at `path`, as JSON.
 
         Raises:
-            DatasetError: the columns are to be measured, and the file is no table of numbers.
+            DatasetError: mean and deviation are unknown, and the file is no table of numbers.
         """
         if not self.measure:
             return self.preprocess
@@ -32,7 +32,7 @@ class TableSteps:
 
 
 def table_form(present: str, place: str) -> TableSteps:
-    """Show the fields of a table; return the preprocessing that they describe.
+    """Show the fields of a table; return the described preprocessing.
 
     Widget keys start with `place`: a new place starts from `present` again.
     """

@@ -1,4 +1,4 @@
-"""What a model takes and gives where that is no image and no class; checks on its data."""
+"""The inputs and outputs of models without images or classes; checks on the model's data."""
 
 from pathlib import Path
 
@@ -29,14 +29,14 @@ NO_LABELS = "Agreement with the float network and SQNR take accuracy's place."
 
 
 def accuracy_substitute(network: Network, *, labelled: bool) -> str:
-    """Return what stands for accuracy where there is none; nothing where there is."""
+    """Return the substitute for accuracy, in a sentence; empty for labelled classes."""
     if not network.classifies:
         return NO_CLASSES
     return "" if labelled else NO_LABELS
 
 
 def float_score_card(cards: DeltaGenerator, workspace: Workspace, score: FloatScore | None) -> None:
-    """Show the float network's top-1, or why it is not known."""
+    """Show the float network's top-1, or the reason for a missing top-1."""
     network = workspace.network
     if network is not None and not network.classifies:
         shapes = [shape_text(shape) or "1" for shape in network.graph.output_shapes]
@@ -64,7 +64,7 @@ def float_score_card(cards: DeltaGenerator, workspace: Workspace, score: FloatSc
 
 
 def shapes_text(network: Network) -> str:
-    """Return the shapes of what a network takes and gives."""
+    """Return the shapes of a network's inputs and outputs in words."""
     graph = network.graph
     if len(graph.inputs) == len(graph.output_nodes) == 1 and graph.inputs[0].real:
         return f"input {shape_text(graph.input_shape)}, output {shape_text(graph.output_shape)}"
@@ -77,7 +77,7 @@ def _input_size_text(one: Input) -> str:
 
 
 def _input_kind_text(one: Input) -> str:
-    """Return what an input holds, in words."""
+    """Return the kind of an input's values, in words."""
     if one.real:
         return "real numbers"
     if one.kind == "bool":
@@ -86,7 +86,7 @@ def _input_kind_text(one: Input) -> str:
 
 
 def inputs_table(workspace: Workspace, network: Network) -> None:
-    """List the inputs with what they hold, and what the first sample of the data has there."""
+    """List the inputs with their kinds, and the first values of the first sample."""
     parts = workspace.parts
     first = None if parts is None else next(parts.score.batches(1))
     held = () if first is None else parts_of(first.inputs)
@@ -107,7 +107,7 @@ def inputs_table(workspace: Workspace, network: Network) -> None:
 
 
 def needs_inputs_table(network: Network) -> bool:
-    """Whether the inputs need words, since they are no image."""
+    """Whether the inputs need a table, because there is no single image input."""
     inputs = network.graph.inputs
     return len(inputs) > 1 or not inputs[0].real or len(inputs[0].shape) != 3
 
@@ -136,7 +136,7 @@ def measure_import_check(workspace: Workspace) -> None:
 
 
 def _import_question(workspace: Workspace) -> str:
-    """Return what the answer is kept under; nothing where there is nothing to check."""
+    """Return the key of the check's result in the store; empty for models other than ONNX files."""
     network, parts, model = workspace.network, workspace.parts, workspace.model
     is_onnx = (model.shown or model.source).lower().endswith(".onnx")
     if network is None or parts is None or not is_onnx or workspace.opened is not None:
@@ -159,7 +159,7 @@ def _run_import_check(model: ModelChoice, network: Network, parts: Split) -> dic
 
 
 def import_check_note(workspace: Workspace) -> None:
-    """Say what the check of an ONNX file on the chosen data found."""
+    """Tell the result of the check of an ONNX file on the chosen data."""
     question = _import_question(workspace)
     found = workspace.store.answer(question) if question else None
     if not found:

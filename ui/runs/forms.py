@@ -1,4 +1,4 @@
-"""Starting a run, and what the page of runs lets one do with them."""
+"""Starting a run, and the actions on a run on the page Run and compare."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ METRIC_QUESTION = "runs.code"
 
 
 def start_run(workspace: Workspace, name: str) -> None:
-    """Queue a run of the present experiment; its result goes to the run store."""
+    """Queue a run of the present experiment; the result goes to the run store."""
     study = workspace.job_study
     if study is None or study.scored is None:
         return
@@ -43,7 +43,7 @@ def start_run(workspace: Workspace, name: str) -> None:
 
 
 def load_run_experiment(workspace: Workspace, run: Run) -> None:
-    """Make the experiment of a run the present one: configuration, repairs, machine and name."""
+    """Make the experiment of a run the present experiment, with repairs, machine and name."""
     network = workspace.network
     if network is not None and run.model_digest != network.digest:
         workspace.notes.append(
@@ -63,7 +63,7 @@ def load_run_experiment(workspace: Workspace, run: Run) -> None:
 
 
 def missing_runs_reason(workspace: Workspace) -> str:
-    """Say why there are no runs, and what to do where something can be done."""
+    """Say why there are no runs, and how to get a run."""
     if workspace.runner.active_jobs:
         return "Under way: results appear here; progress and Cancel are in the side bar."
     if workspace.parts is None:
@@ -72,7 +72,7 @@ def missing_runs_reason(workspace: Workspace) -> str:
 
 
 def run_form(workspace: Workspace, config: QuantConfig) -> None:
-    """Show the name and the button that start a run, or what is missing for one."""
+    """Show the name and the button of a new run; the button is disabled without model or images."""
     ready = workspace.network is not None and workspace.parts is not None
     with st.form("runs.start", border=False):
         name_column, button_column = st.columns([4, 1], vertical_alignment="bottom")
@@ -94,7 +94,7 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
 
 
 def _begin_run(workspace: Workspace, name: str, asked: str) -> None:
-    """Start the run with the metric that was named, if that can be used."""
+    """Start the run with the named metric, or show the problem of the metric."""
     if problem := metric_problem(workspace, asked):
         st.error(plain(problem))  # nothing has run, and what was typed stays
         return
@@ -107,7 +107,7 @@ def _begin_run(workspace: Workspace, name: str, asked: str) -> None:
 
 
 def manage_run(workspace: Workspace, run: Run) -> None:
-    """Let one rename, delete, load or download a run; one that is only looked at stays as it is."""
+    """Let the user rename, delete, load or download a run; a looked-at session allows no change."""
     locked = workspace.opened is not None
     row = st.container(horizontal=True, vertical_alignment="bottom")
     name = row.text_input("Name", run.name, key=f"runs.rename.{run.id}")
@@ -145,7 +145,7 @@ def show_run_differences(before: Run, after: Run) -> None:
 
 
 def show_disagreements(workspace: Workspace, run: Run) -> None:
-    """Show the images on which float and quantized network answer differently."""
+    """Show the images with different answers of float and quantized network."""
     found = run.evaluation.disagreements
     if not run.evaluation.classes:
         st.info("The output is no row of classes, so there are no answers to compare.")

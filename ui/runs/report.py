@@ -1,4 +1,4 @@
-"""The report of a run: made beside the page, downloaded, and looked at before it goes out."""
+"""The report of a run: made beside the page, previewed, and downloaded."""
 
 import hashlib
 from pathlib import Path
@@ -26,9 +26,9 @@ CALIBRATION_SHARE = 0.4
 
 
 def report_box(workspace: Workspace, run: Run, front: Front | None = None) -> None:
-    """Offer the report of a run: to make, to download, to look at.
+    """Offer the report of a run: to make, to download, to preview.
 
-    Without `front`, the last one of Trade-offs that was found for the run's model and machine.
+    Without `front`, the report shows the last front of Trade-offs for the run's model and machine.
     """
     path = report_path(workspace, run)
     row = st.container(horizontal=True, vertical_alignment="center")
@@ -58,14 +58,14 @@ def report_box(workspace: Workspace, run: Run, front: Front | None = None) -> No
 
 
 def report_path(workspace: Workspace, run: Run) -> Path:
-    """Return where the report of a run lies once it is made; under another name, another one."""
+    """Return the path of a run's report; a renamed run has a different path."""
     place = "" if workspace.opened is None else workspace.opened.folder.name
     told = hashlib.sha256(f"{place} {run.id} {run.name}".encode()).hexdigest()[:24]
     return workspace.folder / f"report-{told}.html"
 
 
 def start_report(workspace: Workspace, run: Run, front: Front | None = None) -> None:
-    """Queue the report; it collects what is known and runs nothing but a missing calibration."""
+    """Queue the report from known results; the job runs a missing calibration, and nothing else."""
     study = _study_of_run(workspace, run)
     path, known = report_path(workspace, run), _sensitivity_to_report(workspace, study)
     shown, then = front_with_run(workspace, run, front), workspace.copy_for_job()
@@ -80,7 +80,7 @@ def start_report(workspace: Workspace, run: Run, front: Front | None = None) -> 
 
 
 def _study_of_run(workspace: Workspace, run: Run) -> Study | None:
-    """Return the present model and images, where they are those of the run."""
+    """Return the present model and images, if the run has the same model and images."""
     study = workspace.job_study
     if study is None or study.network.digest != run.model_digest:
         return None
@@ -95,7 +95,7 @@ def _sensitivity_to_report(workspace: Workspace, study: Study | None) -> Sensiti
 
 
 def front_with_run(workspace: Workspace, run: Run, front: Front | None = None) -> TradeOff | None:
-    """Return the front with the run on it; of Trade-offs the last that fits it."""
+    """Return `front` with the run; without `front`, the last fitting front of Trade-offs."""
     search = None
     if front is None:
         for found in reversed(list(workspace.tradeoffs.found.values())):

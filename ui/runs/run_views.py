@@ -1,4 +1,4 @@
-"""The pieces of the page Run and compare: the list of runs, two runs compared, one run closer."""
+"""The pieces of the page Run and compare: the list of runs, two runs compared, a run in detail."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "seconds": 1}
 
 
 def select_runs(runs: Sequence[Run]) -> list[Run]:
-    """Show the list of runs; return the ticked runs, two at most, or the newest run."""
+    """Show the list of runs; return the ticked runs, at most two, or the newest run."""
     columns = {
         name: st.column_config.NumberColumn(format=f"%.{digits}f")
         for name, digits in DIGITS.items()
@@ -61,7 +61,7 @@ def show_two_runs(newer: Run, older: Run) -> None:
 
 
 def show_width_table(run: Run) -> None:
-    """Show requested, computed and stored widths with the cost of each layer, also as CSV."""
+    """Show requested, computed and stored widths with the costs of the layers, also as CSV."""
     table = effective_width_table(run.cost)
     number = st.column_config.NumberColumn
     whole = {name: number(format="localized") for name in ("MACs", "cycles")}

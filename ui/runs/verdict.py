@@ -1,4 +1,4 @@
-"""What a run comes to, before any number: its heading, the verdict, and the next steps."""
+"""The result of a run in words: the heading, the verdict, and the next steps."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ LIMITS = (
 
 
 def run_heading(run: Run) -> None:
-    """Show the name of a run with its model, recipe and machine in one line."""
+    """Show the name of a run with model, recipe and machine in a line."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.subheader(plain(run.name), anchor=False, width="content")
     repairs = ", ".join(run.recipe) or "no repair"
