@@ -1,4 +1,4 @@
-"""QuantScope: what quantization of a network costs, and what it saves. `streamlit run app.py`."""
+"""QuantScope: the cost and the saving of a network's quantization. `streamlit run app.py`."""
 
 from pathlib import Path
 

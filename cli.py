@@ -1,4 +1,4 @@
-"""QuantScope without a browser: the same questions, answers as JSON, errors with exit code 2."""
+"""QuantScope without a browser: the questions of the app, answered as JSON; errors exit with 2."""
 
 from commands import (
     catalogue,

@@ -27,7 +27,7 @@ if work.parts is None:
 
 @st.fragment(run_every=POLL_S if is_exporting(work) else None)
 def list_of_artefacts() -> None:
-    """Everything that changes while artefacts are made."""
+    """Draw the artefacts; the fragment runs again during the making of artefacts."""
     artefact_list(work, wish)
 
 

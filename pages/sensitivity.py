@@ -53,7 +53,7 @@ if work.parts is None and asked.depth is not Depth.INSTANT:
 
 @st.fragment(run_every=POLL_S if active_sweep_job(work) or is_measuring_noise(work) else None)
 def show_answers() -> None:
-    """Everything that changes while a sweep goes on."""
+    """Draw the answers; the fragment runs again during a sweep."""
     work.hold_statistics()
     cells = requested_questions(work, asked)
     found = deepest_answers(work, asked)

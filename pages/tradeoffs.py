@@ -52,7 +52,7 @@ if found is None:
 
 @st.fragment(run_every=POLL_S if work.runner.active_jobs else None)
 def show_answers(found: Found) -> None:
-    """Everything that changes while runs go on."""
+    """Draw the fronts; the fragment runs again during runs."""
     work.hold_statistics()
     foresight = present_foresight(work)
     if foresight is None:

@@ -70,7 +70,7 @@ class ExportRequest:
         return _short_hash(f"{self.network.digest} {seen} {self.config.to_json()} {titles}")
 
     def artefact_key(self, form: str) -> str:
-        """Return the digest of an artefact; files for viewers depend on cost and sensitivity too."""
+        """Return the digest of an artefact; files for viewers depend on cost and sensitivity."""
         if form not in VIEWERS:
             return self.key
         known = "" if self.sensitivity is None else repr(self.sensitivity.sweep)

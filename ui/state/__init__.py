@@ -1,1 +1,1 @@
-"""What a person chose: the workspace and its parts."""
+"""The choices of the user: the workspace and its parts."""

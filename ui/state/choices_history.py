@@ -9,7 +9,7 @@ LONGEST = 200
 
 @dataclass
 class History(Generic[T]):
-    """The present value, those before it and those undone; `version` counts every change."""
+    """The present value with the past and the undone values; `version` counts the changes."""
 
     present: T
     past: list[T] = field(default_factory=list)
@@ -17,7 +17,7 @@ class History(Generic[T]):
     version: int = 0
 
     def change(self, value: T) -> None:
-        """Make `value` the present one; the same value again is no change."""
+        """Make `value` the present value; a value equal to the present value is no change."""
         if value == self.present:
             return
         self.past = [*self.past, self.present][-LONGEST:]
@@ -25,14 +25,14 @@ class History(Generic[T]):
         self.version += 1
 
     def undo(self) -> None:
-        """Go back one change, if there is one."""
+        """Go back to the value before the present value; do nothing without a past."""
         if self.past:
             self.future.append(self.present)
             self.present = self.past.pop()
             self.version += 1
 
     def redo(self) -> None:
-        """Take back one undo, if there is one."""
+        """Take back an undo; do nothing without an undone value."""
         if self.future:
             self.past.append(self.present)
             self.present = self.future.pop()
@@ -41,9 +41,9 @@ class History(Generic[T]):
 
 @dataclass
 class PickedLayer:
-    """The name of the layer, or nothing; and how often it was picked outside the layer table.
+    """The name of the picked layer, or ""; and the number of picks outside the layer table.
 
-    A table keeps its ticks by its key; the count makes it begin again with the layer picked.
+    A table keeps its ticks by its key; the count gives the table a new key with the picked layer.
     """
 
     layer: str = ""

@@ -1,4 +1,4 @@
-"""Python of the user's own runs only after a person has agreed to it, once for each file."""
+"""The user's Python code runs only after the user has agreed, once for a file."""
 
 from pathlib import Path
 
@@ -6,17 +6,17 @@ from analysis.runs.run_store import RunStore
 
 
 def needs_consent(store: RunStore, code: str) -> bool:
-    """Return whether `code`, "path.py:function", is there and nobody has agreed that it runs."""
+    """Return whether the file of `code`, "path.py:function", exists without a user's consent."""
     return code_file(code).is_file() and store.answer(_consent_question(code)) is not True
 
 
 def allow_code_run(store: RunStore, code: str) -> None:
-    """Keep that a person has agreed that `code` runs; it is not asked for again."""
+    """Keep the user's consent to run `code`; the app does not ask again."""
     store.keep_answer(_consent_question(code), answer=True)
 
 
 def code_file(code: str) -> Path:
-    """Return the whole path of the file that "path.py:function" names."""
+    """Return the absolute path of the file in "path.py:function"."""
     return Path(code.rpartition(":")[0]).expanduser().absolute()
 
 

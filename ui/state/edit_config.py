@@ -1,4 +1,4 @@
-"""Change the configuration, so that the change can be undone."""
+"""Changes of the configuration, with undo."""
 
 from analysis.runs.experiment import Experiment
 from quant.config import QuantConfig
@@ -7,21 +7,21 @@ from ui.state.workspace import Workspace
 
 
 def set_config(workspace: Workspace, config: QuantConfig) -> None:
-    """Make a configuration the present one if it fits the model, or say why it does not.
+    """Make a configuration the present one if the model allows; otherwise note the problem.
 
-    Encodings of a file stay wherever they still fit, and so does the recipe of repairs.
+    Fitting encodings of a file stay in the experiment, and so does the recipe of repairs.
     """
     change_experiment(workspace, workspace.experiment.with_config(config))
 
 
 def set_preset(workspace: Workspace, config: QuantConfig, name: str = "") -> None:
-    """Make a configuration that says all by itself the present one: ranges are calibrated."""
+    """Make a complete configuration the present one; the ranges are calibrated."""
     experiment = workspace.experiment.calibrating().with_config(config)
     change_experiment(workspace, experiment.named(name))
 
 
 def change_experiment(workspace: Workspace, experiment: Experiment) -> None:
-    """Make an experiment the present one if it fits the model, or say why it does not."""
+    """Make an experiment the present one if the model allows; otherwise note the problem."""
     try:
         if workspace.network is not None:
             experiment.config.resolve(workspace.network.graph.layers)

@@ -1,4 +1,4 @@
-"""A store of runs that works on where the file cannot be used, and says so."""
+"""A store of runs that works in memory during a failure of its file, and tells the failure."""
 
 import threading
 import time
@@ -15,9 +15,9 @@ Result = TypeVar("Result")
 
 
 class FallbackStore(RunStore):
-    """The runs of one owner in a file; in memory while the file fails, with why in `problem`.
+    """The runs of an owner in a file; in memory during a failure, with the reason in `problem`.
 
-    What came while the file failed goes into it as soon as it works again.
+    Runs and answers from the time of the failure go into the file as soon as the file works again.
     """
 
     def __init__(self, folder: Path, owner: str = "") -> None:
@@ -31,7 +31,7 @@ class FallbackStore(RunStore):
         self._try_file(lambda _: None, lambda: None)
 
     def save(self, run: Run) -> None:
-        """Keep a run; one of the owner's with the same id is replaced."""
+        """Keep a run; a run of the owner with an equal id is replaced."""
         self._try_file(lambda disk: disk.save(run), lambda: super(FallbackStore, self).save(run))
 
     def all(self) -> tuple[Run, ...]:
@@ -43,7 +43,7 @@ class FallbackStore(RunStore):
         return super().all() + on_disk
 
     def rename(self, identity: str, name: str) -> None:
-        """Give a run another name.
+        """Give a run a new name.
 
         Raises:
             ValueError: the name is empty.
@@ -57,11 +57,11 @@ class FallbackStore(RunStore):
         self._try_file(lambda disk: disk.delete(identity), lambda: None)
 
     def forget_owner(self) -> None:
-        """Delete all that the owner has here."""
+        """Delete the runs and answers of the owner."""
         self._try_file(lambda disk: disk.forget_owner(), lambda: None)
 
     def answer(self, question: str) -> Any:
-        """Return the JSON value kept under `question`, or None."""
+        """Return the JSON value kept under `question`; None without a value."""
         if question in self._unwritten:
             return self._unwritten[question]
         return self._try_file(lambda disk: disk.answer(question), lambda: None)
@@ -76,7 +76,7 @@ class FallbackStore(RunStore):
     def _try_file(
         self, action: Callable[[RunStore], Result], otherwise: Callable[[], Result]
     ) -> Result:
-        """Return what the file gives, or what `otherwise` does while it fails."""
+        """Return the result of `action` on the file; during a failure, that of `otherwise`."""
         with self._lock:
             if self._disk is None and time.monotonic() >= self._retry_at:
                 self._open_file()
@@ -91,7 +91,7 @@ class FallbackStore(RunStore):
             return otherwise()
 
     def _open_file(self) -> None:
-        """Open the file and write what came meanwhile."""
+        """Open the file and write the runs and answers from the time of the failure."""
         try:
             disk = RunStore(self._folder, self.owner)
             for run in reversed(super().all()):

@@ -1,4 +1,4 @@
-"""The choices that a person at this machine made last, in a file that is whole at any moment."""
+"""The last choices of the person at the server's machine, in a file without half-written states."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What the user chose, as plain values that can be written down and loaded again."""
+"""The choices of model and data, as plain values for writing down and loading again."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,10 +31,10 @@ def is_bundled_data(source: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A sample's name or a file; `shown` is the name the user gave an upload.
+    """A sample's name or a file; `shown` is the user's name for an upload.
 
-    `input_shape` is that of the only input where a person had to give it; `inputs` describes
-    several, or such as hold whole numbers, in the words of `model_io.input_specs.read_wish`.
+    `input_shape` is the user's shape of the only input. `inputs` describes several inputs, or
+    inputs of whole numbers, in the words of `model_io.input_specs.read_wish`.
     """
 
     source: str = "fashion-mobilenet"
@@ -45,14 +45,14 @@ class ModelChoice:
 
     @property
     def wish(self) -> Wish:
-        """What was said of the inputs."""
+        """The user's description of the inputs."""
         return read_input_specs(self.inputs) or self.input_shape
 
     def with_shapes(self, text: str) -> "ModelChoice":
-        """Return the choice with what a person typed of its inputs.
+        """Return the choice with the user's text about the inputs.
 
         Raises:
-            ModelError: that cannot be read.
+            ModelError: the text cannot be read.
         """
         found = read_input_specs(text)
         if len(found) == 1 and found[0] == InputSpec("", found[0].shape):
@@ -62,10 +62,7 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class DataChoice:
-    """The bundled data or a path, how images are prepared, and how many calibrate and score.
-
-    `preprocess` is the JSON of a Preprocess. `samples` of 0 means all.
-    """
+    """The bundled data or a path, the preprocessing, and the numbers of images."""
 
     source: str | None = BUNDLED
     preprocess: str = ""
@@ -75,10 +72,10 @@ class DataChoice:
 
 
 def read_chosen_model(choice: ModelChoice) -> LoadedModel:
-    """Read the model that was chosen.
+    """Read the chosen model.
 
     Raises:
-        ValueError: it cannot be read; the sentence says why and what to do.
+        ValueError: the model cannot be read; the sentence tells the reason and the remedy.
     """
     if choice.shown is not None:
         return load_uploaded_model(Path(choice.source), choice.shown, choice.wish)
@@ -120,7 +117,7 @@ def _read_network(choice: ModelChoice) -> Steps[Network]:
 
 
 def default_data(choice: ModelChoice, network: Network) -> DataChoice:
-    """Return the data that a model starts with: bundled for most samples, else none yet."""
+    """Return the first data of a model: bundled data for most samples, otherwise no data."""
     sample = SAMPLES.get(choice.source)
     if sample is not None and is_bundled_data(sample.dataset):
         return DataChoice(sample.dataset, preprocess=sample.preprocess.to_json())
@@ -137,12 +134,12 @@ def default_data(choice: ModelChoice, network: Network) -> DataChoice:
 
 
 def open_chosen_data(choice: DataChoice, model: ModelChoice, network: Network) -> Split:
-    """Open the chosen data and check that it fits the network.
+    """Open the chosen data and check the fit with the network.
 
-    The images to score are the same for every configuration, so that runs can be compared.
+    The images to score are equal for all configurations, so that runs can be compared.
 
     Raises:
-        ValueError: the data cannot be read or does not fit the network.
+        ValueError: the data cannot be read or do not fit the network.
     """
     own = choice.source is not None and not is_bundled_data(choice.source)
     return choose_split(

@@ -23,7 +23,7 @@ from ui.state.workspace import Workspace
 
 
 def new_workspace() -> Workspace:
-    """Return a workspace with the last choices, or with the first sample where there are none."""
+    """Return a workspace with the last choices; without last choices, with the first sample."""
     result = Workspace(read_settings())
     result.owner = present_owner(result.settings, result.id)
     snapshot: Snapshot | None = None
@@ -46,11 +46,11 @@ def new_workspace() -> Workspace:
 
 
 def _last_choices(workspace: Workspace) -> Snapshot:
-    """Return the choices that were written down last, by the person at this machine.
+    """Return the choices written down last by the person at the server's machine.
 
     Raises:
-        ValueError: somebody else asks, or nobody agreed to the code that makes the model.
-        OSError: there are none.
+        ValueError: a different person asks, or the model needs code without the user's consent.
+        OSError: the file of the choices does not exist.
     """
     if not paths_open(workspace.settings):
         raise ValueError("The last choices are those of the person at this machine.")
@@ -62,7 +62,7 @@ def _last_choices(workspace: Workspace) -> Snapshot:
 
 
 def _continue_experiment(workspace: Workspace, snapshot: Snapshot, network: Network) -> None:
-    """Go on with the experiment of the last visit; encodings that have gone are told."""
+    """Go on with the experiment of the last visit; note encodings that cannot be found."""
     experiment = snapshot.record.experiment
     try:
         experiment.config.resolve(network.graph.layers)
@@ -75,5 +75,5 @@ def _continue_experiment(workspace: Workspace, snapshot: Snapshot, network: Netw
 
 
 def _data_exists(data: DataChoice) -> bool:
-    """Whether the images can still be there: an upload goes with the workspace it came to."""
+    """Whether the images still exist; an upload is deleted together with its workspace."""
     return data.source is None or is_bundled_data(data.source) or Path(data.source).exists()

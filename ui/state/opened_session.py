@@ -1,4 +1,4 @@
-"""A session that is only looked at, and what stood in its place before."""
+"""A looked-at session, and the work before the look."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from ui.state.results import Repaired
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WorkBefore:
-    """The work that looking at a session puts aside, and that closing it brings back."""
+    """The work that a looked-at session puts aside; closing the session brings the work back."""
 
     model: ModelChoice
     study: Study | None
@@ -28,7 +28,7 @@ class WorkBefore:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class OpenedSession:
-    """A session that is only looked at, why, the folder of its runs, and the work before."""
+    """A looked-at session, the reason, the folder of the session's runs, and the work before."""
 
     session: Session
     why: str

@@ -1,4 +1,4 @@
-"""What pages measured and made last, as typed values that the workspace holds."""
+"""The last results of the pages, as typed values in the workspace."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from analysis.study import Study
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Repaired:
-    """A measured recipe: the experiment with the recipe, what it was measured on, and each step."""
+    """A measured recipe: the experiment with the recipe, the study, and the steps."""
 
     study: Study
     experiment: Experiment
@@ -20,7 +20,7 @@ class Repaired:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An artefact that was made and lies in a file; or why it could not be made."""
+    """A finished artefact with its file; or the problem that stopped the artefact."""
 
     path: Path | None = None
     size_bytes: int = 0
@@ -33,7 +33,7 @@ class Made:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Checked:
-    """A check of a file, and the layers that could be computed in whole numbers."""
+    """A check of a file, and the layers with weights, which the file may compute in integers."""
 
     check: ExecutionCheck
     weighted: tuple[str, ...]
@@ -41,7 +41,7 @@ class Checked:
 
 @dataclass(eq=False)
 class ExportWork:
-    """Artefacts by the key of their simulation and by format, and checks by the same key."""
+    """Artefacts by the key of their simulation and by format, and checks by the key."""
 
     artefacts: dict[str, dict[str, Made]] = field(default_factory=dict)
     checks: dict[str, Checked] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The sample networks, traced once in a process and shared by everyone, who only read them."""
+"""The sample networks, traced once in a process and shared by all users, who only read."""
 
 import threading
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from quant.progress import Progress, Steps
 
 
 class SampleNetworks:
-    """Networks by the name of their sample; who comes second waits for the first."""
+    """Networks by the name of their sample; a second request waits for the first request."""
 
     def __init__(self) -> None:
         self._networks: dict[str, Network] = {}
         self._lock = threading.Lock()
 
     def load_sample(self, name: str, read: Callable[[], Steps[Network]]) -> Steps[Network]:
-        """Return the network of a sample; `read` makes it where nobody asked for it yet.
+        """Return the network of a sample; the first request for a sample calls `read`.
 
         Raises:
             ValueError: the sample cannot be read or traced.
@@ -31,5 +31,5 @@ class SampleNetworks:
 
 @st.cache_resource(show_spinner=False)
 def sample_networks() -> SampleNetworks:
-    """Return the one collection of this process."""
+    """Return the collection of the process."""
     return SampleNetworks()

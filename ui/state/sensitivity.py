@@ -1,4 +1,4 @@
-"""What the page Sensitivity asks and keeps, as plain values."""
+"""The question and the results of the page Sensitivity, as plain values."""
 
 from dataclasses import dataclass, field, replace
 
@@ -22,7 +22,7 @@ ANY_BITS = 8
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """A question as a person puts it: how deep, which view, sides and bits, on how many images."""
+    """A question to a sweep: depth, view, sides, bits, and the number of images."""
 
     depth: Depth = Depth.SCREENING
     view: View = View.ONLY
@@ -34,7 +34,7 @@ class SweepRequest:
     memory_mib: int = MEMORY_BYTES // MIB
 
     def build_sweep(self, config: QuantConfig) -> Sweep:
-        """Return the sweep over all layers, with the granularity and ranges of `config`."""
+        """Return the sweep over the layers, with the granularity and the ranges of `config`."""
         return Sweep(
             config=config_without_bits(config),
             bits=self.bits,
@@ -46,9 +46,9 @@ class SweepRequest:
 
 
 def config_without_bits(config: QuantConfig) -> QuantConfig:
-    """Return a configuration that differs from others only where a sweep can tell them apart.
+    """Return the configuration with a fixed width, so that a new width is no new question.
 
-    A sweep puts its own bits in their place, so a layer that is given 8 bits changes no answer.
+    A sweep replaces the bits of the configuration, so the bits of a layer change no score.
     """
     default = LayerConfig(
         replace(config.default.weight, bits=ANY_BITS),
@@ -68,12 +68,12 @@ def config_without_bits(config: QuantConfig) -> QuantConfig:
 
 @dataclass(eq=False)
 class SensitivityWork:
-    """Answers that are held in memory, and which repairs were tried.
+    """Scores in memory, and the tried repairs.
 
-    `asked` holds the last question about each model, `instant` the noise of single tensors, of
-    which the question in `preparing` is being answered, `screened` what screening predicted.
-    `paused` says that the person stopped the sweep to go on later, `finished`
-    which question of which model ran to its end last.
+    `asked` holds the last question about a model, `instant` the noise of single tensors,
+    `preparing` the question of the running measurement of noise, and `screened` the scores of
+    screening. `paused` tells that the user stopped the sweep in order to go on later. `finished`
+    holds the model and the question of the last finished sweep.
     """
 
     asked: dict[str, SweepRequest] = field(default_factory=dict)

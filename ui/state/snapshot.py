@@ -1,4 +1,4 @@
-"""The choices of one person written down, so that a new tab or a restarted server finds them."""
+"""The choices of a user as text, so that a new tab or a restarted server finds the choices."""
 
 import json
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class Snapshot:
 
 
 def experiment_with_encodings(record: ExperimentRecord, network: Network) -> Experiment:
-    """Return the experiment of a record with the encodings that its reference stands for.
+    """Return the experiment of a record with the encodings behind the record's reference.
 
     Raises:
-        ModelError: there are none of that network.
+        ModelError: the reference leads to no encodings of the network.
     """
     reference = record.encodings
     if reference is None:
@@ -57,10 +57,10 @@ def write_snapshot(
 
 
 def read_snapshot(text: str) -> Snapshot:
-    """Return the choices in JSON text, also those that an older version wrote.
+    """Return the choices in JSON text, also in the text of an older version.
 
     Raises:
-        ValueError, KeyError, TypeError: they cannot be read.
+        ValueError, KeyError, TypeError: the text cannot be read.
     """
     saved = json.loads(text)
     return Snapshot(

@@ -1,4 +1,4 @@
-"""What the page Train holds: the forecast, the training that runs, and how it ended."""
+"""The results of the page Train: the forecast, the running training, and the outcome."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from analysis.training.run_training import TrainingOutcome, TrainingTask
 
 @dataclass(eq=False)
 class TrainingWork:
-    """The last question, what a step costs, what is expected, and the outcome."""
+    """The last task, the cost of a step, the forecast, and the outcome."""
 
     task: TrainingTask | None = None
     cost: StepCost | None = None

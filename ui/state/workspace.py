@@ -1,4 +1,4 @@
-"""The work of one person: what is chosen, what is loaded, what runs; and how pages reach it."""
+"""The work of a user: the choices, the loaded model, the jobs; and the pages' way to the work."""
 
 import copy
 import shutil
@@ -52,7 +52,7 @@ _KEY = "workspace"
 
 
 def default_experiment(network: Network | None, machine: Machine | None = None) -> Experiment:
-    """Return the experiment that a model begins with: 8 bits everywhere, no repair."""
+    """Return the first experiment of a model: 8 bits for all layers, no repair."""
     digest = "" if network is None else network.digest
     place = machine or load_preset(DEFAULT_MACHINE)
     return Experiment(uniform(8, 8), place, model_digest=digest)
@@ -60,17 +60,17 @@ def default_experiment(network: Network | None, machine: Machine | None = None) 
 
 @dataclass(eq=False)
 class Workspace:
-    """Everything that must outlive a rerun, a page change and a reload.
+    """The values that outlive a rerun, a page change and a reload.
 
     Attributes:
-        settings: what the person who started the server decided.
-        experiments: the present experiment, those before it and those undone.
-        earlier: the experiments of models that were loaded before, by the model's digest.
-        machines: machines of the person's own, by name.
-        parts: the images to score and to calibrate on; None where there are none.
-        metric: path.py:function of the person's own; used where paths are open.
+        settings: the decisions of the person who started the server.
+        experiments: the present experiment with the past and the undone experiments.
+        earlier: the experiments of models loaded before, by the model's digest.
+        machines: the user's own machines, by name.
+        parts: the images to score and to calibrate on; None without images.
+        metric: path.py:function of the user's own metric; used with open paths.
         table_edits: changes of the configuration made in the table of Configure.
-        data_choices: how often data were chosen, so that forms start from the present ones.
+        data_choices: the number of choices of data; gives forms a new key after a choice.
         asked: questions put to the runner, answered or not.
     """
 
@@ -114,21 +114,21 @@ class Workspace:
 
     @cached_property
     def own_store(self) -> FallbackStore:
-        """The owner's runs; where their file fails, memory keeps them and `problem` says so."""
+        """The owner's runs; during a failure of the file, memory keeps runs; see `problem`."""
         return FallbackStore(self.settings.runs, self.owner)
 
     @property
     def folder(self) -> Path:
-        """This workspace's own folder for uploads; it goes when the workspace goes."""
+        """The workspace's folder for uploads; closing the workspace deletes the folder."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="quantscope-"))
         return self._folder
 
     @property
     def study(self) -> Study | None:
-        """The present model and images, with the statistics of when this page began.
+        """The present model and images, with the statistics known at the start of the page.
 
-        A thread that draws no page, such as that of jobs, sees the newest statistics.
+        A thread without a page, such as the thread of jobs, sees the newest statistics.
         """
         drawn: Study | None = getattr(self._drawn, "study", None)
         if drawn is None or self._study is None or not drawn.belongs_to(self._study):
@@ -142,12 +142,12 @@ class Workspace:
 
     @property
     def network(self) -> Network | None:
-        """The present model; None where none is loaded."""
+        """The present model; None without a model."""
         return None if self._study is None else self._study.network
 
     @property
     def experiment(self) -> Experiment:
-        """What is tried now."""
+        """The present experiment."""
         return self.experiments.present
 
     @property
@@ -157,47 +157,47 @@ class Workspace:
 
     @property
     def machine(self) -> Machine:
-        """The machine whose cost is estimated."""
+        """The machine of the cost estimate."""
         return self.experiment.machine
 
     def begin_page(self) -> int:
-        """Take in what jobs brought since the last page; return how many jobs ever ended.
+        """Take the results of jobs since the last page; return the number of jobs that ever ended.
 
-        Nothing that jobs bring changes between here and the end of the page.
+        Until the end of the page, jobs change nothing that the page draws.
         """
         ended = self.runner.take_results()
         self.hold_statistics()
         return ended
 
     def hold_statistics(self) -> None:
-        """Draw with the newest statistics, and with these alone, until this is called again."""
+        """Draw with the newest statistics, and with no newer statistics until the next call."""
         self._drawn.study = None if self._study is None else self._study.as_seen()
 
     def copy_for_job(self) -> "Workspace":
-        """Return the choices as they are now, for a job; results are kept for this one too."""
+        """Return a copy with the present choices, for a job; the copy shares the results."""
         then = copy.copy(self)
         then.experiments = History(self.experiment)
         return then
 
     def change(self, experiment: Experiment) -> None:
-        """Make an experiment the present one, so that the change can be undone."""
+        """Make an experiment the present one, with undo."""
         self.experiments.change(experiment)
         self.save_choices()
 
     def set_config(self, config: QuantConfig) -> None:
-        """Make another configuration part of the present experiment."""
+        """Make a configuration part of the present experiment."""
         self.change(self.experiment.with_config(config))
 
     def set_machine(self, machine: Machine) -> None:
-        """Make another machine part of the present experiment."""
+        """Make a machine part of the present experiment."""
         self.change(replace(self.experiment, machine=machine))
 
     def set_recipe(self, recipe: Recipe) -> None:
-        """Make another recipe of repairs part of the present experiment."""
+        """Make a recipe of repairs part of the present experiment."""
         self.change(self.experiment.with_recipe(recipe))
 
     def step_history(self, move: Callable[[History[Experiment]], None]) -> None:
-        """Undo or redo a change of the experiment, unless what comes does not fit the model."""
+        """Undo or redo a change of the experiment, unless the result does not fit the model."""
         before = copy.copy(self.experiments)
         move(self.experiments)
         if problem := self.config_misfit():
@@ -208,10 +208,10 @@ class Workspace:
     def take_network(
         self, choice: ModelChoice, network: Network, first: FirstData | None = None
     ) -> None:
-        """Make a loaded model the current one, with the data it starts with, `first` if known.
+        """Make a loaded model the present one, with its first data; `first` if already known.
 
-        A model begins with its default experiment on the present machine; one that was loaded
-        before in this workspace goes on with the experiments that it had.
+        A new model starts with the default experiment on the present machine. A model loaded before
+        in the workspace goes on with its former experiments.
         """
         data, parts, problem = first or first_data(choice, network)
         study, experiments = self._study, self.experiments
@@ -227,17 +227,17 @@ class Workspace:
         self.save_choices()
 
     def take_data(self, choice: DataChoice) -> None:
-        """Make other data the current one; where it does not fit, `data_problem` says why."""
+        """Choose data; for data that do not fit the model, `data_problem` tells the reason."""
         parts, problem = _open_images(choice, self.model, self.network)
         self._take_parts(self.network, choice, parts, problem)
         self.save_choices()
 
     def take_split(self, parts: Split | None) -> None:
-        """Make other images the present ones, or none."""
+        """Take new images for the present model, or no images."""
         self._take_parts(self.network, self.data, parts, self.data_problem)
 
     def forget_model(self) -> None:
-        """Let the model and its images go."""
+        """Drop the model and its images."""
         self._take_parts(None, self.data, None, self.data_problem)
 
     def _take_parts(
@@ -253,12 +253,12 @@ class Workspace:
         self.asked = set()
 
     def take_study(self, study: Study | None, parts: Split | None) -> None:
-        """Put back a study that was put aside, with all that was worked out for it."""
+        """Bring back a study that was put aside, with the results of the study."""
         self._study, self.parts = study, parts
         self.hold_statistics()
 
     def config_misfit(self) -> str:
-        """Return why the present configuration does not fit the model, or nothing if it does."""
+        """Return why the present configuration does not fit the model; an empty text if it fits."""
         if self.network is None:
             return ""
         try:
@@ -268,26 +268,26 @@ class Workspace:
         return ""
 
     def add_machine(self, machine: Machine) -> None:
-        """Keep a machine of the user's own and make it the current one."""
+        """Keep a machine of the user and make the machine the present one."""
         self.machines[machine.name] = machine
         self.set_machine(machine)
 
     def config_cost(self, config: QuantConfig, machine: Machine | None = None) -> CostReport:
-        """Return the estimated cost of a configuration on the present, or another, machine."""
+        """Return the estimated cost of a configuration on `machine` or the present machine."""
         study = self.study
         if study is None:
             raise ValueError("A cost needs a model; none is loaded. Choose one on Model.")
         return cost(study.network, config, machine or self.machine, study.entropies)
 
     def save_choices(self) -> None:
-        """Write down the choices, so that a new tab or a restarted server finds them."""
+        """Write down the choices, so that a new tab or a restarted server finds the choices."""
         if not paths_open(self.settings) or self.opened is not None:
             return  # on a shared server one person's choices are no other's business
         text = write_snapshot(self.model, self.data, self.experiment, self.metric)
         write_choices(self.settings.runs, text)
 
     def close(self) -> None:
-        """Cancel its jobs; remove its uploads, and the runs of a visitor without a name."""
+        """Cancel the jobs, and delete the uploads and the runs of a visitor without a name."""
         self.runner.cancel_all()
         if self.owner.startswith(SESSION):
             self.own_store.forget_owner()
@@ -297,7 +297,7 @@ class Workspace:
 
 
 def first_data(choice: ModelChoice, network: Network) -> FirstData:
-    """Return the data that a model starts with: the choice, the images, what is in the way."""
+    """Return the first data of a model: the choice, the images, and the problem if any."""
     data = default_data(choice, network)
     return data, *_open_images(data, choice, network)
 
@@ -305,7 +305,7 @@ def first_data(choice: ModelChoice, network: Network) -> FirstData:
 def _open_images(
     data: DataChoice, model: ModelChoice, network: Network | None
 ) -> tuple[Split | None, str]:
-    """Return the images of a choice, or what stands in their way."""
+    """Return the images of a choice, or the problem in a sentence."""
     if network is None or data.source is None:
         return None, ""
     try:
@@ -315,12 +315,12 @@ def _open_images(
 
 
 def has_workspace() -> bool:
-    """Whether app.py has run in this session."""
+    """Whether app.py has run in the session."""
     return _KEY in st.session_state
 
 
 def present_workspace() -> Workspace:
-    """Return this session's work; a page opened by its own address first goes through app.py."""
+    """Return the workspace of the session; without app.py before the page, start at app.py."""
     if not has_workspace():
         st.navigation(list_pages())  # makes Streamlit forget the pages/ convention
         st.rerun()  # and start again at app.py, on the same page
@@ -329,10 +329,10 @@ def present_workspace() -> Workspace:
 
 
 def set_workspace(found: Workspace) -> None:
-    """Give this session its workspace; called by app.py alone."""
+    """Give the session its workspace; app.py alone calls the function."""
     st.session_state[_KEY] = found
 
 
 def find_machine(workspace: Workspace, name: str) -> Machine:
-    """Return a preset or one of the user's own machines."""
+    """Return a preset, or a machine of the user."""
     return workspace.machines.get(name) or load_preset(name)

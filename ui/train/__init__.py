@@ -1,1 +1,1 @@
-"""The page Train: what it costs, what it is expected to gain, and how it goes."""
+"""The page Train: the cost of a training, the expected gain, and the progress."""

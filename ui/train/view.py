@@ -1,4 +1,4 @@
-"""Asking for a training, watching it, and its outcome."""
+"""The settings of a training, the curves during the training, and the outcome."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +27,12 @@ LOOK_EVERY_S = 3.0
 
 
 def is_training(workspace: Workspace) -> bool:
-    """Whether a training or its forecast waits or runs."""
+    """Whether a training or a forecast of a training waits or runs."""
     return workspace.runner.active_of(JobKind.TRAIN) is not None
 
 
 def training_form(workspace: Workspace) -> TrainingTask | None:
-    """Draw the settings; return the training that they describe for the present experiment."""
+    """Draw the settings; return the described training of the present experiment."""
     network = workspace.network
     if network is None:
         return None
@@ -96,7 +96,7 @@ def start_forecast(workspace: Workspace, task: TrainingTask) -> None:
 
 
 def start_training(workspace: Workspace, task: TrainingTask) -> None:
-    """Queue the training; one of the same question goes on where it was stopped."""
+    """Queue the training; a stopped training with the same settings goes on."""
 
     def keep_outcome(outcome: TrainingOutcome) -> None:
         workspace.training.outcome = outcome
@@ -107,7 +107,7 @@ def start_training(workspace: Workspace, task: TrainingTask) -> None:
 
 
 def show_forecast(workspace: Workspace, steps: int) -> None:
-    """Say what a training costs and what it is expected to gain."""
+    """Tell the cost of a training and the expected gain."""
     cost, expected = workspace.training.cost, workspace.training.forecast
     if cost is None or expected is None:
         return
@@ -126,7 +126,7 @@ def show_forecast(workspace: Workspace, steps: int) -> None:
 
 @st.fragment(run_every=LOOK_EVERY_S)
 def show_live_curves(workspace: Workspace) -> None:
-    """Draw the curves of the training that runs, every few seconds."""
+    """Draw the curves of the running training again and again, after a few seconds."""
     show_training_curves(workspace)
     if not is_training(workspace):
         st.rerun()
@@ -152,7 +152,7 @@ def show_training_curves(workspace: Workspace) -> None:
 
 
 def show_training_outcome(outcome: TrainingOutcome) -> None:
-    """Show the scores on images that neither trained nor watched, and how to take it home."""
+    """Show the scores on images kept out of training and watching, and the export command."""
     record, after, before = outcome.state.record, outcome.after, outcome.before
     rows: list[dict[str, str | float | None]] = []
     for title, score, interval in (

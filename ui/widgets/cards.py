@@ -28,7 +28,7 @@ def interval_text(interval: Interval) -> str:
 
 
 def change_text(value: float, reference: float) -> str | None:
-    """Return how a value differs from a reference, in percent of it; None where it does not."""
+    """Return the change from a reference in percent of the reference; None without a change."""
     if reference in (0, value):
         return None
     change = value / reference - 1
@@ -37,7 +37,7 @@ def change_text(value: float, reference: float) -> str | None:
 
 
 def image_strip(images: Sequence[Shown]) -> None:
-    """Show images in a row, each with the answer and, where it is wrong, the truth."""
+    """Show images in a row with their answers; beside a wrong answer stands the right answer."""
     for column, image in zip(st.columns(max(6, len(images))), images, strict=False):
         truth = f", is {image.label}" if image.right is False else ""
         column.image(image.picture, width="stretch", alt=f"Answer: {image.answer}{truth}")
@@ -51,9 +51,9 @@ def cost_cards(
     against: str = "",
     row: st.delta_generator.DeltaGenerator | None = None,
 ) -> None:
-    """Show energy, latency, weight size and peak memory, each against a reference if given.
+    """Show energy, latency, weight size and peak memory, with the change against a reference.
 
-    They follow what stands in `row` already.
+    The cards follow the present content of `row`.
     """
     old = reference or report
     figures = (
@@ -79,7 +79,7 @@ def cost_cards(
 
 
 def score_cards(run: Run) -> None:
-    """Show accuracy with its interval beside the float one, agreement and SQNR."""
+    """Show accuracy with its interval beside the float accuracy, agreement and SQNR."""
     found = run.evaluation
     row = st.container(horizontal=True)
     if found.quantized_top1 is not None and found.float_top1 is not None:
@@ -129,7 +129,7 @@ def score_cards(run: Run) -> None:
 
 
 def user_metric_cards(row: DeltaGenerator, found: Evaluation) -> None:
-    """Show the user's metric of both networks, and say what kept it from being measured."""
+    """Show the user's metric of both networks; without the metric, no cards."""
     for label, value, delta, better in _metric_rows(found):
         row.metric(
             label, value, border=True, height="stretch", delta=delta, delta_color="off",

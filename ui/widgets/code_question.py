@@ -1,4 +1,4 @@
-"""The question that is asked once before Python of the user's own runs, naming the file."""
+"""The question before the first run of a file with the user's Python code."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,9 @@ from ui.widgets.markdown import plain
 def run_if_allowed(
     workspace: Workspace, place: str, code: str | None, action: Callable[[], None]
 ) -> None:
-    """Do `action`, which runs `code`; where nobody has agreed to that file yet, ask first.
+    """Do `action`, which runs `code`; ask first about a file without the user's consent.
 
-    The question stays at `place` until it is answered; `show_code_question` draws it.
+    The question stays at `place` until the answer; `show_code_question` draws the question.
     """
     if not code or not needs_consent(workspace.store, code):
         action()
@@ -24,7 +24,7 @@ def run_if_allowed(
 
 
 def show_code_question(workspace: Workspace, place: str) -> None:
-    """Draw the question that waits at `place`, if one does, and act on the answer."""
+    """Draw the question at `place`, if a question waits, and act on the answer."""
     if place not in st.session_state:
         return
     code, action = st.session_state[place]

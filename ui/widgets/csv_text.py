@@ -1,4 +1,4 @@
-"""Tables as CSV that a spreadsheet shows and never runs."""
+"""Tables as CSV, safe for a spreadsheet: no cell is a formula."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """Return a table as CSV without its index; an apostrophe makes a text of a formula.
+    """Return a table as CSV without its index; an apostrophe turns a formula into text.
 
-    Numbers stay numbers, negative ones too.
+    Numbers stay numbers, negative numbers too.
     """
     safe = table.map(_spreadsheet_cell)
     safe.columns = pd.Index([_spreadsheet_cell(str(name)) for name in table.columns])
@@ -19,7 +19,7 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def _spreadsheet_cell(value: Any) -> Any:
-    """Return a value of a table as a spreadsheet may hold it."""
+    """Return a value of a table in a form that a spreadsheet never runs."""
     if not isinstance(value, str):
         return value
     one_line = value.replace("\r", " ")  # which would end the row

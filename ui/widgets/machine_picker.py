@@ -1,4 +1,4 @@
-"""Choosing the machine, or bringing one."""
+"""The choice of a machine, and the upload of a machine."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from ui.widgets.markdown import plain
 
 
 def machine_picker(workspace: Workspace, place: str) -> None:
-    """Show the machines to choose from; the choice counts for every page."""
+    """Show the machines to choose from; the choice counts for all pages."""
     own = workspace.machines
     names = [*presets(), *own]
     key = f"{place}.machine.{workspace.machine.name}"
@@ -32,7 +32,7 @@ def machine_picker(workspace: Workspace, place: str) -> None:
 
 
 def machine_energy_note(workspace: Workspace, report: CostReport) -> None:
-    """Say how far the machine's energy is from chips, and where its energies are placeholders."""
+    """Tell the error of the machine's energy against chips, and warn of placeholder energies."""
     st.caption(f":material/straighten: Energy {energy_text(report)}.")
     if workspace.machine.illustrative:
         st.caption(
@@ -42,7 +42,7 @@ def machine_energy_note(workspace: Workspace, report: CostReport) -> None:
 
 
 def machine_widths_note(workspace: Workspace, report: CostReport) -> None:
-    """Say how many layers the machine computes otherwise than asked, and what follows from it."""
+    """Tell the number of layers with computed widths other than the requested widths."""
     products = [layer for layer in report.layers if layer.macs]
     host = [layer for layer in products if layer.on_host]
     several = [layer for layer in products if layer.passes > 1 and not layer.on_host]
@@ -75,7 +75,7 @@ def _layer_count_text(found: Sequence[LayerCost]) -> str:
 
 
 def choose_machine(workspace: Workspace, name: str) -> None:
-    """Make a machine the current one."""
+    """Make a machine the present machine."""
     workspace.set_machine(find_machine(workspace, name))
 
 

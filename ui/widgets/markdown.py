@@ -1,4 +1,4 @@
-"""Names as they are, for widgets and pages: see `ui.plain_text`."""
+"""Names shown literally, for widgets and pages: see `ui.plain_text`."""
 
 from ui.plain_text import plain
 

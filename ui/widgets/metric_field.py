@@ -1,4 +1,4 @@
-"""A metric of the user's own: named on this machine, closed on a shared server."""
+"""The user's own metric: named on the user's machine, closed on a shared server."""
 
 import streamlit as st
 
@@ -17,7 +17,7 @@ CLOSED = (
 
 
 def metric_field(workspace: Workspace) -> str:
-    """Ask for a metric where the settings allow it; return what is typed."""
+    """Ask for a metric if the settings allow metrics; return the typed text."""
     if not paths_open(workspace.settings):
         return ""
     return st.text_input(
@@ -29,7 +29,7 @@ def metric_field(workspace: Workspace) -> str:
 
 
 def metric_problem(workspace: Workspace, text: str) -> str:
-    """Return why a metric cannot be used; nothing where it can, or none is asked for."""
+    """Return the problem with a metric in a sentence; empty for a usable metric or no metric."""
     try:
         load_named_metric(workspace, text)
     except (QuantError, ModelError) as error:
@@ -38,11 +38,11 @@ def metric_problem(workspace: Workspace, text: str) -> str:
 
 
 def load_named_metric(workspace: Workspace, text: str) -> UserMetric | None:
-    """Return the metric that was named; None without one.
+    """Return the metric in `text`; None for an empty text.
 
     Raises:
-        QuantError: the server is shared, or nobody agreed that the code runs.
-        ModelError: no such file or function.
+        QuantError: the server is shared, or the user has not agreed to run the code.
+        ModelError: the file or the function does not exist.
     """
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""The layers of the model: drawn as a graph and listed as a table, with one selection."""
+"""The layers of the model as a graph and as a table, with a shared selection."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ COLORS = (MACS, PARAMETERS, ENERGY, WEIGHT_BITS, ACTIVATION_BITS, SQNR)
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def cached_layer_places(digest: str, _network: Network) -> tuple[LayerPlace, ...]:
-    """Return where the layers of a network stand in its drawing."""
+    """Return the places of a network's layers in the drawing."""
     del digest  # it is the key of the cache
     return places(_network.graph)
 
@@ -114,7 +114,7 @@ def show_layer_table(workspace: Workspace, network: Network) -> None:
 
 
 def show_picked_layer(workspace: Workspace, network: Network) -> None:
-    """Say in a line what the picked layer is."""
+    """Describe the picked layer in a line."""
     found = {layer.name: layer for layer in network.graph.layers}.get(workspace.picked.layer)
     if found is None:
         st.caption("No layer is picked; a click in the graph or a tick in the table picks one.")

@@ -1,4 +1,4 @@
-"""What a page needs before it can show anything: said in a sentence, with the way to it."""
+"""The needs of a page: a missing model or missing images, told with a link to the remedy."""
 
 import streamlit as st
 
@@ -17,7 +17,7 @@ ONLY_LOOKED_AT = (
 
 
 def needed_network(workspace: Workspace) -> Network:
-    """Return the model, which the configuration fits; else say what is missing, and stop."""
+    """Return the model, with a fitting configuration; otherwise tell the problem and stop."""
     network = workspace.network
     if network is None:
         _say_with_link(NO_MODEL if workspace.opened is None else ONLY_LOOKED_AT, "Choose one")
@@ -29,7 +29,7 @@ def needed_network(workspace: Workspace) -> Network:
 
 
 def needed_study(workspace: Workspace) -> Study:
-    """Return the model, with the newest statistics for a job; without a model say so, and stop."""
+    """Return the model, with the newest statistics for a job; without a model, stop the page."""
     needed_network(workspace)
     study = workspace.job_study
     if study is None:
@@ -38,7 +38,7 @@ def needed_study(workspace: Workspace) -> Study:
 
 
 def needed_images(workspace: Workspace, why: str) -> tuple[Network, Split]:
-    """Return the model and its images; without them say `why` they are needed, and stop."""
+    """Return the model and its images; without images, tell `why` the page needs them, and stop."""
     if workspace.network is None or workspace.parts is None:
         say_missing(workspace, why)
         st.stop()
@@ -46,7 +46,7 @@ def needed_images(workspace: Workspace, why: str) -> tuple[Network, Split]:
 
 
 def say_missing(workspace: Workspace, why: str) -> None:
-    """Say that a model and images are missing, or what is wrong with them, and where to go."""
+    """Tell the missing model or images, or the problem with the images, and link the remedy."""
     _say_with_link(workspace.data_problem or why, "Choose them")
 
 

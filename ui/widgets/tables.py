@@ -18,7 +18,7 @@ MOST_NAMED = 4
 
 
 def layer_table(network: Network) -> pd.DataFrame:
-    """Return what each layer is: kind, shapes, parameters, MACs."""
+    """Return a row for each layer: kind, shapes, parameters, MACs."""
     layers = [layer for layer in network.graph.layers if layer.kind is not Kind.INPUT]
     total = max(1, sum(layer.macs for layer in layers))
     return pd.DataFrame(
@@ -35,16 +35,16 @@ def layer_table(network: Network) -> pd.DataFrame:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """Return a shape as people write it, such as "32 x 14 x 14"."""
+    """Return a shape in words: `shape_text((32, 14, 14))` is `"32 x 14 x 14"`."""
     return " x ".join(map(str, shape))
 
 
 def config_table(
     layers: Iterable[Layer], chosen: Resolved, report: CostReport, shared: dict[str, str]
 ) -> pd.DataFrame:
-    """Return the editor's rows: each layer's choice beside what the machine makes of it.
+    """Return the editor's rows: the choice for a layer beside the computed widths and the cost.
 
-    `shared` says for a layer whose grid is another's, whose.
+    `shared` maps a layer with a shared encoding to the owner of the encoding.
     """
     costs = {layer.layer: layer for layer in report.layers}
     total = max(report.energy_pj, 1e-30)
@@ -69,7 +69,7 @@ def config_table(
 
 
 def _layer_note(layer: Layer, wish: LayerConfig, shared: dict[str, str]) -> str:
-    """Return whose grid a layer has, or how the widths of its channels are."""
+    """Return the owner of a layer's encoding, or the widths of the layer's channels, in words."""
     if layer.name in shared:
         return f"grid of {shared[layer.name]}"
     own = wish.weight.channel_bits
@@ -91,9 +91,9 @@ def _weight_cells(layer: Layer, wish: LayerConfig) -> dict[str, object]:
 
 
 def _computed_widths(layer: Layer, found: LayerCost | None) -> str:
-    """Return what the machine multiplies: widths, and how often it does where once is not enough.
+    """Return the widths that the machine multiplies, with the number of passes above 1.
 
-    What it cannot do at all is "on host".
+    An operation that the machine cannot compute is "on host".
     """
     if found is None or not layer.macs or not found.compute_weight_bits:
         return ""
@@ -106,9 +106,9 @@ def _computed_widths(layer: Layer, found: LayerCost | None) -> str:
 
 
 def layers_without_choice(layers: Iterable[Layer], report: CostReport) -> str:
-    """Return a sentence on operations that cost something and have no row of their own, or "".
+    """Return a sentence on costly operations without a row in the table, or "".
 
-    A max-pool keeps the grid before it; the parts of an attention have its layer's bits.
+    A max-pool keeps the encoding before the pool; the parts of an attention have its layer's bits.
     """
     rows = {layer.name for layer in layers}
     rest = [cost for cost in report.layers if cost.layer not in rows]
@@ -125,7 +125,7 @@ def layers_without_choice(layers: Iterable[Layer], report: CostReport) -> str:
 
 
 def effective_width_table(report: CostReport) -> pd.DataFrame:
-    """Return requested beside computed and stored widths, and the cost of each layer."""
+    """Return a row for each layer: requested, computed and stored widths, and the cost."""
     return pd.DataFrame(
         [
             {
@@ -149,14 +149,14 @@ def effective_width_table(report: CostReport) -> pd.DataFrame:
 
 
 def _task_cells(run: Run) -> dict[str, object]:
-    """Return what stands in accuracy's place: the cosine of outputs, the user's metric."""
+    """Return the substitutes for accuracy: the cosine of outputs, and the user's metric."""
     metric = run.evaluation.metric
     text = "" if metric is None else f"{metric.quantized_value:.4g} {metric.name}"
     return {"cosine": run.evaluation.cosine, "metric": text}
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return one line a run; cosine and metric where one of them has no classes, or a metric."""
+    """Return a row for each run; with cosine and metric if a run has no classes, or a metric."""
     told = any(not run.evaluation.classes or run.evaluation.metric for run in runs)
     return pd.DataFrame(
         [
