@@ -1,4 +1,4 @@
-"""The Typer application that every command joins."""
+"""The Typer application with the commands."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""What the command line says about bits: budgets, pins and widths in words."""
+"""The texts about bits on the command line: budgets, pins and widths."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def read_budget(text: str, *, relative: bool) -> Budget:
     """Return the budget in a text such as energy=0.6.
 
     Raises:
-        ConfigError: it names no quantity, or no number above 0.
+        ConfigError: the text names no quantity, or no number above 0.
     """
     name, _, number = text.partition("=")
     names = [str(quantity) for quantity in Quantity]
@@ -31,10 +31,10 @@ def read_budget(text: str, *, relative: bool) -> Budget:
 
 
 def read_pin(text: str) -> Pin:
-    """Return the pin in a text such as head.0=8/8: bits of the weight / of the output; - for free.
+    """Return the pin in a text such as head.0=8/8: bits of weight/output, - for free bits.
 
     Raises:
-        ConfigError: it is no such text, or a width is not from 2 to 16, or 32.
+        ConfigError: the text is no pin, or a width is not from 2 to 16, or 32.
     """
     name, _, widths = text.rpartition("=")
     parts = [_read_width(part, text) for part in widths.split("/")]
@@ -44,7 +44,7 @@ def read_pin(text: str) -> Pin:
 
 
 def _read_width(text: str, whole: str) -> int | None:
-    """Return a width, or None for -."""
+    """Return the width in a text, or None for "-"."""
     if text == "-":
         return None
     if not text.isdecimal() or not (2 <= int(text) <= 16 or int(text) == FLOAT_BITS):
@@ -60,10 +60,10 @@ def _bad_pin_error(text: str) -> ConfigError:
 
 
 def read_bit_choices(text: str) -> tuple[int, ...]:
-    """Return the widths in a text such as 2,3,4,6,8.
+    """Return the widths in a text such as 2,3,4,6,8, the widest first.
 
     Raises:
-        ConfigError: one is not a number from 2 to 16.
+        ConfigError: a width is not a number from 2 to 16.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and 2 <= int(part) <= 16 for part in parts):
@@ -74,7 +74,7 @@ def read_bit_choices(text: str) -> tuple[int, ...]:
 
 
 def read_uniform_bits(text: str) -> tuple[int, int] | None:
-    """Return the bits of weights and activations in a text such as w8a8; None if it is none."""
+    """Return the bits of weights and activations in a text such as w8a8; None for other texts."""
     weight, _, activation = text.lower().removeprefix("w").partition("a")
     if not text.lower().startswith("w") or not (weight.isdecimal() and activation.isdecimal()):
         return None
@@ -82,10 +82,10 @@ def read_uniform_bits(text: str) -> tuple[int, int] | None:
 
 
 def read_granularities(text: str) -> tuple[Granularity, ...] | None:
-    """Return the granularities in a text such as per-tensor,per-channel; None for no text.
+    """Return the granularities in a text such as per-tensor,per-channel; None for an empty text.
 
     Raises:
-        ConfigError: one is none.
+        ConfigError: a word is no granularity.
     """
     parts = [part.strip() for part in text.split(",")] if text else []
     if not set(parts) <= set(Granularity):
@@ -99,7 +99,7 @@ def read_granularities(text: str) -> tuple[Granularity, ...] | None:
 def read_choice_rules(
     bits: str, pins: Sequence[str], edge_bits: int | None, granularities: str = ""
 ) -> Rules:
-    """Return the rules that widths on offer, pins and granularities in words make."""
+    """Return the rules from texts about widths, pins and granularities."""
     given = tuple(read_pin(pin) for pin in pins)
     return Rules(
         read_bit_choices(bits), given, edge_bits, granularities=read_granularities(granularities)

@@ -1,4 +1,4 @@
-"""The command models: the networks that come with the project."""
+"""The command models: the networks of the project."""
 
 from commands.app import app
 from commands.options import JsonOption

@@ -1,4 +1,4 @@
-"""What a command is given: configuration, machine, network, data."""
+"""The inputs of a command: configuration, machine, network, data."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +40,7 @@ def read_config_options(
     granularity: Granularity | None,
     estimator: Estimator | None,
 ) -> QuantConfig:
-    """Return the configuration in `file`, or the one that the other options describe."""
+    """Return the configuration in `file`, or the configuration of the four options."""
     if file is not None:
         if any(v is not None for v in (weight_bits, activation_bits, granularity, estimator)):
             raise ConfigError(
@@ -63,7 +63,7 @@ def read_config_options(
 
 
 def read_reference_config(text: str | None, wish: QuantConfig) -> QuantConfig | None:
-    """Return the configuration that a text such as w8a8 means for `wish`, or that in a file."""
+    """Return `wish` with the bits in a text such as w8a8, or the configuration in a file."""
     from commands.bit_options import read_uniform_bits  # noqa: PLC0415
 
     if text is None:
@@ -80,7 +80,7 @@ def read_reference_config(text: str | None, wish: QuantConfig) -> QuantConfig | 
 
 
 def read_widths(text: str) -> tuple[int, ...]:
-    """Return the widths in a text such as 8,4."""
+    """Return the widths in a text such as 8,4, in the order of the text."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise ConfigError(f"--bits must be widths such as 8,4; got {text!r}.")
@@ -88,7 +88,7 @@ def read_widths(text: str) -> tuple[int, ...]:
 
 
 def open_machine(name: str) -> Machine:
-    """Return a preset or the machine in a TOML file, at the point named after @ if any."""
+    """Return a preset or the machine in a TOML file, at the operating point named after @."""
     base, _, point = name.partition("@")
     if name in presets() or not base.endswith(".toml"):
         return load_preset(name)
@@ -96,7 +96,7 @@ def open_machine(name: str) -> Machine:
 
 
 def open_network(model: str, builder: str | None, input_shape: str | None) -> "Network":
-    """Load and prepare a network with the number of threads that is fastest here."""
+    """Load and prepare a network, with the fastest number of threads for the computer."""
     from analysis.network import prepare  # noqa: PLC0415
     from analysis.process_settings import choose_threads  # noqa: PLC0415
     from model_io.encodings.apply_to_network import file_knowledge  # noqa: PLC0415
@@ -127,9 +127,10 @@ def open_network(model: str, builder: str | None, input_shape: str | None) -> "N
 
 @dataclass(frozen=True, slots=True)
 class ExperimentOptions:
-    """What the command line says of an experiment; None and False stand for nothing said.
+    """The options about an experiment; None and False stand for absent options.
 
-    `experiment` names a file with all of it, and stands alone but for `machine` and `seed`.
+    `experiment` names a file with a whole experiment; beside the file, only `machine` and `seed`
+    may be present.
     """
 
     experiment: Path | None = None
@@ -150,7 +151,7 @@ class ExperimentOptions:
 
     @property
     def names_config(self) -> bool:
-        """Whether bits, or a file that has them, are named."""
+        """Whether bits, or a file with bits, are named."""
         own = (self.weight_bits, self.activation_bits, self.granularity, self.estimator)
         return any(value is not None for value in (self.experiment, self.config, *own))
 
@@ -161,10 +162,11 @@ class ExperimentOptions:
         return any(passes) or self.encodings is not None
 
     def read(self) -> "ExperimentRecord":
-        """Return the experiment that the options describe; encodings of a file stay a reference.
+        """Return the experiment of the options; encodings of a file stay a reference.
 
         Raises:
-            ValueError: a file cannot be read, options contradict each other, or bits are none.
+            ValueError: a file cannot be read, options contradict each other, or bits are out of
+                range.
         """
         machine = open_machine(self.machine or MACHINE)
         if self.experiment is None:
@@ -207,12 +209,12 @@ class ExperimentOptions:
 def complete_experiment(
     network: "Network", record: "ExperimentRecord", options: ExperimentOptions
 ) -> tuple["Experiment", tuple[str, ...]]:
-    """Return the experiment with the encodings of a file where some are named, and what to say.
+    """Return the experiment with the named encodings of a file, and sentences for the user.
 
-    The file's bits are the configuration unless one is named.
+    The bits of the file become the configuration, unless the options name a configuration.
 
     Raises:
-        ValueError: the file cannot be read, or the recipe changes what its encodings belong to.
+        ValueError: the file cannot be read, or the recipe changes the tensors of the encodings.
     """
     from quant.passes.recipe import check_order  # noqa: PLC0415
     from quant.passes.use_grids import UseGrids  # noqa: PLC0415
@@ -242,7 +244,8 @@ def with_stored_training(
 ) -> "Experiment":
     """Return the experiment with the weights and encodings of a stored training.
 
-    `place` is the folder of runs and the training's name; its bits count unless some are `named`.
+    `place` is the folder of runs and the name of the training. The bits of the training count,
+    unless the options name bits (`named`).
     """
     from analysis.training.stored import open_training  # noqa: PLC0415
     from quant.passes.recipe import check_order  # noqa: PLC0415
@@ -255,7 +258,7 @@ def with_stored_training(
 
 
 def _file_encodings(network: "Network", encodings: str) -> "Given":
-    """Return the encodings in a file, or those that the model's own file has."""
+    """Return the encodings in a file, or the encodings of the model's own file."""
     from model_io.encodings.apply_to_network import read_network_encodings  # noqa: PLC0415
 
     if encodings != OWN:
@@ -271,14 +274,14 @@ def _file_encodings(network: "Network", encodings: str) -> "Given":
 
 
 def open_user_metric(text: str | None) -> "FileMetric | None":
-    """Return the user's metric; it is loaded before any work."""
+    """Return the user's metric, loaded before the work; None without a metric."""
     from model_io.builder.user_metric import load_file_metric  # noqa: PLC0415
 
     return None if text is None else load_file_metric(text)
 
 
 def check_onnx_import(model: str, network: "Network", data: "Dataset") -> dict[str, float] | None:
-    """Run an ONNX file beside ONNX Runtime on the user's own data; None for other models."""
+    """Run an ONNX file beside ONNX Runtime on the user's data; None for other models."""
     from model_io.input_specs import InputSpec  # noqa: PLC0415
     from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx_agreement  # noqa: PLC0415
     from quant.inputs import parts_of  # noqa: PLC0415
@@ -295,10 +298,10 @@ def check_onnx_import(model: str, network: "Network", data: "Dataset") -> dict[s
 def open_preprocess(
     path: Path | None, label: str | None = None, model: str = ""
 ) -> "Preprocess | None":
-    """Return the preprocessing in a JSON file; None where neither it nor a label is named.
+    """Return the preprocessing in a JSON file; None without a file and a label.
 
-    `label` is the column of a table with the classes; without a file, the rest stays as the sample
-    `model` has it.
+    `label` is the column of a table with the classes. Without a file, the other steps are the steps
+    of the sample `model`.
     """
     from data_io.preprocessing import Preprocess  # noqa: PLC0415
     from data_io.table_columns import TableColumns  # noqa: PLC0415
@@ -313,7 +316,7 @@ def open_preprocess(
 
 
 def read_text_file(path: Path) -> str:
-    """Return the text of a file that the user named."""
+    """Return the text of a file named by the user."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The command inspect: all that can be said of a file before anything runs."""
+"""The command inspect: the facts of a file that need no run."""
 
 from dataclasses import asdict
 

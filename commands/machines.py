@@ -1,4 +1,4 @@
-"""The commands machines and calibrate-machine: whose cost is estimated, and how well."""
+"""The commands machines and calibrate-machine: the machines, and the accuracy of the estimates."""
 
 from pathlib import Path
 from typing import Annotated, Any

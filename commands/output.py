@@ -1,4 +1,4 @@
-"""What a command says: its answer as JSON, its progress, its errors."""
+"""The output of a command: the answer as JSON, the progress, the errors."""
 
 import json
 import time
@@ -17,7 +17,7 @@ REPORT_EVERY_S = 2.0
 
 @contextmanager
 def errors_as_sentences(out: str, option: str = "--json") -> Iterator[None]:
-    """Turn what a user can put right into one sentence on standard error and exit code 2."""
+    """Turn an error that the user can correct into a sentence on standard error and exit code 2."""
     try:
         check_answer_place(out, option)
         yield
@@ -27,7 +27,7 @@ def errors_as_sentences(out: str, option: str = "--json") -> Iterator[None]:
 
 
 def check_answer_place(out: str, option: str) -> None:
-    """Find out before the work whether its answer can be written."""
+    """Raise ValueError before the work if the file of the answer cannot be written."""
     if out != "-" and (Path(out).is_dir() or not Path(out).parent.is_dir()):
         raise ValueError(f"{option} must name a file in a folder that exists; got {out}.")
 
@@ -41,7 +41,7 @@ def _error_sentence(error: Exception) -> str:
 
 
 def watch_steps(steps: Steps[T]) -> T:
-    """Run long work to its end; tell on standard error how far it is, every few seconds."""
+    """Run long work to the end; tell the progress on standard error at intervals of seconds."""
     told = -REPORT_EVERY_S
     while True:
         try:
@@ -55,12 +55,12 @@ def watch_steps(steps: Steps[T]) -> T:
 
 
 def print_line(text: str) -> None:
-    """Print one line on standard error, so that standard output holds the answer alone."""
+    """Print a line on standard error, so that standard output holds the answer alone."""
     typer.echo(text, err=True)
 
 
 def add_warnings(answer: Mapping[str, object], warnings: Iterable[str] = ()) -> dict[str, object]:
-    """Return the answer with the key `warnings`, and print each warning on standard error."""
+    """Return the answer with the key `warnings`; print the warnings on standard error."""
     sentences = list(dict.fromkeys(warnings))
     for sentence in sentences:
         print_line(f"Warning: {sentence}")

@@ -1,4 +1,4 @@
-"""The command widths: a width for each output channel, without training."""
+"""The command widths: a width for an output channel, without training."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +20,7 @@ from commands.output import errors_as_sentences, write_answer
 
 
 class WidthChoice(StrEnum):
-    """How channels come to their widths."""
+    """The ways to choose the widths of channels."""
 
     VARIANCE = "variance"
     EVEN = "even"

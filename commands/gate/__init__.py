@@ -1,1 +1,1 @@
-"""The command check and the files that it writes."""
+"""The command check and the files of its outcome."""

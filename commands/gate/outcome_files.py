@@ -58,7 +58,7 @@ def summarize_check(
 def write_outcome(
     decisions: Sequence[Decision], scored: ScoredPair, junit: Path | None, markdown: Path | None
 ) -> None:
-    """Write the files that were named."""
+    """Write the outcome to the named files."""
     if junit is not None:
         junit.write_text(outcome_as_junit(decisions, scored.run), encoding="utf-8")
     if markdown is not None:
@@ -95,7 +95,7 @@ def outcome_as_junit(decisions: Sequence[Decision], run: Run) -> str:
 
 
 def _xml_text(text: str) -> str:
-    """Return text without the characters that XML cannot hold."""
+    """Return text without the characters forbidden in XML."""
     return _CONTROL.sub("?", text)
 
 
@@ -132,7 +132,7 @@ def _markdown_row(decision: Decision) -> str:
 
 
 def _layer_table(before: Run, after: Run) -> Iterator[str]:
-    """Yield the layers whose SQNR changed most, in order of execution."""
+    """Yield the layers with the largest change of SQNR, in order of execution."""
     rows = [row for row in layer_differences(before, after) if _change_db(row) != 0]
     most = sorted(rows, key=_change_db, reverse=True)[:MOST_LAYERS]
     if not most:
@@ -145,7 +145,7 @@ def _layer_table(before: Run, after: Run) -> Iterator[str]:
 
 
 def _change_db(row: LayerDifference) -> float:
-    """Return the size of a layer's change in dB; 0 where one run has no finite SQNR of it."""
+    """Return the size of a layer's change in dB; 0 without two finite SQNRs."""
     if row.sqnr_before_db is None or row.sqnr_after_db is None:
         return 0.0
     change = abs(row.sqnr_after_db - row.sqnr_before_db)
@@ -153,5 +153,5 @@ def _change_db(row: LayerDifference) -> float:
 
 
 def _markdown_text(text: str) -> str:
-    """Return text that Markdown shows as it is: no link, image, mention or cell comes of it."""
+    """Return text that Markdown shows literally, without links, images, mentions or cells."""
     return _MARKS.sub(r"\\\1", " ".join(text.split()))

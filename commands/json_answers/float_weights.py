@@ -1,4 +1,4 @@
-"""Tensors that stay float as plain values for JSON."""
+"""Float tensors as plain values for JSON."""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,5 +7,5 @@ from analysis.network import Network
 
 
 def list_float_weights(network: Network) -> list[dict[str, Any]]:
-    """Return the stored tensors that enter products without an encoding, each with a reason."""
+    """Return the stored tensors that enter products without an encoding, with the reasons."""
     return [asdict(one) for one in network.float_weights]

@@ -55,14 +55,14 @@ def summarize_optimum(answer: Answer, network: Network) -> dict[str, Any]:
 
 
 def _choice_experiment(answer: Answer, network: Network) -> Experiment:
-    """Return the choice as an experiment, which `--experiment` takes."""
+    """Return the choice as an experiment, for the option `--experiment`."""
     task = answer.task
     chosen = Experiment(answer.proposal.config, task.machine, task.recipe, seed=task.seed)
     return chosen.named(answer.proposal.name).on(network.digest, "")
 
 
 def _known_granularities(answer: Answer, network: Network) -> list[str]:
-    """Return the granularities of weights that are known."""
+    """Return the granularities with known noise of weights."""
     swept = (answer.sensitivity, *answer.others)
     cells = (cell for known in swept for cell in cells_of(known.sweep.config, network.graph))
     return sorted({str(grain) for _, _, grain in cells if grain is not None})

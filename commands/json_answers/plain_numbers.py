@@ -1,4 +1,4 @@
-"""Numbers for JSON, which has no infinity."""
+"""Numbers for JSON, where infinity is unknown."""
 
 import math
 

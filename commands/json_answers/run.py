@@ -1,4 +1,4 @@
-"""A run or a cost as plain values for JSON: what the command line writes."""
+"""A run or a cost as plain values for the JSON of the command line."""
 
 import math
 from typing import Any
@@ -28,7 +28,7 @@ IDENTICAL = "The outputs of both networks are identical: their SQNR is infinite,
 def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a run for JSON; shares of 1, intervals of 95 % as [low, high], units in the names.
 
-    Figures that are unknown, or infinite, are None and a note says why.
+    Unknown or infinite figures are None, and a note tells the reason.
     """
     score = run.evaluation
     verdict = judge(run, network.outputs if network.classifies else None)
@@ -83,7 +83,7 @@ def summarize_cost(network: Network, config: QuantConfig, report: CostReport) ->
 
 
 def summarize_samples() -> list[dict[str, Any]]:
-    """Return the networks that come with the project for JSON."""
+    """Return the sample networks of the project for JSON."""
     return [
         {
             "name": sample.name,
@@ -101,7 +101,7 @@ def summarize_samples() -> list[dict[str, Any]]:
 
 
 def _metric_values(score: Evaluation) -> dict[str, Any] | None:
-    """Return the user's metric of both networks, or what kept it from being measured."""
+    """Return the user's metric of both networks, or the problem of the metric."""
     found = score.metric
     if found is None:
         return {"problem": score.metric_problem} if score.metric_problem else None
@@ -118,7 +118,7 @@ def _metric_values(score: Evaluation) -> dict[str, Any] | None:
 
 
 def _config_values(config: QuantConfig, network: Network) -> dict[str, Any]:
-    """Return the configuration, each rule with the number of layers that it matched."""
+    """Return the configuration; a rule tells the number of matched layers."""
     return config_to_plain(config, network.graph.layers)
 
 

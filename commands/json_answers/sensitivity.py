@@ -1,4 +1,4 @@
-"""The answers of a sensitivity analysis as plain values for JSON: what the command line writes."""
+"""The answers of a sensitivity analysis as plain values for the JSON of the command line."""
 
 import math
 from typing import Any
@@ -25,8 +25,8 @@ def summarize_sensitivity(
 ) -> dict[str, Any]:
     """Return a sweep's answers for JSON; shares of 1, intervals of 95 % as [low, high].
 
-    `baseline` is the float network. In the view all-but, `whole` has the scores of the network
-    with all layers quantized. Figures that are unknown or infinite are None.
+    `baseline` is the float network. In the view all-but, `whole` holds the scores of the network
+    with all layers quantized. Unknown or infinite figures are None.
     """
     return {
         "model": network.name,

@@ -1,4 +1,4 @@
-"""The road of a sensitivity analysis that the command line takes: images, ranges, answers."""
+"""The steps of a sensitivity analysis on the command line: images, ranges, answers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ def sweep_from_words(
     *,
     stop_early: bool,
 ) -> Sweep:
-    """Return the sweep that plain words describe; without a side, weights, then activations."""
+    """Return the sweep in plain words; without a side, weights, then activations."""
     chosen = (Side(side),) if side else TENSOR_SIDES
     return Sweep(
         config,
@@ -53,7 +53,7 @@ def answer_sensitivity(
     runs: Path | None,
     scheduler: str | None,
 ) -> Steps[dict[str, Any]]:
-    """Choose images, calibrate where activations are in question, and answer for JSON.
+    """Choose images, calibrate for questions about activations, and answer for JSON.
 
     Raises:
         ValueError: data, labels or settings do not fit the network, or no scheduler answers.
@@ -74,7 +74,7 @@ def answer_sensitivity(
 def _choose_sweep_images(
     model: str, network: Network, choice: ImageChoice, sweep: Sweep, *, learning: bool
 ) -> Split:
-    """Return the images; the same ones to score on, whatever the question is about."""
+    """Return the images; the images to score do not depend on the question."""
     config = sweep.config
     if not learning:  # activations stay float, so no range is chosen from images
         activation = replace(config.default.activation, bits=FLOAT_BITS)

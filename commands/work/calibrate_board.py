@@ -1,4 +1,4 @@
-"""The work of calibrate-machine: measurements in a file, a fitted machine in another."""
+"""The work of calibrate-machine: from a file of measurements to a file of a fitted machine."""
 
 from dataclasses import asdict
 from functools import cache
@@ -25,13 +25,13 @@ Answer = dict[str, Any]
 
 
 def read_measurements(path: Path) -> tuple[Measurement, ...]:
-    """Return the measurements in a CSV file, with the networks that it names loaded."""
+    """Return the measurements in a CSV file, with the named networks loaded."""
     return measurements_of(read_rows(read_text_file(path)), find_workload)
 
 
 @cache
 def find_workload(network: str, config: str) -> Workload:
-    """Return one image's work of a published table, a sample or a model's file."""
+    """Return the workload of an image for a published table, a sample or a model's file."""
     widths = read_uniform_widths(config)
     if network.lower() in NETWORKS:
         if widths is None:
@@ -48,7 +48,7 @@ def find_workload(network: str, config: str) -> Workload:
 
 
 def refuse_questions(base: Machine, rows: tuple[Measurement, ...]) -> None:
-    """Raise ValueError with one sentence where measurements look wrong."""
+    """Raise ValueError with a sentence about the first doubtful measurement."""
     questions = find_questions(base, rows)
     if not questions:
         return
@@ -61,7 +61,7 @@ def refuse_questions(base: Machine, rows: tuple[Measurement, ...]) -> None:
 def fit_board(
     base: Machine, rows: tuple[Measurement, ...], source: str, out: Path
 ) -> tuple[Calibration, Machine]:
-    """Fit a machine, write it under the name of its file, and return it as it is read again."""
+    """Fit a machine, write the machine to `out` under the name of the file, and read it back."""
     calibration = calibrate_machine(base, rows)
     machine = with_name(calibration.machine, out.stem)
     networks = ", ".join(dict.fromkeys(row.network for row in rows))
@@ -73,7 +73,7 @@ def fit_board(
 def summarize_fit(
     calibration: Calibration, machine: Machine, out: Path, present: Workload | None
 ) -> Answer:
-    """Return what a fit found, for JSON."""
+    """Return the result of a fit for JSON."""
     answer: Answer = {
         "machine": str(out),
         "scales": asdict(machine.scales),
@@ -95,7 +95,7 @@ def _fit_error_values(error: Any) -> Answer:
 
 
 def _next_measurements(machine: Machine, present: Workload | None) -> list[Answer]:
-    """Return which published network narrows the interval of the present one most."""
+    """Return the published networks by how far a measurement narrows the present interval."""
     if present is None:
         return []
     tables = {name: network_table(name) for name in TINY}

@@ -1,4 +1,4 @@
-"""The road of a report that the command line takes: a run kept or made anew, and what is around."""
+"""The steps of a report on the command line: a kept run or a new run, with the results around."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +24,10 @@ GATHERING = 0.85  # of the progress bar: where the run ends
 
 @dataclass(frozen=True, slots=True)
 class ReportTask:
-    """What to report on: a kept `run`, or a configuration that is measured first.
+    """The content of a report: a kept `run`, or an experiment to measure first.
 
-    `experiment` and `choice` count only where there is no run. `front` is the answer
-    of optimize as read from JSON.
+    `experiment` and `choice` count only without a run. `front` is the answer of optimize as read
+    from JSON.
     """
 
     choice: ImageChoice
@@ -39,10 +39,10 @@ class ReportTask:
 
 
 def find_run(store: RunStore, identity: str, option: str = "--run") -> Run:
-    """Return the run whose id, or the start of it, or whose name is `identity`.
+    """Return the run with the id, the start of an id, or the name `identity`.
 
     Raises:
-        ConfigError: there is none, or several.
+        ConfigError: no run fits, or several runs fit.
     """
     runs = store.all()
     for found in (
@@ -58,10 +58,10 @@ def find_run(store: RunStore, identity: str, option: str = "--run") -> Run:
 
 
 def open_run_store(runs: Path | None, run: str | None) -> RunStore | None:
-    """Return the store in a folder.
+    """Return the store in a folder; None without a folder.
 
     Raises:
-        ConfigError: a run is named and there is no folder of runs.
+        ConfigError: a run is named without a folder of runs.
     """
     if run is not None and (runs is None or not runs.is_dir()):
         raise ConfigError(f"--run needs the folder of runs; got {runs}. Name it with --runs.")
@@ -71,15 +71,15 @@ def open_run_store(runs: Path | None, run: str | None) -> RunStore | None:
 def model_origin(
     model: str | None, machine: str, builder: str | None, shape: str
 ) -> ReportOrigin | None:
-    """Return how the command line reached a model; its images are added with the choice.
+    """Return the way from the command line to a model; the images are added with their choice.
 
-    `shape` is what was said of its inputs, in the words of the command line.
+    `shape` is the text about the inputs on the command line.
     """
     return None if model is None else ReportOrigin(model, machine, builder, inputs=shape)
 
 
 def make_run_report(network: Network | None, task: ReportTask) -> Steps[Report]:
-    """Measure what has to be measured, and gather the report.
+    """Measure the experiment if no run is kept, and gather the report.
 
     Raises:
         ValueError: data, configuration, run or front do not fit each other.
@@ -127,7 +127,7 @@ def _gather_with_context(
 def _report_images(
     task: ReportTask, network: Network, config: QuantConfig, choice: ImageChoice
 ) -> Split | None:
-    """Return the images; none where a kept run can be reported on without."""
+    """Return the images; None for a kept run with a report that needs no images."""
     model = task.origin.model if task.origin else network.name
     if task.run is not None and choice.data is None:
         sample = SAMPLES.get(model)
@@ -139,7 +139,7 @@ def _report_images(
 
 
 def _choice_of_run(run: Run, choice: ImageChoice) -> ImageChoice:
-    """Return the choice that led to the images of a run."""
+    """Return the choice of the images of a run."""
     return replace(
         choice,
         samples=run.evaluation.samples,

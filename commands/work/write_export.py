@@ -1,4 +1,4 @@
-"""The work behind the commands export and convert; imported only when one of them runs."""
+"""The work of the commands export and convert; only the commands import the module."""
 
 import math
 import shlex
@@ -34,16 +34,16 @@ QDQ = {"onnx-qdq": WeightStyle.INTEGER, "onnx-qdq-float": WeightStyle.FLOAT}
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ExportWish:
-    """What is to be written, where, and whether it is to be checked on all images.
+    """The experiment to write, the files, and the check.
 
     Attributes:
         format: a key of `FORMATS`.
-        out: the main file; others come beside it.
-        model: what the command line calls the network.
+        out: the main file; the other files lie beside the main file.
+        model: the name of the network on the command line.
         study: the network, and the images to calibrate, to try files on, and to check.
-        experiment: what is written.
-        check: whether to run the file beside the simulation and to time it.
-        notes: what was found on the way here, a sentence each.
+        experiment: the content of the files.
+        check: whether to run the file beside the simulation and to time the file.
+        notes: sentences from the steps before.
     """
 
     study: Study
@@ -56,10 +56,10 @@ class ExportWish:
 
 
 def choose_format(name: str, out: Path, weights: str, *, check: bool) -> str:
-    """Return the key of `FORMATS` that is meant; find out before the work whether it can be done.
+    """Return the meant key of `FORMATS`, checked before the work.
 
     Raises:
-        ValueError: an unknown format, one that cannot be checked, or nowhere to write it.
+        ValueError: the format is unknown or has no check, or the file cannot be written.
     """
     if name not in FORMATS:
         raise ValueError(f"--format must be one of {', '.join(FORMATS)}; got {name!r}.")
@@ -82,10 +82,10 @@ def choose_export_images(
     *,
     check: bool,
 ) -> Split | None:
-    """Return the images for an export; None where nothing needs any and there are none.
+    """Return the images for an export; None if the export needs no images and none are named.
 
     Raises:
-        DatasetError: images are needed, and were not named or do not fit.
+        DatasetError: the export needs images, and images are missing or do not fit.
     """
     learning = any(learns(step) for step in experiment.passes)
     try:
@@ -97,10 +97,10 @@ def choose_export_images(
 
 
 def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
-    """Calibrate, quantize, repair, write the files, and check them; return what was done.
+    """Calibrate, quantize, repair, write the files, and check the files; return a summary.
 
     Raises:
-        ValueError: what cannot be exported, in a sentence.
+        ValueError: the experiment cannot be exported; the sentence tells the reason.
     """
     stage = yield from part(quantized_to_take(wish.study, wish.experiment), 0.0, 0.6)
     yield Progress(0.6, f"Making {FORMATS[wish.format].title}")
@@ -142,10 +142,10 @@ def _artefact_source(wish: ExportWish, stage: Stage) -> ArtefactSource:
 
 
 def write_artefact_files(made: Artefact, out: Path) -> list[dict[str, Any]]:
-    """Write the main file to `out` and the others beside it; return their names and sizes.
+    """Write the main file to `out` and the other files beside `out`; return names and sizes.
 
     Raises:
-        ValueError: two of them would have one name, or one would overwrite another file.
+        ValueError: two files would have an equal name, or a file would overwrite a foreign file.
     """
     others = [name for name in made.files if name != made.main_file]
     if out.name in others:
@@ -167,7 +167,7 @@ def write_artefact_files(made: Artefact, out: Path) -> list[dict[str, Any]]:
 
 
 def summarize_execution(found: ExecutionCheck) -> dict[str, Any]:
-    """Return a check for JSON; a ratio without noise, which is infinite, becomes null."""
+    """Return a check for JSON; an infinite ratio, without noise, becomes null."""
     return {
         "samples": found.samples,
         "integer_kernels": _finite_values(asdict(found.executed)),

@@ -1,4 +1,4 @@
-"""Widths of output channels: how many of each width every layer has."""
+"""Widths of output channels: the number of channels of a width, layer by layer."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ FAINTEST = 0.25
 
 
 def widths_by_layer(widths: Mapping[str, tuple[int, ...]]) -> go.Figure:
-    """Return the share of channels of each width, a bar a layer, the narrowest first.
+    """Return the share of channels of a width, a bar for each layer, the narrowest first.
 
-    `widths` hold the bits of each output channel by layer; layers without are left out.
+    `widths` hold the bits of the output channels by layer; layers without widths are left out.
     """
     own = {name: Counter(bits) for name, bits in widths.items() if bits}
     names = list(own)

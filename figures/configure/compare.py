@@ -1,4 +1,4 @@
-"""Changes from one configuration to another: widths, and the energy that moves."""
+"""Changes from a configuration to a second configuration: widths, and the moved energy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -82,7 +82,7 @@ def _add_transition_cells(
     color: str,
     column: int,
 ) -> None:
-    """Add one square per transition, stronger with more layers."""
+    """Add a square for each transition, stronger with more layers."""
     if not moves:
         return
     most = max(len(t.layers) for t in moves)
@@ -140,9 +140,9 @@ def _matrix_title(diff: ConfigDiff) -> str:
 
 
 def moved_energy(diff: ConfigDiff) -> go.Figure:
-    """Return the change of each layer's energy by component, the largest change on top.
+    """Return the change of a layer's energy by component, the largest change on top.
 
-    At most 25 layers, which hold nearly the whole change where few layers change.
+    At most 25 layers; with few changed layers, the chart holds nearly the whole change.
     """
     rows = sorted(diff.layers, key=lambda row: -abs(row.moved_pj))
     rows = [row for row in rows if abs(row.moved_pj) > SMALLEST_PJ][:MOST_LAYERS]

@@ -1,4 +1,4 @@
-"""One layer explained: the saving and the loss of every width, as a plot and in words."""
+"""A layer explained: the saving and the loss of each width, as a plot and in words."""
 
 from collections.abc import Iterator, Sequence
 

@@ -51,7 +51,7 @@ def energy_comparison(reports: Mapping[str, CostReport]) -> go.Figure:
 
 
 def _add_stacked_bars(figure: go.Figure, names: Sequence[str], energies: Sequence[Energy]) -> None:
-    """Add one trace per component with any energy, one row per name."""
+    """Add a trace for each component with energy, and a row for each name."""
     factor, unit = energy_scale(max((energy.total_pj for energy in energies), default=0.0))
     for part, color in COMPONENTS.items():
         values = [energy.parts()[part] for energy in energies]

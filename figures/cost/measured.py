@@ -16,7 +16,8 @@ PJ_PER_J = 1e12
 def measured_scatter(checks: Sequence[RowCheck], machine: str) -> go.Figure:
     """Return estimated over measured energy; the chosen machine's points are in colour.
 
-    `machine` is the machine's name without its operating point. The line is where both are equal.
+    `machine` is the machine's name without the operating point. On the line, estimate and
+    measurement are equal.
     """
     figure = go.Figure()
     priced = [check for check in checks if check.row.measurement.energy_j]

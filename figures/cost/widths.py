@@ -17,7 +17,7 @@ FADED = 0.35
 
 @dataclass(frozen=True, slots=True)
 class _Widths:
-    """One layer's widths in bits on one side; `computed` is None without a multiplication."""
+    """The widths in bits of a layer's side; `computed` is None without a multiplication."""
 
     row: int
     layer: LayerCost

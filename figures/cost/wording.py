@@ -7,7 +7,7 @@ ESTIMATED = "estimated"
 
 
 def trust_text(report: CostReport) -> str:
-    """Return the energy's interval and where it comes from.
+    """Return the energy's interval and the source of the interval.
 
     "22 µJ to 32 µJ (this machine's error on 4 measured networks, leave one out: ...)", or "never
     measured: compare choices only". Runs stored before machines had errors say "estimated".
@@ -19,12 +19,12 @@ def trust_text(report: CostReport) -> str:
 
 
 def energy_text(report: CostReport) -> str:
-    """Return the energy with its interval and its machine's error."""
+    """Return the energy with the interval and the machine's error."""
     return f"{format_energy(report.energy_pj)}, {trust_text(report)}"
 
 
 def latency_interval(report: CostReport) -> str:
-    """Return the latency's interval as text that follows another; empty where it is unknown."""
+    """Return the latency's interval as text after other text; empty for an unknown interval."""
     return _interval_text(report.latency_s_ci)
 
 

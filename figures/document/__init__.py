@@ -1,4 +1,4 @@
-"""The report as one HTML file: no network, plots interactive, prints to A4."""
+"""The report as a single HTML file: offline, with interactive plots, ready for print on A4."""
 
 from figures.document.page import render_report
 

@@ -66,7 +66,7 @@ def cost_section(report: Report) -> Html:
 
 
 def _measured_rows(machine: str) -> list[object]:
-    """Return the measurements of the machine's chip beside its estimates, with their sources."""
+    """Return the measurements of the machine's chip beside the estimates, with sources."""
     checks = check_rows(machine.partition("@")[0])
     if not checks:
         return []
@@ -111,7 +111,7 @@ def most_costly(cost: CostReport, figure: str) -> tuple[CostReport, int]:
 
 
 def _copy_title(figure: go.Figure, whole: go.Figure) -> go.Figure:
-    """Give a figure of some layers the title of the figure of all layers, with the true shares."""
+    """Give a figure of a part of the layers the title of the whole figure, with the true shares."""
     figure.update_layout(title_text=whole.layout.title.text)
     return figure
 

@@ -1,4 +1,4 @@
-"""HTML that no name can break: text without an HTML mark is escaped."""
+"""Safe HTML: text without an HTML mark is escaped."""
 
 import html
 import re
@@ -11,7 +11,7 @@ _VERBATIM = ("pre", "code", "script", "style", "title")  # elements in which a s
 
 
 class Html(str):
-    """Text that is already HTML; every other text is escaped on insertion."""
+    """Finished HTML; other text is escaped on insertion."""
 
     __slots__ = ()
 
@@ -22,7 +22,7 @@ def safe_html(content: object) -> Html:
 
 
 def prose_html(content: object) -> Html:
-    """Return any content as HTML; in text, a number stays on the line of its unit."""
+    """Return content as HTML; in text, a number stays on the line of the number's unit."""
     if isinstance(content, Html):
         return content
     return safe_html(_BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", str(content)))

@@ -24,7 +24,7 @@ POLICY = (
 
 
 def render_report(report: Report) -> str:
-    """Return a report as the text of one HTML file, which loads nothing from outside."""
+    """Return a report as the text of a single HTML file, which loads nothing from outside."""
     run = report.run
     title = f"{run.model}: {run.name}"
     head = html_element(

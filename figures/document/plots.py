@@ -58,7 +58,7 @@ def _figure_json(figure: go.Figure) -> Any:
 
 
 def script_json(content: Any) -> Html:
-    """Return JSON without angle brackets, so that no name can end the script."""
+    """Return JSON without angle brackets, so that a name cannot end the script."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

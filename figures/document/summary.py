@@ -273,7 +273,7 @@ def configuration_section(report: Report) -> Html:
 
 
 def _spec_words(spec: object) -> str:
-    """Return the fields of a rule without fields that have no effect."""
+    """Return the effective fields of a rule."""
     if not isinstance(spec, dict) or not spec:
         return ""
     left = set()

@@ -26,7 +26,7 @@ def colored_by_share(
     verb: str,
     picked: str | None = None,
 ) -> go.Figure:
-    """Return the network coloured by each layer's share of a sum, such as "MACs" ("do")."""
+    """Return the network coloured by the layers' shares of a sum, such as "MACs" ("do")."""
     total = max(sum(amounts.values()), 1e-30)
     shares = {name: amount / total for name, amount in amounts.items() if amount > 0}
     texts = {name: f"{format_share(share)} of the {what}" for name, share in shares.items()}
@@ -48,7 +48,7 @@ def _share_color(what: str) -> str:
 def colored_by_bits(
     places: Sequence[LayerPlace], bits: Mapping[str, int], what: str, picked: str | None = None
 ) -> go.Figure:
-    """Return the network coloured by the bits of each layer's `what`, such as "weights"."""
+    """Return the network coloured by the bits of the layers' `what`, such as "weights"."""
     end = 3 / (FLOAT_PLACE - 1)  # the position of 16 bits
     stops = [[float(place) * end, color] for place, color in bits_scale()]
     scale = ColorScale(
@@ -81,7 +81,7 @@ def equalized_pairs(
 ) -> go.Figure:
     """Return the network with an arc for each pair, coloured by the remaining channel spread.
 
-    `spreads` holds each layer's widest channel range over the median range, after equalization.
+    `spreads` holds a layer's widest channel range over the median range, after equalization.
     """
     texts = {
         name: f"widest channel {format_ratio(s)} times the median" for name, s in spreads.items()

@@ -238,7 +238,7 @@ def _label_bands(figure: go.Figure, places: Sequence[LayerPlace]) -> None:
 
 
 def _fit_bands(bands: Sequence[Band], layers_a_px: float) -> list[tuple[int, Band]]:
-    """Return the bands with names that fit into two lines, each with its line; first come first."""
+    """Return the bands with names that fit into two lines, with the line; first come first."""
     lines: list[list[tuple[float, float]]] = [[], []]
     shown = []
     for band in bands:

@@ -38,7 +38,7 @@ class _Point:
 def accuracy_with_interval(runs: Sequence[Run]) -> go.Figure:
     """Return a point with 95 % interval for each run, the float network in grey.
 
-    Where a run has no labels, the chart shows the agreement with the float network.
+    For runs without labels, the chart shows the agreement with the float network.
 
     Raises:
         ValueError: `runs` is empty.
@@ -164,7 +164,7 @@ def _add_float_line(figure: go.Figure, point: _Point) -> None:
 
 
 def _name_position(energy: float, energies: Sequence[float]) -> str:
-    """Return a text position towards the middle of the plot, so that no edge cuts the name."""
+    """Return a text position towards the middle of the plot, so that the edge cuts no name."""
     middle = (min(energies) + max(energies)) / 2
     if min(energies) == max(energies):
         return "top center"

@@ -106,9 +106,9 @@ def _sqnr_title(finite: Mapping[str, float], exact: int) -> str:
 
 
 def compare_layers(before: Run, after: Run) -> go.Figure:
-    """Return the energy of each layer in both runs, matched by name.
+    """Return the energy of the layers in both runs, matched by name.
 
-    A layer of only one run shows one bar, and the label says so.
+    A layer of a single run shows a single bar, and the label tells the run.
     """
     rows = [row for row in layer_differences(before, after) if _has_energy(row)]
     old = [row.energy_before_pj for row in rows]

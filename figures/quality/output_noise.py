@@ -20,7 +20,7 @@ MOST_LAYERS = 20
 
 
 def noise_by_layer(noise: Mapping[str, float]) -> go.Figure:
-    """Return each layer's share of the summed noise energy, the noisiest on top, 20 at most.
+    """Return the layers' shares of the summed noise energy, the noisiest on top, 20 at most.
 
     `noise` holds the noise energy at the output as shares of the output's energy.
 

@@ -30,10 +30,10 @@ _SAME_DB = 300.0
 
 
 def scores_side_by_side(check: ExecutionCheck) -> go.Figure:
-    """Return top-1 with interval of all networks; without labels, agreement with the simulation.
+    """Return top-1 with interval of the networks; without labels, agreement with the simulation.
 
     Raises:
-        ValueError: the network is no classifier and has no such score.
+        ValueError: the network is no classifier, so the score is missing.
     """
     rows = _top1_shares(check)
     if not rows:

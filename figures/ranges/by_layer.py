@@ -24,9 +24,9 @@ def ranges_along_depth(
 ) -> go.Figure:
     """Return the largest magnitudes along the depth, on a log axis.
 
-    The band reaches from half a step of one encoding per tensor to the largest value: a channel
+    The band reaches from half a step of an encoding per tensor to the largest value: a channel
     below the band rounds to zero. A box holds the quartiles of the channels' largest magnitudes,
-    the whiskers all channels. A triangle marks each suspect.
+    the whiskers all channels. A triangle marks a suspect.
     """
     figure = go.Figure()
     names = [item.layer for item in examined]

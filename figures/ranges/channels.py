@@ -1,4 +1,4 @@
-"""The range of every channel of one tensor."""
+"""The ranges of the channels of a tensor."""
 
 from typing import Any
 
@@ -119,7 +119,7 @@ def _label_axis(figure: go.Figure, order: NDArray[Any], *, by_range: bool) -> No
 
 
 def _per_channel(values: Numbers, order: NDArray[Any]) -> Numbers:
-    """Return one value per channel, from one shared value or from C values."""
+    """Return a value for each channel, from a single shared value or from C values."""
     return values[order] if len(values) == len(order) else np.full(len(order), values[0])
 
 

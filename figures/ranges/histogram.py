@@ -1,4 +1,4 @@
-"""The histogram of one tensor under its encoding, with the clipping limits."""
+"""The histogram of a tensor under the tensor's encoding, with the clipping limits."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -109,7 +109,7 @@ def _add_encoding_lines(figure: go.Figure, fit: Fit, widest: int) -> None:
 
 
 def _upright_lines(points: Numbers) -> list[float | None]:
-    """Return each point twice and a gap behind it: upright lines in one trace."""
+    """Return each point twice and a gap behind the point: upright lines in a single trace."""
     return [value for point in points for value in (float(point), float(point), None)]
 
 

@@ -56,10 +56,10 @@ def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -
 
 
 def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
-    """Return the range (low, high) of each output channel's weights before and after.
+    """Return the range (low, high) of the output channels' weights before and after.
 
-    Channels are sorted by the range before; of more than 400 channels every n-th is drawn. Where
-    ranges differ by decades, a log axis shows the lengths of the ranges.
+    Channels are sorted by the range before; of more than 400 channels, only a part is drawn, at
+    equal distances. For ranges of different decades, a log axis shows the lengths of the ranges.
     """
     order = sorted(range(len(before)), key=lambda c: before[c][1] - before[c][0], reverse=True)
     step = math.ceil(len(order) / MOST_CHANNELS)
@@ -117,7 +117,7 @@ def _add_channel_ranges(
 def _add_range_lengths(
     figure: go.Figure, title: str, ranges: Mapping[int, tuple[float, float]], color: str
 ) -> None:
-    """Draw a point at the length of every channel's range; a log axis shows no zero."""
+    """Draw a point at the length of a channel's range; a log axis shows no zero."""
     figure.add_scatter(
         name=title,
         x=list(range(len(ranges))),

@@ -1,1 +1,1 @@
-"""Plots of what each layer costs."""
+"""Plots of the cost of quantizing a layer."""

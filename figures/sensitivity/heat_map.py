@@ -1,4 +1,4 @@
-"""The harm of every layer at every width, along the depth of the network."""
+"""The harm of the layers at the widths, along the depth of the network."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -187,7 +187,7 @@ def _begins_title(
     harms: Callable[[Sensitivity, CellScore], bool],
     what: str,
 ) -> str:
-    """Return the width at which an effect begins on each side, and the number of layers."""
+    """Return the width at which an effect begins, by side, and the number of layers."""
     parts = []
     for side in dict.fromkeys(side for side, _ in rows):
         counts = {

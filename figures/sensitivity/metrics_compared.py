@@ -1,4 +1,4 @@
-"""Two metrics of the same layers compared: where the metrics disagree, one metric misleads."""
+"""Two metrics of the layers compared; a disagreement means that a metric misleads."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ ALIKE, RELATED = 0.85, 0.5
 
 
 def noise_against_harm(found: Sensitivity, metric: HarmMetric, bits: int) -> go.Figure:
-    """Return the output's SQNR over another metric, with a point for each layer and side."""
+    """Return the output's SQNR over a second metric, with a point for each layer and side."""
     pairs = [
         (score, x, y)
         for side in found.sweep.sides
@@ -139,6 +139,6 @@ def _add_side_points(
 
 
 def _towards_middle(x: float, pairs: Sequence[tuple[CellScore, float, float]]) -> str:
-    """Return a text position towards the middle of the plot, so that no edge cuts the name."""
+    """Return a text position towards the middle of the plot, so that the edge cuts no name."""
     places = [place for _, place, _ in pairs]
     return "middle right" if x <= (min(places) + max(places)) / 2 else "middle left"

@@ -1,4 +1,4 @@
-"""Layers with their harm and its 95 % interval: most harmful first, and along the depth."""
+"""Layers with their harm and the 95 % interval: the most harmful first, and along the depth."""
 
 import math
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def along_depth(
     layers: Sequence[str],
     picked: str | None = None,
 ) -> go.Figure:
-    """Return all layers with their 95 % intervals in the order of execution."""
+    """Return the layers with their 95 % intervals in the order of execution."""
     places = {layer: place for place, layer in enumerate(layers)}
     shown = [s for s in at(found, side, bits) if shown_of(found, s, metric) is not None]
     figure = go.Figure()

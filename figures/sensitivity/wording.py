@@ -84,7 +84,7 @@ def shown_title(found: Sensitivity, metric: HarmMetric, *, breaks: bool = False)
 
 
 def harm_title(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> str:
-    """Return the most harmful layers in a sentence: few with most of the harm, or the worst."""
+    """Return the most harmful layers in a sentence: a few layers, or the worst layer."""
     scores = ranked(found, metric, side, bits)
     if not scores:
         return f"Nothing is known yet of {cell_text(side, bits)}"
@@ -112,7 +112,7 @@ def harm_title(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> 
 def _few_layers_title(
     found: Sensitivity, scores: Sequence[CellScore], few: Sequence[str], metric: HarmMetric
 ) -> str:
-    """Return a sentence: few of the layers measured so far cause most of the harm."""
+    """Return a sentence: a few of the measured layers cause a large share of the harm."""
     asked = scores[0].question
     guilt = {score.question.layer: additive_harm(found, score, metric) for score in scores}
     share = format_share(sum(guilt[layer] for layer in few) / sum(guilt.values()))

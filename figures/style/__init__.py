@@ -1,1 +1,1 @@
-"""Colours, units and layout that all plots share."""
+"""Colours, units and layout of the plots."""

@@ -1,4 +1,4 @@
-"""Shared layout of all figures: a title with the takeaway, names that fit, sufficient heights."""
+"""The layout of the figures: a title with the takeaway, fitting names, sufficient heights."""
 
 import html
 import math

@@ -1,6 +1,6 @@
-"""One colour for one meaning; all colours are readable on light and dark pages.
+"""A colour for a meaning; the colours are readable on light and dark pages.
 
-A search chose the energy components for the largest distance between any two colours under normal
+A search chose the energy components for the largest distance between two colours under normal
 vision, protanopia, deuteranopia and tritanopia (Machado et al. 2009); tests measure the distances.
 """
 

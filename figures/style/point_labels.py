@@ -1,4 +1,4 @@
-"""Positions of point labels, so that no label covers another label or a point."""
+"""Positions of point labels, so that a label covers neither a label nor a point."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,8 +18,8 @@ def place_labels(
 ) -> list[str]:
     """Return a text position for each point; points are shares of the plot, 0 to 1.
 
-    Each label in turn takes the position that covers the fewest points (including `others`) and
-    labels; among equal positions the first counts. `wide` is half a label's width.
+    A label takes the position that covers the fewest points (including `others`) and labels; among
+    equal positions the first counts. `wide` is half a label's width.
     """
     marks = [*points, *others]
     labels: list[Spot] = []
@@ -35,7 +35,7 @@ def place_labels(
 def _count_overlaps(
     label: Spot, marks: Sequence[Spot], labels: Sequence[Spot], wide: float
 ) -> Iterator[int]:
-    """Yield 1 for each covered mark or label, and for each crossed border."""
+    """Yield 1 for a covered mark or label, and for a crossed border."""
     x, y = label
     yield from (int(abs(x - a) < wide + 0.01 and abs(y - b) < HIGH) for a, b in marks)
     yield from (int(abs(x - a) < 2 * wide and abs(y - b) < 2 * HIGH) for a, b in labels)
