@@ -9,7 +9,7 @@ from analysis.network import Network
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
 from quant.graph.layers import is_input_name
-from quant.inputs import Inputs, arranged, count_of
+from quant.inputs import Inputs, arrange_batch, sample_count
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.progress import Steps
 from quant.ranges.statistics import Statistics
@@ -63,10 +63,10 @@ def calibrate(
     def inputs() -> Iterator[Inputs]:
         nonlocal used
         for batch in data.batches(size):
-            whole = network.graph.batch is None or count_of(batch.inputs) == size
+            whole = network.graph.batch is None or sample_count(batch.inputs) == size
             if whole:  # a network of fixed batch cannot take the remainder
-                used += count_of(batch.inputs)
-                yield arranged(batch.inputs)
+                used += sample_count(batch.inputs)
+                yield arrange_batch(batch.inputs)
 
     statistics = yield from Calibrate(len(data))(network.graph, inputs())
     if used == 0:
@@ -79,7 +79,7 @@ def calibrate(
 
 def needs_data(network: Network, config: QuantConfig) -> bool:
     """Whether some activation's range has to be calibrated on images."""
-    chosen = config.resolve(network.graph.layers)
+    chosen = config.resolve_layers(network.graph.layers)
     return any(
         not chosen[name].activation.is_float
         and chosen[name].activation.estimator is not Estimator.BATCH_NORM

@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from quant.config import QuantConfig
 from quant.engine.program import Program, compile_program
 from quant.file_encodings import EncodingTarget, Given
-from quant.finite_values import check_weights
+from quant.finite_values import check_finite_weights
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.graph.float_weights import FloatWeight, find_float_weights, summarize_float_weights
@@ -21,11 +21,11 @@ from quant.inputs import (
     InputLike,
     Inputs,
     Outputs,
-    arranged,
-    count_of,
-    first_of,
-    parts_of,
-    pieces_of,
+    arrange_batch,
+    first_output_of,
+    sample_count,
+    split_batch,
+    tensors_of_batch,
 )
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.simulation.float_law import check_float_law
@@ -120,7 +120,7 @@ def prepare(
     """
     graph = capture_graph(model, inputs, batch)
     folded = FoldBatchNorm()(graph)
-    check_weights(folded)
+    check_finite_weights(folded)
     check_float_law(folded)
     told = (*notes, *graph.notes, *summarize_float_weights(find_float_weights(folded)))
     return Network(name, digest, folded, graph.parameter_count(), told)
@@ -139,22 +139,22 @@ def forward(run: Callable[[Inputs], Tensor], batch: int | None, inputs: Inputs) 
     A network with a fixed batch is fed padded ones. `run` may be any callable graph; `batch` is
     the fixed batch size or None.
     """
-    return first_of(_in_pieces(run, batch, inputs))
+    return first_output_of(_in_pieces(run, batch, inputs))
 
 
 def forward_all(graph: Runnable, batch: int | None, inputs: Inputs) -> tuple[Tensor, ...]:
     """Run a graph on inputs (N, ...) as `forward` does, and return all its outputs."""
-    return parts_of(_in_pieces(graph.run, batch, inputs))
+    return tensors_of_batch(_in_pieces(graph.run, batch, inputs))
 
 
 @torch.inference_mode()
 def _in_pieces(run: Callable[[Inputs], Outputs], batch: int | None, inputs: Inputs) -> Outputs:
-    if batch is None or count_of(inputs) == batch:
-        return run(arranged(inputs))
+    if batch is None or sample_count(inputs) == batch:
+        return run(arrange_batch(inputs))
     found = []
-    for piece in pieces_of(inputs, batch):
-        count = count_of(piece)
-        outputs = run(arranged(piece, batch))
-        found.append([output[:count] for output in parts_of(outputs)])
+    for piece in split_batch(inputs, batch):
+        count = sample_count(piece)
+        outputs = run(arrange_batch(piece, batch))
+        found.append([output[:count] for output in tensors_of_batch(outputs)])
     joined = tuple(torch.cat(parts) for parts in zip(*found, strict=True))
     return joined[0] if len(joined) == 1 else joined

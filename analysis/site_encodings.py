@@ -7,7 +7,7 @@ from analysis.calibration import Calibrated
 from analysis.network import Network
 from quant.config import QuantConfig
 from quant.encoding import Encoding
-from quant.ranges.batch_norm_moments import Moments, propagate
+from quant.ranges.batch_norm_moments import Moments, propagate_moments
 from quant.simulation.choose_encodings import (
     encode_activation_site,
     encode_weight_site,
@@ -79,7 +79,7 @@ class SiteEncodings:
         if site.side is Side.WEIGHTS:
             return encode_weight_site(self.network.graph, site)
         if site.spec.estimator is Estimator.BATCH_NORM and self._moments is None:
-            self._moments = propagate(self.network.graph)
+            self._moments = propagate_moments(self.network.graph)
         return encode_activation_site(
             site, self._calibrated.statistics, self._calibrated.input_range, self._moments
         )

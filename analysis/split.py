@@ -15,7 +15,7 @@ from data_io.preprocessing import Layout, Preprocess
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_input_name
-from quant.inputs import Input, shapes_of
+from quant.inputs import Input, sample_shapes
 from sample_models.registry import SAMPLES
 
 LARGEST_SHARE = 2  # calibration takes at most 1 / LARGEST_SHARE of the user's own images
@@ -161,7 +161,7 @@ def preprocess_of_shape(shape: Sequence[int], *, scales: bool) -> Preprocess:
 
 
 def _input_is_float(network: Network, config: QuantConfig) -> bool:
-    chosen = config.resolve(network.graph.layers)
+    chosen = config.resolve_layers(network.graph.layers)
     return all(chosen[name].activation.is_float for name in chosen if is_input_name(name))
 
 
@@ -235,7 +235,7 @@ def check_images(network: Network, data: Dataset) -> None:
         raise DatasetError(f"A score needs images; {data.name} has none. Choose other data.")
     batch = next(iter(data.first(1).batches(1)))
     several = len(network.graph.inputs) > 1
-    for one, got in zip(network.graph.inputs, shapes_of(batch.inputs), strict=True):
+    for one, got in zip(network.graph.inputs, sample_shapes(batch.inputs), strict=True):
         if got != one.shape:
             remedy = "Set channels, resize, crop and layout of the preprocessing."
             raise DatasetError(

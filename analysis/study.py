@@ -142,7 +142,7 @@ class Study:
         """
         if needs_data(self.network, config):
             return True
-        chosen = config.resolve(self.network.graph.layers)
+        chosen = config.resolve_layers(self.network.graph.layers)
         inputs = [chosen[name].activation for name in chosen if is_input_name(name)]
         return self.input_range is None and not all(spec.is_float for spec in inputs)
 

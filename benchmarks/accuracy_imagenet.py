@@ -23,8 +23,8 @@ from analysis.split import Split, pixel_range
 from data_io.dataset import Dataset, check_classes
 from data_io.open_dataset import open_dataset
 from model_io.load import load_model
-from quant.config import QuantConfig, uniform
-from quant.progress import drain
+from quant.config import QuantConfig, uniform_config
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 from quant.spec import Estimator, Granularity, QuantSpec
 from sample_models.registry import sample
@@ -50,7 +50,7 @@ class Case:
     @property
     def config(self) -> QuantConfig:
         """The configuration."""
-        start = uniform(8, 8, self.granularity)
+        start = uniform_config(8, 8, self.granularity)
         weight = replace(start.default.weight, estimator=self.estimator)
         activation = replace(start.default.activation, estimator=self.estimator)
         return QuantConfig(replace(start.default, weight=weight, activation=activation))
@@ -66,9 +66,9 @@ def cases() -> Iterator[Case]:
 def score(network: Network, ranges: Calibrated, case: Case, parts: Split) -> dict[str, Any]:
     """Return the figures of one case on the images kept apart and on all."""
     quantized = quantize_graph(network.graph, case.config, ranges.statistics, ranges.input_range)
-    rest = drain(evaluate(network, quantized, parts.score))
+    rest = drain_steps(evaluate(network, quantized, parts.score))
     assert parts.calibration is not None
-    seen = drain(evaluate(network, quantized, parts.calibration))
+    seen = drain_steps(evaluate(network, quantized, parts.calibration))
     interval = rest.top1_drop_ci95
     assert interval is not None
     return {
@@ -100,7 +100,7 @@ def run(data: Dataset, seed: int) -> list[dict[str, Any]]:
     check_classes(data, network.outputs)
     chosen, rest = data.split(CALIBRATION_IMAGES, seed)
     limits = pixel_range(sample(MODEL).preprocess)
-    ranges = drain(calibrate(network, chosen, limits))
+    ranges = drain_steps(calibrate(network, chosen, limits))
     rows = []
     print("weights      ranges   float  W8A8   drop [95 %]            agree   SQNR dB  drop of all")
     for case in cases():

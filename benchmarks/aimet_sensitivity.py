@@ -59,25 +59,25 @@ def prepare_ours(arguments: argparse.Namespace) -> Turn:
     from analysis.sensitivity.tensor_noise import instant  # noqa: PLC0415
     from analysis.study import Study  # noqa: PLC0415
     from model_io.load import load_model  # noqa: PLC0415
-    from quant.config import uniform  # noqa: PLC0415
-    from quant.progress import drain  # noqa: PLC0415
+    from quant.config import uniform_config  # noqa: PLC0415
+    from quant.progress import drain_steps  # noqa: PLC0415
     from quant.simulation.plan import Side  # noqa: PLC0415
 
     keep_freed_memory()
     loaded = load_model(arguments.model)
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     some = images_of(arguments.model, arguments.data, CALIBRATION_IMAGES, 1)
-    calibrated = drain(calibrate(network, some))
+    calibrated = drain_steps(calibrate(network, some))
     data = images_of(arguments.model, arguments.data, arguments.images, 2)
     kept = arguments.memory_mib * 2**20
-    sweep = Sweep(uniform(8, 8), bits=(8,), sides=(Side.BOTH,), memory_bytes=kept)
+    sweep = Sweep(uniform_config(8, 8), bits=(8,), sides=(Side.BOTH,), memory_bytes=kept)
     instant(
         Study(network, calibrated=calibrated), sweep
     )  # makes the ranges, which the sweep takes over
 
     def turn() -> int:
         steps = exact(Study(network, data, calibrated=calibrated), sweep, Pool(arguments.threads))
-        return len(drain(steps).scores)
+        return len(drain_steps(steps).scores)
 
     return turn
 

@@ -24,8 +24,8 @@ from analysis.mixed_precision.proposal import Budget, Proposal
 from analysis.mixed_precision.search import BitSearch
 from analysis.network import Network, prepare
 from analysis.sensitivity.sweep import DEFAULT_BITS, CellScore, Depth, Question, Sensitivity, Sweep
-from quant.assignment import parts_of
-from quant.config import uniform
+from quant.assignment import parts_of_graph
+from quant.config import uniform_config
 
 MACHINES = ("bitfusion_like", "horowitz45_generic")
 FIRST = 0.8  # of W8A8's energy
@@ -52,12 +52,12 @@ def made_up(network: Network, seed: int) -> Sensitivity:
     """Return sensitivities of 6 dB a bit, each part 15 dB apart at most, scattered by 1 dB."""
     random = np.random.default_rng(seed)
     scores = []
-    for layer, side in parts_of(network.graph):
+    for layer, side in parts_of_graph(network.graph):
         quiet = random.uniform(-3, 12)
         for bits in DEFAULT_BITS:
             level = float(quiet + 6.02 * bits + random.normal())
             scores.append(CellScore(Question(layer, bits, side), Depth.EXACT, 64, level))
-    return Sensitivity(Sweep(uniform(8, 8)), Depth.EXACT, 64, None, tuple(scores))
+    return Sensitivity(Sweep(uniform_config(8, 8)), Depth.EXACT, 64, None, tuple(scores))
 
 
 def timed(question: Callable[[], Proposal]) -> tuple[float, float, Proposal]:

@@ -21,8 +21,8 @@ from analysis.network import Network, prepare
 from analysis.process_settings import choose_threads
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
-from quant.config import QuantConfig, uniform
-from quant.progress import drain
+from quant.config import QuantConfig, uniform_config
+from quant.progress import drain_steps
 from quant.ranges.estimators import encode_statistics, encode_weight
 from quant.spec import Estimator, Granularity, QuantSpec, SpecChange
 
@@ -47,9 +47,11 @@ def time_edits(network: Network) -> tuple[float, float]:
         known: Entropies = {}
         look = partial(cost, network, machine=machine, known=known)
         first = milliseconds(partial(look, config=QuantConfig()))
-        edits = [QuantConfig().with_change(layer, weight=SpecChange(bits=4)) for layer in layers]
+        edits = [
+            QuantConfig().with_layer_change(layer, weight=SpecChange(bits=4)) for layer in layers
+        ]
         later = [milliseconds(partial(look, config=config)) for config in edits[:EDITS]]
-        bulk = milliseconds(partial(look, config=uniform(5, 8)))
+        bulk = milliseconds(partial(look, config=uniform_config(5, 8)))
         slowest, slowest_bulk = max(slowest, *later), max(slowest_bulk, first, bulk)
         middle, most = statistics.median(later), max(later)
         print(
@@ -61,7 +63,7 @@ def time_edits(network: Network) -> tuple[float, float]:
 
 def time_estimators(network: Network) -> None:
     """Print what choosing ranges takes."""
-    ranges = drain(calibrate(network, RandomImages(4, network.graph.input_shape)))
+    ranges = drain_steps(calibrate(network, RandomImages(4, network.graph.input_shape)))
     streams = list(ranges.statistics.values())
     weighted = [layer for layer in network.graph.layers if layer.weight]
     for estimator in FOR_WEIGHTS:

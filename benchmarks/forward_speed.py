@@ -21,9 +21,9 @@ from analysis.network import Network, forward, prepare
 from analysis.process_settings import choose_threads, keep_freed_memory
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.inputs import Inputs
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 
 IMAGES = 32
@@ -33,8 +33,8 @@ FOLDED_TARGET, SIMULATED_TARGET = 0.5, 2.0
 def runners(network: Network, module: Callable[[Tensor], Tensor]) -> dict[str, Callable[[], None]]:
     """Return the three forwards of the same images by name."""
     images = torch.rand(IMAGES, *network.graph.input_shape) * 4 - 2
-    calibrated = drain(calibrate(network, RandomImages(8, network.graph.input_shape)))
-    simulated = quantize_graph(network.graph, uniform(8, 8), calibrated.statistics)
+    calibrated = drain_steps(calibrate(network, RandomImages(8, network.graph.input_shape)))
+    simulated = quantize_graph(network.graph, uniform_config(8, 8), calibrated.statistics)
 
     def in_batches(run: Callable[[Inputs], Tensor]) -> Callable[[], None]:
         def work() -> None:

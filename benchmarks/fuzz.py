@@ -55,7 +55,7 @@ def whole_files() -> dict[str, bytes]:
     from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415
     from safetensors.torch import save  # noqa: PLC0415
 
-    from quant.config import uniform  # noqa: PLC0415
+    from quant.config import uniform_config  # noqa: PLC0415
 
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3))
@@ -85,7 +85,7 @@ def whole_files() -> dict[str, bytes]:
         "safetensors": save(network.state_dict()),
         "npz": arrays.getvalue(),
         "packed npz": packed.getvalue(),
-        "config": uniform(8, 8).to_json().encode(),
+        "config": uniform_config(8, 8).to_json().encode(),
         "preprocess": json.dumps(steps).encode(),
         "encodings": json.dumps({"version": "2.0.0", "encodings": [grid]}).encode(),
         "session": b'{"version": 1, "model": {"name": "a"}, "runs": []}',

@@ -40,8 +40,8 @@ from data_io.bundled import fashion_test, fashion_train_part
 from data_io.dataset import Dataset
 from data_io.open_dataset import open_dataset
 from model_io.load import load_sample_model
-from quant.config import uniform
-from quant.progress import drain
+from quant.config import uniform_config
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 from sample_models.registry import IMAGENET
 
@@ -71,9 +71,9 @@ def prepare_bench(model: str, folder: Path, store: Path, images: int) -> Bench:
         seen, scored = open_dataset(folder, IMAGENET).split(images)
     else:
         seen, scored = fashion_train_part().sample(images), fashion_test()
-    calibrated = drain(calibrate(network, seen))
-    sweep = Sweep(uniform(8, 8), DEFAULT_BITS)
-    known = drain(
+    calibrated = drain_steps(calibrate(network, seen))
+    sweep = Sweep(uniform_config(8, 8), DEFAULT_BITS)
+    known = drain_steps(
         sensitivity(Study(network, seen, store=RunStore(store), calibrated=calibrated), sweep)
     )
     print(f"{model}: sweep of {len(known.scores)} questions, {known.seconds:.0f} s", flush=True)
@@ -125,7 +125,7 @@ def find_cheap(bench: Bench, search: BitSearch, top: Proposal) -> Cheap:
 
     The images that decide are those that are scored, so the answer is a little lucky.
     """
-    (base,) = drain(
+    (base,) = drain_steps(
         measure(search, Study(search.network, bench.scored, calibrated=bench.calibrated), [top])
     )
     drop = base.run.evaluation.top1_drop or 0.0
@@ -133,7 +133,7 @@ def find_cheap(bench: Bench, search: BitSearch, top: Proposal) -> Cheap:
     proposal = search.cheapest(Quantity.ENERGY, most_loss=drop + ALLOWED_LOSS)
     good, bad, chosen = 1.0, 0.0, top
     for _ in range(TRIES):
-        (found,) = drain(
+        (found,) = drain_steps(
             measure(
                 search, Study(search.network, bench.scored, calibrated=bench.calibrated), [proposal]
             )

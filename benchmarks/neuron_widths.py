@@ -40,25 +40,25 @@ from data_io.dataset import Dataset
 from model_io.load import load_sample_model
 from quant.channel_widths import (
     ChannelWidths,
-    count_widths,
-    even_widths,
-    mean_bits,
-    random_widths,
-    shuffled_in_layers,
+    config_with_channel_widths,
+    count_channel_widths,
+    even_channel_widths,
+    mean_weight_bits,
+    random_channel_widths,
+    shuffle_within_layers,
     widths_by_variance,
-    with_channel_widths,
 )
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.graph.float_graph import FloatGraph
-from quant.inputs import Inputs, first_of
+from quant.inputs import Inputs, first_output_of
 from quant.passes.calibrate import Calibration
 from quant.passes.use_grids import UseGrids
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
-from quant.training.neuron_widths import trained_widths
+from quant.training.neuron_widths import trained_channel_widths
 from quant.training.settings import NeuronWidthSettings, TrainingMethod, TrainingSettings
 from quant.training.state.trained_state import TrainedState
-from quant.training.train import train
+from quant.training.train import train_network
 from sample_models.letter_mlp import letter_mlp
 from sample_models.registry import sample
 from sample_models.train import augment
@@ -120,7 +120,7 @@ def tensors_of(data: Dataset) -> tuple[Tensor, Tensor]:
     """Return (inputs, labels) of a dataset in memory."""
     batch = next(data.batches(len(data)))
     assert batch.labels is not None
-    return first_of(batch.inputs), batch.labels
+    return first_output_of(batch.inputs), batch.labels
 
 
 def open_ground(name: str, start: str, seed: int) -> Ground:
@@ -135,7 +135,7 @@ def open_ground(name: str, start: str, seed: int) -> Ground:
     )
     own = BUNDLED_DATA[sample(name).dataset]
     watched, training = own.train().split(WATCHED, seed)
-    calibrated = drain(calibrate(network, training.sample(256, seed)))
+    calibrated = drain_steps(calibrate(network, training.sample(256, seed)))
     inputs, labels = tensors_of(training)
     watch_inputs, watch_labels = tensors_of(watched)
     parts = zip(watch_inputs.split(500), watch_labels.split(500), strict=True)
@@ -146,7 +146,7 @@ def open_ground(name: str, start: str, seed: int) -> Ground:
         own.test().first(SCORED),
         calibrated.statistics,
         calibrated.input_range,
-        uniform(8, ACTIVATION_BITS[name]),
+        uniform_config(8, ACTIVATION_BITS[name]),
     )
 
 
@@ -157,7 +157,7 @@ def simulate(ground: Ground, config: QuantConfig, state: TrainedState | None = N
         return quantize_graph(graph, config, ground.calibration, ground.input_range)
     trained = state.trained_graph(graph)
     quantized = quantize_graph(trained, config, ground.calibration, ground.input_range)
-    kept = UseGrids(state.encodings).apply(quantized).kept
+    kept = UseGrids(state.encodings).apply_at_once(quantized).kept
     assert not kept, kept
     return quantized
 
@@ -183,13 +183,17 @@ def run_arm(
     """Train one arm and score it; `widths` stay where they are given."""
     began = time.monotonic()
     graph = ground.network.graph
-    config = with_channel_widths(ground.base, widths or even_widths(graph, start_bits))
-    state = drain(train(simulate(ground, config), graph, ground.train, ground.watched, settings))
-    found = trained_widths(state.encodings, graph)
-    quantized = simulate(ground, with_channel_widths(ground.base, found), state)
+    config = config_with_channel_widths(
+        ground.base, widths or even_channel_widths(graph, start_bits)
+    )
+    state = drain_steps(
+        train_network(simulate(ground, config), graph, ground.train, ground.watched, settings)
+    )
+    found = trained_channel_widths(state.encodings, graph)
+    quantized = simulate(ground, config_with_channel_widths(ground.base, found), state)
     arm = Arm(
-        name, settings.seed, mean_bits(graph, found), score(ground, quantized),
-        time.monotonic() - began, count_widths(found),
+        name, settings.seed, mean_weight_bits(graph, found), score(ground, quantized),
+        time.monotonic() - began, count_channel_widths(found),
     )  # fmt: skip
     return arm, found
 
@@ -203,15 +207,15 @@ def arms_of(name: str, start: str, seed: int, settings: TrainingSettings) -> Ite
     plain = replace(settings, widths=replace(settings.widths, rate=0.0))
     floats = _float_variances(name, ground)
     controls = {
-        "even mix": even_widths(graph, nmp.mean_bits),
-        "random": random_widths(graph, learned, seed),
+        "even mix": even_channel_widths(graph, nmp.mean_bits),
+        "random": random_channel_widths(graph, learned, seed),
         "by variance": widths_by_variance(floats, nmp.mean_bits),
     }
     if not seed:  # what tells the reasons is run once
         controls |= {
-            "random within layers": shuffled_in_layers(learned, seed),
+            "random within layers": shuffle_within_layers(learned, seed),
             "the same, retrained": learned,
-            "uniform 2": even_widths(graph, 2),
+            "uniform 2": even_channel_widths(graph, 2),
         }
     for title, widths in controls.items():
         yield run_arm(ground, title, plain, widths)[0]

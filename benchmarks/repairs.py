@@ -21,14 +21,14 @@ from data_io.bundled import fashion_test, fashion_train_part
 from data_io.dataset import Dataset
 from data_io.open_dataset import open_dataset
 from model_io.load import load_sample_model
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.passes.absorb_bias import AbsorbBias
 from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Reach
 from quant.passes.recipe import Recipe
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.spec import Estimator, Granularity
 from sample_models.registry import IMAGENET
 
@@ -51,7 +51,7 @@ class Row:
     @property
     def config(self) -> QuantConfig:
         """The configuration: activations of 8 bits."""
-        plain = uniform(self.weight_bits, 8, self.granularity)
+        plain = uniform_config(self.weight_bits, 8, self.granularity)
         weight = replace(plain.default.weight, estimator=self.estimator)
         return replace(plain, default=replace(plain.default, weight=weight))
 
@@ -118,14 +118,14 @@ def measure(row: Row, folder: Path) -> dict[str, Any]:
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     seen, scored = _data(row, folder)
     calibration = seen.first(64) if row.images > 64 else seen
-    calibrated = drain(calibrate(network, calibration))
+    calibrated = drain_steps(calibrate(network, calibration))
     stage = first_stage(network, row.config, calibrated)
     steps = [_score("plain", network, stage.quantized, scored, 0.0)]
     print(_line(row, steps[-1]), flush=True)
     for step in row.recipe:
         start = time.monotonic()
         learned = seen if isinstance(step, AdaRound) else calibration
-        stage, _ = drain(apply_pass(stage, step, row.config, learned))
+        stage, _ = drain_steps(apply_pass(stage, step, row.config, learned))
         seconds = time.monotonic() - start
         steps.append(_score(title_of(step), network, stage.quantized, scored, seconds))
         print(_line(row, steps[-1]), flush=True)
@@ -141,7 +141,7 @@ def _data(row: Row, folder: Path) -> tuple[Dataset, Dataset]:
 def _score(
     title: str, network: Network, quantized: Any, data: Dataset, seconds: float
 ) -> dict[str, Any]:
-    found = drain(evaluate(network, quantized, data))
+    found = drain_steps(evaluate(network, quantized, data))
     interval = found.top1_drop_ci95
     return {
         "step": title,

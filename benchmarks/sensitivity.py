@@ -50,10 +50,10 @@ from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset
 from data_io.open_dataset import open_dataset
 from model_io.load import load_model
-from quant.config import uniform
-from quant.inputs import arranged
+from quant.config import uniform_config
+from quant.inputs import arrange_batch
 from quant.passes.equalize import Equalize
-from quant.progress import Steps, drain
+from quant.progress import Steps, drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
 from sample_models.registry import sample
@@ -94,11 +94,11 @@ class Case:
         """
         network, known = self.network, self.calibrated
         graphs = {
-            bits: first_stage(network, uniform(bits, bits), known).quantized
+            bits: first_stage(network, uniform_config(bits, bits), known).quantized
             for bits in {question.bits for question in questions}
         }
         start = time.process_time()
-        batches = [arranged(batch.inputs) for batch in self.data.batches(network.batch_size)]
+        batches = [arrange_batch(batch.inputs) for batch in self.data.batches(network.batch_size)]
         with torch.inference_mode():
             reference = torch.cat([network.graph(inputs) for inputs in batches])
             found = []
@@ -129,19 +129,19 @@ def open_case(name: str, images: int, place: Path) -> Case:
         folder = open_dataset(place, sample(name).preprocess)
         some, data = folder.split(CALIBRATION_IMAGES)
         data = data.sample(images)
-    return Case(network, data, drain(calibrate(network, some)))
+    return Case(network, data, drain_steps(calibrate(network, some)))
 
 
 def timed(work: Callable[[], Steps[Sensitivity]]) -> tuple[float, Sensitivity]:
     """Return seconds of the processor and the answer."""
     start = time.process_time()
-    found = drain(work())
+    found = drain_steps(work())
     return time.process_time() - start, found
 
 
 def measure(case: Case, rounds: int) -> dict[str, Any]:
     """Return times, ratios, equality and agreement of the depths on one model."""
-    sweep = Sweep(uniform(8, 8), bits=BITS)
+    sweep = Sweep(uniform_config(8, 8), bits=BITS)
     ranges = _make_ranges(case, sweep)
     turns: dict[str, Callable[[], Steps[Sensitivity]]] = {
         "naive": lambda: case.exact(sweep, reuse=False),
@@ -151,7 +151,7 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     }
     seconds: dict[str, list[float]] = {depth: [] for depth in turns}
     answers: dict[str, Sensitivity] = {}
-    drain(case.screen(sweep))
+    drain_steps(case.screen(sweep))
     for _ in range(rounds):
         for depth, work in turns.items():
             spent, answers[depth] = timed(work)
@@ -215,7 +215,7 @@ def _error_db(screened: Sensitivity, own: Sensitivity, side: Side) -> float:
 
 def scaling(case: Case) -> dict[str, Any]:
     """Return seconds by images and by layers, and what each costs in forwards of an image."""
-    sweep = Sweep(uniform(8, 8), bits=(8,))
+    sweep = Sweep(uniform_config(8, 8), bits=(8,))
     _make_ranges(case, sweep)
     forward = forward_seconds(case)
     count, names = len(case.data), [layer.name for layer in case.network.graph.layers]
@@ -247,7 +247,7 @@ def forward_seconds(case: Case) -> float:
     """Return the seconds of a float forward of one image by the sweep's own program."""
     program = case.network.program
     size = case.network.batch_size
-    batches = [arranged(batch.inputs) for batch in case.data.batches(size)]
+    batches = [arrange_batch(batch.inputs) for batch in case.data.batches(size)]
     found = []
     with single_threaded():
         for _ in range(4):
@@ -262,10 +262,10 @@ def worst_layers(case: Case, count: int = 6) -> dict[str, list[str]]:
     """Return the kinds and names of the layers that rank worst at W8 per-tensor, and after CLE."""
     graph = Equalize()(case.network.graph).graph
     equalized = replace(case.network, graph=graph, digest="equalized")
-    sweep = Sweep(uniform(8, 8, Granularity.PER_TENSOR), bits=(8,), sides=(Side.WEIGHTS,))
+    sweep = Sweep(uniform_config(8, 8, Granularity.PER_TENSOR), bits=(8,), sides=(Side.WEIGHTS,))
     found = {}
     for name, network in (("before", case.network), ("after CLE", equalized)):
-        own = drain(Case(network, case.data, case.calibrated).exact(sweep))
+        own = drain_steps(Case(network, case.data, case.calibrated).exact(sweep))
         ranked = sorted(own.scores, key=lambda score: score.sqnr_db)[:count]
         found[name] = [
             f"{score.question.layer} ({network.graph[score.question.layer].kind}) "

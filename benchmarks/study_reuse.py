@@ -17,8 +17,8 @@ from analysis.process_settings import choose_threads
 from analysis.study import Study
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
-from quant.config import QuantConfig, uniform
-from quant.progress import drain
+from quant.config import QuantConfig, uniform_config
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 
 SAMPLES = ("fashion-mobilenet", "fashion-resnet", "fashion-vit")
@@ -32,7 +32,7 @@ def open_study(sample: str) -> Study:
     loaded = load_model(sample)
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     images = RandomImages(CALIBRATION_IMAGES, network.graph.input_shape)
-    return Study(network, calibrated=drain(calibrate(network, images)))
+    return Study(network, calibrated=drain_steps(calibrate(network, images)))
 
 
 def visit_seconds(study: Study, config: QuantConfig) -> float:
@@ -54,7 +54,7 @@ def later_visit_seconds(studies: Sequence[Study], config: QuantConfig) -> float:
 def main() -> None:
     """Print the first visit, the later ones among two and three networks, and their ratio."""
     choose_threads()
-    config = uniform(BITS, BITS)
+    config = uniform_config(BITS, BITS)
     studies = [open_study(sample) for sample in SAMPLES]
     first = [visit_seconds(study, config) for study in studies]
     two = later_visit_seconds(studies[:2], config)

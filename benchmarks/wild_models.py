@@ -20,10 +20,10 @@ from analysis.cost.workload import build_workload
 from analysis.network import prepare
 from model_io.load import load_model
 from model_io.qdq_export.export_qdq import export_qdq_onnx
-from quant.config import uniform
-from quant.inputs import KINDS, draw, parts_of
+from quant.config import uniform_config
+from quant.inputs import KINDS, draw_batch, tensors_of_batch
 from quant.passes.calibrate import Calibrate
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 from tests.networks_wild import VISION, Wild
 from tests.networks_wild_sequences import SEQUENCES
@@ -82,21 +82,21 @@ def row(path: Path) -> str:
     model = loaded.program or loaded.module
     network = prepare(loaded.name, model, loaded.expected_inputs, loaded.digest, loaded.batch)
     graph = network.graph
-    inputs = draw(graph.inputs, graph.batch or 4)
-    calibration = drain(Calibrate()(graph, [inputs]))
+    inputs = draw_batch(graph.inputs, graph.batch or 4)
+    calibration = drain_steps(Calibrate()(graph, [inputs]))
     with torch.inference_mode():
         expected = graph(inputs)
         noise = [
-            sqnr_db(expected, quantize_graph(graph, uniform(bits, 8), calibration)(inputs))
+            sqnr_db(expected, quantize_graph(graph, uniform_config(bits, 8), calibration)(inputs))
             for bits in (8, 4)
         ]
-    counted = sum(op.macs for op in build_workload("wild", graph, uniform(8, 8)).ops)
-    quantized = quantize_graph(graph, uniform(8, 8), calibration)
+    counted = sum(op.macs for op in build_workload("wild", graph, uniform_config(8, 8)).ops)
+    quantized = quantize_graph(graph, uniform_config(8, 8), calibration)
     exported = export_qdq_onnx(quantized).model.SerializeToString()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
-    feed = zip(session.get_inputs(), parts_of(inputs), strict=True)
+    feed = zip(session.get_inputs(), tensors_of_batch(inputs), strict=True)
     theirs = session.run(None, {one.name: values.numpy() for one, values in feed})[0]
     apart = sqnr_db(quantized(inputs), torch.from_numpy(theirs))
     weights = sum(bool(layer.weight) for layer in graph.layers)

@@ -216,7 +216,7 @@ def complete_experiment(
     Raises:
         ValueError: the file cannot be read, or the recipe changes the tensors of the encodings.
     """
-    from quant.passes.recipe import check_order  # noqa: PLC0415
+    from quant.passes.recipe import check_recipe_order  # noqa: PLC0415
     from quant.passes.use_grids import UseGrids  # noqa: PLC0415
 
     experiment = record.experiment
@@ -226,7 +226,7 @@ def complete_experiment(
     if options.encodings is not None:
         given = _file_encodings(network, options.encodings)
         config = experiment.config if options.names_config else given.config
-        check_order((UseGrids(given.grids, given.source), *experiment.recipe))
+        check_recipe_order((UseGrids(given.grids, given.source), *experiment.recipe))
         experiment = replace(experiment, encodings=given, config=config)
         return experiment, (*notes, *given.sentences())
     if record.encodings is None:
@@ -248,11 +248,11 @@ def with_stored_training(
     unless the options name bits (`named`).
     """
     from analysis.training.stored import open_training  # noqa: PLC0415
-    from quant.passes.recipe import check_order  # noqa: PLC0415
+    from quant.passes.recipe import check_recipe_order  # noqa: PLC0415
 
     stored = open_training(*place, network)
     recipe = (*stored.whole_recipe, *experiment.recipe)
-    check_order(recipe)
+    check_recipe_order(recipe)
     config = experiment.config if named else stored.config
     return replace(experiment, config=config, recipe=recipe)
 
@@ -284,13 +284,13 @@ def check_onnx_import(model: str, network: "Network", data: "Dataset") -> dict[s
     """Run an ONNX file beside ONNX Runtime on the user's data; None for other models."""
     from model_io.input_specs import InputSpec  # noqa: PLC0415
     from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx_agreement  # noqa: PLC0415
-    from quant.inputs import parts_of  # noqa: PLC0415
+    from quant.inputs import tensors_of_batch  # noqa: PLC0415
 
     if not model.lower().endswith(".onnx"):
         return None
     takes = tuple(InputSpec(one.name, one.shape, one.kind) for one in network.graph.inputs)
     (batch,) = data.first(CHECKED_INPUTS).batches(CHECKED_INPUTS)
-    found = check_onnx_agreement(Path(model), takes, inputs=parts_of(batch.inputs))
+    found = check_onnx_agreement(Path(model), takes, inputs=tensors_of_batch(batch.inputs))
     print_line(f"Beside ONNX Runtime on {found.inputs} real inputs: {found.difference:.1e} apart")
     return {"inputs": found.inputs, "largest_relative_difference": found.difference}
 

@@ -49,30 +49,30 @@ def choose_channel_widths(
     with errors_as_sentences(answer):
         base = read_config_options(config, None, activation_bits, None, None)
         from quant.channel_widths import (  # noqa: PLC0415
-            count_widths,
-            even_widths,
-            mean_bits,
-            random_widths,
+            config_with_channel_widths,
+            count_channel_widths,
+            even_channel_widths,
+            mean_weight_bits,
+            random_channel_widths,
             widths_by_variance,
-            with_channel_widths,
         )
 
         graph = open_network(model, builder, input_shape).graph
         chosen = (
-            even_widths(graph, budget)
+            even_channel_widths(graph, budget)
             if method is WidthChoice.EVEN
             else widths_by_variance(graph, budget)
         )
         if method is WidthChoice.RANDOM:
-            chosen = random_widths(graph, chosen, seed)
-        found = with_channel_widths(base, chosen)
+            chosen = random_channel_widths(graph, chosen, seed)
+        found = config_with_channel_widths(base, chosen)
         if out is not None:
             out.write_text(found.to_json(), encoding="utf-8")
         write_answer(
             answer,
             {
-                "mean_bits": mean_bits(graph, chosen),
-                "channels": count_widths(chosen),
+                "mean_bits": mean_weight_bits(graph, chosen),
+                "channels": count_channel_widths(chosen),
                 "config": found.to_dict(),
             },
         )

@@ -12,7 +12,7 @@ from model_io.load import load_model
 from model_io.loaded_model import LoadedModel
 from quant.graph.capture import capture_graph, export_torch_program
 from quant.graph.float_graph import FloatGraph
-from quant.inputs import draw, parts_of
+from quant.inputs import draw_batch, tensors_of_batch
 from quant.torch_state import exclusive_torch
 
 TRIAL = 2
@@ -84,9 +84,15 @@ def _output_difference(before: FloatGraph, after: FloatGraph) -> float:
     Raises:
         ModelError: further than float32 rounds.
     """
-    inputs = draw(before.inputs, before.batch or TRIAL)
+    inputs = draw_batch(before.inputs, before.batch or TRIAL)
     with torch.inference_mode():
-        pairs = list(zip(parts_of(before.run(inputs)), parts_of(after.run(inputs)), strict=True))
+        pairs = list(
+            zip(
+                tensors_of_batch(before.run(inputs)),
+                tensors_of_batch(after.run(inputs)),
+                strict=True,
+            )
+        )
     found = max(float((a - b).abs().max() / a.abs().max().clamp(min=1e-30)) for a, b in pairs)
     if not found <= SAME:
         raise ModelError(f"The file must compute the same; it lies {found:.1e} apart. Report it.")

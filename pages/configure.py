@@ -38,7 +38,7 @@ st.caption("What do I choose? Bits, granularity and ranges; the cost moves while
 
 network = needed_network(work)
 config = work.config
-chosen = config.resolve(network.graph.layers)
+chosen = config.resolve_layers(network.graph.layers)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     preset_picker(work)
     machine_picker(work, "configure")

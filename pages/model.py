@@ -1,7 +1,7 @@
 import streamlit as st
 
 from figures.style.units import format_bytes, format_count
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.graph.layers import is_input_name
 from ui.answers.float_score import find_float_score, first_images, measure_float_score
 from ui.configure.file_encodings import offer_own_encodings
@@ -36,7 +36,10 @@ if network is None:
 
 measure_float_score(work)
 measure_import_check(work)
-as_float, at_8_bits = work.config_cost(uniform(32, 32)), work.config_cost(uniform(8, 8))
+as_float, at_8_bits = (
+    work.config_cost(uniform_config(32, 32)),
+    work.config_cost(uniform_config(8, 8)),
+)
 score = find_float_score(work)
 
 st.subheader(plain(network.name), anchor=False)

@@ -13,7 +13,7 @@ Part = tuple[str, Side]  # a layer's weight or its output
 Cell = tuple[Part, int, Granularity | None]  # at these bits; weights at this granularity
 
 
-def parts_of(graph: FloatGraph) -> tuple[Part, ...]:
+def parts_of_graph(graph: FloatGraph) -> tuple[Part, ...]:
     """Return everything that has bits, in order of execution."""
     parts: list[Part] = []
     for layer in graph.layers:
@@ -23,27 +23,27 @@ def parts_of(graph: FloatGraph) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def bits_of(config: QuantConfig, graph: FloatGraph) -> dict[Part, int]:
+def bits_by_part(config: QuantConfig, graph: FloatGraph) -> dict[Part, int]:
     """Return the bits that a configuration gives to each part."""
-    chosen = config.resolve(graph.layers)
+    chosen = config.resolve_layers(graph.layers)
     return {
         (name, side): (
             chosen[name].weight if side is Side.WEIGHTS else chosen[name].activation
         ).bits
-        for name, side in parts_of(graph)
+        for name, side in parts_of_graph(graph)
     }
 
 
-def cells_of(config: QuantConfig, graph: FloatGraph) -> tuple[Cell, ...]:
+def cells_of_config(config: QuantConfig, graph: FloatGraph) -> tuple[Cell, ...]:
     """Return the bits of each part, and the granularity of each weight."""
-    chosen = config.resolve(graph.layers)
+    chosen = config.resolve_layers(graph.layers)
     return tuple(
         ((name, side), bits, chosen[name].weight.granularity if side is Side.WEIGHTS else None)
-        for (name, side), bits in bits_of(config, graph).items()
+        for (name, side), bits in bits_by_part(config, graph).items()
     )
 
 
-def with_bits(
+def config_with_bits(
     config: QuantConfig,
     graph: FloatGraph,
     bits: Mapping[Part, int],
@@ -55,7 +55,7 @@ def with_bits(
 
     The most frequent widths become the default, every layer that differs gets one rule.
     """
-    every = {**bits_of(config, graph), **bits}
+    every = {**bits_by_part(config, graph), **bits}
     weights = {name: width for (name, side), width in every.items() if side is Side.WEIGHTS}
     outputs = {name: width for (name, side), width in every.items() if side is Side.ACTIVATIONS}
     usual_weight = Counter(weights.values()).most_common(1)[0][0] if weights else 8
@@ -64,17 +64,17 @@ def with_bits(
         replace(config.default.weight, bits=usual_weight),
         replace(config.default.activation, bits=usual_output),
     )
-    chosen, wanted = config.resolve(graph.layers), grains or {}
+    chosen, wanted = config.resolve_layers(graph.layers), grains or {}
     own = [
         Rule(
             name,
             replace(
-                _width(chosen[name].weight, bits.get((name, Side.WEIGHTS)), usual_weight)
+                _width_change(chosen[name].weight, bits.get((name, Side.WEIGHTS)), usual_weight)
                 if name in weights
                 else SpecChange(),
-                granularity=_new(wanted.get(name), chosen[name].weight.granularity),
+                granularity=_granularity_change(wanted.get(name), chosen[name].weight.granularity),
             ),
-            SpecChange(bits=_unless(outputs[name], usual_output)),
+            SpecChange(bits=_bits_unless_usual(outputs[name], usual_output)),
         )
         for name in outputs
     ]
@@ -90,7 +90,7 @@ def with_bits(
     return QuantConfig(default, tuple(rules))
 
 
-def at_granularity(config: QuantConfig, granularity: Granularity) -> QuantConfig:
+def config_at_granularity(config: QuantConfig, granularity: Granularity) -> QuantConfig:
     """Return the configuration with all weights at one granularity."""
     default = replace(config.default.weight, granularity=granularity)
     changed = (
@@ -100,18 +100,18 @@ def at_granularity(config: QuantConfig, granularity: Granularity) -> QuantConfig
     return QuantConfig(replace(config.default, weight=default), rules)
 
 
-def _width(spec: QuantSpec, bits: int | None, usual: int) -> SpecChange:
+def _width_change(spec: QuantSpec, bits: int | None, usual: int) -> SpecChange:
     """Return the change that gives a weight its width: `bits`, or its own where that is None."""
     if bits is None and spec.channel_bits:
         return SpecChange(channel_bits=spec.channel_bits)
-    return SpecChange(bits=_unless(spec.bits if bits is None else bits, usual))
+    return SpecChange(bits=_bits_unless_usual(spec.bits if bits is None else bits, usual))
 
 
-def _unless(value: int, usual: int) -> int | None:
+def _bits_unless_usual(value: int, usual: int) -> int | None:
     return None if value == usual else value
 
 
-def _new(wanted: Granularity | None, present: Granularity) -> Granularity | None:
+def _granularity_change(wanted: Granularity | None, present: Granularity) -> Granularity | None:
     return None if wanted is present else wanted
 
 
@@ -126,7 +126,7 @@ class Knob:
     bits: tuple[int, ...]
     grains: tuple[tuple[Granularity | None, ...], ...]
 
-    def cells(self, option: int) -> tuple[Cell, ...]:
+    def cells_at_option(self, option: int) -> tuple[Cell, ...]:
         """Return what an option gives to each part."""
         pairs = zip(self.parts, self.grains[option], strict=True)
         return tuple((part, self.bits[option], grain) for part, grain in pairs)

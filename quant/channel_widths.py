@@ -25,27 +25,27 @@ ChannelWidths = Mapping[str, tuple[int, ...]]
 """The width of each output channel, by layer."""
 
 
-def weighted_layers(graph: FloatGraph) -> Iterator[Layer]:
+def weighted_channel_layers(graph: FloatGraph) -> Iterator[Layer]:
     """Yield the layers whose channels can have widths: convolutions and products with a weight."""
     for layer in graph.layers:
         if layer.weight is not None and layer.kind in WEIGHTED_KINDS:
             yield layer
 
 
-def channel_count(layer: Layer) -> int:
+def output_channel_count(layer: Layer) -> int:
     """Return the number of output channels of a layer's weight."""
     return layer.weight_shape[layer.channel_axis]
 
 
-def fan_in(layer: Layer) -> int:
+def weights_per_channel(layer: Layer) -> int:
     """Return the number of weights of one output channel."""
-    return math.prod(layer.weight_shape) // channel_count(layer)
+    return math.prod(layer.weight_shape) // output_channel_count(layer)
 
 
-def mean_bits(graph: FloatGraph, widths: ChannelWidths) -> float:
+def mean_weight_bits(graph: FloatGraph, widths: ChannelWidths) -> float:
     """Return bits a weight on average: sum of d_in b_j over sum of d_in."""
-    layers = [layer for layer in weighted_layers(graph) if layer.name in widths]
-    bits = sum(fan_in(layer) * sum(widths[layer.name]) for layer in layers)
+    layers = [layer for layer in weighted_channel_layers(graph) if layer.name in widths]
+    bits = sum(weights_per_channel(layer) * sum(widths[layer.name]) for layer in layers)
     return bits / sum(math.prod(layer.weight_shape) for layer in layers)
 
 
@@ -62,16 +62,16 @@ def widths_by_variance(
     Raises:
         ConfigError: the budget lies outside the widths to choose from.
     """
-    _check_budget(budget, choices)
-    layers = list(weighted_layers(graph))
-    sizes = {layer.name: fan_in(layer) for layer in layers}
-    found = {layer.name: [choices[0]] * channel_count(layer) for layer in layers}
+    _check_bit_budget(budget, choices)
+    layers = list(weighted_channel_layers(graph))
+    sizes = {layer.name: weights_per_channel(layer) for layer in layers}
+    found = {layer.name: [choices[0]] * output_channel_count(layer) for layer in layers}
     left = sum(sizes[name] * (budget * len(own) - sum(own)) for name, own in found.items())
     variances = {layer.name: channel_variances(graph, layer) for layer in layers}
     heap: list[tuple[float, str, int, int]] = []
     for name, own in variances.items():
         for channel, variance in enumerate(own):
-            _offer(heap, variance, (name, channel, 0), choices)
+            _offer_wider_step(heap, variance, (name, channel, 0), choices)
     while heap:
         _, name, channel, step = heapq.heappop(heap)
         cost = sizes[name] * (choices[step + 1] - choices[step])
@@ -79,7 +79,7 @@ def widths_by_variance(
             continue
         left -= cost
         found[name][channel] = choices[step + 1]
-        _offer(heap, variances[name][channel], (name, channel, step + 1), choices)
+        _offer_wider_step(heap, variances[name][channel], (name, channel, step + 1), choices)
     return {name: tuple(own) for name, own in found.items()}
 
 
@@ -90,7 +90,7 @@ def channel_variances(graph: FloatGraph, layer: Layer) -> list[float]:
     return squares
 
 
-def even_widths(
+def even_channel_widths(
     graph: FloatGraph, budget: float, choices: tuple[int, ...] = CHANNEL_WIDTHS
 ) -> dict[str, tuple[int, ...]]:
     """Return the widths next to `budget`, mixed in one ratio in every layer.
@@ -101,13 +101,13 @@ def even_widths(
     Raises:
         ConfigError: the budget lies outside the widths to choose from.
     """
-    _check_budget(budget, choices)
+    _check_bit_budget(budget, choices)
     low = max(width for width in choices if width <= budget)
     high = min((width for width in choices if width > budget), default=low)
     share = (budget - low) / (high - low) if high > low else 0.0
     found: dict[str, tuple[int, ...]] = {}
-    for layer in weighted_layers(graph):
-        count = channel_count(layer)
+    for layer in weighted_channel_layers(graph):
+        count = output_channel_count(layer)
         ends = [
             math.floor(share * (place + 1)) > math.floor(share * place) for place in range(count)
         ]
@@ -115,7 +115,7 @@ def even_widths(
     return found
 
 
-def random_widths(
+def random_channel_widths(
     graph: FloatGraph, widths: ChannelWidths, seed: int
 ) -> dict[str, tuple[int, ...]]:
     """Return the same widths dealt to channels of the whole network at random.
@@ -125,7 +125,7 @@ def random_widths(
     `widths` (our choice).
     """
     generator = torch.Generator().manual_seed(seed)
-    sizes = {layer.name: fan_in(layer) for layer in weighted_layers(graph)}
+    sizes = {layer.name: weights_per_channel(layer) for layer in weighted_channel_layers(graph)}
     fans = [sizes[name] for name, own in widths.items() for _ in own]
     pool = [bits for own in widths.values() for bits in own]
     dealt = [pool[place] for place in torch.randperm(len(pool), generator=generator).tolist()]
@@ -136,10 +136,10 @@ def random_widths(
         if abs(surplus + moved) < abs(surplus):
             surplus += moved
             dealt[first], dealt[second] = dealt[second], dealt[first]
-    return _deal(dealt, widths)
+    return _deal_widths(dealt, widths)
 
 
-def shuffled_in_layers(widths: ChannelWidths, seed: int) -> dict[str, tuple[int, ...]]:
+def shuffle_within_layers(widths: ChannelWidths, seed: int) -> dict[str, tuple[int, ...]]:
     """Return the widths of each layer in another order: what is left is the choice by layer."""
     generator = torch.Generator().manual_seed(seed)
     found = {}
@@ -149,12 +149,12 @@ def shuffled_in_layers(widths: ChannelWidths, seed: int) -> dict[str, tuple[int,
     return found
 
 
-def count_widths(widths: ChannelWidths) -> dict[str, dict[int, int]]:
+def count_channel_widths(widths: ChannelWidths) -> dict[str, dict[int, int]]:
     """Return how many channels have each width, by layer, the narrowest first."""
     return {name: dict(sorted(Counter(own).items())) for name, own in widths.items()}
 
 
-def with_channel_widths(config: QuantConfig, widths: ChannelWidths) -> QuantConfig:
+def config_with_channel_widths(config: QuantConfig, widths: ChannelWidths) -> QuantConfig:
     """Return the configuration with a rule for each layer that has widths of channels.
 
     A layer whose channels all have one width gets that width.
@@ -166,21 +166,21 @@ def with_channel_widths(config: QuantConfig, widths: ChannelWidths) -> QuantConf
             bits=own[0] if len(set(own)) == 1 else None,
             channel_bits=own if len(set(own)) > 1 else None,
         )
-        config = config.with_change(name, weight=change)
+        config = config.with_layer_change(name, weight=change)
     return config
 
 
-def widths_of(graph: FloatGraph, config: QuantConfig) -> dict[str, tuple[int, ...]]:
+def channel_widths_of_config(graph: FloatGraph, config: QuantConfig) -> dict[str, tuple[int, ...]]:
     """Return the width that a configuration gives to each output channel, by layer."""
-    chosen = config.resolve(graph.layers)
+    chosen = config.resolve_layers(graph.layers)
     return {
-        layer.name: spec.channel_bits or (spec.bits,) * channel_count(layer)
-        for layer in weighted_layers(graph)
+        layer.name: spec.channel_bits or (spec.bits,) * output_channel_count(layer)
+        for layer in weighted_channel_layers(graph)
         for spec in (chosen[layer.name].weight,)
     }
 
 
-def _deal(pool: list[int], widths: ChannelWidths) -> dict[str, tuple[int, ...]]:
+def _deal_widths(pool: list[int], widths: ChannelWidths) -> dict[str, tuple[int, ...]]:
     found, start = {}, 0
     for name, own in widths.items():
         found[name] = tuple(pool[start : start + len(own)])
@@ -188,7 +188,7 @@ def _deal(pool: list[int], widths: ChannelWidths) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _offer(
+def _offer_wider_step(
     heap: list[tuple[float, str, int, int]],
     variance: float,
     place: tuple[str, int, int],
@@ -202,7 +202,7 @@ def _offer(
         heapq.heappush(heap, (-gain, name, channel, step))
 
 
-def _check_budget(budget: float, choices: tuple[int, ...]) -> None:
+def _check_bit_budget(budget: float, choices: tuple[int, ...]) -> None:
     if not choices[0] <= budget <= choices[-1]:
         raise ConfigError(
             f"Bits a weight must lie between {choices[0]} and {choices[-1]} on average; got "

@@ -68,7 +68,7 @@ class Rule:
     weight: SpecChange = field(default_factory=SpecChange)
     activation: SpecChange = field(default_factory=SpecChange)
 
-    def matches(self, layers: Iterable[Named]) -> frozenset[str]:
+    def matched_layers(self, layers: Iterable[Named]) -> frozenset[str]:
         """Return the names of the layers that this rule touches."""
         layers = tuple(layers)
         if self.select in ("first", "last"):
@@ -103,7 +103,7 @@ class QuantConfig:
                 "Widths of channels belong to a rule that names one layer; the default has some."
             )
 
-    def resolve(self, layers: Iterable[Named]) -> "Resolved":
+    def resolve_layers(self, layers: Iterable[Named]) -> "Resolved":
         """Return the choice for every layer and how many layers each rule matched.
 
         Raises:
@@ -113,7 +113,7 @@ class QuantConfig:
         chosen = {layer.name: self.default for layer in layers}
         counts = []
         for rule in self.rules:
-            names = rule.matches(layers)
+            names = rule.matched_layers(layers)
             if not names:
                 raise ConfigError(
                     f"Every rule must match a layer; {rule.select!r} matches none of "
@@ -123,11 +123,12 @@ class QuantConfig:
             for name in names:
                 old = chosen[name]
                 chosen[name] = LayerConfig(
-                    rule.weight.apply(old.weight), rule.activation.apply(old.activation)
+                    rule.weight.apply_to_spec(old.weight),
+                    rule.activation.apply_to_spec(old.activation),
                 )
         return Resolved(chosen, tuple(counts))
 
-    def with_change(
+    def with_layer_change(
         self, layer: str, weight: SpecChange | None = None, activation: SpecChange | None = None
     ) -> "QuantConfig":
         """Return this config with a rule for exactly one layer, merged into the one it has."""
@@ -135,7 +136,11 @@ class QuantConfig:
         new = Rule(layer, weight or SpecChange(), activation or SpecChange())
         if rules and rules[-1].select == layer:
             old = rules.pop()
-            new = Rule(layer, new.weight.over(old.weight), new.activation.over(old.activation))
+            new = Rule(
+                layer,
+                new.weight.merged_over(old.weight),
+                new.activation.merged_over(old.activation),
+            )
         return replace(self, rules=(*rules, new))
 
     def to_dict(self) -> dict[str, Any]:
@@ -188,7 +193,7 @@ def config_from_dict(raw: object) -> QuantConfig:
         raise ConfigError(f"A configuration has version, default and rules; got {got!r}.")
     if raw.get("version", 1) != 1:
         raise ConfigError(f"A configuration must be of version 1; got {raw['version']!r}.")
-    default = _object(raw.get("default", {}), {"weight", "activation"}, "default")
+    default = _checked_object(raw.get("default", {}), {"weight", "activation"}, "default")
     rules = raw.get("rules", [])
     if not isinstance(rules, list):
         raise ConfigError(f"rules must be a list; got {rules!r}.")
@@ -199,7 +204,7 @@ def config_from_dict(raw: object) -> QuantConfig:
                 ACTIVATION_DEFAULT, **read_spec_fields(default.get("activation", {}), "activation")
             ),
         ),
-        tuple(_read_rule(rule, position) for position, rule in enumerate(rules)),
+        tuple(_read_config_rule(rule, position) for position, rule in enumerate(rules)),
     )
 
 
@@ -216,17 +221,17 @@ def config_from_json(text: str) -> QuantConfig:
     return config_from_dict(raw)
 
 
-def _object(raw: object, keys: set[str], where: str) -> dict[str, Any]:
+def _checked_object(raw: object, keys: set[str], where: str) -> dict[str, Any]:
     if not isinstance(raw, dict) or set(raw) - keys:
         got = sorted(raw) if isinstance(raw, dict) else raw
         raise ConfigError(f"{where} must be an object of {', '.join(sorted(keys))}; got {got!r}.")
     return raw
 
 
-def _read_rule(raw: object, position: int) -> Rule:
+def _read_config_rule(raw: object, position: int) -> Rule:
     where = f"rules[{position}]"
     # how many layers it matched where it was written: `config_file` compares
-    rule = _object(raw, {"select", "weight", "activation", "matched"}, where)
+    rule = _checked_object(raw, {"select", "weight", "activation", "matched"}, where)
     select = rule.get("select")
     if not isinstance(select, str) or not select:
         raise ConfigError(f"{where}.select must be a name or pattern; got {select!r}.")
@@ -237,14 +242,15 @@ def _read_rule(raw: object, position: int) -> Rule:
     )
     try:  # a value out of bounds is so whatever the rule is applied to
         LayerConfig(
-            result.weight.apply(WEIGHT_DEFAULT), result.activation.apply(ACTIVATION_DEFAULT)
+            result.weight.apply_to_spec(WEIGHT_DEFAULT),
+            result.activation.apply_to_spec(ACTIVATION_DEFAULT),
         )
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     return result
 
 
-def uniform(
+def uniform_config(
     weight_bits: int, activation_bits: int, granularity: Granularity = Granularity.PER_CHANNEL
 ) -> QuantConfig:
     """Return one width for all weights and one for all activations."""
@@ -263,7 +269,7 @@ def config_to_plain(config: QuantConfig, layers: Sequence[Named]) -> dict[str, A
         ConfigError: a rule matches no layer.
     """
     plain = config.to_dict()
-    counts = config.resolve(layers).matched
+    counts = config.resolve_layers(layers).matched
     for rule, matched in zip(plain["rules"], counts, strict=True):
         rule["matched"] = matched
     return plain
@@ -287,7 +293,7 @@ def config_from_file(text: str, layers: Sequence[Named]) -> tuple[QuantConfig, t
         ConfigError: it is no configuration, or a rule matches no layer.
     """
     config = config_from_json(text)
-    counts = config.resolve(layers).matched
+    counts = config.resolve_layers(layers).matched
     written = [rule.get("matched") for rule in parse_json(text).get("rules", [])]
     notes = []
     for rule, now, before in zip(config.rules, counts, written, strict=True):
@@ -300,11 +306,11 @@ def config_from_file(text: str, layers: Sequence[Named]) -> tuple[QuantConfig, t
             )
         if before != now:
             notes.append(
-                f"The rule {rule.select!r} matches {now} {_layers(now)} here, and matched {before} "
-                "where it was written: the model is another one, or was changed."
+                f"The rule {rule.select!r} matches {now} {_layer_count_words(now)} here, and "
+                f"matched {before} where it was written: the model is another one, or was changed."
             )
     return config, tuple(notes)
 
 
-def _layers(count: int) -> str:
+def _layer_count_words(count: int) -> str:
     return "layer" if count == 1 else "layers"

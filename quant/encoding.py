@@ -87,10 +87,10 @@ class Encoding:
             inside = x.clamp(self.low, self.high)
             if self.channel_bits is not None:
                 inside = torch.where(self.channel_bits == 1, x, inside)
-            return inside + (self._round_trip(x.detach()) - inside).detach()
-        return self._round_trip(x)
+            return inside + (self._round_trip_values(x.detach()) - inside).detach()
+        return self._round_trip_values(x)
 
-    def _round_trip(self, x: Tensor) -> Tensor:
+    def _round_trip_values(self, x: Tensor) -> Tensor:
         if self.channel_bits is not None:
             return self.dequantize(self.quantize(x))
         steps = torch.div(x, self.scale).round_()
@@ -102,7 +102,7 @@ class Encoding:
         return steps.mul_(self.scale)
 
 
-def grid_limits(spec: QuantSpec, low: Tensor) -> tuple[int, int]:
+def integer_limits(spec: QuantSpec, low: Tensor) -> tuple[int, int]:
     """Return (qmin, qmax): unsigned if asymmetric, or symmetric with nothing below zero (8b, 8c).
 
     `low` is the lower end of the range, of any shape.
@@ -136,14 +136,14 @@ def encode_range(low: Tensor, high: Tensor, spec: QuantSpec) -> Encoding:
         raise CalibrationError("A range's low end must not exceed its high end.")
     low = low.double().clamp(max=0.0)
     high = high.double().clamp(min=0.0)
-    qmin, qmax = grid_limits(spec, low)
+    qmin, qmax = integer_limits(spec, low)
     if spec.symmetric:
         scale = high / qmax
         if qmin < 0:
             scale = torch.maximum(scale, low / qmin)
     else:
         scale = (high - low) / (qmax - qmin)
-    scale = _round_scale(scale, spec)
+    scale = _round_scale_up(scale, spec)
     if spec.symmetric:
         zero_point = torch.zeros_like(scale)
     else:
@@ -152,7 +152,7 @@ def encode_range(low: Tensor, high: Tensor, spec: QuantSpec) -> Encoding:
     return Encoding(scale, zero_point, qmin, qmax, binary)
 
 
-def _round_scale(scale: Tensor, spec: QuantSpec) -> Tensor:
+def _round_scale_up(scale: Tensor, spec: QuantSpec) -> Tensor:
     """Return the scale as float32: at least normal, and a power of two where the spec asks."""
     # A constant-zero channel has no range; any scale represents it.
     scale = torch.where(scale < SMALLEST_SCALE, torch.ones_like(scale), scale)

@@ -54,12 +54,14 @@ class Given:
         start = f"{len(self.grids)} grids of {self.source} are used as they are"
         found = [f"{start}; the configuration has {beside}."]
         if self.uncovered:
-            found.append(f"Not covered by the file, and left float: {_listed(self.uncovered)}.")
+            found.append(
+                f"Not covered by the file, and left float: {_list_in_words(self.uncovered)}."
+            )
         by_reason: dict[str, list[str]] = {}
         for name, reason in self.unused.items():
             by_reason.setdefault(reason, []).append(name)
         for reason, names in by_reason.items():
-            found.append(f"In the file, and used nowhere, since {reason}: {_listed(names)}.")
+            found.append(f"In the file, and used nowhere, since {reason}: {_list_in_words(names)}.")
         if self.exact:
             found.append(f"{self.exact} tensors of 32 bits, such as biases, are exact here.")
         return found
@@ -68,6 +70,6 @@ class Given:
 MOST_LISTED = 8
 
 
-def _listed(names: tuple[str, ...] | list[str]) -> str:
+def _list_in_words(names: tuple[str, ...] | list[str]) -> str:
     more = len(names) - MOST_LISTED
     return "; ".join(names[:MOST_LISTED]) + (f"; and {more} more" if more > 0 else "")

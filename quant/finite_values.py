@@ -7,10 +7,10 @@ from torch import Tensor, fx
 
 from quant.errors import QuantError
 from quant.graph.float_graph import FloatGraph
-from quant.inputs import Inputs, parts_of
+from quant.inputs import Inputs, tensors_of_batch
 
 
-def check_weights(graph: FloatGraph) -> None:
+def check_finite_weights(graph: FloatGraph) -> None:
     """Check that every layer's weights are finite.
 
     Raises:
@@ -28,7 +28,7 @@ def check_weights(graph: FloatGraph) -> None:
             )
 
 
-def check_outputs(graph: FloatGraph, inputs: Inputs, outputs: tuple[Tensor, ...]) -> None:
+def check_finite_outputs(graph: FloatGraph, inputs: Inputs, outputs: tuple[Tensor, ...]) -> None:
     """Check that the float network's outputs (N, ...) on some inputs are finite.
 
     Raises:
@@ -43,7 +43,7 @@ def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
     """Return which layer first gives a value that is not finite on these inputs (N, ...)."""
     search = _FirstOverflow(graph.module)
     with torch.inference_mode():
-        search.run(*parts_of(inputs))
+        search.run(*tensors_of_batch(inputs))
     layer = next((one for one in graph.layers if search.guilty in (one.node, one.output)), None)
     where = "an operation" if layer is None else layer.name
     largest = ""
@@ -54,8 +54,8 @@ def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
     return (
         "The float network's outputs must be finite numbers; on these inputs they are NaN or "
         f"infinite, first after {where}{largest}. The largest input is "
-        f"{max(float(part.abs().max()) for part in parts_of(inputs)):.3g}. Check the weights of "
-        "that layer and the scale of the inputs."
+        f"{max(float(part.abs().max()) for part in tensors_of_batch(inputs)):.3g}. Check the "
+        "weights of that layer and the scale of the inputs."
     )
 
 

@@ -70,49 +70,49 @@ class Input:
         return torch.randint(0, most, size, generator=generator).to(KINDS[self.kind])
 
 
-def draw(inputs: Sequence[Input], count: int, seed: int = 0) -> Inputs:
+def draw_batch(inputs: Sequence[Input], count: int, seed: int = 0) -> Inputs:
     """Return a random batch of `count` samples."""
     generator = torch.Generator().manual_seed(seed)
-    return as_inputs([one.draw(count, generator) for one in inputs])
+    return as_network_inputs([one.draw(count, generator) for one in inputs])
 
 
-def as_inputs(parts: Sequence[Tensor]) -> Inputs:
+def as_network_inputs(parts: Sequence[Tensor]) -> Inputs:
     """Return tensors as a network takes them: a single one is no tuple."""
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
-def parts_of(values: Inputs) -> tuple[Tensor, ...]:
+def tensors_of_batch(values: Inputs) -> tuple[Tensor, ...]:
     """Return the tensors of a batch, or of outputs, one after the other."""
     return (values,) if isinstance(values, Tensor) else values
 
 
-def first_of(values: Outputs) -> Tensor:
+def first_output_of(values: Outputs) -> Tensor:
     """Return the first output: what is compared with labels."""
     return values if isinstance(values, Tensor) else values[0]
 
 
-def count_of(inputs: Inputs) -> int:
+def sample_count(inputs: Inputs) -> int:
     """Return the number of samples in a batch."""
-    return len(parts_of(inputs)[0])
+    return len(tensors_of_batch(inputs)[0])
 
 
-def each(function: Callable[[Tensor], Tensor], values: Inputs) -> Inputs:
+def map_each_tensor(function: Callable[[Tensor], Tensor], values: Inputs) -> Inputs:
     """Return a batch with a function applied to each of its tensors."""
     if isinstance(values, Tensor):
         return function(values)
     return tuple(function(value) for value in values)
 
 
-def arranged(inputs: Inputs, batch: int | None = None) -> Inputs:
+def arrange_batch(inputs: Inputs, batch: int | None = None) -> Inputs:
     """Return a batch in the layout in which networks run fastest: images channels last.
 
     One smaller than `batch`, the only size that the network takes, is filled up with its first
     sample.
     """
-    return each(lambda values: _arranged(values, batch), inputs)
+    return map_each_tensor(lambda values: _arrange_tensor(values, batch), inputs)
 
 
-def _arranged(values: Tensor, batch: int | None) -> Tensor:
+def _arrange_tensor(values: Tensor, batch: int | None) -> Tensor:
     if batch is not None and len(values) < batch:
         filling = values[:1].expand(batch - len(values), *values.shape[1:])
         values = torch.cat([values, filling])
@@ -122,13 +122,13 @@ def _arranged(values: Tensor, batch: int | None) -> Tensor:
     )
 
 
-def pieces_of(inputs: Inputs, size: int) -> list[Inputs]:
+def split_batch(inputs: Inputs, size: int) -> list[Inputs]:
     """Return a batch in pieces of at most `size` samples."""
     if isinstance(inputs, Tensor):
         return list(inputs.split(size))
     return list(zip(*(values.split(size) for values in inputs), strict=True))
 
 
-def shapes_of(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
+def sample_shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
     """Return the shape of one sample of each tensor, without the batch."""
-    return tuple(tuple(values.shape[1:]) for values in parts_of(inputs))
+    return tuple(tuple(values.shape[1:]) for values in tensors_of_batch(inputs))

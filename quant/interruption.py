@@ -29,7 +29,7 @@ _STATE = _State()
 
 
 @contextmanager
-def time_limit(seconds: float, what: str) -> Iterator[None]:
+def limit_processor_time(seconds: float, what: str) -> Iterator[None]:
     """Let what this thread does inside take `seconds` of a processor at most; waiting is free.
 
     Raises:
@@ -39,7 +39,7 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
     try:
         yield
     except Interrupted:
-        if _is_cancelled():
+        if _is_thread_cancelled():
             raise
         raise TimeLimitError(
             f"{what} must take at most {seconds:.0f} s; it was stopped after that time. Use a "
@@ -50,7 +50,7 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def cancellable(cancelled: Callable[[], bool]) -> Iterator[None]:
+def make_cancellable(cancelled: Callable[[], bool]) -> Iterator[None]:
     """Let a person end what this thread does inside; `cancelled` says that one has.
 
     Raises:
@@ -66,9 +66,9 @@ def cancellable(cancelled: Callable[[], bool]) -> Iterator[None]:
 def check_interruption() -> None:
     """Raise Interrupted where this thread's time is over or a person has cancelled its work."""
     late = _STATE.deadline is not None and time.thread_time() > _STATE.deadline
-    if late or _is_cancelled():
+    if late or _is_thread_cancelled():
         raise Interrupted
 
 
-def _is_cancelled() -> bool:
+def _is_thread_cancelled() -> bool:
     return _STATE.cancelled is not None and _STATE.cancelled()

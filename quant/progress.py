@@ -18,7 +18,7 @@ class Progress:
 Steps = Generator[Progress, None, T]
 
 
-def part(steps: Steps[T], start: float, end: float) -> Steps[T]:
+def part_of_progress(steps: Steps[T], start: float, end: float) -> Steps[T]:
     """Run a generator as the part of a longer one that fills the fractions `start` to `end`."""
     while True:
         try:
@@ -29,7 +29,7 @@ def part(steps: Steps[T], start: float, end: float) -> Steps[T]:
         yield Progress(start + (end - start) * step.fraction, step.text)
 
 
-def drain(steps: Steps[T]) -> T:
+def drain_steps(steps: Steps[T]) -> T:
     """Run a generator of progress to its end and return its result."""
     while True:
         try:

@@ -71,13 +71,13 @@ class QuantSpec:
                 "1 bit, narrow grids and a width for each channel belong to symmetric grids; got "
                 "an asymmetric one. Set symmetric to true."
             )
-        self._check_channels()
+        self._check_channel_bits()
         if self.group_size < 1:
             raise ConfigError(f"group_size must be at least 1; got {self.group_size}.")
         if not 50 < self.percentile <= 100:
             raise ConfigError(f"percentile must be over 50 and at most 100; got {self.percentile}.")
 
-    def _check_channels(self) -> None:
+    def _check_channel_bits(self) -> None:
         if not self.channel_bits:
             return
         if self.granularity is not Granularity.PER_CHANNEL:
@@ -116,7 +116,7 @@ class QuantSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON; those of rare use only where they say something."""
-        values = _plain_fields(asdict(self))
+        values = _fields_for_json(asdict(self))
         return values if self.narrow else {k: v for k, v in values.items() if k != "narrow"}
 
 
@@ -134,7 +134,7 @@ class SpecChange:
     narrow: bool | None = None
     channel_bits: tuple[int, ...] | None = None
 
-    def apply(self, spec: QuantSpec) -> QuantSpec:
+    def apply_to_spec(self, spec: QuantSpec) -> QuantSpec:
         """Return `spec` with the fields that are set here replaced.
 
         Widths of channels bring the widest of them as `bits`; one width for all, or a granularity
@@ -150,7 +150,7 @@ class SpecChange:
             changes["channel_bits"] = ()
         return replace(spec, **changes)
 
-    def over(self, earlier: "SpecChange") -> "SpecChange":
+    def merged_over(self, earlier: "SpecChange") -> "SpecChange":
         """Return both changes as one; where both set a field, this one wins."""
         before = earlier.set_fields()
         if self.channel_bits:
@@ -161,7 +161,7 @@ class SpecChange:
 
     def to_dict(self) -> dict[str, Any]:
         """Return only the fields that are set, for JSON."""
-        return _plain_fields(self.set_fields())
+        return _fields_for_json(self.set_fields())
 
     @property
     def _ends_channel_bits(self) -> bool:
@@ -240,7 +240,7 @@ def read_widths_text(text: object, where: str) -> tuple[int, ...]:
     return tuple(map(_DIGITS.index, text))
 
 
-def _plain_fields(values: dict[str, Any]) -> dict[str, Any]:
+def _fields_for_json(values: dict[str, Any]) -> dict[str, Any]:
     """Return fields for JSON: widths of channels as text, and only where there are some."""
     widths = values.pop("channel_bits", None)
     return {**values, "channel_bits": write_widths_text(widths)} if widths else values

@@ -28,7 +28,7 @@ class _Gate:
         self._own = threading.local()
 
     @contextmanager
-    def compute(self) -> Iterator[None]:
+    def enter_to_compute(self) -> Iterator[None]:
         """Keep every other thread from tracing."""
         depth: int = getattr(self._own, "depth", 0)
         outermost = depth == 0 and self._tracer != threading.get_ident()
@@ -47,7 +47,7 @@ class _Gate:
                     self._change.notify_all()
 
     @contextmanager
-    def trace(self) -> Iterator[None]:
+    def enter_to_trace(self) -> Iterator[None]:
         """Keep every other thread from tracing and from computing."""
         if self._tracer == threading.get_ident():
             yield
@@ -71,15 +71,15 @@ _GATE = _Gate()
 
 def exclusive_torch() -> AbstractContextManager[None]:
     """Let this thread alone trace, export or load programs; it may enter again."""
-    return _GATE.trace()
+    return _GATE.enter_to_trace()
 
 
-def not_while_tracing(forward: Callable[Given, Made]) -> Callable[Given, Made]:
+def wait_while_tracing(forward: Callable[Given, Made]) -> Callable[Given, Made]:
     """Make a forward wait while another thread traces, and that thread while the forward runs."""
 
     @wraps(forward)
-    def run(*args: Given.args, **kwargs: Given.kwargs) -> Made:
-        with _GATE.compute():
+    def run_forward(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+        with _GATE.enter_to_compute():
             return forward(*args, **kwargs)
 
-    return run
+    return run_forward

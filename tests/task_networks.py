@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.inputs import Input, Inputs, draw
+from quant.inputs import Input, Inputs, draw_batch
 from tests.networks import randomize_batch_norms
 
 ROWS, CLASSES = 11, 4
@@ -103,7 +103,7 @@ class Task:
         return model
 
     def draw(self, count: int, seed: int = 1) -> Inputs:
-        return draw(self.inputs, count, seed)
+        return draw_batch(self.inputs, count, seed)
 
 
 IMAGE = Input("image", (3, 8, 8))

@@ -5,11 +5,11 @@ import torch
 
 from analysis.cost.workload import build_workload
 from analysis.network import prepare
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.errors import CaptureError
-from quant.inputs import draw, parts_of
+from quant.inputs import draw_batch, tensors_of_batch
 from quant.passes.calibrate import Calibrate
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 from tests.networks_wild import VISION
 from tests.networks_wild_sequences import SEQUENCES
@@ -29,16 +29,18 @@ def test_an_architecture_comes_in_whole(name: str, weights: int, floating: int) 
     model = wild.build().eval()
     network = prepare(name, model, wild.inputs, "digest")  # 32 bits are float, or it raises
     graph = network.graph
-    inputs = draw(graph.inputs, 3)
-    expected = parts_of(model(*parts_of(inputs)))[0].detach()
+    inputs = draw_batch(graph.inputs, 3)
+    expected = tensors_of_batch(model(*tensors_of_batch(inputs)))[0].detach()
     torch.testing.assert_close(graph(inputs), expected, rtol=1e-4, atol=1e-5)
     assert graph.batch is None
     assert sum(bool(layer.weight) for layer in graph.layers) == weights
     assert len(network.float_weights) == floating
-    work = build_workload(name, graph, uniform(8, 8))
+    work = build_workload(name, graph, uniform_config(8, 8))
     assert sum(op.macs for op in work.ops) == network.macs > 0
-    calibration = drain(Calibrate()(graph, [inputs]))
-    assert not torch.equal(quantize_graph(graph, uniform(4, 8), calibration)(inputs), graph(inputs))
+    calibration = drain_steps(Calibrate()(graph, [inputs]))
+    assert not torch.equal(
+        quantize_graph(graph, uniform_config(4, 8), calibration)(inputs), graph(inputs)
+    )
 
 
 def test_an_architecture_that_draws_is_refused() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from quant.interruption import Interrupted, cancellable
+from quant.interruption import Interrupted, make_cancellable
 from quant.progress import Progress, Steps
 from ui.job_kind import JobKind
 from ui.plain_text import plain
@@ -86,7 +86,7 @@ class Job:
         self.state, self._started = JobState.RUNNING, time.monotonic()
         self.progress = Progress(0.0, "Starting")
         try:
-            with cancellable(self._cancel.is_set):
+            with make_cancellable(self._cancel.is_set):
                 self._drive_steps(self._steps())
         except Interrupted:
             _LOG.info("%s was cancelled in the middle of a step", self.title)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from accelerator.machine import Machine, Residency
 from analysis.cost.estimate import cost
 from analysis.network import Network
-from quant.assignment import with_bits
+from quant.assignment import config_with_bits
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
 from quant.simulation.plan import Side, plan_sites
@@ -81,4 +81,4 @@ def _at_bits(graph: FloatGraph, config: QuantConfig, bits: int) -> QuantConfig:
         for site in plan_sites(graph, config)
         if site.side is Side.WEIGHTS and site.spec.bits != FLOAT_BITS
     }
-    return with_bits(config, graph, parts)
+    return config_with_bits(config, graph, parts)

@@ -54,7 +54,7 @@ def weight_entropies(graph: FloatGraph, config: QuantConfig, known: Entropies) -
     `known` holds earlier results by layer and spec; what it lacks is measured and added, so an
     edit of one layer costs one layer.
     """
-    chosen = config.resolve(graph.layers)
+    chosen = config.resolve_layers(graph.layers)
     for layer in graph.layers:
         spec = chosen[layer.name].weight
         if layer.weight is None or spec.is_float or (layer.name, spec) in known:
@@ -85,7 +85,7 @@ class _Builder:
     def __init__(self, graph: FloatGraph, config: QuantConfig, entropies: Entropies) -> None:
         self.graph = graph
         self.entropies = entropies
-        self.chosen = config.resolve(graph.layers)
+        self.chosen = config.resolve_layers(graph.layers)
         self.bits = {
             site.layer: site.spec.bits
             for site in plan_sites(graph, self.chosen)

@@ -12,8 +12,8 @@ from analysis.sensitivity.sweep import Sensitivity
 from analysis.study import Study
 from quant.config import QuantConfig
 from quant.errors import CalibrationError
-from quant.passes.recipe import check_order
-from quant.progress import Steps, part
+from quant.passes.recipe import check_recipe_order
+from quant.progress import Steps, part_of_progress
 from quant.simulation.quant_graph import quantize_graph
 
 IMAGES = 8
@@ -29,15 +29,15 @@ def quantized_to_take(study: Study, experiment: Experiment) -> Steps[Stage]:
         QuantError: a range is not known, or the recipe does not fit.
     """
     network, config, recipe = study.network, experiment.config, experiment.passes
-    check_order(recipe)
-    calibrated = yield from part(study.calibrated(config), 0.0, CALIBRATION_SHARE)
+    check_recipe_order(recipe)
+    calibrated = yield from part_of_progress(study.calibrated(config), 0.0, CALIBRATION_SHARE)
     if calibrated.statistics or not study.needs_images(config):
         stage = first_stage(network, config, calibrated)
     else:  # a file may have all grids
         bare = quantize_graph(network.graph, config, None, calibrated.input_range)
         stage = Stage(network, calibrated, bare)
     repaired = apply_recipe(stage, recipe, config, study.calibration)
-    stage = yield from part(repaired, CALIBRATION_SHARE, 1.0)
+    stage = yield from part_of_progress(repaired, CALIBRATION_SHARE, 1.0)
     missing = [
         site.name
         for site in stage.quantized.sites

@@ -14,7 +14,7 @@ from analysis.evaluation.measures import Interval, proportion_interval, sqnr_db
 from analysis.evaluation.output_error import OutputTally
 from analysis.network import Network, Runnable, forward_all
 from quant.errors import QuantError
-from quant.inputs import Inputs, arranged, count_of, pieces_of
+from quant.inputs import Inputs, arrange_batch, sample_count, split_batch
 from quant.progress import Progress, Steps
 from quant.simulation.quant_graph import QuantGraph
 
@@ -140,7 +140,7 @@ class _CheckTally:
     def add(
         self, batch: LabelledBatch, outputs_by_network: Mapping[str, tuple[Tensor, ...]]
     ) -> None:
-        self.samples += count_of(batch.inputs)
+        self.samples += sample_count(batch.inputs)
         for name, tally in self.outputs.items():
             tally.add(outputs_by_network["simulated"], outputs_by_network[name])
         self.labelled = self.labelled and batch.labels is not None and self.classifies
@@ -235,9 +235,9 @@ def layer_agreement(
 
     Only a few of `inputs` (N, ...) run: all activations are in memory at once.
     """
-    few = pieces_of(inputs, network.graph.batch or LAYER_IMAGES)[0]
+    few = split_batch(inputs, network.graph.batch or LAYER_IMAGES)[0]
     if network.graph.batch is not None:
-        few = arranged(few, network.graph.batch)
+        few = arrange_batch(few, network.graph.batch)
     simulated, run_values = (
         record_layer_outputs(network, quantized, few),
         executed.layer_values(few),
@@ -258,7 +258,7 @@ def _measure_latency(
 ) -> Steps[Latency]:
     """Time both files in turns, so that other load on the machine affects both alike."""
     batch = network.graph.batch or 1
-    one = arranged(pieces_of(inputs, batch)[0], batch)
+    one = arrange_batch(split_batch(inputs, batch)[0], batch)
     seconds: dict[str, list[float]] = {"float": [], "executed": []}
     for run in range(runs + WARM_UP):
         for name, graph in (("float", executed.floats), ("executed", executed.integers)):

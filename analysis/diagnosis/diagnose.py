@@ -102,9 +102,9 @@ def change_encoding(
     for site in sites_of(book, config, question):
         owner = site.shared_with or site.layer
         if site.side is Side.WEIGHTS and weight is not None:
-            config = config.with_change(owner, weight=weight)
+            config = config.with_layer_change(owner, weight=weight)
         if site.side is Side.ACTIVATIONS and activation is not None:
-            config = config.with_change(owner, activation=activation)
+            config = config.with_layer_change(owner, activation=activation)
     return config
 
 

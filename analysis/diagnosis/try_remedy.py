@@ -9,10 +9,10 @@ from analysis.ranges.tensors import RangeBook
 from analysis.runs.apply_recipe import apply_recipe, first_stage
 from analysis.sensitivity.sweep import Question
 from analysis.study import Study
-from quant.config import LayerConfig, QuantConfig, uniform
+from quant.config import LayerConfig, QuantConfig, uniform_config
 from quant.passes.adaround import AdaRound
 from quant.passes.recipe import Recipe
-from quant.progress import Steps, part
+from quant.progress import Steps, part_of_progress
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import FLOAT_BITS, QuantSpec, SpecChange
@@ -53,12 +53,14 @@ def try_remedy(
     asked = question_config(book, config, question)
     treated = change_encoding(book, asked, question, remedy.weight, remedy.activation)
     solos = [solo_config(book, found, question) for found in (asked, treated)]
-    alone_before = yield from part(bench.score(solos[0], (), question), 0.0, 0.2)
-    alone_after = yield from part(bench.score(solos[1], remedy.recipe, question), 0.2, 0.5)
+    alone_before = yield from part_of_progress(bench.score(solos[0], (), question), 0.0, 0.2)
+    alone_after = yield from part_of_progress(
+        bench.score(solos[1], remedy.recipe, question), 0.2, 0.5
+    )
     if any(isinstance(step, AdaRound) for step in remedy.recipe):
         return RemedyTrial(question, remedy.title, alone_before, alone_after)
-    whole_before = yield from part(bench.score(asked, ()), 0.5, 0.7)
-    whole_after = yield from part(bench.score(treated, remedy.recipe), 0.7, 1.0)
+    whole_before = yield from part_of_progress(bench.score(asked, ()), 0.5, 0.7)
+    whole_after = yield from part_of_progress(bench.score(treated, remedy.recipe), 0.7, 1.0)
     return RemedyTrial(question, remedy.title, alone_before, alone_after, whole_before, whole_after)
 
 
@@ -74,8 +76,12 @@ class _Bench:
         """Quantize, repair and score; of the layer `only`, all other grids are switched off."""
         first = first_stage(self.study.network, config, self.study.known)
         steps = apply_recipe(first, recipe, config, self.study.calibration)
-        stage = yield from part(steps, 0.0, 0.6 if recipe else 0.0)
-        return (yield from part(self._evaluate(stage.quantized, only), 0.6 if recipe else 0.0, 1.0))
+        stage = yield from part_of_progress(steps, 0.0, 0.6 if recipe else 0.0)
+        return (
+            yield from part_of_progress(
+                self._evaluate(stage.quantized, only), 0.6 if recipe else 0.0, 1.0
+            )
+        )
 
     def _evaluate(self, quantized: QuantGraph, only: Question | None) -> Steps[Evaluation]:
         if only is None:
@@ -89,15 +95,15 @@ def solo_config(book: RangeBook, config: QuantConfig, question: Question) -> Qua
 
     Passes then repair this layer, not what others did to its input.
     """
-    alone = uniform(FLOAT_BITS, FLOAT_BITS)
-    chosen = config.resolve(book.graph.layers)
+    alone = uniform_config(FLOAT_BITS, FLOAT_BITS)
+    chosen = config.resolve_layers(book.graph.layers)
     for site in sites_of(book, config, question):
         owner = site.shared_with or site.layer
         wish: LayerConfig = chosen[owner]
         if site.side is Side.WEIGHTS:
-            alone = alone.with_change(owner, weight=_all_fields(wish.weight))
+            alone = alone.with_layer_change(owner, weight=_all_fields(wish.weight))
         else:
-            alone = alone.with_change(owner, activation=_all_fields(wish.activation))
+            alone = alone.with_layer_change(owner, activation=_all_fields(wish.activation))
     return alone
 
 

@@ -14,7 +14,7 @@ from analysis.evaluation.per_image import compare_outputs
 from analysis.evaluation.user_metric import MetricScore, MetricTally, UserMetric
 from analysis.network import Network, forward, forward_all
 from quant.errors import QuantError
-from quant.finite_values import check_outputs
+from quant.finite_values import check_finite_outputs
 from quant.inputs import Inputs
 from quant.progress import Progress, Steps
 from quant.simulation.quant_graph import QuantGraph
@@ -260,7 +260,7 @@ def _outputs(
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Return the outputs (N, ...) of the float network, checked, and of the quantized one."""
     reference = forward_all(network.graph, network.graph.batch, inputs)
-    check_outputs(network.graph, inputs, reference)
+    check_finite_outputs(network.graph, inputs, reference)
     return reference, forward_all(quantized, network.graph.batch, inputs)
 
 

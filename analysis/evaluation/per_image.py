@@ -16,7 +16,7 @@ from analysis.evaluation.measures import (
     proportion_interval,
     signal_to_noise_db,
 )
-from quant.inputs import Outputs, first_of, parts_of
+from quant.inputs import Outputs, first_output_of, tensors_of_batch
 
 UNKNOWN = -1
 ROW = np.dtype(
@@ -43,7 +43,7 @@ def compare_outputs(references: Outputs, outputs: Outputs, labels: Tensor | None
 
     Without a first output of shape (N, classes), class and softmax scores stay unknown.
     """
-    pairs = list(zip(parts_of(references), parts_of(outputs), strict=True))
+    pairs = list(zip(tensors_of_batch(references), tensors_of_batch(outputs), strict=True))
     reference, output = pairs[0]
     rows = _empty_rows(len(reference), len(pairs))
     noise = [image_energies(before.double() - after.double()) for before, after in pairs]
@@ -63,9 +63,9 @@ def compare_outputs(references: Outputs, outputs: Outputs, labels: Tensor | None
 def describe_float_outputs(references: Outputs, labels: Tensor | None) -> Rows:
     """Return a row for each image that describes the outputs of the float network alone."""
     rows = compare_outputs(references, references, labels)
-    signal = [image_energies(output.double()) for output in parts_of(references)]
+    signal = [image_energies(output.double()) for output in tensors_of_batch(references)]
     rows["energy"] = signal[0] if len(signal) == 1 else np.stack(signal, 1)
-    reference = first_of(references)
+    reference = first_output_of(references)
     if reference.dim() == 2 and reference.shape[1] > 1 and labels is not None:
         rows["cross_entropy"] = _image_losses(reference.double().log_softmax(1), labels).numpy()
     return rows

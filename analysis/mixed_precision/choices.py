@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.mixed_precision.dependencies import FIXED, find_wiring
-from quant.assignment import Knob, Part, parts_of
+from quant.assignment import Knob, Part, parts_of_graph
 from quant.config import QuantConfig, Rule
 from quant.errors import ConfigError
 from quant.graph.float_graph import FloatGraph
@@ -91,7 +91,7 @@ def find_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Kn
 
 def _own_granularities(graph: FloatGraph, config: QuantConfig) -> dict[Part, Granularity]:
     """Return the configured granularity of each weight."""
-    chosen = config.resolve(graph.layers)
+    chosen = config.resolve_layers(graph.layers)
     weighted = (layer.name for layer in graph.layers if layer.weight is not None)
     return {(name, Side.WEIGHTS): chosen[name].weight.granularity for name in weighted}
 
@@ -127,7 +127,7 @@ def _pinned_bits(graph: FloatGraph, rules: Rules) -> dict[Part, int]:
         pins = (*edges, *(Pin(name, None, edge) for name in inputs), *pins)
     bits: dict[Part, int] = {}
     for pin in pins:
-        names = Rule(pin.select).matches(graph.layers)
+        names = Rule(pin.select).matched_layers(graph.layers)
         if not names:
             raise ConfigError(
                 f"A pin must match a layer; {pin.select!r} matches none of {len(graph.layers)}. "
@@ -144,7 +144,7 @@ def _pinned_bits(graph: FloatGraph, rules: Rules) -> dict[Part, int]:
 def _group_parts(
     graph: FloatGraph, config: QuantConfig, together: Together
 ) -> Iterator[tuple[Part, ...]]:
-    parts = parts_of(graph)
+    parts = parts_of_graph(graph)
     leader = {part: part for part in parts}
 
     def head(part: Part) -> Part:
@@ -168,7 +168,7 @@ def _tied_pairs(
         if site.side is Side.ACTIVATIONS and site.shared_with is not None:
             yield (site.layer, Side.ACTIVATIONS), (site.shared_with, Side.ACTIVATIONS)
     kinds = {layer.name: layer.kind for layer in graph.layers}
-    parts = parts_of(graph)
+    parts = parts_of_graph(graph)
     wiring = find_wiring(graph, config, [(part,) for part in parts])
     for op in wiring.workload.ops:
         if kinds.get(op.name) in TIED_KINDS:

@@ -20,7 +20,7 @@ from analysis.evaluation.measures import Array
 from analysis.mixed_precision.cost_terms import Limit, Sum, add_sums
 from analysis.mixed_precision.dependencies import FIXED, find_wiring
 from analysis.network import Network
-from quant.assignment import Knob, with_bits
+from quant.assignment import Knob, config_with_bits
 from quant.config import QuantConfig
 from quant.simulation.plan import Side
 
@@ -53,7 +53,7 @@ class BitCosts:
         self.wiring = find_wiring(network.graph, config, [knob.parts for knob in knobs])
         self.entropies: Entropies = {} if entropies is None else entropies
         self._measure_entropies()
-        self._specs = config.resolve(network.graph.layers)
+        self._specs = config.resolve_layers(network.graph.layers)
         self._chooser = mode_chooser(machine)
         self._sums: dict[tuple[Quantity, Stays | None], tuple[Sum, ...]] = {}
         self._kept: dict[Any, dict[Quantity, float]] = {}
@@ -67,10 +67,14 @@ class BitCosts:
 
     def configuration(self, choice: Choice) -> QuantConfig:
         """Return the configuration of a choice."""
-        cells = [c for k, option in zip(self.knobs, choice, strict=True) for c in k.cells(option)]
+        cells = [
+            c
+            for k, option in zip(self.knobs, choice, strict=True)
+            for c in k.cells_at_option(option)
+        ]
         bits = {part: width for part, width, _ in cells}
         grains = {layer: grain for (layer, side), _, grain in cells if side is Side.WEIGHTS}
-        return with_bits(self.config, self.network.graph, bits, grains)
+        return config_with_bits(self.config, self.network.graph, bits, grains)
 
     def report(self, choice: Choice) -> CostReport:
         """Return the full estimate for a choice."""
@@ -157,7 +161,9 @@ class BitCosts:
         stored = op.kind in WEIGHT_KINDS or op.table_elements
         if not stored or not self.entropies or option is None:
             return None
-        cells = {part: (bits, grain) for part, bits, grain in self.knobs[knob].cells(option)}
+        cells = {
+            part: (bits, grain) for part, bits, grain in self.knobs[knob].cells_at_option(option)
+        }
         bits, grain = cells[op.name, Side.WEIGHTS]
         spec = self._specs[op.name].weight.with_bits(bits)
         return self.entropies.get((op.name, replace(spec, granularity=grain or spec.granularity)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from accelerator.workload import Workload
 from analysis.cost.workload import build_workload
-from quant.assignment import Part, with_bits
+from quant.assignment import Part, config_with_bits
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
 
@@ -64,5 +64,5 @@ def _trial_configs(
     worth = 1
     while worth == 1 or worth < len(groups):
         digits = {part: DIGITS[n // worth % len(DIGITS)] for part, n in numbers.items()}
-        yield with_bits(config, graph, digits)
+        yield config_with_bits(config, graph, digits)
         worth *= len(DIGITS)

@@ -11,7 +11,13 @@ from analysis.prediction.noise_table import UNKNOWN_SUM, NoiseSum, NoiseTable, b
 from analysis.prediction.predictor import Prediction, Predictor, predictor_from_sweep
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
-from quant.assignment import Cell, at_granularity, cells_of, parts_of, with_bits
+from quant.assignment import (
+    Cell,
+    cells_of_config,
+    config_at_granularity,
+    config_with_bits,
+    parts_of_graph,
+)
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import QuantError
 from quant.spec import Granularity
@@ -45,7 +51,7 @@ class Foresight:
         if without_choices(self.network, config) != self.config:
             return UNKNOWN_SUM
         try:
-            return self.table.sum_up(cells_of(config, self.network.graph))
+            return self.table.sum_up(cells_of_config(config, self.network.graph))
         except QuantError:
             return UNKNOWN_SUM
 
@@ -88,12 +94,12 @@ def foresee(
 def without_bits(network: Network, config: QuantConfig) -> QuantConfig:
     """Return the configuration at 8 bits everywhere; equal for configurations equal up to bits."""
     graph = network.graph
-    return with_bits(config, graph, dict.fromkeys(parts_of(graph), PLAIN_BITS))
+    return config_with_bits(config, graph, dict.fromkeys(parts_of_graph(graph), PLAIN_BITS))
 
 
 def without_choices(network: Network, config: QuantConfig) -> QuantConfig:
     """Return the configuration with one width and one granularity of weights everywhere."""
-    return at_granularity(without_bits(network, config), Granularity.PER_CHANNEL)
+    return config_at_granularity(without_bits(network, config), Granularity.PER_CHANNEL)
 
 
 def _usable_runs(
@@ -113,7 +119,7 @@ def _usable_runs(
         except QuantError:
             continue  # the run comes from another version
         if usable:
-            cells = cells_of(config, network.graph)
+            cells = cells_of_config(config, network.graph)
             by_cells.pop(cells, None)  # reinsert, so that the newest comes last
             by_cells[cells] = run, config
     return list(by_cells.values())

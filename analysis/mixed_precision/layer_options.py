@@ -140,8 +140,8 @@ def _encoding_owner(network: Network, config: QuantConfig, layer: str) -> str:
 def _change_width(config: QuantConfig, layer: str, side: Side, bits: int) -> QuantConfig:
     change = SpecChange(bits=bits)
     if side is Side.WEIGHTS:
-        return config.with_change(layer, weight=change)
-    return config.with_change(layer, activation=change)
+        return config.with_layer_change(layer, weight=change)
+    return config.with_layer_change(layer, activation=change)
 
 
 def _find_score(

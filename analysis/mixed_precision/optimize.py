@@ -20,11 +20,11 @@ from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.recheck import check_loud
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, other_sweeps
 from analysis.study import Study
-from quant.assignment import bits_of, parts_of
+from quant.assignment import bits_by_part, parts_of_graph
 from quant.config import QuantConfig
 from quant.errors import ConfigError
 from quant.passes.recipe import Recipe, is_float_pass
-from quant.progress import Progress, Steps, part
+from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.plan import TENSOR_SIDES, Side
 from quant.spec import FLOAT_BITS
 
@@ -121,7 +121,7 @@ def optimize(study: Study, task: Task, store: RunStore | None = None) -> Steps[A
     for place, sweep in enumerate(sweeps):
         steps = sensitivity(sweeping, sweep, task.depth)
         ends = [SWEEP_SHARE * (place + more) / len(sweeps) for more in (0, 1)]
-        answers = yield from part(steps, *ends)
+        answers = yield from part_of_progress(steps, *ends)
         if task.depth is Depth.SCREENING:
             answers = yield from check_loud(sweeping, answers)
         swept.append(answers)
@@ -135,13 +135,13 @@ def optimize(study: Study, task: Task, store: RunStore | None = None) -> Steps[A
     proposal, front = _choose(search, task), None
     if task.front:
         points = find_front(search, task.quantity, task.front)
-        front = yield from part(points, SWEEP_SHARE, FRONT_SHARE)
+        front = yield from part_of_progress(points, SWEEP_SHARE, FRONT_SHARE)
     found: tuple[Measured, ...] = ()
     if task.measured:
         queue = (proposal, search.reference)
         keep = None if store is None else store.save
         steps_of_runs = measure(search, study, queue, task.seed, keep, task.recipe)
-        found = yield from part(steps_of_runs, FRONT_SHARE, 1.0)
+        found = yield from part_of_progress(steps_of_runs, FRONT_SHARE, 1.0)
         front = None if front is None else updated(front, search.predictor)
     counted = [task.quantity, *(budget.quantity for budget in task.budgets)]
     notes = (explain_gains(task.machine), *explain_handling(search, counted))
@@ -168,7 +168,7 @@ def _check_reach(
 def _silent(network: Network, sweep: Sweep) -> Sensitivity:
     scores = tuple(
         CellScore(Question(layer, bits, side), Depth.INSTANT, 0, math.inf)
-        for layer, side in parts_of(network.graph)
+        for layer, side in parts_of_graph(network.graph)
         if side in sweep.sides
         for bits in sweep.bits
     )
@@ -186,7 +186,7 @@ def _widths(task: Task, rules: Rules, network: Network) -> set[int]:
     given = [rules.edge_bits]
     for pin in rules.pins:
         given += [pin.weight_bits, pin.activation_bits]
-    reference = bits_of(task.reference, network.graph).values() if task.reference else ()
+    reference = bits_by_part(task.reference, network.graph).values() if task.reference else ()
     found = {*rules.offered(Side.WEIGHTS), *rules.offered(Side.ACTIVATIONS), *reference}
     return {bits for bits in (*found, *given) if bits is not None and bits != FLOAT_BITS}
 

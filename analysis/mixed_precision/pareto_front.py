@@ -15,7 +15,7 @@ from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run
 from analysis.study import Study
 from quant.passes.recipe import Recipe
-from quant.progress import Progress, Steps, part
+from quant.progress import Progress, Steps, part_of_progress
 
 REFERENCES = ((8, 8), (6, 8), (6, 6), (4, 8), (4, 4))
 
@@ -111,7 +111,9 @@ def measure(
     for number, proposal in enumerate(proposals):
         named = Experiment(proposal.config, search.machine, recipe, seed=seed).named(proposal.name)
         steps = run_experiment(study, named)
-        run = yield from part(steps, number / len(proposals), (number + 1) / len(proposals))
+        run = yield from part_of_progress(
+            steps, number / len(proposals), (number + 1) / len(proposals)
+        )
         if keep is not None:
             keep(run)
         search.predictor = search.predictor.learn(proposal.summed, run.evaluation)

@@ -26,7 +26,7 @@ from analysis.prediction.noise_table import (
 )
 from analysis.prediction.predictor import Predictor, predictor_from_sweep
 from analysis.sensitivity.sweep import Sensitivity
-from quant.assignment import Knob, cells_of, parts_of, with_bits
+from quant.assignment import Knob, cells_of_config, config_with_bits, parts_of_graph
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation.plan import Side
@@ -100,12 +100,14 @@ class BitSearch:
         """Return the configuration of the sweep with uniform bits, regardless of the rules."""
         bits = {Side.WEIGHTS: weight_bits, Side.ACTIVATIONS: activation_bits}
         graph = self.network.graph
-        return with_bits(self.config, graph, {part: bits[part[1]] for part in parts_of(graph)})
+        return config_with_bits(
+            self.config, graph, {part: bits[part[1]] for part in parts_of_graph(graph)}
+        )
 
     def judge(self, name: str, config: QuantConfig) -> Proposal:
         """Predict and price any configuration; an unknown sensitivity makes the noise nan."""
         try:
-            summed = self.table.sum_up(cells_of(config, self.network.graph))
+            summed = self.table.sum_up(cells_of_config(config, self.network.graph))
         except QuantError:
             summed = UNKNOWN_SUM
         report = cost(self.network, config, self.machine, self.costs.entropies)
@@ -175,7 +177,9 @@ class BitSearch:
 
     def _summed(self, choice: Sequence[int]) -> NoiseSum:
         """Return the sum over the parts of a choice."""
-        return self.table.sum_up(cells_of(self.costs.configuration(choice), self.network.graph))
+        return self.table.sum_up(
+            cells_of_config(self.costs.configuration(choice), self.network.graph)
+        )
 
     def least(self, quantity: Quantity) -> float:
         """Return the least of a quantity that the rules allow, in the unit of the quantity."""

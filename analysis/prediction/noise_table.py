@@ -85,7 +85,7 @@ def _value_by_cell(
             f"Noise adds up over layers judged alone; got the view {known.sweep.view}. "
             "Sweep in the view only."
         )
-    chosen = known.sweep.config.resolve(graph.layers)
+    chosen = known.sweep.config.resolve_layers(graph.layers)
     values = {}
     for score in known.scores:
         layer, side = score.question.layer, score.question.side
@@ -115,4 +115,6 @@ def cell_noise(noise: Noise, cell: Cell) -> float:
 def knob_noises(noise: Noise, knob: Knob) -> Array:
     """Return the noise energy (options,) of each option of a knob, summed over the parts."""
     options = range(len(knob.bits))
-    return np.array([sum(cell_noise(noise, cell) for cell in knob.cells(o)) for o in options])
+    return np.array(
+        [sum(cell_noise(noise, cell) for cell in knob.cells_at_option(o)) for o in options]
+    )

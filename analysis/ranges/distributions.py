@@ -164,7 +164,7 @@ def _build_distribution(
     moments: tuple[float, float],
     channels: Channels | None,
 ) -> Distribution:
-    counts, edges = statistics.used()
+    counts, edges = statistics.used_bins()
     return Distribution(
         layer=layer,
         side=side,
@@ -182,7 +182,7 @@ def _build_distribution(
 
 def _histogram_moments(statistics: Statistics) -> tuple[float, float]:
     """Return (std, kurtosis) of a histogram, with each bin's values at the middle of the bin."""
-    counts, edges = statistics.used()
+    counts, edges = statistics.used_bins()
     shares = counts.double() / statistics.count
     middles = (edges[:-1] + edges[1:]) / 2
     zeros = statistics.zeros / statistics.count

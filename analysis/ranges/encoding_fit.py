@@ -10,7 +10,7 @@ from torch import Tensor
 from analysis.evaluation.measures import signal_to_noise_db
 from analysis.ranges.distributions import Numbers
 from quant.encoding import Encoding, encode_range
-from quant.ranges.estimators import encode_weight, search
+from quant.ranges.estimators import encode_weight, search_best_range
 from quant.ranges.statistics import Statistics
 from quant.spec import Estimator, Granularity, QuantSpec
 
@@ -107,7 +107,7 @@ def fit_statistics(statistics: Statistics, encoding: Encoding, spec: QuantSpec) 
     Raises:
         CalibrationError: the statistics hold no values.
     """
-    counts, edges = statistics.used()
+    counts, edges = statistics.used_bins()
     counts = counts.double()
     rounding, clipping = split_error(counts, edges, encoding)
     return Fit(
@@ -162,7 +162,7 @@ def _encode_weight(weight: Tensor, spec: QuantSpec, axis: int) -> Encoding:
         shape[axis] = -1
         rows = weight.movedim(axis, 0).reshape(weight.shape[axis], -1)
     part = rows[:, ::stride]
-    low, high = search(
+    low, high = search_best_range(
         rows.amin(1, keepdim=True),
         rows.amax(1, keepdim=True),
         spec,

@@ -15,7 +15,7 @@ from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_input_name
-from quant.ranges.batch_norm_moments import Moments, propagate
+from quant.ranges.batch_norm_moments import Moments, propagate_moments
 from quant.ranges.estimators import encode_statistics
 from quant.simulation.plan import Side, Site, plan_sites
 from quant.spec import Estimator, QuantSpec
@@ -83,7 +83,7 @@ class RangeBook:
         return fit_statistics(self.calibrated.statistics[site.layer], encoding, spec)
 
     def _encoding(self, site: Site, spec: QuantSpec) -> Encoding:
-        """Return the activation's encoding, chosen as in `quant_graph.quantize`."""
+        """Return the activation's encoding, chosen as in `quant_graph.quantize_graph`."""
         source = self.calibrated.statistics[self._source_layer(site)]
         if spec.estimator is Estimator.BATCH_NORM:
             if is_input_name(site.layer):
@@ -93,7 +93,7 @@ class RangeBook:
                     f"A data-free range must follow from batch norms; layer {site.layer!r} does "
                     "not. Choose mse, percentile or min-max for it."
                 )
-            return encode_range(*self.moments[site.node].range(), spec)
+            return encode_range(*self.moments[site.node].range_of_channels(), spec)
         if spec.estimator is Estimator.CROSS_ENTROPY and source.rows is None:
             spec = replace(spec, estimator=Estimator.MSE)
         return encode_statistics(source, spec)
@@ -112,5 +112,5 @@ def open_range_book(graph: FloatGraph, calibrated: Calibrated | None) -> RangeBo
         calibrated=collected,
         weights=weight_distributions(graph),
         activations=activation_distributions(collected.statistics),
-        moments=propagate(graph) if collected.statistics else {},
+        moments=propagate_moments(graph) if collected.statistics else {},
     )

@@ -19,7 +19,7 @@ from analysis.runs.run_store import Run, RunStore
 from analysis.sensitivity.stored import harmful, known_sensitivity
 from analysis.sensitivity.sweep import Sensitivity
 from analysis.study import Study
-from quant.config import QuantConfig, config_from_dict, uniform
+from quant.config import QuantConfig, config_from_dict, uniform_config
 from quant.errors import ConfigError, QuantError
 from quant.graph.float_weights import summarize_float_weights
 from quant.progress import Progress, Steps
@@ -111,8 +111,8 @@ def _facts(network: Network, machine: Machine) -> ModelFacts:
         weighted=sum(1 for layer in graph.layers if layer.weight is not None),
         parameters=network.parameters,
         macs=network.macs,
-        as_float=cost(network, uniform(32, 32), machine),
-        at_8_bits=cost(network, uniform(8, 8), machine),
+        as_float=cost(network, uniform_config(32, 32), machine),
+        at_8_bits=cost(network, uniform_config(8, 8), machine),
     )
 
 

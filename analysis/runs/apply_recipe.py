@@ -8,16 +8,16 @@ from analysis.network import Network
 from analysis.study import Study
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.inputs import Inputs, arranged, count_of
-from quant.passes.absorb_bias import AbsorbBias, Absorbed, channel_minima
+from quant.inputs import Inputs, arrange_batch, sample_count
+from quant.passes.absorb_bias import AbsorbBias, Absorbed, minima_of_channels
 from quant.passes.adaround import AdaRound, AdaRoundResult
 from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize, Equalized
 from quant.passes.methods import Method, Reach
-from quant.passes.recipe import Pass, Recipe, check_order, is_float_pass
+from quant.passes.recipe import Pass, Recipe, check_recipe_order, is_float_pass
 from quant.passes.smooth import Smooth, Smoothed
 from quant.passes.use_grids import GridsUsed, UseGrids
-from quant.progress import Progress, Steps, drain, part
+from quant.progress import Progress, Steps, drain_steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.training.state.use_training import UseTraining
 
@@ -109,10 +109,10 @@ def repair_float(study: Study, recipe: Recipe) -> Study:
         elif isinstance(step, AbsorbBias):
             minima = None
             if step.from_data:
-                minima = channel_minima(network.graph, _batches(network, study.calibration))
+                minima = minima_of_channels(network.graph, _batches(network, study.calibration))
             network = replace(network, graph=step(network.graph, minima).graph)
         elif isinstance(step, Smooth):
-            smoothed = drain(step(network.graph, _batches(network, study.calibration)))
+            smoothed = drain_steps(step(network.graph, _batches(network, study.calibration)))
             network = replace(network, graph=smoothed.graph)
     return Study(network, study.scored, study.calibration, study.input_range, study.store)
 
@@ -125,20 +125,20 @@ def _apply_float(
     if isinstance(step, AbsorbBias):
         minima = None
         if step.from_data:
-            minima = channel_minima(stage.network.graph, _batches(stage.network, images))
+            minima = minima_of_channels(stage.network.graph, _batches(stage.network, images))
         outcome = step(stage.network.graph, minima)
     elif isinstance(step, Equalize):
         outcome = step(stage.network.graph)
     elif isinstance(step, Smooth):
         batches = _batches(stage.network, images)
-        outcome = yield from part(step(stage.network.graph, batches), 0.0, 0.2)
+        outcome = yield from part_of_progress(step(stage.network.graph, batches), 0.0, 0.2)
     else:
         raise QuantError(f"A float pass was expected; got {type(step).__name__}.")
     network = replace(stage.network, graph=outcome.graph)
     calibrated = Calibrated(input_range=stage.calibrated.input_range)
     if images is not None and needs_data(network, config):
         steps = calibrate(network, images, stage.calibrated.input_range)
-        calibrated = yield from part(steps, 0.2, 1.0)
+        calibrated = yield from part_of_progress(steps, 0.2, 1.0)
     return first_stage(network, config, calibrated), outcome
 
 
@@ -153,12 +153,12 @@ def _use_training(
     else:  # the training has all grids
         bare = quantize_graph(network.graph, config, None, stage.calibrated.input_range)
         trained = Stage(network, stage.calibrated, bare)
-    used = UseGrids(step.state.encodings, step.source).apply(trained.quantized)
+    used = UseGrids(step.state.encodings, step.source).apply_at_once(trained.quantized)
     if used.kept and images is not None and needs_data(network, config):
         # ranges of the untrained network do not suit trained weights
         steps = calibrate(network, images, stage.calibrated.input_range)
-        trained = first_stage(network, config, (yield from part(steps, 0.1, 1.0)))
-        used = UseGrids(step.state.encodings, step.source).apply(trained.quantized)
+        trained = first_stage(network, config, (yield from part_of_progress(steps, 0.1, 1.0)))
+        used = UseGrids(step.state.encodings, step.source).apply_at_once(trained.quantized)
     return trained, used
 
 
@@ -169,10 +169,10 @@ def _batches(network: Network, images: Data | None) -> list[Inputs]:
     found: list[Inputs] = []
     count = 0
     for batch in images.batches(network.batch_size):
-        if network.graph.batch is not None and count_of(batch.inputs) != network.graph.batch:
+        if network.graph.batch is not None and sample_count(batch.inputs) != network.graph.batch:
             continue
-        found.append(arranged(batch.inputs))
-        count += count_of(batch.inputs)
+        found.append(arrange_batch(batch.inputs))
+        count += sample_count(batch.inputs)
         if count >= MOST_IMAGES:
             break
     return found
@@ -187,8 +187,10 @@ def apply_recipe(
         RecipeError: the order is not legal; nothing has run then.
         QuantError: a pass needs images and there are none.
     """
-    check_order(recipe)
+    check_recipe_order(recipe)
     for number, step in enumerate(recipe):
         steps = apply_pass(stage, step, config, images)
-        stage, _ = yield from part(steps, number / len(recipe), (number + 1) / len(recipe))
+        stage, _ = yield from part_of_progress(
+            steps, number / len(recipe), (number + 1) / len(recipe)
+        )
     return stage

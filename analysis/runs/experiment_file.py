@@ -21,7 +21,7 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
-from quant.passes.recipe import Pass, Recipe, check_order
+from quant.passes.recipe import Pass, Recipe, check_recipe_order
 from quant.passes.smooth import Smooth
 from quant.passes.use_grids import UseGrids
 from quant.training.state.use_training import UseTraining
@@ -199,7 +199,7 @@ def recipe_from_plain(raw: object) -> Recipe:
     if not isinstance(raw, list):
         raise ConfigError(f"A recipe must be a list of passes; got {str(raw)[:60]!r}.")
     recipe = tuple(_pass_from_plain(item) for item in raw)
-    check_order(recipe)
+    check_recipe_order(recipe)
     return recipe
 
 

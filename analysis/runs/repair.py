@@ -22,8 +22,8 @@ from analysis.study import Study
 from quant.config import QuantConfig
 from quant.passes.absorb_bias import AbsorbBias, Absorbed
 from quant.passes.equalize import Equalize
-from quant.passes.recipe import Pass, Recipe, check_order
-from quant.progress import Steps, part
+from quant.passes.recipe import Pass, Recipe, check_recipe_order
+from quant.progress import Steps, part_of_progress
 
 SQNR_IMAGES = 8
 
@@ -55,19 +55,19 @@ def repair(study: Study, config: QuantConfig, recipe: Recipe) -> Steps[tuple[Rep
         RecipeError: the order is not legal; nothing has run then.
         QuantError: a pass needs images and there are none.
     """
-    check_order(recipe)
+    check_recipe_order(recipe)
     count = len(recipe) + 1
     network, data = study.network, study.images
     stage = first_stage(network, config, study.known)
     measured = _measure(network, stage, data, None, None)
-    done = [(yield from part(measured, 0.0, 1 / count))]
+    done = [(yield from part_of_progress(measured, 0.0, 1 / count))]
     for number, step in enumerate(recipe, start=1):
         start = time.monotonic()
         middle = (number + 0.6) / count
         work = apply_pass(stage, step, config, study.calibration)
-        stage, outcome = yield from part(work, number / count, middle)
+        stage, outcome = yield from part_of_progress(work, number / count, middle)
         measured = _measure(network, stage, data, step, outcome)
-        result = yield from part(measured, middle, (number + 1) / count)
+        result = yield from part_of_progress(measured, middle, (number + 1) / count)
         done.append(replace(result, seconds=time.monotonic() - start))
     return tuple(done)
 

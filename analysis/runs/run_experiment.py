@@ -19,8 +19,8 @@ from analysis.runs.experiment_file import experiment_to_plain
 from analysis.runs.partial_scores import PartialScores, score_question
 from analysis.runs.run_store import Run
 from analysis.study import Study
-from quant.passes.recipe import check_order
-from quant.progress import Progress, Steps, part
+from quant.passes.recipe import check_recipe_order
+from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph
 
 SQNR_IMAGES = 8
@@ -55,20 +55,20 @@ def run_experiment(
     yield Progress(0.0, "Choosing ranges")
     network, data, config = study.network, study.images, experiment.config
     report = cost(network, config, experiment.machine, study.entropies)
-    check_order(experiment.passes)
+    check_recipe_order(experiment.passes)
     known = study.is_calibrated
-    calibrated = yield from part(study.calibrated(config), 0.0, CALIBRATION_SHARE)
+    calibrated = yield from part_of_progress(study.calibrated(config), 0.0, CALIBRATION_SHARE)
     begun = 0.0 if known or not calibrated.images else CALIBRATION_SHARE
     stage = first_stage(network, config, calibrated)
     repaired = apply_recipe(stage, experiment.passes, config, study.calibration)
     share = REPAIR_SHARE if experiment.passes else begun
-    stage = yield from part(repaired, begun, share)
+    stage = yield from part_of_progress(repaired, begun, share)
     stored = None
     if study.store is not None and study.store.path is not None:
         question = score_question(network, stage.quantized, data.digest)
         stored = PartialScores(study.store.path.parent, question)
     scored = evaluate(network, stage.quantized, data, metric, stored)
-    evaluation = yield from part(scored, share, 1.0)
+    evaluation = yield from part_of_progress(scored, share, 1.0)
     yield Progress(1.0, "Comparing layer by layer")
     by_layer = _layer_sqnr(stage.network, stage.quantized, data)
     if stored is not None:

@@ -14,7 +14,7 @@ from analysis.sensitivity.sweep import Depth, Sensitivity, Sweep
 from analysis.sensitivity.tensor_noise import instant
 from analysis.study import Study
 from quant.errors import QuantError
-from quant.progress import Progress, Steps, part
+from quant.progress import Progress, Steps, part_of_progress
 
 SCREENED_IMAGES = 8
 SCREENING_SHARE = 0.05
@@ -81,10 +81,10 @@ def exact(
         and not is_answered(asked, cells)
     ):
         before = SCREENING_SHARE
-        ranking = yield from part(worst_first(study, sweep), 0.0, before)
+        ranking = yield from part_of_progress(worst_first(study, sweep), 0.0, before)
     work = run_exact(asked, data, cells, workers, ranking, reuse=reuse)
-    macs = yield from part(work, before, 1.0)
-    whole = asked.grids.program.macs(0, len(asked.grids.program)) * len(data)
+    macs = yield from part_of_progress(work, before, 1.0)
+    whole = asked.grids.program.macs_between(0, len(asked.grids.program)) * len(data)
     forwards = macs / whole if whole else 0.0
     return gather(asked, cells, time.monotonic() - start, forwards)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from analysis.evaluation.measures import Interval
-from quant.assignment import at_granularity
+from quant.assignment import config_at_granularity
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
 from quant.simulation.plan import Side
@@ -113,11 +113,13 @@ def other_sweeps(
 
     Encodings of activations stay the same.
     """
-    chosen = sweep.config.resolve(graph.layers)
+    chosen = sweep.config.resolve_layers(graph.layers)
     weighted = [layer.name for layer in graph.layers if layer.weight is not None]
     own = {chosen[name].weight.granularity for name in weighted}
     return tuple(
-        replace(sweep, config=at_granularity(sweep.config, granularity), sides=(Side.WEIGHTS,))
+        replace(
+            sweep, config=config_at_granularity(sweep.config, granularity), sides=(Side.WEIGHTS,)
+        )
         for granularity in allowed or ()
         if own - {granularity}
     )

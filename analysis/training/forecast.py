@@ -10,7 +10,7 @@ from analysis.network import Network, forward
 from analysis.runs.apply_recipe import Stage, apply_recipe
 from analysis.training.run_training import TrainingTask, start_stage, train_stage
 from quant.passes.recipe import Recipe, build_recipe
-from quant.progress import Progress, Steps, part
+from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph
 from quant.training.state.use_training import UseTraining
 
@@ -73,9 +73,11 @@ class Forecast:
 
 def measure_step(task: TrainingTask) -> Steps[StepCost]:
     """Take three real steps, time them, and forget them."""
-    stage = yield from part(start_stage(task), 0.0, 0.5)
+    stage = yield from part_of_progress(start_stage(task), 0.0, 0.5)
     settings = replace(task.settings, steps=TIMED_STEPS)
-    state = yield from part(train_stage(replace(task, settings=settings), stage), 0.5, 1.0)
+    state = yield from part_of_progress(
+        train_stage(replace(task, settings=settings), stage), 0.5, 1.0
+    )
     values = sum(4 * torch.Size(layer.shape).numel() for layer in task.network.graph.layers)
     weights = 4 * task.network.graph.parameter_count()
     memory = 2 * values * task.settings.batch + 4 * weights
@@ -90,17 +92,17 @@ def forecast(task: TrainingTask) -> Steps[Forecast]:
         "equalization": build_recipe(equalize=True),
         "AdaRound": build_recipe(adaround=ADAROUND_ITERATIONS),
     }
-    plain = yield from part(start_stage(replace(task, recipe=())), 0.0, 0.1)
+    plain = yield from part_of_progress(start_stage(replace(task, recipe=())), 0.0, 0.1)
     hits: dict[str, torch.Tensor] = {}
     for number, (title, recipe) in enumerate(arms.items()):
         yield Progress(0.1 + 0.2 * number, f"Scoring {title}")
         fresh = yield from start_stage(replace(task, recipe=())) if recipe else _same(plain)
         steps = apply_recipe(fresh, recipe, task.config, task.split.calibration)
-        stage = yield from part(steps, 0.1 + 0.2 * number, 0.3 + 0.2 * number)
+        stage = yield from part_of_progress(steps, 0.1 + 0.2 * number, 0.3 + 0.2 * number)
         hits[title] = _hits(network, stage.quantized, watch)
     probe = replace(task, settings=replace(task.settings, steps=PROBE_STEPS))
-    start = yield from part(start_stage(probe), 0.7, 0.75)
-    state = yield from part(train_stage(probe, start), 0.75, 0.97)
+    start = yield from part_of_progress(start_stage(probe), 0.7, 0.75)
+    state = yield from part_of_progress(train_stage(probe, start), 0.75, 0.97)
     trained = yield from apply_recipe(start, (UseTraining(state),), task.config, None)
     after = _hits(network, trained.quantized, watch)
     reached = _hits(network, None, watch)

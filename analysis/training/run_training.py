@@ -15,12 +15,12 @@ from analysis.training.images import TrainingImages, choose_augmentation, watche
 from analysis.training.stored import describe, file_of
 from quant.config import QuantConfig
 from quant.passes.recipe import Recipe
-from quant.progress import Steps, part
+from quant.progress import Steps, part_of_progress
 from quant.training.settings import LossKind, TrainingSettings
 from quant.training.state.checkpoint import WRITE_EVERY_S, Checkpoint
-from quant.training.state.trained_state import CurvePoint, TrainedState, load_trained
+from quant.training.state.trained_state import CurvePoint, TrainedState, load_trained_state
 from quant.training.state.use_training import UseTraining
-from quant.training.train import train
+from quant.training.train import train_network
 from quant.training.training_data import TrainingProgress
 
 SHORT = 16
@@ -96,15 +96,15 @@ def run_training(task: TrainingTask) -> Steps[TrainingOutcome]:
         QuantError: the settings, the data or the network do not fit.
     """
     describe(task.folder, task.name, task.network, task.config, task.recipe)
-    stage = yield from part(start_stage(task), 0.0, START_SHARE)
-    state = yield from part(_trained(task, stage), START_SHARE, TRAIN_SHARE)
+    stage = yield from part_of_progress(start_stage(task), 0.0, START_SHARE)
+    state = yield from part_of_progress(_trained(task, stage), START_SHARE, TRAIN_SHARE)
     middle = (START_SHARE + 2) / 3
-    before = yield from part(
+    before = yield from part_of_progress(
         evaluate(task.network, stage.quantized, task.split.score), TRAIN_SHARE, middle
     )
     step = UseTraining(state, task.name)
     trained = yield from apply_recipe(stage, (step,), task.config, None)
-    after = yield from part(
+    after = yield from part_of_progress(
         evaluate(task.network, trained.quantized, task.split.score), middle, 1.0
     )
     return TrainingOutcome(task, state, before, after)
@@ -113,15 +113,19 @@ def run_training(task: TrainingTask) -> Steps[TrainingOutcome]:
 def start_stage(task: TrainingTask) -> Steps[Stage]:
     """Return the network as training finds it: quantized, and repaired by the recipe."""
     images = task.split.calibration
-    calibrated = yield from part(calibrate(task.network, images, task.split.input_range), 0.0, 0.5)
+    calibrated = yield from part_of_progress(
+        calibrate(task.network, images, task.split.input_range), 0.0, 0.5
+    )
     stage = first_stage(task.network, task.config, calibrated)
-    return (yield from part(apply_recipe(stage, task.recipe, task.config, images), 0.5, 1.0))
+    return (
+        yield from part_of_progress(apply_recipe(stage, task.recipe, task.config, images), 0.5, 1.0)
+    )
 
 
 def _trained(task: TrainingTask, stage: Stage) -> Steps[TrainedState]:
     """Return the state of a training that ended, or train to the end."""
     if task.path.exists():
-        state = load_trained(task.path)
+        state = load_trained_state(task.path)
         task.points[:] = state.record.curve
         return state
     checkpoint = Checkpoint(task.checkpoint, task.question, task.write_every_s)
@@ -137,7 +141,7 @@ def train_stage(
     """Train a network as it stands; nothing is kept but the checkpoint, if there is one."""
     network = task.network
     data = TrainingImages(task.split.train, choose_augmentation(network, task.split.watch))
-    steps = train(
+    steps = train_network(
         stage.quantized,
         stage.network.graph,
         data,

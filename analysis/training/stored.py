@@ -10,7 +10,7 @@ from quant.passes.equalize import Equalize
 from quant.passes.methods import Reach
 from quant.passes.recipe import Recipe
 from quant.training.settings import TrainingError
-from quant.training.state.trained_state import TrainedState, load_trained
+from quant.training.state.trained_state import TrainedState, load_trained_state
 from quant.training.state.use_training import UseTraining
 
 FOLDER = "trainings"
@@ -95,4 +95,4 @@ def open_training(folder: Path, name: str, network: Network | None = None) -> St
             f"Training {name} belongs to the network {model}; got {network.name}, another file. "
             "Open that network."
         )
-    return StoredTraining(name, model, digest, config, recipe, load_trained(state))
+    return StoredTraining(name, model, digest, config, recipe, load_trained_state(state))

@@ -16,7 +16,7 @@ from analysis.runs.json_values import to_plain
 from analysis.runs.run_experiment import versions
 from commands.json_answers.float_weights import list_float_weights
 from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
-from quant.assignment import bits_of, cells_of
+from quant.assignment import bits_by_part, cells_of_config
 from quant.simulation.plan import Side
 
 
@@ -64,7 +64,7 @@ def _choice_experiment(answer: Answer, network: Network) -> Experiment:
 def _known_granularities(answer: Answer, network: Network) -> list[str]:
     """Return the granularities with known noise of weights."""
     swept = (answer.sensitivity, *answer.others)
-    cells = (cell for known in swept for cell in cells_of(known.sweep.config, network.graph))
+    cells = (cell for known in swept for cell in cells_of_config(known.sweep.config, network.graph))
     return sorted({str(grain) for _, _, grain in cells if grain is not None})
 
 
@@ -78,8 +78,8 @@ def _front_points(answer: Answer, network: Network) -> list[dict[str, Any]] | No
 def _proposal_values(
     found: Proposal, reference: Proposal, runs: dict[str, Measured], network: Network
 ) -> dict[str, Any]:
-    bits = bits_of(found.config, network.graph)
-    grains = {part: grain for part, _, grain in cells_of(found.config, network.graph)}
+    bits = bits_by_part(found.config, network.graph)
+    grains = {part: grain for part, _, grain in cells_of_config(found.config, network.graph)}
     layers = dict.fromkeys(layer for layer, _ in bits)
     return {
         "name": found.name,

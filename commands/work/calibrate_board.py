@@ -19,7 +19,7 @@ from accelerator.machine import Machine, load_machine
 from accelerator.validation.networks import NETWORKS, TINY, network_table
 from accelerator.workload import Workload
 from commands.inputs import open_network, read_text_file
-from quant.config import config_from_json, uniform
+from quant.config import config_from_json, uniform_config
 
 Answer = dict[str, Any]
 
@@ -42,7 +42,11 @@ def find_workload(network: str, config: str) -> Workload:
         return network_table(network.lower(), *widths)
     from analysis.cost.workload import build_workload  # noqa: PLC0415
 
-    wish = config_from_json(read_text_file(Path(config))) if widths is None else uniform(*widths)
+    wish = (
+        config_from_json(read_text_file(Path(config)))
+        if widths is None
+        else uniform_config(*widths)
+    )
     loaded = open_network(network, None, None)
     return build_workload(loaded.name, loaded.graph, wish)
 

@@ -16,7 +16,7 @@ from analysis.study import Study
 from data_io.bundled import BUNDLED_DATA
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import ConfigError
-from quant.progress import Steps, part
+from quant.progress import Steps, part_of_progress
 from sample_models.registry import SAMPLES
 
 GATHERING = 0.85  # of the progress bar: where the run ends
@@ -93,14 +93,14 @@ def make_run_report(network: Network | None, task: ReportTask) -> Steps[Report]:
     choice = task.choice if run is None else _choice_of_run(run, task.choice)
     images = _report_images(task, network, config, choice)
     study = Study.of(network, images, task.store)
-    yield from part(study.calibrated(), 0.0, 0.2)
+    yield from part_of_progress(study.calibrated(), 0.0, 0.2)
     if run is None and images is not None:
-        run = yield from part(run_experiment(study, task.experiment), 0.2, GATHERING)
+        run = yield from part_of_progress(run_experiment(study, task.experiment), 0.2, GATHERING)
         if task.store is not None:
             task.store.save(run)
     task = replace(task, run=run)
     done = replace(task, origin=_origin_with_images(task, choice))
-    return (yield from part(_gather_with_context(done, study, images), GATHERING, 1.0))
+    return (yield from part_of_progress(_gather_with_context(done, study, images), GATHERING, 1.0))
 
 
 def _gather_with_context(

@@ -26,8 +26,8 @@ from model_io.qdq_export.export_qdq import export_qdq_onnx
 from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.weights import WeightStyle
 from model_io.runtime.executed_model import open_exported_model
-from quant.inputs import parts_of
-from quant.progress import Progress, Steps, part
+from quant.inputs import tensors_of_batch
+from quant.progress import Progress, Steps, part_of_progress
 
 QDQ = {"onnx-qdq": WeightStyle.INTEGER, "onnx-qdq-float": WeightStyle.FLOAT}
 
@@ -102,7 +102,7 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
     Raises:
         ValueError: the experiment cannot be exported; the sentence tells the reason.
     """
-    stage = yield from part(quantized_to_take(wish.study, wish.experiment), 0.0, 0.6)
+    stage = yield from part_of_progress(quantized_to_take(wish.study, wish.experiment), 0.0, 0.6)
     yield Progress(0.6, f"Making {FORMATS[wish.format].title}")
     source = _artefact_source(wish, stage)
     made = FORMATS[wish.format].make(source)
@@ -119,7 +119,7 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
         executed = open_exported_model(file, torch.get_num_threads())
         simulated = simulate_written_file(source.quantized, file)
         checking = check_execution(stage.network, simulated, executed, wish.study.images)
-        found = yield from part(checking, 0.7, 1.0)
+        found = yield from part_of_progress(checking, 0.7, 1.0)
         answer["execution"] = summarize_execution(found)
     return answer
 
@@ -136,7 +136,7 @@ def _artefact_source(wish: ExportWish, stage: Stage) -> ArtefactSource:
         stage.quantized,
         experiment.config,
         tuple(LayerNumber(n.name, n.unit, n.values, n.low_is_bad) for n in numbers),
-        () if trial is None else parts_of(trial),
+        () if trial is None else tensors_of_batch(trial),
         shlex.quote(wish.model),
     )
 

@@ -21,7 +21,7 @@ from model_io.encodings.export_encodings import export_network_encodings
 from model_io.errors import ModelError
 from model_io.qdq_export.weights import WeightStyle
 from quant.config import config_from_file, config_to_file
-from quant.inputs import parts_of
+from quant.inputs import tensors_of_batch
 from quant.torch_state import exclusive_torch
 
 
@@ -88,7 +88,7 @@ def _describe_program_agreement(source: ArtefactSource, content: bytes) -> str:
         module = torch.export.load(io.BytesIO(content)).module()
     with torch.inference_mode():
         got, wanted = module(*inputs), source.quantized.run(inputs)
-    pairs = zip(parts_of(got), parts_of(wanted), strict=True)
+    pairs = zip(tensors_of_batch(got), tensors_of_batch(wanted), strict=True)
     if not all(torch.equal(first, second) for first, second in pairs):
         raise ModelError("The .pt2 file must compute what the simulation does, and does not.")
     return f"Loaded by torch alone, run on {source.trial_description}: equal to the last bit."

@@ -11,7 +11,7 @@ from model_io.qdq_export.export_qdq import export_qdq_onnx
 from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.weights import WeightStyle
 from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators, is_integer_operator
-from quant.inputs import parts_of
+from quant.inputs import tensors_of_batch
 from quant.simulation.quant_graph import QuantGraph
 
 LEAST_DB = 10.0
@@ -62,7 +62,7 @@ def _agreement_sentence(
     """
     inputs = source.trial_inputs
     with torch.inference_mode():
-        wanted = parts_of(simulated.run(inputs))[0]
+        wanted = tensors_of_batch(simulated.run(inputs))[0]
     got = session(inputs)
     decibels = _sqnr_db(wanted, got)
     if decibels < LEAST_DB:

@@ -15,7 +15,7 @@ from onnx import ModelProto, helper
 from torch import Tensor
 
 from model_io.errors import ModelError
-from quant.inputs import Inputs, Outputs, as_inputs, parts_of
+from quant.inputs import Inputs, Outputs, as_network_inputs, tensors_of_batch
 
 _SILENT = 4
 # It would put float weights and biases between two grids on grids of its own choice.
@@ -46,17 +46,17 @@ class RuntimeSession:
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Return the (first) output for inputs (N, ...)."""
-        return parts_of(self.run(inputs))[0]
+        return tensors_of_batch(self.run(inputs))[0]
 
     def run(self, inputs: Inputs) -> Outputs:
         """Return all outputs for inputs (N, ...)."""
-        return as_inputs(self.run_values(inputs))
+        return as_network_inputs(self.run_values(inputs))
 
     def run_values(self, inputs: Inputs) -> list[Tensor]:
         """Return the outputs, or the values that were asked for, in order."""
         feed = {
             name: np.ascontiguousarray(part.numpy())
-            for name, part in zip(self._inputs, parts_of(inputs), strict=True)
+            for name, part in zip(self._inputs, tensors_of_batch(inputs), strict=True)
         }
         try:
             found: list[NDArray[np.generic]] = self._session.run(None, feed)

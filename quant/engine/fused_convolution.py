@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quant.engine.portable import Constant, PortableOperation, Value, function_of
+from quant.engine.portable import Constant, PortableOperation, Value, function_of_target
 
 _CONVOLUTIONS = ("aten.conv2d.default", "aten.conv2d.padding")
 Clip = tuple[float | None, float | None]
@@ -17,7 +17,7 @@ class FusedConvolution:
     """A convolution over (N, C, H, W) with a stored weight, and the clip after it, if any.
 
     Twice as fast as both one after the other in channels-last memory; the weight is brought into
-    the order that the kernel reads once, by `pack`.
+    the order that the kernel reads once, by `pack_weight`.
     """
 
     source: str
@@ -30,7 +30,7 @@ class FusedConvolution:
     input_shape: tuple[int, ...]
     clip: Clip | None = None
 
-    def pack(self, weight: Tensor, batch: int) -> Tensor:
+    def pack_weight(self, weight: Tensor, batch: int) -> Tensor:
         """Return a weight (O, I, H, W) as the kernel reads it, for batches of that size or any."""
         ready = weight.detach().contiguous(memory_format=torch.channels_last)
         shape = [batch, *self.input_shape[1:]]
@@ -41,27 +41,27 @@ class FusedConvolution:
 
     def __call__(self, x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
         """Return the clipped convolution of x (N, C, H, W) with a packed weight."""
-        name, limits = _post(self.clip)
+        name, limits = _post_operation(self.clip)
         result: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001
             x, packed, bias, self.padding, self.stride, self.dilation, self.groups, name, limits, ""
         )
         return result
 
 
-def available() -> bool:
+def are_kernels_available() -> bool:
     """Whether this build of torch has the kernels."""
     return bool(torch.backends.mkldnn.is_available()) and hasattr(
         torch.ops.mkldnn, "_convolution_pointwise"
     )
 
 
-def read_convolution(
+def read_fused_convolution(
     operation: PortableOperation, constants: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]
 ) -> FusedConvolution | None:
     """Return an operation as a convolution of this kind; None if it is something else."""
     if operation.target not in _CONVOLUTIONS:
         return None
-    given = _arguments(operation)
+    given = _arguments_by_name(operation)
     source, weight, bias = given["input"], given["weight"], given["bias"]
     if not isinstance(source, Value) or not isinstance(weight, Constant):
         return None
@@ -70,15 +70,15 @@ def read_convolution(
     stored = [constants[item.name] for item in (weight, bias) if item is not None]
     if any(tensor.dtype is not torch.float32 for tensor in stored):
         return None
-    dilation = _pair(given["dilation"])
-    padding = _padding(given["padding"], stored[0].shape[2:], dilation)
+    dilation = _pair_of_sizes(given["dilation"])
+    padding = _equal_padding(given["padding"], stored[0].shape[2:], dilation)
     if padding is None:
         return None
     return FusedConvolution(
         source=source.name,
         weight=weight.name,
         bias=None if bias is None else bias.name,
-        stride=_pair(given["stride"]),
+        stride=_pair_of_sizes(given["stride"]),
         padding=padding,
         dilation=dilation,
         groups=given["groups"],
@@ -86,12 +86,12 @@ def read_convolution(
     )
 
 
-def can_fuse(clip: Clip | None) -> bool:
+def can_fuse_clip(clip: Clip | None) -> bool:
     """Whether the kernel applies a clip with these limits."""
     return clip is not None and (clip == (0.0, None) or None not in clip)
 
 
-def _post(clip: Clip | None) -> tuple[str, list[float]]:
+def _post_operation(clip: Clip | None) -> tuple[str, list[float]]:
     if clip is None:
         return "none", []
     if clip == (0.0, None):
@@ -99,9 +99,9 @@ def _post(clip: Clip | None) -> tuple[str, list[float]]:
     return "hardtanh", [limit for limit in clip if limit is not None]
 
 
-def _arguments(operation: PortableOperation) -> dict[str, Any]:
+def _arguments_by_name(operation: PortableOperation) -> dict[str, Any]:
     """Return every argument by the name that the operator's schema gives it."""
-    schema: Any = function_of(operation.target)
+    schema: Any = function_of_target(operation.target)
     keywords = dict(operation.kwargs)
     return {
         argument.name: operation.args[place]
@@ -111,16 +111,16 @@ def _arguments(operation: PortableOperation) -> dict[str, Any]:
     }
 
 
-def _pair(value: Any) -> list[int]:
+def _pair_of_sizes(value: Any) -> list[int]:
     sizes = [int(size) for size in value] if isinstance(value, list | tuple) else [int(value)]
     return sizes * 2 if len(sizes) == 1 else sizes
 
 
-def _padding(value: Any, kernel: torch.Size, dilation: list[int]) -> list[int] | None:
+def _equal_padding(value: Any, kernel: torch.Size, dilation: list[int]) -> list[int] | None:
     """Return the zeros at each end; None where the two ends differ."""
     if value == "valid":
         return [0, 0]
     if value != "same":
-        return _pair(value)
+        return _pair_of_sizes(value)
     total = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
     return None if any(count % 2 for count in total) else [count // 2 for count in total]

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from quant.engine import fused_convolution
-from quant.engine.fused_convolution import FusedConvolution, can_fuse, read_convolution
-from quant.engine.loops import between, depthwise_gradient
+from quant.engine.fused_convolution import FusedConvolution, can_fuse_clip, read_fused_convolution
+from quant.engine.loops import depthwise_gradient, gradient_between_limits
 from quant.engine.portable import Constant, Portable, PortableOperation
 from quant.graph.layers import Layer
 
@@ -40,16 +40,16 @@ class FusedLayer:
     kind: torch.dtype
     limits: tuple[Tensor, Tensor] | None = None
 
-    def run(self, x: Tensor, packed: Tensor) -> Tensor:
+    def run_layer(self, x: Tensor, packed: Tensor) -> Tensor:
         """Return the layer's output for an input and a prepared weight."""
         found = self.convolution(x, packed, self.bias)
         return found if self.limits is None else found.clamp_(*self.limits)
 
-    def before_clip(self, gradient: Tensor, y: Tensor) -> Tensor:
+    def gradient_before_clip(self, gradient: Tensor, y: Tensor) -> Tensor:
         """Return the gradient before the clip from that after it; y is what left the clip."""
         found = gradient
         if self.limits is not None:
-            found = between(gradient, y, *self.limits)
+            found = gradient_between_limits(gradient, y, *self.limits)
         elif self.convolution.clip is not None:
             low, high = self.convolution.clip
             if high is None:
@@ -59,23 +59,23 @@ class FusedLayer:
         return found.to(self.kind)
 
     @property
-    def shares_weight(self) -> bool:
+    def shares_weight_widely(self) -> bool:
         """Whether every weight meets so many positions that its gradient is worth taking."""
-        if self._is_depthwise:
+        if self._is_depthwise_layer:
             return True
         return self.convolution.groups == 1 and math.prod(self.layer.shape[2:]) >= FEWEST_POSITIONS
 
     @property
-    def _is_depthwise(self) -> bool:
-        return is_depthwise(self.convolution, self.weight)
+    def _is_depthwise_layer(self) -> bool:
+        return is_plain_depthwise(self.convolution, self.weight)
 
-    def weight_products(self, gradient: Tensor, x: Tensor, shifts: Tensor) -> Tensor:
+    def products_with_shifts(self, gradient: Tensor, x: Tensor, shifts: Tensor) -> Tensor:
         """Return (S, N): what S shifts of the weight add to each image's probed sum.
 
         That is to first order: shifts (S, O, I, kh, kw) meet the gradient at the weight, taken once
         for all of them from `gradient` (N, O, H, W) before the clip. For layers that share weights.
         """
-        if self._is_depthwise:
+        if self._is_depthwise_layer:
             rows = shifts.permute(0, 3, 4, 1, 2).flatten(1)
             kernel = (self.weight.shape[2], self.weight.shape[3])
             found = depthwise_gradient(self.convolution, gradient, x, kernel)
@@ -84,17 +84,17 @@ class FusedLayer:
         size = max(rows.shape[1], math.prod(x.shape[1:]) * math.prod(self.weight.shape[2:]))
         some = max(1, PIECE // size)
         parts = [
-            functional.linear(rows, self._weight_gradient(pulls, images.to(self.kind)))
+            functional.linear(rows, self._gradient_at_weight(pulls, images.to(self.kind)))
             for pulls, images in zip(gradient.split(some), x.split(some), strict=True)
         ]
         return torch.cat(parts, 1).float()
 
-    def _weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
+    def _gradient_at_weight(self, gradient: Tensor, x: Tensor) -> Tensor:
         """Return (N, O * kh * kw * I): each image's gradient at the weight, channels last."""
         pulls = gradient.permute(0, 2, 3, 1).flatten(1, 2)
-        return (pulls.transpose(1, 2) @ self._patches(x, gradient.shape[2:])).flatten(1)
+        return (pulls.transpose(1, 2) @ self._input_patches(x, gradient.shape[2:])).flatten(1)
 
-    def _patches(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+    def _input_patches(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         """Return (N, positions, kh * kw * I): what the weight meets at each output position."""
         given = self.convolution
         high, wide = given.padding
@@ -107,7 +107,7 @@ class FusedLayer:
         found = padded.as_strided(sizes, [image, *steps, *taps, channel])
         return found.reshape(len(x), math.prod(shape), -1)
 
-    def pull(self, gradient: Tensor, x: Tensor) -> Tensor:
+    def gradient_at_input(self, gradient: Tensor, x: Tensor) -> Tensor:
         """Return the gradient at the input from that before the clip."""
         if self.back is not None and self.packed_back is not None:
             return self.back(gradient, self.packed_back, None)
@@ -119,30 +119,30 @@ class FusedLayer:
         return found
 
 
-def fuse_layer(
+def fuse_layer_kernel(
     layer: Layer, operations: Sequence[PortableOperation], portable: Portable
 ) -> FusedLayer | None:
     """Return a layer as one kernel; None where it is none, or this build of torch has none.
 
     `operations` are its own and the functions that are fused with it.
     """
-    if not fused_convolution.available():
+    if not fused_convolution.are_kernels_available():
         return None
     shapes = {item.name: item.shape for item in portable.operations}
     first, *chain = operations
-    convolution = read_convolution(first, portable.constants, shapes)
+    convolution = read_fused_convolution(first, portable.constants, shapes)
     if convolution is None or layer.weight is None or len(chain) > 1:
         return None
     constants, clip, limits = portable.constants, None, None
-    if chain and can_fuse(chain[0].clip):
+    if chain and can_fuse_clip(chain[0].clip):
         clip = chain[0].clip
     elif chain:
-        limits = _limits_of(chain[0], constants)
+        limits = _clip_limits_of(chain[0], constants)
         if limits is None:
             return None
     convolution = replace(convolution, clip=clip)
     weight = constants[convolution.weight].contiguous(memory_format=torch.channels_last)
-    back, turned = _reversed(convolution, weight, layer)
+    back, turned = _reversed_convolution(convolution, weight, layer)
     # a depthwise convolution waits for memory, and gains nothing by fewer bits
     kind = gradient_type() if convolution.groups == 1 else torch.float32
     return FusedLayer(
@@ -150,15 +150,15 @@ def fuse_layer(
         convolution=convolution,
         weight=weight,
         bias=None if convolution.bias is None else constants[convolution.bias],
-        packed=convolution.pack(weight, PACKED_FOR),
+        packed=convolution.pack_weight(weight, PACKED_FOR),
         back=back,
-        packed_back=None if back is None else back.pack(turned.to(kind), PACKED_FOR),
+        packed_back=None if back is None else back.pack_weight(turned.to(kind), PACKED_FOR),
         kind=kind,
         limits=limits,
     )
 
 
-def _limits_of(
+def _clip_limits_of(
     operation: PortableOperation, constants: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor] | None:
     """Return the limits of a clip between stored tensors, None if it is none."""
@@ -181,12 +181,12 @@ def gradient_type() -> torch.dtype:
     return torch.bfloat16 if short else torch.float32
 
 
-def is_depthwise(convolution: FusedConvolution, weight: Tensor) -> bool:
+def is_plain_depthwise(convolution: FusedConvolution, weight: Tensor) -> bool:
     """Whether each channel has a filter (1, kh, kw) of its own, and one."""
     return convolution.groups == len(weight) and weight.shape[1] == 1
 
 
-def _reversed(
+def _reversed_convolution(
     convolution: FusedConvolution, weight: Tensor, layer: Layer
 ) -> tuple[FusedConvolution | None, Tensor]:
     """Return the convolution that carries gradients back, and its weight.
@@ -200,7 +200,7 @@ def _reversed(
             convolution.dilation, weight.shape[2:], convolution.padding, strict=True
         )
     ]
-    depthwise = is_depthwise(convolution, weight)
+    depthwise = is_plain_depthwise(convolution, weight)
     simple = convolution.groups == 1 or depthwise
     if convolution.stride != [1, 1] or min(padding) < 0 or not simple:
         return None, weight

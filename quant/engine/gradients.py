@@ -7,13 +7,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from quant.engine.fused_layer import PACKED_FOR, FusedLayer, fuse_layer
-from quant.engine.portable import PLACEHOLDER, PortableOperation, fill, function_of, make_portable
+from quant.engine.fused_layer import PACKED_FOR, FusedLayer, fuse_layer_kernel
+from quant.engine.portable import (
+    PLACEHOLDER,
+    PortableOperation,
+    fill_arguments,
+    function_of_target,
+    make_portable_graph,
+)
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer, fused_function_chain
 from quant.graph.operators import weight_argument_position
-from quant.inputs import Inputs, Outputs, as_inputs, parts_of
-from quant.torch_state import not_while_tracing
+from quant.inputs import Inputs, Outputs, as_network_inputs, tensors_of_batch
+from quant.torch_state import wait_while_tracing
 
 Probes = Callable[[Outputs], Sequence[Outputs]]
 Run = Callable[[Tensor], Tensor]
@@ -25,7 +31,7 @@ class Local:
     """One layer and one batch.
 
     `output` (N, ...) is what leaves the layer in the float network, each of `gradients` that of
-    one probed sum with respect to it. `run` gives the output for another weight, as `prepare`
+    one probed sum with respect to it. `run` gives the output for a weight as `prepare_weight`
     returned it, and the same input; None where the layer has no weight. `weigh` takes shifts
     (S, ...) of the weight and gives for each gradient (S, N), what they add to the probed sum of
     each image, to first order; None where that gains nothing over `run`.
@@ -46,7 +52,7 @@ class Backward:
     """
 
     def __init__(self, graph: FloatGraph) -> None:
-        self.portable = make_portable(graph, ())
+        self.portable = make_portable_graph(graph, ())
         self.layers = {layer.output: layer for layer in graph.layers}
         self.chains = {
             layer.output: [node.name for node in fused_function_chain(graph.node_named(layer.node))]
@@ -58,19 +64,20 @@ class Backward:
         self.stages = {
             layer.output: stage
             for layer in graph.layers
-            if (stage := fuse_layer(layer, self.operations_of(layer), self.portable)) is not None
+            if (stage := fuse_layer_kernel(layer, self.operations_of_layer(layer), self.portable))
+            is not None
         }
 
-    def operations_of(self, layer: Layer) -> list[PortableOperation]:
+    def operations_of_layer(self, layer: Layer) -> list[PortableOperation]:
         """Return a layer's operation and the functions that are fused with it."""
         return [self._operations[name] for name in (layer.node, *self.chains[layer.output])]
 
-    def prepare(self, layer: Layer, weight: Tensor) -> Tensor:
+    def prepare_weight(self, layer: Layer, weight: Tensor) -> Tensor:
         """Return a weight as `Local.run` of that layer takes it."""
         stage = self.stages.get(layer.output)
-        return weight if stage is None else stage.convolution.pack(weight, PACKED_FOR)
+        return weight if stage is None else stage.convolution.pack_weight(weight, PACKED_FOR)
 
-    @not_while_tracing
+    @wait_while_tracing
     def __call__(self, inputs: Inputs, probes: Probes, visit: Callable[[Local], None]) -> Outputs:
         """Run the network on inputs (N, ...), visit its layers from the last, return its output.
 
@@ -79,8 +86,8 @@ class Backward:
         reaches the input is not visited.
         """
         turn = _Turn(self, visit)
-        outputs = turn.forward(inputs)
-        turn.backward(probes(outputs))
+        outputs = turn.run_forward(inputs)
+        turn.carry_back(probes(outputs))
         return outputs
 
 
@@ -107,7 +114,7 @@ class _Turn:
         self._inside = {
             operation.name
             for output in backward.stages
-            for operation in backward.operations_of(backward.layers[output])
+            for operation in backward.operations_of_layer(backward.layers[output])
         }
         self._values: dict[str, Any] = {}
         self._owners: dict[str, str] = {}  # whose result a name stands for by now
@@ -118,37 +125,39 @@ class _Turn:
         # for each operation, probe after probe, the gradients at what it gave
         self._arrived: dict[str, list[Slots]] = {}
 
-    def forward(self, inputs: Inputs) -> Outputs:
+    def run_forward(self, inputs: Inputs) -> Outputs:
         """Run the network and keep what the way back needs."""
         portable = self._backward.portable
-        given = dict(zip(portable.inputs, parts_of(inputs), strict=True))
+        given = dict(zip(portable.input_names, tensors_of_batch(inputs), strict=True))
         for operation in portable.operations:
             name = operation.name
             if operation.target == PLACEHOLDER:
                 value: Any = given[name].detach()
-                self._begin(name, value)
+                self._begin_gradients(name, value)
             elif name in self._backward.stages:
-                value = self._run_stage(name)
+                value = self._run_fused_stage(name)
             elif name in self._inside:  # its stage gives the result of the whole
                 continue
             else:
-                value = self._record(operation)
+                value = self._record_operation(operation)
                 if name in self._backward.begins:
-                    self._begin(name, value)
+                    self._begin_gradients(name, value)
             self._values[name], self._owners[name] = value, name
             if name in self._backward.layers:
                 self._results[name] = value
-            if _writes(operation.target):  # who asks later for what it took, sees what it gave
-                source = operation.sources[0]
+            if _writes_in_place(
+                operation.target
+            ):  # who asks later for what it took, sees what it gave
+                source = operation.source_names[0]
                 self._values[source], self._owners[source] = value, name
-        return as_inputs([self._values[name] for name in portable.outputs])
+        return as_network_inputs([self._values[name] for name in portable.output_names])
 
-    def _begin(self, name: str, value: Any) -> None:
+    def _begin_gradients(self, name: str, value: Any) -> None:
         """Let gradients go back as far as here; whole numbers have none."""
         if isinstance(value, Tensor) and value.is_floating_point():
             self._tied.add(name)
 
-    def _run_stage(self, name: str) -> Tensor:
+    def _run_fused_stage(self, name: str) -> Tensor:
         stage = self._backward.stages[name]
         source = stage.convolution.source
         x = self._values[source].contiguous(memory_format=torch.channels_last)
@@ -156,16 +165,16 @@ class _Turn:
         if owner in self._tied:
             self._tied.add(name)
             self._sources[name] = owner, x
-        return stage.run(x, stage.packed)
+        return stage.run_layer(x, stage.packed)
 
-    def _record(self, operation: PortableOperation) -> Any:
+    def _record_operation(self, operation: PortableOperation) -> Any:
         """Run an operation so that gradients can go back through it, and through no other."""
         given = dict(self._values)
         leaves: list[tuple[str, int, Tensor]] = []
-        for source in operation.sources:
+        for source in operation.source_names:
             owner = self._owners[source]
             if owner in self._tied:
-                fresh = _leaves(given[source])
+                fresh = _gradient_leaves(given[source])
                 given[source] = fresh
                 parts = fresh if isinstance(fresh, tuple | list) else (fresh,)
                 leaves += [
@@ -174,63 +183,67 @@ class _Turn:
                     if isinstance(part, Tensor) and part.requires_grad
                 ]
         with torch.enable_grad():
-            result = _call(operation, operation.args, given, self._backward.portable.constants)
-        if leaves and any(part.requires_grad for part in _tensors(result)):
+            result = _call_operation(
+                operation, operation.args, given, self._backward.portable.constants
+            )
+        if leaves and any(part.requires_grad for part in _tensors_of_result(result)):
             self._tied.add(operation.name)
             self._tapes[operation.name] = _Tape(result, tuple(leaves))
-        return _detached(result)
+        return _detached_value(result)
 
-    def backward(self, probes: Sequence[Outputs]) -> None:
+    def carry_back(self, probes: Sequence[Outputs]) -> None:
         """Carry probes back to the input and visit the layers on the way."""
         portable = self._backward.portable
         for place, probe in enumerate(probes):
-            for output, part in zip(portable.outputs, parts_of(probe), strict=True):
+            for output, part in zip(portable.output_names, tensors_of_batch(probe), strict=True):
                 end = self._owners[output]
                 if end in self._tied:
-                    self._send(end, place, len(probes), 0, part)
+                    self._add_gradient(end, place, len(probes), 0, part)
         for operation in reversed(portable.operations):
             name = operation.name
             slots = self._arrived.pop(name, None)
             if slots is not None:
                 stage = self._backward.stages.get(name)
                 if stage is not None:
-                    self._back_stage(stage, tuple(one[0] for one in slots))
+                    self._carry_stage_back(stage, tuple(one[0] for one in slots))
                 else:
-                    self._back(operation, slots)
+                    self._carry_operation_back(operation, slots)
             self._results.pop(name, None)
             self._tapes.pop(name, None)
             self._sources.pop(name, None)
 
-    def _back_stage(self, stage: FusedLayer, gradients: tuple[Tensor, ...]) -> None:
+    def _carry_stage_back(self, stage: FusedLayer, gradients: tuple[Tensor, ...]) -> None:
         name = stage.layer.output
         owner, x = self._sources[name]
         y = self._results[name]
         gradients = tuple(
             one.to(y.dtype).contiguous(memory_format=torch.channels_last) for one in gradients
         )
-        inner = [stage.before_clip(one, y) for one in gradients]
+        inner = [stage.gradient_before_clip(one, y) for one in gradients]
 
-        def run(packed: Tensor) -> Tensor:
-            return stage.run(x, packed)
+        def run_with_weight(packed: Tensor) -> Tensor:
+            return stage.run_layer(x, packed)
 
-        def weigh(shifts: Tensor) -> list[Tensor]:
-            return [stage.weight_products(one, x, shifts) for one in inner]
+        def weigh_shifts(shifts: Tensor) -> list[Tensor]:
+            return [stage.products_with_shifts(one, x, shifts) for one in inner]
 
-        weighs = weigh if stage.shares_weight else None
-        self._visit(Local(stage.layer, y, gradients, run, weighs))
+        weighs = weigh_shifts if stage.shares_weight_widely else None
+        self._visit(Local(stage.layer, y, gradients, run_with_weight, weighs))
         for probe, gradient in enumerate(inner):
-            self._send(owner, probe, len(gradients), 0, stage.pull(gradient, x))
+            self._add_gradient(
+                owner, probe, len(gradients), 0, stage.gradient_at_input(gradient, x)
+            )
 
-    def _back(self, operation: PortableOperation, slots: list[Slots]) -> None:
+    def _carry_operation_back(self, operation: PortableOperation, slots: list[Slots]) -> None:
         layer = self._backward.layers.get(operation.name)
         if layer is not None:
-            run = None if layer.weight is None else self._rerun(layer)
+            run = None if layer.weight is None else self._rerun_of_layer(layer)
             gradients = tuple(one[0].to(self._results[operation.name].dtype) for one in slots)
             self._visit(Local(layer, self._results[operation.name], gradients, run))
         tape = self._tapes.get(operation.name)
         if tape is None:
             return
-        parts = list(_tensors(tape.result))
+        parts = list(_tensors_of_result(tape.result))
         for probe, one in enumerate(slots):
             found = torch.autograd.grad(
                 [parts[place] for place in one],
@@ -241,46 +254,48 @@ class _Turn:
             )
             for (owner, place, _), gradient in zip(tape.leaves, found, strict=True):
                 if gradient is not None:
-                    self._send(owner, probe, len(slots), place, gradient)
+                    self._add_gradient(owner, probe, len(slots), place, gradient)
 
-    def _send(self, owner: str, probe: int, probes: int, place: int, gradient: Tensor) -> None:
+    def _add_gradient(
+        self, owner: str, probe: int, probes: int, place: int, gradient: Tensor
+    ) -> None:
         """Add a gradient to what has arrived at an operation's result."""
         slots = self._arrived.setdefault(owner, [{} for _ in range(probes)])[probe]
         slots[place] = slots[place] + gradient if place in slots else gradient
 
-    def _rerun(self, layer: Layer) -> Run:
+    def _rerun_of_layer(self, layer: Layer) -> Run:
         """Return the layer as a function of its weight, its fused functions included."""
 
-        def run(weight: Tensor) -> Tensor:
+        def run_with_weight(weight: Tensor) -> Tensor:
             values, constants = dict(self._values), self._backward.portable.constants
-            for place, operation in enumerate(self._backward.operations_of(layer)):
+            for place, operation in enumerate(self._backward.operations_of_layer(layer)):
                 given = operation.args
                 if place == 0:
                     at = weight_argument_position(operation.target)
                     given = (*given[:at], weight, *given[at + 1 :])
                 with torch.no_grad():
-                    values[operation.name] = _call(operation, given, values, constants)
+                    values[operation.name] = _call_operation(operation, given, values, constants)
             return cast("Tensor", values[layer.output])
 
-        return run
+        return run_with_weight
 
 
-def _leaves(value: Any) -> Any:
+def _gradient_leaves(value: Any) -> Any:
     """Return a value's tensors as starts of gradients; whole numbers have none."""
     if isinstance(value, tuple | list):
-        return tuple(_leaves(part) for part in value)
+        return tuple(_gradient_leaves(part) for part in value)
     if isinstance(value, Tensor) and value.is_floating_point():
         return value.detach().requires_grad_()
     return value
 
 
-def _detached(value: Any) -> Any:
+def _detached_value(value: Any) -> Any:
     if isinstance(value, tuple | list):
-        return tuple(_detached(part) for part in value)
+        return tuple(_detached_value(part) for part in value)
     return value.detach() if isinstance(value, Tensor) else value
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors_of_result(value: Any) -> Iterator[Tensor]:
     """Yield the parts of a result in order."""
     if isinstance(value, tuple | list):
         yield from value
@@ -288,30 +303,32 @@ def _tensors(value: Any) -> Iterator[Tensor]:
         yield value
 
 
-def _call(
+def _call_operation(
     operation: PortableOperation,
     arguments: Any,
     values: dict[str, Any],
     constants: dict[str, Tensor],
 ) -> Any:
     """Return an operation's result; it writes over nothing, for gradients need what was there."""
-    keywords = {key: fill(value, values, constants) for key, value in operation.kwargs}
-    return _pure(operation.target)(*fill(arguments, values, constants), **keywords)
+    keywords = {key: fill_arguments(value, values, constants) for key, value in operation.kwargs}
+    return _functional_operator(operation.target)(
+        *fill_arguments(arguments, values, constants), **keywords
+    )
 
 
-def _pure(target: str) -> Callable[..., Any]:
+def _functional_operator(target: str) -> Callable[..., Any]:
     """Return the operator that a gradient goes through and that changes nothing it takes."""
     if target.startswith("aten.detach"):  # for the float network the identity
-        return function_of("aten.alias.default")
-    if not _writes(target):
-        return function_of(target)
+        return function_of_target("aten.alias.default")
+    if not _writes_in_place(target):
+        return function_of_target(target)
     space, name, overload = target.split(".")
-    return function_of(".".join((space, name.removesuffix("_"), overload)))
+    return function_of_target(".".join((space, name.removesuffix("_"), overload)))
 
 
-def _writes(target: str) -> bool:
+def _writes_in_place(target: str) -> bool:
     """Whether the operator writes over what it takes."""
     if target == PLACEHOLDER:
         return False
-    schema: Any = getattr(function_of(target), "_schema", None)
+    schema: Any = getattr(function_of_target(target), "_schema", None)
     return schema is not None and bool(schema.is_mutable)

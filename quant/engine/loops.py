@@ -19,7 +19,7 @@ VECTORS = frozenset({"reassoc", "contract", "nsz", "nnan", "ninf"})
 """What lets sums become vector instructions: any order of terms, and no value that is special."""
 
 
-def compiled(
+def compile_loop(
     allowed: frozenset[str] = frozenset(),
 ) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
     """Decorate a function that Numba understands; `allowed` are freedoms with real numbers.
@@ -28,11 +28,11 @@ def compiled(
     lock of the interpreter is let go while it runs.
     """
 
-    def decorate(loop: Callable[Given, Made]) -> Callable[Given, Made]:
+    def decorate_loop(loop: Callable[Given, Made]) -> Callable[Given, Made]:
         made: list[Any] = []
 
         @wraps(loop)
-        def call(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+        def call_compiled(*args: Given.args, **kwargs: Given.kwargs) -> Made:
             if not made:
                 from numba import njit  # noqa: PLC0415
 
@@ -40,9 +40,9 @@ def compiled(
             result: Made = made[0](*args, **kwargs)
             return result
 
-        return call
+        return call_compiled
 
-    return decorate
+    return decorate_loop
 
 
 def depthwise_gradient(
@@ -54,24 +54,28 @@ def depthwise_gradient(
     """
     steps = (*convolution.stride, *convolution.padding, *convolution.dilation)
     found = np.zeros((len(x), *kernel, x.shape[1]), np.float32)
-    _add_products(_last(x), _last(gradient), np.array(steps), found)
+    _add_shifted_products(
+        _channels_last_array(x), _channels_last_array(gradient), np.array(steps), found
+    )
     return torch.from_numpy(found).flatten(1)
 
 
-def between(gradient: Tensor, y: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def gradient_between_limits(gradient: Tensor, y: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Return the gradient (N, C, H, W) where y lies between limits (C, 1, 1), and 0 elsewhere."""
     found = np.empty((len(y), *y.shape[2:], y.shape[1]), np.float32)
     limits = [limit.expand(y.shape[1], 1, 1).flatten().numpy() for limit in (low, high)]
-    _keep_between(_last(gradient), _last(y), limits[0], limits[1], found)
+    _keep_between_limits(
+        _channels_last_array(gradient), _channels_last_array(y), limits[0], limits[1], found
+    )
     return torch.from_numpy(found).permute(0, 3, 1, 2)
 
 
-def _last(values: Tensor) -> Floats:
+def _channels_last_array(values: Tensor) -> Floats:
     return np.asarray(values.permute(0, 2, 3, 1).contiguous().numpy())
 
 
-@compiled(VECTORS)
-def _add_products(x: Floats, gradient: Floats, steps: Any, found: Floats) -> None:
+@compile_loop(VECTORS)
+def _add_shifted_products(x: Floats, gradient: Floats, steps: Any, found: Floats) -> None:
     """Add to `found` (N, kh, kw, C) what x (N, H, W, C) and the gradient give at each tap."""
     down, right, above, left, row_taps, column_taps = steps
     images, rows, columns, channels = gradient.shape
@@ -93,8 +97,10 @@ def _add_products(x: Floats, gradient: Floats, steps: Any, found: Floats) -> Non
                             total[channel] += g[channel] * value[channel]
 
 
-@compiled()
-def _keep_between(gradient: Floats, y: Floats, low: Floats, high: Floats, found: Floats) -> None:
+@compile_loop()
+def _keep_between_limits(
+    gradient: Floats, y: Floats, low: Floats, high: Floats, found: Floats
+) -> None:
     """Write to `found` what of the gradient stays; all but the limits are (N, H, W, C)."""
     images, rows, columns, channels = y.shape
     for image in range(images):

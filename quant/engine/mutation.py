@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from quant.engine.portable import PLACEHOLDER, PortableOperation, Value, function_of
+from quant.engine.portable import PLACEHOLDER, PortableOperation, Value, function_of_target
 
 # These give back what they were given, though their schema does not say so.
 _SILENT_ALIASES = ("aten.dropout.default", "aten.feature_dropout.default", "operator.getitem")
 
 
-def unsafe_spans(operations: Iterable[tuple[int, PortableOperation]]) -> list[tuple[int, int]]:
+def unsafe_restart_spans(
+    operations: Iterable[tuple[int, PortableOperation]],
+) -> list[tuple[int, int]]:
     """Return spans (first, last]: a restart there would meet a value that was written into.
 
     `operations` come with their places in the list of steps. A value made by step c and written
@@ -21,7 +23,7 @@ def unsafe_spans(operations: Iterable[tuple[int, PortableOperation]]) -> list[tu
     for place, operation in operations:
         made[operation.name] = place
         shared: set[str] = set()
-        for source, written, aliased in _roles(operation):
+        for source, written, aliased in _tensor_roles(operation):
             if written:
                 spans.extend((made.get(root, -1), place) for root in memory.get(source, {source}))
             if aliased or written:
@@ -30,13 +32,13 @@ def unsafe_spans(operations: Iterable[tuple[int, PortableOperation]]) -> list[tu
     return spans
 
 
-def _roles(operation: PortableOperation) -> Iterable[tuple[str, bool, bool]]:
+def _tensor_roles(operation: PortableOperation) -> Iterable[tuple[str, bool, bool]]:
     """Yield each tensor that the operation takes, whether it is written into, and aliased."""
     if operation.target == PLACEHOLDER:
         return
-    schema: Any = getattr(function_of(operation.target), "_schema", None)
+    schema: Any = getattr(function_of_target(operation.target), "_schema", None)
     if schema is None or operation.target in _SILENT_ALIASES:
-        yield from ((source, False, True) for source in operation.sources)
+        yield from ((source, False, True) for source in operation.source_names)
         return
     keywords = dict(operation.kwargs)
     for place, argument in enumerate(schema.arguments):

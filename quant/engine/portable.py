@@ -54,9 +54,9 @@ class PortableOperation:
     shape: tuple[int, ...] = ()
 
     @property
-    def sources(self) -> tuple[str, ...]:
+    def source_names(self) -> tuple[str, ...]:
         """The names of the operations whose values this one takes."""
-        return tuple(dict.fromkeys(_names((self.args, self.kwargs))))
+        return tuple(dict.fromkeys(_names_among((self.args, self.kwargs))))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,12 +70,12 @@ class Portable:
     others: tuple[str, ...] = ()
 
     @property
-    def inputs(self) -> tuple[str, ...]:
+    def input_names(self) -> tuple[str, ...]:
         """The names of the inputs, in order."""
         return tuple(item.name for item in self.operations if item.target == PLACEHOLDER)
 
     @property
-    def outputs(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         """The names of all results, in order."""
         return (self.output, *self.others)
 
@@ -89,7 +89,7 @@ class Portable:
         return found.hexdigest()
 
 
-def make_portable(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
+def make_portable_graph(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
     """Return a graph as plain data, with a place for a grid at each site.
 
     Raises:
@@ -107,9 +107,11 @@ def make_portable(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
             operations.append(
                 PortableOperation(
                     name=node.name,
-                    target=_target(node),
-                    args=_plain(node.args) if node.op != PLACEHOLDER else (),
-                    kwargs=tuple((key, _plain(value)) for key, value in node.kwargs.items()),
+                    target=_portable_target(node),
+                    args=_portable_arguments(node.args) if node.op != PLACEHOLDER else (),
+                    kwargs=tuple(
+                        (key, _portable_arguments(value)) for key, value in node.kwargs.items()
+                    ),
                     grid=grids.get(node.name),
                     weight_grid=weights.get(node.name),
                     clip=clip_limits(node) if node.op == "call_function" else None,
@@ -124,7 +126,7 @@ def make_portable(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
     return Portable(tuple(operations), constants, first, graph.batch, tuple(others))
 
 
-def function_of(target: str) -> Callable[..., Any]:
+def function_of_target(target: str) -> Callable[..., Any]:
     """Return what an operation's target names."""
     space, _, rest = target.partition(".")
     if space == "operator":
@@ -135,21 +137,21 @@ def function_of(target: str) -> Callable[..., Any]:
     return found
 
 
-def fill(arguments: Any, values: dict[str, Any], constants: dict[str, Tensor]) -> Any:
+def fill_arguments(arguments: Any, values: dict[str, Any], constants: dict[str, Tensor]) -> Any:
     """Return arguments with tensors where Value and Constant stood."""
     if isinstance(arguments, Value):
         return values[arguments.name]
     if isinstance(arguments, Constant):
         return constants[arguments.name]
     if isinstance(arguments, tuple | list):
-        return type(arguments)(fill(item, values, constants) for item in arguments)
+        return type(arguments)(fill_arguments(item, values, constants) for item in arguments)
     if isinstance(arguments, slice):
         ends = (arguments.start, arguments.stop, arguments.step)
-        return slice(*(fill(end, values, constants) for end in ends))
+        return slice(*(fill_arguments(end, values, constants) for end in ends))
     return arguments
 
 
-def _target(node: fx.Node) -> str:
+def _portable_target(node: fx.Node) -> str:
     if node.op == PLACEHOLDER:
         return PLACEHOLDER
     if isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001  no public name
@@ -163,26 +165,30 @@ def _target(node: fx.Node) -> str:
     )
 
 
-def _plain(arguments: Any) -> Any:
+def _portable_arguments(arguments: Any) -> Any:
     """Return arguments with Value and Constant where nodes stood, and plain lists and tuples."""
     if isinstance(arguments, fx.Node):
         if arguments.op == "get_attr":
             return Constant(str(arguments.target))
         return Value(arguments.name)
     if isinstance(arguments, list):  # fx makes lists of its own kind
-        return [_plain(item) for item in arguments]
+        return [_portable_arguments(item) for item in arguments]
     if isinstance(arguments, tuple):
-        return tuple(_plain(item) for item in arguments)
+        return tuple(_portable_arguments(item) for item in arguments)
     if isinstance(arguments, slice):
-        return slice(_plain(arguments.start), _plain(arguments.stop), _plain(arguments.step))
+        return slice(
+            _portable_arguments(arguments.start),
+            _portable_arguments(arguments.stop),
+            _portable_arguments(arguments.step),
+        )
     return arguments
 
 
-def _names(arguments: Any) -> Iterator[str]:
+def _names_among(arguments: Any) -> Iterator[str]:
     if isinstance(arguments, Value):
         yield arguments.name
     elif isinstance(arguments, tuple | list):
         for item in arguments:
-            yield from _names(item)
+            yield from _names_among(item)
     elif isinstance(arguments, slice):
-        yield from _names((arguments.start, arguments.stop, arguments.step))
+        yield from _names_among((arguments.start, arguments.stop, arguments.step))

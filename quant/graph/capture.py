@@ -45,7 +45,7 @@ def capture_graph(
             sentence names the module where tracing stopped and the change to make.
 
     Example:
-        >>> graph = capture(nn.Sequential(nn.Linear(4, 2)), (4,))
+        >>> graph = capture_graph(nn.Sequential(nn.Linear(4, 2)), (4,))
         >>> [layer.name for layer in graph.layers]
         ['input', '0']
     """
@@ -81,8 +81,8 @@ def export_torch_program(
 
     Args:
         model: the network; a copy of the network is set to eval mode if needed.
-        takes: the argument `inputs` of `capture`.
-        fixed: the argument `batch` of `capture`.
+        takes: the argument `inputs` of `capture_graph`.
+        fixed: the argument `batch` of `capture_graph`.
 
     Raises:
         CaptureError: torch.export cannot trace the network.

@@ -10,8 +10,8 @@ from torch import Tensor, fx, nn
 from quant.graph.layers import Layer, find_layers, shape_of_node, stored_tensor
 from quant.graph.node_facts import NodeFacts, facts_of_node, write_node_facts
 from quant.graph.operators import Kind
-from quant.inputs import Input, Inputs, Outputs, first_of, parts_of
-from quant.torch_state import not_while_tracing
+from quant.inputs import Input, Inputs, Outputs, first_output_of, tensors_of_batch
+from quant.torch_state import wait_while_tracing
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,12 +49,12 @@ class FloatGraph:
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Run the network on inputs (N, *input_shape); return the first output (N, ...)."""
-        return first_of(self.run(inputs))
+        return first_output_of(self.run(inputs))
 
-    @not_while_tracing
+    @wait_while_tracing
     def run(self, inputs: Inputs) -> Outputs:
         """Run the network on inputs (N, *input_shape) and return all outputs, each (N, ...)."""
-        result: Outputs = self.module(*parts_of(inputs))
+        result: Outputs = self.module(*tensors_of_batch(inputs))
         return result
 
     def __getitem__(self, name: str) -> Layer:

@@ -45,8 +45,8 @@ def find_float_weights(graph: FloatGraph) -> tuple[FloatWeight, ...]:
 
     Example:
         >>> from torch import nn
-        >>> from quant.graph.capture import capture
-        >>> find_float_weights(capture(nn.Sequential(nn.Linear(4, 2)), (4,)))
+        >>> from quant.graph.capture import capture_graph
+        >>> find_float_weights(capture_graph(nn.Sequential(nn.Linear(4, 2)), (4,)))
         ()
     """
     layers = {layer.node: layer for layer in graph.layers}

@@ -112,7 +112,7 @@ def output_channel_axis(layer: Layer, rank: int) -> int:
 
     Example:
         >>> conv = Layer("c", Kind.CONV, "c", "c", (), (1, 8, 4, 4))
-        >>> output_axis(conv, rank=4)
+        >>> output_channel_axis(conv, rank=4)
         1
     """
     return rank - 1 if layer.kind is Kind.LINEAR else 1
@@ -268,7 +268,7 @@ def input_channel_count(layer: Layer, groups: int) -> int:
 
     Example:
         >>> linear = Layer("l", Kind.LINEAR, "l", "l", (), (1, 8), weight_shape=(8, 3))
-        >>> input_channels(linear, groups=1)
+        >>> input_channel_count(linear, groups=1)
         3
     """
     return layer.weight_shape[1] * groups

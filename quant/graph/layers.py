@@ -66,7 +66,7 @@ def is_input_name(layer: str) -> bool:
     """Tell whether a layer's name is the name of a network input.
 
     Example:
-        >>> is_input("input:tokens"), is_input("conv1")
+        >>> is_input_name("input:tokens"), is_input_name("conv1")
         (True, False)
     """
     return layer == INPUT_LAYER or layer.startswith(INPUT_PREFIX)

@@ -47,7 +47,7 @@ def facts_of_node(node: fx.Node) -> NodeFacts:
     """Return the facts of a node; default facts if nothing was written yet.
 
     Example:
-        >>> facts_of(fx.Graph().placeholder("x")).activation
+        >>> facts_of_node(fx.Graph().placeholder("x")).activation
         False
     """
     facts = node.meta.get(_KEY, _NO_FACTS)

@@ -32,7 +32,7 @@ def aten_operator_names(names: str) -> frozenset[str]:
     """Return operator names, separated by blanks, with the prefix "aten.".
 
     Example:
-        >>> sorted(aten_names("relu.default elu.default"))
+        >>> sorted(aten_operator_names("relu.default elu.default"))
         ['aten.elu.default', 'aten.relu.default']
     """
     return frozenset(f"aten.{name}" for name in names.split())
@@ -124,7 +124,7 @@ def operator_name(node: fx.Node) -> str:
     """Return the operator's name, such as "aten.conv2d.default"; empty if `node` calls no operator.
 
     Example:
-        >>> operator(fx.Graph().placeholder("x"))
+        >>> operator_name(fx.Graph().placeholder("x"))
         ''
     """
     return str(node.target) if node.op == "call_function" else ""
@@ -185,7 +185,10 @@ def weight_argument_position(name: str) -> int:
     """Return the position of the weight among an operator's arguments.
 
     Example:
-        >>> weight_place("aten.embedding.default"), weight_place("aten.conv2d.default")
+        >>> (
+        ...     weight_argument_position("aten.embedding.default"),
+        ...     weight_argument_position("aten.conv2d.default"),
+        ... )
         (0, 1)
     """
     return 0 if name in EMBEDDINGS else 1

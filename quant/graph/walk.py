@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from quant.inputs import Inputs, parts_of
-from quant.torch_state import not_while_tracing
+from quant.inputs import Inputs, tensors_of_batch
+from quant.torch_state import wait_while_tracing
 
 
 class Walk:
@@ -21,13 +21,15 @@ class Walk:
     def __init__(self, module: fx.GraphModule, batches: Sequence[Inputs]) -> None:
         self.module = module
         places = [node for node in module.graph.nodes if node.op == "placeholder"]
-        self._batches = [dict(zip(places, parts_of(batch), strict=True)) for batch in batches]
+        self._batches = [
+            dict(zip(places, tensors_of_batch(batch), strict=True)) for batch in batches
+        ]
         self._next: fx.Node = next(iter(module.graph.nodes))
         self._done: set[fx.Node] = set()
         self._constant: dict[fx.Node, bool] = {}
         self._values: list[dict[fx.Node, Any]] = [{} for _ in batches]
 
-    @not_while_tracing
+    @wait_while_tracing
     @torch.no_grad()
     def input_of_node(self, name: str) -> list[Tensor]:
         """Return the first argument (N, ...) of a node for each batch; run the nodes before.
@@ -38,7 +40,7 @@ class Walk:
         node = self._advance_to_node(name)
         return [self._fetch_arguments(values, node.args[0]) for values in self._values]
 
-    @not_while_tracing
+    @wait_while_tracing
     @torch.no_grad()
     def peek_at_node(self, name: str) -> list[Tensor]:
         """Return the value (N, ...) that a node would give now for each batch; stay there.
@@ -52,7 +54,7 @@ class Walk:
             for batch, values in self._batches_with_values()
         ]
 
-    @not_while_tracing
+    @wait_while_tracing
     @torch.no_grad()
     def output_of_node(self, name: str) -> list[Tensor]:
         """Run a node and return the value (N, ...) for each batch.

@@ -18,7 +18,7 @@ from quant.graph.layer_pairs import (
 from quant.graph.operators import AVERAGE_POOLS, clip_limits, operator_name
 from quant.graph.walk import Walk
 from quant.inputs import Inputs
-from quant.passes.equalize import caps_of, make_caps, put, tidied
+from quant.passes.equalize import make_channel_caps, name_of_caps, overwrite_tensor, tidy_graph
 
 SIGMAS = 3.0  # beta - 3 gamma: exact for 99.865 % of inputs if they are normal
 
@@ -55,23 +55,25 @@ class AbsorbBias:
         shifts: dict[tuple[str, str], Tensor] = {}
         inexact: list[tuple[str, str]] = []
         for pair in find_layer_pairs(result)[0]:
-            shift = _shift(result, pair, minima)
+            shift = _absorbable_shift(result, pair, minima)
             if shift is None or not bool((shift > 0).any()):
                 continue
-            make_caps(result, pair)
+            make_channel_caps(result, pair)
             for clip in pair.clips:  # above its cap a channel carries no more than the cap
-                shift = shift.minimum(result.stored_tensor(caps_of(result, clip)).flatten())
-            _absorb(result, pair, shift)
+                shift = shift.minimum(result.stored_tensor(name_of_caps(result, clip)).flatten())
+            _absorb_shift(result, pair, shift)
             shifts[pair.first, pair.second] = shift
-            if _pads(result, pair):
+            if _pads_second_input(result, pair):
                 inexact.append((pair.first, pair.second))
-        return Absorbed(tidied(result), shifts, tuple(inexact))
+        return Absorbed(tidy_graph(result), shifts, tuple(inexact))
 
 
-def _shift(graph: FloatGraph, pair: Pair, minima: Mapping[str, Tensor] | None) -> Tensor | None:
+def _absorbable_shift(
+    graph: FloatGraph, pair: Pair, minima: Mapping[str, Tensor] | None
+) -> Tensor | None:
     """Return c (C,) for the pair, or None where nothing can be said or done."""
     first = graph[pair.first]
-    if pair.sloped or first.bias is None or not _rectified(graph, pair):
+    if pair.sloped or first.bias is None or not _has_rectifier_between(graph, pair):
         return None
     if has_computed_bias(graph, graph[pair.second]):
         return None
@@ -82,59 +84,59 @@ def _shift(graph: FloatGraph, pair: Pair, minima: Mapping[str, Tensor] | None) -
     return None if normal is None else (normal.mean - SIGMAS * normal.std).clamp(min=0)
 
 
-def _rectified(graph: FloatGraph, pair: Pair) -> bool:
+def _has_rectifier_between(graph: FloatGraph, pair: Pair) -> bool:
     """Whether a function with f(x) = x above zero stands between; a bare connection has no gain."""
     return bool(pair.clips) or any(
         clip_limits(node) == (0.0, None) for node in nodes_of_pair(graph, pair)
     )
 
 
-def _absorb(graph: FloatGraph, pair: Pair, shift: Tensor) -> None:
+def _absorb_shift(graph: FloatGraph, pair: Pair, shift: Tensor) -> None:
     first, second = graph[pair.first], graph[pair.second]
     for clip in pair.clips:
-        caps = graph.stored_tensor(caps_of(graph, clip))
-        put(graph, caps_of(graph, clip), caps - shift.reshape(caps.shape))
-    put(graph, str(first.bias), graph.stored_tensor(str(first.bias)) - shift)
+        caps = graph.stored_tensor(name_of_caps(graph, clip))
+        overwrite_tensor(graph, name_of_caps(graph, clip), caps - shift.reshape(caps.shape))
+    overwrite_tensor(graph, str(first.bias), graph.stored_tensor(str(first.bias)) - shift)
     groups = convolution_groups(graph, second)
     weight = graph.stored_tensor(str(second.weight))
-    carried = carried_mean(weight, shift, groups)
+    carried = mean_after_layer(weight, shift, groups)
     graph.store_bias(second, graph.bias_of_layer(second) + carried)
     normal = graph.normals.get(first.node)
     if normal is not None:
         graph.normals[first.node] = ChannelNormal(normal.mean - shift, normal.std)
 
 
-def carried_mean(weight: Tensor, shift: Tensor, groups: int) -> Tensor:
+def mean_after_layer(weight: Tensor, shift: Tensor, groups: int) -> Tensor:
     """Return W c (O,): what means c (C,) of the inputs add to each output, borders apart."""
     taps = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
     grouped = taps.reshape(groups, -1, taps.shape[1])
     return torch.einsum("goi,gi->go", grouped, shift.reshape(groups, -1)).reshape(-1)
 
 
-def _pads(graph: FloatGraph, pair: Pair) -> bool:
+def _pads_second_input(graph: FloatGraph, pair: Pair) -> bool:
     """Whether zeros are put around the second layer's input, by itself or by a node before."""
     second = graph[pair.second]
     arguments = graph.node_named(second.node).args
     padding = arguments[4] if len(arguments) > 4 else 0
     if padding == "same":
         padding = [size - 1 for size in second.weight_shape[2:]]
-    own = padding != "valid" and _some(padding)
-    return own or any(_pads_itself(node) for node in nodes_of_pair(graph, pair))
+    own = padding != "valid" and _has_nonzero_size(padding)
+    return own or any(_pads_own_input(node) for node in nodes_of_pair(graph, pair))
 
 
-def _pads_itself(node: fx.Node) -> bool:
+def _pads_own_input(node: fx.Node) -> bool:
     """Whether the node puts zeros around its input; a maximum never takes what it pads with."""
     if operator_name(node) in AVERAGE_POOLS and "adaptive" not in operator_name(node):
-        return len(node.args) > 3 and _some(node.args[3])
+        return len(node.args) > 3 and _has_nonzero_size(node.args[3])
     return "pad" in operator_name(node)
 
 
-def _some(sizes: object) -> bool:
+def _has_nonzero_size(sizes: object) -> bool:
     """Whether any of some sizes, or the only one, is not zero."""
     return any(size != 0 for size in (sizes if isinstance(sizes, list | tuple) else (sizes,)))
 
 
-def channel_minima(graph: FloatGraph, batches: Sequence[Inputs]) -> dict[str, Tensor]:
+def minima_of_channels(graph: FloatGraph, batches: Sequence[Inputs]) -> dict[str, Tensor]:
     """Return the least value of each channel (C,) before the activation function, over images.
 
     Only for the layers that begin a pair.

@@ -19,11 +19,11 @@ from quant.graph.layer_pairs import (
 from quant.graph.layers import Layer
 from quant.graph.walk import Walk
 from quant.inputs import Inputs
-from quant.passes.samples import Samples, activation_of, collect, why_no_rows
+from quant.passes.samples import Samples, collect_samples, fused_activation_of, reason_against_rows
 from quant.progress import Progress, Steps
 from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
-from quant.torch_state import not_while_tracing
+from quant.torch_state import wait_while_tracing
 
 ZETA, GAMMA = 1.1, -0.1  # the stretch of the rectified sigmoid
 STEPS_A_PROGRESS = 25
@@ -107,42 +107,42 @@ class AdaRound:
             encoding = quantized.quantizers[weight_site_name(layer.name)].encoding
             if encoding is None:
                 skipped[layer.name] = "its weight is float"
-            elif problem := _unlearnable(graph, layer):
+            elif problem := _nearest_rounding_reason(graph, layer):
                 skipped[layer.name] = problem
             else:
                 start, end = number / len(layers), (number + 1) / len(layers)
                 yield Progress(start, f"AdaRound: reading what {layer.name} receives")
                 received = simulated.input_of_node(layer.node)
                 given = original.output_of_node(layer.node)
-                samples = collect(graph, layer, received, given, self.rows, generator)
+                samples = collect_samples(graph, layer, received, given, self.rows, generator)
                 task = _Problem(graph, quantized, layer, encoding, samples)
                 if self.learn_bias and not is_shared_argument(graph.node_named(layer.node), 2):
                     task.bias.requires_grad_()
-                done.append((yield from self._round(task, generator, (start, end))))
+                done.append((yield from self._round_layer(task, generator, (start, end))))
         return AdaRoundResult(tuple(done), skipped)
 
-    def _round(
+    def _round_layer(
         self, problem: "_Problem", generator: torch.Generator, span: tuple[float, float]
     ) -> Steps[Rounded]:
         """Learn one layer's rounding and write the weights it gives."""
-        variable = problem.start()
+        variable = problem.start_variable()
         rate = self.learning_rate or min(MOST_RATE, TRAVEL / self.iterations)
-        bias = {"params": [problem.bias], "lr": rate * BIAS_RATE * problem.spread}
+        bias = {"params": [problem.bias], "lr": rate * BIAS_RATE * problem.channel_spread}
         groups = [{"params": [variable], "lr": rate}, *([bias] if problem.learns_bias else [])]
         optimizer = torch.optim.Adam(groups)
         count = len(problem.samples.inputs)
         warm = int(self.warm_start * self.iterations)
         for step in range(self.iterations):
             chosen = torch.randint(count, (min(self.batch, count),), generator=generator)
-            beta = self._beta((step - warm) / max(1, self.iterations - warm))
-            self._descend(problem, optimizer, chosen, beta if step >= warm else None)
+            beta = self._annealed_beta((step - warm) / max(1, self.iterations - warm))
+            self._descend_one_step(problem, optimizer, chosen, beta if step >= warm else None)
             if step % STEPS_A_PROGRESS == 0:
                 part = span[0] + (span[1] - span[0]) * step / self.iterations
                 yield Progress(part, f"AdaRound: {problem.layer.name}, step {step}")
-        return problem.finish(variable.detach())
+        return problem.write_better_rounding(variable.detach())
 
-    @not_while_tracing
-    def _descend(
+    @wait_while_tracing
+    def _descend_one_step(
         self,
         problem: "_Problem",
         optimizer: torch.optim.Optimizer,
@@ -153,26 +153,26 @@ class AdaRound:
         variable: Tensor = optimizer.param_groups[0]["params"][0]
         with torch.enable_grad():
             up = rectified_sigmoid(variable)
-            loss = problem.loss(problem.soft(up), chosen)
+            loss = problem.reconstruction_loss(problem.soft_weight(up), chosen)
             if beta is not None:
                 loss = loss + self.regularization * rounding_loss(up, beta)
             optimizer.zero_grad()
             loss.backward()
         optimizer.step()
 
-    def _beta(self, share: float) -> float:
+    def _annealed_beta(self, share: float) -> float:
         """Return the exponent at a share of the annealed steps: a half cosine, as published."""
         high, low = self.beta
         return low + 0.5 * (high - low) * (1 + math.cos(share * math.pi))
 
 
-def _unlearnable(graph: FloatGraph, layer: Layer) -> str:
+def _nearest_rounding_reason(graph: FloatGraph, layer: Layer) -> str:
     """Return why a layer keeps nearest rounding, or nothing."""
     if is_shared_argument(graph.node_named(layer.node), 1):
         return "another operation shares its weight"
     if has_computed_bias(graph, layer):
         return "its bias is computed"
-    return why_no_rows(graph, layer)
+    return reason_against_rows(graph, layer)
 
 
 def rectified_sigmoid(variable: Tensor) -> Tensor:
@@ -203,13 +203,13 @@ class _Problem:
         self.weight = graph.stored_tensor(str(layer.weight)).detach().clone()
         self.bias = quantized.graph.bias_of_layer(layer).detach().clone()
         self.groups = convolution_groups(graph, layer)
-        self.activation = activation_of(graph, layer)
+        self.activation = fused_activation_of(graph, layer)
         self.target = self.activation(samples.outputs)
         self.floor = torch.floor(self.weight / encoding.scale)
         # the loss is measured against what nearest rounding leaves, so that one lambda serves
         # layers of every scale
         self.nearest = encoding.fake_quantize(self.weight)
-        self.nearest_error = self.error(self.nearest)
+        self.nearest_error = self.mean_square_error(self.nearest)
 
     @property
     def learns_bias(self) -> bool:
@@ -217,16 +217,16 @@ class _Problem:
         return self.bias.requires_grad
 
     @property
-    def spread(self) -> float:
+    def channel_spread(self) -> float:
         """The standard deviation of an output channel, averaged over channels."""
         return float(self.samples.outputs.std(0, correction=0).mean())
 
-    def start(self) -> Tensor:
+    def start_variable(self) -> Tensor:
         """Return V with h(V) = W/s - floor(W/s)."""
         rest = (self.weight / self.encoding.scale - self.floor).clamp(0.01, 0.99)
         return (-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1)).requires_grad_()
 
-    def soft(self, up: Tensor) -> Tensor:
+    def soft_weight(self, up: Tensor) -> Tensor:
         """Return W~ for `up` = h(V) (equation 33)."""
         steps = self.floor + up + self.encoding.zero_point
         low, high = self.encoding.code_limits()
@@ -236,19 +236,19 @@ class _Problem:
             inside = torch.where(self.encoding.channel_bits == 1, signs, inside)
         return self.encoding.dequantize(inside)
 
-    def outputs(self, weight: Tensor, inputs: Tensor) -> Tensor:
+    def layer_outputs(self, weight: Tensor, inputs: Tensor) -> Tensor:
         """Return f_a(W~ x^ + b) as (R, O) for rows (R, groups, K)."""
         grouped = weight.reshape(self.groups, len(weight) // self.groups, -1)
         product = torch.einsum("rgk,gok->rgo", inputs, grouped).flatten(1)
         return self.activation(product + self.bias)
 
-    def loss(self, weight: Tensor, chosen: Tensor) -> Tensor:
+    def reconstruction_loss(self, weight: Tensor, chosen: Tensor) -> Tensor:
         """Return the reconstruction error of some rows, in units that suit lambda."""
-        difference = self.outputs(weight, self.samples.inputs[chosen]) - self.target[chosen]
-        return difference.square().sum(1).mean() * self.unit
+        difference = self.layer_outputs(weight, self.samples.inputs[chosen]) - self.target[chosen]
+        return difference.square().sum(1).mean() * self.loss_unit
 
     @property
-    def unit(self) -> float:
+    def loss_unit(self) -> float:
         """Return what makes the error of nearest rounding a thousandth of the number of weights.
 
         Then lambda decides every weight by the end: with a tenth, half of them stay between.
@@ -256,19 +256,19 @@ class _Problem:
         return 1e-3 * self.weight.numel() / max(self.nearest_error * len(self.weight), 1e-30)
 
     @torch.no_grad()
-    def error(self, weight: Tensor) -> float:
+    def mean_square_error(self, weight: Tensor) -> float:
         """Return the mean square error over all rows and outputs."""
         total = 0.0
         pairs = zip(self.samples.inputs.split(1024), self.target.split(1024), strict=True)
         for inputs, target in pairs:
-            total += float((self.outputs(weight, inputs) - target).double().square().sum())
+            total += float((self.layer_outputs(weight, inputs) - target).double().square().sum())
         return total / self.target.numel()
 
     @torch.no_grad()
-    def finish(self, variable: Tensor) -> Rounded:
+    def write_better_rounding(self, variable: Tensor) -> Rounded:
         """Write the better of learned and nearest rounding into the quantized graph."""
-        learned = self.soft((variable >= 0).float())
-        error = self.error(learned)
+        learned = self.soft_weight((variable >= 0).float())
+        error = self.mean_square_error(learned)
         better = error < self.nearest_error
         chosen = learned if better else self.nearest
         self.quantized.graph.store_tensor(str(self.layer.weight), chosen)

@@ -11,7 +11,7 @@ from quant.finite_values import describe_overflow
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import shape_of_node
 from quant.graph.operators import RELUS, is_pass_through, operator_name
-from quant.inputs import Inputs, count_of
+from quant.inputs import Inputs, sample_count
 from quant.progress import Progress
 from quant.ranges.statistics import ChannelStatistics, Statistics
 from quant.simulation.plan import Side, plan_sites
@@ -39,7 +39,7 @@ class Calibrate:
         """
         watched = QuantGraph(graph, plan_sites(graph, QuantConfig()))
         statistics: Calibration = {}
-        logits, length = _logits(graph)
+        logits, length = _logits_node(graph)
         for site in watched.sites:
             if site.side is Side.ACTIVATIONS:
                 row_length = length if site.node == logits else 0
@@ -53,7 +53,7 @@ class Calibrate:
                         watched(batch)
                 except CalibrationError:
                     raise CalibrationError(describe_overflow(graph, batch)) from None
-                done += count_of(batch)
+                done += sample_count(batch)
                 yield Progress(done / max(self.total, done), f"Calibrating: {done} images")
         if done == 0:
             raise CalibrationError(
@@ -62,7 +62,7 @@ class Calibrate:
         return statistics
 
 
-def _logits(graph: FloatGraph) -> tuple[str, int]:
+def _logits_node(graph: FloatGraph) -> tuple[str, int]:
     """Return the node that computes the logits, and how many make a row.
 
     Behind it may stand functions that leave an image's row whole, such as a flatten of

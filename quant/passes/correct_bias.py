@@ -18,12 +18,12 @@ from quant.graph.layer_pairs import (
 from quant.graph.layers import Layer
 from quant.graph.walk import Walk
 from quant.inputs import Inputs
-from quant.passes.absorb_bias import carried_mean
+from quant.passes.absorb_bias import mean_after_layer
 from quant.passes.mean_behind import has_learned_rounding, shift_behind_activation
 from quant.passes.methods import Method
-from quant.passes.samples import why_no_rows
+from quant.passes.samples import reason_against_rows
 from quant.progress import Progress, Steps
-from quant.ranges.batch_norm_moments import propagate
+from quant.ranges.batch_norm_moments import propagate_moments
 from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 
@@ -73,12 +73,14 @@ class CorrectBias:
         """
         layers = [layer for layer in graph.layers if layer.kind in WEIGHTED and layer.weight]
         if self.method is Method.ANALYTIC:
-            return (yield from _analytic(graph, quantized, layers))
-        return (yield from _empirical(graph, quantized, layers, list(batches)))
+            return (yield from _correct_analytically(graph, quantized, layers))
+        return (yield from _correct_empirically(graph, quantized, layers, list(batches)))
 
 
-def _analytic(graph: FloatGraph, quantized: QuantGraph, layers: list[Layer]) -> Steps[Corrected]:
-    moments = propagate(graph)
+def _correct_analytically(
+    graph: FloatGraph, quantized: QuantGraph, layers: list[Layer]
+) -> Steps[Corrected]:
+    moments = propagate_moments(graph)
     shifts: list[BiasShift] = []
     skipped: dict[str, str] = {}
     for number, layer in enumerate(layers):
@@ -87,7 +89,7 @@ def _analytic(graph: FloatGraph, quantized: QuantGraph, layers: list[Layer]) -> 
         encoding = quantized.quantizers[weight_site_name(layer.name)].encoding
         weight = graph.stored_tensor(str(layer.weight))
         groups = convolution_groups(graph, layer)
-        problem = "its weight is float" if encoding is None else _untouchable(graph, layer)
+        problem = "its weight is float" if encoding is None else _fixed_bias_reason(graph, layer)
         if not problem and layer.channel_axis != 0:
             problem = "it is a transposed convolution"
         if found is None or len(found.mean) != weight.shape[1] * groups:
@@ -95,14 +97,14 @@ def _analytic(graph: FloatGraph, quantized: QuantGraph, layers: list[Layer]) -> 
         if encoding is None or found is None or problem:
             skipped[layer.name] = problem
             continue
-        error = carried_mean(encoding.fake_quantize(weight) - weight, found.mean, groups)
+        error = mean_after_layer(encoding.fake_quantize(weight) - weight, found.mean, groups)
         quantized.graph.store_bias(layer, quantized.graph.bias_of_layer(layer) - error)
         quantized.module.recompile()  # now: whoever cancels must find it done
         shifts.append(BiasShift(layer.name, error, None))
     return Corrected(tuple(shifts), skipped)
 
 
-def _channel_mean(layer: Layer, values: list[Tensor]) -> Tensor:
+def _mean_of_channels(layer: Layer, values: list[Tensor]) -> Tensor:
     """Return the mean of each channel (C,) over all images and positions, in float64."""
     total = sum(len(value) for value in values)
     means = [
@@ -112,7 +114,7 @@ def _channel_mean(layer: Layer, values: list[Tensor]) -> Tensor:
     return torch.stack(means).sum(0)
 
 
-def _empirical(
+def _correct_empirically(
     graph: FloatGraph, quantized: QuantGraph, layers: list[Layer], batches: Sequence[Inputs]
 ) -> Steps[Corrected]:
     if not batches:
@@ -125,25 +127,25 @@ def _empirical(
     original, simulated = Walk(graph.module, batches), Walk(quantized.module, batches)
     for number, layer in enumerate(layers):
         yield Progress(number / len(layers), f"Correcting the bias of {layer.name}")
-        problem = _untouchable(graph, layer)
+        problem = _fixed_bias_reason(graph, layer)
         if problem:
             skipped[layer.name] = problem
             continue
         given, received = original.output_of_node(layer.node), simulated.peek_at_node(layer.node)
-        wanted = _channel_mean(layer, given)
-        before = _channel_mean(layer, received) - wanted
+        wanted = _mean_of_channels(layer, given)
+        before = _mean_of_channels(layer, received) - wanted
         shift = before
-        if not why_no_rows(graph, layer) and has_learned_rounding(graph, quantized, layer):
+        if not reason_against_rows(graph, layer) and has_learned_rounding(graph, quantized, layer):
             shift = -shift_behind_activation(graph, layer, given, received).double()
         corrected = quantized.graph.bias_of_layer(layer).double() - shift
         quantized.graph.store_bias(layer, corrected.float())
-        after = _channel_mean(layer, simulated.output_of_node(layer.node)) - wanted
+        after = _mean_of_channels(layer, simulated.output_of_node(layer.node)) - wanted
         quantized.module.recompile()  # now: whoever cancels must find it done
         shifts.append(BiasShift(layer.name, before.float(), after.float()))
     return Corrected(tuple(shifts), skipped)
 
 
-def _untouchable(graph: FloatGraph, layer: Layer) -> str:
+def _fixed_bias_reason(graph: FloatGraph, layer: Layer) -> str:
     """Return why the operation's bias cannot be changed, or nothing."""
     if is_shared_argument(graph.node_named(layer.node), 2):
         return "another operation shares its bias"

@@ -52,27 +52,27 @@ class Equalize:
         """Return an equalized copy of a folded graph."""
         result = graph.copy_graph()
         if self.replace_relu6:
-            replace_clips(result)
+            replace_clips_by_relu(result)
         pairs, unpaired = find_layer_pairs(result)
         for pair in pairs:
-            make_caps(result, pair)
+            make_channel_caps(result, pair)
         rounds = 0
         while pairs and rounds < MOST_ROUNDS:
             rounds += 1
             largest = max(_equalize_pair(result, pair, self.reach) for pair in pairs)
             if largest < CONVERGED:
                 break
-        return Equalized(tidied(result), pairs, unpaired, rounds)
+        return Equalized(tidy_graph(result), pairs, unpaired, rounds)
 
 
-def tidied(graph: FloatGraph) -> FloatGraph:
+def tidy_graph(graph: FloatGraph) -> FloatGraph:
     """Return the graph without the tensors that nothing uses any more, its layers listed anew."""
     graph.module.graph.eliminate_dead_code()
     module = copy_graph_module(graph.module)
     return FloatGraph(module, graph.input_shape, graph.batch, graph.normals)
 
 
-def replace_clips(graph: FloatGraph) -> None:
+def replace_clips_by_relu(graph: FloatGraph) -> None:
     """Turn every clip to [0, cap] into a ReLU, in place; the float function changes."""
     for node in list(graph.module.graph.nodes):
         if node.op == "call_function" and _is_capped_relu(graph, node):
@@ -92,7 +92,9 @@ def _is_capped_relu(graph: FloatGraph, node: fx.Node) -> bool:
     return limits is not None and limits[0] == 0.0 and limits[1] is not None
 
 
-def ranges_of(graph: FloatGraph, pair: Pair, reach: Reach = Reach.LARGEST) -> tuple[Tensor, Tensor]:
+def ranges_of_pair(
+    graph: FloatGraph, pair: Pair, reach: Reach = Reach.LARGEST
+) -> tuple[Tensor, Tensor]:
     """Return r1 and r2, (C,), of the channels between the two layers."""
     first, second = graph[pair.first], graph[pair.second]
     weight, following = (
@@ -107,16 +109,16 @@ def ranges_of(graph: FloatGraph, pair: Pair, reach: Reach = Reach.LARGEST) -> tu
 
 def _equalize_pair(graph: FloatGraph, pair: Pair, reach: Reach) -> float:
     """Equalize one pair in place; return by how much the outermost scale differs from 1."""
-    before, after = ranges_of(graph, pair, reach)
+    before, after = ranges_of_pair(graph, pair, reach)
     usable = (before > 0) & (after > 0)
     scales = torch.where(usable, before.double() / after.double().clamp(min=1e-300), 1.0).sqrt()
     # an extreme scale would leave float32's range in the bias or the caps
     scales = scales.clamp(1e-8, 1e8).float()
-    rescale(graph, pair, scales)
+    rescale_pair(graph, pair, scales)
     return float((scales - 1).abs().max())
 
 
-def rescale(graph: FloatGraph, pair: Pair, scales: Tensor) -> None:
+def rescale_pair(graph: FloatGraph, pair: Pair, scales: Tensor) -> None:
     """Divide channel i between a pair's layers by scales[i] (C,), in place; exact.
 
     Works on pairs whose clips already have caps for each channel.
@@ -124,31 +126,31 @@ def rescale(graph: FloatGraph, pair: Pair, scales: Tensor) -> None:
     first, second = graph[pair.first], graph[pair.second]
     weight = graph.stored_tensor(str(first.weight))
     shape = (-1, *(1,) * (weight.dim() - 1))
-    put(graph, str(first.weight), weight / scales.reshape(shape))
+    overwrite_tensor(graph, str(first.weight), weight / scales.reshape(shape))
     if first.bias is not None:
-        put(graph, first.bias, graph.stored_tensor(first.bias) / scales)
+        overwrite_tensor(graph, first.bias, graph.stored_tensor(first.bias) / scales)
     following = graph.stored_tensor(str(second.weight))
-    put(
+    overwrite_tensor(
         graph,
         str(second.weight),
         scale_input_channels(following, scales, convolution_groups(graph, second)),
     )
     for clip in pair.clips:
-        target = caps_of(graph, clip)
+        target = name_of_caps(graph, clip)
         caps = graph.stored_tensor(target)
-        put(graph, target, caps / scales.reshape(caps.shape))
+        overwrite_tensor(graph, target, caps / scales.reshape(caps.shape))
     normal = graph.normals.get(first.node)
     if normal is not None:
         graph.normals[first.node] = ChannelNormal(normal.mean / scales, normal.std / scales)
 
 
-def put(graph: FloatGraph, target: str, value: Tensor) -> None:
+def overwrite_tensor(graph: FloatGraph, target: str, value: Tensor) -> None:
     """Overwrite a tensor of the graph's own with another of its shape."""
     with torch.no_grad():
         graph.stored_tensor(target).copy_(value)
 
 
-def caps_of(graph: FloatGraph, clip: str) -> str:
+def name_of_caps(graph: FloatGraph, clip: str) -> str:
     """Return the name of the buffer that holds a clip's caps."""
     cap = clip_limit_tensors(graph.node_named(clip))[1]
     if not isinstance(cap, fx.Node):
@@ -156,7 +158,7 @@ def caps_of(graph: FloatGraph, clip: str) -> str:
     return str(cap.target)
 
 
-def make_caps(graph: FloatGraph, pair: Pair) -> None:
+def make_channel_caps(graph: FloatGraph, pair: Pair) -> None:
     """Turn the clips of a pair into ones with a cap for each channel, in place.
 
     One that has caps already gets a buffer of its own; one that this made stays as it is.
@@ -165,16 +167,16 @@ def make_caps(graph: FloatGraph, pair: Pair) -> None:
     for clip, axis in zip(pair.clips, pair.clip_axes, strict=True):
         if not hasattr(graph.module, f"caps_{clip}"):
             rank = len(shape_of_node(graph.node_named(clip)))
-            _make_caps(graph, clip, (channels,) + (1,) * (rank - axis - 1))
+            _make_caps_of_clip(graph, clip, (channels,) + (1,) * (rank - axis - 1))
 
 
-def _make_caps(graph: FloatGraph, clip: str, shape: tuple[int, ...]) -> None:
+def _make_caps_of_clip(graph: FloatGraph, clip: str, shape: tuple[int, ...]) -> None:
     node = graph.node_named(clip)
     limits = clip_limits(node)
     if limits is not None and limits[1] is not None:
         caps, floor = torch.full(shape, limits[1]), limits[0]
     else:
-        old = graph.stored_tensor(caps_of(graph, clip)).detach()
+        old = graph.stored_tensor(name_of_caps(graph, clip)).detach()
         caps = old.flatten().expand(shape[0]).reshape(shape).clone()
         floor = None if clip_limit_tensors(node)[0] is None else 0.0
     graph.module.register_buffer(f"caps_{clip}", caps)
@@ -182,7 +184,7 @@ def _make_caps(graph: FloatGraph, clip: str, shape: tuple[int, ...]) -> None:
     with nodes.inserting_before(node):
         held = nodes.get_attr(f"caps_{clip}")
         write_node_facts(held, NodeFacts(shape=tuple(shape), real=True))
-        lower = _floor_node(graph, nodes, clip, floor, held)
+        lower = _floor_of_clip(graph, nodes, clip, floor, held)
     if lower is None:
         node.target = torch.ops.aten.minimum.default
         node.args, node.kwargs = (node.args[0], held), {}
@@ -191,7 +193,7 @@ def _make_caps(graph: FloatGraph, clip: str, shape: tuple[int, ...]) -> None:
         node.args, node.kwargs = (node.args[0], lower, held), {}
 
 
-def _floor_node(
+def _floor_of_clip(
     graph: FloatGraph, nodes: fx.Graph, clip: str, floor: float | None, held: fx.Node
 ) -> fx.Node | None:
     if floor is None:

@@ -29,32 +29,32 @@ class FoldBatchNorm:
                 continue
             source = node.args[0]
             layer = layers.get(source.name)
-            if layer is not None and _can_fold(source, layer):
-                _fold(result, node, source, layer)
+            if layer is not None and _can_fold_norm(source, layer):
+                _fold_norm(result, node, source, layer)
         result.module.graph.eliminate_dead_code()
         # a copy holds only what its graph uses: no tensors of batch norms that are gone
         module = copy_graph_module(result.module)
         return FloatGraph(module, result.input_shape, result.batch, result.normals, result.notes)
 
 
-def _can_fold(source: fx.Node, layer: Layer) -> bool:
+def _can_fold_norm(source: fx.Node, layer: Layer) -> bool:
     if layer.weight is None or len(source.users) != 1:
         return False
     weight, bias = source.args[1], source.args[2] if len(source.args) > 2 else None
     shared = any(isinstance(arg, fx.Node) and len(arg.users) > 1 for arg in (weight, bias))
     # a linear layer over tokens has its features last, a batch norm's channels are axis 1
     misaligned = layer.kind is Kind.LINEAR and len(shape_of_node(source)) != 2
-    grouped_transpose = layer.channel_axis == 1 and _groups(source) != 1
+    grouped_transpose = layer.channel_axis == 1 and _group_count(source) != 1
     return not (shared or misaligned or grouped_transpose)
 
 
-def _groups(node: fx.Node) -> int:
+def _group_count(node: fx.Node) -> int:
     groups = node.args[6] if len(node.args) > 6 else 1
     return groups if isinstance(groups, int) else 1
 
 
-def _fold(graph: FloatGraph, node: fx.Node, source: fx.Node, layer: Layer) -> None:
-    gamma, beta, mean, variance = (_value(graph, arg) for arg in node.args[1:5])
+def _fold_norm(graph: FloatGraph, node: fx.Node, source: fx.Node, layer: Layer) -> None:
+    gamma, beta, mean, variance = (_tensor_of_argument(graph, arg) for arg in node.args[1:5])
     epsilon = node.args[7]
     if layer.weight is None or mean is None or variance is None or not isinstance(epsilon, float):
         return
@@ -66,18 +66,18 @@ def _fold(graph: FloatGraph, node: fx.Node, source: fx.Node, layer: Layer) -> No
     folded = (weight.double() * factor.reshape(shape)).to(weight.dtype)
     old_bias = graph.stored_tensor(layer.bias).double() if layer.bias else torch.zeros_like(factor)
     bias = beta.double() + (old_bias - mean.double()) * factor
-    graph.store_tensor(layer.weight, folded.contiguous(memory_format=_format(folded)))
+    graph.store_tensor(layer.weight, folded.contiguous(memory_format=_memory_format_of(folded)))
     graph.store_bias(layer, bias.to(weight.dtype))
     graph.normals[source.name] = ChannelNormal(beta.float(), gamma.float().abs())
     node.replace_all_uses_with(source)
     graph.module.graph.erase_node(node)
 
 
-def _format(weight: Tensor) -> torch.memory_format:
+def _memory_format_of(weight: Tensor) -> torch.memory_format:
     return torch.channels_last if weight.dim() == 4 else torch.contiguous_format
 
 
-def _value(graph: FloatGraph, arg: object) -> Tensor | None:
+def _tensor_of_argument(graph: FloatGraph, arg: object) -> Tensor | None:
     if isinstance(arg, fx.Node) and arg.op == "get_attr":
         return graph.stored_tensor(str(arg.target))
     return None

@@ -6,7 +6,7 @@ from torch import Tensor
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import channels_last
 from quant.graph.layers import Layer
-from quant.passes.samples import activation_of
+from quant.passes.samples import fused_activation_of
 from quant.simulation.plan import weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 
@@ -35,7 +35,7 @@ def shift_behind_activation(
     as a dead one, keeps 0. f must not fall anywhere; halving finds d.
     """
     rows, others = _rows(layer, given), _rows(layer, received)
-    activation = activation_of(graph, layer)
+    activation = fused_activation_of(graph, layer)
     wanted = activation(rows).double().mean(0)
     low = rows.amin(0) - others.amax(0)
     high = rows.amax(0) - others.amin(0)

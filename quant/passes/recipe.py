@@ -52,7 +52,7 @@ def is_float_pass(step: Pass) -> bool:
     return isinstance(step, Equalize | AbsorbBias | Smooth)
 
 
-def check_order(recipe: Recipe) -> None:
+def check_recipe_order(recipe: Recipe) -> None:
     """Check that the order is legal (white paper, section 3.5); AdaRound and CorrectBias may swap.
 
     Raises:
@@ -66,9 +66,9 @@ def check_order(recipe: Recipe) -> None:
                 "Remove one."
             )
     if UseGrids in kinds:
-        _check_grids(recipe, kinds)
+        _check_given_encodings(recipe, kinds)
     if UseTraining in kinds:
-        _check_training(recipe, kinds)
+        _check_training_steps(recipe, kinds)
     refined = False
     for step in recipe:
         if is_float_pass(step) and refined:
@@ -84,7 +84,7 @@ def check_order(recipe: Recipe) -> None:
         )
 
 
-def _check_training(recipe: Recipe, kinds: list[type]) -> None:
+def _check_training_steps(recipe: Recipe, kinds: list[type]) -> None:
     """Raise where trained weights would be replaced, or would replace a repair."""
     place = kinds.index(UseTraining)
     wrong = [type(one).__name__ for one in recipe[:place] if not is_float_pass(one)]
@@ -96,7 +96,7 @@ def _check_training(recipe: Recipe, kinds: list[type]) -> None:
         )
 
 
-def _check_grids(recipe: Recipe, kinds: list[type]) -> None:
+def _check_given_encodings(recipe: Recipe, kinds: list[type]) -> None:
     """Raise where given grids would not be those of the weights, or come after their repair."""
     changing = [type(step).__name__ for step in recipe if is_float_pass(step)]
     if changing:

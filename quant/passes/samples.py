@@ -28,7 +28,7 @@ class Samples:
     outputs: Tensor
 
 
-def collect(
+def collect_samples(
     graph: FloatGraph,
     layer: Layer,
     received: list[Tensor],
@@ -80,7 +80,7 @@ def _draw_patches(
 ) -> tuple[Tensor, Tensor]:
     """Draw output positions of a convolution and the patches under them."""
     groups = convolution_groups(graph, layer)
-    stride, padding, dilation = _geometry(graph.node_named(layer.node), layer)
+    stride, padding, dilation = _convolution_geometry(graph.node_named(layer.node), layer)
     padded = F.pad(received, padding)
     height, width = given.shape[2:]
     count = min(height * width, wanted)
@@ -94,18 +94,18 @@ def _draw_patches(
     return inputs, outputs
 
 
-def _geometry(
+def _convolution_geometry(
     node: fx.Node, layer: Layer
 ) -> tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:
     """Return (stride, padding, dilation) of a 2-d convolution, padding as `F.pad` takes it."""
 
-    def pair(position: int, default: int) -> tuple[int, int]:
+    def pair_at(position: int, default: int) -> tuple[int, int]:
         value = node.args[position] if len(node.args) > position else default
         sizes = value if isinstance(value, list | tuple) else [value]
         numbers = [int(size) for size in sizes if isinstance(size, int)]
         return numbers[0], numbers[-1]
 
-    stride, dilation = pair(3, 1), pair(5, 1)
+    stride, dilation = pair_at(3, 1), pair_at(5, 1)
     padding = node.args[4] if len(node.args) > 4 else 0
     if padding == "valid":
         return stride, (0, 0, 0, 0), dilation
@@ -114,40 +114,40 @@ def _geometry(
             d * (size - 1) for d, size in zip(dilation, layer.weight_shape[2:], strict=True)
         )
         return stride, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2), dilation
-    rows, columns = pair(4, 0)
+    rows, columns = pair_at(4, 0)
     return stride, (columns, columns, rows, rows), dilation
 
 
-def activation_of(graph: FloatGraph, layer: Layer) -> Callable[[Tensor], Tensor]:
+def fused_activation_of(graph: FloatGraph, layer: Layer) -> Callable[[Tensor], Tensor]:
     """Return the layer's fused functions as one function of rows (R, O)."""
     chain = fused_function_chain(graph.node_named(layer.node))
 
-    def apply(rows: Tensor) -> Tensor:
+    def apply_chain(rows: Tensor) -> Tensor:
         for node in chain:
-            rows = _call(graph, node, rows)
+            rows = _call_on_rows(graph, node, rows)
         return rows
 
-    return apply
+    return apply_chain
 
 
-def _call(graph: FloatGraph, node: fx.Node, rows: Tensor) -> Tensor:
+def _call_on_rows(graph: FloatGraph, node: fx.Node, rows: Tensor) -> Tensor:
     """Run one fused function on rows; tensors that broadcast over space become one value a row."""
     first = node.all_input_nodes[0]
 
-    def value(arg: fx.Node) -> Tensor:
+    def value_for_rows(arg: fx.Node) -> Tensor:
         if arg is first:
             return rows
         held = graph.stored_tensor(str(arg.target))
         # caps (C, 1, 1) stand beside (N, C, H, W), so beside rows they are (C,)
         return held.flatten() if held.numel() > 1 else held.reshape(())
 
-    arguments = fx.node.map_arg(node.args, value)
-    keywords = fx.node.map_arg(node.kwargs, value)
+    arguments = fx.node.map_arg(node.args, value_for_rows)
+    keywords = fx.node.map_arg(node.kwargs, value_for_rows)
     result: Tensor = node.target(*arguments, **keywords)  # type: ignore[operator]
     return result
 
 
-def why_no_rows(graph: FloatGraph, layer: Layer) -> str:
+def reason_against_rows(graph: FloatGraph, layer: Layer) -> str:
     """Return why rows cannot stand for the layer, or nothing."""
     plain = layer.kind is Kind.LINEAR or len(layer.weight_shape) == 4
     if not plain or layer.channel_axis != 0:
@@ -163,14 +163,14 @@ def why_no_rows(graph: FloatGraph, layer: Layer) -> str:
             axis = (
                 1
                 if "prelu" in operator_name(function)
-                else _axis_of(held, len(shape_of_node(node)))
+                else _varying_axis(held, len(shape_of_node(node)))
             )
             if held.numel() > 1 and axis != by_channel:
                 return "its activation function differs between positions"
     return ""
 
 
-def _axis_of(held: Tensor, rank: int) -> int | None:
+def _varying_axis(held: Tensor, rank: int) -> int | None:
     """Return the only axis of a value of that rank along which a tensor beside it varies."""
     spread = (1,) * (rank - held.dim()) + tuple(held.shape)
     varying = [axis for axis, size in enumerate(spread) if size != 1]

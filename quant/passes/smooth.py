@@ -10,8 +10,8 @@ from quant.encoding import encode_range
 from quant.errors import CalibrationError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.walk import Walk
-from quant.inputs import Inputs, first_of, pieces_of
-from quant.passes.equalize import tidied
+from quant.inputs import Inputs, first_output_of, split_batch
+from quant.passes.equalize import tidy_graph
 from quant.passes.smooth_groups import NotSmoothed, SmoothGroup, find_smooth_groups
 from quant.progress import Progress, Steps
 from quant.ranges.estimators import encode_weight
@@ -89,7 +89,7 @@ class Smooth:
                 rows = rows / scales
                 done.append(found)
             received[first] = rows
-        return Smoothed(tidied(result), tuple(done), (*others, *refused))
+        return Smoothed(tidy_graph(result), tuple(done), (*others, *refused))
 
     def _search(
         self, graph: FloatGraph, group: SmoothGroup, rows: Tensor
@@ -160,8 +160,8 @@ def _exact_groups(
 
     Reshapes between may reorder channels, which only running the network tells for certain.
     """
-    inputs = next(iter(pieces_of(batch, CHECKED))) if graph.batch is None else batch
-    wanted = first_of(graph.run(inputs))
+    inputs = next(iter(split_batch(batch, CHECKED))) if graph.batch is None else batch
+    wanted = first_output_of(graph.run(inputs))
 
     def keeps(some: Sequence[SmoothGroup]) -> bool:
         trial = graph.copy_graph()
@@ -169,7 +169,7 @@ def _exact_groups(
         for group in some:
             scales = torch.exp2(2 * torch.rand(group.channels, generator=generator) - 1)
             rescale_group(trial, group, scales)
-        change = (first_of(trial.run(inputs)) - wanted).abs().max()
+        change = (first_output_of(trial.run(inputs)) - wanted).abs().max()
         return float(change) <= LAW * max(float(wanted.abs().max()), 1e-30)
 
     if keeps(groups):

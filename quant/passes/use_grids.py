@@ -38,9 +38,9 @@ class UseGrids:
         """Set the grids of `quantized` in place; a site that shares another's grid follows it."""
         del graph, batches
         yield Progress(0.0, f"Using the grids of {self.source}")
-        return self.apply(quantized)
+        return self.apply_at_once(quantized)
 
-    def apply(self, quantized: QuantGraph) -> GridsUsed:
+    def apply_at_once(self, quantized: QuantGraph) -> GridsUsed:
         """Do at once what a call does."""
         used, kept = [], {}
         for site in quantized.sites:
@@ -50,7 +50,7 @@ class UseGrids:
                 quantized.quantizers[site.name].set_encoding(quantizer.encoding)
             if given is None:
                 continue
-            problem = misfit(given, site)
+            problem = encoding_misfit(given, site)
             if problem:
                 kept[site.name] = problem
                 continue
@@ -59,27 +59,27 @@ class UseGrids:
         return GridsUsed(tuple(used), kept)
 
 
-def misfit(given: Encoding, site: Site) -> str:
+def encoding_misfit(given: Encoding, site: Site) -> str:
     """Return why a grid is not the one that the configuration wants at a site, or nothing."""
     spec = site.spec
     if spec.is_float:
         return "the configuration leaves it float"
     if given.bits != spec.bits:
         return f"the configuration has {spec.bits} bits, the given grid {given.bits}"
-    if _channel_widths(given) != spec.channel_bits:
+    if _widths_of_channels(given) != spec.channel_bits:
         return "the configuration has other widths of channels than the given grid"
-    if not _same_granularity(given, spec):
+    if not _has_same_granularity(given, spec):
         return f"the configuration is {spec.granularity}, the given grid is not"
     return ""
 
 
-def _channel_widths(given: Encoding) -> tuple[int, ...]:
+def _widths_of_channels(given: Encoding) -> tuple[int, ...]:
     """Return the width of each channel; empty where all have one."""
     bits = given.channel_bits
     return () if bits is None or bits.dim() == 0 else tuple(bits.flatten().tolist())
 
 
-def _same_granularity(given: Encoding, spec: QuantSpec) -> bool:
+def _has_same_granularity(given: Encoding, spec: QuantSpec) -> bool:
     several = [size for size in given.scale.shape if size > 1]
     if spec.granularity is Granularity.PER_TENSOR:
         return given.scale.dim() == 0

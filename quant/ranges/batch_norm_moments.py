@@ -31,7 +31,7 @@ class Moments:
     unclipped: "Moments | None" = None
     caps: Tensor | None = None
 
-    def range(self, alpha: float = ALPHA) -> tuple[Tensor, Tensor]:
+    def range_of_channels(self, alpha: float = ALPHA) -> tuple[Tensor, Tensor]:
         """Return the outermost mean -+ alpha std over channels, cut to the limits.
 
         Mean and std are the batch norm's own, beta and |gamma|, also behind a clip.
@@ -44,7 +44,7 @@ class Moments:
         return low, tops.max().clamp(self.low, self.high)
 
 
-def clipped_normal(mean: Tensor, std: Tensor, low: float, high: float) -> Moments:
+def clipped_normal_moments(mean: Tensor, std: Tensor, low: float, high: float) -> Moments:
     """Return the moments of a normal variable clipped to [low, high] (either may be infinite).
 
     E = s (N(A) - N(B)) + m (Phi(B) - Phi(A)) + a Phi(A) + b (1 - Phi(B)), A = (a - m)/s and
@@ -52,7 +52,7 @@ def clipped_normal(mean: Tensor, std: Tensor, low: float, high: float) -> Moment
     """
     mean, std = mean.double(), std.double().clamp(min=1e-12)
     lower, upper = (low - mean) / std, (high - mean) / std
-    at_low, at_high = _density(lower), _density(upper)
+    at_low, at_high = _normal_density(lower), _normal_density(upper)
     below, above = torch.special.ndtr(lower), torch.special.ndtr(-upper)
     inside = 1 - below - above
     low_mass = low * below if low > -torch.inf else torch.zeros_like(mean)
@@ -67,11 +67,13 @@ def clipped_normal(mean: Tensor, std: Tensor, low: float, high: float) -> Moment
     return Moments(first.float(), variance.sqrt().float(), low, high)
 
 
-def _density(z: Tensor) -> Tensor:
+def _normal_density(z: Tensor) -> Tensor:
     return z.square().div(-2).exp() / math.sqrt(2 * math.pi)
 
 
-def propagate(graph: FloatGraph, input_moments: Moments | None = None) -> dict[str, Moments]:
+def propagate_moments(
+    graph: FloatGraph, input_moments: Moments | None = None
+) -> dict[str, Moments]:
     """Return the moments of every node that batch norms determine, by node name.
 
     A folded layer's output before its activation function is normal with its batch norm's beta and
@@ -84,7 +86,7 @@ def propagate(graph: FloatGraph, input_moments: Moments | None = None) -> dict[s
         if node.op == "placeholder":
             found = input_moments
         elif node.op == "call_function":
-            found = _moments_of(graph, node, layers.get(node.name), known)
+            found = _moments_of_node(graph, node, layers.get(node.name), known)
         else:
             continue
         if found is not None:
@@ -92,7 +94,7 @@ def propagate(graph: FloatGraph, input_moments: Moments | None = None) -> dict[s
     return known
 
 
-def _moments_of(
+def _moments_of_node(
     graph: FloatGraph, node: fx.Node, layer: Layer | None, known: dict[str, Moments]
 ) -> Moments | None:
     if node.name in graph.normals:
@@ -107,25 +109,25 @@ def _moments_of(
         low = max(first.low, -torch.inf if limits[0] is None else limits[0])
         high = min(first.high, torch.inf if limits[1] is None else limits[1])
         whole = first.unclipped or first  # two clips in a row are one
-        return replace(clipped_normal(whole.mean, whole.std, low, high), unclipped=whole)
+        return replace(clipped_normal_moments(whole.mean, whole.std, low, high), unclipped=whole)
     if operator_name(node) in ops.CHANNEL_CLIPS:
-        return _channel_clip(graph, node, first)
+        return _moments_after_caps(graph, node, first)
     if layer is not None and layer.kind is Kind.ADD and len(sources) == 2:
-        return _sum(node, sources)
+        return _moments_of_sum(node, sources)
     if layer is not None and layer.kind is Kind.AVERAGE_POOL:
         return first
     if layer is not None and layer.weight is not None:
-        return _linear(graph, layer, first)
+        return _moments_after_layer(graph, layer, first)
     channels_stay = shape_of_node(node)[1:2] == shape_of_node(node.all_input_nodes[0])[1:2]
     return first if is_pass_through(node) and channels_stay else None
 
 
-def _channel_clip(graph: FloatGraph, node: fx.Node, source: Moments) -> Moments | None:
+def _moments_after_caps(graph: FloatGraph, node: fx.Node, source: Moments) -> Moments | None:
     """Return the moments after a clip with one cap a channel, from zero or from nothing."""
     floor, cap_node = clip_limit_tensors(node)
-    cap, low = _stored(graph, cap_node), source.low
+    cap, low = _stored_tensor_of(graph, cap_node), source.low
     if floor is not None:
-        floors = _stored(graph, floor)
+        floors = _stored_tensor_of(graph, floor)
         if floors is None or bool(floors.any()):
             return None
         low = max(low, 0.0)
@@ -135,19 +137,19 @@ def _channel_clip(graph: FloatGraph, node: fx.Node, source: Moments) -> Moments 
     cap = cap.flatten().expand(len(whole.mean))
     unit = cap.clamp(min=1e-12)
     # a normal clipped at its own cap is the same problem in units of that cap
-    scaled = clipped_normal(whole.mean / unit, whole.std / unit, low, 1.0)
+    scaled = clipped_normal_moments(whole.mean / unit, whole.std / unit, low, 1.0)
     mean, std = scaled.mean * unit, scaled.std * unit
     return Moments(mean, std, low, float(cap.max()), whole, cap)
 
 
-def _stored(graph: FloatGraph, node: object) -> Tensor | None:
+def _stored_tensor_of(graph: FloatGraph, node: object) -> Tensor | None:
     """Return the tensor that a get_attr node names; None for anything else."""
     if not isinstance(node, fx.Node) or node.op != "get_attr":
         return None
     return graph.stored_tensor(str(node.target))
 
 
-def _sum(node: fx.Node, sources: list[Moments | None]) -> Moments | None:
+def _moments_of_sum(node: fx.Node, sources: list[Moments | None]) -> Moments | None:
     left, right = sources
     if left is None or right is None or left.mean.shape != right.mean.shape:
         return None
@@ -164,7 +166,7 @@ def _sum(node: fx.Node, sources: list[Moments | None]) -> Moments | None:
     )
 
 
-def _linear(graph: FloatGraph, layer: Layer, source: Moments) -> Moments | None:
+def _moments_after_layer(graph: FloatGraph, layer: Layer, source: Moments) -> Moments | None:
     """Return mean and spread of a layer's output for inputs independent between channels."""
     if layer.weight is None or layer.channel_axis:
         return None

@@ -33,19 +33,23 @@ def encode_weight(weight: Tensor, spec: QuantSpec, channel_axis: int = 0) -> Enc
     """
     if not bool(torch.isfinite(weight).all()):
         raise CalibrationError("A weight must be finite; got NaN or infinity. Check the file.")
-    blocks = _blocks(weight.detach(), spec, channel_axis)
-    encoding = _encode_mixed(blocks, spec) if spec.channel_bits else _encode_rows(blocks, spec)
+    blocks = _weight_blocks(weight.detach(), spec, channel_axis)
+    encoding = (
+        _encode_mixed_rows(blocks, spec) if spec.channel_bits else _encode_equal_rows(blocks, spec)
+    )
     bits = encoding.channel_bits
     return Encoding(
-        _unblock(encoding.scale, weight, spec, channel_axis),
-        _unblock(encoding.zero_point, weight, spec, channel_axis),
+        _shape_for_weight(encoding.scale, weight, spec, channel_axis),
+        _shape_for_weight(encoding.zero_point, weight, spec, channel_axis),
         encoding.qmin,
         encoding.qmax,
-        bits if bits is None or bits.dim() == 0 else _unblock(bits, weight, spec, channel_axis),
+        bits
+        if bits is None or bits.dim() == 0
+        else _shape_for_weight(bits, weight, spec, channel_axis),
     )
 
 
-def _encode_rows(blocks: Tensor, spec: QuantSpec, *, signed: bool = False) -> Encoding:
+def _encode_equal_rows(blocks: Tensor, spec: QuantSpec, *, signed: bool = False) -> Encoding:
     """Return the grid of each row of (R, K), all of one width; `signed` even without negatives."""
     low, high = blocks.amin(1), blocks.amax(1)
     if signed:
@@ -53,13 +57,15 @@ def _encode_rows(blocks: Tensor, spec: QuantSpec, *, signed: bool = False) -> En
     if spec.bits == 1:
         low = high = blocks.abs().mean(1)
     elif spec.estimator is Estimator.PERCENTILE:
-        low, high = _row_percentiles(blocks, spec.percentile)
+        low, high = _percentiles_of_rows(blocks, spec.percentile)
     elif spec.estimator is Estimator.MSE:
-        low, high = search(low, high, spec, lambda encoding: _row_error(blocks, encoding))
+        low, high = search_best_range(
+            low, high, spec, lambda encoding: _squared_row_error(blocks, encoding)
+        )
     return encode_range(low, high, spec)
 
 
-def _encode_mixed(blocks: Tensor, spec: QuantSpec) -> Encoding:
+def _encode_mixed_rows(blocks: Tensor, spec: QuantSpec) -> Encoding:
     """Return the grids of rows (R, K) whose widths differ: those of equal width are one search."""
     if len(spec.channel_bits) != len(blocks):
         raise CalibrationError(
@@ -71,7 +77,7 @@ def _encode_mixed(blocks: Tensor, spec: QuantSpec) -> Encoding:
     limits: list[int] = []
     for width in sorted(set(spec.channel_bits)):
         rows = bits == width
-        found = _encode_rows(blocks[rows], spec.with_bits(width), signed=True)
+        found = _encode_equal_rows(blocks[rows], spec.with_bits(width), signed=True)
         scale[rows] = found.scale
         limits += [found.qmin, found.qmax]
     return Encoding(scale, torch.zeros_like(scale), min(limits), max(limits), bits)
@@ -95,10 +101,12 @@ def encode_statistics(statistics: Statistics, spec: QuantSpec) -> Encoding:
         high = torch.tensor(max(statistics.quantile(share), 0.0))
     elif spec.estimator is Estimator.MSE:
         counts, edges = _search_bins(statistics)
-        low, high = search(low, high, spec, lambda grid: histogram_error(counts, edges, grid))
+        low, high = search_best_range(
+            low, high, spec, lambda grid: histogram_error(counts, edges, grid)
+        )
     elif spec.estimator is Estimator.CROSS_ENTROPY:
-        rows = _logit_rows(statistics)
-        low, high = search(low, high, spec, lambda grid: _logit_loss(rows, grid))
+        rows = _rows_of_logits(statistics)
+        low, high = search_best_range(low, high, spec, lambda grid: _cross_entropy_loss(rows, grid))
     elif spec.estimator is Estimator.BATCH_NORM:
         raise CalibrationError("The batch-norm estimator takes moments, not statistics.")
     return encode_range(low, high, spec)
@@ -117,19 +125,23 @@ def encode_all_statistics(streams: Sequence[Statistics], spec: QuantSpec) -> lis
     found: dict[int, Encoding] = {}
     for sign in set(signed):
         places = [place for place, own in enumerate(signed) if own == sign]
-        found.update(zip(places, _search_all([streams[p] for p in places], spec), strict=True))
+        found.update(
+            zip(places, _search_all_streams([streams[p] for p in places], spec), strict=True)
+        )
     return [found[place] for place in range(len(streams))]
 
 
-def _search_all(streams: Sequence[Statistics], spec: QuantSpec) -> list[Encoding]:
+def _search_all_streams(streams: Sequence[Statistics], spec: QuantSpec) -> list[Encoding]:
     low = torch.tensor([stream.low for stream in streams])
     high = torch.tensor([stream.high for stream in streams])
     counts, edges = map(torch.stack, zip(*map(_search_bins, streams), strict=True))
-    low, high = search(low, high, spec, lambda grid: histogram_error(counts, edges, grid))
+    low, high = search_best_range(
+        low, high, spec, lambda grid: histogram_error(counts, edges, grid)
+    )
     return [encode_range(*limits, spec) for limits in zip(low, high, strict=True)]
 
 
-def search(
+def search_best_range(
     low: Tensor, high: Tensor, spec: QuantSpec, error: Callable[[Encoding], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Return the (low, high) within the given ones that makes `error` least, for each element.
@@ -140,17 +152,17 @@ def search(
     low, high = low.clamp(max=0.0), high.clamp(min=0.0)  # as every grid has it
     best = _Best(low, high, lambda a, b: error(encode_range(a, b, spec)))
     for ratio in BOTH_ENDS:
-        best.attempt(low * ratio, high * ratio)
+        best.attempt_range(low * ratio, high * ratio)
     if not spec.symmetric:
         _shrink_one_end(best, low, high)
         # again: the best place of one end depends on the other
         _shrink_one_end(best, best.low, best.high)
     for factor in FINE_BOTH:
-        best.attempt(best.low * factor, best.high * factor)
+        best.attempt_range(best.low * factor, best.high * factor)
     if not spec.symmetric:
         for factor in FINE_ONE:
-            best.attempt(best.low * factor, best.high)
-            best.attempt(best.low, best.high * factor)
+            best.attempt_range(best.low * factor, best.high)
+            best.attempt_range(best.low, best.high * factor)
     return best.low, best.high
 
 
@@ -163,7 +175,7 @@ class _Best:
         self.low, self.high, self._loss_of = low, high, loss_of
         self._loss = loss_of(low, high)
 
-    def attempt(self, low: Tensor, high: Tensor) -> None:
+    def attempt_range(self, low: Tensor, high: Tensor) -> None:
         """Take over the given range where its loss is less."""
         loss = self._loss_of(low, high)
         better = loss < self._loss
@@ -174,8 +186,8 @@ class _Best:
 
 def _shrink_one_end(best: _Best, low: Tensor, high: Tensor) -> None:
     for ratio in ONE_END:
-        best.attempt(low, high * ratio)
-        best.attempt(low * ratio, high)
+        best.attempt_range(low, high * ratio)
+        best.attempt_range(low * ratio, high)
 
 
 def histogram_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> Tensor:
@@ -216,7 +228,7 @@ def _search_bins(statistics: Statistics) -> tuple[Tensor, Tensor]:
     The last ones may have no width and count nothing, which changes no error: as many bins for
     every stream, and sums round alike whichever streams are searched together.
     """
-    counts, edges = statistics.used()
+    counts, edges = statistics.used_bins()
     group = -(-len(counts) // SEARCH_BINS)
     if group > 1:
         padding = -len(counts) % group
@@ -226,7 +238,7 @@ def _search_bins(statistics: Statistics) -> tuple[Tensor, Tensor]:
     return F.pad(counts, (0, missing)).double(), torch.cat([edges, edges[-1:].expand(missing)])
 
 
-def _logit_rows(statistics: Statistics) -> Tensor:
+def _rows_of_logits(statistics: Statistics) -> Tensor:
     if statistics.rows is None:
         raise CalibrationError(
             "Cross-entropy is for the network's logits, the last layer; this layer is another. "
@@ -235,19 +247,19 @@ def _logit_rows(statistics: Statistics) -> Tensor:
     return statistics.rows
 
 
-def _logit_loss(rows: Tensor, encoding: Encoding) -> Tensor:
+def _cross_entropy_loss(rows: Tensor, encoding: Encoding) -> Tensor:
     """Return H(softmax(v), softmax(v^)) averaged over rows (white paper, section 3.1)."""
     return F.cross_entropy(encoding.fake_quantize(rows), rows.softmax(1))
 
 
-def _row_error(blocks: Tensor, encoding: Encoding) -> Tensor:
+def _squared_row_error(blocks: Tensor, encoding: Encoding) -> Tensor:
     rows = Encoding(
         encoding.scale[:, None], encoding.zero_point[:, None], encoding.qmin, encoding.qmax
     )
     return rows.fake_quantize(blocks).sub_(blocks).square_().sum(1)
 
 
-def _row_percentiles(blocks: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
+def _percentiles_of_rows(blocks: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
     """Return the two-sided percentiles of each row; the outer ones for rows of few values."""
     last = blocks.shape[1] - 1
     cut = int((1 - percentile / 100) * last)
@@ -255,7 +267,7 @@ def _row_percentiles(blocks: Tensor, percentile: float) -> tuple[Tensor, Tensor]
     return ordered[:, cut].clamp(max=0), ordered[:, last - cut].clamp(min=0)
 
 
-def _blocks(weight: Tensor, spec: QuantSpec, axis: int) -> Tensor:
+def _weight_blocks(weight: Tensor, spec: QuantSpec, axis: int) -> Tensor:
     """Return the weight as (R, K): row by row, the values that share one scale."""
     if spec.granularity is Granularity.PER_TENSOR:
         return weight.reshape(1, -1)
@@ -271,7 +283,7 @@ def _blocks(weight: Tensor, spec: QuantSpec, axis: int) -> Tensor:
     return rows.reshape(len(rows) * (rows.shape[1] // size), -1)
 
 
-def _unblock(values: Tensor, weight: Tensor, spec: QuantSpec, axis: int) -> Tensor:
+def _shape_for_weight(values: Tensor, weight: Tensor, spec: QuantSpec, axis: int) -> Tensor:
     """Return one value a row as a tensor that broadcasts against the weight."""
     if spec.granularity is Granularity.PER_TENSOR:
         return values.reshape(())

@@ -38,7 +38,7 @@ class ChannelStatistics:
         # a view where memory lies so, as in channels-last networks
         rows = x.movedim(1, -1) if x.dim() == 4 else x.reshape(-1, x.shape[-1])
         axes = tuple(range(rows.dim() - 1))
-        self._take(
+        self._take_stream(
             ChannelStatistics(
                 rows.numel() // rows.shape[-1],
                 rows.amin(axes),
@@ -51,7 +51,7 @@ class ChannelStatistics:
     def merge(self, other: "ChannelStatistics") -> "ChannelStatistics":
         """Return the statistics of both streams; neither operand changes."""
         result = ChannelStatistics(self.count, self.low, self.high, self.total, self.squares)
-        result._take(other)
+        result._take_stream(other)
         return result
 
     @property
@@ -64,7 +64,7 @@ class ChannelStatistics:
         """The standard deviation of each channel, (C,)."""
         return (self.squares / max(self.count, 1) - self.mean.square()).clamp(min=0).sqrt()
 
-    def _take(self, other: "ChannelStatistics") -> None:
+    def _take_stream(self, other: "ChannelStatistics") -> None:
         if other.count == 0:
             return
         if self.count == 0:
@@ -106,7 +106,7 @@ class Statistics:
         Raises:
             CalibrationError: a value is NaN or infinite.
         """
-        flat = _flat(x)
+        flat = _flatten_values(x)
         if flat.numel() == 0:
             return
         low, high = (float(limit) for limit in torch.aminmax(flat))
@@ -115,7 +115,7 @@ class Statistics:
                 "Activations must be finite; got NaN or infinity while calibrating. "
                 "Check the preprocessing and the float network's output on these inputs."
             )
-        self._coarsen(_exponent_for(max(-low, high)))
+        self._coarsen_bins(_exponent_for_magnitude(max(-low, high)))
         for piece in flat.split(PIECE):
             bins = (piece * 2.0**-self.exponent).floor_().add_(SIDE).int()
             # no "+=": counts made in inference mode may not be changed in place outside it
@@ -124,7 +124,7 @@ class Statistics:
         self.zeros += flat.numel() - int(torch.count_nonzero(flat))
         self.low, self.high = min(self.low, low), max(self.high, high)
         if self.row_length:
-            self._keep(x.detach())
+            self._keep_rows(x.detach())
         if self.channels is not None and x.dim() > 0:
             self.channels.collect(x)
 
@@ -138,13 +138,13 @@ class Statistics:
             low=min(self.low, other.low),
             high=max(self.high, other.high),
             exponent=exponent,
-            counts=_coarse(self.counts, exponent - self.exponent)
-            + _coarse(other.counts, exponent - other.exponent),
+            counts=_coarsen_counts(self.counts, exponent - self.exponent)
+            + _coarsen_counts(other.counts, exponent - other.exponent),
             rows=self.rows,
-            channels=_merged(self.channels, other.channels),
+            channels=_merge_channels(self.channels, other.channels),
         )
         if other.rows is not None:
-            result._keep(other.rows)
+            result._keep_rows(other.rows)
         return result
 
     @property
@@ -152,7 +152,7 @@ class Statistics:
         """The 2 * SIDE + 1 limits of the bins, float64."""
         return torch.arange(-SIDE, SIDE + 1, dtype=torch.float64) * 2.0**self.exponent
 
-    def used(self) -> tuple[Tensor, Tensor]:
+    def used_bins(self) -> tuple[Tensor, Tensor]:
         """Return (counts, edges) from the first filled bin to the last, edges cut to the limits.
 
         Exact zeros are left out of the counts: zero is exact on every grid.
@@ -178,24 +178,24 @@ class Statistics:
         value = float(edges[index]) + part * 2.0**self.exponent
         return min(max(value, self.low), self.high)
 
-    def _keep(self, rows: Tensor) -> None:
+    def _keep_rows(self, rows: Tensor) -> None:
         old = [] if self.rows is None else [self.rows]
         self.rows = torch.cat([*old, rows.reshape(-1, self.row_length)])[:LOGIT_ROWS]
 
-    def _coarsen(self, exponent: int) -> None:
+    def _coarsen_bins(self, exponent: int) -> None:
         if exponent > self.exponent:
-            self.counts = _coarse(self.counts, exponent - self.exponent)
+            self.counts = _coarsen_counts(self.counts, exponent - self.exponent)
             self.exponent = exponent
 
 
-def _merged(
+def _merge_channels(
     one: ChannelStatistics | None, other: ChannelStatistics | None
 ) -> ChannelStatistics | None:
     """Return both streams' channels; those of one alone would not be those of both."""
     return None if one is None or other is None else one.merge(other)
 
 
-def _exponent_for(magnitude: float) -> int:
+def _exponent_for_magnitude(magnitude: float) -> int:
     """Return the smallest exponent whose bins reach `magnitude`; frexp makes it exact."""
     if magnitude == 0:
         return -126
@@ -203,7 +203,7 @@ def _exponent_for(magnitude: float) -> int:
     return max(-126, math.frexp(magnitude)[1] - int(math.log2(SIDE)))
 
 
-def _coarse(counts: Tensor, steps: int) -> Tensor:
+def _coarsen_counts(counts: Tensor, steps: int) -> Tensor:
     """Return the counts with 2**steps neighbouring bins merged, counted from zero outwards."""
     if steps == 0:
         return counts.clone()
@@ -215,7 +215,7 @@ def _coarse(counts: Tensor, steps: int) -> Tensor:
     return result
 
 
-def _flat(x: Tensor) -> Tensor:
+def _flatten_values(x: Tensor) -> Tensor:
     """Return the values as one float32 axis in memory order, so nothing is copied."""
     x = x.detach().float()
     if x.dim() == 4 and not x.is_contiguous():

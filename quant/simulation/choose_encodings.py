@@ -53,9 +53,9 @@ def encode_activation_site(
     input_range: tuple[float, float] | None = None,
     moments: Mapping[str, Moments] | None = None,
 ) -> Encoding:
-    """Return the grid of an activation's site that shares none (see `quantize`).
+    """Return the grid of an activation's site that shares none (see `quantize_graph`).
 
-    `moments` (`moments.propagate`) are for the estimator batch-norm.
+    `moments` (`propagate_moments`) are for the estimator batch-norm.
 
     Raises:
         CalibrationError: the site has no statistics and needs some.
@@ -73,7 +73,7 @@ def encode_activation_site(
                 f"A data-free range must follow from batch norms; layer {site.layer!r} does not. "
                 "Choose mse, percentile or min-max for it and calibrate on some images."
             )
-        return encode_range(*moments[site.node].range(), site.spec)
+        return encode_range(*moments[site.node].range_of_channels(), site.spec)
     if site.name not in calibration:
         raise CalibrationError(
             f"Layer {site.layer!r} has no statistics; a range needs some. Calibrate first."

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.errors import CaptureError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import operator_name
-from quant.inputs import Inputs, draw, parts_of
+from quant.inputs import Inputs, draw_batch, tensors_of_batch
 from quant.simulation.plan import plan_sites
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import FLOAT_BITS
@@ -24,12 +24,12 @@ def check_float_law(graph: FloatGraph) -> None:
     Raises:
         CaptureError: they are not, to the last bit; the sentence names the first node that differs.
     """
-    inputs = draw(graph.inputs, graph.batch or FEWEST)
-    simulated = QuantGraph(graph, plan_sites(graph, uniform(FLOAT_BITS, FLOAT_BITS)))
+    inputs = draw_batch(graph.inputs, graph.batch or FEWEST)
+    simulated = QuantGraph(graph, plan_sites(graph, uniform_config(FLOAT_BITS, FLOAT_BITS)))
     with torch.inference_mode():
         pairs = zip(
-            parts_of(graph.run(_copies_of_inputs(inputs))),
-            parts_of(simulated.run(_copies_of_inputs(inputs))),
+            tensors_of_batch(graph.run(_copies_of_inputs(inputs))),
+            tensors_of_batch(simulated.run(_copies_of_inputs(inputs))),
             strict=True,
         )
         if all(map(_tensors_are_equal, *zip(*pairs, strict=True))):
@@ -68,8 +68,8 @@ class _Record(fx.Interpreter):
 
 def _first_different_node(graph: FloatGraph, simulated: QuantGraph, inputs: Inputs) -> str:
     ours, theirs = _Record(graph.module), _Record(simulated.module)
-    ours.run(*parts_of(_copies_of_inputs(inputs)))
-    theirs.run(*parts_of(_copies_of_inputs(inputs)))
+    ours.run(*tensors_of_batch(_copies_of_inputs(inputs)))
+    theirs.run(*tensors_of_batch(_copies_of_inputs(inputs)))
     for node in graph.module.graph.nodes:
         other = theirs.values.get(node.name)
         if node.name not in ours.values or other is None:

@@ -66,7 +66,7 @@ def plan_sites(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site,
     Raises:
         ConfigError: a rule of `config` matches no layer.
     """
-    chosen = config.resolve(graph.layers) if isinstance(config, QuantConfig) else config
+    chosen = config.resolve_layers(graph.layers) if isinstance(config, QuantConfig) else config
     by_output: dict[str, str] = {}
     sites: list[Site] = []
     for layer in graph.layers:

@@ -11,8 +11,8 @@ from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_input_name
 from quant.graph.node_facts import facts_of_node, write_node_facts
 from quant.graph.operators import clip_limits, operator_name, weight_argument_position
-from quant.inputs import Inputs, Outputs, first_of, parts_of
-from quant.ranges.batch_norm_moments import propagate
+from quant.inputs import Inputs, Outputs, first_output_of, tensors_of_batch
+from quant.ranges.batch_norm_moments import propagate_moments
 from quant.ranges.statistics import Statistics
 from quant.simulation.choose_encodings import (
     encode_activation_site,
@@ -22,7 +22,7 @@ from quant.simulation.choose_encodings import (
 from quant.simulation.plan import Side, Site, plan_sites
 from quant.simulation.quantizer import Quantizer, State
 from quant.spec import Estimator
-from quant.torch_state import not_while_tracing
+from quant.torch_state import wait_while_tracing
 
 
 class QuantGraph:
@@ -47,12 +47,12 @@ class QuantGraph:
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Run the simulated network on inputs (N, *input_shape); return its (first) output."""
-        return first_of(self.run(inputs))
+        return first_output_of(self.run(inputs))
 
-    @not_while_tracing
+    @wait_while_tracing
     def run(self, inputs: Inputs) -> Outputs:
         """Run the simulated network and return all its outputs."""
-        result: Outputs = self.module(*parts_of(inputs))
+        result: Outputs = self.module(*tensors_of_batch(inputs))
         return result
 
     def _insert_quantizer(self, site: Site, name: str) -> None:
@@ -181,7 +181,7 @@ def _set_activation_encodings(
     calibration: Mapping[str, Statistics],
     input_range: tuple[float, float] | None,
 ) -> None:
-    moments = propagate(graph) if _any_data_free_site(result.sites) else {}
+    moments = propagate_moments(graph) if _any_data_free_site(result.sites) else {}
     searched = search_activation_sites(result.sites, calibration)
     for site in result.sites:
         if site.side is Side.WEIGHTS or site.spec.is_float:

@@ -34,7 +34,7 @@ class _Blend(torch.autograd.Function):
         return gradients[0] * ctx.passed, None, None, None
 
 
-def project(weight: Tensor, start: Encoding, rounds: int = ROUNDS) -> Encoding:
+def project_weight(weight: Tensor, start: Encoding, rounds: int = ROUNDS) -> Encoding:
     """Return the symmetric grid of `start` with the scale that lies nearest to the weight.
 
     Alternating projection of || w - s q ||^2: q = the nearest whole numbers, s = <w, q> / <q, q>
@@ -67,7 +67,9 @@ class BlendQuantizer(TrainableQuantizer):
         self.gradient = gradient
         self.alpha = 1.0
         self._weight = (weight,)  # in a tuple, or it would be a parameter of this module too
-        self.register_buffer("scale", project(weight.detach(), start, 10 * ROUNDS).scale.clone())
+        self.register_buffer(
+            "scale", project_weight(weight.detach(), start, 10 * ROUNDS).scale.clone()
+        )
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the blended weight, of the weight's shape."""
@@ -84,16 +86,16 @@ class BlendQuantizer(TrainableQuantizer):
         return Encoding(self.scale.clone(), one.zero_point.to(device), one.qmin, one.qmax, bits)
 
     @torch.no_grad()
-    def follow_weight(self) -> None:
+    def follow_moved_weight(self) -> None:
         """Project anew after the weight has moved."""
-        self.scale.copy_(project(self._weight[0], self.encoding()).scale)
+        self.scale.copy_(project_weight(self._weight[0], self.encoding()).scale)
 
-    def rated(self) -> Iterable[RatedParameter]:
+    def rated_parameters(self) -> Iterable[RatedParameter]:
         """Yield nothing: the scale follows the weight."""
         return ()
 
     @torch.no_grad()
-    def rescale(self, factor: Tensor) -> None:
+    def rescale_encoding(self, factor: Tensor) -> None:
         """Multiply the scale by positive factors."""
         self.scale.mul_(factor)
 
@@ -107,37 +109,37 @@ class AlphaBlend(LearnedStep):
 
     alpha = 0.0
 
-    def weight_quantizer(
+    def make_weight_quantizer(
         self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
     ) -> TrainableQuantizer:
         """Return the blend of a weight with its projection."""
         del graph
         return BlendQuantizer(site, start, weight, self.settings.blend.gradient)
 
-    def before_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
+    def prepare_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
         """Set alpha for the step at a share of all steps."""
-        self.alpha = self.settings.blend.alpha(share)
-        _set_alpha(quantizers, self.alpha)
+        self.alpha = self.settings.blend.alpha_at_share(share)
+        _set_alpha_everywhere(quantizers, self.alpha)
 
-    def before_look(self, quantizers: Mapping[str, TrainableQuantizer]) -> None:
+    def prepare_look(self, quantizers: Mapping[str, TrainableQuantizer]) -> None:
         """Set alpha to 1: what is looked at is what is kept."""
-        _set_alpha(quantizers, 1.0)
+        _set_alpha_everywhere(quantizers, 1.0)
 
-    def after_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
+    def finish_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
         """Project the weights anew, unless they are frozen."""
         blend = self.settings.blend
-        if blend.alpha(share) >= 1.0 and blend.gradient is BlendGradient.BLEND:
+        if blend.alpha_at_share(share) >= 1.0 and blend.gradient is BlendGradient.BLEND:
             return
         for quantizer in quantizers.values():
             if isinstance(quantizer, BlendQuantizer):
-                quantizer.follow_weight()
+                quantizer.follow_moved_weight()
 
-    def measures(self, quantizers: Mapping[str, TrainableQuantizer]) -> dict[str, float]:
+    def curve_measures(self, quantizers: Mapping[str, TrainableQuantizer]) -> dict[str, float]:
         """Return alpha of the last step."""
-        return {**super().measures(quantizers), "alpha": self.alpha}
+        return {**super().curve_measures(quantizers), "alpha": self.alpha}
 
 
-def _set_alpha(quantizers: Mapping[str, TrainableQuantizer], alpha: float) -> None:
+def _set_alpha_everywhere(quantizers: Mapping[str, TrainableQuantizer], alpha: float) -> None:
     for quantizer in quantizers.values():
         if isinstance(quantizer, BlendQuantizer):
             quantizer.alpha = alpha

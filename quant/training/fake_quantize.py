@@ -30,13 +30,15 @@ class GridLimits:
     binary: Tensor | None = None
 
     @property
-    def is_open(self) -> bool:
+    def has_open_clip(self) -> bool:
         """Whether no clip comes before the grid."""
         tensors = isinstance(self.floor, Tensor) or isinstance(self.cap, Tensor)
         return not tensors and (self.floor, self.cap) == OPEN
 
 
-def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits) -> Tensor:
+def fake_quantize_learned(
+    x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
+) -> Tensor:
     """Return `x` on the grid, of x's shape; gradients reach x, scale and zero point.
 
     `scale` and `zero_point` (whole numbers) have one shape that broadcasts against x. The value is
@@ -49,8 +51,8 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimi
 
 
 def fake_quantize_plain(x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits) -> Tensor:
-    """Return what `fake_quantize` returns, by operations of torch that run on every device."""
-    steps = torch.div(_clipped(x, limits), scale).round_()
+    """Return what `fake_quantize_learned` returns, by torch on any device."""
+    steps = torch.div(_clip_to_limits(x, limits), scale).round_()
     low, high = limits.qmin - zero_point, limits.qmax - zero_point
     steps = torch.clamp(steps, low, high)
     if limits.binary is not None:
@@ -58,10 +60,10 @@ def fake_quantize_plain(x: Tensor, scale: Tensor, zero_point: Tensor, limits: Gr
     return steps.mul_(scale)
 
 
-def _clipped(x: Tensor, limits: GridLimits) -> Tensor:
+def _clip_to_limits(x: Tensor, limits: GridLimits) -> Tensor:
     floor, cap = limits.floor, limits.cap
     if not isinstance(floor, Tensor) and not isinstance(cap, Tensor):
-        return x if limits.is_open else x.clamp(floor, cap)
+        return x if limits.has_open_clip else x.clamp(floor, cap)
     return x.clamp(torch.as_tensor(floor).to(x), torch.as_tensor(cap).to(x))
 
 
@@ -73,11 +75,11 @@ class _FakeQuantize(torch.autograd.Function):
         ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
     ) -> Tensor:
         x, scale, zero_point = x.detach(), scale.detach(), zero_point.detach()
-        rows = _Rows.of(x, scale, limits)
+        rows = _Rows.rows_of_tensor(x, scale, limits)
         y = fake_quantize_plain(x, scale, zero_point, limits) if rows is None else None
         if rows is not None:
             y = torch.empty_like(x)
-            rows.quantize(x, scale, zero_point, y)
+            rows.quantize_into(x, scale, zero_point, y)
         ctx.save_for_backward(x, scale, zero_point, y)
         ctx.limits, ctx.rows = limits, rows
         assert y is not None
@@ -92,23 +94,23 @@ class _FakeQuantize(torch.autograd.Function):
             if gradient.stride() != x.stride():  # as after a mean, which spreads one value
                 gradient = torch.empty_like(x).copy_(gradient)
             pulled = torch.empty_like(x)
-            log_scale, outside = rows.pull(gradient, x, y, scale, zero_point, pulled)
+            log_scale, outside = rows.pull_gradient(gradient, x, y, scale, zero_point, pulled)
         else:
-            found = _pull_plain(gradient, x, y, scale, zero_point, ctx.limits)
+            found = _pull_by_torch(gradient, x, y, scale, zero_point, ctx.limits)
             pulled, log_scale, outside = found
         return pulled, log_scale / scale, -scale * outside, None
 
 
-def _pull_plain(
+def _pull_by_torch(
     gradient: Tensor, x: Tensor, y: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradient at x, at log(scale), and the sum of that outside of the grid."""
-    value = _clipped(x, limits)
+    value = _clip_to_limits(x, limits)
     low = (limits.qmin - zero_point) * scale
     high = (limits.qmax - zero_point) * scale
     inside = ((value >= low) & (value <= high)).to(x.dtype)
     moves = inside
-    if not limits.is_open:
+    if not limits.has_open_clip:
         floor, cap = torch.as_tensor(limits.floor).to(x), torch.as_tensor(limits.cap).to(x)
         moves = inside * ((x > floor) & (x < cap))
     part = y - value * inside
@@ -133,13 +135,13 @@ class _Rows:
     by_channel: bool
 
     @classmethod
-    def of(cls, x: Tensor, scale: Tensor, limits: GridLimits) -> "_Rows | None":
+    def rows_of_tensor(cls, x: Tensor, scale: Tensor, limits: GridLimits) -> "_Rows | None":
         """Return how x (float32 in dense memory of the CPU) is seen; None where it cannot be."""
         if (
             limits.binary is not None
             or x.device.type != "cpu"
             or x.dtype != torch.float32
-            or not _is_dense(x)
+            or not _is_dense_memory(x)
             or not x.numel()
         ):
             return None
@@ -151,27 +153,33 @@ class _Rows:
             return None
         return cls(limits, by_row, by_channel)
 
-    def quantize(self, x: Tensor, scale: Tensor, zero_point: Tensor, y: Tensor) -> None:
+    def quantize_into(self, x: Tensor, scale: Tensor, zero_point: Tensor, y: Tensor) -> None:
         """Write x on its grid to y."""
-        limits = self._whole_limits(scale, zero_point)
+        limits = self._whole_number_limits(scale, zero_point)
         if self.by_channel:
             channels = x.shape[1]
-            caps = self._caps(channels)
+            caps = self._channel_caps(channels)
             step, (low, high) = scale.numpy()[()], limits[0]
             kernels.quantize_channels(
-                _memory(x, channels), np.float32(step), (low, high), caps, _memory(y, channels)
+                _memory_as_rows(x, channels),
+                np.float32(step),
+                (low, high),
+                caps,
+                _memory_as_rows(y, channels),
             )
             return
         if self.by_row:
-            rows = _memory(x, x.numel() // len(x)), _memory(y, x.numel() // len(x))
-            kernels.quantize_rows(rows[0], scale.flatten().numpy(), limits, self._clip(), rows[1])
+            rows = _memory_as_rows(x, x.numel() // len(x)), _memory_as_rows(y, x.numel() // len(x))
+            kernels.quantize_rows(
+                rows[0], scale.flatten().numpy(), limits, self._common_clip(), rows[1]
+            )
             return
         kernels.quantize_rows(
-            _memory(x, x.numel()), scale.reshape(1).numpy(), limits, self._clip(),
-            _memory(y, x.numel()),
+            _memory_as_rows(x, x.numel()), scale.reshape(1).numpy(), limits, self._common_clip(),
+            _memory_as_rows(y, x.numel()),
         )  # fmt: skip
 
-    def pull(
+    def pull_gradient(
         self,
         gradient: Tensor,
         x: Tensor,
@@ -182,26 +190,26 @@ class _Rows:
     ) -> tuple[Tensor, Tensor]:
         """Write the gradient at x; return that at log(scale), and the sum outside of the grid."""
         step = scale.flatten().numpy()
-        bounds = self._whole_limits(scale, zero_point) * step[:, None]
+        bounds = self._whole_number_limits(scale, zero_point) * step[:, None]
         tensors = gradient, x, y, pulled
         if self.by_channel:
             channels = x.shape[1]
-            g, values, found, ends = (_memory(one, channels) for one in tensors)
+            g, values, found, ends = (_memory_as_rows(one, channels) for one in tensors)
             sums = np.empty((len(values), 2), np.float32)
-            caps, ends_of_grid = self._caps(channels), (bounds[0, 0], bounds[0, 1])
-            kernels.pull_channels(g, values, found, ends_of_grid, caps, ends, sums)
+            caps, ends_of_grid = self._channel_caps(channels), (bounds[0, 0], bounds[0, 1])
+            kernels.pull_channel_gradients(g, values, found, ends_of_grid, caps, ends, sums)
             totals = sums.sum(0, dtype=np.float64)[None]
         elif self.by_row:
-            g, values, found, ends = (_memory(one, x.numel() // len(x)) for one in tensors)
+            g, values, found, ends = (_memory_as_rows(one, x.numel() // len(x)) for one in tensors)
             totals = np.empty((len(values), 2), np.float32)
-            kernels.pull_rows(g, values, found, bounds, self._clip(), ends, totals)
+            kernels.pull_row_gradients(g, values, found, bounds, self._common_clip(), ends, totals)
         else:
-            totals = self._pull_flat(tensors, bounds)
+            totals = self._pull_flat_rows(tensors, bounds)
         both = torch.from_numpy(totals.astype(np.float32))
         return both[:, 0].reshape(scale.shape), both[:, 1].reshape(scale.shape)
 
-    def _pull_flat(self, tensors: tuple[Tensor, ...], bounds: kernels.Floats) -> Any:
-        flat = [_memory(one, one.numel())[0] for one in tensors]
+    def _pull_flat_rows(self, tensors: tuple[Tensor, ...], bounds: kernels.Floats) -> Any:
+        flat = [_memory_as_rows(one, one.numel())[0] for one in tensors]
         whole = flat[0].size // PIECE * PIECE
         totals = np.zeros((1, 2), np.float64)
         for span, width in ((slice(0, whole), PIECE), (slice(whole, None), -1)):
@@ -211,11 +219,11 @@ class _Rows:
                                       one[span][None] for one in flat)  # fmt: skip
             sums = np.empty((len(values), 2), np.float32)
             rows = np.ascontiguousarray(np.broadcast_to(bounds, (len(values), 2)))
-            kernels.pull_rows(g, values, found, rows, self._clip(), ends, sums)
+            kernels.pull_row_gradients(g, values, found, rows, self._common_clip(), ends, sums)
             totals += sums.sum(0, dtype=np.float64)
         return totals
 
-    def _whole_limits(self, scale: Tensor, zero_point: Tensor) -> kernels.Floats:
+    def _whole_number_limits(self, scale: Tensor, zero_point: Tensor) -> kernels.Floats:
         """Return (R, 2): first and last whole number less the zero point, of each row."""
         ends = [
             (end - zero_point).to(torch.float32).expand(scale.shape).flatten()
@@ -223,12 +231,12 @@ class _Rows:
         ]
         return np.ascontiguousarray(torch.stack(ends, 1).numpy())
 
-    def _clip(self) -> tuple[np.float32, np.float32]:
+    def _common_clip(self) -> tuple[np.float32, np.float32]:
         assert not isinstance(self.limits.floor, Tensor)
         assert not isinstance(self.limits.cap, Tensor)
         return np.float32(self.limits.floor), np.float32(self.limits.cap)
 
-    def _caps(self, channels: int) -> kernels.Floats:
+    def _channel_caps(self, channels: int) -> kernels.Floats:
         """Return (2, C): the clip of each channel."""
         ends = [
             torch.as_tensor(end, dtype=torch.float32).expand(channels, 1, 1).flatten()
@@ -237,13 +245,13 @@ class _Rows:
         return np.ascontiguousarray(torch.stack(ends).numpy())
 
 
-def _is_dense(x: Tensor) -> bool:
+def _is_dense_memory(x: Tensor) -> bool:
     if x.is_contiguous():
         return True
     return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _memory(x: Tensor, width: int) -> Any:
+def _memory_as_rows(x: Tensor, width: int) -> Any:
     """Return the dense memory of x as (size / width, width), whatever the order of its axes."""
     channels_last = x.dim() == 4 and not x.is_contiguous()
     seen = x.detach().permute(0, 2, 3, 1) if channels_last else x.detach()

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant.engine.loops import VECTORS, compiled
+from quant.engine.loops import VECTORS, compile_loop
 
 Floats = NDArray[np.float32]
 
 
-@compiled()
+@compile_loop()
 def quantize_rows(x: Floats, scale: Floats, limits: Floats, clip: Any, y: Floats) -> None:
     """Write to y (R, K) what x (R, K) is on grids with one scale (R,) for each row.
 
@@ -26,7 +26,7 @@ def quantize_rows(x: Floats, scale: Floats, limits: Floats, clip: Any, y: Floats
             found[place] = min(max(np.rint(value / step), low), high) * step
 
 
-@compiled()
+@compile_loop()
 def quantize_channels(x: Floats, scale: Any, limits: Any, caps: Floats, y: Floats) -> None:
     """Write to y (P, C) what x (P, C) is on one grid, after clips [caps[0], caps[1]], (2, C)."""
     low, high = limits[0], limits[1]
@@ -38,8 +38,8 @@ def quantize_channels(x: Floats, scale: Any, limits: Any, caps: Floats, y: Float
             found[channel] = min(max(np.rint(value / scale), low), high) * scale
 
 
-@compiled(VECTORS)
-def pull_rows(
+@compile_loop(VECTORS)
+def pull_row_gradients(
     g: Floats, x: Floats, y: Floats, bounds: Floats, clip: Any, pulled: Floats, sums: Floats
 ) -> None:
     """Write to `pulled` (R, K) the gradient at x from g, that at y, for `quantize_rows`.
@@ -66,11 +66,11 @@ def pull_rows(
         sums[row, 1] = outside
 
 
-@compiled(VECTORS)
-def pull_channels(
+@compile_loop(VECTORS)
+def pull_channel_gradients(
     g: Floats, x: Floats, y: Floats, bounds: Any, caps: Floats, pulled: Floats, sums: Floats
 ) -> None:
-    """Do as `pull_rows` for `quantize_channels`: one grid, a clip for each of C channels."""
+    """Do as `pull_row_gradients` for `quantize_channels`: one grid, a clip a channel."""
     one, zero = np.float32(1), np.float32(0)
     low, high = bounds[0], bounds[1]
     floor, cap = caps[0], caps[1]

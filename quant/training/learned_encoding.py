@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from quant.encoding import Encoding
 from quant.simulation.plan import Site
-from quant.training.fake_quantize import GridLimits, fake_quantize
+from quant.training.fake_quantize import GridLimits, fake_quantize_learned
 
 ZERO_POINT_SHARE = 8
 """A zero point moves by rate x levels / 8 a step (our choice)."""
@@ -61,13 +61,13 @@ class LearnedEncoding(nn.Module):
         self.qmin, self.qmax = start.qmin, start.qmax
         self.register_buffer("start_scale", start.scale.detach().clone())
         self.register_buffer("start_zero_point", start.zero_point.detach().clone())
-        self._keep_widths(start)
+        self._store_channel_limits(start)
         self.log_ratio = nn.Parameter(torch.zeros_like(start.scale), requires_grad=learn_scale)
         self.shift = nn.Parameter(
             torch.zeros_like(start.zero_point), requires_grad=learn_scale and learn_zero_point
         )
 
-    def _keep_widths(self, start: Encoding) -> None:
+    def _store_channel_limits(self, start: Encoding) -> None:
         """Store the limits of each channel, where channels have widths of their own."""
         bits = start.channel_bits
         least, greatest = (None, None) if bits is None else start.code_limits()
@@ -106,11 +106,11 @@ class LearnedEncoding(nn.Module):
         return Encoding(scale, zero_point, self.qmin, self.qmax, self.channel_bits)
 
     @torch.no_grad()
-    def rescale(self, factor: Tensor) -> None:
+    def rescale_encoding(self, factor: Tensor) -> None:
         """Multiply the scale by positive factors of its shape (equation 43)."""
         self.start_scale.mul_(factor)
 
-    def rated(self, prefix: str) -> Iterable[RatedParameter]:
+    def rated_parameters(self, prefix: str) -> Iterable[RatedParameter]:
         """Yield what learns: the logarithm of the scale by rate, the zero point by levels."""
         if self.log_ratio.requires_grad:
             yield RatedParameter(f"the scale of {prefix}", self.log_ratio, 1.0)
@@ -125,7 +125,7 @@ class TrainableQuantizer(nn.Module):
     """What stands at a site while a network trains, in the place of a `Quantizer`.
 
     Methods of training derive from it: `forward` maps a tensor to one of its shape, `encoding` says
-    which grid the values lie on, `rated` lists what learns, `site` is where it stands.
+    which grid the values lie on, `rated_parameters` lists what learns, `site` is where it stands.
     """
 
     site: Site
@@ -134,11 +134,11 @@ class TrainableQuantizer(nn.Module):
         """Return the grid as it stands."""
         raise NotImplementedError
 
-    def rated(self) -> Iterable[RatedParameter]:
+    def rated_parameters(self) -> Iterable[RatedParameter]:
         """Yield the parameters of its own."""
         raise NotImplementedError
 
-    def rescale(self, factor: Tensor) -> None:
+    def rescale_encoding(self, factor: Tensor) -> None:
         """Multiply the grid of a weight by positive factors that broadcast as its scale does.
 
         The weight itself is multiplied by them too: a batch norm is folded (equation 43).
@@ -167,7 +167,7 @@ class LearnedQuantizer(TrainableQuantizer):
         self.site = site
         self.grid = grid
         floor, cap = (clip or (None, None)) if caps is None else caps
-        self.floor, self.cap = _limit(floor, -float("inf")), _limit(cap, float("inf"))
+        self.floor, self.cap = _plain_limit(floor, -float("inf")), _plain_limit(cap, float("inf"))
         self.register_buffer(
             "floors", floor if isinstance(floor, Tensor) else None, persistent=False
         )
@@ -181,21 +181,21 @@ class LearnedQuantizer(TrainableQuantizer):
             self.cap if self.caps is None else self.caps,
             self.grid.binary,
         )
-        return fake_quantize(x, self.grid.scale, self.grid.zero_point, limits)
+        return fake_quantize_learned(x, self.grid.scale, self.grid.zero_point, limits)
 
     def encoding(self) -> Encoding:
         """Return the grid as it stands."""
         return self.grid.encoding()
 
-    def rated(self) -> Iterable[RatedParameter]:
+    def rated_parameters(self) -> Iterable[RatedParameter]:
         """Yield scale and zero point; those of a shared grid come from each of its sites."""
-        yield from self.grid.rated(self.site.name)
+        yield from self.grid.rated_parameters(self.site.name)
 
-    def rescale(self, factor: Tensor) -> None:
+    def rescale_encoding(self, factor: Tensor) -> None:
         """Multiply the scale by positive factors."""
-        self.grid.rescale(factor)
+        self.grid.rescale_encoding(factor)
 
 
-def _limit(value: float | Tensor | None, default: float) -> float:
+def _plain_limit(value: float | Tensor | None, default: float) -> float:
     """Return a plain limit; the default stands where there is none or a tensor has its place."""
     return default if value is None or isinstance(value, Tensor) else value

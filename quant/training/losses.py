@@ -45,17 +45,17 @@ class TrainingLoss:
                     "This loss needs labels; the data has none. Choose the loss distil, which "
                     "learns from the float network."
                 )
-            parts.append(self._against_targets(outputs, targets))
+            parts.append(self._loss_against_targets(outputs, targets))
         if self.needs_teacher and teacher is not None:
-            parts.append(self._against_teacher(outputs, teacher))
+            parts.append(self._loss_against_teacher(outputs, teacher))
         return sum(parts[1:], parts[0]) / len(parts)
 
-    def _against_targets(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def _loss_against_targets(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.classes:
             return functional.cross_entropy(outputs, targets)
         return functional.mse_loss(outputs, targets.to(outputs.dtype).reshape(outputs.shape))
 
-    def _against_teacher(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+    def _loss_against_teacher(self, outputs: Tensor, teacher: Tensor) -> Tensor:
         if self.classes:
             t = self.temperature
             divergence = functional.kl_div(

@@ -24,14 +24,14 @@ class LearnedStep:
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
 
-    def weight_quantizer(
+    def make_weight_quantizer(
         self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
     ) -> TrainableQuantizer:
         """Return what stands at a weight's site; `weight` is the tensor, `start` its grid."""
         del graph, weight
-        return LearnedQuantizer(site, self.learned(site, start))
+        return LearnedQuantizer(site, self.learned_encoding(site, start))
 
-    def activation_quantizer(
+    def make_activation_quantizer(
         self,
         graph: FloatGraph,
         site: Site,
@@ -43,7 +43,7 @@ class LearnedStep:
         del graph
         return LearnedQuantizer(site, grid, clip, caps)
 
-    def learned(self, site: Site, start: Encoding) -> LearnedEncoding:
+    def learned_encoding(self, site: Site, start: Encoding) -> LearnedEncoding:
         """Return the learned grid of a site; symmetric grids have no zero point to learn."""
         return LearnedEncoding(
             start,
@@ -51,26 +51,26 @@ class LearnedStep:
             learn_zero_point=site.side is Side.ACTIVATIONS and not site.spec.symmetric,
         )
 
-    def before_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
+    def prepare_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
         """Prepare the quantizers, by site, for the step at a share (0 to 1) of all steps."""
 
-    def before_look(self, quantizers: Mapping[str, TrainableQuantizer]) -> None:
+    def prepare_look(self, quantizers: Mapping[str, TrainableQuantizer]) -> None:
         """Prepare the quantizers for a look at watched images: weights as they would be kept."""
 
-    def after_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
+    def finish_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
         """Bring parameters back into their bounds after a step of the optimizer."""
 
-    def penalty(self, quantizers: Mapping[str, TrainableQuantizer]) -> Tensor | None:
+    def loss_penalty(self, quantizers: Mapping[str, TrainableQuantizer]) -> Tensor | None:
         """Return what joins the loss, a scalar, or None."""
         del quantizers
         return None
 
-    def measures(self, quantizers: Mapping[str, TrainableQuantizer]) -> dict[str, float]:
+    def curve_measures(self, quantizers: Mapping[str, TrainableQuantizer]) -> dict[str, float]:
         """Return numbers for the curves, by name, such as alpha or mean bits."""
         del quantizers
         return {}
 
-    def is_final(self, share: float) -> bool:
+    def is_final_step(self, share: float) -> bool:
         """Whether weights at this share of all steps lie on their grids as at the end.
 
         Only such states may be kept as the best one.

@@ -28,7 +28,9 @@ SEARCHES = 10
 """Scales are searched for anew so many times in a training (our choice)."""
 
 
-def gates(intensity: Tensor, thresholds: tuple[float, ...], temperature: float) -> Tensor:
+def soft_width_shares(
+    intensity: Tensor, thresholds: tuple[float, ...], temperature: float
+) -> Tensor:
     """Return the share of each width in the soft mixture: (widths, *intensity.shape), sum 1.
 
     g_k = sigmoid((s - t_k) / tau), and the shares are 1 - g_1, g_1 - g_2, g_2 - g_3, g_3.
@@ -94,16 +96,16 @@ class NeuronQuantizer(TrainableQuantizer):
         self.intensity = nn.Parameter(
             torch.full(shape, settings.start), requires_grad=fixed is None
         )
-        self.register_buffer("fixed", None if fixed is None else _given_widths(fixed, shape))
-        self.choices = CHANNEL_WIDTHS if self.fixed is None else _distinct(self.fixed)
+        self.register_buffer("fixed", None if fixed is None else _widths_of_encoding(fixed, shape))
+        self.choices = CHANNEL_WIDTHS if self.fixed is None else _distinct_widths(self.fixed)
         count = len(self.choices)
         self.register_buffer("scales", torch.ones(count, *shape))
         self.register_buffer("ratios", torch.ones(count, *shape))
         self.register_buffer("searched", torch.tensor(-1))
-        self.search_scales(0)
+        self.search_channel_scales(0)
         if fixed is not None:  # exactly the grid that the network has, until a step is taken
             self.scales.copy_(fixed.scale.expand(shape).expand_as(self.scales))
-            self.ratios.copy_(self.scales / self._size(weight.detach()))
+            self.ratios.copy_(self.scales / self._channel_sizes(weight.detach()))
 
     @property
     def weight_count(self) -> int:
@@ -111,30 +113,30 @@ class NeuronQuantizer(TrainableQuantizer):
         return self._weight[0].numel()
 
     @property
-    def widths(self) -> Tensor:
+    def channel_widths(self) -> Tensor:
         """The width of each channel, int8, shaped to broadcast against the weight."""
         if self.fixed is not None:
             return self.fixed
         return hard_widths(self.intensity.detach(), self.settings.thresholds)
 
     @torch.no_grad()
-    def search_scales(self, number: int) -> None:
+    def search_channel_scales(self, number: int) -> None:
         """Search for the scale of each channel at each width; once for each `number`."""
         if int(self.searched) == number:
             return
         weight = self._weight[0].detach()
-        size = self._size(weight)
+        size = self._channel_sizes(weight)
         for place, bits in enumerate(self.choices):
             spec = QuantSpec(bits, granularity=Granularity.PER_CHANNEL, estimator=Estimator.MSE)
             found = encode_weight(weight.cpu(), spec, self.axis).scale.to(size)
             self.ratios[place] = found.reshape(size.shape) / size
         self.searched.fill_(number)
-        self.follow_weight()
+        self.follow_moved_weight()
 
     @torch.no_grad()
-    def follow_weight(self) -> None:
+    def follow_moved_weight(self) -> None:
         """Let the scales follow the size of the weights since the last search."""
-        self.scales.copy_(self.ratios * self._size(self._weight[0].detach()))
+        self.scales.copy_(self.ratios * self._channel_sizes(self._weight[0].detach()))
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight on its grids, of its shape."""
@@ -146,12 +148,12 @@ class NeuronQuantizer(TrainableQuantizer):
             )
             return result
         learned: Tensor = MixedForward.apply(  # type: ignore[no-untyped-call]
-            weight, self.intensity, hard, self._slope(weight.detach())
+            weight, self.intensity, hard, self._slope_of_mixture(weight.detach())
         )
         return learned
 
     @torch.no_grad()
-    def _slope(self, weight: Tensor) -> Tensor:
+    def _slope_of_mixture(self, weight: Tensor) -> Tensor:
         """Return sum_b (d w_b / d s) Q_b(w), of the weight's shape."""
         limits = self.intensity.new_tensor(self.settings.thresholds)
         limits = limits.reshape(-1, *(1,) * self.intensity.dim())
@@ -159,56 +161,61 @@ class NeuronQuantizer(TrainableQuantizer):
         steep = above * (1 - above) / self.settings.temperature
         zeros = torch.zeros_like(steep[:1])
         shares = torch.cat([zeros, steep]) - torch.cat([steep, zeros])
-        levels = (self.grid(place).fake_quantize(weight) for place in range(len(CHANNEL_WIDTHS)))
+        levels = (
+            self.encoding_at_width(place).fake_quantize(weight)
+            for place in range(len(CHANNEL_WIDTHS))
+        )
         total = torch.zeros_like(weight)
         for share, level in zip(shares, levels, strict=True):
             total += share * level
         return total
 
-    def prepare(self, share: float) -> None:
+    def prepare_step_at(self, share: float) -> None:
         """Let the scales follow the weight for the step at a share (0 to 1) of all steps."""
         self.frozen = self.fixed is not None or share >= self.settings.freeze
-        self.search_scales(int(share * SEARCHES))
-        self.follow_weight()
+        self.search_channel_scales(int(share * SEARCHES))
+        self.follow_moved_weight()
 
-    def grid(self, place: int) -> Encoding:
+    def encoding_at_width(self, place: int) -> Encoding:
         """Return the grid of all channels at the width of a place."""
         bits = self.choices[place]
         widths = torch.full_like(self.scales[place], bits, dtype=torch.int8)
-        return _encoding(self.scales[place], widths)
+        return _encoding_of_widths(self.scales[place], widths)
 
     @torch.no_grad()
     def encoding(self) -> Encoding:
         """Return the grid as it stands: one width for each channel."""
-        widths = self.widths
+        widths = self.channel_widths
         scale = torch.zeros_like(self.scales[0])
         for place, bits in enumerate(self.choices):
             scale = torch.where(widths == bits, self.scales[place], scale)
-        return _encoding(scale, widths)
+        return _encoding_of_widths(scale, widths)
 
     def soft_bits(self) -> Tensor:
         """Return the mean width of the soft mixture over channels, a scalar with a gradient."""
-        shares = gates(self.intensity, self.settings.thresholds, self.settings.temperature)
+        shares = soft_width_shares(
+            self.intensity, self.settings.thresholds, self.settings.temperature
+        )
         bits = self.intensity.new_tensor(CHANNEL_WIDTHS).reshape(-1, *(1,) * self.intensity.dim())
         return (shares * bits).sum(0).mean()
 
-    def rated(self) -> Iterable[RatedParameter]:
+    def rated_parameters(self) -> Iterable[RatedParameter]:
         """Yield the intensity where it learns."""
         if self.intensity.requires_grad:
             yield RatedParameter(f"{self.site.name} intensity", self.intensity, self.rate_unit)
 
     @torch.no_grad()
-    def rescale(self, factor: Tensor) -> None:
+    def rescale_encoding(self, factor: Tensor) -> None:
         """Multiply all scales by positive factors (equation 43)."""
         self.scales.mul_(factor)
 
-    def _size(self, weight: Tensor) -> Tensor:
+    def _channel_sizes(self, weight: Tensor) -> Tensor:
         """Return the root mean square of each channel, at least a scale's least number."""
         others = [axis for axis in range(weight.dim()) if axis != self.axis]
         return weight.square().mean(others, keepdim=True).sqrt().clamp(min=SMALLEST_SCALE)
 
 
-def _encoding(scale: Tensor, widths: Tensor) -> Encoding:
+def _encoding_of_widths(scale: Tensor, widths: Tensor) -> Encoding:
     widest = int(widths.max())
     half = 1 << widest - 1
     low, high = (-1, 1) if widest == 1 else (-half, max(1, half - 1))
@@ -218,13 +225,13 @@ def _encoding(scale: Tensor, widths: Tensor) -> Encoding:
     return Encoding(scale.clone(), torch.zeros_like(scale), low, high, own)
 
 
-def _given_widths(grid: Encoding, shape: list[int]) -> Tensor:
+def _widths_of_encoding(grid: Encoding, shape: list[int]) -> Tensor:
     """Return the width of each channel of a grid, int8 of that shape."""
     bits = torch.tensor(grid.bits) if grid.channel_bits is None else grid.channel_bits
     return bits.to(torch.int8).expand(shape).clone()
 
 
-def _distinct(widths: Tensor) -> tuple[int, ...]:
+def _distinct_widths(widths: Tensor) -> tuple[int, ...]:
     return tuple(sorted(set(widths.flatten().tolist())))
 
 

@@ -22,7 +22,7 @@ class NeuronWidthMethod(LearnedStep):
     widths that stay for the last part of training so that weights settle on them.
     """
 
-    def weight_quantizer(
+    def make_weight_quantizer(
         self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
     ) -> TrainableQuantizer:
         """Return the quantizer of a weight's site.
@@ -34,44 +34,44 @@ class NeuronWidthMethod(LearnedStep):
             return NeuronQuantizer(site, weight, axis, own, fixed=start)
         return NeuronQuantizer(site, weight, axis, own, rate_unit=own.rate / self.settings.rate)
 
-    def before_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
+    def prepare_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
         """Let scales follow their weights; widths stay in the last part."""
         for one in neurons_among(quantizers):
-            one.prepare(share)
+            one.prepare_step_at(share)
 
     @torch.no_grad()
-    def after_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
+    def finish_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
         """Clamp the intensities to [0, 1]."""
         del share
         for one in neurons_among(quantizers):
             one.intensity.clamp_(0.0, 1.0)
 
-    def penalty(self, quantizers: Mapping[str, TrainableQuantizer]) -> Tensor | None:
+    def loss_penalty(self, quantizers: Mapping[str, TrainableQuantizer]) -> Tensor | None:
         """Return pressure times the mean soft width over layers; None without pressure."""
         learning = [one for one in neurons_among(quantizers) if not one.frozen]
         if not self.settings.widths.pressure or not learning:
             return None
         return self.settings.widths.pressure * torch.stack([q.soft_bits() for q in learning]).mean()
 
-    def measures(self, quantizers: Mapping[str, TrainableQuantizer]) -> dict[str, float]:
+    def curve_measures(self, quantizers: Mapping[str, TrainableQuantizer]) -> dict[str, float]:
         """Return mean bits over all weights, the share of channels of each width, bits by layer."""
         own = list(neurons_among(quantizers))
         if not own:
             return {}
         sizes = [one.scales[0].numel() for one in own]
         weights = [one.weight_count for one in own]
-        means = [float(one.widths.float().mean()) for one in own]
+        means = [float(one.channel_widths.float().mean()) for one in own]
         found = {
             "mean_bits": sum(m * w for m, w in zip(means, weights, strict=True)) / sum(weights)
         }
         for bits in CHANNEL_WIDTHS:
-            count = sum(int((one.widths == bits).sum()) for one in own)
+            count = sum(int((one.channel_widths == bits).sum()) for one in own)
             found[f"share_{bits}_bits"] = count / sum(sizes)
         found.update({f"bits of {one.site.layer}": m for one, m in zip(own, means, strict=True)})
         return found
 
 
-def trained_widths(
+def trained_channel_widths(
     encodings: Mapping[str, Encoding], graph: FloatGraph
 ) -> dict[str, tuple[int, ...]]:
     """Return the widths of channels that the grids of a training have, by layer."""

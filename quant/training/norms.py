@@ -36,7 +36,7 @@ class OpenNorm(nn.Module):
         self.epsilon = EPSILON * max(float(variance.mean()), 1e-12)
         self.register_buffer("running_mean", normal.mean.detach().clone())
         self.register_buffer("running_var", variance.float())
-        # as `factors` computes it, so that both cancel to the last bit
+        # as `factor_and_shift` computes it, so that both cancel to the last bit
         self.register_buffer("weight", torch.sqrt(self.running_var + self.epsilon))
         self.log_weight = nn.Parameter(torch.zeros_like(normal.std))
         self.bias = nn.Parameter(normal.mean.detach().clone())
@@ -50,18 +50,18 @@ class OpenNorm(nn.Module):
                 x, self.running_mean, self.running_var, self.weight * self.log_weight.exp(),
                 self.bias, training=True, momentum=self.momentum, eps=self.epsilon,
             )  # fmt: skip
-        factor, shift = self.factors()
+        factor, shift = self.factor_and_shift()
         shape = (1, -1, *(1,) * (x.dim() - 2))
         return x * factor.reshape(shape) + shift.reshape(shape)
 
-    def factors(self) -> tuple[Tensor, Tensor]:
+    def factor_and_shift(self) -> tuple[Tensor, Tensor]:
         """Return (factor, shift), each (C,): what it does with its running statistics."""
         deviation = torch.sqrt(self.running_var + self.epsilon)
         factor = self.weight / deviation * self.log_weight.exp()
         return factor, self.bias - self.running_mean * factor
 
     @torch.no_grad()
-    def normal(self) -> ChannelNormal:
+    def output_normal(self) -> ChannelNormal:
         """Return mean and standard deviation of the output, each (C,)."""
         return ChannelNormal(self.bias.detach().clone(), self.weight * self.log_weight.exp())
 
@@ -74,14 +74,14 @@ class OpenNorm(nn.Module):
         self.log_weight.zero_()
         self.bias.zero_()
 
-    def rated(self, prefix: str) -> Iterable[RatedParameter]:
+    def rated_parameters(self, prefix: str) -> Iterable[RatedParameter]:
         """Yield the logarithm of its weight, and its bias by the mean of |gamma|."""
         yield RatedParameter(f"the batch norm of {prefix}", self.log_weight, 1.0)
         unit = float(self.weight.mean())
         yield RatedParameter(f"the shift of the batch norm of {prefix}", self.bias, max(unit, 1e-8))
 
 
-def can_open(quantized: QuantGraph, layer: Layer) -> bool:
+def can_open_norm(quantized: QuantGraph, layer: Layer) -> bool:
     """Whether a layer's batch norm is known and its weight has a scale for each channel."""
     if layer.node not in quantized.graph.normals or layer.bias is None:
         return False
@@ -92,7 +92,7 @@ def can_open(quantized: QuantGraph, layer: Layer) -> bool:
 
 
 @contextmanager
-def open_norms(quantized: QuantGraph) -> Iterator[dict[str, OpenNorm]]:
+def open_batch_norms(quantized: QuantGraph) -> Iterator[dict[str, OpenNorm]]:
     """Put a batch norm behind each layer that had one; by layer. They go when the block ends.
 
     Layers whose weight has one scale for the whole tensor stay folded: a batch norm's factors could
@@ -102,14 +102,14 @@ def open_norms(quantized: QuantGraph) -> Iterator[dict[str, OpenNorm]]:
     places: list[tuple[fx.Node, fx.Node]] = []
     module = quantized.module
     for number, layer in enumerate(quantized.graph.layers):
-        if not can_open(quantized, layer):
+        if not can_open_norm(quantized, layer):
             continue
         norm = OpenNorm(quantized.graph.normals[layer.node])
         module.add_submodule(f"open_norm_{number}", norm)
         node = quantized.graph.node_named(layer.node)
         with module.graph.inserting_after(node):
             call = module.graph.call_module(f"open_norm_{number}", (node,))
-        _use_instead(node, call)
+        _redirect_users(node, call)
         call.meta = dict(node.meta)
         norms[layer.name] = norm
         places.append((node, call))
@@ -124,19 +124,19 @@ def open_norms(quantized: QuantGraph) -> Iterator[dict[str, OpenNorm]]:
         module.recompile()
 
 
-def _use_instead(node: fx.Node, call: fx.Node) -> None:
+def _redirect_users(node: fx.Node, call: fx.Node) -> None:
     """Let every user of `node` but `call` read `call`."""
     node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
 
 
-def set_live(norms: Iterable[OpenNorm], *, live: bool) -> None:
+def set_norms_live(norms: Iterable[OpenNorm], *, live: bool) -> None:
     """Let norms use the statistics of each batch, or their running ones."""
     for norm in norms:
         norm.live = live
 
 
 @contextmanager
-def averaging(norms: Iterable[OpenNorm]) -> Iterator[None]:
+def average_batch_statistics(norms: Iterable[OpenNorm]) -> Iterator[None]:
     """Collect plain means of the statistics of the batches that run in the block.
 
     That is the re-estimation of batch norms after training (Nagel et al. 2022): statistics of the
@@ -147,17 +147,19 @@ def averaging(norms: Iterable[OpenNorm]) -> Iterator[None]:
     variances = [torch.zeros_like(norm.running_var) for norm in listed]
     counts = [0] * len(listed)
 
-    def collect(place: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(module: nn.Module, _inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+    def collect_at(place: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def collect_statistics(
+            module: nn.Module, _inputs: tuple[Tensor, ...], _output: Tensor
+        ) -> None:
             assert isinstance(module, OpenNorm)
             means[place] += module.running_mean
             variances[place] += module.running_var
             counts[place] += 1
 
-        return hook
+        return collect_statistics
 
-    handles = [norm.register_forward_hook(collect(place)) for place, norm in enumerate(listed)]
-    set_live(listed, live=True)
+    handles = [norm.register_forward_hook(collect_at(place)) for place, norm in enumerate(listed)]
+    set_norms_live(listed, live=True)
     for norm in listed:
         norm.momentum = 1.0
     try:
@@ -170,4 +172,4 @@ def averaging(norms: Iterable[OpenNorm]) -> Iterator[None]:
             if counts[place]:
                 norm.running_mean.copy_(means[place] / counts[place])
                 norm.running_var.copy_(variances[place] / counts[place])
-        set_live(listed, live=False)
+        set_norms_live(listed, live=False)

@@ -30,7 +30,7 @@ def make_optimizer(rated: Sequence[RatedParameter], settings: TrainingSettings) 
     return optim.Adam(groups, lr=settings.rate, betas=BETAS, eps=1e-12)
 
 
-def rate_at(step: int, settings: TrainingSettings) -> float:
+def rate_at_step(step: int, settings: TrainingSettings) -> float:
     """Return the relative rate of a step, counted from 0."""
     warm = min(settings.warm_up, max(1, settings.steps // 4))
     rising = min(1.0, (step + 1) / warm) if warm else 1.0
@@ -41,7 +41,7 @@ def rate_at(step: int, settings: TrainingSettings) -> float:
     return settings.rate * rising * falling
 
 
-def set_rate(optimizer: optim.Optimizer, rate: float) -> None:
+def set_group_rates(optimizer: optim.Optimizer, rate: float) -> None:
     """Give each group the relative rate times its unit."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["unit"]

@@ -28,7 +28,7 @@ class LayerOscillation:
     average: Tensor
     frozen: Tensor
 
-    def tensors(self) -> dict[str, Tensor]:
+    def history_tensors(self) -> dict[str, Tensor]:
         """Return all of it by name."""
         return {
             "codes": self.codes,
@@ -47,9 +47,9 @@ class Oscillation:
     layers: dict[str, LayerOscillation] = field(default_factory=dict)
 
     @torch.no_grad()
-    def begin(self, network: Trainable) -> None:
+    def begin_history(self, network: Trainable) -> None:
         """Start with the weights as they are."""
-        for name, weight, encoding in network.weights_on_grids():
+        for name, weight, encoding in network.weights_with_encodings():
             if encoding.bits <= MOST_BITS:
                 codes = encoding.quantize(weight)
                 zeros = torch.zeros_like(codes)
@@ -57,15 +57,15 @@ class Oscillation:
                     codes, zeros, zeros.clone(), codes.clone(), zeros.clone()
                 )
 
-    def tensors(self) -> dict[str, Tensor]:
+    def history_tensors(self) -> dict[str, Tensor]:
         """Return the history by name, for a state on the disk."""
         return {
             f"oscillation/{name}/{key}": value
             for name, layer in self.layers.items()
-            for key, value in layer.tensors().items()
+            for key, value in layer.history_tensors().items()
         }
 
-    def penalty(self, network: Trainable) -> Tensor | None:
+    def loss_penalty(self, network: Trainable) -> Tensor | None:
         """Return dampening times the mean square distance of weights from their grid, in steps.
 
         Only weights inside the grid count, and only they are pulled: the grid stands still.
@@ -73,7 +73,7 @@ class Oscillation:
         if not self.settings.dampening:
             return None
         parts = []
-        for _, weight, encoding in network.weights_on_grids():
+        for _, weight, encoding in network.weights_with_encodings():
             scale = encoding.scale.detach()
             with torch.no_grad():
                 goal = encoding.fake_quantize(weight)
@@ -82,10 +82,10 @@ class Oscillation:
         return self.settings.dampening * torch.stack(parts).mean() if parts else None
 
     @torch.no_grad()
-    def after_step(self, network: Trainable) -> None:
+    def finish_step(self, network: Trainable) -> None:
         """Note jumps; hold frozen weights at their whole number, and freeze those that jump."""
         threshold = self.settings.freeze_oscillating
-        for name, weight, encoding in network.weights_on_grids():
+        for name, weight, encoding in network.weights_with_encodings():
             layer = self.layers.get(name)
             if layer is None:
                 continue
@@ -105,7 +105,7 @@ class Oscillation:
             if threshold:
                 layer.frozen.copy_(torch.where(layer.frequency > threshold, 1.0, layer.frozen))
 
-    def share(self) -> float | None:
+    def oscillating_share(self) -> float | None:
         """Return the share of followed weights that oscillate; None where none is followed."""
         total = sum(layer.codes.numel() for layer in self.layers.values())
         shaking = sum(int((one.frequency > OSCILLATES).sum()) for one in self.layers.values())

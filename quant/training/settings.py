@@ -68,7 +68,7 @@ class BlendSchedule:
     exponent: float = 3.0
     gradient: BlendGradient = BlendGradient.BLEND
 
-    def alpha(self, share: float) -> float:
+    def alpha_at_share(self, share: float) -> float:
         """Return alpha at a share (0 to 1) of all steps."""
         if share >= self.end:
             return 1.0
@@ -176,8 +176,8 @@ def settings_from_dict(raw: dict[str, Any]) -> TrainingSettings:
         "loss": LossKind,
         "norms": NormHandling,
         "optimizer": OptimizerKind,
-        "blend": _blend_from_dict,
-        "widths": _widths_from_dict,
+        "blend": _blend_schedule_from_dict,
+        "widths": _width_settings_from_dict,
     }
     try:
         values = {key: kinds.get(key, lambda value: value)(value) for key, value in raw.items()}
@@ -186,10 +186,10 @@ def settings_from_dict(raw: dict[str, Any]) -> TrainingSettings:
         raise TrainingError(f"Settings of a training cannot be read: {error}.") from None
 
 
-def _blend_from_dict(raw: dict[str, Any]) -> BlendSchedule:
+def _blend_schedule_from_dict(raw: dict[str, Any]) -> BlendSchedule:
     return BlendSchedule(**{**raw, "gradient": BlendGradient(raw["gradient"])})
 
 
-def _widths_from_dict(raw: dict[str, Any]) -> NeuronWidthSettings:
+def _width_settings_from_dict(raw: dict[str, Any]) -> NeuronWidthSettings:
     low, middle, high = raw["thresholds"]
     return NeuronWidthSettings(**{**raw, "thresholds": (low, middle, high)})

@@ -9,7 +9,7 @@ from torch import Tensor, optim
 
 from quant.encoding import Encoding
 from quant.graph.float_graph import ChannelNormal, FloatGraph
-from quant.inputs import Inputs, arranged, count_of, each
+from quant.inputs import Inputs, arrange_batch, map_each_tensor, sample_count
 from quant.progress import Steps
 from quant.simulation.quant_graph import QuantGraph
 from quant.training.alpha_blend import AlphaBlend
@@ -17,15 +17,15 @@ from quant.training.learned_encoding import RatedParameter
 from quant.training.losses import TrainingLoss
 from quant.training.method import LearnedStep
 from quant.training.neuron_widths import NeuronWidthMethod
-from quant.training.norms import averaging, set_live
-from quant.training.optimizer import make_optimizer, rate_at, set_rate
+from quant.training.norms import average_batch_statistics, set_norms_live
+from quant.training.optimizer import make_optimizer, rate_at_step, set_group_rates
 from quant.training.oscillation import Oscillation
 from quant.training.settings import TrainingError, TrainingMethod, TrainingSettings
 from quant.training.state.checkpoint import Checkpoint, Position
 from quant.training.state.trained_state import CurvePoint, TrainedState, TrainingRecord
-from quant.training.trainable import Trainable, trainable
+from quant.training.trainable import Trainable, make_trainable
 from quant.training.training_data import TrainingData, TrainingProgress, Watched
-from quant.training.weights import check_finite, share_changed, weight_codes
+from quant.training.weights import check_finite_step, codes_of_weights, share_of_changed_codes
 
 RE_ESTIMATED_BATCHES = 20
 REPORT_EVERY = 5
@@ -33,7 +33,7 @@ REPORT_EVERY = 5
 
 @dataclass(eq=False)
 class Training:
-    """One training: a simulated network, data, settings; `run` is a generator of progress.
+    """One training: a simulated network, data, settings; `run_training` is a generator of progress.
 
     `teacher` is the float network. `loss` says what is made small. The network is left as it was,
     whether training ends, fails or is cancelled; what was learned is in the result.
@@ -49,7 +49,7 @@ class Training:
     checkpoint: Checkpoint
     probe: Tensor | None = None
 
-    def run(self) -> Steps[TrainedState]:
+    def run_training(self) -> Steps[TrainedState]:
         """Train; yield `TrainingProgress`, return the best state.
 
         Raises:
@@ -61,22 +61,22 @@ class Training:
                 f"Training needs at least a batch of {self.batch} images; got {len(self.data)}. "
                 "Bring more images, or make the batch smaller."
             )
-        device = _device_of(self.settings.device)
-        with trainable(self.quantized, self.method, self.settings.norms) as network:
+        device = _device_of_name(self.settings.device)
+        with make_trainable(self.quantized, self.method, self.settings.norms) as network:
             self.quantized.module.to(device)
             self._teacher = self.teacher if device.type == "cpu" else self.teacher.copy_graph()
             self._teacher.module.to(device)
             self._device = device
             try:
-                state = yield from self._train(network)
+                state = yield from self._train_network(network)
             finally:
                 self.quantized.module.to("cpu")
         if device.type == "cpu":
-            self._check(state)
+            self._check_same_bits(state)
         return state
 
     @torch.no_grad()
-    def _check(self, state: TrainedState) -> None:
+    def _check_same_bits(self, state: TrainedState) -> None:
         """Run the product's own quantizers on watched images: they must give the same bits.
 
         Raises:
@@ -84,8 +84,8 @@ class Training:
         """
         if self.probe is None:
             return
-        simulated = state.simulate(self.teacher, self.quantized.sites)
-        found = simulated(self._placed(self.watched[0][0]))
+        simulated = state.simulate_trained(self.teacher, self.quantized.sites)
+        found = simulated(self._place_on_device(self.watched[0][0]))
         if not torch.equal(found, self.probe):
             apart = float((found - self.probe).abs().max())
             raise TrainingError(
@@ -98,56 +98,56 @@ class Training:
         """Images of a step: the only number that the network takes, if there is one."""
         return self.teacher.batch or self.settings.batch
 
-    def _train(self, network: Trainable) -> Steps[TrainedState]:
+    def _train_network(self, network: Trainable) -> Steps[TrainedState]:
         rated = network.rated_parameters
         optimizer = make_optimizer(rated, self.settings)
-        before = weight_codes(network)
+        before = codes_of_weights(network)
         self._oscillation = Oscillation(self.settings)
-        self._oscillation.begin(network)
-        position = self._resume(network, optimizer, rated)
+        self._oscillation.begin_history(network)
+        position = self._resume_from_checkpoint(network, optimizer, rated)
         began = time.monotonic() - position.seconds
         if position.step == 0 and not position.curve:
-            self._look(network, position)
-            yield self._progress(position, "Looked at the watched images")
+            self._look_at_watched(network, position)
+            yield self._progress_at(position, "Looked at the watched images")
         try:
             while position.step < self.settings.steps and not self._is_out_of_patience(position):
-                self._step(network, optimizer, position)
+                self._take_step(network, optimizer, position)
                 position.seconds = time.monotonic() - began
                 at_end = position.step == self.settings.steps
                 if position.step % self.settings.watch_interval == 0 or at_end:
-                    self._look(network, position)
-                if self.checkpoint.is_due() or position.step % self._epoch == 0 or at_end:
-                    self.checkpoint.write(position, self._tensors(network), optimizer, rated)
+                    self._look_at_watched(network, position)
+                if self.checkpoint.is_due() or position.step % self._steps_per_epoch == 0 or at_end:
+                    self.checkpoint.write(position, self._all_tensors(network), optimizer, rated)
                 if position.step % REPORT_EVERY == 0 or at_end:
-                    yield self._progress(position, self._text(position))
+                    yield self._progress_at(position, self._progress_text(position))
         except GeneratorExit:  # cancelled between two steps: nothing is lost
-            self.checkpoint.write(position, self._tensors(network), optimizer, rated)
+            self.checkpoint.write(position, self._all_tensors(network), optimizer, rated)
             raise
-        state = yield from self._finish(network, position, before)
+        state = yield from self._finish_training(network, position, before)
         return state
 
-    def _resume(
+    def _resume_from_checkpoint(
         self, network: Trainable, optimizer: optim.Optimizer, rated: list[RatedParameter]
     ) -> Position:
-        found = self.checkpoint.read(self._tensors(network), optimizer, rated)
+        found = self.checkpoint.read_state(self._all_tensors(network), optimizer, rated)
         if found is None:
             return Position()
         position, tensors = found
-        network.restore(tensors)
-        for name, tensor in self._oscillation.tensors().items():
+        network.restore_tensors(tensors)
+        for name, tensor in self._oscillation.history_tensors().items():
             tensor.copy_(tensors[name])
         return position
 
-    def _tensors(self, network: Trainable) -> dict[str, Tensor]:
+    def _all_tensors(self, network: Trainable) -> dict[str, Tensor]:
         """Return all that changes from step to step, but the optimizer's own."""
-        return {**network.tensors(), **self._oscillation.tensors()}
+        return {**network.all_tensors(), **self._oscillation.history_tensors()}
 
     @property
-    def _epoch(self) -> int:
+    def _steps_per_epoch(self) -> int:
         """Steps in which every image trains once; the rest of an epoch is left out."""
         return max(1, len(self.data) // self.batch)
 
-    def _step(
+    def _take_step(
         self,
         network: Trainable,
         optimizer: optim.Optimizer,
@@ -155,50 +155,51 @@ class Training:
     ) -> None:
         """Take one step; nothing in it depends on how the process came here."""
         share = position.step / self.settings.steps
-        self.method.before_step(network.quantizers, share)
-        inputs, targets = self._batch_of(position.step)
-        set_rate(optimizer, rate_at(position.step, self.settings))
-        set_live(network.norms.values(), live=True)
+        self.method.prepare_step(network.quantizers, share)
+        inputs, targets = self._batch_of_step(position.step)
+        set_group_rates(optimizer, rate_at_step(position.step, self.settings))
+        set_norms_live(network.norms.values(), live=True)
         with torch.enable_grad():
             outputs = network(inputs)
-            loss = self.loss(outputs, targets, self._answers(inputs))
-            extra = self.method.penalty(network.quantizers)
-            dampening = self._oscillation.penalty(network)
+            loss = self.loss(outputs, targets, self._teacher_answers(inputs))
+            extra = self.method.loss_penalty(network.quantizers)
+            dampening = self._oscillation.loss_penalty(network)
             total = sum((one for one in (extra, dampening) if one is not None), loss)
             optimizer.zero_grad(set_to_none=True)
             total.backward()
         value = float(total.detach())
-        check_finite(value, network, position.step)
+        check_finite_step(value, network, position.step)
         optimizer.step()
-        set_live(network.norms.values(), live=False)
-        self.method.after_step(network.quantizers, (position.step + 1) / self.settings.steps)
-        self._oscillation.after_step(network)
+        set_norms_live(network.norms.values(), live=False)
+        self.method.finish_step(network.quantizers, (position.step + 1) / self.settings.steps)
+        self._oscillation.finish_step(network)
         position.summed += value
         position.counted += 1
         position.step += 1
 
-    def _batch_of(self, step: int) -> tuple[Inputs, Tensor | None]:
+    def _batch_of_step(self, step: int) -> tuple[Inputs, Tensor | None]:
         """Return the batch of a step: by seed, epoch and step alone."""
-        epoch, place = divmod(step, self._epoch)
+        epoch, place = divmod(step, self._steps_per_epoch)
         order = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
         chosen = torch.randperm(len(self.data), generator=order)
         places = chosen[place * self.batch : (place + 1) * self.batch].tolist()
         chance = torch.Generator().manual_seed(self.settings.seed * 1_000_033 + 7 * step + 1)
         inputs, targets = self.data.take(places, chance if self.settings.augment else None)
-        return self._placed(inputs), None if targets is None else targets.to(self._device)
+        return self._place_on_device(inputs), None if targets is None else targets.to(self._device)
 
-    def _placed(self, inputs: Inputs) -> Inputs:
-        return each(lambda one: one.to(self._device), arranged(inputs, self.teacher.batch))
+    def _place_on_device(self, inputs: Inputs) -> Inputs:
+        arranged = arrange_batch(inputs, self.teacher.batch)
+        return map_each_tensor(lambda one: one.to(self._device), arranged)
 
     @torch.no_grad()
-    def _answers(self, inputs: Inputs) -> Tensor | None:
+    def _teacher_answers(self, inputs: Inputs) -> Tensor | None:
         return self._teacher(inputs) if self.loss.needs_teacher else None
 
     @torch.no_grad()
-    def _look(self, network: Trainable, position: Position) -> None:
+    def _look_at_watched(self, network: Trainable, position: Position) -> None:
         """Measure the watched images, and keep the state if it is the best one."""
-        self.method.before_look(network.quantizers)
-        loss, score = self._watch(network)
+        self.method.prepare_look(network.quantizers)
+        loss, score = self._measure_watched(network)
         share = position.step / max(1, self.settings.steps)
         position.curve.append(
             CurvePoint(
@@ -207,31 +208,31 @@ class Training:
                 loss=position.summed / position.counted if position.counted else None,
                 watch_loss=loss,
                 watch_score=score,
-                rate=rate_at(position.step, self.settings),
-                measures=self._measures(network),
+                rate=rate_at_step(position.step, self.settings),
+                measures=self._measures_for_curve(network),
             )
         )
         position.summed, position.counted = 0.0, 0
         # the state before the first step is quantized as the product quantizes it
-        final = self.method.is_final(share) or position.step == 0
+        final = self.method.is_final_step(share) or position.step == 0
         if final and (position.best_loss is None or loss is None or loss < position.best_loss):
             position.best_loss, position.best_step, position.waited = loss, position.step, 0
-            position.best = {n: t.detach().cpu().clone() for n, t in network.tensors().items()}
+            position.best = {n: t.detach().cpu().clone() for n, t in network.all_tensors().items()}
         else:
             position.waited += 1
 
-    def _measures(self, network: Trainable) -> dict[str, float]:
-        shaking = self._oscillation.share()
-        found = self.method.measures(network.quantizers)
+    def _measures_for_curve(self, network: Trainable) -> dict[str, float]:
+        shaking = self._oscillation.oscillating_share()
+        found = self.method.curve_measures(network.quantizers)
         return found if shaking is None else {**found, "oscillating": shaking}
 
-    def _watch(self, network: Trainable) -> tuple[float | None, float | None]:
+    def _measure_watched(self, network: Trainable) -> tuple[float | None, float | None]:
         """Return loss and score of the watched images; None without images or classes."""
         summed, right, seen = 0.0, 0, 0
         for inputs, targets in self.watched:
-            placed = self._placed(inputs)
+            placed = self._place_on_device(inputs)
             goal = None if targets is None else targets.to(self._device)
-            count = count_of(inputs)
+            count = sample_count(inputs)
             outputs = network(placed)[:count]
             teacher = self._teacher(placed)[:count]
             summed += float(self.loss(outputs, goal, teacher)) * count
@@ -246,30 +247,30 @@ class Training:
     def _is_out_of_patience(self, position: Position) -> bool:
         return 0 < self.settings.patience <= position.waited
 
-    def _progress(self, position: Position, text: str) -> TrainingProgress:
+    def _progress_at(self, position: Position, text: str) -> TrainingProgress:
         share = position.step / max(1, self.settings.steps)
         return TrainingProgress(share, text, position.curve[-1] if position.curve else None)
 
-    def _text(self, position: Position) -> str:
+    def _progress_text(self, position: Position) -> str:
         steps, point = self.settings.steps, position.curve[-1]
         left = (steps - position.step) * position.seconds / max(1, position.step)
         score = "" if point.watch_score is None else f", {point.watch_score:.1%} of the watched"
         return f"Training: step {position.step} of {steps}{score}; {left:.0f} s left"
 
-    def _finish(
+    def _finish_training(
         self, network: Trainable, position: Position, before: dict[str, Tensor]
     ) -> Steps[TrainedState]:
         """Restore the best state, average the norms' statistics anew, fold them, read the grids."""
-        network.restore(position.best)
-        self.method.before_look(network.quantizers)
+        network.restore_tensors(position.best)
+        self.method.prepare_look(network.quantizers)
         if network.norms and position.best_step:
-            yield self._progress(position, "Averaging the statistics of batch norms")
-            self._re_estimate(network)
+            yield self._progress_at(position, "Averaging the statistics of batch norms")
+            self._re_estimate_norms(network)
         normals = {
             node: ChannelNormal(one.mean.cpu(), one.std.cpu())
-            for node, one in network.close_norms().items()
+            for node, one in network.fold_open_norms().items()
         }
-        encodings = {name: _on_cpu(one) for name, one in network.encodings().items()}
+        encodings = {name: _encoding_on_cpu(one) for name, one in network.encodings().items()}
         tensors = {name: t.detach().cpu().clone() for name, t in network.stored.items()}
         record = TrainingRecord(
             settings=self.settings,
@@ -278,23 +279,23 @@ class Training:
             images=position.step * self.batch,
             best_step=position.best_step,
             curve=tuple(position.curve),
-            changed=share_changed(before, weight_codes(network)),
+            changed=share_of_changed_codes(before, codes_of_weights(network)),
             stopped_early=position.step < self.settings.steps,
         )
         if self.watched:
             with torch.no_grad():
-                self.probe = network(self._placed(self.watched[0][0])).cpu()
+                self.probe = network(self._place_on_device(self.watched[0][0])).cpu()
         return TrainedState(tensors, encodings, record, normals)
 
     @torch.no_grad()
-    def _re_estimate(self, network: Trainable) -> None:
-        batches = min(RE_ESTIMATED_BATCHES, self._epoch)
-        with averaging(network.norms.values()):
+    def _re_estimate_norms(self, network: Trainable) -> None:
+        batches = min(RE_ESTIMATED_BATCHES, self._steps_per_epoch)
+        with average_batch_statistics(network.norms.values()):
             for step in range(batches):
-                network(self._batch_of(step)[0])
+                network(self._batch_of_step(step)[0])
 
 
-def _device_of(name: str) -> torch.device:
+def _device_of_name(name: str) -> torch.device:
     """Return the device of a name such as cpu or cuda; a TrainingError says that it is not here."""
     if name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()):
         return torch.device(name)
@@ -303,12 +304,12 @@ def _device_of(name: str) -> torch.device:
     )
 
 
-def _on_cpu(one: Encoding) -> Encoding:
+def _encoding_on_cpu(one: Encoding) -> Encoding:
     bits = None if one.channel_bits is None else one.channel_bits.cpu()
     return replace(one, scale=one.scale.cpu(), zero_point=one.zero_point.cpu(), channel_bits=bits)
 
 
-def train(
+def train_network(
     quantized: QuantGraph,
     teacher: FloatGraph,
     data: TrainingData,
@@ -334,13 +335,13 @@ def train(
         tuple(watched),
         settings,
         loss,
-        method_of(settings),
+        training_method_of(settings),
         checkpoint or Checkpoint(None),
     )
-    return (yield from training.run())
+    return (yield from training.run_training())
 
 
-def method_of(settings: TrainingSettings) -> LearnedStep:
+def training_method_of(settings: TrainingSettings) -> LearnedStep:
     """Return the method that the settings name."""
     if settings.method is TrainingMethod.NEURON_WIDTHS:
         return NeuronWidthMethod(settings)

@@ -20,13 +20,13 @@ from quant.simulation.quant_graph import QuantGraph
 from quant.simulation.quantizer import State
 from quant.training.learned_encoding import LearnedEncoding, RatedParameter, TrainableQuantizer
 from quant.training.method import LearnedStep
-from quant.training.norms import OpenNorm, open_norms
+from quant.training.norms import OpenNorm, open_batch_norms
 from quant.training.settings import NormHandling
 
 WARN_FLOOR = 1e-8
 
 
-def first_value(x: Tensor, *_limits: Tensor) -> Tensor:
+def pass_first_value(x: Tensor, *_limits: Tensor) -> Tensor:
     """Return x: it stands in for a clip that the quantizer behind it has taken in."""
     return x
 
@@ -51,27 +51,29 @@ class Trainable:
     def rated_parameters(self) -> list[RatedParameter]:
         """All that learns, each parameter once, with the size that its rate refers to."""
         found: dict[int, RatedParameter] = {}
-        for one in self._every_rated():
+        for one in self._iterate_rated_parameters():
             found.setdefault(id(one.parameter), one)
         return list(found.values())
 
-    def _every_rated(self) -> Iterator[RatedParameter]:
+    def _iterate_rated_parameters(self) -> Iterator[RatedParameter]:
         owners = {layer.bias: layer for layer in self.quantized.graph.layers if layer.bias}
         normals = self.quantized.graph.normals
         for target, tensor in self.stored.items():
-            unit = _size(tensor)
+            unit = _root_mean_square(tensor)
             layer = owners.get(target)
             if layer is not None and layer.node in normals:
                 unit = float(normals[layer.node].std.mean())
             elif layer is not None:
-                unit = max(unit, _size(self.quantized.graph.stored_tensor(str(layer.weight))))
+                unit = max(
+                    unit, _root_mean_square(self.quantized.graph.stored_tensor(str(layer.weight)))
+                )
             yield RatedParameter(target, tensor, max(unit, WARN_FLOOR))
         for quantizer in self.quantizers.values():
-            yield from quantizer.rated()
+            yield from quantizer.rated_parameters()
         for name, norm in self.norms.items():
-            yield from norm.rated(name)
+            yield from norm.rated_parameters(name)
 
-    def tensors(self) -> dict[str, Tensor]:
+    def all_tensors(self) -> dict[str, Tensor]:
         """Return every tensor that training changes, by a name of its own."""
         found: dict[str, Tensor] = {
             f"tensor/{name}": tensor for name, tensor in self.stored.items()
@@ -83,16 +85,16 @@ class Trainable:
         return found
 
     @torch.no_grad()
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `tensors` gave, value by value."""
-        for name, tensor in self.tensors().items():
+    def restore_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `all_tensors` gave, value by value."""
+        for name, tensor in self.all_tensors().items():
             tensor.copy_(tensors[name])
 
     def encodings(self) -> dict[str, Encoding]:
         """Return the grid of each site as it stands."""
         return {site: quantizer.encoding() for site, quantizer in self.quantizers.items()}
 
-    def weights_on_grids(self) -> Iterator[tuple[str, Tensor, Encoding]]:
+    def weights_with_encodings(self) -> Iterator[tuple[str, Tensor, Encoding]]:
         """Yield (layer, weight, its grid as it stands) of every weight that has a grid."""
         graph = self.quantized.graph
         for layer in graph.layers:
@@ -101,7 +103,7 @@ class Trainable:
                 yield layer.name, graph.stored_tensor(str(layer.weight)), quantizer.encoding()
 
     @torch.no_grad()
-    def close_norms(self) -> dict[str, ChannelNormal]:
+    def fold_open_norms(self) -> dict[str, ChannelNormal]:
         """Fold the norms into weights, biases and scales (equation 43): s~ = s f, W~ = W f.
 
         Returns what each norm says of the mean and standard deviation of its output, by node.
@@ -110,40 +112,40 @@ class Trainable:
         graph = self.quantized.graph
         for name, norm in self.norms.items():
             layer = graph[name]
-            factor, shift = norm.factors()
+            factor, shift = norm.factor_and_shift()
             weight, bias = self.stored[str(layer.weight)], self.stored[str(layer.bias)]
             shape = [-1 if axis == layer.channel_axis else 1 for axis in range(weight.dim())]
             weight.mul_(factor.reshape(shape))
             bias.mul_(factor).add_(shift)
             quantizer = self.quantizers.get(weight_site_name(name))
             if quantizer is not None:
-                quantizer.rescale(factor.reshape(shape))
-            normals[layer.node] = norm.normal()
+                quantizer.rescale_encoding(factor.reshape(shape))
+            normals[layer.node] = norm.output_normal()
             norm.become_identity()
         return normals
 
 
 @contextmanager
-def trainable(
+def make_trainable(
     quantized: QuantGraph, method: LearnedStep, norms: NormHandling = NormHandling.FOLDED
 ) -> Iterator[Trainable]:
     """Exchange quantizers for learned ones; when the block ends, all is as it was before.
 
-    Weights that training moved are put back too: read what was learned (`Trainable.tensors`,
-    `Trainable.encodings`) before the block ends.
+    Weights that training moved are put back too: read what was learned before the
+    block ends (`Trainable.all_tensors`, `Trainable.encodings`).
     """
     stored = dict(_learning_tensors(quantized))
     before = {name: tensor.detach().clone() for name, tensor in stored.items()}
     result = Trainable(quantized, stored)
     undo: list[tuple[fx.Node, object, tuple[object, ...]]] = []
-    products = {str(node.target): node for node in _calls(quantized)}
+    products = {str(node.target): node for node in _quantizer_calls(quantized)}
     kept = {name: quantized.module.get_submodule(name) for name in products}
     try:
         for tensor in stored.values():
             tensor.requires_grad_()
-        result.quantizers = _exchange(quantized, method, products, undo)
+        result.quantizers = _exchange_quantizers(quantized, method, products, undo)
         if norms is NormHandling.KEPT:
-            with open_norms(quantized) as opened:
+            with open_batch_norms(quantized) as opened:
                 result.norms = opened
                 yield result
         else:
@@ -162,13 +164,13 @@ def trainable(
                 tensor.copy_(before[name])
 
 
-def _calls(quantized: QuantGraph) -> Iterator[fx.Node]:
+def _quantizer_calls(quantized: QuantGraph) -> Iterator[fx.Node]:
     for node in quantized.module.graph.nodes:
         if node.op == "call_module" and facts_of_node(node).site:
             yield node
 
 
-def _exchange(
+def _exchange_quantizers(
     quantized: QuantGraph,
     method: LearnedStep,
     products: dict[str, fx.Node],
@@ -184,17 +186,19 @@ def _exchange(
             continue
         if site.side is Side.WEIGHTS:
             weight = quantized.graph.stored_tensor(str(quantized.graph[site.layer].weight))
-            learned = method.weight_quantizer(quantized.graph, site, product.encoding, weight)
+            learned = method.make_weight_quantizer(quantized.graph, site, product.encoding, weight)
         else:
-            grid = _grid_of(site, product.encoding, grids, method)
-            caps = _take_caps(quantized, node, undo)
-            learned = method.activation_quantizer(quantized.graph, site, grid, product.clip, caps)
+            grid = _learned_encoding_of(site, product.encoding, grids, method)
+            caps = _take_clip_caps(quantized, node, undo)
+            learned = method.make_activation_quantizer(
+                quantized.graph, site, grid, product.clip, caps
+            )
         quantized.module.add_submodule(name, learned)
         found[site.name] = learned
     return found
 
 
-def _grid_of(
+def _learned_encoding_of(
     site: Site, start: Encoding, grids: dict[str, LearnedEncoding], method: LearnedStep
 ) -> LearnedEncoding:
     """Return the learned grid of a site: the one of the site that it shares with, if equal."""
@@ -204,12 +208,12 @@ def _grid_of(
         and torch.equal(source.start_zero_point, start.zero_point)
         and (source.qmin, source.qmax) == (start.qmin, start.qmax)
     )
-    grid = source if source is not None and same else method.learned(site, start)
+    grid = source if source is not None and same else method.learned_encoding(site, start)
     grids[site.name] = grid
     return grid
 
 
-def _take_caps(
+def _take_clip_caps(
     quantized: QuantGraph,
     call: fx.Node,
     undo: list[tuple[fx.Node, object, tuple[object, ...]]],
@@ -219,7 +223,7 @@ def _take_caps(
     if not isinstance(clip, fx.Node) or operator_name(clip) not in ops.CHANNEL_CLIPS:
         return None
     held = clip_limit_tensors(clip)
-    if len(clip.users) != 1 or clip.kwargs or not _are_stored(held):
+    if len(clip.users) != 1 or clip.kwargs or not _are_stored_values(held):
         return None
     floor, cap = (
         quantized.graph.stored_tensor(str(one.target)) if isinstance(one, fx.Node) else None
@@ -228,11 +232,11 @@ def _take_caps(
     if cap is None or any(one is not None and one.dim() not in (0, 3) for one in (floor, cap)):
         return None
     undo.append((clip, clip.target, clip.args))
-    clip.target, clip.args = first_value, (clip.args[0],)
+    clip.target, clip.args = pass_first_value, (clip.args[0],)
     return floor, cap
 
 
-def _are_stored(held: Iterable[object]) -> bool:
+def _are_stored_values(held: Iterable[object]) -> bool:
     return all(one is None or (isinstance(one, fx.Node) and one.op == "get_attr") for one in held)
 
 
@@ -240,14 +244,14 @@ def _learning_tensors(quantized: QuantGraph) -> Iterator[tuple[str, nn.Parameter
     """Yield weights and biases of layers, and of norms that stay, by name; no tensor twice."""
     met: set[int] = set()
     for node in quantized.module.graph.nodes:
-        for target in _targets_of(quantized, node):
+        for target in _targets_of_node(quantized, node):
             tensor = quantized.graph.stored_tensor(target)
             if id(tensor) not in met and tensor.is_floating_point():
                 met.add(id(tensor))
                 yield target, tensor  # type: ignore[misc]
 
 
-def _targets_of(quantized: QuantGraph, node: fx.Node) -> Iterator[str]:
+def _targets_of_node(quantized: QuantGraph, node: fx.Node) -> Iterator[str]:
     for layer in quantized.graph.layers:
         if layer.node == node.name:
             yield from (target for target in (layer.weight, layer.bias) if target)
@@ -258,6 +262,6 @@ def _targets_of(quantized: QuantGraph, node: fx.Node) -> Iterator[str]:
                 yield str(arg.target)
 
 
-def _size(tensor: Tensor) -> float:
+def _root_mean_square(tensor: Tensor) -> float:
     """Return the root mean square of a tensor."""
     return float(tensor.detach().square().mean().sqrt())

@@ -8,22 +8,22 @@ from quant.training.trainable import Trainable
 
 
 @torch.no_grad()
-def weight_codes(network: Trainable) -> dict[str, Tensor]:
+def codes_of_weights(network: Trainable) -> dict[str, Tensor]:
     """Return the whole numbers of every weight that has a grid, by layer."""
     return {
         name: encoding.quantize(weight).to(torch.int16).cpu()
-        for name, weight, encoding in network.weights_on_grids()
+        for name, weight, encoding in network.weights_with_encodings()
     }
 
 
-def share_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> float | None:
+def share_of_changed_codes(before: dict[str, Tensor], after: dict[str, Tensor]) -> float | None:
     """Return the share of whole numbers that differ; None without any."""
     total = sum(one.numel() for one in before.values())
     changed = sum(int((before[name] != after[name]).sum()) for name in before)
     return changed / total if total else None
 
 
-def check_finite(loss: float, network: Trainable, step: int) -> None:
+def check_finite_step(loss: float, network: Trainable, step: int) -> None:
     """Check the loss and all gradients of a step before they move a weight.
 
     Raises:

@@ -10,8 +10,8 @@ from accelerator.report import CostReport
 from analysis.mixed_precision.search import BitSearch
 from analysis.network import Network, prepare
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
-from quant.assignment import parts_of
-from quant.config import uniform
+from quant.assignment import parts_of_graph
+from quant.config import uniform_config
 from tests.networks import CASES
 
 WIDTHS = (8, 6, 4, 3, 2)
@@ -27,7 +27,7 @@ def made_up(network: Network, bits: tuple[int, ...] = WIDTHS, seed: int = 0) -> 
     """Return 6 dB a bit, parts up to 20 dB apart, scattered; losses that follow from the noise."""
     random = np.random.default_rng(seed)
     scores = []
-    for layer, side in parts_of(network.graph):
+    for layer, side in parts_of_graph(network.graph):
         quiet = random.uniform(-5, 15)
         for width in bits:
             level = float(quiet + 6 * width + random.normal())
@@ -36,7 +36,7 @@ def made_up(network: Network, bits: tuple[int, ...] = WIDTHS, seed: int = 0) -> 
             scores.append(
                 CellScore(question, Depth.EXACT, 100, level, accuracy_drop=min(1.0, loss))
             )
-    return Sensitivity(Sweep(uniform(8, 8), bits), Depth.EXACT, 100, 0.9, tuple(scores))
+    return Sensitivity(Sweep(uniform_config(8, 8), bits), Depth.EXACT, 100, 0.9, tuple(scores))
 
 
 def every_choice(search: BitSearch) -> Iterator[tuple[tuple[int, ...], float, CostReport]]:

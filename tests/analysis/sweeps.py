@@ -12,7 +12,7 @@ from analysis.network import Network, prepare
 from analysis.runs.run_store import RunStore
 from analysis.study import Study
 from data_io.dataset import Dataset
-from quant.progress import drain
+from quant.progress import drain_steps
 from tests.networks import CASES
 
 
@@ -64,4 +64,4 @@ def case(name: str, count: int = 12) -> Case:
     if labels is not None:
         labels[::3] = (labels[::3] + 1) % outputs.shape[1]
     data = dataset(inputs, labels)
-    return Case(network, data, drain(calibrate(network, data)))
+    return Case(network, data, drain_steps(calibrate(network, data)))

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from analysis.network import Network, forward, prepare
 from quant.graph.capture import capture_graph
-from quant.inputs import Inputs, count_of
+from quant.inputs import Inputs, sample_count
 from tests.networks import CASES
 
 
@@ -49,7 +49,7 @@ def test_a_fixed_batch_is_fed_padded_batches(count: int) -> None:
     sizes = []
 
     def run(inputs: Inputs) -> Tensor:
-        sizes.append(count_of(inputs))
+        sizes.append(sample_count(inputs))
         result: Tensor = linear(inputs)
         return result
 

@@ -28,14 +28,14 @@ from analysis.session_file import (
     read_session,
     write_session,
 )
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.passes.adaround import AdaRound
 from quant.passes.equalize import Equalize
 from quant.simulation.plan import Side
 from quant.spec import SpecChange
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
 
-CONFIG = uniform(4, 8).with_change("first", weight=SpecChange(bits=8))
+CONFIG = uniform_config(4, 8).with_layer_change("first", weight=SpecChange(bits=8))
 
 
 EXPERIMENT = Experiment(

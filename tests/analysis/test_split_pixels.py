@@ -13,7 +13,7 @@ from analysis.split import ImageChoice, open_own_data
 from data_io.errors import DatasetError
 from data_io.preprocessing import Preprocess
 from model_io.load import load_model
-from quant.inputs import first_of
+from quant.inputs import first_output_of
 from tests.model_io.onnx_files import Array, model, node, saved, weight
 
 SIDE = 6
@@ -61,7 +61,7 @@ def test_preprocessing_that_is_named_is_done(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", inputs=np.full((2, 3, SIDE, SIDE), 51, np.uint8))
     choice = ImageChoice(tmp_path / "data.npz", Preprocess())
     inputs, _ = open_own_data("net", network, choice)[0].source.read([0])
-    assert first_of(inputs).unique().tolist() == pytest.approx([0.2])
+    assert first_output_of(inputs).unique().tolist() == pytest.approx([0.2])
 
 
 def test_a_file_of_real_inputs_still_asks(tmp_path: Path) -> None:

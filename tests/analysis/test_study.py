@@ -10,13 +10,13 @@ import pytest
 from analysis.calibration import Calibrated
 from analysis.study import Study
 from data_io.dataset import Dataset
-from quant.config import LayerConfig, QuantConfig, uniform
+from quant.config import LayerConfig, QuantConfig, uniform_config
 from quant.errors import QuantError
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.spec import Estimator, QuantSpec, SpecChange
 from tests.analysis.sweeps import case
 
-CONFIG = uniform(8, 8)
+CONFIG = uniform_config(8, 8)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def study() -> Study:
 
 def test_statistics_are_collected_once(study: Study) -> None:
     assert not study.is_calibrated
-    first = drain(study.calibrated(CONFIG))
+    first = drain_steps(study.calibrated(CONFIG))
     assert first.images == len(study.calibration or ())
     again = study.calibrated(CONFIG)
     with pytest.raises(StopIteration) as stop:
@@ -39,13 +39,13 @@ def test_statistics_are_collected_once(study: Study) -> None:
 def test_a_configuration_that_needs_no_images_collects_none(study: Study) -> None:
     floating = QuantConfig(LayerConfig(activation=QuantSpec(bits=32)))
     assert not study.needs_images(floating)
-    assert drain(study.calibrated(floating)).images == 0
-    assert drain(study.calibrated()).images > 0  # without a configuration it does
+    assert drain_steps(study.calibrated(floating)).images == 0
+    assert drain_steps(study.calibrated()).images > 0  # without a configuration it does
 
 
 def test_an_input_without_preprocessing_needs_images() -> None:
     it = case("kitchen")
-    config = QuantConfig(LayerConfig(activation=QuantSpec(bits=32))).with_change(
+    config = QuantConfig(LayerConfig(activation=QuantSpec(bits=32))).with_layer_change(
         "input", activation=SpecChange(bits=8)
     )
     assert Study(it.network, it.data, it.data).needs_images(config)
@@ -55,7 +55,7 @@ def test_an_input_without_preprocessing_needs_images() -> None:
 def test_encodings_are_those_of_the_statistics_and_made_once(study: Study) -> None:
     before = study.encodings(CONFIG)
     assert study.encodings(CONFIG) is before
-    drain(study.calibrated())
+    drain_steps(study.calibrated())
     after = study.encodings(CONFIG)
     assert after is not before
     assert study.encodings(CONFIG) is after
@@ -73,7 +73,7 @@ def test_three_studies_in_turn_keep_what_they_made() -> None:
 
 def test_views_share_what_is_worked_out(study: Study) -> None:
     few = study.scoring(study.images.first(2))
-    drain(few.calibrated())
+    drain_steps(few.calibrated())
     assert study.is_calibrated
     assert few.encodings(CONFIG) is study.encodings(CONFIG)
     assert few.range_book() is study.range_book()
@@ -83,17 +83,17 @@ def test_views_share_what_is_worked_out(study: Study) -> None:
 
 def test_a_page_sees_the_statistics_of_its_beginning(study: Study) -> None:
     seen = study.as_seen()
-    drain(study.calibrated())
+    drain_steps(study.calibrated())
     assert study.is_calibrated
     assert not seen.is_calibrated
     assert seen.encodings(CONFIG) is not study.encodings(CONFIG)
-    assert drain(seen.calibrated()) is study.known  # a job that started from the page goes on
+    assert drain_steps(seen.calibrated()) is study.known  # a job that started from the page goes on
 
 
 def test_statistics_are_taken_over_for_the_same_calibration_images_alone() -> None:
     it = case("kitchen")
     old = Study(it.network, it.data, it.data)
-    drain(old.calibrated())
+    drain_steps(old.calibrated())
     same, other = Study(it.network, it.data.first(2), it.data), Study(it.network, it.data)
     for study in (same, other):
         study.share_with(old)
@@ -112,7 +112,7 @@ def test_a_dropped_study_frees_its_memory() -> None:
 
     def work() -> Iterator[weakref.ref[object]]:
         study = Study(network, it.data, it.data)
-        calibrated: Calibrated = drain(study.calibrated())
+        calibrated: Calibrated = drain_steps(study.calibrated())
         data: Dataset = study.images
         assert len(data)
         yield weakref.ref(study)

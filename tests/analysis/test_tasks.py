@@ -27,13 +27,13 @@ from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Question, Sweep, View
 from analysis.study import Study
 from data_io.dataset import Dataset, Targets
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.errors import QuantError
-from quant.inputs import Inputs, parts_of
+from quant.inputs import Inputs, tensors_of_batch
 from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.methods import Method
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.analysis.sweeps import Case
@@ -62,7 +62,7 @@ class Held:
 
 
 def held(inputs: Inputs, labels: Tensor | None = None, targets: Tensor | None = None) -> Dataset:
-    source = Held(parts_of(inputs), labels, targets)
+    source = Held(tensors_of_batch(inputs), labels, targets)
     count = len(source.inputs[0])
     return Dataset("toy", source, tuple(range(count)), labels is not None, (), lambda: "toy")
 
@@ -78,11 +78,11 @@ def task(name: str, count: int = 12) -> Case:
             labels = network.graph(inputs).argmax(1)
         labels[::3] = (labels[::3] + 1) % CLASSES
     data = held(inputs, labels)
-    return Case(network, data, drain(calibrate(network, data)))
+    return Case(network, data, drain_steps(calibrate(network, data)))
 
 
 def sweep(view: View = View.ONLY) -> Sweep:
-    return Sweep(uniform(8, 8), bits=(8, 3), sides=tuple(Side), view=view)
+    return Sweep(uniform_config(8, 8), bits=(8, 3), sides=tuple(Side), view=view)
 
 
 def energies(network: Network, graph: QuantGraph, data: Dataset) -> float:
@@ -92,9 +92,10 @@ def energies(network: Network, graph: QuantGraph, data: Dataset) -> float:
     for batch in data.batches(1):
         with torch.no_grad():
             pairs = zip(
-                parts_of(network.graph.run(batch.inputs)), parts_of(graph.run(batch.inputs)),
+                tensors_of_batch(network.graph.run(batch.inputs)),
+                tensors_of_batch(graph.run(batch.inputs)),
                 strict=True,
-            )  # fmt: skip
+            )
             for place, (before, after) in enumerate(pairs):
                 signal[place] += float(before.double().square().sum())
                 noise[place] += float((before.double() - after.double()).square().sum())
@@ -107,10 +108,10 @@ def energies(network: Network, graph: QuantGraph, data: Dataset) -> float:
 @EVERY
 def test_the_exact_sweep_is_the_naive_loop(name: str, view: View) -> None:
     it = task(name)
-    found = drain(exact(it.study(), sweep(view), Serial()))
+    found = drain_steps(exact(it.study(), sweep(view), Serial()))
     assert {s.question.layer for s in found.scores} == {x.name for x in it.network.graph.layers}
     graphs = {
-        bits: quantize_graph(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
+        bits: quantize_graph(it.network.graph, uniform_config(bits, bits), it.calibrated.statistics)
         for bits in (8, 3)
     }
     for score in found.scores:
@@ -129,9 +130,9 @@ def test_the_exact_sweep_is_the_naive_loop(name: str, view: View) -> None:
 @pytest.mark.parametrize("name", ["towers", "detector", "tokens"])
 def test_a_pool_and_a_store_give_the_same_bits(name: str, tmp_path: Any) -> None:
     it, store = task(name), RunStore(tmp_path)
-    alone = drain(exact(it.study(), sweep(), Serial()))
-    pooled = drain(exact(it.study(store), sweep(), Pool(2)))
-    again = drain(exact(it.study(store), sweep(), Serial()))
+    alone = drain_steps(exact(it.study(), sweep(), Serial()))
+    pooled = drain_steps(exact(it.study(store), sweep(), Pool(2)))
+    again = drain_steps(exact(it.study(store), sweep(), Serial()))
     assert alone.scores == pooled.scores == again.scores
     assert again.forwards == 0
 
@@ -139,10 +140,11 @@ def test_a_pool_and_a_store_give_the_same_bits(name: str, tmp_path: Any) -> None
 @EVERY
 def test_screening_comes_close_to_the_exact_sweep(name: str) -> None:
     it = task(name, 24)
-    asked = Sweep(uniform(8, 8), bits=(8,), sides=(Side.WEIGHTS, Side.ACTIVATIONS))
-    found = drain(screen(it.study(), asked))
+    asked = Sweep(uniform_config(8, 8), bits=(8,), sides=(Side.WEIGHTS, Side.ACTIVATIONS))
+    found = drain_steps(screen(it.study(), asked))
     wanted: dict[Question, float] = {
-        score.question: score.sqnr_db for score in drain(exact(it.study(), asked, Serial())).scores
+        score.question: score.sqnr_db
+        for score in drain_steps(exact(it.study(), asked, Serial())).scores
     }
     assert [score.question for score in found.scores] == list(wanted)
     for score in found.scores:
@@ -155,20 +157,20 @@ def test_screening_comes_close_to_the_exact_sweep(name: str) -> None:
 @EVERY
 def test_it_is_scored_as_its_outputs_allow(name: str) -> None:
     it = task(name)
-    graph = quantize_graph(it.network.graph, uniform(6, 6), it.calibrated.statistics)
-    found = drain(evaluate(it.network, graph, it.data))
+    graph = quantize_graph(it.network.graph, uniform_config(6, 6), it.calibrated.statistics)
+    found = drain_steps(evaluate(it.network, graph, it.data))
     assert found.sqnr_db == pytest.approx(energies(it.network, graph, it.data), abs=0.01)
     assert found.cosine is not None
     assert 0.8 < found.cosine < 1
     assert found.classes == found.labelled == (name in CLASSIFIERS)
     assert (found.quantized_top1 is None) == (name not in CLASSIFIERS)
-    assert (drain(score_float(it.network, it.data)) is None) == (name not in CLASSIFIERS)
+    assert (drain_steps(score_float(it.network, it.data)) is None) == (name not in CLASSIFIERS)
 
 
 @EVERY
 def test_it_costs_something_and_can_be_drawn(name: str) -> None:
     graph = task(name).network.graph
-    report = cost(task(name).network, uniform(8, 8), load_preset("edge_systolic_8b"))
+    report = cost(task(name).network, uniform_config(8, 8), load_preset("edge_systolic_8b"))
     assert report.energy_pj > 0
     assert report.latency_s > 0
     assert {place.layer for place in places(graph)} == {layer.name for layer in graph.layers}
@@ -178,8 +180,10 @@ def test_it_costs_something_and_can_be_drawn(name: str) -> None:
 @pytest.mark.parametrize("name", ["towers", "tokens", "detector"])
 def test_repairs_learn_from_several_inputs(name: str, step: AdaRound | CorrectBias) -> None:
     it = task(name)
-    what = Experiment(uniform(4, 8), load_preset("edge_systolic_8b"), (step,))
-    run = drain(run_experiment(Study(it.network, it.data, it.data, calibrated=it.calibrated), what))
+    what = Experiment(uniform_config(4, 8), load_preset("edge_systolic_8b"), (step,))
+    run = drain_steps(
+        run_experiment(Study(it.network, it.data, it.data, calibrated=it.calibrated), what)
+    )
     assert run.evaluation.sqnr_db > 5
     assert set(run.layer_sqnr_db) == {layer.name for layer in it.network.graph.layers}
 
@@ -190,7 +194,7 @@ class Ask:
     name, higher_is_better = "error", False
 
     def __call__(self, outputs: Any, targets: Any) -> Any:
-        first = parts_of(outputs)[0]
+        first = tensors_of_batch(outputs)[0]
         return (first - targets).abs().flatten(1).mean(1)
 
 
@@ -214,11 +218,11 @@ def with_targets(name: str) -> tuple[Case, Dataset]:
 @pytest.mark.parametrize("name", ["segments", "detector"])
 def test_a_metric_is_that_of_a_plain_loop(name: str) -> None:
     it, data = with_targets(name)
-    graph = quantize_graph(it.network.graph, uniform(4, 4), it.calibrated.statistics)
+    graph = quantize_graph(it.network.graph, uniform_config(4, 4), it.calibrated.statistics)
     (whole,) = data.batches(24)
     wanted = [Ask()(run.run(whole.inputs), whole.targets) for run in (it.network.graph, graph)]
     each, every = (
-        drain(evaluate(it.network, graph, data, ask)).metric for ask in (Ask(), AskAll())
+        drain_steps(evaluate(it.network, graph, data, ask)).metric for ask in (Ask(), AskAll())
     )
     assert each is not None
     assert every is not None
@@ -265,8 +269,8 @@ class Broken(Ask):
 )
 def test_a_metric_that_fails_loses_nothing_else(answer: Any, words: str) -> None:
     it, data = with_targets("segments")
-    graph = quantize_graph(it.network.graph, uniform(4, 4), it.calibrated.statistics)
-    found = drain(evaluate(it.network, graph, data, Broken(answer)))
+    graph = quantize_graph(it.network.graph, uniform_config(4, 4), it.calibrated.statistics)
+    found = drain_steps(evaluate(it.network, graph, data, Broken(answer)))
     assert found.metric is None
     assert found.sqnr_db > 5
     with pytest.raises(AssertionError, match=words):

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from cli import app
 from model_io.onnx_import.operators import TABLE, Operator
-from quant.inputs import parts_of
+from quant.inputs import tensors_of_batch
 from tests.model_io.onnx_files import model, node, saved
 from tests.task_networks import TASKS
 
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 def data_of(name: str, folder: Path, count: int = 20, **more: Any) -> Path:
     task = TASKS[name]
-    given = zip(task.inputs, parts_of(task.draw(count)), strict=True)
+    given = zip(task.inputs, tensors_of_batch(task.draw(count)), strict=True)
     arrays: dict[str, Any] = {one.name: values.numpy() for one, values in given}
     if len(arrays) == 1 and name == "detector":
         arrays = {"inputs": next(iter(arrays.values()))}
@@ -58,7 +58,7 @@ def file_of(name: str, folder: Path) -> Path:
     names = [one.name for one in task.inputs]
     with redirect_stdout(kept), redirect_stderr(kept):
         torch.onnx.export(
-            task.model(), parts_of(task.draw(2)), path, dynamo=False, opset_version=17,
+            task.model(), tensors_of_batch(task.draw(2)), path, dynamo=False, opset_version=17,
             input_names=names, dynamic_axes={key: {0: "n"} for key in names},
         )  # fmt: skip
     return path

@@ -10,7 +10,7 @@ from data_io.dataset import check_classes
 from data_io.errors import DatasetError
 from data_io.open_dataset import open_dataset
 from data_io.preprocessing import Preprocess
-from quant.inputs import first_of
+from quant.inputs import first_output_of
 
 GREY = Preprocess(channels=1, mean=(2.0,), std=(4.0,))
 RNG = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def test_images_are_preprocessed(tmp_path: Path, compressed: bool, form: str) ->
     assert (len(dataset), dataset.labelled, dataset.name) == (7, True, "d.npz")
     batches = list(dataset.batches(3))
     wanted = (torch.from_numpy(images)[:, None].float() - 2) / 4
-    assert torch.equal(torch.cat([first_of(b.inputs) for b in batches]), wanted)
+    assert torch.equal(torch.cat([first_output_of(b.inputs) for b in batches]), wanted)
     assert torch.cat([b.labels for b in batches if b.labels is not None]).tolist() == list(range(7))
 
 
@@ -50,7 +50,7 @@ def test_images_are_resized_and_converted(tmp_path: Path) -> None:
 def test_floats_are_taken_as_they_are(tmp_path: Path, dtype: str, compressed: bool) -> None:
     values = RNG.normal(size=(5, 4, 2)).astype(dtype)
     dataset = open_dataset(save(tmp_path / "d.npz", compressed, inputs=values), GREY)
-    inputs = torch.cat([first_of(b.inputs) for b in dataset.batches(2)])
+    inputs = torch.cat([first_output_of(b.inputs) for b in dataset.batches(2)])
     assert torch.equal(inputs, torch.from_numpy(values.astype(np.float32)))
 
 
@@ -58,7 +58,7 @@ def test_fortran_order(tmp_path: Path) -> None:
     values = np.asfortranarray(RNG.normal(size=(5, 4, 2)).astype(np.float32))
     dataset = open_dataset(save(tmp_path / "d.npz", inputs=values), GREY)
     assert torch.equal(
-        first_of(next(dataset.batches(5)).inputs), torch.from_numpy(values.copy("C"))
+        first_output_of(next(dataset.batches(5)).inputs), torch.from_numpy(values.copy("C"))
     )
 
 

@@ -7,7 +7,7 @@ from data_io.bundled import CLASS_NAMES, fashion_test, fashion_train_part
 from data_io.dataset import Dataset, check_classes
 from data_io.errors import DatasetError
 from data_io.preprocessing import Preprocess
-from quant.inputs import first_of
+from quant.inputs import first_output_of
 
 
 def numbers(count: int) -> Dataset:
@@ -25,7 +25,7 @@ def numbers(count: int) -> Dataset:
 
 
 def values_of(dataset: Dataset) -> list[int]:
-    return [int(v) for batch in dataset.batches(4) for v in first_of(batch.inputs).flatten()]
+    return [int(v) for batch in dataset.batches(4) for v in first_output_of(batch.inputs).flatten()]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31])
@@ -53,7 +53,7 @@ def test_split_depends_on_the_seed() -> None:
 def test_subsets_of_subsets_keep_the_labels() -> None:
     dataset = numbers(20).subset([7, 3, 11]).subset([2, 0])
     batch = next(dataset.batches(9))
-    assert first_of(batch.inputs).flatten().tolist() == [11.0, 7.0]
+    assert first_output_of(batch.inputs).flatten().tolist() == [11.0, 7.0]
     assert batch.labels is not None
     assert batch.labels.tolist() == [2, 1]
     assert batch.indices == (11, 7)
@@ -87,7 +87,7 @@ def test_bundled_fashion(opened: object, count: int) -> None:
     labels = torch.cat([b.labels for b in dataset.batches(1000) if b.labels is not None])
     assert labels.bincount().tolist() == [count // 10] * 10
     batch = next(dataset.batches(2))
-    images = first_of(batch.inputs)
+    images = first_output_of(batch.inputs)
     assert images.shape == (2, 1, 28, 28)
     assert images.dtype == torch.float32
 

@@ -11,7 +11,7 @@ from data_io.errors import DatasetError
 from data_io.folder import open_folder
 from data_io.open_dataset import open_dataset
 from data_io.preprocessing import Preprocess
-from quant.inputs import first_of
+from quant.inputs import first_output_of
 
 STEPS = Preprocess(channels=1, mean=(0.0,), std=(1.0,))
 IMAGENET_FOLDER = Path(__file__).parents[2].parent / "shared/datasets/imagenet-sample"
@@ -90,7 +90,7 @@ def test_images_alone_have_no_labels(tmp_path: Path) -> None:
     assert dataset.class_names == ()
     batch = next(dataset.batches(8))
     assert batch.labels is None
-    assert first_of(batch.inputs)[:, 0, 0, 0].tolist() == [1.0, 0.0]
+    assert first_output_of(batch.inputs)[:, 0, 0, 0].tolist() == [1.0, 0.0]
     with pytest.raises(DatasetError, match="Accuracy needs labels"):
         check_classes(dataset, 2)
 
@@ -179,6 +179,6 @@ def test_shared_imagenet_folder() -> None:
     with pytest.raises(DatasetError, match="got 1000"):
         check_classes(dataset, 500)
     batch = next(dataset.batches(3))
-    assert first_of(batch.inputs).shape == (3, 3, 8, 8)
+    assert first_output_of(batch.inputs).shape == (3, 3, 8, 8)
     assert batch.labels is not None
     assert batch.labels.tolist() == [0, 2, 4]  # n01440764, n01484850, n01494475

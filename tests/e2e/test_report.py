@@ -104,9 +104,9 @@ def test_files_can_be_taken_out_of_it(opened: Page, tmp_path: Path) -> None:
     with opened.expect_download() as waiting:
         opened.get_by_role("link", name="configuration.json").click()
     waiting.value.save_as(tmp_path / "config.json")
-    from quant.config import config_from_json, uniform
+    from quant.config import config_from_json, uniform_config
 
-    assert config_from_json((tmp_path / "config.json").read_text()) == uniform(4, 8)
+    assert config_from_json((tmp_path / "config.json").read_text()) == uniform_config(4, 8)
 
 
 def test_in_print_plots_have_the_width_of_the_page_and_come_back(opened: Page) -> None:

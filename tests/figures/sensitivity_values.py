@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from analysis.evaluation.measures import Interval
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.simulation.plan import Side
 
 LAYERS = ("stem", "a<b>", "middle", "late", "head")
@@ -55,9 +55,13 @@ def answers(
     )  # fmt: skip
     wholes = tuple(score("", whole, bits=width, side=side, view=view, sqnr=3.0) for width in bits)
     return Sensitivity(
-        sweep=Sweep(uniform(8, 8), bits=bits, sides=(side,), view=view), depth=depth, images=100,
-        float_top1=0.9, scores=scores, whole=() if whole is None else wholes,
-    )  # fmt: skip
+        sweep=Sweep(uniform_config(8, 8), bits=bits, sides=(side,), view=view),
+        depth=depth,
+        images=100,
+        float_top1=0.9,
+        scores=scores,
+        whole=() if whole is None else wholes,
+    )
 
 
 GUILTY = answers({"stem": 0.4, "a<b>": 0.01, "middle": 0.0, "late": -0.01, "head": 0.02})

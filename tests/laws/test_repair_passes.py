@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.graph.float_graph import FloatGraph
-from quant.passes.absorb_bias import AbsorbBias, channel_minima
+from quant.passes.absorb_bias import AbsorbBias, minima_of_channels
 from quant.passes.adaround import AdaRound, AdaRoundResult
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Method
-from quant.progress import Steps, drain
+from quant.progress import Steps, drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import CASES, DISTINCT, SMALL, graph_of
 from tests.quant.passes.recorder import recorded
@@ -40,11 +40,11 @@ def folded(case: str) -> FloatGraph:
 
 @cache
 def calibration(case: str) -> Calibration:
-    return drain(Calibrate()(folded(case), [CASES[case].inputs(IMAGES)]))
+    return drain_steps(Calibrate()(folded(case), [CASES[case].inputs(IMAGES)]))
 
 
 def simulated(case: str) -> QuantGraph:
-    return quantize_graph(folded(case), uniform(4, 8), calibration(case))
+    return quantize_graph(folded(case), uniform_config(4, 8), calibration(case))
 
 
 def steps(name: str, case: str, quantized: QuantGraph) -> Steps[Corrected | AdaRoundResult]:
@@ -65,7 +65,7 @@ def test_absorbing_what_calibration_saw_keeps_the_float_function_where_nothing_p
     graph, inputs = folded(case), CASES[case].inputs(IMAGES)
     for start in (graph, Equalize()(graph).graph):
         lifted = with_high_biases(start)
-        found = AbsorbBias()(lifted, channel_minima(lifted, [inputs]))
+        found = AbsorbBias()(lifted, minima_of_channels(lifted, [inputs]))
         wanted, got = lifted(inputs), found.graph(inputs)
         assert bool(torch.isfinite(got).all())
         if not found.inexact:
@@ -92,7 +92,7 @@ def test_float_repairs_never_change_the_graph_they_are_given(case: str) -> None:
         Equalize()(graph).graph,
         Equalize(replace_relu6=True)(graph).graph,
         AbsorbBias()(graph).graph,
-        AbsorbBias()(graph, channel_minima(graph, [inputs])).graph,
+        AbsorbBias()(graph, minima_of_channels(graph, [inputs])).graph,
     ]
     with torch.no_grad():
         for result in results:
@@ -133,7 +133,7 @@ def finished(name: str, case: str) -> Finished:
             fractions.append(step.fraction)
             yield step
 
-    result = drain(watched())
+    result = drain_steps(watched())
     with torch.no_grad():  # nothing of it is the float graph's own
         for value in quantized.graph.module.state_dict().values():
             value.add_(1)

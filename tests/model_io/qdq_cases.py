@@ -8,11 +8,11 @@ import torch
 from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
 from model_io.qdq_export.export_qdq import QdqOnnx, export_qdq_onnx
 from model_io.qdq_export.weights import WeightStyle
-from quant.config import LayerConfig, QuantConfig, uniform
+from quant.config import LayerConfig, QuantConfig, uniform_config
 from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity
 from tests.networks import CASES, graph_of
@@ -23,7 +23,7 @@ GROUP = 3
 def config(
     weights: int, activations: int, granularity: Granularity = Granularity.PER_CHANNEL
 ) -> QuantConfig:
-    found = uniform(weights, activations, granularity)
+    found = uniform_config(weights, activations, granularity)
     weight = replace(found.default.weight, group_size=GROUP)
     return QuantConfig(LayerConfig(weight, found.default.activation))
 
@@ -32,7 +32,7 @@ def calibrated(graph: FloatGraph, wish: QuantConfig, seed: int = 5) -> QuantGrap
     """Return a network simulated with ranges from random inputs."""
     generator = torch.Generator().manual_seed(seed)
     batch = torch.randn(16, *graph.input_shape, generator=generator)
-    return quantize_graph(graph, wish, drain(Calibrate(16)(graph, [batch])))
+    return quantize_graph(graph, wish, drain_steps(Calibrate(16)(graph, [batch])))
 
 
 @cache

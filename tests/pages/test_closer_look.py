@@ -6,7 +6,7 @@ import pytest
 
 from accelerator.machine import load_preset
 from analysis.cost.compare_configs import diff_configs
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.spec import SpecChange
 from tests.pages.visit import CONFIGURE, Visit
 from ui.configure.compare import LAST
@@ -33,7 +33,7 @@ def test_the_difference_to_a_preset_is_that_of_the_engine(
     look(visit, "Difference").choose("diff.against", "W8A8 per-channel")
     network = visit.work.network
     assert network is not None
-    found = diff_configs(network, uniform(8, 8), uniform(4, 8), visit.work.machine)
+    found = diff_configs(network, uniform_config(8, 8), uniform_config(4, 8), visit.work.machine)
     assert f"8 bits to 4 bits in {len(found.changed)} layers" in visit.words
     assert len(charts(visit)) == count  # on an array of 8 bits no energy moves
 
@@ -55,7 +55,11 @@ def test_a_layer_is_explained_in_energy_traffic_and_accuracy(visit: Visit) -> No
     network = visit.work.network
     assert network is not None
     layer = next(x.name for x in network.graph.layers if x.weight is not None)
-    set_preset(visit.work, uniform(8, 8).with_change(layer, weight=SpecChange(bits=4)), "first")
+    set_preset(
+        visit.work,
+        uniform_config(8, 8).with_layer_change(layer, weight=SpecChange(bits=4)),
+        "first",
+    )
     look(visit, "One layer")
     assert "of the network's energy" in visit.words
     assert "The weights at 4 bits instead of 8" in visit.words

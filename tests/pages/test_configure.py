@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
-from quant.config import Rule, uniform
+from quant.config import Rule, uniform_config
 from quant.spec import Estimator, Granularity, ScaleKind, SpecChange
 from tests.pages.visit import CONFIGURE, ROOT, Visit
 from ui.configure.presets import PRESETS
@@ -78,8 +78,8 @@ def test_energy_moves_with_bits_where_the_machine_can_use_them(page: Visit) -> N
     for label in ("Energy per image", "Latency", "Weight size", "Peak memory"):
         assert page.metric(label).delta.startswith("-"), label
     assert (
-        page.work.config_cost(uniform(4, 4)).latency_s
-        < page.work.config_cost(uniform(8, 8)).latency_s
+        page.work.config_cost(uniform_config(4, 4)).latency_s
+        < page.work.config_cost(uniform_config(8, 8)).latency_s
     )
     assert not page.at.warning
 
@@ -198,7 +198,7 @@ def test_undo_and_redo_walk_through_presets_and_edits(page: Visit) -> None:
     page.press("frame.undo")
     assert page.work.config == PRESETS["W4A8 per-channel"]
     page.press("frame.undo")
-    assert page.work.config == uniform(8, 8)
+    assert page.work.config == uniform_config(8, 8)
     assert page.at.button(key="frame.undo").disabled
     page.press("frame.redo").press("frame.redo")
     assert page.work.config == edited
@@ -208,7 +208,7 @@ def test_undo_and_redo_walk_through_presets_and_edits(page: Visit) -> None:
 def test_the_table_keeps_its_place_through_its_own_edits_alone(page: Visit) -> None:
     """The key decides whether the browser keeps scroll position and ticks."""
     key = table(page).key
-    page.work.set_config(uniform(6, 8))
+    page.work.set_config(uniform_config(6, 8))
     page.work.table_edits += 1  # as the table does when one of its cells is edited
     assert table(page.run()).key == key
     apply_preset(page, "W4A4 per-channel")
@@ -248,7 +248,7 @@ def test_a_file_that_is_no_configuration_is_refused(
     page.upload("configure.open", "config.json", content).press("configure.use")
     (error,) = page.errors
     assert sentence in error
-    assert page.work.config == uniform(8, 8)
+    assert page.work.config == uniform_config(8, 8)
 
 
 def test_a_machine_of_one_s_own(page: Visit) -> None:
@@ -289,7 +289,7 @@ def test_another_model_begins_afresh_and_the_first_gets_its_own_back(page: Visit
     assert page.work.network is not None
     assert page.work.network.name == "fashion-resnet"
     assert page.work.experiment.name == "W8A8 per-channel"
-    assert page.work.config == uniform(8, 8)
+    assert page.work.config == uniform_config(8, 8)
     assert page.work.experiments.past == []
     page.open("pages/model.py").press("model.use.fashion-mobilenet").wait()
     assert page.work.experiment == both

@@ -10,7 +10,7 @@ import pytest
 
 from model_io.artefacts.artefact import Artefact, ArtefactSource
 from model_io.artefacts.formats import FORMATS
-from quant.config import config_from_file, uniform
+from quant.config import config_from_file, uniform_config
 from quant.passes.correct_bias import CorrectBias
 from tests.pages.visit import CONFIGURE, RUNS, Visit, wait_idle
 from ui.export.jobs import (
@@ -60,7 +60,7 @@ def test_one_artefact_is_made_checked_and_downloaded(export: Visit) -> None:
     assert found.path.is_relative_to(export.work.folder)
     assert export.work.network is not None
     text = found.path.read_text(encoding="utf-8")
-    assert config_from_file(text, export.work.network.graph.layers) == (uniform(8, 8), ())
+    assert config_from_file(text, export.work.network.graph.layers) == (uniform_config(8, 8), ())
 
 
 def test_all_of_them_at_once(export: Visit) -> None:
@@ -86,7 +86,7 @@ def test_all_of_them_at_once(export: Visit) -> None:
 def test_another_configuration_has_none_yet(export: Visit) -> None:
     export.press("export.make.config").wait()
     assert made(export)
-    export.work.set_config(uniform(4, 8))
+    export.work.set_config(uniform_config(4, 8))
     export.run()
     assert made(export) == {}
     assert "Download" not in labels(export)
@@ -107,7 +107,7 @@ def test_viewers_follow_the_machine_and_the_others_stay(export: Visit) -> None:
 
 def test_the_oldest_go_from_the_disk_too(export: Visit) -> None:
     for bits in range(2, 2 + MOST_KEPT + 2):
-        export.work.set_config(uniform(bits, 8))
+        export.work.set_config(uniform_config(bits, 8))
         start_export(export.work, request(export), ["config"])
         wait_idle(export.work)
     assert len(export.work.exports.artefacts) == MOST_KEPT
@@ -193,13 +193,13 @@ def test_the_report_of_a_run_is_here_too(export: Visit) -> None:
 
 
 def test_encodings_go_out_and_come_in_again(export: Visit) -> None:
-    export.work.set_config(uniform(4, 8))
+    export.work.set_config(uniform_config(4, 8))
     export.run().press("export.make.aimet-1.0.0").wait()
     path = made(export)["aimet-1.0.0"].path
     assert path is not None
     with zipfile.ZipFile(path) as archive:
         text = archive.read(archive.namelist()[0])
-    export.work.set_config(uniform(8, 8))
+    export.work.set_config(uniform_config(8, 8))
     visit = export.open(CONFIGURE)
     visit.upload("configure.open", "mine.encodings", text).press("configure.use")
     work = visit.work

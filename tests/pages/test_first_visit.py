@@ -119,7 +119,7 @@ def test_choices_that_cannot_be_read_do_no_harm(runs: Path, text: str) -> None:
     visit = Visit()
     assert visit.work.network is not None
     assert visit.work.network.name == "fashion-mobilenet"
-    assert visit.work.config.resolve(visit.work.network.graph.layers)
+    assert visit.work.config.resolve_layers(visit.work.network.graph.layers)
 
 
 def test_choices_of_a_model_that_has_gone_fall_back_to_the_sample(runs: Path) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from analysis.network import Network
-from quant.progress import Progress, Steps, drain
+from quant.progress import Progress, Steps, drain_steps
 from tests.pages.visit import MODEL, PATIENCE_S, Visit, wait_idle
 from ui.answers.sensitivity import screening_key, start_sweep
 from ui.job_kind import JobKind
@@ -49,7 +49,7 @@ def test_statistics_stay_those_of_the_beginning_until_the_next(visit: Visit) -> 
     study = work.study
     assert study is not None
     work.begin_page()
-    worker = threading.Thread(target=lambda: drain(study.calibrated()))
+    worker = threading.Thread(target=lambda: drain_steps(study.calibrated()))
     worker.start()
     worker.join()
     assert work.study is not None

@@ -60,7 +60,7 @@ def test_a_control_moves_the_sqnr_and_the_button_writes_it_down(visit: Visit) ->
     layer = str(visit.at.selectbox[0].value)
     visit.press("ranges.use")
     assert visit.work.network is not None
-    chosen = visit.work.config.resolve(visit.work.network.graph.layers)
+    chosen = visit.work.config.resolve_layers(visit.work.network.graph.layers)
     assert chosen[layer].weight.bits == 4
     assert chosen[layer].weight.granularity is Granularity.PER_TENSOR
     assert visit.at.selectbox[0].value == layer
@@ -107,9 +107,9 @@ def test_other_layers_keep_the_choice_of_layer(visit: Visit) -> None:
 
 
 def test_a_float_layer_says_so_and_can_be_tried(visit: Visit) -> None:
-    from quant.config import uniform
+    from quant.config import uniform_config
 
-    visit.work.set_config(uniform(32, 32))
+    visit.work.set_config(uniform_config(32, 32))
     visit.open(RANGES)
     assert "leaves this tensor in float" in visit.words
     assert visit.metric("Codes used").value.endswith("of 256")

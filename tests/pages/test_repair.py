@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.spec import Granularity
 from tests.pages.visit import Visit, leave_choices
 from ui.navigation import REPAIR, RUNS
@@ -13,7 +13,7 @@ IMBALANCED = {
         "source": "fashion-mobilenet-imbalanced", "builder": None, "input_shape": [],
         "shown": None,
     },
-    "config": uniform(8, 8, Granularity.PER_TENSOR).to_dict(),
+    "config": uniform_config(8, 8, Granularity.PER_TENSOR).to_dict(),
     "config_name": "W8A8 per-tensor",
 }  # fmt: skip
 
@@ -78,7 +78,7 @@ def test_results_of_another_configuration_are_marked(visit: Visit) -> None:
     visit.at.multiselect(key="repair.recipe").set_value([EQUALIZE, ABSORB])
     visit.run().press("repair.run").wait()
     assert "what is chosen now differs" not in visit.words
-    visit.work.set_config(uniform(4, 8))
+    visit.work.set_config(uniform_config(4, 8))
     visit.run()
     assert "what is chosen now differs" in visit.words
     assert visit.work.repaired is not None

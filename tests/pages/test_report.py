@@ -6,7 +6,7 @@ import pytest
 
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_front import Front
-from quant.config import uniform
+from quant.config import uniform_config
 from tests.pages.visit import RUNS, Visit, wait_idle
 from ui.runs.forms import start_run
 from ui.runs.report import report_path, start_report
@@ -16,7 +16,7 @@ from ui.session.open_session import open_session, present_session
 @pytest.fixture
 def ran(visit: Visit) -> Visit:
     """The page of runs after one run, whose name is hostile."""
-    visit.work.set_config(uniform(4, 8))
+    visit.work.set_config(uniform_config(4, 8))
     start_run(visit.work, "<script>../x</script>")
     wait_idle(visit.work)
     return visit.open(RUNS)

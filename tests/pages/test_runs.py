@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from analysis.runs.run_store import Run, RunStore
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.progress import Progress, Steps
 from quant.spec import Granularity, SpecChange
 from tests.pages.visit import CONFIGURE, RUNS, Visit, submit, wait_idle
@@ -65,7 +65,7 @@ def test_a_run_shows_progress_and_then_its_result(page: Visit, saved: Names) -> 
 
 
 def test_float_is_exact(page: Visit) -> None:
-    run(page, "float", uniform(32, 32))
+    run(page, "float", uniform_config(32, 32))
     assert page.metric("Agreement with float").value == "100.00 %"
     assert page.metric("Output SQNR").value == "exact"
 
@@ -82,7 +82,7 @@ def test_float_is_exact(page: Visit) -> None:
     ],
 )
 def test_every_view_of_a_run(page: Visit, view: str, charts: int, tables: int) -> None:
-    run(page, "two bits", uniform(2, 8))
+    run(page, "two bits", uniform_config(2, 8))
     page.at.segmented_control[0].set_value(view)
     page.run()
     found = page.at.get("plotly_chart")
@@ -95,7 +95,7 @@ def test_every_view_of_a_run(page: Visit, view: str, charts: int, tables: int) -
 
 
 def test_a_lossy_run_opens_with_its_verdict_and_the_next_steps(page: Visit) -> None:
-    run(page, "two bits", uniform(2, 8))
+    run(page, "two bits", uniform_config(2, 8))
     (verdict,) = (e for e in page.errors if e.startswith("Lost "))
     assert verdict.endswith(": not deployable.")
     assert page.links()[:2] == ["Equalize and correct biases", "See the most harmful layers"]
@@ -104,7 +104,7 @@ def test_a_lossy_run_opens_with_its_verdict_and_the_next_steps(page: Visit) -> N
 
 
 def test_two_runs_are_compared_in_words_and_by_layer(done: Visit) -> None:
-    run(done, "four", uniform(4, 8, Granularity.PER_TENSOR))
+    run(done, "four", uniform_config(4, 8, Granularity.PER_TENSOR))
     pick(done, 0, 1)
     assert "four against eight" in [s.value for s in done.at.subheader]
     assert len(done.at.get("plotly_chart")) == 3
@@ -151,14 +151,14 @@ def test_a_run_can_be_deleted(done: Visit, saved: Names) -> None:
 
 def test_the_configuration_of_a_run_can_be_loaded(done: Visit) -> None:
     wanted = done.work.config
-    done.work.set_config(uniform(2, 2))
+    done.work.set_config(uniform_config(2, 2))
     done.run().press("runs.load")
     assert done.work.config == wanted
     assert done.work.experiment.name == "eight"
 
 
 def test_a_configuration_that_does_not_fit_the_model_is_not_loaded(done: Visit) -> None:
-    config = QuantConfig(uniform(8, 8).default, (Rule("stem.0", SpecChange(bits=4)),))
+    config = QuantConfig(uniform_config(8, 8).default, (Rule("stem.0", SpecChange(bits=4)),))
     run(done, "ruled", config)
     done.open("pages/model.py").press("model.use.fashion-vit").wait()
     before = done.work.config
@@ -233,7 +233,7 @@ def test_a_cancelled_run_saves_nothing_and_the_app_stays_usable(page: Visit, sav
 
 def test_runs_queue_up(page: Visit, saved: Names) -> None:
     page.press("Run")
-    page.work.set_config(uniform(4, 8))
+    page.work.set_config(uniform_config(4, 8))
     page.run().press("Run")
     titles = [job.title for job in page.work.runner.active_jobs]
     page.wait()

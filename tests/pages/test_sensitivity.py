@@ -11,7 +11,7 @@ from torch import Tensor
 
 from analysis.sensitivity.sweep import Depth, Question, View
 from data_io.dataset import ImageSource
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.inputs import Inputs
 from quant.simulation.plan import Side
 from quant.spec import Granularity
@@ -40,7 +40,7 @@ IMBALANCED = {
         "source": "fashion-mobilenet-imbalanced", "builder": None, "input_shape": [],
         "shown": None,
     },
-    "config": uniform(8, 8, Granularity.PER_TENSOR).to_dict(),
+    "config": uniform_config(8, 8, Granularity.PER_TENSOR).to_dict(),
     "config_name": "W8A8 per-tensor",
 }  # fmt: skip
 
@@ -238,7 +238,7 @@ def _remedies(visit: Visit) -> list[str]:
 
 
 def test_a_layer_gets_its_bits_in_one_click_and_undo_takes_them_back(visit: Visit) -> None:
-    visit.work.set_config(uniform(4, 4))
+    visit.work.set_config(uniform_config(4, 4))
     pick(ask(visit, Depth.INSTANT), "head.0")
     visit.press("sensitivity.give")
     (rule,) = visit.work.config.rules

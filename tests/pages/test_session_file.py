@@ -11,7 +11,7 @@ import pytest
 from accelerator.machine import load_preset
 from analysis.runs.json_values import to_plain
 from analysis.session_file import DataReference, SessionError, read_session, write_session
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.progress import Progress, Steps
 from quant.simulation.plan import Side
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, encodings_of, wait_idle
@@ -32,7 +32,7 @@ def saved_session(visit: Visit) -> bytes:
     """The session after one run of W4A8 on bitfusion_like."""
     work = visit.work
     work.set_machine(load_preset("bitfusion_like"))
-    work.change(work.experiment.with_config(uniform(4, 8)).named("four"))
+    work.change(work.experiment.with_config(uniform_config(4, 8)).named("four"))
     start_run(work, "<b>first</b>")
     wait_idle(work)
     return write_session(present_session(work)).encode()
@@ -54,7 +54,7 @@ def start_afresh(visit: Visit) -> None:
     work = visit.work
     for run in work.store.all():
         work.store.delete(run.id)
-    work.change(work.experiment.calibrating().with_config(uniform(8, 8)).named("other"))
+    work.change(work.experiment.calibrating().with_config(uniform_config(8, 8)).named("other"))
     work.set_machine(load_preset("edge_systolic_8b"))
 
 
@@ -73,7 +73,7 @@ def test_it_holds_what_was_chosen_and_what_came_out(visit: Visit, saved_session:
     assert found.data is not None
     assert found.data.digest == work.parts.score.digest
     experiment = found.record.experiment
-    assert (experiment.config, experiment.name) == (uniform(4, 8), "four")
+    assert (experiment.config, experiment.name) == (uniform_config(4, 8), "four")
     assert experiment.machine.name == "bitfusion_like"
     assert found.runs == work.store.all()
 
@@ -90,13 +90,13 @@ def test_one_goes_on_where_it_stopped(visit: Visit, saved_session: bytes, saved:
     opened(visit, saved_session)
     work = visit.work
     assert work.opened is None
-    assert work.config == uniform(4, 8)
+    assert work.config == uniform_config(4, 8)
     assert work.experiment.name == "four"
     assert work.machine.name == "bitfusion_like"
     assert saved() == ["<b>first</b>"]
     assert "1 run came with it" in visit.words
     undo_change(work)
-    assert work.config == uniform(8, 8)
+    assert work.config == uniform_config(8, 8)
 
 
 def test_the_grids_of_a_file_come_with_it(visit: Visit) -> None:
@@ -171,7 +171,7 @@ class TestOnAnotherMachine:
         assert (runs / "workspace.json").read_text() == snapshot
         visit.press("session.close")
         assert visit.work.network is network
-        assert visit.work.config == uniform(8, 8)
+        assert visit.work.config == uniform_config(8, 8)
         assert visit.work.experiment.name == "other"
         assert "Read-only session" not in visit.words
 

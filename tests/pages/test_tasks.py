@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from model_io.onnx_import.operators import TABLE, Operator
 from quant.errors import QuantError
-from quant.inputs import parts_of
+from quant.inputs import tensors_of_batch
 from tests.commands.test_tasks import METRIC, file_of
 from tests.model_io.onnx_files import model, node, saved
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices, read
@@ -31,7 +31,7 @@ def with_model(visit: Visit, path: Path) -> Visit:
 
 def with_data(visit: Visit, name: str, **more: Any) -> Visit:
     buffer, task = io.BytesIO(), TASKS[name]
-    given = zip(task.inputs, parts_of(task.draw(30)), strict=True)
+    given = zip(task.inputs, tensors_of_batch(task.draw(30)), strict=True)
     arrays: dict[str, Any] = {one.name: values.numpy() for one, values in given}
     if len(arrays) == 1 and "image" in arrays:
         arrays = {"inputs": arrays["image"]}

@@ -11,8 +11,8 @@ from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
 from analysis.session_file import read_session, write_session
-from quant.assignment import bits_of, cells_of
-from quant.config import uniform
+from quant.assignment import bits_by_part, cells_of_config
+from quant.config import uniform_config
 from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.pages.visit import CONFIGURE, Visit
@@ -99,7 +99,7 @@ def test_weights_choose_their_granularity_where_that_is_allowed(opened: Visit) -
     answer = front_of(found(opened))
     assert [other.sweep.sides for other in answer.others] == [(Side.WEIGHTS,)]
     proposals = answer.fronts["bitfusion_like"].proposals
-    used = {grain for p in proposals for _, _, grain in cells_of(p.config, network.graph)}
+    used = {grain for p in proposals for _, _, grain in cells_of_config(p.config, network.graph)}
     assert used == {Granularity.PER_TENSOR, Granularity.PER_CHANNEL, None}
     mixed = next(p for p in proposals if len(_grains(p, network)) == 2)
     load_proposal(opened.work, mixed)
@@ -113,7 +113,7 @@ def test_weights_choose_their_granularity_where_that_is_allowed(opened: Visit) -
 
 
 def _grains(proposal: Proposal, network: Network) -> set[Granularity | None]:
-    return {grain for _, _, grain in cells_of(proposal.config, network.graph)} - {None}
+    return {grain for _, _, grain in cells_of_config(proposal.config, network.graph)} - {None}
 
 
 def test_costs_that_are_no_sums_are_explained(opened: Visit) -> None:
@@ -160,9 +160,9 @@ def test_a_point_is_loaded_under_its_name_and_undone(opened: Visit) -> None:
     assert opened.work.experiment.name == "Best energy at 60 % of W8A8"
     network = opened.work.network
     assert network is not None
-    eight = opened.work.config_cost(uniform(8, 8)).energy_pj
+    eight = opened.work.config_cost(uniform_config(8, 8)).energy_pj
     assert opened.work.config_cost(opened.work.config).energy_pj <= 0.6 * eight * (1 + 1e-9)
-    assert len(set(bits_of(opened.work.config, network.graph).values())) > 1
+    assert len(set(bits_by_part(opened.work.config, network.graph).values())) > 1
     undo_change(opened.work)
     assert opened.work.config == before
 
@@ -227,7 +227,7 @@ def test_pinned_layers_keep_their_bits_and_edges_obey(opened: Visit) -> None:
     opened.at.selectbox(key="tradeoffs.edge").set_value(8)
     found(opened.run())
     for proposal in front_of(opened).fronts["bitfusion_like"].proposals:
-        bits = {name: width for (name, side), width in bits_of(
+        bits = {name: width for (name, side), width in bits_by_part(
             proposal.config, network.graph).items() if side == "weights"}  # fmt: skip
         assert bits[names[3]] == bits[names[0]] == bits[names[-1]] == 8
 
@@ -248,21 +248,21 @@ def test_configure_foresees_what_is_edited(opened: Visit) -> None:
     found(opened.open(TRADEOFFS))
     opened.open(CONFIGURE)
     before = float(opened.metric("Predicted SQNR").value.removesuffix(" dB"))
-    set_preset(opened.work, uniform(4, 8), "four")
+    set_preset(opened.work, uniform_config(4, 8), "four")
     opened.run()
     after = float(opened.metric("Predicted SQNR").value.removesuffix(" dB"))
     assert after < before - 6
     assert opened.metric("Predicted SQNR").delta.startswith("-")
-    set_preset(opened.work, uniform(8, 8, Granularity.PER_TENSOR), "other grids")
+    set_preset(opened.work, uniform_config(8, 8, Granularity.PER_TENSOR), "other grids")
     assert opened.run().metric("Predicted top-1").value == "?"
 
 
 def test_a_run_from_elsewhere_teaches_if_its_grids_fit(opened: Visit) -> None:
     found(opened)
     opened.open("pages/runs.py").press("Run").wait()
-    set_preset(opened.work, uniform(8, 8, Granularity.PER_TENSOR), "other grids")
+    set_preset(opened.work, uniform_config(8, 8, Granularity.PER_TENSOR), "other grids")
     opened.run().press("Run").wait()
-    set_preset(opened.work, uniform(8, 8), "W8A8")
+    set_preset(opened.work, uniform_config(8, 8), "W8A8")
     foresight = present_foresight(opened.work)
     assert foresight is not None
     assert [one.run.name for one in foresight.measured] == ["W8A8 per-channel"]

@@ -9,7 +9,7 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Element
 
-from quant.config import uniform
+from quant.config import uniform_config
 from ui.jobs import Job
 from ui.state.last_choices import SNAPSHOT
 from ui.state.workspace import Workspace
@@ -36,7 +36,7 @@ def leave_choices(runs: Path, **other: Any) -> None:
             "source": "fashion", "preprocess": "", "calibration": 32, "samples": 200, "seed": 0,
         },
         "machine": "edge_systolic_8b",
-        "config": uniform(8, 8).to_dict(),
+        "config": uniform_config(8, 8).to_dict(),
         "config_name": "W8A8 per-channel",
     }  # fmt: skip
     (runs / SNAPSHOT).write_text(json.dumps({**choices, **other}))

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from quant.assignment import bits_of, with_bits
-from quant.config import LayerConfig, QuantConfig, Rule, config_from_json, uniform
+from quant.assignment import bits_by_part, config_with_bits
+from quant.config import LayerConfig, QuantConfig, Rule, config_from_json, uniform_config
 from quant.encoding import Encoding
 from quant.errors import CalibrationError, ConfigError
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.passes.use_grids import UseGrids, misfit
+from quant.passes.use_grids import UseGrids, encoding_misfit
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import quantize_graph
@@ -29,7 +29,7 @@ CHANNELS = QuantSpec(granularity=Granularity.PER_CHANNEL)
 
 
 def mixed(*widths: int) -> QuantSpec:
-    return SpecChange(channel_bits=widths).apply(CHANNELS)
+    return SpecChange(channel_bits=widths).apply_to_spec(CHANNELS)
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +102,13 @@ def test_gradients_pass_inside_and_everywhere_at_one_bit() -> None:
 def test_json_is_compact_and_files_of_before_read_as_before() -> None:
     widths = (1, 2, 4, 8, 16)
     assert read_widths_text(write_widths_text(widths), "w") == widths
-    config = uniform(8, 8).with_change("a", weight=SpecChange(channel_bits=widths))
+    config = uniform_config(8, 8).with_layer_change("a", weight=SpecChange(channel_bits=widths))
     assert config_from_json(config.to_json()) == config
     assert '"channel_bits": "1248g"' in config.to_json()
-    assert "channel_bits" not in uniform(8, 8).to_json()
-    assert "narrow" not in uniform(8, 8).to_json()
-    large = uniform(8, 8).with_change("a", weight=SpecChange(channel_bits=(1,) * 2048))
-    assert len(large.to_json()) - len(uniform(8, 8).to_json()) < 2300
+    assert "channel_bits" not in uniform_config(8, 8).to_json()
+    assert "narrow" not in uniform_config(8, 8).to_json()
+    large = uniform_config(8, 8).with_layer_change("a", weight=SpecChange(channel_bits=(1,) * 2048))
+    assert len(large.to_json()) - len(uniform_config(8, 8).to_json()) < 2300
     ternary = QuantConfig(LayerConfig(dataclasses.replace(CHANNELS, bits=2, narrow=True)))
     assert config_from_json(ternary.to_json()) == ternary
 
@@ -132,11 +132,11 @@ def test_configurations_that_cannot_be(text: str, sentence: str) -> None:
 def test_a_later_width_ends_widths_of_channels() -> None:
     spec = mixed(1, 4)
     assert (spec.bits, spec.mean_bits) == (4, 2.5)
-    assert SpecChange(bits=8).apply(spec).channel_bits == ()
-    assert SpecChange(granularity=Granularity.PER_TENSOR).apply(spec).channel_bits == ()
-    assert SpecChange(estimator=Estimator.MIN_MAX).apply(spec).channel_bits == (1, 4)
-    config = uniform(8, 8).with_change("a", weight=SpecChange(channel_bits=(1, 4)))
-    again = config.with_change("a", weight=SpecChange(bits=4))
+    assert SpecChange(bits=8).apply_to_spec(spec).channel_bits == ()
+    assert SpecChange(granularity=Granularity.PER_TENSOR).apply_to_spec(spec).channel_bits == ()
+    assert SpecChange(estimator=Estimator.MIN_MAX).apply_to_spec(spec).channel_bits == (1, 4)
+    config = uniform_config(8, 8).with_layer_change("a", weight=SpecChange(channel_bits=(1, 4)))
+    again = config.with_layer_change("a", weight=SpecChange(bits=4))
     assert again.rules == (Rule("a", SpecChange(bits=4)),)
     with pytest.raises(ConfigError, match="widest"):
         dataclasses.replace(spec, bits=8)
@@ -144,7 +144,9 @@ def test_a_later_width_ends_widths_of_channels() -> None:
 
 def test_the_simulation_and_given_grids(mlp: FloatGraph) -> None:
     first, second = (layer.name for layer in mlp.layers if layer.weight)
-    config = uniform(8, 32).with_change(first, weight=SpecChange(channel_bits=(1, 2, 4, 8)))
+    config = uniform_config(8, 32).with_layer_change(
+        first, weight=SpecChange(channel_bits=(1, 2, 4, 8))
+    )
     quantized = quantize_graph(mlp, config, {}, (-3.0, 3.0))
     grid = quantized.quantizers[f"{first} weight"].encoding
     assert grid is not None
@@ -152,23 +154,23 @@ def test_the_simulation_and_given_grids(mlp: FloatGraph) -> None:
     on_grid = quantized.quantizers[f"{first} weight"](weight)
     assert [len(row.unique()) <= 2**b for row, b in zip(on_grid, (1, 2, 4, 8), strict=True)]
     site = next(s for s in quantized.sites if s.name == f"{first} weight")
-    assert misfit(grid, site) == ""
-    plain = quantize_graph(mlp, uniform(8, 32), {}, (-3.0, 3.0))
-    found = UseGrids({f"{first} weight": grid}).apply(plain)
+    assert encoding_misfit(grid, site) == ""
+    plain = quantize_graph(mlp, uniform_config(8, 32), {}, (-3.0, 3.0))
+    found = UseGrids({f"{first} weight": grid}).apply_at_once(plain)
     assert found.used == ()
     assert "other widths of channels" in found.kept[f"{first} weight"]
     # bits of others change, those of channels stay; a width for the layer takes their place
-    assert bits_of(config, mlp)[first, Side.WEIGHTS] == 8
-    moved = with_bits(config, mlp, {(second, Side.WEIGHTS): 4})
-    assert moved.resolve(mlp.layers)[first].weight.channel_bits == (1, 2, 4, 8)
-    assert moved.resolve(mlp.layers)[second].weight.bits == 4
-    same = with_bits(config, mlp, {(first, Side.WEIGHTS): 8})
-    assert same.resolve(mlp.layers)[first].weight.channel_bits == ()
+    assert bits_by_part(config, mlp)[first, Side.WEIGHTS] == 8
+    moved = config_with_bits(config, mlp, {(second, Side.WEIGHTS): 4})
+    assert moved.resolve_layers(mlp.layers)[first].weight.channel_bits == (1, 2, 4, 8)
+    assert moved.resolve_layers(mlp.layers)[second].weight.bits == 4
+    same = config_with_bits(config, mlp, {(first, Side.WEIGHTS): 8})
+    assert same.resolve_layers(mlp.layers)[first].weight.channel_bits == ()
 
 
 def test_widths_of_another_network_are_refused(mlp: FloatGraph) -> None:
     first = next(layer.name for layer in mlp.layers if layer.weight)
-    config = uniform(8, 8).with_change(first, weight=SpecChange(channel_bits=(1, 2)))
+    config = uniform_config(8, 8).with_layer_change(first, weight=SpecChange(channel_bits=(1, 2)))
     with pytest.raises(ConfigError, match="has 4 output channels; got widths of 2"):
         quantize_graph(mlp, config)
     with pytest.raises(CalibrationError, match="2 widths for 4 channels"):

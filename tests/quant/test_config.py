@@ -8,7 +8,7 @@ from quant.config import (
     LayerConfig,
     QuantConfig,
     Rule,
-    uniform,
+    uniform_config,
 )
 from quant.errors import ConfigError
 from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
@@ -37,12 +37,12 @@ def bits(n: int) -> SpecChange:
 
 
 def weight_bits(*rules: Rule) -> dict[str, int]:
-    resolved = QuantConfig(rules=rules).resolve(LAYERS)
+    resolved = QuantConfig(rules=rules).resolve_layers(LAYERS)
     return {name: resolved[name].weight.bits for name in resolved}
 
 
 def test_without_rules_every_layer_takes_the_default() -> None:
-    resolved = QuantConfig().resolve(LAYERS)
+    resolved = QuantConfig().resolve_layers(LAYERS)
     assert list(resolved) == [layer.name for layer in LAYERS]
     assert {resolved[name] for name in resolved} == {LayerConfig()}
     assert LayerConfig().weight == QuantSpec(8, symmetric=True, granularity=Granularity.PER_CHANNEL)
@@ -66,7 +66,7 @@ def test_without_rules_every_layer_takes_the_default() -> None:
     ],
 )
 def test_a_selector_matches_by_name_pattern_kind_or_place(select: str, wanted: set[str]) -> None:
-    assert Rule(select).matches(LAYERS) == wanted
+    assert Rule(select).matched_layers(LAYERS) == wanted
 
 
 def test_a_later_rule_wins_over_an_earlier_one_field_by_field() -> None:
@@ -75,7 +75,7 @@ def test_a_later_rule_wins_over_an_earlier_one_field_by_field() -> None:
         Rule("kind:depthwise", weight=bits(6)),
         Rule("blocks[1].*", weight=bits(7)),
     )
-    chosen = QuantConfig(rules=rules).resolve(LAYERS)
+    chosen = QuantConfig(rules=rules).resolve_layers(LAYERS)
     assert chosen["stem"].weight.bits == 4
     assert chosen["blocks[0].dw"].weight.bits == 6
     assert chosen["blocks[1].dw"].weight.bits == 7
@@ -85,40 +85,46 @@ def test_a_later_rule_wins_over_an_earlier_one_field_by_field() -> None:
 
 def test_a_rule_changes_only_what_it_sets() -> None:
     change = SpecChange(scale=ScaleKind.POWER_OF_TWO)
-    chosen = QuantConfig(rules=(Rule("stem", activation=change),)).resolve(LAYERS)["stem"]
+    chosen = QuantConfig(rules=(Rule("stem", activation=change),)).resolve_layers(LAYERS)["stem"]
     assert chosen.weight == LayerConfig().weight
     assert chosen.activation == replace(LayerConfig().activation, scale=ScaleKind.POWER_OF_TWO)
 
 
 def test_every_rule_says_how_many_layers_it_matched() -> None:
     rules = (Rule("*"), Rule("kind:depthwise"), Rule("first"), Rule("blocks*"))
-    assert QuantConfig(rules=rules).resolve(LAYERS).matched == (8, 2, 1, 4)
+    assert QuantConfig(rules=rules).resolve_layers(LAYERS).matched == (8, 2, 1, 4)
 
 
 @pytest.mark.parametrize("select", ["kind:attention", "conv9", "blocks[0]", "blocks.0.dw"])
 def test_a_rule_that_matches_nothing_is_an_error_that_names_it(select: str) -> None:
     with pytest.raises(ConfigError) as error:
-        QuantConfig(rules=(Rule("*"), Rule(select))).resolve(LAYERS)
+        QuantConfig(rules=(Rule("*"), Rule(select))).resolve_layers(LAYERS)
     assert repr(select) in str(error.value)
     assert "matches none of 8" in str(error.value)
 
 
 def test_first_and_last_match_nothing_where_no_layer_has_weights() -> None:
     for select in ("first", "last"):
-        assert Rule(select).matches([Stub("relu", "activation")]) == frozenset()
+        assert Rule(select).matched_layers([Stub("relu", "activation")]) == frozenset()
 
 
 def test_a_change_for_one_layer_merges_with_the_one_before() -> None:
-    config = QuantConfig().with_change("stem", weight=bits(4)).with_change("stem", bits(5), bits(6))
+    config = (
+        QuantConfig()
+        .with_layer_change("stem", weight=bits(4))
+        .with_layer_change("stem", bits(5), bits(6))
+    )
     assert config.rules == (Rule("stem", bits(5), bits(6)),)
-    both = config.with_change("stem", weight=SpecChange(symmetric=False, bits=3))
+    both = config.with_layer_change("stem", weight=SpecChange(symmetric=False, bits=3))
     assert both.rules == (Rule("stem", SpecChange(symmetric=False, bits=3), bits(6)),)
-    kept = config.with_change("stem", weight=SpecChange(symmetric=False))
+    kept = config.with_layer_change("stem", weight=SpecChange(symmetric=False))
     assert kept.rules == (Rule("stem", SpecChange(symmetric=False, bits=5), bits(6)),)
-    more = config.with_change("head", weight=bits(3)).with_change("stem", weight=bits(2))
+    more = config.with_layer_change("head", weight=bits(3)).with_layer_change(
+        "stem", weight=bits(2)
+    )
     assert [rule.select for rule in more.rules] == ["stem", "head", "stem"]
-    assert more.resolve(LAYERS)["stem"].weight.bits == 2
-    assert more.resolve(LAYERS)["stem"].activation.bits == 6
+    assert more.resolve_layers(LAYERS)["stem"].weight.bits == 2
+    assert more.resolve_layers(LAYERS)["stem"].activation.bits == 6
 
 
 def test_per_channel_activations_are_refused_in_default_and_rules() -> None:
@@ -126,7 +132,7 @@ def test_per_channel_activations_are_refused_in_default_and_rules() -> None:
         LayerConfig(activation=QuantSpec(granularity=Granularity.PER_CHANNEL))
     rule = Rule("stem", activation=SpecChange(granularity=Granularity.PER_GROUP))
     with pytest.raises(ConfigError, match=r"Activations must be per-tensor.*got per-group"):
-        QuantConfig(rules=(rule,)).resolve(LAYERS)
+        QuantConfig(rules=(rule,)).resolve_layers(LAYERS)
 
 
 @pytest.mark.parametrize("estimator", [Estimator.CROSS_ENTROPY, Estimator.BATCH_NORM])
@@ -136,7 +142,7 @@ def test_weights_refuse_the_estimators_of_activations(estimator: Estimator) -> N
 
 
 def test_uniform_sets_one_width_for_all_weights_and_one_for_all_activations() -> None:
-    config = uniform(4, 6, Granularity.PER_TENSOR)
+    config = uniform_config(4, 6, Granularity.PER_TENSOR)
     assert (config.default.weight.bits, config.default.activation.bits) == (4, 6)
     assert config.default.weight.granularity is Granularity.PER_TENSOR
     assert config.rules == ()

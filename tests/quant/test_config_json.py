@@ -12,7 +12,7 @@ from quant.config import (
     Rule,
     config_from_dict,
     config_from_json,
-    uniform,
+    uniform_config,
 )
 from quant.errors import ConfigError
 from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
@@ -41,7 +41,7 @@ FULL = QuantConfig(
 )
 
 
-@pytest.mark.parametrize("config", [QuantConfig(), FULL, uniform(2, 16)])
+@pytest.mark.parametrize("config", [QuantConfig(), FULL, uniform_config(2, 16)])
 def test_json_round_trip_is_exact(config: QuantConfig) -> None:
     assert config_from_json(config.to_json()) == config
     assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config

@@ -5,11 +5,11 @@ import torch
 
 from analysis.network import prepare
 from quant.errors import CalibrationError, QuantError
-from quant.finite_values import check_outputs
+from quant.finite_values import check_finite_outputs
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.torch_state import exclusive_torch
 
 
@@ -40,10 +40,10 @@ def test_a_weight_that_is_no_number_names_its_layer_when_the_network_is_loaded()
 def test_outputs_beyond_float32_name_the_layer_and_what_is_large(loud: FloatGraph) -> None:
     x = torch.full((2, 4), 1e30)
     with pytest.raises(QuantError, match=r"first after second, whose largest weight is \d\.\d+e"):
-        check_outputs(loud, x, (loud(x),))
-    check_outputs(loud, torch.ones(2, 4), (loud(torch.ones(2, 4)),))
+        check_finite_outputs(loud, x, (loud(x),))
+    check_finite_outputs(loud, torch.ones(2, 4), (loud(torch.ones(2, 4)),))
 
 
 def test_calibration_names_the_layer_too(loud: FloatGraph) -> None:
     with pytest.raises(CalibrationError, match="first after second"):
-        drain(Calibrate()(loud, [torch.full((2, 4), 1e30)]))
+        drain_steps(Calibrate()(loud, [torch.full((2, 4), 1e30)]))

@@ -7,9 +7,9 @@ import pytest
 from quant.interruption import (
     Interrupted,
     TimeLimitError,
-    cancellable,
     check_interruption,
-    time_limit,
+    limit_processor_time,
+    make_cancellable,
 )
 from quant.progress import Progress, Steps
 from ui.job_kind import JobKind
@@ -23,18 +23,22 @@ def forever() -> None:
 
 def test_a_limit_ends_in_a_sentence_and_holds_for_this_thread_alone() -> None:
     check_interruption()
-    limit = time_limit(0.05, "Loading x.onnx")
+    limit = limit_processor_time(0.05, "Loading x.onnx")
     with pytest.raises(TimeLimitError, match=r"Loading x\.onnx must take at most 0 s"), limit:
         forever()
     check_interruption()
-    with cancellable(lambda: True):
+    with make_cancellable(lambda: True):
         other = threading.Thread(target=check_interruption)
         other.start()
         other.join()
 
 
 def test_whoever_cancels_is_not_told_of_a_limit() -> None:
-    with pytest.raises(Interrupted), cancellable(lambda: True), time_limit(9, "Loading"):
+    with (
+        pytest.raises(Interrupted),
+        make_cancellable(lambda: True),
+        limit_processor_time(9, "Loading"),
+    ):
         forever()
 
 

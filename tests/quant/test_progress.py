@@ -2,7 +2,7 @@
 
 import pytest
 
-from quant.progress import Progress, Steps, drain, part
+from quant.progress import Progress, Steps, drain_steps, part_of_progress
 
 
 def work(result: str, count: int) -> Steps[str]:
@@ -12,16 +12,16 @@ def work(result: str, count: int) -> Steps[str]:
 
 
 def test_draining_runs_the_work_to_its_end_and_returns_its_result() -> None:
-    assert drain(work("done", 3)) == "done"
-    assert drain(work("nothing to do", 0)) == "nothing to do"
+    assert drain_steps(work("done", 3)) == "done"
+    assert drain_steps(work("nothing to do", 0)) == "nothing to do"
 
 
 def test_a_part_fills_its_share_and_returns_its_result() -> None:
     found: list[str] = []
 
     def whole() -> Steps[None]:
-        found.append((yield from part(work("a", 2), 0.0, 0.5)))
-        found.append((yield from part(work("b", 4), 0.5, 1.0)))
+        found.append((yield from part_of_progress(work("a", 2), 0.0, 0.5)))
+        found.append((yield from part_of_progress(work("b", 4), 0.5, 1.0)))
 
     fractions = [step.fraction for step in whole()]
     assert fractions == pytest.approx([0.25, 0.5, 0.625, 0.75, 0.875, 1.0])
@@ -33,7 +33,7 @@ def test_an_error_in_a_part_leaves_it() -> None:
         yield Progress(0.5, "half")
         raise ValueError("broken")
 
-    steps = part(broken(), 0.0, 0.5)
+    steps = part_of_progress(broken(), 0.0, 0.5)
     assert next(steps) == Progress(0.25, "half")
     with pytest.raises(ValueError, match="broken"):
         next(steps)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, export
 
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.engine import fused_layer
 from quant.engine.gradients import Backward, Local
 from quant.engine.program import compile_program
@@ -15,10 +15,19 @@ from quant.graph.layers import is_input_name
 from quant.graph.node_facts import facts_of_node
 from quant.graph.operators import Kind
 from quant.graph.walk import Walk
-from quant.inputs import Input, Inputs, Outputs, arranged, draw, first_of, parts_of, pieces_of
+from quant.inputs import (
+    Input,
+    Inputs,
+    Outputs,
+    arrange_batch,
+    draw_batch,
+    first_output_of,
+    split_batch,
+    tensors_of_batch,
+)
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side, plan_sites
 from quant.simulation.quant_graph import quantize_graph
 from tests.task_networks import CLASSES, IMAGE, ROWS, TASKS, task_graph
@@ -30,11 +39,11 @@ EVERY = pytest.mark.parametrize("name", TASKS)
 def test_it_computes_what_the_network_computes(name: str) -> None:
     task, graph = TASKS[name], FoldBatchNorm()(task_graph(name))
     x = task.draw(5)
-    given = task.model()(*parts_of(x))
+    given = task.model()(*tensors_of_batch(x))
     wanted = [
         out for out in (given if isinstance(given, tuple) else (given,)) if out.is_floating_point()
     ]
-    got = parts_of(graph.run(x))
+    got = tensors_of_batch(graph.run(x))
     assert len(got) == len(wanted) == len(graph.output_shapes)
     for ours, theirs, shape in zip(got, wanted, graph.output_shapes, strict=True):
         assert ours.shape[1:] == shape
@@ -69,7 +78,9 @@ def test_real_inputs_have_sites_and_whole_numbers_have_none() -> None:
 def test_a_mask_before_a_softmax_gets_no_grid() -> None:
     graph = task_graph("tokens")
     sites = {
-        site.node for site in plan_sites(graph, uniform(8, 8)) if site.side is Side.ACTIVATIONS
+        site.node
+        for site in plan_sites(graph, uniform_config(8, 8))
+        if site.side is Side.ACTIVATIONS
     }
     masking = [n.name for n in graph.module.graph.nodes if facts_of_node(n).masking]
     assert len(masking) == 1
@@ -89,11 +100,13 @@ def test_an_embedding_is_a_layer_with_a_table_of_rows() -> None:
 def test_fewer_bits_are_further_away(name: str) -> None:
     task, graph = TASKS[name], task_graph(name)
     x = task.draw(16)
-    calibration = drain(Calibrate()(graph, [x]))  # nothing lies beyond these ranges
-    wanted = parts_of(graph.run(x))
+    calibration = drain_steps(Calibrate()(graph, [x]))  # nothing lies beyond these ranges
+    wanted = tensors_of_batch(graph.run(x))
     noise = {}
     for bits in (4, 8, 12):
-        got = parts_of(quantize_graph(graph, uniform(bits, bits), calibration).run(x))
+        got = tensors_of_batch(
+            quantize_graph(graph, uniform_config(bits, bits), calibration).run(x)
+        )
         noise[bits] = [float((a - b).square().sum()) for a, b in zip(got, wanted, strict=True)]
     assert all(a > b > c for a, b, c in zip(*noise.values(), strict=True))
 
@@ -101,19 +114,19 @@ def test_fewer_bits_are_further_away(name: str) -> None:
 @EVERY
 def test_a_program_restarts_anywhere_with_the_same_bits(name: str) -> None:
     task, graph = TASKS[name], task_graph(name)
-    sites = plan_sites(graph, uniform(8, 8))
-    calibration = drain(Calibrate()(graph, [task.draw(24, 7)]))
-    quantized = quantize_graph(graph, uniform(8, 8), calibration)
+    sites = plan_sites(graph, uniform_config(8, 8))
+    calibration = drain_steps(Calibrate()(graph, [task.draw(24, 7)]))
+    quantized = quantize_graph(graph, uniform_config(8, 8), calibration)
     program = compile_program(graph, sites, fuse=False)
     grids = {n: q.encoding for n, q in quantized.quantizers.items() if q.encoding is not None}
-    settings, x = program.settle(grids), task.draw(3)
+    settings, x = program.settle_weights(grids), task.draw(3)
     with torch.inference_mode():
-        whole = parts_of(quantized.run(x))
+        whole = tensors_of_batch(quantized.run(x))
         for site in sites:
-            values, position = program.start(x), program.position([site.name])
-            program.run(values, 0, position, settings)
-            program.finish(values, position, settings)
-            for got, wanted in zip(program.results(values), whole, strict=True):
+            values, position = program.start_values(x), program.restart_position([site.name])
+            program.run_steps(values, 0, position, settings)
+            program.finish_run(values, position, settings)
+            for got, wanted in zip(program.result_tensors(values), whole, strict=True):
                 assert torch.equal(got, wanted)
 
 
@@ -132,9 +145,11 @@ def naive_gradients(name: str, x: Inputs, probe: Outputs) -> dict[str, Tensor]:
                 values[n.name] = found
             return found
 
-    inputs = [p.clone().requires_grad_() if p.is_floating_point() else p for p in parts_of(x)]
-    outputs = parts_of(Watch(graph.module).run(*inputs))
-    total = sum((o * p).sum() for o, p in zip(outputs, parts_of(probe), strict=True))
+    inputs = [
+        p.clone().requires_grad_() if p.is_floating_point() else p for p in tensors_of_batch(x)
+    ]
+    outputs = tensors_of_batch(Watch(graph.module).run(*inputs))
+    total = sum((o * p).sum() for o, p in zip(outputs, tensors_of_batch(probe), strict=True))
     assert isinstance(total, Tensor)
     total.backward()
     found = {n: v.grad for n, v in values.items() if v.grad is not None}
@@ -170,7 +185,9 @@ def test_a_layer_runs_again_with_another_table() -> None:
             torch.testing.assert_close(local.run(2 * table), 2 * local.output)
             met.append(local.layer.name)
 
-    Backward(graph)(TASKS["tokens"].draw(2), lambda out: [torch.ones_like(first_of(out))], visit)
+    Backward(graph)(
+        TASKS["tokens"].draw(2), lambda out: [torch.ones_like(first_output_of(out))], visit
+    )
     assert met == ["words"]
 
 
@@ -184,13 +201,15 @@ def test_a_walk_goes_with_several_inputs() -> None:
 def test_a_program_of_torch_export_brings_its_own_names_and_kinds() -> None:
     task = TASKS["tokens"]
     batch = Dim("batch", min=1, max=99)
-    program = export(task.model(), parts_of(task.draw(2)), dynamic_shapes=({0: batch}, {0: batch}))
+    program = export(
+        task.model(), tensors_of_batch(task.draw(2)), dynamic_shapes=({0: batch}, {0: batch})
+    )
     graph = capture_graph(program, ())
     assert [(one.name, one.kind, one.below) for one in graph.inputs] == [
         ("ids", "int64", ROWS), ("mask", "int64", None),
     ]  # fmt: skip
     x = task.draw(4)
-    torch.testing.assert_close(graph(x), task.model()(*parts_of(x)))
+    torch.testing.assert_close(graph(x), task.model()(*tensors_of_batch(x)))
 
 
 class Late(torch.nn.Module):
@@ -204,17 +223,21 @@ def test_an_input_without_a_batch_is_refused() -> None:
 
 
 def test_drawn_numbers_are_valid() -> None:
-    ids, mask = parts_of(draw(task_graph("tokens").inputs, 200))
+    ids, mask = tensors_of_batch(draw_batch(task_graph("tokens").inputs, 200))
     assert (int(ids.min()), int(ids.max())) == (0, ROWS - 1)
     assert set(mask.unique().tolist()) == {0, 1}
-    assert torch.equal(ids, parts_of(draw(task_graph("tokens").inputs, 200))[0])
+    assert torch.equal(ids, tensors_of_batch(draw_batch(task_graph("tokens").inputs, 200))[0])
 
 
 def test_batches_are_arranged_and_cut() -> None:
-    image, figures = parts_of(arranged(TASKS["towers"].draw(3), 4))
+    image, figures = tensors_of_batch(arrange_batch(TASKS["towers"].draw(3), 4))
     assert image.shape == (4, 3, 8, 8)
     assert image.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(figures[3], figures[0])
-    pieces = pieces_of(TASKS["towers"].draw(5), 2)
-    assert [[len(part) for part in parts_of(piece)] for piece in pieces] == [[2, 2], [2, 2], [1, 1]]
+    pieces = split_batch(TASKS["towers"].draw(5), 2)
+    assert [[len(part) for part in tensors_of_batch(piece)] for piece in pieces] == [
+        [2, 2],
+        [2, 2],
+        [1, 1],
+    ]
     assert IMAGE.real

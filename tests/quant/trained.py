@@ -9,10 +9,10 @@ from torch import Tensor
 from data_io.bundled import fashion_test, fashion_train_part
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.inputs import first_of
+from quant.inputs import first_output_of
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph
 from sample_models.registry import sample
 
@@ -34,7 +34,7 @@ def trained(name: str) -> Trained:
     graph = FoldBatchNorm()(capture_graph(entry.build(), entry.input_shape))
     data = fashion_train_part().sample(256)
     batches = (batch.inputs for batch in data.batches(BATCH))
-    return Trained(graph, drain(Calibrate(len(data))(graph, batches)))
+    return Trained(graph, drain_steps(Calibrate(len(data))(graph, batches)))
 
 
 @cache
@@ -42,7 +42,7 @@ def images(count: int) -> tuple[Tensor, Tensor]:
     """Return the first `count` test images and their labels."""
     batch = next(fashion_test().batches(count))
     assert batch.labels is not None
-    return first_of(batch.inputs), batch.labels
+    return first_output_of(batch.inputs), batch.labels
 
 
 @torch.inference_mode()

@@ -10,10 +10,10 @@ from analysis.runs.experiment import Experiment
 from analysis.runs.run_experiment import run_experiment
 from analysis.split import Split
 from analysis.study import Study
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.passes.equalize import Equalize
 from quant.passes.recipe import Recipe
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.spec import Granularity, SpecChange
 from sample_models.registry import sample
 from ui.state.model_and_data import DataChoice, ModelChoice, load_chosen_network, open_chosen_data
@@ -25,13 +25,13 @@ IMAGES = 300
 def prepared(name: str) -> tuple[Network, Split, Calibrated]:
     """Return a sample, its images, and the statistics of 64 of them."""
     choice = ModelChoice(name)
-    network = drain(load_chosen_network(choice))
+    network = drain_steps(load_chosen_network(choice))
     wish = DataChoice(
         preprocess=sample(choice.source).preprocess.to_json(), calibration=64, samples=IMAGES
     )
     parts = open_chosen_data(wish, choice, network)
     assert parts.calibration is not None
-    return network, parts, drain(calibrate(network, parts.calibration, parts.input_range))
+    return network, parts, drain_steps(calibrate(network, parts.calibration, parts.input_range))
 
 
 @cache
@@ -42,7 +42,7 @@ def measured(
     machine = load_preset("edge_systolic_8b")
     wanted = Experiment(config, machine, recipe=recipe, given_name="lesson")
     run = run_experiment(Study(network, parts.score, parts.calibration, calibrated=ranges), wanted)
-    return drain(run).evaluation
+    return drain_steps(run).evaluation
 
 
 def drop(config: QuantConfig, name: str = "fashion-mobilenet", recipe: Recipe = ()) -> float:
@@ -53,7 +53,7 @@ def drop(config: QuantConfig, name: str = "fashion-mobilenet", recipe: Recipe = 
 
 def test_mobilenet_loses_its_points_at_4_bits_in_the_first_layer() -> None:
     """17.0 and 0.5 points on 4000 images; the limits leave room for the 300 taken here."""
-    eight, four = uniform(8, 8).default, uniform(4, 8).default
+    eight, four = uniform_config(8, 8).default, uniform_config(4, 8).default
     assert drop(QuantConfig(eight, (Rule("first", SpecChange(bits=4)),))) > 0.12
     assert drop(QuantConfig(four, (Rule("first", SpecChange(bits=8)),))) < 0.03
 
@@ -61,12 +61,12 @@ def test_mobilenet_loses_its_points_at_4_bits_in_the_first_layer() -> None:
 def test_unequal_channels_need_a_scale_each_and_their_activations_equalization() -> None:
     """78, 23, 0 and 0 points here."""
     name = "fashion-mobilenet-imbalanced"
-    assert drop(uniform(8, 8, Granularity.PER_TENSOR), name) > 0.7
-    assert drop(uniform(8, 8), name) > 0.05
-    assert drop(uniform(8, 32), name) < 0.03
-    assert drop(uniform(8, 8, Granularity.PER_TENSOR), name, (Equalize(),)) < 0.02
+    assert drop(uniform_config(8, 8, Granularity.PER_TENSOR), name) > 0.7
+    assert drop(uniform_config(8, 8), name) > 0.05
+    assert drop(uniform_config(8, 32), name) < 0.03
+    assert drop(uniform_config(8, 8, Granularity.PER_TENSOR), name, (Equalize(),)) < 0.02
 
 
 def test_of_the_transformer_activations_are_the_hard_part() -> None:
     name = "fashion-vit"
-    assert drop(uniform(32, 4), name) > 2 * max(0.01, drop(uniform(4, 32), name))
+    assert drop(uniform_config(32, 4), name) > 2 * max(0.01, drop(uniform_config(4, 32), name))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from analysis.evaluation.evaluate import FloatScore, score_float
 from analysis.network import Network, forward
 from analysis.runs.json_values import from_plain, to_plain
-from quant.inputs import parts_of
+from quant.inputs import tensors_of_batch
 from quant.progress import Steps
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -104,7 +104,7 @@ def _cached_first_images(model: str, data: str, _workspace: Workspace) -> list[S
     logits = forward(network.graph, network.graph.batch, batch.inputs)
     names = parts.score.class_names
     shown = []
-    for position, image in enumerate(parts_of(batch.inputs)[place]):
+    for position, image in enumerate(tensors_of_batch(batch.inputs)[place]):
         low, high = image.min(), image.max()
         picture = ((image - low) / (high - low).clamp(min=1e-9)).numpy()
         picture = picture.transpose(1, 2, 0) if picture.shape[0] in (1, 3) else picture

@@ -11,7 +11,7 @@ from analysis.sensitivity.ranking import deepest
 from analysis.sensitivity.sweep import Sensitivity, Sweep
 from analysis.split import Split
 from figures.tradeoffs.wording import QualityScale
-from quant.assignment import at_granularity, cells_of
+from quant.assignment import cells_of_config, config_at_granularity
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.simulation.plan import TENSOR_SIDES
@@ -31,8 +31,8 @@ def eight_bit_config(workspace: Workspace, network: Network) -> QuantConfig:
     frequent granularity, from which the search started.
     """
     own = without_bits(network, workspace.config)
-    weights = [grain for _, _, grain in cells_of(own, network.graph) if grain is not None]
-    usual = at_granularity(own, Counter(weights).most_common(1)[0][0]) if weights else own
+    weights = [grain for _, _, grain in cells_of_config(own, network.graph) if grain is not None]
+    usual = config_at_granularity(own, Counter(weights).most_common(1)[0][0]) if weights else own
     chosen = len(set(weights)) > 1 and workspace.parts is not None
     if chosen and sensitivity_key_at(network, workspace.parts, usual) in workspace.tradeoffs.others:
         return usual

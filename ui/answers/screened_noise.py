@@ -9,7 +9,7 @@ from analysis.sensitivity.screening.screen import screen
 from analysis.sensitivity.sweep import Sensitivity, Sweep, other_sweeps
 from analysis.study import Study
 from quant.config import QuantConfig
-from quant.progress import Steps, part
+from quant.progress import Steps, part_of_progress
 from quant.simulation.plan import TENSOR_SIDES, Side
 from ui.answers.forecast import deepest_sensitivity, eight_bit_config, with_exact_answers
 from ui.answers.sensitivity import SCREENED_IMAGES, screened_answers, screening_key
@@ -29,11 +29,11 @@ def noise_by_granularity(
     own = Sweep(eight_bit_config(workspace, network), bits, TENSOR_SIDES)
     sweeps = other_sweeps(network.graph, own, wish.granularities)
     share = 1 / (1 + len(sweeps))
-    found = yield from part(_own_granularity_noise(workspace, study, bits), 0.0, share)
+    found = yield from part_of_progress(_own_granularity_noise(workspace, study, bits), 0.0, share)
     others = []
     for place, sweep in enumerate(sweeps, start=1):
         steps = _other_granularity_noise(workspace, study, sweep)
-        others.append((yield from part(steps, share * place, share * (place + 1))))
+        others.append((yield from part_of_progress(steps, share * place, share * (place + 1))))
     return found, tuple(others)
 
 
@@ -47,9 +47,9 @@ def _other_granularity_noise(
     few = study.scoring(study.images.first(SCREENED_IMAGES))
     known = screened_answers(workspace, sweep, SCREENED_IMAGES)
     if known is None:
-        known = yield from part(screen(few, sweep), 0.0, SCREENING_SHARE)
+        known = yield from part_of_progress(screen(few, sweep), 0.0, SCREENING_SHARE)
     steps = check_loud(few, known)
-    checked = yield from part(steps, SCREENING_SHARE, 1.0)
+    checked = yield from part_of_progress(steps, SCREENING_SHARE, 1.0)
     key = screening_key(workspace, sweep, SCREENED_IMAGES)
     workspace.store.keep_answer(key, to_plain(checked))
     return checked
@@ -65,9 +65,9 @@ def _own_granularity_noise(
         return (yield from check_loud(few, known))
     sweep = Sweep(eight_bit_config(workspace, study.network), bits, TENSOR_SIDES)
     steps = screen(few, sweep)
-    found = yield from part(steps, 0.0, SCREENING_SHARE)
+    found = yield from part_of_progress(steps, 0.0, SCREENING_SHARE)
     loud = check_loud(few, found)
-    found = yield from part(loud, SCREENING_SHARE, 1.0)
+    found = yield from part_of_progress(loud, SCREENING_SHARE, 1.0)
     workspace.store.keep_answer(screening_key(workspace, sweep, SCREENED_IMAGES), to_plain(found))
     return with_exact_answers(workspace, study.network, sweep.config, found)
 

@@ -15,7 +15,7 @@ from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, 
 from analysis.sensitivity.tensor_noise import instant
 from analysis.study import Study
 from data_io.dataset import Dataset
-from quant.progress import Progress, Steps, part
+from quant.progress import Progress, Steps, part_of_progress
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.request_guard import paths_open
@@ -98,7 +98,7 @@ def _measure_tensor_noise(workspace: Workspace, asked: SweepRequest, sweep: Swee
     study, key = workspace.study, _answer_key(workspace, sweep)
     if study is None:
         return
-    yield from part(study.calibrated(), 0.0, 0.3)
+    yield from part_of_progress(study.calibrated(), 0.0, 0.3)
     if _has_deeper_answers(workspace, asked):
         # only the statistics were missing, to find again what the store has
         workspace.asked.discard(f"noise {key}")
@@ -221,18 +221,20 @@ def _screen_and_sweep(
     data = study.images.first(asked.images)
     key = screening_key(workspace, sweep, asked.images)
     alone = asked.depth is Depth.SCREENING
-    yield from part(study.calibrated(), 0.0, CALIBRATION_SHARE)
+    yield from part_of_progress(study.calibrated(), 0.0, CALIBRATION_SHARE)
     quick = screened_answers(workspace, sweep, asked.images)
     if quick is None:
         steps = screen(study.scoring(data.first(SCREENED_IMAGES)), sweep)
-        quick = yield from part(steps, CALIBRATION_SHARE, 1.0 if alone else SCREENING_SHARE)
+        quick = yield from part_of_progress(
+            steps, CALIBRATION_SHARE, 1.0 if alone else SCREENING_SHARE
+        )
         workspace.sensitivity.screened[key] = quick
         workspace.store.keep_answer(key, to_plain(quick))
     if alone:
         return quick
     workers: Workers = open_cluster(asked.scheduler) if asked.scheduler else Pool()
     work = sensitivity(study.scoring(data), sweep, Depth.EXACT, workers, guiltiest(quick))
-    return (yield from part(work, SCREENING_SHARE, 1.0))
+    return (yield from part_of_progress(work, SCREENING_SHARE, 1.0))
 
 
 def remember_request(workspace: Workspace, asked: SweepRequest) -> None:

@@ -55,7 +55,7 @@ def apply_row_edits(
         ConfigError: a value lies outside its bounds, or the layer of an edited weight has no
             weight.
     """
-    chosen = config.resolve(layers)
+    chosen = config.resolve_layers(layers)
     for row, columns in edits.items():
         layer = layers[int(row)]
         wish = chosen[layer.name]
@@ -69,8 +69,8 @@ def apply_row_edits(
                 "Set the bits of its activation."
             )
         if weight.to_dict() or activation.to_dict():
-            config = config.with_change(layer.name, weight, activation)
-    config.resolve(layers)
+            config = config.with_layer_change(layer.name, weight, activation)
+    config.resolve_layers(layers)
     return config
 
 
@@ -253,7 +253,7 @@ def _apply_bulk_edit(
     config = QuantConfig(present.default, (*present.rules, *rules))
     try:
         if workspace.network is not None:
-            config.resolve(workspace.network.graph.layers)
+            config.resolve_layers(workspace.network.graph.layers)
     except QuantError as error:
         return str(error)
     set_config(workspace, config)

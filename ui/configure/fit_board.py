@@ -27,7 +27,7 @@ from analysis.network import Network, prepare
 from figures.style.units import format_energy, format_time
 from model_io.load import load_model
 from model_io.onnx_export.plain_onnx import write_plain_onnx
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from sample_models.registry import SAMPLES
 from ui.plain_text import plain
 from ui.state.workspace import Workspace
@@ -145,7 +145,7 @@ def _fit_machine(
         if wanted in TINY:
             return network_table(wanted, *pair)
         graph = network.graph if wanted == PRESENT else _sample_network(wanted).graph
-        return build_workload(wanted, graph, uniform(*pair))
+        return build_workload(wanted, graph, uniform_config(*pair))
 
     base = workspace.machine
     measurements = measurements_of(rows, find_workload)

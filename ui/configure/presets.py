@@ -2,19 +2,19 @@
 
 import streamlit as st
 
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.spec import Granularity
 from ui.state.edit_config import set_preset
 from ui.state.workspace import Workspace
 
 PRESETS: dict[str, QuantConfig] = {
-    "W8A8 per-channel": uniform(8, 8),
-    "W8A8 per-tensor": uniform(8, 8, Granularity.PER_TENSOR),
-    "W6A8 per-channel": uniform(6, 8),
-    "W4A8 per-channel": uniform(4, 8),
-    "W4A4 per-channel": uniform(4, 4),
-    "W8A16 per-channel": uniform(8, 16),
-    "Float": uniform(32, 32),
+    "W8A8 per-channel": uniform_config(8, 8),
+    "W8A8 per-tensor": uniform_config(8, 8, Granularity.PER_TENSOR),
+    "W6A8 per-channel": uniform_config(6, 8),
+    "W4A8 per-channel": uniform_config(4, 8),
+    "W4A4 per-channel": uniform_config(4, 4),
+    "W8A16 per-channel": uniform_config(8, 16),
+    "Float": uniform_config(32, 32),
 }
 _PICKED = "configure.preset"
 

@@ -18,9 +18,9 @@ from model_io.artefacts.formats import FORMATS
 from model_io.artefacts.viewer_overlays import LayerNumber
 from model_io.errors import ModelError
 from quant.config import QuantConfig
-from quant.inputs import parts_of
+from quant.inputs import tensors_of_batch
 from quant.passes.use_grids import UseGrids
-from quant.progress import Progress, Steps, part
+from quant.progress import Progress, Steps, part_of_progress
 from ui.answers.forecast import deepest_sensitivity
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -123,14 +123,18 @@ def start_export(workspace: Workspace, wish: ExportRequest, formats: Iterable[st
 def _make_artefacts(
     workspace: Workspace, wish: ExportRequest, formats: tuple[str, ...]
 ) -> Steps[None]:
-    stage = yield from part(quantized_to_take(wish.study, wish.experiment), 0.0, STAGE_SHARE)
+    stage = yield from part_of_progress(
+        quantized_to_take(wish.study, wish.experiment), 0.0, STAGE_SHARE
+    )
     yield Progress(STAGE_SHARE, "Collecting numbers of layers")
     scored = wish.study.scored
     numbers = layer_numbers(stage, wish.report, wish.config, scored, wish.sensitivity)
     metrics = tuple(LayerNumber(n.name, n.unit, n.values, n.low_is_bad) for n in numbers)
     count = wish.network.graph.batch or TRIAL
     few = scored is None or len(scored) < count
-    inputs = () if few or scored is None else parts_of(next(iter(scored.batches(count))).inputs)
+    inputs = (
+        () if few or scored is None else tensors_of_batch(next(iter(scored.batches(count))).inputs)
+    )
     source = ArtefactSource(
         wish.file_stem, stage.network.graph, stage.quantized, wish.config, metrics,
         inputs, wish.model,

@@ -10,7 +10,7 @@ from figures.style.units import format_time
 from model_io.qdq_export.export_qdq import export_qdq_onnx
 from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.runtime.executed_model import open_exported_model
-from quant.progress import Progress, Steps, part
+from quant.progress import Progress, Steps, part_of_progress
 from ui.export.jobs import ExportRequest
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -68,7 +68,9 @@ def _start_check(workspace: Workspace, wish: ExportRequest, count: int) -> None:
 
 
 def _check_file(wish: ExportRequest, count: int, seed: int) -> Steps[Checked]:
-    stage = yield from part(quantized_to_take(wish.study, wish.experiment), 0.0, STAGE_SHARE)
+    stage = yield from part_of_progress(
+        quantized_to_take(wish.study, wish.experiment), 0.0, STAGE_SHARE
+    )
     if wish.study.scored is None:
         raise ValueError("A check needs images; none are chosen. Choose data on Model.")
     yield Progress(STAGE_SHARE, "Making the ONNX file")
@@ -77,7 +79,7 @@ def _check_file(wish: ExportRequest, count: int, seed: int) -> Steps[Checked]:
     score = wish.study.scored
     data = score if count >= len(score) else score.sample(count, seed)
     steps = check_execution(wish.network, simulated, executed, data)
-    check = yield from part(steps, FILE_SHARE, 1.0)
+    check = yield from part_of_progress(steps, FILE_SHARE, 1.0)
     weighted = tuple(layer.name for layer in wish.network.graph.layers if layer.weight)
     return Checked(check, weighted)
 

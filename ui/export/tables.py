@@ -34,7 +34,7 @@ def table_makers(
             for site in sites
             if site.side is Side.ACTIVATIONS and site.shared_with
         }
-        chosen = config.resolve(network.graph.layers)
+        chosen = config.resolve_layers(network.graph.layers)
         rows = config_table(network.graph.layers, chosen, wish.report, shared)
         return rows.drop(columns="select").rename(columns={"energy": "energy %"})
 

@@ -11,7 +11,7 @@ from analysis.split import Split
 from model_io.errors import ModelError
 from model_io.input_specs import InputSpec
 from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx_agreement
-from quant.inputs import Input, parts_of
+from quant.inputs import Input, tensors_of_batch
 from quant.progress import Progress, Steps
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -89,7 +89,7 @@ def inputs_table(workspace: Workspace, network: Network) -> None:
     """List the inputs with their kinds, and the first values of the first sample."""
     parts = workspace.parts
     first = None if parts is None else next(parts.score.batches(1))
-    held = () if first is None else parts_of(first.inputs)
+    held = () if first is None else tensors_of_batch(first.inputs)
     rows = []
     for place, one in enumerate(network.graph.inputs):
         values = held[place] if held else None
@@ -151,7 +151,7 @@ def _run_import_check(model: ModelChoice, network: Network, parts: Split) -> dic
     alone, shown = model.shown is not None, model.shown or ""
     try:
         found = check_onnx_agreement(
-            Path(model.source), takes, shown, alone=alone, inputs=parts_of(batch.inputs)
+            Path(model.source), takes, shown, alone=alone, inputs=tensors_of_batch(batch.inputs)
         )
     except (ModelError, OSError) as error:
         return {"error": str(error)}

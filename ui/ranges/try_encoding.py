@@ -79,7 +79,7 @@ def use_tried_spec(workspace: Workspace, site: Site, spec: QuantSpec) -> None:
     change = spec_difference(site.spec, spec)
     layer = site.shared_with or site.layer
     weight, activation = (change, None) if site.side is Side.WEIGHTS else (None, change)
-    set_config(workspace, workspace.config.with_change(layer, weight, activation))
+    set_config(workspace, workspace.config.with_layer_change(layer, weight, activation))
 
 
 def spec_difference(old: QuantSpec, new: QuantSpec) -> SpecChange:

@@ -7,7 +7,7 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
-from quant.passes.recipe import Pass, Recipe, RecipeError, check_order
+from quant.passes.recipe import Pass, Recipe, RecipeError, check_recipe_order
 from quant.passes.smooth import Smooth
 from ui.widgets.markdown import plain
 
@@ -66,7 +66,7 @@ def recipe_form(smooth: Smooth) -> Recipe | None:
     }
     recipe = tuple(made[name] for name in chosen)
     try:
-        check_order(recipe)
+        check_recipe_order(recipe)
     except RecipeError as error:
         st.error(plain(str(error)), icon=":material/swap_vert:")
         return None

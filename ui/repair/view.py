@@ -26,7 +26,7 @@ from quant.passes.correct_bias import Corrected
 from quant.passes.equalize import Equalized
 from quant.passes.recipe import Recipe
 from quant.passes.smooth import Smoothed
-from quant.progress import Steps, part
+from quant.progress import Steps, part_of_progress
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.choices_history import PickedLayer
@@ -61,9 +61,9 @@ def start_repair(workspace: Workspace, recipe: Recipe) -> None:
 
 
 def _calibrate_and_repair(study: Study, experiment: Experiment) -> Steps[tuple[RepairStep, ...]]:
-    yield from part(study.calibrated(experiment.config), 0.0, CALIBRATION_SHARE)
+    yield from part_of_progress(study.calibrated(experiment.config), 0.0, CALIBRATION_SHARE)
     work = repair(study, experiment.config, experiment.passes)
-    return (yield from part(work, CALIBRATION_SHARE, 1.0))
+    return (yield from part_of_progress(work, CALIBRATION_SHARE, 1.0))
 
 
 def use_recipe_button(workspace: Workspace, repaired: Repaired) -> None:

@@ -86,7 +86,7 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
         )  # fmt: skip
         asked = metric_field(workspace)
     if pressed and workspace.network is not None:
-        config.resolve(workspace.network.graph.layers)
+        config.resolve_layers(workspace.network.graph.layers)
         run_if_allowed(
             workspace, METRIC_QUESTION, asked, lambda: _begin_run(workspace, name, asked)
         )

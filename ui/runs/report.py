@@ -14,7 +14,7 @@ from analysis.sensitivity.sweep import Sensitivity
 from analysis.study import Study
 from figures.document import render_report
 from figures.style.units import format_bytes
-from quant.progress import Steps, part
+from quant.progress import Steps, part_of_progress
 from ui.answers.forecast import deepest_sensitivity, present_foresight
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -121,7 +121,7 @@ def _calibrate_and_gather(
     shown: TradeOff | None,
 ) -> Steps[Report]:
     if study is not None:
-        yield from part(study.calibrated(), 0.0, CALIBRATION_SHARE)
+        yield from part_of_progress(study.calibrated(), 0.0, CALIBRATION_SHARE)
     has_images = study is not None and study.scored is not None
     around = Around(
         study=study,
@@ -133,7 +133,7 @@ def _calibrate_and_gather(
         origin=_report_origin(workspace, run) if has_images else None,
         notes=workspace.parts.notes if has_images and workspace.parts is not None else (),
     )
-    return (yield from part(gather_report(run, around), CALIBRATION_SHARE, 1.0))
+    return (yield from part_of_progress(gather_report(run, around), CALIBRATION_SHARE, 1.0))
 
 
 def _report_origin(workspace: Workspace, run: Run) -> ReportOrigin:

@@ -5,7 +5,7 @@ from analysis.diagnosis.try_remedy import RemedyTrial, try_remedy
 from analysis.sensitivity.sweep import Question
 from analysis.study import Study
 from quant.config import QuantConfig
-from quant.progress import Steps, part
+from quant.progress import Steps, part_of_progress
 from ui.answers.sensitivity import request_images
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -56,5 +56,5 @@ def _calibrate_and_try(
     study: Study, config: QuantConfig, question: Question, remedy: Remedy
 ) -> Steps[RemedyTrial]:
     """Calibrate if necessary, then try the repair; passes learn from the calibration images."""
-    yield from part(study.calibrated(), 0.0, 0.1)
-    return (yield from part(try_remedy(study, config, question, remedy), 0.1, 1.0))
+    yield from part_of_progress(study.calibrated(), 0.0, 0.1)
+    return (yield from part_of_progress(try_remedy(study, config, question, remedy), 0.1, 1.0))

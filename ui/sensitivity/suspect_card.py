@@ -191,7 +191,7 @@ def _use_remedy(workspace: Workspace, book: RangeBook, question: Question, remed
 
 def _give_bits_form(workspace: Workspace, book: RangeBook, question: Question) -> None:
     """Offer to give the layer a width in the configuration, in a click."""
-    chosen = workspace.config.resolve(book.graph.layers)[question.layer]
+    chosen = workspace.config.resolve_layers(book.graph.layers)[question.layer]
     now = []
     if question.side.includes_role(Side.WEIGHTS) and book.graph[question.layer].weight is not None:
         now.append(f"W{chosen.weight.bits}")

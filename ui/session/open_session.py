@@ -15,7 +15,7 @@ from analysis.session_file import (
     SessionError,
 )
 from analysis.split import Split
-from quant.progress import drain
+from quant.progress import drain_steps
 from sample_models.registry import SAMPLES
 from ui.answers.forecast import deepest_sensitivity
 from ui.answers.stored_fronts import record_fronts
@@ -90,7 +90,7 @@ def open_session(workspace: Workspace, session: Session, *, look: bool = False) 
     try:
         choice, network = _find_model(workspace, session.model)
         data, parts = _find_data(workspace, session.data, choice, network)
-        session.record.experiment.config.resolve(network.graph.layers)
+        session.record.experiment.config.resolve_layers(network.graph.layers)
         experiment = experiment_with_encodings(session.record, network)
     except (ValueError, OSError) as error:
         return _look_at_session(workspace, session, f"It can only be looked at. {error}")
@@ -184,7 +184,7 @@ def _find_model(workspace: Workspace, wanted: ModelReference) -> tuple[ModelChoi
     if wanted.source not in SAMPLES:
         _check_file_path(workspace, wanted.source, f"Its model {wanted.name}")
     choice = ModelChoice(wanted.source, None, wanted.input_shape, wanted.shown, wanted.inputs)
-    network = drain(load_chosen_network(choice))
+    network = drain_steps(load_chosen_network(choice))
     if network.digest != wanted.digest:
         raise SessionError(
             f"The model at {wanted.source} is another one than the session's: its digest begins "

@@ -24,7 +24,7 @@ def change_experiment(workspace: Workspace, experiment: Experiment) -> None:
     """Make an experiment the present one if the model allows; otherwise note the problem."""
     try:
         if workspace.network is not None:
-            experiment.config.resolve(workspace.network.graph.layers)
+            experiment.config.resolve_layers(workspace.network.graph.layers)
     except QuantError as error:
         workspace.notes.append(str(error))
         return

@@ -12,9 +12,9 @@ from model_io.encodings.apply_to_network import file_knowledge
 from model_io.input_specs import InputSpec, read_input_specs, write_input_specs
 from model_io.load import Wish, load_model, load_uploaded_model
 from model_io.loaded_model import LoadedModel
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.errors import QuantError
-from quant.interruption import time_limit
+from quant.interruption import limit_processor_time
 from quant.progress import Progress, Steps
 from sample_models.registry import SAMPLES
 from ui.state.sample_networks import sample_networks
@@ -98,7 +98,7 @@ def load_chosen_network(choice: ModelChoice) -> Steps[Network]:
 def _read_network(choice: ModelChoice) -> Steps[Network]:
     yield Progress(0.1, "Reading the model")
     what = f"Loading {choice.shown or Path(choice.source).name}"
-    with time_limit(MOST_LOADING_S, what):
+    with limit_processor_time(MOST_LOADING_S, what):
         loaded = read_chosen_model(choice)
     takes = loaded.expected_inputs or choice.wish
     if not takes:
@@ -108,7 +108,7 @@ def _read_network(choice: ModelChoice) -> Steps[Network]:
         )
     yield Progress(0.4, "Tracing the network")
     model = loaded.program or loaded.module
-    with time_limit(MOST_LOADING_S, what):
+    with limit_processor_time(MOST_LOADING_S, what):
         network = prepare(
             loaded.name, model, takes, loaded.digest, loaded.batch, loaded.import_notes
         )
@@ -145,7 +145,7 @@ def open_chosen_data(choice: DataChoice, model: ModelChoice, network: Network) -
     return choose_split(
         model.source,
         network,
-        uniform(8, 8),
+        uniform_config(8, 8),
         ImageChoice(
             data=Path(str(choice.source)) if own else None,
             preprocess=Preprocess.from_json(choice.preprocess)

@@ -5,7 +5,7 @@ from pathlib import Path
 from analysis.network import Network
 from model_io.errors import ModelError
 from quant.errors import QuantError
-from quant.progress import drain
+from quant.progress import drain_steps
 from ui.request_guard import paths_open
 from ui.run_owner import present_owner
 from ui.settings import read_settings
@@ -29,12 +29,12 @@ def new_workspace() -> Workspace:
     snapshot: Snapshot | None = None
     try:
         snapshot = _last_choices(result)
-        network = drain(load_chosen_network(snapshot.model))
+        network = drain_steps(load_chosen_network(snapshot.model))
         model = snapshot.model
     except (OSError, ValueError, KeyError, TypeError):
         # nothing saved, or saved by another version, or a file that has gone: start afresh
         model, snapshot = ModelChoice(), None
-        network = drain(load_chosen_network(model))
+        network = drain_steps(load_chosen_network(model))
     result.take_network(model, network)
     if snapshot is not None:
         result.metric = snapshot.metric
@@ -65,7 +65,7 @@ def _continue_experiment(workspace: Workspace, snapshot: Snapshot, network: Netw
     """Go on with the experiment of the last visit; note encodings that cannot be found."""
     experiment = snapshot.record.experiment
     try:
-        experiment.config.resolve(network.graph.layers)
+        experiment.config.resolve_layers(network.graph.layers)
         experiment = experiment_with_encodings(snapshot.record, network)
     except ModelError as error:
         workspace.notes.append(str(error))

@@ -13,7 +13,7 @@ from analysis.mixed_precision.search import BitSearch
 from analysis.mixed_precision.useful_bits import useful_rules
 from analysis.network import Network
 from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity
-from quant.assignment import bits_of
+from quant.assignment import bits_by_part
 from quant.config import QuantConfig
 from quant.spec import FLOAT_BITS, Granularity
 
@@ -50,7 +50,7 @@ class FrontRequest:
 
         BOPs count bits whatever the machine makes of them.
         """
-        chosen = config.resolve(network.graph.layers)
+        chosen = config.resolve_layers(network.graph.layers)
         weighted = {layer.name for layer in network.graph.layers if layer.weight is not None}
         pins = tuple(
             Pin(
@@ -66,7 +66,7 @@ class FrontRequest:
 
     def needed_widths(self, network: Network, config: QuantConfig) -> tuple[int, ...]:
         """Return all bits that a sensitivity is needed for, the usual ones and the present's."""
-        present = set(bits_of(config, network.graph).values())
+        present = set(bits_by_part(config, network.graph).values())
         found = {*DEFAULT_BITS, *self.bits, self.edge_bits, *present} - {0, FLOAT_BITS}
         return tuple(sorted(found, reverse=True))
 

@@ -21,7 +21,7 @@ from analysis.runs.experiment import Experiment
 from analysis.runs.run_store import RunStore
 from analysis.split import Split
 from analysis.study import Study
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.errors import QuantError
 from quant.passes.recipe import Recipe
 from ui.jobs import JobRunner
@@ -55,7 +55,7 @@ def default_experiment(network: Network | None, machine: Machine | None = None) 
     """Return the first experiment of a model: 8 bits for all layers, no repair."""
     digest = "" if network is None else network.digest
     place = machine or load_preset(DEFAULT_MACHINE)
-    return Experiment(uniform(8, 8), place, model_digest=digest)
+    return Experiment(uniform_config(8, 8), place, model_digest=digest)
 
 
 @dataclass(eq=False)
@@ -262,7 +262,7 @@ class Workspace:
         if self.network is None:
             return ""
         try:
-            self.config.resolve(self.network.graph.layers)
+            self.config.resolve_layers(self.network.graph.layers)
         except QuantError as error:
             return str(error)
         return ""

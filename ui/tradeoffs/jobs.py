@@ -19,7 +19,7 @@ from figures.style.units import format_share
 from figures.tradeoffs.wording import COST_NAMES, value_text
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.progress import Progress, Steps, part
+from quant.progress import Progress, Steps, part_of_progress
 from ui.answers.forecast import (
     present_foresight,
     sensitivity_key,
@@ -147,9 +147,9 @@ def _search_fronts(
     present: QuantConfig,
 ) -> Steps[Found]:
     network = study.network
-    yield from part(study.calibrated(), 0.0, CALIBRATION_SHARE)
+    yield from part_of_progress(study.calibrated(), 0.0, CALIBRATION_SHARE)
     steps_of_noise = noise_by_granularity(workspace, study, wish, present)
-    noise, others = yield from part(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
+    noise, others = yield from part_of_progress(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
     searches, fronts = {}, {}
     for place, machine in enumerate(machines):
         share = (1 - NOISE_SHARE) / len(machines)
@@ -160,7 +160,7 @@ def _search_fronts(
         search = BitSearch(network, noise, machine, rules, entropies=entropies, others=others)
         front = find_front(search, wish.quantity, POINTS)
         searches[machine.name] = search
-        plain = yield from part(front, start, start + share)
+        plain = yield from part_of_progress(front, start, start + share)
         fronts[machine.name] = _name_points(plain, search)
     return Found(wish, network, noise, others, searches, fronts)
 
@@ -249,9 +249,9 @@ def start_measuring(
     keep: Callable[[Run], None] = workspace.store.save
 
     def measure_steps() -> Steps[None]:
-        yield from part(study.calibrated(), 0.0, 0.1)
+        yield from part_of_progress(study.calibrated(), 0.0, 0.1)
         steps = measure(search, study, proposals, seed, keep)
-        yield from part(steps, 0.1, 1.0)
+        yield from part_of_progress(steps, 0.1, 1.0)
 
     what = proposals[0].name if len(proposals) == 1 else f"{len(proposals)} configurations"
     workspace.runner.submit(

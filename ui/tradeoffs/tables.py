@@ -10,7 +10,7 @@ from analysis.network import Network
 from figures.style.units import format_bytes, format_energy, format_time
 from figures.tradeoffs.front import Panel
 from figures.tradeoffs.wording import QualityScale, quality_text
-from quant.assignment import bits_of
+from quant.assignment import bits_by_part
 from quant.simulation.plan import Side
 
 
@@ -52,6 +52,6 @@ def front_table(
 
 def _mean_bits(network: Network, point: Proposal, side: Side) -> float | None:
     """Return the mean width over layers of one side."""
-    found = bits_of(point.config, network.graph)
+    found = bits_by_part(point.config, network.graph)
     widths = [bits for (_, other), bits in found.items() if other is side]
     return round(sum(widths) / len(widths), 1) if widths else None

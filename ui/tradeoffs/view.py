@@ -20,7 +20,7 @@ from figures.style.units import format_share
 from figures.tradeoffs.bits_chosen import bits_by_layer
 from figures.tradeoffs.front import Panel, front_chart
 from figures.tradeoffs.wording import COST_NAMES, QualityScale, amount_text, quality_text
-from quant.assignment import bits_of
+from quant.assignment import bits_by_part
 from ui.job_kind import JobKind
 from ui.state.edit_config import set_preset
 from ui.state.tradeoffs import Found, PointRequest
@@ -120,7 +120,7 @@ def show_point_details(
 
 def show_point_bits(found: Found, picked: Proposal) -> None:
     """Draw the bits of each layer of the point picked."""
-    figure = bits_by_layer(bits_of(picked.config, found.network.graph))
+    figure = bits_by_layer(bits_by_part(picked.config, found.network.graph))
     st.plotly_chart(figure, key="tradeoffs.cells", alt=takeaway(figure), config=CHART)
 
 
@@ -137,8 +137,8 @@ def _cost_sentence(panel: Panel, picked: Proposal) -> str:
 
 def measured_run(network: Network, panel: Panel, proposal: Proposal) -> Measured | None:
     """Return the run of the same bits, if there is one."""
-    wanted = bits_of(proposal.config, network.graph)
-    alike = (o for o in panel.measured if bits_of(o.proposal.config, network.graph) == wanted)
+    wanted = bits_by_part(proposal.config, network.graph)
+    alike = (o for o in panel.measured if bits_by_part(o.proposal.config, network.graph) == wanted)
     return next(alike, None)
 
 
@@ -205,7 +205,9 @@ def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: Qu
         for point, run in zip(points, runs, strict=True)
         if run is None and point in (ticked or points)
     ]
-    left = list({tuple(bits_of(p.config, found.network.graph).items()): p for p in wanted}.values())
+    left = list(
+        {tuple(bits_by_part(p.config, found.network.graph).items()): p for p in wanted}.values()
+    )
     row = st.container(horizontal=True, vertical_alignment="center")
     what = f"Measure {len(left)} {'ticked' if ticked else 'not measured yet'}"
     what = what if left else "All are measured"

@@ -13,7 +13,7 @@ from data_io.preprocessing import Preprocess
 from figures import takeaway
 from figures.training.curves import loss_curve, measure_curves, score_curve
 from quant.passes.recipe import build_recipe
-from quant.progress import Steps, part
+from quant.progress import Steps, part_of_progress
 from quant.training.settings import LossKind, NormHandling, TrainingMethod, TrainingSettings
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -83,8 +83,8 @@ def start_forecast(workspace: Workspace, task: TrainingTask) -> None:
     """Queue the measurement of a step and the forecast."""
 
     def forecast_steps() -> Steps[tuple[StepCost, Forecast]]:
-        cost = yield from part(measure_step(replace(task, points=[])), 0.0, 0.1)
-        return cost, (yield from part(forecast(replace(task, points=[])), 0.1, 1.0))
+        cost = yield from part_of_progress(measure_step(replace(task, points=[])), 0.0, 0.1)
+        return cost, (yield from part_of_progress(forecast(replace(task, points=[])), 0.1, 1.0))
 
     def keep_forecast(found: tuple[StepCost, Forecast]) -> None:
         workspace.training.cost, workspace.training.forecast = found

@@ -62,7 +62,7 @@ def show_network_graph(workspace: Workspace, network: Network) -> None:
 def _network_figure(workspace: Workspace, network: Network, color: str) -> Any:
     spots, layers = cached_layer_places(network.digest, network), network.graph.layers
     picked = workspace.picked.layer
-    chosen = workspace.config.resolve(layers)
+    chosen = workspace.config.resolve_layers(layers)
     if color == PARAMETERS:
         sizes = {layer.name: layer.parameters for layer in layers}
         return colored_by_share(spots, sizes, "parameters", "hold", picked)

@@ -10,7 +10,7 @@ from analysis.ranges.tensors import RangeBook
 from analysis.study import Study
 from quant.config import QuantConfig, Resolved
 from quant.errors import QuantError
-from quant.inputs import arranged, count_of
+from quant.inputs import arrange_batch, sample_count
 from quant.passes.calibrate import Calibrate
 from quant.progress import Progress, Steps
 from quant.simulation.plan import Side, Site, plan_sites
@@ -31,7 +31,7 @@ def find_causes(study: Study, config: QuantConfig, sides: Iterable[Side]) -> tup
     The study must be calibrated where activations are looked at.
     """
     book, wanted = study.range_book(), set(sides)
-    chosen = config.resolve(study.network.graph.layers)
+    chosen = config.resolve_layers(study.network.graph.layers)
     found: list[SiteCause] = []
     for site in plan_sites(study.network.graph, config):
         side = site.side
@@ -78,9 +78,9 @@ def find_few_images(study: Study) -> Steps[SiteCause | None]:
     images = study.images.sample(min(CHECKED_IMAGES, len(study.images)), 0)
     size = network.batch_size
     batches = (
-        arranged(batch.inputs)
+        arrange_batch(batch.inputs)
         for batch in images.batches(size)
-        if network.graph.batch is None or count_of(batch.inputs) == size
+        if network.graph.batch is None or sample_count(batch.inputs) == size
     )
     fresh = yield from Calibrate(len(images))(network.graph, batches)
     growth: dict[str, float] = {}

@@ -8,9 +8,9 @@ from analysis.evaluation.measures import Interval
 from analysis.sensitivity.analyze import sensitivity
 from analysis.sensitivity.sweep import CellScore, Depth, Sweep
 from analysis.study import Study
-from quant.assignment import bits_of
+from quant.assignment import bits_by_part
 from quant.config import QuantConfig
-from quant.progress import Steps, part
+from quant.progress import Steps, part_of_progress
 from quant.simulation.plan import Side
 
 SCREENED_IMAGES = 64
@@ -59,7 +59,7 @@ def attribute_loss(study: Study, config: QuantConfig, sides: Iterable[Side]) -> 
     found: list[LayerLoss] = []
     for number, side in enumerate(wanted):
         start, end = number / len(wanted), (number + 1) / len(wanted)
-        losses = yield from part(_attribute_side(study, config, side), start, end)
+        losses = yield from part_of_progress(_attribute_side(study, config, side), start, end)
         found += losses
     found.sort(key=lambda one: (-(one.points or 0.0), -one.kl))
     points = [one.points for one in found if one.points is not None]
@@ -70,7 +70,7 @@ def attribute_loss(study: Study, config: QuantConfig, sides: Iterable[Side]) -> 
 def _attribute_side(study: Study, config: QuantConfig, side: Side) -> Steps[list[LayerLoss]]:
     own = {
         name: bits
-        for (name, one), bits in bits_of(config, study.network.graph).items()
+        for (name, one), bits in bits_by_part(config, study.network.graph).items()
         if one is side and MIN_BITS <= bits <= MAX_BITS
     }
     widths = tuple(sorted(set(own.values())))
@@ -79,7 +79,7 @@ def _attribute_side(study: Study, config: QuantConfig, side: Side) -> Steps[list
     sweep = Sweep(config, widths, (side,))
     images = study.images
     few = study.scoring(images.sample(min(SCREENED_IMAGES, len(images)), 0))
-    screened = yield from part(sensitivity(few, sweep, Depth.SCREENING), 0.0, 0.2)
+    screened = yield from part_of_progress(sensitivity(few, sweep, Depth.SCREENING), 0.0, 0.2)
     scores = [one for one in screened.scores if own.get(one.question.layer) == one.question.bits]
     losses = _rank(scores, side)
     top = [one.layer for one in losses if one.share >= LEAST_SHARE][:MOST_MEASURED]
@@ -87,7 +87,9 @@ def _attribute_side(study: Study, config: QuantConfig, side: Side) -> Steps[list
         return losses
     some = study.scoring(images.sample(min(MEASURED_IMAGES, len(images)), 0))
     asked = replace(sweep, layers=tuple(top))
-    exact = yield from part(sensitivity(some, asked, Depth.EXACT, ranking=top), 0.2, 1.0)
+    exact = yield from part_of_progress(
+        sensitivity(some, asked, Depth.EXACT, ranking=top), 0.2, 1.0
+    )
     known = {(one.question.layer, one.question.bits): one for one in exact.scores}
     return [_measured(one, known.get((one.layer, one.bits))) for one in losses]
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from analysis.diagnosis.causes.root_cause import SiteCause
 from analysis.runs.experiment import Experiment, smooth_for
 from analysis.study import Study
-from quant.assignment import at_granularity
+from quant.assignment import config_at_granularity
 from quant.config import QuantConfig
 from quant.passes.absorb_bias import AbsorbBias
 from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
-from quant.passes.recipe import Pass, Recipe, RecipeError, check_order, is_float_pass
+from quant.passes.recipe import Pass, Recipe, RecipeError, check_recipe_order, is_float_pass
 from quant.passes.smooth_groups import find_smooth_groups
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS, Estimator, Granularity, SpecChange
@@ -102,7 +102,7 @@ def _change_layers(group: tuple[SiteCause, ...]) -> Change:
     def change(experiment: Experiment) -> Experiment | None:
         config = experiment.config
         for one in group:
-            config = config.with_change(one.layer, one.remedy.weight, one.remedy.activation)
+            config = config.with_layer_change(one.layer, one.remedy.weight, one.remedy.activation)
         return _with_config(experiment, config)
 
     return change
@@ -126,7 +126,7 @@ def _add(experiment: Experiment, step: Pass) -> Experiment | None:
         recipe = (*floats, *others, step)
     changed = experiment.with_recipe(recipe)
     try:
-        check_order(changed.passes)
+        check_recipe_order(changed.passes)
     except RecipeError:
         return None
     return changed
@@ -146,10 +146,10 @@ def _change_default(experiment: Experiment, side: Side, change: SpecChange) -> E
     default = config.default
     cleared = {key: None for key, value in change.to_dict().items() if value is not None}
     if side is Side.WEIGHTS:
-        default = replace(default, weight=change.apply(default.weight))
+        default = replace(default, weight=change.apply_to_spec(default.weight))
         rules = tuple(replace(one, weight=replace(one.weight, **cleared)) for one in config.rules)
     else:
-        default = replace(default, activation=change.apply(default.activation))
+        default = replace(default, activation=change.apply_to_spec(default.activation))
         rules = tuple(
             replace(one, activation=replace(one.activation, **cleared)) for one in config.rules
         )
@@ -158,7 +158,9 @@ def _change_default(experiment: Experiment, side: Side, change: SpecChange) -> E
 
 
 def _per_channel(experiment: Experiment) -> Experiment | None:
-    return _with_config(experiment, at_granularity(experiment.config, Granularity.PER_CHANNEL))
+    return _with_config(
+        experiment, config_at_granularity(experiment.config, Granularity.PER_CHANNEL)
+    )
 
 
 def one_side(config: QuantConfig, side: Side) -> QuantConfig:
@@ -166,10 +168,10 @@ def one_side(config: QuantConfig, side: Side) -> QuantConfig:
     floating = SpecChange(bits=FLOAT_BITS)
     default = config.default
     if side is Side.WEIGHTS:
-        default = replace(default, activation=floating.apply(default.activation))
+        default = replace(default, activation=floating.apply_to_spec(default.activation))
         rules = tuple(replace(one, activation=SpecChange()) for one in config.rules)
     else:
-        default = replace(default, weight=floating.apply(default.weight))
+        default = replace(default, weight=floating.apply_to_spec(default.weight))
         rules = tuple(replace(one, weight=SpecChange()) for one in config.rules)
     kept = tuple(one for one in rules if one.weight.to_dict() or one.activation.to_dict())
     return QuantConfig(default, kept)

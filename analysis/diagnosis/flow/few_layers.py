@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from analysis.diagnosis.flow.contents import LayerLoss
 from analysis.runs.experiment import Experiment
 from analysis.study import Study
-from quant.assignment import Part, bits_of, with_bits
+from quant.assignment import Part, bits_by_part, config_with_bits
 from quant.config import QuantConfig
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
@@ -29,7 +29,7 @@ def guilty_parts(study: Study, config: QuantConfig, sides: Iterable[Side]) -> di
     wanted = set(sides)
     return {
         (name, side): bits
-        for (name, side), bits in bits_of(config, study.network.graph).items()
+        for (name, side), bits in bits_by_part(config, study.network.graph).items()
         if side in wanted and bits != FLOAT_BITS
     }
 
@@ -52,7 +52,7 @@ def give_more_bits(
     found = []
     for number in counts:
         wider = {one: next_bits(bits[one]) for one in ranked[:number]}
-        config = with_bits(experiment.config, study.network.graph, wider)
+        config = config_with_bits(experiment.config, study.network.graph, wider)
         widths = " or ".join(str(width) for width in sorted(set(wider.values())))
         title = f"{widths} bits in the {_worst(number)}"
         found.append((title, experiment.with_config(config)))
@@ -68,7 +68,7 @@ def wider_everywhere(
     wider = {one: next_bits(width) for one, width in bits.items() if width < 16}
     if not wider:
         return "", None
-    config = with_bits(experiment.config, study.network.graph, wider)
+    config = config_with_bits(experiment.config, study.network.graph, wider)
     widths = " or ".join(str(width) for width in sorted(set(wider.values())))
     return f"{widths} bits for all {' and '.join(wanted)}", experiment.with_config(config)
 

@@ -21,7 +21,7 @@ from analysis.runs.apply_recipe import repair_float
 from analysis.runs.experiment import Experiment
 from analysis.study import Study
 from quant.passes.recipe import is_float_pass
-from quant.progress import Progress, Steps, part
+from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.plan import Side
 
 
@@ -52,17 +52,19 @@ def run_diagnosis(task: DiagnosisTask) -> Steps[Diagnosis]:
     """
     trials = Trials(task.study, task.goal, task.keeper, task.board)
     state = FlowState(task.experiment)
-    sane = yield from part(_check_float(trials, state), 0.0, 0.08)
+    sane = yield from part_of_progress(_check_float(trials, state), 0.0, 0.08)
     if not sane:
         return stop_early(trials, state)
-    yield from part(_measure_sides(trials, state), 0.08, 0.22)
+    yield from part_of_progress(_measure_sides(trials, state), 0.08, 0.22)
     if not state.is_kept:
-        yield from part(_find_layers(trials, state), 0.22, 0.4)
-        yield from part(_repair_whole(trials, state, task.rounding_iterations), 0.4, 0.8)
+        yield from part_of_progress(_find_layers(trials, state), 0.22, 0.4)
+        yield from part_of_progress(
+            _repair_whole(trials, state, task.rounding_iterations), 0.4, 0.8
+        )
     if not state.is_kept and not state.is_within(task.goal.points):
-        yield from part(_repair_few(trials, state), 0.8, 0.95)
+        yield from part_of_progress(_repair_few(trials, state), 0.8, 0.95)
     if not state.is_kept and not state.is_within(task.goal.points):
-        yield from part(_look_further(trials, state), 0.95, 1.0)
+        yield from part_of_progress(_look_further(trials, state), 0.95, 1.0)
     return conclude(trials, state)
 
 
@@ -71,11 +73,11 @@ def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
     study = trials.study
     floating = one_side(one_side(state.given.config, Side.WEIGHTS), Side.ACTIVATIONS)
     bare = replace(state.given, config=floating, recipe=(), encodings=None, given_name="")
-    trial = yield from part(trials.measure(bare, "everything at 32 bits"), 0.0, 0.8)
+    trial = yield from part_of_progress(trials.measure(bare, "everything at 32 bits"), 0.0, 0.8)
     score = trial.run.evaluation
     state.float_top1 = score.float_top1
     start = time.monotonic()
-    sanity = yield from part(
+    sanity = yield from part_of_progress(
         check_float_network(study.network, study.images, score.float_top1), 0.8, 1.0
     )
     top1, interval = score.float_top1, score.float_top1_ci95
@@ -111,7 +113,7 @@ def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
 
 def _measure_sides(trials: Trials, state: FlowState) -> Steps[None]:
     """Measure the experiment as given, then each side alone; the guilty sides lose the goal."""
-    given = yield from part(trials.measure(state.given, "as configured"), 0.0, 0.4)
+    given = yield from part_of_progress(trials.measure(state.given, "as configured"), 0.0, 0.4)
     state.take(given)
     trials.tell(FlowStage.SIDES, "As configured", given, f"Loses {given.loss.text}.")
     if state.is_kept:
@@ -123,7 +125,7 @@ def _measure_sides(trials: Trials, state: FlowState) -> Steps[None]:
             continue
         alone = replace(state.given, config=config, given_name="")
         name = f"{side} alone"
-        steps = part(trials.measure(alone, name), 0.4 + 0.3 * place, 0.7 + 0.3 * place)
+        steps = part_of_progress(trials.measure(alone, name), 0.4 + 0.3 * place, 0.7 + 0.3 * place)
         losses[side] = yield from steps
         told = f"With the other side in float, {side} lose {losses[side].loss.text}."
         trials.tell(FlowStage.SIDES, name.capitalize(), losses[side], told)
@@ -134,9 +136,11 @@ def _measure_sides(trials: Trials, state: FlowState) -> Steps[None]:
 
 def _find_layers(trials: Trials, state: FlowState) -> Steps[None]:
     """Attribute the loss to layers, and find causes in the ranges of the guilty sides."""
-    study = yield from part(_float_study(trials.study, state.given), 0.0, 0.1)
+    study = yield from part_of_progress(_float_study(trials.study, state.given), 0.0, 0.1)
     start = time.monotonic()
-    attribution = yield from part(attribute_loss(study, state.given.config, state.sides), 0.1, 0.9)
+    attribution = yield from part_of_progress(
+        attribute_loss(study, state.given.config, state.sides), 0.1, 0.9
+    )
     state.layers = attribution.layers
     whole = state.nearest.loss.points
     _tell(trials, "Loss by layer", attribution.sentence(whole), start)
@@ -144,7 +148,7 @@ def _find_layers(trials: Trials, state: FlowState) -> Steps[None]:
     yield Progress(0.9, "Looking at the ranges of the guilty side")
     causes = find_causes(study, state.given.config, state.sides)
     if Side.ACTIVATIONS in state.sides:
-        few = yield from part(find_few_images(study), 0.9, 1.0)
+        few = yield from part_of_progress(find_few_images(study), 0.9, 1.0)
         causes = causes if few is None else (few, *causes)
     state.causes = causes
     state.named = name_causes(causes, attribution.layers)
@@ -167,14 +171,16 @@ def _repair_whole(trials: Trials, state: FlowState, iterations: int) -> Steps[No
         if changed is None or (undecided and candidate.cost >= SLOW):
             continue
         start, end = place / len(tried), (place + 1) / len(tried)
-        trial = yield from part(trials.measure(changed, candidate.title), start, end)
+        trial = yield from part_of_progress(trials.measure(changed, candidate.title), start, end)
         helps = state.take_if_better(trial)
         adopted += helps
         trials.tell(FlowStage.REPAIR, candidate.title, trial, _effect(before, trial), adopted=helps)
         if state.is_kept:
             alone = candidate.change(state.given)
             if adopted > 1 and candidate.cost < SLOW and alone is not None:
-                yield from part(_try_alone(trials, state, candidate.title, alone), start, end)
+                yield from part_of_progress(
+                    _try_alone(trials, state, candidate.title, alone), start, end
+                )
             return
 
 
@@ -196,17 +202,19 @@ def _try_alone(trials: Trials, state: FlowState, title: str, alone: Experiment) 
 
 def _repair_few(trials: Trials, state: FlowState) -> Steps[None]:
     """Give more bits to the layers that still lose most, 1, 2, 4 ... of them."""
-    study = yield from part(_float_study(trials.study, state.present.experiment), 0.0, 0.1)
+    study = yield from part_of_progress(
+        _float_study(trials.study, state.present.experiment), 0.0, 0.1
+    )
     start = time.monotonic()
     config = state.present.experiment.config
-    attribution = yield from part(attribute_loss(study, config, state.sides), 0.1, 0.4)
+    attribution = yield from part_of_progress(attribute_loss(study, config, state.sides), 0.1, 0.4)
     whole = state.present.loss.points
     _tell(trials, "Loss by layer after repair", attribution.sentence(whole), start)
     before = state.present
     tries = give_more_bits(study, before.experiment, attribution.layers, state.sides)
     for place, (title, experiment) in enumerate(tries):
         span = 0.4 + 0.6 * place / len(tries), 0.4 + 0.6 * (place + 1) / len(tries)
-        trial = yield from part(trials.measure(experiment, title), *span)
+        trial = yield from part_of_progress(trials.measure(experiment, title), *span)
         helps = state.take_if_better(trial)
         trials.tell(FlowStage.FEW, title, trial, _effect(before, trial), adopted=helps)
         if state.is_kept:

@@ -72,7 +72,7 @@ def _chunk_size(network: Network, grids: SiteEncodings, sweep: Sweep) -> int:
     if network.graph.batch is not None:
         return network.graph.batch
     program = grids.program
-    largest = max(program.live_bytes([place]) for place in range(len(program) + 1))
+    largest = max(program.checkpoint_bytes([place]) for place in range(len(program) + 1))
     return min(network.batch_size, whole_batch(sweep.memory_bytes, largest))
 
 

@@ -198,8 +198,8 @@ class _OpenWork:
     def _share(self, question: Question) -> float:
         """Return the share of the network that a question runs."""
         sites = self._asked.grids.sites(question.layer or None, question.side)
-        whole = self.program.macs(0, len(self.program))
-        before = self.program.macs(0, self.program.position(sites))
+        whole = self.program.macs_between(0, len(self.program))
+        before = self.program.macs_between(0, self.program.restart_position(sites))
         return 1 + QUESTION_OVERHEAD - (before / whole if whole else 0.0)
 
     def take(self, outcome: Outcome) -> None:

@@ -14,7 +14,7 @@ from analysis.evaluation.per_image import Rows, compare_outputs, describe_float_
 from analysis.sensitivity.sweep import MEMORY_BYTES
 from quant.encoding import Encoding
 from quant.engine.program import FLOAT, Program, Settings, Values
-from quant.inputs import Inputs, arranged, count_of
+from quant.inputs import Inputs, arrange_batch, sample_count
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,7 +80,7 @@ def run_unit(program: Program, unit: Unit) -> Iterator[Outcome]:
         yield work.float_outcome()
     if unit.base_key is not None:
         yield work.base_outcome(unit.base_key)
-    for trial in sorted(unit.trials, key=lambda trial: program.position(trial.sites)):
+    for trial in sorted(unit.trials, key=lambda trial: program.restart_position(trial.sites)):
         yield work.answer(trial)
 
 
@@ -101,20 +101,20 @@ class _Work:
 
     def __init__(self, program: Program, unit: Unit) -> None:
         self._program, self._unit = program, unit
-        self._count = count_of(unit.inputs)
+        self._count = sample_count(unit.inputs)
         self._reference = unit.reference
         self._macs = 0
         with single_threaded():
-            self._settings = program.settle(unit.base)
-            self._inputs = arranged(unit.inputs, program.portable.batch)
+            self._settings = program.settle_weights(unit.base)
+            self._inputs = arrange_batch(unit.inputs, program.portable.batch)
         self._stored: dict[int, Values] = {}
-        self._place, self._values = 0, program.start(self._inputs)
+        self._place, self._values = 0, program.start_values(self._inputs)
 
     def float_outcome(self) -> Outcome:
         """Run the float network, which equals a base without encodings."""
         with single_threaded():
             if self._unit.base:
-                self._reference = self._finish(self._program.start(self._inputs), 0, FLOAT)
+                self._reference = self._finish(self._program.start_values(self._inputs), 0, FLOAT)
             else:
                 self._reference = self._run_base()
             rows = describe_float_outputs(self._reference, self._unit.labels)
@@ -131,17 +131,17 @@ class _Work:
             settings = {
                 site: grid for site, grid in self._settings.items() if site not in trial.off
             }
-            settings.update(self._program.settle(trial.on))
+            settings.update(self._program.settle_weights(trial.on))
             if not self._unit.reuse:
-                output = self._finish(self._program.start(self._inputs), 0, settings)
+                output = self._finish(self._program.start_values(self._inputs), 0, settings)
             else:
-                position = self._program.position(trial.sites)
+                position = self._program.restart_position(trial.sites)
                 output = self._finish(dict(self._at(position)), position, settings)
             return self._compared(trial.key, output)
 
     def _run_base(self) -> tuple[Tensor, ...]:
         """Run the base to the end; store values at the questions' starts as memory allows."""
-        values, place = self._program.start(self._inputs), 0
+        values, place = self._program.start_values(self._inputs), 0
         for position in self._affordable():
             self._run(values, place, position, self._settings)
             self._stored[position], place = dict(values), position
@@ -151,11 +151,13 @@ class _Work:
         """Return the positions to store, from the end back: values of early layers are large."""
         if not self._unit.reuse:
             return []
-        positions = {self._program.position(trial.sites) for trial in self._unit.trials}
+        positions = {self._program.restart_position(trial.sites) for trial in self._unit.trials}
         copies = 2 if self._unit.base else 1  # the value before quantization and after
         stored: list[int] = []
         for position in sorted(positions, reverse=True):
-            needed = self._program.live_bytes((*stored, position)) * count_of(self._inputs)
+            needed = self._program.checkpoint_bytes((*stored, position)) * sample_count(
+                self._inputs
+            )
             if copies * needed > self._unit.memory_bytes:
                 break
             stored.append(position)
@@ -171,12 +173,12 @@ class _Work:
         return self._values
 
     def _run(self, values: Values, start: int, stop: int, settings: Settings) -> None:
-        self._program.run(values, start, stop, settings)
-        self._macs += self._count * self._program.macs(start, stop)
+        self._program.run_steps(values, start, stop, settings)
+        self._macs += self._count * self._program.macs_between(start, stop)
 
     def _finish(self, values: Values, start: int, settings: Settings) -> tuple[Tensor, ...]:
         self._run(values, start, len(self._program), settings)
-        return tuple(output[: self._count] for output in self._program.results(values))
+        return tuple(output[: self._count] for output in self._program.result_tensors(values))
 
     def _compared(self, key: str, output: tuple[Tensor, ...]) -> Outcome:
         if self._reference is None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quant.encoding import Encoding
-from quant.engine.loops import VECTORS, compiled
+from quant.engine.loops import VECTORS, compile_loop
 
 # Values of an image that stay in the first-level cache for all encodings. Each piece is summed in
 # single precision, the pieces in double precision.
@@ -61,7 +61,7 @@ class ErrorProducts:
         return torch.from_numpy(np.stack(found)[None])
 
 
-@compiled(VECTORS)
+@compile_loop(VECTORS)
 def _grid_products(moved: Floats, base: Floats, pull: Floats, scales: Floats, limits: Any) -> Any:
     """Return (S, N): sums of `pull` times (quantized `moved` minus `base`), all (N, K)."""
     images, values = moved.shape
@@ -84,7 +84,7 @@ def _grid_products(moved: Floats, base: Floats, pull: Floats, scales: Floats, li
     return found
 
 
-@compiled(VECTORS)
+@compile_loop(VECTORS)
 def _moved_products(moved: Floats, base: Floats, pull: Floats) -> Any:
     """Return (N,): sums of `pull` times (`moved` minus `base`), all (N, K)."""
     images, values = moved.shape

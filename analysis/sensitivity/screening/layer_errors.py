@@ -130,7 +130,7 @@ class LocalProducts:
         if key in self._packed:
             return self._packed[key]
         _, (weight,) = self._weights(local, (bits,))
-        found = self._backward.prepare(local.layer, weight)
+        found = self._backward.prepare_weight(local.layer, weight)
         if self._fits(found):
             self._packed[key] = found
         return found

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from quant.inputs import Outputs, as_inputs, parts_of
+from quant.inputs import Outputs, as_network_inputs, tensors_of_batch
 
 
 def draw_probes(
@@ -33,10 +33,10 @@ def draw_probes(
         for pair, output, scale in zip(pairs, outputs, scales, strict=True)
     ]
     if outputs[0].dim() != 2 or outputs[0].shape[1] < 2:
-        return [as_inputs(signs)]
+        return [as_network_inputs(signs)]
     rest = [torch.zeros_like(output) for output in outputs[1:]]
     divergence = fisher_probes(outputs[0].softmax(1), pairs[0][:, 1])
-    return [as_inputs(signs), as_inputs([divergence, *rest])]
+    return [as_network_inputs(signs), as_network_inputs([divergence, *rest])]
 
 
 def take_turns(probes: Sequence[Outputs], first: int) -> Outputs:
@@ -44,14 +44,14 @@ def take_turns(probes: Sequence[Outputs], first: int) -> Outputs:
 
     `first` is the position of the first image among all images.
     """
-    each = [parts_of(probe) for probe in probes]
+    each = [tensors_of_batch(probe) for probe in probes]
     parts = []
     for alike in zip(*each, strict=True):
         chosen = torch.zeros_like(alike[0])
         for own, part in zip(turns_of(len(chosen), first, len(each)), alike, strict=True):
             chosen[own] = part[own]
         parts.append(chosen)
-    return as_inputs(parts)
+    return as_network_inputs(parts)
 
 
 def turns_of(images: int, first: int, probes: int) -> Tensor:

@@ -35,7 +35,7 @@ from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, 
 from analysis.study import Study
 from quant.engine.gradients import Backward, Local
 from quant.errors import QuantError
-from quant.inputs import Outputs, arranged, count_of, parts_of
+from quant.inputs import Outputs, arrange_batch, sample_count, tensors_of_batch
 from quant.progress import Progress, Steps
 
 # Bytes of the largest activation in a batch. Values, gradients and errors of a layer lie in the
@@ -70,7 +70,7 @@ def screen(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
         if network.classifies:
             check_labels(batch.labels, network.outputs)
         screening.add(batch)
-        done += count_of(batch.inputs)
+        done += sample_count(batch.inputs)
         share = SHARE_OF_GRIDS + (1 - SHARE_OF_GRIDS) * done / len(data)
         yield Progress(share, f"Screening: {done} of {len(data)} images")
     return screening.result(time.perf_counter() - start)
@@ -123,8 +123,8 @@ class _Screening:
 
     def add(self, batch: LabelledBatch) -> None:
         """Take in some images."""
-        inputs = arranged(batch.inputs, self._network.graph.batch)
-        count, first = count_of(batch.inputs), sum(map(len, self._signal))
+        inputs = arrange_batch(batch.inputs, self._network.graph.batch)
+        count, first = sample_count(batch.inputs), sum(map(len, self._signal))
 
         def visit(local: Local) -> None:
             found = self._products.of(local)
@@ -135,7 +135,7 @@ class _Screening:
                 self._reached.add(local.layer.name)
 
         def probe(found: Outputs) -> list[Outputs]:
-            outputs = parts_of(found)
+            outputs = tensors_of_batch(found)
             # several outputs count alike, each by its own size: that of the first images
             self._scales = self._scales or output_scales([each[:count] for each in outputs])
             probes = draw_probes(outputs, count, self._generator, self._scales)
@@ -144,7 +144,7 @@ class _Screening:
             self._whom.append(turns_of(count, first, len(probes)) if turns else everyone)
             return [take_turns(probes, first)] if turns else probes
 
-        outputs = [out[:count] for out in parts_of(self._backward(inputs, probe, visit))]
+        outputs = [out[:count] for out in tensors_of_batch(self._backward(inputs, probe, visit))]
         output = outputs[0]
         self._signal.append(signal_of(outputs, self._scales))
         if batch.labels is None or output.dim() != 2:

@@ -74,7 +74,7 @@ class Checkpoint:
         write_tensors(self.path, found, plain)
         self._written = time.monotonic()
 
-    def read(
+    def read_state(
         self, tensors: Mapping[str, Tensor], optimizer: optim.Optimizer, rated: list[RatedParameter]
     ) -> tuple[Position, dict[str, Tensor]] | None:
         """Return the position and the tensors to restore; the optimizer gets its moments back.
@@ -90,7 +90,7 @@ class Checkpoint:
         for one in rated:
             # moments take the memory order of their parameter, or sums would round otherwise
             state = {
-                name.split("/", 2)[1]: _as_laid_out(value, one.parameter)
+                name.split("/", 2)[1]: _lay_out_like(value, one.parameter)
                 for name, value in found.items()
                 if name.startswith("moment/") and name.split("/", 2)[2] == one.name
             }
@@ -101,7 +101,7 @@ class Checkpoint:
         position = Position(best=best, curve=curve, **{name: plain[name] for name in _PLAIN})
         return position, now
 
-    def remove(self) -> None:
+    def remove_file(self) -> None:
         """Delete the file: the training has ended."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
@@ -110,7 +110,7 @@ class Checkpoint:
 _PLAIN = ("step", "seconds", "summed", "counted", "waited", "best_step", "best_loss")
 
 
-def _as_laid_out(value: Tensor, like: Tensor) -> Tensor:
+def _lay_out_like(value: Tensor, like: Tensor) -> Tensor:
     """Return `value` in the memory order and on the device of `like`, if it has its shape."""
     if value.shape != like.shape:
         return value

@@ -77,12 +77,12 @@ class TrainedState:
     def digest(self) -> str:
         """A SHA-256 over all weights and grids: equal digests mean equal networks."""
         total = hashlib.sha256()
-        for name, tensor in sorted(self._all().items()):
+        for name, tensor in sorted(self._tensors_by_name().items()):
             total.update(name.encode())
             total.update(tensor.detach().contiguous().numpy().tobytes())
         return total.hexdigest()
 
-    def _all(self) -> dict[str, Tensor]:
+    def _tensors_by_name(self) -> dict[str, Tensor]:
         found = {f"tensor/{name}": tensor for name, tensor in self.tensors.items()}
         for site, one in self.encodings.items():
             found[f"scale/{site}"], found[f"zero_point/{site}"] = one.scale, one.zero_point
@@ -116,7 +116,7 @@ class TrainedState:
         result.normals.update(self.normals)
         return result
 
-    def simulate(self, graph: FloatGraph, sites: tuple[Site, ...]) -> QuantGraph:
+    def simulate_trained(self, graph: FloatGraph, sites: tuple[Site, ...]) -> QuantGraph:
         """Return the trained network with the product's own quantizers at its sites.
 
         Raises:
@@ -130,11 +130,13 @@ class TrainedState:
     def save(self, path: Path) -> None:
         """Write the state; a reader finds the old file or the whole new one."""
         write_tensors(
-            path, self._all(), {"kind": "trained", "record": record_to_plain(self.record)}
+            path,
+            self._tensors_by_name(),
+            {"kind": "trained", "record": record_to_plain(self.record)},
         )
 
 
-def load_trained(path: Path) -> TrainedState:
+def load_trained_state(path: Path) -> TrainedState:
     """Read a state that `TrainedState.save` wrote.
 
     Raises:

@@ -10,17 +10,19 @@ from accelerator.machine import load_preset
 from analysis.cost.compare_configs import ConfigDiff, describe_diff, diff_configs
 from analysis.cost.estimate import cost
 from analysis.network import Network, prepare
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.simulation.plan import Side
 from quant.spec import Granularity, SpecChange
 from tests.networks import CASES
 
 MACHINES = ("bitfusion_like", "edge_systolic_8b", "ethos_u55_128_like")
 MIXED = replace(
-    uniform(8, 8),
+    uniform_config(8, 8),
     rules=(
-        *uniform(8, 8).with_change("first", weight=SpecChange(bits=4)).rules,
-        *uniform(8, 8).with_change("last", SpecChange(bits=3), SpecChange(bits=6)).rules,
+        *uniform_config(8, 8).with_layer_change("first", weight=SpecChange(bits=4)).rules,
+        *uniform_config(8, 8)
+        .with_layer_change("last", SpecChange(bits=3), SpecChange(bits=6))
+        .rules,
     ),
 )
 
@@ -33,11 +35,11 @@ def network(name: str) -> Network:
 
 @cache
 def diff(name: str, after: QuantConfig, machine: str = "bitfusion_like") -> ConfigDiff:
-    return diff_configs(network(name), uniform(8, 8), after, load_preset(machine))
+    return diff_configs(network(name), uniform_config(8, 8), after, load_preset(machine))
 
 
 def test_the_same_configuration_moves_nothing() -> None:
-    found = diff("plain", uniform(8, 8))
+    found = diff("plain", uniform_config(8, 8))
     assert found.moved_pj == 0
     assert found.changed == ()
     assert all(t.before == t.after for t in found.transitions)
@@ -47,8 +49,8 @@ def test_the_same_configuration_moves_nothing() -> None:
 def test_one_weight_of_four_bits_by_hand() -> None:
     net = network("plain")
     layer = next(item for item in net.graph.layers if item.weight is not None)
-    after = uniform(8, 8).with_change(layer.name, weight=SpecChange(bits=4))
-    found = diff_configs(net, uniform(8, 8), after, load_preset("bitfusion_like"))
+    after = uniform_config(8, 8).with_layer_change(layer.name, weight=SpecChange(bits=4))
+    found = diff_configs(net, uniform_config(8, 8), after, load_preset("bitfusion_like"))
     assert [change.layer for change in found.changed] == [layer.name]
     (move,) = [t for t in found.transitions if t.before != t.after]
     assert (move.side, move.before, move.after, move.layers) == (
@@ -63,10 +65,10 @@ def test_one_weight_of_four_bits_by_hand() -> None:
 def test_an_average_pool_has_the_bits_of_the_grid_it_takes_over() -> None:
     net = network("kitchen")
     pools = [layer for layer in net.graph.layers if layer.kind == "average-pool"]
-    after = uniform(8, 8)
+    after = uniform_config(8, 8)
     for pool in pools:
-        after = after.with_change(pool.name, activation=SpecChange(bits=4))
-    found = diff_configs(net, uniform(8, 8), after, load_preset("bitfusion_like"))
+        after = after.with_layer_change(pool.name, activation=SpecChange(bits=4))
+    found = diff_configs(net, uniform_config(8, 8), after, load_preset("bitfusion_like"))
     names = {pool.name for pool in pools}
     own = {change.layer for change in found.changed}
     assert pools
@@ -74,7 +76,7 @@ def test_an_average_pool_has_the_bits_of_the_grid_it_takes_over() -> None:
 
 
 def test_changes_besides_bits_are_named() -> None:
-    found = diff("plain", uniform(8, 8, Granularity.PER_TENSOR))
+    found = diff("plain", uniform_config(8, 8, Granularity.PER_TENSOR))
     assert found.changed
     assert {name for change in found.changed for name in change.also} == {"weight granularity"}
     assert all(t.before == t.after for t in found.transitions)
@@ -83,8 +85,8 @@ def test_changes_besides_bits_are_named() -> None:
 def test_energy_moves_in_a_layer_that_stays_where_its_input_changes() -> None:
     net = network("plain")
     weighted = [layer.name for layer in net.graph.layers if layer.weight is not None]
-    after = uniform(8, 8).with_change(weighted[0], activation=SpecChange(bits=4))
-    found = diff_configs(net, uniform(8, 8), after, load_preset("bitfusion_like"))
+    after = uniform_config(8, 8).with_layer_change(weighted[0], activation=SpecChange(bits=4))
+    found = diff_configs(net, uniform_config(8, 8), after, load_preset("bitfusion_like"))
     assert [change.layer for change in found.changed] == [weighted[0]]
     assert found.moved_around_pj() < 0
     assert "falls on layers that stay the same" in " ".join(describe_diff(found))
@@ -113,8 +115,8 @@ class TestLaws:
 
     def test_there_and_back_is_nothing(self, name: str, machine: str) -> None:
         net, place = network(name), load_preset(machine)
-        there = diff_configs(net, uniform(8, 8), MIXED, place)
-        back = diff_configs(net, MIXED, uniform(8, 8), place)
+        there = diff_configs(net, uniform_config(8, 8), MIXED, place)
+        back = diff_configs(net, MIXED, uniform_config(8, 8), place)
         assert there.moved_pj == -back.moved_pj
         assert {(t.side, t.before, t.after, t.layers) for t in there.transitions} == {
             (t.side, t.after, t.before, t.layers) for t in back.transitions
@@ -122,6 +124,6 @@ class TestLaws:
 
     def test_costs_are_those_of_the_cost_model(self, name: str, machine: str) -> None:
         net, place = network(name), load_preset(machine)
-        found = diff_configs(net, uniform(8, 8), MIXED, place)
-        assert found.before == cost(net, uniform(8, 8), place)
+        found = diff_configs(net, uniform_config(8, 8), MIXED, place)
+        assert found.before == cost(net, uniform_config(8, 8), place)
         assert found.after == cost(net, MIXED, place)

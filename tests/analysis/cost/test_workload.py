@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from accelerator.workload import Op, OpKind, Workload
 from analysis.cost.workload import build_workload, weight_entropies
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.errors import ConfigError
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
@@ -105,7 +105,7 @@ def test_a_rule_that_matches_nothing_is_refused() -> None:
 
 
 def test_float_is_thirty_two_bits_everywhere() -> None:
-    found = build_workload("small", small_net(), uniform(32, 32))
+    found = build_workload("small", small_net(), uniform_config(32, 32))
     assert set(bits_of(found).values()) == {32}
     assert all(op.is_float for op in found.ops)
 
@@ -244,14 +244,14 @@ def test_a_volume_keeps_its_macs() -> None:
 @pytest.mark.parametrize("name", DISTINCT)
 def test_macs_equal_the_graphs(name: str) -> None:
     graph = FoldBatchNorm()(graph_of(name))
-    found = build_workload(name, graph, uniform(4, 8))
+    found = build_workload(name, graph, uniform_config(4, 8))
     assert sum(op.macs for op in found.ops) == sum(layer.macs for layer in graph.layers)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_tensors_are_those_of_the_layers(name: str) -> None:
     graph = FoldBatchNorm()(graph_of(name))
-    found = build_workload(name, graph, uniform(4, 6))
+    found = build_workload(name, graph, uniform_config(4, 6))
     stored = {tensor.name for tensor in found.tensors}
     assert {layer.name for layer in graph.layers} <= stored
     assert stored == {"input", *(op.output for op in found.ops)}
@@ -261,7 +261,7 @@ def test_tensors_are_those_of_the_layers(name: str) -> None:
 
 def test_entropies_follow_the_weights() -> None:
     graph = small_net()
-    config = uniform(4, 8)
+    config = uniform_config(4, 8)
     known = weight_entropies(graph, config, {})
     assert {name for name, _ in known} == {"0", "3", "5"}
     assert all(0 < bits <= 4 for bits in known.values())
@@ -272,7 +272,7 @@ def test_entropies_follow_the_weights() -> None:
 
 def test_entropies_known_are_not_measured_again() -> None:
     graph = small_net()
-    config = uniform(4, 8)
+    config = uniform_config(4, 8)
     known = {("0", config.default.weight): 1.25}
     assert weight_entropies(graph, config, known) is known
     assert known["0", config.default.weight] == 1.25
@@ -285,7 +285,7 @@ def test_entropies_known_are_not_measured_again() -> None:
 def test_a_constant_weight_has_low_entropy() -> None:
     graph = small_net()
     graph.store_tensor("5.weight", torch.full((5, 32), 0.5))
-    known = weight_entropies(graph, uniform(8, 8), {})
+    known = weight_entropies(graph, uniform_config(8, 8), {})
     assert {bits for (name, _), bits in known.items() if name == "5"} == {0.0}
 
 

@@ -13,11 +13,11 @@ from analysis.runs.experiment import Experiment
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from analysis.study import Study
 from data_io.dataset import Dataset
-from quant.config import LayerConfig, QuantConfig, uniform
+from quant.config import LayerConfig, QuantConfig, uniform_config
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
 from quant.file_encodings import Given
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from tests.analysis.sweeps import dataset
 from tests.networks import CASES, graph_of
@@ -41,35 +41,37 @@ def data() -> Dataset:
 
 def test_ranges_come_from_images(data: Dataset) -> None:
     study = Study(network(), calibration=data)
-    stage = drain(quantized_to_take(study, experiment(uniform(8, 8))))
+    stage = drain_steps(quantized_to_take(study, experiment(uniform_config(8, 8))))
     assert all(q.encoding is not None for q in stage.quantized.quantizers.values())
 
 
 def test_a_file_may_have_all_of_them(data: Dataset) -> None:
-    study, config = Study(network(), calibration=data), uniform(8, 8)
-    known = drain(quantized_to_take(study, experiment(config))).quantized
+    study, config = Study(network(), calibration=data), uniform_config(8, 8)
+    known = drain_steps(quantized_to_take(study, experiment(config))).quantized
     grids = {name: q.encoding for name, q in known.quantizers.items() if q.encoding is not None}
-    taken = drain(quantized_to_take(Study(network()), experiment(config, grids))).quantized
+    taken = drain_steps(quantized_to_take(Study(network()), experiment(config, grids))).quantized
     inputs = CASES["kitchen"].inputs(4)
     with torch.inference_mode():
         assert torch.equal(taken(inputs), known(inputs))
     del grids["conv1"]
     with pytest.raises(CalibrationError, match="'conv1'"):
-        drain(quantized_to_take(Study(network()), experiment(config, grids)))
+        drain_steps(quantized_to_take(Study(network()), experiment(config, grids)))
 
 
 def test_without_images_or_file_it_says_what_to_do() -> None:
     with pytest.raises(CalibrationError, match="Choose images to calibrate on, or a file"):
-        drain(quantized_to_take(Study(network()), experiment(uniform(8, 8))))
+        drain_steps(quantized_to_take(Study(network()), experiment(uniform_config(8, 8))))
 
 
 def test_float_activations_need_neither() -> None:
-    assert drain(quantized_to_take(Study(network()), experiment(uniform(4, 32)))).quantized
+    assert drain_steps(
+        quantized_to_take(Study(network()), experiment(uniform_config(4, 32)))
+    ).quantized
 
 
 def test_numbers_of_layers(data: Dataset) -> None:
     config = QuantConfig(LayerConfig())
-    stage = drain(quantized_to_take(Study(network(), calibration=data), experiment(config)))
+    stage = drain_steps(quantized_to_take(Study(network(), calibration=data), experiment(config)))
     report = cost(network(), config, MACHINE)
     question = Question("conv1", 8, Side.WEIGHTS)
     sweep = Sweep(config, (8,), (Side.WEIGHTS,))

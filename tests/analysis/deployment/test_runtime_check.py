@@ -13,9 +13,9 @@ from analysis.evaluation.measures import proportion_interval, sqnr_db
 from analysis.network import Network
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.inputs import Inputs, Outputs, parts_of
+from quant.inputs import Inputs, Outputs, tensors_of_batch
 from quant.passes.calibrate import Calibrate
-from quant.progress import Progress, drain
+from quant.progress import Progress, drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import CASES, graph_of
 
@@ -53,7 +53,7 @@ class Changed:
     wrong: bool = True
 
     def run(self, inputs: Inputs) -> Outputs:
-        (one,) = parts_of(inputs)
+        (one,) = tensors_of_batch(inputs)
         outputs = self.graph(one)
         rolled = (one.sum((1, 2, 3)) > 0)[:, None] & self.wrong
         return torch.where(rolled, outputs.roll(1, 1), outputs)
@@ -94,13 +94,13 @@ def network() -> Network:
 def simulated(network: Network) -> QuantGraph:
     batch = CASES["kitchen"].inputs(16, seed=3)
     return quantize_graph(
-        network.graph, QuantConfig(), drain(Calibrate(16)(network.graph, [batch]))
+        network.graph, QuantConfig(), drain_steps(Calibrate(16)(network.graph, [batch]))
     )
 
 
 def check(network: Network, graph: QuantGraph, labels: Tensor | None = None) -> ExecutionCheck:
     data = Images(CASES["kitchen"].inputs(COUNT), labels)
-    return drain(check_execution(network, graph, Runtime(network, graph), data, runs=3))
+    return drain_steps(check_execution(network, graph, Runtime(network, graph), data, runs=3))
 
 
 def test_it_counts_where_integer_kernels_part_from_the_simulation(
@@ -148,4 +148,4 @@ def test_it_tells_how_far_it_is_and_needs_images(network: Network, simulated: Qu
     assert fractions == sorted(fractions)
     assert fractions[-1] < 1
     with pytest.raises(QuantError, match="needs images"):
-        drain(check_execution(network, simulated, runtime, Images(torch.empty(0, 3, 8, 8))))
+        drain_steps(check_execution(network, simulated, runtime, Images(torch.empty(0, 3, 8, 8))))

@@ -18,16 +18,16 @@ from analysis.sensitivity.sweep import Depth, Question, Sweep
 from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
 from data_io.dataset import Dataset
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.errors import QuantError
 from quant.graph.layer_pairs import find_layer_pairs
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side, plan_sites
 from quant.spec import Granularity, SpecChange
 from sample_models.registry import sample
 
-CONFIG = uniform(8, 8, Granularity.PER_TENSOR)
+CONFIG = uniform_config(8, 8, Granularity.PER_TENSOR)
 DEPTHWISE = Question("blocks.1.depthwise.0", 8, Side.WEIGHTS)
 
 
@@ -49,7 +49,7 @@ def seen() -> Dataset:
 
 @cache
 def calibrated() -> Calibrated:
-    return drain(calibrate(network(), seen()))
+    return drain_steps(calibrate(network(), seen()))
 
 
 @cache
@@ -73,7 +73,7 @@ def value(found: SuspectCard, start: str) -> float:
 
 @cache
 def tried(question: Question, remedy: Remedy, config: QuantConfig = CONFIG) -> RemedyTrial:
-    return drain(
+    return drain_steps(
         try_remedy(
             Study(network(), scored(), seen(), calibrated=calibrated()), config, question, remedy
         )
@@ -119,7 +119,7 @@ def test_what_has_its_own_scales_is_not_offered_them_again() -> None:
 
 
 def test_where_no_cause_has_a_repair_of_its_own_rounding_bias_and_bits_are_left() -> None:
-    found = card(Question("classifier", 8, Side.WEIGHTS), uniform(8, 8))
+    found = card(Question("classifier", 8, Side.WEIGHTS), uniform_config(8, 8))
     assert {finding.cause for finding in found.causes} <= {Cause.OUTLIERS}
     assert titles(found) == [CORRECT.title, ROUND.title, "16 bits for this layer"]
 
@@ -168,7 +168,7 @@ def test_alone_means_that_all_else_is_float() -> None:
 def test_a_trial_begins_where_the_exact_sweep_stands() -> None:
     """Its score before any repair is the sweep's answer to the same question."""
     sweep = Sweep(CONFIG, (8,), (Side.WEIGHTS,), layers=(DEPTHWISE.layer,))
-    (score,) = drain(
+    (score,) = drain_steps(
         sensitivity(Study(network(), scored(), calibrated=calibrated()), sweep, Depth.EXACT)
     ).scores
     before = tried(DEPTHWISE, PER_CHANNEL).alone_before
@@ -191,7 +191,7 @@ def test_scales_of_their_own_and_equalization_heal_the_depthwise_layer() -> None
 
 
 def test_adaround_is_tried_on_the_layer_alone() -> None:
-    trial = tried(Question("head.0", 4, Side.WEIGHTS), ROUND, uniform(8, 8))
+    trial = tried(Question("head.0", 4, Side.WEIGHTS), ROUND, uniform_config(8, 8))
     assert trial.whole_after is None
     assert len(verdict(trial)) == 1
     assert trial.alone_after.sqnr_db > trial.alone_before.sqnr_db
@@ -210,7 +210,7 @@ def test_a_repair_that_learns_from_images_says_when_there_are_none() -> None:
     study = Study(network(), scored(), calibrated=calibrated())
     steps = try_remedy(study, CONFIG, DEPTHWISE, CORRECT)
     with pytest.raises(QuantError, match="Choose data first"):
-        drain(steps)
+        drain_steps(steps)
 
 
 def test_a_change_that_does_nothing_is_called_no_difference() -> None:

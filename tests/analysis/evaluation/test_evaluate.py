@@ -16,7 +16,7 @@ from analysis.evaluation.evaluate import (
 from analysis.evaluation.measures import paired_interval, proportion_interval
 from analysis.network import Network, prepare
 from quant.errors import QuantError
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph
 from tests.analysis.results import ToyData
 
@@ -52,7 +52,7 @@ def data(answers: Sequence[tuple[int, int]], labels: Sequence[int] | None = None
 
 
 def score(answers: Sequence[tuple[int, int]], labels: Sequence[int] | None = None) -> Evaluation:
-    return drain(evaluate(network(), QUANTIZED, data(answers, labels)))
+    return drain_steps(evaluate(network(), QUANTIZED, data(answers, labels)))
 
 
 def test_counts_by_hand() -> None:
@@ -129,7 +129,7 @@ def test_labels_that_are_no_output_are_refused(label: int) -> None:
     with pytest.raises(QuantError, match=f"between 0 and 2, .* got {label}"):
         score([(0, 0), (1, 1)], [0, label])
     with pytest.raises(QuantError, match=f"got {label}"):
-        drain(score_float(network(), data([(0, 0)], [label])))
+        drain_steps(score_float(network(), data([(0, 0)], [label])))
 
 
 def test_no_images_are_refused() -> None:
@@ -138,12 +138,14 @@ def test_no_images_are_refused() -> None:
 
 
 def test_float_alone() -> None:
-    found = drain(score_float(network(), data([(0, 1), (1, 1), (2, 1), (0, 0)], [0, 1, 0, 0])))
+    found = drain_steps(
+        score_float(network(), data([(0, 1), (1, 1), (2, 1), (0, 0)], [0, 1, 0, 0]))
+    )
     assert found is not None
     assert (found.samples, found.top1) == (4, 0.75)
     assert found.top1_ci95 == proportion_interval(3, 4)
 
 
 def test_float_alone_needs_labels_and_images() -> None:
-    assert drain(score_float(network(), data([(0, 1)]))) is None
-    assert drain(score_float(network(), data([], []))) is None
+    assert drain_steps(score_float(network(), data([(0, 1)]))) is None
+    assert drain_steps(score_float(network(), data([], []))) is None

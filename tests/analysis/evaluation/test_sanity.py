@@ -12,7 +12,7 @@ from analysis.network import Network, forward, prepare
 from data_io.arrays import ArraySource
 from data_io.dataset import Dataset
 from data_io.preprocessing import Preprocess
-from quant.progress import drain
+from quant.progress import drain_steps
 
 CLASSES = 4
 STEPS = Preprocess(mean=(128.0,) * 3, std=(64.0,) * 3)
@@ -54,7 +54,7 @@ def check(network: Network, data: Dataset) -> SanityCheck:
     top1 = float(
         (forward(network.graph, None, batch.inputs).argmax(1) == batch.labels).float().mean()
     )
-    return drain(check_float_network(network, data, top1))
+    return drain_steps(check_float_network(network, data, top1))
 
 
 def test_a_sound_network_is_not_suspected(by_colour: Network) -> None:

@@ -11,8 +11,8 @@ from analysis.mixed_precision.useful_bits import (
     useful_bits,
     useful_rules,
 )
-from quant.assignment import bits_of, parts_of, with_bits
-from quant.config import QuantConfig, Rule, config_from_dict, uniform
+from quant.assignment import bits_by_part, config_with_bits, parts_of_graph
+from quant.config import QuantConfig, Rule, config_from_dict, uniform_config
 from quant.errors import ConfigError
 from quant.simulation.plan import Side
 from quant.spec import Estimator, Granularity, SpecChange
@@ -20,7 +20,7 @@ from tests.analysis.bits import network_of
 from tests.networks import SMALL
 
 A, W = Side.ACTIVATIONS, Side.WEIGHTS
-PLAIN = uniform(8, 8)
+PLAIN = uniform_config(8, 8)
 
 
 def groups(name: str, rules: Rules | None = None) -> set[frozenset[tuple[str, Side]]]:
@@ -53,14 +53,16 @@ def test_chains_of_adds_are_one_choice_only_where_they_share_a_branch() -> None:
 def test_every_part_is_in_exactly_one_choice(name: str) -> None:
     graph = network_of(name).graph
     found = [part for group in groups(name) for part in group]
-    assert sorted(found) == sorted(parts_of(graph))
+    assert sorted(found) == sorted(parts_of_graph(graph))
 
 
 def test_layers_of_a_kind_or_of_the_network_can_be_one_choice() -> None:
     whole = groups("plain", Rules((8, 4), together=Together.NETWORK))
     assert len(whole) == 2
     kinds = groups("padded", Rules((8, 4), together=Together.KIND))
-    convolutions = {part for part in parts_of(network_of("padded").graph) if "conv" in part[0]}
+    convolutions = {
+        part for part in parts_of_graph(network_of("padded").graph) if "conv" in part[0]
+    }
     assert frozenset(part for part in convolutions if part[1] is W) in kinds
 
 
@@ -110,25 +112,28 @@ def test_bits_go_in_and_come_out_and_all_else_stays() -> None:
     graph = network_of("kitchen").graph
     mse = SpecChange(bits=3, estimator=Estimator.MIN_MAX)
     config = QuantConfig(PLAIN.default, (Rule("left", mse), Rule("conv*", SpecChange(bits=5))))
-    wanted = {part: 2 + i % 7 for i, part in enumerate(parts_of(graph))}
-    changed = with_bits(config, graph, wanted)
-    assert bits_of(changed, graph) == wanted
-    assert changed.resolve(graph.layers)["left"].weight.estimator is Estimator.MIN_MAX
-    assert bits_of(config_from_dict(changed.to_dict()), graph) == wanted
+    wanted = {part: 2 + i % 7 for i, part in enumerate(parts_of_graph(graph))}
+    changed = config_with_bits(config, graph, wanted)
+    assert bits_by_part(changed, graph) == wanted
+    assert changed.resolve_layers(graph.layers)["left"].weight.estimator is Estimator.MIN_MAX
+    assert bits_by_part(config_from_dict(changed.to_dict()), graph) == wanted
     assert (
-        with_bits(config, graph, {("linear", W): 2}).resolve(graph.layers)["conv1"].weight.bits == 5
+        config_with_bits(config, graph, {("linear", W): 2})
+        .resolve_layers(graph.layers)["conv1"]
+        .weight.bits
+        == 5
     )
 
 
 def test_a_uniform_choice_needs_no_rule() -> None:
     graph = network_of("kitchen").graph
-    found = with_bits(PLAIN, graph, dict.fromkeys(parts_of(graph), 4))
+    found = config_with_bits(PLAIN, graph, dict.fromkeys(parts_of_graph(graph), 4))
     assert found.rules == ()
 
 
 def test_wiring_tells_hundreds_of_groups_apart() -> None:
     graph = network_of("efficientnet-lite0").graph
-    parts = parts_of(graph)
+    parts = parts_of_graph(graph)
     wiring = find_wiring(graph, PLAIN, [(part,) for part in parts])
     assert len(parts) > 100
     numbers = {part: number for number, part in enumerate(parts)}

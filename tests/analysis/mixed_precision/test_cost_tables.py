@@ -12,7 +12,7 @@ from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Rules, find_knobs
 from analysis.mixed_precision.cost_tables import BitCosts
 from analysis.network import Network, prepare
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.spec import Granularity
 from tests.analysis.bits import WIDTHS, network_of
 from tests.networks import CASES, SMALL
@@ -34,7 +34,7 @@ def check(costs: BitCosts, choice: list[int]) -> None:
 
 
 def costs_of(name: str, machine: Machine) -> BitCosts:
-    network, config = network_of(name), uniform(8, 8)
+    network, config = network_of(name), uniform_config(8, 8)
     return BitCosts(network, config, machine, find_knobs(network.graph, config, Rules(WIDTHS)))
 
 
@@ -62,7 +62,7 @@ def task_network(name: str) -> Network:
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("name", TASKS)
 def test_inputs_of_fixed_width_are_in_the_sums(name: str, machine: str) -> None:
-    config, network = uniform(8, 8), task_network(name)
+    config, network = uniform_config(8, 8), task_network(name)
     knobs = find_knobs(network.graph, config, Rules(WIDTHS))
     costs, random = BitCosts(network, config, load_preset(machine), knobs), np.random.default_rng(0)
     for _ in range(3):
@@ -70,7 +70,7 @@ def test_inputs_of_fixed_width_are_in_the_sums(name: str, machine: str) -> None:
 
 
 def test_granularity_counts_where_weights_are_compressed() -> None:
-    network, config = network_of("kitchen"), uniform(8, 8)
+    network, config = network_of("kitchen"), uniform_config(8, 8)
     rules = Rules((8, 4), granularities=(Granularity.PER_TENSOR, Granularity.PER_CHANNEL))
     knobs = find_knobs(network.graph, config, rules)
     for machine, differs in (("ethos_u55_128_like", True), ("bitfusion_like", False)):
@@ -109,8 +109,8 @@ def test_weights_that_fit_only_when_narrow_are_in_the_scene() -> None:
     machine = replace(
         preset, weights_resident=Residency.AUTO, buffers=replace(preset.buffers, weight_bytes=100)
     )
-    knobs = find_knobs(network.graph, uniform(8, 8), Rules((8, 2)))
-    costs = BitCosts(network, uniform(8, 8), machine, knobs)
+    knobs = find_knobs(network.graph, uniform_config(8, 8), Rules((8, 2)))
+    costs = BitCosts(network, uniform_config(8, 8), machine, knobs)
     layers = {op.name for op in costs.wiring.workload.ops if op.shape_weights}
     assert costs.stays([0] * len(knobs))[1] & layers < layers
     assert costs.stays([1] * len(knobs))[1] >= layers
@@ -120,7 +120,7 @@ def test_weights_that_fit_only_when_narrow_are_in_the_scene() -> None:
 def test_a_choice_is_a_configuration_and_back() -> None:
     costs = costs_of("kitchen", load_preset("bitfusion_like"))
     choice = [i % len(WIDTHS) for i in range(len(costs.knobs))]
-    chosen = costs.configuration(choice).resolve(costs.network.graph.layers)
+    chosen = costs.configuration(choice).resolve_layers(costs.network.graph.layers)
     for knob, option in zip(costs.knobs, choice, strict=True):
         for layer, side in knob.parts:
             spec = chosen[layer].weight if side == "weights" else chosen[layer].activation

@@ -16,7 +16,7 @@ from analysis.mixed_precision.layer_options import (
 )
 from analysis.network import Network, prepare
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.errors import ConfigError
 from quant.simulation.plan import Side
 from quant.spec import SpecChange
@@ -39,7 +39,7 @@ def explain(
 ) -> Explanation:
     net = network()
     place = load_preset(machine)
-    return explain_layer(net, config or uniform(8, 8), weighted(net), place, **more)  # type: ignore[arg-type]
+    return explain_layer(net, config or uniform_config(8, 8), weighted(net), place, **more)  # type: ignore[arg-type]
 
 
 def sensitivity(layer: str, view: View = View.ONLY) -> Sensitivity:
@@ -47,11 +47,11 @@ def sensitivity(layer: str, view: View = View.ONLY) -> Sensitivity:
         Question(layer, 4, Side.WEIGHTS, view), Depth.EXACT, 100, 17.0, accuracy_drop=0.03,
         accuracy_drop_ci95=Interval(0.01, 0.05),
     )  # fmt: skip
-    return Sensitivity(Sweep(uniform(8, 8), view=view), Depth.EXACT, 100, 0.9, (score,))
+    return Sensitivity(Sweep(uniform_config(8, 8), view=view), Depth.EXACT, 100, 0.9, (score,))
 
 
 def test_the_present_width_changes_nothing_and_is_marked() -> None:
-    found = explain(uniform(4, 6))
+    found = explain(uniform_config(4, 6))
     now = {(o.side, o.bits) for o in found.options if o.present}
     assert now == {(Side.WEIGHTS, 4), (Side.ACTIVATIONS, 6)}
     assert all(o.change == NOTHING for o in found.options if o.present)
@@ -60,14 +60,14 @@ def test_the_present_width_changes_nothing_and_is_marked() -> None:
 @pytest.mark.parametrize("machine", ["bitfusion_like", "edge_systolic_8b", "ethos_u55_128_like"])
 def test_every_option_is_the_difference_of_two_prices(machine: str) -> None:
     net, place = network(), load_preset(machine)
-    layer, config = weighted(net), uniform(6, 8)
+    layer, config = weighted(net), uniform_config(6, 8)
     found = explain_layer(net, config, layer, place)
     for option in found.options:
         change = SpecChange(bits=option.bits)
         other = (
-            config.with_change(layer, weight=change)
+            config.with_layer_change(layer, weight=change)
             if option.side is Side.WEIGHTS
-            else config.with_change(layer, activation=change)
+            else config.with_layer_change(layer, activation=change)
         )
         expected = cost(net, other, place).energy_pj - cost(net, config, place).energy_pj
         assert option.change.energy_pj == pytest.approx(expected, abs=1e-9)
@@ -76,12 +76,12 @@ def test_every_option_is_the_difference_of_two_prices(machine: str) -> None:
 def test_what_is_saved_against_eight_bits_is_the_way_back_turned_around() -> None:
     net, place = network(), load_preset("bitfusion_like")
     layer = weighted(net)
-    config = uniform(8, 8).with_change(layer, weight=SpecChange(bits=4))
+    config = uniform_config(8, 8).with_layer_change(layer, weight=SpecChange(bits=4))
     saved = change_from_reference(explain_layer(net, config, layer, place), Side.WEIGHTS)
     assert saved is not None
     assert saved.energy_pj < 0
     assert saved.weight_bytes < 0
-    expected = cost_change(cost(net, uniform(8, 8), place), cost(net, config, place))
+    expected = cost_change(cost(net, uniform_config(8, 8), place), cost(net, config, place))
     assert astuple(saved) == pytest.approx(astuple(expected))
 
 
@@ -102,7 +102,7 @@ def test_another_view_says_nothing_of_the_layer_alone() -> None:
 def test_a_pool_is_told_whose_grid_it_has_and_its_options_move_that_grid() -> None:
     net, place = network("kitchen"), load_preset("bitfusion_like")
     pool = next(layer for layer in net.graph.layers if layer.kind == "average-pool")
-    found = explain_layer(net, uniform(8, 8), pool.name, place)
+    found = explain_layer(net, uniform_config(8, 8), pool.name, place)
     assert found.grid_of not in (None, pool.name)
     assert set(found.bits) == {Side.ACTIVATIONS}
     four = found.option(Side.ACTIVATIONS, 4)
@@ -112,7 +112,7 @@ def test_a_pool_is_told_whose_grid_it_has_and_its_options_move_that_grid() -> No
 
 def test_the_input_has_bits_but_no_cost_of_its_own() -> None:
     net = network()
-    found = explain_layer(net, uniform(8, 8), "input", load_preset("bitfusion_like"))
+    found = explain_layer(net, uniform_config(8, 8), "input", load_preset("bitfusion_like"))
     assert found.cost is None
     assert set(found.bits) == {Side.ACTIVATIONS}
 
@@ -127,10 +127,10 @@ def test_an_eight_bit_array_gains_only_storage() -> None:
 
 def test_a_layer_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="'nowhere'"):
-        explain_layer(network(), uniform(8, 8), "nowhere", load_preset("bitfusion_like"))
+        explain_layer(network(), uniform_config(8, 8), "nowhere", load_preset("bitfusion_like"))
 
 
 def test_widths_that_are_asked_for_are_offered_beside_the_usual() -> None:
-    config = replace(uniform(7, 8))
+    config = replace(uniform_config(7, 8))
     found = explain(config, widths=(3,))
     assert [o.bits for o in found.options if o.side is Side.WEIGHTS] == [3, 7, 8]

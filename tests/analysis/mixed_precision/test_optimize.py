@@ -31,19 +31,19 @@ from commands.bit_options import (
     read_uniform_bits,
 )
 from commands.json_answers.optimize import summarize_optimum
-from quant.assignment import bits_of
-from quant.config import config_from_dict, uniform
+from quant.assignment import bits_by_part
+from quant.config import config_from_dict, uniform_config
 from quant.errors import ConfigError
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.recipe import Recipe
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.analysis.sweeps import case
 
 FUSION = load_preset("bitfusion_like")
-PLAIN = uniform(8, 8)
+PLAIN = uniform_config(8, 8)
 
 
 def task(**changes: Any) -> Task:
@@ -63,13 +63,15 @@ def answer(name: str = "kitchen", **changes: Any) -> Answer:
     steps = optimize(
         Study(small.network, small.data, small.data, calibrated=small.calibrated), task(**changes)
     )
-    return drain(steps)
+    return drain_steps(steps)
 
 
 def search_of(name: str = "kitchen") -> BitSearch:
     small = case(name)
     steps = sensitivity(small.study(), Sweep(PLAIN, (8, 4, 2)), workers=Pool(1))
-    return BitSearch(small.network, drain(steps), FUSION, read_choice_rules("2,4,8", (), None))
+    return BitSearch(
+        small.network, drain_steps(steps), FUSION, read_choice_rules("2,4,8", (), None)
+    )
 
 
 def test_the_answer_keeps_the_budget_and_is_measured() -> None:
@@ -86,7 +88,7 @@ def test_the_answer_keeps_the_budget_and_is_measured() -> None:
     assert choice["of_reference"]["energy"] <= 0.6
     assert choice["measured"]["cost"]["energy"] == choice["cost"]["energy"]
     graph = case("kitchen").network.graph
-    bits = bits_of(config_from_dict(choice["config"]), graph)
+    bits = bits_by_part(config_from_dict(choice["config"]), graph)
     for row in choice["layers"]:
         assert bits[row["layer"], Side.ACTIVATIONS] == row["activation_bits"]
         assert bits.get((row["layer"], Side.WEIGHTS)) == row["weight_bits"]
@@ -102,8 +104,8 @@ def test_repairs_take_part_in_the_search() -> None:
     plain, found = answer("plain", measured=True), answer("plain", measured=True, recipe=recipe)
     repaired = repair_float(Study(small.network, small.data, small.data), recipe)
     assert repaired.network.graph_digest != small.network.graph_digest
-    drain(repaired.calibrated())
-    swept = drain(sensitivity(repaired.scoring(small.data), found.sensitivity.sweep))
+    drain_steps(repaired.calibrated())
+    swept = drain_steps(sensitivity(repaired.scoring(small.data), found.sensitivity.sweep))
     assert {s.question: s.sqnr_db for s in swept.scores} == {
         s.question: s.sqnr_db for s in found.sensitivity.scores
     }
@@ -175,7 +177,7 @@ def test_runs_in_the_store_teach_and_new_ones_are_kept(tmp_path: Path) -> None:
 
     def ask() -> Answer:
         data = small.data
-        return drain(
+        return drain_steps(
             optimize(
                 Study(small.network, data, data, store=store, calibrated=small.calibrated),
                 wanted,
@@ -211,7 +213,7 @@ def test_screened_answers_are_checked_where_they_are_loud(
 def test_pins_and_edges_hold_in_the_answer() -> None:
     budget = Budget(Quantity.ENERGY, 0.9, relative=True)
     found = answer(pins=("conv2=6/-",), edge_bits=8, budgets=(budget,))
-    bits = bits_of(found.proposal.config, case("kitchen").network.graph)
+    bits = bits_by_part(found.proposal.config, case("kitchen").network.graph)
     assert bits["conv2", Side.WEIGHTS] == 6
     assert bits["input", Side.ACTIVATIONS] == bits["conv1", Side.WEIGHTS] == 8
     assert bits["linear", Side.WEIGHTS] == bits["linear", Side.ACTIVATIONS] == 8
@@ -274,7 +276,7 @@ def test_bits_that_are_none_are_told(text: str) -> None:
 def test_measured_points_correct_the_predictor() -> None:
     search = search_of()
     small = case("kitchen")
-    front = drain(find_front(search, Quantity.ENERGY, 4))
+    front = drain_steps(find_front(search, Quantity.ENERGY, 4))
     before = search.predictor
     kept: list[Run] = []
     steps = measure(
@@ -283,7 +285,7 @@ def test_measured_points_correct_the_predictor() -> None:
         front.proposals,
         keep=kept.append,
     )
-    found = drain(steps)
+    found = drain_steps(steps)
     assert [one.run for one in found] == kept
     assert len(search.predictor.networks) == len(before.networks) + len(found)
     corrected = updated(front, search.predictor)
@@ -311,7 +313,7 @@ def test_a_cancelled_queue_loses_no_run() -> None:
 
 def test_the_error_of_predictions_is_counted() -> None:
     search, small = search_of(), case("kitchen")
-    found = drain(
+    found = drain_steps(
         measure(
             search,
             Study(search.network, small.data, calibrated=small.calibrated),

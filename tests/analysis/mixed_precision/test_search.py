@@ -18,9 +18,9 @@ from analysis.mixed_precision.search import BitSearch
 from analysis.network import Network
 from analysis.sensitivity.sweep import View, other_sweeps
 from benchmarks.greedy import best_bargain, demote, least_sensitive
-from quant.assignment import bits_of, cells_of, with_bits
+from quant.assignment import bits_by_part, cells_of_config, config_with_bits
 from quant.errors import QuantError
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.analysis.bits import every_choice, made_up, network_of
@@ -89,7 +89,7 @@ def test_ties_and_pins_hold_and_the_rest_is_best() -> None:
     found = search.best([Budget(Quantity.ENERGY, most)])
     best = min(noise for _, noise, report in choices if report.energy_pj <= most)
     assert found.noise == pytest.approx(best, rel=2 * GAP)
-    bits = bits_of(found.config, search.network.graph)
+    bits = bits_by_part(found.config, search.network.graph)
     assert bits["conv1", Side.WEIGHTS] == 8
     assert bits["cat", Side.ACTIVATIONS] == bits["average_pool", Side.ACTIVATIONS] == 4
     assert bits["conv1", Side.ACTIVATIONS] == bits["conv2", Side.ACTIVATIONS]
@@ -161,11 +161,14 @@ def test_each_layer_has_the_granularity_that_serves_best(machine: str) -> None:
     graph, config = network.graph, known.sweep.config
     choices = []
     for options in itertools.product(
-        *(map(knob.cells, range(len(knob.bits))) for knob in find_knobs(graph, config, rules))
+        *(
+            map(knob.cells_at_option, range(len(knob.bits)))
+            for knob in find_knobs(graph, config, rules)
+        )
     ):
         cells = [cell for option in options for cell in option]
         grains = {layer: grain for (layer, side), _, grain in cells if side is Side.WEIGHTS}
-        made = with_bits(config, graph, {part: bits for part, bits, _ in cells}, grains)
+        made = config_with_bits(config, graph, {part: bits for part, bits, _ in cells}, grains)
         choices.append(search.judge("", made))
     for quantity in (Quantity.SIZE, Quantity.ENERGY):
         costs = [quantity.of(one.cost) for one in choices]
@@ -175,7 +178,7 @@ def test_each_layer_has_the_granularity_that_serves_best(machine: str) -> None:
         assert quantity.of(found.cost) <= most * (1 + 1e-9)
         assert found.noise == pytest.approx(best, rel=2 * GAP)
         assert found.noise == pytest.approx(search.judge("", found.config).noise)
-    used = {cell[2] for cell in cells_of(search.best(()).config, graph)}
+    used = {cell[2] for cell in cells_of_config(search.best(()).config, graph)}
     assert used == {*allowed, None}
     with pytest.raises(QuantError, match="8 bits, per-tensor, must be known"):
         BitSearch(network, known, load_preset(machine), rules)
@@ -202,7 +205,7 @@ def test_the_least_itself_is_within_reach() -> None:
 @pytest.mark.parametrize("machine", presets())
 def test_the_front_has_both_ends_on_every_machine(machine: str) -> None:
     search = search_of("kitchen", machine, Rules((8, 6, 4, 3, 2)))
-    front = drain(find_front(search, Quantity.ENERGY, 3))
+    front = drain_steps(find_front(search, Quantity.ENERGY, 3))
     assert front.proposals[0].cost.energy_pj == pytest.approx(search.least(Quantity.ENERGY))
     assert front.proposals[-1].noise == pytest.approx(search.best(()).noise)
 
@@ -254,7 +257,7 @@ def test_what_is_not_known_is_told() -> None:
 
 def front_of(network: Network, machine: str) -> tuple[BitSearch, list[float], list[float]]:
     search = BitSearch(network, made_up(network), load_preset(machine), RULES)
-    front = drain(find_front(search, Quantity.ENERGY, 9))
+    front = drain_steps(find_front(search, Quantity.ENERGY, 9))
     costs = [proposal.cost.energy_pj for proposal in front.proposals]
     assert [reference.name for reference in front.references] == [
         "W8A8", "W6A8", "W6A6", "W4A8", "W4A4",

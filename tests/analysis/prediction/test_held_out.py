@@ -16,9 +16,9 @@ from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Sweep
 from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
 from model_io.load import load_sample_model
-from quant.assignment import cells_of, parts_of, with_bits
-from quant.config import uniform
-from quant.progress import drain
+from quant.assignment import cells_of_config, config_with_bits, parts_of_graph
+from quant.config import uniform_config
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 
 Measured = list[tuple[NoiseSum, Evaluation]]
@@ -30,27 +30,29 @@ def known() -> tuple[Predictor, Measured]:
     """A screened network, and even and random bits measured on other images, shuffled."""
     loaded = load_sample_model("fashion-mobilenet")
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    seen, config = fashion_train_part().sample(64), uniform(8, 8)
-    calibrated = drain(calibrate(network, seen))
+    seen, config = fashion_train_part().sample(64), uniform_config(8, 8)
+    calibrated = drain_steps(calibrate(network, seen))
     sweep = Sweep(config, DEFAULT_BITS)
     few = seen.first(32)
-    screened = drain(
+    screened = drain_steps(
         sensitivity(Study(network, few, calibrated=calibrated), sweep, Depth.SCREENING)
     )
-    found = drain(check_loud(Study(network, few, calibrated=calibrated), screened))
+    found = drain_steps(check_loud(Study(network, few, calibrated=calibrated), screened))
     assert "stem.0" in loud_layers(screened)
     assert loud_layers(found) == ()
     table, graph = build_noise_table(network.graph, found), network.graph
-    parts, draw = parts_of(graph), random.Random(0)
-    configs = [uniform(w, a) for w, a in ((8, 8), (6, 8), (6, 6), (4, 8), (3, 8), (8, 4))]
+    parts, draw = parts_of_graph(graph), random.Random(0)
+    configs = [uniform_config(w, a) for w, a in ((8, 8), (6, 8), (6, 6), (4, 8), (3, 8), (8, 4))]
     for offered in ((8, 6), (8, 6, 4), (8, 8, 6, 4, 3), (6, 4)) * 2:
         bits = {part: draw.choice(offered) for part in parts}
-        configs += [with_bits(config, graph, bits)]
+        configs += [config_with_bits(config, graph, bits)]
     draw.shuffle(configs)
     data, measured = fashion_test().sample(IMAGES), []
     for wish in configs:
-        score = drain(evaluate(network, quantize_graph(graph, wish, calibrated.statistics), data))
-        measured.append((table.sum_up(cells_of(wish, graph)), score))
+        score = drain_steps(
+            evaluate(network, quantize_graph(graph, wish, calibrated.statistics), data)
+        )
+        measured.append((table.sum_up(cells_of_config(wish, graph)), score))
     return predictor_from_sweep(found), measured
 
 

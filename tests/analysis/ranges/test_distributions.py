@@ -20,11 +20,11 @@ from analysis.ranges.findings import (
     rank_suspects,
 )
 from analysis.ranges.tensors import open_range_book
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.encoding import encode_range
 from quant.errors import CalibrationError
 from quant.passes.calibrate import Calibrate
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.ranges.estimators import encode_statistics, encode_weight, histogram_error
 from quant.ranges.statistics import ChannelStatistics, Statistics
 from quant.simulation.plan import Side
@@ -120,7 +120,7 @@ def test_a_streams_fit_is_that_of_its_raw_values(
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_rounding_and_clipping_add_up_to_the_estimators_error(name: str) -> None:
-    counts, edges = stream(STREAMS[name].reshape(-1, 10)).used()
+    counts, edges = stream(STREAMS[name].reshape(-1, 10)).used_bins()
     for high in (0.3, 1.0, 6.0):
         spec = QuantSpec(4, symmetric=False)
         encoding = encode_range(torch.tensor(-0.4), torch.tensor(high), spec)
@@ -228,7 +228,7 @@ def test_merged_channels_are_those_of_one_stream(shape: tuple[int, ...]) -> None
 def test_calibration_follows_every_channel() -> None:
     inputs = CASES["kitchen"].inputs(20)
     graph = graph_of("kitchen")
-    found = drain(Calibrate()(graph, inputs.split(7)))
+    found = drain_steps(Calibrate()(graph, inputs.split(7)))
     channels = found["input"].channels
     assert channels is not None
     assert torch.equal(channels.high, inputs.amax((0, 2, 3)))
@@ -240,7 +240,7 @@ def test_calibration_follows_every_channel() -> None:
 
 
 def test_the_unbalanced_layers_are_suspect_and_a_sound_network_is_not() -> None:
-    config = uniform(8, 8, Granularity.PER_TENSOR)
+    config = uniform_config(8, 8, Granularity.PER_TENSOR)
     spoilt = network("fashion-mobilenet-imbalanced")
     found = rank_suspects(open_range_book(spoilt.graph, None).examine_all(config, Side.WEIGHTS))
     unequal = {f"blocks.{n}.{part}.0" for n in range(1, 8) for part in ("expand", "depthwise")}

@@ -29,16 +29,16 @@ from analysis.split import ImageChoice, Split, choose_split
 from analysis.study import Study
 from commands.work.make_report import ReportTask, find_run, make_run_report, open_run_store
 from model_io.load import load_model
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.errors import ConfigError
 from quant.passes.recipe import build_recipe
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from tests.analysis.results import report as cost_report
 from tests.analysis.results import run as run_of_results
 
 MODEL, MACHINE = "fashion-resnet", load_preset("bitfusion_like")
-CONFIG = uniform(4, 8)
+CONFIG = uniform_config(4, 8)
 CHOICE = ImageChoice(samples=40, calibration=16)
 NOW = Experiment(CONFIG, MACHINE, given_name="now")
 
@@ -57,13 +57,13 @@ def images(network: Network) -> Split:
 @pytest.fixture(scope="module")
 def measured(network: Network, images: Split) -> Run:
     assert images.calibration is not None
-    ranges = drain(calibrate(network, images.calibration, images.input_range))
+    ranges = drain_steps(calibrate(network, images.calibration, images.input_range))
     what = Experiment(CONFIG, MACHINE, given_name="four")
-    return drain(run_experiment(Study(network, images.score, calibrated=ranges), what))
+    return drain_steps(run_experiment(Study(network, images.score, calibrated=ranges), what))
 
 
 def gathered(run: Run, **around: Any) -> Report:
-    return drain(gather_report(run, Around(**around)))
+    return drain_steps(gather_report(run, Around(**around)))
 
 
 class TestGather:
@@ -80,7 +80,7 @@ class TestGather:
     ) -> None:
         facts = gathered(measured, study=Study(network)).model
         assert facts is not None
-        assert facts.at_8_bits == cost(network, uniform(8, 8), MACHINE)
+        assert facts.at_8_bits == cost(network, uniform_config(8, 8), MACHINE)
         assert facts.as_float.energy_pj > facts.at_8_bits.energy_pj
         assert (facts.parameters, facts.macs) == (network.parameters, network.macs)
 
@@ -127,11 +127,11 @@ class TestGather:
         assert images.calibration is not None
         store = RunStore(tmp_path)
         study = Study.of(network, images, store)
-        drain(study.calibrated())
+        drain_steps(study.calibrated())
         around = {"study": study, "store": store}
         assert gathered(measured, **around).sensitivity is None
         sweep = Sweep(CONFIG, (8, 4))
-        known = drain(exact(study.scoring(images.score.first(8)), sweep, Pool()))
+        known = drain_steps(exact(study.scoring(images.score.first(8)), sweep, Pool()))
         found = gathered(measured, **around)
         assert found.sensitivity is not None
         assert len(found.sensitivity.scores) == len(known.scores)
@@ -141,9 +141,9 @@ class TestGather:
     def test_repairs_count_only_where_they_are_the_runs(
         self, network: Network, images: Split
     ) -> None:
-        ranges = drain(calibrate(network, images.calibration, images.input_range))  # type: ignore[arg-type]
+        ranges = drain_steps(calibrate(network, images.calibration, images.input_range))  # type: ignore[arg-type]
         recipe = build_recipe(equalize=True)
-        steps = drain(
+        steps = drain_steps(
             repair(
                 Study(network, images.score, images.calibration, calibrated=ranges), CONFIG, recipe
             )
@@ -166,9 +166,9 @@ class TestSensitivityKnown:
     def test_noise_is_that_of_both_sides_at_the_chosen_bits(
         self, network: Network, images: Split
     ) -> None:
-        ranges = drain(calibrate(network, images.calibration, images.input_range))  # type: ignore[arg-type]
+        ranges = drain_steps(calibrate(network, images.calibration, images.input_range))  # type: ignore[arg-type]
         sweep = Sweep(CONFIG, (8, 4))
-        found = drain(
+        found = drain_steps(
             exact(Study(network, images.score.first(8), calibrated=ranges), sweep, Pool())
         )
         layer = next(x.name for x in network.graph.layers if x.weight is not None)
@@ -178,7 +178,7 @@ class TestSensitivityKnown:
             for side, bits in ((Side.WEIGHTS, 4), (Side.ACTIVATIONS, 8))
         )
         assert harmful(found, CONFIG, network)[layer] == pytest.approx(expected)
-        assert harmful(found, uniform(5, 8), network).keys() == {
+        assert harmful(found, uniform_config(5, 8), network).keys() == {
             x.name for x in network.graph.layers if x.weight is None
         }
 
@@ -187,7 +187,7 @@ class TestSensitivityKnown:
     ) -> None:
         store = RunStore(tmp_path)
         sweep = Sweep(CONFIG, (4,), (Side.WEIGHTS,))
-        drain(
+        drain_steps(
             exact(
                 Study(network, images.score.first(8), store=store),
                 sweep,
@@ -300,7 +300,7 @@ class TestRoad:
         self, network: Network, measured: Run, tmp_path: Path
     ) -> None:
         store = RunStore(tmp_path)
-        found = drain(make_run_report(network, self.task(store=store)))
+        found = drain_steps(make_run_report(network, self.task(store=store)))
         assert found.run.evaluation == measured.evaluation
         assert [run.name for run in store.all()] == ["now"]
         assert found.origin is not None
@@ -317,7 +317,7 @@ class TestRoad:
             choice=ImageChoice(),
             experiment=replace(NOW, machine=load_preset("eyeriss_like")),
         )
-        found = drain(make_run_report(network, task))
+        found = drain_steps(make_run_report(network, task))
         assert found.run == measured
         assert "not those of the run" not in " ".join(found.notes)
         assert found.machine == MACHINE
@@ -327,16 +327,16 @@ class TestRoad:
 
     def test_other_images_are_told_and_not_used(self, network: Network, measured: Run) -> None:
         other = replace(measured, data_digest="another")
-        found = drain(make_run_report(network, self.task(run=other)))
+        found = drain_steps(make_run_report(network, self.task(run=other)))
         assert "are not those of the run" in found.notes[0]
         assert "Ranges of activations were not examined" in " ".join(found.missing)
 
     def test_a_run_needs_no_model(self, measured: Run) -> None:
-        assert drain(make_run_report(None, self.task(run=measured))).run == measured
+        assert drain_steps(make_run_report(None, self.task(run=measured))).run == measured
 
     def test_something_must_be_named(self) -> None:
         with pytest.raises(ConfigError, match="needs a model to measure, or a run"):
-            drain(make_run_report(None, self.task()))
+            drain_steps(make_run_report(None, self.task()))
 
     def test_a_machine_of_ones_own_is_named_by_its_file(
         self, network: Network, measured: Run, tmp_path: Path
@@ -350,7 +350,7 @@ class TestRoad:
         origin = ReportOrigin(MODEL, str(path))
         experiment = replace(NOW, machine=load_machine(path))
         task = self.task(run=own, experiment=experiment, origin=origin)
-        found = drain(make_run_report(network, task))
+        found = drain_steps(make_run_report(network, task))
         assert found.machine is not None
         assert found.machine.name == "mine"
         assert found.origin is not None

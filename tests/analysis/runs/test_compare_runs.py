@@ -12,7 +12,7 @@ from analysis.runs.compare_runs import (
     merge_order,
 )
 from analysis.runs.run_store import Run
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.spec import Granularity, SpecChange
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
 
@@ -87,13 +87,15 @@ def test_a_change_of_other_settings() -> None:
 
 
 def test_what_else_changed_is_named_beside_the_widths() -> None:
-    four = uniform(8, 8, Granularity.PER_TENSOR).to_dict()
-    wide = run("x", EIGHT, config=uniform(8, 8).to_dict())
+    four = uniform_config(8, 8, Granularity.PER_TENSOR).to_dict()
+    wide = run("x", EIGHT, config=uniform_config(8, 8).to_dict())
     narrow = run("y", FOUR, config=four, recipe=("Equalize",))
     found = describe(wide, narrow)[0]
     assert found.startswith("W4 in 2 layers with another setting and another recipe saves 31 %")
     assert describe(narrow, wide)[0].startswith("W8 in 2 layers with another setting and no recipe")
-    rules = QuantConfig(uniform(8, 8).default, (Rule("first", SpecChange(bits=4)),)).to_dict()
+    rules = QuantConfig(
+        uniform_config(8, 8).default, (Rule("first", SpecChange(bits=4)),)
+    ).to_dict()
     assert describe(wide, run("y", FOUR, config=rules))[0].startswith("W4 in 2 layers saves 31 %")
     repaired = run("y", EIGHT, config=wide.config, recipe=("Equalize",))
     assert describe(wide, repaired)[0].startswith("Another recipe leaves the energy as it is")

@@ -17,7 +17,7 @@ from analysis.runs.experiment_file import (
     record_of_run,
     write_experiment,
 )
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.errors import ConfigError, QuantError
 from quant.file_encodings import Given
 from quant.passes.absorb_bias import AbsorbBias
@@ -29,7 +29,7 @@ from quant.spec import SpecChange
 from tests.analysis.results import layer_cost, report, run
 
 MACHINE = load_preset("bitfusion_like")
-CONFIG = uniform(4, 8).with_change("first", weight=SpecChange(bits=8))
+CONFIG = uniform_config(4, 8).with_layer_change("first", weight=SpecChange(bits=8))
 RECIPE = (
     Equalize(replace_relu6=True, reach=Reach.RMS),
     AbsorbBias(from_data=True),

@@ -11,8 +11,8 @@ from analysis.runs.partial_scores import FILE, PartialScores
 from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run, RunStore
 from analysis.study import Study
-from quant.config import uniform
-from quant.progress import Steps, drain
+from quant.config import uniform_config
+from quant.progress import Steps, drain_steps
 from tests.analysis.runs.test_run_experiment import calibrated, data, machine, network, run
 
 
@@ -33,7 +33,7 @@ def test_a_run_that_was_ended_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, damage: bool
 ) -> None:
     monkeypatch.setattr(type(network()), "batch_size", property(lambda _: 8))
-    config = uniform(4, 4)
+    config = uniform_config(4, 4)
     whole = run(config)
     calls = counted(monkeypatch)
 
@@ -50,10 +50,10 @@ def test_a_run_that_was_ended_goes_on(
     assert len(calls) == 6  # three batches, two networks
     if damage:
         (tmp_path / FILE).write_bytes(b"no database")
-    resumed = drain(begin())
+    resumed = drain_steps(begin())
     assert len(calls) == 6 + (10 if damage else 4)
     assert resumed.evaluation == whole.evaluation
-    again = drain(begin())
+    again = drain_steps(begin())
     assert len(calls) == 16 + (10 if damage else 4)  # nothing is left of a whole score
     assert again.evaluation == whole.evaluation
 

@@ -17,7 +17,7 @@ from analysis.runs.run_store import RunStore
 from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
 from data_io.dataset import Dataset
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.errors import QuantError
 from quant.passes.absorb_bias import AbsorbBias
 from quant.passes.adaround import AdaRound
@@ -25,11 +25,11 @@ from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize, Equalized
 from quant.passes.methods import Method
 from quant.passes.recipe import RecipeError
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.spec import Granularity
 from sample_models.registry import sample
 
-CONFIG = uniform(8, 8, Granularity.PER_TENSOR)
+CONFIG = uniform_config(8, 8, Granularity.PER_TENSOR)
 RECIPE = (Equalize(), CorrectBias())
 
 
@@ -51,19 +51,19 @@ def seen() -> Dataset:
 
 @cache
 def calibrated() -> Calibrated:
-    return drain(calibrate(network(), seen()))
+    return drain_steps(calibrate(network(), seen()))
 
 
 @cache
 def steps(config: QuantConfig = CONFIG) -> tuple[RepairStep, ...]:
-    return drain(
+    return drain_steps(
         repair(Study(network(), scored(), seen(), calibrated=calibrated()), config, RECIPE)
     )
 
 
 def test_the_first_step_is_plain_quantization_as_a_run_measures_it() -> None:
     plain = Experiment(CONFIG, load_preset("edge_systolic_8b"), given_name="plain")
-    run = drain(run_experiment(Study(network(), scored(), calibrated=calibrated()), plain))
+    run = drain_steps(run_experiment(Study(network(), scored(), calibrated=calibrated()), plain))
     assert steps()[0].title == "Plain quantization"
     assert steps()[0].evaluation == run.evaluation
     assert steps()[0].layer_sqnr_db == run.layer_sqnr_db
@@ -94,7 +94,7 @@ def test_ranges_of_channels_come_closer_by_equalization() -> None:
 def test_a_recipe_in_a_run_gives_what_its_steps_gave(tmp_path: Path) -> None:
     machine = load_preset("edge_systolic_8b")
     experiment = Experiment(CONFIG, machine, recipe=RECIPE, given_name="repaired")
-    run = drain(
+    run = drain_steps(
         run_experiment(Study(network(), scored(), seen(), calibrated=calibrated()), experiment)
     )
     assert run.recipe == ("Equalize", "Correct biases (empirical)")
@@ -135,13 +135,13 @@ def test_passes_that_learn_refuse_to_run_without_images(
     stage = first_stage(network(), CONFIG, calibrated())
     if needs:
         with pytest.raises(QuantError, match="images"):
-            drain(apply_recipe(stage, (step,), CONFIG, None))
+            drain_steps(apply_recipe(stage, (step,), CONFIG, None))
     assert title_of(step)
 
 
 def test_replacing_relu6_measures_what_it_costs_the_float_network() -> None:
     study = Study(network(), scored().first(50), seen(), calibrated=calibrated())
-    found = drain(repair(study, CONFIG, (Equalize(replace_relu6=True),)))
+    found = drain_steps(repair(study, CONFIG, (Equalize(replace_relu6=True),)))
     assert found[1].float_score is not None
     assert 0 <= found[1].float_score.top1 <= 1
 

@@ -19,9 +19,9 @@ from analysis.runs.run_experiment import run_experiment
 from analysis.runs.run_store import Run, RunStore
 from analysis.study import Study
 from data_io.dataset import Dataset
-from quant.config import QuantConfig, Rule, config_from_dict, uniform
+from quant.config import QuantConfig, Rule, config_from_dict, uniform_config
 from quant.errors import CalibrationError
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 from quant.spec import Estimator, SpecChange
 from tests.analysis.sweeps import dataset
@@ -44,7 +44,7 @@ def data() -> Dataset:
 
 @cache
 def calibrated() -> Calibrated:
-    return drain(calibrate(network(), data()))
+    return drain_steps(calibrate(network(), data()))
 
 
 def machine(name: str = "bitfusion_like") -> Machine:
@@ -52,7 +52,7 @@ def machine(name: str = "bitfusion_like") -> Machine:
 
 
 def run(config: QuantConfig, name: str = "run") -> Run:
-    return drain(
+    return drain_steps(
         run_experiment(
             Study(network(), data(), calibrated=calibrated()),
             Experiment(config, machine(), seed=7, given_name=name),
@@ -82,19 +82,19 @@ def test_the_whole_road_and_back_from_disk(tmp_path: Path) -> None:
 
 
 def test_a_report_is_plain_json() -> None:
-    report = cost(network(), uniform(8, 8), machine())
+    report = cost(network(), uniform_config(8, 8), machine())
     text = json.dumps(report.to_dict(), allow_nan=False)
     assert json.loads(text)["energy_pj"] == pytest.approx(report.energy_pj)
 
 
 def test_float_is_exact() -> None:
-    found = run(uniform(32, 32)).evaluation
+    found = run(uniform_config(32, 32)).evaluation
     assert (found.agreement, found.sqnr_db) == (1.0, math.inf)
     assert (found.float_top1, found.quantized_top1, found.top1_drop) == (1.0, 1.0, 0.0)
 
 
 def test_fewer_bits_are_noisier_and_cheaper() -> None:
-    runs = [run(uniform(bits, bits)) for bits in (8, 4, 2)]
+    runs = [run(uniform_config(bits, bits)) for bits in (8, 4, 2)]
     noise = [found.evaluation.sqnr_db for found in runs]
     energy = [found.cost.energy_pj for found in runs]
     assert noise == sorted(noise, reverse=True)
@@ -105,7 +105,7 @@ def test_fewer_bits_are_noisier_and_cheaper() -> None:
 def test_progress_grows_to_one() -> None:
     steps = run_experiment(
         Study(network(), data(), calibrated=calibrated()),
-        Experiment(uniform(8, 8), machine(), given_name="p"),
+        Experiment(uniform_config(8, 8), machine(), given_name="p"),
     )
     fractions = [step.fraction for step in steps]
     assert fractions == sorted(fractions)
@@ -113,13 +113,13 @@ def test_progress_grows_to_one() -> None:
 
 
 def test_calibration_is_needed_unless_ranges_follow_from_batch_norms() -> None:
-    config = uniform(8, 8)
+    config = uniform_config(8, 8)
     assert needs_data(network(), config)
-    assert not needs_data(network(), uniform(4, 32))
+    assert not needs_data(network(), uniform_config(4, 32))
     free = SpecChange(estimator=Estimator.BATCH_NORM)
     assert not needs_data(network(), QuantConfig(rules=(Rule("*", activation=free),)))
     with pytest.raises(CalibrationError, match="Calibrate first"):
-        drain(
+        drain_steps(
             run_experiment(
                 Study(network(), data(), calibrated=Calibrated()),
                 Experiment(config, machine(), given_name="x"),
@@ -132,8 +132,8 @@ def test_bits_matter_on_a_machine_that_fuses_them() -> None:
     eight, four, mixed = (
         cost(network(name), config, machine())
         for config in (
-            uniform(8, 8),
-            uniform(4, 4),
+            uniform_config(8, 8),
+            uniform_config(4, 4),
             QuantConfig(rules=(Rule("first", SpecChange(bits=2)),)),
         )
     )
@@ -148,7 +148,7 @@ def test_bits_matter_on_a_machine_that_fuses_them() -> None:
 
 def test_bits_save_no_cycles_on_an_eight_bit_machine() -> None:
     edge = machine("edge_systolic_8b")
-    eight, four = (cost(network("fashion-resnet"), uniform(b, b), edge) for b in (8, 4))
+    eight, four = (cost(network("fashion-resnet"), uniform_config(b, b), edge) for b in (8, 4))
     assert four.cycles == eight.cycles
     assert four.energy_pj == eight.energy_pj
     asked = [layer for layer in four.layers if layer.kind == "conv"]
@@ -162,7 +162,7 @@ def test_bits_save_no_cycles_on_an_eight_bit_machine() -> None:
 @pytest.mark.parametrize("name", presets())
 def test_every_machine_prices_every_kind_of_network(name: str) -> None:
     for model in ("plain", "kitchen", "gated", "attention", "one-dimensional", "transposed"):
-        report = cost(network(model), uniform(8, 8), machine(name))
+        report = cost(network(model), uniform_config(8, 8), machine(name))
         assert report.energy_pj > 0
         assert report.latency_s > 0
         assert report.macs == network(model).macs
@@ -172,7 +172,7 @@ def test_entropy_counts_where_weights_are_compressed() -> None:
     name = next(n for n in presets() if machine(n).weight_storage is Storage.ENTROPY)
     known: Entropies = {}
     reports: list[CostReport] = [
-        cost(network(), uniform(bits, 8), machine(name), known) for bits in (8, 4)
+        cost(network(), uniform_config(bits, 8), machine(name), known) for bits in (8, 4)
     ]
     assert reports[1].weight_bytes < reports[0].weight_bytes
     assert len(known) == 2 * sum(layer.weight is not None for layer in network().graph.layers)
@@ -181,17 +181,17 @@ def test_entropy_counts_where_weights_are_compressed() -> None:
 def test_a_run_takes_the_entropies_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     name = next(n for n in presets() if machine(n).weight_storage is Storage.ENTROPY)
     study = Study(network(), data(), calibrated=calibrated())
-    report = cost(network(), uniform(8, 8), machine(name), study.entropies)
+    report = cost(network(), uniform_config(8, 8), machine(name), study.entropies)
     monkeypatch.setattr("analysis.cost.workload.entropy_bits", None)  # measuring again would fail
-    wanted = Experiment(uniform(8, 8), machine(name), given_name="known")
-    found = drain(run_experiment(study, wanted))
+    wanted = Experiment(uniform_config(8, 8), machine(name), given_name="known")
+    found = drain_steps(run_experiment(study, wanted))
     assert found.cost == report
 
 
 def test_layer_sqnr_of_one_noisy_layer() -> None:
     graph = network().graph
     noisy = next(layer.name for layer in graph.layers if layer.kind == "depthwise")
-    config = QuantConfig(uniform(32, 32).default, (Rule(noisy, weight=SpecChange(bits=2)),))
+    config = QuantConfig(uniform_config(32, 32).default, (Rule(noisy, weight=SpecChange(bits=2)),))
     found = measure_layer_sqnr(
         network(), quantize_graph(graph, config), CASES["plain"].inputs(40)[:4]
     )
@@ -206,7 +206,7 @@ def test_layer_sqnr_by_hand() -> None:
     weight = torch.tensor([[1.0, 0.3], [0.2, 0.9]])
     linear.load_state_dict({"weight": weight})
     small = prepare("two", torch.nn.Sequential(linear), (2,), "d")
-    config = QuantConfig(uniform(32, 32).default, (Rule("0", weight=SpecChange(bits=8)),))
+    config = QuantConfig(uniform_config(32, 32).default, (Rule("0", weight=SpecChange(bits=8)),))
     graph = quantize_graph(small.graph, config)
     inputs = torch.tensor([[1.0, 2.0]])
     grid = graph.quantizers["0 weight"].encoding

@@ -11,7 +11,7 @@ from analysis.evaluation.measures import paired_interval
 from analysis.runs.compare_runs import with_distinct_names
 from analysis.runs.run_store import Run
 from analysis.runs.verdict import Level, Place, judge, lost_much
-from quant.config import uniform
+from quant.config import uniform_config
 from tests.analysis.results import evaluation, report, run, unlabelled
 
 
@@ -103,7 +103,7 @@ def test_the_next_steps_follow_from_loss_and_recipe(
 
 def test_sides_are_named_only_where_runs_have_measured_them() -> None:
     def tried(weight_bits: int, activation_bits: int, lost: int) -> Run:
-        config = uniform(weight_bits, activation_bits).to_dict()
+        config = uniform_config(weight_bits, activation_bits).to_dict()
         return run("tried", report(), evaluation(lost), config=config)
 
     both, weights, activations = tried(4, 8, 796), tried(4, 32, 780), tried(32, 8, 20)

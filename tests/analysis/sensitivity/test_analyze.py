@@ -21,13 +21,13 @@ from analysis.study import Study
 from data_io.bundled import fashion_test
 from data_io.dataset import Dataset
 from model_io.load import load_sample_model
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.errors import ConfigError, QuantError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import Kind
-from quant.inputs import first_of
+from quant.inputs import first_output_of
 from quant.passes.equalize import Equalize
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity, SpecChange
@@ -39,7 +39,7 @@ TINY = 1  # bytes: one image at a time, nothing kept
 
 
 def sweep(view: View = View.ONLY, **changes: object) -> Sweep:
-    plain = Sweep(uniform(8, 8), bits=(8, 3), sides=ALL_SIDES, view=view)
+    plain = Sweep(uniform_config(8, 8), bits=(8, 3), sides=ALL_SIDES, view=view)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -47,13 +47,13 @@ def answers(
     it: Case, asked: Sweep, store: RunStore | None = None, count: int | None = None
 ) -> Sensitivity:
     data = it.data if count is None else it.data.first(count)
-    return drain(
+    return drain_steps(
         exact(Study(it.network, data, store=store, calibrated=it.calibrated), asked, Serial())
     )
 
 
 def simulated(it: Case, bits: int) -> QuantGraph:
-    return quantize_graph(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
+    return quantize_graph(it.network.graph, uniform_config(bits, bits), it.calibrated.statistics)
 
 
 NETWORKS = ["kitchen", "gated", "attention", "shared", "scaled", "bare", "grouped", "perceptron"]
@@ -74,7 +74,7 @@ def test_every_answer_is_that_of_the_quantized_graph(name: str, view: View) -> N
         question, graph = score.question, graphs[score.question.bits]
         one = graph.only_layer if view is View.ONLY else graph.all_but_layer
         with graph.only_side(question.side), one(question.layer, question.side):
-            wanted = drain(evaluate(it.network, graph, it.data))
+            wanted = drain_steps(evaluate(it.network, graph, it.data))
         assert score.images == wanted.samples
         if wanted.sqnr_db < 90:  # above, the rounding of float32 is part of the noise
             assert score.sqnr_db == pytest.approx(wanted.sqnr_db, abs=0.05), question
@@ -109,7 +109,7 @@ def test_it_equals_the_naive_sweep_to_the_last_bit(name: str, view: View) -> Non
     it = case(name)
     fast = answers(it, sweep(view))
     steps = exact(it.study(), sweep(view), Serial(), reuse=False)
-    slow = drain(steps)
+    slow = drain_steps(steps)
     assert (fast.scores, fast.whole, fast.float_top1) == (slow.scores, slow.whole, slow.float_top1)
     assert fast.forwards < 0.75 * slow.forwards
     bases = 6 if view is View.ALL_BUT else 0
@@ -139,7 +139,7 @@ def test_the_whole_network_is_among_the_answers_of_all_but() -> None:
     for score in found.whole:
         graph = simulated(it, score.question.bits)
         with graph.only_side(score.question.side):
-            wanted = drain(evaluate(it.network, graph, it.data))
+            wanted = drain_steps(evaluate(it.network, graph, it.data))
         assert score.question.layer == ""
         assert score.sqnr_db == pytest.approx(wanted.sqnr_db, abs=0.01)
 
@@ -163,7 +163,7 @@ def test_an_average_pool_takes_the_grid_of_its_input() -> None:
         graph = simulated(it, score.question.bits)
         with graph.only_layer(pool.name, Side.ACTIVATIONS):
             assert score.sqnr_db == pytest.approx(
-                drain(evaluate(it.network, graph, it.data)).sqnr_db, abs=0.01
+                drain_steps(evaluate(it.network, graph, it.data)).sqnr_db, abs=0.01
             )
 
 
@@ -188,11 +188,11 @@ def test_other_networks_images_and_configurations_answer_for_themselves(tmp_path
     others = [
         # the same digest, as a caller gives who repairs a network and forgets to change it
         replace(it, network=Network("kitchen", it.network.digest, repaired, 0)),
-        replace(it, data=dataset(first_of(inputs) + 0.1, labels, "others")),
+        replace(it, data=dataset(first_output_of(inputs) + 0.1, labels, "others")),
     ]
     for other in others:
         assert answers(other, asked, store).forwards > 1
-    coarse = replace(asked, config=uniform(8, 8, Granularity.PER_TENSOR))
+    coarse = replace(asked, config=uniform_config(8, 8, Granularity.PER_TENSOR))
     assert answers(it, coarse, store).scores != first.scores
     assert answers(it, asked, store) == replace(first, seconds=ANY_TIME, forwards=0.0)
 
@@ -292,7 +292,7 @@ def test_layers_named_worst_are_answered_first() -> None:
     with_store = []
     for ranking in (None, worst):
         work = exact(Study(it.network, data, calibrated=it.calibrated), asked, Serial(), ranking)
-        with_store.append(drain(work))
+        with_store.append(drain_steps(work))
     assert with_store[0].scores == with_store[1].scores
 
 
@@ -362,7 +362,7 @@ def test_outputs_without_classes_have_sqnr_alone() -> None:
 def test_a_classifier_without_labels_has_no_accuracy() -> None:
     it = case("kitchen")
     inputs, _ = it.data.source.read(range(len(it.data)))
-    found = answers(replace(it, data=dataset(first_of(inputs))), sweep(bits=(3,)))
+    found = answers(replace(it, data=dataset(first_output_of(inputs))), sweep(bits=(3,)))
     assert found.float_top1 is None
     for score in found.scores:
         assert score.kl is not None
@@ -378,11 +378,11 @@ def test_questions_that_cannot_be_asked_are_told() -> None:
     with pytest.raises(QuantError, match="the data has none"):
         answers(it, sweep(), count=0)
     inputs, _ = it.data.source.read(range(len(it.data)))
-    wrong = dataset(first_of(inputs), torch.full((len(inputs),), 99))
+    wrong = dataset(first_output_of(inputs), torch.full((len(inputs),), 99))
     with pytest.raises(QuantError, match="Labels must lie between 0 and 4"):
         answers(replace(it, data=wrong), sweep())
     with pytest.raises(QuantError, match="has no statistics"):
-        drain(
+        drain_steps(
             exact(
                 Study(it.network, it.data, calibrated=replace(it.calibrated, statistics={})),
                 sweep(),
@@ -406,7 +406,7 @@ def test_chunks_hold_every_image_once_and_take_over_what_is_known() -> None:
 def test_the_public_road_runs_a_pool(tmp_path: Path) -> None:
     it = case("kitchen")
     asked = sweep(bits=(4,))
-    found = drain(sensitivity(it.study(RunStore(tmp_path)), asked))
+    found = drain_steps(sensitivity(it.study(RunStore(tmp_path)), asked))
     assert found.scores == answers(it, asked).scores
     assert (found.images, found.sweep) == (12, asked)
 
@@ -416,13 +416,13 @@ def test_screening_puts_the_worst_first_only_where_there_is_something_to_do(
 ) -> None:
     it, store = case("fashion-mobilenet"), RunStore(tmp_path)
     asked = sweep(bits=(4,), sides=(Side.WEIGHTS,))
-    ranking = drain(worst_first(it.study(), asked))
+    ranking = drain_steps(worst_first(it.study(), asked))
     weighted = [layer.name for layer in it.network.graph.layers if layer.weight]
     assert sorted(ranking) == sorted(weighted)
-    first = drain(sensitivity(it.study(store), asked))
+    first = drain_steps(sensitivity(it.study(store), asked))
     calls: list[object] = []
     monkeypatch.setattr("analysis.sensitivity.analyze.worst_first", lambda *a: calls.append(a))
-    again = drain(sensitivity(it.study(store), asked))
+    again = drain_steps(sensitivity(it.study(store), asked))
     assert not calls
     assert again.scores == first.scores
     assert again.forwards == 0
@@ -430,10 +430,10 @@ def test_screening_puts_the_worst_first_only_where_there_is_something_to_do(
 
 def trained_ranking(graph: FloatGraph, network: Network, data: Dataset) -> list[str]:
     """Return the layers by output SQNR with their weights alone at 8 bits per-tensor."""
-    config = uniform(8, 8, Granularity.PER_TENSOR)
+    config = uniform_config(8, 8, Granularity.PER_TENSOR)
     asked = Sweep(config, bits=(8,), sides=(Side.WEIGHTS,))
     it = replace(network, graph=graph)
-    found = drain(exact(Study(it, data, calibrated=Calibrated()), asked, Pool()))
+    found = drain_steps(exact(Study(it, data, calibrated=Calibrated()), asked, Pool()))
     return [s.question.layer for s in sorted(found.scores, key=lambda s: s.sqnr_db)]
 
 
@@ -468,9 +468,9 @@ def test_chunks_that_finished_out_of_order_change_no_bit(tmp_path: Path) -> None
 def test_all_but_one_starts_with_the_layers_whose_return_gives_back_most() -> None:
     it = case("kitchen")
     asked = sweep(View.ALL_BUT, bits=(3,))
-    found = drain(worst_first(it.study(), asked))
+    found = drain_steps(worst_first(it.study(), asked))
     few = it.data.first(SCREENED_IMAGES)
-    screened = drain(screen(Study(it.network, few, calibrated=it.calibrated), asked))
+    screened = drain_steps(screen(Study(it.network, few, calibrated=it.calibrated), asked))
     best: dict[str, float] = {}
     for score in screened.scores:
         whole = next(w for w in screened.whole if w.question.side is score.question.side)

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from analysis.evaluation.measures import spearman_correlation
 from analysis.sensitivity.ranking import agreement_of
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.simulation.plan import Side
 
 
@@ -32,7 +32,7 @@ def test_too_little_says_nothing(first: list[float]) -> None:
 
 def answer(depth: Depth, values: dict[Question, float], other: Depth | None = None) -> Sensitivity:
     scores = tuple(CellScore(q, other or depth, 8, value) for q, value in values.items())
-    return Sensitivity(Sweep(uniform(8, 8)), depth, 8, None, scores)
+    return Sensitivity(Sweep(uniform_config(8, 8)), depth, 8, None, scores)
 
 
 def test_only_questions_that_both_answer_are_compared() -> None:

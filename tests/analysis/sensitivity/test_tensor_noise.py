@@ -14,9 +14,9 @@ from analysis.sensitivity.questions import questions_of
 from analysis.sensitivity.sweep import Depth, Question, Sweep, View
 from analysis.sensitivity.tensor_noise import instant
 from analysis.study import Study
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.errors import ConfigError
-from quant.inputs import first_of
+from quant.inputs import first_output_of
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
@@ -25,7 +25,7 @@ from quant.spec import Granularity
 from tests.analysis.sweeps import case
 
 BITS = (8, 4, 2)
-SWEEP = Sweep(uniform(8, 8), bits=BITS, sides=tuple(Side))
+SWEEP = Sweep(uniform_config(8, 8), bits=BITS, sides=tuple(Side))
 NETWORKS = ["kitchen", "attention", "one-dimensional", "transposed-grouped", "perceptron"]
 
 
@@ -33,7 +33,7 @@ NETWORKS = ["kitchen", "attention", "one-dimensional", "transposed-grouped", "pe
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_have_the_noise_of_their_grids(name: str, granularity: Granularity) -> None:
     it = case(name)
-    sweep = replace(SWEEP, config=uniform(8, 8, granularity), sides=(Side.WEIGHTS,))
+    sweep = replace(SWEEP, config=uniform_config(8, 8, granularity), sides=(Side.WEIGHTS,))
     found = instant(Study(it.network, calibrated=Calibrated()), sweep)
     weighted = [layer for layer in it.network.graph.layers if layer.weight is not None]
     assert [(s.question.layer, s.question.bits) for s in found.scores] == [
@@ -42,7 +42,7 @@ def test_weights_have_the_noise_of_their_grids(name: str, granularity: Granulari
     for score in found.scores:
         layer = it.network.graph[score.question.layer]
         weight = it.network.graph.stored_tensor(str(layer.weight))
-        spec = uniform(score.question.bits, 8, granularity).default.weight
+        spec = uniform_config(score.question.bits, 8, granularity).default.weight
         rounded = encode_weight(weight, spec, layer.channel_axis).fake_quantize(weight)
         assert score.sqnr_db == pytest.approx(sqnr_db(weight, rounded))
         assert score.depth is Depth.INSTANT
@@ -52,9 +52,11 @@ def test_weights_have_the_noise_of_their_grids(name: str, granularity: Granulari
 def test_activations_have_about_the_noise_of_the_images_they_were_calibrated_on(name: str) -> None:
     it = case(name)
     found = instant(it.study(), replace(SWEEP, sides=(Side.ACTIVATIONS,)))
-    inputs = first_of(next(it.data.batches(len(it.data))).inputs)
+    inputs = first_output_of(next(it.data.batches(len(it.data))).inputs)
     for bits in (4, 2):
-        graph = quantize_graph(it.network.graph, uniform(bits, bits), it.calibrated.statistics)
+        graph = quantize_graph(
+            it.network.graph, uniform_config(bits, bits), it.calibrated.statistics
+        )
         seen = measured(graph, inputs)
         predicted = {s.question.layer: s.sqnr_db for s in found.scores if s.question.bits == bits}
         assert set(predicted) == set(seen)

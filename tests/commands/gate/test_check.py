@@ -14,7 +14,7 @@ from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import write_experiment
 from cli import app
 from commands.gate.outcome_files import outcome_as_junit, outcome_as_markdown
-from quant.config import uniform
+from quant.config import uniform_config
 from tests.analysis.results import layer_cost, report, run
 
 MODEL = "fashion-mobilenet"
@@ -28,7 +28,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for bits in (8, 2):
         found[f"w{bits}"] = folder / f"w{bits}.json"
-        experiment = Experiment(uniform(bits, 8), machine)
+        experiment = Experiment(uniform_config(bits, 8), machine)
         found[f"w{bits}"].write_text(write_experiment(experiment), encoding="utf-8")
     return found
 

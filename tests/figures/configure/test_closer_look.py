@@ -14,7 +14,7 @@ from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, 
 from figures import takeaway
 from figures.configure.compare import moved_energy, transition_matrix
 from figures.configure.layer_options import explain_in_words, loss_text, widths_explained
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.simulation.plan import Side
 from tests.networks import CASES
 
@@ -28,12 +28,12 @@ def network() -> Network:
 
 
 def diff(network: Network, after: QuantConfig) -> ConfigDiff:
-    return diff_configs(network, uniform(8, 8), after, MACHINE)
+    return diff_configs(network, uniform_config(8, 8), after, MACHINE)
 
 
 def explained(network: Network, known: Sensitivity | None = None) -> Explanation:
     layer = next(x.name for x in network.graph.layers if x.weight is not None)
-    return explain_layer(network, uniform(4, 8), layer, MACHINE, known)
+    return explain_layer(network, uniform_config(4, 8), layer, MACHINE, known)
 
 
 def measured(network: Network, **figures: float | Interval) -> Sensitivity:
@@ -42,11 +42,11 @@ def measured(network: Network, **figures: float | Interval) -> Sensitivity:
         CellScore(Question(layer, bits, Side.WEIGHTS), Depth.EXACT, 200, 20.0, **figures)  # type: ignore[arg-type]
         for bits in (2, 4, 8)
     )
-    return Sensitivity(Sweep(uniform(8, 8)), Depth.EXACT, 200, 0.9, scores)
+    return Sensitivity(Sweep(uniform_config(8, 8)), Depth.EXACT, 200, 0.9, scores)
 
 
 def test_the_matrix_counts_every_layer_once_a_side(network: Network) -> None:
-    figure = transition_matrix(diff(network, uniform(4, 8)))
+    figure = transition_matrix(diff(network, uniform_config(4, 8)))
     counts = [int(n) for trace in figure.data if trace.type == "scatter" for n in trace.text]
     layers = network.graph.layers
     weighted = [layer for layer in layers if layer.weight is not None]
@@ -55,20 +55,20 @@ def test_the_matrix_counts_every_layer_once_a_side(network: Network) -> None:
 
 
 def test_without_a_change_the_matrix_says_so(network: Network) -> None:
-    same = diff(network, uniform(8, 8))
+    same = diff(network, uniform_config(8, 8))
     assert takeaway(transition_matrix(same)) == "No layer changes its width"
     assert takeaway(moved_energy(same)) == "No energy moves"
 
 
 def test_bars_add_up_to_the_energy_that_moves(network: Network) -> None:
-    found = diff(network, uniform(4, 4))
+    found = diff(network, uniform_config(4, 4))
     figure = moved_energy(found)
     unit = {"p": 1.0, "n": 1e3, "µ": 1e6, "m": 1e9}
     scale = unit[figure.layout.xaxis.title.text.split("(")[1][0]]
     drawn = sum(value for trace in figure.data for value in trace.x) * scale
     assert drawn == pytest.approx(found.moved_pj, rel=1e-9)
     assert "saved per image" in takeaway(figure)
-    back = diff_configs(network, uniform(4, 4), uniform(8, 8), MACHINE)
+    back = diff_configs(network, uniform_config(4, 4), uniform_config(8, 8), MACHINE)
     assert "added per image" in takeaway(moved_energy(back))
 
 
@@ -105,12 +105,12 @@ def test_a_prediction_without_accuracy_tells_its_noise(network: Network) -> None
 @pytest.mark.parametrize("machine", ["bitfusion_like", "edge_systolic_8b"])
 def test_all_are_valid_json_and_escape_names(network: Network, machine: str) -> None:
     place = load_preset(machine)
-    found = diff_configs(network, uniform(8, 8), uniform(3, 6), place)
+    found = diff_configs(network, uniform_config(8, 8), uniform_config(3, 6), place)
     layer = network.graph.layers[1].name
     for figure in (
         transition_matrix(found),
         moved_energy(found),
-        widths_explained(explain_layer(network, uniform(8, 8), layer, place)),
+        widths_explained(explain_layer(network, uniform_config(8, 8), layer, place)),
     ):
         plain = figure.to_json()
         nothing = takeaway(figure) == "No energy moves"

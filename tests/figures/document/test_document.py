@@ -21,7 +21,7 @@ from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, 
 from figures.document import render_report
 from figures.document.markup import Html, bullet_list, exact_number, html_element
 from figures.document.plots import plotly_library, script_json
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.simulation.plan import Side
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
 
@@ -39,7 +39,7 @@ def cost(layers: int = 3) -> CostReport:
 
 def measured(**changes: object) -> Run:
     found = run("plain", cost(), evaluation(lost=30, won=7, samples=777, hits=701))
-    return replace(found, config=uniform(4, 8).to_dict(), **changes)  # type: ignore[arg-type]
+    return replace(found, config=uniform_config(4, 8).to_dict(), **changes)  # type: ignore[arg-type]
 
 
 def contents(found: Run | None = None, **changes: object) -> Report:
@@ -111,7 +111,7 @@ def sensitivity() -> Sensitivity:
               accuracy_drop=0.01 * i, accuracy_drop_ci95=Interval(0.0, 0.1))
         for i in range(3)
     )  # fmt: skip
-    return Sensitivity(Sweep(uniform(8, 8)), Depth.EXACT, 99, 0.9, scores)
+    return Sensitivity(Sweep(uniform_config(8, 8)), Depth.EXACT, 99, 0.9, scores)
 
 
 class TestNothingIsLoaded:

@@ -18,9 +18,9 @@ from figures import takeaway
 from figures.tradeoffs.bits_chosen import bits_by_layer
 from figures.tradeoffs.front import Panel, front_chart
 from figures.tradeoffs.wording import QualityScale, front_takeaway, quality_text, saved_share
-from quant.assignment import bits_of
-from quant.config import uniform
-from quant.progress import drain
+from quant.assignment import bits_by_part
+from quant.config import uniform_config
+from quant.progress import drain_steps
 from tests.analysis.bits import WIDTHS, made_up, network_of
 
 NAME = "plain"
@@ -38,8 +38,8 @@ def searched(machine: str) -> BitSearch:
 def panel(machine: str, quantity: Quantity = Quantity.ENERGY) -> Panel:
     search = searched(machine)
     eight = {each: each.of(search.reference.cost) for each in Quantity}
-    found = drain(find_front(search, quantity, 6))
-    return Panel(found, (), search.judge("now", uniform(6, 8)), None, eight)
+    found = drain_steps(find_front(search, quantity, 6))
+    return Panel(found, (), search.judge("now", uniform_config(6, 8)), None, eight)
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +161,13 @@ def test_a_corrected_front_keeps_costs(bitfusion: Panel) -> None:
 
 def test_bits_are_drawn_once_for_each_tensor() -> None:
     network = network_of(NAME)
-    bits = bits_of(uniform(4, 8), network.graph)
+    bits = bits_by_part(uniform_config(4, 8), network.graph)
     figure = bits_by_layer(bits)
     assert sum(len(trace.x) for trace in figure.data) == len(bits)
     assert {trace.name for trace in figure.data} == {"4 bit", "8 bit"}
     assert takeaway(figure) == "Every layer has the same bits"
-    mixed = uniform(4, 8).with_change(network.graph.layers[1].name)
-    assert takeaway(bits_by_layer(bits_of(mixed, network.graph))) == "Every layer has the same bits"
+    mixed = uniform_config(4, 8).with_layer_change(network.graph.layers[1].name)
+    assert (
+        takeaway(bits_by_layer(bits_by_part(mixed, network.graph)))
+        == "Every layer has the same bits"
+    )

@@ -15,9 +15,9 @@ from model_io.artefacts.formats import FORMATS
 from model_io.artefacts.pt2_program import write_pt2_program
 from model_io.artefacts.viewer_overlays import LayerNumber
 from model_io.errors import ModelError
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.passes.calibrate import Calibrate
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 from tests.networks import CASES, graph_of
 
@@ -25,8 +25,8 @@ from tests.networks import CASES, graph_of
 @cache
 def source(weight_bits: int = 6) -> ArtefactSource:
     graph = graph_of("kitchen")
-    statistics = drain(Calibrate(8)(graph, [CASES["kitchen"].inputs(8)]))
-    config = uniform(weight_bits, 8)
+    statistics = drain_steps(Calibrate(8)(graph, [CASES["kitchen"].inputs(8)]))
+    config = uniform_config(weight_bits, 8)
     values = {layer.name: float(number) for number, layer in enumerate(graph.layers)}
     metrics = (LayerNumber("SQNR", "dB", values),)
     return ArtefactSource(
@@ -88,7 +88,7 @@ def test_a_file_that_is_not_what_it_should_be_is_not_handed_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = source()
-    floating = write_pt2_program(quantize_graph(made.graph, uniform(32, 32)))
+    floating = write_pt2_program(quantize_graph(made.graph, uniform_config(32, 32)))
     monkeypatch.setattr(artefact_makers, "write_pt2_program", lambda _: floating)
     with pytest.raises(ModelError, match="compute what the simulation does"):
         FORMATS["pt2"].make(made)

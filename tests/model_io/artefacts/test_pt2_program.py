@@ -10,9 +10,9 @@ import torch
 
 from model_io.artefacts.pt2_program import write_pt2_program
 from model_io.load import load_uploaded_model
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.passes.calibrate import Calibrate
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity, SpecChange
 from tests.networks import CASES, SMALL, graph_of
@@ -33,8 +33,8 @@ assert all(name.startswith(("aten.", "<built-in")) for name in names), names
 @cache
 def simulated(name: str, weight_bits: int = 8, bits: int = 8, **more: Granularity) -> QuantGraph:
     graph = graph_of(name)
-    calibration = drain(Calibrate(8)(graph, [CASES[name].inputs(8)]))
-    config = uniform(weight_bits, bits, **more)
+    calibration = drain_steps(Calibrate(8)(graph, [CASES[name].inputs(8)]))
+    config = uniform_config(weight_bits, bits, **more)
     return quantize_graph(graph, config, calibration)
 
 
@@ -89,9 +89,9 @@ def test_images_whose_channels_come_last_in_memory(tmp_path: Path) -> None:
 def test_asymmetric_weights(tmp_path: Path) -> None:
     graph = graph_of("plain")
     change = SpecChange(symmetric=False)
-    config = uniform(8, 8).with_change(graph.layers[1].name, weight=change)
+    config = uniform_config(8, 8).with_layer_change(graph.layers[1].name, weight=change)
     inputs = CASES["plain"].inputs(3)
-    quantized = quantize_graph(graph, config, drain(Calibrate(3)(graph, [inputs])))
+    quantized = quantize_graph(graph, config, drain_steps(Calibrate(3)(graph, [inputs])))
     module = loaded(write_pt2_program(quantized), tmp_path)
     with torch.inference_mode():
         assert torch.equal(module(inputs), quantized(inputs))

@@ -18,10 +18,10 @@ from model_io.encodings.export_encodings import (
 )
 from model_io.errors import ModelError
 from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
-from quant.config import LayerConfig, uniform
+from quant.config import LayerConfig, uniform_config
 from quant.passes.calibrate import Calibrate
 from quant.passes.use_grids import UseGrids
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import CASES, graph_of
@@ -32,8 +32,8 @@ NAMES = ("kitchen", "perceptron", "transposed", "attention", "fashion-mobilenet"
 @cache
 def made(name: str) -> tuple[QuantGraph, MarkedOnnx]:
     graph = graph_of(name)
-    statistics = drain(Calibrate(8)(graph, [CASES[name].inputs(8)]))
-    quantized = quantize_graph(graph, uniform(8, 8), statistics)
+    statistics = drain_steps(Calibrate(8)(graph, [CASES[name].inputs(8)]))
+    quantized = quantize_graph(graph, uniform_config(8, 8), statistics)
     return quantized, export_marked_onnx(quantized)
 
 
@@ -68,7 +68,7 @@ def test_they_bring_the_simulation_back(name: str, version: str) -> None:
     )
     assert not given.uncovered
     back = quantize_graph(graph, given.config)
-    assert not UseGrids(given.grids).apply(back).kept
+    assert not UseGrids(given.grids).apply_at_once(back).kept
     inputs = CASES[name].inputs(8)
     with torch.inference_mode():
         assert torch.equal(back(inputs), quantized(inputs))
@@ -112,6 +112,6 @@ def test_the_float_file_holds_weights_as_they_are_simulated() -> None:
 
 
 def test_a_network_without_ranges_is_refused() -> None:
-    quantized = quantize_graph(graph_of("perceptron"), uniform(8, 8))
+    quantized = quantize_graph(graph_of("perceptron"), uniform_config(8, 8))
     with pytest.raises(ModelError, match="Calibrate first"):
         export_network_encodings(quantized, made("perceptron")[1], "2.0.0", LayerConfig())

@@ -35,7 +35,7 @@ from model_io.load import load_model
 from model_io.loaded_model import LoadedModel
 from model_io.onnx_import.reading.remove_qdq import NARROW_KEY
 from model_io.qdq_export.weights import WeightStyle
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.file_encodings import Given
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
@@ -43,7 +43,7 @@ from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.use_grids import UseGrids
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity
@@ -112,7 +112,7 @@ def known(loaded: LoadedModel) -> tuple[FloatGraph, Given]:
 def simulated(graph: FloatGraph, given: Given) -> QuantGraph:
     """Return the simulation with the file's grids; what it does not cover is float."""
     result = quantize_graph(graph, given.config)
-    used = UseGrids(given.grids, given.source).apply(result)
+    used = UseGrids(given.grids, given.source).apply_at_once(result)
     assert not used.kept
     assert set(used.used) == set(given.grids)
     return result
@@ -212,7 +212,7 @@ def test_a_file_makes_few_rules(tmp_path: Path) -> None:
     assert given.config.default.weight.granularity is Granularity.PER_CHANNEL
     assert given.config.default.activation.bits == 8
     assert len(given.config.rules) <= len(graph.layers) // 4
-    assert given.config.resolve(graph.layers)  # every rule matches
+    assert given.config.resolve_layers(graph.layers)  # every rule matches
     assert not given.unused
     assert given.exact > 0  # biases
 
@@ -242,7 +242,7 @@ def batch_norm_file(folder: Path) -> Path:
 
 def test_what_the_file_does_not_cover_is_float_and_listed(tmp_path: Path) -> None:
     graph, given = known(load_model(batch_norm_file(tmp_path)))
-    chosen = given.config.resolve(graph.layers)
+    chosen = given.config.resolve_layers(graph.layers)
     # the batch norm's result is now the convolution's, and its kernel another one
     assert set(given.grids) == {"input", "conv"}
     assert given.unused == {"w": "a batch norm behind it was folded into it"}
@@ -290,7 +290,7 @@ def test_encodings_by_the_names_of_the_file(tmp_path: Path) -> None:
     assert set(given.unused) == {"h", "other"}
     assert "inside a layer" in given.unused["h"]
     assert given.uncovered == ("second weight", "second")
-    assert given.config.resolve(graph.layers)["first"].weight.bits == 4
+    assert given.config.resolve_layers(graph.layers)["first"].weight.bits == 4
     # what passes a grid on agrees with it, or is told
     other = apply_file_encodings(
         read_aimet_encodings(write_records([*records[:2], record("f", y_scale=0.7)]), "e").grids,
@@ -337,9 +337,11 @@ def all_grids(simulation: QuantGraph) -> list[FileEncoding]:
 def test_our_own_encodings_give_the_same_simulation_again(name: str, version: str) -> None:
     graph = graph_of(name)
     inputs = CASES[name].inputs(16)
-    config = uniform(4, 8, Granularity.PER_GROUP) if name == "kitchen" else uniform(8, 8)
-    config = config.with_change(graph.layers[-1].name, activation=replace_bits(16))
-    sent = quantize_graph(graph, config, drain(Calibrate(16)(graph, [inputs])))
+    config = (
+        uniform_config(4, 8, Granularity.PER_GROUP) if name == "kitchen" else uniform_config(8, 8)
+    )
+    config = config.with_layer_change(graph.layers[-1].name, activation=replace_bits(16))
+    sent = quantize_graph(graph, config, drain_steps(Calibrate(16)(graph, [inputs])))
     text = write_aimet_encodings(all_grids(sent), version)
     given = apply_file_encodings(
         read_aimet_encodings(text, "e").grids, graph, encoding_targets_by_tensor(graph, {}), "e"
@@ -349,7 +351,7 @@ def test_our_own_encodings_give_the_same_simulation_again(name: str, version: st
     made = simulated(graph, given)
     with torch.inference_mode():
         assert torch.equal(made(inputs), sent(inputs))
-    before, after = config.resolve(graph.layers), given.config.resolve(graph.layers)
+    before, after = config.resolve_layers(graph.layers), given.config.resolve_layers(graph.layers)
     for layer in graph.layers:
         for role in ("weight", "activation"):
             if role == "weight" and layer.weight is None:
@@ -368,14 +370,14 @@ def replace_bits(bits: int) -> Any:
 def test_layers_that_were_edited_keep_their_calibrated_grid() -> None:
     graph = graph_of("kitchen")
     inputs = CASES["kitchen"].inputs(16)
-    calibration = drain(Calibrate(16)(graph, [inputs]))
-    sent = quantize_graph(graph, uniform(8, 8), calibration)
+    calibration = drain_steps(Calibrate(16)(graph, [inputs]))
+    sent = quantize_graph(graph, uniform_config(8, 8), calibration)
     given = {name: found.encoding for name, found in sent.quantizers.items() if found.encoding}
     doubled = {name: replace(e, scale=e.scale * 2) for name, e in given.items()}
-    edited = uniform(8, 8).with_change("conv1", replace_bits(4), replace_bits(32))
+    edited = uniform_config(8, 8).with_layer_change("conv1", replace_bits(4), replace_bits(32))
     result = quantize_graph(graph, edited, calibration)
     own = {name: found.encoding for name, found in result.quantizers.items()}
-    used = UseGrids(doubled, "test").apply(result)
+    used = UseGrids(doubled, "test").apply_at_once(result)
     assert used.kept == {
         "conv1 weight": "the configuration has 4 bits, the given grid 8",
         "conv1": "the configuration leaves it float",
@@ -390,20 +392,20 @@ def test_layers_that_were_edited_keep_their_calibrated_grid() -> None:
 def test_a_site_that_shares_a_grid_follows_the_given_one() -> None:
     graph = graph_of("kitchen")
     result = quantize_graph(
-        graph, uniform(8, 8), drain(Calibrate(4)(graph, [CASES["kitchen"].inputs(4)]))
+        graph, uniform_config(8, 8), drain_steps(Calibrate(4)(graph, [CASES["kitchen"].inputs(4)]))
     )
     site = next(site for site in result.sites if site.shared_with)
     source = result.quantizers[str(site.shared_with)].encoding
     assert source is not None
     wide = replace(source, scale=source.scale * 3)
-    UseGrids({str(site.shared_with): wide}).apply(result)
+    UseGrids({str(site.shared_with): wide}).apply_at_once(result)
     assert result.quantizers[site.name].encoding is wide
 
 
 def test_a_configuration_of_one_kind_of_layer_has_no_rules() -> None:
     graph = graph_of("plain")
     sent = quantize_graph(
-        graph, QuantConfig(), drain(Calibrate(4)(graph, [CASES["plain"].inputs(4)]))
+        graph, QuantConfig(), drain_steps(Calibrate(4)(graph, [CASES["plain"].inputs(4)]))
     )
     given = apply_file_encodings(all_grids(sent), graph, encoding_targets_by_tensor(graph, {}), "e")
     assert given.config.rules == ()
@@ -427,7 +429,7 @@ def test_widths_of_our_own_file_come_back(
     again, given = known(load_model(path))
     assert {layer.name for layer in again.layers} == {layer.name for layer in graph.layers}
     for layer in again.layers:
-        found = given.config.resolve(again.layers)[layer.name]
+        found = given.config.resolve_layers(again.layers)[layer.name]
         assert found.activation.bits == widths[1]
         assert layer.weight is None or found.weight.bits == widths[0]
     made = simulated(again, given)

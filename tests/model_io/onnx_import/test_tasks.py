@@ -20,7 +20,7 @@ from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep
 from model_io.onnx_import.verify import random_trial_inputs
 from quant.graph.capture import capture_graph
 from quant.graph.node_facts import facts_of_node
-from quant.inputs import parts_of
+from quant.inputs import tensors_of_batch
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.model_io.onnx_files import model, node, saved, weight
 from tests.task_networks import ROWS, TASKS
@@ -33,7 +33,7 @@ def exported(folder: Path, name: str, *, dynamo: bool, free: bool) -> Path:
     task, path, kept = TASKS[name], folder / f"{name}.onnx", io.StringIO()
     names = [one.name for one in task.inputs]
     outputs = OUTPUTS.get(name, ["y"])
-    inputs = parts_of(task.draw(2 if free else 1))
+    inputs = tensors_of_batch(task.draw(2 if free else 1))
     with redirect_stdout(kept), redirect_stderr(kept):
         if dynamo:
             batch = torch.export.Dim("batch", min=1, max=4096)
@@ -67,9 +67,9 @@ def test_what_torch_exports_computes_the_same(
     graph = FoldBatchNorm()(capture_graph(got.module, got.inputs, got.batch))
     assert [one.name for one in graph.inputs] == [one.name for one in task.inputs]
     x = task.draw(graph.batch or 3)
-    given = task.model()(*parts_of(x))
+    given = task.model()(*tensors_of_batch(x))
     wanted = [v for v in (given if isinstance(given, tuple) else (given,)) if v.is_floating_point()]
-    for ours, theirs in zip(parts_of(graph.run(x)), wanted, strict=True):
+    for ours, theirs in zip(tensors_of_batch(graph.run(x)), wanted, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
 
 
@@ -90,7 +90,7 @@ def test_layers_of_tokens_are_those_of_the_network(tmp_path: Path) -> None:
 def test_it_is_checked_on_real_inputs(tmp_path: Path, name: str) -> None:
     path = exported(tmp_path, name, dynamo=False, free=True)
     got = load_model(path)
-    found = check_onnx_agreement(path, got.inputs, inputs=parts_of(TASKS[name].draw(5, 4)))
+    found = check_onnx_agreement(path, got.inputs, inputs=tensors_of_batch(TASKS[name].draw(5, 4)))
     assert found.inputs == 5
     assert found.difference < 1e-4
 

@@ -14,7 +14,11 @@ from model_io.onnx_export.float_onnx import export_marked_onnx
 from model_io.qdq_export.export_qdq import CHANNEL_BITS_KEY, export_qdq_onnx
 from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.weights import WeightStyle
-from quant.channel_widths import weighted_layers, widths_by_variance, with_channel_widths
+from quant.channel_widths import (
+    config_with_channel_widths,
+    weighted_channel_layers,
+    widths_by_variance,
+)
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import read_widths_text
@@ -27,7 +31,7 @@ NAME = next(iter(CASES))
 def made(choices: tuple[int, ...]) -> QuantGraph:
     graph = FoldBatchNorm()(graph_of(NAME))
     widths = widths_by_variance(graph, sum(choices) / len(choices), choices)
-    return calibrated(graph, with_channel_widths(config(8, 8), widths))
+    return calibrated(graph, config_with_channel_widths(config(8, 8), widths))
 
 
 @pytest.mark.parametrize("style", WeightStyle)
@@ -50,7 +54,7 @@ def test_weights_are_the_simulation_s_to_the_last_bit(
     texts = json.loads(told[CHANNEL_BITS_KEY])
     held = {one.name: one for one in file.model.graph.initializer}
     met = set()
-    for layer in weighted_layers(quantized.graph):
+    for layer in weighted_channel_layers(quantized.graph):
         site = f"{layer.name} weight"
         encoding, place = quantized.quantizers[site].encoding, file.marked.tensors[site]
         spec = quantized.quantizers[site].site.spec
@@ -79,6 +83,6 @@ def test_encodings_give_the_widest_channel() -> None:
         grid.tensor: grid for grid in network_encodings(quantized, export_marked_onnx(quantized))
     }
     marked = export_marked_onnx(quantized)
-    for layer in weighted_layers(quantized.graph):
+    for layer in weighted_channel_layers(quantized.graph):
         spec = quantized.quantizers[f"{layer.name} weight"].site.spec
         assert grids[marked.tensors[f"{layer.name} weight"].name].bits == spec.bits

@@ -20,13 +20,13 @@ from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.stored_encoding import store_activation
 from model_io.qdq_export.weights import WeightStyle
 from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.encoding import Encoding
 from quant.graph.capture import capture_graph
-from quant.inputs import first_of
+from quant.inputs import first_output_of
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side, plan_sites
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity, ScaleKind, SpecChange
@@ -260,10 +260,10 @@ def test_at_8_bits_integers_answer_as_the_simulation_of_what_is_written(name: st
     """At least 99 of 100; 100 and 99.6 % of 500 images."""
     entry = sample(name)
     folded = FoldBatchNorm()(capture_graph(entry.build(), entry.input_shape))
-    seen = first_of(next(fashion_train_part().sample(64).batches(64)).inputs)
-    graph = quantize_graph(folded, uniform(8, 8), drain(Calibrate(64)(folded, [seen])))
+    seen = first_output_of(next(fashion_train_part().sample(64).batches(64)).inputs)
+    graph = quantize_graph(folded, uniform_config(8, 8), drain_steps(Calibrate(64)(folded, [seen])))
     made = export_qdq_onnx(graph)
-    images = first_of(next(fashion_test().sample(200).batches(200)).inputs)
+    images = first_output_of(next(fashion_test().sample(200).batches(200)).inputs)
     written = simulate_written_file(graph, made)
     with torch.inference_mode():
         wanted = written(images).argmax(1)
@@ -298,7 +298,7 @@ def test_a_bias_of_sixteen_bits_has_a_scale_that_int32_holds() -> None:
 
 def test_layers_at_thirty_two_bits_stay_float() -> None:
     graph = FoldBatchNorm()(graph_of("kitchen"))
-    wish = config(8, 8).with_change("conv2", SpecChange(bits=32), SpecChange(bits=32))
+    wish = config(8, 8).with_layer_change("conv2", SpecChange(bits=32), SpecChange(bits=32))
     made = export_qdq_onnx(calibrated(graph, wish))
     conv = nodes_of(made, "Conv")["conv2"]
     assert list(conv.input)[1:] == ["conv2.weight", "conv2.bias"]
@@ -309,7 +309,7 @@ def test_layers_at_thirty_two_bits_stay_float() -> None:
 def test_a_clip_that_its_grid_does_not_do_goes_behind_the_grid() -> None:
     graph = FoldBatchNorm()(graph_of("plain"))
     change = SpecChange(scale=ScaleKind.POWER_OF_TWO)
-    fused = calibrated(graph, config(8, 8).with_change("0", activation=change))
+    fused = calibrated(graph, config(8, 8).with_layer_change("0", activation=change))
     fused.quantizers["0"].set_encoding(grid(1 / 32, 0.0, 0, 255))  # up to 8, over a ReLU6
     made = export_qdq_onnx(fused)
     assert float(numpy_helper.to_array(held(made)["0_high"])) == 6.0

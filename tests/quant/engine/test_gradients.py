@@ -10,7 +10,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from quant.engine import fused_convolution, fused_layer
 from quant.engine.gradients import Backward, Local
 from quant.graph.float_graph import FloatGraph
-from quant.inputs import Outputs, first_of
+from quant.inputs import Outputs, first_output_of
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, DISTINCT, SMALL, graph_of
 
@@ -24,7 +24,7 @@ def folded(name: str) -> FloatGraph:
 
 def probes_like(output: Outputs) -> list[Tensor]:
     generator = torch.Generator().manual_seed(3)
-    return [torch.randn(first_of(output).shape, generator=generator) for _ in range(2)]
+    return [torch.randn(first_output_of(output).shape, generator=generator) for _ in range(2)]
 
 
 def visited(graph: FloatGraph, inputs: Tensor) -> dict[str, Local]:
@@ -94,7 +94,7 @@ def test_a_layer_run_again_with_its_own_weight_gives_what_it_gave(name: str) -> 
         if local.run is not None:
             weight = graph.stored_tensor(str(local.layer.weight)).detach()
             again[local.layer.name] = (
-                local.run(backward.prepare(local.layer, weight)),
+                local.run(backward.prepare_weight(local.layer, weight)),
                 local.output,
             )
 
@@ -152,7 +152,7 @@ def test_without_the_fused_kernels_the_gradients_are_the_same(
     graph, inputs = folded("kitchen"), CASES["kitchen"].inputs(IMAGES)
     assert Backward(graph).stages
     fused = visited(graph, inputs)
-    monkeypatch.setattr(fused_convolution, "available", lambda: False)
+    monkeypatch.setattr(fused_convolution, "are_kernels_available", lambda: False)
     assert not Backward(graph).stages
     plain = visited(graph, inputs)
     for name, local in plain.items():

@@ -5,19 +5,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.encoding import Encoding
 from quant.engine.program import Program, compile_program
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side, plan_sites
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import CASES, DISTINCT, graph_of
 
-CONFIG = uniform(4, 4)
+CONFIG = uniform_config(4, 4)
 CLOSE = 1e-5  # of the largest output: float32 sums in another order
 
 
@@ -32,7 +32,7 @@ def images(name: str, count: int = 2) -> Tensor:
 
 @cache
 def quantized(name: str) -> QuantGraph:
-    statistics = drain(Calibrate()(folded(name), [images(name)]))
+    statistics = drain_steps(Calibrate()(folded(name), [images(name)]))
     return quantize_graph(folded(name), CONFIG, statistics)
 
 
@@ -54,7 +54,7 @@ def test_without_fusing_it_is_the_graph_to_the_last_bit(name: str) -> None:
     plain, x = program(name, fuse=False), images(name)
     with torch.no_grad():
         assert torch.equal(plain(x), folded(name)(x))
-        assert torch.equal(plain(x, plain.settle(grids(name))), quantized(name)(x))
+        assert torch.equal(plain(x, plain.settle_weights(grids(name))), quantized(name)(x))
 
 
 @pytest.mark.parametrize("name", DISTINCT)
@@ -73,13 +73,13 @@ def test_fusing_takes_in_clips(name: str) -> None:
 def test_it_continues_from_every_position_with_the_same_bits(name: str, with_grids: bool) -> None:
     runs, x = program(name), images(name)
     with torch.no_grad():
-        settings = runs.settle(grids(name)) if with_grids else {}
+        settings = runs.settle_weights(grids(name)) if with_grids else {}
         whole = runs(x, settings)
-        values = runs.start(x)
+        values = runs.start_values(x)
         for position in range(len(runs) + 1):
-            assert set(values) == runs.live(position)
-            assert torch.equal(runs.finish(dict(values), position, settings), whole)
-            runs.run(values, position, position + 1, settings)
+            assert set(values) == runs.live_values(position)
+            assert torch.equal(runs.finish_run(dict(values), position, settings), whole)
+            runs.run_steps(values, position, position + 1, settings)
 
 
 @pytest.mark.parametrize("name", ["kitchen", "gated", "attention", "shared", "transposed"])
@@ -87,10 +87,10 @@ def test_only_what_follows_a_site_depends_on_its_grid(name: str) -> None:
     runs, x = program(name), images(name)
     with torch.no_grad():
         for site, grid in grids(name).items():
-            settings = runs.settle({site: grid})
-            values, position = runs.start(x), runs.position([site])
-            runs.run(values, 0, position, {})
-            assert torch.equal(runs.finish(values, position, settings), runs(x, settings))
+            settings = runs.settle_weights({site: grid})
+            values, position = runs.start_values(x), runs.restart_position([site])
+            runs.run_steps(values, 0, position, {})
+            assert torch.equal(runs.finish_run(values, position, settings), runs(x, settings))
 
 
 def test_each_site_acts_alone_as_in_the_quantized_graph() -> None:
@@ -100,7 +100,7 @@ def test_each_site_acts_alone_as_in_the_quantized_graph() -> None:
             simulated.quantizers[site.name].state = simulated.quantizers[site.name].state.QUANTIZE
             wanted = simulated(x)
         with torch.no_grad():
-            found = runs(x, runs.settle({site.name: grids("kitchen")[site.name]}))
+            found = runs(x, runs.settle_weights({site.name: grids("kitchen")[site.name]}))
         assert torch.equal(found, wanted), site.name
 
 
@@ -108,18 +108,20 @@ def test_each_site_acts_alone_as_in_the_quantized_graph() -> None:
 def test_every_site_has_a_position_and_macs_add_up(name: str) -> None:
     runs, graph = program(name), folded(name)
     for site in plan_sites(graph, CONFIG):
-        assert 0 <= runs.position([site.name]) < len(runs)
-    assert runs.macs(0, len(runs)) == sum(layer.macs for layer in graph.layers)
+        assert 0 <= runs.restart_position([site.name]) < len(runs)
+    assert runs.macs_between(0, len(runs)) == sum(layer.macs for layer in graph.layers)
     middle = len(runs) // 2
-    assert runs.macs(0, middle) + runs.macs(middle, len(runs)) == runs.macs(0, len(runs))
+    assert runs.macs_between(0, middle) + runs.macs_between(middle, len(runs)) == runs.macs_between(
+        0, len(runs)
+    )
 
 
 def test_live_bytes_count_a_value_once() -> None:
     runs = program("kitchen")
     image = 4 * 3 * 8 * 8
-    assert runs.live_bytes([0]) == image
-    assert runs.live_bytes([0, 0, 1]) == image
-    assert runs.live_bytes([len(runs)]) == 4 * 5
+    assert runs.checkpoint_bytes([0]) == image
+    assert runs.checkpoint_bytes([0, 0, 1]) == image
+    assert runs.checkpoint_bytes([len(runs)]) == 4 * 5
 
 
 @pytest.mark.parametrize("name", ["kitchen", "attention", "fashion-mobilenet"])
@@ -173,11 +175,13 @@ def test_operations_in_place_spoil_no_checkpoint(fuse: bool) -> None:
         assert torch.allclose(runs(x), wanted, atol=1e-6)
         assert torch.equal(x, kept)  # the caller's tensor stays what it was
         for site in sites:
-            position = runs.position([site.name])
-            values = runs.start(x)
-            runs.run(values, 0, position, {})
+            position = runs.restart_position([site.name])
+            values = runs.start_values(x)
+            runs.run_steps(values, 0, position, {})
             for _ in range(2):
-                assert torch.allclose(runs.finish(dict(values), position, {}), wanted, atol=1e-6)
+                assert torch.allclose(
+                    runs.finish_run(dict(values), position, {}), wanted, atol=1e-6
+                )
 
 
 def test_in_place_operations_move_a_restart_before_the_value() -> None:
@@ -185,4 +189,4 @@ def test_in_place_operations_move_a_restart_before_the_value() -> None:
     sites = [site for site in plan_sites(graph, CONFIG) if site.side is Side.ACTIVATIONS]
     runs = compile_program(graph, tuple(sites), fuse=False)
     # its result is written into after its grid: a restart there would meet what was written
-    assert runs.position(["first"]) < runs._positions["first"]
+    assert runs.restart_position(["first"]) < runs._positions["first"]

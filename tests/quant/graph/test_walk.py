@@ -9,7 +9,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.graph.walk import Walk
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import CASES, SMALL, graph_of
 from tests.quant.passes.recorder import recorded
@@ -17,7 +17,7 @@ from tests.quant.passes.recorder import recorded
 
 def quantized(name: str) -> tuple[FloatGraph, QuantGraph]:
     graph = FoldBatchNorm()(graph_of(name))
-    statistics = drain(Calibrate()(graph, [CASES[name].inputs(6)]))
+    statistics = drain_steps(Calibrate()(graph, [CASES[name].inputs(6)]))
     return graph, quantize_graph(graph, QuantConfig(), statistics)
 
 

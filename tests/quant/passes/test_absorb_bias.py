@@ -12,10 +12,10 @@ from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import find_layer_pairs
 from quant.graph.walk import Walk
-from quant.passes.absorb_bias import AbsorbBias, carried_mean, channel_minima
-from quant.passes.equalize import Equalize, caps_of
+from quant.passes.absorb_bias import AbsorbBias, mean_after_layer, minima_of_channels
+from quant.passes.equalize import Equalize, name_of_caps
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.ranges.batch_norm_moments import propagate
+from quant.ranges.batch_norm_moments import propagate_moments
 from sample_models.imbalanced import ClippedReLU
 from tests.networks import Wired, conv_bn, graph_of, randomize_batch_norms
 from tests.quant.passes.connected import FOUND, joined
@@ -88,7 +88,7 @@ def images(shape: tuple[int, ...]) -> Tensor:
 def test_with_minima_of_the_images_it_is_exact_on_them(name: str) -> None:
     entry = EXACT[name]
     graph, inputs = raised(entry), images(entry.shape)
-    minima = channel_minima(graph, list(inputs.split(5)))
+    minima = minima_of_channels(graph, list(inputs.split(5)))
     assert bool((minima["a"] > 1).all())  # something to absorb
     found = AbsorbBias()(graph, minima)
     assert found.inexact == ()
@@ -110,7 +110,7 @@ def test_minima_are_the_least_values_before_the_activation_function(name: str) -
     (value,) = Walk(graph.module, [inputs]).output_of_node(graph["a"].node)
     axis = value.dim() - 1 if isinstance(entry.a(), nn.Linear) else 1
     wanted = [float(value.select(axis, channel).min()) for channel in range(6)]
-    minima = channel_minima(graph, list(inputs.split(5)))
+    minima = minima_of_channels(graph, list(inputs.split(5)))
     assert list(minima) == ["a"]  # only what begins a pair
     assert minima["a"].tolist() == wanted
 
@@ -122,7 +122,7 @@ def test_caps_fall_by_what_is_absorbed(name: str) -> None:
     found = AbsorbBias()(graph, minima).graph
     shift = torch.tensor([1.0, 0.0, 0.0, 2.0, 4.0, 0.5])
     caps = [
-        found.stored_tensor(caps_of(found, clip)).flatten()
+        found.stored_tensor(name_of_caps(found, clip)).flatten()
         for clip in find_layer_pairs(found)[0][0].clips
     ]
     old = {"caps": [CAPS], "two clips": [torch.full((6,), 6.0), CAPS]}
@@ -135,9 +135,9 @@ def test_a_channel_that_always_lies_above_its_cap_gives_the_cap_and_no_more() ->
     graph.store_tensor("0.weight", torch.tensor([[1.0], [1.0]]))
     graph.store_tensor("0.bias", torch.tensor([20.0, 3.0]))
     inputs = torch.linspace(-2, 2, 9)[:, None]
-    found = AbsorbBias()(graph, channel_minima(graph, [inputs]))
+    found = AbsorbBias()(graph, minima_of_channels(graph, [inputs]))
     assert found.shifts["0", "2"].tolist() == [6.0, 1.0]  # 20 - 2 is more than the cap
-    assert found.graph.stored_tensor(caps_of(found.graph, "hardtanh")).tolist() == [0.0, 5.0]
+    assert found.graph.stored_tensor(name_of_caps(found.graph, "hardtanh")).tolist() == [0.0, 5.0]
     assert torch.allclose(found.graph(inputs), graph(inputs), atol=1e-5)
 
 
@@ -193,7 +193,7 @@ def test_absorbing_after_equalization_uses_the_scaled_batch_norms() -> None:
 def test_means_follow_the_shift_so_that_the_next_layers_mean_stays() -> None:
     graph = batch_normed(nn.ReLU())
     found = AbsorbBias()(graph).graph
-    before, after = (propagate(each)[each["3"].node] for each in (graph, found))
+    before, after = (propagate_moments(each)[each["3"].node] for each in (graph, found))
     # what three sigmas leave below c, 0.0004 of a standard deviation, is lost
     tolerance = 0.002 * graph.stored_tensor("3.weight").abs().sum((1, 2, 3)).max()
     assert float((before.mean - after.mean).abs().max()) < float(tolerance)
@@ -215,7 +215,7 @@ INEXACT: dict[str, Raised] = {
 def test_behind_padding_the_border_errs_and_the_interior_does_not(name: str) -> None:
     entry = INEXACT[name]
     graph, inputs = raised(entry), images(entry.shape)
-    found = AbsorbBias()(graph, channel_minima(graph, [inputs]))
+    found = AbsorbBias()(graph, minima_of_channels(graph, [inputs]))
     assert found.inexact == (PAIR,)
     error = (found.graph(inputs) - graph(inputs)).abs()
     assert float(error[:, :, 1:-1, 1:-1].max()) < 1e-5
@@ -247,18 +247,22 @@ def test_without_batch_norms_or_minima_nothing_is_absorbed() -> None:
 
 def test_what_is_carried_sums_over_kernel_positions_and_groups_by_hand() -> None:
     weight = torch.arange(8.0).reshape(2, 2, 2, 1)  # taps: [[0+1, 2+3], [4+5, 6+7]]
-    assert carried_mean(weight, torch.tensor([1.0, 10.0]), 1).tolist() == [51.0, 139.0]
+    assert mean_after_layer(weight, torch.tensor([1.0, 10.0]), 1).tolist() == [51.0, 139.0]
     # the same as two groups of one output: channels 0, 1 and 2, 3
     shift = torch.tensor([1.0, 10.0, 2.0, 0.0])
-    assert carried_mean(weight, shift, 2).tolist() == [51.0, 18.0]
+    assert mean_after_layer(weight, shift, 2).tolist() == [51.0, 18.0]
     depthwise = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]], [[5.0, 6.0]], [[7.0, 8.0]]])
-    assert carried_mean(depthwise, torch.tensor([1.0, 10.0]), 2).tolist() == [
+    assert mean_after_layer(depthwise, torch.tensor([1.0, 10.0]), 2).tolist() == [
         3.0,
         7.0,
         110.0,
         150.0,
     ]
-    assert carried_mean(torch.eye(3), torch.tensor([1.0, 2.0, 3.0]), 1).tolist() == [1.0, 2.0, 3.0]
+    assert mean_after_layer(torch.eye(3), torch.tensor([1.0, 2.0, 3.0]), 1).tolist() == [
+        1.0,
+        2.0,
+        3.0,
+    ]
 
 
 @pytest.mark.parametrize("case", ["plain", "fashion-mobilenet"])

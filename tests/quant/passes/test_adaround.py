@@ -25,7 +25,7 @@ from quant.passes.adaround import (
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.samples import Samples
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import FLOAT_BITS, Granularity, QuantSpec, SpecChange
 from sample_models.imbalanced import ClippedReLU
@@ -81,7 +81,7 @@ FAST = AdaRound(iterations=400, rows=300, batch=300, learning_rate=0.02, learn_b
 def test_against_all_64_roundings_of_a_small_linear_layer(seed: int) -> None:
     graph, quantized, inputs = linear_layer(seed)
     best, _ = brute_force(graph, encoding_of(quantized, "layer"), inputs, lambda x: x)
-    (found,) = drain(FAST(graph, quantized, [inputs])).layers
+    (found,) = drain_steps(FAST(graph, quantized, [inputs])).layers
     assert best * 0.9999 <= found.learned <= best * 1.05
     assert found.learned <= found.nearest
 
@@ -91,7 +91,7 @@ def test_a_bias_that_follows_beats_every_rounding_with_the_old_one(seed: int) ->
     graph, quantized, inputs = linear_layer(seed)
     inputs = inputs + 1.0  # a mean that roundings move
     best, _ = brute_force(graph, encoding_of(quantized, "layer"), inputs, lambda x: x)
-    (found,) = drain(replace(FAST, learn_bias=True)(graph, quantized, [inputs])).layers
+    (found,) = drain_steps(replace(FAST, learn_bias=True)(graph, quantized, [inputs])).layers
     assert found.learned < best
     got = float((quantized(inputs) - graph(inputs)).double().square().mean())
     assert found.learned == pytest.approx(got, rel=1e-4)
@@ -127,7 +127,7 @@ def test_the_activation_function_decides_between_roundings(name: str, seed: int)
     got = activation(F.linear(inputs, straight, graph.stored_tensor("layer.bias")))
     # what is best without the function is not with it
     assert float((got - graph(inputs)).square().mean()) > 1.25 * best
-    (found,) = drain(FAST(graph, quantized, [inputs])).layers
+    (found,) = drain_steps(FAST(graph, quantized, [inputs])).layers
     assert found.learned <= 1.05 * best
 
 
@@ -178,7 +178,7 @@ def test_on_every_grid_the_learned_rounding_is_legal_and_never_worse(name: str) 
         encoding = encoding_of(quantized, "layer")
         nearest = float((quantized(inputs) - wanted).double().square().mean())
         passing = AdaRound(iterations=40, rows=10_000, batch=256)
-        (found,) = drain(passing(graph, quantized, inputs.split(8))).layers
+        (found,) = drain_steps(passing(graph, quantized, inputs.split(8))).layers
         learned = float((quantized(inputs) - wanted).double().square().mean())
         # all positions were drawn, so the errors are those of the whole network
         assert found.nearest == pytest.approx(nearest, rel=1e-4), title
@@ -202,7 +202,7 @@ def test_coarse_grids_gain_from_learning() -> None:
         graph, inputs = alone(name)
         inputs = 0.3 * inputs + torch.randn(20, *[1] * (inputs.dim() - 1))  # much in common
         quantized = weights_alone(graph, QuantSpec(3, granularity=CHANNEL))
-        (found,) = drain(FAST(graph, quantized, [inputs])).layers
+        (found,) = drain_steps(FAST(graph, quantized, [inputs])).layers
         assert found.learned < 0.9 * found.nearest, name
         assert found.flipped > 0
 
@@ -213,7 +213,7 @@ def test_what_learning_makes_worse_stays_nearest() -> None:
     quantized = weights_alone(graph, QuantSpec(3))
     wanted = encoding_of(quantized, "layer").fake_quantize(graph.stored_tensor("layer.weight"))
     wild = AdaRound(iterations=3, learning_rate=50.0, warm_start=1.0)
-    (found,) = drain(wild(graph, quantized, [inputs])).layers
+    (found,) = drain_steps(wild(graph, quantized, [inputs])).layers
     assert found == Rounded("layer", found.nearest, found.nearest, 0.0)
     assert torch.equal(quantized.graph.stored_tensor("layer.weight"), wanted)
 
@@ -223,12 +223,12 @@ def two_layers(bits: int = 3) -> tuple[FloatGraph, QuantGraph, Tensor]:
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3))
     graph, inputs = capture_graph(model, (6,)), torch.randn(256, 1) + 0.3 * torch.randn(256, 6)
     config = QuantConfig(LayerConfig(QuantSpec(bits), ACTIVATION_DEFAULT))
-    return graph, quantize_graph(graph, config, drain(Calibrate()(graph, [inputs]))), inputs
+    return graph, quantize_graph(graph, config, drain_steps(Calibrate()(graph, [inputs]))), inputs
 
 
 def test_each_layer_is_rounded_for_what_it_receives_from_quantized_layers() -> None:
     graph, quantized, inputs = two_layers()
-    result = drain(AdaRound(iterations=50, rows=256)(graph, quantized, [inputs]))
+    result = drain_steps(AdaRound(iterations=50, rows=256)(graph, quantized, [inputs]))
     second = result.layers[1]
     # by hand: the input is what the finished first layer gives on its grid
     first = F.linear(
@@ -263,7 +263,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
         graph, quantized, inputs = two_layers()
         torch.manual_seed(outside)
         before = torch.get_rng_state()
-        result = drain(AdaRound(iterations=30, rows=100)(graph, quantized, [inputs]))
+        result = drain_steps(AdaRound(iterations=30, rows=100)(graph, quantized, [inputs]))
         assert torch.equal(torch.get_rng_state(), before)
         found.append((result, quantized.graph.module.state_dict()))
     assert found[0][0] == found[1][0]
@@ -297,14 +297,14 @@ def test_cancelled_midway_the_layers_done_stay_and_the_rest_is_nearest() -> None
 def test_layers_that_are_not_rounded_are_named_with_the_reason() -> None:
     def skipped(name: str, config: QuantConfig) -> dict[str, str]:
         graph, inputs = FoldBatchNorm()(graph_of(name)), CASES[name].inputs(2)
-        quantized = quantize_graph(graph, config, drain(Calibrate()(graph, [inputs])))
-        result = drain(AdaRound(iterations=1, rows=8)(graph, quantized, [inputs]))
+        quantized = quantize_graph(graph, config, drain_steps(Calibrate()(graph, [inputs])))
+        result = drain_steps(AdaRound(iterations=1, rows=8)(graph, quantized, [inputs]))
         weighted = {layer.name for layer in graph.layers if layer.weight}
         assert weighted == {layer.layer for layer in result.layers} | set(result.skipped)
         return result.skipped
 
     plain = "it is neither a linear layer nor a plain 2-d convolution"
-    change = QuantConfig().with_change("0", SpecChange(bits=FLOAT_BITS))
+    change = QuantConfig().with_layer_change("0", SpecChange(bits=FLOAT_BITS))
     assert skipped("plain", change) == {"0": "its weight is float"}
     assert skipped("transposed", QuantConfig()) == {"0": plain}
     assert skipped("one-dimensional", QuantConfig()) == {"0": plain, "3": plain}
@@ -323,7 +323,7 @@ def test_settings_that_make_no_sense_and_missing_images_are_errors() -> None:
             make()
     graph, quantized, _ = two_layers()
     with pytest.raises(CalibrationError, match="at least one image"):
-        drain(AdaRound()(graph, quantized, []))
+        drain_steps(AdaRound()(graph, quantized, []))
 
 
 def test_the_rectified_sigmoid_by_hand() -> None:
@@ -343,7 +343,7 @@ def test_the_rounding_loss_by_hand() -> None:
 
 def test_beta_falls_from_20_to_2() -> None:
     passing = AdaRound()
-    betas = [passing._beta(share / 10) for share in range(11)]
+    betas = [passing._annealed_beta(share / 10) for share in range(11)]
     assert (betas[0], betas[5], betas[10]) == pytest.approx((20.0, 11.0, 2.0))
     assert betas == sorted(betas, reverse=True)
 
@@ -354,17 +354,17 @@ def test_learning_starts_where_the_float_weight_is() -> None:
     layer, encoding = graph["layer"], encoding_of(quantized, "layer")
     samples = Samples(inputs.new_zeros(4, 1, 36), inputs.new_zeros(4, 5))
     problem = _Problem(graph, quantized, layer, encoding, samples)
-    up = rectified_sigmoid(problem.start().detach())
+    up = rectified_sigmoid(problem.start_variable().detach())
     rest = graph.stored_tensor("layer.weight") / encoding.scale
     rest = rest - rest.floor()
     assert torch.allclose(up, rest, atol=0.011)  # shares below 0.01 start at 0.01
-    soft = problem.soft(up)
+    soft = problem.soft_weight(up)
     inside = graph.stored_tensor("layer.weight").clamp(encoding.low, encoding.high)
     assert float(((soft - inside) / encoding.scale).abs().max()) < 0.011
 
 
 def test_results_hold_one_entry_a_layer_in_order() -> None:
     graph, quantized, inputs = two_layers(8)
-    result: AdaRoundResult = drain(AdaRound(iterations=1)(graph, quantized, [inputs]))
+    result: AdaRoundResult = drain_steps(AdaRound(iterations=1)(graph, quantized, [inputs]))
     assert [layer.layer for layer in result.layers] == ["0", "2", "4"]
     assert result.skipped == {}

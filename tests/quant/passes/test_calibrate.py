@@ -11,7 +11,7 @@ from quant.errors import CalibrationError
 from quant.graph.capture import capture_graph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import Progress, drain
+from quant.progress import Progress, drain_steps
 from quant.ranges.statistics import LOGIT_ROWS, Statistics
 from tests.networks import CASES, SAMPLES, graph_of
 
@@ -45,7 +45,7 @@ def test_statistics_are_those_of_the_modules_own_activations() -> None:
     with torch.no_grad():
         for batch in INPUTS.split(7):
             model(batch)
-    found = drain(Calibrate()(graph_of("kitchen"), INPUTS.split(7)))
+    found = drain_steps(Calibrate()(graph_of("kitchen"), INPUTS.split(7)))
     relu = seen.pop("relu")  # called after the first batch norm and after the sum
     whole = {name: torch.cat(parts) for name, parts in seen.items()}
     wanted = {name: whole[name] for name in ("input", "conv1", "conv2", "bn2", "left", "linear")}
@@ -64,17 +64,17 @@ def test_statistics_are_those_of_the_modules_own_activations() -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_activation_site_of_the_samples_gets_all_its_values(name: str) -> None:
     graph = FoldBatchNorm()(graph_of(name))
-    found = drain(Calibrate()(graph, CASES[name].inputs(2).split(1)))
+    found = drain_steps(Calibrate()(graph, CASES[name].inputs(2).split(1)))
     for layer in graph.layers:
         assert found[layer.name].count == 2 * torch.Size(layer.shape).numel()
 
 
 def test_the_size_of_batches_does_not_matter() -> None:
     graph = FoldBatchNorm()(graph_of("kitchen"))
-    one, other = (drain(Calibrate()(graph, INPUTS.split(size))) for size in (20, 20))
+    one, other = (drain_steps(Calibrate()(graph, INPUTS.split(size))) for size in (20, 20))
     assert all(same(one[name], other[name]) for name in one)
     # other sizes may take other kernels, which round otherwise; the counts barely move
-    small = drain(Calibrate()(graph, INPUTS.split(3)))
+    small = drain_steps(Calibrate()(graph, INPUTS.split(3)))
     for name, found in small.items():
         assert found.count == one[name].count
         assert int((found.counts - one[name].counts).abs().sum()) <= 0.01 * found.count
@@ -92,7 +92,7 @@ def test_images_are_streamed_and_none_is_kept() -> None:
             assert sum(ref() is not None for ref in alive) <= 2, batch
 
     stream = images()
-    found = drain(Calibrate()(graph_of("kitchen"), stream))
+    found = drain_steps(Calibrate()(graph_of("kitchen"), stream))
     assert found["input"].count == 30 * 3 * 8 * 8
     assert next(stream, None) is None
 
@@ -113,19 +113,19 @@ def test_progress_stays_within_one_where_the_total_is_unknown_or_too_small(total
 
 def test_no_image_is_an_error() -> None:
     with pytest.raises(CalibrationError, match="needs at least one image; got none"):
-        drain(Calibrate()(graph_of("kitchen"), []))
+        drain_steps(Calibrate()(graph_of("kitchen"), []))
 
 
 def test_a_network_that_overflows_is_an_error_in_a_sentence() -> None:
     graph = capture_graph(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), (3,))
     with pytest.raises(CalibrationError, match="must be finite numbers"):
-        drain(Calibrate()(graph, [torch.full((1, 3), torch.nan)]))
+        drain_steps(Calibrate()(graph, [torch.full((1, 3), torch.nan)]))
 
 
 def test_the_graph_stays_as_it_was_and_takes_no_gradients() -> None:
     graph = graph_of("kitchen").copy_graph()
     wanted = graph(INPUTS)
-    drain(Calibrate()(graph, [INPUTS]))
+    drain_steps(Calibrate()(graph, [INPUTS]))
     assert torch.equal(graph(INPUTS), wanted)
     assert all(parameter.grad is None for parameter in graph.module.parameters())
 
@@ -141,7 +141,7 @@ def test_calibration_can_be_stopped_half_way() -> None:
 def test_rows_are_kept_for_the_networks_output_alone() -> None:
     inputs = CASES["plain"].inputs(LOGIT_ROWS + 40)
     graph = graph_of("plain")
-    found = drain(Calibrate()(graph, inputs.split(100)))
+    found = drain_steps(Calibrate()(graph, inputs.split(100)))
     assert {name for name, s in found.items() if s.rows is not None} == {"8"}
     rows = found["8"].rows
     assert rows is not None
@@ -165,7 +165,7 @@ class Pooled(nn.Module):
 def test_the_rows_of_logits_are_kept_where_functions_that_move_values_follow() -> None:
     inputs = torch.randn(6, 3, 8, 8)
     graph = capture_graph(Pooled().eval(), (3, 8, 8))
-    found = drain(Calibrate()(graph, inputs.split(4)))
+    found = drain_steps(Calibrate()(graph, inputs.split(4)))
     rows = found["classes"].rows
     assert rows is not None
     assert torch.equal(rows, graph(inputs))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.errors import CalibrationError
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
@@ -17,14 +17,14 @@ from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.mean_behind import shift_behind_activation
 from quant.passes.methods import Method
-from quant.progress import drain
-from quant.ranges.batch_norm_moments import propagate
+from quant.progress import drain_steps
+from quant.ranges.batch_norm_moments import propagate_moments
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import FLOAT_BITS, Granularity, SpecChange
 from tests.networks import CASES, Wired, conv_bn, graph_of, randomize_batch_norms
 from tests.quant.passes.recorder import recorded
 
-COARSE = uniform(3, 4, Granularity.PER_TENSOR)
+COARSE = uniform_config(3, 4, Granularity.PER_TENSOR)
 ANALYTIC = CorrectBias(Method.ANALYTIC)
 NETWORKS = (
     "plain", "kitchen", "pre-activation", "gated", "attention", "one-dimensional", "transposed",
@@ -33,7 +33,7 @@ NETWORKS = (
 
 
 def simulated(graph: FloatGraph, inputs: Tensor, config: QuantConfig = COARSE) -> QuantGraph:
-    return quantize_graph(graph, config, drain(Calibrate()(graph, [inputs])))
+    return quantize_graph(graph, config, drain_steps(Calibrate()(graph, [inputs])))
 
 
 def network(name: str, count: int = 12) -> tuple[FloatGraph, QuantGraph, Tensor]:
@@ -58,7 +58,7 @@ def channel_means(graph: FloatGraph | QuantGraph, inputs: Tensor) -> dict[str, T
 def test_empirically_every_layers_mean_output_becomes_the_float_networks(name: str) -> None:
     graph, quantized, inputs = network(name)
     wanted, before = channel_means(graph, inputs), channel_means(quantized, inputs)
-    result = drain(CorrectBias()(graph, quantized, inputs.split(5)))
+    result = drain_steps(CorrectBias()(graph, quantized, inputs.split(5)))
     after = channel_means(quantized, inputs)
     assert [shift.layer for shift in result.shifts] == list(wanted)
     assert result.skipped == {}
@@ -77,7 +77,7 @@ def test_empirically_every_layers_mean_output_becomes_the_float_networks(name: s
 
 def test_each_layer_is_fed_by_layers_that_are_already_corrected() -> None:
     graph, quantized, inputs = network("plain")
-    result = drain(CorrectBias()(graph, quantized, [inputs]))
+    result = drain_steps(CorrectBias()(graph, quantized, [inputs]))
     by_hand = simulated(graph, inputs)
     wanted = channel_means(graph, inputs)
     for shift in result.shifts:
@@ -96,8 +96,8 @@ def test_each_layer_is_fed_by_layers_that_are_already_corrected() -> None:
 def test_batches_of_different_sizes_weigh_by_their_images() -> None:
     graph, one, inputs = network("plain")
     other = simulated(graph, inputs)
-    drain(CorrectBias()(graph, one, [inputs]))
-    drain(CorrectBias()(graph, other, [inputs[:1], inputs[1:]]))
+    drain_steps(CorrectBias()(graph, one, [inputs]))
+    drain_steps(CorrectBias()(graph, other, [inputs[:1], inputs[1:]]))
     for layer in graph.layers:
         if layer.weight:
             assert torch.allclose(
@@ -125,7 +125,7 @@ CLIPS = {"relu": nn.ReLU(), "relu6": nn.ReLU6(), "hardtanh": nn.Hardtanh(-0.2, 0
 def test_analytically_the_correction_equals_monte_carlo(second: str, clip: str) -> None:
     """Draw the second layer's inputs as the batch norm says, and run both weights on them."""
     graph = normal_net(SECONDS[second](), CLIPS[clip])
-    quantized = quantize_graph(graph, uniform(3, FLOAT_BITS, Granularity.PER_TENSOR))
+    quantized = quantize_graph(graph, uniform_config(3, FLOAT_BITS, Granularity.PER_TENSOR))
     normal = graph.normals[graph["0"].node]
     draws = 60_000
     drawn = torch.randn(draws, 6, 3, 3) * normal.std[:, None, None] + normal.mean[:, None, None]
@@ -135,7 +135,7 @@ def test_analytically_the_correction_equals_monte_carlo(second: str, clip: str) 
     change = F.conv2d(CLIPS[clip](drawn), rounded - graph.stored_tensor("3.weight"), groups=groups)
     rows = change.flatten(1)
     old = quantized.graph.bias_of_layer(layer).clone()
-    result = drain(ANALYTIC(graph, quantized))
+    result = drain_steps(ANALYTIC(graph, quantized))
     (shift,) = result.shifts
     assert (shift.layer, shift.after) == ("3", None)
     error = 5 * rows.std(0) / draws**0.5 + 1e-6  # five standard errors
@@ -150,14 +150,14 @@ def test_analytic_correction_behind_the_caps_of_equalization_is_that_of_relu6() 
     graph = normal_net(nn.Conv2d(6, 5, 3), nn.ReLU6())
     equal = Equalize()(graph).graph
     for each in (graph, equal):
-        fine = quantize_graph(each, uniform(6, FLOAT_BITS))
-        mean = propagate(each)[each["3"].inputs[0]].mean
+        fine = quantize_graph(each, uniform_config(6, FLOAT_BITS))
+        mean = propagate_moments(each)[each["3"].inputs[0]].mean
         weight = each.stored_tensor("3.weight")
         rounded = fine.quantizers["3 weight"](weight)
         wanted = ((rounded - weight).sum((2, 3)) @ mean).tolist()
-        (shift,) = drain(ANALYTIC(each, fine)).shifts
+        (shift,) = drain_steps(ANALYTIC(each, fine)).shifts
         assert shift.before.tolist() == pytest.approx(wanted, abs=1e-6)
-    means = [propagate(each)[each["3"].inputs[0]].mean for each in (graph, equal)]
+    means = [propagate_moments(each)[each["3"].inputs[0]].mean for each in (graph, equal)]
     scales = graph.stored_tensor("0.bias") / equal.stored_tensor("0.bias")
     assert torch.allclose(means[1], means[0] / scales, rtol=1e-4)
 
@@ -168,7 +168,7 @@ def refuse() -> Tensor:
 
 def test_the_analytic_method_touches_no_data() -> None:
     graph, quantized, _ = network("fashion-mobilenet", 2)
-    result = drain(ANALYTIC(graph, quantized, iter(refuse, None)))
+    result = drain_steps(ANALYTIC(graph, quantized, iter(refuse, None)))
     corrected = {shift.layer for shift in result.shifts}
     weighted = {layer.name for layer in graph.layers if layer.weight}
     assert corrected | set(result.skipped) == weighted
@@ -178,24 +178,24 @@ def test_the_analytic_method_touches_no_data() -> None:
 
 def test_layers_that_cannot_be_corrected_are_named_with_the_reason() -> None:
     graph, quantized, inputs = network("transposed")
-    result = drain(ANALYTIC(graph, quantized))
+    result = drain_steps(ANALYTIC(graph, quantized))
     assert result.skipped["0"] == "it is a transposed convolution"
     graph, quantized, inputs = network("shared")
     for method in Method:
-        result = drain(CorrectBias(method)(graph, quantized, [inputs]))
+        result = drain_steps(CorrectBias(method)(graph, quantized, [inputs]))
         assert result.shifts == ()
         assert set(result.skipped.values()) == {"another operation shares its bias"}
     graph, quantized, _ = network("attention")
-    result = drain(ANALYTIC(graph, quantized))
+    result = drain_steps(ANALYTIC(graph, quantized))
     assert set(result.skipped.values()) == {"no batch norm determines the mean of its input"}
 
 
 def test_a_float_weight_among_quantized_ones_is_left_alone_analytically() -> None:
     graph, _, inputs = network("fashion-mobilenet", 2)
     name = "blocks.1.project.0"
-    config = COARSE.with_change(name, SpecChange(bits=FLOAT_BITS))
+    config = COARSE.with_layer_change(name, SpecChange(bits=FLOAT_BITS))
     quantized = simulated(graph, inputs, config)
-    result = drain(ANALYTIC(graph, quantized))
+    result = drain_steps(ANALYTIC(graph, quantized))
     assert result.skipped[name] == "its weight is float"
     assert torch.equal(quantized.graph.bias_of_layer(graph[name]), graph.bias_of_layer(graph[name]))
 
@@ -208,7 +208,7 @@ def test_layers_without_a_bias_get_one() -> None:
     graph = capture_graph(Wired(wire, conv=conv, linear=linear), (3, 6, 6))
     inputs = torch.randn(8, 3, 6, 6) + 1
     quantized = simulated(graph, inputs)
-    drain(CorrectBias()(graph, quantized, [inputs]))
+    drain_steps(CorrectBias()(graph, quantized, [inputs]))
     assert [layer.bias for layer in graph.layers if layer.weight] == [None, None]
     for name, channels in (("conv", 4), ("linear", 2)):
         bias = quantized.graph.bias_of_layer(graph[name])
@@ -222,9 +222,9 @@ def test_layers_without_a_bias_get_one() -> None:
 def test_a_float_network_keeps_its_biases_to_the_bit(method: Method) -> None:
     graph = FoldBatchNorm()(graph_of("plain"))
     inputs = CASES["plain"].inputs(6)
-    quantized = quantize_graph(graph, uniform(FLOAT_BITS, FLOAT_BITS))
+    quantized = quantize_graph(graph, uniform_config(FLOAT_BITS, FLOAT_BITS))
     wanted = graph(inputs)
-    result: Corrected = drain(CorrectBias(method)(graph, quantized, [inputs]))
+    result: Corrected = drain_steps(CorrectBias(method)(graph, quantized, [inputs]))
     for layer in graph.layers:
         if layer.weight:
             assert torch.equal(quantized.graph.bias_of_layer(layer), graph.bias_of_layer(layer))
@@ -256,7 +256,7 @@ def test_cancelled_midway_the_compiled_code_knows_what_was_done(method: Method) 
 def test_without_images_the_empirical_method_says_what_to_do() -> None:
     graph, quantized, _ = network("plain")
     with pytest.raises(CalibrationError, match="choose the analytic method"):
-        drain(CorrectBias()(graph, quantized, []))
+        drain_steps(CorrectBias()(graph, quantized, []))
 
 
 def test_behind_a_relu_the_shift_gives_the_float_mean_back() -> None:
@@ -279,9 +279,9 @@ def test_behind_a_relu_the_shift_gives_the_float_mean_back() -> None:
 def test_a_correction_after_adaround_does_not_undo_it() -> None:
     graph, inputs = FoldBatchNorm()(graph_of("plain")), CASES["plain"].inputs(64)
     rounded = simulated(graph, inputs)
-    drain(AdaRound(iterations=300)(graph, rounded, [inputs]))
+    drain_steps(AdaRound(iterations=300)(graph, rounded, [inputs]))
     wanted = graph(inputs)
     before = float((rounded(inputs) - wanted).square().mean())
-    drain(CorrectBias()(graph, rounded, [inputs]))
+    drain_steps(CorrectBias()(graph, rounded, [inputs]))
     after = float((rounded(inputs) - wanted).square().mean())
     assert after <= 1.1 * before

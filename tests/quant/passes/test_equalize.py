@@ -9,10 +9,10 @@ from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layer_pairs import convolution_groups, find_layer_pairs, input_channel_count
 from quant.graph.operators import operator_name
-from quant.passes.equalize import Equalize, Equalized, caps_of, ranges_of
+from quant.passes.equalize import Equalize, Equalized, name_of_caps, ranges_of_pair
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.methods import Reach
-from quant.ranges.batch_norm_moments import propagate
+from quant.ranges.batch_norm_moments import propagate_moments
 from tests.networks import CASES, Wired, conv_bn, graph_of, randomize_batch_norms
 from tests.quant.passes.connected import FOUND, IMAGE, conv, each, joined, linear, spread, wide
 
@@ -24,7 +24,9 @@ def largest_error(wanted: Tensor, got: Tensor) -> float:
 
 def caps(graph: FloatGraph, place: int = 0) -> Tensor:
     """Return the caps (C,) of the first clip of a pair of an equalized graph."""
-    return graph.stored_tensor(caps_of(graph, find_layer_pairs(graph)[0][place].clips[0])).flatten()
+    return graph.stored_tensor(
+        name_of_caps(graph, find_layer_pairs(graph)[0][place].clips[0])
+    ).flatten()
 
 
 @pytest.mark.parametrize("reach", Reach)
@@ -32,10 +34,10 @@ def caps(graph: FloatGraph, place: int = 0) -> Tensor:
 def test_both_ranges_of_a_pair_become_the_root_of_their_product(name: str, reach: Reach) -> None:
     graph = joined(name)
     (pair,) = find_layer_pairs(graph)[0]
-    before, after = ranges_of(graph, pair, reach)
+    before, after = ranges_of_pair(graph, pair, reach)
     assert float((before / after).max() / (before / after).min()) > 3  # something to equalize
     result = Equalize(reach=reach)(graph)
-    for found in ranges_of(result.graph, pair, reach):
+    for found in ranges_of_pair(result.graph, pair, reach):
         assert torch.allclose(found, (before * after).sqrt(), rtol=1e-5)
     assert result.rounds == 2  # one that equalizes, one that finds nothing left to do
 
@@ -65,7 +67,7 @@ def test_by_hand_one_channel_of_a_linear_pair() -> None:
 def test_caps_are_divided_by_the_scale_of_their_channel(name: str) -> None:
     graph = joined(name)
     (pair,) = find_layer_pairs(graph)[0]
-    before, after = ranges_of(graph, pair)
+    before, after = ranges_of_pair(graph, pair)
     found = Equalize()(graph).graph
     old = {"relu6": torch.tensor(6.0), "caps": each()}.get(name, torch.tensor(1.5))
     assert torch.allclose(caps(found), old / (before / after).sqrt(), rtol=1e-5)
@@ -79,7 +81,7 @@ def test_grouped_layers_use_the_range_of_each_input_channel_by_hand() -> None:
     )  # (3, 2, 3, 3): outputs 0, 1, 2 see channels 01, 23, 45
     assert (convolution_groups(graph, graph["b"]), input_channel_count(graph["b"], 3)) == (3, 6)
     wanted = [float(weight[i // 2, i % 2].abs().max()) for i in range(6)]
-    assert ranges_of(graph, pair)[1].tolist() == wanted
+    assert ranges_of_pair(graph, pair)[1].tolist() == wanted
 
 
 def triple() -> FloatGraph:
@@ -97,7 +99,7 @@ def test_a_depthwise_triple_ends_with_both_its_pairs_equal() -> None:
     graph = triple()
     result = Equalize()(graph)
     assert [(pair.first, pair.second) for pair in result.pairs] == [("0", "2"), ("2", "4")]
-    ranges = [ranges_of(result.graph, pair) for pair in result.pairs]
+    ranges = [ranges_of_pair(result.graph, pair) for pair in result.pairs]
     for one, other in ranges:
         assert torch.allclose(one, other, rtol=1e-3)
     # a depthwise channel is an input and an output, so all three become the cube root of r1 r2 r3
@@ -121,7 +123,7 @@ def test_a_second_run_finds_nothing_to_do(case: str) -> None:
     assert twice.pairs
     assert twice.rounds <= 2
     for pair in twice.pairs:
-        old, new = ranges_of(once.graph, pair), ranges_of(twice.graph, pair)
+        old, new = ranges_of_pair(once.graph, pair), ranges_of_pair(twice.graph, pair)
         for one, other in zip(old, new, strict=True):
             assert torch.allclose(one, other, rtol=1e-3)
 
@@ -132,7 +134,9 @@ def test_on_the_imbalanced_sample_all_pairs_end_equal() -> None:
     assert len(result.pairs) == 17
 
     def ratio(of: FloatGraph) -> float:
-        quotients = [one / other for one, other in (ranges_of(of, pair) for pair in result.pairs)]
+        quotients = [
+            one / other for one, other in (ranges_of_pair(of, pair) for pair in result.pairs)
+        ]
         return max(float(torch.maximum(q, 1 / q).max()) for q in quotients)
 
     assert ratio(graph) > 30
@@ -208,11 +212,11 @@ def test_moments_of_the_equalized_graph_equal_monte_carlo_of_its_own_activations
     layer = graph["0"]
     normal, top = result.normals[layer.node], caps(result)
     drawn = (torch.randn(400_000, 6) * normal.std + normal.mean).clamp(min=0).minimum(top)
-    known = propagate(result)[result[layer.name].output]
+    known = propagate_moments(result)[result[layer.name].output]
     spread_of = drawn.std(0)
     assert ((known.mean - drawn.mean(0)).abs() <= 0.01 * spread_of + 1e-4).all()
     assert torch.allclose(known.std, spread_of, rtol=0.02)
-    low, high = known.range()
+    low, high = known.range_of_channels()
     assert float(low) == 0.0
     wide_enough = (normal.mean + 6 * normal.std).minimum(top).max()
     assert float(wide_enough) <= float(high) <= float(top.max()) * (1 + 1e-6)

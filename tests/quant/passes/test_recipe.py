@@ -5,7 +5,7 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method
-from quant.passes.recipe import Recipe, RecipeError, build_recipe, check_order, is_float_pass
+from quant.passes.recipe import Recipe, RecipeError, build_recipe, check_recipe_order, is_float_pass
 from quant.passes.use_grids import UseGrids
 
 
@@ -21,7 +21,7 @@ from quant.passes.use_grids import UseGrids
     ],
 )
 def test_legal_orders_pass(recipe: Recipe) -> None:
-    check_order(recipe)
+    check_recipe_order(recipe)
     assert all(is_float_pass(step) == isinstance(step, Equalize | AbsorbBias) for step in recipe)
 
 
@@ -39,12 +39,12 @@ def test_legal_orders_pass(recipe: Recipe) -> None:
 )
 def test_illegal_orders_say_what_stands_wrong_and_what_to_do(recipe: Recipe, said: str) -> None:
     with pytest.raises(RecipeError, match=said) as caught:
-        check_order(recipe)
+        check_recipe_order(recipe)
     assert any(word in str(caught.value) for word in ("Move", "Remove one"))
 
 
 def test_a_recipe_is_built_in_the_best_order() -> None:
     built = build_recipe(equalize=True, absorb_bias=True, adaround=50, correct_bias=Method.ANALYTIC)
     assert built == (Equalize(), AbsorbBias(), CorrectBias(Method.ANALYTIC), AdaRound(50))
-    check_order(built)
+    check_recipe_order(built)
     assert build_recipe() == ()

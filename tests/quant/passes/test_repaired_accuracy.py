@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from data_io.bundled import fashion_train_part
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.inputs import first_of
+from quant.inputs import first_output_of
 from quant.passes.adaround import AdaRound
 from quant.passes.calibrate import Calibrate
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity
 from sample_models.registry import sample
@@ -24,7 +24,7 @@ from tests.quant.trained import images, logits
 
 POINT = 0.01
 TEST_IMAGES = 800
-PER_TENSOR = uniform(8, 8, Granularity.PER_TENSOR)
+PER_TENSOR = uniform_config(8, 8, Granularity.PER_TENSOR)
 
 
 def accuracy(graph: FloatGraph | QuantGraph) -> float:
@@ -35,7 +35,9 @@ def accuracy(graph: FloatGraph | QuantGraph) -> float:
 
 @cache
 def unlabelled(count: int) -> list[Tensor]:
-    return [first_of(batch.inputs) for batch in fashion_train_part().sample(count).batches(32)]
+    return [
+        first_output_of(batch.inputs) for batch in fashion_train_part().sample(count).batches(32)
+    ]
 
 
 @cache
@@ -51,7 +53,7 @@ def imbalanced() -> tuple[FloatGraph, float]:
 
 
 def at_w8a8_per_tensor(graph: FloatGraph) -> QuantGraph:
-    return quantize_graph(graph, PER_TENSOR, drain(Calibrate()(graph, unlabelled(64))))
+    return quantize_graph(graph, PER_TENSOR, drain_steps(Calibrate()(graph, unlabelled(64))))
 
 
 def test_unequal_channels_collapse_per_tensor_and_bias_correction_alone_does_not_help_enough(
@@ -61,7 +63,7 @@ def test_unequal_channels_collapse_per_tensor_and_bias_correction_alone_does_not
     assert wanted > 0.9
     broken = at_w8a8_per_tensor(graph)
     assert accuracy(broken) < 0.5
-    result = drain(CorrectBias()(graph, broken, unlabelled(64)))
+    result = drain_steps(CorrectBias()(graph, broken, unlabelled(64)))
     assert all(float(shift.before.abs().max()) > 0 for shift in result.shifts)
     assert accuracy(broken) < 0.5
 
@@ -74,19 +76,21 @@ def test_equalization_brings_them_back_within_a_point_of_float(
     assert accuracy(equal) == pytest.approx(wanted, abs=0.001)
     repaired = at_w8a8_per_tensor(equal)
     assert accuracy(repaired) >= wanted - POINT
-    drain(CorrectBias()(equal, repaired, unlabelled(64)))
+    drain_steps(CorrectBias()(equal, repaired, unlabelled(64)))
     assert accuracy(repaired) >= wanted - POINT
 
 
 def test_adaround_at_w4a8_per_channel_is_within_a_point_of_float() -> None:
     graph = float_graph("fashion-resnet")
     wanted = accuracy(graph)
-    quantized = quantize_graph(graph, uniform(4, 8), drain(Calibrate()(graph, unlabelled(64))))
+    quantized = quantize_graph(
+        graph, uniform_config(4, 8), drain_steps(Calibrate()(graph, unlabelled(64)))
+    )
     inputs, _ = images(500)
     target = logits(graph, inputs)
     before = float((logits(quantized, inputs) - target).square().mean())
     passing = AdaRound(iterations=150, rows=2048, batch=512)
-    result = drain(passing(graph, quantized, unlabelled(200)))
+    result = drain_steps(passing(graph, quantized, unlabelled(200)))
     assert result.skipped == {}
     assert all(layer.learned <= layer.nearest for layer in result.layers)
     ratios = torch.tensor([layer.learned / layer.nearest for layer in result.layers])

@@ -12,7 +12,7 @@ from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.graph.walk import Walk
 from quant.passes import samples as samples_module
-from quant.passes.samples import activation_of, collect, why_no_rows
+from quant.passes.samples import collect_samples, fused_activation_of, reason_against_rows
 from sample_models.imbalanced import ClippedReLU
 from tests.networks import Wired
 
@@ -47,7 +47,7 @@ def drawn(
     received = Walk(graph.module, batches).input_of_node(layer.node)
     given = Walk(graph.module, batches).output_of_node(layer.node)
     generator = torch.Generator().manual_seed(seed)
-    found = collect(graph, layer, received, given, rows, generator)
+    found = collect_samples(graph, layer, received, given, rows, generator)
     return found.inputs, found.outputs
 
 
@@ -150,11 +150,11 @@ def test_fused_functions_of_rows_equal_those_of_the_network(name: str) -> None:
     nn.init.uniform_(model.get_parameter("prelu.weight"), -1, 1)
     graph, inputs = capture_graph(model.eval(), (3, 6, 6)), torch.randn(4, 3, 6, 6)
     layer = graph["layer"]
-    assert why_no_rows(graph, layer) == ""
+    assert reason_against_rows(graph, layer) == ""
     rows = F.conv2d(inputs, graph.stored_tensor("layer.weight"), graph.stored_tensor("layer.bias"))
     rows = rows.movedim(1, -1).reshape(-1, 5)
     wanted = graph(inputs).movedim(1, -1).reshape(-1, 5)
-    assert torch.allclose(activation_of(graph, layer)(rows.clone()), wanted, atol=1e-6)
+    assert torch.allclose(fused_activation_of(graph, layer)(rows.clone()), wanted, atol=1e-6)
 
 
 class Beside(nn.Module):
@@ -205,4 +205,4 @@ REFUSED: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
 def test_layers_that_rows_cannot_stand_for_say_why(name: str) -> None:
     model, shape, words = REFUSED[name]
     graph = capture_graph(model.eval(), shape)
-    assert words in why_no_rows(graph, graph["layer"])
+    assert words in reason_against_rows(graph, graph["layer"])

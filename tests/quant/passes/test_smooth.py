@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from analysis.evaluation.measures import sqnr_db
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.errors import CalibrationError
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
@@ -16,7 +16,7 @@ from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.passes.smooth import Smooth, Smoothed, rescale_group
 from quant.passes.smooth_groups import find_smooth_groups
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 from tests.networks import CASES, Wired, graph_of
 
@@ -111,7 +111,7 @@ def with_outliers(graph: FloatGraph, size: float = 60.0) -> FloatGraph:
 
 
 def smooth(graph: FloatGraph, images: Tensor) -> Smoothed:
-    return drain(Smooth()(graph, [images]))
+    return drain_steps(Smooth()(graph, [images]))
 
 
 @pytest.mark.parametrize("name", ["gated-block", "attention", "fashion-vit"])
@@ -128,7 +128,9 @@ def test_outlier_channels_are_recovered_and_the_float_function_stays(name: str) 
     assert all(group.after < group.before for group in found.groups)
 
     def quality(one: FloatGraph) -> float:
-        quantized = quantize_graph(one, uniform(8, 8), drain(Calibrate()(one, [images])))
+        quantized = quantize_graph(
+            one, uniform_config(8, 8), drain_steps(Calibrate()(one, [images]))
+        )
         return sqnr_db(wanted, quantized(images))
 
     before, after, clean = quality(planted), quality(found.graph), quality(graph)
@@ -152,4 +154,4 @@ def test_a_norm_without_a_weight_says_why_not() -> None:
 
 def test_without_images_smoothing_says_what_to_do() -> None:
     with pytest.raises(CalibrationError, match="at least one image"):
-        drain(Smooth()(graph_of("attention"), []))
+        drain_steps(Smooth()(graph_of("attention"), []))

@@ -59,7 +59,7 @@ def test_percentile_clips_what_min_max_keeps() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_error_of_a_histogram_is_that_of_its_values(kind: str, bits: int) -> None:
     values = samples(kind, 100_000)
-    counts, edges = collected(values).used()
+    counts, edges = collected(values).used_bins()
     for symmetric, shrink in ((True, 1.0), (False, 1.0), (False, 0.7)):
         spec = QuantSpec(bits, symmetric)
         grid = encode_range(values.min() * shrink, values.max() * shrink, spec)
@@ -89,7 +89,7 @@ def test_a_pile_of_values_on_the_end_of_the_range_costs_nothing() -> None:
     spec = QuantSpec(2, symmetric=False)
     statistics = collected(values)
     grid = encode_range(torch.tensor(0.0), torch.tensor(6.0), spec)
-    assert float(histogram_error(*statistics.used(), grid)) == pytest.approx(0.0, abs=1e-9)
+    assert float(histogram_error(*statistics.used_bins(), grid)) == pytest.approx(0.0, abs=1e-9)
     assert float(encode_statistics(statistics, spec).high) == 6.0
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.ranges.batch_norm_moments import Moments, clipped_normal, propagate
+from quant.ranges.batch_norm_moments import Moments, clipped_normal_moments, propagate_moments
 from tests.networks import Wired, conv_bn, randomize_batch_norms
 
 CLIPS = {
@@ -30,7 +30,7 @@ def test_moments_of_a_clipped_normal_equal_monte_carlo(name: str) -> None:
     mean, std = torch.tensor(CHANNELS).T
     count = 400_000
     drawn = (torch.randn(count, 1) * std + mean).clamp(low, high).double()
-    found = clipped_normal(mean, std, low, high)
+    found = clipped_normal_moments(mean, std, low, high)
     error = drawn.std(0) / count**0.5 * 5 + 1e-6  # five standard errors
     assert ((found.mean - drawn.mean(0)).abs() <= error).all()
     assert torch.allclose(found.std.double(), drawn.std(0), rtol=0.02, atol=1e-3)
@@ -38,7 +38,9 @@ def test_moments_of_a_clipped_normal_equal_monte_carlo(name: str) -> None:
 
 
 def test_the_mean_after_relu_equals_the_papers_formula_by_hand() -> None:
-    found = clipped_normal(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]), 0.0, torch.inf)
+    found = clipped_normal_moments(
+        torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]), 0.0, torch.inf
+    )
     # gamma N(-beta / gamma) + beta (1 - Phi(-beta / gamma)); N(0) = 0.398942, N(0.5) = 0.352065,
     # Phi(0.5) = 0.691462
     assert found.mean.tolist() == pytest.approx([0.398942, 2 * 0.352065 + 0.691462], rel=1e-5)
@@ -47,17 +49,17 @@ def test_the_mean_after_relu_equals_the_papers_formula_by_hand() -> None:
 
 
 def test_a_dead_channel_is_a_point() -> None:
-    found = clipped_normal(torch.tensor([2.0, -2.0]), torch.zeros(2), 0.0, 1.5)
+    found = clipped_normal_moments(torch.tensor([2.0, -2.0]), torch.zeros(2), 0.0, 1.5)
     assert found.mean.tolist() == pytest.approx([1.5, 0.0])
     assert found.std.tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
 
 
 def test_the_range_reaches_alpha_spreads_from_the_outermost_channels() -> None:
     moments = Moments(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 0.25]))
-    assert [float(end) for end in moments.range()] == [-6.0, 6.0]
-    assert [float(end) for end in moments.range(alpha=2.0)] == [-2.0, 3.5]
+    assert [float(end) for end in moments.range_of_channels()] == [-6.0, 6.0]
+    assert [float(end) for end in moments.range_of_channels(alpha=2.0)] == [-2.0, 3.5]
     cut = Moments(moments.mean, moments.std, 0.0, 5.5)
-    assert [float(end) for end in cut.range()] == [0.0, 5.5]
+    assert [float(end) for end in cut.range_of_channels()] == [0.0, 5.5]
 
 
 def folded(model: nn.Module, shape: tuple[int, ...]) -> FloatGraph:
@@ -83,7 +85,7 @@ def test_known_sums_pools_and_layers_equal_monte_carlo() -> None:
         ),
         (3, 6, 6),
     )
-    known = propagate(graph)
+    known = propagate_moments(graph)
     draws = 200_000
 
     def drawn(layer: str) -> Tensor:
@@ -92,7 +94,7 @@ def test_known_sums_pools_and_layers_equal_monte_carlo() -> None:
 
     left, right = drawn("left.0").relu(), drawn("right.0").clamp(0, 6)
     wide = graph.stored_tensor("depthwise.weight").flatten()
-    # as `propagate` does, the two terms of the difference count as independent
+    # as `propagate_moments` does, the two terms of the difference count as independent
     other = drawn("left.0").relu()
     deep = (left + right - other).repeat_interleave(2, 1) * wide + graph.stored_tensor(
         "depthwise.bias"
@@ -121,7 +123,7 @@ def test_clips_in_a_row_equal_monte_carlo() -> None:
     graph = folded(Wired(wire, conv=conv_bn(2, 5)), (2, 4, 4))
     normal = graph.normals[graph["conv.0"].node]
     drawn = (torch.randn(400_000, 5) * normal.std + normal.mean).clamp(0, 1.1)
-    found = propagate(graph)[graph["conv.0"].output]
+    found = propagate_moments(graph)[graph["conv.0"].output]
     assert torch.allclose(found.mean, drawn.mean(0), atol=0.003)
     assert torch.allclose(found.std, drawn.std(0), atol=0.003)
     assert found.low == 0.0
@@ -145,7 +147,7 @@ def test_a_cap_for_each_channel_equals_monte_carlo() -> None:
     normal = graph.normals[graph["conv.0"].node]
     drawn = (torch.randn(400_000, 5) * normal.std + normal.mean).clamp(min=0)
     drawn = drawn.minimum(graph.stored_tensor("cap").flatten())
-    found = propagate(graph)[graph["conv.0"].output]
+    found = propagate_moments(graph)[graph["conv.0"].output]
     assert torch.allclose(found.mean, drawn.mean(0), atol=0.005, rtol=0.01)
     assert torch.allclose(found.std, drawn.std(0), atol=0.005, rtol=0.01)
     assert (found.low, found.high) == (0.0, 6.0)
@@ -157,7 +159,7 @@ def test_a_range_behind_caps_ends_where_the_widest_channel_can_come() -> None:
     normal = graph.normals[graph["conv.0"].node]
     free = float(normal.mean[4] + 6 * normal.std[4])
     assert 0.5 < free < 50  # no cap holds the last channel back, each of the others is held back
-    low, high = propagate(graph)[graph["conv.0"].output].range()
+    low, high = propagate_moments(graph)[graph["conv.0"].output].range_of_channels()
     assert float(low) == 0.0
     assert float(high) == pytest.approx(free)
 
@@ -180,7 +182,7 @@ def test_a_cap_without_a_floor_equals_monte_carlo() -> None:
     drawn = (torch.randn(400_000, 5) * normal.std + normal.mean).minimum(
         graph.stored_tensor("cap").flatten()
     )
-    found = propagate(graph)[graph["conv.0"].output]
+    found = propagate_moments(graph)[graph["conv.0"].output]
     assert torch.allclose(found.mean, drawn.mean(0), atol=0.01, rtol=0.01)
     assert torch.allclose(found.std, drawn.std(0), atol=0.01, rtol=0.01)
     assert found.low == -torch.inf
@@ -192,16 +194,16 @@ def test_what_depends_on_anything_unknown_is_absent() -> None:
         return torch.cat([known, F.gelu(known) * known], 1) + m.plain(x)
 
     graph = folded(Wired(wire, conv=conv_bn(2, 2), plain=nn.Conv2d(2, 4, 1)), (2, 4, 4))
-    known = propagate(graph)
+    known = propagate_moments(graph)
     assert [layer.name for layer in graph.layers if layer.output in known] == ["conv.0"]
 
 
 def test_moments_of_the_input_make_its_first_layers_known() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU())
     graph = capture_graph(model, (2, 4, 4))
-    assert propagate(graph) == {}
+    assert propagate_moments(graph) == {}
     mean, std = torch.tensor([1.0, -1.0]), torch.tensor([0.5, 2.0])
-    known = propagate(graph, Moments(mean, std))
+    known = propagate_moments(graph, Moments(mean, std))
     weight, bias = graph.stored_tensor("0.weight"), graph.stored_tensor("0.bias")
     wanted = weight.sum((2, 3)) @ mean + bias
     assert torch.allclose(known[graph["0"].node].mean, wanted, rtol=1e-5)

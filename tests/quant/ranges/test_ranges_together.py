@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
-from quant.ranges.batch_norm_moments import propagate
+from quant.progress import drain_steps
+from quant.ranges.batch_norm_moments import propagate_moments
 from quant.ranges.estimators import encode_all_statistics, encode_statistics
 from quant.ranges.statistics import Statistics
 from quant.simulation.choose_encodings import encode_activation_site
@@ -73,13 +73,13 @@ def test_a_stream_of_nothing_is_refused() -> None:
 )
 def test_a_network_s_grids_are_those_of_its_sites(name: str, estimator: Estimator) -> None:
     graph = FoldBatchNorm()(graph_of(name))
-    statistics = drain(Calibrate(8)(graph, [CASES[name].inputs(8)]))
+    statistics = drain_steps(Calibrate(8)(graph, [CASES[name].inputs(8)]))
     rules = (
         Rule("*", activation=SpecChange(estimator=estimator)),
         Rule(graph.layers[0].name, activation=SpecChange(bits=4)),
     )
-    moments = propagate(graph)
-    made = quantize_graph(graph, QuantConfig(uniform(8, 6).default, rules), statistics)
+    moments = propagate_moments(graph)
+    made = quantize_graph(graph, QuantConfig(uniform_config(8, 6).default, rules), statistics)
     own = [site for site in made.sites if site.side is Side.ACTIVATIONS and not site.shared_with]
     assert len({site.spec for site in own}) > 1
     for site in own:

@@ -132,7 +132,7 @@ def test_quantiles_equal_numpy_to_one_bin(share: float, kind: str) -> None:
 
 def test_used_bins_end_at_the_limits_and_leave_zeros_out() -> None:
     statistics = collected([torch.tensor([-1.3, 0.0, 0.0, 0.4, 0.7])])
-    counts, edges = statistics.used()
+    counts, edges = statistics.used_bins()
     assert int(counts.sum()) == 3
     assert len(edges) == len(counts) + 1
     assert edges[[0, -1]].tolist() == pytest.approx([-1.3, 0.7], rel=1e-7)
@@ -140,7 +140,7 @@ def test_used_bins_end_at_the_limits_and_leave_zeros_out() -> None:
 
 def test_nothing_collected_means_no_bins() -> None:
     with pytest.raises(CalibrationError, match="must hold values; none were collected"):
-        Statistics().used()
+        Statistics().used_bins()
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])

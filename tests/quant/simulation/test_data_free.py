@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Estimator, QuantSpec, SpecChange
@@ -86,7 +86,7 @@ def test_where_batch_norms_know_the_data_nearly_nothing_is_clipped() -> None:
     inputs = case.inputs(128)
     graph = FoldBatchNorm()(capture_graph(normalized(case, inputs), case.shape))
     result = quantize_graph(graph, BATCH_NORM, input_range=(-4.0, 4.0))
-    statistics = drain(Calibrate()(graph, [inputs]))
+    statistics = drain_steps(Calibrate()(graph, [inputs]))
     for name in ("0", "3"):
         grid, seen = encoding_of(result, name), statistics[name]
         assert seen.quantile(0.9999) <= float(grid.high) * 1.01
@@ -116,7 +116,7 @@ def test_the_input_needs_a_range_or_an_image() -> None:
     graph = FoldBatchNorm()(graph_of("plain"))
     with pytest.raises(CalibrationError, match="'input' has no statistics"):
         quantize_graph(graph, BATCH_NORM)
-    calibration = drain(Calibrate()(graph, [CASES["plain"].inputs(4)]))
+    calibration = drain_steps(Calibrate()(graph, [CASES["plain"].inputs(4)]))
     result = quantize_graph(graph, BATCH_NORM, {"input": calibration["input"]})
     found = calibration["input"]
     wanted = encode_range(
@@ -127,10 +127,10 @@ def test_the_input_needs_a_range_or_an_image() -> None:
 
 def test_layers_without_batch_norms_may_have_statistics_while_others_do_without() -> None:
     graph = FoldBatchNorm()(graph_of("kitchen"))
-    calibration = drain(Calibrate()(graph, [CASES["kitchen"].inputs(4)]))
+    calibration = drain_steps(Calibrate()(graph, [CASES["kitchen"].inputs(4)]))
     mine = {name: calibration[name] for name in ("input", "cat", "left", "right.0", "linear")}
     free = SpecChange(estimator=Estimator.BATCH_NORM)
     rules = tuple(Rule(name, activation=free) for name in ("conv1", "conv2", "add"))
-    result = quantize_graph(graph, replace(uniform(8, 8), rules=rules), mine)
+    result = quantize_graph(graph, replace(uniform_config(8, 8), rules=rules), mine)
     sites = [site for site in result.sites if site.side is Side.ACTIVATIONS]
     assert all(result.quantizers[site.name].encoding is not None for site in sites)

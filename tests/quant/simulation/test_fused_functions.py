@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.graph.capture import capture_graph
 from quant.passes.calibrate import Calibrate
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 from quant.spec import SpecChange
 from tests.networks import Wired
@@ -36,11 +36,11 @@ def test_a_fused_function_is_applied_with_its_own_limits(name: str) -> None:
     graph, inputs = capture_graph(model, (4,)), torch.randn(200, 4)
     assert [layer.name for layer in graph.layers] == ["input", "linear"]
     wanted = model(inputs)
-    assert torch.equal(quantize_graph(graph, uniform(32, 32))(inputs), wanted)
+    assert torch.equal(quantize_graph(graph, uniform_config(32, 32))(inputs), wanted)
     config = QuantConfig(
         rules=(Rule("*", SpecChange(bits=32)), Rule("input", activation=SpecChange(bits=32)))
     )
-    simulated = quantize_graph(graph, config, drain(Calibrate()(graph, [inputs])))
+    simulated = quantize_graph(graph, config, drain_steps(Calibrate()(graph, [inputs])))
     encoding = simulated.quantizers["linear"].encoding
     assert encoding is not None
     assert torch.equal(simulated(inputs), encoding.fake_quantize(wanted))

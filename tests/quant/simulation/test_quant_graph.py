@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.encoding import encode_range
 from quant.errors import CalibrationError
 from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.ranges.estimators import encode_statistics, encode_weight
 from quant.ranges.statistics import Statistics
 from quant.simulation.plan import Side
@@ -27,7 +27,7 @@ def folded(name: str) -> FloatGraph:
 
 
 def calibrated(graph: FloatGraph, inputs: Tensor) -> dict[str, Statistics]:
-    return drain(Calibrate()(graph, inputs.split(4)))
+    return drain_steps(Calibrate()(graph, inputs.split(4)))
 
 
 @pytest.mark.parametrize("name", DISTINCT)
@@ -35,14 +35,14 @@ def test_everything_at_32_bits_is_the_float_network_exactly(name: str) -> None:
     inputs = CASES[name].inputs(3)
     for graph in (graph_of(name), folded(name)):
         for calibration in (None, dict[str, Statistics]()):
-            simulated = quantize_graph(graph, uniform(32, 32), calibration)
+            simulated = quantize_graph(graph, uniform_config(32, 32), calibration)
             assert torch.equal(simulated(inputs), graph(inputs))
 
 
 def test_the_simulated_network_equals_one_written_by_hand() -> None:
     graph, inputs = folded("kitchen"), CASES["kitchen"].inputs(16)
     calibration = calibrated(graph, inputs)
-    config = uniform(5, 6)
+    config = uniform_config(5, 6)
     simulated = quantize_graph(graph, config, calibration)
 
     def weight(layer: str) -> Tensor:
@@ -76,7 +76,9 @@ def test_sixteen_bits_are_near_the_float_network_and_two_are_not(name: str) -> N
 
     def error(bits: int) -> float:
         return float(
-            (quantize_graph(graph, uniform(bits, bits), calibration)(inputs) - wanted).abs().max()
+            (quantize_graph(graph, uniform_config(bits, bits), calibration)(inputs) - wanted)
+            .abs()
+            .max()
         )
 
     assert 0 < error(16) < 2e-3 * size
@@ -168,8 +170,8 @@ def test_weights_have_scales_of_the_right_shape(
 
 def test_without_calibration_weights_alone_are_quantized() -> None:
     graph, inputs = folded("plain"), CASES["plain"].inputs(4)
-    weights_only = quantize_graph(graph, uniform(4, 8))
-    assert torch.equal(weights_only(inputs), quantize_graph(graph, uniform(4, 32))(inputs))
+    weights_only = quantize_graph(graph, uniform_config(4, 8))
+    assert torch.equal(weights_only(inputs), quantize_graph(graph, uniform_config(4, 32))(inputs))
     assert not torch.equal(weights_only(inputs), graph(inputs))
 
 
@@ -226,7 +228,7 @@ def _scale(result: QuantGraph, name: str) -> float:
 def test_quantizing_leaves_the_graph_as_it_was() -> None:
     graph, inputs = folded("kitchen"), CASES["kitchen"].inputs(4)
     wanted, nodes = graph(inputs), [node.name for node in graph.module.graph.nodes]
-    result = quantize_graph(graph, uniform(2, 2), calibrated(graph, inputs))
+    result = quantize_graph(graph, uniform_config(2, 2), calibrated(graph, inputs))
     result.graph.store_tensor("conv1.weight", torch.zeros(8, 3, 3, 3))
     assert torch.equal(graph(inputs), wanted)
     assert [node.name for node in graph.module.graph.nodes] == nodes

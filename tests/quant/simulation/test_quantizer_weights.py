@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
@@ -16,7 +16,7 @@ WEIGHT = "weight"
 
 
 def simulated() -> QuantGraph:
-    return quantize_graph(graph_of("bare"), uniform(4, 32))
+    return quantize_graph(graph_of("bare"), uniform_config(4, 32))
 
 
 def wanted(result: QuantGraph, inputs: Tensor) -> Tensor:
@@ -47,7 +47,9 @@ def test_a_weight_that_was_replaced_is_quantized_anew_even_at_the_same_place_in_
 def test_a_new_encoding_takes_the_place_of_the_old() -> None:
     result, inputs = simulated(), CASES["bare"].inputs(2)
     first = result(inputs)
-    other = quantize_graph(graph_of("bare"), uniform(2, 32)).quantizers["linear weight"].encoding
+    other = (
+        quantize_graph(graph_of("bare"), uniform_config(2, 32)).quantizers["linear weight"].encoding
+    )
     result.quantizers["linear weight"].set_encoding(other)
     assert torch.equal(result(inputs), wanted(result, inputs))
     assert not torch.equal(result(inputs), first)
@@ -84,7 +86,7 @@ def test_a_weight_that_learns_gets_straight_through_gradients() -> None:
 def test_values_do_not_depend_on_whether_gradients_are_taken(*, grad: bool) -> None:
     graph: FloatGraph = capture_graph(CASES["plain"].model(), CASES["plain"].shape)
     inputs = CASES["plain"].inputs(4)
-    result = quantize_graph(graph, uniform(4, 32))
+    result = quantize_graph(graph, uniform_config(4, 32))
     kept = result(inputs)
     for parameter in result.module.parameters():
         parameter.requires_grad_(grad)

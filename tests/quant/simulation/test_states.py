@@ -7,10 +7,10 @@ from functools import cache
 import pytest
 import torch
 
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.ranges.statistics import Statistics
 from quant.simulation.plan import TENSOR_SIDES, Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
@@ -23,10 +23,10 @@ INPUTS = CASES["kitchen"].inputs(8)
 
 @cache
 def calibration() -> dict[str, Statistics]:
-    return drain(Calibrate()(FoldBatchNorm()(graph_of("kitchen")), [INPUTS]))
+    return drain_steps(Calibrate()(FoldBatchNorm()(graph_of("kitchen")), [INPUTS]))
 
 
-def simulated(config: QuantConfig = uniform(4, 4)) -> QuantGraph:  # noqa: B008  frozen
+def simulated(config: QuantConfig = uniform_config(4, 4)) -> QuantGraph:  # noqa: B008  frozen
     return quantize_graph(FoldBatchNorm()(graph_of("kitchen")), config, calibration())
 
 
@@ -116,7 +116,7 @@ def test_one_layer_alone_equals_a_network_in_which_all_others_are_float() -> Non
 
 def test_a_layer_that_is_float_by_choice_stays_float_in_every_context() -> None:
     rule = Rule("conv1", SpecChange(bits=32), SpecChange(bits=32))
-    result = simulated(QuantConfig(uniform(4, 4).default, (rule,)))
+    result = simulated(QuantConfig(uniform_config(4, 4).default, (rule,)))
     with result.only_layer("conv1"):
         assert quantizing(result) == set()
     with result.only_side(Side.BOTH):
@@ -152,7 +152,7 @@ def test_both_sides_include_weights_and_activations() -> None:
 
 
 def test_an_unknown_layer_is_no_silent_question() -> None:
-    quantized = quantize_graph(graph_of("plain"), uniform(8, 8))
+    quantized = quantize_graph(graph_of("plain"), uniform_config(8, 8))
     for question in (quantized.only_layer, quantized.all_but_layer):
         with pytest.raises(KeyError, match="No layer 'typo'"), question("typo"):
             pass

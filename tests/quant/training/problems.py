@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate, Calibration
 from quant.passes.equalize import Equalize
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import conv_bn
 
@@ -75,7 +75,9 @@ class Problem:
     watched: tuple[tuple[Tensor, Tensor | None], ...]
 
     def quantized(self, weight_bits: int = 2, activation_bits: int = 4) -> QuantGraph:
-        return quantize_graph(self.graph, uniform(weight_bits, activation_bits), self.calibration)
+        return quantize_graph(
+            self.graph, uniform_config(weight_bits, activation_bits), self.calibration
+        )
 
 
 @cache
@@ -93,7 +95,7 @@ def problem(*, equalized: bool = False) -> Problem:
     graph = FoldBatchNorm()(capture_graph(model.eval(), SHAPE))
     if equalized:
         graph = Equalize()(graph).graph
-    calibration = drain(Calibrate()(graph, data.inputs[:128].split(64)))
+    calibration = drain_steps(Calibrate()(graph, data.inputs[:128].split(64)))
     return Problem(graph, calibration, data, ((watch.inputs, watch.labels),))
 
 

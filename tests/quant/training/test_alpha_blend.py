@@ -9,7 +9,7 @@ from quant.encoding import Encoding
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side, Site
 from quant.spec import Granularity, QuantSpec
-from quant.training.alpha_blend import BlendQuantizer, project
+from quant.training.alpha_blend import BlendQuantizer, project_weight
 from quant.training.settings import (
     BlendGradient,
     BlendSchedule,
@@ -52,7 +52,7 @@ def test_the_gradient_is_that_of_the_blend(bits: int, alpha: float) -> None:
 
 def test_the_schedule_is_cubic_or_linear_and_ends_at_one() -> None:
     cubic = BlendSchedule(start=0.0, end=1.0)
-    assert [round(cubic.alpha(t), 3) for t in (0.0, 0.1, 0.25, 0.5, 0.75)] == [
+    assert [round(cubic.alpha_at_share(t), 3) for t in (0.0, 0.1, 0.25, 0.5, 0.75)] == [
         0.0,
         0.271,
         0.578,
@@ -60,18 +60,18 @@ def test_the_schedule_is_cubic_or_linear_and_ends_at_one() -> None:
         0.984,
     ]
     linear = BlendSchedule(start=0.2, end=0.6, exponent=1.0)
-    assert linear.alpha(0.1) == 0.0
-    assert linear.alpha(0.4) == pytest.approx(0.5)
-    assert linear.alpha(0.6) == 1.0
+    assert linear.alpha_at_share(0.1) == 0.0
+    assert linear.alpha_at_share(0.4) == pytest.approx(0.5)
+    assert linear.alpha_at_share(0.6) == 1.0
 
 
 def test_projection_finds_the_nearest_scale() -> None:
     spec = QuantSpec(bits=1, granularity=Granularity.PER_CHANNEL)
-    one_bit = project(WEIGHT, encode_weight(WEIGHT, spec))
+    one_bit = project_weight(WEIGHT, encode_weight(WEIGHT, spec))
     assert torch.allclose(one_bit.scale[:, 0], WEIGHT.abs().mean(1))
     spec = replace(spec, bits=3)
     start = encode_weight(WEIGHT, spec)
-    found = project(WEIGHT, start, 30)
+    found = project_weight(WEIGHT, start, 30)
 
     def error(grid: Encoding) -> torch.Tensor:
         return (grid.fake_quantize(WEIGHT) - WEIGHT).square().sum(1)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from quant.encoding import Encoding
-from quant.training.fake_quantize import GridLimits, fake_quantize, fake_quantize_plain
+from quant.training.fake_quantize import GridLimits, fake_quantize_learned, fake_quantize_plain
 
 
 def values(*shape: int, seed: int = 0) -> Tensor:
@@ -63,7 +63,7 @@ def test_values_and_gradients_are_those_of_the_equations(name: str, channels_las
     if channels_last and x.dim() == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     leaves = [one.clone().requires_grad_() for one in (x, scale, zero_point)]
-    y = fake_quantize(leaves[0], leaves[1], leaves[2], limits)
+    y = fake_quantize_learned(leaves[0], leaves[1], leaves[2], limits)
     gradient = values(*x.shape[:-1], 1, seed=1).expand(x.shape)  # as a mean gives it
     y.backward(gradient)
     wanted, at_x, at_scale, at_zero = by_formula(x, scale, zero_point, limits)
@@ -84,9 +84,11 @@ def test_without_a_kernel_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch
         found = []
         for plain in (False, True):
             if plain:
-                monkeypatch.setattr("quant.training.fake_quantize._Rows.of", lambda *_: None)
+                monkeypatch.setattr(
+                    "quant.training.fake_quantize._Rows.rows_of_tensor", lambda *_: None
+                )
             leaves = [one.clone().requires_grad_() for one in (x, scale, zero_point)]
-            y = fake_quantize(leaves[0], leaves[1], leaves[2], limits)
+            y = fake_quantize_learned(leaves[0], leaves[1], leaves[2], limits)
             y.backward(values(*x.shape, seed=2))
             found.append([y, *(leaf.grad for leaf in leaves)])
         monkeypatch.undo()
@@ -99,7 +101,7 @@ def test_without_a_kernel_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch
 def test_values_half_a_step_outside_of_the_grid_count_as_outside() -> None:
     scale = torch.tensor(1.0, requires_grad=True)
     x = torch.tensor([7.3, 6.9], requires_grad=True)
-    fake_quantize(x, scale, torch.tensor(0.0), GridLimits(-8, 7)).sum().backward()
+    fake_quantize_learned(x, scale, torch.tensor(0.0), GridLimits(-8, 7)).sum().backward()
     assert x.grad is not None
     assert scale.grad is not None
     assert x.grad.tolist() == [0.0, 1.0]

@@ -7,7 +7,7 @@ import torch
 from quant.training.method import LearnedStep
 from quant.training.oscillation import MOMENTUM, Oscillation
 from quant.training.settings import TrainingSettings
-from quant.training.trainable import trainable
+from quant.training.trainable import make_trainable
 from tests.quant.training.problems import accuracy, problem
 from tests.quant.training.test_train import learn, rebuilt
 
@@ -18,20 +18,22 @@ def test_a_weight_that_jumps_to_and_fro_is_counted_and_frozen_at_its_mean() -> N
     given = problem()
     settings = replace(BRIEF, freeze_oscillating=1.5 * MOMENTUM)
     follower = Oscillation(settings)
-    with trainable(given.quantized(), LearnedStep(settings)) as network, torch.no_grad():
-        follower.begin(network)
-        name, weight, encoding = next(network.weights_on_grids())
+    with make_trainable(given.quantized(), LearnedStep(settings)) as network, torch.no_grad():
+        follower.begin_history(network)
+        name, weight, encoding = next(network.weights_with_encodings())
         layer = follower.layers[name]
         step = float(encoding.scale.flatten()[0])
         start = float(weight[0, 0, 0, 0])
         for turn in range(4):  # -1, 1, -1, 1: three jumps back
             weight[0, 0, 0, 0] = 0.0 if turn % 2 else -step
-            follower.after_step(network)
+            follower.finish_step(network)
         assert float(layer.frequency.flatten()[0]) > 1.5 * MOMENTUM
         assert float(layer.frozen.sum()) == 1.0
-        assert follower.share() == 1 / sum(one.codes.numel() for one in follower.layers.values())
+        assert follower.oscillating_share() == 1 / sum(
+            one.codes.numel() for one in follower.layers.values()
+        )
         weight[0, 0, 0, 0] = start + step
-        follower.after_step(network)
+        follower.finish_step(network)
         held = float(encoding.dequantize(layer.average.round()).flatten()[0])
         assert float(weight[0, 0, 0, 0]) == held
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.passes.use_grids import UseGrids
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.training.method import LearnedStep
 from quant.training.settings import (
@@ -21,9 +21,9 @@ from quant.training.settings import (
     settings_from_dict,
 )
 from quant.training.state.checkpoint import Checkpoint
-from quant.training.state.trained_state import TrainedState, load_trained
-from quant.training.train import train
-from quant.training.trainable import trainable
+from quant.training.state.trained_state import TrainedState, load_trained_state
+from quant.training.train import train_network
+from quant.training.trainable import make_trainable
 from tests.quant.training.problems import Examples, Problem, accuracy, problem
 
 BRIEF = TrainingSettings(steps=12, batch=32, watch_every=6)
@@ -35,7 +35,7 @@ def learn(
     quantized: QuantGraph | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> TrainedState:
-    steps = train(
+    steps = train_network(
         quantized or given.quantized(),
         given.graph,
         given.data,
@@ -43,13 +43,13 @@ def learn(
         settings,
         checkpoint=checkpoint,
     )
-    return drain(steps)
+    return drain_steps(steps)
 
 
 def rebuilt(given: Problem, state: TrainedState, bits: tuple[int, int] = (2, 4)) -> QuantGraph:
     graph = state.trained_graph(given.graph)
-    quantized = quantize_graph(graph, uniform(*bits), given.calibration)
-    assert not UseGrids(state.encodings).apply(quantized).kept
+    quantized = quantize_graph(graph, uniform_config(*bits), given.calibration)
+    assert not UseGrids(state.encodings).apply_at_once(quantized).kept
     return quantized
 
 
@@ -67,7 +67,7 @@ def test_learned_quantizers_and_open_norms_change_no_bit(
     inputs = given.watched[0][0].contiguous(memory_format=torch.channels_last)
     before = quantized(inputs)
     code = quantized.module.code
-    with trainable(quantized, LearnedStep(BRIEF), norms) as network, torch.no_grad():
+    with make_trainable(quantized, LearnedStep(BRIEF), norms) as network, torch.no_grad():
         assert len(network.norms) == (3 if norms is NormHandling.KEPT else 0)
         assert torch.equal(network(inputs), before)
         for tensor in network.stored.values():
@@ -92,7 +92,7 @@ def test_a_training_comes_back_from_its_file_bit_by_bit(tmp_path: Path) -> None:
     quantized = given.quantized()
     state = learn(given, BRIEF, quantized)
     state.save(tmp_path / "state.safetensors")
-    read = load_trained(tmp_path / "state.safetensors")
+    read = load_trained_state(tmp_path / "state.safetensors")
     assert same(read, state)
     assert read.record == state.record
     inputs = given.watched[0][0]
@@ -120,7 +120,7 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_happened(
     whole = learn(given, settings)
     for stop in (1, 3):
         place = Checkpoint(tmp_path / f"{stop}", "question", every_s=0.0)
-        steps = train(
+        steps = train_network(
             given.quantized(), given.graph, given.data, given.watched, settings, checkpoint=place
         )
         for _ in range(stop):

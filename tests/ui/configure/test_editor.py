@@ -7,7 +7,7 @@ from accelerator.machine import load_preset
 from analysis.cost.estimate import cost
 from analysis.network import Network, prepare
 from figures.style.units import format_share
-from quant.config import QuantConfig, Rule, uniform
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.errors import ConfigError
 from quant.spec import Estimator, Granularity, SpecChange
 from tests.networks import SMALL
@@ -32,9 +32,9 @@ def edit(network: Network, config: QuantConfig, edits: dict[int, dict[str, Any]]
 
 def test_an_edited_cell_becomes_a_rule_for_its_layer(network: Network) -> None:
     row = names(network).index("conv2")
-    config = edit(network, uniform(8, 8), {row: {"weight_bits": 4}})
+    config = edit(network, uniform_config(8, 8), {row: {"weight_bits": 4}})
     assert config.rules == (Rule("conv2", SpecChange(bits=4)),)
-    chosen = config.resolve(network.graph.layers)
+    chosen = config.resolve_layers(network.graph.layers)
     widths = {name: chosen[name].weight.bits for name in chosen}
     assert widths.pop("conv2") == 4
     assert set(widths.values()) == {8}
@@ -44,7 +44,7 @@ def test_every_column_reaches_its_field(network: Network) -> None:
     row = names(network).index("linear")
     config = edit(
         network,
-        uniform(8, 8),
+        uniform_config(8, 8),
         {
             row: {
                 "weight_bits": 5, "granularity": "per-tensor", "weight_symmetric": False,
@@ -53,7 +53,7 @@ def test_every_column_reaches_its_field(network: Network) -> None:
             }
         },
     )  # fmt: skip
-    chosen = config.resolve(network.graph.layers)["linear"]
+    chosen = config.resolve_layers(network.graph.layers)["linear"]
     assert (chosen.weight.bits, chosen.weight.granularity) == (5, Granularity.PER_TENSOR)
     assert (chosen.weight.symmetric, chosen.weight.estimator) == (False, Estimator.PERCENTILE)
     assert (chosen.activation.bits, chosen.activation.symmetric) == (12, True)
@@ -63,40 +63,40 @@ def test_every_column_reaches_its_field(network: Network) -> None:
 def test_edits_that_the_configuration_holds_already_add_nothing(network: Network) -> None:
     """The table sends all edits since it was drawn first, not only the newest."""
     conv1, conv2 = names(network).index("conv1"), names(network).index("conv2")
-    once = edit(network, uniform(8, 8), {conv1: {"weight_bits": 4}})
+    once = edit(network, uniform_config(8, 8), {conv1: {"weight_bits": 4}})
     twice = edit(network, once, {conv1: {"weight_bits": 4}, conv2: {"weight_bits": 6}})
     assert [rule.select for rule in twice.rules] == ["conv1", "conv2"]
     back = edit(network, twice, {conv1: {"weight_bits": 8}, conv2: {"weight_bits": 6}})
-    chosen = back.resolve(network.graph.layers)
+    chosen = back.resolve_layers(network.graph.layers)
     assert (chosen["conv1"].weight.bits, chosen["conv2"].weight.bits) == (8, 6)
 
 
 def test_a_tick_is_no_edit(network: Network) -> None:
-    config = uniform(8, 8)
+    config = uniform_config(8, 8)
     assert edit(network, config, {0: {"select": True}, 1: {"select": True}}) == config
 
 
 def test_a_weight_cannot_be_set_where_there_is_none(network: Network) -> None:
     row = next(n for n, layer in enumerate(network.graph.layers) if layer.weight is None)
     with pytest.raises(ConfigError, match="has none"):
-        edit(network, uniform(8, 8), {row: {"weight_bits": 4}})
+        edit(network, uniform_config(8, 8), {row: {"weight_bits": 4}})
 
 
 def test_a_cell_cannot_be_emptied(network: Network) -> None:
     row = names(network).index("conv1")
     with pytest.raises(ConfigError, match="conv1 must hold a value"):
-        edit(network, uniform(8, 8), {row: {"weight_bits": None}})
+        edit(network, uniform_config(8, 8), {row: {"weight_bits": None}})
 
 
 def test_a_value_out_of_bounds_is_refused(network: Network) -> None:
     with pytest.raises(ConfigError, match="17"):
-        edit(network, uniform(8, 8), {names(network).index("conv1"): {"weight_bits": 17}})
+        edit(network, uniform_config(8, 8), {names(network).index("conv1"): {"weight_bits": 17}})
 
 
 def test_an_estimator_that_weights_do_not_have_is_refused(network: Network) -> None:
     row = names(network).index("conv1")
     with pytest.raises(ConfigError, match="batch-norm"):
-        edit(network, uniform(8, 8), {row: {"weight_estimator": "batch-norm"}})
+        edit(network, uniform_config(8, 8), {row: {"weight_estimator": "batch-norm"}})
 
 
 def test_rules_are_told_in_words() -> None:
@@ -108,13 +108,13 @@ def test_rules_are_told_in_words() -> None:
 
 def test_presets_fit_every_network(network: Network) -> None:
     for preset in PRESETS.values():
-        chosen = preset.resolve(network.graph.layers)
+        chosen = preset.resolve_layers(network.graph.layers)
         assert {chosen[name].weight.bits for name in chosen} <= set(BIT_CHOICES)
 
 
 def test_the_table_shows_each_layer_with_its_choice_and_its_cost(network: Network) -> None:
-    config = QuantConfig(uniform(4, 8).default, (Rule("linear", SpecChange(bits=16)),))
-    chosen = config.resolve(network.graph.layers)
+    config = QuantConfig(uniform_config(4, 8).default, (Rule("linear", SpecChange(bits=16)),))
+    chosen = config.resolve_layers(network.graph.layers)
     report = cost(network, config, load_preset("edge_systolic_8b"))
     table = config_table(network.graph.layers, chosen, report, {"max_pool": "conv2"})
     rows = {row.layer: row for row in table.itertuples()}
@@ -138,7 +138,7 @@ def test_the_table_shows_each_layer_with_its_choice_and_its_cost(network: Networ
 def effective(network: Network, machine: str, config: QuantConfig) -> str:
     layers = network.graph.layers
     report = cost(network, config, load_preset(machine))
-    table = config_table(layers, config.resolve(layers), report, {}).set_index("layer")
+    table = config_table(layers, config.resolve_layers(layers), report, {}).set_index("layer")
     found = str(table.loc["conv2", "effective"])
     passes = next(layer.passes for layer in report.layers if layer.layer == "conv2")
     assert ("passes" in found) == (passes > 1 and found != "on host")
@@ -146,11 +146,11 @@ def effective(network: Network, machine: str, config: QuantConfig) -> str:
 
 
 def test_the_table_shows_the_passes_that_wide_operands_take(network: Network) -> None:
-    assert effective(network, "edge_systolic_8b", uniform(16, 16)) == "W8 A8, 4 passes"
-    assert effective(network, "ethos_u55_128_like", uniform(16, 16)) == "W8 A16, 2 passes"
-    assert effective(network, "horowitz45_generic", uniform(16, 16)) == "W16 A16"
+    assert effective(network, "edge_systolic_8b", uniform_config(16, 16)) == "W8 A8, 4 passes"
+    assert effective(network, "ethos_u55_128_like", uniform_config(16, 16)) == "W8 A16, 2 passes"
+    assert effective(network, "horowitz45_generic", uniform_config(16, 16)) == "W16 A16"
 
 
 def test_the_table_shows_what_a_machine_cannot_do(network: Network) -> None:
-    assert effective(network, "edge_systolic_8b", uniform(32, 32)) == "on host"
-    assert effective(network, "horowitz45_generic", uniform(32, 32)) == "float"
+    assert effective(network, "edge_systolic_8b", uniform_config(32, 32)) == "on host"
+    assert effective(network, "horowitz45_generic", uniform_config(32, 32)) == "float"

@@ -21,14 +21,14 @@ from data_io.arrays import ArraySource
 from data_io.bundled import fashion_test, fashion_train_part, letter_test, letter_train
 from data_io.dataset import Dataset
 from data_io.preprocessing import Preprocess
-from quant.config import QuantConfig, uniform
+from quant.config import QuantConfig, uniform_config
 from quant.passes.equalize import Equalize
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
 from sample_models.registry import sample
 
-PER_TENSOR = uniform(8, 8, Granularity.PER_TENSOR)
+PER_TENSOR = uniform_config(8, 8, Granularity.PER_TENSOR)
 
 
 @cache
@@ -57,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 def unequal(store: RunStore) -> Diagnosis:
     study = study_of("fashion-mobilenet-imbalanced")
     task = DiagnosisTask(study, experiment(PER_TENSOR), Goal(4.0), store)
-    return drain(run_diagnosis(task))
+    return drain_steps(run_diagnosis(task))
 
 
 def test_unequal_channels_are_named_and_equalized(unequal: Diagnosis) -> None:
@@ -97,7 +97,7 @@ def test_each_box_has_a_loss_with_interval_and_the_order_is_the_papers(unequal: 
 
 def test_the_chosen_experiment_measures_the_same_elsewhere(unequal: Diagnosis) -> None:
     found = read_experiment(write_experiment(unequal.experiment)).experiment
-    run = drain(run_experiment(study_of("fashion-mobilenet-imbalanced"), found))
+    run = drain_steps(run_experiment(study_of("fashion-mobilenet-imbalanced"), found))
     assert unequal.run is not None
     assert run.evaluation == unequal.run.evaluation
 
@@ -113,23 +113,27 @@ def test_each_step_is_a_named_run_and_a_second_flow_finds_them(
         "Diagnose: Equalize across layers",
     }
     study = study_of("fashion-mobilenet-imbalanced")
-    again = drain(run_diagnosis(DiagnosisTask(study, experiment(PER_TENSOR), Goal(4.0), store)))
+    again = drain_steps(
+        run_diagnosis(DiagnosisTask(study, experiment(PER_TENSOR), Goal(4.0), store))
+    )
     assert all(step.resumed for step in again.steps if step.run)
     assert len(store.all()) == len(kept)
     assert (again.met, again.experiment) == (unequal.met, unequal.experiment)
 
 
 def test_a_network_that_keeps_the_goal_needs_no_repair() -> None:
-    found = drain(run_diagnosis(DiagnosisTask(study_of("letter-mlp"), experiment(uniform(8, 8)))))
+    found = drain_steps(
+        run_diagnosis(DiagnosisTask(study_of("letter-mlp"), experiment(uniform_config(8, 8))))
+    )
     assert found.met or found.steps[2].outcome is not StepOutcome.FAILED
-    assert found.experiment.config == uniform(8, 8)
+    assert found.experiment.config == uniform_config(8, 8)
 
 
 def test_what_no_recipe_keeps_is_said_with_the_nearest() -> None:
     task = DiagnosisTask(
-        study_of("letter-mlp"), experiment(uniform(2, 2)), Goal(0.0), rounding_iterations=50
+        study_of("letter-mlp"), experiment(uniform_config(2, 2)), Goal(0.0), rounding_iterations=50
     )
-    found = drain(run_diagnosis(task))
+    found = drain_steps(run_diagnosis(task))
     assert not found.met
     assert found.sentence.startswith("No recipe here keeps 0 points; nearest is ")
     losses = [
@@ -159,7 +163,7 @@ def test_wrong_labels_stop_the_flow_at_the_float_network() -> None:
         source_digest=lambda: "shifted",
     )
     study = Study(network("letter-mlp"), shifted, letter_train().sample(32))
-    found = drain(run_diagnosis(DiagnosisTask(study, experiment(uniform(8, 8)))))
+    found = drain_steps(run_diagnosis(DiagnosisTask(study, experiment(uniform_config(8, 8)))))
     assert not found.met
     assert found.run is None
     assert found.steps[0].outcome is StepOutcome.FAILED
@@ -169,13 +173,19 @@ def test_wrong_labels_stop_the_flow_at_the_float_network() -> None:
 
 def test_a_flow_that_was_ended_goes_on_where_it_was(tmp_path: Path) -> None:
     store, study = RunStore(tmp_path), study_of("letter-mlp")
-    task = DiagnosisTask(study, experiment(uniform(4, 4)), Goal(0.0), store, rounding_iterations=50)
+    task = DiagnosisTask(
+        study, experiment(uniform_config(4, 4)), Goal(0.0), store, rounding_iterations=50
+    )
     steps: Iterator[object] = run_diagnosis(task)
     while len(task.board) < 4:
         next(steps)
     again = DiagnosisTask(
-        study_of("letter-mlp"), experiment(uniform(4, 4)), Goal(0.0), store, rounding_iterations=50
+        study_of("letter-mlp"),
+        experiment(uniform_config(4, 4)),
+        Goal(0.0),
+        store,
+        rounding_iterations=50,
     )
-    found = drain(run_diagnosis(again))
+    found = drain_steps(run_diagnosis(again))
     assert [step.resumed for step in found.steps if step.run][:3] == [True, True, True]
     assert not found.steps[-1].resumed

@@ -24,21 +24,21 @@ from analysis.sensitivity.exact.executors import Pool, Serial, Workers, availabl
 from analysis.sensitivity.exact.work_unit import Outcome, Unit, run_unit
 from analysis.sensitivity.sweep import Sweep, View
 from analysis.study import Study
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.engine.program import Program
 from quant.errors import QuantError
-from quant.inputs import first_of
-from quant.progress import drain
+from quant.inputs import first_output_of
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from tests.analysis.sweeps import Case, case, dataset
 
 CHUNKS_OF_FOUR = 20_000  # bytes, of the net named kitchen
-FEW = Sweep(uniform(8, 8), bits=(4,), sides=(Side.WEIGHTS,), memory_bytes=2**19)
-SWEEP = Sweep(uniform(8, 8), bits=(8, 3), sides=tuple(Side), memory_bytes=CHUNKS_OF_FOUR)
+FEW = Sweep(uniform_config(8, 8), bits=(4,), sides=(Side.WEIGHTS,), memory_bytes=2**19)
+SWEEP = Sweep(uniform_config(8, 8), bits=(8, 3), sides=tuple(Side), memory_bytes=CHUNKS_OF_FOUR)
 
 
 def answers(it: Case, workers: Workers, view: View = View.ONLY) -> tuple[object, ...]:
-    found = drain(exact(it.study(), replace(SWEEP, view=view), workers))
+    found = drain_steps(exact(it.study(), replace(SWEEP, view=view), workers))
     return found.scores, found.whole, found.float_top1
 
 
@@ -115,10 +115,10 @@ def test_closing_a_pool_stops_its_threads(tmp_path: Path) -> None:
 def test_what_goes_wrong_in_a_pool_is_told() -> None:
     it = case("kitchen")
     inputs, labels = it.data.source.read(range(8))
-    wrong = dataset(first_of(inputs)[:, :2], labels)  # a channel is missing
+    wrong = dataset(first_output_of(inputs)[:, :2], labels)  # a channel is missing
     for workers in (Serial(), Pool(2)):
         with pytest.raises(RuntimeError, match="channels"):
-            drain(exact(Study(it.network, wrong, calibrated=it.calibrated), SWEEP, workers))
+            drain_steps(exact(Study(it.network, wrong, calibrated=it.calibrated), SWEEP, workers))
 
 
 @pytest.mark.parametrize("view", View)
@@ -143,7 +143,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(cluster: LocalCluster, tmp_
         seen += 1
         if seen == 10:
             os.kill(min(before), signal.SIGKILL)
-    alone = drain(exact(it.study(), FEW, Serial()))
+    alone = drain_steps(exact(it.study(), FEW, Serial()))
     assert seen > 10
     assert found.scores == alone.scores
     assert kept(it.study(store), FEW).scores == alone.scores
@@ -157,8 +157,8 @@ def test_a_cluster_can_be_left_in_the_middle(cluster: LocalCluster, tmp_path: Pa
         next(work)
     work.close()
     left = kept(it.study(store), FEW)
-    rest = drain(exact(it.study(store), FEW, workers))
-    alone = drain(exact(it.study(), FEW, Serial()))
+    rest = drain_steps(exact(it.study(store), FEW, workers))
+    alone = drain_steps(exact(it.study(), FEW, Serial()))
     assert left.scores
     assert rest.scores == alone.scores
     assert rest.forwards < alone.forwards
@@ -179,7 +179,7 @@ def test_a_scheduler_that_goes_in_the_middle_is_told_and_answers_stay(tmp_path: 
             next(work)
         started.close()
         with pytest.raises(QuantError, match="scheduler must answer until the sweep ends"):
-            drain(work)
+            drain_steps(work)
     assert kept(it.study(store), FEW).scores
 
 

@@ -22,7 +22,7 @@ from analysis.evaluation.per_image import (
 )
 from analysis.sensitivity.exact.work_unit import ChunkQuestion, Outcome, Unit, _Work, run_unit
 from analysis.site_encodings import SiteEncodings
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.simulation.plan import Side
 from tests.analysis.sweeps import case
 
@@ -42,7 +42,7 @@ def unit(grids: SiteEncodings, memory_bytes: int = ROOMY) -> Unit:
 @pytest.fixture
 def grids() -> SiteEncodings:
     it = case("kitchen")
-    return SiteEncodings(it.network, it.calibrated, uniform(8, 8))
+    return SiteEncodings(it.network, it.calibrated, uniform_config(8, 8))
 
 
 def by_key(outcomes: list[Outcome]) -> dict[str, bytes]:
@@ -54,17 +54,17 @@ def test_what_is_kept_stays_within_the_bound_and_changes_no_bit(
     grids: SiteEncodings, images: int
 ) -> None:
     program = grids.program
-    bound = images * program.live_bytes(range(len(program)))
+    bound = images * program.checkpoint_bytes(range(len(program)))
     tight = unit(grids, bound)
     kept = _Work(program, tight)._affordable()
-    assert program.live_bytes(kept) * len(tight.inputs) <= bound
+    assert program.checkpoint_bytes(kept) * len(tight.inputs) <= bound
     found, roomy = list(run_unit(program, tight)), list(run_unit(program, unit(grids)))
     assert by_key(found) == by_key(roomy)
     most = len(_Work(program, unit(grids))._affordable())
     # what is not kept runs a second time, up to a whole forward
     extra = sum(o.macs for o in found) - sum(o.macs for o in roomy)
     assert (extra > 0) == (len(kept) < most)
-    assert extra <= 12 * program.macs(0, len(program))
+    assert extra <= 12 * program.macs_between(0, len(program))
 
 
 def test_a_known_reference_saves_a_forward(grids: SiteEncodings) -> None:

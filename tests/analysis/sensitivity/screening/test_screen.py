@@ -21,22 +21,22 @@ from analysis.sensitivity.sweep import Depth, Question, Sensitivity, Sweep, View
 from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
 from model_io.load import load_model
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.errors import ConfigError, QuantError
-from quant.inputs import as_inputs, first_of, parts_of
-from quant.progress import drain
+from quant.inputs import as_network_inputs, first_output_of, tensors_of_batch
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from tests.analysis.sweeps import Case, case, dataset
 
 ALL_SIDES = tuple(Side)
 BITS = (8, 4, 2)
-SWEEP = Sweep(uniform(8, 8), bits=BITS, sides=ALL_SIDES)
+SWEEP = Sweep(uniform_config(8, 8), bits=BITS, sides=ALL_SIDES)
 
 
 def toy(model: nn.Module, shape: tuple[int, ...], count: int = 10) -> Case:
     network = prepare("toy", model.eval(), shape, "toy")
     data = dataset(torch.randn(count, *shape, generator=torch.Generator().manual_seed(1)))
-    return Case(network, data, drain(calibrate(network, data)))
+    return Case(network, data, drain_steps(calibrate(network, data)))
 
 
 def linear(outputs: int) -> nn.Module:
@@ -55,11 +55,11 @@ def linear(outputs: int) -> nn.Module:
 
 
 def screened(it: Case, sweep: Sweep = SWEEP) -> Sensitivity:
-    return drain(screen(it.study(), sweep))
+    return drain_steps(screen(it.study(), sweep))
 
 
 def answered(it: Case, sweep: Sweep = SWEEP) -> Sensitivity:
-    return drain(exact(it.study(), sweep, Serial()))
+    return drain_steps(exact(it.study(), sweep, Serial()))
 
 
 def by_question(found: Sensitivity) -> dict[Question, float]:
@@ -77,7 +77,7 @@ def test_of_a_linear_network_with_one_output_the_prediction_is_exact() -> None:
 
 def test_of_two_classes_the_divergence_is_exact_for_small_noise() -> None:
     it = toy(linear(2), (3, 10, 10))
-    sweep = Sweep(uniform(8, 8), bits=(8,), sides=ALL_SIDES)
+    sweep = Sweep(uniform_config(8, 8), bits=(8,), sides=ALL_SIDES)
     expected, found = answered(it, sweep), screened(it, sweep)
     assert found.scores
     for known, score in zip(expected.scores, found.scores, strict=True):
@@ -87,7 +87,7 @@ def test_of_two_classes_the_divergence_is_exact_for_small_noise() -> None:
 
 def test_images_take_turns_between_energy_and_divergence() -> None:
     it = toy(linear(2), (3, 10, 10), count=FEWEST_TO_TAKE_TURNS + 1)
-    sweep = Sweep(uniform(8, 8), bits=(8,), sides=ALL_SIDES)
+    sweep = Sweep(uniform_config(8, 8), bits=(8,), sides=ALL_SIDES)
     odd = replace(it, data=it.data.subset(range(1, len(it.data), 2)))
     expected, found = answered(odd, sweep), screened(it, sweep)
     assert found.images == len(it.data)
@@ -107,11 +107,11 @@ def test_where_only_one_thing_is_asked_no_image_is_left_out() -> None:
 
 def test_turns_ask_every_image_once() -> None:
     probes = [torch.full((5, 3), 1.0), torch.full((5, 3), 2.0)]
-    assert first_of(take_turns(probes, 0))[:, 0].tolist() == [1, 2, 1, 2, 1]
-    assert first_of(take_turns(probes, 3))[:, 0].tolist() == [2, 1, 2, 1, 2]
+    assert first_output_of(take_turns(probes, 0))[:, 0].tolist() == [1, 2, 1, 2, 1]
+    assert first_output_of(take_turns(probes, 3))[:, 0].tolist() == [2, 1, 2, 1, 2]
     assert turns_of(5, 3, 2).tolist() == [[False, True] * 2 + [False], [True, False] * 2 + [True]]
-    pair = take_turns([as_inputs([p, p + 2]) for p in probes], 1)
-    assert [part[:2, 0].tolist() for part in parts_of(pair)] == [[2, 1], [4, 3]]
+    pair = take_turns([as_network_inputs([p, p + 2]) for p in probes], 1)
+    assert [part[:2, 0].tolist() for part in tensors_of_batch(pair)] == [[2, 1], [4, 3]]
 
 
 def test_probes_of_the_divergence_have_the_fisher_information_as_covariance() -> None:
@@ -149,14 +149,14 @@ def test_all_questions_are_answered_in_order(name: str) -> None:
 def trained(name: str) -> Case:
     loaded = load_model(name)
     network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    calibrated = drain(calibrate(network, fashion_train_part().sample(64)))
+    calibrated = drain_steps(calibrate(network, fashion_train_part().sample(64)))
     return Case(network, fashion_test().sample(32), calibrated)
 
 
 @pytest.mark.parametrize("name", ["fashion-mobilenet", "fashion-resnet"])
 def test_trained_networks_are_ranked_as_the_exact_sweep_ranks_them(name: str) -> None:
     it = trained(name)
-    sweep = Sweep(uniform(8, 8), bits=(8, 4))
+    sweep = Sweep(uniform_config(8, 8), bits=(8, 4))
     found, expected = screened(it, sweep), answered(it, sweep)
     for side in sweep.sides:
         for bits in sweep.bits:
@@ -191,7 +191,9 @@ def test_a_fixed_batch_is_filled_up() -> None:
     fixed.batch = 4
     network = Network("fixed", "fixed", fixed, it.network.parameters)
     assert batch_size(network) == 4
-    found = by_question(drain(screen(Study(network, it.data, calibrated=it.calibrated), SWEEP)))
+    found = by_question(
+        drain_steps(screen(Study(network, it.data, calibrated=it.calibrated), SWEEP))
+    )
     assert found == pytest.approx(by_question(screened(it)), rel=1e-3)
 
 
@@ -259,7 +261,7 @@ def test_what_no_gradient_reaches_is_left_out() -> None:
 def test_without_images_there_is_nothing_to_screen() -> None:
     it = case("kitchen")
     with pytest.raises(QuantError, match="needs images"):
-        drain(
+        drain_steps(
             screen(
                 Study(it.network, dataset(torch.zeros(0, 3, 8, 8)), calibrated=it.calibrated), SWEEP
             )

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from analysis.cost.workload import build_workload
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.errors import CaptureError
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.inputs import Input, draw
+from quant.inputs import Input, draw_batch
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 from quant.spec import FLOAT_BITS
 from tests.networks_kinds import CASES, IMAGE, Written, conv, head, random
@@ -28,7 +28,7 @@ def captured(name: str) -> tuple[nn.Module, FloatGraph, Tensor]:
     case = CASES[name]
     model = case.build().eval()
     graph = FoldBatchNorm()(capture_graph(model, (Input("x", case.shape, case.kind),)))
-    inputs = draw(graph.inputs, 3)
+    inputs = draw_batch(graph.inputs, 3)
     assert isinstance(inputs, Tensor)
     return model, graph, inputs
 
@@ -47,18 +47,18 @@ def test_weights_and_products_are_as_written(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_32_bits_are_the_float_network_and_4_bits_are_not(name: str) -> None:
     _, graph, inputs = captured(name)
-    calibration = drain(Calibrate()(graph, [inputs]))
-    exact = quantize_graph(graph, uniform(FLOAT_BITS, FLOAT_BITS), calibration)
+    calibration = drain_steps(Calibrate()(graph, [inputs]))
+    exact = quantize_graph(graph, uniform_config(FLOAT_BITS, FLOAT_BITS), calibration)
     torch.testing.assert_close(exact(inputs), graph(inputs), rtol=0, atol=0)
     if CASES[name].weights:
-        coarse = quantize_graph(graph, uniform(4, FLOAT_BITS), calibration)
+        coarse = quantize_graph(graph, uniform_config(4, FLOAT_BITS), calibration)
         assert not torch.equal(coarse(inputs), graph(inputs))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_cost_counts_every_product(name: str) -> None:
     _, graph, _ = captured(name)
-    work = build_workload(name, graph, uniform(8, 8))
+    work = build_workload(name, graph, uniform_config(8, 8))
     assert sum(op.macs for op in work.ops) == CASES[name].macs
 
 

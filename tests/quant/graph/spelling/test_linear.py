@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant.config import uniform
+from quant.config import uniform_config
 from quant.graph.capture import capture_graph
 from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
-from quant.progress import drain
+from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 
 
@@ -45,8 +45,8 @@ def test_a_product_with_a_stored_matrix_is_a_layer_with_a_weight(way: str) -> No
     assert (layer.kind, layer.weight_shape, layer.macs) == (Kind.LINEAR, (4, 6), 24)
     assert (layer.bias is not None) == (way == "addmm")
     assert torch.allclose(graph(inputs), model(inputs), atol=1e-6)
-    calibration = drain(Calibrate()(graph, [inputs]))
-    simulated = quantize_graph(graph, uniform(2, 32), calibration)
+    calibration = drain_steps(Calibrate()(graph, [inputs]))
+    simulated = quantize_graph(graph, uniform_config(2, 32), calibration)
     assert not torch.allclose(simulated(inputs), graph(inputs), atol=1e-2)
 
 
@@ -81,7 +81,9 @@ def test_a_cap_alone_is_fused_with_the_layer_before() -> None:
     graph = capture_graph(Capped().eval(), (6,))
     assert [layer.name for layer in graph.layers] == ["input", "linear"]
     inputs = torch.randn(64, 6)
-    simulated = quantize_graph(graph, uniform(32, 8), drain(Calibrate()(graph, [inputs])))
+    simulated = quantize_graph(
+        graph, uniform_config(32, 8), drain_steps(Calibrate()(graph, [inputs]))
+    )
     assert float(simulated(inputs).max()) <= 0.26
 
 
