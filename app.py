@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.process_settings import choose_threads
+from analysis.process_settings import choose_thread_count
 from ui.frame.frame import show_frame
 from ui.frame.workspace_registry import keep_workspace_address, open_workspace
 from ui.navigation import list_pages
@@ -17,7 +17,7 @@ st.set_page_config(page_title="QuantScope", page_icon=ICON, layout="wide")
 check_request()
 page = st.navigation(list_pages())
 if not has_workspace():
-    choose_threads()
+    choose_thread_count()
     set_workspace(open_workspace())
 keep_workspace_address(present_workspace())
 show_frame(present_workspace(), present_workspace().begin_page())

@@ -29,17 +29,17 @@ class Calibrated:
     input_range: tuple[float, float] | None = None
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
-    def digest_of(self, site: str) -> str:
+    def statistics_digest(self, site: str) -> str:
         """Return a digest of the statistics that the encoding of `site` is chosen from."""
         statistics = self.statistics.get(site)
         if statistics is None:
             return repr(self.input_range)
         if site not in self._digests:
-            self._digests[site] = _digest(statistics)
+            self._digests[site] = _digest_of_statistics(statistics)
         return self._digests[site]
 
 
-def _digest(statistics: Statistics) -> str:
+def _digest_of_statistics(statistics: Statistics) -> str:
     limits = (statistics.count, statistics.zeros, statistics.low, statistics.high)
     digest = hashlib.sha256(repr((limits, statistics.exponent)).encode())
     digest.update(statistics.counts.contiguous().numpy().data)
@@ -48,7 +48,7 @@ def _digest(statistics: Statistics) -> str:
     return digest.hexdigest()[:32]
 
 
-def calibrate(
+def calibrate_network(
     network: Network, data: Data, input_range: tuple[float, float] | None = None
 ) -> Steps[Calibrated]:
     """Collect the statistics of all activations from the images of `data`.
@@ -57,7 +57,7 @@ def calibrate(
         CalibrationError: there is no image, fewer than the network's fixed batch, or an activation
             is not finite.
     """
-    size = network.batch_size
+    size = network.forward_batch_size
     used = 0
 
     def inputs() -> Iterator[Inputs]:
@@ -77,7 +77,7 @@ def calibrate(
     return Calibrated(statistics, used, input_range)
 
 
-def needs_data(network: Network, config: QuantConfig) -> bool:
+def config_needs_data(network: Network, config: QuantConfig) -> bool:
     """Whether some activation's range has to be calibrated on images."""
     chosen = config.resolve_layers(network.graph.layers)
     return any(

@@ -56,11 +56,11 @@ class Inspection:
     notes: tuple[str, ...]
     limits: tuple[str, ...]
 
-    def sentences(self) -> tuple[str, ...]:
+    def report_sentences(self) -> tuple[str, ...]:
         """Return the report as sentences, the most important first."""
         weighted = sum(bool(layer.weight_shape) for layer in self.layers)
-        inputs = "; ".join(f"{one.name} {_shape(one.shape)} {one.kind}" for one in self.inputs)
-        outputs = "; ".join(map(_shape, self.output_shapes))
+        inputs = "; ".join(f"{one.name} {_shape_text(one.shape)} {one.kind}" for one in self.inputs)
+        outputs = "; ".join(map(_shape_text, self.output_shapes))
         frequent = ", ".join(f"{count} {name}" for name, count in self.operators[:12])
         size = "any batch size" if self.batch is None else f"batches of {self.batch} alone"
         size_of_all = (
@@ -94,8 +94,9 @@ def inspect_network(network: Network) -> Inspection:
 
     Example:
         >>> from torch import nn
-        >>> from analysis.network import prepare
-        >>> found = inspect_network(prepare("one", nn.Sequential(nn.Linear(4, 2)), (4,), "digest"))
+        >>> from analysis.network import prepare_network
+        >>> model = nn.Sequential(nn.Linear(4, 2))
+        >>> found = inspect_network(prepare_network("one", model, (4,), "digest"))
         >>> (found.macs, found.encoded_weights, found.parameters)
         (8, 8, 10)
     """
@@ -112,27 +113,29 @@ def inspect_network(network: Network) -> Inspection:
         operators=tuple(names.most_common()),
         layers=tuple(
             LayerFacts(
-                layer.name, layer.kind.value, layer.shape[1:], layer.weight_shape,
-                layer.parameters, layer.macs,
+                layer.name,
+                layer.kind.value,
+                layer.shape[1:],
+                layer.weight_shape,
+                layer.parameters,
+                layer.macs,
             )
             for layer in layers
         ),
         encoded_weights=sum(graph.stored_tensor(weight).numel() for weight in weights),
         float_weights=network.float_weights,
         parameters=network.parameters,
-        macs=network.macs,
-        float_layers=tuple(
-            layer.name for layer in layers if layer.kind in (Kind.NORM, Kind.OTHER)
-        ),
+        macs=network.mac_count,
+        float_layers=tuple(layer.name for layer in layers if layer.kind in (Kind.NORM, Kind.OTHER)),
         notes=network.notes,
-        limits=tuple(_limits(network)),
-    )  # fmt: skip
+        limits=tuple(_network_limits(network)),
+    )
 
 
-def _limits(network: Network) -> list[str]:
+def _network_limits(network: Network) -> list[str]:
     """Return what would be refused, and why."""
     graph, found = network.graph, []
-    if not network.classifies:
+    if not network.is_classifier:
         found.append(
             "Top-1 accuracy is not measured: the first output is no row of classes. SQNR, cosine "
             "and a metric of your own take its place."
@@ -149,5 +152,5 @@ def _limits(network: Network) -> list[str]:
     return found
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _shape_text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "one number"

@@ -38,7 +38,7 @@ CACHE_FRIENDLY_BYTES = 20_000_000
 LARGEST_BATCH = 64
 
 
-def whole_batch(room: int, each: int) -> int:
+def batch_that_fits(room: int, each: int) -> int:
     """Return the largest power of two of images of `each` bytes that fit into `room`, or 1."""
     fitting = max(1, room // max(1, each))
     return 1 << (fitting.bit_length() - 1)
@@ -64,32 +64,32 @@ class Network:
     takes_pixels: bool = False
 
     @property
-    def batch_size(self) -> int:
+    def forward_batch_size(self) -> int:
         """The number of images in a forward that suits the cache, or the only one that runs."""
         if self.graph.batch is not None:
             return self.graph.batch
         largest = max(4 * math.prod(layer.shape) for layer in self.graph.layers)
-        return min(LARGEST_BATCH, whole_batch(CACHE_FRIENDLY_BYTES, largest))
+        return min(LARGEST_BATCH, batch_that_fits(CACHE_FRIENDLY_BYTES, largest))
 
     @cached_property
-    def program(self) -> Program:
+    def compiled_program(self) -> Program:
         """The compiled program of the graph, with a place for an encoding at every site."""
         return compile_program(self.graph, plan_sites(self.graph, QuantConfig()))
 
     @cached_property
     def graph_digest(self) -> str:
         """A digest of all that the graph computes with, whatever it was made from."""
-        return self.program.portable.digest
+        return self.compiled_program.portable.digest
 
     @property
-    def outputs(self) -> int:
+    def output_count(self) -> int:
         """The length of the last axis of the output: the number of classes of a classifier."""
         return self.graph.output_shape[-1]
 
     @property
-    def classifies(self) -> bool:
+    def is_classifier(self) -> bool:
         """Whether the (first) output has a number for each of several classes, and nothing else."""
-        return len(self.graph.output_shape) == 1 and self.outputs > 1
+        return len(self.graph.output_shape) == 1 and self.output_count > 1
 
     @property
     def float_weights(self) -> tuple[FloatWeight, ...]:
@@ -97,12 +97,12 @@ class Network:
         return find_float_weights(self.graph)
 
     @property
-    def macs(self) -> int:
+    def mac_count(self) -> int:
         """Multiply-accumulates for one image."""
         return sum(layer.macs for layer in self.graph.layers)
 
 
-def prepare(
+def prepare_network(
     name: str,
     model: nn.Module | ExportedProgram,
     inputs: tuple[int, ...] | Sequence[InputLike],
@@ -133,22 +133,26 @@ class Runnable(Protocol):
         """Return all outputs."""
 
 
-def forward(run: Callable[[Inputs], Tensor], batch: int | None, inputs: Inputs) -> Tensor:
+def forward_first_output(
+    run: Callable[[Inputs], Tensor], batch: int | None, inputs: Inputs
+) -> Tensor:
     """Run a graph on inputs (N, ...) and return its (first) output.
 
     A network with a fixed batch is fed padded ones. `run` may be any callable graph; `batch` is
     the fixed batch size or None.
     """
-    return first_output_of(_in_pieces(run, batch, inputs))
+    return first_output_of(_forward_in_pieces(run, batch, inputs))
 
 
-def forward_all(graph: Runnable, batch: int | None, inputs: Inputs) -> tuple[Tensor, ...]:
+def forward_all_outputs(graph: Runnable, batch: int | None, inputs: Inputs) -> tuple[Tensor, ...]:
     """Run a graph on inputs (N, ...) as `forward` does, and return all its outputs."""
-    return tensors_of_batch(_in_pieces(graph.run, batch, inputs))
+    return tensors_of_batch(_forward_in_pieces(graph.run, batch, inputs))
 
 
 @torch.inference_mode()
-def _in_pieces(run: Callable[[Inputs], Outputs], batch: int | None, inputs: Inputs) -> Outputs:
+def _forward_in_pieces(
+    run: Callable[[Inputs], Outputs], batch: int | None, inputs: Inputs
+) -> Outputs:
     if batch is None or sample_count(inputs) == batch:
         return run(arrange_batch(inputs))
     found = []

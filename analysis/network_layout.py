@@ -24,14 +24,14 @@ class LayerPlace:
     sources: tuple[str, ...]
 
 
-def places(graph: FloatGraph) -> tuple[LayerPlace, ...]:
+def layer_places(graph: FloatGraph) -> tuple[LayerPlace, ...]:
     """Return the place of every layer, in the order of execution."""
-    owner = _owners(graph)
-    feeds = {layer.name: _sources(graph, layer, owner) for layer in graph.layers}
+    owner = _layer_by_node(graph)
+    feeds = {layer.name: _source_layers(graph, layer, owner) for layer in graph.layers}
     depths: dict[str, int] = {}
     for name, sources in feeds.items():  # execution order: sources come first
         depths[name] = 1 + max((depths[source] for source in sources), default=-1)
-    lanes = _lanes(depths, _heights(feeds))
+    lanes = _lanes_by_layer(depths, _heights_by_layer(feeds))
     return tuple(
         LayerPlace(
             layer.name, str(layer.kind), depths[layer.name], lanes[layer.name], feeds[layer.name]
@@ -40,7 +40,7 @@ def places(graph: FloatGraph) -> tuple[LayerPlace, ...]:
     )
 
 
-def _sources(graph: FloatGraph, layer: Layer, owner: Mapping[str, str]) -> tuple[str, ...]:
+def _source_layers(graph: FloatGraph, layer: Layer, owner: Mapping[str, str]) -> tuple[str, ...]:
     """Return the layers whose values reach `layer` through moves alone, each once."""
     found: dict[str, None] = {}
     seen: set[str] = set()
@@ -57,7 +57,7 @@ def _sources(graph: FloatGraph, layer: Layer, owner: Mapping[str, str]) -> tuple
     return tuple(name for name in found if name != layer.name)
 
 
-def _owners(graph: FloatGraph) -> dict[str, str]:
+def _layer_by_node(graph: FloatGraph) -> dict[str, str]:
     """Return the layer of every node that makes its value: its operation and what is fused."""
     owner: dict[str, str] = {}
     for layer in graph.layers:
@@ -69,7 +69,7 @@ def _owners(graph: FloatGraph) -> dict[str, str]:
     return owner
 
 
-def _heights(feeds: dict[str, tuple[str, ...]]) -> dict[str, int]:
+def _heights_by_layer(feeds: dict[str, tuple[str, ...]]) -> dict[str, int]:
     """Return the longest way from every layer to an end, in layers."""
     heights = dict.fromkeys(feeds, 0)
     for name in reversed(feeds):
@@ -78,7 +78,7 @@ def _heights(feeds: dict[str, tuple[str, ...]]) -> dict[str, int]:
     return heights
 
 
-def _lanes(depths: Mapping[str, int], heights: Mapping[str, int]) -> dict[str, int]:
+def _lanes_by_layer(depths: Mapping[str, int], heights: Mapping[str, int]) -> dict[str, int]:
     """Return a lane for every layer: 0 for the one with most before it, then -1, 1, -2, ..."""
     by_depth: dict[int, list[str]] = {}
     for name, depth in depths.items():

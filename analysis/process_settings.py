@@ -23,7 +23,7 @@ GAIN = 0.95  # another thread must save at least 5 %: fewer leave room for other
 
 
 @cache
-def choose_threads() -> int:
+def choose_thread_count() -> int:
     """Time a small convolutional forward with 1, 2, 4, ... threads; set and return the fastest.
 
     Memory is kept from then on: how fast it is had decides as well. Never more than torch would
@@ -35,7 +35,7 @@ def choose_threads() -> int:
     best, chosen = float("inf"), 1
     for count in counts:
         torch.set_num_threads(count)
-        seconds = _seconds()
+        seconds = _fastest_forward_seconds()
         if seconds < GAIN * best:
             best, chosen = seconds, count
     torch.set_num_threads(chosen)
@@ -43,7 +43,7 @@ def choose_threads() -> int:
 
 
 @contextmanager
-def settled_threads() -> Iterator[None]:
+def fixed_thread_count() -> Iterator[None]:
     """Compute with a number of threads that no measurement decides, so that bits repeat.
 
     Sums of float32 depend on how many threads share them.
@@ -57,7 +57,7 @@ def settled_threads() -> Iterator[None]:
 
 
 @torch.inference_mode()
-def _seconds() -> float:
+def _fastest_forward_seconds() -> float:
     """Return the shortest of a few forwards of what mobile networks are made of."""
     x = torch.ones(8, 48, 28, 28).contiguous(memory_format=torch.channels_last)
     pointwise = torch.full((96, 48, 1, 1), 0.01)

@@ -20,8 +20,8 @@ from analysis.runs.experiment_file import (
     machine_from_plain,
     record_to_plain,
 )
-from analysis.runs.json_values import from_plain, to_plain
-from analysis.runs.run_experiment import versions
+from analysis.runs.json_values import plain_from_result, result_from_plain
+from analysis.runs.run_experiment import package_versions
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
 from plain_files.read_json import JsonError, parse_json
@@ -84,34 +84,34 @@ class Session:
     sensitivity: Sensitivity | None = None
     found: tuple[FoundRecord, ...] = ()
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    versions: dict[str, str] = field(default_factory=versions)
+    versions: dict[str, str] = field(default_factory=package_versions)
 
 
-def write_session(session: Session) -> str:
+def write_session_json(session: Session) -> str:
     """Return a session as JSON text."""
     plain = {
         "format": FORMAT,
         "version": VERSION,
         "created": session.created,
         "versions": session.versions,
-        "model": to_plain(session.model),
-        "data": to_plain(session.data),
+        "model": plain_from_result(session.model),
+        "data": plain_from_result(session.data),
         "experiment": record_to_plain(session.record),
-        "runs": [to_plain(run) for run in session.runs],
+        "runs": [plain_from_result(run) for run in session.runs],
         "sensitivity": _sensitivity_to_plain(session.sensitivity),
-        "found": to_plain(session.found),
+        "found": plain_from_result(session.found),
     }
     return json.dumps(plain, allow_nan=False, separators=(",", ":"))
 
 
-def read_session(content: bytes) -> Session:
+def read_session_file(content: bytes) -> Session:
     """Return the session in a file; every value is checked, nothing is run or opened.
 
     Raises:
         SessionError: it is none, of another version, or a value in it cannot be; the sentence
             says which.
     """
-    raw = _parse(content)
+    raw = _parse_session_json(content)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise SessionError(
             f'A session must be JSON with "format": "{FORMAT}"; this file is something else. '
@@ -123,18 +123,18 @@ def read_session(content: bytes) -> Session:
             "with the program that wrote it."
         )
     return Session(
-        model=_read(ModelReference, raw, "model"),
-        data=None if raw.get("data") is None else _read(DataReference, raw, "data"),
-        record=_record(raw),
-        runs=tuple(_runs(raw)),
-        sensitivity=_sensitivity(raw),
-        found=tuple(_found(raw)),
-        created=_text(raw, "created"),
-        versions=_versions(raw),
+        model=_read_session_part(ModelReference, raw, "model"),
+        data=None if raw.get("data") is None else _read_session_part(DataReference, raw, "data"),
+        record=_read_experiment_record(raw),
+        runs=tuple(_read_runs(raw)),
+        sensitivity=_read_sensitivity(raw),
+        found=tuple(_read_found_fronts(raw)),
+        created=_text_at_key(raw, "created"),
+        versions=_read_versions(raw),
     )
 
 
-def _parse(content: bytes) -> object:
+def _parse_session_json(content: bytes) -> object:
     if len(content) > MAX_BYTES:
         raise SessionError(
             f"A session must be at most {MAX_BYTES} bytes; got {len(content)}. Save fewer runs."
@@ -146,79 +146,87 @@ def _parse(content: bytes) -> object:
     return found
 
 
-def _read(kind: type[T], raw: dict[str, Any], key: str) -> T:
+def _read_session_part(kind: type[T], raw: dict[str, Any], key: str) -> T:
     """Return a part of the session, with its place in what goes wrong."""
     try:
-        return from_plain(kind, raw[key])
+        return result_from_plain(kind, raw[key])
     except KeyError as error:
         raise SessionError(f"A session must hold {error}; it does not.") from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise SessionError(f"The session's {key} cannot be read: {_said(error)}") from None
+        raise SessionError(
+            f"The session's {key} cannot be read: {_error_in_words(error)}"
+        ) from None
 
 
-def _said(error: Exception) -> str:
+def _error_in_words(error: Exception) -> str:
     text = str(error)
     return text if len(text) < 300 else f"{text[:300]}…"
 
 
-def _text(raw: dict[str, Any], key: str) -> str:
+def _text_at_key(raw: dict[str, Any], key: str) -> str:
     if not isinstance(raw.get(key), str):
-        raise SessionError(f"A session's {key} must be text; got {_said_value(raw.get(key))}.")
+        raise SessionError(f"A session's {key} must be text; got {_value_in_words(raw.get(key))}.")
     return str(raw[key])
 
 
-def _said_value(value: object) -> str:
+def _value_in_words(value: object) -> str:
     return repr(value)[:60]
 
 
-def _versions(raw: dict[str, Any]) -> dict[str, str]:
+def _read_versions(raw: dict[str, Any]) -> dict[str, str]:
     found = raw.get("versions")
     if not isinstance(found, dict) or not all(isinstance(x, str) for x in found.values()):
-        raise SessionError(f"A session's versions must be texts; got {_said_value(found)}.")
+        raise SessionError(f"A session's versions must be texts; got {_value_in_words(found)}.")
     return found
 
 
-def _config(raw: dict[str, Any], key: str) -> QuantConfig:
+def _read_config(raw: dict[str, Any], key: str) -> QuantConfig:
     try:
         return config_from_dict(raw.get(key))
     except QuantError as error:
-        raise SessionError(f"The session's {key} cannot be read: {_said(error)}") from None
+        raise SessionError(
+            f"The session's {key} cannot be read: {_error_in_words(error)}"
+        ) from None
 
 
-def _record(raw: dict[str, Any]) -> ExperimentRecord:
+def _read_experiment_record(raw: dict[str, Any]) -> ExperimentRecord:
     """Return the experiment of a session; of one of version 1, what stood in its place."""
     try:
         if "experiment" in raw:
             return experiment_from_plain(raw["experiment"])
         machine = machine_from_plain(raw.get("machine"))
     except QuantError as error:
-        raise SessionError(f"The session's experiment cannot be read: {_said(error)}") from None
-    encodings = None if raw.get("grids") is None else _read(EncodingsReference, raw, "grids")
-    experiment = Experiment(_config(raw, "config"), machine)
-    return ExperimentRecord(experiment.named(_text(raw, "config_name")), encodings)
+        raise SessionError(
+            f"The session's experiment cannot be read: {_error_in_words(error)}"
+        ) from None
+    encodings = (
+        None if raw.get("grids") is None else _read_session_part(EncodingsReference, raw, "grids")
+    )
+    experiment = Experiment(_read_config(raw, "config"), machine)
+    return ExperimentRecord(experiment.with_name(_text_at_key(raw, "config_name")), encodings)
 
 
-def _runs(raw: dict[str, Any]) -> Iterator[Run]:
+def _read_runs(raw: dict[str, Any]) -> Iterator[Run]:
     found = raw.get("runs")
     if not isinstance(found, list) or len(found) > MOST_RUNS:
         raise SessionError(
-            f"A session's runs must be a list of at most {MOST_RUNS}; got {_said_value(found)}."
+            f"A session's runs must be a list of at most {MOST_RUNS}; got {_value_in_words(found)}."
         )
     seen: set[str] = set()
     for number, item in enumerate(found):
-        run = _read(Run, {f"run {number}": item}, f"run {number}")
-        _check_run(run, number, seen)
+        run = _read_session_part(Run, {f"run {number}": item}, f"run {number}")
+        _check_run_values(run, number, seen)
         seen.add(run.id)
         yield run
 
 
-def _check_run(run: Run, number: int, seen: set[str]) -> None:
+def _check_run_values(run: Run, number: int, seen: set[str]) -> None:
     """Raise SessionError where a run's values cannot be."""
     where = f"The session's run {number} ({run.name[:60]!r})"
     try:
         config_from_dict(run.config)
     except QuantError as error:
-        raise SessionError(f"{where} has no configuration: {_said(error)}") from None
+        raise SessionError(f"{where} has no configuration: {_error_in_words(error)}") from None
     score, cost = run.evaluation, run.cost
     shares = (score.agreement, score.float_top1, score.quantized_top1)
     if score.samples < 1 or not all(x is None or 0 <= x <= 1 for x in shares):
@@ -232,23 +240,23 @@ def _check_run(run: Run, number: int, seen: set[str]) -> None:
         raise SessionError(f"{where} must have an id of its own; {run.id[:40]!r} came before.")
 
 
-def _found(raw: dict[str, Any]) -> Iterator[FoundRecord]:
+def _read_found_fronts(raw: dict[str, Any]) -> Iterator[FoundRecord]:
     """Yield the fronts of questions; a session of before there were any has none."""
     items = raw.get("found", [])
     if not isinstance(items, list) or len(items) > MOST_FOUND:
         raise SessionError(
             f"A session's fronts must be a list of at most {MOST_FOUND} questions; got "
-            f"{_said_value(items)}."
+            f"{_value_in_words(items)}."
         )
     for number, item in enumerate(items):
         where = f"question {number}"
-        record = _read(FoundRecord, {where: item}, where)
+        record = _read_session_part(FoundRecord, {where: item}, where)
         for front in record.fronts:
-            _check_front(front, where)
+            _check_front_values(front, where)
         yield record
 
 
-def _check_front(front: FrontRecord, where: str) -> None:
+def _check_front_values(front: FrontRecord, where: str) -> None:
     """Raise SessionError where a front's values cannot be."""
     points = (*front.proposals, *front.references)
     if not front.proposals or len(points) > MOST_POINTS:
@@ -264,26 +272,26 @@ def _check_front(front: FrontRecord, where: str) -> None:
         for point in points:
             config_from_dict(point.config)
     except QuantError as error:
-        raise SessionError(f"A front of the session's {where}: {_said(error)}") from None
+        raise SessionError(f"A front of the session's {where}: {_error_in_words(error)}") from None
 
 
 def _sensitivity_to_plain(found: Sensitivity | None) -> Any:
     """Return a sensitivity with its configuration as a configuration's file holds it."""
     if found is None:
         return None
-    plain = to_plain(found)
+    plain = plain_from_result(found)
     plain["sweep"]["config"] = found.sweep.config.to_dict()
     return plain
 
 
-def _sensitivity(raw: dict[str, Any]) -> Sensitivity | None:
+def _read_sensitivity(raw: dict[str, Any]) -> Sensitivity | None:
     found = raw.get("sensitivity")
     if found is None:
         return None
     if not isinstance(found, dict) or not isinstance(found.get("sweep"), dict):
         raise SessionError(
-            f"A session's sensitivity must be an object with a sweep; got {_said_value(found)}."
+            f"A session's sensitivity must be an object with a sweep; got {_value_in_words(found)}."
         )
-    config = _config(found["sweep"], "config")
-    plain = {**found, "sweep": {**found["sweep"], "config": to_plain(config)}}
-    return _read(Sensitivity, {"sensitivity": plain}, "sensitivity")
+    config = _read_config(found["sweep"], "config")
+    plain = {**found, "sweep": {**found["sweep"], "config": plain_from_result(config)}}
+    return _read_session_part(Sensitivity, {"sensitivity": plain}, "sensitivity")

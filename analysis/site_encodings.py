@@ -32,9 +32,9 @@ class SiteEncodings:
         self._found: dict[tuple[str | None, Side], tuple[str, ...]] = {}
         self._made: dict[tuple[str, int], Encoding] = {}
         self._moments: dict[str, Moments] | None = None
-        self.program = network.program
+        self.program = network.compiled_program
 
-    def sites(self, layer: str | None, side: Side) -> tuple[str, ...]:
+    def site_names(self, layer: str | None, side: Side) -> tuple[str, ...]:
         """Return the names of the sites of a layer, or of all layers, on a side."""
         found = self._found.get((layer, side))
         if found is None:
@@ -45,37 +45,39 @@ class SiteEncodings:
             )
         return found
 
-    def of(self, sites: Iterable[str], bits: int) -> dict[str, Encoding]:
+    def encodings_at_bits(self, sites: Iterable[str], bits: int) -> dict[str, Encoding]:
         """Return the encoding of each site at these bits.
 
         Raises:
             CalibrationError: an activation has no statistics.
         """
-        return {name: self._encoding(self._root(name), bits) for name in sites}
+        return {name: self._encoding_at_bits(self._root_site(name), bits) for name in sites}
 
-    def _root(self, name: str) -> Site:
+    def _root_site(self, name: str) -> Site:
         """Return the site whose encoding a site has: itself, or the source that it shares with."""
         site = self._sites[name]
         while site.shared_with is not None:
             site = self._sites[site.shared_with]
         return site
 
-    def _encoding(self, site: Site, bits: int) -> Encoding:
+    def _encoding_at_bits(self, site: Site, bits: int) -> Encoding:
         if (site.name, bits) not in self._made:
-            self._made.update(self._search_all(site, bits))
+            self._made.update(self._search_shared_spec(site, bits))
         if (site.name, bits) not in self._made:
-            self._made[site.name, bits] = self._make(_at(site, bits))
+            self._made[site.name, bits] = self._make_encoding(_site_at_bits(site, bits))
         return self._made[site.name, bits]
 
-    def _search_all(self, site: Site, bits: int) -> dict[tuple[str, int], Encoding]:
+    def _search_shared_spec(self, site: Site, bits: int) -> dict[tuple[str, int], Encoding]:
         """Return the encodings of all activations that share the spec of `site`, found together."""
         if site.side is Side.WEIGHTS:
             return {}
-        alike = [_at(other, bits) for other in self._sites.values() if other.spec == site.spec]
+        alike = [
+            _site_at_bits(other, bits) for other in self._sites.values() if other.spec == site.spec
+        ]
         found = search_activation_sites(alike, self._calibrated.statistics)
         return {(name, bits): encoding for name, encoding in found.items()}
 
-    def _make(self, site: Site) -> Encoding:
+    def _make_encoding(self, site: Site) -> Encoding:
         if site.side is Side.WEIGHTS:
             return encode_weight_site(self.network.graph, site)
         if site.spec.estimator is Estimator.BATCH_NORM and self._moments is None:
@@ -84,15 +86,15 @@ class SiteEncodings:
             site, self._calibrated.statistics, self._calibrated.input_range, self._moments
         )
 
-    def identities(self, sites: Iterable[str], bits: int) -> Iterator[str]:
+    def encoding_identities(self, sites: Iterable[str], bits: int) -> Iterator[str]:
         """Yield for each site all that its encoding follows from, besides the graph."""
         for name in sites:
-            root = self._root(name)
-            parts = [name, root.name, repr(_at(root, bits).spec)]
+            root = self._root_site(name)
+            parts = [name, root.name, repr(_site_at_bits(root, bits).spec)]
             if root.side is Side.ACTIVATIONS:
-                parts.append(self._calibrated.digest_of(root.name))
+                parts.append(self._calibrated.statistics_digest(root.name))
             yield " ".join(parts)
 
 
-def _at(site: Site, bits: int) -> Site:
+def _site_at_bits(site: Site, bits: int) -> Site:
     return replace(site, spec=site.spec.with_bits(bits))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.calibration import needs_data
+from analysis.calibration import config_needs_data
 from analysis.network import Network
 from data_io.arrays import ArraySource
 from data_io.bundled import BUNDLED_DATA
@@ -60,7 +60,7 @@ class Split:
     notes: tuple[str, ...] = ()
 
 
-def choose_split(
+def choose_data_split(
     model: str,
     network: Network,
     config: QuantConfig,
@@ -80,24 +80,26 @@ def choose_split(
             not fit the network.
     """
     if choice.data is None:
-        split = _bundled(
-            model, choice, _calibrated_on(network, config, choice, free_of_data=not learning)
+        split = _bundled_data_split(
+            model,
+            choice,
+            _calibration_image_count(network, config, choice, free_of_data=not learning),
         )
     else:
-        data, limits = open_own_data(model, network, choice)
-        pixels = not _ready(data) and not wanted_of(network.graph)
-        count = _calibrated_on(
+        data, limits = open_user_data(model, network, choice)
+        pixels = not _is_ready_input(data) and not wanted_inputs(network.graph)
+        count = _calibration_image_count(
             network,
             config,
             choice,
             free_of_data=not learning and (pixels or _input_is_float(network, config)),
         )
-        split = replace(_divide(data, count, choice), input_range=limits)
-    check_images(network, split.score)
-    return _limited(split, choice)
+        split = replace(_divide_data(data, count, choice), input_range=limits)
+    check_first_image(network, split.score)
+    return _limit_scored_images(split, choice)
 
 
-def open_own_data(
+def open_user_data(
     model: str, network: Network, choice: ImageChoice
 ) -> tuple[Dataset, tuple[float, float] | None]:
     """Return the user's data, and the range of inputs that 8-bit pixels can become; None without.
@@ -115,17 +117,17 @@ def open_own_data(
     if preprocess is None and network.takes_pixels and choice.data.suffix == ".npz":
         unscaled = preprocess_of_shape(network.graph.input_shape, scales=False)
         preprocess = replace(unscaled, resize=None)
-    wanted = wanted_of(network.graph)
-    data = _open(choice.data, preprocess, wanted)
-    pixels = not _ready(data) and not wanted
-    return data, pixel_range(preprocess) if preprocess is not None and pixels else None
+    wanted = wanted_inputs(network.graph)
+    data = _open_data(choice.data, preprocess, wanted)
+    pixels = not _is_ready_input(data) and not wanted
+    return data, pixel_input_range(preprocess) if preprocess is not None and pixels else None
 
 
-def _calibrated_on(
+def _calibration_image_count(
     network: Network, config: QuantConfig, choice: ImageChoice, *, free_of_data: bool
 ) -> int:
     """Return how many images shall choose ranges: none where all ranges follow without data."""
-    if free_of_data and not needs_data(network, config):
+    if free_of_data and not config_needs_data(network, config):
         return 0
     if choice.calibration == 0:
         raise DatasetError(
@@ -135,7 +137,7 @@ def _calibrated_on(
     return choice.calibration
 
 
-def wanted_of(graph: FloatGraph) -> tuple[Input, ...]:
+def wanted_inputs(graph: FloatGraph) -> tuple[Input, ...]:
     """Return what data must hold for a network; nothing where that is one array of real numbers."""
     return () if len(graph.inputs) == 1 and graph.inputs[0].real else graph.inputs
 
@@ -165,7 +167,7 @@ def _input_is_float(network: Network, config: QuantConfig) -> bool:
     return all(chosen[name].activation.is_float for name in chosen if is_input_name(name))
 
 
-def _bundled(model: str, choice: ImageChoice, count: int) -> Split:
+def _bundled_data_split(model: str, choice: ImageChoice, count: int) -> Split:
     """Return a sample's own test set and, to calibrate, items of its training set."""
     sample = SAMPLES.get(model)
     if sample is None or sample.dataset not in BUNDLED_DATA:
@@ -179,13 +181,13 @@ def _bundled(model: str, choice: ImageChoice, count: int) -> Split:
         )
     own = BUNDLED_DATA[sample.dataset]
     chosen = own.train().sample(count, choice.seed) if count else None
-    return Split(own.test(), chosen, pixel_range(sample.preprocess) if own.pixels else None)
+    return Split(own.test(), chosen, pixel_input_range(sample.preprocess) if own.pixels else None)
 
 
-def _open(data: Path, preprocess: Preprocess | None, wanted: tuple[Input, ...]) -> Dataset:
+def _open_data(data: Path, preprocess: Preprocess | None, wanted: tuple[Input, ...]) -> Dataset:
     """Open the data; images need preprocessing, numbers in an .npz are ready as they are."""
     found = open_dataset(data, preprocess or Preprocess(), wanted)
-    if preprocess is None and not _ready(found):
+    if preprocess is None and not _is_ready_input(found):
         raise DatasetError(
             f"Images need the preprocessing that the model was trained with; got none for "
             f"{found.name}. Name a preprocessing file, such as "
@@ -194,12 +196,12 @@ def _open(data: Path, preprocess: Preprocess | None, wanted: tuple[Input, ...]) 
     return found
 
 
-def _ready(data: Dataset) -> bool:
+def _is_ready_input(data: Dataset) -> bool:
     """Whether the data are numbers that the network takes as they are."""
     return isinstance(data.source, ArraySource) and not data.source.has_pixels
 
 
-def _divide(data: Dataset, count: int, choice: ImageChoice) -> Split:
+def _divide_data(data: Dataset, count: int, choice: ImageChoice) -> Split:
     """Draw calibration images, at most half of `data`, and keep all others for the score."""
     if count == 0:
         return Split(data, None)
@@ -216,7 +218,7 @@ def _divide(data: Dataset, count: int, choice: ImageChoice) -> Split:
     return Split(rest, chosen, notes=tuple(notes))
 
 
-def _limited(split: Split, choice: ImageChoice) -> Split:
+def _limit_scored_images(split: Split, choice: ImageChoice) -> Split:
     """Return the split with as many images to score on as were asked for."""
     count = choice.samples
     if count is None or count >= len(split.score):
@@ -225,7 +227,7 @@ def _limited(split: Split, choice: ImageChoice) -> Split:
     return replace(split, score=split.score.sample(count, choice.seed), notes=(*split.notes, note))
 
 
-def check_images(network: Network, data: Dataset) -> None:
+def check_first_image(network: Network, data: Dataset) -> None:
     """Read one image and compare its shape, and all labels, with what the network takes and gives.
 
     Raises:
@@ -243,11 +245,11 @@ def check_images(network: Network, data: Dataset) -> None:
                 f"{f' as {one.name}' if several else ''}; {data.name} gives {got}. "
                 f"{remedy if len(one.shape) == 3 else 'Bring data made for this model.'}"
             )
-    if data.labelled and network.classifies:
-        check_classes(data, network.outputs)
+    if data.labelled and network.is_classifier:
+        check_classes(data, network.output_count)
 
 
-def pixel_range(preprocess: Preprocess) -> tuple[float, float]:
+def pixel_input_range(preprocess: Preprocess) -> tuple[float, float]:
     """Return the least and greatest input that 8-bit pixels can become."""
     pairs = list(zip(preprocess.mean, preprocess.std, strict=True))
     return (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from analysis.calibration import Calibrated, calibrate, needs_data
+from analysis.calibration import Calibrated, calibrate_network, config_needs_data
 from analysis.cost.workload import Entropies
 from analysis.evaluation.per_image import Figures
 from analysis.network import Network
@@ -34,7 +34,7 @@ class AnswerStore(Protocol):
 
     path: Path | None
 
-    def answer(self, question: str) -> Any:
+    def find_answer(self, question: str) -> Any:
         """Return the JSON value kept under `question`, or None."""
 
     def keep_answer(self, question: str, answer: Any) -> None:
@@ -81,14 +81,16 @@ class Study:
         self._seen: Calibrated | None = None
 
     @classmethod
-    def of(cls, network: Network, split: Split | None, store: AnswerStore | None = None) -> "Study":
+    def of_split(
+        cls, network: Network, split: Split | None, store: AnswerStore | None = None
+    ) -> "Study":
         """Return the study of a network on the images of a split."""
         if split is None:
             return cls(network, store=store)
         return cls(network, split.score, split.calibration, split.input_range, store)
 
     @property
-    def images(self) -> Dataset:
+    def scored_images(self) -> Dataset:
         """The images that scores are measured on.
 
         Raises:
@@ -101,24 +103,24 @@ class Study:
     @property
     def is_calibrated(self) -> bool:
         """Whether statistics of activations have been collected."""
-        return self.known.images > 0
+        return self.known_statistics.images > 0
 
     @property
-    def known(self) -> Calibrated:
+    def known_statistics(self) -> Calibrated:
         """The statistics as far as they have been collected; else the input's range alone."""
         return self._seen or self._results.calibrated or self._uncalibrated
 
     @property
-    def entropies(self) -> Entropies:
+    def weight_entropies(self) -> Entropies:
         """Entropies of weights, measured where a machine compresses weights."""
         return self._results.entropies
 
     @property
-    def figures(self) -> dict[bytes, Figures]:
+    def figures_by_digest(self) -> dict[bytes, Figures]:
         """Figures of an exact sweep by a digest of the rows that they summarize."""
         return self._results.figures
 
-    def calibrated(self, config: QuantConfig | None = None) -> Steps[Calibrated]:
+    def collect_statistics(self, config: QuantConfig | None = None) -> Steps[Calibrated]:
         """Return the statistics of activations; collect them once where `config` needs them.
 
         Without a configuration they are collected wherever there are images for it.
@@ -131,7 +133,7 @@ class Study:
             return known
         if self.calibration is None or (config is not None and not self.needs_images(config)):
             return self._uncalibrated
-        calibrated = yield from calibrate(self.network, self.calibration, self.input_range)
+        calibrated = yield from calibrate_network(self.network, self.calibration, self.input_range)
         self._results.calibrated = calibrated
         return calibrated
 
@@ -140,34 +142,36 @@ class Study:
 
         The range of an input follows from its preprocessing, where there is one.
         """
-        if needs_data(self.network, config):
+        if config_needs_data(self.network, config):
             return True
         chosen = config.resolve_layers(self.network.graph.layers)
         inputs = [chosen[name].activation for name in chosen if is_input_name(name)]
         return self.input_range is None and not all(spec.is_float for spec in inputs)
 
-    def encodings(self, config: QuantConfig) -> SiteEncodings:
+    def site_encodings(self, config: QuantConfig) -> SiteEncodings:
         """Return the encodings of all sites, of any bits, with a configuration's other choices.
 
         Raises:
             ConfigError: a rule of the configuration matches no layer.
         """
-        known, held = self.known, self._results.encodings
-        return _held(held, (id(known), config), lambda: SiteEncodings(self.network, known, config))
+        known, held = self.known_statistics, self._results.encodings
+        return _value_kept_by_key(
+            held, (id(known), config), lambda: SiteEncodings(self.network, known, config)
+        )
 
     def range_book(self) -> RangeBook:
         """Return every tensor's distribution: of weights, and of activations once calibrated."""
-        known = self.known
+        known = self.known_statistics
         book = lambda: open_range_book(self.network.graph, known if known.images else None)  # noqa: E731
-        return _held(self._results.books, id(known), book)
+        return _value_kept_by_key(self._results.books, id(known), book)
 
-    def pairs(self) -> tuple[Pair, ...]:
+    def equalizable_pairs(self) -> tuple[Pair, ...]:
         """Return the pairs of layers between which channels can be rescaled."""
         if self._results.pairs is None:
             self._results.pairs = find_layer_pairs(self.network.graph)[0]
         return self._results.pairs
 
-    def scoring(self, images: Dataset | None) -> "Study":
+    def with_scored_images(self, images: Dataset | None) -> "Study":
         """Return this study with other images to score on; both share what is worked out."""
         other = Study(self.network, images, self.calibration, self.input_range, self.store)
         other._results, other._uncalibrated, other._seen = (
@@ -179,11 +183,11 @@ class Study:
 
     def with_store(self, store: AnswerStore | None) -> "Study":
         """Return this study with another store, or with none; both share what is worked out."""
-        other = self.scoring(self.scored)
+        other = self.with_scored_images(self.scored)
         other.store = store
         return other
 
-    def share_with(self, other: "Study") -> None:
+    def share_results_with(self, other: "Study") -> None:
         """Take over what `other` worked out, where network and calibration images are the same."""
         mine, theirs = (
             None if one.calibration is None else one.calibration.digest for one in (self, other)
@@ -192,18 +196,18 @@ class Study:
         if self.network is other.network and mine == theirs and same_range:
             self._results, self._uncalibrated = other._results, other._uncalibrated  # noqa: SLF001
 
-    def belongs_to(self, other: "Study") -> bool:
+    def shares_results_with(self, other: "Study") -> bool:
         """Whether both are of one network and share what is worked out."""
         return self._results is other._results  # noqa: SLF001  another study of this class
 
-    def as_seen(self) -> "Study":
+    def with_present_statistics(self) -> "Study":
         """Return this study with the statistics of this moment, whatever jobs collect meanwhile."""
-        other = self.scoring(self.scored)
-        other._seen = self.known  # noqa: SLF001  another study of this class
+        other = self.with_scored_images(self.scored)
+        other._seen = self.known_statistics  # noqa: SLF001  another study of this class
         return other
 
 
-def _held(kept: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
+def _value_kept_by_key(kept: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
     """Return the value under a key; make it, and let the oldest go, where there is none."""
     value = kept.get(key)
     if value is None:

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.calibration import Calibrated, calibrate
-from analysis.evaluation.evaluate import Evaluation, evaluate
-from analysis.network import Network, prepare
-from analysis.process_settings import choose_threads
-from analysis.split import Split, pixel_range
+from analysis.calibration import Calibrated, calibrate_network
+from analysis.evaluation.evaluate import Evaluation, evaluate_network
+from analysis.network import Network, prepare_network
+from analysis.process_settings import choose_thread_count
+from analysis.split import Split, pixel_input_range
 from data_io.dataset import Dataset, check_classes
 from data_io.open_dataset import open_dataset
 from model_io.load import load_model
@@ -66,9 +66,9 @@ def cases() -> Iterator[Case]:
 def score(network: Network, ranges: Calibrated, case: Case, parts: Split) -> dict[str, Any]:
     """Return the figures of one case on the images kept apart and on all."""
     quantized = quantize_graph(network.graph, case.config, ranges.statistics, ranges.input_range)
-    rest = drain_steps(evaluate(network, quantized, parts.score))
+    rest = drain_steps(evaluate_network(network, quantized, parts.score))
     assert parts.calibration is not None
-    seen = drain_steps(evaluate(network, quantized, parts.calibration))
+    seen = drain_steps(evaluate_network(network, quantized, parts.calibration))
     interval = rest.top1_drop_ci95
     assert interval is not None
     return {
@@ -96,11 +96,11 @@ def _points(*parts: Evaluation) -> float:
 def run(data: Dataset, seed: int) -> list[dict[str, Any]]:
     """Calibrate once, score all cases and print a line for each."""
     loaded = load_model(MODEL)
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    check_classes(data, network.outputs)
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    check_classes(data, network.output_count)
     chosen, rest = data.split(CALIBRATION_IMAGES, seed)
-    limits = pixel_range(sample(MODEL).preprocess)
-    ranges = drain_steps(calibrate(network, chosen, limits))
+    limits = pixel_input_range(sample(MODEL).preprocess)
+    ranges = drain_steps(calibrate_network(network, chosen, limits))
     rows = []
     print("weights      ranges   float  W8A8   drop [95 %]            agree   SQNR dB  drop of all")
     for case in cases():
@@ -129,7 +129,7 @@ def main() -> None:
     if not arguments.data.is_dir():
         print(f"Skipped: {arguments.data} is not there. Name the folder with --data.")
         return
-    choose_threads()
+    choose_thread_count()
     rows = run(open_dataset(arguments.data, sample(MODEL).preprocess), arguments.seed)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

@@ -50,13 +50,13 @@ def images_of(model: str, data: Path, count: int, seed: int) -> Any:
 
 def prepare_ours(arguments: argparse.Namespace) -> Turn:
     """Return our sweep as a function that returns the number of layers."""
-    from analysis.calibration import calibrate  # noqa: PLC0415  AIMET's environment lacks its needs
-    from analysis.network import prepare  # noqa: PLC0415
+    from analysis.calibration import calibrate_network  # noqa: PLC0415  AIMET's environment lacks its needs
+    from analysis.network import prepare_network  # noqa: PLC0415
     from analysis.process_settings import keep_freed_memory  # noqa: PLC0415
-    from analysis.sensitivity.analyze import exact  # noqa: PLC0415
+    from analysis.sensitivity.analyze import analyze_exactly  # noqa: PLC0415
     from analysis.sensitivity.exact.executors import Pool  # noqa: PLC0415
     from analysis.sensitivity.sweep import Sweep  # noqa: PLC0415
-    from analysis.sensitivity.tensor_noise import instant  # noqa: PLC0415
+    from analysis.sensitivity.tensor_noise import tensor_noise_sensitivity  # noqa: PLC0415
     from analysis.study import Study  # noqa: PLC0415
     from model_io.load import load_model  # noqa: PLC0415
     from quant.config import uniform_config  # noqa: PLC0415
@@ -65,18 +65,20 @@ def prepare_ours(arguments: argparse.Namespace) -> Turn:
 
     keep_freed_memory()
     loaded = load_model(arguments.model)
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     some = images_of(arguments.model, arguments.data, CALIBRATION_IMAGES, 1)
-    calibrated = drain_steps(calibrate(network, some))
+    calibrated = drain_steps(calibrate_network(network, some))
     data = images_of(arguments.model, arguments.data, arguments.images, 2)
     kept = arguments.memory_mib * 2**20
     sweep = Sweep(uniform_config(8, 8), bits=(8,), sides=(Side.BOTH,), memory_bytes=kept)
-    instant(
+    tensor_noise_sensitivity(
         Study(network, calibrated=calibrated), sweep
     )  # makes the ranges, which the sweep takes over
 
     def turn() -> int:
-        steps = exact(Study(network, data, calibrated=calibrated), sweep, Pool(arguments.threads))
+        steps = analyze_exactly(
+            Study(network, data, calibrated=calibrated), sweep, Pool(arguments.threads)
+        )
         return len(drain_steps(steps).scores)
 
     return turn

@@ -22,7 +22,7 @@ from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.proposal import Budget, Proposal
 from analysis.mixed_precision.search import BitSearch
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from analysis.sensitivity.sweep import DEFAULT_BITS, CellScore, Depth, Question, Sensitivity, Sweep
 from quant.assignment import parts_of_graph
 from quant.config import uniform_config
@@ -45,7 +45,9 @@ def chain(layers: int, seed: int) -> Network:
             parts.append(nn.Conv2d(channels, new, 1))
             channels = new
         parts.append(nn.ReLU())
-    return prepare(f"chain-{layers}", nn.Sequential(*parts).eval(), (3, 16, 16), f"seed {seed}")
+    return prepare_network(
+        f"chain-{layers}", nn.Sequential(*parts).eval(), (3, 16, 16), f"seed {seed}"
+    )
 
 
 def made_up(network: Network, seed: int) -> Sensitivity:
@@ -76,15 +78,15 @@ def run(layers: int, seed: int, machine: str) -> list[dict[str, Any]]:
 
     def first() -> Proposal:
         searches.append(BitSearch(network, known, load_preset(machine), Rules(DEFAULT_BITS)))
-        return searches[0].best([Budget(Quantity.ENERGY, FIRST, relative=True)])
+        return searches[0].least_noise_choice([Budget(Quantity.ENERGY, FIRST, relative=True)])
 
     answers = [("first", FIRST, *timed(first))]
     search = searches[0]
-    least = search.least(Quantity.ENERGY) / search.reference.cost.energy_pj
+    least = search.least_possible_quantity(Quantity.ENERGY) / search.reference.cost.energy_pj
     for way in WAYS:
         share = least + way * (1 - least)
         budget = Budget(Quantity.ENERGY, share, relative=True)
-        answers.append(("next", share, *timed(partial(search.best, [budget]))))
+        answers.append(("next", share, *timed(partial(search.least_noise_choice, [budget]))))
     rows = []
     for place, share, wall, processor, answer in answers:
         row = {

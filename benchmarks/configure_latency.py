@@ -14,11 +14,11 @@ from collections.abc import Callable
 from functools import partial
 
 from accelerator.machine import load_preset, presets
-from analysis.calibration import calibrate
-from analysis.cost.estimate import cost
+from analysis.calibration import calibrate_network
+from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.workload import Entropies
-from analysis.network import Network, prepare
-from analysis.process_settings import choose_threads
+from analysis.network import Network, prepare_network
+from analysis.process_settings import choose_thread_count
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
 from quant.config import QuantConfig, uniform_config
@@ -45,7 +45,7 @@ def time_edits(network: Network) -> tuple[float, float]:
     for name in presets():
         machine = load_preset(name)
         known: Entropies = {}
-        look = partial(cost, network, machine=machine, known=known)
+        look = partial(estimate_config_cost, network, machine=machine, known=known)
         first = milliseconds(partial(look, config=QuantConfig()))
         edits = [
             QuantConfig().with_layer_change(layer, weight=SpecChange(bits=4)) for layer in layers
@@ -63,7 +63,7 @@ def time_edits(network: Network) -> tuple[float, float]:
 
 def time_estimators(network: Network) -> None:
     """Print what choosing ranges takes."""
-    ranges = drain_steps(calibrate(network, RandomImages(4, network.graph.input_shape)))
+    ranges = drain_steps(calibrate_network(network, RandomImages(4, network.graph.input_shape)))
     streams = list(ranges.statistics.values())
     weighted = [layer for layer in network.graph.layers if layer.weight]
     for estimator in FOR_WEIGHTS:
@@ -84,10 +84,10 @@ def main() -> None:
     """Measure and print, in ms."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=["efficientnet-lite0", "fashion-vit"])
-    choose_threads()
+    choose_thread_count()
     for name in parser.parse_args().models:
         loaded = load_model(name)
-        network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+        network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
         print(f"{name}: {len(network.graph.layers)} layers, ms")
         for what, slowest in zip(("one layer", "all layers"), time_edits(network), strict=True):
             verdict = "met" if slowest <= TARGET_MS else "MISSED"

@@ -16,9 +16,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from analysis.calibration import calibrate
-from analysis.network import Network, forward, prepare
-from analysis.process_settings import choose_threads, keep_freed_memory
+from analysis.calibration import calibrate_network
+from analysis.network import Network, forward_first_output, prepare_network
+from analysis.process_settings import choose_thread_count, keep_freed_memory
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
 from quant.config import uniform_config
@@ -33,13 +33,13 @@ FOLDED_TARGET, SIMULATED_TARGET = 0.5, 2.0
 def runners(network: Network, module: Callable[[Tensor], Tensor]) -> dict[str, Callable[[], None]]:
     """Return the three forwards of the same images by name."""
     images = torch.rand(IMAGES, *network.graph.input_shape) * 4 - 2
-    calibrated = drain_steps(calibrate(network, RandomImages(8, network.graph.input_shape)))
+    calibrated = drain_steps(calibrate_network(network, RandomImages(8, network.graph.input_shape)))
     simulated = quantize_graph(network.graph, uniform_config(8, 8), calibrated.statistics)
 
     def in_batches(run: Callable[[Inputs], Tensor]) -> Callable[[], None]:
         def work() -> None:
-            for piece in images.split(network.batch_size):
-                forward(run, None, piece)
+            for piece in images.split(network.forward_batch_size):
+                forward_first_output(run, None, piece)
 
         return work
 
@@ -75,12 +75,15 @@ def main() -> None:
     keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    threads = arguments.threads or choose_threads()
+    threads = arguments.threads or choose_thread_count()
     loaded = load_model("efficientnet-lite0")
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     found = measure(runners(network, loaded.module), arguments.repetitions)
     middle = {name: statistics.median(values) for name, values in found.items()}
-    print(f"{threads} threads, batches of {network.batch_size} (as built: {IMAGES}), ms per image")
+    print(
+        f"{threads} threads, batches of {network.forward_batch_size} (as built: {IMAGES}), "
+        "ms per image"
+    )
     for name, values in found.items():
         print(f"{name:16} median {middle[name]:6.1f}   best {min(values):6.1f}")
     pairs = (

@@ -177,7 +177,7 @@ def loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
     import torch  # noqa: PLC0415
 
     from analysis.runs.run_store import RunStore  # noqa: PLC0415
-    from analysis.session_file import read_session  # noqa: PLC0415
+    from analysis.session_file import read_session_file  # noqa: PLC0415
     from data_io.arrays import open_arrays  # noqa: PLC0415
     from data_io.preprocessing import Preprocess  # noqa: PLC0415
     from model_io.builder.safetensors import load_safetensors_weights  # noqa: PLC0415
@@ -196,7 +196,7 @@ def loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
         for path in folder.glob("runs*"):
             path.unlink()
         saved("runs.sqlite", content)
-        return RunStore(folder).all()
+        return RunStore(folder).all_runs()
 
     def arrays(content: bytes) -> object:
         return open_arrays(saved("a.npz", content), Preprocess())
@@ -212,7 +212,7 @@ def loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
         "config": lambda content: config_from_json(content.decode(errors="replace")),
         "preprocess": lambda content: Preprocess.from_json(content.decode(errors="replace")),
         "encodings": lambda content: read_aimet_encodings(content, "a.encodings"),
-        "session": read_session,
+        "session": read_session_file,
         "store": store,
     }
 

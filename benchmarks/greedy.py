@@ -26,24 +26,24 @@ def demote(search: BitSearch, quantity: Quantity, most: float, rank: Rank) -> Pr
     None where the narrowest bits still cost more.
     """
     choice = [0] * len(search.knobs)
-    while quantity.of(search.costs.report(choice)) > most:
+    while quantity.value_in(search.costs.cost_report(choice)) > most:
         steps = [i for i, knob in enumerate(search.knobs) if choice[i] + 1 < len(knob.bits)]
         if not steps:
             return None
         choice[min(steps, key=_ranking(search, quantity, choice, rank).__getitem__)] += 1
-    return search.judge("Greedy", search.costs.configuration(choice))
+    return search.judge_config("Greedy", search.costs.config_of_choice(choice))
 
 
 def _ranking(
     search: BitSearch, quantity: Quantity, choice: list[int], rank: Rank
 ) -> dict[int, float]:
     """Return the rank of demoting each knob by one step from `choice`."""
-    sums = search.costs.sums(quantity, search.costs.stays(choice))
-    now = max(total.at(choice) for total in sums)
+    sums = search.costs.quantity_sums(quantity, search.costs.residents_on_chip(choice))
+    now = max(total.value_at(choice) for total in sums)
     found = {}
     for i, knob in enumerate(search.knobs):
         if choice[i] + 1 < len(knob.bits):
             after = [*choice[:i], choice[i] + 1, *choice[i + 1 :]]
-            noise = search.noise.at(after) - search.noise.at(choice)
-            found[i] = rank(noise, now - max(total.at(after) for total in sums))
+            noise = search.noise.value_at(after) - search.noise.value_at(choice)
+            found[i] = rank(noise, now - max(total.value_at(after) for total in sums))
     return found

@@ -16,23 +16,23 @@ import torch
 from torch import Tensor
 
 from accelerator.machine import load_preset
-from analysis.calibration import Calibrated, calibrate
+from analysis.calibration import Calibrated, calibrate_network
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval, paired_interval
 from analysis.evaluation.per_image import Rows, describe_float_outputs, summarize_rows
-from analysis.evaluation.per_image import compare_outputs as images
+from analysis.evaluation.per_image import compare_image_outputs as images
 from analysis.mixed_precision.choices import Rules
-from analysis.mixed_precision.pareto_front import Measured, measure, prediction_error
+from analysis.mixed_precision.pareto_front import Measured, measure_proposals, prediction_error
 from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
 from analysis.mixed_precision.search import BitSearch
-from analysis.mixed_precision.useful_bits import explain_gains, useful_rules
-from analysis.network import Network, forward, prepare
+from analysis.mixed_precision.useful_bits import explain_machine_gains, restrict_to_useful_bits
+from analysis.network import Network, forward_first_output, prepare_network
 from analysis.prediction.predictor import Prediction, predictor_from_sweep
-from analysis.process_settings import choose_threads
-from analysis.runs.json_values import to_plain
+from analysis.process_settings import choose_thread_count
+from analysis.runs.json_values import plain_from_result
 from analysis.runs.run_store import RunStore
-from analysis.sensitivity.analyze import sensitivity
+from analysis.sensitivity.analyze import analyze_sensitivity
 from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity, Sweep
 from analysis.study import Study
 from benchmarks.greedy import best_bargain, demote, least_sensitive
@@ -66,15 +66,17 @@ class Bench:
 def prepare_bench(model: str, folder: Path, store: Path, images: int) -> Bench:
     """Load, calibrate and sweep; what the store knows of the sweep is not run again."""
     loaded = load_sample_model(model)
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     if model == "efficientnet-lite0":
         seen, scored = open_dataset(folder, IMAGENET).split(images)
     else:
         seen, scored = fashion_train_part().sample(images), fashion_test()
-    calibrated = drain_steps(calibrate(network, seen))
+    calibrated = drain_steps(calibrate_network(network, seen))
     sweep = Sweep(uniform_config(8, 8), DEFAULT_BITS)
     known = drain_steps(
-        sensitivity(Study(network, seen, store=RunStore(store), calibrated=calibrated), sweep)
+        analyze_sensitivity(
+            Study(network, seen, store=RunStore(store), calibrated=calibrated), sweep
+        )
     )
     print(f"{model}: sweep of {len(known.scores)} questions, {known.seconds:.0f} s", flush=True)
     return Bench(network, scored, calibrated, known)
@@ -84,7 +86,7 @@ def compare(bench: Bench) -> dict[str, Any]:
     """Return the rows of the issue for one network."""
     search = BitSearch(bench.network, bench.sensitivity, load_preset(MACHINE), Rules(DEFAULT_BITS))
     references = {
-        name: search.judge(name, search.uniform(w, a))
+        name: search.judge_config(name, search.uniform_config(w, a))
         for name, w, a in (
             ("W8A8", 8, 8),
             ("W6A8", 6, 8),
@@ -95,7 +97,7 @@ def compare(bench: Bench) -> dict[str, Any]:
     }
     energy = references["W6A6"].cost.energy_pj
     equal = {
-        "Mixed at W6A6's energy": search.best([Budget(Quantity.ENERGY, energy)]),
+        "Mixed at W6A6's energy": search.least_noise_choice([Budget(Quantity.ENERGY, energy)]),
         "Greedy at W6A6's energy": demote(search, Quantity.ENERGY, energy, least_sensitive),
         "Greedy by bargain": demote(search, Quantity.ENERGY, energy, best_bargain),
     }
@@ -126,15 +128,17 @@ def find_cheap(bench: Bench, search: BitSearch, top: Proposal) -> Cheap:
     The images that decide are those that are scored, so the answer is a little lucky.
     """
     (base,) = drain_steps(
-        measure(search, Study(search.network, bench.scored, calibrated=bench.calibrated), [top])
+        measure_proposals(
+            search, Study(search.network, bench.scored, calibrated=bench.calibrated), [top]
+        )
     )
     drop = base.run.evaluation.top1_drop or 0.0
     tried: list[Measured] = []
-    proposal = search.cheapest(Quantity.ENERGY, most_loss=drop + ALLOWED_LOSS)
+    proposal = search.cheapest_choice(Quantity.ENERGY, most_loss=drop + ALLOWED_LOSS)
     good, bad, chosen = 1.0, 0.0, top
     for _ in range(TRIES):
         (found,) = drain_steps(
-            measure(
+            measure_proposals(
                 search, Study(search.network, bench.scored, calibrated=bench.calibrated), [proposal]
             )
         )
@@ -148,10 +152,10 @@ def find_cheap(bench: Bench, search: BitSearch, top: Proposal) -> Cheap:
             bad = share
         budget = Budget(Quantity.ENERGY, (good + bad) / 2, relative=True)
         try:
-            proposal = search.best([budget])
+            proposal = search.least_noise_choice([budget])
         except BudgetError:
             break
-    return Cheap(chosen, {"prediction_error": to_plain(prediction_error([base, *tried]))})
+    return Cheap(chosen, {"prediction_error": plain_from_result(prediction_error([base, *tried]))})
 
 
 def score(found: "Answers", rows: dict[str, Proposal], top: Proposal) -> list[dict[str, Any]]:
@@ -165,7 +169,7 @@ def score(found: "Answers", rows: dict[str, Proposal], top: Proposal) -> list[di
             "energy": row.cost.energy_pj / top.cost.energy_pj,
             "predicted_sqnr_db": row.prediction.sqnr_db,
             "sqnr_db": found.evaluations[name].sqnr_db,
-            "noise": row.noise,
+            "noise": row.noise_energy_sum,
             "top1": float(right.float().mean()),
             "seconds": row.seconds,
         }
@@ -198,13 +202,13 @@ def run_all(bench: Bench, rows: dict[str, Proposal]) -> Answers:
     own: list[Rows] = []
     classes: dict[str, list[Tensor]] = {name: [] for name in runs}
     found: dict[str, list[Rows]] = {name: [] for name in runs}
-    for batch in bench.scored.batches(bench.network.batch_size):
+    for batch in bench.scored.batches(bench.network.forward_batch_size):
         assert batch.labels is not None
         labels.append(batch.labels)
-        reference = forward(graph, fixed, batch.inputs)
+        reference = forward_first_output(graph, fixed, batch.inputs)
         own.append(describe_float_outputs(reference, batch.labels))
         for name, run in runs.items():
-            output = forward(run, fixed, batch.inputs)
+            output = forward_first_output(run, fixed, batch.inputs)
             classes[name].append(output.argmax(1))
             found[name].append(images(reference, output, batch.labels))
     reference_rows = np.concatenate(own)
@@ -239,9 +243,9 @@ def held_out(
         taught = alone
         for other, one in rows.items():
             if one.summed != row.summed:
-                taught = taught.learn(one.summed, answers.evaluations[other])
+                taught = taught.learn_measurement(one.summed, answers.evaluations[other])
         for when, predictor in (("before", alone), ("after", taught)):
-            errors[when].append((predictor.predict(row.summed), answers.evaluations[name]))
+            errors[when].append((predictor.predict_network(row.summed), answers.evaluations[name]))
     told = {when: _errors(pairs) for when, pairs in errors.items()}
     for when, found in told.items():
         print(
@@ -293,11 +297,14 @@ def line(told: dict[str, Any]) -> str:
 def fixed_machine(bench: Bench) -> dict[str, Any]:
     """Return what fewer bits gain on a machine that multiplies at 8 bits."""
     machine = load_preset(FIXED_MACHINE)
-    rules = useful_rules(machine, Rules(DEFAULT_BITS))
+    rules = restrict_to_useful_bits(machine, Rules(DEFAULT_BITS))
     search = BitSearch(bench.network, bench.sensitivity, machine, Rules(DEFAULT_BITS))
-    least = search.least(Quantity.ENERGY) / search.reference.cost.energy_pj
-    print(f"  {explain_gains(machine)} Least energy: {least:.3f} of W8A8; of use: {rules.bits}")
-    return {"said": explain_gains(machine), "least_energy_of_w8a8": least}
+    least = search.least_possible_quantity(Quantity.ENERGY) / search.reference.cost.energy_pj
+    print(
+        f"  {explain_machine_gains(machine)} Least energy: {least:.3f} of W8A8; of use: "
+        f"{rules.bits}"
+    )
+    return {"said": explain_machine_gains(machine), "least_energy_of_w8a8": least}
 
 
 def main() -> None:
@@ -309,7 +316,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    answers: dict[str, Any] = {"threads": choose_threads()}
+    answers: dict[str, Any] = {"threads": choose_thread_count()}
     for model in arguments.models:
         bench = prepare_bench(model, arguments.folder, arguments.store, arguments.images)
         answers[model] = {**compare(bench), "fixed": fixed_machine(bench)}

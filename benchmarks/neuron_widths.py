@@ -33,8 +33,8 @@ from statistics import mean, stdev
 import torch
 from torch import Tensor
 
-from analysis.calibration import calibrate
-from analysis.network import Network, prepare
+from analysis.calibration import calibrate_network
+from analysis.network import Network, prepare_network
 from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset
 from model_io.load import load_sample_model
@@ -130,12 +130,12 @@ def open_ground(name: str, start: str, seed: int) -> Ground:
     if start == "scratch":
         torch.manual_seed(seed)
         module = letter_mlp().eval()
-    network = prepare(
+    network = prepare_network(
         name, module, loaded.expected_inputs, f"{loaded.digest} {start} {seed}", loaded.batch
     )
     own = BUNDLED_DATA[sample(name).dataset]
     watched, training = own.train().split(WATCHED, seed)
-    calibrated = drain_steps(calibrate(network, training.sample(256, seed)))
+    calibrated = drain_steps(calibrate_network(network, training.sample(256, seed)))
     inputs, labels = tensors_of(training)
     watch_inputs, watch_labels = tensors_of(watched)
     parts = zip(watch_inputs.split(500), watch_labels.split(500), strict=True)
@@ -226,7 +226,9 @@ def _float_variances(name: str, ground: Ground) -> FloatGraph:
     if "scratch" not in ground.network.digest:
         return ground.network.graph
     loaded = load_sample_model(name)
-    return prepare(name, loaded.module, loaded.expected_inputs, loaded.digest, loaded.batch).graph
+    return prepare_network(
+        name, loaded.module, loaded.expected_inputs, loaded.digest, loaded.batch
+    ).graph
 
 
 def show(arms: Sequence[Arm]) -> None:

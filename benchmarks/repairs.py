@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.calibration import calibrate
-from analysis.evaluation.evaluate import evaluate
-from analysis.network import Network, prepare
-from analysis.process_settings import choose_threads
-from analysis.runs.apply_recipe import apply_pass, first_stage, title_of
+from analysis.calibration import calibrate_network
+from analysis.evaluation.evaluate import evaluate_network
+from analysis.network import Network, prepare_network
+from analysis.process_settings import choose_thread_count
+from analysis.runs.apply_recipe import apply_recipe_pass, plain_quantized_stage, title_of_pass
 from data_io.bundled import fashion_test, fashion_train_part
 from data_io.dataset import Dataset
 from data_io.open_dataset import open_dataset
@@ -115,19 +115,19 @@ def rows(iterations: int) -> dict[str, Row]:
 def measure(row: Row, folder: Path) -> dict[str, Any]:
     """Run one case and return its scores after every pass, in shares of 1."""
     loaded = load_sample_model(row.model)
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     seen, scored = _data(row, folder)
     calibration = seen.first(64) if row.images > 64 else seen
-    calibrated = drain_steps(calibrate(network, calibration))
-    stage = first_stage(network, row.config, calibrated)
+    calibrated = drain_steps(calibrate_network(network, calibration))
+    stage = plain_quantized_stage(network, row.config, calibrated)
     steps = [_score("plain", network, stage.quantized, scored, 0.0)]
     print(_line(row, steps[-1]), flush=True)
     for step in row.recipe:
         start = time.monotonic()
         learned = seen if isinstance(step, AdaRound) else calibration
-        stage, _ = drain_steps(apply_pass(stage, step, row.config, learned))
+        stage, _ = drain_steps(apply_recipe_pass(stage, step, row.config, learned))
         seconds = time.monotonic() - start
-        steps.append(_score(title_of(step), network, stage.quantized, scored, seconds))
+        steps.append(_score(title_of_pass(step), network, stage.quantized, scored, seconds))
         print(_line(row, steps[-1]), flush=True)
     return {"model": row.model, "target": row.target, "images": row.images, "steps": steps}
 
@@ -141,7 +141,7 @@ def _data(row: Row, folder: Path) -> tuple[Dataset, Dataset]:
 def _score(
     title: str, network: Network, quantized: Any, data: Dataset, seconds: float
 ) -> dict[str, Any]:
-    found = drain_steps(evaluate(network, quantized, data))
+    found = drain_steps(evaluate_network(network, quantized, data))
     interval = found.top1_drop_ci95
     return {
         "step": title,
@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     known = rows(arguments.iterations)
-    print(f"{choose_threads()} threads, AdaRound {arguments.iterations} iterations a layer")
+    print(f"{choose_thread_count()} threads, AdaRound {arguments.iterations} iterations a layer")
     answers = {}
     for name in arguments.rows or known:
         if known[name].model == "efficientnet-lite0" and not arguments.folder.is_dir():

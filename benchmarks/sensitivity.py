@@ -33,18 +33,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.calibration import Calibrated, calibrate
+from analysis.calibration import Calibrated, calibrate_network
 from analysis.evaluation.measures import sqnr_db
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from analysis.process_settings import keep_freed_memory
-from analysis.runs.apply_recipe import first_stage
-from analysis.sensitivity.analyze import exact
+from analysis.runs.apply_recipe import plain_quantized_stage
+from analysis.sensitivity.analyze import analyze_exactly
 from analysis.sensitivity.exact.executors import Serial
 from analysis.sensitivity.exact.work_unit import single_threaded
-from analysis.sensitivity.ranking import agreement_of
-from analysis.sensitivity.screening.screen import screen
+from analysis.sensitivity.ranking import rank_agreement
+from analysis.sensitivity.screening.screen import screen_layers
 from analysis.sensitivity.sweep import Question, Sensitivity, Sweep
-from analysis.sensitivity.tensor_noise import instant
+from analysis.sensitivity.tensor_noise import tensor_noise_sensitivity
 from analysis.study import Study
 from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset
@@ -85,7 +85,7 @@ class Case:
 
     def exact(self, sweep: Sweep, *, reuse: bool = True) -> Steps[Sensitivity]:
         """Return an exact sweep that starts from nothing."""
-        return exact(self.study(), sweep, Serial(), reuse=reuse)
+        return analyze_exactly(self.study(), sweep, Serial(), reuse=reuse)
 
     def simulate(self, questions: Sequence[Question]) -> tuple[float, list[float]]:
         """Return seconds and SQNRs of the simulated network, one layer quantized after the other.
@@ -94,11 +94,13 @@ class Case:
         """
         network, known = self.network, self.calibrated
         graphs = {
-            bits: first_stage(network, uniform_config(bits, bits), known).quantized
+            bits: plain_quantized_stage(network, uniform_config(bits, bits), known).quantized
             for bits in {question.bits for question in questions}
         }
         start = time.process_time()
-        batches = [arrange_batch(batch.inputs) for batch in self.data.batches(network.batch_size)]
+        batches = [
+            arrange_batch(batch.inputs) for batch in self.data.batches(network.forward_batch_size)
+        ]
         with torch.inference_mode():
             reference = torch.cat([network.graph(inputs) for inputs in batches])
             found = []
@@ -112,7 +114,7 @@ class Case:
     def screen(self, sweep: Sweep, every: int = 1) -> Steps[Sensitivity]:
         """Return a screening of every image, or of every second, ..."""
         data = self.data.subset(range(0, len(self.data), every))
-        return screen(self._study.scoring(data), sweep)
+        return screen_layers(self._study.with_scored_images(data), sweep)
 
     def cut(self, images: int) -> "Case":
         """Return the case with its first images alone."""
@@ -122,14 +124,14 @@ class Case:
 def open_case(name: str, images: int, place: Path) -> Case:
     """Return a model with `images` images; EfficientNet-Lite0's come from `place`."""
     loaded = load_model(name)
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     if own := BUNDLED_DATA.get(sample(name).dataset):
         some, data = own.train().sample(CALIBRATION_IMAGES), own.test().sample(images)
     else:
         folder = open_dataset(place, sample(name).preprocess)
         some, data = folder.split(CALIBRATION_IMAGES)
         data = data.sample(images)
-    return Case(network, data, drain_steps(calibrate(network, some)))
+    return Case(network, data, drain_steps(calibrate_network(network, some)))
 
 
 def timed(work: Callable[[], Steps[Sensitivity]]) -> tuple[float, Sensitivity]:
@@ -184,9 +186,9 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
 
 def _quality(screened: Sensitivity, own: Sensitivity, side: Side) -> dict[str, float | None]:
     """Return Spearman's rho over all bits and for each, and the median distance in dB."""
-    rhos = {str(bits): agreement_of(screened, own, side, bits) for bits in BITS}
+    rhos = {str(bits): rank_agreement(screened, own, side, bits) for bits in BITS}
     return {
-        "all": agreement_of(screened, own, side),
+        "all": rank_agreement(screened, own, side),
         **rhos,
         "off_db": _error_db(screened, own, side),
     }
@@ -195,7 +197,7 @@ def _quality(screened: Sensitivity, own: Sensitivity, side: Side) -> dict[str, f
 def _make_ranges(case: Case, sweep: Sweep) -> float:
     """Choose all ranges, which the depths share from then on; return seconds."""
     start = time.process_time()
-    instant(case.study(), sweep)
+    tensor_noise_sensitivity(case.study(), sweep)
     return time.process_time() - start
 
 
@@ -229,7 +231,7 @@ def scaling(case: Case) -> dict[str, Any]:
     line = np.polyfit(list(by_images), list(by_images.values()), 1)
     apart = [abs(float(np.polyval(line, n)) / spent - 1) for n, spent in by_images.items()]
     slope = float(np.polyfit(list(by_layers), list(by_layers.values()), 1)[0])
-    questions = len(case.study().encodings(sweep.config).sites(None, Side.BOTH))
+    questions = len(case.study().site_encodings(sweep.config).site_names(None, Side.BOTH))
     return {
         "forward_ms": 1000 * forward,
         "seconds_by_images": by_images,
@@ -245,8 +247,8 @@ def _best(case: Case, sweep: Sweep) -> float:
 
 def forward_seconds(case: Case) -> float:
     """Return the seconds of a float forward of one image by the sweep's own program."""
-    program = case.network.program
-    size = case.network.batch_size
+    program = case.network.compiled_program
+    size = case.network.forward_batch_size
     batches = [arrange_batch(batch.inputs) for batch in case.data.batches(size)]
     found = []
     with single_threaded():

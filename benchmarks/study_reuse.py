@@ -11,9 +11,9 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from analysis.calibration import calibrate
-from analysis.network import prepare
-from analysis.process_settings import choose_threads
+from analysis.calibration import calibrate_network
+from analysis.network import prepare_network
+from analysis.process_settings import choose_thread_count
 from analysis.study import Study
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
@@ -30,18 +30,18 @@ CALIBRATION_IMAGES = 16
 def open_study(sample: str) -> Study:
     """Return a calibrated study of a sample network on random images."""
     loaded = load_model(sample)
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     images = RandomImages(CALIBRATION_IMAGES, network.graph.input_shape)
-    return Study(network, calibrated=drain_steps(calibrate(network, images)))
+    return Study(network, calibrated=drain_steps(calibrate_network(network, images)))
 
 
 def visit_seconds(study: Study, config: QuantConfig) -> float:
     """Return the seconds that one visit of a page takes."""
     start = time.perf_counter()
-    encodings = study.encodings(config)
-    encodings.of(encodings.sites(None, Side.BOTH), BITS)
+    encodings = study.site_encodings(config)
+    encodings.encodings_at_bits(encodings.site_names(None, Side.BOTH), BITS)
     study.range_book()
-    study.pairs()
+    study.equalizable_pairs()
     return time.perf_counter() - start
 
 
@@ -53,7 +53,7 @@ def later_visit_seconds(studies: Sequence[Study], config: QuantConfig) -> float:
 
 def main() -> None:
     """Print the first visit, the later ones among two and three networks, and their ratio."""
-    choose_threads()
+    choose_thread_count()
     config = uniform_config(BITS, BITS)
     studies = [open_study(sample) for sample in SAMPLES]
     first = [visit_seconds(study, config) for study in studies]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.cost.workload import build_workload
-from analysis.network import prepare
+from analysis.network import prepare_network
 from model_io.load import load_model
 from model_io.qdq_export.export_qdq import export_qdq_onnx
 from quant.config import uniform_config
@@ -80,7 +80,9 @@ def row(path: Path) -> str:
     """Load a file, quantize, cost and export it; return the cells of its row."""
     loaded = load_model(str(path))
     model = loaded.program or loaded.module
-    network = prepare(loaded.name, model, loaded.expected_inputs, loaded.digest, loaded.batch)
+    network = prepare_network(
+        loaded.name, model, loaded.expected_inputs, loaded.digest, loaded.batch
+    )
     graph = network.graph
     inputs = draw_batch(graph.inputs, graph.batch or 4)
     calibration = drain_steps(Calibrate()(graph, [inputs]))
@@ -100,7 +102,9 @@ def row(path: Path) -> str:
     theirs = session.run(None, {one.name: values.numpy() for one, values in feed})[0]
     apart = sqnr_db(quantized(inputs), torch.from_numpy(theirs))
     weights = sum(bool(layer.weight) for layer in graph.layers)
-    macs = f"{network.macs}" if counted == network.macs else f"{network.macs} != {counted}"
+    macs = f"{network.mac_count}"
+    if counted != network.mac_count:
+        macs += f" != {counted}"
     return (
         f"{graph.batch or 'any'} | {noise[0]:.0f} | {noise[1]:.0f} | {weights} | {macs} | "
         f"{len(network.float_weights)} | {apart:.0f}"

@@ -122,9 +122,9 @@ def diagnose_network(
             DiagnosisTask,
             run_diagnosis,
         )
-        from analysis.runs.experiment_file import write_experiment as text_of  # noqa: PLC0415
+        from analysis.runs.experiment_file import write_experiment_json as text_of  # noqa: PLC0415
         from analysis.runs.run_store import RunStore  # noqa: PLC0415
-        from analysis.split import ImageChoice, choose_split  # noqa: PLC0415
+        from analysis.split import ImageChoice, choose_data_split  # noqa: PLC0415
         from analysis.study import Study  # noqa: PLC0415
         from commands.json_answers.diagnosis import summarize_diagnosis  # noqa: PLC0415
 
@@ -136,10 +136,10 @@ def diagnose_network(
             tried = with_stored_training(
                 network, (runs, trained), tried, named=options.names_config
             )
-        images = choose_split(model, network, tried.config, choice, learning=True)
+        images = choose_data_split(model, network, tried.config, choice, learning=True)
         checked = check_onnx_import(model, network, images.score)
         store = RunStore(runs)
-        task = DiagnosisTask(Study.of(network, images, store), tried, wish, store)
+        task = DiagnosisTask(Study.of_split(network, images, store), tried, wish, store)
         found = watch_steps(run_diagnosis(task))
         if write_experiment is not None:
             Path(write_experiment).write_text(text_of(found.experiment), encoding="utf-8")

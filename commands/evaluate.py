@@ -73,7 +73,7 @@ def print_cost(
             machine=machine,
         )
         tried = options.read().experiment
-        from analysis.cost.estimate import cost as estimate_cost  # noqa: PLC0415
+        from analysis.cost.estimate import estimate_config_cost as estimate_cost  # noqa: PLC0415
         from commands.json_answers.run import summarize_cost  # noqa: PLC0415
 
         network = open_network(model, builder, input_shape)
@@ -147,10 +147,10 @@ def evaluate_network(
         )
         record = options.read()
         from analysis.evaluation.sanity import check_float_network  # noqa: PLC0415
-        from analysis.runs.apply_recipe import learns  # noqa: PLC0415
-        from analysis.runs.run_experiment import run_experiment  # noqa: PLC0415
+        from analysis.runs.apply_recipe import pass_needs_images  # noqa: PLC0415
+        from analysis.runs.run_experiment import measure_experiment  # noqa: PLC0415
         from analysis.runs.run_store import RunStore  # noqa: PLC0415
-        from analysis.split import ImageChoice, choose_split  # noqa: PLC0415
+        from analysis.split import ImageChoice, choose_data_split  # noqa: PLC0415
         from analysis.study import Study  # noqa: PLC0415
         from commands.json_answers.run import summarize_run  # noqa: PLC0415
 
@@ -162,14 +162,16 @@ def evaluate_network(
             tried = with_stored_training(
                 network, (runs, trained), tried, named=options.names_config
             )
-        learning = any(learns(step) for step in tried.passes)
-        images = choose_split(model, network, tried.config, choice, learning=learning)
+        learning = any(pass_needs_images(step) for step in tried.all_passes)
+        images = choose_data_split(model, network, tried.config, choice, learning=learning)
         checked = check_onnx_import(model, network, images.score)
         store = None if resume is None else RunStore(resume)
-        run = watch_steps(run_experiment(Study.of(network, images, store), tried, own_metric))
+        run = watch_steps(
+            measure_experiment(Study.of_split(network, images, store), tried, own_metric)
+        )
         found = summarize_run(run, network, (*notes, *images.notes))
         sanity = watch_steps(check_float_network(network, images.score, run.evaluation.float_top1))
-        warnings = (*(how.notes if how else ()), *sanity.sentences())
+        warnings = (*(how.notes if how else ()), *sanity.warning_sentences())
         write_answer(out, add_warnings({**found, "import_check": checked}, warnings))
         if run.evaluation.metric_problem:
             raise ValueError(run.evaluation.metric_problem)

@@ -136,7 +136,7 @@ def export_network(
             )
         images = write_export.choose_export_images(model, network, tried, choice, check=check)
         notes = (*notes, *(images.notes if images is not None else ()))
-        study = Study.of(network, images)
+        study = Study.of_split(network, images)
         asked = write_export.ExportWish(study, tried, kind, out, model, check=check, notes=notes)
         found = watch_steps(write_export.write_export(asked))
         write_answer(answer, add_warnings(found, how.notes if how else ()))

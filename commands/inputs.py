@@ -97,13 +97,13 @@ def open_machine(name: str) -> Machine:
 
 def open_network(model: str, builder: str | None, input_shape: str | None) -> "Network":
     """Load and prepare a network, with the fastest number of threads for the computer."""
-    from analysis.network import prepare  # noqa: PLC0415
-    from analysis.process_settings import choose_threads  # noqa: PLC0415
+    from analysis.network import prepare_network  # noqa: PLC0415
+    from analysis.process_settings import choose_thread_count  # noqa: PLC0415
     from model_io.encodings.apply_to_network import file_knowledge  # noqa: PLC0415
     from model_io.input_specs import read_input_specs  # noqa: PLC0415
     from model_io.load import load_model  # noqa: PLC0415
 
-    choose_threads()
+    choose_thread_count()
     print_line(f"Loading {model}")
     loaded = load_model(model, builder, read_input_specs(input_shape or ""))
     if not loaded.expected_inputs:
@@ -111,7 +111,7 @@ def open_network(model: str, builder: str | None, input_shape: str | None) -> "N
             f"The shape of an input must be known; {model} does not tell it. Name it with "
             "--input-shape, such as 3,224,224."
         )
-    network = prepare(
+    network = prepare_network(
         loaded.name,
         loaded.program or loaded.module,
         loaded.expected_inputs,
@@ -183,9 +183,9 @@ class ExperimentOptions:
                 "An experiment file must come alone; got configuration or repairs beside it. "
                 "Leave them out, or write them into the file."
             )
-        from analysis.runs.experiment_file import read_experiment  # noqa: PLC0415
+        from analysis.runs.experiment_file import read_experiment_json  # noqa: PLC0415
 
-        record = read_experiment(read_text_file(self.experiment), machine)
+        record = read_experiment_json(read_text_file(self.experiment), machine)
         changes: dict[str, Any] = {} if self.machine is None else {"machine": machine}
         if self.seed is not None:
             changes["seed"] = self.seed
@@ -247,10 +247,10 @@ def with_stored_training(
     `place` is the folder of runs and the name of the training. The bits of the training count,
     unless the options name bits (`named`).
     """
-    from analysis.training.stored import open_training  # noqa: PLC0415
+    from analysis.training.stored import open_stored_training  # noqa: PLC0415
     from quant.passes.recipe import check_recipe_order  # noqa: PLC0415
 
-    stored = open_training(*place, network)
+    stored = open_stored_training(*place, network)
     recipe = (*stored.whole_recipe, *experiment.recipe)
     check_recipe_order(recipe)
     config = experiment.config if named else stored.config

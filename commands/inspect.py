@@ -32,6 +32,6 @@ def inspect_model(
             print_line(f"Error: {' '.join(str(error).split())}")
             raise typer.Exit(2) from None
         found = inspect_network(network)
-        for sentence in found.sentences():
+        for sentence in found.report_sentences():
             print_line(sentence)
         write_answer(out, {"model": model, "refused": None, **asdict(found)})

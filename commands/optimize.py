@@ -110,9 +110,9 @@ def optimize_bits(
         )
         tried = options.read().experiment
         from analysis.mixed_precision.optimize import Task  # noqa: PLC0415
-        from analysis.mixed_precision.optimize import optimize as find  # noqa: PLC0415
+        from analysis.mixed_precision.optimize import optimize_bits as find  # noqa: PLC0415
         from analysis.runs.run_store import RunStore  # noqa: PLC0415
-        from analysis.split import ImageChoice, choose_split  # noqa: PLC0415
+        from analysis.split import ImageChoice, choose_data_split  # noqa: PLC0415
         from analysis.study import Study  # noqa: PLC0415
         from commands import bit_options  # noqa: PLC0415
         from commands.json_answers.optimize import summarize_optimum  # noqa: PLC0415
@@ -136,10 +136,10 @@ def optimize_bits(
         steps = open_preprocess(preprocess, label_column, model)
         choice = ImageChoice(data, steps, samples, calibration, tried.seed)
         network = open_network(model, builder, input_shape)
-        images = choose_split(model, network, tried.config, choice, learning=True)
+        images = choose_data_split(model, network, tried.config, choice, learning=True)
         store = RunStore(runs) if runs else None
-        study = Study.of(network, images, store)
-        watch_steps(study.calibrated())
+        study = Study.of_split(network, images, store)
+        watch_steps(study.collect_statistics())
         answer = watch_steps(find(study, task, store))
         found = summarize_optimum(answer, network)
         write_answer(out, add_warnings(found, steps.notes if steps else ()))

@@ -131,7 +131,7 @@ def write_report(
         network = None if model is None else open_network(model, builder, input_shape)
         if network is not None:
             tried, _ = complete_experiment(network, record, options)
-            task = replace(task, experiment=tried.named(name) if name else tried)
+            task = replace(task, experiment=tried.with_name(name) if name else tried)
         Path(out).write_text(
             render_report(watch_steps(make_run_report(network, task))), encoding="utf-8"
         )

@@ -130,13 +130,13 @@ def train_network(
             device=device,
         )
         from analysis.split import ImageChoice  # noqa: PLC0415
-        from analysis.training.divide import divide_images  # noqa: PLC0415
+        from analysis.training.divide import divide_training_images  # noqa: PLC0415
         from analysis.training.run_training import (  # noqa: PLC0415
             TrainingTask,
-            loss_for,
-            run_training,
+            loss_for_split,
+            run_training_task,
         )
-        from analysis.training.stored import open_training  # noqa: PLC0415
+        from analysis.training.stored import open_stored_training  # noqa: PLC0415
         from commands.json_answers.training import summarize_training  # noqa: PLC0415
         from quant.passes.recipe import Recipe, build_recipe  # noqa: PLC0415
 
@@ -145,13 +145,13 @@ def train_network(
         choice = ImageChoice(data, pixels, samples, calibration, seed)
         network = open_network(model, builder, input_shape)
         if go_on is not None:
-            recipe = open_training(runs, go_on, network).whole_recipe
-        split = divide_images(model, network, choice)
+            recipe = open_stored_training(runs, go_on, network).whole_recipe
+        split = divide_training_images(model, network, choice)
         checked = check_onnx_import(model, network, split.score)
-        print_line(split.sentence)
-        how = replace(how, loss=loss_for(split, loss))
+        print_line(split.counts_sentence)
+        how = replace(how, loss=loss_for_split(split, loss))
         task = TrainingTask(network, wish, split, how, runs, recipe, write_every)
-        print_line(f"Training {task.name}: the same call again goes on if it is stopped")
-        outcome = watch_steps(run_training(task))
+        print_line(f"Training {task.stored_name}: the same call again goes on if it is stopped")
+        outcome = watch_steps(run_training_task(task))
         found = {**summarize_training(outcome), "import_check": checked}
         write_answer(out, add_warnings(found, pixels.notes if pixels else ()))

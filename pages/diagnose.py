@@ -23,11 +23,12 @@ st.caption(
 )
 
 network, parts = needed_images(work, "A diagnosis needs a model and images to measure it on.")
-if not network.classifies:
+if not network.is_classifier:
     st.info("A diagnosis needs a network that gives a number for each class. See Sensitivity.")
     st.stop()
 st.markdown(
-    f"**{plain(work.experiment.name)}** on **{plain(network.name)}** · {len(parts.score)} images "
+    f"**{plain(work.experiment.display_name)}** on **{plain(network.name)}** · {len(parts.score)} "
+    "images "
     f"are scored · ranges and repairs learn from {len(parts.calibration or ())} others"
 )
 left, right = st.columns([1, 2], vertical_alignment="bottom")
@@ -52,7 +53,7 @@ if state.task is None:
     st.stop()
 if not is_of_present(work, state.task):
     st.warning(
-        f"These steps are of {plain(state.task.experiment.name)} on "
+        f"These steps are of {plain(state.task.experiment.display_name)} on "
         f"{plain(state.task.study.network.name)}; what is chosen now differs.",
         icon=":material/history:",
     )

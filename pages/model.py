@@ -48,7 +48,7 @@ float_score_card(cards, work, score)
 cards.metric("Parameters", format_count(network.parameters), border=True, height="stretch")
 cards.metric(
     "MACs per image",
-    format_count(network.macs),
+    format_count(network.mac_count),
     border=True,
     help="Multiply-accumulates",
     height="stretch",

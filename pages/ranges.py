@@ -35,8 +35,8 @@ if not examined:
     st.stop()
 
 picker = f"ranges.layer.{network.digest[:8]}.{side}"
-by_name = {item.layer: item for item in examined}
-worst = max(examined, key=lambda item: item.bits_lost).layer
+by_name = {item.layer_name: item for item in examined}
+worst = max(examined, key=lambda item: item.bits_lost).layer_name
 # the chart needs it before the box below is drawn
 if work.picked.layer in by_name:
     st.session_state[picker] = work.picked.layer

@@ -31,7 +31,7 @@ st.caption(
 
 network, parts = needed_images(work, "A repair needs a model and images to measure it on.")
 st.markdown(
-    f"**{plain(work.experiment.name)}** on **{plain(network.name)}** · passes learn from "
+    f"**{plain(work.experiment.display_name)}** on **{plain(network.name)}** · passes learn from "
     f"{len(parts.calibration or ())} images, without labels · {len(parts.score)} others are scored"
     + ("" if parts.score.labelled else
        ", without labels too: agreement with the float network and SQNR take accuracy's place")
@@ -59,7 +59,7 @@ if is_of_present_work(work, found):
     use_recipe_button(work, found)
 else:
     st.warning(
-        f"These results are of {plain(found.experiment.name)} on "
+        f"These results are of {plain(found.experiment.display_name)} on "
         f"{plain(found.study.network.name)}; what is chosen now differs.",
         icon=":material/history:",
     )

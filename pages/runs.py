@@ -1,6 +1,6 @@
 import streamlit as st
 
-from analysis.runs.verdict import lost_much
+from analysis.runs.verdict import loses_much_accuracy
 from figures import takeaway
 from figures.cost.energy import energy_by_component, energy_by_layer
 from figures.cost.roofline import roofline_chart
@@ -36,7 +36,11 @@ if work.network is None or work.parts is None:
 else:
     labelled = work.parts.score.labelled
     unlabelled = "" if labelled else " without labels"
-    names = plain(work.experiment.name), plain(work.network.name), plain(work.parts.score.name)
+    names = (
+        plain(work.experiment.display_name),
+        plain(work.network.name),
+        plain(work.parts.score.name),
+    )
     st.markdown(
         f"**{names[0]}** on **{names[1]}**, {len(work.parts.score)} images of "
         f"{names[2]}{unlabelled}, machine {plain(work.machine.title)}"
@@ -45,7 +49,7 @@ else:
         st.caption(stands)
     run_form(work, work.config)
 
-runs = work.store.all()
+runs = work.store.all_runs()
 if not runs:
     st.info(missing_runs_reason(work))
     st.stop()
@@ -63,7 +67,9 @@ show_run_verdict(work, run, runs)
 score_cards(run)
 cost_cards(run.cost)
 # a run that lost much opens on where it lost
-first, view_key = ("SQNR by layer", "runs.view.loss") if lost_much(run) else ("Energy", "runs.view")
+first, view_key = (
+    ("SQNR by layer", "runs.view.loss") if loses_much_accuracy(run) else ("Energy", "runs.view")
+)
 view = st.segmented_control(
     "View",
     [*VIEWS, "SQNR by layer", "Table", "Disagreements"],

@@ -23,7 +23,7 @@ st.caption(
 )
 
 network, _ = needed_images(work, "Training needs a model and images.")
-st.markdown(f"**{plain(work.experiment.name)}** on **{plain(network.name)}**")
+st.markdown(f"**{plain(work.experiment.display_name)}** on **{plain(network.name)}**")
 try:
     task = training_form(work)
 except ValueError as error:
@@ -31,7 +31,7 @@ except ValueError as error:
     st.stop()
 if task is None:
     st.stop()
-st.caption(plain(task.split.sentence))
+st.caption(plain(task.split.counts_sentence))
 busy = is_training(work)
 left, right = st.columns(2)
 if left.button(

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from analysis.calibration import calibrate
-from analysis.evaluation.evaluate import score_float
+from analysis.calibration import calibrate_network
+from analysis.evaluation.evaluate import score_float_network
 from analysis.mixed_precision.choices import Rules
-from analysis.mixed_precision.pareto_front import find_front
+from analysis.mixed_precision.pareto_front import find_pareto_front
 from analysis.mixed_precision.search import BitSearch
-from analysis.sensitivity.recheck import check_loud
-from analysis.sensitivity.screening.screen import screen
+from analysis.sensitivity.recheck import recheck_loud_layers
+from analysis.sensitivity.screening.screen import screen_layers
 from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
 from quant.graph.float_graph import FloatGraph
 from quant.progress import Steps
@@ -112,7 +112,16 @@ def identity(argument: object) -> Hashable:
 
 
 SHARED: tuple[tuple[object, Callable[..., Any]], ...] = (
-    *((real, Answers(real)) for real in (score_float, calibrate, screen, check_loud, find_front)),
+    *(
+        (real, Answers(real))
+        for real in (
+            score_float_network,
+            calibrate_network,
+            screen_layers,
+            recheck_loud_layers,
+            find_pareto_front,
+        )
+    ),
     (BitSearch, search_once),
     (export_marked_onnx, marked_once),
 )

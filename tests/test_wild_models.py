@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from analysis.cost.workload import build_workload
-from analysis.network import prepare
+from analysis.network import prepare_network
 from quant.config import uniform_config
 from quant.errors import CaptureError
 from quant.inputs import draw_batch, tensors_of_batch
@@ -27,7 +27,7 @@ def test_an_architecture_comes_in_whole(name: str, weights: int, floating: int) 
     torch.manual_seed(0)
     wild = WILD[name]
     model = wild.build().eval()
-    network = prepare(name, model, wild.inputs, "digest")  # 32 bits are float, or it raises
+    network = prepare_network(name, model, wild.inputs, "digest")  # 32 bits are float, or it raises
     graph = network.graph
     inputs = draw_batch(graph.inputs, 3)
     expected = tensors_of_batch(model(*tensors_of_batch(inputs)))[0].detach()
@@ -36,7 +36,7 @@ def test_an_architecture_comes_in_whole(name: str, weights: int, floating: int) 
     assert sum(bool(layer.weight) for layer in graph.layers) == weights
     assert len(network.float_weights) == floating
     work = build_workload(name, graph, uniform_config(8, 8))
-    assert sum(op.macs for op in work.ops) == network.macs > 0
+    assert sum(op.macs for op in work.ops) == network.mac_count > 0
     calibration = drain_steps(Calibrate()(graph, [inputs]))
     assert not torch.equal(
         quantize_graph(graph, uniform_config(4, 8), calibration)(inputs), graph(inputs)
@@ -45,4 +45,4 @@ def test_an_architecture_comes_in_whole(name: str, weights: int, floating: int) 
 
 def test_an_architecture_that_draws_is_refused() -> None:
     with pytest.raises(CaptureError, match="draws random numbers"):
-        prepare("VAE", SEQUENCES["VAE"].build().eval(), SEQUENCES["VAE"].inputs, "digest")
+        prepare_network("VAE", SEQUENCES["VAE"].build().eval(), SEQUENCES["VAE"].inputs, "digest")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from accelerator.machine import Machine
 from accelerator.report import CostReport, Energy
-from analysis.cost.estimate import cost
+from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.workload import Entropies
 from analysis.network import Network
 from quant.assignment import Part
@@ -70,7 +70,7 @@ class ConfigDiff:
     transitions: tuple[Transition, ...]
 
     @property
-    def changed(self) -> tuple[LayerChange, ...]:
+    def changed_layers(self) -> tuple[LayerChange, ...]:
         """The layers whose own configuration changed."""
         return tuple(layer for layer in self.layers if layer.own)
 
@@ -83,7 +83,7 @@ class ConfigDiff:
         """Return the moved energy in pJ of layers whose own configuration stays."""
         return sum(layer.moved_pj for layer in self.layers if not layer.own)
 
-    def matrix(self, side: Side) -> dict[tuple[int, int], Transition]:
+    def transition_matrix(self, side: Side) -> dict[tuple[int, int], Transition]:
         """Return the transitions of one side by (before, after)."""
         return {(t.before, t.after): t for t in self.transitions if t.side is side}
 
@@ -103,7 +103,10 @@ def diff_configs(
     Raises:
         ConfigError: a rule matches no layer.
     """
-    costs = cost(network, before, machine, known), cost(network, after, machine, known)
+    costs = (
+        estimate_config_cost(network, before, machine, known),
+        estimate_config_cost(network, after, machine, known),
+    )
     specs = specs_by_part(network.graph, before), specs_by_part(network.graph, after)
     return ConfigDiff(
         *costs,
@@ -202,9 +205,9 @@ def describe_diff(diff: ConfigDiff) -> tuple[str, ...]:
 
     The most important sentence comes first.
     """
-    if not diff.changed:
+    if not diff.changed_layers:
         return ("Both configurations are the same for every layer.",)
-    sentences = [f"{_format_count(len(diff.changed))} of {len(diff.layers)} change."]
+    sentences = [f"{_format_count(len(diff.changed_layers))} of {len(diff.layers)} change."]
     for side, word in ((Side.WEIGHTS, "Weights"), (Side.ACTIVATIONS, "Outputs")):
         moves = [t for t in diff.transitions if t.side is side and t.before != t.after]
         if moves:

@@ -8,7 +8,7 @@ from analysis.network import Network
 from quant.config import QuantConfig
 
 
-def cost(
+def estimate_config_cost(
     network: Network, config: QuantConfig, machine: Machine, known: Entropies | None = None
 ) -> CostReport:
     """Return the estimated cost of one image; fast enough to follow an editor.

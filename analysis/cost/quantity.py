@@ -14,7 +14,7 @@ class Quantity(StrEnum):
     MEMORY = "memory"
     BOPS = "bops"
 
-    def of(self, report: CostReport) -> float:
+    def value_in(self, report: CostReport) -> float:
         """Return the quantity in a cost report.
 
         Units: pJ, s, bytes of all weights, bytes of the activations stored at once, or BOPs.
@@ -32,12 +32,12 @@ class Quantity(StrEnum):
                 return report.bops
 
     @property
-    def unit(self) -> str:
+    def unit_of_quantity(self) -> str:
         """The unit of `of`."""
         return _UNITS[self]
 
     @property
-    def whole(self) -> bool:
+    def is_whole_number(self) -> bool:
         """Whether the quantity is a whole number."""
         return self in (Quantity.SIZE, Quantity.MEMORY, Quantity.BOPS)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from accelerator.machine import Machine, Residency
-from analysis.cost.estimate import cost
+from analysis.cost.estimate import estimate_config_cost
 from analysis.network import Network
 from quant.assignment import config_with_bits
 from quant.config import QuantConfig
@@ -30,7 +30,7 @@ class ResidencyStep:
     layers: int
     widest_bits: int | None
 
-    def sentence(self) -> str:
+    def residency_sentence(self) -> str:
         """Say the step in one sentence."""
         room = f"{self.needed_bytes / 1024:.0f} of {self.room_bytes / 1024:.0f} KiB"
         if self.fits_now:
@@ -53,29 +53,31 @@ def find_residency_step(
     """
     if machine.weights_resident is Residency.NEVER:
         return None
-    fits, needed, stay, layers = _residency(network, config, machine)
+    fits, needed, stay, layers = _weight_residency(network, config, machine)
     if not layers:
         return None
     widest = None
     if not fits:
         for bits in STEPS:
-            if _residency(network, _at_bits(network.graph, config, bits), machine)[0]:
+            if _weight_residency(network, _config_at_bits(network.graph, config, bits), machine)[0]:
                 widest = bits
                 break
     return ResidencyStep(fits, needed, machine.weight_room_bytes, stay, layers, widest)
 
 
-def _residency(
+def _weight_residency(
     network: Network, config: QuantConfig, machine: Machine
 ) -> tuple[bool, int, int, int]:
     """Return whether all fits, bytes needed, layers whose weights stay, and layers with weights."""
-    weighted = [x for x in cost(network, config, machine).layers if x.weight_room_bits]
+    weighted = [
+        x for x in estimate_config_cost(network, config, machine).layers if x.weight_room_bits
+    ]
     bits = sum(layer.weight_room_bits for layer in weighted)
     fits = bits <= 8 * machine.weight_room_bytes
     return fits, -(-bits // 8), sum(layer.weights_stay for layer in weighted), len(weighted)
 
 
-def _at_bits(graph: FloatGraph, config: QuantConfig, bits: int) -> QuantConfig:
+def _config_at_bits(graph: FloatGraph, config: QuantConfig, bits: int) -> QuantConfig:
     parts = {
         (site.layer, Side.WEIGHTS): bits
         for site in plan_sites(graph, config)

@@ -28,7 +28,7 @@ class TableNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             self.layers = nn.ModuleDict(
-                {op.output: _layer(op) for op in table.ops if op.shape_weights}
+                {op.output: _table_layer(op) for op in table.ops if op.shape_weights}
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,16 +39,16 @@ class TableNetwork(nn.Module):
             if op.kind is OpKind.ELTWISE:
                 found = torch.relu(found + values[op.inputs[1]])
             elif op.kind is OpKind.POOL:
-                found = _pool(op, found)
+                found = _pool_to_size(op, found)
             elif op.kind is OpKind.LINEAR:
                 found = self.layers[op.output](found.flatten(1))
             else:
-                found = self.layers[op.output](functional.pad(found, _padding(op)))
+                found = self.layers[op.output](functional.pad(found, _padding_to_size(op)))
             values[op.output] = found if op is self.ops[-1] else torch.relu(found)
         return values[self.ops[-1].output]
 
 
-def _layer(op: Op) -> nn.Module:
+def _table_layer(op: Op) -> nn.Module:
     if op.kind is OpKind.LINEAR:
         return nn.Linear(op.c_in, op.c_out)
     groups = op.c_in if op.kind is OpKind.DEPTHWISE else op.groups
@@ -56,13 +56,13 @@ def _layer(op: Op) -> nn.Module:
     return nn.Conv2d(op.c_in, op.c_out, kernel, stride, groups=groups)
 
 
-def _pool(op: Op, x: Tensor) -> Tensor:
+def _pool_to_size(op: Op, x: Tensor) -> Tensor:
     if (op.out_h, op.out_w) == (1, 1):
         return x.mean((2, 3), keepdim=True)
     return functional.max_pool2d(x, (op.kernel_h, op.kernel_w), (op.stride_h, op.stride_w))
 
 
-def _padding(op: Op) -> list[int]:
+def _padding_to_size(op: Op) -> list[int]:
     """Return zeros at the left, right, top and bottom so that the output has the table's size."""
     pads: list[int] = []
     for size, out, kernel, stride in (

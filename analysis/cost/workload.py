@@ -8,11 +8,14 @@ from torch import fx
 
 from accelerator.workload import WEIGHT_KINDS, Op, OpKind, TensorInfo, Workload
 from analysis.cost.op_sizes import (
-    matmul_sizes,
-    pair_of,
-    plane_sizes,
-    width_groups,
-    window_of,
+    columns_by_bits,
+    computed_weight_sizes,
+    convolution_sizes,
+    height_width_pair,
+    linear_layer_sizes,
+    matrix_product_sizes,
+    pooling_window_size,
+    spatial_plane_sizes,
 )
 from analysis.evaluation.measures import entropy_bits
 from quant.config import QuantConfig
@@ -76,7 +79,7 @@ def build_workload(
     Raises:
         ConfigError: a rule of `config` matches no layer.
     """
-    return _Builder(graph, config, entropies or {}).build(name)
+    return _Builder(graph, config, entropies or {}).build_whole_workload(name)
 
 
 class _Builder:
@@ -96,7 +99,7 @@ class _Builder:
         self.inputs: list[str] = []
         self.ops: list[Op] = []
 
-    def build(self, name: str) -> Workload:
+    def build_whole_workload(self, name: str) -> Workload:
         """Return the whole workload."""
         by_node = {layer.node: layer for layer in self.graph.layers}
         for node in self.graph.module.graph.nodes:
@@ -104,9 +107,9 @@ class _Builder:
             if layer is not None:
                 self._add_layer(layer)
             elif operator_name(node) in RECURRENTS:
-                self._recurrent(node)
+                self._add_recurrent_layer(node)
             elif node.op == "call_function" and node.name not in self.tensor_of:
-                self._pass(node)
+                self._pass_values_on(node)
         last = (self.tensor_of.get(node.name) for node in self.graph.output_nodes)
         outputs = dict.fromkeys(filter(None, last))
         return Workload(
@@ -115,27 +118,29 @@ class _Builder:
 
     def _add_layer(self, layer: Layer) -> None:
         if layer.kind is Kind.INPUT:
-            self._store(layer.name, math.prod(layer.shape), self.bits[layer.name])
+            self._store_activation(layer.name, math.prod(layer.shape), self.bits[layer.name])
             self.inputs.append(layer.name)
         else:
-            sources = self._known(layer.inputs) or self._carried(layer)
-            self._store(layer.name, math.prod(layer.shape), self.bits[layer.name])
-            self.ops.extend(self._operations(layer, sources))
+            sources = self._known_tensors(layer.inputs) or self._carried_tensors(layer)
+            self._store_activation(layer.name, math.prod(layer.shape), self.bits[layer.name])
+            self.ops.extend(self._layer_operations(layer, sources))
         self.tensor_of[layer.node] = self.tensor_of[layer.output] = layer.name
         node = self.graph.node_named(layer.output)
         while node.name != layer.node:  # the functions fused in between store nothing
             self.tensor_of[node.name] = layer.name
             node = node.all_input_nodes[0]
 
-    def _known(self, nodes: Iterable[str]) -> tuple[str, ...]:
+    def _known_tensors(self, nodes: Iterable[str]) -> tuple[str, ...]:
         return tuple(filter(None, map(self.tensor_of.get, nodes)))
 
-    def _carried(self, layer: Layer) -> tuple[str, ...]:
+    def _carried_tensors(self, layer: Layer) -> tuple[str, ...]:
         """Return the tensor behind what has no encoding itself: complex numbers, tokens."""
         nodes = self.graph.node_named(layer.node).all_input_nodes
-        return self._known(node.name for node in nodes)[:1] or (self._whole_input(layer),)
+        return self._known_tensors(node.name for node in nodes)[:1] or (
+            self._whole_number_input(layer),
+        )
 
-    def _whole_input(self, layer: Layer) -> str:
+    def _whole_number_input(self, layer: Layer) -> str:
         """Return the tensor of the whole numbers that a layer without real inputs depends on."""
         waiting, seen = [self.graph.node_named(layer.node)], set()
         while waiting:
@@ -144,7 +149,7 @@ class _Builder:
                 name = f"{INPUT_PREFIX}{facts_of_node(node).title}"
                 if name not in self.tensors:
                     bits = _WHOLE_BITS.get(facts_of_node(node).kind, WHOLE_BITS)
-                    self._store(name, math.prod(shape_of_node(node)), bits)
+                    self._store_activation(name, math.prod(shape_of_node(node)), bits)
                     self.inputs.append(name)
                 return name
             waiting += [source for source in node.all_input_nodes if source not in seen]
@@ -154,7 +159,7 @@ class _Builder:
             "Fold it into a constant."
         )
 
-    def _recurrent(self, node: fx.Node) -> None:
+    def _add_recurrent_layer(self, node: fx.Node) -> None:
         """A recurrent layer: two products in float for each direction, step after step."""
         source = self.tensor_of[node.all_input_nodes[0].name]
         shape = shape_of_node(node.all_input_nodes[0])
@@ -164,22 +169,29 @@ class _Builder:
         for place, weight in enumerate(stored):
             gates, depth = shape_of_node(weight)
             name = f"{node.name} {place}"
-            self._store(name, math.prod(shape[:-1]) * gates, FLOAT_BITS)
+            self._store_activation(name, math.prod(shape[:-1]) * gates, FLOAT_BITS)
             self.ops.append(
                 Op(
-                    name=name, kind=OpKind.LINEAR, inputs=(source,), output=name,
-                    batch=math.prod(shape[:-1]), c_in=depth, c_out=gates, weight_bits=FLOAT_BITS,
-                    activation_bits=FLOAT_BITS, output_bits=FLOAT_BITS,
+                    name=name,
+                    kind=OpKind.LINEAR,
+                    inputs=(source,),
+                    output=name,
+                    batch=math.prod(shape[:-1]),
+                    c_in=depth,
+                    c_out=gates,
+                    weight_bits=FLOAT_BITS,
+                    activation_bits=FLOAT_BITS,
+                    output_bits=FLOAT_BITS,
                     weight_elements=gates * depth,
                 )
-            )  # fmt: skip
+            )
             source = name
         self.tensor_of[node.name] = source
 
-    def _store(self, name: str, elements: int, bits: int) -> None:
+    def _store_activation(self, name: str, elements: int, bits: int) -> None:
         self.tensors[name] = TensorInfo(name, elements, bits)
 
-    def _pass(self, node: fx.Node) -> None:
+    def _pass_values_on(self, node: fx.Node) -> None:
         """A max-pool is work and a smaller tensor; all else that is no layer moves values on."""
         sources = [s for s in node.all_input_nodes if s.name in self.tensor_of]
         if not sources or (shape_of_node(node) and not math.prod(shape_of_node(node))):
@@ -192,10 +204,10 @@ class _Builder:
             self.tensor_of[node.name] = source
             return
         bits = self.tensors[source].bits
-        self._store(node.name, math.prod(shape_of_node(node)), bits)
-        kernel = pair_of(node.args[1] if len(node.args) > 1 else 1)
+        self._store_activation(node.name, math.prod(shape_of_node(node)), bits)
+        kernel = height_width_pair(node.args[1] if len(node.args) > 1 else 1)
         if "adaptive" in operator_name(node):
-            kernel = window_of(shape_of_node(sources[0]), shape_of_node(node))
+            kernel = pooling_window_size(shape_of_node(sources[0]), shape_of_node(node))
         self.ops.append(
             Op(
                 name=node.name,
@@ -206,23 +218,23 @@ class _Builder:
                 kernel_w=kernel[1],
                 activation_bits=bits,
                 output_bits=bits,
-                **plane_sizes(shape_of_node(sources[0]), shape_of_node(node)),
+                **spatial_plane_sizes(shape_of_node(sources[0]), shape_of_node(node)),
             )
         )
         self.tensor_of[node.name] = node.name
 
-    def _operations(self, layer: Layer, sources: tuple[str, ...]) -> Iterator[Op]:
+    def _layer_operations(self, layer: Layer, sources: tuple[str, ...]) -> Iterator[Op]:
         if layer.kind is Kind.ATTENTION:
-            yield from self._attention(layer, sources)
+            yield from self._attention_operations(layer, sources)
             return
         weight = self.chosen[layer.name].weight
         widths: dict[str, Any] = {
             "weight_bits": weight.bits if layer.weight else self.tensors[sources[-1]].bits,
-            "activation_bits": self._read_bits(layer, sources),
+            "activation_bits": self._input_bits(layer, sources),
             "output_bits": self.bits[layer.name],
             "weight_entropy": self.entropies.get((layer.name, weight)) if layer.weight else None,
         }
-        kind, sizes = self._op_kind(layer), self._sizes(layer)
+        kind, sizes = self._op_kind(layer), self._operation_sizes(layer)
         yield Op(
             name=layer.name,
             kind=kind,
@@ -231,10 +243,10 @@ class _Builder:
             multiply=layer.kind is Kind.MULTIPLY,
             **sizes,
             **widths,
-            weight_groups=width_groups(weight, sizes["c_out"]) if kind in WEIGHT_KINDS else (),
+            weight_groups=columns_by_bits(weight, sizes["c_out"]) if kind in WEIGHT_KINDS else (),
         )
 
-    def _read_bits(self, layer: Layer, sources: tuple[str, ...]) -> int:
+    def _input_bits(self, layer: Layer, sources: tuple[str, ...]) -> int:
         """Return the width of what a layer reads; whole numbers are moved, not computed with."""
         return self.tensors[sources[0]].bits if layer.inputs else self.bits[layer.name]
 
@@ -248,68 +260,25 @@ class _Builder:
             return OpKind.LINEAR
         return OpKind.MATMUL if layer.kind is Kind.MATMUL else _KINDS[layer.kind]
 
-    def _sizes(self, layer: Layer) -> dict[str, Any]:
+    def _operation_sizes(self, layer: Layer) -> dict[str, Any]:
         kind = self._op_kind(layer)
         if kind is OpKind.MATMUL and layer.kind is not Kind.MATMUL:
-            return self._computed_weight(layer)
+            return computed_weight_sizes(self.graph, layer)
         if kind is OpKind.MATMUL:
-            return matmul_sizes(layer)
+            return matrix_product_sizes(layer)
         if kind is OpKind.LINEAR:
-            return self._linear(layer)
+            return linear_layer_sizes(self.graph, layer)
         if kind in (OpKind.CONV, OpKind.DEPTHWISE):
-            return self._convolution(layer)
-        sizes = plane_sizes((layer.input_shapes or (layer.shape,))[0], layer.shape)
+            return convolution_sizes(self.graph, layer)
+        sizes = spatial_plane_sizes((layer.input_shapes or (layer.shape,))[0], layer.shape)
         if layer.kind is Kind.EMBEDDING:
             sizes |= {"table_elements": math.prod(layer.weight_shape)}
         if kind is OpKind.POOL:
-            window = window_of(layer.input_shapes[0], layer.shape)
+            window = pooling_window_size(layer.input_shapes[0], layer.shape)
             sizes |= {"kernel_h": window[0], "kernel_w": window[1]}
         return sizes
 
-    def _linear(self, layer: Layer) -> dict[str, Any]:
-        """A linear layer, or a transposed convolution as the product that it is."""
-        rows = layer.macs // math.prod(layer.weight_shape)
-        c_in = layer.weight_shape[layer.channel_axis ^ 1]
-        return {
-            "batch": rows,
-            "c_in": c_in,
-            "c_out": math.prod(layer.weight_shape) // c_in,
-            "weight_elements": math.prod(layer.weight_shape),
-            "bias_elements": self._bias(layer),
-        }
-
-    def _computed_weight(self, layer: Layer) -> dict[str, Any]:
-        """A convolution or linear layer whose weight is computed, as the product that it is."""
-        node = self.graph.node_named(layer.node)
-        second, groups = node.args[1], node.args[6] if len(node.args) > 6 else 1
-        shape = shape_of_node(second) if isinstance(second, fx.Node) else ()
-        groups = groups if isinstance(groups, int) else 1
-        depth = math.prod(shape[1:])
-        columns = max(1, shape[0] // groups)
-        rows = max(1, layer.macs // (depth * columns * groups))
-        return {"batch": rows, "c_in": depth, "c_out": columns, "groups": groups}
-
-    def _convolution(self, layer: Layer) -> dict[str, Any]:
-        node = self.graph.node_named(layer.node)
-        kernel, stride, dilation = (
-            pair_of(layer.weight_shape[2:]),
-            pair_of(node.args[3] if len(node.args) > 3 else 1),
-            pair_of(node.args[5] if len(node.args) > 5 else 1),
-        )
-        groups = node.args[6] if len(node.args) > 6 else 1
-        sizes = plane_sizes(layer.input_shapes[0], layer.shape)
-        sizes |= {"kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": stride[0]}
-        sizes |= {"stride_w": stride[1], "dilation_h": dilation[0], "dilation_w": dilation[1]}
-        sizes |= {"groups": groups if isinstance(groups, int) else 1}
-        return sizes | {
-            "weight_elements": math.prod(layer.weight_shape),
-            "bias_elements": self._bias(layer),
-        }
-
-    def _bias(self, layer: Layer) -> int:
-        return self.graph.stored_tensor(layer.bias).numel() if layer.bias else 0
-
-    def _attention(self, layer: Layer, sources: tuple[str, ...]) -> Iterator[Op]:
+    def _attention_operations(self, layer: Layer, sources: tuple[str, ...]) -> Iterator[Op]:
         """Scores, softmax and mix; the scores and their softmax have the layer's output width."""
         # not `inputs`, which names a tensor that plays two parts once and leaves out constants
         operands = [o for o in self.graph.node_named(layer.node).args[:3] if isinstance(o, fx.Node)]
@@ -318,20 +287,45 @@ class _Builder:
         groups, bits = math.prod(query[:-2]), self.bits[layer.name]
         scores, weights = f"{layer.name} scores", f"{layer.name} softmax"
         for name in (scores, weights):
-            self._store(name, groups * query[-2] * key[-2], bits)
+            self._store_activation(name, groups * query[-2] * key[-2], bits)
         widths = [self.tensors[source].bits for source in sources]
         yield Op(
-            name=scores, kind=OpKind.MATMUL, inputs=sources[:2], output=scores,
-            batch=query[-2], c_in=query[-1], c_out=key[-2], groups=groups,
-            weight_bits=widths[1], activation_bits=widths[0], output_bits=bits,
-        )  # fmt: skip
+            name=scores,
+            kind=OpKind.MATMUL,
+            inputs=sources[:2],
+            output=scores,
+            batch=query[-2],
+            c_in=query[-1],
+            c_out=key[-2],
+            groups=groups,
+            weight_bits=widths[1],
+            activation_bits=widths[0],
+            output_bits=bits,
+        )
         yield Op(
-            name=weights, kind=OpKind.VECTOR, inputs=(scores,), output=weights,
-            c_in=groups, c_out=groups, in_h=query[-2], in_w=key[-2], out_h=query[-2],
-            out_w=key[-2], activation_bits=bits, output_bits=bits,
-        )  # fmt: skip
+            name=weights,
+            kind=OpKind.VECTOR,
+            inputs=(scores,),
+            output=weights,
+            c_in=groups,
+            c_out=groups,
+            in_h=query[-2],
+            in_w=key[-2],
+            out_h=query[-2],
+            out_w=key[-2],
+            activation_bits=bits,
+            output_bits=bits,
+        )
         yield Op(
-            name=layer.name, kind=OpKind.MATMUL, inputs=(weights, sources[2]), output=layer.name,
-            batch=query[-2], c_in=key[-2], c_out=value[-1], groups=groups,
-            weight_bits=widths[2], activation_bits=bits, output_bits=bits,
-        )  # fmt: skip
+            name=layer.name,
+            kind=OpKind.MATMUL,
+            inputs=(weights, sources[2]),
+            output=layer.name,
+            batch=query[-2],
+            c_in=key[-2],
+            c_out=value[-1],
+            groups=groups,
+            weight_bits=widths[2],
+            activation_bits=bits,
+            output_bits=bits,
+        )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Data
 from analysis.evaluation.layer_sqnr import measure_layer_sqnr
-from analysis.runs.apply_recipe import Stage, apply_recipe, first_stage
+from analysis.runs.apply_recipe import Stage, apply_whole_recipe, plain_quantized_stage
 from analysis.runs.experiment import Experiment
-from analysis.sensitivity.stored import harmful
+from analysis.sensitivity.stored import output_noise_by_layer
 from analysis.sensitivity.sweep import Sensitivity
 from analysis.study import Study
 from quant.config import QuantConfig
@@ -20,7 +20,7 @@ IMAGES = 8
 CALIBRATION_SHARE = 0.3
 
 
-def quantized_to_take(study: Study, experiment: Experiment) -> Steps[Stage]:
+def quantize_for_export(study: Study, experiment: Experiment) -> Steps[Stage]:
     """Calibrate where needed, quantize and repair, as a run of the experiment does.
 
     Ranges may come from images, from batch norms, or from a file of encodings.
@@ -28,15 +28,17 @@ def quantized_to_take(study: Study, experiment: Experiment) -> Steps[Stage]:
     Raises:
         QuantError: a range is not known, or the recipe does not fit.
     """
-    network, config, recipe = study.network, experiment.config, experiment.passes
+    network, config, recipe = study.network, experiment.config, experiment.all_passes
     check_recipe_order(recipe)
-    calibrated = yield from part_of_progress(study.calibrated(config), 0.0, CALIBRATION_SHARE)
+    calibrated = yield from part_of_progress(
+        study.collect_statistics(config), 0.0, CALIBRATION_SHARE
+    )
     if calibrated.statistics or not study.needs_images(config):
-        stage = first_stage(network, config, calibrated)
+        stage = plain_quantized_stage(network, config, calibrated)
     else:  # a file may have all grids
         bare = quantize_graph(network.graph, config, None, calibrated.input_range)
         stage = Stage(network, calibrated, bare)
-    repaired = apply_recipe(stage, recipe, config, study.calibration)
+    repaired = apply_whole_recipe(stage, recipe, config, study.calibration)
     stage = yield from part_of_progress(repaired, CALIBRATION_SHARE, 1.0)
     missing = [
         site.name
@@ -61,7 +63,7 @@ class LayerNumbers:
     low_is_bad: bool = False
 
 
-def layer_numbers(
+def collect_layer_numbers(
     stage: Stage,
     report: CostReport,
     config: QuantConfig,
@@ -75,13 +77,13 @@ def layer_numbers(
     found = []
     network = stage.network
     if data is not None and len(data):
-        first = next(iter(data.batches(min(network.batch_size, IMAGES))))
+        first = next(iter(data.batches(min(network.forward_batch_size, IMAGES))))
         by_layer = measure_layer_sqnr(network, stage.quantized, first.inputs)
         found.append(LayerNumbers("SQNR", "dB", by_layer, low_is_bad=True))
     energy = {layer.layer: layer.energy_pj / 1e3 for layer in report.layers}
     found.append(LayerNumbers("Energy", "nJ", energy))
     if sensitivity is not None:
-        harm = harmful(sensitivity, config, network)
+        harm = output_noise_by_layer(sensitivity, config, network)
         percent = {layer: 100 * share for layer, share in harm.items()}
         if percent:
             found.append(LayerNumbers("Sensitivity", "% noise at the output", percent))

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from torch import Tensor
 
-from analysis.evaluation.evaluate import Data, LabelledBatch, check_labels
+from analysis.evaluation.evaluate import Data, LabelledBatch, check_label_range
 from analysis.evaluation.layer_sqnr import record_layer_outputs
 from analysis.evaluation.measures import Interval, proportion_interval, sqnr_db
 from analysis.evaluation.output_error import OutputTally
-from analysis.network import Network, Runnable, forward_all
+from analysis.network import Network, Runnable, forward_all_outputs
 from quant.errors import QuantError
 from quant.inputs import Inputs, arrange_batch, sample_count, split_batch
 from quant.progress import Progress, Steps
@@ -89,7 +89,7 @@ class Latency:
     threads: int
 
     @property
-    def speedup(self) -> float:
+    def quantized_speedup(self) -> float:
         """How many times faster the quantized file is."""
         return self.float_s / self.executed_s
 
@@ -137,12 +137,12 @@ class _CheckTally:
     )
     partings: list[Parting] = field(default_factory=list)
 
-    def add(
+    def add_batch(
         self, batch: LabelledBatch, outputs_by_network: Mapping[str, tuple[Tensor, ...]]
     ) -> None:
         self.samples += sample_count(batch.inputs)
         for name, tally in self.outputs.items():
-            tally.add(outputs_by_network["simulated"], outputs_by_network[name])
+            tally.add_outputs(outputs_by_network["simulated"], outputs_by_network[name])
         self.labelled = self.labelled and batch.labels is not None and self.classifies
         if not self.classifies:
             return
@@ -164,7 +164,7 @@ class _CheckTally:
                     )
                 )
 
-    def agreement(self, name: str) -> RuntimeAgreement:
+    def runtime_agreement(self, name: str) -> RuntimeAgreement:
         """Return the agreement of a network with the simulation."""
         found = self.outputs[name].sqnr_db
         if not self.classifies:
@@ -174,7 +174,7 @@ class _CheckTally:
             found, agreed / self.samples, proportion_interval(agreed, self.samples)
         )
 
-    def scores(self) -> dict[str, Top1Score]:
+    def top1_scores(self) -> dict[str, Top1Score]:
         """Return the top-1 of each network, or nothing without labels."""
         if not self.labelled:
             return {}
@@ -184,7 +184,7 @@ class _CheckTally:
         }
 
 
-def check_execution(
+def check_file_execution(
     network: Network, quantized: QuantGraph, executed: RunnableFile, data: Data, runs: int = 50
 ) -> Steps[ExecutionCheck]:
     """Run the simulation and its exported file over all images of `data`, then time the file.
@@ -204,31 +204,33 @@ def check_execution(
         "executed": executed.integers,
         "plain": executed.plain,
     }
-    tally = _CheckTally(network.classifies)
-    for batch in data.batches(network.batch_size):
-        check_labels(batch.labels, network.outputs)
+    tally = _CheckTally(network.is_classifier)
+    for batch in data.batches(network.forward_batch_size):
+        check_label_range(batch.labels, network.output_count)
         fixed = network.graph.batch
-        tally.add(batch, {n: forward_all(g, fixed, batch.inputs) for n, g in graphs.items()})
+        tally.add_batch(
+            batch, {n: forward_all_outputs(g, fixed, batch.inputs) for n, g in graphs.items()}
+        )
         done = 0.8 * tally.samples / total
         yield Progress(done, f"Executing: {tally.samples} of {total} images")
-    first = next(iter(data.batches(network.batch_size))).inputs
+    first = next(iter(data.batches(network.forward_batch_size))).inputs
     yield Progress(0.8, "Comparing layer by layer")
-    layers = layer_agreement(network, quantized, executed, first)
+    layers = layer_agreement_db(network, quantized, executed, first)
     latency = yield from _measure_latency(network, executed, first, runs)
     return ExecutionCheck(
         tally.samples,
-        tally.agreement("executed"),
-        tally.agreement("plain"),
-        tally.scores(),
+        tally.runtime_agreement("executed"),
+        tally.runtime_agreement("plain"),
+        tally.top1_scores(),
         layers,
-        _worst_layer(layers),
+        _least_agreeing_layer(layers),
         tuple(tally.partings),
         tuple(sorted(executed.integer_layers)),
         latency,
     )
 
 
-def layer_agreement(
+def layer_agreement_db(
     network: Network, quantized: QuantGraph, executed: RunnableFile, inputs: Inputs
 ) -> dict[str, float]:
     """Return the SQNR in dB of each layer's output in the file, against the simulation.
@@ -248,7 +250,7 @@ def layer_agreement(
     }
 
 
-def _worst_layer(layers: Mapping[str, float]) -> str | None:
+def _least_agreeing_layer(layers: Mapping[str, float]) -> str | None:
     worst = min(layers, key=lambda name: layers[name])
     return None if layers[worst] == float("inf") else worst
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from analysis.diagnosis.remedies import CORRECT, ROUND, Remedy, more_bits, remedies_for
+from analysis.diagnosis.remedies import CORRECT, ROUND, Remedy, more_bits_remedy, remedies_for_cause
 from analysis.ranges.encoding_fit import Fit
 from analysis.ranges.findings import (
     ACTIVATION_KURTOSIS,
@@ -15,9 +15,9 @@ from analysis.ranges.findings import (
     Cause,
     ExaminedTensor,
     Finding,
-    examine_tensor,
+    examine_tensor_fit,
     expected_sqnr_db,
-    median_sqnr_db,
+    median_channel_sqnr_db,
 )
 from analysis.ranges.tensors import RangeBook
 from analysis.sensitivity.sweep import Question
@@ -52,7 +52,7 @@ class SuspectCard:
     remedies: tuple[Remedy, ...]
 
 
-def suspect_card(
+def build_suspect_card(
     book: RangeBook, config: QuantConfig, question: Question, pairs: tuple[Pair, ...] = ()
 ) -> SuspectCard:
     """Return the findings against a layer at the question's bits; `pairs` can be equalized.
@@ -62,7 +62,7 @@ def suspect_card(
     causes: list[Finding] = []
     evidence: list[Evidence] = []
     candidates: list[tuple[Finding, list[Remedy]]] = []
-    sites = sites_of(book, question_config(book, config, question), question)
+    sites = sites_of_question(book, question_config(book, config, question), question)
     for site in sites:
         item = _examine_site(book, site)
         if item is None:
@@ -70,12 +70,12 @@ def suspect_card(
         findings = [*item.findings, *_few_weights_finding(book, site)]
         causes += findings
         evidence += _tensor_evidence(book, site, item)
-        candidates += [(f, remedies_for(f.cause, site, item, pairs)) for f in findings]
+        candidates += [(f, remedies_for_cause(f.cause, site, item, pairs)) for f in findings]
     candidates.sort(key=lambda entry: -entry[0].bits_lost)
     remedies = {remedy.title: remedy for _, group in candidates for remedy in group}
     if not remedies and any(site.side is Side.WEIGHTS for site in sites):
         remedies = {remedy.title: remedy for remedy in (CORRECT, ROUND)}
-    wider = more_bits(question)
+    wider = more_bits_remedy(question)
     if wider is not None:
         remedies[wider.title] = wider
     causes.sort(key=lambda finding: -finding.bits_lost)
@@ -85,10 +85,10 @@ def suspect_card(
 def question_config(book: RangeBook, config: QuantConfig, question: Question) -> QuantConfig:
     """Return the configuration with the question's layer at the question's bits."""
     change = SpecChange(bits=question.bits)
-    return change_encoding(book, config, question, change, change)
+    return change_layer_encoding(book, config, question, change, change)
 
 
-def change_encoding(
+def change_layer_encoding(
     book: RangeBook,
     config: QuantConfig,
     question: Question,
@@ -99,7 +99,7 @@ def change_encoding(
 
     An average pool shares the encoding of its source, so the source changes.
     """
-    for site in sites_of(book, config, question):
+    for site in sites_of_question(book, config, question):
         owner = site.shared_with or site.layer
         if site.side is Side.WEIGHTS and weight is not None:
             config = config.with_layer_change(owner, weight=weight)
@@ -108,7 +108,7 @@ def change_encoding(
     return config
 
 
-def sites_of(book: RangeBook, config: QuantConfig, question: Question) -> list[Site]:
+def sites_of_question(book: RangeBook, config: QuantConfig, question: Question) -> list[Site]:
     """Return the sites of the question's layer on the question's sides."""
     return [
         site
@@ -118,14 +118,14 @@ def sites_of(book: RangeBook, config: QuantConfig, question: Question) -> list[S
 
 
 def _examine_site(book: RangeBook, site: Site) -> ExaminedTensor | None:
-    distributions = book.distributions(site.side)
+    distributions = book.distributions_by_layer(site.side)
     if site.layer not in distributions:
         return None
     try:
-        fit = None if site.spec.is_float else book.fit(site, site.spec)
+        fit = None if site.spec.is_float else book.fit_at_site(site, site.spec)
     except QuantError:  # an estimator that needs what this site does not have
         fit = None
-    return examine_tensor(distributions[site.layer], fit)
+    return examine_tensor_fit(distributions[site.layer], fit)
 
 
 def _weights_per_channel(book: RangeBook, site: Site) -> int:
@@ -154,7 +154,7 @@ def _tensor_evidence(book: RangeBook, site: Site, item: ExaminedTensor) -> list[
     weight = site.side is Side.WEIGHTS
     rows = [] if item.fit is None else _encoding_evidence(what, item.fit)
     if distribution.channels is not None:
-        ratio = distribution.channels.ratio
+        ratio = distribution.channels.widest_to_median_ratio
         name, limit = f"{what}: widest / median channel", f"from {CHANNEL_RATIO:.0f}"
         rows.append(Evidence(name, f"{ratio:.1f}", limit, ratio >= CHANNEL_RATIO))
     most = WEIGHT_KURTOSIS if weight else ACTIVATION_KURTOSIS
@@ -171,7 +171,7 @@ def _tensor_evidence(book: RangeBook, site: Site, item: ExaminedTensor) -> list[
 
 def _encoding_evidence(what: str, fit: Fit) -> list[Evidence]:
     limit = max(expected_sqnr_db(fit.spec.bits) - SHORTFALL_DB, LOWEST_SQNR_DB)
-    below, median = f"below {limit:.1f} dB", median_sqnr_db(fit)
+    below, median = f"below {limit:.1f} dB", median_channel_sqnr_db(fit)
     name = f"{what}: SQNR at {fit.spec.bits} bits"
     rows = [Evidence(name, f"{fit.sqnr_db:.1f} dB", below, fit.sqnr_db < limit)]
     if math.isfinite(median):

@@ -29,12 +29,12 @@ class Remedy:
     recipe: Recipe = ()
 
     @property
-    def changes_grid(self) -> bool:
+    def changes_encoding(self) -> bool:
         """Whether the repair changes the layer's configuration."""
         return not self.recipe
 
 
-def remedies_for(
+def remedies_for_cause(
     cause: Cause, site: Site, item: ExaminedTensor, pairs: tuple[Pair, ...]
 ) -> list[Remedy]:
     """Return the repairs to try against a cause, the most promising first.
@@ -42,9 +42,9 @@ def remedies_for(
     `pairs` are the layers between which equalization can rescale channels.
     """
     weight = site.side is Side.WEIGHTS
-    equal = _equalize_remedies(site, pairs)
-    finer = _finer_granularity(site) if weight else []
-    ranges = _other_range(site, item)
+    equal = _equalization_remedies(site, pairs)
+    finer = _finer_granularity_remedies(site) if weight else []
+    ranges = _other_range_remedies(site, item)
     match cause:
         case Cause.CHANNELS:
             return [*equal, *finer] if weight else [*equal, *ranges]
@@ -56,7 +56,7 @@ def remedies_for(
             return [*equal, *finer, *ranges, *([ROUND, CORRECT] if weight else [])]
 
 
-def more_bits(question: Question) -> Remedy | None:
+def more_bits_remedy(question: Question) -> Remedy | None:
     """Return the next larger width as a repair, or None at the widest."""
     bits = NEXT_BITS.get(question.bits, MAX_BITS)
     if bits <= question.bits:
@@ -125,7 +125,7 @@ def other_range(site: Site) -> Remedy:
     return Remedy(title, why, activation=change)
 
 
-def _equalize_remedies(site: Site, pairs: tuple[Pair, ...]) -> list[Remedy]:
+def _equalization_remedies(site: Site, pairs: tuple[Pair, ...]) -> list[Remedy]:
     """Return the equalization between the layer and its neighbours, if possible.
 
     Only the layer after an activation can absorb the activation's scale.
@@ -142,11 +142,11 @@ def _equalize_remedies(site: Site, pairs: tuple[Pair, ...]) -> list[Remedy]:
     return []
 
 
-def _finer_granularity(site: Site) -> list[Remedy]:
+def _finer_granularity_remedies(site: Site) -> list[Remedy]:
     return [PER_CHANNEL] if site.spec.granularity is Granularity.PER_TENSOR else []
 
 
-def _other_range(site: Site, item: ExaminedTensor) -> list[Remedy]:
+def _other_range_remedies(site: Site, item: ExaminedTensor) -> list[Remedy]:
     """Return the other range estimator: least error, or no clipping."""
     by_error = site.spec.estimator is Estimator.MSE
     if by_error and (item.fit is None or item.fit.clipped_share < MAX_CLIPPED_SHARE):

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict, dataclass
 
-from analysis.diagnosis.diagnose import change_encoding, question_config, sites_of
+from analysis.diagnosis.diagnose import change_layer_encoding, question_config, sites_of_question
 from analysis.diagnosis.remedies import Remedy
-from analysis.evaluation.evaluate import Evaluation, evaluate
+from analysis.evaluation.evaluate import Evaluation, evaluate_network
 from analysis.ranges.tensors import RangeBook
-from analysis.runs.apply_recipe import apply_recipe, first_stage
+from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage
 from analysis.sensitivity.sweep import Question
 from analysis.study import Study
 from quant.config import LayerConfig, QuantConfig, uniform_config
@@ -34,12 +34,12 @@ class RemedyTrial:
     whole_after: Evaluation | None = None
 
     @property
-    def images(self) -> int:
+    def image_count(self) -> int:
         """The number of images that both networks saw."""
         return self.alone_before.samples
 
 
-def try_remedy(
+def try_layer_remedy(
     study: Study, config: QuantConfig, question: Question, remedy: Remedy
 ) -> Steps[RemedyTrial]:
     """Measure a layer at the bits in question before and after a repair.
@@ -51,16 +51,20 @@ def try_remedy(
     """
     bench, book = _Bench(study), study.range_book()
     asked = question_config(book, config, question)
-    treated = change_encoding(book, asked, question, remedy.weight, remedy.activation)
-    solos = [solo_config(book, found, question) for found in (asked, treated)]
-    alone_before = yield from part_of_progress(bench.score(solos[0], (), question), 0.0, 0.2)
+    treated = change_layer_encoding(book, asked, question, remedy.weight, remedy.activation)
+    solos = [single_layer_config(book, found, question) for found in (asked, treated)]
+    alone_before = yield from part_of_progress(
+        bench.score_repaired_network(solos[0], (), question), 0.0, 0.2
+    )
     alone_after = yield from part_of_progress(
-        bench.score(solos[1], remedy.recipe, question), 0.2, 0.5
+        bench.score_repaired_network(solos[1], remedy.recipe, question), 0.2, 0.5
     )
     if any(isinstance(step, AdaRound) for step in remedy.recipe):
         return RemedyTrial(question, remedy.title, alone_before, alone_after)
-    whole_before = yield from part_of_progress(bench.score(asked, ()), 0.5, 0.7)
-    whole_after = yield from part_of_progress(bench.score(treated, remedy.recipe), 0.7, 1.0)
+    whole_before = yield from part_of_progress(bench.score_repaired_network(asked, ()), 0.5, 0.7)
+    whole_after = yield from part_of_progress(
+        bench.score_repaired_network(treated, remedy.recipe), 0.7, 1.0
+    )
     return RemedyTrial(question, remedy.title, alone_before, alone_after, whole_before, whole_after)
 
 
@@ -70,75 +74,83 @@ class _Bench:
 
     study: Study
 
-    def score(
+    def score_repaired_network(
         self, config: QuantConfig, recipe: Recipe, only: Question | None = None
     ) -> Steps[Evaluation]:
         """Quantize, repair and score; of the layer `only`, all other grids are switched off."""
-        first = first_stage(self.study.network, config, self.study.known)
-        steps = apply_recipe(first, recipe, config, self.study.calibration)
+        first = plain_quantized_stage(self.study.network, config, self.study.known_statistics)
+        steps = apply_whole_recipe(first, recipe, config, self.study.calibration)
         stage = yield from part_of_progress(steps, 0.0, 0.6 if recipe else 0.0)
         return (
             yield from part_of_progress(
-                self._evaluate(stage.quantized, only), 0.6 if recipe else 0.0, 1.0
+                self._evaluate_layer_alone(stage.quantized, only), 0.6 if recipe else 0.0, 1.0
             )
         )
 
-    def _evaluate(self, quantized: QuantGraph, only: Question | None) -> Steps[Evaluation]:
+    def _evaluate_layer_alone(
+        self, quantized: QuantGraph, only: Question | None
+    ) -> Steps[Evaluation]:
         if only is None:
-            return (yield from evaluate(self.study.network, quantized, self.study.images))
+            return (
+                yield from evaluate_network(self.study.network, quantized, self.study.scored_images)
+            )
         with quantized.only_layer(only.layer, only.side):
-            return (yield from evaluate(self.study.network, quantized, self.study.images))
+            return (
+                yield from evaluate_network(self.study.network, quantized, self.study.scored_images)
+            )
 
 
-def solo_config(book: RangeBook, config: QuantConfig, question: Question) -> QuantConfig:
+def single_layer_config(book: RangeBook, config: QuantConfig, question: Question) -> QuantConfig:
     """Return the configuration of the layer in question, on the side in question, all else float.
 
     Passes then repair this layer, not what others did to its input.
     """
     alone = uniform_config(FLOAT_BITS, FLOAT_BITS)
     chosen = config.resolve_layers(book.graph.layers)
-    for site in sites_of(book, config, question):
+    for site in sites_of_question(book, config, question):
         owner = site.shared_with or site.layer
         wish: LayerConfig = chosen[owner]
         if site.side is Side.WEIGHTS:
-            alone = alone.with_layer_change(owner, weight=_all_fields(wish.weight))
+            alone = alone.with_layer_change(owner, weight=_change_all_fields(wish.weight))
         else:
-            alone = alone.with_layer_change(owner, activation=_all_fields(wish.activation))
+            alone = alone.with_layer_change(owner, activation=_change_all_fields(wish.activation))
     return alone
 
 
-def _all_fields(spec: QuantSpec) -> SpecChange:
+def _change_all_fields(spec: QuantSpec) -> SpecChange:
     return SpecChange(**asdict(spec))
 
 
-def verdict(trial: RemedyTrial) -> list[str]:
+def remedy_verdict(trial: RemedyTrial) -> list[str]:
     """Return what a repair did, in a sentence for the layer alone and one for the network."""
-    lines = [_sentence("Alone", trial.alone_before, trial.alone_after)]
+    lines = [_effect_sentence("Alone", trial.alone_before, trial.alone_after)]
     if trial.whole_before is not None and trial.whole_after is not None:
-        lines.append(_sentence("In the whole network", trial.whole_before, trial.whole_after))
+        lines.append(
+            _effect_sentence("In the whole network", trial.whole_before, trial.whole_after)
+        )
     return lines
 
 
-def _sentence(who: str, before: Evaluation, after: Evaluation) -> str:
-    unit, old, new = _scores(before, after)
+def _effect_sentence(who: str, before: Evaluation, after: Evaluation) -> str:
+    unit, old, new = _compared_scores(before, after)
     change = f"{unit} {100 * old:.1f} → {100 * new:.1f} %"
-    decibels = f"output SQNR {_decibels(before)} → {_decibels(after)}"
-    return f"{who}: {decibels}, {change} ({_judged(before, after)})."
+    decibels = f"output SQNR {_format_decibels(before)} → {_format_decibels(after)}"
+    return f"{who}: {decibels}, {change} ({_judge_score_change(before, after)})."
 
 
-def _scores(before: Evaluation, after: Evaluation) -> tuple[str, float, float]:
+def _compared_scores(before: Evaluation, after: Evaluation) -> tuple[str, float, float]:
     if before.quantized_top1 is None or after.quantized_top1 is None:
         return "agreement", before.agreement, after.agreement
     return "top-1", before.quantized_top1, after.quantized_top1
 
 
-def _decibels(found: Evaluation) -> str:
+def _format_decibels(found: Evaluation) -> str:
     return f"{found.sqnr_db:.1f} dB" if abs(found.sqnr_db) < 300 else "exact"
 
 
-def _judged(before: Evaluation, after: Evaluation) -> str:
+def _judge_score_change(before: Evaluation, after: Evaluation) -> str:
     """Return whether a change of the score is more than chance, or what the noise says."""
-    _, old, new = _scores(before, after)
+    _, old, new = _compared_scores(before, after)
     interval = after.quantized_top1_ci95 or after.agreement_ci95
     if not interval.low <= old <= interval.high:
         return "better" if new > old else "worse"

@@ -10,9 +10,9 @@ from torch import Tensor
 from analysis.evaluation.image_answers import ImageAnswers, pack_bits
 from analysis.evaluation.measures import Interval, paired_interval, proportion_interval
 from analysis.evaluation.output_error import OutputTally
-from analysis.evaluation.per_image import compare_outputs
+from analysis.evaluation.per_image import compare_image_outputs
 from analysis.evaluation.user_metric import MetricScore, MetricTally, UserMetric
-from analysis.network import Network, forward, forward_all
+from analysis.network import Network, forward_all_outputs, forward_first_output
 from quant.errors import QuantError
 from quant.finite_values import check_finite_outputs
 from quant.inputs import Inputs
@@ -110,17 +110,17 @@ class _ScoreTally:
         self.disagreements: list[Disagreement] = []
         self.flags: dict[str, list[Tensor]] = {"agrees": [], "float_right": [], "right": []}
 
-    def add(
+    def add_batch(
         self, batch: LabelledBatch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
     ) -> None:
         """Add the outputs (N, ...) of both networks for one batch."""
-        self.output_error.add(references, outputs)
+        self.output_error.add_outputs(references, outputs)
         self._add_to_metric(batch, references, outputs)
         reference, quantized = references[0], outputs[0]
         self.samples += len(reference)
         self.classes &= reference.dim() == 2
         if self.classes:
-            self.divergence += float(compare_outputs(reference, quantized, None)["kl"].sum())
+            self.divergence += float(compare_image_outputs(reference, quantized, None)["kl"].sum())
         before, after = reference.argmax(-1), quantized.argmax(-1)
         differs = (before != after).reshape(len(reference), -1).any(1)
         self.agreed += int((~differs).sum())
@@ -145,7 +145,7 @@ class _ScoreTally:
         if self.metric is None or self.metric_problem:
             return
         try:
-            self.metric.add(references, outputs, getattr(batch, "targets", batch.labels))
+            self.metric.add_outputs(references, outputs, getattr(batch, "targets", batch.labels))
         except ValueError as error:
             self.metric_problem = str(error)
 
@@ -154,7 +154,7 @@ class _ScoreTally:
         if self.metric is None or self.metric_problem:
             return None, self.metric_problem
         try:
-            return self.metric.result(), ""
+            return self.metric.metric_result(), ""
         except ValueError as error:
             return None, str(error)
 
@@ -172,7 +172,7 @@ class _ScoreTally:
         names = ("agrees", "float_right", "right") if self.labelled else ("agrees",)
         return ImageAnswers(*(pack_bits(torch.cat(self.flags[name]).numpy()) for name in names))
 
-    def result(self) -> Evaluation:
+    def evaluation_result(self) -> Evaluation:
         """Return all scores with their intervals."""
         n = self.samples
         metric, problem = self._metric_result()
@@ -183,7 +183,7 @@ class _ScoreTally:
             agreement_ci95=proportion_interval(self.agreed, n),
             sqnr_db=self.output_error.sqnr_db,
             disagreements=tuple(self.disagreements),
-            cosine=self.output_error.cosine,
+            cosine=self.output_error.mean_cosine,
             metric=metric,
             metric_problem=problem,
             kl=self.divergence / n if self.classes else None,
@@ -207,20 +207,22 @@ class _ScoreTally:
 class StoredOutputs(Protocol):
     """Outputs of batches that a score which was ended early had already."""
 
-    def find(self, place: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None:
+    def find_outputs(self, place: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None:
         """Return the outputs (N, ...) of both networks for the batch at that place, or None."""
 
-    def keep(self, place: int, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+    def keep_outputs(
+        self, place: int, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> None:
         """Store the outputs of a batch."""
 
-    def flush(self) -> None:
+    def flush_outputs(self) -> None:
         """Write what is not written yet."""
 
-    def forget(self) -> None:
+    def forget_outputs(self) -> None:
         """Drop the outputs: the score is whole."""
 
 
-def evaluate(
+def evaluate_network(
     network: Network,
     quantized: QuantGraph,
     data: Data,
@@ -240,31 +242,31 @@ def evaluate(
     if total == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")
     try:
-        for place, batch in enumerate(data.batches(network.batch_size)):
-            if network.classifies:
-                check_labels(batch.labels, network.outputs)
-            known = None if stored is None else stored.find(place)
-            reference, simulated = known or _outputs(network, quantized, batch.inputs)
+        for place, batch in enumerate(data.batches(network.forward_batch_size)):
+            if network.is_classifier:
+                check_label_range(batch.labels, network.output_count)
+            known = None if stored is None else stored.find_outputs(place)
+            reference, simulated = known or _outputs_of_both(network, quantized, batch.inputs)
             if known is None and stored is not None:
-                stored.keep(place, reference, simulated)
-            tally.add(batch, reference, simulated)
+                stored.keep_outputs(place, reference, simulated)
+            tally.add_batch(batch, reference, simulated)
             yield Progress(tally.samples / total, f"Scoring: {tally.samples} of {total} images")
     finally:
         if stored is not None:
-            stored.flush()
-    return replace(tally.result(), classes=network.classifies)
+            stored.flush_outputs()
+    return replace(tally.evaluation_result(), classes=network.is_classifier)
 
 
-def _outputs(
+def _outputs_of_both(
     network: Network, quantized: QuantGraph, inputs: Inputs
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Return the outputs (N, ...) of the float network, checked, and of the quantized one."""
-    reference = forward_all(network.graph, network.graph.batch, inputs)
+    reference = forward_all_outputs(network.graph, network.graph.batch, inputs)
     check_finite_outputs(network.graph, inputs, reference)
-    return reference, forward_all(quantized, network.graph.batch, inputs)
+    return reference, forward_all_outputs(quantized, network.graph.batch, inputs)
 
 
-def check_labels(labels: Tensor | None, outputs: int) -> None:
+def check_label_range(labels: Tensor | None, outputs: int) -> None:
     """Raise QuantError unless every label (N,) is a class of the network, 0 to `outputs` - 1."""
     if labels is None:
         return
@@ -285,14 +287,14 @@ class FloatScore:
     top1_ci95: Interval
 
 
-def score_float(network: Network, data: Data) -> Steps[FloatScore | None]:
+def score_float_network(network: Network, data: Data) -> Steps[FloatScore | None]:
     """Return the top-1 of the float network, or None without labels, classes or images."""
     hits = samples = 0
-    for batch in data.batches(network.batch_size):
-        if batch.labels is None or not network.classifies:
+    for batch in data.batches(network.forward_batch_size):
+        if batch.labels is None or not network.is_classifier:
             return None
-        check_labels(batch.labels, network.outputs)
-        logits = forward(network.graph, network.graph.batch, batch.inputs)
+        check_label_range(batch.labels, network.output_count)
+        logits = forward_first_output(network.graph, network.graph.batch, batch.inputs)
         hits += int((logits.argmax(1) == batch.labels).sum())
         samples += len(logits)
         yield Progress(samples / len(data), f"Float network: {samples} of {len(data)} images")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.evaluation.measures import sqnr_db
-from analysis.network import Network, forward
+from analysis.network import Network, forward_first_output
 from quant.inputs import Inputs
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
@@ -49,7 +49,7 @@ def _record_outputs(
     handles = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
     try:
         with torch.inference_mode():
-            forward(graph, network.graph.batch, inputs)
+            forward_first_output(graph, network.graph.batch, inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from analysis.evaluation.decision_intervals import energy_ratio_interval
 from analysis.evaluation.measures import Interval, signal_to_noise_db
-from analysis.evaluation.per_image import image_energies, join_outputs
+from analysis.evaluation.per_image import energy_by_image, join_output_energies
 
 
 class OutputTally:
@@ -22,7 +22,7 @@ class OutputTally:
         self._cosine = 0.0
         self._samples = 0
 
-    def add(self, references: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def add_outputs(self, references: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """Add the outputs (N, ...) of the float network and of the other network."""
         self._signal = self._signal or [0.0] * len(references)
         self._noise = self._noise or [0.0] * len(references)
@@ -30,11 +30,11 @@ class OutputTally:
         energies = np.zeros((2, len(references[0]), len(references)))
         for place, (before, after) in enumerate(zip(references, outputs, strict=True)):
             reference, other = before.double(), after.double()
-            energies[0, :, place] = image_energies(reference)
-            energies[1, :, place] = image_energies(reference - other)
+            energies[0, :, place] = energy_by_image(reference)
+            energies[1, :, place] = energy_by_image(reference - other)
             self._signal[place] += float(energies[0, :, place].sum())
             self._noise[place] += float(energies[1, :, place].sum())
-            self._cosine += float(image_cosines(reference, other).sum()) / len(references)
+            self._cosine += float(cosine_by_image(reference, other).sum()) / len(references)
         self._energies.append(energies)
 
     @property
@@ -42,23 +42,23 @@ class OutputTally:
         """The SQNR in dB; several outputs have equal weight, as in `per_image.join_outputs`."""
         signal, noise = (torch.tensor([part]).double() for part in (self._signal, self._noise))
         if len(self._signal) > 1:
-            shares = join_outputs(signal.numpy(), noise.numpy())
+            shares = join_output_energies(signal.numpy(), noise.numpy())
             return signal_to_noise_db(float(shares[0].sum()), float(shares[1].sum()))
         return signal_to_noise_db(float(signal.sum()), float(noise.sum()))
 
     @property
     def sqnr_ci95(self) -> Interval | None:
         """The 95 % interval of the SQNR over images in dB; None for few images or no noise."""
-        signal, noise = join_outputs(*np.concatenate(self._energies, 1))
+        signal, noise = join_output_energies(*np.concatenate(self._energies, 1))
         return energy_ratio_interval(signal, noise)
 
     @property
-    def cosine(self) -> float:
+    def mean_cosine(self) -> float:
         """The cosine similarity, averaged over images and outputs."""
         return self._cosine / max(1, self._samples)
 
 
-def image_cosines(reference: Tensor, other: Tensor) -> Tensor:
+def cosine_by_image(reference: Tensor, other: Tensor) -> Tensor:
     """Return the cosine similarity (N,) of each image's values (N, ...); 1 for two zero rows."""
     first, second = reference.reshape(len(reference), -1), other.reshape(len(other), -1)
     product = (first * second).sum(1)

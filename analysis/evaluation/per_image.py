@@ -38,7 +38,7 @@ INTERVAL_ENDS = [
 MIN_IMAGES = 4  # images that a bootstrap needs
 
 
-def compare_outputs(references: Outputs, outputs: Outputs, labels: Tensor | None) -> Rows:
+def compare_image_outputs(references: Outputs, outputs: Outputs, labels: Tensor | None) -> Rows:
     """Return a row of scores for each image: `outputs` (N, ...) against `references` (N, ...).
 
     Without a first output of shape (N, classes), class and softmax scores stay unknown.
@@ -46,7 +46,7 @@ def compare_outputs(references: Outputs, outputs: Outputs, labels: Tensor | None
     pairs = list(zip(tensors_of_batch(references), tensors_of_batch(outputs), strict=True))
     reference, output = pairs[0]
     rows = _empty_rows(len(reference), len(pairs))
-    noise = [image_energies(before.double() - after.double()) for before, after in pairs]
+    noise = [energy_by_image(before.double() - after.double()) for before, after in pairs]
     rows["energy"] = noise[0] if len(pairs) == 1 else np.stack(noise, 1)
     if reference.dim() == 2 and reference.shape[1] > 1:
         before, after = reference.argmax(1), output.argmax(1)
@@ -62,8 +62,8 @@ def compare_outputs(references: Outputs, outputs: Outputs, labels: Tensor | None
 
 def describe_float_outputs(references: Outputs, labels: Tensor | None) -> Rows:
     """Return a row for each image that describes the outputs of the float network alone."""
-    rows = compare_outputs(references, references, labels)
-    signal = [image_energies(output.double()) for output in tensors_of_batch(references)]
+    rows = compare_image_outputs(references, references, labels)
+    signal = [energy_by_image(output.double()) for output in tensors_of_batch(references)]
     rows["energy"] = signal[0] if len(signal) == 1 else np.stack(signal, 1)
     reference = first_output_of(references)
     if reference.dim() == 2 and reference.shape[1] > 1 and labels is not None:
@@ -75,13 +75,13 @@ def _image_losses(log_softmax: Tensor, labels: Tensor) -> Tensor:
     return F.nll_loss(log_softmax, labels, reduction="none")
 
 
-def image_energies(values: Tensor) -> NDArray[np.float64]:
+def energy_by_image(values: Tensor) -> NDArray[np.float64]:
     """Return the energy, the sum of squares, (N,) of values (N, ...) for each image."""
     sums: NDArray[np.float64] = values.square().reshape(len(values), -1).sum(1).numpy()
     return sums
 
 
-def row_type(outputs: int) -> np.dtype[Any]:
+def image_row_type(outputs: int) -> np.dtype[Any]:
     """Return the type of a row for a network with `outputs` outputs."""
     if outputs == 1:
         return ROW
@@ -89,7 +89,7 @@ def row_type(outputs: int) -> np.dtype[Any]:
 
 
 def _empty_rows(count: int, outputs: int) -> Rows:
-    rows = np.zeros(count, row_type(outputs))
+    rows = np.zeros(count, image_row_type(outputs))
     rows["kl"] = rows["cross_entropy"] = np.nan
     rows["right"] = rows["agrees"] = UNKNOWN
     return rows
@@ -116,7 +116,7 @@ def summarize_rows(reference: Rows, rows: Rows) -> Figures:
     Both arrays of rows describe the same images in the same order.
     """
     count, agreed = len(rows), int(rows["agrees"].sum())
-    signal, noise = join_outputs(reference["energy"], rows["energy"])
+    signal, noise = join_output_energies(reference["energy"], rows["energy"])
     classes = bool((rows["agrees"] != UNKNOWN).all())
     drop, interval = None, None
     if (rows["right"] != UNKNOWN).all() and (reference["right"] != UNKNOWN).all():
@@ -136,7 +136,7 @@ def summarize_rows(reference: Rows, rows: Rows) -> Figures:
     )
 
 
-def join_outputs(
+def join_output_energies(
     signal: NDArray[Any], noise: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return signal and noise energies (N,) of all outputs together, from energies (N, outputs).
@@ -216,4 +216,4 @@ def rows_to_bytes(rows: Rows) -> bytes:
 
 def rows_from_bytes(content: bytes, outputs: int = 1) -> Rows:
     """Return the rows that `rows_to_bytes` wrote, for a network with `outputs` outputs."""
-    return np.frombuffer(content, row_type(outputs))
+    return np.frombuffer(content, image_row_type(outputs))

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from analysis.evaluation.measures import proportion_interval
-from analysis.network import Network, forward
+from analysis.network import Network, forward_first_output
 from data_io.arrays import ArraySource
 from data_io.dataset import Dataset
 from data_io.errors import DatasetError
@@ -50,7 +50,7 @@ class BetterInputs:
     samples: int
     preprocess: Preprocess | None = None
 
-    def sentence(self) -> str:
+    def effect_sentence(self) -> str:
         """Return the change and its measured effect in words."""
         return (
             f"With {self.change}: {self.top1:.0%} instead of {self.top1_before:.0%} of "
@@ -65,7 +65,7 @@ class SanityCheck:
     suspicions: tuple[str, ...] = ()
     better: BetterInputs | None = None
 
-    def sentences(self) -> tuple[str, ...]:
+    def warning_sentences(self) -> tuple[str, ...]:
         """Return all that a user must read; empty where nothing is suspicious."""
         if not self.suspicions:
             return ()
@@ -73,7 +73,8 @@ class SanityCheck:
             "No change that was tried (scale and channels of the inputs, order of the classes) "
             "helps clearly; check the preprocessing and the labels."
             if self.better is None
-            else f"{self.better.sentence()} The preprocessing or the labels are probably wrong."
+            else f"{self.better.effect_sentence()} The preprocessing or the labels are probably "
+            "wrong."
         )
         return (*self.suspicions, cause)
 
@@ -96,7 +97,7 @@ def check_float_network(network: Network, data: Dataset, top1: float | None) -> 
     unchanged inputs. An unusual size alone is no suspicion, as some networks take raw pixels.
     """
     poor = top1 is not None and top1 < SOUND_TOP1 and len(data) >= FEWEST_IMAGES
-    if top1 is None or not poor or not network.classifies or len(network.graph.inputs) > 1:
+    if top1 is None or not poor or not network.is_classifier or len(network.graph.inputs) > 1:
         return SanityCheck()
     room = MOST_BYTES // (4 * math.prod(network.graph.input_shape))
     count = min(TRIED_IMAGES, len(data), max(FEWEST_IMAGES, room))
@@ -105,18 +106,18 @@ def check_float_network(network: Network, data: Dataset, top1: float | None) -> 
     if batch.labels is None or not isinstance(batch.inputs, Tensor):
         return SanityCheck()
     inputs, labels = batch.inputs, batch.labels
-    answers = _answers(network, inputs)
-    suspicions = find_suspicions(top1, len(data), answers, labels, network.outputs)
+    answers = _predicted_classes(network, inputs)
+    suspicions = find_suspicions(top1, len(data), answers, labels, network.output_count)
     size = float(inputs.double().square().mean().sqrt())
-    trials = list(_trials(data, inputs)) if network.graph.inputs[0].real else []
+    trials = list(_input_change_trials(data, inputs)) if network.graph.inputs[0].real else []
     usual = not trials or USUAL_SIZE[0] <= size <= USUAL_SIZE[1]
     if usual and not suspicions:
         return SanityCheck()
     known = int((answers == labels).sum())
-    found = [_match_classes(answers, labels, network.outputs)]
+    found = [_match_classes(answers, labels, network.output_count)]
     for place, trial in enumerate(trials, 1):
-        hits = int((_answers(network, trial.change(inputs)) == labels).sum())
-        found.append(_better(trial.name, hits, known, count, trial.preprocess))
+        hits = int((_predicted_classes(network, trial.change(inputs)) == labels).sum())
+        found.append(_better_inputs(trial.name, hits, known, count, trial.preprocess))
         yield Progress(place / len(trials), f"Sanity check: with {trial.name}")
     changes = [one for one in found if one is not None]
     better = max(changes, key=lambda one: one.top1, default=None)
@@ -159,14 +160,17 @@ def _largest_share(classes: Tensor) -> float:
     return int(torch.bincount(classes).max()) / len(classes)
 
 
-def _answers(network: Network, inputs: Tensor) -> Tensor:
+def _predicted_classes(network: Network, inputs: Tensor) -> Tensor:
     """Return the class (N,) that the float network gives each input (N, ...)."""
-    pieces = inputs.split(network.batch_size)
-    found = [forward(network.graph, network.graph.batch, piece).argmax(1) for piece in pieces]
+    pieces = inputs.split(network.forward_batch_size)
+    found = [
+        forward_first_output(network.graph, network.graph.batch, piece).argmax(1)
+        for piece in pieces
+    ]
     return torch.cat(found)
 
 
-def _better(
+def _better_inputs(
     name: str, hits: int, before: int, count: int, preprocess: Preprocess | None = None
 ) -> BetterInputs | None:
     """Return a change that made `hits` of `count` right; None where it is no clear gain."""
@@ -186,10 +190,10 @@ def _match_classes(answers: Tensor, labels: Tensor, classes: int) -> BetterInput
     answers, labels = answers[1::2], labels[1::2]
     hits = int((torch.from_numpy(label_of)[answers] == labels).sum())
     before = int((answers == labels).sum())
-    return _better("the classes in another order", hits, before, len(labels))
+    return _better_inputs("the classes in another order", hits, before, len(labels))
 
 
-def _trials(data: Dataset, inputs: Tensor) -> Iterator[_Trial]:
+def _input_change_trials(data: Dataset, inputs: Tensor) -> Iterator[_Trial]:
     """Yield the changes that images can need; a table has none."""
     steps: Preprocess | None = getattr(data.source, "preprocess", None)
     if steps is not None and steps.table is not None:
@@ -199,14 +203,14 @@ def _trials(data: Dataset, inputs: Tensor) -> Iterator[_Trial]:
         yield _Trial("the inputs divided by 255", lambda values: values / BYTE)
         axis = 1
     else:
-        for name, other in _other_steps(steps):
-            yield _Trial(name, _rescaled(steps, other), other)
+        for name, other in _other_preprocess_steps(steps):
+            yield _Trial(name, _rescaling_change(steps, other), other)
         axis = 3 if steps.layout is Layout.NHWC else 1
     if inputs.dim() == 4 and inputs.shape[axis] == 3:
         yield _Trial("red and blue swapped", lambda values: values.flip(axis))
 
 
-def _other_steps(steps: Preprocess) -> Iterator[tuple[str, Preprocess]]:
+def _other_preprocess_steps(steps: Preprocess) -> Iterator[tuple[str, Preprocess]]:
     """Yield the common ways to scale pixels, apart from `steps`."""
     n = steps.channels
     times, parts = (
@@ -227,7 +231,7 @@ def _other_steps(steps: Preprocess) -> Iterator[tuple[str, Preprocess]]:
                 yield name, other
 
 
-def _rescaled(steps: Preprocess, other: Preprocess) -> Change:
+def _rescaling_change(steps: Preprocess, other: Preprocess) -> Change:
     """Return what turns the inputs of `steps` into those of `other`, which differ in mean, std."""
     shape = (1, 1, 1, -1) if steps.layout is Layout.NHWC else (1, -1, 1, 1)
     mean, std, new_mean, new_std = (

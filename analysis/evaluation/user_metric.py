@@ -58,7 +58,7 @@ class MetricScore:
     change_ci95: Interval | None = None
 
     @property
-    def loss(self) -> float:
+    def metric_loss(self) -> float:
         """How much worse the quantized network is, in the unit of the metric."""
         return -self.change if self.higher_is_better else self.change
 
@@ -73,7 +73,7 @@ class MetricTally:
         self._bytes = 0
         self._whole = False
 
-    def add(
+    def add_outputs(
         self, references: Sequence[Tensor], outputs: Sequence[Tensor], targets: Targets
     ) -> None:
         """Add the outputs (N, ...) of the float and the quantized network.
@@ -88,7 +88,7 @@ class MetricTally:
                 for values, new in zip(self._values, results, strict=True):
                     values.append(new)
                 return
-            self._check_first(results, len(references[0]))
+            self._check_first_result(results, len(references[0]))
             self._whole = True
         self._bytes += sum(tensor.nbytes for group in both for tensor in group)
         if self._bytes > MAX_HELD_BYTES:
@@ -114,7 +114,7 @@ class MetricTally:
             )
         return values
 
-    def _check_first(self, results: list[NDArray[np.float64]], count: int) -> None:
+    def _check_first_result(self, results: list[NDArray[np.float64]], count: int) -> None:
         wrong = next((values for values in results if values.ndim), None)
         if wrong is not None or self._values[0]:
             got = "one number" if wrong is None else f"an array {wrong.shape}"
@@ -123,7 +123,7 @@ class MetricTally:
                 f"{self.metric.name} gave {got}. Correct the function."
             )
 
-    def result(self) -> MetricScore:
+    def metric_result(self) -> MetricScore:
         """Return the values of both networks and their difference.
 
         Raises:

@@ -43,9 +43,16 @@ ALIASES = {
     "metric loss": Measure.LOSS,
 }
 _BYTES = {
-    "B": 1.0, "bytes": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10,
-    "MiB": 2.0**20, "GiB": 2.0**30,
-}  # fmt: skip
+    "B": 1.0,
+    "bytes": 1.0,
+    "kB": 1e3,
+    "KB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "KiB": 2.0**10,
+    "MiB": 2.0**20,
+    "GiB": 2.0**30,
+}
 UNITS: dict[Measure, dict[str, float]] = {
     Measure.DROP: {"points": 0.01, "point": 0.01, "%": 0.01, "": 0.01},
     Measure.TOP1: {"%": 0.01, "": 0.01},

@@ -84,7 +84,7 @@ def _share(share: float, images: int, confidence: float) -> Estimate:
 def _cost(condition: Condition, run: Run, against: Run | None) -> Estimate:
     """Return a cost of one image, or its multiple of the other run's cost."""
     quantity = Quantity(str(condition.measure))
-    value = quantity.of(run.cost)
+    value = quantity.value_in(run.cost)
     if not condition.is_relative:
         return Estimate(value, 0, COST_SOURCE)
     if against is None:
@@ -97,7 +97,7 @@ def _cost(condition: Condition, run: Run, against: Run | None) -> Estimate:
             f"Costs of two runs compare on one machine; got {run.cost.machine} and "
             f"{against.cost.machine}. Name one machine for both."
         )
-    before = quantity.of(against.cost)
+    before = quantity.value_in(against.cost)
     if before <= 0:
         raise QuantError(f"A multiple needs a {quantity} above 0; {against.name} has {before:g}.")
     return Estimate(value / before, 0, COST_SOURCE)
@@ -135,9 +135,11 @@ def _lacks(run: Run, measure: Measure) -> str:
             f"{run.name} was kept by an older version, without the answers to single images. Score "
             "the run again."
         )
-    needs = "images with labels and a row of classes" if measure is not Measure.AGREEMENT else (
-        "a row of classes"
-    )  # fmt: skip
+    needs = (
+        "images with labels and a row of classes"
+        if measure is not Measure.AGREEMENT
+        else ("a row of classes")
+    )
     return (
         f"A condition on {measure} needs {needs}; {run.name} has none. Name data with labels, or "
         "write a condition on sqnr or on a metric."
@@ -153,7 +155,7 @@ def _metric(measure: Measure, run: Run, confidence: float) -> Estimate:
         )
     value, interval = found.quantized_value, found.quantized_ci95
     if measure is Measure.LOSS:
-        value, interval = found.loss, found.change_ci95
+        value, interval = found.metric_loss, found.change_ci95
         if interval is not None and found.higher_is_better:
             interval = Interval(-interval.high, -interval.low)
     if interval is None:

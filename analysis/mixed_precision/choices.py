@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.mixed_precision.dependencies import FIXED, find_wiring
+from analysis.mixed_precision.dependencies import FIXED, find_width_origins
 from quant.assignment import Knob, Part, parts_of_graph
 from quant.config import QuantConfig, Rule
 from quant.errors import ConfigError
@@ -51,18 +51,18 @@ class Rules:
     granularities: tuple[Granularity, ...] | None = None
     activation_bits: tuple[int, ...] | None = None
 
-    def offered(self, side: Side) -> tuple[int, ...]:
+    def offered_bits(self, side: Side) -> tuple[int, ...]:
         """Return the allowed widths of one side, widest first.
 
         Example:
-            >>> Rules(bits=(4, 8)).offered(Side.WEIGHTS)
+            >>> Rules(bits=(4, 8)).offered_bits(Side.WEIGHTS)
             (8, 4)
         """
         activations = side is Side.ACTIVATIONS and self.activation_bits
         return tuple(sorted(set(activations or self.bits), reverse=True))
 
 
-def find_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Knob, ...]:
+def find_free_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Knob, ...]:
     """Return all free choices in order of execution.
 
     The operands of an add or concat share one choice; so do sites with one encoding (pools) and
@@ -85,7 +85,9 @@ def find_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Kn
                 f"Layers that share their bits must be pinned alike; got {sorted(fixed)} for "
                 f"{names}. Pin one of them."
             )
-        knobs.append(_build_knob(parts, tuple(fixed) or rules.offered(parts[0][1]), own, rules))
+        knobs.append(
+            _build_knob_options(parts, tuple(fixed) or rules.offered_bits(parts[0][1]), own, rules)
+        )
     return tuple(knobs)
 
 
@@ -96,7 +98,7 @@ def _own_granularities(graph: FloatGraph, config: QuantConfig) -> dict[Part, Gra
     return {(name, Side.WEIGHTS): chosen[name].weight.granularity for name in weighted}
 
 
-def _build_knob(
+def _build_knob_options(
     parts: tuple[Part, ...], bits: tuple[int, ...], own: dict[Part, Granularity], rules: Rules
 ) -> Knob:
     """Return a knob with an option for each width and, for weights, each allowed granularity."""
@@ -169,7 +171,7 @@ def _tied_pairs(
             yield (site.layer, Side.ACTIVATIONS), (site.shared_with, Side.ACTIVATIONS)
     kinds = {layer.name: layer.kind for layer in graph.layers}
     parts = parts_of_graph(graph)
-    wiring = find_wiring(graph, config, [(part,) for part in parts])
+    wiring = find_width_origins(graph, config, [(part,) for part in parts])
     for op in wiring.workload.ops:
         if kinds.get(op.name) in TIED_KINDS:
             numbers = (wiring.tensors[name] for name in op.inputs)

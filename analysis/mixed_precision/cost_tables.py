@@ -13,12 +13,12 @@ from accelerator.memory import Lifetime, count_constants, find_lifetimes, save_i
 from accelerator.report import CostReport
 from accelerator.widths import Widths, choose_widths, mode_chooser, store_activation
 from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, Workload
-from analysis.cost.estimate import cost
+from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies, weight_entropies
 from analysis.evaluation.measures import Array
-from analysis.mixed_precision.cost_terms import Limit, Sum, add_sums
-from analysis.mixed_precision.dependencies import FIXED, find_wiring
+from analysis.mixed_precision.cost_terms import Limit, Sum, add_cost_sums
+from analysis.mixed_precision.dependencies import FIXED, find_width_origins
 from analysis.network import Network
 from quant.assignment import Knob, config_with_bits
 from quant.config import QuantConfig
@@ -50,7 +50,7 @@ class BitCosts:
     ) -> None:
         self.network, self.config, self.machine = network, config, machine
         self.knobs = tuple(knobs)
-        self.wiring = find_wiring(network.graph, config, [knob.parts for knob in knobs])
+        self.wiring = find_width_origins(network.graph, config, [knob.parts for knob in knobs])
         self.entropies: Entropies = {} if entropies is None else entropies
         self._measure_entropies()
         self._specs = config.resolve_layers(network.graph.layers)
@@ -63,9 +63,9 @@ class BitCosts:
             return
         for place in range(max(len(knob.bits) for knob in self.knobs)):
             choice = [min(place, len(knob.bits) - 1) for knob in self.knobs]
-            weight_entropies(self.network.graph, self.configuration(choice), self.entropies)
+            weight_entropies(self.network.graph, self.config_of_choice(choice), self.entropies)
 
-    def configuration(self, choice: Choice) -> QuantConfig:
+    def config_of_choice(self, choice: Choice) -> QuantConfig:
         """Return the configuration of a choice."""
         cells = [
             c
@@ -76,76 +76,84 @@ class BitCosts:
         grains = {layer: grain for (layer, side), _, grain in cells if side is Side.WEIGHTS}
         return config_with_bits(self.config, self.network.graph, bits, grains)
 
-    def report(self, choice: Choice) -> CostReport:
+    def cost_report(self, choice: Choice) -> CostReport:
         """Return the full estimate for a choice."""
-        return cost(self.network, self.configuration(choice), self.machine, self.entropies)
+        return estimate_config_cost(
+            self.network, self.config_of_choice(choice), self.machine, self.entropies
+        )
 
-    def sums(self, quantity: Quantity, stays: Stays) -> tuple[Sum, ...]:
+    def quantity_sums(self, quantity: Quantity, stays: Stays) -> tuple[Sum, ...]:
         """Return a quantity as sums, of which the largest counts; only peak memory has several."""
         key = (quantity, stays if quantity in PRICED else None)
         if key not in self._sums:
-            self._sums[key] = tuple(self._add_up(quantity, stays))
+            self._sums[key] = tuple(self._add_up_quantity(quantity, stays))
         return self._sums[key]
 
-    def stays(self, choice: Choice) -> Stays:
+    def residents_on_chip(self, choice: Choice) -> Stays:
         """Return what stays on chip under a choice."""
-        scene = self._scene(choice)
+        scene = self._scene_of_choice(choice)
         return scene.residents, scene.weights_resident
 
-    def room(self, stays: Stays) -> Iterator[Limit]:
+    def on_chip_limits(self, stays: Stays) -> Iterator[Limit]:
         """Yield the limits that a choice must keep for all of `stays` to fit on chip."""
         residents, layers = stays
         lives = find_lifetimes(self.wiring.workload, self.machine)
         free = float(self.machine.buffers.resident_activation_bytes)
-        yield from room_limits(self._stored(), lives, residents, free)
+        yield from room_limits(self._stored_bytes_sums(), lives, residents, free)
         if layers and self.machine.weights_resident is Residency.AUTO:
-            size = self._sum_ops(lambda _, op: self._stored_bits(op) if op.name in layers else 0)
+            size = self._sum_weighted_operations(
+                lambda _, op: self._stored_bits_per_value(op) if op.name in layers else 0
+            )
             yield Limit(size, 8.0 * self.machine.weight_room_bytes)
 
-    def _add_up(self, quantity: Quantity, stays: Stays) -> Iterator[Sum]:
+    def _add_up_quantity(self, quantity: Quantity, stays: Stays) -> Iterator[Sum]:
         if quantity is Quantity.MEMORY:
-            yield from self._memory()
+            yield from self._alive_memory_sums()
         elif quantity is Quantity.BOPS:
-            yield self._sum_ops(lambda _, op: op.macs * op.weight_bits * op.activation_bits)
+            yield self._sum_weighted_operations(
+                lambda _, op: op.macs * op.weight_bits * op.activation_bits
+            )
         elif quantity is Quantity.SIZE:
-            yield self._sum_ops(self._size)
+            yield self._sum_weighted_operations(self._weight_size_bytes)
         else:
-            scene = self._scene([0] * len(self.knobs))
+            scene = self._scene_of_choice([0] * len(self.knobs))
             scene = replace(scene, residents=stays[0], weights_resident=stays[1])
             ops = enumerate(self.wiring.workload.ops)
-            yield add_sums([self._table(place, op, quantity, scene) for place, op in ops])
+            yield add_cost_sums(
+                [self._operation_cost_table(place, op, quantity, scene) for place, op in ops]
+            )
 
-    def _scene(self, choice: Choice) -> Scene:
-        workload = self._workload(choice)
-        widths = [self._widths(op) for op in workload.ops]
+    def _scene_of_choice(self, choice: Choice) -> Scene:
+        workload = self._workload_of_choice(choice)
+        widths = [self._operand_widths(op) for op in workload.ops]
         return set_scene(workload, self.machine, widths, find_lifetimes(workload, self.machine))
 
-    def _stored_bits(self, op: Op) -> int:
-        return count_stored_bits(op, self._widths(op))
+    def _stored_bits_per_value(self, op: Op) -> int:
+        return count_stored_bits(op, self._operand_widths(op))
 
-    def _widths(self, op: Op) -> Widths:
+    def _operand_widths(self, op: Op) -> Widths:
         return choose_widths(op, self.machine, self._chooser)
 
-    def _workload(self, choice: Choice) -> Workload:
+    def _workload_of_choice(self, choice: Choice) -> Workload:
         chosen = dict(enumerate(choice))
-        bits = self._bits(chosen)
+        bits = self._bits_by_origin(chosen)
         ops = enumerate(self.wiring.workload.ops)
         tensors = self.wiring.workload.tensors
         return replace(
             self.wiring.workload,
-            ops=tuple(self._op(position, op, chosen) for position, op in ops),
+            ops=tuple(self._operation_at_widths(position, op, chosen) for position, op in ops),
             tensors=tuple(
                 replace(t, bits=bits.get(self.wiring.tensors[t.name], t.bits)) for t in tensors
             ),
         )
 
-    def _bits(self, options: dict[int, int]) -> dict[int, int]:
+    def _bits_by_origin(self, options: dict[int, int]) -> dict[int, int]:
         return {knob: self.knobs[knob].bits[option] for knob, option in options.items()}
 
-    def _op(self, position: int, op: Op, options: dict[int, int]) -> Op:
+    def _operation_at_widths(self, position: int, op: Op, options: dict[int, int]) -> Op:
         """Return the operation with the widths of a choice; other widths stay."""
         wiring = self.wiring
-        bits = self._bits(options)
+        bits = self._bits_by_origin(options)
         weight = wiring.weights[position]
         return replace(
             op,
@@ -153,10 +161,10 @@ class BitCosts:
             weight_groups=(),
             activation_bits=bits.get(wiring.activations[position], op.activation_bits),
             output_bits=bits.get(wiring.outputs[position], op.output_bits),
-            weight_entropy=self._entropy(op, weight, options.get(weight)),
+            weight_entropy=self._compressed_bits(op, weight, options.get(weight)),
         )
 
-    def _entropy(self, op: Op, knob: int, option: int | None) -> float | None:
+    def _compressed_bits(self, op: Op, knob: int, option: int | None) -> float | None:
         """Return the bits per weight after compression; granularity changes the result."""
         stored = op.kind in WEIGHT_KINDS or op.table_elements
         if not stored or not self.entropies or option is None:
@@ -168,7 +176,7 @@ class BitCosts:
         spec = self._specs[op.name].weight.with_bits(bits)
         return self.entropies.get((op.name, replace(spec, granularity=grain or spec.granularity)))
 
-    def _sum_ops(self, count: Callable[[int, Op], float]) -> Sum:
+    def _sum_weighted_operations(self, count: Callable[[int, Op], float]) -> Sum:
         """Return a sum over operations with weights; `count` depends on operand widths only."""
         terms = []
         for place, op in enumerate(self.wiring.workload.ops):
@@ -178,15 +186,15 @@ class BitCosts:
                 table: Array = np.empty(shape)
                 for options in np.ndindex(*shape):
                     chosen = dict(zip(scope, options, strict=True))
-                    table[options] = count(place, self._op(place, op, chosen))
+                    table[options] = count(place, self._operation_at_widths(place, op, chosen))
                 terms.append(_table_as_sum(scope, table))
-        return add_sums(terms)
+        return add_cost_sums(terms)
 
-    def _size(self, place: int, op: Op) -> float:
+    def _weight_size_bytes(self, place: int, op: Op) -> float:
         del place
-        return op.shape_weights * self._widths(op).stored_weight / 8 + count_constants(op)
+        return op.shape_weights * self._operand_widths(op).stored_weight / 8 + count_constants(op)
 
-    def _table(self, place: int, op: Op, quantity: Quantity, scene: Scene) -> Sum:
+    def _operation_cost_table(self, place: int, op: Op, quantity: Quantity, scene: Scene) -> Sum:
         """Return the cost of an operation for all widths of its operands and output."""
         wiring = self.wiring
         two = op.kind in GEMM_KINDS or op.multiply or op.table_elements
@@ -197,33 +205,33 @@ class BitCosts:
         table: Array = np.empty(shape)
         for options in np.ndindex(*shape):
             chosen = dict(zip(scope, options, strict=True))
-            table[options] = self._price(place, op, chosen, scene)[quantity]
+            table[options] = self._price_operation(place, op, chosen, scene)[quantity]
         return _table_as_sum(scope, table)
 
-    def _price(
+    def _price_operation(
         self, place: int, op: Op, options: dict[int, int], scene: Scene
     ) -> dict[Quantity, float]:
         names = (*op.inputs, op.output)
         on_chip = tuple(name in scene.residents for name in names)
         key = (place, tuple(options.values()), on_chip, op.name in scene.weights_resident)
         if key not in self._kept:
-            wide = self._op(place, op, options)
+            wide = self._operation_at_widths(place, op, options)
             if op.kind not in GEMM_KINDS:  # matrix products take all widths from the op itself
-                bits = self._bits(options)
+                bits = self._bits_by_origin(options)
                 wired, held = self.wiring.tensors, scene.tensors
                 near = {
                     name: replace(held[name], bits=bits.get(wired[name], held[name].bits))
                     for name in names
                 }
                 scene = replace(scene, tensors=near)
-            priced = cost_op(wide, self._widths(wide), scene)
+            priced = cost_op(wide, self._operand_widths(wide), scene)
             self._kept[key] = {
                 Quantity.ENERGY: priced.energy_pj,
                 Quantity.LATENCY: priced.latency_s,
             }
         return self._kept[key]
 
-    def _stored(self) -> dict[str, Sum]:
+    def _stored_bytes_sums(self) -> dict[str, Sum]:
         """Return the stored bytes of each activation."""
         sizes = {}
         for tensor in self.wiring.workload.tensors:
@@ -236,15 +244,15 @@ class BitCosts:
             sizes[tensor.name] = Sum({knob: tensor.elements * np.array(stored) / 8.0})
         return sizes
 
-    def _memory(self) -> Iterator[Sum]:
+    def _alive_memory_sums(self) -> Iterator[Sum]:
         """Yield the bytes alive at each step, minus the bytes saved by in-place operations."""
         lives = find_lifetimes(self.wiring.workload, self.machine)
-        alive = alive_sums(self._stored(), lives)
+        alive = alive_byte_sums(self._stored_bytes_sums(), lives)
         for step, op in enumerate(self.wiring.workload.ops):
-            saved = self._saved(step, op) if self.machine.eltwise_in_place else Sum()
-            yield add_sums([alive.get(step, Sum()), saved])
+            saved = self._bytes_saved_inplace(step, op) if self.machine.eltwise_in_place else Sum()
+            yield add_cost_sums([alive.get(step, Sum()), saved])
 
-    def _saved(self, step: int, op: Op) -> Sum:
+    def _bytes_saved_inplace(self, step: int, op: Op) -> Sum:
         scope = _sorted_knobs({self.wiring.tensors[name] for name in (*op.inputs, op.output)})
         shape = [len(self.knobs[knob].bits) for knob in scope]
         table: Array = np.zeros(shape)
@@ -252,7 +260,7 @@ class BitCosts:
             choice = [0] * len(self.knobs)
             for knob, option in zip(scope, options, strict=True):
                 choice[knob] = option
-            lives = find_lifetimes(self._workload(choice), self.machine)
+            lives = find_lifetimes(self._workload_of_choice(choice), self.machine)
             table[options] = -save_in_place(op, step, lives) / 8
         return _table_as_sum(scope, table)
 
@@ -267,13 +275,13 @@ def _table_as_sum(scope: tuple[int, ...], table: Array) -> Sum:
     return Sum(tables={scope: table}) if scope else Sum(constant=float(table))
 
 
-def alive_sums(stored: Mapping[str, Sum], lives: Sequence[Lifetime]) -> dict[int, Sum]:
+def alive_byte_sums(stored: Mapping[str, Sum], lives: Sequence[Lifetime]) -> dict[int, Sum]:
     """Return the bytes alive at each step; `stored` holds the bytes of each activation by name."""
     steps: dict[int, list[Sum]] = {}
     for life in lives:
         for step in range(life.first, life.last + 1):
             steps.setdefault(step, []).append(stored[life.name])
-    return {step: add_sums(alive) for step, alive in steps.items()}
+    return {step: add_cost_sums(alive) for step, alive in steps.items()}
 
 
 def room_limits(
@@ -284,7 +292,7 @@ def room_limits(
     Steps that fit at every width have no limit.
     """
     inside = [life for life in lives if life.name in residents]
-    for total in alive_sums(stored, inside).values():
+    for total in alive_byte_sums(stored, inside).values():
         most = sum(float(values.max()) for values in total.knobs.values())
         if total.constant + most > free:
             yield Limit(total, free)

@@ -20,11 +20,11 @@ class Sum:
     tables: dict[Scope, Array] = field(default_factory=dict)
     constant: float = 0.0
 
-    def at(self, choice: Sequence[int]) -> float:
+    def value_at(self, choice: Sequence[int]) -> float:
         """Return the value where knob i takes option choice[i].
 
         Example:
-            >>> Sum({0: np.array([1.0, 2.0])}, constant=10.0).at([1])
+            >>> Sum({0: np.array([1.0, 2.0])}, constant=10.0).value_at([1])
             12.0
         """
         single = sum(float(values[choice[knob]]) for knob, values in self.knobs.items())
@@ -32,7 +32,7 @@ class Sum:
         joint = sum(float(table[tuple(choice[k] for k in scope)]) for scope, table in pairs)
         return self.constant + single + joint
 
-    def scaled(self, factor: float) -> "Sum":
+    def scale_by(self, factor: float) -> "Sum":
         """Return the sum with every term times `factor`."""
         return Sum(
             {knob: factor * values for knob, values in self.knobs.items()},
@@ -49,7 +49,7 @@ class Limit:
     most: float
 
 
-def add_sums(sums: Sequence[Sum]) -> Sum:
+def add_cost_sums(sums: Sequence[Sum]) -> Sum:
     """Return the sum of sums."""
     knobs: dict[int, Array] = {}
     tables: dict[Scope, Array] = {}
@@ -96,4 +96,4 @@ def _move_addend(total: Sum, old: Scope, new: Scope, knob: int, part: tuple[Arra
     rest, addend = part
     tables = {scope: table for scope, table in total.tables.items() if scope != old}
     extra = Sum({knob: addend}, {new: rest} if new else {}, 0.0 if new else float(rest))
-    return add_sums([replace(total, tables=tables), extra])
+    return add_cost_sums([replace(total, tables=tables), extra])

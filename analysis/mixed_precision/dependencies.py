@@ -29,7 +29,7 @@ class WidthOrigins:
     outputs: tuple[int, ...]
 
 
-def find_wiring(
+def find_width_origins(
     graph: FloatGraph, config: QuantConfig, groups: Sequence[Iterable[Part]]
 ) -> WidthOrigins:
     """Find the origins of all widths by trial: only `build_workload` knows the rules.

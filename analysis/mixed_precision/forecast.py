@@ -44,24 +44,24 @@ class Foresight:
     @property
     def tells_loss(self) -> bool:
         """Whether enough measured points exist to predict a loss of accuracy."""
-        return self.predictor.measured >= ENOUGH
+        return self.predictor.measured_count >= ENOUGH
 
-    def summed(self, config: QuantConfig) -> NoiseSum:
+    def summed_noise(self, config: QuantConfig) -> NoiseSum:
         """Return the sum over the layers; nan where a layer is unknown or other settings differ."""
-        if without_choices(self.network, config) != self.config:
+        if config_without_choices(self.network, config) != self.config:
             return UNKNOWN_SUM
         try:
-            return self.table.sum_up(cells_of_config(config, self.network.graph))
+            return self.table.sum_cells(cells_of_config(config, self.network.graph))
         except QuantError:
             return UNKNOWN_SUM
 
-    def predict(self, config: QuantConfig) -> Prediction | None:
+    def predict_config(self, config: QuantConfig) -> Prediction | None:
         """Return the prediction for a configuration, or None where a layer is unknown."""
-        summed = self.summed(config)
-        return self.predictor.predict(summed) if math.isfinite(summed.energy) else None
+        summed = self.summed_noise(config)
+        return self.predictor.predict_network(summed) if math.isfinite(summed.energy) else None
 
 
-def foresee(
+def learn_forecast(
     network: Network,
     sensitivity: Sensitivity,
     runs: Iterable[Run],
@@ -78,28 +78,28 @@ def foresee(
     Raises:
         QuantError: the sweep did not quantize each layer alone in a float network.
     """
-    config = without_choices(network, sensitivity.sweep.config)
+    config = config_without_choices(network, sensitivity.sweep.config)
     first = predictor_from_sweep(sensitivity)
     table = build_noise_table(network.graph, *others, sensitivity)
     forecast = Foresight(network, config, sensitivity, table, first)
     for run, run_config in _usable_runs(forecast, runs, data_digest):
-        summed = forecast.summed(run_config)
-        prediction = forecast.predictor.predict(summed)
+        summed = forecast.summed_noise(run_config)
+        prediction = forecast.predictor.predict_network(summed)
         one = Measured(Proposal(run.name, run_config, summed, prediction, run.cost), run)
-        predictor = forecast.predictor.learn(summed, run.evaluation)
+        predictor = forecast.predictor.learn_measurement(summed, run.evaluation)
         forecast = replace(forecast, predictor=predictor, measured=(*forecast.measured, one))
     return forecast
 
 
-def without_bits(network: Network, config: QuantConfig) -> QuantConfig:
+def config_without_bits(network: Network, config: QuantConfig) -> QuantConfig:
     """Return the configuration at 8 bits everywhere; equal for configurations equal up to bits."""
     graph = network.graph
     return config_with_bits(config, graph, dict.fromkeys(parts_of_graph(graph), PLAIN_BITS))
 
 
-def without_choices(network: Network, config: QuantConfig) -> QuantConfig:
+def config_without_choices(network: Network, config: QuantConfig) -> QuantConfig:
     """Return the configuration with one width and one granularity of weights everywhere."""
-    return config_at_granularity(without_bits(network, config), Granularity.PER_CHANNEL)
+    return config_at_granularity(config_without_bits(network, config), Granularity.PER_CHANNEL)
 
 
 def _usable_runs(
@@ -115,7 +115,7 @@ def _usable_runs(
             continue
         try:
             config = config_from_dict(run.config)
-            usable = math.isfinite(forecast.summed(config).energy)
+            usable = math.isfinite(forecast.summed_noise(config).energy)
         except QuantError:
             continue  # the run comes from another version
         if usable:

@@ -48,7 +48,7 @@ class Solution:
     seconds: float
 
 
-def solve(
+def solve_integer_program(
     options: Sequence[int], objective: Sequence[Sum], limits: Sequence[Limit]
 ) -> Solution | None:
     """Return the choice with the smallest objective, or None where no choice keeps the limits.
@@ -56,20 +56,20 @@ def solve(
     `options` counts the options of each knob. The objective is the largest of its sums.
 
     Example:
-        >>> solve([2], [Sum({0: np.array([3.0, 1.0])})], []).choice
+        >>> solve_integer_program([2], [Sum({0: np.array([3.0, 1.0])})], []).choice
         (1,)
     """
     start = time.perf_counter()
     program = _Program(options, objective, limits)
-    relaxed = program.relax()
+    relaxed = program.solve_relaxation()
     if relaxed is None:
         return None
     bound, reduced = relaxed
     window = FIRST_WINDOW * max(abs(bound), program.scale * 1e-6)
     while True:
         allowed = reduced <= window
-        choice, proven = program.search(allowed)
-        value = np.inf if choice is None else max(goal.at(choice) for goal in objective)
+        choice, proven = program.search_best_choice(allowed)
+        value = np.inf if choice is None else max(goal.value_at(choice) for goal in objective)
         if choice is not None and (allowed.all() or value - bound <= window):
             return Solution(choice, value, bound, proven, time.perf_counter() - start)
         if allowed.all():
@@ -94,19 +94,19 @@ class _Program:
             self.columns += int(np.prod([options[knob] for knob in scope]))
         self.integers = int(self.first[-1])
         self.maximum = len(goals) > 1
-        rows = [*self._choices(), *self._margins()]
+        rows = [*self._choice_constraints(), *self._margin_constraints()]
         self.equal = _sparse_matrix(rows, self.columns + self.maximum)
         self.right = np.concatenate(
             (np.ones(len(self.options)), np.zeros(len(rows) - len(self.options)))
         )
-        self._set_goal(goals)
+        self._set_objective_goal(goals)
         self._set_limits(bounded, limits, goals)
 
-    def _choices(self) -> Iterator[tuple[Array, Array]]:
+    def _choice_constraints(self) -> Iterator[tuple[Array, Array]]:
         for knob, count in enumerate(self.options):
             yield self.first[knob] + np.arange(count), np.ones(count)
 
-    def _margins(self) -> Iterator[tuple[Array, Array]]:
+    def _margin_constraints(self) -> Iterator[tuple[Array, Array]]:
         """For each scope and option of a knob: the cells with the option sum to its variable."""
         for scope, start in self.scopes.items():
             shape = [self.options[knob] for knob in scope]
@@ -117,7 +117,7 @@ class _Program:
                     columns = np.concatenate((members, [self.first[knob] + option]))
                     yield columns, np.concatenate((np.ones(len(members)), [-1.0]))
 
-    def _row(self, total: Sum) -> Array:
+    def _coefficient_row(self, total: Sum) -> Array:
         row = np.zeros(self.columns + self.maximum)
         for knob, values in total.knobs.items():
             row[self.first[knob] : self.first[knob] + len(values)] += values
@@ -125,36 +125,36 @@ class _Program:
             row[self.scopes[scope] : self.scopes[scope] + table.size] += table.ravel()
         return row
 
-    def _set_goal(self, goals: list[Sum]) -> None:
+    def _set_objective_goal(self, goals: list[Sum]) -> None:
         if self.maximum:
             self.constant = 0.0
             self.goal = np.zeros(self.columns + 1)
             self.goal[-1] = 1.0
-            self.scale = max(abs(goal.at([0] * len(self.options))) for goal in goals)
+            self.scale = max(abs(goal.value_at([0] * len(self.options))) for goal in goals)
         else:
             self.constant = goals[0].constant
-            self.goal = self._row(goals[0])
+            self.goal = self._coefficient_row(goals[0])
             self.scale = float(np.abs(self.goal).max(initial=0.0))
         self.scale = self.scale or 1.0
 
     def _set_limits(self, sums: list[Sum], limits: Sequence[Limit], goals: list[Sum]) -> None:
         rows, most = [], []
         for total, limit in zip(sums, limits, strict=True):
-            row = self._row(total)
+            row = self._coefficient_row(total)
             # A limit at the smallest possible value must hold in spite of rounded sums.
             room = limit.most + ROUNDING * abs(limit.most) - total.constant
             size = max(float(np.abs(row).max(initial=0.0)), abs(room)) or 1.0
             rows.append(row / size)
             most.append(room / size)
         for goal in goals if self.maximum else ():
-            row = self._row(goal) / self.scale
+            row = self._coefficient_row(goal) / self.scale
             row[-1] = -1.0 / self.scale
             rows.append(row)
             most.append(-goal.constant / self.scale)
         self.bounded = csr_array(np.array(rows)) if rows else None
         self.most = np.array(most)
 
-    def relax(self) -> tuple[float, Array] | None:
+    def solve_relaxation(self) -> tuple[float, Array] | None:
         """Return the smallest objective of the relaxation and all reduced costs, or None."""
         result = linprog(
             self.goal / self.scale,
@@ -172,7 +172,7 @@ class _Program:
             reduced[-1] = 0.0
         return self.scale * float(result.fun) + self.constant, reduced
 
-    def search(self, allowed: NDArray[np.bool_]) -> tuple[tuple[int, ...] | None, bool]:
+    def search_best_choice(self, allowed: NDArray[np.bool_]) -> tuple[tuple[int, ...] | None, bool]:
         """Return the best choice among the allowed variables, or None; and whether it is proven."""
         keep = np.flatnonzero(allowed)
         constraints = [LinearConstraint(self.equal[:, keep], self.right, self.right)]
@@ -216,7 +216,7 @@ def without_stray_lines() -> Iterator[None]:
     nothing happens. One thread at a time.
     """
     with _lock, tempfile.TemporaryFile() as collected:
-        _flush()
+        _flush_output_buffers()
         try:
             saved_stdout = os.dup(STDOUT)
         except OSError:
@@ -226,7 +226,7 @@ def without_stray_lines() -> Iterator[None]:
         try:
             yield
         finally:
-            _flush()
+            _flush_output_buffers()
             os.dup2(saved_stdout, STDOUT)
             os.close(saved_stdout)
             collected.seek(0)
@@ -235,7 +235,7 @@ def without_stray_lines() -> Iterator[None]:
                     os.write(STDOUT, line)
 
 
-def _flush() -> None:
+def _flush_output_buffers() -> None:
     """Write out the buffers of Python and of the C library."""
     with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from accelerator.machine import Machine
 from accelerator.report import CostReport, LayerCost
 from analysis.cost.compare_configs import specs_by_part
-from analysis.cost.estimate import cost
+from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.workload import Entropies
-from analysis.mixed_precision.useful_bits import explain_gains
+from analysis.mixed_precision.useful_bits import explain_machine_gains
 from analysis.network import Network
 from analysis.sensitivity.sweep import CellScore, Sensitivity, View
 from quant.config import QuantConfig
@@ -66,12 +66,12 @@ class Explanation:
     options: tuple[Option, ...]
     gains: str
 
-    def option(self, side: Side, bits: int) -> Option | None:
+    def option_of_width(self, side: Side, bits: int) -> Option | None:
         """Return the option of one width, or None."""
         return next((o for o in self.options if o.side is side and o.bits == bits), None)
 
 
-def explain_layer(
+def explain_layer_bits(
     network: Network,
     config: QuantConfig,
     layer: str,
@@ -94,17 +94,21 @@ def explain_layer(
             f"A layer of {network.name} must be named; got {layer!r}. Pick one of the table."
         )
     owner = _encoding_owner(network, config, layer)
-    present = cost(network, config, machine, known)
+    present = estimate_config_cost(network, config, machine, known)
     bits = {side: specs[layer, side].bits for side in TENSOR_SIDES if (layer, side) in specs}
     options = []
     for side, now in bits.items():
         for width in sorted({*widths, REFERENCE_BITS, now}):
-            changed = _change_width(
+            changed = _change_layer_width(
                 config, owner if side is Side.ACTIVATIONS else layer, side, width
             )
-            report = present if width == now else cost(network, changed, machine, known)
-            score = _find_score(sensitivity, layer, side, width)
-            options.append(Option(side, width, width == now, cost_change(present, report), score))
+            report = (
+                present if width == now else estimate_config_cost(network, changed, machine, known)
+            )
+            score = _find_cell_score(sensitivity, layer, side, width)
+            options.append(
+                Option(side, width, width == now, change_in_cost(present, report), score)
+            )
     return Explanation(
         layer,
         bits,
@@ -112,11 +116,11 @@ def explain_layer(
         next((item for item in present.layers if item.layer == layer), None),
         present,
         tuple(options),
-        explain_gains(machine),
+        explain_machine_gains(machine),
     )
 
 
-def cost_change(before: CostReport, after: CostReport) -> Change:
+def change_in_cost(before: CostReport, after: CostReport) -> Change:
     """Return the cost of `after` minus the cost of `before`."""
     return Change(
         after.energy_pj - before.energy_pj,
@@ -137,14 +141,14 @@ def _encoding_owner(network: Network, config: QuantConfig, layer: str) -> str:
     return site.layer
 
 
-def _change_width(config: QuantConfig, layer: str, side: Side, bits: int) -> QuantConfig:
+def _change_layer_width(config: QuantConfig, layer: str, side: Side, bits: int) -> QuantConfig:
     change = SpecChange(bits=bits)
     if side is Side.WEIGHTS:
         return config.with_layer_change(layer, weight=change)
     return config.with_layer_change(layer, activation=change)
 
 
-def _find_score(
+def _find_cell_score(
     sensitivity: Sensitivity | None, layer: str, side: Side, bits: int
 ) -> CellScore | None:
     if sensitivity is None or sensitivity.sweep.view is not View.ONLY:
@@ -160,7 +164,7 @@ def change_from_reference(
     explanation: Explanation, side: Side, reference: int = REFERENCE_BITS
 ) -> Change | None:
     """Return the cost of the present bits minus the cost of `reference` bits, or None."""
-    other = explanation.option(side, reference)
+    other = explanation.option_of_width(side, reference)
     if other is None:
         return None
     back = other.change

@@ -8,17 +8,30 @@ from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies
 from analysis.mixed_precision.choices import Rules
-from analysis.mixed_precision.forecast import foresee
-from analysis.mixed_precision.pareto_front import Front, Measured, find_front, measure, updated
+from analysis.mixed_precision.forecast import learn_forecast
+from analysis.mixed_precision.pareto_front import (
+    Front,
+    Measured,
+    find_pareto_front,
+    measure_proposals,
+    update_front,
+)
 from analysis.mixed_precision.proposal import Budget, Proposal
 from analysis.mixed_precision.search import BitSearch, explain_handling
-from analysis.mixed_precision.useful_bits import explain_gains, useful_rules
+from analysis.mixed_precision.useful_bits import explain_machine_gains, restrict_to_useful_bits
 from analysis.network import Network
-from analysis.runs.apply_recipe import repair_float, title_of
+from analysis.runs.apply_recipe import repair_float_network, title_of_pass
 from analysis.runs.run_store import Run, RunStore
-from analysis.sensitivity.analyze import sensitivity
-from analysis.sensitivity.recheck import check_loud
-from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, other_sweeps
+from analysis.sensitivity.analyze import analyze_sensitivity
+from analysis.sensitivity.recheck import recheck_loud_layers
+from analysis.sensitivity.sweep import (
+    CellScore,
+    Depth,
+    Question,
+    Sensitivity,
+    Sweep,
+    sweeps_of_granularities,
+)
 from analysis.study import Study
 from quant.assignment import bits_by_part, parts_of_graph
 from quant.config import QuantConfig
@@ -69,7 +82,7 @@ class Task:
             )
 
     @property
-    def quantity(self) -> Quantity:
+    def main_quantity(self) -> Quantity:
         """What the answer is mainly about."""
         return self.least or self.budgets[0].quantity
 
@@ -93,7 +106,7 @@ class Answer:
     taught: int = 0
 
 
-def optimize(study: Study, task: Task, store: RunStore | None = None) -> Steps[Answer]:
+def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> Steps[Answer]:
     """Sweep on the study's calibration images, choose bits, and measure the choice on the others.
 
     Without calibration images the sweep takes those that are scored. What the study's store knows
@@ -103,69 +116,69 @@ def optimize(study: Study, task: Task, store: RunStore | None = None) -> Steps[A
     Raises:
         QuantError: no choice keeps the budgets, or anything does not fit the network.
     """
-    scored, repaired = study.images, study
+    scored, repaired = study.scored_images, study
     if any(map(is_float_pass, task.recipe)):
         yield Progress(0.0, "Repairing the float network")
-        repaired = repair_float(study, task.recipe)
-        yield from repaired.calibrated()
+        repaired = repair_float_network(study, task.recipe)
+        yield from repaired.collect_statistics()
     network = repaired.network
-    sweeping = repaired.scoring(repaired.calibration or scored)
-    rules = _fitting(task)
-    bits = tuple(sorted(_widths(task, rules, network), reverse=True))
+    sweeping = repaired.with_scored_images(repaired.calibration or scored)
+    rules = _fitting_rules(task)
+    bits = tuple(sorted(_needed_widths(task, rules, network), reverse=True))
     own = Sweep(task.config, bits, TENSOR_SIDES)
-    sweeps = (own, *other_sweeps(network.graph, own, rules.granularities))
+    sweeps = (own, *sweeps_of_granularities(network.graph, own, rules.granularities))
     entropies: Entropies = {}
     yield Progress(0.0, "Looking up what is within reach")
-    _check_reach(network, sweeps, rules, task, entropies)
+    _check_budget_reach(network, sweeps, rules, task, entropies)
     swept: list[Sensitivity] = []
     for place, sweep in enumerate(sweeps):
-        steps = sensitivity(sweeping, sweep, task.depth)
+        steps = analyze_sensitivity(sweeping, sweep, task.depth)
         ends = [SWEEP_SHARE * (place + more) / len(sweeps) for more in (0, 1)]
         answers = yield from part_of_progress(steps, *ends)
         if task.depth is Depth.SCREENING:
-            answers = yield from check_loud(sweeping, answers)
+            answers = yield from recheck_loud_layers(sweeping, answers)
         swept.append(answers)
     known, *others = swept
     yield Progress(SWEEP_SHARE, "Choosing bits")
-    runs = [] if store is None else _runs_of(store, task.recipe)
-    foresight = foresee(network, known, runs, scored.digest, others)
+    runs = [] if store is None else _runs_with_recipe(store, task.recipe)
+    foresight = learn_forecast(network, known, runs, scored.digest, others)
     search = BitSearch(
         network, known, task.machine, rules, task.reference, entropies, others, foresight.predictor
     )
-    proposal, front = _choose(search, task), None
+    proposal, front = _choose_proposal(search, task), None
     if task.front:
-        points = find_front(search, task.quantity, task.front)
+        points = find_pareto_front(search, task.main_quantity, task.front)
         front = yield from part_of_progress(points, SWEEP_SHARE, FRONT_SHARE)
     found: tuple[Measured, ...] = ()
     if task.measured:
         queue = (proposal, search.reference)
-        keep = None if store is None else store.save
-        steps_of_runs = measure(search, study, queue, task.seed, keep, task.recipe)
+        keep = None if store is None else store.save_run
+        steps_of_runs = measure_proposals(search, study, queue, task.seed, keep, task.recipe)
         found = yield from part_of_progress(steps_of_runs, FRONT_SHARE, 1.0)
-        front = None if front is None else updated(front, search.predictor)
-    counted = [task.quantity, *(budget.quantity for budget in task.budgets)]
-    notes = (explain_gains(task.machine), *explain_handling(search, counted))
+        front = None if front is None else update_front(front, search.predictor)
+    counted = [task.main_quantity, *(budget.quantity for budget in task.budgets)]
+    notes = (explain_machine_gains(task.machine), *explain_handling(search, counted))
     taught = len(foresight.measured)
     rest = tuple(others)
     return Answer(task, known, rest, search.reference, proposal, front, found, notes, taught)
 
 
-def _runs_of(store: RunStore, recipe: Recipe) -> list[Run]:
+def _runs_with_recipe(store: RunStore, recipe: Recipe) -> list[Run]:
     """Return the runs that a recipe repaired, as runs of the repaired network."""
-    titles = tuple(title_of(step) for step in recipe)
-    return [replace(run, recipe=()) for run in store.all() if run.recipe == titles]
+    titles = tuple(title_of_pass(step) for step in recipe)
+    return [replace(run, recipe=()) for run in store.all_runs() if run.recipe == titles]
 
 
-def _check_reach(
+def _check_budget_reach(
     network: Network, sweeps: Sequence[Sweep], rules: Rules, task: Task, entropies: Entropies
 ) -> None:
     """Raise at once what would else be raised after the sweep: cost needs no sensitivity."""
-    silent, *others = (_silent(network, sweep) for sweep in sweeps)
+    silent, *others = (_silent_sensitivity(network, sweep) for sweep in sweeps)
     search = BitSearch(network, silent, task.machine, rules, task.reference, entropies, others)
-    search.best(task.budgets)
+    search.least_noise_choice(task.budgets)
 
 
-def _silent(network: Network, sweep: Sweep) -> Sensitivity:
+def _silent_sensitivity(network: Network, sweep: Sweep) -> Sensitivity:
     scores = tuple(
         CellScore(Question(layer, bits, side), Depth.INSTANT, 0, math.inf)
         for layer, side in parts_of_graph(network.graph)
@@ -175,23 +188,27 @@ def _silent(network: Network, sweep: Sweep) -> Sensitivity:
     return Sensitivity(sweep, Depth.INSTANT, 0, None, scores)
 
 
-def _fitting(task: Task) -> Rules:
+def _fitting_rules(task: Task) -> Rules:
     """Return the rules without widths that bring nothing; BOPs count whatever is asked."""
     counted = [budget.quantity for budget in task.budgets] + [task.least]
-    return task.rules if Quantity.BOPS in counted else useful_rules(task.machine, task.rules)
+    return (
+        task.rules
+        if Quantity.BOPS in counted
+        else restrict_to_useful_bits(task.machine, task.rules)
+    )
 
 
-def _widths(task: Task, rules: Rules, network: Network) -> set[int]:
+def _needed_widths(task: Task, rules: Rules, network: Network) -> set[int]:
     """Return all bits that a sensitivity is needed for."""
     given = [rules.edge_bits]
     for pin in rules.pins:
         given += [pin.weight_bits, pin.activation_bits]
     reference = bits_by_part(task.reference, network.graph).values() if task.reference else ()
-    found = {*rules.offered(Side.WEIGHTS), *rules.offered(Side.ACTIVATIONS), *reference}
+    found = {*rules.offered_bits(Side.WEIGHTS), *rules.offered_bits(Side.ACTIVATIONS), *reference}
     return {bits for bits in (*found, *given) if bits is not None and bits != FLOAT_BITS}
 
 
-def _choose(search: BitSearch, task: Task) -> Proposal:
+def _choose_proposal(search: BitSearch, task: Task) -> Proposal:
     if task.least is None:
-        return search.best(task.budgets)
-    return search.cheapest(task.least, task.budgets, most_loss=task.most_loss)
+        return search.least_noise_choice(task.budgets)
+    return search.cheapest_choice(task.least, task.budgets, most_loss=task.most_loss)

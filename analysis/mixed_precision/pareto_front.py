@@ -9,9 +9,9 @@ import numpy as np
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.proposal import Budget, Proposal
 from analysis.mixed_precision.search import BitSearch
-from analysis.prediction.predictor import Predictor, measured_loss
+from analysis.prediction.predictor import Predictor, measured_loss_share
 from analysis.runs.experiment import Experiment
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run
 from analysis.study import Study
 from quant.passes.recipe import Recipe
@@ -58,40 +58,46 @@ class PredictionError:
     intervals: int
 
 
-def find_front(search: BitSearch, quantity: Quantity, points: int = 12) -> Steps[Front]:
+def find_pareto_front(search: BitSearch, quantity: Quantity, points: int = 12) -> Steps[Front]:
     """Solve for budgets spread evenly, in ratio, between the cheapest and the least noisy choice.
 
     Raises:
         QuantError: pins leave nothing to choose from.
     """
     yield Progress(0.0, f"Front of {search.machine.name}: both ends")
-    best = search.best(())
-    top = quantity.of(search.cheapest(quantity, most_noise=best.noise * (1 + 1e-9)).cost)
-    low = search.least(quantity)
+    best = search.least_noise_choice(())
+    top = quantity.value_in(
+        search.cheapest_choice(quantity, most_noise=best.noise_energy_sum * (1 + 1e-9)).cost
+    )
+    low = search.least_possible_quantity(quantity)
     found: list[Proposal] = []
     for number, most in enumerate(np.geomspace(low, max(top, low), max(2, points))):
         yield Progress(number / points, f"Front of {search.machine.name}: {number} of {points}")
         exact = min(max(float(most), low), max(top, low))
-        found.append(search.best([Budget(quantity, exact)], f"Mixed {exact / top:.0%}"))
-    references = [search.judge(f"W{w}A{a}", search.uniform(w, a)) for w, a in REFERENCES]
+        found.append(
+            search.least_noise_choice([Budget(quantity, exact)], f"Mixed {exact / top:.0%}")
+        )
+    references = [
+        search.judge_config(f"W{w}A{a}", search.uniform_config(w, a)) for w, a in REFERENCES
+    ]
     return Front(
         search.machine.name,
         quantity,
-        _undominated(found, quantity),
-        tuple(reference for reference in references if math.isfinite(reference.noise)),
+        _undominated_proposals(found, quantity),
+        tuple(reference for reference in references if math.isfinite(reference.noise_energy_sum)),
     )
 
 
-def _undominated(found: Iterable[Proposal], quantity: Quantity) -> tuple[Proposal, ...]:
+def _undominated_proposals(found: Iterable[Proposal], quantity: Quantity) -> tuple[Proposal, ...]:
     """Return proposals by rising cost and falling noise; others are left out."""
     kept: list[Proposal] = []
-    for proposal in sorted(found, key=lambda p: (quantity.of(p.cost), p.noise)):
-        if not kept or proposal.noise < kept[-1].noise:
+    for proposal in sorted(found, key=lambda p: (quantity.value_in(p.cost), p.noise_energy_sum)):
+        if not kept or proposal.noise_energy_sum < kept[-1].noise_energy_sum:
             kept.append(proposal)
     return tuple(kept)
 
 
-def measure(
+def measure_proposals(
     search: BitSearch,
     study: Study,
     proposals: Sequence[Proposal],
@@ -109,14 +115,16 @@ def measure(
     """
     found: list[Measured] = []
     for number, proposal in enumerate(proposals):
-        named = Experiment(proposal.config, search.machine, recipe, seed=seed).named(proposal.name)
-        steps = run_experiment(study, named)
+        named = Experiment(proposal.config, search.machine, recipe, seed=seed).with_name(
+            proposal.name
+        )
+        steps = measure_experiment(study, named)
         run = yield from part_of_progress(
             steps, number / len(proposals), (number + 1) / len(proposals)
         )
         if keep is not None:
             keep(run)
-        search.predictor = search.predictor.learn(proposal.summed, run.evaluation)
+        search.predictor = search.predictor.learn_measurement(proposal.summed, run.evaluation)
         found.append(Measured(proposal, run))
     return tuple(found)
 
@@ -132,7 +140,7 @@ def prediction_error(measured: Sequence[Measured]) -> PredictionError:
     losses = [
         (said.loss, said.loss_ci95, loss)
         for said, score in scores
-        if (loss := measured_loss(score, labelled=said.labelled)) is not None
+        if (loss := measured_loss_share(score, labelled=said.labelled)) is not None
         and said.loss is not None
         and said.loss_ci95 is not None
     ]
@@ -149,7 +157,7 @@ def prediction_error(measured: Sequence[Measured]) -> PredictionError:
     )
 
 
-def updated(front: Front, predictor: Predictor) -> Front:
+def update_front(front: Front, predictor: Predictor) -> Front:
     """Return the front with the predictions that measured points have corrected."""
     return Front(
         front.machine,
@@ -159,7 +167,7 @@ def updated(front: Front, predictor: Predictor) -> Front:
     )
 
 
-def moved(search: BitSearch, one: Measured) -> Measured:
+def move_to_machine(search: BitSearch, one: Measured) -> Measured:
     """Return a measured run with its cost on the machine of a search."""
-    report = search.judge(one.proposal.name, one.proposal.config).cost
+    report = search.judge_config(one.proposal.name, one.proposal.config).cost
     return Measured(replace(one.proposal, cost=report), one.run)

@@ -60,8 +60,8 @@ def record_front(
         data_digest,
         front.machine,
         front.quantity,
-        tuple(map(_record_point, front.proposals)),
-        tuple(map(_record_point, front.references)),
+        tuple(map(_record_front_point, front.proposals)),
+        tuple(map(_record_front_point, front.references)),
         _cost_by_quantity(eight),
     )
 
@@ -75,18 +75,18 @@ def restore_front(record: FrontRecord, search: BitSearch) -> Front:
     return Front(
         record.machine,
         record.quantity,
-        tuple(_judge_points(record.proposals, search)),
-        tuple(_judge_points(record.references, search)),
+        tuple(_judge_front_points(record.proposals, search)),
+        tuple(_judge_front_points(record.references, search)),
     )
 
 
-def _judge_points(points: Iterable[FrontPoint], search: BitSearch) -> Iterable[Proposal]:
+def _judge_front_points(points: Iterable[FrontPoint], search: BitSearch) -> Iterable[Proposal]:
     for point in points:
-        proposal = search.judge(point.name, config_from_dict(point.config))
+        proposal = search.judge_config(point.name, config_from_dict(point.config))
         yield replace(proposal, proven=point.proven, seconds=point.seconds)
 
 
-def _record_point(proposal: Proposal) -> FrontPoint:
+def _record_front_point(proposal: Proposal) -> FrontPoint:
     return FrontPoint(
         proposal.name,
         proposal.config.to_dict(),
@@ -99,4 +99,4 @@ def _record_point(proposal: Proposal) -> FrontPoint:
 
 
 def _cost_by_quantity(report: CostReport) -> dict[str, float]:
-    return {str(quantity): float(quantity.of(report)) for quantity in Quantity}
+    return {str(quantity): float(quantity.value_in(report)) for quantity in Quantity}

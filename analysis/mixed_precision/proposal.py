@@ -41,10 +41,10 @@ class Proposal:
     seconds: float = 0.0
 
     @property
-    def noise(self) -> float:
+    def noise_energy_sum(self) -> float:
         """The sum of noise energies; nan where a layer is unknown."""
         return self.summed.energy
 
     def predicted_by(self, predictor: Predictor) -> "Proposal":
         """Return the proposal with the prediction of another predictor."""
-        return replace(self, prediction=predictor.predict(self.summed))
+        return replace(self, prediction=predictor.predict_network(self.summed))

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 from accelerator.machine import Machine, Storage
 from accelerator.report import CostReport
-from analysis.cost.estimate import cost
+from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies
-from analysis.mixed_precision.choices import Rules, find_knobs
+from analysis.mixed_precision.choices import Rules, find_free_knobs
 from analysis.mixed_precision.cost_tables import PRICED, BitCosts, Stays
 from analysis.mixed_precision.cost_terms import Limit, Sum
-from analysis.mixed_precision.integer_program import solve
+from analysis.mixed_precision.integer_program import solve_integer_program
 from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
-from analysis.mixed_precision.useful_bits import explain_gains
+from analysis.mixed_precision.useful_bits import explain_machine_gains
 from analysis.network import Network
 from analysis.prediction.noise_table import (
     UNKNOWN_SUM,
     Noise,
     NoiseSum,
     build_noise_table,
-    knob_noises,
+    noise_by_option,
 )
 from analysis.prediction.predictor import Predictor, predictor_from_sweep
 from analysis.sensitivity.sweep import Sensitivity
@@ -75,28 +75,28 @@ class BitSearch:
         self.predictor = predictor or predictor_from_sweep(sensitivity)
         self.table = build_noise_table(network.graph, *others, sensitivity)
         energies = self.table.energies
-        knobs = find_knobs(network.graph, self.config, rules)
+        knobs = find_free_knobs(network.graph, self.config, rules)
         compressed = machine.weight_storage is Storage.ENTROPY
         self.knobs = (
             knobs if compressed else tuple(_quietest_options(energies, knob) for knob in knobs)
         )
-        self.noise = Sum({i: knob_noises(energies, k) for i, k in enumerate(self.knobs)})
+        self.noise = Sum({i: noise_by_option(energies, k) for i, k in enumerate(self.knobs)})
         self.costs = BitCosts(network, self.config, machine, self.knobs, entropies)
-        self._first = self._scenes()
-        self.reference = self.judge("reference", reference or self.uniform(8, 8))
+        self._first = self._on_chip_scenes()
+        self.reference = self.judge_config("reference", reference or self.uniform_config(8, 8))
 
     @property
-    def scenes(self) -> int:
+    def scene_count(self) -> int:
         """The number of on-chip sets tried at first; 1 where the set does not depend on bits."""
         return len(self._first)
 
-    def _scenes(self) -> tuple[Stays, ...]:
+    def _on_chip_scenes(self) -> tuple[Stays, ...]:
         """Return the on-chip sets with every knob at its widest, second widest, ... width."""
         most = max(len(knob.bits) for knob in self.knobs)
         places = (tuple(min(i, len(k.bits) - 1) for k in self.knobs) for i in range(most))
-        return tuple(dict.fromkeys(map(self.costs.stays, places)))
+        return tuple(dict.fromkeys(map(self.costs.residents_on_chip, places)))
 
-    def uniform(self, weight_bits: int, activation_bits: int) -> QuantConfig:
+    def uniform_config(self, weight_bits: int, activation_bits: int) -> QuantConfig:
         """Return the configuration of the sweep with uniform bits, regardless of the rules."""
         bits = {Side.WEIGHTS: weight_bits, Side.ACTIVATIONS: activation_bits}
         graph = self.network.graph
@@ -104,29 +104,29 @@ class BitSearch:
             self.config, graph, {part: bits[part[1]] for part in parts_of_graph(graph)}
         )
 
-    def judge(self, name: str, config: QuantConfig) -> Proposal:
+    def judge_config(self, name: str, config: QuantConfig) -> Proposal:
         """Predict and price any configuration; an unknown sensitivity makes the noise nan."""
         try:
-            summed = self.table.sum_up(cells_of_config(config, self.network.graph))
+            summed = self.table.sum_cells(cells_of_config(config, self.network.graph))
         except QuantError:
             summed = UNKNOWN_SUM
-        report = cost(self.network, config, self.machine, self.costs.entropies)
-        return Proposal(name, config, summed, self.predictor.predict(summed), report)
+        report = estimate_config_cost(self.network, config, self.machine, self.costs.entropies)
+        return Proposal(name, config, summed, self.predictor.predict_network(summed), report)
 
-    def best(self, budgets: Sequence[Budget], name: str = "Mixed") -> Proposal:
+    def least_noise_choice(self, budgets: Sequence[Budget], name: str = "Mixed") -> Proposal:
         """Return the choice with the least predicted noise that keeps all budgets.
 
         Raises:
             BudgetError: no choice keeps the budgets; the sentence names the least possible values.
         """
         start = time.perf_counter()
-        caps = self._caps(budgets)
-        found = self._search(None, caps)
+        caps = self._caps_by_quantity(budgets)
+        found = self._search_best_candidate(None, caps)
         if found is None:
-            raise self._unreachable(caps)
-        return self._proposal(name, found, start)
+            raise self._unreachable_budget_error(caps)
+        return self._candidate_proposal(name, found, start)
 
-    def cheapest(
+    def cheapest_choice(
         self,
         quantity: Quantity,
         budgets: Sequence[Budget] = (),
@@ -144,24 +144,28 @@ class BitSearch:
             QuantError: no measurement relates noise to loss.
         """
         start = time.perf_counter()
-        caps = self._caps(budgets)
+        caps = self._caps_by_quantity(budgets)
         if most_loss is None:
-            return self._proposal(name, self._cheapest(quantity, caps, most_noise), start)
+            return self._candidate_proposal(
+                name, self._cheapest_candidate(quantity, caps, most_noise), start
+            )
         kept: _Candidate | None = None
         like, bound = self.reference.summed, 0.0
         for _ in range(ROUNDS):  # the loss from noise depends on the layers behind the noise
-            most = min(self.predictor.most_noise(most_loss, like), most_noise or math.inf)
+            most = min(self.predictor.most_noise_energy(most_loss, like), most_noise or math.inf)
             if kept is not None and math.isclose(most, bound, rel_tol=NOISE_TOLERANCE):
                 break
-            bound, found = most, self._cheapest(quantity, caps, most)
-            like = self._summed(found.choice)
-            loss = self.predictor.predict(like).loss
+            bound, found = most, self._cheapest_candidate(quantity, caps, most)
+            like = self._summed_noise(found.choice)
+            loss = self.predictor.predict_network(like).loss
             good = loss is not None and loss <= most_loss + ROUNDING
-            if good and (kept is None or quantity.of(found.report) < quantity.of(kept.report)):
+            if good and (
+                kept is None or quantity.value_in(found.report) < quantity.value_in(kept.report)
+            ):
                 kept = found
-        return self._proposal(name, kept or found, start)
+        return self._candidate_proposal(name, kept or found, start)
 
-    def _cheapest(
+    def _cheapest_candidate(
         self, quantity: Quantity, caps: Mapping[Quantity, float], most_noise: float | None
     ) -> _Candidate:
         """Return the choice with the least of a quantity; among equal choices, the least noise.
@@ -169,45 +173,45 @@ class BitSearch:
         Raises:
             BudgetError: no choice keeps the bounds.
         """
-        found = self._search(quantity, caps, most_noise)
+        found = self._search_best_candidate(quantity, caps, most_noise)
         if found is None:
-            raise self._unreachable(caps, most_noise)
-        least = min(caps.get(quantity, math.inf), quantity.of(found.report))
-        return self._search(None, {**caps, quantity: least}, most_noise) or found
+            raise self._unreachable_budget_error(caps, most_noise)
+        least = min(caps.get(quantity, math.inf), quantity.value_in(found.report))
+        return self._search_best_candidate(None, {**caps, quantity: least}, most_noise) or found
 
-    def _summed(self, choice: Sequence[int]) -> NoiseSum:
+    def _summed_noise(self, choice: Sequence[int]) -> NoiseSum:
         """Return the sum over the parts of a choice."""
-        return self.table.sum_up(
-            cells_of_config(self.costs.configuration(choice), self.network.graph)
+        return self.table.sum_cells(
+            cells_of_config(self.costs.config_of_choice(choice), self.network.graph)
         )
 
-    def least(self, quantity: Quantity) -> float:
+    def least_possible_quantity(self, quantity: Quantity) -> float:
         """Return the least of a quantity that the rules allow, in the unit of the quantity."""
-        found = self._search(quantity, {})
+        found = self._search_best_candidate(quantity, {})
         if found is None:
-            raise self._unreachable({})
-        return quantity.of(found.report)
+            raise self._unreachable_budget_error({})
+        return quantity.value_in(found.report)
 
-    def _caps(self, budgets: Sequence[Budget]) -> dict[Quantity, float]:
+    def _caps_by_quantity(self, budgets: Sequence[Budget]) -> dict[Quantity, float]:
         caps: dict[Quantity, float] = {}
         for budget in budgets:
-            unit = budget.quantity.of(self.reference.cost) if budget.relative else 1.0
+            unit = budget.quantity.value_in(self.reference.cost) if budget.relative else 1.0
             caps[budget.quantity] = min(caps.get(budget.quantity, math.inf), budget.most * unit)
         return caps
 
-    def _proposal(self, name: str, found: _Candidate, start: float) -> Proposal:
-        summed = self._summed(found.choice)
+    def _candidate_proposal(self, name: str, found: _Candidate, start: float) -> Proposal:
+        summed = self._summed_noise(found.choice)
         return Proposal(
             name,
-            self.costs.configuration(found.choice),
+            self.costs.config_of_choice(found.choice),
             summed,
-            self.predictor.predict(summed),
+            self.predictor.predict_network(summed),
             found.report,
             found.proven,
             time.perf_counter() - start,
         )
 
-    def _search(
+    def _search_best_candidate(
         self,
         goal: Quantity | None,
         caps: Mapping[Quantity, float],
@@ -218,18 +222,18 @@ class BitSearch:
         waiting = list(self._first)
         seen = set(waiting)
         for stays in waiting:
-            answer = self._settle(goal, caps, most_noise, stays)
+            answer = self._settle_scene(goal, caps, most_noise, stays)
             if answer is None:
                 continue
             if best is None or answer.value < best.value:
                 best = answer
-            true = self.costs.stays(answer.choice)
+            true = self.costs.residents_on_chip(answer.choice)
             if true not in seen and len(seen) < MAX_SCENES:
                 seen.add(true)
                 waiting.append(true)
         return best
 
-    def _settle(
+    def _settle_scene(
         self,
         goal: Quantity | None,
         caps: Mapping[Quantity, float],
@@ -239,7 +243,7 @@ class BitSearch:
         """Solve with `stays` on chip; tighten the limits that the true cost breaks."""
         tight = dict(caps)
         for _ in range(ROUNDS):
-            answer = self._solve(goal, tight, most_noise, stays)
+            answer = self._solve_scene(goal, tight, most_noise, stays)
             if answer is None:
                 return None
             over = _excess_by_quantity(answer.report, caps)
@@ -249,36 +253,40 @@ class BitSearch:
                 tight[quantity] -= excess * (1 + ROUNDING) + ROUNDING * caps[quantity]
         return None
 
-    def _solve(
+    def _solve_scene(
         self,
         goal: Quantity | None,
         caps: Mapping[Quantity, float],
         most_noise: float | None,
         stays: Stays,
     ) -> _Candidate | None:
-        objective = (self.noise,) if goal is None else self.costs.sums(goal, stays)
+        objective = (self.noise,) if goal is None else self.costs.quantity_sums(goal, stays)
         limits = [] if most_noise is None else [Limit(self.noise, most_noise)]
         if len(self._first) > 1 and any(q in PRICED for q in (goal, *caps)):
-            limits += self.costs.room(stays)
+            limits += self.costs.on_chip_limits(stays)
         for quantity, most in caps.items():
-            whole = math.floor(most * (1 + ROUNDING)) if quantity.whole else most
-            limits += [Limit(total, whole) for total in self.costs.sums(quantity, stays)]
-        solution = solve([len(knob.bits) for knob in self.knobs], objective, limits)
+            whole = math.floor(most * (1 + ROUNDING)) if quantity.is_whole_number else most
+            limits += [Limit(total, whole) for total in self.costs.quantity_sums(quantity, stays)]
+        solution = solve_integer_program([len(knob.bits) for knob in self.knobs], objective, limits)
         if solution is None:
             return None
-        report = self.costs.report(solution.choice)
-        value = self.noise.at(solution.choice) if goal is None else goal.of(report)
+        report = self.costs.cost_report(solution.choice)
+        value = self.noise.value_at(solution.choice) if goal is None else goal.value_in(report)
         return _Candidate(solution.choice, value, report, solution.proven)
 
-    def _unreachable(
+    def _unreachable_budget_error(
         self, caps: Mapping[Quantity, float], most_noise: float | None = None
     ) -> BudgetError:
         """Return an error with the requested and the least possible values."""
         limits = []
         for quantity, most in caps.items():
-            least, unit = self.least(quantity), quantity.of(self.reference.cost)
+            least, unit = (
+                self.least_possible_quantity(quantity),
+                quantity.value_in(self.reference.cost),
+            )
             limits.append(
-                f"{quantity} to {most:.4g} {quantity.unit} ({most / unit:.3f} of the reference), "
+                f"{quantity} to {most:.4g} {quantity.unit_of_quantity} ({most / unit:.3f} of the "
+                "reference), "
                 f"where {least:.4g} ({least / unit:.3f}) is the least within reach"
             )
         if most_noise is not None:
@@ -286,7 +294,7 @@ class BitSearch:
             limits.append(f"noise to {most_noise:.3g}, where {quietest:.3g} is the least")
         return BudgetError(
             f"No choice of bits brings {' and '.join(limits)}. Allow more, offer narrower bits, or "
-            f"pin fewer layers. {explain_gains(self.machine)}"
+            f"pin fewer layers. {explain_machine_gains(self.machine)}"
         )
 
 
@@ -294,7 +302,7 @@ def _excess_by_quantity(
     report: CostReport, caps: Mapping[Quantity, float]
 ) -> dict[Quantity, float]:
     """Return the excess of the true cost over each broken cap."""
-    over = {quantity: quantity.of(report) - most for quantity, most in caps.items()}
+    over = {quantity: quantity.value_in(report) - most for quantity, most in caps.items()}
     return {q: excess for q, excess in over.items() if excess > ROUNDING * abs(caps[q])}
 
 
@@ -305,7 +313,7 @@ def _quietest_options(noise: Noise, knob: Knob) -> Knob:
     """
     if len(set(knob.bits)) == len(knob.bits):
         return knob
-    values = knob_noises(noise, knob)
+    values = noise_by_option(noise, knob)
     best: dict[int, int] = {}
     for option, bits in enumerate(knob.bits):
         if bits not in best or values[option] < values[best[bits]]:
@@ -328,10 +336,11 @@ def explain_handling(search: BitSearch, quantities: Iterable[Quantity]) -> tuple
     distinct = tuple(dict.fromkeys(quantities))
     sentences = [_HANDLING[quantity] for quantity in distinct if quantity in _HANDLING]
     priced = [str(q) for q in distinct if q in (Quantity.ENERGY, Quantity.LATENCY)]
-    if priced and search.scenes > 1:
+    if priced and search.scene_count > 1:
         sentences.append(
             f"Which values stay on chip on {search.machine.name} depends on the widths of all "
-            f"layers, and {' and '.join(priced)} depends on these values: {search.scenes} sets are "
+            f"layers, and {' and '.join(priced)} depends on these values: {search.scene_count} "
+            "sets are "
             f"tried at first, {MAX_SCENES} at most. Each answer is exact for one set, and priced "
             "by the whole cost model; a set that was not tried may hold a better answer."
         )

@@ -12,7 +12,7 @@ from quant.simulation.plan import Side
 NARROW, USUAL, WIDE = 2, 8, 16  # narrowest, usual and widest integers of a quantizer
 
 
-def computed_bits(machine: Machine, side: Side) -> tuple[int, ...]:
+def directly_computed_bits(machine: Machine, side: Side) -> tuple[int, ...]:
     """Return the widths of one operand that the machine multiplies directly, widest first."""
     modes = machine.all_modes
     weights = side is Side.WEIGHTS
@@ -20,24 +20,24 @@ def computed_bits(machine: Machine, side: Side) -> tuple[int, ...]:
     return tuple(sorted((bits for bits in widths if NARROW <= bits <= WIDE), reverse=True))
 
 
-def useful_bits(machine: Machine, side: Side, offered: Iterable[int]) -> tuple[int, ...]:
+def find_useful_bits(machine: Machine, side: Side, offered: Iterable[int]) -> tuple[int, ...]:
     """Return the widths with arithmetic of their own or with less storage than every wider one.
 
     Any other width costs the same as the next wider width and is less exact. The widest width in
     `offered` always stays.
     """
     useful: list[int] = []
-    computed = computed_bits(machine, side)
+    computed = directly_computed_bits(machine, side)
     for bits in sorted(set(offered), reverse=True):
-        saves = not useful or _storage_bits(machine, side, bits) < _storage_bits(
-            machine, side, useful[-1]
-        )
+        saves = not useful or _storage_bits_per_value(
+            machine, side, bits
+        ) < _storage_bits_per_value(machine, side, useful[-1])
         if saves or bits in computed:
             useful.append(bits)
     return tuple(useful)
 
 
-def _storage_bits(machine: Machine, side: Side, bits: int) -> float:
+def _storage_bits_per_value(machine: Machine, side: Side, bits: int) -> float:
     """Return the storage of a value in bits, compressed or not; only for comparison."""
     if side is Side.ACTIVATIONS:
         return store_activation(bits, machine)
@@ -46,28 +46,28 @@ def _storage_bits(machine: Machine, side: Side, bits: int) -> float:
     return bits
 
 
-def useful_rules(machine: Machine, rules: Rules) -> Rules:
+def restrict_to_useful_bits(machine: Machine, rules: Rules) -> Rules:
     """Return the rules with only the widths that help on the machine."""
     return Rules(
-        useful_bits(machine, Side.WEIGHTS, rules.bits),
+        find_useful_bits(machine, Side.WEIGHTS, rules.bits),
         rules.pins,
         rules.edge_bits,
         rules.together,
         rules.granularities,
-        useful_bits(machine, Side.ACTIVATIONS, rules.activation_bits or rules.bits),
+        find_useful_bits(machine, Side.ACTIVATIONS, rules.activation_bits or rules.bits),
     )
 
 
-def explain_gains(machine: Machine) -> str:
+def explain_machine_gains(machine: Machine) -> str:
     """Return one sentence about the gain of fewer bits on a machine."""
-    sides = [_explain_side(machine, side) for side in (Side.WEIGHTS, Side.ACTIVATIONS)]
+    sides = [_explain_side_gains(machine, side) for side in (Side.WEIGHTS, Side.ACTIVATIONS)]
     if sides[0] == sides[1]:
         return f"On {machine.name}, weights and activations are {sides[0]}."
     return f"On {machine.name}, weights are {sides[0]}; activations are {sides[1]}."
 
 
-def _explain_side(machine: Machine, side: Side) -> str:
-    widths = computed_bits(machine, side)
+def _explain_side_gains(machine: Machine, side: Side) -> str:
+    widths = directly_computed_bits(machine, side)
     least = min(widths, default=WIDE)
     if len(widths) > 1 and least < min(USUAL, max(widths)):
         listed = ", ".join(map(str, sorted(widths)))
@@ -77,7 +77,7 @@ def _explain_side(machine: Machine, side: Side) -> str:
                 "no cycles in 1 x 1 and linear layers, only memory and some energy"
             )
         return f"multiplied at {listed} bits: fewer bits save arithmetic"
-    if useful_bits(machine, side, range(NARROW, least + 1)) != (least,):
+    if find_useful_bits(machine, side, range(NARROW, least + 1)) != (least,):
         return f"multiplied at {least} bits or more: fewer bits gain only what storage gives"
     return (
         f"multiplied at {least} bits or more and stored in whole bytes: fewer bits gain only what "

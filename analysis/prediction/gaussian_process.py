@@ -55,7 +55,7 @@ class LevelEstimate:
     deviation_db: float
 
 
-def correct_level(
+def correct_summed_level(
     prior: Prior, known: Sequence[MeasuredLevel], level_db: float, shares: Shares
 ) -> LevelEstimate:
     """Return the expected level of a network whose layers sum up to `level_db`.
@@ -64,7 +64,7 @@ def correct_level(
 
     Example:
         >>> prior = Prior(compound_db=0.0, compound_off_db=0.0, common_db=1.0, local_db=0.0)
-        >>> correct_level(prior, [], 30.0, ())
+        >>> correct_summed_level(prior, [], 30.0, ())
         LevelEstimate(level_db=30.0, deviation_db=1.0)
     """
     levels = np.array([one.level_db for one in known] + [level_db])

@@ -53,17 +53,19 @@ class LossCurve:
 
     def loss_at(self, harm: float) -> float:
         """Return the loss, a share of 1, at a harm."""
-        return float(self.most * (1 - np.exp(-_curve_terms(harm) @ np.array(self.coefficients))))
+        return float(
+            self.most * (1 - np.exp(-_loss_curve_terms(harm) @ np.array(self.coefficients)))
+        )
 
-    def deviation(self, harm: float) -> float:
+    def loss_deviation(self, harm: float) -> float:
         """Return the standard deviation of the loss from the covariance of the coefficients."""
-        terms = _curve_terms(harm)
+        terms = _loss_curve_terms(harm)
         rate = np.sqrt(max(float(terms @ np.array(self.covariance) @ terms), 0.0))
         return float(rate * (self.most - self.loss_at(harm)))
 
-    def steepness(self, harm: float) -> float:
+    def loss_per_db(self, harm: float) -> float:
         """Return the rise of the loss per dB of harm."""
-        first, third = _curve_terms(harm) * np.array(self.coefficients)
+        first, third = _loss_curve_terms(harm) * np.array(self.coefficients)
         return float((self.most - self.loss_at(harm)) * (first + 3 * third) / 2 * np.log(10) / 10)
 
 
@@ -77,7 +79,7 @@ def fit_loss_curve(points: Sequence[Point], prior: CoefficientPrior, most: float
     """
     precision = np.diag(np.array(prior.deviation) ** -2.0)
     mean = np.array(prior.mean)
-    terms = np.array([_curve_terms(point.harm) for point in points]).reshape(-1, 2)
+    terms = np.array([_loss_curve_terms(point.harm) for point in points]).reshape(-1, 2)
     losses = np.array([point.loss for point in points])
     images = np.array([point.images for point in points])
     coefficients, covariance = mean, np.linalg.inv(precision)
@@ -90,12 +92,14 @@ def fit_loss_curve(points: Sequence[Point], prior: CoefficientPrior, most: float
         targets = rates + (losses - predicted) / (most * unchanged)
         matrix = precision + (terms.T * weights) @ terms
         covariance = np.asarray(np.linalg.inv(matrix), np.float64)
-        coefficients = _solve_nonnegative(matrix, precision @ mean + terms.T @ (weights * targets))
+        coefficients = _solve_nonnegative_pair(
+            matrix, precision @ mean + terms.T @ (weights * targets)
+        )
     (a, b), (c, d) = covariance.tolist()
     return LossCurve((float(coefficients[0]), float(coefficients[1])), ((a, b), (c, d)), most)
 
 
-def _solve_nonnegative(matrix: Array, right: Array) -> Array:
+def _solve_nonnegative_pair(matrix: Array, right: Array) -> Array:
     """Solve two equations for coefficients >= 0, so that the loss never falls with harm."""
     solution: Array = np.asarray(np.linalg.solve(matrix, right), np.float64)
     for place in (0, 1):
@@ -107,6 +111,6 @@ def _solve_nonnegative(matrix: Array, right: Array) -> Array:
     return solution
 
 
-def _curve_terms(harm: float) -> Array:
+def _loss_curve_terms(harm: float) -> Array:
     size = np.sqrt(max(harm, 0.0))
     return np.array([size, size**3])

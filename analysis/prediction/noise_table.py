@@ -30,7 +30,7 @@ class NoiseSum:
     divergence: float | None = None
     shares: Shares = ()
 
-    def scaled(self, factor: float) -> "NoiseSum":
+    def scale_energy(self, factor: float) -> "NoiseSum":
         """Return the same mixture of noise with `factor` times the energy."""
         divergence = None if self.divergence is None else factor * self.divergence
         return NoiseSum(factor * self.energy, divergence, self.shares)
@@ -46,19 +46,19 @@ class NoiseTable:
     energies: Noise
     divergences: Noise | None
 
-    def sum_up(self, cells: Iterable[Cell]) -> NoiseSum:
+    def sum_cells(self, cells: Iterable[Cell]) -> NoiseSum:
         """Return the sum over the cells, the noise of the whole to first order.
 
         Raises:
             QuantError: the table lacks a cell.
         """
         chosen = tuple(cells)
-        energies = np.array([cell_noise(self.energies, cell) for cell in chosen])
+        energies = np.array([noise_of_cell(self.energies, cell) for cell in chosen])
         total = float(energies.sum())
         shares = tuple((energies / total).tolist()) if total > 0 else ()
         if self.divergences is None:
             return NoiseSum(total, None, shares)
-        return NoiseSum(total, sum(cell_noise(self.divergences, c) for c in chosen), shares)
+        return NoiseSum(total, sum(noise_of_cell(self.divergences, c) for c in chosen), shares)
 
 
 def build_noise_table(graph: FloatGraph, *known: Sensitivity) -> NoiseTable:
@@ -94,7 +94,7 @@ def _value_by_cell(
     return values
 
 
-def cell_noise(noise: Noise, cell: Cell) -> float:
+def noise_of_cell(noise: Noise, cell: Cell) -> float:
     """Return the noise energy of a part; 0 for float.
 
     Raises:
@@ -112,9 +112,9 @@ def cell_noise(noise: Noise, cell: Cell) -> float:
     return noise[cell]
 
 
-def knob_noises(noise: Noise, knob: Knob) -> Array:
+def noise_by_option(noise: Noise, knob: Knob) -> Array:
     """Return the noise energy (options,) of each option of a knob, summed over the parts."""
     options = range(len(knob.bits))
     return np.array(
-        [sum(cell_noise(noise, cell) for cell in knob.cells_at_option(o)) for o in options]
+        [sum(noise_of_cell(noise, cell) for cell in knob.cells_at_option(o)) for o in options]
     )

@@ -17,7 +17,7 @@ from analysis.prediction.gaussian_process import (
     LevelEstimate,
     MeasuredLevel,
     Prior,
-    correct_level,
+    correct_summed_level,
 )
 from analysis.prediction.loss_curve import (
     ACCURACY,
@@ -84,17 +84,17 @@ class Predictor:
     most: float = 1.0
 
     @property
-    def measured(self) -> int:
+    def measured_count(self) -> int:
         """The number of points that relate harm to loss."""
         return len(self.points) + sum(one.loss is not None for one in self.networks)
 
-    def predict(self, summed: NoiseSum) -> Prediction:
+    def predict_network(self, summed: NoiseSum) -> Prediction:
         """Return the prediction for the sum over a network's layers."""
-        return _FittedPredictor(self).predict(summed)
+        return _FittedPredictor(self).predict_network(summed)
 
-    def learn(self, summed: NoiseSum, measured: Evaluation) -> "Predictor":
+    def learn_measurement(self, summed: NoiseSum, measured: Evaluation) -> "Predictor":
         """Return a predictor trained on one more measured network."""
-        loss = measured_loss(measured, labelled=self.labelled)
+        loss = measured_loss_share(measured, labelled=self.labelled)
         if not math.isfinite(measured.sqnr_db) or not summed.energy > 0:
             return self
         harm = measured.kl if self.by_divergence else 10 ** (-measured.sqnr_db / 10)
@@ -102,9 +102,9 @@ class Predictor:
         most = measured.float_top1 if self.labelled and measured.float_top1 else self.most
         return replace(self, networks=(*self.networks, one), most=most)
 
-    def most_noise(self, loss: float, like: NoiseSum) -> float:
+    def most_noise_energy(self, loss: float, like: NoiseSum) -> float:
         """Return the largest energy of a mixture like `like` with a predicted loss <= `loss`."""
-        if not self.measured:
+        if not self.measured_count:
             raise QuantError(
                 "How accuracy follows from noise must be known; no point is measured. Measure a "
                 "few proposals, or sweep exactly."
@@ -112,7 +112,10 @@ class Predictor:
         fitted = _FittedPredictor(self)
 
         def within(level: float) -> bool:
-            return fitted.expect_harm(like.scaled(db_to_energy(level) / like.energy))[1] <= loss
+            return (
+                fitted.expected_harm(like.scale_energy(db_to_energy(level) / like.energy))[1]
+                <= loss
+            )
 
         levels = np.arange(NOISIEST_DB, QUIETEST_DB, STEP_DB)  # from the noisiest down
         first = next((float(level) for level in levels if within(level)), None)
@@ -132,27 +135,29 @@ class _FittedPredictor:
         self.predictor = predictor
         networks = predictor.networks
         self.noise = [
-            MeasuredLevel(saturated_db(one.summed.energy), one.summed.shares, off, LEVEL_DB)
+            MeasuredLevel(saturated_level_db(one.summed.energy), one.summed.shares, off, LEVEL_DB)
             for one in networks
-            if math.isfinite(off := max(one.sqnr_db, NOISIEST_DB) - saturated_db(one.summed.energy))
+            if math.isfinite(
+                off := max(one.sqnr_db, NOISIEST_DB) - saturated_level_db(one.summed.energy)
+            )
         ]
         self.harm = [
             MeasuredLevel(level, one.summed.shares, energy_to_db(one.harm) - level, LEVEL_DB)
             for one in networks
-            if one.harm is not None and math.isfinite(level := self._sum_db(one.summed))
+            if one.harm is not None and math.isfinite(level := self._summed_harm_db(one.summed))
         ]
-        self.curve = self._fit_curve()
+        self.curve = self._fit_loss_curve()
         self.curve_residuals = [
             residual for one in networks if (residual := self._curve_residual(one)) is not None
         ]
 
-    def _sum_db(self, summed: NoiseSum) -> float:
+    def _summed_harm_db(self, summed: NoiseSum) -> float:
         """Return the summed harm in dB, higher for less harm, like an SQNR."""
         if not self.predictor.by_divergence:
-            return saturated_db(summed.energy)
+            return saturated_level_db(summed.energy)
         return math.nan if summed.divergence is None else energy_to_db(summed.divergence)
 
-    def _fit_curve(self) -> LossCurve:
+    def _fit_loss_curve(self) -> LossCurve:
         """Fit the curve to layers and networks; runs of older versions have no harm field."""
         predictor = self.predictor
         points = list(predictor.points)
@@ -169,7 +174,7 @@ class _FittedPredictor:
         """Return the change of harm in dB that would explain a network's measured loss."""
         if one.harm is None or one.loss is None:
             return None
-        slope, predicted = self.curve.steepness(one.harm), self.curve.loss_at(one.harm)
+        slope, predicted = self.curve.loss_per_db(one.harm), self.curve.loss_at(one.harm)
         if slope < LEAST_SLOPE:
             return None
         spread = math.sqrt(max(predicted * (1 - predicted), 0.01) / one.images)
@@ -177,25 +182,33 @@ class _FittedPredictor:
         return MeasuredLevel(energy_to_db(one.harm), one.summed.shares, off, spread / slope)
 
     def _harm_db(self, summed: NoiseSum) -> float:
-        return correct_level(HARM_PRIOR, self.harm, self._sum_db(summed), summed.shares).level_db
+        return correct_summed_level(
+            HARM_PRIOR, self.harm, self._summed_harm_db(summed), summed.shares
+        ).level_db
 
-    def expect_harm(self, summed: NoiseSum) -> tuple[LevelEstimate, float]:
+    def expected_harm(self, summed: NoiseSum) -> tuple[LevelEstimate, float]:
         """Return the expected level of harm and the loss at this level."""
-        harm = correct_level(HARM_PRIOR, self.harm, self._sum_db(summed), summed.shares)
-        beside = correct_level(CURVE_PRIOR, self.curve_residuals, harm.level_db, summed.shares)
+        harm = correct_summed_level(
+            HARM_PRIOR, self.harm, self._summed_harm_db(summed), summed.shares
+        )
+        beside = correct_summed_level(
+            CURVE_PRIOR, self.curve_residuals, harm.level_db, summed.shares
+        )
         deviation = math.hypot(harm.deviation_db, beside.deviation_db, LEVEL_DB)
         estimate = LevelEstimate(beside.level_db, deviation)
         return estimate, self.curve.loss_at(db_to_energy(estimate.level_db))
 
-    def predict(self, summed: NoiseSum) -> Prediction:
+    def predict_network(self, summed: NoiseSum) -> Prediction:
         """Return SQNR and loss with intervals."""
-        level = correct_level(NOISE_PRIOR, self.noise, saturated_db(summed.energy), summed.shares)
+        level = correct_summed_level(
+            NOISE_PRIOR, self.noise, saturated_level_db(summed.energy), summed.shares
+        )
         reach = Z95 * math.hypot(level.deviation_db, LEVEL_DB)
         ends = Interval(level.level_db - reach, level.level_db + reach)
         labelled = self.predictor.labelled
-        if not self.predictor.measured:
+        if not self.predictor.measured_count:
             return Prediction(level.level_db, ends, labelled=labelled)
-        harm, loss = self.expect_harm(summed)
+        harm, loss = self.expected_harm(summed)
         if not math.isfinite(loss):
             return Prediction(level.level_db, ends, math.nan, None, labelled)
         return Prediction(level.level_db, ends, loss, self._loss_interval(harm, loss), labelled)
@@ -207,7 +220,7 @@ class _FittedPredictor:
             curve.loss_at(db_to_energy(harm.level_db + sign * Z95 * harm.deviation_db))
             for sign in (1, -1)
         )
-        other = Z95 * math.hypot(curve.deviation(db_to_energy(harm.level_db)), LEAST_SPREAD)
+        other = Z95 * math.hypot(curve.loss_deviation(db_to_energy(harm.level_db)), LEAST_SPREAD)
         low, high = loss - math.hypot(loss - quiet, other), loss + math.hypot(loud - loss, other)
         return Interval(max(0.0, low), min(1.0, high))
 
@@ -215,7 +228,7 @@ class _FittedPredictor:
 LEAST_SPREAD = 0.007  # least deviation of a loss from the expected loss
 
 
-def measured_loss(measured: Evaluation, *, labelled: bool) -> float | None:
+def measured_loss_share(measured: Evaluation, *, labelled: bool) -> float | None:
     """Return the measured loss, a share: of top-1, or without labels of agreement with float."""
     return measured.top1_drop if labelled else 1 - measured.agreement
 
@@ -240,7 +253,7 @@ def db_to_energy(level_db: float) -> float:
     return float(10 ** (-level_db / 10))
 
 
-def saturated_db(energy: float) -> float:
+def saturated_level_db(energy: float) -> float:
     """Return the level in dB of summed noise, saturated because outputs stay bounded."""
     return energy_to_db(energy / math.sqrt(1 + (energy / MOST_NOISE) ** 2))
 
@@ -271,4 +284,11 @@ def _agreement_loss(agreement: float | None) -> float | None:
     return None if agreement is None else 1 - agreement
 
 
-__all__ = ["NoiseSum", "Point", "Prediction", "Predictor", "measured_loss", "predictor_from_sweep"]
+__all__ = [
+    "NoiseSum",
+    "Point",
+    "Prediction",
+    "Predictor",
+    "measured_loss_share",
+    "predictor_from_sweep",
+]

@@ -38,20 +38,20 @@ class Channels:
     inner_high: Numbers
 
     @property
-    def largest(self) -> Numbers:
+    def largest_by_channel(self) -> Numbers:
         """The largest magnitude of each channel."""
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
     @property
-    def alive(self) -> NDArray[np.bool_]:
+    def alive_channels(self) -> NDArray[np.bool_]:
         """True for each channel (C,) above `DEAD_SHARE` of the largest magnitude."""
-        largest = self.largest
+        largest = self.largest_by_channel
         return np.asarray(largest > DEAD_SHARE * largest.max(initial=0.0))
 
     @property
-    def ratio(self) -> float:
+    def widest_to_median_ratio(self) -> float:
         """Magnitude of the widest over the median channel, without dead channels; at least 1."""
-        alive = self.largest[self.alive]
+        alive = self.largest_by_channel[self.alive_channels]
         return float(alive.max() / np.median(alive)) if len(alive) else 1.0
 
 
@@ -77,16 +77,16 @@ class Distribution:
     channels: Channels | None
 
     @property
-    def largest(self) -> float:
+    def largest_magnitude(self) -> float:
         """The largest magnitude."""
         return max(abs(self.low), abs(self.high))
 
     @property
     def peak_in_std(self) -> float:
         """The largest magnitude in standard deviations."""
-        return self.largest / self.std if self.std > 0 else 0.0
+        return self.largest_magnitude / self.std if self.std > 0 else 0.0
 
-    def bars(self, most: int = MAX_BARS) -> tuple[Numbers, Numbers]:
+    def histogram_bars(self, most: int = MAX_BARS) -> tuple[Numbers, Numbers]:
         """Return (counts, edges) of at most `most` equal bars over the range, zeros included."""
         edges = np.linspace(self.low, self.high, most + 1)
         if self.low == self.high:
@@ -103,7 +103,8 @@ def weight_distribution(layer: str, weight: Tensor, axis: int = 0) -> Distributi
     """Return the distribution of a weight's values; `axis` is the axis of the channels.
 
     Example:
-        >>> weight_distribution("fc", torch.tensor([[1.0, -1.0], [4.0, 0.0]])).channels.ratio
+        >>> weight = torch.tensor([[1.0, -1.0], [4.0, 0.0]])
+        >>> weight_distribution("fc", weight).channels.widest_to_median_ratio
         1.6
     """
     weight = weight.detach().float()

@@ -42,14 +42,14 @@ class Fit:
     channel_sqnr_db: Numbers | None = None
 
     @property
-    def levels(self) -> int:
+    def code_count(self) -> int:
         """The number of codes of the encoding."""
         return self.spec.levels
 
     @property
-    def used_share(self) -> float:
+    def used_code_share(self) -> float:
         """The share of the codes that occur among the values, 0 to 1."""
-        return self.codes_used / self.levels
+        return self.codes_used / self.code_count
 
     @property
     def clipping_part(self) -> float:
@@ -58,20 +58,20 @@ class Fit:
         return self.clipping_error / total if total > 0 else 0.0
 
 
-def fit_weight(weight: Tensor, spec: QuantSpec, axis: int = 0) -> Fit:
+def fit_weight_encoding(weight: Tensor, spec: QuantSpec, axis: int = 0) -> Fit:
     """Return the fit of the encoding of `spec` to a weight, measured on the weight's values.
 
     `axis` is the axis of the channels.
 
     Example:
-        >>> fit_weight(torch.linspace(-1, 1, 256).reshape(1, 256), QuantSpec(8)).codes_used
+        >>> fit_weight_encoding(torch.linspace(-1, 1, 256).reshape(1, 256), QuantSpec(8)).codes_used
         255
 
     Raises:
         CalibrationError: the weight is not finite.
     """
     weight = weight.detach()
-    encoding = _encode_weight(weight, spec, axis)
+    encoding = _choose_weight_encoding(weight, spec, axis)
     steps = weight / encoding.scale
     codes = steps.round().add_(encoding.zero_point)
     least, greatest = encoding.code_limits()
@@ -99,7 +99,7 @@ def fit_weight(weight: Tensor, spec: QuantSpec, axis: int = 0) -> Fit:
     )
 
 
-def fit_statistics(statistics: Statistics, encoding: Encoding, spec: QuantSpec) -> Fit:
+def fit_statistics_encoding(statistics: Statistics, encoding: Encoding, spec: QuantSpec) -> Fit:
     """Return the fit of a per-tensor encoding to the values behind `statistics`.
 
     The formulas assume values spread evenly within each bin; a step of 8 bits holds sixteen bins.
@@ -109,12 +109,12 @@ def fit_statistics(statistics: Statistics, encoding: Encoding, spec: QuantSpec) 
     """
     counts, edges = statistics.used_bins()
     counts = counts.double()
-    rounding, clipping = split_error(counts, edges, encoding)
+    rounding, clipping = split_histogram_error(counts, edges, encoding)
     return Fit(
         spec=spec,
-        low=_one_number(encoding.low),
-        high=_one_number(encoding.high),
-        scale=_one_number(encoding.scale),
+        low=_single_number_array(encoding.low),
+        high=_single_number_array(encoding.high),
+        scale=_single_number_array(encoding.scale),
         sqnr_db=signal_to_noise_db(_histogram_energy(counts, edges), rounding + clipping),
         rounding_error=rounding,
         clipping_error=clipping,
@@ -123,7 +123,7 @@ def fit_statistics(statistics: Statistics, encoding: Encoding, spec: QuantSpec) 
     )
 
 
-def split_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> tuple[float, float]:
+def split_histogram_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> tuple[float, float]:
     """Return (rounding, clipping): the summed squared errors of a histogram under an encoding.
 
     `counts` is (B,), `edges` (B + 1,). Rounding and clipping add up to `histogram_error`. An error
@@ -150,7 +150,7 @@ def split_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> tuple[floa
     return float((counts * mean_rounding).sum()), float((counts * mean_clipping).sum())
 
 
-def _encode_weight(weight: Tensor, spec: QuantSpec, axis: int) -> Encoding:
+def _choose_weight_encoding(weight: Tensor, spec: QuantSpec, axis: int) -> Encoding:
     """Return the weight's encoding; a large weight is searched on a part of its values."""
     stride = math.ceil(weight.numel() / SEARCHED_VALUES)
     searches = spec.estimator is Estimator.MSE and spec.granularity is not Granularity.PER_GROUP
@@ -182,7 +182,7 @@ def _channel_rows(values: Tensor, axis: int) -> Numbers:
     return np.asarray(rows.reshape(rows.shape[0], -1).numpy())
 
 
-def _one_number(value: Tensor) -> Numbers:
+def _single_number_array(value: Tensor) -> Numbers:
     return value.double().reshape(1).numpy()
 
 
@@ -220,8 +220,8 @@ def _count_codes_used(counts: Tensor, edges: Tensor, encoding: Encoding, zeros: 
     left, right = edges[:-1][filled], edges[1:][filled]
     narrow = right - left < encoding.scale.double() / 2
     middle = (left + right) / 2
-    first = _code_index(torch.where(narrow, middle, left), encoding)
-    last = _code_index(torch.where(narrow, middle, right), encoding)
+    first = _code_index_of(torch.where(narrow, middle, left), encoding)
+    last = _code_index_of(torch.where(narrow, middle, right), encoding)
     # Difference array: +1 at the first code of each bin, -1 behind the last code.
     levels = encoding.qmax - encoding.qmin + 1
     opened = torch.bincount(first, minlength=levels + 1)
@@ -232,5 +232,5 @@ def _count_codes_used(counts: Tensor, edges: Tensor, encoding: Encoding, zeros: 
     return min(int(used.sum()), int(counts.sum()) + (1 if zeros else 0))
 
 
-def _code_index(values: Tensor, encoding: Encoding) -> Tensor:
+def _code_index_of(values: Tensor, encoding: Encoding) -> Tensor:
     return (encoding.quantize(values).long() - encoding.qmin).clamp(min=0)

@@ -70,7 +70,7 @@ class ExaminedTensor:
     findings: tuple[Finding, ...]
 
     @property
-    def layer(self) -> str:
+    def layer_name(self) -> str:
         """The layer's name."""
         return self.distribution.layer
 
@@ -80,7 +80,7 @@ class ExaminedTensor:
         return max((finding.bits_lost for finding in self.findings), default=0.0)
 
 
-def examine_tensor(distribution: Distribution, fit: Fit | None) -> ExaminedTensor:
+def examine_tensor_fit(distribution: Distribution, fit: Fit | None) -> ExaminedTensor:
     """Return the findings against the encoding of a tensor, the largest loss of bits first."""
     candidates = [_channel_finding(distribution, fit), _outlier_finding(distribution)]
     if fit is not None:
@@ -89,7 +89,7 @@ def examine_tensor(distribution: Distribution, fit: Fit | None) -> ExaminedTenso
     return ExaminedTensor(distribution, fit, tuple(findings))
 
 
-def rank_suspects(examined: list[ExaminedTensor]) -> list[ExaminedTensor]:
+def rank_suspect_tensors(examined: list[ExaminedTensor]) -> list[ExaminedTensor]:
     """Return the tensors with findings, the largest loss of bits first."""
     return sorted((item for item in examined if item.findings), key=lambda item: -item.bits_lost)
 
@@ -109,12 +109,13 @@ def expected_sqnr_db(bits: int) -> float:
 
 def _channel_finding(distribution: Distribution, fit: Fit | None) -> Finding | None:
     channels = distribution.channels
-    if channels is None or channels.ratio < CHANNEL_RATIO:
+    if channels is None or channels.widest_to_median_ratio < CHANNEL_RATIO:
         return None
-    widest = int(np.argmax(channels.largest))
-    lost = math.log2(channels.ratio)
+    widest = int(np.argmax(channels.largest_by_channel))
+    lost = math.log2(channels.widest_to_median_ratio)
     sentence = (
-        f"Channel {widest} spans {_format_ratio(channels.ratio)} times the median channel, "
+        f"Channel {widest} spans {_format_ratio(channels.widest_to_median_ratio)} times the "
+        "median channel, "
         f"which a shared grid would leave {lost:.1f} bits short"
     )
     own = fit is not None and fit.spec.granularity is not Granularity.PER_TENSOR
@@ -146,7 +147,7 @@ def _sqnr_finding(fit: Fit) -> Finding | None:
     """
     bits, expected = fit.spec.bits, expected_sqnr_db(fit.spec.bits)
     limit = max(expected - SHORTFALL_DB, LOWEST_SQNR_DB)
-    median = median_sqnr_db(fit)
+    median = median_channel_sqnr_db(fit)
     if fit.sqnr_db >= limit and median >= limit:
         return None
     if fit.sqnr_db <= median:
@@ -160,7 +161,7 @@ def _sqnr_finding(fit: Fit) -> Finding | None:
     )
 
 
-def median_sqnr_db(fit: Fit) -> float:
+def median_channel_sqnr_db(fit: Fit) -> float:
     """Return the SQNR of the median channel in dB; infinite without an SQNR per channel."""
     if fit.channel_sqnr_db is None:
         return math.inf
@@ -169,12 +170,15 @@ def median_sqnr_db(fit: Fit) -> float:
 
 
 def _code_finding(distribution: Distribution, fit: Fit) -> Finding | None:
-    if fit.used_share >= MIN_USED_SHARE or distribution.count < VALUES_PER_CODE * fit.levels:
+    if (
+        fit.used_code_share >= MIN_USED_SHARE
+        or distribution.count < VALUES_PER_CODE * fit.code_count
+    ):
         return None
     return Finding(
         Cause.CODES,
-        f"Only {fit.codes_used} of {fit.levels} codes occur among {distribution.count} values.",
-        math.log2(1 / max(fit.used_share, 1e-9)),
+        f"Only {fit.codes_used} of {fit.code_count} codes occur among {distribution.count} values.",
+        math.log2(1 / max(fit.used_code_share, 1e-9)),
     )
 
 

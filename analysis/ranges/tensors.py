@@ -8,8 +8,8 @@ from analysis.ranges.distributions import (
     activation_distributions,
     weight_distributions,
 )
-from analysis.ranges.encoding_fit import Fit, fit_statistics, fit_weight
-from analysis.ranges.findings import ExaminedTensor, examine_tensor
+from analysis.ranges.encoding_fit import Fit, fit_statistics_encoding, fit_weight_encoding
+from analysis.ranges.findings import ExaminedTensor, examine_tensor_fit
 from quant.config import QuantConfig
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
@@ -35,26 +35,27 @@ class RangeBook:
     moments: dict[str, Moments]
     _fits: dict[tuple[str, QuantSpec, str | None], Fit] = field(default_factory=dict)
 
-    def distributions(self, side: Side) -> dict[str, Distribution]:
+    def distributions_by_layer(self, side: Side) -> dict[str, Distribution]:
         """Return the distributions of one side by layer, in execution order."""
         return self.weights if side is Side.WEIGHTS else self.activations
 
-    def examine_all(self, config: QuantConfig, side: Side) -> list[ExaminedTensor]:
+    def examine_all_tensors(self, config: QuantConfig, side: Side) -> list[ExaminedTensor]:
         """Return every tensor of one side with the fit of the configured encoding.
 
         Raises:
             QuantError: a rule matches no layer, or the configured estimator cannot choose a range.
         """
-        distributions = self.distributions(side)
+        distributions = self.distributions_by_layer(side)
         return [
-            examine_tensor(
-                distributions[site.layer], None if site.spec.is_float else self.fit(site, site.spec)
+            examine_tensor_fit(
+                distributions[site.layer],
+                None if site.spec.is_float else self.fit_at_site(site, site.spec),
             )
             for site in plan_sites(self.graph, config)
             if site.side is side and site.layer in distributions
         ]
 
-    def fit(self, site: Site, spec: QuantSpec) -> Fit:
+    def fit_at_site(self, site: Site, spec: QuantSpec) -> Fit:
         """Return the fit of the encoding of `spec` to the tensor at a site.
 
         Raises:
@@ -65,7 +66,7 @@ class RangeBook:
             self._fits[key] = self._fit_site(site, spec)
         return self._fits[key]
 
-    def estimators(self, site: Site) -> list[Estimator]:
+    def range_estimators(self, site: Site) -> list[Estimator]:
         """Return the estimators that can choose the range of a site."""
         result = [Estimator.MIN_MAX, Estimator.PERCENTILE, Estimator.MSE]
         if site.side is Side.ACTIVATIONS:
@@ -78,11 +79,13 @@ class RangeBook:
     def _fit_site(self, site: Site, spec: QuantSpec) -> Fit:
         if site.side is Side.WEIGHTS:
             layer = self.graph[site.layer]
-            return fit_weight(self.graph.stored_tensor(str(layer.weight)), spec, layer.channel_axis)
-        encoding = self._encoding(site, spec)
-        return fit_statistics(self.calibrated.statistics[site.layer], encoding, spec)
+            return fit_weight_encoding(
+                self.graph.stored_tensor(str(layer.weight)), spec, layer.channel_axis
+            )
+        encoding = self._activation_encoding(site, spec)
+        return fit_statistics_encoding(self.calibrated.statistics[site.layer], encoding, spec)
 
-    def _encoding(self, site: Site, spec: QuantSpec) -> Encoding:
+    def _activation_encoding(self, site: Site, spec: QuantSpec) -> Encoding:
         """Return the activation's encoding, chosen as in `quant_graph.quantize_graph`."""
         source = self.calibrated.statistics[self._source_layer(site)]
         if spec.estimator is Estimator.BATCH_NORM:

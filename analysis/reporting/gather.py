@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from accelerator.machine import Machine, load_preset, presets
-from analysis.cost.estimate import cost
+from analysis.cost.estimate import estimate_config_cost
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
 from analysis.network import Network
-from analysis.ranges.findings import ExaminedTensor, rank_suspects
+from analysis.ranges.findings import ExaminedTensor, rank_suspect_tensors
 from analysis.reporting.contents import LayerChoice, ModelFacts, Repairs, Report, ReportOrigin
-from analysis.reporting.missing import not_measured
+from analysis.reporting.missing import list_unmeasured
 from analysis.reporting.trade_off import TradeOff
-from analysis.runs.repair import RepairStep, verdict
+from analysis.runs.repair import RepairStep, repair_verdict
 from analysis.runs.run_store import Run, RunStore
-from analysis.sensitivity.stored import harmful, known_sensitivity
+from analysis.sensitivity.stored import output_noise_by_layer, stored_sensitivity
 from analysis.sensitivity.sweep import Sensitivity
 from analysis.study import Study
 from quant.config import QuantConfig, config_from_dict, uniform_config
@@ -48,7 +48,7 @@ class Around:
     notes: tuple[str, ...] = ()
 
 
-def gather_report(run: Run, around: Around) -> Steps[Report]:
+def gather_run_report(run: Run, around: Around) -> Steps[Report]:
     """Collect a report; runs no image.
 
     Raises:
@@ -64,12 +64,14 @@ def gather_report(run: Run, around: Around) -> Steps[Report]:
         )
     machine = _machine_of(run, around.machine)
     yield Progress(0.1, "Pricing the network in float and at 8 bits")
-    facts = None if network is None or machine is None else _facts(network, machine)
+    facts = None if network is None or machine is None else _model_facts(network, machine)
     yield Progress(0.4, "Looking up what is known of each layer")
-    known = _known(config, around)
-    noise = {} if network is None or known is None else harmful(known, config, network)
+    known = _known_config_sensitivity(config, around)
+    noise = (
+        {} if network is None or known is None else output_noise_by_layer(known, config, network)
+    )
     yield Progress(0.6, "Examining ranges")
-    found = None if around.study is None else _suspects(around.study, config)
+    found = None if around.study is None else _suspect_tensors(around.study, config)
     yield Progress(0.9, "Writing down")
     report = Report(
         run=run,
@@ -79,18 +81,20 @@ def gather_report(run: Run, around: Around) -> Steps[Report]:
         sensitivity=known,
         noise=noise,
         suspects=found,
-        repairs=_repairs(run, around.steps),
+        repairs=_recipe_repairs(run, around.steps),
         front=around.front,
-        others=_others(run, around.store),
+        others=_comparable_runs(run, around.store),
         origin=around.origin,
-        notes=(*around.notes, *_floating(network)),
+        notes=(*around.notes, *_float_tensor_sentences(network)),
         missing=(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return not_measured(report, calibrated=around.study is not None and around.study.is_calibrated)
+    return list_unmeasured(
+        report, calibrated=around.study is not None and around.study.is_calibrated
+    )
 
 
-def _floating(network: Network | None) -> tuple[str, ...]:
+def _float_tensor_sentences(network: Network | None) -> tuple[str, ...]:
     """Return sentences on stored tensors that stay float."""
     return () if network is None else summarize_float_weights(network.float_weights)
 
@@ -102,7 +106,7 @@ def _machine_of(run: Run, machine: Machine | None) -> Machine | None:
     return load_preset(run.cost.machine) if run.cost.machine in presets() else None
 
 
-def _facts(network: Network, machine: Machine) -> ModelFacts:
+def _model_facts(network: Network, machine: Machine) -> ModelFacts:
     graph = network.graph
     return ModelFacts(
         input_shape=graph.input_shape,
@@ -110,9 +114,9 @@ def _facts(network: Network, machine: Machine) -> ModelFacts:
         layers=len(graph.layers) - 1,
         weighted=sum(1 for layer in graph.layers if layer.weight is not None),
         parameters=network.parameters,
-        macs=network.macs,
-        as_float=cost(network, uniform_config(32, 32), machine),
-        at_8_bits=cost(network, uniform_config(8, 8), machine),
+        macs=network.mac_count,
+        as_float=estimate_config_cost(network, uniform_config(32, 32), machine),
+        at_8_bits=estimate_config_cost(network, uniform_config(8, 8), machine),
     )
 
 
@@ -128,16 +132,16 @@ def layer_choices(network: Network, config: QuantConfig) -> tuple[LayerChoice, .
                 layer=layer.name,
                 kind=str(layer.kind),
                 weight_bits=None if weight is None else weight.spec.bits,
-                weight="" if weight is None else spec_words(weight.spec),
+                weight="" if weight is None else describe_spec(weight.spec),
                 output_bits=output.spec.bits,
-                output=spec_words(output.spec),
+                output=describe_spec(output.spec),
                 grid_of=output.shared_with or "",
             )
         )
     return tuple(rows)
 
 
-def spec_words(spec: QuantSpec) -> str:
+def describe_spec(spec: QuantSpec) -> str:
     """Return a spec besides its bits in words, such as "per-channel, symmetric, mse"."""
     if spec.is_float:
         return ""
@@ -147,32 +151,32 @@ def spec_words(spec: QuantSpec) -> str:
     return f"{spec.granularity}{many}, {symmetry}, {spec.estimator}{power}"
 
 
-def _known(config: QuantConfig, around: Around) -> Sensitivity | None:
+def _known_config_sensitivity(config: QuantConfig, around: Around) -> Sensitivity | None:
     study = around.study
     if around.sensitivity is not None:
         return around.sensitivity
     if study is None or study.scored is None or study.store is None:
         return None
-    return known_sensitivity(study, config)
+    return stored_sensitivity(study, config)
 
 
-def _suspects(study: Study, config: QuantConfig) -> tuple[ExaminedTensor, ...]:
+def _suspect_tensors(study: Study, config: QuantConfig) -> tuple[ExaminedTensor, ...]:
     """Return the tensors that their grid does not fit, the worst first."""
     book = study.range_book()
     found: list[ExaminedTensor] = []
     for side in ROLES:
         try:
-            found += book.examine_all(config, side)
+            found += book.examine_all_tensors(config, side)
         except QuantError:  # a range that needs what was not calibrated: that side is left out
             continue
-    return tuple(rank_suspects([item for item in found if item.fit is not None]))
+    return tuple(rank_suspect_tensors([item for item in found if item.fit is not None]))
 
 
-def _repairs(run: Run, steps: Sequence[RepairStep]) -> Repairs | None:
+def _recipe_repairs(run: Run, steps: Sequence[RepairStep]) -> Repairs | None:
     """Return what a measured recipe did, if its last step is what the run holds."""
     if not steps or steps[-1].evaluation != run.evaluation:
         return None
-    scores = [_score(step.evaluation) for step in steps]
+    scores = [_score_with_interval(step.evaluation) for step in steps]
     first = steps[0].evaluation
     return Repairs(
         titles=tuple(step.title for step in steps),
@@ -180,24 +184,24 @@ def _repairs(run: Run, steps: Sequence[RepairStep]) -> Repairs | None:
         intervals=tuple(interval for _, interval in scores),
         reference=first.float_top1 if first.labelled else 1.0,
         unit="Top-1" if first.labelled else "Agreement with float",
-        verdicts=tuple(verdict(before, after) for before, after in pairwise(steps)),
+        verdicts=tuple(repair_verdict(before, after) for before, after in pairwise(steps)),
     )
 
 
-def _score(found: Evaluation) -> tuple[float, Interval]:
+def _score_with_interval(found: Evaluation) -> tuple[float, Interval]:
     if found.quantized_top1 is not None and found.quantized_top1_ci95 is not None:
         return found.quantized_top1, found.quantized_top1_ci95
     return found.agreement, found.agreement_ci95
 
 
-def _others(run: Run, store: RunStore | None) -> tuple[Run, ...]:
+def _comparable_runs(run: Run, store: RunStore | None) -> tuple[Run, ...]:
     """Return runs that can be compared with this one, the newest first."""
     if store is None:
         return ()
     same = (run.model_digest, run.data_digest, run.cost.machine)
     found = [
         other
-        for other in store.all()
+        for other in store.all_runs()
         if other.id != run.id
         and (other.model_digest, other.data_digest, other.cost.machine) == same
     ]

@@ -10,7 +10,7 @@ from analysis.sensitivity.sweep import Depth
 FEW_IMAGES = 500
 
 
-def not_measured(report: Report, *, calibrated: bool) -> Report:
+def list_unmeasured(report: Report, *, calibrated: bool) -> Report:
     """Return the report with the list of unmeasured quantities."""
     missing = (
         *_general_limits(),
@@ -61,7 +61,7 @@ def _reason_limits(report: Report, *, calibrated: bool) -> Iterator[str]:
     elif not report.noise:
         yield "The sensitivity sweep does not hold the bits of this configuration."
     else:
-        chosen = {c.layer for c in report.choices if not _is_float(c)}
+        chosen = {c.layer for c in report.choices if not _is_float_choice(c)}
         unknown = len(chosen - set(report.noise))
         if unknown:
             yield f"The sensitivity of {unknown} layers at the chosen bits is unknown."
@@ -75,7 +75,7 @@ def _reason_limits(report: Report, *, calibrated: bool) -> Iterator[str]:
         yield "The front is predicted; of its points only the chosen configuration was measured."
 
 
-def _is_float(choice: LayerChoice) -> bool:
+def _is_float_choice(choice: LayerChoice) -> bool:
     return choice.weight_bits in (None, FLOAT_BITS) and choice.output_bits == FLOAT_BITS
 
 

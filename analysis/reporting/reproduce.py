@@ -16,7 +16,7 @@ _FLAGS = (
 )
 
 
-def command_of(run: Run, origin: ReportOrigin) -> str:
+def command_for_run(run: Run, origin: ReportOrigin) -> str:
     """Return a shell command for the run; the report includes the files that the command names."""
     parts = ["python", "cli.py", "evaluate", "--model", origin.model]
     if origin.builder:
@@ -32,15 +32,15 @@ def command_of(run: Run, origin: ReportOrigin) -> str:
     parts += ["--calibration", str(origin.calibration), "--seed", str(origin.seed)]
     parts += ["--config", CONFIG_FILE, "--machine", origin.machine]
     for title in run.recipe:
-        parts += flags_of(title) or []
+        parts += repair_flags(title) or []
     return shlex.join(parts)
 
 
-def flags_of(title: str) -> list[str] | None:
+def repair_flags(title: str) -> list[str] | None:
     """Return the options for a repair, or None without an option.
 
     Example:
-        >>> flags_of("AdaRound (400 iterations)")
+        >>> repair_flags("AdaRound (400 iterations)")
         ['--adaround', '--adaround-iterations', '400']
     """
     for pattern, flags in _FLAGS:
@@ -50,6 +50,6 @@ def flags_of(title: str) -> list[str] | None:
     return None
 
 
-def beyond_command(run: Run) -> tuple[str, ...]:
+def repairs_beyond_command(run: Run) -> tuple[str, ...]:
     """Return the repairs of a run without a command-line option."""
-    return tuple(title for title in run.recipe if flags_of(title) is None)
+    return tuple(title for title in run.recipe if repair_flags(title) is None)

@@ -57,13 +57,15 @@ def trade_off_from_front(front: Front, chosen: Run, measured: Sequence[Measured]
         tuple(_proposal_point(p, front.quantity) for p in front.references),
         tuple(
             replace(
-                run_point(one.run, front.quantity, labelled=labelled),
-                cost=float(front.quantity.of(one.proposal.cost)),  # runs may be of other machines
+                trade_point_of_run(one.run, front.quantity, labelled=labelled),
+                cost=float(
+                    front.quantity.value_in(one.proposal.cost)
+                ),  # runs may be of other machines
             )
             for one in measured
             if one.run.id != chosen.id
         ),
-        run_point(chosen, front.quantity, labelled=labelled),
+        trade_point_of_run(chosen, front.quantity, labelled=labelled),
     )
 
 
@@ -78,7 +80,7 @@ def trade_off_from_record(record: FrontRecord, runs: Sequence[Run] = ()) -> Trad
         tuple(_stored_point(point, quantity) for point in record.proposals),
         tuple(_stored_point(point, quantity) for point in record.references),
         tuple(
-            run_point(run, quantity, labelled=labelled)
+            trade_point_of_run(run, quantity, labelled=labelled)
             for run in runs
             if run.cost.machine == record.machine and run.data_digest == record.data_digest
         ),
@@ -90,7 +92,7 @@ def _stored_point(point: FrontPoint, quantity: Quantity) -> TradePoint:
     return TradePoint(point.name, point.costs[quantity], said.loss, said.loss_ci95, said.sqnr_db)
 
 
-def run_point(run: Run, quantity: Quantity, *, labelled: bool) -> TradePoint:
+def trade_point_of_run(run: Run, quantity: Quantity, *, labelled: bool) -> TradePoint:
     """Return a measured run as a point."""
     found = run.evaluation
     loss: float | None
@@ -100,15 +102,17 @@ def run_point(run: Run, quantity: Quantity, *, labelled: bool) -> TradePoint:
     else:
         loss = 1 - found.agreement
         spread = Interval(1 - found.agreement_ci95.high, 1 - found.agreement_ci95.low)
-    return TradePoint(run.name, quantity.of(run.cost), loss, spread, found.sqnr_db)
+    return TradePoint(run.name, quantity.value_in(run.cost), loss, spread, found.sqnr_db)
 
 
 def _proposal_point(found: Proposal, quantity: Quantity) -> TradePoint:
     said = found.prediction
-    return TradePoint(found.name, quantity.of(found.cost), said.loss, said.loss_ci95, said.sqnr_db)
+    return TradePoint(
+        found.name, quantity.value_in(found.cost), said.loss, said.loss_ci95, said.sqnr_db
+    )
 
 
-def read_answer(raw: object, chosen: Run) -> TradeOff:
+def read_optimize_answer(raw: object, chosen: Run) -> TradeOff:
     """Return the front in the JSON from the command `optimize --front`.
 
     Raises:
@@ -130,12 +134,16 @@ def _read_trade_off(raw: Any, chosen: Run) -> TradeOff:
             f"A front must be of the run's model; got one of {raw['model']!r}, the run is of "
             f"{chosen.model!r}. Make it anew."
         )
-    points, quantity = raw["front"], _quantity(raw)
-    predicted = [_read_point(item, quantity) for item in points if not _is_uniform(item["name"])]
-    references = [_read_point(item, quantity) for item in points if _is_uniform(item["name"])]
+    points, quantity = raw["front"], _read_quantity(raw)
+    predicted = [
+        _read_trade_point(item, quantity) for item in points if not _is_uniform_name(item["name"])
+    ]
+    references = [
+        _read_trade_point(item, quantity) for item in points if _is_uniform_name(item["name"])
+    ]
     labelled = all(item["predicted"]["loss_is_of"] == "top-1" for item in points)
     done = [item for item in (raw["choice"], raw["reference"]) if item["measured"]]
-    measured = [_read_measured(item, quantity, labelled=labelled) for item in done]
+    measured = [_read_measured_point(item, quantity, labelled=labelled) for item in done]
     return TradeOff(
         str(raw["machine"]),
         quantity,
@@ -143,19 +151,19 @@ def _read_trade_off(raw: Any, chosen: Run) -> TradeOff:
         tuple(sorted(predicted, key=lambda point: point.cost)),
         tuple(references),
         tuple(measured),
-        run_point(chosen, quantity, labelled=labelled),
+        trade_point_of_run(chosen, quantity, labelled=labelled),
     )
 
 
-def _quantity(raw: Mapping[str, Any]) -> Quantity:
+def _read_quantity(raw: Mapping[str, Any]) -> Quantity:
     return Quantity(raw["least"] or raw["budgets"][0]["quantity"])
 
 
-def _is_uniform(name: str) -> bool:
+def _is_uniform_name(name: str) -> bool:
     return str(name).startswith("W")
 
 
-def _read_point(item: Mapping[str, Any], quantity: Quantity) -> TradePoint:
+def _read_trade_point(item: Mapping[str, Any], quantity: Quantity) -> TradePoint:
     said = item["predicted"]
     level = said["sqnr_db"]
     return TradePoint(
@@ -167,7 +175,9 @@ def _read_point(item: Mapping[str, Any], quantity: Quantity) -> TradePoint:
     )
 
 
-def _read_measured(item: Mapping[str, Any], quantity: Quantity, *, labelled: bool) -> TradePoint:
+def _read_measured_point(
+    item: Mapping[str, Any], quantity: Quantity, *, labelled: bool
+) -> TradePoint:
     found = item["measured"]
     loss = found["top1_drop"] if labelled else 1 - found["agreement"]
     return TradePoint(

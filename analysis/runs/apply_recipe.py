@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from analysis.calibration import Calibrated, calibrate, needs_data
+from analysis.calibration import Calibrated, calibrate_network, config_needs_data
 from analysis.evaluation.evaluate import Data
 from analysis.network import Network
 from analysis.study import Study
@@ -39,7 +39,7 @@ class Stage:
     quantized: QuantGraph
 
 
-def title_of(step: Pass) -> str:
+def title_of_pass(step: Pass) -> str:
     """Return what a pass is called on a page."""
     match step:
         case Equalize():
@@ -59,13 +59,13 @@ def title_of(step: Pass) -> str:
             return f"Training {source} ({state.record.steps} steps)"
 
 
-def first_stage(network: Network, config: QuantConfig, calibrated: Calibrated) -> Stage:
+def plain_quantized_stage(network: Network, config: QuantConfig, calibrated: Calibrated) -> Stage:
     """Return the plainly quantized network, as `run_experiment` would score it."""
     quantized = quantize_graph(network.graph, config, calibrated.statistics, calibrated.input_range)
     return Stage(network, calibrated, quantized)
 
 
-def apply_pass(
+def apply_recipe_pass(
     stage: Stage, step: Pass, config: QuantConfig, images: Data | None
 ) -> Steps[tuple[Stage, Outcome]]:
     """Run one pass; float passes choose all ranges anew.
@@ -74,10 +74,10 @@ def apply_pass(
         QuantError: the pass needs images and there are none.
     """
     if is_float_pass(step):
-        return (yield from _apply_float(stage, step, config, images))
+        return (yield from _apply_float_pass(stage, step, config, images))
     if isinstance(step, UseTraining):
-        return (yield from _use_training(stage, step, config, images))
-    batches = _batches(stage.network, images) if learns(step) else []
+        return (yield from _use_trained_state(stage, step, config, images))
+    batches = _calibration_batches(stage.network, images) if pass_needs_images(step) else []
     outcome: Outcome
     if isinstance(step, CorrectBias | AdaRound | UseGrids):
         outcome = yield from step(stage.network.graph, stage.quantized, batches)
@@ -85,7 +85,7 @@ def apply_pass(
     raise QuantError(f"A recipe is made of known passes; got {type(step).__name__}.")
 
 
-def learns(step: Pass) -> bool:
+def pass_needs_images(step: Pass) -> bool:
     """Whether the pass needs images."""
     match step:
         case AdaRound() | Smooth():
@@ -97,7 +97,7 @@ def learns(step: Pass) -> bool:
     return False
 
 
-def repair_float(study: Study, recipe: Recipe) -> Study:
+def repair_float_network(study: Study, recipe: Recipe) -> Study:
     """Return the study of the float network after the float passes of a recipe.
 
     Its images are the same; statistics of activations are collected anew.
@@ -109,66 +109,74 @@ def repair_float(study: Study, recipe: Recipe) -> Study:
         elif isinstance(step, AbsorbBias):
             minima = None
             if step.from_data:
-                minima = minima_of_channels(network.graph, _batches(network, study.calibration))
+                minima = minima_of_channels(
+                    network.graph, _calibration_batches(network, study.calibration)
+                )
             network = replace(network, graph=step(network.graph, minima).graph)
         elif isinstance(step, Smooth):
-            smoothed = drain_steps(step(network.graph, _batches(network, study.calibration)))
+            smoothed = drain_steps(
+                step(network.graph, _calibration_batches(network, study.calibration))
+            )
             network = replace(network, graph=smoothed.graph)
     return Study(network, study.scored, study.calibration, study.input_range, study.store)
 
 
-def _apply_float(
+def _apply_float_pass(
     stage: Stage, step: Pass, config: QuantConfig, images: Data | None
 ) -> Steps[tuple[Stage, Outcome]]:
-    yield Progress(0.0, title_of(step))
+    yield Progress(0.0, title_of_pass(step))
     outcome: Equalized | Absorbed | Smoothed
     if isinstance(step, AbsorbBias):
         minima = None
         if step.from_data:
-            minima = minima_of_channels(stage.network.graph, _batches(stage.network, images))
+            minima = minima_of_channels(
+                stage.network.graph, _calibration_batches(stage.network, images)
+            )
         outcome = step(stage.network.graph, minima)
     elif isinstance(step, Equalize):
         outcome = step(stage.network.graph)
     elif isinstance(step, Smooth):
-        batches = _batches(stage.network, images)
+        batches = _calibration_batches(stage.network, images)
         outcome = yield from part_of_progress(step(stage.network.graph, batches), 0.0, 0.2)
     else:
         raise QuantError(f"A float pass was expected; got {type(step).__name__}.")
     network = replace(stage.network, graph=outcome.graph)
     calibrated = Calibrated(input_range=stage.calibrated.input_range)
-    if images is not None and needs_data(network, config):
-        steps = calibrate(network, images, stage.calibrated.input_range)
+    if images is not None and config_needs_data(network, config):
+        steps = calibrate_network(network, images, stage.calibrated.input_range)
         calibrated = yield from part_of_progress(steps, 0.2, 1.0)
-    return first_stage(network, config, calibrated), outcome
+    return plain_quantized_stage(network, config, calibrated), outcome
 
 
-def _use_training(
+def _use_trained_state(
     stage: Stage, step: UseTraining, config: QuantConfig, images: Data | None
 ) -> Steps[tuple[Stage, GridsUsed]]:
     """Put trained weights and grids in; a layer whose bits were edited gets a range of its own."""
-    yield Progress(0.0, title_of(step))
+    yield Progress(0.0, title_of_pass(step))
     network = replace(stage.network, graph=step(stage.network.graph))
-    if stage.calibrated.statistics or not needs_data(network, config):
-        trained = first_stage(network, config, stage.calibrated)
+    if stage.calibrated.statistics or not config_needs_data(network, config):
+        trained = plain_quantized_stage(network, config, stage.calibrated)
     else:  # the training has all grids
         bare = quantize_graph(network.graph, config, None, stage.calibrated.input_range)
         trained = Stage(network, stage.calibrated, bare)
     used = UseGrids(step.state.encodings, step.source).apply_at_once(trained.quantized)
-    if used.kept and images is not None and needs_data(network, config):
+    if used.kept and images is not None and config_needs_data(network, config):
         # ranges of the untrained network do not suit trained weights
-        steps = calibrate(network, images, stage.calibrated.input_range)
-        trained = first_stage(network, config, (yield from part_of_progress(steps, 0.1, 1.0)))
+        steps = calibrate_network(network, images, stage.calibrated.input_range)
+        trained = plain_quantized_stage(
+            network, config, (yield from part_of_progress(steps, 0.1, 1.0))
+        )
         used = UseGrids(step.state.encodings, step.source).apply_at_once(trained.quantized)
     return trained, used
 
 
-def _batches(network: Network, images: Data | None) -> list[Inputs]:
+def _calibration_batches(network: Network, images: Data | None) -> list[Inputs]:
     """Return the calibration images in batches that suit the network."""
     if images is None or len(images) == 0:
         raise QuantError("This pass learns from images; there are none. Choose data first.")
     found: list[Inputs] = []
     count = 0
-    for batch in images.batches(network.batch_size):
+    for batch in images.batches(network.forward_batch_size):
         if network.graph.batch is not None and sample_count(batch.inputs) != network.graph.batch:
             continue
         found.append(arrange_batch(batch.inputs))
@@ -178,7 +186,7 @@ def _batches(network: Network, images: Data | None) -> list[Inputs]:
     return found
 
 
-def apply_recipe(
+def apply_whole_recipe(
     stage: Stage, recipe: Recipe, config: QuantConfig, images: Data | None
 ) -> Steps[Stage]:
     """Run all passes of a recipe without measuring between them.
@@ -189,7 +197,7 @@ def apply_recipe(
     """
     check_recipe_order(recipe)
     for number, step in enumerate(recipe):
-        steps = apply_pass(stage, step, config, images)
+        steps = apply_recipe_pass(stage, step, config, images)
         stage, _ = yield from part_of_progress(
             steps, number / len(recipe), (number + 1) / len(recipe)
         )

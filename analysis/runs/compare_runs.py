@@ -37,7 +37,7 @@ class LayerDifference:
     sqnr_after_db: float | None = None
 
 
-def layer_differences(before: Run, after: Run) -> tuple[LayerDifference, ...]:
+def differences_by_layer(before: Run, after: Run) -> tuple[LayerDifference, ...]:
     """Return a row for each layer that either run has, in order of execution."""
     old, new = _Layers(before), _Layers(after)
     return tuple(
@@ -54,7 +54,7 @@ def layer_differences(before: Run, after: Run) -> tuple[LayerDifference, ...]:
             sqnr_before_db=before.layer_sqnr_db.get(name),
             sqnr_after_db=after.layer_sqnr_db.get(name),
         )
-        for name in merge_order(old.names, new.names)
+        for name in merge_layer_order(old.names, new.names)
     )
 
 
@@ -63,7 +63,7 @@ class _Layers:
 
     def __init__(self, run: Run) -> None:
         self.costs: dict[str, LayerCost] = {layer.layer: layer for layer in run.cost.layers}
-        self.names = merge_order(list(run.layer_sqnr_db), list(self.costs))
+        self.names = merge_layer_order(list(run.layer_sqnr_db), list(self.costs))
 
     def weight_bits(self, name: str) -> int | None:
         layer = self.costs.get(name)
@@ -79,7 +79,7 @@ class _Layers:
         return self.costs[name].latency_s if name in self.costs else None
 
 
-def merge_order(before: Sequence[str], after: Sequence[str]) -> list[str]:
+def merge_layer_order(before: Sequence[str], after: Sequence[str]) -> list[str]:
     """Return the names of both, once each; one that only `after` has follows its neighbour."""
     merged = list(dict.fromkeys(before))
     place = 0
@@ -104,7 +104,7 @@ def with_distinct_names(before: Run, after: Run) -> tuple[Run, Run]:
     return old, new
 
 
-def describe(before: Run, after: Run) -> tuple[str, ...]:
+def describe_run_change(before: Run, after: Run) -> tuple[str, ...]:
     """Return sentences on what `after` changes against `before`, the most important first.
 
     What cannot be compared (another network, other data, another machine) is said and left out.
@@ -114,24 +114,26 @@ def describe(before: Run, after: Run) -> tuple[str, ...]:
     same_machine = before.cost.machine == after.cost.machine
     clauses = []
     if same_machine:
-        clauses.append(_share_clause("energy", before.cost.energy_pj, after.cost.energy_pj))
+        clauses.append(_lost_share_clause("energy", before.cost.energy_pj, after.cost.energy_pj))
     if same_model and same_data:
         clauses.append(_quality_clause(before, after))
     sentences = []
     if clauses:
         subject = (
-            _subject(before, after) if same_model else f"{after.name} instead of {before.name}"
+            _changed_widths_subject(before, after)
+            if same_model
+            else f"{after.name} instead of {before.name}"
         )
         sentences.append(f"{subject} {' and '.join(clauses)}.")
-    sentences += _caveats(before, after)
+    sentences += _comparison_caveats(before, after)
     if same_machine:
-        sentences += _costs(before, after)
+        sentences += _cost_sentences(before, after)
     if same_model:
-        sentences += _noise(before, after)
+        sentences += _noise_sentences(before, after)
     return tuple(sentences)
 
 
-def accuracy_lost(before: Run, after: Run) -> tuple[float, Interval] | None:
+def lost_accuracy_share(before: Run, after: Run) -> tuple[float, Interval] | None:
     """Return the share of top-1 that `after` loses against `before`, with its interval of 95 %.
 
     The runs know their pairs with the float network only. Where one of them is the float network
@@ -148,47 +150,50 @@ def accuracy_lost(before: Run, after: Run) -> tuple[float, Interval] | None:
         return None
     if old.top1_drop_ci95 is None or new.top1_drop_ci95 is None:
         return None
-    first = Interval(0.0, 0.0) if _is_float(before) else old.top1_drop_ci95
-    second = Interval(0.0, 0.0) if _is_float(after) else new.top1_drop_ci95
+    first = Interval(0.0, 0.0) if _is_float_run(before) else old.top1_drop_ci95
+    second = Interval(0.0, 0.0) if _is_float_run(after) else new.top1_drop_ci95
     difference = new.top1_drop - old.top1_drop
     return difference, Interval(second.low - first.high, second.high - first.low)
 
 
-def _is_float(run: Run) -> bool:
+def _is_float_run(run: Run) -> bool:
     """Whether the run answers as the float network does by construction: no error at all."""
     return run.evaluation.sqnr_db == math.inf
 
 
-def _subject(before: Run, after: Run) -> str:
+def _changed_widths_subject(before: Run, after: Run) -> str:
     """Say which widths changed, such as "W4 in 12 layers"."""
-    rows = layer_differences(before, after)
-    weights = Counter(_changed("W", r.weight_bits_before, r.weight_bits_after) for r in rows)
+    rows = differences_by_layer(before, after)
+    weights = Counter(
+        _changed_width_text("W", r.weight_bits_before, r.weight_bits_after) for r in rows
+    )
     activations = Counter(
-        _changed("A", row.activation_bits_before, row.activation_bits_after) for row in rows
+        _changed_width_text("A", row.activation_bits_before, row.activation_bits_after)
+        for row in rows
     )
     changes = {**weights, **activations}
     changes.pop("", None)
-    others = _besides_widths(before, after)
+    others = _changes_besides_widths(before, after)
     if not changes:
         # only widths that no layer has can differ then
         same = "The same configuration" if before.config == after.config else "Another setting"
         return " and ".join(others).capitalize() or same
     # weights before activations, then the most frequent
     common = sorted(changes.items(), key=lambda item: (item[0] in activations, -item[1]))
-    phrases = [f"{width} in {_layers(count)}" for width, count in common]
+    phrases = [f"{width} in {_layer_count_text(count)}" for width, count in common]
     if len(common) > MOST_PHRASES:
         touched = sum(_changes_width(row) for row in rows)
-        phrases = [f"Another mix of widths in {_layers(touched)}"]
+        phrases = [f"Another mix of widths in {_layer_count_text(touched)}"]
     phrases += others
     if len(phrases) == 1:
         return phrases[0]
     return f"{phrases[0]} with {' and '.join(phrases[1:])}"
 
 
-def _besides_widths(before: Run, after: Run) -> list[str]:
+def _changes_besides_widths(before: Run, after: Run) -> list[str]:
     """Say what else changed, which has its part in the difference."""
     found = []
-    old, new = _without_widths(before.config), _without_widths(after.config)
+    old, new = _config_without_widths(before.config), _config_without_widths(after.config)
     if old != new:
         found.append("another setting")
     if before.recipe != after.recipe:
@@ -196,7 +201,7 @@ def _besides_widths(before: Run, after: Run) -> list[str]:
     return found
 
 
-def _without_widths(config: Mapping[str, Any]) -> tuple[Any, ...]:
+def _config_without_widths(config: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return a configuration's default and rules without bits; rules on bits alone fall away."""
 
     def kept(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,12 +217,12 @@ def _without_widths(config: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _changes_width(row: LayerDifference) -> bool:
     return bool(
-        _changed("W", row.weight_bits_before, row.weight_bits_after)
-        or _changed("A", row.activation_bits_before, row.activation_bits_after)
+        _changed_width_text("W", row.weight_bits_before, row.weight_bits_after)
+        or _changed_width_text("A", row.activation_bits_before, row.activation_bits_after)
     )
 
 
-def _changed(letter: str, before: int | None, after: int | None) -> str:
+def _changed_width_text(letter: str, before: int | None, after: int | None) -> str:
     """Return the new width, such as "W4" or "float weights"; empty where nothing changed."""
     if before is None or after is None or before == after:
         return ""
@@ -226,11 +231,11 @@ def _changed(letter: str, before: int | None, after: int | None) -> str:
     return f"{letter}{after}"
 
 
-def _layers(count: int) -> str:
+def _layer_count_text(count: int) -> str:
     return f"{count} layer" if count == 1 else f"{count} layers"
 
 
-def _share_clause(what: str, before: float, after: float) -> str:
+def _lost_share_clause(what: str, before: float, after: float) -> str:
     if before == after or before <= 0:
         return f"leaves the {what} as it is"
     share = abs(after - before) / before
@@ -239,16 +244,16 @@ def _share_clause(what: str, before: float, after: float) -> str:
     if after > 2 * before:
         return f"takes {after / before:.1f} times the {what}"
     if after < before:
-        return f"saves {_percent(share)} of the {what}"
-    return f"adds {_percent(share)} to the {what}"
+        return f"saves {_percent_text(share)} of the {what}"
+    return f"adds {_percent_text(share)} to the {what}"
 
 
-def _percent(share: float) -> str:
+def _percent_text(share: float) -> str:
     return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
 
 
 def _quality_clause(before: Run, after: Run) -> str:
-    lost = accuracy_lost(before, after)
+    lost = lost_accuracy_share(before, after)
     if lost is None:
         return _agreement_clause(before, after)
     points, interval = 100 * lost[0], lost[1]
@@ -283,24 +288,26 @@ def _agreement_clause(before: Run, after: Run) -> str:
     return f"makes no measurable difference in agreement with the float network ({shares})"
 
 
-def _caveats(before: Run, after: Run) -> Iterator[str]:
+def _comparison_caveats(before: Run, after: Run) -> Iterator[str]:
     if before.model_digest != after.model_digest:
         yield (
-            f"The networks differ ({_both(before.model, after.model)}): accuracy and layers "
+            f"The networks differ ({_values_of_both(before.model, after.model)}): accuracy and "
+            "layers "
             "cannot be compared."
         )
     if before.data_digest != after.data_digest:
-        yield f"The data differ ({_both(before.data, after.data)}): accuracy cannot be compared."
+        data = _values_of_both(before.data, after.data)
+        yield f"The data differ ({data}): accuracy cannot be compared."
     if before.cost.machine != after.cost.machine:
-        machines = _both(before.cost.machine, after.cost.machine)
+        machines = _values_of_both(before.cost.machine, after.cost.machine)
         yield f"The machines differ ({machines}): energy and latency cannot be compared."
 
 
-def _both(before: str, after: str) -> str:
+def _values_of_both(before: str, after: str) -> str:
     return f"both called {before}" if before == after else f"{before} and {after}"
 
 
-def _costs(before: Run, after: Run) -> Iterator[str]:
+def _cost_sentences(before: Run, after: Run) -> Iterator[str]:
     old, new = before.cost, after.cost
     for what, first, second in (
         ("latency", old.latency_s, new.latency_s),
@@ -308,17 +315,19 @@ def _costs(before: Run, after: Run) -> Iterator[str]:
         ("peak activation memory", old.peak_activation_bytes, new.peak_activation_bytes),
     ):
         if first != second:
-            yield f"It {_share_clause(what, first, second)}."
+            yield f"It {_lost_share_clause(what, first, second)}."
 
 
-def _noise(before: Run, after: Run) -> Iterator[str]:
+def _noise_sentences(before: Run, after: Run) -> Iterator[str]:
     """Name the layer whose output's SQNR changes most, if any change is worth it."""
     changes = {
         row.layer: row.sqnr_after_db - row.sqnr_before_db
-        for row in layer_differences(before, after)
+        for row in differences_by_layer(before, after)
         if row.sqnr_before_db is not None and row.sqnr_after_db is not None
     }
-    heard = {name: db for name, db in changes.items() if abs(db) >= AUDIBLE_DB and not _odd(db)}
+    heard = {
+        name: db for name, db in changes.items() if abs(db) >= AUDIBLE_DB and not _is_odd_level(db)
+    }
     if heard:
         most = max(heard, key=lambda name: abs(heard[name]))
         verb = "falls" if heard[most] < 0 else "rises"
@@ -326,5 +335,5 @@ def _noise(before: Run, after: Run) -> Iterator[str]:
         yield f"The SQNR of {most} {verb} most, from {old:.1f} to {new:.1f} dB."
 
 
-def _odd(db: float) -> bool:
+def _is_odd_level(db: float) -> bool:
     return not math.isfinite(db)

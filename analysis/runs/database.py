@@ -15,9 +15,14 @@ WAIT_S = 5.0
 """How long a program waits for another that writes into the same file."""
 # SQLITE_ERROR: our own statements are right, so the tables are not those that they expect
 _DAMAGED = (
-    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR,
-    sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT,
-)  # fmt: skip
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_SCHEMA,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_CONSTRAINT,
+)
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 
 
@@ -50,13 +55,13 @@ class Database:
                     f"Results must have a folder that can be written; {path.parent} cannot be made "
                     f"({error.strerror}). Name another in QUANTSCOPE_RUNS."
                 ) from error
-        with self.open() as database:
+        with self.open_connection() as database:
             if self._memory is not None:
-                self._create(database)
+                self._create_tables(database)
             self._check_columns(database)
 
     @contextmanager
-    def open(self) -> Iterator[sqlite3.Connection]:
+    def open_connection(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection; what was written is kept at the end, all of it or nothing.
 
         Raises:
@@ -67,25 +72,25 @@ class Database:
                 yield self._memory
             return
         try:
-            with closing(self._connect()) as database, database:
+            with closing(self._connect_to_file()) as database, database:
                 yield database
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise self._told(error) from error
+            raise self._store_error(error) from error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect_to_file(self) -> sqlite3.Connection:
         """Return a connection to a file that is a database; one that is none is put aside."""
         assert self.path is not None
         database = sqlite3.connect(self.path, timeout=WAIT_S)
-        database.text_factory = _text
+        database.text_factory = _decode_stored_text
         try:
-            self._create(database)
+            self._create_tables(database)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             database.close()
-            if not _is_damage(error):
+            if not _is_damage_error(error):
                 raise
-            put_aside(self.path)
+            put_file_aside(self.path)
             database = sqlite3.connect(self.path, timeout=WAIT_S)
-            self._create(database)
+            self._create_tables(database)
         return database
 
     def _check_columns(self, database: sqlite3.Connection) -> None:
@@ -95,21 +100,21 @@ class Database:
             if not set(wanted) <= found:
                 raise sqlite3.DatabaseError(f"table {table} has other columns")
 
-    def _create(self, database: sqlite3.Connection) -> None:
+    def _create_tables(self, database: sqlite3.Connection) -> None:
         for table in self._tables:
             database.execute(table)
 
-    def _told(self, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
+    def _store_error(self, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
         """Return the sentence for what SQLite said; put a damaged file aside."""
         assert self.path is not None
-        if _is_damage(error) or "has other columns" in str(error):
-            aside = put_aside(self.path)
+        if _is_damage_error(error) or "has other columns" in str(error):
+            aside = put_file_aside(self.path)
             where = "was put aside" if aside is None else f"was put aside as {aside.name}"
             return StoreError(
                 f"{self.path.name} must be a file of QuantScope's results; it is damaged or "
                 f"another program's, and {where} in {self.path.parent}. A new one begins now."
             )
-        if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if _primary_error_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreError(
                 f"{self.path} must be free to write; another program has held it for {WAIT_S:.0f} "
                 "s. Close that program, or name another folder in QUANTSCOPE_RUNS."
@@ -120,7 +125,7 @@ class Database:
         )
 
 
-def put_aside(path: Path) -> Path | None:
+def put_file_aside(path: Path) -> Path | None:
     """Rename a damaged file, and what SQLite keeps beside it; return its new name.
 
     None where it cannot be renamed or another process has done so.
@@ -140,15 +145,15 @@ def put_aside(path: Path) -> Path | None:
     return aside
 
 
-def _text(content: bytes) -> str:
+def _decode_stored_text(content: bytes) -> str:
     """Return stored text; bytes that are none become marks, so that one row hides no other."""
     return content.decode(errors="replace")
 
 
-def _code(error: sqlite3.Error | UnicodeDecodeError) -> int:
+def _primary_error_code(error: sqlite3.Error | UnicodeDecodeError) -> int:
     """Return SQLite's primary code of an error; 0 where it has none."""
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 
-def _is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
-    return isinstance(error, UnicodeDecodeError) or _code(error) in _DAMAGED
+def _is_damage_error(error: sqlite3.Error | UnicodeDecodeError) -> bool:
+    return isinstance(error, UnicodeDecodeError) or _primary_error_code(error) in _DAMAGED

@@ -44,18 +44,18 @@ class Experiment:
     data_digest: str = ""
 
     @property
-    def name(self) -> str:
+    def display_name(self) -> str:
         """What to call the experiment: the name that a person gave, else that of its content."""
         return self.given_name or self.content_name
 
     @property
     def content_name(self) -> str:
         """The name that follows from the content, such as "W8A8 per-tensor · equalized"."""
-        parts = [config_name(self.config), recipe_name(self.recipe)]
+        parts = [name_of_config(self.config), name_of_recipe(self.recipe)]
         if self.encodings is not None and self.uses_encodings:
             source = f"encodings of {self.encodings.source}"
             own = self.config == self.encodings.config
-            parts[:1] = [source] if own else [config_name(self.config), source]
+            parts[:1] = [source] if own else [name_of_config(self.config), source]
         return SEPARATOR.join(text for text in parts if text)
 
     @property
@@ -68,7 +68,7 @@ class Experiment:
         return self.encodings is not None and not any(map(is_float_pass, self.recipe))
 
     @property
-    def passes(self) -> Recipe:
+    def all_passes(self) -> Recipe:
         """All passes that run, in order: a file's encodings first, then the recipe."""
         if self.encodings is None or not self.uses_encodings:
             return self.recipe
@@ -82,34 +82,34 @@ class Experiment:
         """Return the experiment with another recipe; a name of the old one goes."""
         return self if recipe == self.recipe else replace(self, recipe=recipe, given_name="")
 
-    def calibrating(self) -> "Experiment":
+    def with_calibrated_ranges(self) -> "Experiment":
         """Return the experiment with calibrated ranges instead of a file's encodings."""
         return self if self.encodings is None else replace(self, encodings=None, given_name="")
 
-    def on(self, model_digest: str, data_digest: str) -> "Experiment":
+    def on_model_and_data(self, model_digest: str, data_digest: str) -> "Experiment":
         """Return the experiment for a network and images."""
         return replace(self, model_digest=model_digest, data_digest=data_digest)
 
-    def named(self, name: str) -> "Experiment":
+    def with_name(self, name: str) -> "Experiment":
         """Return the experiment under a name; an empty name, or that of its content, is none."""
         text = name.strip()
         return replace(self, given_name="" if text == self.content_name else text)
 
 
-def config_name(config: QuantConfig) -> str:
+def name_of_config(config: QuantConfig) -> str:
     """Return the name of a configuration, such as "W4A8 per-channel, 2 rules"."""
     weight, activation = config.default.weight, config.default.activation
     if weight.bits == activation.bits == FLOAT_BITS and not config.rules:
         return "Float"
     words = [f"W{weight.bits}A{activation.bits} {weight.granularity}"]
-    words += _differences("weights", weight, WEIGHT_DEFAULT)
-    words += _differences("activations", activation, ACTIVATION_DEFAULT)
+    words += _unusual_spec_parts("weights", weight, WEIGHT_DEFAULT)
+    words += _unusual_spec_parts("activations", activation, ACTIVATION_DEFAULT)
     if config.rules:
         words.append("1 rule" if len(config.rules) == 1 else f"{len(config.rules)} rules")
     return ", ".join(words)
 
 
-def _differences(who: str, spec: QuantSpec, usual: QuantSpec) -> list[str]:
+def _unusual_spec_parts(who: str, spec: QuantSpec, usual: QuantSpec) -> list[str]:
     """Return what a spec has besides bits and granularity that is not the usual."""
     words = []
     if spec.symmetric != usual.symmetric:
@@ -121,12 +121,12 @@ def _differences(who: str, spec: QuantSpec, usual: QuantSpec) -> list[str]:
     return words
 
 
-def recipe_name(recipe: Recipe) -> str:
+def name_of_recipe(recipe: Recipe) -> str:
     """Return a recipe in a few words, such as "equalized, bias corrected"; empty for none."""
-    return ", ".join(_repaired_by(step) for step in recipe)
+    return ", ".join(_words_of_repair(step) for step in recipe)
 
 
-def _repaired_by(step: Pass) -> str:
+def _words_of_repair(step: Pass) -> str:
     match step:
         case Equalize(reach=reach, replace_relu6=as_relu):
             by = " by root mean squares" if reach is Reach.RMS else ""

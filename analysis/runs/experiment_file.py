@@ -11,7 +11,7 @@ from typing import Any
 
 from accelerator.machine import Machine, load_preset, machine_from_table, presets
 from analysis.runs.experiment import Experiment
-from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.runs.run_store import Run
 from quant.config import config_from_dict
 from quant.errors import ConfigError, QuantError
@@ -60,10 +60,10 @@ class ExperimentRecord:
         """Return the experiment with the encodings that the reference stands for."""
         name = self.experiment.given_name
         found = replace(self.experiment, encodings=encodings)
-        return found.named(name) if name else found
+        return found.with_name(name) if name else found
 
 
-def reference_to(encodings: Given | None) -> EncodingsReference | None:
+def encodings_reference(encodings: Given | None) -> EncodingsReference | None:
     """Return what finds a file's encodings again, later or elsewhere."""
     return None if encodings is None else EncodingsReference(encodings.source, encodings.text)
 
@@ -77,8 +77,8 @@ def experiment_to_plain(experiment: Experiment) -> dict[str, Any]:
         "name": experiment.given_name,
         "config": experiment.config.to_dict(),
         "recipe": [pass_to_plain(step) for step in experiment.recipe],
-        "machine": machine.name if machine.name in presets() else to_plain(machine),
-        "encodings": to_plain(reference_to(experiment.encodings)),
+        "machine": machine.name if machine.name in presets() else plain_from_result(machine),
+        "encodings": plain_from_result(encodings_reference(experiment.encodings)),
         "seed": experiment.seed,
         "model_digest": experiment.model_digest,
         "data_digest": experiment.data_digest,
@@ -88,15 +88,15 @@ def experiment_to_plain(experiment: Experiment) -> dict[str, Any]:
 def record_to_plain(record: ExperimentRecord) -> dict[str, Any]:
     """Return an experiment as it was read, as plain values for JSON."""
     plain = experiment_to_plain(record.experiment)
-    return {**plain, "encodings": to_plain(record.encodings)}
+    return {**plain, "encodings": plain_from_result(record.encodings)}
 
 
-def write_experiment(experiment: Experiment) -> str:
+def write_experiment_json(experiment: Experiment) -> str:
     """Return an experiment as JSON text."""
     return json.dumps(experiment_to_plain(experiment), indent=2, allow_nan=False) + "\n"
 
 
-def read_experiment(text: str, machine: Machine | None = None) -> ExperimentRecord:
+def read_experiment_json(text: str, machine: Machine | None = None) -> ExperimentRecord:
     """Return the experiment in JSON text.
 
     The text is an experiment, an answer of the command line that holds one under "experiment", or
@@ -126,7 +126,7 @@ def read_experiment(text: str, machine: Machine | None = None) -> ExperimentReco
     )
 
 
-def is_experiment(text: str) -> bool:
+def is_experiment_json(text: str) -> bool:
     """Whether JSON text is an experiment, or an answer that holds one."""
     try:
         raw: object = json.loads(text)
@@ -154,22 +154,22 @@ def experiment_from_plain(raw: object) -> ExperimentRecord:
         raise ConfigError(f"An experiment's seed must be a whole number; got {str(seed)[:40]}.")
     try:
         reference = raw.get("encodings")
-        encodings = None if reference is None else from_plain(EncodingsReference, reference)
+        encodings = None if reference is None else result_from_plain(EncodingsReference, reference)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"An experiment's encodings cannot be read: {error}") from None
     experiment = Experiment(
         config=config_from_dict(raw.get("config")),
         machine=machine_from_plain(raw.get("machine")),
         recipe=recipe_from_plain(raw.get("recipe", [])),
-        given_name=_text(raw, "name"),
+        given_name=_text_at_key(raw, "name"),
         seed=seed,
-        model_digest=_text(raw, "model_digest"),
-        data_digest=_text(raw, "data_digest"),
+        model_digest=_text_at_key(raw, "model_digest"),
+        data_digest=_text_at_key(raw, "data_digest"),
     )
     return ExperimentRecord(experiment, encodings)
 
 
-def _text(raw: dict[str, Any], key: str) -> str:
+def _text_at_key(raw: dict[str, Any], key: str) -> str:
     value = raw.get(key, "")
     if not isinstance(value, str):
         raise ConfigError(f"An experiment's {key} must be text; got {str(value)[:60]!r}.")
@@ -187,7 +187,7 @@ def pass_to_plain(step: Pass) -> dict[str, Any]:
     if isinstance(step, UseTraining):  # its weights stay in the folder of runs
         return {"pass": TRAINING, "source": step.source, "digest": step.state.digest}
     name = next(name for name, kind in PASSES.items() if isinstance(step, kind))
-    return {"pass": name, **to_plain(step)}
+    return {"pass": name, **plain_from_result(step)}
 
 
 def recipe_from_plain(raw: object) -> Recipe:
@@ -216,7 +216,7 @@ def _pass_from_plain(raw: object) -> Pass:
         )
     fields = {key: value for key, value in raw.items() if key != "pass"}
     try:
-        return from_plain(PASSES[raw["pass"]], fields)
+        return result_from_plain(PASSES[raw["pass"]], fields)
     except (ValueError, TypeError, OverflowError) as error:
         raise ConfigError(f"The pass {raw['pass']} cannot be read: {error}") from None
 
@@ -236,7 +236,7 @@ def machine_from_plain(table: object) -> Machine:
             f"{str(table)[:60]!r}."
         )
     sources = table.get("sources", [])
-    plain = {key: _without_none(value) for key, value in table.items() if key != "sources"}
+    plain = {key: _drop_none_keys(value) for key, value in table.items() if key != "sources"}
     try:
         machine = machine_from_table({key: x for key, x in plain.items() if x is not None})
         pairs = tuple((str(key), str(source)) for key, source in sources)
@@ -245,11 +245,11 @@ def machine_from_plain(table: object) -> Machine:
     return replace(machine, sources=pairs)
 
 
-def _without_none(value: Any) -> Any:
+def _drop_none_keys(value: Any) -> Any:
     """Return a value without keys of nothing, which a machine's file has not either."""
     if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list) else value
+        return {key: _drop_none_keys(item) for key, item in value.items() if item is not None}
+    return [_drop_none_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def record_of_run(run: Run) -> ExperimentRecord:
@@ -266,8 +266,8 @@ def record_of_run(run: Run) -> ExperimentRecord:
         machine = machine_from_plain(run.cost.machine)
         recipe = recipe_from_titles(run.recipe)
         experiment = Experiment(config_from_dict(run.config), machine, recipe, seed=run.seed)
-        record = ExperimentRecord(experiment.on(run.model_digest, run.data_digest))
-    return replace(record, experiment=record.experiment.named(run.name))
+        record = ExperimentRecord(experiment.on_model_and_data(run.model_digest, run.data_digest))
+    return replace(record, experiment=record.experiment.with_name(run.name))
 
 
 def recipe_from_titles(titles: Sequence[str]) -> Recipe:

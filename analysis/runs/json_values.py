@@ -9,14 +9,16 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 T = TypeVar("T")
 
 
-def to_plain(value: Any) -> Any:
+def plain_from_result(value: Any) -> Any:
     """Return dicts, lists, numbers and strings for a result; infinities become strings."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+        return {
+            field.name: plain_from_result(getattr(value, field.name)) for field in fields(value)
+        }
     if isinstance(value, dict):
-        return {str(key): to_plain(item) for key, item in value.items()}
+        return {str(key): plain_from_result(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
+        return [plain_from_result(item) for item in value]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, float) and not math.isfinite(value):
@@ -24,28 +26,28 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def from_plain(kind: type[T], raw: Any) -> T:
+def result_from_plain(kind: type[T], raw: Any) -> T:
     """Return the result of type `kind` that `to_plain` wrote.
 
     Raises:
         ValueError: a value does not have the type that the result declares.
     """
-    result: T = _read(kind, raw, kind.__name__)
+    result: T = _read_value(kind, raw, kind.__name__)
     return result
 
 
-def _read(kind: Any, raw: Any, where: str) -> Any:
+def _read_value(kind: Any, raw: Any, where: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if raw is None and type(None) in arguments:
             return None
-        return _read(next(a for a in arguments if a is not type(None)), raw, where)
+        return _read_value(next(a for a in arguments if a is not type(None)), raw, where)
     if is_dataclass(kind) and isinstance(kind, type):
-        return _read_dataclass(kind, raw, where)
+        return _read_dataclass_value(kind, raw, where)
     if origin is tuple:
-        return _read_tuple(arguments, raw, where)
+        return _read_tuple_value(arguments, raw, where)
     if origin is dict:
-        return _read_dict(arguments[1], raw, where)
+        return _read_dict_value(arguments[1], raw, where)
     if kind is Any:
         return raw
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -57,7 +59,7 @@ def _read(kind: Any, raw: Any, where: str) -> Any:
     return raw
 
 
-def _read_dataclass(kind: type, raw: Any, where: str) -> Any:
+def _read_dataclass_value(kind: type, raw: Any, where: str) -> Any:
     if not isinstance(raw, dict):
         raise ValueError(f"{where} must be an object; got {raw!r}.")
     hints = get_type_hints(kind)
@@ -68,21 +70,21 @@ def _read_dataclass(kind: type, raw: Any, where: str) -> Any:
             raise ValueError(f"{where}.{field.name} must be there; got {sorted(raw)}.")
     return kind(
         **{
-            name: _read(hints[name], item, f"{where}.{name}")
+            name: _read_value(hints[name], item, f"{where}.{name}")
             for name, item in raw.items()
             if name in known
         }
     )
 
 
-def _read_dict(kind: Any, raw: Any, where: str) -> dict[str, Any]:
+def _read_dict_value(kind: Any, raw: Any, where: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ValueError(f"{where} must be an object; got {raw!r}.")
-    return {key: _read(kind, item, f"{where}.{key}") for key, item in raw.items()}
+    return {key: _read_value(kind, item, f"{where}.{key}") for key, item in raw.items()}
 
 
-def _read_tuple(arguments: tuple[Any, ...], raw: Any, where: str) -> tuple[Any, ...]:
+def _read_tuple_value(arguments: tuple[Any, ...], raw: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(raw, list):
         raise ValueError(f"{where} must be a list; got {raw!r}.")
     kinds = [arguments[0]] * len(raw) if arguments[-1] is Ellipsis else list(arguments)
-    return tuple(_read(kind, item, where) for kind, item in zip(kinds, raw, strict=True))
+    return tuple(_read_value(kind, item, where) for kind, item in zip(kinds, raw, strict=True))

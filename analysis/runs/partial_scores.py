@@ -46,58 +46,65 @@ class PartialScores:
         except StoreError:
             self._database = None
 
-    def find(self, place: int) -> Pair | None:
+    def find_outputs(self, place: int) -> Pair | None:
         """Return the outputs of the batch at that place, or None."""
         if self._database is None:
             return None
         query = "SELECT content FROM outputs WHERE question = ? AND place = ?"
         try:
-            with self._database.open() as database:
+            with self._database.open_connection() as database:
                 row = database.execute(query, (self._question, place)).fetchone()
-            return None if row is None else _read_pair(row[0])
+            return None if row is None else _read_output_pair(row[0])
         except (StoreError, ValueError, EOFError, OSError, TypeError):
             return None  # damaged: it is computed anew
 
-    def keep(self, place: int, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+    def keep_outputs(
+        self, place: int, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> None:
         """Keep the outputs of a batch; written at least every half a second."""
         if self._database is None or self._bytes > MOST_BYTES:
             return
-        content = _written_pair((references, outputs))
+        content = _write_output_pair((references, outputs))
         self._bytes += len(content)
         self._fresh.append((self._question, place, content))
         if time.monotonic() - self._flushed >= FLUSH_S:
-            self.flush()
+            self.flush_outputs()
 
-    def flush(self) -> None:
+    def flush_outputs(self) -> None:
         """Write what is not written yet."""
         fresh, self._fresh, self._flushed = self._fresh, [], time.monotonic()
-        self._execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", fresh)
+        self._execute_query("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", fresh)
 
-    def forget(self) -> None:
+    def forget_outputs(self) -> None:
         """Drop all outputs of this score: it is whole."""
         self._fresh = []
-        self._execute("DELETE FROM outputs WHERE question = ?", [(self._question,)])
+        self._execute_query("DELETE FROM outputs WHERE question = ?", [(self._question,)])
 
-    def _execute(self, query: str, rows: list[tuple[str, int, bytes]] | list[tuple[str]]) -> None:
+    def _execute_query(
+        self, query: str, rows: list[tuple[str, int, bytes]] | list[tuple[str]]
+    ) -> None:
         if self._database is None or not rows:
             return
         try:
-            with self._database.open() as database:
+            with self._database.open_connection() as database:
                 database.executemany(query, rows)
         except StoreError:
             self._database = None
 
 
-def score_question(network: Network, quantized: QuantGraph, data_digest: str) -> str:
+def score_question_digest(network: Network, quantized: QuantGraph, data_digest: str) -> str:
     """Return a digest of all that outputs depend on: networks, grids, images, batches, torch."""
     total = hashlib.sha256(
-        f"{network.digest} {data_digest} {network.batch_size} {torch.__version__} "
+        f"{network.digest} {data_digest} {network.forward_batch_size} {torch.__version__} "
         f"{torch.get_num_threads()}".encode()
     )
     for name, tensor in quantized.module.state_dict().items():
         total.update(name.encode())
-        total.update(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes()
-                     if tensor.dim() else repr(tensor.item()).encode())  # fmt: skip
+        total.update(
+            tensor.detach().contiguous().view(torch.uint8).numpy().tobytes()
+            if tensor.dim()
+            else repr(tensor.item()).encode()
+        )
     for name, quantizer in quantized.quantizers.items():
         total.update(f"{name} {quantizer.state} {quantizer.clip}".encode())
         if quantizer.encoding is not None:
@@ -110,7 +117,7 @@ def _encoding_text(encoding: Encoding) -> str:
     return repr([v.tolist() if isinstance(v, Tensor) else v for v in values])
 
 
-def _written_pair(pair: Pair) -> bytes:
+def _write_output_pair(pair: Pair) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.array([len(part) for part in pair]))
     for tensor in (*pair[0], *pair[1]):
@@ -118,7 +125,7 @@ def _written_pair(pair: Pair) -> bytes:
     return buffer.getvalue()
 
 
-def _read_pair(content: bytes) -> Pair:
+def _read_output_pair(content: bytes) -> Pair:
     buffer = io.BytesIO(content)
     first, second = np.load(buffer, allow_pickle=False).tolist()
     found = [torch.from_numpy(np.load(buffer, allow_pickle=False)) for _ in range(first + second)]

@@ -8,15 +8,27 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from analysis.cost.estimate import cost
-from analysis.evaluation.evaluate import Data, Evaluation, FloatScore, evaluate, score_float
+from analysis.cost.estimate import estimate_config_cost
+from analysis.evaluation.evaluate import (
+    Data,
+    Evaluation,
+    FloatScore,
+    evaluate_network,
+    score_float_network,
+)
 from analysis.evaluation.layer_sqnr import measure_layer_sqnr
 from analysis.evaluation.measures import Interval
 from analysis.network import Network
-from analysis.runs.apply_recipe import Outcome, Stage, apply_pass, first_stage, title_of
+from analysis.runs.apply_recipe import (
+    Outcome,
+    Stage,
+    apply_recipe_pass,
+    plain_quantized_stage,
+    title_of_pass,
+)
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import experiment_to_plain
-from analysis.runs.run_experiment import versions
+from analysis.runs.run_experiment import package_versions
 from analysis.runs.run_store import Run
 from analysis.study import Study
 from quant.config import QuantConfig
@@ -46,7 +58,9 @@ class RepairStep:
     seconds: float
 
 
-def repair(study: Study, config: QuantConfig, recipe: Recipe) -> Steps[tuple[RepairStep, ...]]:
+def repair_and_measure(
+    study: Study, config: QuantConfig, recipe: Recipe
+) -> Steps[tuple[RepairStep, ...]]:
     """Run a recipe and measure after every pass; the first step is plain quantization.
 
     Passes learn from the study's calibration images; its other images are scored.
@@ -57,54 +71,54 @@ def repair(study: Study, config: QuantConfig, recipe: Recipe) -> Steps[tuple[Rep
     """
     check_recipe_order(recipe)
     count = len(recipe) + 1
-    network, data = study.network, study.images
-    stage = first_stage(network, config, study.known)
-    measured = _measure(network, stage, data, None, None)
+    network, data = study.network, study.scored_images
+    stage = plain_quantized_stage(network, config, study.known_statistics)
+    measured = _measure_step(network, stage, data, None, None)
     done = [(yield from part_of_progress(measured, 0.0, 1 / count))]
     for number, step in enumerate(recipe, start=1):
         start = time.monotonic()
         middle = (number + 0.6) / count
-        work = apply_pass(stage, step, config, study.calibration)
+        work = apply_recipe_pass(stage, step, config, study.calibration)
         stage, outcome = yield from part_of_progress(work, number / count, middle)
-        measured = _measure(network, stage, data, step, outcome)
+        measured = _measure_step(network, stage, data, step, outcome)
         result = yield from part_of_progress(measured, middle, (number + 1) / count)
         done.append(replace(result, seconds=time.monotonic() - start))
     return tuple(done)
 
 
-def _measure(
+def _measure_step(
     original: Network, stage: Stage, data: Data, step: Pass | None, outcome: Outcome | None
 ) -> Steps[RepairStep]:
     start = time.monotonic()
-    evaluation = yield from evaluate(original, stage.quantized, data)
+    evaluation = yield from evaluate_network(original, stage.quantized, data)
     float_score = None
-    if isinstance(step, Equalize | AbsorbBias) and _changes_function(step, outcome):
-        float_score = yield from score_float(stage.network, data)
-    first = next(iter(data.batches(min(original.batch_size, SQNR_IMAGES))))
+    if isinstance(step, Equalize | AbsorbBias) and _changes_network_function(step, outcome):
+        float_score = yield from score_float_network(stage.network, data)
+    first = next(iter(data.batches(min(original.forward_batch_size, SQNR_IMAGES))))
     return RepairStep(
-        title="Plain quantization" if step is None else title_of(step),
+        title="Plain quantization" if step is None else title_of_pass(step),
         step=step,
         evaluation=evaluation,
         layer_sqnr_db=measure_layer_sqnr(stage.network, stage.quantized, first.inputs),
-        channel_ranges=channel_ranges(stage.network),
+        channel_ranges=weight_channel_ranges(stage.network),
         outcome=outcome,
         float_score=float_score,
         seconds=time.monotonic() - start,
     )
 
 
-def _changes_function(step: Equalize | AbsorbBias, outcome: Outcome | None) -> bool:
+def _changes_network_function(step: Equalize | AbsorbBias, outcome: Outcome | None) -> bool:
     """Whether the float network may answer differently afterwards."""
     if isinstance(step, Equalize):
         return step.replace_relu6
     return isinstance(outcome, Absorbed) and bool(outcome.shifts)
 
 
-def run_of(steps: tuple[RepairStep, ...], study: Study, experiment: Experiment) -> Run:
+def run_from_steps(steps: tuple[RepairStep, ...], study: Study, experiment: Experiment) -> Run:
     """Return the last step of a measured recipe as a run that can be kept and compared."""
-    last, network, data = steps[-1], study.network, study.images
+    last, network, data = steps[-1], study.network, study.scored_images
     return Run(
-        name=experiment.name,
+        name=experiment.display_name,
         model=network.name,
         model_digest=network.digest,
         data=data.name,
@@ -112,17 +126,19 @@ def run_of(steps: tuple[RepairStep, ...], study: Study, experiment: Experiment) 
         config=experiment.config.to_dict(),
         calibration_images=len(study.calibration or ()),
         evaluation=last.evaluation,
-        cost=cost(network, experiment.config, experiment.machine, study.entropies),
+        cost=estimate_config_cost(
+            network, experiment.config, experiment.machine, study.weight_entropies
+        ),
         layer_sqnr_db=last.layer_sqnr_db,
-        versions=versions(),
+        versions=package_versions(),
         seed=experiment.seed,
         seconds=sum(step.seconds for step in steps),
-        recipe=tuple(title_of(step.step) for step in steps if step.step is not None),
-        experiment=experiment_to_plain(experiment.on(network.digest, data.digest)),
+        recipe=tuple(title_of_pass(step.step) for step in steps if step.step is not None),
+        experiment=experiment_to_plain(experiment.on_model_and_data(network.digest, data.digest)),
     )
 
 
-def channel_ranges(network: Network) -> dict[str, Tensor]:
+def weight_channel_ranges(network: Network) -> dict[str, Tensor]:
     """Return the least and greatest weight of each output channel, (C, 2) a layer."""
     found = {}
     for layer in network.graph.layers:
@@ -134,9 +150,9 @@ def channel_ranges(network: Network) -> dict[str, Tensor]:
     return found
 
 
-def verdict(before: RepairStep, after: RepairStep) -> str:
+def repair_verdict(before: RepairStep, after: RepairStep) -> str:
     """Return in a sentence what a pass did to the score, and where it did harm."""
-    old, new = _score(before.evaluation), _score(after.evaluation)
+    old, new = _comparable_score(before.evaluation), _comparable_score(after.evaluation)
     unit = "top-1" if after.evaluation.labelled else "agreement with float"
     change = 100 * (new - old)
     if abs(change) < 0.005:
@@ -145,40 +161,42 @@ def verdict(before: RepairStep, after: RepairStep) -> str:
         return f"{after.title} brings {change:.2f} points of {unit}, to {100 * new:.2f} %."
     return (
         f"{after.title} costs {-change:.2f} points of {unit}, down to {100 * new:.2f} %. "
-        f"{_reason(before, after)}"
+        f"{_likely_harm_reason(before, after)}"
     )
 
 
-def _score(evaluation: Evaluation) -> float:
+def _comparable_score(evaluation: Evaluation) -> float:
     found = evaluation.quantized_top1
     return evaluation.agreement if found is None else found
 
 
-def _reason(before: RepairStep, after: RepairStep) -> str:
+def _likely_harm_reason(before: RepairStep, after: RepairStep) -> str:
     """Return the likeliest cause of harm that the measurements show."""
     if after.float_score is not None and before.evaluation.float_top1 is not None:
         lost = 100 * (before.evaluation.float_top1 - after.float_score.top1)
         if lost > 0.05:
             return f"The float network itself loses {lost:.2f} points: the pass changed it."
-    if _within(before.evaluation, after.evaluation):
+    if _is_within_noise(before.evaluation, after.evaluation):
         return "The difference is smaller than the interval of the score: it may be chance."
-    falls = _falls(before.layer_sqnr_db, after.layer_sqnr_db)
+    falls = _largest_sqnr_fall(before.layer_sqnr_db, after.layer_sqnr_db)
     if falls:
         name, decibels = falls
         return f"The layer that lost most is {name}: {decibels:.1f} dB of its SQNR."
     return "No layer's own SQNR fell; the error lies in how they add up."
 
 
-def _within(before: Evaluation, after: Evaluation) -> bool:
+def _is_within_noise(before: Evaluation, after: Evaluation) -> bool:
     interval = after.quantized_top1_ci95 or after.agreement_ci95
-    return _inside(_score(before), interval)
+    return _is_inside_interval(_comparable_score(before), interval)
 
 
-def _inside(value: float, interval: Interval) -> bool:
+def _is_inside_interval(value: float, interval: Interval) -> bool:
     return interval.low <= value <= interval.high
 
 
-def _falls(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[str, float] | None:
+def _largest_sqnr_fall(
+    before: Mapping[str, float], after: Mapping[str, float]
+) -> tuple[str, float] | None:
     """Return the layer whose SQNR fell most, and by how many dB."""
     falls = {name: before[name] - after[name] for name in after if name in before}
     finite = {name: fall for name, fall in falls.items() if math.isfinite(fall) and fall > 0}

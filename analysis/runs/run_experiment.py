@@ -8,15 +8,15 @@ from typing import Protocol
 
 import torch
 
-from analysis.cost.estimate import cost
-from analysis.evaluation.evaluate import Data, evaluate
+from analysis.cost.estimate import estimate_config_cost
+from analysis.evaluation.evaluate import Data, evaluate_network
 from analysis.evaluation.layer_sqnr import measure_layer_sqnr
 from analysis.evaluation.user_metric import UserMetric
 from analysis.network import Network
-from analysis.runs.apply_recipe import apply_recipe, first_stage, title_of
+from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage, title_of_pass
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import experiment_to_plain
-from analysis.runs.partial_scores import PartialScores, score_question
+from analysis.runs.partial_scores import PartialScores, score_question_digest
 from analysis.runs.run_store import Run
 from analysis.study import Study
 from quant.passes.recipe import check_recipe_order
@@ -40,7 +40,7 @@ class IdentifiedData(Data, Protocol):
         """Equal digests mean equal content."""
 
 
-def run_experiment(
+def measure_experiment(
     study: Study, experiment: Experiment, metric: UserMetric | None = None
 ) -> Steps[Run]:
     """Calibrate where needed, quantize as the experiment says, score, and estimate the cost.
@@ -53,28 +53,30 @@ def run_experiment(
     """
     start = time.monotonic()
     yield Progress(0.0, "Choosing ranges")
-    network, data, config = study.network, study.images, experiment.config
-    report = cost(network, config, experiment.machine, study.entropies)
-    check_recipe_order(experiment.passes)
+    network, data, config = study.network, study.scored_images, experiment.config
+    report = estimate_config_cost(network, config, experiment.machine, study.weight_entropies)
+    check_recipe_order(experiment.all_passes)
     known = study.is_calibrated
-    calibrated = yield from part_of_progress(study.calibrated(config), 0.0, CALIBRATION_SHARE)
+    calibrated = yield from part_of_progress(
+        study.collect_statistics(config), 0.0, CALIBRATION_SHARE
+    )
     begun = 0.0 if known or not calibrated.images else CALIBRATION_SHARE
-    stage = first_stage(network, config, calibrated)
-    repaired = apply_recipe(stage, experiment.passes, config, study.calibration)
-    share = REPAIR_SHARE if experiment.passes else begun
+    stage = plain_quantized_stage(network, config, calibrated)
+    repaired = apply_whole_recipe(stage, experiment.all_passes, config, study.calibration)
+    share = REPAIR_SHARE if experiment.all_passes else begun
     stage = yield from part_of_progress(repaired, begun, share)
     stored = None
     if study.store is not None and study.store.path is not None:
-        question = score_question(network, stage.quantized, data.digest)
+        question = score_question_digest(network, stage.quantized, data.digest)
         stored = PartialScores(study.store.path.parent, question)
-    scored = evaluate(network, stage.quantized, data, metric, stored)
+    scored = evaluate_network(network, stage.quantized, data, metric, stored)
     evaluation = yield from part_of_progress(scored, share, 1.0)
     yield Progress(1.0, "Comparing layer by layer")
-    by_layer = _layer_sqnr(stage.network, stage.quantized, data)
+    by_layer = _mean_layer_sqnr(stage.network, stage.quantized, data)
     if stored is not None:
-        stored.forget()
+        stored.forget_outputs()
     return Run(
-        name=experiment.name,
+        name=experiment.display_name,
         model=network.name,
         model_digest=network.digest,
         data=data.name,
@@ -84,20 +86,20 @@ def run_experiment(
         evaluation=evaluation,
         cost=report,
         layer_sqnr_db=by_layer,
-        versions=versions(),
+        versions=package_versions(),
         seed=experiment.seed,
         seconds=time.monotonic() - start,
-        recipe=tuple(title_of(step) for step in experiment.passes),
-        experiment=experiment_to_plain(experiment.on(network.digest, data.digest)),
+        recipe=tuple(title_of_pass(step) for step in experiment.all_passes),
+        experiment=experiment_to_plain(experiment.on_model_and_data(network.digest, data.digest)),
     )
 
 
-def _layer_sqnr(network: Network, quantized: QuantGraph, data: Data) -> dict[str, float]:
-    first = next(iter(data.batches(min(network.batch_size, SQNR_IMAGES))))
+def _mean_layer_sqnr(network: Network, quantized: QuantGraph, data: Data) -> dict[str, float]:
+    first = next(iter(data.batches(min(network.forward_batch_size, SQNR_IMAGES))))
     return measure_layer_sqnr(network, quantized, first.inputs)
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Return the versions that a figure depends on."""
     return {
         "python": platform.python_version(),

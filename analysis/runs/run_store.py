@@ -11,7 +11,7 @@ from typing import Any
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
 from analysis.runs.database import Database
-from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.json_values import plain_from_result, result_from_plain
 from plain_files.read_json import parse_json
 
 FORMAT = 1
@@ -71,11 +71,11 @@ class RunStore:
         self.owner = owner
         self._database = Database(self.path, (_TABLE, _ANSWERS, _OWNERS), _COLUMNS)
 
-    def save(self, run: Run) -> None:
+    def save_run(self, run: Run) -> None:
         """Keep a run; one of the owner's with the same id is replaced."""
-        content = json.dumps(to_plain(run), allow_nan=False)
-        with self._database.open() as database:
-            identity = run.id if self._may_replace(database, run.id) else uuid.uuid4().hex
+        content = json.dumps(plain_from_result(run), allow_nan=False)
+        with self._database.open_connection() as database:
+            identity = run.id if self._may_replace_run(database, run.id) else uuid.uuid4().hex
             row = (identity, run.name, run.created, FORMAT, content)
             database.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", row)
             if self.owner:
@@ -83,22 +83,22 @@ class RunStore:
                     "INSERT OR REPLACE INTO owners VALUES (?, ?)", (identity, self.owner)
                 )
 
-    def _may_replace(self, database: sqlite3.Connection, identity: str) -> bool:
+    def _may_replace_run(self, database: sqlite3.Connection, identity: str) -> bool:
         """Return whether no other owner has a run with that id."""
         query = f"SELECT {_OWNER} FROM {_OWNED} WHERE id = ?"  # noqa: S608
         return all(owner == self.owner for (owner,) in database.execute(query, (identity,)))
 
-    def all(self) -> tuple[Run, ...]:
+    def all_runs(self) -> tuple[Run, ...]:
         """Return every run that this version can read, the newest first; others are left alone."""
         query = (
             f"SELECT content, name, id FROM {_OWNED} WHERE format = ? AND {_OWNER} = ? "  # noqa: S608
             "ORDER BY created DESC, runs.rowid DESC"
         )
-        with self._database.open() as database:
+        with self._database.open_connection() as database:
             rows = database.execute(query, (FORMAT, self.owner)).fetchall()
-        return tuple(run for row in rows if (run := _read(*row)) is not None)
+        return tuple(run for row in rows if (run := _read_run_row(*row)) is not None)
 
-    def rename(self, identity: str, name: str) -> None:
+    def rename_run(self, identity: str, name: str) -> None:
         """Give a run another name.
 
         Raises:
@@ -106,15 +106,15 @@ class RunStore:
         """
         if not name.strip():
             raise ValueError("A run must have a name; got an empty one.")
-        with self._database.open() as database:
-            if self._may_replace(database, identity):
+        with self._database.open_connection() as database:
+            if self._may_replace_run(database, identity):
                 query = "UPDATE runs SET name = ? WHERE id = ?"
                 database.execute(query, (name.strip(), identity))
 
-    def delete(self, identity: str) -> None:
+    def delete_run(self, identity: str) -> None:
         """Forget a run."""
-        with self._database.open() as database:
-            if self._may_replace(database, identity):
+        with self._database.open_connection() as database:
+            if self._may_replace_run(database, identity):
                 database.execute("DELETE FROM runs WHERE id = ?", (identity,))
                 database.execute("DELETE FROM owners WHERE run = ?", (identity,))
 
@@ -122,21 +122,21 @@ class RunStore:
         """Delete all that the owner has here; for a visitor who will not come back."""
         if not self.owner:
             raise ValueError("What the person at this machine has is deleted run by run.")
-        with self._database.open() as database:
+        with self._database.open_connection() as database:
             for query in (
                 "DELETE FROM runs WHERE id IN (SELECT run FROM owners WHERE owner = ?)",
                 "DELETE FROM owners WHERE owner = ?",
             ):
                 database.execute(query, (self.owner,))
-            start = self._question("")
+            start = self._question_of_owner("")
             query = "DELETE FROM answers WHERE substr(question, 1, ?) = ?"
             database.execute(query, (len(start), start))
 
-    def answer(self, question: str) -> Any:
+    def find_answer(self, question: str) -> Any:
         """Return the JSON value kept under `question`, or None."""
-        with self._database.open() as database:
+        with self._database.open_connection() as database:
             query = "SELECT answer FROM answers WHERE question = ?"
-            row = database.execute(query, (self._question(question),)).fetchone()
+            row = database.execute(query, (self._question_of_owner(question),)).fetchone()
         try:
             return None if row is None else parse_json(row[0])
         except (ValueError, TypeError):
@@ -144,17 +144,17 @@ class RunStore:
 
     def keep_answer(self, question: str, answer: Any) -> None:
         """Keep a JSON value under `question`, which names everything the answer depends on."""
-        row = (self._question(question), json.dumps(answer))
-        with self._database.open() as database:
+        row = (self._question_of_owner(question), json.dumps(answer))
+        with self._database.open_connection() as database:
             database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)
 
-    def _question(self, question: str) -> str:
+    def _question_of_owner(self, question: str) -> str:
         return f"{self.owner}\n{question}" if self.owner else question
 
 
-def _read(content: str, name: str, identity: str) -> Run | None:
+def _read_run_row(content: str, name: str, identity: str) -> Run | None:
     """Return the run in a row; None for one that was damaged, so that it hides no other."""
     try:
-        return from_plain(Run, {**parse_json(content), "name": name, "id": identity})
+        return result_from_plain(Run, {**parse_json(content), "name": name, "id": identity})
     except (ValueError, TypeError):
         return None

@@ -78,7 +78,7 @@ CHECK_DATA = NextStep(
 )
 
 
-def judge(run: Run, classes: int | None = None, others: Sequence[Run] = ()) -> Verdict:
+def judge_run(run: Run, classes: int | None = None, others: Sequence[Run] = ()) -> Verdict:
     """Return the verdict on a run.
 
     A network is deployable where it loses at most one point of top-1 by the upper end of the
@@ -96,28 +96,28 @@ def judge(run: Run, classes: int | None = None, others: Sequence[Run] = ()) -> V
     score = run.evaluation
     if score.sqnr_db == inf:
         sentence = "The outputs are exactly those of the float network"
-        return _verdict(run, Level.DEPLOYABLE, sentence)
+        return _build_verdict(run, Level.DEPLOYABLE, sentence)
     if not score.classes:
-        return _without_classes(run)
+        return _verdict_without_classes(run)
     if score.top1_drop is None or score.top1_drop_ci95 is None:
-        return _by_agreement(run)
+        return _verdict_by_agreement(run)
     chance = 0.0 if classes is None else 1 / classes
-    if _at_chance(score.float_top1_ci95, chance):
+    if _is_at_chance(score.float_top1_ci95, chance):
         sentence = (
             f"The float network itself answers no better than chance "
             f"({100 * (score.float_top1 or 0):.1f} % top-1): nothing can be judged on these images"
         )
         return Verdict(Level.UNDECIDED, f"{sentence}.", (CHECK_DATA,))
-    level = _level(score.top1_drop, score.top1_drop_ci95)
-    sentence = _loss_text(score.top1_drop, score.top1_drop_ci95)
-    if _at_chance(score.quantized_top1_ci95, chance):
+    level = _level_of_loss(score.top1_drop, score.top1_drop_ci95)
+    sentence = _lost_points_text(score.top1_drop, score.top1_drop_ci95)
+    if _is_at_chance(score.quantized_top1_ci95, chance):
         level = Level.NOT_DEPLOYABLE
         sentence += ", no better than chance"
     images = _images_to_decide(score) if level is Level.UNDECIDED else None
-    return _verdict(run, level, sentence, images, _side_text(run, others))
+    return _build_verdict(run, level, sentence, images, _side_loss_text(run, others))
 
 
-def lost_much(run: Run) -> bool:
+def loses_much_accuracy(run: Run) -> bool:
     """Whether the run loses more than one point, as measured; without labels in its answers."""
     score = run.evaluation
     if score.top1_drop is not None:
@@ -125,7 +125,7 @@ def lost_much(run: Run) -> bool:
     return score.classes and 1 - score.agreement > SMALL_LOSS
 
 
-def _verdict(
+def _build_verdict(
     run: Run, level: Level, sentence: str, images: int | None = None, sides: str = ""
 ) -> Verdict:
     """Join the parts of a sentence and choose the next steps."""
@@ -146,7 +146,7 @@ def _next_steps(run: Run, level: Level) -> tuple[NextStep, ...]:
     return (MORE_IMAGES, *repairs[:2]) if level is Level.UNDECIDED else repairs
 
 
-def _without_classes(run: Run) -> Verdict:
+def _verdict_without_classes(run: Run) -> Verdict:
     """Judge nothing where no accuracy is known; the SQNR and a metric have no limit of ours."""
     score = run.evaluation
     text = f"The output is no row of classes; its SQNR is {score.sqnr_db:.1f} dB"
@@ -156,19 +156,19 @@ def _without_classes(run: Run) -> Verdict:
     return Verdict(Level.UNDECIDED, f"{text}: {Level.UNDECIDED}, what is enough is yours.", steps)
 
 
-def _by_agreement(run: Run) -> Verdict:
+def _verdict_by_agreement(run: Run) -> Verdict:
     score = run.evaluation
     interval = score.agreement_ci95
-    level = _level(1 - score.agreement, Interval(1 - interval.high, 1 - interval.low))
+    level = _level_of_loss(1 - score.agreement, Interval(1 - interval.high, 1 - interval.low))
     sentence = (
         f"Without labels: answers as the float network does on {100 * score.agreement:.1f} % of "
         f"{score.samples} images (95 %: {100 * interval.low:.1f} to {100 * interval.high:.1f})"
     )
     images = _images_to_agree(score) if level is Level.UNDECIDED else None
-    return _verdict(run, level, sentence, images)
+    return _build_verdict(run, level, sentence, images)
 
 
-def _level(loss: float, interval: Interval) -> Level:
+def _level_of_loss(loss: float, interval: Interval) -> Level:
     """Return the level of a loss with its 95 % interval, all shares of 1."""
     if interval.high <= SMALL_LOSS:
         return Level.DEPLOYABLE
@@ -177,12 +177,12 @@ def _level(loss: float, interval: Interval) -> Level:
     return Level.NOT_DEPLOYABLE if loss > LARGE_LOSS else Level.REPAIR_FIRST
 
 
-def _at_chance(top1: Interval | None, chance: float) -> bool:
+def _is_at_chance(top1: Interval | None, chance: float) -> bool:
     """Whether a top-1 cannot be told from guessing: its interval reaches down to chance."""
     return top1 is not None and chance > 0 and top1.low <= chance
 
 
-def _loss_text(loss: float, interval: Interval) -> str:
+def _lost_points_text(loss: float, interval: Interval) -> str:
     """Return the points of top-1 that are lost, such as "Lost 79.6 points of top-1 (...)"."""
     ends = f"95 %: {100 * interval.low:z.1f} to {100 * interval.high:z.1f}"
     if loss < 0:
@@ -218,34 +218,35 @@ def _images_to_agree(score: Evaluation) -> int | None:
     return images_needed(score.samples, at, SMALL_LOSS)
 
 
-def _side_text(run: Run, others: Sequence[Run]) -> str:
+def _side_loss_text(run: Run, others: Sequence[Run]) -> str:
     """Return what weights and activations cost alone, as far as runs have measured it."""
     phrases = []
     for side, silent in (("weight", "activation"), ("activation", "weight")):
         losses = [
             other.evaluation.top1_drop
             for other in others
-            if other.evaluation.top1_drop is not None and _is_side(run, other, side, silent)
+            if other.evaluation.top1_drop is not None
+            and _is_single_side_run(run, other, side, silent)
         ]
         if losses:
             phrases.append(f"{side}s alone lose {100 * losses[0]:.1f} points")
     return f"; {', '.join(phrases)}" if phrases else ""
 
 
-def _is_side(run: Run, other: Run, side: str, silent: str) -> bool:
+def _is_single_side_run(run: Run, other: Run, side: str, silent: str) -> bool:
     """Whether `other` is the run with the `silent` side left in float; rules are not compared."""
     mixed, single = run.config.get("default", {}), other.config.get("default", {})
     return (
         (run.model_digest, run.data_digest, run.recipe, run.seed)
         == (other.model_digest, other.data_digest, other.recipe, other.seed)
         and not (run.config.get("rules") or other.config.get("rules"))
-        and _bits(mixed, silent) not in (None, FLOAT_BITS)
-        and _bits(single, silent) == FLOAT_BITS
-        and _bits(single, side) not in (None, FLOAT_BITS)
+        and _bits_of_side(mixed, silent) not in (None, FLOAT_BITS)
+        and _bits_of_side(single, silent) == FLOAT_BITS
+        and _bits_of_side(single, side) not in (None, FLOAT_BITS)
         and mixed.get(side) == single.get(side)
     )
 
 
-def _bits(spec: Mapping[str, Any], side: str) -> int | None:
+def _bits_of_side(spec: Mapping[str, Any], side: str) -> int | None:
     bits = spec.get(side, {}).get("bits")
     return bits if isinstance(bits, int) else None

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.executors import Pool, Workers
-from analysis.sensitivity.exact.gather import ask, gather, is_answered
-from analysis.sensitivity.exact.run import FIRST_LAYERS, run_exact
-from analysis.sensitivity.ranking import guiltiest
-from analysis.sensitivity.screening.screen import screen
+from analysis.sensitivity.exact.gather import ask_sweep_questions, gather_scores, is_sweep_answered
+from analysis.sensitivity.exact.run import FIRST_LAYERS, run_exact_sweep
+from analysis.sensitivity.ranking import layers_by_cost
+from analysis.sensitivity.screening.screen import screen_layers
 from analysis.sensitivity.sweep import Depth, Sensitivity, Sweep
-from analysis.sensitivity.tensor_noise import instant
+from analysis.sensitivity.tensor_noise import tensor_noise_sensitivity
 from analysis.study import Study
 from quant.errors import QuantError
 from quant.progress import Progress, Steps, part_of_progress
@@ -20,7 +20,7 @@ SCREENED_IMAGES = 8
 SCREENING_SHARE = 0.05
 
 
-def sensitivity(
+def analyze_sensitivity(
     study: Study,
     sweep: Sweep,
     depth: Depth = Depth.EXACT,
@@ -39,20 +39,22 @@ def sensitivity(
             network's, or a range needs statistics that calibration has not collected.
     """
     if depth is Depth.INSTANT:
-        return instant(study, sweep)
+        return tensor_noise_sensitivity(study, sweep)
     if depth is Depth.SCREENING:
-        return (yield from screen(study, sweep))
-    return (yield from exact(study, sweep, workers or Pool(), ranking, screened=True))
+        return (yield from screen_layers(study, sweep))
+    return (yield from analyze_exactly(study, sweep, workers or Pool(), ranking, screened=True))
 
 
-def worst_first(study: Study, sweep: Sweep) -> Steps[tuple[str, ...]]:
+def rank_layers_worst_first(study: Study, sweep: Sweep) -> Steps[tuple[str, ...]]:
     """Return the layers in question as screening ranks them, by a few images."""
     asked = replace(sweep, bits=(min(sweep.bits),))
-    found = yield from screen(study.scoring(study.images.first(SCREENED_IMAGES)), asked)
-    return guiltiest(found)
+    found = yield from screen_layers(
+        study.with_scored_images(study.scored_images.first(SCREENED_IMAGES)), asked
+    )
+    return layers_by_cost(found)
 
 
-def exact(
+def analyze_exactly(
     study: Study,
     sweep: Sweep,
     workers: Workers,
@@ -66,34 +68,34 @@ def exact(
     `screened` says that screening shall rank the layers where no ranking is given and there is
     something to compute. Without `reuse` each answer takes a full forward.
     """
-    data = study.images
+    data = study.scored_images
     if len(data) == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")
     yield Progress(0.0, "Looking up what is known")
     start = time.monotonic()
     cells = Cells(study.store.path if study.store else None)
-    asked = ask(study, sweep, cells)
+    asked = ask_sweep_questions(study, sweep, cells)
     before = 0.0
     if (
         screened
         and ranking is None
-        and len(asked.layers) > FIRST_LAYERS
-        and not is_answered(asked, cells)
+        and len(asked.layers_in_question) > FIRST_LAYERS
+        and not is_sweep_answered(asked, cells)
     ):
         before = SCREENING_SHARE
-        ranking = yield from part_of_progress(worst_first(study, sweep), 0.0, before)
-    work = run_exact(asked, data, cells, workers, ranking, reuse=reuse)
+        ranking = yield from part_of_progress(rank_layers_worst_first(study, sweep), 0.0, before)
+    work = run_exact_sweep(asked, data, cells, workers, ranking, reuse=reuse)
     macs = yield from part_of_progress(work, before, 1.0)
     whole = asked.grids.program.macs_between(0, len(asked.grids.program)) * len(data)
     forwards = macs / whole if whole else 0.0
-    return gather(asked, cells, time.monotonic() - start, forwards)
+    return gather_scores(asked, cells, time.monotonic() - start, forwards)
 
 
-def kept(study: Study, sweep: Sweep) -> Sensitivity:
+def kept_sensitivity(study: Study, sweep: Sweep) -> Sensitivity:
     """Return what the study's store knows of an exact sweep now; runs nothing.
 
     Raises:
         ConfigError: a layer or a rule of the sweep does not fit the network.
     """
     cells = Cells(study.store.path if study.store else None)
-    return gather(ask(study, sweep, cells), cells)
+    return gather_scores(ask_sweep_questions(study, sweep, cells), cells)

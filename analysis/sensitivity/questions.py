@@ -12,7 +12,9 @@ FORMAT = 1
 MIN_BITS, MAX_BITS = 2, 16
 
 
-def questions_of(network: Network, sweep: Sweep, encodings: SiteEncodings) -> tuple[Question, ...]:
+def questions_of_sweep(
+    network: Network, sweep: Sweep, encodings: SiteEncodings
+) -> tuple[Question, ...]:
     """Return the questions of a sweep, layer by layer in the order of the network.
 
     Raises:
@@ -31,27 +33,29 @@ def questions_of(network: Network, sweep: Sweep, encodings: SiteEncodings) -> tu
         for name in names
         if sweep.layers is None or name in sweep.layers
         for side in sweep.sides
-        if encodings.sites(name, side)
+        if encodings.site_names(name, side)
         for bits in sweep.bits
     )
 
 
-def key_of(encodings: SiteEncodings, question: Question) -> str:
+def question_key(encodings: SiteEncodings, question: Question) -> str:
     """Return the key of a question's answer: a digest of all that the answer depends on."""
-    own = encodings.sites(question.layer or None, question.side)
+    own = encodings.site_names(question.layer or None, question.side)
     if question.view is View.ONLY:
-        return _digest(encodings, "only", *encodings.identities(own, question.bits))
-    everything = encodings.sites(None, question.side)
+        return _digest_of_encodings(
+            encodings, "only", *encodings.encoding_identities(own, question.bits)
+        )
+    everything = encodings.site_names(None, question.side)
     left_out = own if question.layer else ()
-    identities = encodings.identities(everything, question.bits)
-    return _digest(encodings, "all but", *left_out, *identities)
+    identities = encodings.encoding_identities(everything, question.bits)
+    return _digest_of_encodings(encodings, "all but", *left_out, *identities)
 
 
-def float_key(encodings: SiteEncodings) -> str:
+def float_network_key(encodings: SiteEncodings) -> str:
     """Return the key of the float network's rows."""
-    return _digest(encodings, "float")
+    return _digest_of_encodings(encodings, "float")
 
 
-def _digest(encodings: SiteEncodings, *parts: str) -> str:
+def _digest_of_encodings(encodings: SiteEncodings, *parts: str) -> str:
     text = "\n".join((str(FORMAT), encodings.network.graph_digest, *parts))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -30,20 +30,20 @@ UNITS = {
 }
 
 
-def value_of(score: CellScore, metric: HarmMetric) -> float | None:
+def value_in_metric(score: CellScore, metric: HarmMetric) -> float | None:
     """Return a score in the unit of the metric, or None where unknown."""
     match metric:
         case HarmMetric.ACCURACY:
-            return _percent(score.accuracy_drop)
+            return _percent_of_share(score.accuracy_drop)
         case HarmMetric.SQNR:
             return None if math.isnan(score.sqnr_db) else score.sqnr_db
         case HarmMetric.KL:
             return score.kl
         case HarmMetric.AGREEMENT:
-            return _percent(score.agreement)
+            return _percent_of_share(score.agreement)
 
 
-def interval_of(score: CellScore, metric: HarmMetric) -> Interval | None:
+def interval_in_metric(score: CellScore, metric: HarmMetric) -> Interval | None:
     """Return the 95 % interval in the unit of the metric, or None."""
     match metric:
         case HarmMetric.ACCURACY:
@@ -57,41 +57,41 @@ def interval_of(score: CellScore, metric: HarmMetric) -> Interval | None:
     return None if found is None else Interval(factor * found.low, factor * found.high)
 
 
-def harm_of(score: CellScore, metric: HarmMetric) -> float | None:
+def harm_in_metric(score: CellScore, metric: HarmMetric) -> float | None:
     """Return the harm of a score, larger for worse scores; None where unknown."""
-    value = value_of(score, metric)
+    value = value_in_metric(score, metric)
     if value is None:
         return None
     return -value if metric in HIGHER_IS_BETTER else value
 
 
-def whole_of(found: Sensitivity, side: str, bits: int) -> CellScore | None:
+def score_of_whole(found: Sensitivity, side: str, bits: int) -> CellScore | None:
     """Return the score of the network with all layers quantized, if measured."""
     return next(
         (s for s in found.whole if s.question.side == side and s.question.bits == bits), None
     )
 
 
-def gives_back(found: Sensitivity) -> bool:
+def describes_return_to_float(found: Sensitivity) -> bool:
     """Whether the scores describe a layer's return to float; never for instant scores."""
     return found.sweep.view is View.ALL_BUT and found.depth is not Depth.INSTANT
 
 
-def guilt_of(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
+def cost_of_layer(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
     """Return what the layer of a score costs: larger is worse, in the metric's unit.
 
     Where it alone is quantized, the harm itself; where all but it are, what its return to float
     gives back, or the negative harm as long as the whole network's score is not known.
     """
-    harm = harm_of(score, metric)
-    if harm is None or not gives_back(found):
+    harm = harm_in_metric(score, metric)
+    if harm is None or not describes_return_to_float(found):
         return harm
-    whole = whole_of(found, score.question.side, score.question.bits)
-    all_harm = None if whole is None else harm_of(whole, metric)
+    whole = score_of_whole(found, score.question.side, score.question.bits)
+    all_harm = None if whole is None else harm_in_metric(whole, metric)
     return (all_harm or 0.0) - harm
 
 
-def guiltiest(found: Sensitivity) -> tuple[str, ...]:
+def layers_by_cost(found: Sensitivity) -> tuple[str, ...]:
     """Return the layers by what they cost in SQNR at the fewest bits, the worst first.
 
     A layer with several sides counts by its worst.
@@ -99,34 +99,36 @@ def guiltiest(found: Sensitivity) -> tuple[str, ...]:
     bits = min(found.sweep.bits)
     worst: dict[str, float] = {}
     for score in found.scores:
-        guilt = guilt_of(found, score, HarmMetric.SQNR)
+        guilt = cost_of_layer(found, score, HarmMetric.SQNR)
         if score.question.bits == bits and guilt is not None:
             layer = score.question.layer
             worst[layer] = max(guilt, worst.get(layer, -math.inf))
     return tuple(sorted(worst, key=lambda layer: -worst[layer]))
 
 
-def shown_of(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
+def shown_layer_value(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
     """Return the number to show for a layer: its score, or what its return to float gives back."""
-    if not gives_back(found):
-        return value_of(score, metric)
-    whole = whole_of(found, score.question.side, score.question.bits)
-    if whole is None or value_of(whole, metric) is None:
+    if not describes_return_to_float(found):
+        return value_in_metric(score, metric)
+    whole = score_of_whole(found, score.question.side, score.question.bits)
+    if whole is None or value_in_metric(whole, metric) is None:
         return None
-    return guilt_of(found, score, metric)
+    return cost_of_layer(found, score, metric)
 
 
-def shown_interval(found: Sensitivity, score: CellScore, metric: HarmMetric) -> Interval | None:
+def shown_layer_interval(
+    found: Sensitivity, score: CellScore, metric: HarmMetric
+) -> Interval | None:
     """Return the 95 % interval of the shown number.
 
     For a return to float, the interval of the network with all other layers quantized; the score of
     the whole network counts as exact.
     """
-    interval = interval_of(score, metric)
-    if interval is None or not gives_back(found):
+    interval = interval_in_metric(score, metric)
+    if interval is None or not describes_return_to_float(found):
         return interval
-    whole = whole_of(found, score.question.side, score.question.bits)
-    value = None if whole is None else value_of(whole, metric)
+    whole = score_of_whole(found, score.question.side, score.question.bits)
+    value = None if whole is None else value_in_metric(whole, metric)
     if value is None:
         return None
     if metric in HIGHER_IS_BETTER:
@@ -134,31 +136,39 @@ def shown_interval(found: Sensitivity, score: CellScore, metric: HarmMetric) -> 
     return Interval(value - interval.high, value - interval.low)
 
 
-def at(found: Sensitivity, side: str, bits: int) -> list[CellScore]:
+def scores_at_width(found: Sensitivity, side: str, bits: int) -> list[CellScore]:
     """Return the scores of one side at one width, in the order of the network."""
     return [s for s in found.scores if s.question.side == side and s.question.bits == bits]
 
 
-def ranked(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> list[CellScore]:
+def rank_scores(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> list[CellScore]:
     """Return the scores of one side at one width, the most harmful first.
 
     Ties are ordered by the output's SQNR. Scores without the metric are left out.
     """
-    known = [s for s in at(found, side, bits) if value_of(s, metric) is not None]
+    known = [
+        s for s in scores_at_width(found, side, bits) if value_in_metric(s, metric) is not None
+    ]
 
     def key(score: CellScore) -> tuple[float, float]:
-        tie = guilt_of(found, score, HarmMetric.SQNR)
-        return -(guilt_of(found, score, metric) or 0.0), -(tie or 0.0)
+        tie = cost_of_layer(found, score, HarmMetric.SQNR)
+        return -(cost_of_layer(found, score, metric) or 0.0), -(tie or 0.0)
 
     return sorted(known, key=key)
 
 
-def metrics_of(found: Sensitivity) -> list[HarmMetric]:
+def available_metrics(found: Sensitivity) -> list[HarmMetric]:
     """Return the metrics that at least one score has."""
-    return [m for m in HarmMetric if any(value_of(score, m) is not None for score in found.scores)]
+    return [
+        m
+        for m in HarmMetric
+        if any(value_in_metric(score, m) is not None for score in found.scores)
+    ]
 
 
-def deepest(first: Sensitivity, other: Sensitivity | None, layers: Sequence[str]) -> Sensitivity:
+def merge_deepest_answers(
+    first: Sensitivity, other: Sensitivity | None, layers: Sequence[str]
+) -> Sensitivity:
     """Return `first` plus the answers that only `other` has, in the order of `layers`."""
     if other is None:
         return first
@@ -169,11 +179,11 @@ def deepest(first: Sensitivity, other: Sensitivity | None, layers: Sequence[str]
     return replace(first, scores=tuple(scores))
 
 
-def fewest(guilt: dict[str, float], share: float = MOST_OF_THE_HARM) -> list[str]:
+def fewest_harmful_layers(guilt: dict[str, float], share: float = MOST_OF_THE_HARM) -> list[str]:
     """Return the fewest layers that together have `share` of the harm, the most harmful first.
 
     Example:
-        >>> fewest({"conv1": 6.0, "conv2": 3.0, "fc": 1.0})
+        >>> fewest_harmful_layers({"conv1": 6.0, "conv2": 3.0, "fc": 1.0})
         ['conv1', 'conv2']
     """
     positive = {name: value for name, value in guilt.items() if value > 0}
@@ -187,29 +197,29 @@ def fewest(guilt: dict[str, float], share: float = MOST_OF_THE_HARM) -> list[str
     return chosen
 
 
-def measurable(found: Sensitivity, score: CellScore) -> bool:
+def is_harm_measurable(found: Sensitivity, score: CellScore) -> bool:
     """Whether the 95 % interval of the accuracy drop (or agreement) excludes zero harm."""
     drop, agreement = score.accuracy_drop_ci95, score.agreement_ci95
-    if gives_back(found):
+    if describes_return_to_float(found):
         metric = HarmMetric.AGREEMENT if drop is None else HarmMetric.ACCURACY
-        given = shown_interval(found, score, metric)
+        given = shown_layer_interval(found, score, metric)
         return given is not None and given.low > 0
     if drop is not None:
         return drop.low > 0
     return agreement is not None and agreement.high < 1
 
 
-def progress_of(found: Sensitivity, asked: int) -> str:
+def progress_in_words(found: Sensitivity, asked: int) -> str:
     """Return the number of exactly known cells in words."""
     known = sum(score.depth is Depth.EXACT for score in found.scores)
     return f"{known} of {asked} cells known"
 
 
-def _percent(share: float | None) -> float | None:
+def _percent_of_share(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def agreement_of(
+def rank_agreement(
     first: Sensitivity, second: Sensitivity, side: Side | None = None, bits: int | None = None
 ) -> float | None:
     """Return Spearman's rho of the output's SQNR over the questions that both sensitivities answer.
@@ -217,12 +227,16 @@ def agreement_of(
     Without `side` or `bits` over all questions. Scores of another depth than the sensitivity's own
     are left out. None for fewer than three common questions, or where one side ranks nothing.
     """
-    known = _sqnr(second, side, bits)
-    pairs = [(own, known[q]) for q, own in _sqnr(first, side, bits).items() if q in known]
+    known = _sqnr_by_question(second, side, bits)
+    pairs = [
+        (own, known[q]) for q, own in _sqnr_by_question(first, side, bits).items() if q in known
+    ]
     return spearman_correlation([own for own, _ in pairs], [other for _, other in pairs])
 
 
-def _sqnr(found: Sensitivity, side: Side | None, bits: int | None) -> dict[Question, float]:
+def _sqnr_by_question(
+    found: Sensitivity, side: Side | None, bits: int | None
+) -> dict[Question, float]:
     return {
         score.question: score.sqnr_db
         for score in found.scores

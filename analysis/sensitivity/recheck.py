@@ -7,7 +7,7 @@ W4A8 16 points too high. So layers that are loud by screening are quantized in e
 
 from dataclasses import replace
 
-from analysis.sensitivity.analyze import exact
+from analysis.sensitivity.analyze import analyze_exactly
 from analysis.sensitivity.exact.executors import Pool
 from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity, Sweep
 from analysis.study import Study
@@ -17,24 +17,25 @@ LOUD_DB = 18.0  # SQNR of the output below which the first order is not believed
 LEAST_BITS = 3  # narrower weights are loud in most layers, and seldom chosen
 
 
-def check_loud(study: Study, found: Sensitivity) -> Steps[Sensitivity]:
+def recheck_loud_layers(study: Study, found: Sensitivity) -> Steps[Sensitivity]:
     """Return the answers with those of loud layers as forwards of the images of `study` find them.
 
     They stay answers of screening, without a loss, but have the agreement with the float network;
     by it those that are checked already are known.
     """
-    loud = loud_layers(found)
+    loud = find_loud_layers(found)
     if not loud:
         return found
     sweep = Sweep(found.sweep.config, found.sweep.bits, found.sweep.sides, layers=loud)
-    answer = yield from exact(study.with_store(None), sweep, Pool(), loud)
+    answer = yield from analyze_exactly(study.with_store(None), sweep, Pool(), loud)
     known = {score.question: score for score in answer.scores}
     return replace(
-        found, scores=tuple(_checked(score, known.get(score.question)) for score in found.scores)
+        found,
+        scores=tuple(_checked_score(score, known.get(score.question)) for score in found.scores),
     )
 
 
-def loud_layers(found: Sensitivity) -> tuple[str, ...]:
+def find_loud_layers(found: Sensitivity) -> tuple[str, ...]:
     """Return the layers with a screened answer that is loud and not checked."""
     return tuple(
         dict.fromkeys(
@@ -48,7 +49,7 @@ def loud_layers(found: Sensitivity) -> tuple[str, ...]:
     )
 
 
-def _checked(score: CellScore, exact_score: CellScore | None) -> CellScore:
+def _checked_score(score: CellScore, exact_score: CellScore | None) -> CellScore:
     if exact_score is None or score.depth is not Depth.SCREENING:
         return score
     return replace(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from analysis.network import Network
-from analysis.sensitivity.analyze import kept
+from analysis.sensitivity.analyze import kept_sensitivity
 from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity, Sweep
 from analysis.study import Study
 from quant.config import QuantConfig
@@ -12,7 +12,7 @@ from quant.simulation.plan import TENSOR_SIDES, Side, plan_sites
 from quant.spec import FLOAT_BITS
 
 
-def known_sensitivity(study: Study, config: QuantConfig) -> Sensitivity | None:
+def stored_sensitivity(study: Study, config: QuantConfig) -> Sensitivity | None:
     """Return the exact answers that the study's store has for layers quantized alone, or None.
 
     Nothing is run.
@@ -20,26 +20,28 @@ def known_sensitivity(study: Study, config: QuantConfig) -> Sensitivity | None:
     Asked are the usual widths and those of `config`. Activations are left out where calibration
     has seen none, since their grids follow from it.
     """
-    sides = TENSOR_SIDES if study.known.statistics else TENSOR_SIDES[:1]
+    sides = TENSOR_SIDES if study.known_statistics.statistics else TENSOR_SIDES[:1]
     used = {
         site.spec.bits for site in plan_sites(study.network.graph, config) if not site.spec.is_float
     }
     sweep = Sweep(config, tuple(sorted({*DEFAULT_BITS, *used}, reverse=True)), sides)
-    found = _kept(study, sweep)
+    found = _stored_sweep_answers(study, sweep)
     if found is None and len(sides) > 1:
-        found = _kept(study, replace(sweep, sides=TENSOR_SIDES[:1]))
+        found = _stored_sweep_answers(study, replace(sweep, sides=TENSOR_SIDES[:1]))
     return found
 
 
-def _kept(study: Study, sweep: Sweep) -> Sensitivity | None:
+def _stored_sweep_answers(study: Study, sweep: Sweep) -> Sensitivity | None:
     try:
-        found = kept(study, sweep)
+        found = kept_sensitivity(study, sweep)
     except QuantError:  # a range that calibration does not give: nothing can be known of it
         return None
     return found if found.scores else None
 
 
-def harmful(found: Sensitivity, config: QuantConfig, network: Network) -> dict[str, float]:
+def output_noise_by_layer(
+    found: Sensitivity, config: QuantConfig, network: Network
+) -> dict[str, float]:
     """Return what each layer alone costs at the bits of `config`: its noise, a share of the output.
 
     Noise energies add up over sides; layers of which a side is not known are left out.

@@ -106,7 +106,7 @@ class Sensitivity:
     forwards: float = 0.0
 
 
-def other_sweeps(
+def sweeps_of_granularities(
     graph: FloatGraph, sweep: Sweep, allowed: tuple[Granularity, ...] | None
 ) -> tuple[Sweep, ...]:
     """Return sweeps of weights at each allowed granularity that `sweep` does not cover.

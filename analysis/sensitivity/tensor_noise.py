@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from analysis.calibration import Calibrated
 from analysis.evaluation.measures import sqnr_db
-from analysis.ranges.encoding_fit import fit_statistics
-from analysis.sensitivity.questions import questions_of
+from analysis.ranges.encoding_fit import fit_statistics_encoding
+from analysis.sensitivity.questions import questions_of_sweep
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from analysis.site_encodings import SiteEncodings
 from analysis.study import Study
@@ -15,7 +15,7 @@ from quant.simulation.plan import Side
 from quant.spec import QuantSpec
 
 
-def instant(study: Study, sweep: Sweep) -> Sensitivity:
+def tensor_noise_sensitivity(study: Study, sweep: Sweep) -> Sensitivity:
     """Return for each question the SQNR of the layer's own tensor on its grid.
 
     That of its weight, or of its output as calibration saw it; of both, that of their noise added
@@ -26,11 +26,11 @@ def instant(study: Study, sweep: Sweep) -> Sensitivity:
         ConfigError: a layer or a rule of the sweep does not fit the network.
     """
     start = time.perf_counter()
-    calibrated, encodings = study.known, study.encodings(sweep.config)
+    calibrated, encodings = study.known_statistics, study.site_encodings(sweep.config)
     local = _Local(encodings, calibrated)
     scores = []
-    for question in questions_of(study.network, sweep, encodings):
-        found = local.sqnr_db(question)
+    for question in questions_of_sweep(study.network, sweep, encodings):
+        found = local.question_sqnr_db(question)
         if found is not None:
             scores.append(CellScore(question, Depth.INSTANT, calibrated.images, found))
     return Sensitivity(
@@ -50,35 +50,35 @@ class _Local:
         self.grids, self._calibrated = grids, calibrated
         self._weights: dict[tuple[str, int], float] = {}
 
-    def sqnr_db(self, question: Question) -> float | None:
+    def question_sqnr_db(self, question: Question) -> float | None:
         """Return the SQNR of a layer's tensors in dB; None where one of them is not known."""
-        found = list(self._parts(question))
+        found = list(self._tensor_levels_db(question))
         if None in found:
             return None
         noise = sum(10 ** (-part / 10) for part in found if part is not None)
         return -10 * math.log10(noise) if noise > 0 else math.inf
 
-    def _parts(self, question: Question) -> Iterator[float | None]:
+    def _tensor_levels_db(self, question: Question) -> Iterator[float | None]:
         layer, bits = question.layer, question.bits
-        if question.side.includes_role(Side.WEIGHTS) and self.grids.sites(layer, Side.WEIGHTS):
-            yield self.weight_db(layer, bits)
+        if question.side.includes_role(Side.WEIGHTS) and self.grids.site_names(layer, Side.WEIGHTS):
+            yield self.weight_sqnr_db(layer, bits)
         if question.side.includes_role(Side.ACTIVATIONS):
-            yield self._activation_db(layer, bits)
+            yield self._activation_sqnr_db(layer, bits)
 
-    def weight_db(self, layer: str, bits: int) -> float:
+    def weight_sqnr_db(self, layer: str, bits: int) -> float:
         """Return the SQNR of a layer's weight."""
         if (layer, bits) not in self._weights:
-            (site,) = self.grids.sites(layer, Side.WEIGHTS)
+            (site,) = self.grids.site_names(layer, Side.WEIGHTS)
             graph = self.grids.network.graph
             weight = graph.stored_tensor(str(graph[layer].weight)).detach()
-            rounded = self.grids.of([site], bits)[site].fake_quantize(weight)
+            rounded = self.grids.encodings_at_bits([site], bits)[site].fake_quantize(weight)
             self._weights[layer, bits] = sqnr_db(weight, rounded)
         return self._weights[layer, bits]
 
-    def _activation_db(self, layer: str, bits: int) -> float | None:
-        (site,) = self.grids.sites(layer, Side.ACTIVATIONS)
+    def _activation_sqnr_db(self, layer: str, bits: int) -> float | None:
+        (site,) = self.grids.site_names(layer, Side.ACTIVATIONS)
         statistics = self._calibrated.statistics.get(site)
         if statistics is None or statistics.count == 0:
             return None
-        grid = self.grids.of([site], bits)[site]
-        return fit_statistics(statistics, grid, QuantSpec(bits)).sqnr_db
+        grid = self.grids.encodings_at_bits([site], bits)[site]
+        return fit_statistics_encoding(statistics, grid, QuantSpec(bits)).sqnr_db

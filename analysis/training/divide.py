@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.network import Network
-from analysis.split import ImageChoice, check_images, open_own_data, pixel_range
+from analysis.split import ImageChoice, check_first_image, open_user_data, pixel_input_range
 from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset
 from data_io.errors import DatasetError
@@ -31,7 +31,7 @@ class TrainingSplit:
     input_range: tuple[float, float] | None = None
 
     @property
-    def sentence(self) -> str:
+    def counts_sentence(self) -> str:
         """The three counts in words."""
         return (
             f"{len(self.train)} images train, {len(self.watch)} others watch (they choose the best "
@@ -39,7 +39,7 @@ class TrainingSplit:
         )
 
 
-def divide_images(model: str, network: Network, choice: ImageChoice) -> TrainingSplit:
+def divide_training_images(model: str, network: Network, choice: ImageChoice) -> TrainingSplit:
     """Return the three parts for a model: of the data at `choice.data`, or of a sample's own.
 
     A sample's test set scores, its training part trains and watches. The user's own data are
@@ -56,23 +56,23 @@ def divide_images(model: str, network: Network, choice: ImageChoice) -> Training
                 "or a .csv table to train on."
             )
         own = BUNDLED_DATA[sample.dataset]
-        watch, train = own.train().split(_watched(len(own.train())), choice.seed)
-        score, limits = own.test(), pixel_range(sample.preprocess) if own.pixels else None
+        watch, train = own.train().split(_watched_image_count(len(own.train())), choice.seed)
+        score, limits = own.test(), pixel_input_range(sample.preprocess) if own.pixels else None
     else:
-        data, limits = open_own_data(model, network, choice)
+        data, limits = open_user_data(model, network, choice)
         if len(data) < FEWEST:
             raise DatasetError(
                 f"Training, watching and scoring need images of their own, at least {FEWEST}; got "
                 f"{len(data)} in {data.name}. Add images."
             )
         score, rest = data.split(max(1, int(SCORED_SHARE * len(data))), choice.seed)
-        watch, train = rest.split(_watched(len(data)), choice.seed)
-    check_images(network, score)
+        watch, train = rest.split(_watched_image_count(len(data)), choice.seed)
+    check_first_image(network, score)
     if choice.samples is not None and choice.samples < len(score):
         score = score.sample(choice.samples, choice.seed)
     drawn = min(max(choice.calibration, 1), len(train))
     return TrainingSplit(train, watch, score, train.sample(drawn, choice.seed), limits)
 
 
-def _watched(count: int) -> int:
+def _watched_image_count(count: int) -> int:
     return max(1, min(WATCHED, int(WATCHED_SHARE * count)))

@@ -6,9 +6,9 @@ import torch
 
 from analysis.evaluation.evaluate import Data
 from analysis.evaluation.measures import Interval, paired_interval
-from analysis.network import Network, forward
-from analysis.runs.apply_recipe import Stage, apply_recipe
-from analysis.training.run_training import TrainingTask, start_stage, train_stage
+from analysis.network import Network, forward_first_output
+from analysis.runs.apply_recipe import Stage, apply_whole_recipe
+from analysis.training.run_training import TrainingTask, train_stage, training_start_stage
 from quant.passes.recipe import Recipe, build_recipe
 from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph
@@ -28,7 +28,7 @@ class StepCost:
     seconds: float
     memory_bytes: int
 
-    def sentence(self, steps: int) -> str:
+    def duration_sentence(self, steps: int) -> str:
         """Return what a training of so many steps takes, in words."""
         minutes = steps * self.seconds / 60
         return (
@@ -55,7 +55,7 @@ class Forecast:
     steps: int
 
     @property
-    def sentence(self) -> str:
+    def forecast_sentence(self) -> str:
         """The answer in words."""
         low, high = 100 * self.gain.low, 100 * self.gain.high
         if low > 0:
@@ -71,9 +71,9 @@ class Forecast:
         )
 
 
-def measure_step(task: TrainingTask) -> Steps[StepCost]:
+def measure_step_cost(task: TrainingTask) -> Steps[StepCost]:
     """Take three real steps, time them, and forget them."""
-    stage = yield from part_of_progress(start_stage(task), 0.0, 0.5)
+    stage = yield from part_of_progress(training_start_stage(task), 0.0, 0.5)
     settings = replace(task.settings, steps=TIMED_STEPS)
     state = yield from part_of_progress(
         train_stage(replace(task, settings=settings), stage), 0.5, 1.0
@@ -84,7 +84,7 @@ def measure_step(task: TrainingTask) -> Steps[StepCost]:
     return StepCost(state.record.seconds / TIMED_STEPS, memory)
 
 
-def forecast(task: TrainingTask) -> Steps[Forecast]:
+def forecast_training(task: TrainingTask) -> Steps[Forecast]:
     """Score plain quantization, repairs and a short training on the watched images."""
     watch, network = task.split.watch, task.network
     arms: dict[str, Recipe] = {
@@ -92,29 +92,33 @@ def forecast(task: TrainingTask) -> Steps[Forecast]:
         "equalization": build_recipe(equalize=True),
         "AdaRound": build_recipe(adaround=ADAROUND_ITERATIONS),
     }
-    plain = yield from part_of_progress(start_stage(replace(task, recipe=())), 0.0, 0.1)
+    plain = yield from part_of_progress(training_start_stage(replace(task, recipe=())), 0.0, 0.1)
     hits: dict[str, torch.Tensor] = {}
     for number, (title, recipe) in enumerate(arms.items()):
         yield Progress(0.1 + 0.2 * number, f"Scoring {title}")
-        fresh = yield from start_stage(replace(task, recipe=())) if recipe else _same(plain)
-        steps = apply_recipe(fresh, recipe, task.config, task.split.calibration)
+        fresh = (
+            yield from training_start_stage(replace(task, recipe=()))
+            if recipe
+            else _unchanged_stage(plain)
+        )
+        steps = apply_whole_recipe(fresh, recipe, task.config, task.split.calibration)
         stage = yield from part_of_progress(steps, 0.1 + 0.2 * number, 0.3 + 0.2 * number)
-        hits[title] = _hits(network, stage.quantized, watch)
+        hits[title] = _hits_by_image(network, stage.quantized, watch)
     probe = replace(task, settings=replace(task.settings, steps=PROBE_STEPS))
-    start = yield from part_of_progress(start_stage(probe), 0.7, 0.75)
+    start = yield from part_of_progress(training_start_stage(probe), 0.7, 0.75)
     state = yield from part_of_progress(train_stage(probe, start), 0.75, 0.97)
-    trained = yield from apply_recipe(start, (UseTraining(state),), task.config, None)
-    after = _hits(network, trained.quantized, watch)
-    reached = _hits(network, None, watch)
-    return _judge(hits, after, reached, task.settings.steps)
+    trained = yield from apply_whole_recipe(start, (UseTraining(state),), task.config, None)
+    after = _hits_by_image(network, trained.quantized, watch)
+    reached = _hits_by_image(network, None, watch)
+    return _judge_forecast(hits, after, reached, task.settings.steps)
 
 
-def _same(stage: Stage) -> Steps[Stage]:
+def _unchanged_stage(stage: Stage) -> Steps[Stage]:
     yield Progress(0.0, "Scoring")
     return stage
 
 
-def _judge(
+def _judge_forecast(
     hits: dict[str, torch.Tensor], after: torch.Tensor, float_hits: torch.Tensor, steps: int
 ) -> Forecast:
     """Return the forecast from which answers are right in each arm, (N,) each."""
@@ -135,14 +139,14 @@ def _judge(
     )
 
 
-def _hits(network: Network, quantized: QuantGraph | None, data: Data) -> torch.Tensor:
+def _hits_by_image(network: Network, quantized: QuantGraph | None, data: Data) -> torch.Tensor:
     """Return for each image whether the answer is right; without labels, that of the float net."""
     found = []
-    for batch in data.batches(network.batch_size):
+    for batch in data.batches(network.forward_batch_size):
         run = network.graph if quantized is None else quantized
-        answers = forward(run, network.graph.batch, batch.inputs).argmax(-1)
+        answers = forward_first_output(run, network.graph.batch, batch.inputs).argmax(-1)
         goal = batch.labels
         if goal is None:
-            goal = forward(network.graph, network.graph.batch, batch.inputs).argmax(-1)
+            goal = forward_first_output(network.graph, network.graph.batch, batch.inputs).argmax(-1)
         found.append((answers == goal).reshape(len(answers), -1).all(1))
     return torch.cat(found)

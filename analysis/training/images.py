@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from analysis.evaluation.evaluate import Data
-from analysis.network import Network, forward
+from analysis.network import Network, forward_first_output
 from data_io.dataset import Dataset
 from quant.inputs import Inputs
 
@@ -64,10 +64,10 @@ class TrainingImages:
         inputs = batch.inputs
         if generator is not None and isinstance(inputs, Tensor) and inputs.dim() == 4:
             inputs = self.augmentation(inputs, generator)
-        return inputs, goal_of(batch.labels, batch.targets)
+        return inputs, comparison_goal(batch.labels, batch.targets)
 
 
-def goal_of(labels: Tensor | None, targets: object) -> Tensor | None:
+def comparison_goal(labels: Tensor | None, targets: object) -> Tensor | None:
     """Return what outputs are compared with: labels, else targets that are one tensor."""
     if labels is not None:
         return labels
@@ -77,12 +77,12 @@ def goal_of(labels: Tensor | None, targets: object) -> Tensor | None:
 def watched_batches(data: Data, size: int) -> list[tuple[Inputs, Tensor | None]]:
     """Return all images of `data` in batches, with what outputs are compared with."""
     return [
-        (batch.inputs, goal_of(batch.labels, getattr(batch, "targets", None)))
+        (batch.inputs, comparison_goal(batch.labels, getattr(batch, "targets", None)))
         for batch in data.batches(size)
     ]
 
 
-def choose_augmentation(network: Network, watch: Data) -> Augmentation:
+def choose_image_augmentation(network: Network, watch: Data) -> Augmentation:
     """Return what the network is used to: images are mirrored if that changes no answer.
 
     A network that was trained with mirrored images answers alike; letters and digits, mirrored,
@@ -90,12 +90,12 @@ def choose_augmentation(network: Network, watch: Data) -> Augmentation:
     """
     batch = next(iter(watch.batches(CHECKED)))
     inputs = batch.inputs
-    if not isinstance(inputs, Tensor) or inputs.dim() != 4 or not network.classifies:
+    if not isinstance(inputs, Tensor) or inputs.dim() != 4 or not network.is_classifier:
         return Augmentation()
     if not inputs.is_floating_point() or min(inputs.shape[2:]) < SMALLEST_IMAGE:
         return Augmentation()
-    answers = forward(network.graph, network.graph.batch, inputs).argmax(-1)
-    mirrored = forward(network.graph, network.graph.batch, inputs.flip(3)).argmax(-1)
+    answers = forward_first_output(network.graph, network.graph.batch, inputs).argmax(-1)
+    mirrored = forward_first_output(network.graph, network.graph.batch, inputs.flip(3)).argmax(-1)
     goal = answers if batch.labels is None else batch.labels
     lost = float((answers == goal).float().mean() - (mirrored == goal).float().mean())
     return Augmentation(inputs.shape[3] // SHIFT_SHARE, lost <= TOLERANCE)

@@ -5,14 +5,19 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analysis.calibration import calibrate
-from analysis.evaluation.evaluate import Evaluation, evaluate
+from analysis.calibration import calibrate_network
+from analysis.evaluation.evaluate import Evaluation, evaluate_network
 from analysis.network import Network
-from analysis.process_settings import settled_threads
-from analysis.runs.apply_recipe import Stage, apply_recipe, first_stage, title_of
+from analysis.process_settings import fixed_thread_count
+from analysis.runs.apply_recipe import (
+    Stage,
+    apply_whole_recipe,
+    plain_quantized_stage,
+    title_of_pass,
+)
 from analysis.training.divide import TrainingSplit
-from analysis.training.images import TrainingImages, choose_augmentation, watched_batches
-from analysis.training.stored import describe, file_of
+from analysis.training.images import TrainingImages, choose_image_augmentation, watched_batches
+from analysis.training.stored import describe_training, training_file_path
 from quant.config import QuantConfig
 from quant.passes.recipe import Recipe
 from quant.progress import Steps, part_of_progress
@@ -45,7 +50,7 @@ class TrainingTask:
     points: list[CurvePoint] = field(default_factory=list)
 
     @property
-    def question(self) -> str:
+    def question_digest(self) -> str:
         """A digest of all that the result depends on."""
         parts = [
             self.network.digest,
@@ -54,25 +59,25 @@ class TrainingTask:
             len(self.split.calibration),
             self.config.to_dict(),
             self.settings.to_dict(),
-            [title_of(step) for step in self.recipe],
+            [title_of_pass(step) for step in self.recipe],
             [step.state.digest for step in self.recipe if isinstance(step, UseTraining)],
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
-    def name(self) -> str:
+    def stored_name(self) -> str:
         """What the stored training is called: `--trained` takes it."""
-        return self.question[:SHORT]
+        return self.question_digest[:SHORT]
 
     @property
-    def path(self) -> Path:
+    def state_path(self) -> Path:
         """The file of the trained state."""
-        return file_of(self.folder, self.name, "safetensors")
+        return training_file_path(self.folder, self.stored_name, "safetensors")
 
     @property
-    def checkpoint(self) -> Path:
+    def checkpoint_path(self) -> Path:
         """The file of a training that has not ended."""
-        return file_of(self.folder, self.name, "checkpoint")
+        return training_file_path(self.folder, self.stored_name, "checkpoint")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -89,49 +94,51 @@ class TrainingOutcome:
     after: Evaluation
 
 
-def run_training(task: TrainingTask) -> Steps[TrainingOutcome]:
+def run_training_task(task: TrainingTask) -> Steps[TrainingOutcome]:
     """Train, or go on where a training of the same question stopped, and score.
 
     Raises:
         QuantError: the settings, the data or the network do not fit.
     """
-    describe(task.folder, task.name, task.network, task.config, task.recipe)
-    stage = yield from part_of_progress(start_stage(task), 0.0, START_SHARE)
-    state = yield from part_of_progress(_trained(task, stage), START_SHARE, TRAIN_SHARE)
+    describe_training(task.folder, task.stored_name, task.network, task.config, task.recipe)
+    stage = yield from part_of_progress(training_start_stage(task), 0.0, START_SHARE)
+    state = yield from part_of_progress(_trained_state(task, stage), START_SHARE, TRAIN_SHARE)
     middle = (START_SHARE + 2) / 3
     before = yield from part_of_progress(
-        evaluate(task.network, stage.quantized, task.split.score), TRAIN_SHARE, middle
+        evaluate_network(task.network, stage.quantized, task.split.score), TRAIN_SHARE, middle
     )
-    step = UseTraining(state, task.name)
-    trained = yield from apply_recipe(stage, (step,), task.config, None)
+    step = UseTraining(state, task.stored_name)
+    trained = yield from apply_whole_recipe(stage, (step,), task.config, None)
     after = yield from part_of_progress(
-        evaluate(task.network, trained.quantized, task.split.score), middle, 1.0
+        evaluate_network(task.network, trained.quantized, task.split.score), middle, 1.0
     )
     return TrainingOutcome(task, state, before, after)
 
 
-def start_stage(task: TrainingTask) -> Steps[Stage]:
+def training_start_stage(task: TrainingTask) -> Steps[Stage]:
     """Return the network as training finds it: quantized, and repaired by the recipe."""
     images = task.split.calibration
     calibrated = yield from part_of_progress(
-        calibrate(task.network, images, task.split.input_range), 0.0, 0.5
+        calibrate_network(task.network, images, task.split.input_range), 0.0, 0.5
     )
-    stage = first_stage(task.network, task.config, calibrated)
+    stage = plain_quantized_stage(task.network, task.config, calibrated)
     return (
-        yield from part_of_progress(apply_recipe(stage, task.recipe, task.config, images), 0.5, 1.0)
+        yield from part_of_progress(
+            apply_whole_recipe(stage, task.recipe, task.config, images), 0.5, 1.0
+        )
     )
 
 
-def _trained(task: TrainingTask, stage: Stage) -> Steps[TrainedState]:
+def _trained_state(task: TrainingTask, stage: Stage) -> Steps[TrainedState]:
     """Return the state of a training that ended, or train to the end."""
-    if task.path.exists():
-        state = load_trained_state(task.path)
+    if task.state_path.exists():
+        state = load_trained_state(task.state_path)
         task.points[:] = state.record.curve
         return state
-    checkpoint = Checkpoint(task.checkpoint, task.question, task.write_every_s)
+    checkpoint = Checkpoint(task.checkpoint_path, task.question_digest, task.write_every_s)
     state = yield from train_stage(task, stage, checkpoint)
-    state.save(task.path)
-    task.checkpoint.unlink(missing_ok=True)
+    state.save(task.state_path)
+    task.checkpoint_path.unlink(missing_ok=True)
     return state
 
 
@@ -140,21 +147,21 @@ def train_stage(
 ) -> Steps[TrainedState]:
     """Train a network as it stands; nothing is kept but the checkpoint, if there is one."""
     network = task.network
-    data = TrainingImages(task.split.train, choose_augmentation(network, task.split.watch))
+    data = TrainingImages(task.split.train, choose_image_augmentation(network, task.split.watch))
     steps = train_network(
         stage.quantized,
         stage.network.graph,
         data,
-        watched_batches(task.split.watch, network.batch_size),
+        watched_batches(task.split.watch, network.forward_batch_size),
         fitting_settings(task.settings, task.split),
-        classes=network.classifies,
+        classes=network.is_classifier,
         checkpoint=checkpoint,
     )
-    with settled_threads():
-        return (yield from _observed(steps, task.points))
+    with fixed_thread_count():
+        return (yield from _observe_training(steps, task.points))
 
 
-def _observed(steps: Steps[TrainedState], points: list[CurvePoint]) -> Steps[TrainedState]:
+def _observe_training(steps: Steps[TrainedState], points: list[CurvePoint]) -> Steps[TrainedState]:
     """Run a training and put each new point of its curve into `points`."""
     while True:
         try:
@@ -174,7 +181,7 @@ def fitting_settings(settings: TrainingSettings, split: TrainingSplit) -> Traini
     return replace(settings, batch=min(settings.batch, max(2, len(split.train))))
 
 
-def loss_for(split: TrainingSplit, loss: LossKind | None) -> LossKind:
+def loss_for_split(split: TrainingSplit, loss: LossKind | None) -> LossKind:
     """Return the loss: both where there are labels, else distillation, if none was chosen."""
     if loss is not None:
         return loss

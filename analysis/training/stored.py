@@ -36,12 +36,12 @@ class StoredTraining:
         return (*self.recipe, UseTraining(self.state, self.name))
 
 
-def file_of(folder: Path, name: str, kind: str) -> Path:
+def training_file_path(folder: Path, name: str, kind: str) -> Path:
     """Return the path of a training's file; `kind` is its suffix."""
     return folder / FOLDER / f"{name}.{kind}"
 
 
-def describe(
+def describe_training(
     folder: Path, name: str, network: Network, config: QuantConfig, recipe: Recipe
 ) -> None:
     """Write what a training is asked, beside the state that it will leave.
@@ -64,18 +64,21 @@ def describe(
         "config": config.to_dict(),
         "equalize": passes,
     }
-    path = file_of(folder, name, "json")
+    path = training_file_path(folder, name, "json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def open_training(folder: Path, name: str, network: Network | None = None) -> StoredTraining:
+def open_stored_training(folder: Path, name: str, network: Network | None = None) -> StoredTraining:
     """Return the training of that name; `network`, if known, must be the one that was trained.
 
     Raises:
         TrainingError: there is none, or it belongs to another network.
     """
-    state, content = file_of(folder, name, "safetensors"), file_of(folder, name, "json")
+    state, content = (
+        training_file_path(folder, name, "safetensors"),
+        training_file_path(folder, name, "json"),
+    )
     if not name.isalnum() or not state.exists() or not content.exists():
         raise TrainingError(
             f"No training {name!r} has ended in {folder}. Name one that `train` printed, and the "

@@ -11,8 +11,8 @@ from analysis.gate.decide import Decision, GateOutcome, join_outcomes
 from analysis.network import Network
 from analysis.runs.compare_runs import (
     LayerDifference,
-    describe,
-    layer_differences,
+    describe_run_change,
+    differences_by_layer,
     with_distinct_names,
 )
 from analysis.runs.run_store import Run
@@ -115,7 +115,7 @@ def outcome_as_markdown(decisions: Sequence[Decision], run: Run, against: Run | 
     ]
     if against is not None:
         lines += ["", f"### Against {_markdown_text(against.name)}", ""]
-        lines += [f"- {_markdown_text(sentence)}" for sentence in describe(against, run)]
+        lines += [f"- {_markdown_text(sentence)}" for sentence in describe_run_change(against, run)]
         lines += _layer_table(against, run)
     return "\n".join(lines) + "\n"
 
@@ -133,7 +133,7 @@ def _markdown_row(decision: Decision) -> str:
 
 def _layer_table(before: Run, after: Run) -> Iterator[str]:
     """Yield the layers with the largest change of SQNR, in order of execution."""
-    rows = [row for row in layer_differences(before, after) if _change_db(row) != 0]
+    rows = [row for row in differences_by_layer(before, after) if _change_db(row) != 0]
     most = sorted(rows, key=_change_db, reverse=True)[:MOST_LAYERS]
     if not most:
         return

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from analysis.evaluation.user_metric import UserMetric
 from analysis.network import Network
-from analysis.runs.apply_recipe import learns
+from analysis.runs.apply_recipe import pass_needs_images
 from analysis.runs.experiment import Experiment
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run, RunStore
-from analysis.split import ImageChoice, choose_split
+from analysis.split import ImageChoice, choose_data_split
 from analysis.study import Study
 from commands.inputs import ExperimentOptions, complete_experiment
 from commands.output import watch_steps
@@ -63,16 +63,20 @@ def score_both(task: CheckTask) -> ScoredPair:
                 f"{task.against!r} without --runs. Name the folder."
             )
         kept = find_run(task.store, task.against, "--against")
-    passes = (*tried.passes, *(other.passes if other else ()))
-    images = choose_split(
-        task.model, task.network, tried.config, task.choice, learning=any(map(learns, passes))
+    passes = (*tried.all_passes, *(other.all_passes if other else ()))
+    images = choose_data_split(
+        task.model,
+        task.network,
+        tried.config,
+        task.choice,
+        learning=any(map(pass_needs_images, passes)),
     )
-    study = Study.of(task.network, images)
+    study = Study.of_split(task.network, images)
     if other is not None:
-        kept = watch_steps(run_experiment(study, other, task.metric))
-    run = watch_steps(run_experiment(study, tried, task.metric))
+        kept = watch_steps(measure_experiment(study, other, task.metric))
+    run = watch_steps(measure_experiment(study, tried, task.metric))
     if task.store is not None:
-        task.store.save(run)
+        task.store.save_run(run)
     return ScoredPair(run, kept, (*notes, *images.notes))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from analysis.diagnosis.flow.contents import Diagnosis, FlowStep, LayerLoss, NamedCause
 from analysis.evaluation.measures import Interval
 from analysis.runs.experiment_file import experiment_to_plain
-from analysis.runs.run_experiment import versions
+from analysis.runs.run_experiment import package_versions
 from quant.config import config_to_plain
 from quant.graph.float_graph import FloatGraph
 
@@ -38,7 +38,7 @@ def summarize_diagnosis(found: Diagnosis, graph: FloatGraph) -> dict[str, Any]:
         "layers": [_layer_values(one) for one in found.layers],
         "steps": [_step_values(one) for one in found.steps],
         "experiment": experiment_to_plain(found.experiment),
-        "versions": versions(),
+        "versions": package_versions(),
     }
 
 

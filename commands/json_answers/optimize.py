@@ -9,11 +9,11 @@ from analysis.mixed_precision.pareto_front import Measured, prediction_error
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
 from analysis.prediction.predictor import Prediction
-from analysis.runs.apply_recipe import title_of
+from analysis.runs.apply_recipe import title_of_pass
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import experiment_to_plain
-from analysis.runs.json_values import to_plain
-from analysis.runs.run_experiment import versions
+from analysis.runs.json_values import plain_from_result
+from analysis.runs.run_experiment import package_versions
 from commands.json_answers.float_weights import list_float_weights
 from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
 from quant.assignment import bits_by_part, cells_of_config
@@ -28,10 +28,10 @@ def summarize_optimum(answer: Answer, network: Network) -> dict[str, Any]:
         "model": network.name,
         "model_digest": network.digest,
         "machine": task.machine.name,
-        "budgets": [to_plain(budget) for budget in task.budgets],
+        "budgets": [plain_from_result(budget) for budget in task.budgets],
         "least": task.least,
         "most_loss": task.most_loss,
-        "recipe": [title_of(step) for step in task.recipe],
+        "recipe": [title_of_pass(step) for step in task.recipe],
         "sensitivity": {
             "depth": known.depth,
             "images": known.images,
@@ -46,10 +46,10 @@ def summarize_optimum(answer: Answer, network: Network) -> dict[str, Any]:
         },
         "reference": _proposal_values(answer.reference, answer.reference, runs, network),
         "front": _front_points(answer, network),
-        "prediction_error": to_plain(prediction_error(answer.measured)) if runs else None,
+        "prediction_error": plain_from_result(prediction_error(answer.measured)) if runs else None,
         "float_weights": list_float_weights(network),
         "notes": list(answer.notes),
-        "versions": versions(),
+        "versions": package_versions(),
         "seed": task.seed,
     }
 
@@ -58,7 +58,7 @@ def _choice_experiment(answer: Answer, network: Network) -> Experiment:
     """Return the choice as an experiment, for the option `--experiment`."""
     task = answer.task
     chosen = Experiment(answer.proposal.config, task.machine, task.recipe, seed=task.seed)
-    return chosen.named(answer.proposal.name).on(network.digest, "")
+    return chosen.with_name(answer.proposal.name).on_model_and_data(network.digest, "")
 
 
 def _known_granularities(answer: Answer, network: Network) -> list[str]:
@@ -94,9 +94,10 @@ def _proposal_values(
             for layer in layers
         ],
         "predicted": _prediction_values(found.prediction),
-        "cost": {str(quantity): quantity.of(found.cost) for quantity in Quantity},
+        "cost": {str(quantity): quantity.value_in(found.cost) for quantity in Quantity},
         "of_reference": {
-            str(quantity): quantity.of(found.cost) / (quantity.of(reference.cost) or 1.0)
+            str(quantity): quantity.value_in(found.cost)
+            / (quantity.value_in(reference.cost) or 1.0)
             for quantity in Quantity
         },
         "proven": found.proven,
@@ -125,5 +126,5 @@ def _run_values(measured: Measured) -> dict[str, Any]:
         "top1_drop": score.top1_drop,
         "top1_drop_ci95": interval_bounds(score.top1_drop_ci95),
         "agreement": score.agreement,
-        "cost": {str(quantity): quantity.of(measured.run.cost) for quantity in Quantity},
+        "cost": {str(quantity): quantity.value_in(measured.run.cost) for quantity in Quantity},
     }

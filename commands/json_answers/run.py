@@ -6,9 +6,9 @@ from typing import Any
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
 from analysis.network import Network
-from analysis.runs.run_experiment import versions
+from analysis.runs.run_experiment import package_versions
 from analysis.runs.run_store import Run
-from analysis.runs.verdict import judge
+from analysis.runs.verdict import judge_run
 from commands.json_answers.float_weights import list_float_weights
 from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
 from quant.config import QuantConfig, config_from_dict, config_to_plain
@@ -31,7 +31,7 @@ def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> di
     Unknown or infinite figures are None, and a note tells the reason.
     """
     score = run.evaluation
-    verdict = judge(run, network.outputs if network.classifies else None)
+    verdict = judge_run(run, network.output_count if network.is_classifier else None)
     return {
         "verdict": {"level": verdict.level.value, "sentence": verdict.sentence},
         "model": run.model,
@@ -78,7 +78,7 @@ def summarize_cost(network: Network, config: QuantConfig, report: CostReport) ->
         "float_weights": list_float_weights(network),
         "config": _config_values(config, network),
         "cost": report.to_dict(),
-        "versions": versions(),
+        "versions": package_versions(),
     }
 
 

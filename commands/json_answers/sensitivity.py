@@ -5,7 +5,7 @@ from typing import Any
 
 from analysis.calibration import Calibrated
 from analysis.network import Network
-from analysis.runs.run_experiment import IdentifiedData, versions
+from analysis.runs.run_experiment import IdentifiedData, package_versions
 from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity, View
 from commands.json_answers.float_weights import list_float_weights
 from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
@@ -44,7 +44,7 @@ def summarize_sensitivity(
         "seconds": round(found.seconds, 3),
         "forwards": found.forwards,
         "notes": [*notes, *_sweep_notes(found)],
-        "versions": versions(),
+        "versions": package_versions(),
     }
 
 

@@ -4,8 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from analysis.evaluation.evaluate import Evaluation
-from analysis.runs.apply_recipe import title_of
-from analysis.runs.run_experiment import versions
+from analysis.runs.apply_recipe import title_of_pass
+from analysis.runs.run_experiment import package_versions
 from analysis.training.run_training import TrainingOutcome
 from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
 from commands.json_answers.run import NO_LABELS
@@ -20,8 +20,8 @@ def summarize_training(outcome: TrainingOutcome) -> dict[str, Any]:
     task, record, after = outcome.task, outcome.state.record, outcome.after
     split = task.split
     return {
-        "training": task.name,
-        "state": str(task.path),
+        "training": task.stored_name,
+        "state": str(task.state_path),
         "model": task.network.name,
         "model_digest": task.network.digest,
         "data": {"name": split.score.name, "digest": split.score.digest},
@@ -43,9 +43,9 @@ def summarize_training(outcome: TrainingOutcome) -> dict[str, Any]:
         "curves": [asdict(point) for point in record.curve],
         "settings": record.settings.to_dict(),
         "config": config_to_plain(task.config, task.network.graph.layers),
-        "recipe": [title_of(step) for step in task.recipe],
-        "notes": [split.sentence, *([] if after.labelled else [NO_LABELS])],
-        "versions": versions(),
+        "recipe": [title_of_pass(step) for step in task.recipe],
+        "notes": [split.counts_sentence, *([] if after.labelled else [NO_LABELS])],
+        "versions": package_versions(),
     }
 
 

@@ -7,12 +7,12 @@ from typing import Any
 from analysis.calibration import Calibrated
 from analysis.network import Network
 from analysis.runs.run_store import RunStore
-from analysis.sensitivity.analyze import sensitivity
-from analysis.sensitivity.exact.dask_executor import open_cluster
+from analysis.sensitivity.analyze import analyze_sensitivity
+from analysis.sensitivity.exact.dask_executor import open_dask_cluster
 from analysis.sensitivity.exact.executors import Pool
 from analysis.sensitivity.sweep import Depth, Sweep, View
-from analysis.sensitivity.tensor_noise import instant
-from analysis.split import ImageChoice, Split, choose_split
+from analysis.sensitivity.tensor_noise import tensor_noise_sensitivity
+from analysis.split import ImageChoice, Split, choose_data_split
 from analysis.study import Study
 from commands.json_answers.sensitivity import summarize_sensitivity
 from quant.config import LayerConfig, QuantConfig
@@ -60,15 +60,15 @@ def answer_sensitivity(
     """
     quantizes_activations = any(side.includes_role(Side.ACTIVATIONS) for side in sweep.sides)
     if Depth(depth) is Depth.INSTANT and not quantizes_activations:  # needs no image
-        found = instant(Study(network), sweep)
+        found = tensor_noise_sensitivity(Study(network), sweep)
         return summarize_sensitivity(found, network, None, Calibrated())
-    workers = open_cluster(scheduler) if scheduler else Pool()
+    workers = open_dask_cluster(scheduler) if scheduler else Pool()
     images = _choose_sweep_images(model, network, choice, sweep, learning=quantizes_activations)
-    study = Study.of(network, images, RunStore(runs) if runs else None)
+    study = Study.of_split(network, images, RunStore(runs) if runs else None)
     if quantizes_activations:
-        yield from study.calibrated()
-    found = yield from sensitivity(study, sweep, Depth(depth), workers)
-    return summarize_sensitivity(found, network, images.score, study.known, images.notes)
+        yield from study.collect_statistics()
+    found = yield from analyze_sensitivity(study, sweep, Depth(depth), workers)
+    return summarize_sensitivity(found, network, images.score, study.known_statistics, images.notes)
 
 
 def _choose_sweep_images(
@@ -79,4 +79,6 @@ def _choose_sweep_images(
     if not learning:  # activations stay float, so no range is chosen from images
         activation = replace(config.default.activation, bits=FLOAT_BITS)
         config = QuantConfig(LayerConfig(activation=activation))
-    return choose_split(model, network, config, choice, learning=learning or choice.calibration > 0)
+    return choose_data_split(
+        model, network, config, choice, learning=learning or choice.calibration > 0
+    )

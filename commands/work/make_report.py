@@ -5,13 +5,13 @@ from pathlib import Path
 
 from analysis.network import Network
 from analysis.reporting.contents import Report, ReportOrigin
-from analysis.reporting.gather import Around, gather_report
-from analysis.reporting.trade_off import read_answer
-from analysis.runs.apply_recipe import learns
+from analysis.reporting.gather import Around, gather_run_report
+from analysis.reporting.trade_off import read_optimize_answer
+from analysis.runs.apply_recipe import pass_needs_images
 from analysis.runs.experiment import Experiment
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run, RunStore
-from analysis.split import ImageChoice, Split, choose_split
+from analysis.split import ImageChoice, Split, choose_data_split
 from analysis.study import Study
 from data_io.bundled import BUNDLED_DATA
 from quant.config import QuantConfig, config_from_dict
@@ -44,7 +44,7 @@ def find_run(store: RunStore, identity: str, option: str = "--run") -> Run:
     Raises:
         ConfigError: no run fits, or several runs fit.
     """
-    runs = store.all()
+    runs = store.all_runs()
     for found in (
         [run for run in runs if run.id == identity],
         [run for run in runs if run.id.startswith(identity) or run.name == identity],
@@ -92,12 +92,14 @@ def make_run_report(network: Network | None, task: ReportTask) -> Steps[Report]:
     config = task.experiment.config if run is None else config_from_dict(run.config)
     choice = task.choice if run is None else _choice_of_run(run, task.choice)
     images = _report_images(task, network, config, choice)
-    study = Study.of(network, images, task.store)
-    yield from part_of_progress(study.calibrated(), 0.0, 0.2)
+    study = Study.of_split(network, images, task.store)
+    yield from part_of_progress(study.collect_statistics(), 0.0, 0.2)
     if run is None and images is not None:
-        run = yield from part_of_progress(run_experiment(study, task.experiment), 0.2, GATHERING)
+        run = yield from part_of_progress(
+            measure_experiment(study, task.experiment), 0.2, GATHERING
+        )
         if task.store is not None:
-            task.store.save(run)
+            task.store.save_run(run)
     task = replace(task, run=run)
     done = replace(task, origin=_origin_with_images(task, choice))
     return (yield from part_of_progress(_gather_with_context(done, study, images), GATHERING, 1.0))
@@ -117,11 +119,11 @@ def _gather_with_context(
         study=study if same or study is None else Study(study.network, store=task.store),
         machine=task.experiment.machine,
         store=task.store,
-        front=None if task.front is None else read_answer(task.front, task.run),
+        front=None if task.front is None else read_optimize_answer(task.front, task.run),
         origin=task.origin,
         notes=notes,
     )
-    return (yield from gather_report(task.run, around))
+    return (yield from gather_run_report(task.run, around))
 
 
 def _report_images(
@@ -134,8 +136,8 @@ def _report_images(
         if sample is None or sample.dataset not in BUNDLED_DATA:
             return None
     calibrated = task.run is not None and task.run.calibration_images > 0
-    learning = calibrated or any(learns(step) for step in task.experiment.passes)
-    return choose_split(model, network, config, choice, learning=learning)
+    learning = calibrated or any(pass_needs_images(step) for step in task.experiment.all_passes)
+    return choose_data_split(model, network, config, choice, learning=learning)
 
 
 def _choice_of_run(run: Run, choice: ImageChoice) -> ImageChoice:

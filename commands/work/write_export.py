@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from analysis.calibration import needs_data
-from analysis.cost.estimate import cost
-from analysis.deployment.prepare_export import layer_numbers, quantized_to_take
-from analysis.deployment.runtime_check import ExecutionCheck, check_execution
+from analysis.calibration import config_needs_data
+from analysis.cost.estimate import estimate_config_cost
+from analysis.deployment.prepare_export import collect_layer_numbers, quantize_for_export
+from analysis.deployment.runtime_check import ExecutionCheck, check_file_execution
 from analysis.network import Network
-from analysis.runs.apply_recipe import Stage, learns
+from analysis.runs.apply_recipe import Stage, pass_needs_images
 from analysis.runs.experiment import Experiment
-from analysis.split import ImageChoice, Split, choose_split
+from analysis.split import ImageChoice, Split, choose_data_split
 from analysis.study import Study
 from commands.json_answers.float_weights import list_float_weights
 from data_io.errors import DatasetError
@@ -87,11 +87,16 @@ def choose_export_images(
     Raises:
         DatasetError: the export needs images, and images are missing or do not fit.
     """
-    learning = any(learns(step) for step in experiment.passes)
+    learning = any(pass_needs_images(step) for step in experiment.all_passes)
     try:
-        return choose_split(model, network, experiment.config, choice, learning=learning)
+        return choose_data_split(model, network, experiment.config, choice, learning=learning)
     except DatasetError:
-        if check or learning or choice.data is not None or needs_data(network, experiment.config):
+        if (
+            check
+            or learning
+            or choice.data is not None
+            or config_needs_data(network, experiment.config)
+        ):
             raise
         return None
 
@@ -102,7 +107,7 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
     Raises:
         ValueError: the experiment cannot be exported; the sentence tells the reason.
     """
-    stage = yield from part_of_progress(quantized_to_take(wish.study, wish.experiment), 0.0, 0.6)
+    stage = yield from part_of_progress(quantize_for_export(wish.study, wish.experiment), 0.0, 0.6)
     yield Progress(0.6, f"Making {FORMATS[wish.format].title}")
     source = _artefact_source(wish, stage)
     made = FORMATS[wish.format].make(source)
@@ -118,7 +123,9 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
         file = export_qdq_onnx(source.quantized, QDQ[wish.format], source.marked_onnx)
         executed = open_exported_model(file, torch.get_num_threads())
         simulated = simulate_written_file(source.quantized, file)
-        checking = check_execution(stage.network, simulated, executed, wish.study.images)
+        checking = check_file_execution(
+            stage.network, simulated, executed, wish.study.scored_images
+        )
         found = yield from part_of_progress(checking, 0.7, 1.0)
         answer["execution"] = summarize_execution(found)
     return answer
@@ -126,8 +133,8 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
 
 def _artefact_source(wish: ExportWish, stage: Stage) -> ArtefactSource:
     data, experiment, network = wish.study.scored, wish.experiment, wish.study.network
-    report = cost(network, experiment.config, experiment.machine)
-    numbers = layer_numbers(stage, report, experiment.config, data)
+    report = estimate_config_cost(network, experiment.config, experiment.machine)
+    numbers = collect_layer_numbers(stage, report, experiment.config, data)
     count = network.graph.batch or TRIAL
     trial = None if data is None or len(data) < count else next(iter(data.batches(count))).inputs
     return ArtefactSource(
@@ -177,7 +184,7 @@ def summarize_execution(found: ExecutionCheck) -> dict[str, Any]:
         "layer_sqnr_db": _finite_values(found.layer_sqnr_db),
         "partings": [asdict(one) for one in found.partings],
         "integer_layers": list(found.integer_layers),
-        "latency": {**asdict(found.latency), "speedup": found.latency.speedup},
+        "latency": {**asdict(found.latency), "speedup": found.latency.quantized_speedup},
     }
 
 

@@ -9,10 +9,10 @@ from analysis.reporting.contents import LayerChoice, Report
 from analysis.reporting.reproduce import (
     CONFIG_FILE,
     PREPROCESS_FILE,
-    beyond_command,
-    command_of,
+    command_for_run,
+    repairs_beyond_command,
 )
-from analysis.runs.json_values import to_plain
+from analysis.runs.json_values import plain_from_result
 from figures.document.markup import (
     Html,
     exact_number,
@@ -44,14 +44,14 @@ def reproduce_section(report: Report) -> Html:
     if report.origin is not None:
         content += [
             html_element("p", "The same figures come from:", class_="before"),
-            html_element("pre", command_of(run, report.origin)),
+            html_element("pre", command_for_run(run, report.origin)),
         ]
-        left = beyond_command(run)
+        left = repairs_beyond_command(run)
         if left:
             content.append(
                 paragraph(f"The command has no option for {', '.join(left)}; use the app.")
             )
-    files = [("config", CONFIG_FILE, run.config), ("run", "run.json", to_plain(run))]
+    files = [("config", CONFIG_FILE, run.config), ("run", "run.json", plain_from_result(run))]
     if report.origin is not None and report.origin.preprocess and report.origin.data is not None:
         files.append(("preprocess", PREPROCESS_FILE, json.loads(report.origin.preprocess)))
     links: list[object] = ["In this file: "]

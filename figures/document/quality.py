@@ -7,7 +7,7 @@ from analysis.cost.quantity import Quantity
 from analysis.evaluation.user_metric import MetricScore
 from analysis.reporting.contents import Report
 from analysis.reporting.trade_off import TradePoint
-from analysis.sensitivity.ranking import HarmMetric, metrics_of
+from analysis.sensitivity.ranking import HarmMetric, available_metrics
 from figures.document.markup import (
     Html,
     bullet_list,
@@ -141,7 +141,9 @@ def _sensitivity_plots(report: Report) -> Iterator[Html]:
             "At the bits of this configuration; noise energies of layers alone, which add up to "
             "first order.",
         )
-    metric = HarmMetric.ACCURACY if HarmMetric.ACCURACY in metrics_of(found) else HarmMetric.SQNR
+    metric = (
+        HarmMetric.ACCURACY if HarmMetric.ACCURACY in available_metrics(found) else HarmMetric.SQNR
+    )
     for side in found.sweep.sides:
         known = {s.question.bits for s in found.scores if s.question.side == side}
         if known:
@@ -162,7 +164,7 @@ def _suspects_table(report: Report) -> Iterator[Html]:
         )
     rows = [
         (
-            item.layer,
+            item.layer_name,
             item.distribution.side.noun,
             f"{item.bits_lost:.1f}",
             " ".join(finding.sentence for finding in item.findings),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from analysis.runs.compare_runs import LayerDifference, layer_differences
+from analysis.runs.compare_runs import LayerDifference, differences_by_layer
 from analysis.runs.run_store import Run
 from figures.style.layout import (
     count_word,
@@ -110,7 +110,7 @@ def compare_layers(before: Run, after: Run) -> go.Figure:
 
     A layer of a single run shows a single bar, and the label tells the run.
     """
-    rows = [row for row in layer_differences(before, after) if _has_energy(row)]
+    rows = [row for row in differences_by_layer(before, after) if _has_energy(row)]
     old = [row.energy_before_pj for row in rows]
     new = [row.energy_after_pj for row in rows]
     factor, unit = energy_scale(max((known or 0.0 for known in (*old, *new)), default=0.0))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.ranges.findings import ExaminedTensor, rank_suspects
+from analysis.ranges.findings import ExaminedTensor, rank_suspect_tensors
 from figures.style.layout import HALF_WIDTH, count_word, escape_markup, finish_figure, shorten_name
 from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, with_opacity
 
@@ -29,8 +29,8 @@ def ranges_along_depth(
     the whiskers all channels. A triangle marks a suspect.
     """
     figure = go.Figure()
-    names = [item.layer for item in examined]
-    tops = [item.distribution.largest for item in examined]
+    names = [item.layer_name for item in examined]
+    tops = [item.distribution.largest_magnitude for item in examined]
     _add_range_band(figure, examined, noun)
     _add_range_boxes(figure, examined, noun)
     _add_suspect_marks(figure, examined, noun)
@@ -61,7 +61,7 @@ def _add_range_band(figure: go.Figure, examined: Sequence[ExaminedTensor], noun:
     low: list[float | None] = []
     high: list[float | None] = []
     for place, item in enumerate(examined):
-        top = item.distribution.largest
+        top = item.distribution.largest_magnitude
         bottom = half_encoding_step(item)
         x += [place - 0.5, place + 0.5]  # steps, because no value lies between two layers
         low += [bottom or None] * 2
@@ -89,7 +89,7 @@ def half_encoding_step(item: ExaminedTensor) -> float:
     symmetric = item.fit.spec.symmetric if item.fit is not None else distribution.low < 0
     if symmetric:
         codes = (1 << bits - 1) - 1 if distribution.low < 0 else (1 << bits) - 1
-        return distribution.largest / codes / 2
+        return distribution.largest_magnitude / codes / 2
     return (max(distribution.high, 0.0) - min(distribution.low, 0.0)) / ((1 << bits) - 1) / 2
 
 
@@ -97,17 +97,18 @@ def _add_range_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], noun
     places, boxes, texts = [], [], []
     for place, item in enumerate(examined):
         channels = item.distribution.channels
-        if channels is None or not channels.alive.any():
+        if channels is None or not channels.alive_channels.any():
             continue
-        alive = channels.largest[channels.alive]
+        alive = channels.largest_by_channel[channels.alive_channels]
         places.append(place)
         boxes.append([alive.min(), *np.percentile(alive, QUARTILES), alive.max()])
-        dead = len(channels.largest) - len(alive)
+        dead = len(channels.largest_by_channel) - len(alive)
         texts.append(
-            f"<b>{escape_markup(item.layer)}</b><br>{len(alive)} channels"
+            f"<b>{escape_markup(item.layer_name)}</b><br>{len(alive)} channels"
             + (f", {dead} more without values" if dead else "")
             + f"<br>widest {alive.max():.3g}, median {np.median(alive):.3g}, "
-            f"narrowest {alive.min():.3g}<br>widest over median: {channels.ratio:.4g}"
+            f"narrowest {alive.min():.3g}<br>widest over median: "
+            f"{channels.widest_to_median_ratio:.4g}"
         )
     columns = np.array(boxes).reshape(-1, 5).T
     color = TENSOR_COLOR[noun]
@@ -131,7 +132,7 @@ def _add_range_boxes(figure: go.Figure, examined: Sequence[ExaminedTensor], noun
         y=columns[2],
         mode="markers",
         marker={"size": 16, "opacity": 0},
-        customdata=[[examined[place].layer] for place in places],
+        customdata=[[examined[place].layer_name] for place in places],
         text=texts,
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
@@ -146,12 +147,12 @@ def _add_suspect_marks(figure: go.Figure, examined: Sequence[ExaminedTensor], no
     figure.add_scatter(
         name="Suspects",
         x=places,
-        y=[1.8 * item.distribution.largest for item in tensors],
+        y=[1.8 * item.distribution.largest_magnitude for item in tensors],
         mode="markers",
         marker={"symbol": "triangle-down", "size": 10, "color": SUSPECT},
-        customdata=[[item.layer] for item in tensors],
+        customdata=[[item.layer_name] for item in tensors],
         text=[
-            f"<b>{escape_markup(item.layer)}</b> ({noun})<br>"
+            f"<b>{escape_markup(item.layer_name)}</b> ({noun})<br>"
             + "<br>".join(escape_markup(finding.sentence) for finding in item.findings)
             for item in tensors
         ],
@@ -164,24 +165,26 @@ def _log_axis_limits(
 ) -> tuple[float, float]:
     if not tops:
         return -1.0, 1.0
-    bottoms = [half_encoding_step(item) for item in examined if item.distribution.largest > 0]
+    bottoms = [
+        half_encoding_step(item) for item in examined if item.distribution.largest_magnitude > 0
+    ]
     # Channels below every band round to zero at any distance: the axis ends soon below the bands.
     floor = min(bottoms) * BELOW_BANDS
     for item in examined:
         channels = item.distribution.channels
-        if channels is not None and channels.alive.any():
-            bottoms.append(float(channels.largest[channels.alive].min()))
+        if channels is not None and channels.alive_channels.any():
+            bottoms.append(float(channels.largest_by_channel[channels.alive_channels].min()))
     low = max(min(bottoms), floor, max(tops) * DECADES_BELOW)
     return float(np.log10(low)) - 0.2, float(np.log10(max(tops))) + 0.5
 
 
 def _depth_title(examined: Sequence[ExaminedTensor], noun: str) -> str:
-    ranked = rank_suspects(list(examined))
+    ranked = rank_suspect_tensors(list(examined))
     if not ranked:
         return f"No {noun} of {len(examined)} looks suspect"
     worst = ranked[0]
     verb = "is" if len(ranked) == 1 else "are"
     return (
         f"{count_word(len(ranked))} of {len(examined)} {noun}s {verb} suspect, "
-        f"most of all {shorten_name(worst.layer, 40)}: {worst.findings[0].cause}"
+        f"most of all {shorten_name(worst.layer_name, 40)}: {worst.findings[0].cause}"
     )

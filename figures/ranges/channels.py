@@ -22,7 +22,7 @@ def channel_magnitudes(
     `channel_ranges` shows only the widest channel.
     """
     order = _channel_order(channels, by_range)
-    values = channels.largest[order]
+    values = channels.largest_by_channel[order]
     bottom = _log_floor(channels, fit)
     figure = go.Figure()
     figure.add_bar(
@@ -104,7 +104,7 @@ def _channel_numbers(channels: Channels, order: NDArray[Any]) -> Numbers:
 
 def _channel_order(channels: Channels, by_range: bool) -> NDArray[Any]:
     if by_range:
-        return np.argsort(-channels.largest, kind="stable")
+        return np.argsort(-channels.largest_by_channel, kind="stable")
     return np.arange(len(channels.low))
 
 
@@ -138,7 +138,7 @@ def _add_step_line(figure: go.Figure, name: str, values: Numbers, *, shown: bool
 
 def _log_floor(channels: Channels, fit: Fit | None) -> float:
     """Return the start of the log axis: under all live channels and under the half steps."""
-    alive = channels.largest[channels.alive]
+    alive = channels.largest_by_channel[channels.alive_channels]
     if not len(alive):
         return 1e-3
     bottom = float(alive.min())
@@ -148,11 +148,11 @@ def _log_floor(channels: Channels, fit: Fit | None) -> float:
 
 
 def _magnitude_title(channels: Channels, fit: Fit | None) -> str:
-    alive = channels.alive
+    alive = channels.alive_channels
     if fit is None or not alive.any():
         return _channel_title(channels)
     halves = _per_channel(fit.scale / 2, np.arange(len(alive)))
-    lost = int((channels.largest[alive] < halves[alive]).sum())
+    lost = int((channels.largest_by_channel[alive] < halves[alive]).sum())
     if not lost:
         return _channel_title(channels)
     word = "channel rounds" if lost == 1 else "channels round"
@@ -165,12 +165,12 @@ def format_ratio(ratio: float) -> str:
 
 
 def _channel_title(channels: Channels) -> str:
-    if not channels.alive.any():
+    if not channels.alive_channels.any():
         return "All channels are zero"
     if len(channels.low) == 1:
         return f"One channel, from {channels.low[0]:.3g} to {channels.high[0]:.3g}"
-    widest = int(np.argmax(channels.largest))
-    ratio = channels.ratio
+    widest = int(np.argmax(channels.largest_by_channel))
+    ratio = channels.widest_to_median_ratio
     if ratio < 1.5:
         return f"All {len(channels.low)} channels span about the same range"
     times, count = format_ratio(ratio), len(channels.low)

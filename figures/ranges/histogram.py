@@ -21,7 +21,7 @@ def value_histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
     step in words. With one encoding per channel, the plot shows the widest channel, and the ends of
     the median channel as dots.
     """
-    counts, edges = distribution.bars()
+    counts, edges = distribution.histogram_bars()
     figure = go.Figure()
     _add_count_bars(figure, distribution, counts, edges)
     top = float(counts.max(initial=1.0))

@@ -9,11 +9,11 @@ from analysis.ranges.findings import LOWEST_SQNR_DB
 from analysis.sensitivity.ranking import (
     HIGHER_IS_BETTER,
     HarmMetric,
-    at,
-    gives_back,
-    guilt_of,
-    measurable,
-    shown_of,
+    cost_of_layer,
+    describes_return_to_float,
+    is_harm_measurable,
+    scores_at_width,
+    shown_layer_value,
 )
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity
 from figures.ranges.by_layer import SUSPECT
@@ -45,7 +45,11 @@ def harm_map(
     places = {layer: place for place, layer in enumerate(layers)}
     figure = go.Figure()
     for row, (side, bits) in enumerate(rows):
-        known = [s for s in at(found, side, bits) if _cell_shade(found, s, metric) is not None]
+        known = [
+            s
+            for s in scores_at_width(found, side, bits)
+            if _cell_shade(found, s, metric) is not None
+        ]
         left = {q.layer for q in asked if (q.side, q.bits) == (side, bits)} - _layer_names(known)
         _add_missing_cells(figure, row, sorted(places[layer] for layer in left))
         _add_harm_cells(figure, row, places, known, found=found, metric=metric)
@@ -82,14 +86,14 @@ def _layer_names(scores: Sequence[CellScore]) -> set[str]:
 
 def _cell_shade(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
     """Return the number behind a cell's colour; for a divergence its logarithm."""
-    value = shown_of(found, score, metric)
+    value = shown_layer_value(found, score, metric)
     if value is None or not _is_logarithmic(found, metric):
         return value
     return math.log10(max(value, LOWEST_KL))
 
 
 def _is_logarithmic(found: Sensitivity, metric: HarmMetric) -> bool:
-    return metric is HarmMetric.KL and not gives_back(found)
+    return metric is HarmMetric.KL and not describes_return_to_float(found)
 
 
 def _add_missing_cells(figure: go.Figure, row: int, places: Sequence[int]) -> None:
@@ -132,7 +136,7 @@ def _add_harm_cells(
 
 
 def _color_axis(found: Sensitivity, metric: HarmMetric) -> dict[str, object]:
-    gives = gives_back(found)
+    gives = describes_return_to_float(found)
     scale = HARM_SCALE
     if metric in HIGHER_IS_BETTER and not gives:
         scale = [(1 - place, color) for place, color in reversed(HARM_SCALE)]
@@ -161,24 +165,28 @@ def _map_title(found: Sensitivity, metric: HarmMetric, rows: Sequence[tuple[str,
     if not found.scores:
         return "No cell is known yet"
     exact = metric in (HarmMetric.ACCURACY, HarmMetric.AGREEMENT) and found.depth is Depth.EXACT
-    if gives_back(found) and not exact:
+    if describes_return_to_float(found) and not exact:
         return _worst_cell(found, metric, "gives back most")
     if exact:
-        what = "A measurable gain by one float layer" if gives_back(found) else "Measurable harm"
-        return _begins_title(found, rows, measurable, what)
+        what = (
+            "A measurable gain by one float layer"
+            if describes_return_to_float(found)
+            else "Measurable harm"
+        )
+        return _begins_title(found, rows, is_harm_measurable, what)
     if metric is HarmMetric.KL:
         return _worst_cell(found, metric, "suffers most")
     return _begins_title(found, rows, _is_noisy, f"An SQNR below {LOWEST_SQNR_DB:.0f} dB")
 
 
 def _worst_cell(found: Sensitivity, metric: HarmMetric, what: str) -> str:
-    worst = max(found.scores, key=lambda s: _finite_or_least(guilt_of(found, s, metric)))
+    worst = max(found.scores, key=lambda s: _finite_or_least(cost_of_layer(found, s, metric)))
     asked = worst.question
     return f"{shorten_name(asked.layer, 40)} {what}: {cell_text(asked.side, asked.bits)}"
 
 
 def _is_noisy(found: Sensitivity, score: CellScore) -> bool:
-    return not gives_back(found) and score.sqnr_db < LOWEST_SQNR_DB
+    return not describes_return_to_float(found) and score.sqnr_db < LOWEST_SQNR_DB
 
 
 def _begins_title(
@@ -191,7 +199,7 @@ def _begins_title(
     parts = []
     for side in dict.fromkeys(side for side, _ in rows):
         counts = {
-            bits: sum(harms(found, score) for score in at(found, side, bits))
+            bits: sum(harms(found, score) for score in scores_at_width(found, side, bits))
             for s, bits in rows
             if s == side
         }

@@ -9,11 +9,11 @@ from analysis.evaluation.measures import spearman_correlation
 from analysis.sensitivity.ranking import (
     HIGHER_IS_BETTER,
     HarmMetric,
-    at,
-    gives_back,
-    guilt_of,
-    measurable,
-    shown_of,
+    cost_of_layer,
+    describes_return_to_float,
+    is_harm_measurable,
+    scores_at_width,
+    shown_layer_value,
 )
 from analysis.sensitivity.sweep import CellScore, Sensitivity
 from figures.sensitivity.ranking import SIDE_COLOR, error_bars, point_data
@@ -33,7 +33,7 @@ def noise_against_harm(found: Sensitivity, metric: HarmMetric, bits: int) -> go.
     pairs = [
         (score, x, y)
         for side in found.sweep.sides
-        for score in at(found, side, bits)
+        for score in scores_at_width(found, side, bits)
         if (x := _finite_value(found, score, HarmMetric.SQNR)) is not None
         and (y := _finite_value(found, score, metric)) is not None
     ]
@@ -44,14 +44,14 @@ def noise_against_harm(found: Sensitivity, metric: HarmMetric, bits: int) -> go.
         _add_side_points(figure, side, mine, error_bars(found, _pair_scores(mine), metric, faint))
     figure.update_xaxes(title=shown_title(found, HarmMetric.SQNR))
     figure.update_yaxes(title=shown_title(found, metric, breaks=True))
-    seen = sum(measurable(found, score) for score, _, _ in pairs)
+    seen = sum(is_harm_measurable(found, score) for score, _, _ in pairs)
     name = _short_name(metric)
     if pairs and seen < FEW * len(pairs):
-        what = "gain" if gives_back(found) else "harm"
+        what = "gain" if describes_return_to_float(found) else "harm"
         few = f"{seen} of {len(pairs)} tensors at {bits} bits"
         title = f"{name.capitalize()} sees {what} in {few}; SQNR ranks them all"
     else:
-        flip = 1 if gives_back(found) or metric in HIGHER_IS_BETTER else -1
+        flip = 1 if describes_return_to_float(found) or metric in HIGHER_IS_BETTER else -1
         rho = spearman_correlation([x for _, x, _ in pairs], [flip * y for _, _, y in pairs])
         title = f"{_agreement_verdict(rho, 'SQNR', name)} at {bits} bits"
     return finish_figure(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
@@ -61,12 +61,12 @@ def views_against(
     only: Sensitivity, all_but: Sensitivity, metric: HarmMetric, side: str, bits: int
 ) -> go.Figure:
     """Return the harm of each layer alone over the gain from the layer's return to float."""
-    freed = {score.question.layer: score for score in at(all_but, side, bits)}
+    freed = {score.question.layer: score for score in scores_at_width(all_but, side, bits)}
     pairs = []
-    for score in at(only, side, bits):
+    for score in scores_at_width(only, side, bits):
         other = freed.get(score.question.layer)
-        x = guilt_of(only, score, metric)
-        y = None if other is None else guilt_of(all_but, other, metric)
+        x = cost_of_layer(only, score, metric)
+        y = None if other is None else cost_of_layer(all_but, other, metric)
         if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
             pairs.append((score, -x if metric in HIGHER_IS_BETTER else x, y))
     figure = go.Figure()
@@ -86,7 +86,7 @@ def _pair_scores(pairs: Sequence[tuple[CellScore, float, float]]) -> list[CellSc
 
 
 def _finite_value(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
-    value = shown_of(found, score, metric)
+    value = shown_layer_value(found, score, metric)
     return value if value is not None and math.isfinite(value) else None
 
 

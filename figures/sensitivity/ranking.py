@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 
 from analysis.sensitivity.ranking import (
     HarmMetric,
-    at,
-    gives_back,
-    ranked,
-    shown_interval,
-    shown_of,
+    describes_return_to_float,
+    rank_scores,
+    scores_at_width,
+    shown_layer_interval,
+    shown_layer_value,
 )
 from analysis.sensitivity.sweep import CellScore, Sensitivity
 from figures.sensitivity.wording import depth_title, describe_score, harm_title, shown_title
@@ -29,7 +29,7 @@ def worst_layers(
     found: Sensitivity, metric: HarmMetric, side: str, bits: int, picked: str | None = None
 ) -> go.Figure:
     """Return the layers with their 95 % intervals, the most harmful on top, twenty at most."""
-    scores = ranked(found, metric, side, bits)
+    scores = rank_scores(found, metric, side, bits)
     shown = scores[:MOST_BARS]
     shown += [s for s in scores[MOST_BARS:] if s.question.layer == picked]
     figure = go.Figure()
@@ -52,7 +52,11 @@ def along_depth(
 ) -> go.Figure:
     """Return the layers with their 95 % intervals in the order of execution."""
     places = {layer: place for place, layer in enumerate(layers)}
-    shown = [s for s in at(found, side, bits) if shown_of(found, s, metric) is not None]
+    shown = [
+        s
+        for s in scores_at_width(found, side, bits)
+        if shown_layer_value(found, s, metric) is not None
+    ]
     figure = go.Figure()
     xs = [places[score.question.layer] for score in shown]
     _add_layer_bars(figure, found, shown, metric, places=xs, upright=True)
@@ -77,7 +81,7 @@ def _range_mode(found: Sensitivity, metric: HarmMetric) -> str:
 
 def _starts_at_zero(found: Sensitivity, metric: HarmMetric) -> bool:
     """Whether bars may start at 0; agreement stays near 100."""
-    return metric is not HarmMetric.AGREEMENT or gives_back(found)
+    return metric is not HarmMetric.AGREEMENT or describes_return_to_float(found)
 
 
 def _add_layer_bars(
@@ -92,7 +96,7 @@ def _add_layer_bars(
     """Add a bar, a point and an interval for each layer."""
     if not scores:
         return
-    values = [_finite_or_none(shown_of(found, score, metric)) for score in scores]
+    values = [_finite_or_none(shown_layer_value(found, score, metric)) for score in scores]
     color = SIDE_COLOR[scores[0].question.side]
     bars: dict[str, Any] = {
         "marker": {"color": with_opacity(color, 0.3), "line": {"width": 0}},
@@ -131,7 +135,10 @@ def error_bars(
     """Return the 95 % intervals of scores for Plotly; none where an end is infinite."""
     above, below = [], []
     for score in scores:
-        value, interval = shown_of(found, score, metric), shown_interval(found, score, metric)
+        value, interval = (
+            shown_layer_value(found, score, metric),
+            shown_layer_interval(found, score, metric),
+        )
         known = value is not None and interval is not None
         ends = (interval.high - value, value - interval.low) if known else (0.0, 0.0)  # type: ignore[union-attr,operator]
         above.append(ends[0] if math.isfinite(ends[0]) else 0.0)

@@ -7,15 +7,15 @@ from analysis.sensitivity.ranking import (
     HIGHER_IS_BETTER,
     UNITS,
     HarmMetric,
-    at,
-    fewest,
-    gives_back,
-    guilt_of,
-    interval_of,
-    measurable,
-    ranked,
-    shown_of,
-    value_of,
+    cost_of_layer,
+    describes_return_to_float,
+    fewest_harmful_layers,
+    interval_in_metric,
+    is_harm_measurable,
+    rank_scores,
+    scores_at_width,
+    shown_layer_value,
+    value_in_metric,
 )
 from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity
 from figures.style.layout import count_word, escape_markup, shorten_name
@@ -64,11 +64,11 @@ def describe_score(score: CellScore) -> str:
     asked = score.question
     lines = [f"<b>{escape_markup(asked.layer)}</b>", cell_text(asked.side, asked.bits)]
     for metric in HarmMetric:
-        value = value_of(score, metric)
+        value = value_in_metric(score, metric)
         if value is None:
             continue
         name = metric_name(metric, score.depth)
-        interval = interval_of(score, metric)
+        interval = interval_in_metric(score, metric)
         spread = f" ({interval.low:.1f} to {interval.high:.1f})" if interval else ""
         lines.append(f"{name}: {format_metric(value, metric)}{spread}")
     by = f"{score.depth}, {score.images} images" if score.images else str(score.depth)
@@ -77,7 +77,7 @@ def describe_score(score: CellScore) -> str:
 
 def shown_title(found: Sensitivity, metric: HarmMetric, *, breaks: bool = False) -> str:
     """Return the axis title of the numbers shown for the layers of a sensitivity."""
-    if not gives_back(found):
+    if not describes_return_to_float(found):
         return axis_title(metric, found.depth, breaks=breaks)
     gap = "<br>" if breaks else " "
     return f"Given back in float ({UNITS[metric]}),{gap}higher is more harmful"
@@ -85,17 +85,17 @@ def shown_title(found: Sensitivity, metric: HarmMetric, *, breaks: bool = False)
 
 def harm_title(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> str:
     """Return the most harmful layers in a sentence: a few layers, or the worst layer."""
-    scores = ranked(found, metric, side, bits)
+    scores = rank_scores(found, metric, side, bits)
     if not scores:
         return f"Nothing is known yet of {cell_text(side, bits)}"
     name, count = shorten_name(scores[0].question.layer, 40), len(scores)
     worst, what = (
-        format_metric(shown_of(found, scores[0], metric), metric),
+        format_metric(shown_layer_value(found, scores[0], metric), metric),
         cell_text(side, bits),
     )
     exact = metric in (HarmMetric.ACCURACY, HarmMetric.AGREEMENT) and found.depth is Depth.EXACT
-    harmed = any(measurable(found, score) for score in scores)
-    if gives_back(found):
+    harmed = any(is_harm_measurable(found, score) for score in scores)
+    if describes_return_to_float(found):
         if exact and not harmed:
             return f"No layer's return to float alone helps measurably with {what}"
         return f"{name} gives back most when it alone returns to float with {what}: {worst}"
@@ -103,7 +103,7 @@ def harm_title(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> 
         return f"{name} is the noisiest of {count} layers with {what}: {worst}"
     if exact and not harmed:
         return f"No layer of {count} does measurable harm with {what}"
-    few = fewest({s.question.layer: additive_harm(found, s, metric) for s in scores})
+    few = fewest_harmful_layers({s.question.layer: additive_harm(found, s, metric) for s in scores})
     if few and len(few) <= max(1, FEW * count):
         return _few_layers_title(found, scores, few, metric)
     return f"Many layers share the harm of {what}; {name} is the worst: {worst}"
@@ -117,7 +117,7 @@ def _few_layers_title(
     guilt = {score.question.layer: additive_harm(found, score, metric) for score in scores}
     share = format_share(sum(guilt[layer] for layer in few) / sum(guilt.values()))
     number, verb = count_word(len(few)), "costs" if len(few) == 1 else "cost"
-    if len(scores) < len(at(found, asked.side, asked.bits)):
+    if len(scores) < len(scores_at_width(found, asked.side, asked.bits)):
         number = f"So far, {number.lower()}"
     lost, what = _LOST[metric], cell_text(asked.side, asked.bits)
     return f"{number} of {len(scores)} layers {verb} {share} of {lost} with {what}"
@@ -132,7 +132,13 @@ def depth_title(
     thirds = [0.0, 0.0, 0.0]
     for place, score in enumerate(scores):
         thirds[3 * place // len(scores)] += additive_harm(found, score, metric)
-    what = "gain" if gives_back(found) else "noise" if metric is HarmMetric.SQNR else "harm"
+    what = (
+        "gain"
+        if describes_return_to_float(found)
+        else "noise"
+        if metric is HarmMetric.SQNR
+        else "harm"
+    )
     if sum(thirds) <= 0:
         return f"There is no {what} at any depth"
     share = max(thirds) / sum(thirds)
@@ -144,10 +150,10 @@ def depth_title(
 
 def additive_harm(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float:
     """Return an additive part of the harm: for an SQNR, an energy."""
-    guilt = guilt_of(found, score, metric)
+    guilt = cost_of_layer(found, score, metric)
     if guilt is None or not math.isfinite(guilt):
         return 0.0
-    if gives_back(found):
+    if describes_return_to_float(found):
         return max(guilt, 0.0)
     if metric is HarmMetric.SQNR:
         return float(10 ** (guilt / 10))

@@ -110,7 +110,7 @@ def _axis_unit(panel: Panel, *, several: bool) -> tuple[float, str]:
     if several:
         return 100 / panel.full_cost, "% of W8A8"
     quantity = panel.front.quantity
-    most = max(quantity.of(proposal.cost) for proposal in panel.proposals)
+    most = max(quantity.value_in(proposal.cost) for proposal in panel.proposals)
     if quantity is Quantity.BOPS:
         return 1e-9, "G"
     steps = {Quantity.ENERGY: energy_scale, Quantity.LATENCY: time_scale}
@@ -197,7 +197,7 @@ class _PanelDrawing:
             self._add_picked_ring(picked[1])
 
     def _cost_position(self, proposal: Proposal) -> float:
-        return self.factor * self.panel.front.quantity.of(proposal.cost)
+        return self.factor * self.panel.front.quantity.value_in(proposal.cost)
 
     def _add_proposal_points(
         self,

@@ -131,7 +131,7 @@ def _format_with_interval(value: float | None, ends: Interval | None, unit: str)
 
 def amount_text(quantity: Quantity, report: CostReport) -> str:
     """Return a cost in the quantity's unit."""
-    return value_text(quantity, quantity.of(report))
+    return value_text(quantity, quantity.value_in(report))
 
 
 def value_text(quantity: Quantity, value: float) -> str:
@@ -141,7 +141,7 @@ def value_text(quantity: Quantity, value: float) -> str:
 
 def cost_text(quantity: Quantity, report: CostReport, eight: float) -> str:
     """Return a cost and its share of the cost of uniform 8 bits."""
-    share = quantity.of(report) / eight
+    share = quantity.value_in(report) / eight
     return f"{amount_text(quantity, report)}, {format_share(share)} of uniform W8A8"
 
 
@@ -152,7 +152,7 @@ def saved_share(front: Front, eight: float, scale: QualityScale) -> float | None
     if target is None:
         return None
     good = [
-        front.quantity.of(p.cost)
+        front.quantity.value_in(p.cost)
         for p in front.proposals
         if (value := scale.predicted_value(p.prediction)) is not None and value >= target - NEAR
     ]
@@ -202,7 +202,7 @@ def _noise_takeaway(fronts: Sequence[tuple[Front, float]]) -> str:
 
 def _sqnr_gains(front: Front) -> list[tuple[float, str, str]]:
     """Return the dB of the front above each uniform reference at no more cost."""
-    cost, gains = front.quantity.of, []
+    cost, gains = front.quantity.value_in, []
     dearest = max(cost(proposal.cost) for proposal in front.proposals)
     for one in front.references:
         most = cost(one.cost) * (1 + ROUNDING)

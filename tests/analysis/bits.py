@@ -8,7 +8,7 @@ import numpy as np
 
 from accelerator.report import CostReport
 from analysis.mixed_precision.search import BitSearch
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from quant.assignment import parts_of_graph
 from quant.config import uniform_config
@@ -20,7 +20,7 @@ WIDTHS = (8, 6, 4, 3, 2)
 @cache
 def network_of(name: str) -> Network:
     case = CASES[name]
-    return prepare(name, case.model(), case.shape, name)
+    return prepare_network(name, case.model(), case.shape, name)
 
 
 def made_up(network: Network, bits: tuple[int, ...] = WIDTHS, seed: int = 0) -> Sensitivity:
@@ -42,4 +42,4 @@ def made_up(network: Network, bits: tuple[int, ...] = WIDTHS, seed: int = 0) -> 
 def every_choice(search: BitSearch) -> Iterator[tuple[tuple[int, ...], float, CostReport]]:
     """Yield every choice with its noise and what the cost model says of it."""
     for choice in itertools.product(*(range(len(knob.bits)) for knob in search.knobs)):
-        yield choice, search.noise.at(choice), search.costs.report(choice)
+        yield choice, search.noise.value_at(choice), search.costs.cost_report(choice)

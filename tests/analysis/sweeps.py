@@ -7,8 +7,8 @@ from functools import cache, cached_property
 import torch
 from torch import Tensor
 
-from analysis.calibration import Calibrated, calibrate
-from analysis.network import Network, prepare
+from analysis.calibration import Calibrated, calibrate_network
+from analysis.network import Network, prepare_network
 from analysis.runs.run_store import RunStore
 from analysis.study import Study
 from data_io.dataset import Dataset
@@ -56,7 +56,7 @@ def dataset(inputs: Tensor, labels: Tensor | None = None, digest: str = "images"
 def case(name: str, count: int = 12) -> Case:
     """One of the small networks; labels where it is a classifier."""
     built = CASES[name]
-    network = prepare(name, built.model(), built.shape, name)
+    network = prepare_network(name, built.model(), built.shape, name)
     inputs = built.inputs(count)
     with torch.no_grad():
         outputs = network.graph(inputs)
@@ -64,4 +64,4 @@ def case(name: str, count: int = 12) -> Case:
     if labels is not None:
         labels[::3] = (labels[::3] + 1) % outputs.shape[1]
     data = dataset(inputs, labels)
-    return Case(network, data, drain_steps(calibrate(network, data)))
+    return Case(network, data, drain_steps(calibrate_network(network, data)))

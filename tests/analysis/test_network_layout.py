@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.network_layout import LayerPlace, places
+from analysis.network_layout import LayerPlace, layer_places
 from quant.graph.capture import capture_graph
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from tests.networks import CASES, SMALL
@@ -12,7 +12,7 @@ def found(name: str) -> dict[str, LayerPlace]:
     case = CASES[name]
     return {
         place.layer: place
-        for place in places(FoldBatchNorm()(capture_graph(case.model(), case.shape)))
+        for place in layer_places(FoldBatchNorm()(capture_graph(case.model(), case.shape)))
     }
 
 

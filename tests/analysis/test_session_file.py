@@ -16,7 +16,7 @@ from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Prediction
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import EncodingsReference, ExperimentRecord
-from analysis.runs.json_values import to_plain
+from analysis.runs.json_values import plain_from_result
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from analysis.session_file import (
     MAX_BYTES,
@@ -25,8 +25,8 @@ from analysis.session_file import (
     ModelReference,
     Session,
     SessionError,
-    read_session,
-    write_session,
+    read_session_file,
+    write_session_json,
 )
 from quant.config import QuantConfig, uniform_config
 from quant.passes.adaround import AdaRound
@@ -74,8 +74,8 @@ def with_front() -> Session:
 
 def test_fronts_and_the_sensitivities_behind_them_come_back() -> None:
     made = with_front()
-    assert read_session(write_session(made).encode()) == made
-    plain = json.loads(write_session(made))
+    assert read_session_file(write_session_json(made).encode()) == made
+    plain = json.loads(write_session_json(made))
     del plain["found"]  # as sessions were written before
     assert read(plain).found == ()
 
@@ -94,39 +94,39 @@ def test_fronts_and_the_sensitivities_behind_them_come_back() -> None:
     ],
 )
 def test_a_front_that_cannot_be_is_named(path: str, value: object, said: str) -> None:
-    plain = json.loads(write_session(with_front()))
+    plain = json.loads(write_session_json(with_front()))
     _set(plain, path, value)
     with pytest.raises(SessionError, match=said):
         read(plain)
 
 
 def raw(**changes: Any) -> dict[str, Any]:
-    return {**json.loads(write_session(session())), **changes}
+    return {**json.loads(write_session_json(session())), **changes}
 
 
 def read(plain: object) -> Session:
-    return read_session(json.dumps(plain).encode())
+    return read_session_file(json.dumps(plain).encode())
 
 
 def test_what_is_written_is_read_again_with_every_number() -> None:
     made = session()
-    assert read_session(write_session(made).encode()) == made
+    assert read_session_file(write_session_json(made).encode()) == made
 
 
 def test_without_data_runs_and_sweep_it_is_a_session_too() -> None:
     bare = session(data=None, record=ExperimentRecord(EXPERIMENT), runs=(), sensitivity=None)
-    assert read_session(write_session(bare).encode()) == bare
+    assert read_session_file(write_session_json(bare).encode()) == bare
 
 
 @pytest.mark.parametrize("name", presets())
 def test_a_machine_of_ones_own_goes_with_it(name: str) -> None:
     own = replace(load_preset(name), name="my own")
     made = session(record=ExperimentRecord(replace(EXPERIMENT, machine=own)))
-    assert read_session(write_session(made).encode()).record.experiment.machine == own
+    assert read_session_file(write_session_json(made).encode()).record.experiment.machine == own
 
 
 def test_a_preset_is_taken_from_here_whatever_the_file_says() -> None:
-    table = {**to_plain(load_preset("bitfusion_like")), "clock_hz": 1.0}
+    table = {**plain_from_result(load_preset("bitfusion_like")), "clock_hz": 1.0}
     read_back = read(raw(experiment={**raw()["experiment"], "machine": table}))
     assert read_back.record.experiment.machine == load_preset("bitfusion_like")
 
@@ -135,7 +135,7 @@ def old(**changes: Any) -> dict[str, Any]:
     """A session as version 1 wrote it."""
     plain = raw(version=1)
     del plain["experiment"]
-    machine = to_plain(load_preset("bitfusion_like"))
+    machine = plain_from_result(load_preset("bitfusion_like"))
     grids = {"source": "mine.encodings", "text": "{}"}
     before = {"machine": machine, "config": CONFIG.to_dict(), "config_name": "mine"}
     return {**plain, **before, "grids": grids, **changes}
@@ -149,7 +149,7 @@ def test_a_session_of_version_1_is_read_as_an_experiment_without_repairs() -> No
 
 
 def test_the_file_is_plain_json_without_absolute_paths_but_as_references() -> None:
-    plain = json.loads(write_session(session()))
+    plain = json.loads(write_session_json(session()))
     paths = [key for key in ("model", "data") if "/home/one" in json.dumps(plain.pop(key))]
     assert paths == ["model", "data"]
     assert "/home" not in json.dumps(plain)
@@ -170,7 +170,7 @@ def test_the_file_is_plain_json_without_absolute_paths_but_as_references() -> No
 )
 def test_what_is_no_session_is_refused(content: bytes, said: str) -> None:
     with pytest.raises(SessionError, match=said):
-        read_session(content)
+        read_session_file(content)
 
 
 @pytest.mark.parametrize(
@@ -264,10 +264,10 @@ def test_two_runs_cannot_be_one() -> None:
 
 def test_a_builder_is_a_word_and_nothing_runs() -> None:
     made = session(model=ModelReference("n", "d", "w.safetensors", builder="evil.py:build"))
-    assert read_session(write_session(made).encode()).model.builder == "evil.py:build"
+    assert read_session_file(write_session_json(made).encode()).model.builder == "evil.py:build"
 
 
 def test_a_default_configuration_survives() -> None:
     record = ExperimentRecord(replace(EXPERIMENT, config=QuantConfig()))
     made = session(record=record, runs=())
-    assert read_session(write_session(made).encode()).record == record
+    assert read_session_file(write_session_json(made).encode()).record == record

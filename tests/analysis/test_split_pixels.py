@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto
 from onnxruntime import InferenceSession
 
-from analysis.network import Network, forward, prepare
-from analysis.split import ImageChoice, open_own_data
+from analysis.network import Network, forward_first_output, prepare_network
+from analysis.split import ImageChoice, open_user_data
 from data_io.errors import DatasetError
 from data_io.preprocessing import Preprocess
 from model_io.load import load_model
@@ -21,7 +21,9 @@ SIDE = 6
 
 def network_of(path: Path) -> Network:
     loaded = load_model(str(path))
-    made = prepare(loaded.name, loaded.module, loaded.expected_inputs, loaded.digest, loaded.batch)
+    made = prepare_network(
+        loaded.name, loaded.module, loaded.expected_inputs, loaded.digest, loaded.batch
+    )
     return replace(made, takes_pixels=loaded.takes_pixels)
 
 
@@ -47,11 +49,11 @@ def test_pixels_go_in_as_they_are(tmp_path: Path, *, channels_last: bool) -> Non
     pixels = np.random.default_rng(0).integers(0, 256, sizes, np.uint8)
     np.savez(tmp_path / "data.npz", inputs=pixels)
     network = network_of(file)
-    data, limits = open_own_data("net", network, ImageChoice(tmp_path / "data.npz"))
+    data, limits = open_user_data("net", network, ImageChoice(tmp_path / "data.npz"))
     inputs, _ = data.source.read(range(4))
     wanted = InferenceSession(str(file)).run(None, {"x": pixels})[0]
     np.testing.assert_allclose(
-        forward(network.graph, network.graph.batch, inputs).numpy(), wanted, atol=1e-5
+        forward_first_output(network.graph, network.graph.batch, inputs).numpy(), wanted, atol=1e-5
     )
     assert limits == (0.0, 255.0)
 
@@ -60,7 +62,7 @@ def test_preprocessing_that_is_named_is_done(tmp_path: Path) -> None:
     network = network_of(write_file(tmp_path / "net.onnx", TensorProto.UINT8, channels_last=False))
     np.savez(tmp_path / "data.npz", inputs=np.full((2, 3, SIDE, SIDE), 51, np.uint8))
     choice = ImageChoice(tmp_path / "data.npz", Preprocess())
-    inputs, _ = open_own_data("net", network, choice)[0].source.read([0])
+    inputs, _ = open_user_data("net", network, choice)[0].source.read([0])
     assert first_output_of(inputs).unique().tolist() == pytest.approx([0.2])
 
 
@@ -68,4 +70,4 @@ def test_a_file_of_real_inputs_still_asks(tmp_path: Path) -> None:
     network = network_of(write_file(tmp_path / "net.onnx", TensorProto.FLOAT, channels_last=False))
     np.savez(tmp_path / "data.npz", inputs=np.zeros((2, 3, SIDE, SIDE), np.uint8))
     with pytest.raises(DatasetError, match="Images need the preprocessing"):
-        open_own_data("net", network, ImageChoice(tmp_path / "data.npz"))
+        open_user_data("net", network, ImageChoice(tmp_path / "data.npz"))

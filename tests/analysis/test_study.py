@@ -27,20 +27,20 @@ def study() -> Study:
 
 def test_statistics_are_collected_once(study: Study) -> None:
     assert not study.is_calibrated
-    first = drain_steps(study.calibrated(CONFIG))
+    first = drain_steps(study.collect_statistics(CONFIG))
     assert first.images == len(study.calibration or ())
-    again = study.calibrated(CONFIG)
+    again = study.collect_statistics(CONFIG)
     with pytest.raises(StopIteration) as stop:
         next(again)  # nothing runs a second time
     assert stop.value.value is first
-    assert study.known is first
+    assert study.known_statistics is first
 
 
 def test_a_configuration_that_needs_no_images_collects_none(study: Study) -> None:
     floating = QuantConfig(LayerConfig(activation=QuantSpec(bits=32)))
     assert not study.needs_images(floating)
-    assert drain_steps(study.calibrated(floating)).images == 0
-    assert drain_steps(study.calibrated()).images > 0  # without a configuration it does
+    assert drain_steps(study.collect_statistics(floating)).images == 0
+    assert drain_steps(study.collect_statistics()).images > 0  # without a configuration it does
 
 
 def test_an_input_without_preprocessing_needs_images() -> None:
@@ -53,57 +53,59 @@ def test_an_input_without_preprocessing_needs_images() -> None:
 
 
 def test_encodings_are_those_of_the_statistics_and_made_once(study: Study) -> None:
-    before = study.encodings(CONFIG)
-    assert study.encodings(CONFIG) is before
-    drain_steps(study.calibrated())
-    after = study.encodings(CONFIG)
+    before = study.site_encodings(CONFIG)
+    assert study.site_encodings(CONFIG) is before
+    drain_steps(study.collect_statistics())
+    after = study.site_encodings(CONFIG)
     assert after is not before
-    assert study.encodings(CONFIG) is after
+    assert study.site_encodings(CONFIG) is after
     min_max = replace(CONFIG.default.weight, estimator=Estimator.MIN_MAX)
     other = QuantConfig(LayerConfig(min_max, CONFIG.default.activation))
-    assert study.encodings(other) is not after
+    assert study.site_encodings(other) is not after
 
 
 def test_three_studies_in_turn_keep_what_they_made() -> None:
     studies = [Study(case(name).network) for name in ("kitchen", "plain", "perceptron")]
-    made = [study.encodings(CONFIG) for study in studies]
+    made = [study.site_encodings(CONFIG) for study in studies]
     for _ in range(3):
-        assert [study.encodings(CONFIG) for study in studies] == made
+        assert [study.site_encodings(CONFIG) for study in studies] == made
 
 
 def test_views_share_what_is_worked_out(study: Study) -> None:
-    few = study.scoring(study.images.first(2))
-    drain_steps(few.calibrated())
+    few = study.with_scored_images(study.scored_images.first(2))
+    drain_steps(few.collect_statistics())
     assert study.is_calibrated
-    assert few.encodings(CONFIG) is study.encodings(CONFIG)
+    assert few.site_encodings(CONFIG) is study.site_encodings(CONFIG)
     assert few.range_book() is study.range_book()
-    assert few.belongs_to(study)
-    assert not Study(study.network).belongs_to(study)
+    assert few.shares_results_with(study)
+    assert not Study(study.network).shares_results_with(study)
 
 
 def test_a_page_sees_the_statistics_of_its_beginning(study: Study) -> None:
-    seen = study.as_seen()
-    drain_steps(study.calibrated())
+    seen = study.with_present_statistics()
+    drain_steps(study.collect_statistics())
     assert study.is_calibrated
     assert not seen.is_calibrated
-    assert seen.encodings(CONFIG) is not study.encodings(CONFIG)
-    assert drain_steps(seen.calibrated()) is study.known  # a job that started from the page goes on
+    assert seen.site_encodings(CONFIG) is not study.site_encodings(CONFIG)
+    assert (
+        drain_steps(seen.collect_statistics()) is study.known_statistics
+    )  # a job that started from the page goes on
 
 
 def test_statistics_are_taken_over_for_the_same_calibration_images_alone() -> None:
     it = case("kitchen")
     old = Study(it.network, it.data, it.data)
-    drain_steps(old.calibrated())
+    drain_steps(old.collect_statistics())
     same, other = Study(it.network, it.data.first(2), it.data), Study(it.network, it.data)
     for study in (same, other):
-        study.share_with(old)
-    assert same.known is old.known
+        study.share_results_with(old)
+    assert same.known_statistics is old.known_statistics
     assert not other.is_calibrated
 
 
 def test_a_study_without_images_says_so() -> None:
     with pytest.raises(QuantError, match="needs images"):
-        _ = Study(case("kitchen").network).images
+        _ = Study(case("kitchen").network).scored_images
 
 
 def test_a_dropped_study_frees_its_memory() -> None:
@@ -112,11 +114,11 @@ def test_a_dropped_study_frees_its_memory() -> None:
 
     def work() -> Iterator[weakref.ref[object]]:
         study = Study(network, it.data, it.data)
-        calibrated: Calibrated = drain_steps(study.calibrated())
-        data: Dataset = study.images
+        calibrated: Calibrated = drain_steps(study.collect_statistics())
+        data: Dataset = study.scored_images
         assert len(data)
         yield weakref.ref(study)
-        yield weakref.ref(study.encodings(CONFIG))
+        yield weakref.ref(study.site_encodings(CONFIG))
         yield weakref.ref(study.range_book())
         del calibrated
 

@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 
 from accelerator.machine import load_preset
-from analysis.calibration import calibrate
-from analysis.cost.estimate import cost
-from analysis.evaluation.evaluate import evaluate, score_float
+from analysis.calibration import calibrate_network
+from analysis.cost.estimate import estimate_config_cost
+from analysis.evaluation.evaluate import evaluate_network, score_float_network
 from analysis.evaluation.measures import Interval
 from analysis.evaluation.user_metric import MAX_HELD_BYTES, MetricTally
-from analysis.network import Network, prepare
-from analysis.network_layout import places
+from analysis.network import Network, prepare_network
+from analysis.network_layout import layer_places
 from analysis.runs.experiment import Experiment
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import RunStore
-from analysis.sensitivity.analyze import exact
+from analysis.sensitivity.analyze import analyze_exactly
 from analysis.sensitivity.exact.executors import Pool, Serial
-from analysis.sensitivity.screening.screen import screen
+from analysis.sensitivity.screening.screen import screen_layers
 from analysis.sensitivity.sweep import Question, Sweep, View
 from analysis.study import Study
 from data_io.dataset import Dataset, Targets
@@ -70,7 +70,7 @@ def held(inputs: Inputs, labels: Tensor | None = None, targets: Tensor | None = 
 @cache
 def task(name: str, count: int = 12) -> Case:
     built = TASKS[name]
-    network = prepare(name, built.model(), built.inputs, name)
+    network = prepare_network(name, built.model(), built.inputs, name)
     inputs = built.draw(count)
     labels = None
     if name in CLASSIFIERS:
@@ -78,7 +78,7 @@ def task(name: str, count: int = 12) -> Case:
             labels = network.graph(inputs).argmax(1)
         labels[::3] = (labels[::3] + 1) % CLASSES
     data = held(inputs, labels)
-    return Case(network, data, drain_steps(calibrate(network, data)))
+    return Case(network, data, drain_steps(calibrate_network(network, data)))
 
 
 def sweep(view: View = View.ONLY) -> Sweep:
@@ -108,7 +108,7 @@ def energies(network: Network, graph: QuantGraph, data: Dataset) -> float:
 @EVERY
 def test_the_exact_sweep_is_the_naive_loop(name: str, view: View) -> None:
     it = task(name)
-    found = drain_steps(exact(it.study(), sweep(view), Serial()))
+    found = drain_steps(analyze_exactly(it.study(), sweep(view), Serial()))
     assert {s.question.layer for s in found.scores} == {x.name for x in it.network.graph.layers}
     graphs = {
         bits: quantize_graph(it.network.graph, uniform_config(bits, bits), it.calibrated.statistics)
@@ -130,9 +130,9 @@ def test_the_exact_sweep_is_the_naive_loop(name: str, view: View) -> None:
 @pytest.mark.parametrize("name", ["towers", "detector", "tokens"])
 def test_a_pool_and_a_store_give_the_same_bits(name: str, tmp_path: Any) -> None:
     it, store = task(name), RunStore(tmp_path)
-    alone = drain_steps(exact(it.study(), sweep(), Serial()))
-    pooled = drain_steps(exact(it.study(store), sweep(), Pool(2)))
-    again = drain_steps(exact(it.study(store), sweep(), Serial()))
+    alone = drain_steps(analyze_exactly(it.study(), sweep(), Serial()))
+    pooled = drain_steps(analyze_exactly(it.study(store), sweep(), Pool(2)))
+    again = drain_steps(analyze_exactly(it.study(store), sweep(), Serial()))
     assert alone.scores == pooled.scores == again.scores
     assert again.forwards == 0
 
@@ -141,10 +141,10 @@ def test_a_pool_and_a_store_give_the_same_bits(name: str, tmp_path: Any) -> None
 def test_screening_comes_close_to_the_exact_sweep(name: str) -> None:
     it = task(name, 24)
     asked = Sweep(uniform_config(8, 8), bits=(8,), sides=(Side.WEIGHTS, Side.ACTIVATIONS))
-    found = drain_steps(screen(it.study(), asked))
+    found = drain_steps(screen_layers(it.study(), asked))
     wanted: dict[Question, float] = {
         score.question: score.sqnr_db
-        for score in drain_steps(exact(it.study(), asked, Serial())).scores
+        for score in drain_steps(analyze_exactly(it.study(), asked, Serial())).scores
     }
     assert [score.question for score in found.scores] == list(wanted)
     for score in found.scores:
@@ -158,22 +158,26 @@ def test_screening_comes_close_to_the_exact_sweep(name: str) -> None:
 def test_it_is_scored_as_its_outputs_allow(name: str) -> None:
     it = task(name)
     graph = quantize_graph(it.network.graph, uniform_config(6, 6), it.calibrated.statistics)
-    found = drain_steps(evaluate(it.network, graph, it.data))
+    found = drain_steps(evaluate_network(it.network, graph, it.data))
     assert found.sqnr_db == pytest.approx(energies(it.network, graph, it.data), abs=0.01)
     assert found.cosine is not None
     assert 0.8 < found.cosine < 1
     assert found.classes == found.labelled == (name in CLASSIFIERS)
     assert (found.quantized_top1 is None) == (name not in CLASSIFIERS)
-    assert (drain_steps(score_float(it.network, it.data)) is None) == (name not in CLASSIFIERS)
+    assert (drain_steps(score_float_network(it.network, it.data)) is None) == (
+        name not in CLASSIFIERS
+    )
 
 
 @EVERY
 def test_it_costs_something_and_can_be_drawn(name: str) -> None:
     graph = task(name).network.graph
-    report = cost(task(name).network, uniform_config(8, 8), load_preset("edge_systolic_8b"))
+    report = estimate_config_cost(
+        task(name).network, uniform_config(8, 8), load_preset("edge_systolic_8b")
+    )
     assert report.energy_pj > 0
     assert report.latency_s > 0
-    assert {place.layer for place in places(graph)} == {layer.name for layer in graph.layers}
+    assert {place.layer for place in layer_places(graph)} == {layer.name for layer in graph.layers}
 
 
 @pytest.mark.parametrize("step", [AdaRound(iterations=20), CorrectBias(Method.EMPIRICAL)])
@@ -182,7 +186,7 @@ def test_repairs_learn_from_several_inputs(name: str, step: AdaRound | CorrectBi
     it = task(name)
     what = Experiment(uniform_config(4, 8), load_preset("edge_systolic_8b"), (step,))
     run = drain_steps(
-        run_experiment(Study(it.network, it.data, it.data, calibrated=it.calibrated), what)
+        measure_experiment(Study(it.network, it.data, it.data, calibrated=it.calibrated), what)
     )
     assert run.evaluation.sqnr_db > 5
     assert set(run.layer_sqnr_db) == {layer.name for layer in it.network.graph.layers}
@@ -222,14 +226,15 @@ def test_a_metric_is_that_of_a_plain_loop(name: str) -> None:
     (whole,) = data.batches(24)
     wanted = [Ask()(run.run(whole.inputs), whole.targets) for run in (it.network.graph, graph)]
     each, every = (
-        drain_steps(evaluate(it.network, graph, data, ask)).metric for ask in (Ask(), AskAll())
+        drain_steps(evaluate_network(it.network, graph, data, ask)).metric
+        for ask in (Ask(), AskAll())
     )
     assert each is not None
     assert every is not None
     for found in (each, every):
         assert found.float_value == pytest.approx(float(wanted[0].mean()), rel=1e-5)
         assert found.quantized_value == pytest.approx(float(wanted[1].mean()), rel=1e-5)
-        assert found.loss == found.change == found.quantized_value - found.float_value
+        assert found.metric_loss == found.change == found.quantized_value - found.float_value
     assert isinstance(each.change_ci95, Interval)
     assert each.change_ci95.low < each.change < each.change_ci95.high
     assert isinstance(each.float_ci95, Interval)
@@ -270,7 +275,7 @@ class Broken(Ask):
 def test_a_metric_that_fails_loses_nothing_else(answer: Any, words: str) -> None:
     it, data = with_targets("segments")
     graph = quantize_graph(it.network.graph, uniform_config(4, 4), it.calibrated.statistics)
-    found = drain_steps(evaluate(it.network, graph, data, Broken(answer)))
+    found = drain_steps(evaluate_network(it.network, graph, data, Broken(answer)))
     assert found.metric is None
     assert found.sqnr_db > 5
     with pytest.raises(AssertionError, match=words):
@@ -282,4 +287,4 @@ def test_outputs_that_do_not_fit_are_not_held(monkeypatch: pytest.MonkeyPatch) -
     assert MAX_HELD_BYTES > 100
     tally = MetricTally(AskAll())
     with pytest.raises(QuantError, match="Return one number for each image"):
-        tally.add((torch.ones(4, 9),), (torch.ones(4, 9),), torch.ones(4, 9))
+        tally.add_outputs((torch.ones(4, 9),), (torch.ones(4, 9),), torch.ones(4, 9))

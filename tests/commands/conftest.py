@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from sample_models.registry import SAMPLES
 from tests.shared_answers import SHARED, replace_everywhere
 
@@ -17,13 +17,13 @@ def _answered_once() -> Iterator[None]:
 
     def once(name: str, model: Any, inputs: Any, digest: str, *more: Any) -> Network:
         if name not in SAMPLES:
-            return prepare(name, model, inputs, digest, *more)
+            return prepare_network(name, model, inputs, digest, *more)
         if digest not in KNOWN:
-            KNOWN[digest] = prepare(name, model, inputs, digest, *more)
+            KNOWN[digest] = prepare_network(name, model, inputs, digest, *more)
         return KNOWN[digest]
 
     patch = pytest.MonkeyPatch()
-    replace_everywhere(patch, prepare, once)
+    replace_everywhere(patch, prepare_network, once)
     for real, shared in SHARED:
         replace_everywhere(patch, real, shared)
     yield

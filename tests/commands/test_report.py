@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_configuration_is_measured_kept_and_reported(made: Path) -> None:
-    (run,) = RunStore(made).all()
+    (run,) = RunStore(made).all_runs()
     text = (made / "new.html").read_text(encoding="utf-8")
     assert repr(run.evaluation.quantized_top1) in text
     assert repr(run.cost.energy_pj) in text
@@ -40,7 +40,7 @@ def test_a_configuration_is_measured_kept_and_reported(made: Path) -> None:
 
 
 def test_a_kept_run_is_reported_without_a_model(made: Path) -> None:
-    (run,) = RunStore(made).all()
+    (run,) = RunStore(made).all_runs()
     out = made / "kept.html"
     assert report("--run", run.id[:6], "--runs", made, "--out", out).exit_code == 0
     text = out.read_text(encoding="utf-8")

@@ -104,7 +104,7 @@ def saved(runs: Path) -> Callable[[], list[str]]:
     """Return the names of the runs in the store, the newest first."""
     from analysis.runs.run_store import RunStore
 
-    return lambda: [run.name for run in RunStore(runs).all()]
+    return lambda: [run.name for run in RunStore(runs).all_runs()]
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def test_the_difference_to_a_preset_is_that_of_the_engine(
     network = visit.work.network
     assert network is not None
     found = diff_configs(network, uniform_config(8, 8), uniform_config(4, 8), visit.work.machine)
-    assert f"8 bits to 4 bits in {len(found.changed)} layers" in visit.words
+    assert f"8 bits to 4 bits in {len(found.changed_layers)} layers" in visit.words
     assert len(charts(visit)) == count  # on an array of 8 bits no energy moves
 
 

@@ -42,7 +42,7 @@ def table(page: Visit) -> Any:
 def test_every_preset_can_be_applied(page: Visit, name: str) -> None:
     apply_preset(page, name)
     assert page.work.config == PRESETS[name]
-    assert page.work.experiment.name == name
+    assert page.work.experiment.display_name == name
     bits = table(page).value["weight_bits"].dropna().unique()
     assert list(bits) == [PRESETS[name].default.weight.bits]
 
@@ -129,7 +129,7 @@ def test_a_bulk_edit_by_selector_becomes_one_rule(page: Visit) -> None:
     assert set(rows.loc[hit, "weight_bits"]) == {4}
     assert set(rows.drop(hit)["weight_bits"].dropna()) == {8}
     assert f"**{EXPANDS}** · {len(hit)} layers · weights: bits 4" in page.words
-    assert page.work.experiment.name == "W8A8 per-channel, 1 rule"
+    assert page.work.experiment.display_name == "W8A8 per-channel, 1 rule"
 
 
 def test_a_bulk_edit_reaches_scale_and_symmetry(page: Visit) -> None:
@@ -227,7 +227,7 @@ def test_a_saved_configuration_can_be_opened_again(page: Visit) -> None:
     apply_preset(page, "Float")
     page.upload("configure.open", "three bits.json", saved).press("configure.use")
     assert page.work.config == wanted
-    assert page.work.experiment.name == "three bits"
+    assert page.work.experiment.display_name == "three bits"
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_another_model_begins_afresh_and_the_first_gets_its_own_back(page: Visit
     page.open("pages/model.py").press("model.use.fashion-resnet").wait()
     assert page.work.network is not None
     assert page.work.network.name == "fashion-resnet"
-    assert page.work.experiment.name == "W8A8 per-channel"
+    assert page.work.experiment.display_name == "W8A8 per-channel"
     assert page.work.config == uniform_config(8, 8)
     assert page.work.experiments.past == []
     page.open("pages/model.py").press("model.use.fashion-mobilenet").wait()

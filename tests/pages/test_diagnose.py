@@ -31,7 +31,7 @@ def test_the_flow_ends_with_a_recipe_that_one_click_uses(visit: Visit) -> None:
     causes = visit.at.dataframe[0].value
     assert set(causes["cause"]) == {"unequal channel ranges"}
     assert len(visit.at.get("plotly_chart")) == 1
-    assert {run.name for run in visit.work.store.all()} >= {"Diagnose: as configured"}
+    assert {run.name for run in visit.work.store.all_runs()} >= {"Diagnose: as configured"}
     visit.press("diagnose.use")
     assert [type(step) for step in visit.work.experiment.recipe] == [Equalize]
     assert visit.at.button(key="diagnose.use").disabled

@@ -119,12 +119,12 @@ def test_the_recipe_of_the_experiment_is_part_of_it(export: Visit) -> None:
     start_repair(export.work, (CorrectBias(),))
     wait_idle(export.work)
     plain = request(export)
-    assert plain.experiment.passes == ()
+    assert plain.experiment.all_passes == ()
     export.open("pages/repair.py").press("repair.use")
     export.open(EXPORT)
     assert "W8A8 per-channel · bias corrected" in export.words
     wish = request(export)
-    assert wish.experiment.passes == (CorrectBias(),)
+    assert wish.experiment.all_passes == (CorrectBias(),)
     assert wish.key != plain.key
     start_export(export.work, wish, ["pt2"])
     wait_idle(export.work)
@@ -210,7 +210,7 @@ def test_encodings_go_out_and_come_in_again(export: Visit) -> None:
     assert not given.uncovered
     assert "grids of mine.encodings are used as they are" in visit.words
     visit.open(RUNS).press("Run").wait()
-    run = work.store.all()[0]
+    run = work.store.all_runs()[0]
     assert run.recipe == (f"Grids of mine.encodings ({len(given.grids)} tensors)",)
     # a preset does without them, Undo brings them back
     visit.open(CONFIGURE).press("configure.apply")
@@ -246,10 +246,10 @@ def test_a_quantized_file_offers_its_grids(visit: Visit, tmp_path: Path) -> None
     work = visit.work
     assert work.network is not None
     assert work.experiment.encodings is work.network.given
-    assert work.experiment.name == "encodings of net"
+    assert work.experiment.display_name == "encodings of net"
     start_loading(visit.work, ModelChoice("fashion-resnet"))
     visit.wait()
-    assert visit.work.experiment.name == "W8A8 per-channel"
+    assert visit.work.experiment.display_name == "W8A8 per-channel"
     assert visit.work.experiment.encodings is None
     start_loading(visit.work, ModelChoice(str(path), shown="net.onnx"))
     visit.wait().open("pages/model.py").press("model.given")

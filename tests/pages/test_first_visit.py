@@ -103,7 +103,7 @@ def test_the_last_choices_are_found_again(runs: Path, visit: Visit) -> None:
     process_registry.clear()
     later = Visit()
     assert later.work is not visit.work
-    assert later.work.experiment.name == "W4A8 per-channel"
+    assert later.work.experiment.display_name == "W4A8 per-channel"
     assert later.work.config == visit.work.config
     assert later.work.machine.name == "bitfusion_like"
     assert later.work.data == visit.work.data
@@ -149,7 +149,7 @@ def test_two_tabs_without_a_key_are_strangers(visit: Visit) -> None:
     assert other.work.id != visit.work.id
     visit.open(CONFIGURE).choose("configure.preset", "Float").press("configure.apply")
     other.open(CONFIGURE)
-    assert other.work.experiment.name == DEFAULT
+    assert other.work.experiment.display_name == DEFAULT
     assert other.work.experiments.past == []
 
 
@@ -168,14 +168,14 @@ def test_an_unknown_key_makes_a_new_workspace_with_the_last_choices(visit: Visit
     assert stranger.work.id != "feedc0ffee00"
     assert stranger.at.query_params["w"] == stranger.work.id
     assert stranger.work is not visit.work
-    assert stranger.work.experiment.name == "W6A8 per-channel"
+    assert stranger.work.experiment.display_name == "W6A8 per-channel"
 
 
 def test_the_grids_of_a_file_are_found_again(visit: Visit) -> None:
     visit.use_encodings("blocks.1.expand.0")
     work = Visit("feedc0ffee00").work
     given = work.experiment.encodings
-    assert work.experiment.name == "encodings of mine.encodings"
+    assert work.experiment.display_name == "encodings of mine.encodings"
     assert given is not None
     assert given.grids["blocks.1.expand.0"].scale == 0.5
 
@@ -187,7 +187,7 @@ def test_grids_that_are_not_there_any_more_are_told(visit: Visit, runs: Path) ->
     (runs / SNAPSHOT).write_text(json.dumps(saved))
     stranger = Visit("feedc0ffee00")
     assert "must be in the model's own file; it has none" in stranger.words
-    assert "encodings" not in stranger.work.experiment.name
+    assert "encodings" not in stranger.work.experiment.display_name
     assert stranger.work.experiment.encodings is None
 
 
@@ -200,7 +200,7 @@ def test_the_app_works_without_a_place_for_results_and_says_so(
     visit = Visit().wait()
     assert "Results are kept in memory only" in visit.words
     visit.work.store.keep_answer("question", 1)
-    assert visit.work.store.answer("question") == 1
+    assert visit.work.store.find_answer("question") == 1
 
 
 def test_visitors_of_a_shared_server_have_their_own_runs(
@@ -212,8 +212,8 @@ def test_visitors_of_a_shared_server_have_their_own_runs(
     assert first.work.owner.startswith("session ")
     assert first.work.owner != second.work.owner
     assert "of the engineer" not in first.words
-    first.work.store.save(run("mine", report(layer_cost("a"))))
-    assert [kept.name for kept in first.work.store.all()] == ["mine"]
-    assert second.work.store.all() == ()
+    first.work.store.save_run(run("mine", report(layer_cost("a"))))
+    assert [kept.name for kept in first.work.store.all_runs()] == ["mine"]
+    assert second.work.store.all_runs() == ()
     first.work.close()
-    assert first.work.store.all() == ()
+    assert first.work.store.all_runs() == ()

@@ -49,7 +49,7 @@ def test_statistics_stay_those_of_the_beginning_until_the_next(visit: Visit) -> 
     study = work.study
     assert study is not None
     work.begin_page()
-    worker = threading.Thread(target=lambda: drain_steps(study.calibrated()))
+    worker = threading.Thread(target=lambda: drain_steps(study.collect_statistics()))
     worker.start()
     worker.join()
     assert work.study is not None
@@ -83,5 +83,5 @@ def test_answers_are_kept_for_the_images_that_were_asked_about(visit: Visit) -> 
     assert before != after
     opened.set()
     wait_idle(work)
-    assert work.store.answer(before)
-    assert not work.store.answer(after)
+    assert work.store.find_answer(before)
+    assert not work.store.find_answer(after)

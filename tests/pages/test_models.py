@@ -65,7 +65,7 @@ def test_an_uploaded_network_needs_data_and_can_then_be_run(tiny: Visit) -> None
     assert tiny.metric("Float top-1").value.endswith(" %")
     tiny.open(RUNS).press("Run").wait()
     assert tiny.metric("Quantized top-1").value.endswith(" %")
-    assert tiny.work.store.all()[0].model == "tiny"
+    assert tiny.work.store.all_runs()[0].model == "tiny"
 
 
 def test_without_labels_agreement_takes_the_place_of_accuracy(tiny: Visit) -> None:

@@ -40,7 +40,7 @@ def test_a_recipe_is_measured_step_by_step_and_can_be_kept(visit: Visit) -> None
     assert len(visit.at.get("plotly_chart")) >= 3
     assert list(visit.at.dataframe[0].value["step"]) == titles
     visit.press("repair.keep")
-    (run,) = visit.work.store.all()
+    (run,) = visit.work.store.all_runs()
     assert run.recipe == ("Equalize", "Correct biases (empirical)")
     assert run.evaluation == repaired.steps[-1].evaluation
     visit.open(RUNS)

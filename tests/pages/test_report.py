@@ -23,14 +23,14 @@ def ran(visit: Visit) -> Visit:
 
 
 def file_of(visit: Visit) -> Path:
-    return report_path(visit.work, visit.work.store.all()[0])
+    return report_path(visit.work, visit.work.store.all_runs()[0])
 
 
 def test_it_is_made_downloaded_and_looked_at(ran: Visit) -> None:
     assert not file_of(ran).exists()
     ran.press("report.make").wait()
     text = file_of(ran).read_text(encoding="utf-8")
-    run = ran.work.store.all()[0]
+    run = ran.work.store.all_runs()[0]
     assert repr(run.evaluation.quantized_top1) in text
     assert "&lt;script&gt;../x" in text
     assert file_of(ran).parent == ran.work.folder
@@ -54,13 +54,13 @@ def test_it_tells_model_ranges_and_how_to_repeat_it(ran: Visit) -> None:
 
 def test_a_renamed_run_has_no_report_yet(ran: Visit) -> None:
     ran.press("report.make").wait()
-    run = ran.work.store.all()[0]
-    ran.work.store.rename(run.id, "other")
+    run = ran.work.store.all_runs()[0]
+    ran.work.store.rename_run(run.id, "other")
     assert not file_of(ran).exists()
 
 
 def test_a_run_of_another_model_is_reported_without_it(ran: Visit) -> None:
-    run = ran.work.store.all()[0]
+    run = ran.work.store.all_runs()[0]
     ran.work.forget_model()
     start_report(ran.work, run)
     wait_idle(ran.work)
@@ -75,7 +75,7 @@ def test_a_session_that_is_only_looked_at_has_reports_too(ran: Visit) -> None:
 
 
 def test_a_front_that_is_given_is_in_it(ran: Visit) -> None:
-    run = ran.work.store.all()[0]
+    run = ran.work.store.all_runs()[0]
     front = Front(run.cost.machine, Quantity.ENERGY, (), ())
     start_report(ran.work, run, front)
     wait_idle(ran.work)
@@ -85,6 +85,6 @@ def test_a_front_that_is_given_is_in_it(ran: Visit) -> None:
 
 
 def test_a_front_of_another_machine_is_refused_at_once(ran: Visit) -> None:
-    run = ran.work.store.all()[0]
+    run = ran.work.store.all_runs()[0]
     with pytest.raises(ValueError, match="run's machine"):
         start_report(ran.work, run, Front("another", Quantity.ENERGY, (), ()))

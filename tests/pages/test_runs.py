@@ -32,7 +32,7 @@ def pick(visit: Visit, *rows: int) -> Visit:
 
 
 def newest(visit: Visit) -> Run:
-    return visit.work.store.all()[0]
+    return visit.work.store.all_runs()[0]
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_the_configuration_of_a_run_can_be_loaded(done: Visit) -> None:
     done.work.set_config(uniform_config(2, 2))
     done.run().press("runs.load")
     assert done.work.config == wanted
-    assert done.work.experiment.name == "eight"
+    assert done.work.experiment.display_name == "eight"
 
 
 def test_a_configuration_that_does_not_fit_the_model_is_not_loaded(done: Visit) -> None:
@@ -174,7 +174,7 @@ def test_runs_survive_a_restart(done: Visit, runs: Path) -> None:
     later = Visit().open(RUNS)
     assert later.work is not done.work
     assert later.metric("Quantized top-1").value == top1
-    assert [found.name for found in RunStore(runs).all()] == ["eight"]
+    assert [found.name for found in RunStore(runs).all_runs()] == ["eight"]
 
 
 def test_a_failing_run_says_why_and_loses_nothing(
@@ -184,7 +184,7 @@ def test_a_failing_run_says_why_and_loses_nothing(
         yield Progress(0.5, "half")
         raise ValueError("Ranges must be finite; got nan in stem.0.")
 
-    monkeypatch.setattr("ui.runs.forms.run_experiment", fail)
+    monkeypatch.setattr("ui.runs.forms.measure_experiment", fail)
     run(done, "broken")
     assert done.errors == ["**Run broken** stopped: Ranges must be finite; got nan in stem.0."]
     assert saved() == ["eight"]
@@ -206,7 +206,7 @@ def test_a_bug_is_shown_as_one_and_the_app_stays_usable(
         yield Progress(0.5, "half")
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("ui.runs.forms.run_experiment", fail)
+    monkeypatch.setattr("ui.runs.forms.measure_experiment", fail)
     next(button for button in done.at.button if button.label == "Run").click()
     done.at.run()
     wait_idle(done.work)
@@ -239,7 +239,7 @@ def test_runs_queue_up(page: Visit, saved: Names) -> None:
     page.wait()
     assert len(titles) in (1, 2)
     assert len(saved()) == 2
-    configs = {found.config["default"]["weight"]["bits"] for found in page.work.store.all()}
+    configs = {found.config["default"]["weight"]["bits"] for found in page.work.store.all_runs()}
     assert configs == {4, 8}
 
 
@@ -260,4 +260,4 @@ def test_two_workspaces_share_the_runs_and_not_the_configuration(done: Visit) ->
     other.choose("configure.preset", "Float").press("configure.apply")
     other.open(RUNS)
     assert "eight" in [s.value for s in other.at.subheader]
-    assert done.run().work.experiment.name == "W8A8 per-channel"
+    assert done.run().work.experiment.display_name == "W8A8 per-channel"

@@ -225,7 +225,7 @@ def test_a_change_of_grid_that_helped_can_be_used(imbalanced: Visit) -> None:
 
 def _remedies(visit: Visit) -> list[str]:
     """Return the titles of the repairs that the card offers, in order."""
-    from analysis.diagnosis.diagnose import suspect_card
+    from analysis.diagnosis.diagnose import build_suspect_card
     from quant.graph.layer_pairs import find_layer_pairs
     from ui.answers.range_book import present_range_book
 
@@ -234,7 +234,7 @@ def _remedies(visit: Visit) -> list[str]:
     book = present_range_book(visit.work, network)
     question = Question(PICKER, 8, Side.WEIGHTS)
     pairs = find_layer_pairs(network.graph)[0]
-    return [r.title for r in suspect_card(book, visit.work.config, question, pairs).remedies]
+    return [r.title for r in build_suspect_card(book, visit.work.config, question, pairs).remedies]
 
 
 def test_a_layer_gets_its_bits_in_one_click_and_undo_takes_them_back(visit: Visit) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.runs.json_values import to_plain
-from analysis.session_file import DataReference, SessionError, read_session, write_session
+from analysis.runs.json_values import plain_from_result
+from analysis.session_file import DataReference, SessionError, read_session_file, write_session_json
 from quant.config import uniform_config
 from quant.progress import Progress, Steps
 from quant.simulation.plan import Side
@@ -32,10 +32,10 @@ def saved_session(visit: Visit) -> bytes:
     """The session after one run of W4A8 on bitfusion_like."""
     work = visit.work
     work.set_machine(load_preset("bitfusion_like"))
-    work.change(work.experiment.with_config(uniform_config(4, 8)).named("four"))
+    work.change(work.experiment.with_config(uniform_config(4, 8)).with_name("four"))
     start_run(work, "<b>first</b>")
     wait_idle(work)
-    return write_session(present_session(work)).encode()
+    return write_session_json(present_session(work)).encode()
 
 
 def changed(content: bytes, **changes: Any) -> bytes:
@@ -52,9 +52,13 @@ def changed(content: bytes, **changes: Any) -> bytes:
 
 def start_afresh(visit: Visit) -> None:
     work = visit.work
-    for run in work.store.all():
-        work.store.delete(run.id)
-    work.change(work.experiment.calibrating().with_config(uniform_config(8, 8)).named("other"))
+    for run in work.store.all_runs():
+        work.store.delete_run(run.id)
+    work.change(
+        work.experiment.with_calibrated_ranges()
+        .with_config(uniform_config(8, 8))
+        .with_name("other")
+    )
     work.set_machine(load_preset("edge_systolic_8b"))
 
 
@@ -66,16 +70,16 @@ def opened(visit: Visit, content: bytes, how: str = "Open") -> Visit:
 
 
 def test_it_holds_what_was_chosen_and_what_came_out(visit: Visit, saved_session: bytes) -> None:
-    found, work = read_session(saved_session), visit.work
+    found, work = read_session_file(saved_session), visit.work
     assert work.network is not None
     assert work.parts is not None
     assert found.model.digest == work.network.digest
     assert found.data is not None
     assert found.data.digest == work.parts.score.digest
     experiment = found.record.experiment
-    assert (experiment.config, experiment.name) == (uniform_config(4, 8), "four")
+    assert (experiment.config, experiment.display_name) == (uniform_config(4, 8), "four")
     assert experiment.machine.name == "bitfusion_like"
-    assert found.runs == work.store.all()
+    assert found.runs == work.store.all_runs()
 
 
 def test_it_is_saved_from_every_page(visit: Visit) -> None:
@@ -91,7 +95,7 @@ def test_one_goes_on_where_it_stopped(visit: Visit, saved_session: bytes, saved:
     work = visit.work
     assert work.opened is None
     assert work.config == uniform_config(4, 8)
-    assert work.experiment.name == "four"
+    assert work.experiment.display_name == "four"
     assert work.machine.name == "bitfusion_like"
     assert saved() == ["<b>first</b>"]
     assert "1 run came with it" in visit.words
@@ -103,7 +107,7 @@ def test_the_grids_of_a_file_come_with_it(visit: Visit) -> None:
     work = visit.use_encodings("blocks.1.expand.0").work
     config, given = work.config, work.experiment.encodings
     assert given is not None
-    content = write_session(present_session(work)).encode()
+    content = write_session_json(present_session(work)).encode()
     start_afresh(visit)
     opened(visit, content)
     again = work.experiment.encodings
@@ -118,11 +122,13 @@ def test_a_session_without_its_grids_is_not_called_after_them(
     visit: Visit, saved_session: bytes
 ) -> None:
     named = changed(saved_session, experiment__encodings=None, experiment__name="")
-    assert opened(visit, named).work.experiment.name == "W4A8 per-channel"
+    assert opened(visit, named).work.experiment.display_name == "W4A8 per-channel"
 
 
 def test_grids_that_do_not_fit_the_model_leave_the_session_to_be_looked_at(visit: Visit) -> None:
-    content = write_session(present_session(visit.use_encodings("blocks.1.expand.0").work)).encode()
+    content = write_session_json(
+        present_session(visit.use_encodings("blocks.1.expand.0").work)
+    ).encode()
     opened(visit, changed(content, experiment__encodings__text=encodings_of("nobody")))
     assert visit.work.opened is not None
     assert "It can only be looked at." in visit.words
@@ -133,8 +139,8 @@ def test_runs_that_are_here_are_left_as_they_are(
     visit: Visit, saved_session: bytes, saved: Names
 ) -> None:
     work = visit.work
-    (run,) = work.store.all()
-    work.store.rename(run.id, "mine")
+    (run,) = work.store.all_runs()
+    work.store.rename_run(run.id, "mine")
     opened(visit, saved_session)
     assert saved() == ["mine"]
     assert "0 runs came with it; 1 were here already" in visit.words
@@ -152,7 +158,7 @@ class TestOnAnotherMachine:
         opened(visit, self.elsewhere(saved_session)).open(RUNS)
         assert "Read-only session" in visit.words
         assert "/nowhere/net.pt2, which is not on this machine" in visit.words
-        assert [run.name for run in visit.work.store.all()] == ["<b>first</b>"]
+        assert [run.name for run in visit.work.store.all_runs()] == ["<b>first</b>"]
         assert saved() == []  # nothing of it is among one's own
         labels = {b.label: b for b in visit.at.button}
         assert "Run" not in labels
@@ -172,7 +178,7 @@ class TestOnAnotherMachine:
         visit.press("session.close")
         assert visit.work.network is network
         assert visit.work.config == uniform_config(8, 8)
-        assert visit.work.experiment.name == "other"
+        assert visit.work.experiment.display_name == "other"
         assert "Read-only session" not in visit.words
 
     def test_sensitivities_that_came_with_it_are_shown(self, visit: Visit) -> None:
@@ -181,7 +187,7 @@ class TestOnAnotherMachine:
         wait_idle(work)
         known = present_session(work)
         assert known.sensitivity is not None
-        opened(visit, self.elsewhere(write_session(known).encode())).open(SENSITIVITY)
+        opened(visit, self.elsewhere(write_session_json(known).encode())).open(SENSITIVITY)
         assert "Screened on 64 images" in visit.words
         assert len(visit.at.get("plotly_chart")) == 3
         layers = {
@@ -219,13 +225,13 @@ class TestOnAnotherMachine:
     def test_it_can_be_saved_again_as_it_is(self, visit: Visit, saved_session: bytes) -> None:
         content = self.elsewhere(saved_session)
         opened(visit, content)
-        assert present_session(visit.work) == read_session(content)
+        assert present_session(visit.work) == read_session_file(content)
 
     def test_a_second_one_does_not_lose_ones_own_work(
         self, visit: Visit, saved_session: bytes
     ) -> None:
         network = visit.work.network
-        session = read_session(self.elsewhere(saved_session))
+        session = read_session_file(self.elsewhere(saved_session))
         open_session(visit.work, session)
         open_session(visit.work, session, look=True)
         assert visit.work.opened is not None
@@ -282,7 +288,7 @@ def test_a_server_that_opens_no_path_opens_none_of_a_session(
     work = visit.work
     work.settings = replace(work.settings, local_paths=False)
     (tmp_path / "images").mkdir()
-    session = read_session(saved_session)
+    session = read_session_file(saved_session)
     assert session.data is not None
     data = DataReference("x", "y", str(tmp_path / "images"))
     open_session(work, replace(session, data=data))
@@ -293,7 +299,7 @@ def test_a_server_that_opens_no_path_opens_none_of_a_session(
 def test_a_machine_of_ones_own_comes_with_it(visit: Visit, saved_session: bytes) -> None:
     plain = json.loads(saved_session)
     machine = replace(load_preset("bitfusion_like"), name="mine")
-    plain["experiment"]["machine"] = to_plain(machine)
+    plain["experiment"]["machine"] = plain_from_result(machine)
     opened(visit, json.dumps(plain).encode())
     assert visit.work.machine.name == "mine"
     visit.open(CONFIGURE)  # where it can be chosen
@@ -316,7 +322,7 @@ def test_while_something_runs_none_is_opened(visit: Visit, saved_session: bytes)
 
     job = visit.work.runner.submit(Job(JobKind.OTHER, "long", steps, lambda _: None))
     with pytest.raises(SessionError, match="nothing runs"):
-        open_session(visit.work, read_session(saved_session))
+        open_session(visit.work, read_session_file(saved_session))
     job.cancel()
     wait_idle(visit.work)
 

@@ -62,7 +62,7 @@ def test_a_model_of_image_and_mask_from_file_to_run(visit: Visit, tmp_path: Path
     visit.at.text_input(key="runs.metric").set_value(f"{tmp_path}/mine.py:iou")
     visit.press("Run")
     assert "mine.py** is Python code. It will run on this machine" in visit.at.warning[0].value
-    assert visit.work.store.all() == ()
+    assert visit.work.store.all_runs() == ()
     visit.press("runs.code.run").wait()
     assert float(visit.metric("Quantized iou").value) > 0
     assert "to" in visit.metric("Quantized iou").delta
@@ -100,7 +100,7 @@ def test_a_metric_that_is_not_there_stops_nothing_else(visit: Visit, tmp_path: P
     visit.press("Run")
     (error,) = visit.errors
     assert "A metric's file must exist, got gone.py" in error
-    assert visit.work.store.all() == ()
+    assert visit.work.store.all_runs() == ()
     assert visit.work.metric == ""
 
 

@@ -10,7 +10,7 @@ from accelerator.machine import load_preset
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
-from analysis.session_file import read_session, write_session
+from analysis.session_file import read_session_file, write_session_json
 from quant.assignment import bits_by_part, cells_of_config
 from quant.config import uniform_config
 from quant.simulation.plan import Side
@@ -107,7 +107,7 @@ def test_weights_choose_their_granularity_where_that_is_allowed(opened: Visit) -
     assert "tradeoffs.find" not in keys(opened)  # its front is still the one it came from
     foresight = present_foresight(opened.work)
     assert foresight is not None
-    said = foresight.predict(mixed.config)
+    said = foresight.predict_config(mixed.config)
     assert said is not None
     assert said.sqnr_db == pytest.approx(mixed.prediction.sqnr_db, abs=1e-6)
 
@@ -125,8 +125,8 @@ def test_costs_that_are_no_sums_are_explained(opened: Visit) -> None:
 def test_a_session_keeps_fronts_to_go_on_with_and_to_look_at(opened: Visit) -> None:
     front = front_of(found(opened)).fronts["bitfusion_like"]
     work = opened.work
-    content = write_session(present_session(work)).encode()
-    session = read_session(content)
+    content = write_session_json(present_session(work)).encode()
+    session = read_session_file(content)
     work.tradeoffs, work.sensitivity = TradeoffWork(), SensitivityWork()
     assert "is open" in open_session(work, session)
     assert work.tradeoffs.wish is not None
@@ -142,9 +142,9 @@ def test_a_session_keeps_fronts_to_go_on_with_and_to_look_at(opened: Visit) -> N
 def test_the_report_marks_measured_points(opened: Visit) -> None:
     found(opened)
     opened.press("tradeoffs.three").wait()
-    for one in reversed(opened.work.store.all()):  # the oldest first, all within one second
-        opened.work.store.save(replace(one, created="2026-01-01T00:00:00+00:00"))
-    run, *others = opened.work.store.all()
+    for one in reversed(opened.work.store.all_runs()):  # the oldest first, all within one second
+        opened.work.store.save_run(replace(one, created="2026-01-01T00:00:00+00:00"))
+    run, *others = opened.work.store.all_runs()
     shown = front_with_run(opened.work, run)
     assert shown is not None
     assert [point.name for point in shown.measured] == [other.name for other in reversed(others)]
@@ -157,7 +157,7 @@ def test_a_point_is_loaded_under_its_name_and_undone(opened: Visit) -> None:
     found(opened)
     before = opened.work.config
     opened.press("tradeoffs.load")
-    assert opened.work.experiment.name == "Best energy at 60 % of W8A8"
+    assert opened.work.experiment.display_name == "Best energy at 60 % of W8A8"
     network = opened.work.network
     assert network is not None
     eight = opened.work.config_cost(uniform_config(8, 8)).energy_pj
@@ -191,7 +191,7 @@ def test_a_cancelled_queue_keeps_what_it_measured(opened: Visit, saved: Any) -> 
     (job,) = opened.work.runner.active_jobs
     store = opened.work.store
     while job.is_active:
-        if store.all():
+        if store.all_runs():
             job.cancel()
             break
     opened.wait()

@@ -31,4 +31,4 @@ def test_a_training_runs_beside_the_page_and_tells_its_scores(
     assert outcome is not None
     assert outcome.state.record.steps == 4
     assert outcome.after.samples == 200
-    assert any("--trained " + outcome.task.name in code.value for code in visit.at.code)
+    assert any("--trained " + outcome.task.stored_name in code.value for code in visit.at.code)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analysis.network import prepare
+from analysis.network import prepare_network
 from quant.errors import CalibrationError, QuantError
 from quant.finite_values import check_finite_outputs
 from quant.graph.capture import capture_graph
@@ -34,7 +34,7 @@ def loud() -> FloatGraph:
 
 def test_a_weight_that_is_no_number_names_its_layer_when_the_network_is_loaded() -> None:
     with pytest.raises(QuantError, match=r"12 of 12 in second are NaN or infinite"):
-        prepare("nan", TwoLayers(float("nan")).eval(), (4,), "digest")
+        prepare_network("nan", TwoLayers(float("nan")).eval(), (4,), "digest")
 
 
 def test_outputs_beyond_float32_name_the_layer_and_what_is_large(loud: FloatGraph) -> None:

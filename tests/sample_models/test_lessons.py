@@ -3,11 +3,11 @@
 from functools import cache
 
 from accelerator.machine import load_preset
-from analysis.calibration import Calibrated, calibrate
+from analysis.calibration import Calibrated, calibrate_network
 from analysis.evaluation.evaluate import Evaluation
 from analysis.network import Network
 from analysis.runs.experiment import Experiment
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_experiment import measure_experiment
 from analysis.split import Split
 from analysis.study import Study
 from quant.config import QuantConfig, Rule, uniform_config
@@ -31,7 +31,11 @@ def prepared(name: str) -> tuple[Network, Split, Calibrated]:
     )
     parts = open_chosen_data(wish, choice, network)
     assert parts.calibration is not None
-    return network, parts, drain_steps(calibrate(network, parts.calibration, parts.input_range))
+    return (
+        network,
+        parts,
+        drain_steps(calibrate_network(network, parts.calibration, parts.input_range)),
+    )
 
 
 @cache
@@ -41,7 +45,9 @@ def measured(
     network, parts, ranges = prepared(name)
     machine = load_preset("edge_systolic_8b")
     wanted = Experiment(config, machine, recipe=recipe, given_name="lesson")
-    run = run_experiment(Study(network, parts.score, parts.calibration, calibrated=ranges), wanted)
+    run = measure_experiment(
+        Study(network, parts.score, parts.calibration, calibrated=ranges), wanted
+    )
     return drain_steps(run).evaluation
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from analysis.evaluation.evaluate import FloatScore, score_float
-from analysis.network import Network, forward
-from analysis.runs.json_values import from_plain, to_plain
+from analysis.evaluation.evaluate import FloatScore, score_float_network
+from analysis.network import Network, forward_first_output
+from analysis.runs.json_values import plain_from_result, result_from_plain
 from quant.inputs import tensors_of_batch
 from quant.progress import Steps
 from ui.job_kind import JobKind
@@ -20,8 +20,8 @@ SHOWN_IMAGES = 5
 
 def find_float_score(workspace: Workspace) -> FloatScore | None:
     """Return the measured top-1 of the float network on the chosen images; None before."""
-    kept = workspace.store.answer(_score_question(workspace))
-    return from_plain(FloatScore, kept) if kept else None
+    kept = workspace.store.find_answer(_score_question(workspace))
+    return result_from_plain(FloatScore, kept) if kept else None
 
 
 def measure_float_score(workspace: Workspace) -> None:
@@ -30,20 +30,20 @@ def measure_float_score(workspace: Workspace) -> None:
     Draws the page again after queueing the job, so that the frame shows the job.
     """
     network, parts = workspace.network, workspace.parts
-    if network is None or parts is None or not parts.score.labelled or not network.classifies:
+    if network is None or parts is None or not parts.score.labelled or not network.is_classifier:
         return
     question = _score_question(workspace)
-    if question in workspace.asked or workspace.store.answer(question):
+    if question in workspace.asked or workspace.store.find_answer(question):
         return
 
     def score_steps() -> Steps[FloatScore | None]:
-        return score_float(network, parts.score)
+        return score_float_network(network, parts.score)
 
     store = workspace.store
 
     def keep_score(score: FloatScore | None) -> None:
         if score is not None:
-            store.keep_answer(question, to_plain(score))
+            store.keep_answer(question, plain_from_result(score))
 
     workspace.asked.add(question)  # one that fails or is cancelled is not put again and again
     workspace.runner.submit(
@@ -101,14 +101,14 @@ def _cached_first_images(model: str, data: str, _workspace: Workspace) -> list[S
     if place is None:
         return []
     batch = next(parts.score.batches(SHOWN_IMAGES))
-    logits = forward(network.graph, network.graph.batch, batch.inputs)
+    logits = forward_first_output(network.graph, network.graph.batch, batch.inputs)
     names = parts.score.class_names
     shown = []
     for position, image in enumerate(tensors_of_batch(batch.inputs)[place]):
         low, high = image.min(), image.max()
         picture = ((image - low) / (high - low).clamp(min=1e-9)).numpy()
         picture = picture.transpose(1, 2, 0) if picture.shape[0] in (1, 3) else picture
-        if not network.classifies:
+        if not network.is_classifier:
             shown.append(Shown(picture, "", "", None))
             continue
         answer = int(logits[position].argmax())

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from analysis.mixed_precision.forecast import Foresight, foresee, without_bits
+from analysis.mixed_precision.forecast import Foresight, config_without_bits, learn_forecast
 from analysis.network import Network
-from analysis.sensitivity.ranking import deepest
+from analysis.sensitivity.ranking import merge_deepest_answers
 from analysis.sensitivity.sweep import Sensitivity, Sweep
 from analysis.split import Split
 from figures.tradeoffs.wording import QualityScale
@@ -30,7 +30,7 @@ def eight_bit_config(workspace: Workspace, network: Network) -> QuantConfig:
     Sweeps replace the bits. Where a search chose among granularities, the weights get the most
     frequent granularity, from which the search started.
     """
-    own = without_bits(network, workspace.config)
+    own = config_without_bits(network, workspace.config)
     weights = [grain for _, _, grain in cells_of_config(own, network.graph) if grain is not None]
     usual = config_at_granularity(own, Counter(weights).most_common(1)[0][0]) if weights else own
     chosen = len(set(weights)) > 1 and workspace.parts is not None
@@ -59,7 +59,9 @@ def _learn_foresight(workspace: Workspace, network: Network, parts: Split) -> Fo
         return None
     try:
         others = workspace.tradeoffs.others.get(sensitivity_key(workspace, network, parts), ())
-        return foresee(network, found, workspace.store.all(), parts.score.digest, others)
+        return learn_forecast(
+            network, found, workspace.store.all_runs(), parts.score.digest, others
+        )
     except QuantError:
         return None
 
@@ -67,7 +69,7 @@ def _learn_foresight(workspace: Workspace, network: Network, parts: Split) -> Fo
 def _foresight_key(workspace: Workspace, network: Network, parts: Split) -> tuple[object, ...]:
     """Return the choices of the user on which sensitivities depend."""
     config = eight_bit_config(workspace, network).to_json()
-    known = None if workspace.study is None else workspace.study.known
+    known = None if workspace.study is None else workspace.study.known_statistics
     key = sensitivity_key(workspace, network, parts)
     held = workspace.tradeoffs.sensitivities.get(key)
     others = workspace.tradeoffs.others.get(key)
@@ -112,7 +114,7 @@ def with_exact_answers(
     exact = stored_layer_sensitivity(workspace, config)
     if exact is None:
         return quick
-    return deepest(exact, quick, [layer.name for layer in network.graph.layers])
+    return merge_deepest_answers(exact, quick, [layer.name for layer in network.graph.layers])
 
 
 def _screened_sensitivity(

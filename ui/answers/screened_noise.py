@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from analysis.network import Network
-from analysis.runs.json_values import to_plain
-from analysis.sensitivity.recheck import check_loud
-from analysis.sensitivity.screening.screen import screen
-from analysis.sensitivity.sweep import Sensitivity, Sweep, other_sweeps
+from analysis.runs.json_values import plain_from_result
+from analysis.sensitivity.recheck import recheck_loud_layers
+from analysis.sensitivity.screening.screen import screen_layers
+from analysis.sensitivity.sweep import Sensitivity, Sweep, sweeps_of_granularities
 from analysis.study import Study
 from quant.config import QuantConfig
 from quant.progress import Steps, part_of_progress
@@ -27,7 +27,7 @@ def noise_by_granularity(
     network = study.network
     bits = wish.needed_widths(network, present)
     own = Sweep(eight_bit_config(workspace, network), bits, TENSOR_SIDES)
-    sweeps = other_sweeps(network.graph, own, wish.granularities)
+    sweeps = sweeps_of_granularities(network.graph, own, wish.granularities)
     share = 1 / (1 + len(sweeps))
     found = yield from part_of_progress(_own_granularity_noise(workspace, study, bits), 0.0, share)
     others = []
@@ -44,14 +44,14 @@ def _other_granularity_noise(
     exact = stored_layer_sensitivity(workspace, sweep.config)
     if exact is not None and _covers_all_cells(exact, study.network, sweep.bits, sweep.sides):
         return exact
-    few = study.scoring(study.images.first(SCREENED_IMAGES))
+    few = study.with_scored_images(study.scored_images.first(SCREENED_IMAGES))
     known = screened_answers(workspace, sweep, SCREENED_IMAGES)
     if known is None:
-        known = yield from part_of_progress(screen(few, sweep), 0.0, SCREENING_SHARE)
-    steps = check_loud(few, known)
+        known = yield from part_of_progress(screen_layers(few, sweep), 0.0, SCREENING_SHARE)
+    steps = recheck_loud_layers(few, known)
     checked = yield from part_of_progress(steps, SCREENING_SHARE, 1.0)
     key = screening_key(workspace, sweep, SCREENED_IMAGES)
-    workspace.store.keep_answer(key, to_plain(checked))
+    workspace.store.keep_answer(key, plain_from_result(checked))
     return checked
 
 
@@ -59,16 +59,18 @@ def _own_granularity_noise(
     workspace: Workspace, study: Study, bits: tuple[int, ...]
 ) -> Steps[Sensitivity]:
     """Return the known sensitivities at `bits`; otherwise screen the layers and keep the result."""
-    few = study.scoring(study.images.first(SCREENED_IMAGES))
+    few = study.with_scored_images(study.scored_images.first(SCREENED_IMAGES))
     known = deepest_sensitivity(workspace)
     if known is not None and _covers_all_cells(known, study.network, bits):
-        return (yield from check_loud(few, known))
+        return (yield from recheck_loud_layers(few, known))
     sweep = Sweep(eight_bit_config(workspace, study.network), bits, TENSOR_SIDES)
-    steps = screen(few, sweep)
+    steps = screen_layers(few, sweep)
     found = yield from part_of_progress(steps, 0.0, SCREENING_SHARE)
-    loud = check_loud(few, found)
+    loud = recheck_loud_layers(few, found)
     found = yield from part_of_progress(loud, SCREENING_SHARE, 1.0)
-    workspace.store.keep_answer(screening_key(workspace, sweep, SCREENED_IMAGES), to_plain(found))
+    workspace.store.keep_answer(
+        screening_key(workspace, sweep, SCREENED_IMAGES), plain_from_result(found)
+    )
     return with_exact_answers(workspace, study.network, sweep.config, found)
 
 

@@ -3,16 +3,16 @@
 import hashlib
 from dataclasses import replace
 
-from analysis.mixed_precision.forecast import without_bits
-from analysis.runs.json_values import from_plain, to_plain
-from analysis.sensitivity.analyze import kept, sensitivity
-from analysis.sensitivity.exact.dask_executor import open_cluster
+from analysis.mixed_precision.forecast import config_without_bits
+from analysis.runs.json_values import plain_from_result, result_from_plain
+from analysis.sensitivity.analyze import analyze_sensitivity, kept_sensitivity
+from analysis.sensitivity.exact.dask_executor import open_dask_cluster
 from analysis.sensitivity.exact.executors import Pool, Workers
-from analysis.sensitivity.questions import questions_of
-from analysis.sensitivity.ranking import deepest, guiltiest
-from analysis.sensitivity.screening.screen import screen
+from analysis.sensitivity.questions import questions_of_sweep
+from analysis.sensitivity.ranking import layers_by_cost, merge_deepest_answers
+from analysis.sensitivity.screening.screen import screen_layers
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
-from analysis.sensitivity.tensor_noise import instant
+from analysis.sensitivity.tensor_noise import tensor_noise_sensitivity
 from analysis.study import Study
 from data_io.dataset import Dataset
 from quant.progress import Progress, Steps, part_of_progress
@@ -41,7 +41,7 @@ def requested_questions(workspace: Workspace, asked: SweepRequest) -> tuple[Ques
     if study is None:
         return ()
     sweep = asked.build_sweep(workspace.config)
-    return questions_of(study.network, sweep, study.encodings(sweep.config))
+    return questions_of_sweep(study.network, sweep, study.site_encodings(sweep.config))
 
 
 def instant_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
@@ -98,17 +98,19 @@ def _measure_tensor_noise(workspace: Workspace, asked: SweepRequest, sweep: Swee
     study, key = workspace.study, _answer_key(workspace, sweep)
     if study is None:
         return
-    yield from part_of_progress(study.calibrated(), 0.0, 0.3)
+    yield from part_of_progress(study.collect_statistics(), 0.0, 0.3)
     if _has_deeper_answers(workspace, asked):
         # only the statistics were missing, to find again what the store has
         workspace.asked.discard(f"noise {key}")
         return
-    encodings = study.encodings(sweep.config)
-    layers = list(dict.fromkeys(q.layer for q in questions_of(study.network, sweep, encodings)))
+    encodings = study.site_encodings(sweep.config)
+    layers = list(
+        dict.fromkeys(q.layer for q in questions_of_sweep(study.network, sweep, encodings))
+    )
     scores: list[CellScore] = []
     for place, layer in enumerate(layers):
         yield Progress(0.3 + 0.7 * place / len(layers), f"Noise of {layer}")
-        found = instant(study, replace(sweep, layers=(layer,)))
+        found = tensor_noise_sensitivity(study, replace(sweep, layers=(layer,)))
         scores += found.scores
         workspace.sensitivity.instant[key] = replace(found, sweep=sweep, scores=tuple(scores))
 
@@ -118,7 +120,7 @@ def _answer_key(workspace: Workspace, sweep: Sweep) -> str:
     network, parts = workspace.network, workspace.parts
     digest = network.digest if network else ""
     calibration = parts.calibration.digest if parts and parts.calibration else ""
-    config = without_bits(network, sweep.config) if network else sweep.config
+    config = config_without_bits(network, sweep.config) if network else sweep.config
     what = (config.to_json(), sweep.bits, sweep.sides, sweep.view)
     return hashlib.sha256(f"{digest} {calibration} {what!r}".encode()).hexdigest()[:32]
 
@@ -128,11 +130,11 @@ def screened_answers(workspace: Workspace, sweep: Sweep, images: int) -> Sensiti
     key = screening_key(workspace, sweep, images)
     memory = workspace.sensitivity.screened
     if key and key not in memory:
-        raw = workspace.store.answer(key)
+        raw = workspace.store.find_answer(key)
         if raw is None:
             return None
         try:
-            memory[key] = from_plain(Sensitivity, raw)
+            memory[key] = result_from_plain(Sensitivity, raw)
         except (ValueError, TypeError):
             return None  # written by another version
     return memory.get(key)
@@ -157,7 +159,7 @@ def exact_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | No
     study, data = workspace.study, request_images(workspace, asked)
     if study is None or data is None:
         return None
-    return kept(study.scoring(data), asked.build_sweep(workspace.config))
+    return kept_sensitivity(study.with_scored_images(data), asked.build_sweep(workspace.config))
 
 
 def deepest_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
@@ -172,7 +174,7 @@ def deepest_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | 
     if exact is None or not exact.scores:
         return quick or instant_answers(workspace, asked)
     layers = [question.layer for question in requested_questions(workspace, asked)]
-    return deepest(exact, quick, list(dict.fromkeys(layers)))
+    return merge_deepest_answers(exact, quick, list(dict.fromkeys(layers)))
 
 
 def active_sweep_job(workspace: Workspace) -> Job | None:
@@ -218,22 +220,24 @@ def _screen_and_sweep(
     workspace: Workspace, study: Study, asked: SweepRequest, sweep: Sweep
 ) -> Steps[Sensitivity]:
     """Calibrate if necessary, screen for the order of the layers, then sweep."""
-    data = study.images.first(asked.images)
+    data = study.scored_images.first(asked.images)
     key = screening_key(workspace, sweep, asked.images)
     alone = asked.depth is Depth.SCREENING
-    yield from part_of_progress(study.calibrated(), 0.0, CALIBRATION_SHARE)
+    yield from part_of_progress(study.collect_statistics(), 0.0, CALIBRATION_SHARE)
     quick = screened_answers(workspace, sweep, asked.images)
     if quick is None:
-        steps = screen(study.scoring(data.first(SCREENED_IMAGES)), sweep)
+        steps = screen_layers(study.with_scored_images(data.first(SCREENED_IMAGES)), sweep)
         quick = yield from part_of_progress(
             steps, CALIBRATION_SHARE, 1.0 if alone else SCREENING_SHARE
         )
         workspace.sensitivity.screened[key] = quick
-        workspace.store.keep_answer(key, to_plain(quick))
+        workspace.store.keep_answer(key, plain_from_result(quick))
     if alone:
         return quick
-    workers: Workers = open_cluster(asked.scheduler) if asked.scheduler else Pool()
-    work = sensitivity(study.scoring(data), sweep, Depth.EXACT, workers, guiltiest(quick))
+    workers: Workers = open_dask_cluster(asked.scheduler) if asked.scheduler else Pool()
+    work = analyze_sensitivity(
+        study.with_scored_images(data), sweep, Depth.EXACT, workers, layers_by_cost(quick)
+    )
     return (yield from part_of_progress(work, SCREENING_SHARE, 1.0))
 
 
@@ -241,7 +245,7 @@ def remember_request(workspace: Workspace, asked: SweepRequest) -> None:
     """Keep the request for a reload; on the user's own machine, for a restart too."""
     workspace.sensitivity.asked[_request_key(workspace)] = asked
     if paths_open(workspace.settings):
-        workspace.store.keep_answer(_request_key(workspace), to_plain(asked))
+        workspace.store.keep_answer(_request_key(workspace), plain_from_result(asked))
 
 
 def last_request(workspace: Workspace) -> SweepRequest:
@@ -249,9 +253,9 @@ def last_request(workspace: Workspace) -> SweepRequest:
     key = _request_key(workspace)
     if key in workspace.sensitivity.asked or not paths_open(workspace.settings):
         return workspace.sensitivity.asked.get(key, SweepRequest())
-    raw = workspace.store.answer(key)
+    raw = workspace.store.find_answer(key)
     try:
-        return from_plain(SweepRequest, raw) if raw else SweepRequest()
+        return result_from_plain(SweepRequest, raw) if raw else SweepRequest()
     except (ValueError, TypeError):
         return SweepRequest()  # written by another version
 

@@ -3,7 +3,7 @@
 from accelerator.machine import Machine
 from analysis.mixed_precision.pareto_record import FoundRecord, record_front, restore_front
 from analysis.mixed_precision.search import BitSearch
-from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.split import Split
 from ui.state.tradeoffs import Found, FrontRequest
 from ui.state.workspace import Workspace, find_machine
@@ -17,7 +17,7 @@ def requested_machines(workspace: Workspace, wish: FrontRequest) -> tuple[Machin
 
 def keep_fronts(workspace: Workspace, key: str, found: Found, parts: Split) -> None:
     """Write the fronts of a question into the run store under `key`."""
-    whole = to_plain(record_fronts(found, parts.score.digest))
+    whole = plain_from_result(record_fronts(found, parts.score.digest))
     workspace.store.keep_answer(_fronts_question(key), whole)
 
 
@@ -28,16 +28,16 @@ def record_fronts(found: Found, data_digest: str) -> FoundRecord:
         record_front(front, digest, data_digest, found.searches[name].reference.cost)
         for name, front in found.fronts.items()
     )
-    return FoundRecord(to_plain(found.wish), records, found.sensitivity, found.others)
+    return FoundRecord(plain_from_result(found.wish), records, found.sensitivity, found.others)
 
 
 def read_stored_fronts(workspace: Workspace, key: str, wish: FrontRequest) -> Found | None:
     """Return the fronts in the store under a key; None for an unknown key or an old version."""
-    raw = workspace.store.answer(_fronts_question(key))
+    raw = workspace.store.find_answer(_fronts_question(key))
     if raw is None:
         return None
     try:
-        return restore_fronts(workspace, wish, from_plain(FoundRecord, raw))
+        return restore_fronts(workspace, wish, result_from_plain(FoundRecord, raw))
     except (ValueError, TypeError, KeyError):
         return None  # written by another version, or of machines that have gone
 
@@ -56,7 +56,7 @@ def restore_fronts(workspace: Workspace, wish: FrontRequest, record: FoundRecord
     if places != {(network.digest, parts.score.digest)}:
         return None
     known, others = record.sensitivity, record.others
-    entropies = None if workspace.study is None else workspace.study.entropies
+    entropies = None if workspace.study is None else workspace.study.weight_entropies
     searches, fronts = {}, {}
     for one in record.fronts:
         machine = machines[one.machine]

@@ -28,7 +28,7 @@ def comparable_configs(workspace: Workspace, network: Network) -> dict[str, Quan
     before = [one for one in workspace.experiments.past if one.config != workspace.config]
     if before:
         found = {LAST: before[-1].config, **found}
-    runs = [run for run in workspace.store.all() if run.model_digest == network.digest]
+    runs = [run for run in workspace.store.all_runs() if run.model_digest == network.digest]
     for run in runs[:MOST_RUNS]:
         found.setdefault(f"Run {run.name}", config_from_dict(run.config))
     return found
@@ -41,7 +41,7 @@ def show_config_diff(
     diff = diff_configs(network, against, config, workspace.machine, _present_entropies(workspace))
     for sentence in describe_diff(diff):
         st.markdown(f"- {plain(sentence)}")
-    if not diff.changed:
+    if not diff.changed_layers:
         return
     figures = [transition_matrix(diff), *([moved_energy(diff)] if diff.moved_pj else [])]
     for number, figure in enumerate(figures):
@@ -62,7 +62,7 @@ def show_config_diff(
 
 
 def _present_entropies(workspace: Workspace) -> Entropies:
-    return {} if workspace.study is None else workspace.study.entropies
+    return {} if workspace.study is None else workspace.study.weight_entropies
 
 
 def diff_picker(workspace: Workspace, network: Network, config: QuantConfig) -> None:

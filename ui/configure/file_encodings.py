@@ -6,7 +6,11 @@ import streamlit as st
 
 from accelerator.machine import presets
 from analysis.network import Network
-from analysis.runs.experiment_file import is_experiment, read_experiment, write_experiment
+from analysis.runs.experiment_file import (
+    is_experiment_json,
+    read_experiment_json,
+    write_experiment_json,
+)
 from model_io.encodings.aimet_read import is_encodings_text
 from model_io.encodings.apply_to_network import read_network_encodings
 from quant.config import config_from_file, config_to_file
@@ -52,7 +56,7 @@ def encodings_note(workspace: Workspace) -> None:
         )
         st.button(
             "Calibrate all ranges instead", key="configure.calibrate",
-            on_click=lambda: workspace.change(workspace.experiment.calibrating()),
+            on_click=lambda: workspace.change(workspace.experiment.with_calibrated_ranges()),
         )  # fmt: skip
 
 
@@ -67,8 +71,8 @@ def config_file_box(workspace: Workspace, network: Network) -> None:
     experiment = workspace.experiment
     st.download_button(
         "Experiment as JSON",
-        write_experiment(experiment),
-        f"{experiment.name}.experiment.json",
+        write_experiment_json(experiment),
+        f"{experiment.display_name}.experiment.json",
         "application/json",
         icon=":material/science:",
         key="configure.experiment",
@@ -76,7 +80,7 @@ def config_file_box(workspace: Workspace, network: Network) -> None:
     )
     st.download_button(
         "Configuration as JSON", config_to_file(workspace.config, layers),
-        f"{workspace.experiment.name}.json", "application/json", icon=":material/download:",
+        f"{workspace.experiment.display_name}.json", "application/json", icon=":material/download:",
         key="configure.download", help="Each rule with the number of layers that it matches",
     )  # fmt: skip
     uploaded = st.file_uploader(
@@ -89,7 +93,7 @@ def config_file_box(workspace: Workspace, network: Network) -> None:
         return
     text = uploaded.getvalue().decode(errors="replace")
     try:
-        if is_experiment(text):
+        if is_experiment_json(text):
             open_experiment_text(workspace, network, text)
         elif is_encodings_text(text):
             use_file_encodings(workspace, read_network_encodings(text, network, uploaded.name))
@@ -109,7 +113,7 @@ def open_experiment_text(workspace: Workspace, network: Network, text: str) -> N
     Raises:
         ValueError: the text is no experiment, or the encodings belong to a different network.
     """
-    experiment = experiment_with_encodings(read_experiment(text), network)
+    experiment = experiment_with_encodings(read_experiment_json(text), network)
     if experiment.model_digest not in ("", network.digest):
         workspace.notes.append("The experiment was made for another network; check its rules.")
     if experiment.machine.name not in presets():

@@ -23,7 +23,7 @@ from accelerator.validation.networks import TINY, describe_networks, network_tab
 from accelerator.workload import Workload
 from analysis.cost.table_network import TableNetwork
 from analysis.cost.workload import build_workload
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from figures.style.units import format_energy, format_time
 from model_io.load import load_model
 from model_io.onnx_export.plain_onnx import write_plain_onnx
@@ -173,7 +173,9 @@ def _sample_network(name: str) -> Network:
             "A file is fitted with cli.py calibrate-machine."
         )
     loaded = load_model(name)
-    return prepare(loaded.name, loaded.module, loaded.expected_inputs, loaded.digest, loaded.batch)
+    return prepare_network(
+        loaded.name, loaded.module, loaded.expected_inputs, loaded.digest, loaded.batch
+    )
 
 
 def _show_fit(result: FitResult) -> None:

@@ -5,7 +5,7 @@ import streamlit as st
 
 from accelerator.machine import Machine
 from analysis.cost.workload import Entropies
-from analysis.mixed_precision.layer_options import Explanation, Option, explain_layer
+from analysis.mixed_precision.layer_options import Explanation, Option, explain_layer_bits
 from analysis.network import Network
 from analysis.sensitivity.sweep import Sensitivity
 from figures import takeaway
@@ -41,7 +41,7 @@ def show_layer_options(
     found = _cached_explanation(
         (network.digest, config.to_json(), layer, repr(workspace.machine), _sweep_mark(known)),
         network, config, workspace.machine, known,
-        {} if workspace.study is None else workspace.study.entropies,
+        {} if workspace.study is None else workspace.study.weight_entropies,
     )  # fmt: skip
     for sentence in explain_in_words(found):
         st.markdown(f"- {plain(sentence)}")
@@ -67,7 +67,7 @@ def _cached_explanation(
     _known: Sensitivity | None,
     _entropies: Entropies,
 ) -> Explanation:
-    return explain_layer(_network, _config, key[2], _machine, _known, _entropies)
+    return explain_layer_bits(_network, _config, key[2], _machine, _known, _entropies)
 
 
 def _sweep_mark(known: Sensitivity | None) -> str:

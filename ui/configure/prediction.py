@@ -22,7 +22,7 @@ def predicted_quality_card(
 ) -> bool:
     """Show the predicted quality against a reference; return whether a front is known."""
     foresight = present_foresight(workspace)
-    said = None if foresight is None else foresight.predict(config)
+    said = None if foresight is None else foresight.predict_config(config)
     if foresight is None or said is None:
         _unknown_quality_card(row, foresight)
         return foresight is not None
@@ -31,7 +31,7 @@ def predicted_quality_card(
     if value is None or ends is None:
         _unknown_quality_card(row, foresight)
         return True
-    change = _quality_change(scale, value, foresight.predict(reference))
+    change = _quality_change(scale, value, foresight.predict_config(reference))
     measured = _measured_sentence(foresight, scale, config)
     row.metric(
         _quality_label(scale),
@@ -62,7 +62,7 @@ def _quality_change(scale: QualityScale, value: float, other: Prediction | None)
 
 def _measured_sentence(foresight: Foresight, scale: QualityScale, config: QuantConfig) -> str:
     """Return the measured quality of a run with equal bits, in a sentence; else an empty text."""
-    summed = foresight.summed(config)
+    summed = foresight.summed_noise(config)
     for one in foresight.measured:
         if one.proposal.summed == summed and scale.measured_value(one.run) is not None:
             return f" Measured in {one.run.name}: {scale.run_text(one.run)}."

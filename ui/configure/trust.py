@@ -26,7 +26,7 @@ def residency_note(workspace: Workspace, config: QuantConfig) -> None:
         return
     step = find_residency_step(workspace.network, config, workspace.machine)
     if step is not None:
-        st.caption(f":material/memory: {step.sentence()}")
+        st.caption(f":material/memory: {step.residency_sentence()}")
 
 
 def trust_section(workspace: Workspace) -> None:

@@ -49,14 +49,18 @@ def start_diagnosis(workspace: Workspace, points: float) -> None:
         work.found = found
 
     work.task, work.found = task, None
-    title = f"{JobKind.DIAGNOSE} {workspace.experiment.name}"
+    title = f"{JobKind.DIAGNOSE} {workspace.experiment.display_name}"
     workspace.runner.submit(Job(JobKind.DIAGNOSE, title, lambda: run_diagnosis(task), finish))
 
 
 def is_of_present(workspace: Workspace, task: DiagnosisTask) -> bool:
     """Whether a diagnosis is of the present model, images and experiment."""
     study = workspace.job_study
-    same = study is not None and study.belongs_to(task.study) and study.scored is task.study.scored
+    same = (
+        study is not None
+        and study.shares_results_with(task.study)
+        and study.scored is task.study.scored
+    )
     return same and workspace.experiment in (task.experiment, _chosen_experiment(workspace))
 
 

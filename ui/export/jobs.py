@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from accelerator.report import CostReport
-from analysis.deployment.prepare_export import layer_numbers, quantized_to_take
+from analysis.deployment.prepare_export import collect_layer_numbers, quantize_for_export
 from analysis.network import Network
-from analysis.runs.apply_recipe import title_of
+from analysis.runs.apply_recipe import title_of_pass
 from analysis.runs.experiment import Experiment
 from analysis.sensitivity.sweep import Sensitivity
 from analysis.study import Study
@@ -56,15 +56,15 @@ class ExportRequest:
     @property
     def name(self) -> str:
         """The name of the experiment."""
-        return self.experiment.name
+        return self.experiment.display_name
 
     @property
     def key(self) -> str:
         """The digest of the simulation: equal digests mean equal simulations."""
         images = self.study.calibration
         seen = "" if images is None else images.digest
-        titles = [title_of(step) for step in self.experiment.passes]
-        for step in self.experiment.passes:  # of two files of one name
+        titles = [title_of_pass(step) for step in self.experiment.all_passes]
+        for step in self.experiment.all_passes:  # of two files of one name
             if isinstance(step, UseGrids):
                 titles += [f"{n} {float(e.scale.sum())!r}" for n, e in step.grids.items()]
         return _short_hash(f"{self.network.digest} {seen} {self.config.to_json()} {titles}")
@@ -124,11 +124,11 @@ def _make_artefacts(
     workspace: Workspace, wish: ExportRequest, formats: tuple[str, ...]
 ) -> Steps[None]:
     stage = yield from part_of_progress(
-        quantized_to_take(wish.study, wish.experiment), 0.0, STAGE_SHARE
+        quantize_for_export(wish.study, wish.experiment), 0.0, STAGE_SHARE
     )
     yield Progress(STAGE_SHARE, "Collecting numbers of layers")
     scored = wish.study.scored
-    numbers = layer_numbers(stage, wish.report, wish.config, scored, wish.sensitivity)
+    numbers = collect_layer_numbers(stage, wish.report, wish.config, scored, wish.sensitivity)
     metrics = tuple(LayerNumber(n.name, n.unit, n.values, n.low_is_bad) for n in numbers)
     count = wish.network.graph.batch or TRIAL
     few = scored is None or len(scored) < count

@@ -2,8 +2,13 @@
 
 import streamlit as st
 
-from analysis.deployment.prepare_export import quantized_to_take
-from analysis.deployment.runtime_check import ExecutionCheck, Latency, Top1Score, check_execution
+from analysis.deployment.prepare_export import quantize_for_export
+from analysis.deployment.runtime_check import (
+    ExecutionCheck,
+    Latency,
+    Top1Score,
+    check_file_execution,
+)
 from figures import takeaway
 from figures.quality.runtime_check import integer_words, partings_by_layer, scores_side_by_side
 from figures.style.units import format_time
@@ -69,7 +74,7 @@ def _start_check(workspace: Workspace, wish: ExportRequest, count: int) -> None:
 
 def _check_file(wish: ExportRequest, count: int, seed: int) -> Steps[Checked]:
     stage = yield from part_of_progress(
-        quantized_to_take(wish.study, wish.experiment), 0.0, STAGE_SHARE
+        quantize_for_export(wish.study, wish.experiment), 0.0, STAGE_SHARE
     )
     if wish.study.scored is None:
         raise ValueError("A check needs images; none are chosen. Choose data on Model.")
@@ -78,7 +83,7 @@ def _check_file(wish: ExportRequest, count: int, seed: int) -> Steps[Checked]:
     simulated, executed = simulate_written_file(stage.quantized, made), open_exported_model(made)
     score = wish.study.scored
     data = score if count >= len(score) else score.sample(count, seed)
-    steps = check_execution(wish.network, simulated, executed, data)
+    steps = check_file_execution(wish.network, simulated, executed, data)
     check = yield from part_of_progress(steps, FILE_SHARE, 1.0)
     weighted = tuple(layer.name for layer in wish.network.graph.layers if layer.weight)
     return Checked(check, weighted)
@@ -162,7 +167,7 @@ def _agreement_card(cards: st.delta_generator.DeltaGenerator, check: ExecutionCh
 
 
 def _speed_sentence(latency: Latency) -> str:
-    factor, float_time = latency.speedup, format_time(latency.float_s)
+    factor, float_time = latency.quantized_speedup, format_time(latency.float_s)
     if factor >= 1:
         return f"{factor:.2f} times faster than float, {float_time}"
     return f"{1 / factor:.2f} times slower than float, {float_time}"

@@ -46,7 +46,7 @@ def table_makers(
     sensitivity = wish.sensitivity
     if sensitivity is not None:
         found["sensitivity"] = lambda: answer_table(sensitivity)
-    runs = workspace.store.all()
+    runs = workspace.store.all_runs()
     if runs:
         found["runs"] = lambda: run_table(runs)
     return found

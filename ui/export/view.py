@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from analysis.runs.apply_recipe import title_of
-from analysis.runs.experiment_file import write_experiment
+from analysis.runs.apply_recipe import title_of_pass
+from analysis.runs.experiment_file import write_experiment_json
 from analysis.runs.run_store import Run
 from figures.style.units import format_bytes
 from model_io.artefacts.formats import FORMATS
@@ -28,7 +28,7 @@ def export_context(workspace: Workspace, wish: ExportRequest) -> None:
     )
     st.download_button(
         "Experiment as JSON",
-        write_experiment(wish.experiment),
+        write_experiment_json(wish.experiment),
         f"{wish.file_stem}.experiment.json",
         "application/json",
         icon=":material/science:",
@@ -98,7 +98,7 @@ def _artefact_details(made: Made) -> None:
 
 def report_choice(workspace: Workspace, wish: ExportRequest) -> None:
     """Offer the report of a run of the model; start with a run of the exported experiment."""
-    runs = [run for run in workspace.store.all() if run.model_digest == wish.network.digest]
+    runs = [run for run in workspace.store.all_runs() if run.model_digest == wish.network.digest]
     if not runs:
         st.caption("A report tells of a run, and none of this model was kept yet.")
         st.page_link(RUNS, label="Run it and measure", icon=":material/play_circle:")
@@ -114,7 +114,7 @@ def report_choice(workspace: Workspace, wish: ExportRequest) -> None:
 
 def _matches_request(run: Run, wish: ExportRequest) -> bool:
     """Whether a run measured the exported configuration and recipe."""
-    titles = tuple(title_of(step) for step in wish.experiment.passes)
+    titles = tuple(title_of_pass(step) for step in wish.experiment.all_passes)
     return run.config == wish.config.to_dict() and run.recipe == titles
 
 

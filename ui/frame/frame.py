@@ -4,7 +4,7 @@ import logging
 
 import streamlit as st
 
-from analysis.runs.experiment import recipe_name
+from analysis.runs.experiment import name_of_recipe
 from quant.errors import QuantError
 from ui.frame.sign_in import sign_in_box
 from ui.jobs import JobState, watch_jobs
@@ -43,13 +43,17 @@ def _show_context(workspace: Workspace) -> None:
         "Model": _model_name(workspace),
         "Data": _data_name(workspace),
         "Machine": workspace.machine.title,
-        "Experiment": workspace.experiment.name,
+        "Experiment": workspace.experiment.display_name,
     }
     experiment = workspace.experiment
     if experiment.given_name and experiment.recipe:
-        lines["Repairs"] = recipe_name(experiment.recipe)
+        lines["Repairs"] = name_of_recipe(experiment.recipe)
     given = experiment.encodings
-    if given is not None and experiment.uses_encodings and given.source not in experiment.name:
+    if (
+        given is not None
+        and experiment.uses_encodings
+        and given.source not in experiment.display_name
+    ):
         lines["Ranges"] = f"of {given.source}"
     for label, value in lines.items():
         st.caption(f"{label}  \n**{plain(value)}**")

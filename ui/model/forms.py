@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.network import Network
-from analysis.split import wanted_of
+from analysis.split import wanted_inputs
 from data_io.bundled import BUNDLED_DATA
 from figures.style.units import format_share
 from model_io.digest import file_digest
@@ -64,7 +64,7 @@ def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
 def with_known_shapes(workspace: Workspace, choice: ModelChoice) -> ModelChoice:
     """Return a choice with what a person once said of the inputs of this very file."""
     question = _inputs_question(choice)
-    said = workspace.store.answer(question) if question and not choice.wish else None
+    said = workspace.store.find_answer(question) if question and not choice.wish else None
     return choice.with_shapes(said) if isinstance(said, str) else choice
 
 
@@ -184,7 +184,7 @@ def bring_data(workspace: Workspace) -> None:
             f"Use the bundled {plain(own.title)}", key="data.bundled",
             disabled=choice.source == first.source, on_click=workspace.take_data, args=(first,),
         )  # fmt: skip
-    wanted = () if workspace.network is None else wanted_of(workspace.network.graph)
+    wanted = () if workspace.network is None else wanted_inputs(workspace.network.graph)
     table = takes_table_rows(workspace.network)
     images = [] if wanted or table else st.file_uploader(
         "A folder of images, one sub-folder a class",

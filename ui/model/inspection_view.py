@@ -15,7 +15,7 @@ def show_inspection(network: Network) -> None:
     if floating:
         title += f": {floating} tensors stay float"
     with st.expander(plain(title), icon=":material/fact_check:"):
-        st.text("\n".join(found.sentences()))
+        st.text("\n".join(found.report_sentences()))
         if found.float_weights:
             columns = {
                 "Tensor": [one.tensor for one in found.float_weights],

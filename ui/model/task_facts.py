@@ -30,7 +30,7 @@ NO_LABELS = "Agreement with the float network and SQNR take accuracy's place."
 
 def accuracy_substitute(network: Network, *, labelled: bool) -> str:
     """Return the substitute for accuracy, in a sentence; empty for labelled classes."""
-    if not network.classifies:
+    if not network.is_classifier:
         return NO_CLASSES
     return "" if labelled else NO_LABELS
 
@@ -38,7 +38,7 @@ def accuracy_substitute(network: Network, *, labelled: bool) -> str:
 def float_score_card(cards: DeltaGenerator, workspace: Workspace, score: FloatScore | None) -> None:
     """Show the float network's top-1, or the reason for a missing top-1."""
     network = workspace.network
-    if network is not None and not network.classifies:
+    if network is not None and not network.is_classifier:
         shapes = [shape_text(shape) or "1" for shape in network.graph.output_shapes]
         cards.metric(
             "Output" if len(shapes) == 1 else f"{len(shapes)} outputs", shapes[0], border=True,
@@ -117,7 +117,7 @@ def measure_import_check(workspace: Workspace) -> None:
     network, parts, question = workspace.network, workspace.parts, _import_question(workspace)
     if network is None or parts is None or not question:
         return
-    if question in workspace.asked or workspace.store.answer(question):
+    if question in workspace.asked or workspace.store.find_answer(question):
         return
     model, store = workspace.model, workspace.store
 
@@ -161,7 +161,7 @@ def _run_import_check(model: ModelChoice, network: Network, parts: Split) -> dic
 def import_check_note(workspace: Workspace) -> None:
     """Tell the result of the check of an ONNX file on the chosen data."""
     question = _import_question(workspace)
-    found = workspace.store.answer(question) if question else None
+    found = workspace.store.find_answer(question) if question else None
     if not found:
         return
     if "error" in found:

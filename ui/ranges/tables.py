@@ -15,7 +15,7 @@ def overview_table(examined: list[ExaminedTensor]) -> pd.DataFrame:
         found, channels, fit = item.distribution, item.distribution.channels, item.fit
         rows.append(
             {
-                "layer": item.layer,
+                "layer": item.layer_name,
                 "role": found.side.noun,
                 "values": found.count,
                 "zeros": found.zeros,
@@ -24,7 +24,7 @@ def overview_table(examined: list[ExaminedTensor]) -> pd.DataFrame:
                 "std": found.std,
                 "kurtosis": found.kurtosis,
                 "channels": len(channels.low) if channels else None,
-                "widest_over_median": channels.ratio if channels else None,
+                "widest_over_median": channels.widest_to_median_ratio if channels else None,
                 "half_step_of_one_grid": half_encoding_step(item),
                 "bits": fit.spec.bits if fit else 32,
                 "sqnr_db": fit.sqnr_db if fit else None,
@@ -42,7 +42,7 @@ def suspect_table(found: list[ExaminedTensor]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "layer": item.layer,
+                "layer": item.layer_name,
                 "bits": item.bits_lost,
                 "reason": item.findings[0].sentence,
                 "all_reasons": " ".join(finding.sentence for finding in item.findings),
@@ -54,7 +54,7 @@ def suspect_table(found: list[ExaminedTensor]) -> pd.DataFrame:
 
 def histogram_table(distribution: Distribution) -> pd.DataFrame:
     """Return a row a bar: from, to, number of values."""
-    counts, edges = distribution.bars()
+    counts, edges = distribution.histogram_bars()
     return pd.DataFrame({"from": edges[:-1], "to": edges[1:], "values": counts})
 
 

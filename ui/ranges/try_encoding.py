@@ -47,7 +47,7 @@ def encoding_controls(workspace: Workspace, book: RangeBook, site: Site) -> Quan
         help="How many values share a scale" if weight
         else "Always per tensor: a scale per channel cannot leave the sum",
     )  # fmt: skip
-    estimators = book.estimators(site)
+    estimators = book.range_estimators(site)
     now = spec.estimator if spec.estimator in estimators else Estimator.MSE
     estimator = row.selectbox(
         "Range", estimators, estimators.index(now), key=f"{place}.estimator",
@@ -99,8 +99,8 @@ def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, side: Side) 
     site = site_of_tensor(book, workspace.config, layer, side)
     tried = encoding_controls(workspace, book, site)
     try:
-        fit = book.fit(site, tried)
-        before = None if site.spec.is_float else book.fit(site, site.spec)
+        fit = book.fit_at_site(site, tried)
+        before = None if site.spec.is_float else book.fit_at_site(site, site.spec)
     except QuantError as error:
         st.error(plain(str(error)))
         return
@@ -122,4 +122,4 @@ def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, side: Side) 
     ):  # fmt: skip
         use_tried_spec(workspace, site, tried)
         st.rerun()
-    tensor_figures(book.distributions(side)[layer], fit)
+    tensor_figures(book.distributions_by_layer(side)[layer], fit)

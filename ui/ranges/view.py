@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.ranges.distributions import Distribution
 from analysis.ranges.encoding_fit import Fit
-from analysis.ranges.findings import CHANNEL_RATIO, ExaminedTensor, rank_suspects
+from analysis.ranges.findings import CHANNEL_RATIO, ExaminedTensor, rank_suspect_tensors
 from analysis.ranges.tensors import RangeBook
 from figures import takeaway
 from figures.ranges.by_layer import ranges_along_depth
@@ -31,7 +31,7 @@ def examine_tensors(book: RangeBook, config: QuantConfig, side: Side) -> list[Ex
     """Return the tensors of a side under the configuration; show the error and return [] else."""
     try:
         with st.spinner("Examining every layer"):
-            return book.examine_all(config, side)
+            return book.examine_all_tensors(config, side)
     except QuantError as error:
         st.error(plain(str(error)))
         return []
@@ -69,7 +69,7 @@ def _start_calibration(workspace: Workspace) -> None:
     study = workspace.job_study
     if study is not None and study.calibration is not None:
         title = f"{JobKind.CALIBRATE} {study.network.name}"
-        job = Job(JobKind.CALIBRATE, title, study.calibrated, lambda _: None)
+        job = Job(JobKind.CALIBRATE, title, study.collect_statistics, lambda _: None)
         workspace.runner.submit(job)
 
 
@@ -96,7 +96,7 @@ def suspect_list(
     examined: list[ExaminedTensor], side: Side, picker: str, seen: PickedLayer
 ) -> None:
     """Show suspects with reasons; a ticked row writes the layer's name to `picker` and `seen`."""
-    found = rank_suspects(examined)
+    found = rank_suspect_tensors(examined)
     if not found:
         st.success(f"No {side.noun} is suspect: the grids fit.", icon=":material/check:")
         return
@@ -142,7 +142,7 @@ def encoding_fit_cards(fit: Fit, before: Fit | None) -> None:
         help="Values more than half a step outside the grid",
     )  # fmt: skip
     cards.metric(
-        "Codes used", f"{fit.codes_used} of {fit.levels}", border=True, height="stretch",
+        "Codes used", f"{fit.codes_used} of {fit.code_count}", border=True, height="stretch",
         help="Integers of the grid that occur; of grids per channel, in any channel",
     )  # fmt: skip
     part = round(100 * fit.clipping_part)
@@ -178,9 +178,11 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
             "Widest first", value=True, key="ranges.sort", help="Off: channels in their own order"
         )
         as_log = row.toggle(
-            "Log scale", value=channels.ratio >= CHANNEL_RATIO, key=f"ranges.log.{name}",
+            "Log scale",
+            value=channels.widest_to_median_ratio >= CHANNEL_RATIO,
+            key=f"ranges.log.{name}",
             help="For channels that differ by decades",
-        )  # fmt: skip
+        )
         draw = channel_magnitudes if as_log else channel_ranges
         with spot:
             _show_figure(draw(channels, fit, noun, by_range=by_range), "ranges.channels")

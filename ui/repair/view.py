@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis.network import Network
 from analysis.runs.experiment import Experiment
-from analysis.runs.repair import RepairStep, repair, run_of, verdict
+from analysis.runs.repair import RepairStep, repair_and_measure, repair_verdict, run_from_steps
 from analysis.study import Study
 from figures import takeaway
 from figures.network.colors import equalized_pairs
@@ -55,14 +55,14 @@ def start_repair(workspace: Workspace, recipe: Recipe) -> None:
     def keep_steps(steps: tuple[RepairStep, ...]) -> None:
         workspace.repaired = Repaired(study, experiment, steps)
 
-    title = f"{JobKind.REPAIR} {workspace.experiment.name}"
+    title = f"{JobKind.REPAIR} {workspace.experiment.display_name}"
     work = lambda: _calibrate_and_repair(study, experiment)  # noqa: E731
     workspace.runner.submit(Job(JobKind.REPAIR, title, work, keep_steps))
 
 
 def _calibrate_and_repair(study: Study, experiment: Experiment) -> Steps[tuple[RepairStep, ...]]:
-    yield from part_of_progress(study.calibrated(experiment.config), 0.0, CALIBRATION_SHARE)
-    work = repair(study, experiment.config, experiment.passes)
+    yield from part_of_progress(study.collect_statistics(experiment.config), 0.0, CALIBRATION_SHARE)
+    work = repair_and_measure(study, experiment.config, experiment.all_passes)
     return (yield from part_of_progress(work, CALIBRATION_SHARE, 1.0))
 
 
@@ -126,7 +126,7 @@ def step_intervals(steps: Sequence[RepairStep]) -> list[tuple[float, float]]:
 def step_verdicts(steps: Sequence[RepairStep]) -> None:
     """Say in a sentence how each pass changed the score, and why a pass did harm."""
     for before, after in pairwise(steps):
-        st.markdown(f"- {verdict(before, after)}")
+        st.markdown(f"- {repair_verdict(before, after)}")
 
 
 def show_before_after(steps: Sequence[RepairStep], picked: PickedLayer) -> None:
@@ -279,7 +279,7 @@ def keep_repaired_form(workspace: Workspace, repaired: Repaired) -> None:
     """Offer to keep the last step as a run, for comparison with other runs."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     name = row.text_input(
-        "Name of the run", repaired.experiment.name, key=f"repair.name.{id(repaired)}"
+        "Name of the run", repaired.experiment.display_name, key=f"repair.name.{id(repaired)}"
     )
     if row.button(
         "Keep as a run",
@@ -287,7 +287,7 @@ def keep_repaired_form(workspace: Workspace, repaired: Repaired) -> None:
         icon=":material/save:",
         help="Adds the repaired network to Run and compare",
     ):
-        named = replace(repaired.experiment, machine=workspace.machine).named(name)
-        run = run_of(repaired.steps, repaired.study, named)
-        workspace.store.save(run)
+        named = replace(repaired.experiment, machine=workspace.machine).with_name(name)
+        run = run_from_steps(repaired.steps, repaired.study, named)
+        workspace.store.save_run(run)
         st.toast(f"{plain(run.name)} is among the runs now.", icon=":material/save:")

@@ -6,10 +6,10 @@ from dataclasses import replace
 import streamlit as st
 
 from analysis.evaluation.evaluate import Disagreement
-from analysis.runs.compare_runs import describe, layer_differences
+from analysis.runs.compare_runs import describe_run_change, differences_by_layer
 from analysis.runs.experiment_file import record_of_run
-from analysis.runs.json_values import to_plain
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.json_values import plain_from_result
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run
 from quant.config import QuantConfig
 from quant.progress import Steps
@@ -30,15 +30,15 @@ def start_run(workspace: Workspace, name: str) -> None:
     study = workspace.job_study
     if study is None or study.scored is None:
         return
-    experiment = workspace.experiment.named(name or workspace.experiment.name)
+    experiment = workspace.experiment.with_name(name or workspace.experiment.display_name)
     seeded = replace(experiment, seed=workspace.data.seed)
     metric, store = load_named_metric(workspace, workspace.metric), workspace.store
 
     def run_steps() -> Steps[None]:
         # kept at once, whether anybody looks or not
-        store.save((yield from run_experiment(study, seeded, metric)))
+        store.save_run((yield from measure_experiment(study, seeded, metric)))
 
-    title = f"{JobKind.RUN} {seeded.name}"
+    title = f"{JobKind.RUN} {seeded.display_name}"
     workspace.runner.submit(Job(JobKind.RUN, title, run_steps, lambda _: None))
 
 
@@ -77,8 +77,8 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
     with st.form("runs.start", border=False):
         name_column, button_column = st.columns([4, 1], vertical_alignment="bottom")
         name = name_column.text_input(
-            "Name of the run", value=workspace.experiment.name,
-            key=f"runs.name.{workspace.experiments.version}.{workspace.experiment.name}",
+            "Name of the run", value=workspace.experiment.display_name,
+            key=f"runs.name.{workspace.experiments.version}.{workspace.experiment.display_name}",
         )  # fmt: skip
         pressed = button_column.form_submit_button(
             "Run", type="primary", icon=":material/play_arrow:", disabled=not ready,
@@ -113,7 +113,7 @@ def manage_run(workspace: Workspace, run: Run) -> None:
     name = row.text_input("Name", run.name, key=f"runs.rename.{run.id}")
     if row.button("Rename", key="runs.rename", disabled=locked):
         try:
-            workspace.store.rename(run.id, name)
+            workspace.store.rename_run(run.id, name)
         except ValueError as error:
             st.error(plain(str(error)))
             return
@@ -127,19 +127,23 @@ def manage_run(workspace: Workspace, run: Run) -> None:
         load_run_experiment(workspace, run)
         st.rerun()
     row.download_button(
-        "JSON", json.dumps(to_plain(run), indent=2), f"{run.name}.json", "application/json",
-        key="runs.json", icon=":material/download:",
-    )  # fmt: skip
+        "JSON",
+        json.dumps(plain_from_result(run), indent=2),
+        f"{run.name}.json",
+        "application/json",
+        key="runs.json",
+        icon=":material/download:",
+    )
     if row.button("Delete", key="runs.delete", disabled=locked):
-        workspace.store.delete(run.id)
+        workspace.store.delete_run(run.id)
         st.rerun()
 
 
 def show_run_differences(before: Run, after: Run) -> None:
     """Say in words, then layer by layer, how two runs differ."""
-    for sentence in describe(before, after):
+    for sentence in describe_run_change(before, after):
         st.markdown(f"- {plain(sentence)}")
-    rows = [to_plain(row) for row in layer_differences(before, after)]
+    rows = [plain_from_result(row) for row in differences_by_layer(before, after)]
     with st.expander("Layer by layer", icon=":material/table_rows:"):
         st.dataframe(rows, hide_index=True, width="stretch", height=360, alt="Layers of both runs")
 

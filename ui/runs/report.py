@@ -5,9 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.mixed_precision.pareto_front import Front, moved, updated
+from analysis.mixed_precision.pareto_front import Front, move_to_machine, update_front
 from analysis.reporting.contents import Report, ReportOrigin
-from analysis.reporting.gather import Around, gather_report
+from analysis.reporting.gather import Around, gather_run_report
 from analysis.reporting.trade_off import TradeOff, trade_off_from_front
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
@@ -108,8 +108,8 @@ def front_with_run(workspace: Workspace, run: Run, front: Front | None = None) -
     foresight = present_foresight(workspace)
     if foresight is None:
         return trade_off_from_front(front, run)
-    measured = [moved(search, one) for one in foresight.measured]
-    return trade_off_from_front(updated(front, foresight.predictor), run, measured)
+    measured = [move_to_machine(search, one) for one in foresight.measured]
+    return trade_off_from_front(update_front(front, foresight.predictor), run, measured)
 
 
 def _calibrate_and_gather(
@@ -121,7 +121,7 @@ def _calibrate_and_gather(
     shown: TradeOff | None,
 ) -> Steps[Report]:
     if study is not None:
-        yield from part_of_progress(study.calibrated(), 0.0, CALIBRATION_SHARE)
+        yield from part_of_progress(study.collect_statistics(), 0.0, CALIBRATION_SHARE)
     has_images = study is not None and study.scored is not None
     around = Around(
         study=study,
@@ -133,7 +133,7 @@ def _calibrate_and_gather(
         origin=_report_origin(workspace, run) if has_images else None,
         notes=workspace.parts.notes if has_images and workspace.parts is not None else (),
     )
-    return (yield from part_of_progress(gather_report(run, around), CALIBRATION_SHARE, 1.0))
+    return (yield from part_of_progress(gather_run_report(run, around), CALIBRATION_SHARE, 1.0))
 
 
 def _report_origin(workspace: Workspace, run: Run) -> ReportOrigin:

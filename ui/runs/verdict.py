@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from analysis.runs.apply_recipe import title_of
+from analysis.runs.apply_recipe import title_of_pass
 from analysis.runs.run_store import Run
-from analysis.runs.verdict import Level, Place, judge
+from analysis.runs.verdict import Level, Place, judge_run
 from ui.navigation import EXPORT, MODEL, REPAIR, SENSITIVITY, TRADEOFFS
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
@@ -38,8 +38,8 @@ def show_run_verdict(workspace: Workspace, run: Run, others: Sequence[Run]) -> N
     network = workspace.network
     if network is not None and network.digest != run.model_digest:
         network = None
-    classes = network.outputs if network is not None and network.classifies else None
-    verdict = judge(run, classes, others)
+    classes = network.output_count if network is not None and network.is_classifier else None
+    verdict = judge_run(run, classes, others)
     draw, icon = {
         Level.DEPLOYABLE: (st.success, ":material/check_circle:"),
         Level.UNDECIDED: (st.warning, ":material/help:"),
@@ -64,5 +64,5 @@ def _is_present_experiment(workspace: Workspace, run: Run) -> bool:
     now = workspace.experiment
     return (
         now.config.to_dict() == run.config
-        and tuple(title_of(step) for step in now.passes) == run.recipe
+        and tuple(title_of_pass(step) for step in now.all_passes) == run.recipe
     )

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from analysis.sensitivity.ranking import progress_of
+from analysis.sensitivity.ranking import progress_in_words
 from analysis.sensitivity.sweep import Depth, Sensitivity, View
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
@@ -141,7 +141,7 @@ def sweep_buttons(
         )
     if found is not None and known and not finished:
         state = "Paused" if workspace.sensitivity.paused else "Unfinished"
-        row.caption(f"{state}: {progress_of(found, total)}. They are kept.")
+        row.caption(f"{state}: {progress_in_words(found, total)}. They are kept.")
     elif finished:
         row.caption(f"All {total} cells are known on {asked.images} images.")
 

@@ -1,7 +1,7 @@
 """Repairs of a layer, tried beside the page, and their results."""
 
 from analysis.diagnosis.remedies import Remedy
-from analysis.diagnosis.try_remedy import RemedyTrial, try_remedy
+from analysis.diagnosis.try_remedy import RemedyTrial, try_layer_remedy
 from analysis.sensitivity.sweep import Question
 from analysis.study import Study
 from quant.config import QuantConfig
@@ -35,7 +35,7 @@ def start_remedy_trial(
     study, data = workspace.job_study, request_images(workspace, asked)
     if study is None or data is None:
         return
-    asked_study = study.scoring(data)
+    asked_study = study.with_scored_images(data)
     config, key = workspace.config, _trial_key(workspace, question)
 
     def keep_trial(trial: RemedyTrial) -> None:
@@ -56,5 +56,7 @@ def _calibrate_and_try(
     study: Study, config: QuantConfig, question: Question, remedy: Remedy
 ) -> Steps[RemedyTrial]:
     """Calibrate if necessary, then try the repair; passes learn from the calibration images."""
-    yield from part_of_progress(study.calibrated(), 0.0, 0.1)
-    return (yield from part_of_progress(try_remedy(study, config, question, remedy), 0.1, 1.0))
+    yield from part_of_progress(study.collect_statistics(), 0.0, 0.1)
+    return (
+        yield from part_of_progress(try_layer_remedy(study, config, question, remedy), 0.1, 1.0)
+    )

@@ -2,12 +2,18 @@
 
 import streamlit as st
 
-from analysis.diagnosis.diagnose import SuspectCard, change_encoding, suspect_card
+from analysis.diagnosis.diagnose import SuspectCard, build_suspect_card, change_layer_encoding
 from analysis.diagnosis.remedies import Remedy
-from analysis.diagnosis.try_remedy import RemedyTrial, verdict
+from analysis.diagnosis.try_remedy import RemedyTrial, remedy_verdict
 from analysis.evaluation.evaluate import Evaluation
 from analysis.ranges.tensors import RangeBook
-from analysis.sensitivity.ranking import HarmMetric, at, gives_back, shown_interval, shown_of
+from analysis.sensitivity.ranking import (
+    HarmMetric,
+    describes_return_to_float,
+    scores_at_width,
+    shown_layer_interval,
+    shown_layer_value,
+)
 from analysis.sensitivity.sweep import CellScore, Question, Sensitivity
 from figures.sensitivity.wording import cell_text, format_metric, metric_name, shown_title
 from quant.errors import QuantError
@@ -42,7 +48,9 @@ def show_suspect_card(
         )
         _layer_scores(found, lens, layer)
         try:
-            suspect = suspect_card(book, workspace.config, question, study.pairs())
+            suspect = build_suspect_card(
+                book, workspace.config, question, study.equalizable_pairs()
+            )
         except QuantError as error:
             st.error(plain(str(error)))
             return
@@ -73,7 +81,9 @@ def _layer_box(workspace: Workspace, lens: Lens) -> str:
 
 
 def _layer_scores(found: Sensitivity, lens: Lens, layer: str) -> None:
-    score = next((s for s in at(found, lens.side, lens.bits) if s.question.layer == layer), None)
+    score = next(
+        (s for s in scores_at_width(found, lens.side, lens.bits) if s.question.layer == layer), None
+    )
     if score is None:
         st.caption("Not known yet at this width.")
         return
@@ -85,10 +95,13 @@ def _layer_scores(found: Sensitivity, lens: Lens, layer: str) -> None:
 def _score_card(
     row: st.delta_generator.DeltaGenerator, found: Sensitivity, score: CellScore, metric: HarmMetric
 ) -> None:
-    value, interval = shown_of(found, score, metric), shown_interval(found, score, metric)
+    value, interval = (
+        shown_layer_value(found, score, metric),
+        shown_layer_interval(found, score, metric),
+    )
     name = metric_name(metric, score.depth)
     row.metric(
-        f"{name}, given back" if gives_back(found) else name,
+        f"{name}, given back" if describes_return_to_float(found) else name,
         "unknown" if value is None else format_metric(value, metric),
         f"{interval.low:.1f} to {interval.high:.1f} (95 %)" if interval else f"{score.depth}",
         delta_color="off", delta_arrow="off", border=True, help=shown_title(found, metric),
@@ -153,9 +166,9 @@ def _trial_outcome(
     _before_after_cards("Alone", trial.alone_before, trial.alone_after)
     if trial.whole_before is not None and trial.whole_after is not None:
         _before_after_cards("Whole network", trial.whole_before, trial.whole_after)
-    for sentence in verdict(trial):
+    for sentence in remedy_verdict(trial):
         st.caption(plain(sentence))
-    if remedy.changes_grid:
+    if remedy.changes_encoding:
         if st.button(
             "Use for this layer", key=f"sensitivity.use.{remedy.title}", icon=":material/check:",
             help="Writes it into the configuration; Undo takes it back",
@@ -183,7 +196,7 @@ def _before_after_cards(who: str, before: Evaluation, after: Evaluation) -> None
 
 
 def _use_remedy(workspace: Workspace, book: RangeBook, question: Question, remedy: Remedy) -> None:
-    config = change_encoding(
+    config = change_layer_encoding(
         book, workspace.config, question, remedy.weight, remedy.activation
     )  # fmt: skip
     set_config(workspace, config)
@@ -219,4 +232,4 @@ def _give_bits_form(workspace: Workspace, book: RangeBook, question: Question) -
 def give_layer_bits(workspace: Workspace, book: RangeBook, question: Question, bits: int) -> None:
     """Give the layer in question a width on the sides in question."""
     change = SpecChange(bits=bits)
-    set_config(workspace, change_encoding(book, workspace.config, question, change, change))
+    set_config(workspace, change_layer_encoding(book, workspace.config, question, change, change))

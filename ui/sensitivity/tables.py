@@ -6,7 +6,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.evaluation.measures import Interval
-from analysis.sensitivity.ranking import HarmMetric, shown_interval, shown_of, value_of
+from analysis.sensitivity.ranking import (
+    HarmMetric,
+    shown_layer_interval,
+    shown_layer_value,
+    value_in_metric,
+)
 from analysis.sensitivity.sweep import CellScore, Sensitivity
 
 EXACT_DB = 300.0  # what stands for an infinite SQNR, so that columns of numbers stay numbers
@@ -21,9 +26,9 @@ def layer_list_table(
     rows = [
         {
             "layer": score.question.layer,
-            "value": _rounded_number(shown_of(found, score, metric), metric),
-            "interval": _interval_text(shown_interval(found, score, metric)),
-            **{names[other]: _finite_number(value_of(score, other)) for other in others},
+            "value": _rounded_number(shown_layer_value(found, score, metric), metric),
+            "interval": _interval_text(shown_layer_interval(found, score, metric)),
+            **{names[other]: _finite_number(value_in_metric(score, other)) for other in others},
             "known": str(score.depth),
             "images": score.images or None,
         }

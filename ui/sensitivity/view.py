@@ -8,12 +8,12 @@ import streamlit as st
 
 from analysis.sensitivity.ranking import (
     HarmMetric,
-    agreement_of,
-    gives_back,
-    metrics_of,
-    ranked,
-    value_of,
-    whole_of,
+    available_metrics,
+    describes_return_to_float,
+    rank_agreement,
+    rank_scores,
+    score_of_whole,
+    value_in_metric,
 )
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, View
 from figures import takeaway
@@ -58,12 +58,12 @@ def choose_lens(
     """
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     metrics, sides, widths = (
-        metrics_of(found) or [HarmMetric.SQNR],
+        available_metrics(found) or [HarmMetric.SQNR],
         found.sweep.sides,
         found.sweep.bits,
     )
     first: HarmMetric = HarmMetric.AGREEMENT if metrics[0] is HarmMetric.SQNR else metrics[0]
-    if whole and any(value_of(score, first) is None for score in found.scores):
+    if whole and any(value_in_metric(score, first) is None for score in found.scores):
         first = HarmMetric.SQNR
     metric = row.segmented_control(
         "Metric", metrics, default=first if first in metrics else metrics[0], required=True,
@@ -101,8 +101,8 @@ def scores_by_harm(
     found: Sensitivity, metric: HarmMetric, side: Side, bits: int
 ) -> list[CellScore]:
     """Return the scores, the most harmful first; scores without the metric follow, by SQNR."""
-    first = ranked(found, metric, side, bits)
-    return first + [s for s in ranked(found, HarmMetric.SQNR, side, bits) if s not in first]
+    first = rank_scores(found, metric, side, bits)
+    return first + [s for s in rank_scores(found, HarmMetric.SQNR, side, bits) if s not in first]
 
 
 def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
@@ -121,7 +121,7 @@ def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -
     if any(score.depth is Depth.SCREENING for score in found.scores) and depth == "Exact":
         words.append("cells not reached yet are screened")
     parts = workspace.parts
-    if workspace.network is not None and not workspace.network.classifies:
+    if workspace.network is not None and not workspace.network.is_classifier:
         words.append("the output is no row of classes: SQNR stands for accuracy")
     elif parts is not None and not parts.score.labelled:
         words.append("the images have no labels: agreement with float and SQNR stand for accuracy")
@@ -143,7 +143,7 @@ def screening_agreement_note(quick: Sensitivity | None, found: Sensitivity) -> N
     exact = [score for score in found.scores if score.depth is Depth.EXACT]
     parts = []
     for side in found.sweep.sides:
-        rho = agreement_of(quick, found, side)
+        rho = rank_agreement(quick, found, side)
         count = sum(score.question.side is side for score in exact)
         if rho is not None:
             parts.append(f"{ROLES[side].lower()} {rho:.2f} ({count} cells)")
@@ -169,9 +169,9 @@ def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     st.markdown(
         f"**{len(scores)} layers with {cell_text(lens.side, lens.bits)}, most harmful first**"
     )
-    whole = whole_of(found, lens.side, lens.bits)
-    if whole is not None and gives_back(found):
-        all_of_it = format_metric(value_of(whole, lens.metric), lens.metric)
+    whole = score_of_whole(found, lens.side, lens.bits)
+    if whole is not None and describes_return_to_float(found):
+        all_of_it = format_metric(value_in_metric(whole, lens.metric), lens.metric)
         st.caption(f"With all layers quantized: {plain(lens.metric)} {all_of_it}")
     table = layer_list_table(found, scores, lens.metric)
     st.dataframe(
@@ -187,9 +187,12 @@ def _list_columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
     return {
         "layer": text("Layer", width=160, pinned=True),
         "value": number(
-            "Given back" if gives_back(found) else metric_name(lens.metric, found.depth),
+            "Given back"
+            if describes_return_to_float(found)
+            else metric_name(lens.metric, found.depth),
             format="%.3g" if lens.metric is HarmMetric.KL else "%.1f",
-            help=shown_title(found, lens.metric), width=90,
+            help=shown_title(found, lens.metric),
+            width=90,
         ),
         "interval": text("95 %", width=95, help="Interval, in the same unit"),
         "sqnr": number("SQNR dB", format="%.1f", width=75, help="Higher is better"),
@@ -197,12 +200,12 @@ def _list_columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
         "agreement": number("Agreement %", format="%.1f", width=95, help="Higher is better"),
         "known": text("Known by"),
         "images": number("Images"),
-    }  # fmt: skip
+    }
 
 
 def show_worst_layers(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     """Show the most harmful layers of the side and width in sight with their intervals."""
-    if not ranked(found, lens.metric, lens.side, lens.bits):
+    if not rank_scores(found, lens.metric, lens.side, lens.bits):
         if scores_by_harm(found, lens.metric, lens.side, lens.bits):
             name = metric_name(lens.metric, found.depth)
             st.caption(f"{plain(name)} is known of none of them yet: they are ordered by SQNR.")
@@ -219,7 +222,7 @@ def depth_charts(
     """Show a heat map of the widths along the depth, and the width in sight with intervals."""
     figure = harm_map(found, lens.metric, asked, lens.picked)
     _clickable_chart(figure, "sensitivity.map", _click_handler(workspace, found, "sensitivity.map"))
-    if not ranked(found, lens.metric, lens.side, lens.bits):
+    if not rank_scores(found, lens.metric, lens.side, lens.bits):
         return
     figure = along_depth(found, lens.metric, lens.side, lens.bits, lens.layers, lens.picked)
     _clickable_chart(
@@ -237,7 +240,7 @@ def metric_comparisons(
         return
     left, right = st.columns(2, gap="large")
     with left:
-        known = metrics_of(found)
+        known = available_metrics(found)
         against = HarmMetric.ACCURACY if HarmMetric.ACCURACY in known else HarmMetric.AGREEMENT
         figure = noise_against_harm(found, against, lens.bits)
         _clickable_chart(

@@ -6,7 +6,7 @@ from pathlib import Path
 from accelerator.machine import presets
 from analysis.network import Network
 from analysis.runs.experiment import Experiment
-from analysis.runs.experiment_file import ExperimentRecord, reference_to
+from analysis.runs.experiment_file import ExperimentRecord, encodings_reference
 from analysis.runs.run_store import RunStore
 from analysis.session_file import (
     DataReference,
@@ -48,7 +48,7 @@ def present_session(workspace: Workspace) -> Session:
     if network is None:
         raise SessionError("A session needs a model; none is loaded. Choose one on Model.")
     model, data = workspace.model, workspace.data
-    runs = [run for run in workspace.store.all() if run.model_digest == network.digest]
+    runs = [run for run in workspace.store.all_runs() if run.model_digest == network.digest]
     return Session(
         model=ModelReference(
             network.name, network.digest, model.source, model.builder, model.input_shape,
@@ -59,7 +59,7 @@ def present_session(workspace: Workspace) -> Session:
             data.samples, data.seed,
         ),
         record=ExperimentRecord(
-            workspace.experiment, reference_to(workspace.experiment.encodings)
+            workspace.experiment, encodings_reference(workspace.experiment.encodings)
         ),
         runs=tuple(runs),
         sensitivity=deepest_sensitivity(workspace),
@@ -113,10 +113,10 @@ def _continue_session(
     if experiment.machine.name not in presets():
         workspace.machines[experiment.machine.name] = experiment.machine
     workspace.change(experiment)
-    known = {run.id for run in workspace.store.all()}
+    known = {run.id for run in workspace.store.all_runs()}
     new = [run for run in session.runs if run.id not in known]
     for run in reversed(new):
-        workspace.store.save(run)
+        workspace.store.save_run(run)
     take_session_fronts(workspace, session.sensitivity, session.found)
     workspace.save_choices()
     kept = len(session.runs) - len(new)
@@ -145,7 +145,7 @@ def _look_at_session(workspace: Workspace, session: Session, why: str) -> str:
     folder = Path(tempfile.mkdtemp(prefix="session-", dir=workspace.folder))
     store = RunStore(folder)
     for run in reversed(session.runs):
-        store.save(run)
+        store.save_run(run)
     workspace.opened = OpenedSession(session, why, folder, before)
     workspace.repaired = None
     workspace.take_study(None, None)

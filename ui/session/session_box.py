@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from analysis.session_file import Session, SessionError, read_session, write_session
+from analysis.session_file import Session, SessionError, read_session_file, write_session_json
 from ui.session.open_session import close_session, open_session, present_session, run_count_text
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
@@ -15,7 +15,7 @@ def session_box(workspace: Workspace) -> None:
     """Offer to save the session and to open a session."""
     ready = workspace.network is not None or workspace.opened is not None
     st.download_button(
-        "Save", data=lambda: write_session(present_session(workspace)),
+        "Save", data=lambda: write_session_json(present_session(workspace)),
         file_name=f"{_session_file_name(workspace)}.session.json", mime="application/json",
         key="session.save", icon=":material/download:", disabled=not ready, width="stretch",
         help="Model and data by name and digest, configuration, machine, runs, sensitivities",
@@ -24,7 +24,7 @@ def session_box(workspace: Workspace) -> None:
     if uploaded is None:
         return
     try:
-        session = read_session(uploaded.getvalue())
+        session = read_session_file(uploaded.getvalue())
     except SessionError as error:
         st.error(plain(str(error)))
         return
@@ -66,7 +66,7 @@ def describe_session(session: Session) -> str:
     code = " Its model names code, which is not run." if session.model.builder else ""
     experiment = session.record.experiment
     return (
-        f"{session.model.name} on {data}, {experiment.name}, {experiment.machine.title}; "
+        f"{session.model.name} on {data}, {experiment.display_name}, {experiment.machine.title}; "
         f"{run_count_text(len(session.runs))}, saved {session.created[:10]}.{code}"
     )
 

@@ -7,7 +7,7 @@ from analysis.runs.run_store import RunStore
 
 def needs_consent(store: RunStore, code: str) -> bool:
     """Return whether the file of `code`, "path.py:function", exists without a user's consent."""
-    return code_file(code).is_file() and store.answer(_consent_question(code)) is not True
+    return code_file(code).is_file() and store.find_answer(_consent_question(code)) is not True
 
 
 def allow_code_run(store: RunStore, code: str) -> None:

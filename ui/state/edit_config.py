@@ -16,8 +16,8 @@ def set_config(workspace: Workspace, config: QuantConfig) -> None:
 
 def set_preset(workspace: Workspace, config: QuantConfig, name: str = "") -> None:
     """Make a complete configuration the present one; the ranges are calibrated."""
-    experiment = workspace.experiment.calibrating().with_config(config)
-    change_experiment(workspace, experiment.named(name))
+    experiment = workspace.experiment.with_calibrated_ranges().with_config(config)
+    change_experiment(workspace, experiment.with_name(name))
 
 
 def change_experiment(workspace: Workspace, experiment: Experiment) -> None:

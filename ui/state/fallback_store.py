@@ -30,41 +30,43 @@ class FallbackStore(RunStore):
         self._lock = threading.RLock()
         self._try_file(lambda _: None, lambda: None)
 
-    def save(self, run: Run) -> None:
+    def save_run(self, run: Run) -> None:
         """Keep a run; a run of the owner with an equal id is replaced."""
-        self._try_file(lambda disk: disk.save(run), lambda: super(FallbackStore, self).save(run))
+        self._try_file(
+            lambda disk: disk.save_run(run), lambda: super(FallbackStore, self).save_run(run)
+        )
 
-    def all(self) -> tuple[Run, ...]:
+    def all_runs(self) -> tuple[Run, ...]:
         """Return the owner's runs, the newest first."""
         nothing: tuple[Run, ...] = ()
         on_disk = self._try_file(
-            lambda disk: disk.all(), lambda: nothing
+            lambda disk: disk.all_runs(), lambda: nothing
         )  # may write what memory holds
-        return super().all() + on_disk
+        return super().all_runs() + on_disk
 
-    def rename(self, identity: str, name: str) -> None:
+    def rename_run(self, identity: str, name: str) -> None:
         """Give a run a new name.
 
         Raises:
             ValueError: the name is empty.
         """
-        super().rename(identity, name)
-        self._try_file(lambda disk: disk.rename(identity, name), lambda: None)
+        super().rename_run(identity, name)
+        self._try_file(lambda disk: disk.rename_run(identity, name), lambda: None)
 
-    def delete(self, identity: str) -> None:
+    def delete_run(self, identity: str) -> None:
         """Forget a run."""
-        super().delete(identity)
-        self._try_file(lambda disk: disk.delete(identity), lambda: None)
+        super().delete_run(identity)
+        self._try_file(lambda disk: disk.delete_run(identity), lambda: None)
 
     def forget_owner(self) -> None:
         """Delete the runs and answers of the owner."""
         self._try_file(lambda disk: disk.forget_owner(), lambda: None)
 
-    def answer(self, question: str) -> Any:
+    def find_answer(self, question: str) -> Any:
         """Return the JSON value kept under `question`; None without a value."""
         if question in self._unwritten:
             return self._unwritten[question]
-        return self._try_file(lambda disk: disk.answer(question), lambda: None)
+        return self._try_file(lambda disk: disk.find_answer(question), lambda: None)
 
     def keep_answer(self, question: str, answer: Any) -> None:
         """Keep a JSON value under `question`."""
@@ -94,9 +96,9 @@ class FallbackStore(RunStore):
         """Open the file and write the runs and answers from the time of the failure."""
         try:
             disk = RunStore(self._folder, self.owner)
-            for run in reversed(super().all()):
-                disk.save(run)
-                super().delete(run.id)
+            for run in reversed(super().all_runs()):
+                disk.save_run(run)
+                super().delete_run(run.id)
             for question in list(self._unwritten):
                 disk.keep_answer(question, self._unwritten.pop(question))
         except StoreError as error:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.network import Network, prepare
-from analysis.split import ImageChoice, Split, choose_split, preprocess_of_shape
+from analysis.network import Network, prepare_network
+from analysis.split import ImageChoice, Split, choose_data_split, preprocess_of_shape
 from data_io.bundled import BUNDLED_DATA
 from data_io.preprocessing import Preprocess
 from data_io.table_columns import TableColumns
@@ -109,7 +109,7 @@ def _read_network(choice: ModelChoice) -> Steps[Network]:
     yield Progress(0.4, "Tracing the network")
     model = loaded.program or loaded.module
     with limit_processor_time(MOST_LOADING_S, what):
-        network = prepare(
+        network = prepare_network(
             loaded.name, model, takes, loaded.digest, loaded.batch, loaded.import_notes
         )
     targets, given = file_knowledge(loaded, network.graph)
@@ -142,7 +142,7 @@ def open_chosen_data(choice: DataChoice, model: ModelChoice, network: Network) -
         ValueError: the data cannot be read or do not fit the network.
     """
     own = choice.source is not None and not is_bundled_data(choice.source)
-    return choose_split(
+    return choose_data_split(
         model.source,
         network,
         uniform_config(8, 8),

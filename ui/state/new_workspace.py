@@ -71,7 +71,7 @@ def _continue_experiment(workspace: Workspace, snapshot: Snapshot, network: Netw
         workspace.notes.append(str(error))
     except QuantError:
         return  # of another model
-    workspace.experiments = History(experiment.on(network.digest, ""))
+    workspace.experiments = History(experiment.on_model_and_data(network.digest, ""))
 
 
 def _data_exists(data: DataChoice) -> bool:

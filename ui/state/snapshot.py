@@ -13,7 +13,7 @@ from analysis.runs.experiment_file import (
     experiment_from_plain,
     experiment_to_plain,
 )
-from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.json_values import plain_from_result, result_from_plain
 from model_io.encodings.apply_to_network import resolve_encodings
 from quant.config import config_from_dict
 from ui.state.model_and_data import DataChoice, ModelChoice
@@ -48,8 +48,8 @@ def write_snapshot(
     """Return the choices as JSON text."""
     return json.dumps(
         {
-            "model": to_plain(model),
-            "data": to_plain(data),
+            "model": plain_from_result(model),
+            "data": plain_from_result(data),
             "experiment": experiment_to_plain(experiment),
             "metric": metric,
         }
@@ -64,8 +64,8 @@ def read_snapshot(text: str) -> Snapshot:
     """
     saved = json.loads(text)
     return Snapshot(
-        from_plain(ModelChoice, saved["model"]),
-        from_plain(DataChoice, saved["data"]),
+        result_from_plain(ModelChoice, saved["model"]),
+        result_from_plain(DataChoice, saved["data"]),
         _experiment_record(saved),
         str(saved.get("metric", "")),
     )
@@ -77,5 +77,5 @@ def _experiment_record(saved: dict[str, Any]) -> ExperimentRecord:
     # before there were experiments: configuration, name, machine and encodings side by side
     experiment = Experiment(config_from_dict(saved["config"]), load_preset(saved["machine"]))
     encodings = saved.get("grids")
-    reference = None if encodings is None else from_plain(EncodingsReference, encodings)
-    return ExperimentRecord(experiment.named(str(saved["config_name"])), reference)
+    reference = None if encodings is None else result_from_plain(EncodingsReference, encodings)
+    return ExperimentRecord(experiment.with_name(str(saved["config_name"])), reference)

@@ -10,7 +10,7 @@ from analysis.mixed_precision.forecast import Foresight
 from analysis.mixed_precision.pareto_front import Front
 from analysis.mixed_precision.proposal import Proposal
 from analysis.mixed_precision.search import BitSearch
-from analysis.mixed_precision.useful_bits import useful_rules
+from analysis.mixed_precision.useful_bits import restrict_to_useful_bits
 from analysis.network import Network
 from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity
 from quant.assignment import bits_by_part
@@ -62,7 +62,7 @@ class FrontRequest:
         )
         grains = self.granularities or None
         rules = Rules(self.bits, pins, self.edge_bits or None, self.together, grains)
-        return rules if self.quantity is Quantity.BOPS else useful_rules(machine, rules)
+        return rules if self.quantity is Quantity.BOPS else restrict_to_useful_bits(machine, rules)
 
     def needed_widths(self, network: Network, config: QuantConfig) -> tuple[int, ...]:
         """Return all bits that a sensitivity is needed for, the usual ones and the present's."""

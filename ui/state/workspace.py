@@ -15,7 +15,7 @@ import streamlit as st
 
 from accelerator.machine import Machine, load_preset
 from accelerator.report import CostReport
-from analysis.cost.estimate import cost
+from analysis.cost.estimate import estimate_config_cost
 from analysis.network import Network
 from analysis.runs.experiment import Experiment
 from analysis.runs.run_store import RunStore
@@ -131,7 +131,7 @@ class Workspace:
         A thread without a page, such as the thread of jobs, sees the newest statistics.
         """
         drawn: Study | None = getattr(self._drawn, "study", None)
-        if drawn is None or self._study is None or not drawn.belongs_to(self._study):
+        if drawn is None or self._study is None or not drawn.shares_results_with(self._study):
             return self._study
         return drawn
 
@@ -171,7 +171,7 @@ class Workspace:
 
     def hold_statistics(self) -> None:
         """Draw with the newest statistics, and with no newer statistics until the next call."""
-        self._drawn.study = None if self._study is None else self._study.as_seen()
+        self._drawn.study = None if self._study is None else self._study.with_present_statistics()
 
     def copy_for_job(self) -> "Workspace":
         """Return a copy with the present choices, for a job; the copy shares the results."""
@@ -244,9 +244,9 @@ class Workspace:
         self, network: Network | None, data: DataChoice, parts: Split | None, problem: str
     ) -> None:
         self.data, self.parts, self.data_problem = data, parts, problem
-        study = None if network is None else Study.of(network, parts, self.store)
+        study = None if network is None else Study.of_split(network, parts, self.store)
         if study is not None and self._study is not None:
-            study.share_with(self._study)
+            study.share_results_with(self._study)
         self._study = study
         self.hold_statistics()
         self.data_choices += 1
@@ -277,7 +277,9 @@ class Workspace:
         study = self.study
         if study is None:
             raise ValueError("A cost needs a model; none is loaded. Choose one on Model.")
-        return cost(study.network, config, machine or self.machine, study.entropies)
+        return estimate_config_cost(
+            study.network, config, machine or self.machine, study.weight_entropies
+        )
 
     def save_choices(self) -> None:
         """Write down the choices, so that a new tab or a restarted server finds the choices."""

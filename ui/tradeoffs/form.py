@@ -5,9 +5,9 @@ import streamlit as st
 from accelerator.machine import presets
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Together
-from analysis.mixed_precision.useful_bits import useful_bits
+from analysis.mixed_precision.useful_bits import find_useful_bits
 from analysis.network import Network
-from analysis.runs.json_values import from_plain
+from analysis.runs.json_values import result_from_plain
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS, Granularity
 from ui.state.tradeoffs import MOST_MACHINES, STARTS, UNITS, Against, FrontRequest, PointRequest
@@ -44,9 +44,11 @@ TOGETHER = {
 def last_front_request(workspace: Workspace) -> FrontRequest:
     """Return what was asked last of this model, or what to begin with."""
     if workspace.tradeoffs.wish is None:
-        raw = workspace.store.answer(front_request_key(workspace))
+        raw = workspace.store.find_answer(front_request_key(workspace))
         try:
-            workspace.tradeoffs.wish = from_plain(FrontRequest, raw) if raw else FrontRequest()
+            workspace.tradeoffs.wish = (
+                result_from_plain(FrontRequest, raw) if raw else FrontRequest()
+            )
         except (ValueError, TypeError):
             workspace.tradeoffs.wish = FrontRequest()  # written by another version
     return workspace.tradeoffs.wish
@@ -103,8 +105,8 @@ def _rule_fields(
         help="Of these, only widths that a machine makes something of are tried there",
     )  # fmt: skip
     offered = bits or last.bits
-    weights = useful_bits(workspace.machine, Side.WEIGHTS, offered)
-    activations = useful_bits(workspace.machine, Side.ACTIVATIONS, offered)
+    weights = find_useful_bits(workspace.machine, Side.WEIGHTS, offered)
+    activations = find_useful_bits(workspace.machine, Side.ACTIVATIONS, offered)
     st.caption(
         f"{plain(workspace.machine.title)} makes use of {_bits_text(weights)} for weights, "
         f"{_bits_text(activations)} for activations."

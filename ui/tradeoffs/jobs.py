@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
-from analysis.mixed_precision.pareto_front import Front, find_front, measure
+from analysis.mixed_precision.pareto_front import Front, find_pareto_front, measure_proposals
 from analysis.mixed_precision.pareto_record import FoundRecord
 from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
 from analysis.mixed_precision.search import BitSearch
-from analysis.mixed_precision.useful_bits import explain_gains
-from analysis.runs.json_values import from_plain, to_plain
+from analysis.mixed_precision.useful_bits import explain_machine_gains
+from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity, View
 from analysis.study import Study
@@ -102,7 +102,7 @@ def take_session_fronts(
         )
     for record in records:
         try:
-            wish = from_plain(FrontRequest, record.question)
+            wish = result_from_plain(FrontRequest, record.question)
             found = restore_fronts(workspace, wish, record)
         except (ValueError, TypeError, KeyError):
             continue  # of another version, or of machines that are not here
@@ -147,7 +147,7 @@ def _search_fronts(
     present: QuantConfig,
 ) -> Steps[Found]:
     network = study.network
-    yield from part_of_progress(study.calibrated(), 0.0, CALIBRATION_SHARE)
+    yield from part_of_progress(study.collect_statistics(), 0.0, CALIBRATION_SHARE)
     steps_of_noise = noise_by_granularity(workspace, study, wish, present)
     noise, others = yield from part_of_progress(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
     searches, fronts = {}, {}
@@ -156,9 +156,9 @@ def _search_fronts(
         start = NOISE_SHARE + share * place
         yield Progress(start, f"Costs on {machine.name}")
         rules = wish.choice_rules(machine, network, present)
-        entropies = study.entropies
+        entropies = study.weight_entropies
         search = BitSearch(network, noise, machine, rules, entropies=entropies, others=others)
-        front = find_front(search, wish.quantity, POINTS)
+        front = find_pareto_front(search, wish.quantity, POINTS)
         searches[machine.name] = search
         plain = yield from part_of_progress(front, start, start + share)
         fronts[machine.name] = _name_points(plain, search)
@@ -167,9 +167,9 @@ def _search_fronts(
 
 def _name_points(front: Front, search: BitSearch) -> Front:
     """Return the front with names that say what a point costs beside uniform 8 bits."""
-    quantity, eight = front.quantity, front.quantity.of(search.reference.cost)
+    quantity, eight = front.quantity, front.quantity.value_in(search.reference.cost)
     named = (
-        replace(one, name=f"Mixed, {100 * quantity.of(one.cost) / eight:.1f} % {quantity}")
+        replace(one, name=f"Mixed, {100 * quantity.value_in(one.cost) / eight:.1f} % {quantity}")
         for one in front.proposals
     )
     return replace(front, proposals=tuple(named))
@@ -189,7 +189,7 @@ def answer_target(
         except BudgetError:
             kept[key] = _unreachable_sentence(search, found.wish.quantity, target)
         except QuantError as error:
-            kept[key] = f"{error} {explain_gains(search.machine)}"
+            kept[key] = f"{error} {explain_machine_gains(search.machine)}"
     return kept[key]
 
 
@@ -199,15 +199,15 @@ def _solve_target(
     quantity = found.wish.quantity
     if target.against == Against.POINTS:
         name = f"Least {quantity} within {target.most:g} points"
-        return search.cheapest(quantity, most_loss=target.most / 100, name=name)
+        return search.cheapest_choice(quantity, most_loss=target.most / 100, name=name)
     unit, factor = UNITS[quantity]
     words, worth = {
-        Against.EIGHT: (Against.EIGHT, quantity.of(search.reference.cost) / 100),
-        Against.PRESENT: (Against.PRESENT, quantity.of(present.cost) / 100),
+        Against.EIGHT: (Against.EIGHT, quantity.value_in(search.reference.cost) / 100),
+        Against.PRESENT: (Against.PRESENT, quantity.value_in(present.cost) / 100),
         Against.UNIT: (unit, factor),
     }[target.against]
     name = f"Best {quantity} at {target.most:g} {words}"
-    return search.best([Budget(quantity, target.most * worth)], name)
+    return search.least_noise_choice([Budget(quantity, target.most * worth)], name)
 
 
 def _unreachable_sentence(search: BitSearch, quantity: Quantity, target: PointRequest) -> str:
@@ -217,7 +217,10 @@ def _unreachable_sentence(search: BitSearch, quantity: Quantity, target: PointRe
         return f"No choice of bits is predicted to keep {wanted}. Allow more, or offer wider bits."
     if target.against == Against.UNIT:
         wanted = f"{target.most:g} {UNITS[quantity][0]}"
-    least, eight = search.least(quantity), quantity.of(search.reference.cost)
+    least, eight = (
+        search.least_possible_quantity(quantity),
+        quantity.value_in(search.reference.cost),
+    )
     return (
         f"No choice of bits brings {COST_NAMES[quantity].lower()} on {search.machine.name} to "
         f"{wanted}; {value_text(quantity, least)} ({format_share(least / eight)} of W8A8) is the "
@@ -227,7 +230,7 @@ def _unreachable_sentence(search: BitSearch, quantity: Quantity, target: PointRe
 
 def spread_proposals(proposals: Sequence[Proposal]) -> list[Proposal]:
     """Return the least noisy, the most, then those between them by halves: what teaches most."""
-    left = sorted(proposals, key=lambda proposal: proposal.noise)
+    left = sorted(proposals, key=lambda proposal: proposal.noise_energy_sum)
     chosen = left[:1] + left[:0:-1][:1]
     spans = [(0, len(left) - 1)]
     for low, high in spans:
@@ -246,11 +249,11 @@ def start_measuring(
     if study is None or study.network is not found.network or not proposals:
         return
     search, seed = found.searches[machine], workspace.data.seed
-    keep: Callable[[Run], None] = workspace.store.save
+    keep: Callable[[Run], None] = workspace.store.save_run
 
     def measure_steps() -> Steps[None]:
-        yield from part_of_progress(study.calibrated(), 0.0, 0.1)
-        steps = measure(search, study, proposals, seed, keep)
+        yield from part_of_progress(study.collect_statistics(), 0.0, 0.1)
+        steps = measure_proposals(search, study, proposals, seed, keep)
         yield from part_of_progress(steps, 0.1, 1.0)
 
     what = proposals[0].name if len(proposals) == 1 else f"{len(proposals)} configurations"
@@ -261,7 +264,7 @@ def start_measuring(
 
 def remember_front_request(workspace: Workspace, wish: FrontRequest) -> None:
     """Write down what was asked, so that a reload or a restart finds it."""
-    workspace.store.keep_answer(front_request_key(workspace), to_plain(wish))
+    workspace.store.keep_answer(front_request_key(workspace), plain_from_result(wish))
 
 
 def front_request_key(workspace: Workspace) -> str:

@@ -9,10 +9,15 @@ import streamlit as st
 from accelerator.interval import describe_trust
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.forecast import ENOUGH, Foresight
-from analysis.mixed_precision.pareto_front import Measured, moved, prediction_error, updated
+from analysis.mixed_precision.pareto_front import (
+    Measured,
+    move_to_machine,
+    prediction_error,
+    update_front,
+)
 from analysis.mixed_precision.proposal import Proposal
 from analysis.mixed_precision.search import BitSearch, explain_handling
-from analysis.mixed_precision.useful_bits import explain_gains
+from analysis.mixed_precision.useful_bits import explain_machine_gains
 from analysis.network import Network
 from analysis.sensitivity.sweep import Depth, Sensitivity
 from figures import takeaway
@@ -49,11 +54,11 @@ def machine_panels(
             problems[name] = got
         panels.append(
             Panel(
-                updated(found.fronts[name], foresight.predictor),
-                tuple(moved(search, one) for one in foresight.measured),
+                update_front(found.fronts[name], foresight.predictor),
+                tuple(move_to_machine(search, one) for one in foresight.measured),
                 present,
                 None if isinstance(got, str) else got.predicted_by(foresight.predictor),
-                {quantity: quantity.of(search.reference.cost) for quantity in Quantity},
+                {quantity: quantity.value_in(search.reference.cost) for quantity in Quantity},
             )
         )
     return panels, problems
@@ -62,8 +67,10 @@ def machine_panels(
 def _present_proposal(search: BitSearch, foresight: Foresight, workspace: Workspace) -> Proposal:
     """Return the present configuration; its noise is not known where its grids are others."""
     config = workspace.config
-    proposal = search.judge(f"Now: {workspace.experiment.name}", config)
-    return replace(proposal, summed=foresight.summed(config)).predicted_by(foresight.predictor)
+    proposal = search.judge_config(f"Now: {workspace.experiment.display_name}", config)
+    return replace(proposal, summed=foresight.summed_noise(config)).predicted_by(
+        foresight.predictor
+    )
 
 
 def show_front(
@@ -128,7 +135,7 @@ def _cost_sentence(panel: Panel, picked: Proposal) -> str:
     """Return in words what a point costs, beside uniform 8 bits."""
     costs = [
         f"{COST_NAMES[quantity]} {amount_text(quantity, picked.cost)} "
-        f"({format_share(quantity.of(picked.cost) / eight)})"
+        f"({format_share(quantity.value_in(picked.cost) / eight)})"
         for quantity in SHOWN
         if (eight := panel.eight[quantity])
     ]
@@ -237,7 +244,7 @@ def show_front_notes(
     )
     for panel in panels:
         machine = found.searches[panel.front.machine].machine
-        st.markdown(f"- {explain_gains(machine)} {describe_trust(machine)}")
+        st.markdown(f"- {explain_machine_gains(machine)} {describe_trust(machine)}")
     handled = [
         sentence
         for search in found.searches.values()

@@ -6,9 +6,14 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.split import ImageChoice
-from analysis.training.divide import divide_images
-from analysis.training.forecast import Forecast, StepCost, forecast, measure_step
-from analysis.training.run_training import TrainingOutcome, TrainingTask, loss_for, run_training
+from analysis.training.divide import divide_training_images
+from analysis.training.forecast import Forecast, StepCost, forecast_training, measure_step_cost
+from analysis.training.run_training import (
+    TrainingOutcome,
+    TrainingTask,
+    loss_for_split,
+    run_training_task,
+)
 from data_io.preprocessing import Preprocess
 from figures import takeaway
 from figures.training.curves import loss_curve, measure_curves, score_curve
@@ -73,8 +78,8 @@ def training_form(workspace: Workspace) -> TrainingTask | None:
         calibration=max(1, choice.calibration),
         seed=choice.seed,
     )
-    split = divide_images(workspace.model.source, network, images)
-    settings = replace(settings, loss=loss_for(split, loss))
+    split = divide_training_images(workspace.model.source, network, images)
+    settings = replace(settings, loss=loss_for_split(split, loss))
     recipe = build_recipe(equalize=equalize)
     return TrainingTask(network, workspace.config, split, settings, workspace.settings.runs, recipe)
 
@@ -83,8 +88,10 @@ def start_forecast(workspace: Workspace, task: TrainingTask) -> None:
     """Queue the measurement of a step and the forecast."""
 
     def forecast_steps() -> Steps[tuple[StepCost, Forecast]]:
-        cost = yield from part_of_progress(measure_step(replace(task, points=[])), 0.0, 0.1)
-        return cost, (yield from part_of_progress(forecast(replace(task, points=[])), 0.1, 1.0))
+        cost = yield from part_of_progress(measure_step_cost(replace(task, points=[])), 0.0, 0.1)
+        return cost, (
+            yield from part_of_progress(forecast_training(replace(task, points=[])), 0.1, 1.0)
+        )
 
     def keep_forecast(found: tuple[StepCost, Forecast]) -> None:
         workspace.training.cost, workspace.training.forecast = found
@@ -102,8 +109,10 @@ def start_training(workspace: Workspace, task: TrainingTask) -> None:
         workspace.training.outcome = outcome
 
     workspace.training.task, workspace.training.outcome = task, None
-    title = f"{JobKind.TRAIN} {workspace.experiment.name}"
-    workspace.runner.submit(Job(JobKind.TRAIN, title, lambda: run_training(task), keep_outcome))
+    title = f"{JobKind.TRAIN} {workspace.experiment.display_name}"
+    workspace.runner.submit(
+        Job(JobKind.TRAIN, title, lambda: run_training_task(task), keep_outcome)
+    )
 
 
 def show_forecast(workspace: Workspace, steps: int) -> None:
@@ -111,7 +120,7 @@ def show_forecast(workspace: Workspace, steps: int) -> None:
     cost, expected = workspace.training.cost, workspace.training.forecast
     if cost is None or expected is None:
         return
-    st.markdown(f"**{plain(expected.sentence)}** {cost.sentence(steps)}")
+    st.markdown(f"**{plain(expected.forecast_sentence)}** {cost.duration_sentence(steps)}")
     arms = {
         **expected.scores,
         "50 steps of training": expected.probe,
@@ -174,7 +183,7 @@ def show_training_outcome(outcome: TrainingOutcome) -> None:
     )
     st.markdown("Take it home, checked in ONNX Runtime:")
     st.code(
-        f"cli.py export --model {outcome.task.network.name} --trained {outcome.task.name} "
+        f"cli.py export --model {outcome.task.network.name} --trained {outcome.task.stored_name} "
         f"--runs {outcome.task.folder} --format onnx-qdq --out trained.onnx --check",
         language="bash",
     )

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.network import Network
-from analysis.network_layout import LayerPlace, places
+from analysis.network_layout import LayerPlace, layer_places
 from figures import takeaway
 from figures.network.colors import colored_by_bits, colored_by_share, colored_by_sqnr
 from ui.navigation import RANGES
@@ -23,7 +23,7 @@ COLORS = (MACS, PARAMETERS, ENERGY, WEIGHT_BITS, ACTIVATION_BITS, SQNR)
 def cached_layer_places(digest: str, _network: Network) -> tuple[LayerPlace, ...]:
     """Return the places of a network's layers in the drawing."""
     del digest  # it is the key of the cache
-    return places(_network.graph)
+    return layer_places(_network.graph)
 
 
 def show_network_graph(workspace: Workspace, network: Network) -> None:
@@ -77,7 +77,7 @@ def _network_figure(workspace: Workspace, network: Network, color: str) -> Any:
         bits = {layer.name: chosen[layer.name].activation.bits for layer in layers}
         return colored_by_bits(spots, bits, "activations", picked)
     if color == SQNR:
-        found = (run for run in workspace.store.all() if run.model_digest == network.digest)
+        found = (run for run in workspace.store.all_runs() if run.model_digest == network.digest)
         run = next(found, None)
         return None if run is None else (
             colored_by_sqnr(spots, run.layer_sqnr_db, f"run “{run.name}”", picked)

@@ -121,7 +121,7 @@ def _unbalanced(facts: SiteFacts) -> SiteCause | None:
     if facts.layer.kind not in (Kind.ADD, Kind.CONCAT):
         return None
     ranges = [
-        facts.book.activations[one.name].largest
+        facts.book.activations[one.name].largest_magnitude
         for one in facts.book.graph.layers
         if one.output in facts.layer.inputs and one.name in facts.book.activations
     ]
@@ -157,7 +157,7 @@ def _large_bias(facts: SiteFacts) -> SiteCause | None:
     if channels is None or facts.layer.bias is None:
         return None
     std = (channels.inner_high - channels.inner_low) / 4
-    largest = channels.largest
+    largest = channels.largest_by_channel
     top = largest >= 0.5 * largest.max(initial=0.0)
     biased = top & (np.abs(channels.mean) >= BIASED * np.maximum(std, 1e-12))
     others = largest[~biased & (largest > 0)]

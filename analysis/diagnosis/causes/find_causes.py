@@ -37,7 +37,7 @@ def find_causes(study: Study, config: QuantConfig, sides: Iterable[Side]) -> tup
         side = site.side
         if side not in wanted or site.spec.is_float or site.shared_with is not None:
             continue
-        if site.layer not in book.distributions(site.side):
+        if site.layer not in book.distributions_by_layer(site.side):
             continue
         facts = _facts(study, book, site, chosen)
         if facts is None:
@@ -51,7 +51,7 @@ def find_causes(study: Study, config: QuantConfig, sides: Iterable[Side]) -> tup
 
 def _facts(study: Study, book: RangeBook, site: Site, chosen: Resolved) -> SiteFacts | None:
     try:
-        fit = book.fit(site, site.spec)
+        fit = book.fit_at_site(site, site.spec)
     except QuantError:  # an estimator that needs what this site does not have
         return None
     graph = study.network.graph
@@ -59,10 +59,10 @@ def _facts(study: Study, book: RangeBook, site: Site, chosen: Resolved) -> SiteF
         book,
         site,
         graph[site.layer],
-        book.distributions(site.side)[site.layer],
+        book.distributions_by_layer(site.side)[site.layer],
         fit,
         chosen,
-        study.pairs(),
+        study.equalizable_pairs(),
     )
 
 
@@ -71,12 +71,12 @@ def find_few_images(study: Study) -> Steps[SiteCause | None]:
 
     Up to 64 images that are scored are looked at, without labels; no range is chosen from them.
     """
-    known, network = study.known, study.network
+    known, network = study.known_statistics, study.network
     if study.scored is None or not 0 < known.images < ENOUGH_IMAGES:
         return None
     yield Progress(0.0, "Comparing the ranges of other images")
-    images = study.images.sample(min(CHECKED_IMAGES, len(study.images)), 0)
-    size = network.batch_size
+    images = study.scored_images.sample(min(CHECKED_IMAGES, len(study.scored_images)), 0)
+    size = network.forward_batch_size
     batches = (
         arrange_batch(batch.inputs)
         for batch in images.batches(size)

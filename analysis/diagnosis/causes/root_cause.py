@@ -115,8 +115,8 @@ class ChannelSpread:
 
 def channel_spread(channels: Channels) -> ChannelSpread:
     """Return how unequal the ranges of living channels are."""
-    largest = channels.largest
-    alive = largest[channels.alive]
+    largest = channels.largest_by_channel
+    alive = largest[channels.alive_channels]
     if len(alive) == 0:
         return ChannelSpread(0, 1.0, 0, 0, 1.0)
     median = float(np.median(alive))

@@ -13,7 +13,7 @@ from analysis.diagnosis.causes.root_cause import (
 )
 from analysis.diagnosis.diagnose import FEW_WEIGHTS
 from analysis.diagnosis.remedies import CORRECT, EQUALIZE, PER_CHANNEL, ROUND, Remedy, other_range
-from analysis.ranges.findings import DB_PER_BIT, expected_sqnr_db, median_sqnr_db
+from analysis.ranges.findings import DB_PER_BIT, expected_sqnr_db, median_channel_sqnr_db
 from quant.graph.operators import Kind
 from quant.ranges.estimators import encode_weight
 from quant.spec import Granularity
@@ -117,7 +117,7 @@ def _few_codes(facts: SiteFacts) -> SiteCause | None:
     if short < SHORTFALL_DB or facts.fit.clipping_part >= MOSTLY_CLIPPING:
         return None
     evidence = (
-        f"{facts.fit.codes_used} of {facts.fit.levels} codes occur; the largest weight lies "
+        f"{facts.fit.codes_used} of {facts.fit.code_count} codes occur; the largest weight lies "
         f"{facts.values.peak_in_std:.0f} standard deviations out."
     )
     return facts.found(RootCause.FEW_CODES, evidence, short / DB_PER_BIT, other_range(facts.site))
@@ -132,5 +132,5 @@ def _few_bits(facts: SiteFacts) -> SiteCause | None:
 
 def shortfall_db(facts: SiteFacts) -> float:
     """Return how far the SQNR lies below that of a normal distribution, in dB."""
-    lower = min(facts.fit.sqnr_db, median_sqnr_db(facts.fit))
+    lower = min(facts.fit.sqnr_db, median_channel_sqnr_db(facts.fit))
     return expected_sqnr_db(max(2, facts.fit.spec.bits)) - max(lower, 0.0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from analysis.diagnosis.flow.contents import LayerLoss
 from analysis.evaluation.measures import Interval
-from analysis.sensitivity.analyze import sensitivity
+from analysis.sensitivity.analyze import analyze_sensitivity
 from analysis.sensitivity.sweep import CellScore, Depth, Sweep
 from analysis.study import Study
 from quant.assignment import bits_by_part
@@ -77,18 +77,20 @@ def _attribute_side(study: Study, config: QuantConfig, side: Side) -> Steps[list
     if not widths:
         return []
     sweep = Sweep(config, widths, (side,))
-    images = study.images
-    few = study.scoring(images.sample(min(SCREENED_IMAGES, len(images)), 0))
-    screened = yield from part_of_progress(sensitivity(few, sweep, Depth.SCREENING), 0.0, 0.2)
+    images = study.scored_images
+    few = study.with_scored_images(images.sample(min(SCREENED_IMAGES, len(images)), 0))
+    screened = yield from part_of_progress(
+        analyze_sensitivity(few, sweep, Depth.SCREENING), 0.0, 0.2
+    )
     scores = [one for one in screened.scores if own.get(one.question.layer) == one.question.bits]
     losses = _rank(scores, side)
     top = [one.layer for one in losses if one.share >= LEAST_SHARE][:MOST_MEASURED]
     if not top:
         return losses
-    some = study.scoring(images.sample(min(MEASURED_IMAGES, len(images)), 0))
+    some = study.with_scored_images(images.sample(min(MEASURED_IMAGES, len(images)), 0))
     asked = replace(sweep, layers=tuple(top))
     exact = yield from part_of_progress(
-        sensitivity(some, asked, Depth.EXACT, ranking=top), 0.2, 1.0
+        analyze_sensitivity(some, asked, Depth.EXACT, ranking=top), 0.2, 1.0
     )
     known = {(one.question.layer, one.question.bits): one for one in exact.scores}
     return [_measured(one, known.get((one.layer, one.bits))) for one in losses]

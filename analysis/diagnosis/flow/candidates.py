@@ -53,7 +53,7 @@ def candidates(
 
 def _usual(study: Study, iterations: int) -> Iterator[Candidate]:
     weights, outputs = (Side.WEIGHTS,), (Side.ACTIVATIONS,)
-    if study.pairs():
+    if study.equalizable_pairs():
         both = (*weights, *outputs)
         yield Candidate("Equalize across layers", 0, both, lambda one: _add(one, Equalize()))
         yield Candidate("Absorb high biases", 1, both, lambda one: _add(one, AbsorbBias()))
@@ -126,7 +126,7 @@ def _add(experiment: Experiment, step: Pass) -> Experiment | None:
         recipe = (*floats, *others, step)
     changed = experiment.with_recipe(recipe)
     try:
-        check_recipe_order(changed.passes)
+        check_recipe_order(changed.all_passes)
     except RecipeError:
         return None
     return changed

@@ -64,8 +64,8 @@ def conclude(trials: Trials, state: FlowState) -> Diagnosis:
     ]
     if useless:
         sentence += f" Tried without help: {', '.join(useless)}."
-    network, images = trials.study.network, trials.study.images
-    chosen = best.experiment.named("").on(network.digest, images.digest)
+    network, images = trials.study.network, trials.study.scored_images
+    chosen = best.experiment.with_name("").on_model_and_data(network.digest, images.digest)
     return Diagnosis(
         goal,
         tuple(trials.board),
@@ -83,13 +83,13 @@ def conclude(trials: Trials, state: FlowState) -> Diagnosis:
 def stop_early(trials: Trials, state: FlowState) -> Diagnosis:
     """Return the diagnosis of a float network that fails on these images."""
     reasons = [step.sentence for step in trials.board if step.outcome is StepOutcome.FAILED]
-    network, images = trials.study.network, trials.study.images
+    network, images = trials.study.network, trials.study.scored_images
     return Diagnosis(
         trials.goal,
         tuple(trials.board),
         (),
         (),
-        state.given.on(network.digest, images.digest),
+        state.given.on_model_and_data(network.digest, images.digest),
         None,
         met=False,
         sentence=f"Nothing can be judged before the float network is sound. {' '.join(reasons)}",

@@ -17,7 +17,7 @@ from analysis.diagnosis.flow.goal import Goal, Standing
 from analysis.diagnosis.flow.state import FlowState
 from analysis.diagnosis.flow.trials import RunKeeper, Trial, Trials
 from analysis.evaluation.sanity import check_float_network
-from analysis.runs.apply_recipe import repair_float
+from analysis.runs.apply_recipe import repair_float_network
 from analysis.runs.experiment import Experiment
 from analysis.study import Study
 from quant.passes.recipe import is_float_pass
@@ -78,7 +78,7 @@ def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
     state.float_top1 = score.float_top1
     start = time.monotonic()
     sanity = yield from part_of_progress(
-        check_float_network(study.network, study.images, score.float_top1), 0.8, 1.0
+        check_float_network(study.network, study.scored_images, score.float_top1), 0.8, 1.0
     )
     top1, interval = score.float_top1, score.float_top1_ci95
     told = f"No labels: answers are compared with the float network's on {score.samples} images."
@@ -88,7 +88,7 @@ def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
             f"{100 * interval.low:.1f} to {100 * interval.high:.1f})."
         )
     outcome = StepOutcome.TOLD if top1 is None else StepOutcome.PASSED
-    problems = sanity.sentences()
+    problems = sanity.warning_sentences()
     trials.board.append(
         FlowStep(
             FlowStage.FLOAT,
@@ -235,8 +235,8 @@ def _look_further(trials: Trials, state: FlowState) -> Steps[None]:
 def _float_study(study: Study, experiment: Experiment) -> Steps[Study]:
     """Return the calibrated study of the float network after the float passes of a recipe."""
     if any(map(is_float_pass, experiment.recipe)):
-        study = repair_float(study, experiment.recipe)
-    yield from study.calibrated()
+        study = repair_float_network(study, experiment.recipe)
+    yield from study.collect_statistics()
     return study
 
 

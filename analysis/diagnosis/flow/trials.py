@@ -12,7 +12,7 @@ from analysis.diagnosis.flow.contents import OUTCOMES, FlowStage, FlowStep
 from analysis.diagnosis.flow.goal import Goal, Loss, Standing, loss_of, standing_of
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import experiment_to_plain
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run
 from analysis.study import AnswerStore, Study
 from quant.progress import Progress, Steps
@@ -24,10 +24,10 @@ FORMAT = 1
 class RunKeeper(AnswerStore, Protocol):
     """What keeps runs and answers, such as `analysis.runs.run_store.RunStore`."""
 
-    def save(self, run: Run) -> None:
+    def save_run(self, run: Run) -> None:
         """Keep a run."""
 
-    def all(self) -> tuple[Run, ...]:
+    def all_runs(self) -> tuple[Run, ...]:
         """Return all runs."""
 
 
@@ -68,10 +68,10 @@ class Trials:
         run = self._find(question)
         resumed = run is not None
         if run is None:
-            titled = experiment.named(f"Diagnose: {name}")
-            run = yield from _titled(name, run_experiment(self.study, titled))
+            titled = experiment.with_name(f"Diagnose: {name}")
+            run = yield from _titled(name, measure_experiment(self.study, titled))
             if self.keeper is not None:
-                self.keeper.save(run)
+                self.keeper.save_run(run)
                 self.keeper.keep_answer(question, run.id)
         loss = loss_of(run.evaluation)
         trial = Trial(experiment, run, loss, standing_of(loss, self.goal), resumed)
@@ -113,7 +113,7 @@ class Trials:
             str(FORMAT),
             json.dumps(plain, sort_keys=True),
             study.network.graph_digest,
-            study.images.digest,
+            study.scored_images.digest,
             study.calibration.digest if study.calibration is not None else "",
             repr(study.input_range),
             str(torch.__version__),
@@ -123,17 +123,17 @@ class Trials:
     def _find(self, question: str) -> Run | None:
         if self.keeper is None:
             return None
-        identity = self.keeper.answer(question)
+        identity = self.keeper.find_answer(question)
         if not isinstance(identity, str):
             return None
         if self._kept is None:
-            self._kept = {run.id: run for run in self.keeper.all()}
+            self._kept = {run.id: run for run in self.keeper.all_runs()}
         return self._kept.get(identity)
 
 
 def replace_name(experiment: Experiment) -> Experiment:
     """Return the experiment without a given name."""
-    return experiment.named("")
+    return experiment.with_name("")
 
 
 def _titled(name: str, steps: Steps[Run]) -> Steps[Run]:

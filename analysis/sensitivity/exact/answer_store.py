@@ -24,9 +24,9 @@ class Cells:
     """Records in an SQLite file, or in memory; threads and processes may share a file."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._open = Database(path, _TABLES, _COLUMNS).open
+        self._open = Database(path, _TABLES, _COLUMNS).open_connection
 
-    def add(self, records: Iterable[tuple[str, str, Rows]]) -> None:
+    def add_rows(self, records: Iterable[tuple[str, str, Rows]]) -> None:
         """Store rows by question and chunk, replacing earlier rows of both keys."""
         with self._open() as database:
             database.executemany(
@@ -34,7 +34,7 @@ class Cells:
                 [(question, chunk, rows_to_bytes(rows)) for question, chunk, rows in records],
             )
 
-    def add_chunks(self, source: str, chunks: Mapping[str, Sequence[int]]) -> None:
+    def add_image_chunks(self, source: str, chunks: Mapping[str, Sequence[int]]) -> None:
         """Store the images of each chunk of a source."""
         with self._open() as database:
             database.executemany(
@@ -45,7 +45,7 @@ class Cells:
                 ],
             )
 
-    def chunks(self, source: str, question: str) -> dict[str, tuple[int, ...]]:
+    def answered_chunks(self, source: str, question: str) -> dict[str, tuple[int, ...]]:
         """Return the chunks of a source that answer a question, each with its images."""
         query = """SELECT chunks.chunk, images FROM chunks JOIN cells USING (chunk)
             WHERE source = ? AND question = ? ORDER BY chunks.rowid"""
@@ -53,19 +53,19 @@ class Cells:
             rows = database.execute(query, (source, question)).fetchall()
         return {chunk: tuple(np.frombuffer(images, np.int64).tolist()) for chunk, images in rows}
 
-    def contents(self, questions: Iterable[str]) -> dict[str, dict[str, bytes]]:
+    def rows_by_question(self, questions: Iterable[str]) -> dict[str, dict[str, bytes]]:
         """Return the rows of each question by chunk, as bytes from `rows_to_bytes`."""
         distinct = list(dict.fromkeys(questions))
         by_question: dict[str, dict[str, bytes]] = {question: {} for question in distinct}
-        for question, chunk, content in self._select("question, chunk, content", distinct):
+        for question, chunk, content in self._select_rows("question, chunk, content", distinct):
             by_question[question][chunk] = content
         return by_question
 
-    def known(self, questions: Iterable[str]) -> set[tuple[str, str]]:
+    def known_answers(self, questions: Iterable[str]) -> set[tuple[str, str]]:
         """Return all pairs (question, chunk) with a stored answer."""
-        return set(self._select("question, chunk", list(questions)))
+        return set(self._select_rows("question, chunk", list(questions)))
 
-    def _select(self, columns: str, questions: Sequence[str]) -> list[Any]:
+    def _select_rows(self, columns: str, questions: Sequence[str]) -> list[Any]:
         rows: list[Any] = []
         with self._open() as database:
             for start in range(0, len(questions), _MOST_VARIABLES):

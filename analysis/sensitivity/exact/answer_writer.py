@@ -19,7 +19,7 @@ class AnswerWriter:
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
 
-    def add(self, question: str, chunk: str, rows: Rows) -> None:
+    def add_answer(self, question: str, chunk: str, rows: Rows) -> None:
         """Take in the rows (N,) of one answer."""
         with self._lock:
             self._fresh.append((question, chunk, rows))
@@ -32,9 +32,9 @@ class AnswerWriter:
         with self._lock:
             self._timer = None
             with suppress(StoreError):  # tried again with the next answer, and at the end
-                self._write()
+                self._write_answers()
 
-    def close(self) -> None:
+    def write_remaining(self) -> None:
         """Write what is left.
 
         Raises:
@@ -44,9 +44,9 @@ class AnswerWriter:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._write()
+            self._write_answers()
 
-    def _write(self) -> None:
+    def _write_answers(self) -> None:
         if self._fresh:
-            self._cells.add(self._fresh)
+            self._cells.add_rows(self._fresh)
             self._fresh = []

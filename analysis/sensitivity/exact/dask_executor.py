@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from analysis.process_settings import keep_freed_memory
-from analysis.sensitivity.exact.executors import Outcomes, settle_threads
-from analysis.sensitivity.exact.work_unit import Outcome, Unit, run_unit
+from analysis.sensitivity.exact.executors import Outcomes, use_one_thread
+from analysis.sensitivity.exact.work_unit import Outcome, Unit, run_work_unit
 from quant.engine.program import Program
 from quant.errors import QuantError
 
@@ -39,27 +39,27 @@ class Cluster:
     address: str
     count: int
 
-    def run(self, program: Program, units: Iterator[Unit]) -> Outcomes:
+    def run_units(self, program: Program, units: Iterator[Unit]) -> Outcomes:
         """Yield outcomes as units finish; Dask moves the units of a dead worker to other workers.
 
         Raises:
             QuantError: the scheduler does not answer, or units fail on several workers.
         """
-        client = _connect(self.address)
+        client = _connect_to_scheduler(self.address)
         try:
-            yield from _UnitQueue(client, program, units, 2 * self.count).outcomes()
+            yield from _UnitQueue(client, program, units, 2 * self.count).yield_outcomes()
         finally:
             client.close(timeout=ANSWER_S)
 
 
-def open_cluster(address: str) -> Cluster:
+def open_dask_cluster(address: str) -> Cluster:
     """Return the workers of the scheduler at an address such as tcp://host:8786.
 
     Raises:
         QuantError: no scheduler answers, the scheduler has no workers, a scheduler or worker
             cannot import the project, or Dask is not installed.
     """
-    client = _connect(address)
+    client = _connect_to_scheduler(address)
     try:
         _check_place(client.run_on_scheduler, f"The scheduler at {address}", client)
         count = sum(client.nthreads().values())
@@ -100,7 +100,7 @@ async def _within(answer: Awaitable[Any]) -> Any:
     return await asyncio.wait_for(answer, ANSWER_S)
 
 
-def _connect(address: str) -> "Client":
+def _connect_to_scheduler(address: str) -> "Client":
     try:
         from distributed import Client  # noqa: PLC0415  slow to import, and rarely wanted
     except ImportError:
@@ -129,21 +129,21 @@ class _UnitQueue:
     ) -> None:
         self._client, self._units, self._most = client, units, most
         # Dask recomputes a task's result when a worker dies, unlike scattered data.
-        self._program = self._submit(_identity, program)
+        self._program = self._submit_call(_return_program, program)
         self._running: dict[Any, tuple[Unit, int]] = {}
 
-    def outcomes(self) -> Outcomes:
+    def yield_outcomes(self) -> Outcomes:
         """Yield outcomes as units finish; closing cancels the units in progress."""
         from distributed import as_completed  # noqa: PLC0415
 
         done = as_completed(loop=self._client.loop)
         try:
-            self._fill(done)
+            self._fill_queue(done)
             while self._running:
                 future = self._next_done(done)
                 unit, attempts = self._running.pop(future)
-                results = self._result(future, unit, attempts, done)
-                self._fill(done)
+                results = self._unit_result(future, unit, attempts, done)
+                self._fill_queue(done)
                 yield from results
         finally:
             if self._client.status == "running":
@@ -163,22 +163,22 @@ class _UnitQueue:
                 "lost. Answers so far are kept: start the scheduler and ask again."
             )
 
-    def _fill(self, done: Any) -> None:
+    def _fill_queue(self, done: Any) -> None:
         while len(self._running) < self._most and (unit := next(self._units, None)) is not None:
-            self._send(unit, 0, done)
+            self._send_unit(unit, 0, done)
 
-    def _send(self, unit: Unit, attempts: int, done: Any) -> None:
-        future = self._submit(compute_unit, self._program, unit)
+    def _send_unit(self, unit: Unit, attempts: int, done: Any) -> None:
+        future = self._submit_call(compute_work_unit, self._program, unit)
         self._running[future] = unit, attempts
         done.add(future)
 
-    def _submit(self, *task: Any) -> Any:
+    def _submit_call(self, *task: Any) -> Any:
         import dask  # noqa: PLC0415
 
         with dask.config.set(_SETTINGS):
             return self._client.submit(*task, pure=False)
 
-    def _result(self, future: Any, unit: Unit, attempts: int, done: Any) -> list[Outcome]:
+    def _unit_result(self, future: Any, unit: Unit, attempts: int, done: Any) -> list[Outcome]:
         from distributed import CancelledError, KilledWorker  # noqa: PLC0415
 
         try:
@@ -190,17 +190,17 @@ class _UnitQueue:
                     f"A cluster's workers must stay alive; they died {ATTEMPTS} times over the "
                     "same images. Give them more memory, or the sweep less."
                 ) from error
-            self._send(unit, attempts + 1, done)
+            self._send_unit(unit, attempts + 1, done)
             return []
         return outcomes
 
 
-def compute_unit(program: Program, unit: Unit) -> list[Outcome]:
+def compute_work_unit(program: Program, unit: Unit) -> list[Outcome]:
     """Compute a unit on the worker."""
     keep_freed_memory()
-    settle_threads()
-    return list(run_unit(program, unit))
+    use_one_thread()
+    return list(run_work_unit(program, unit))
 
 
-def _identity(program: Program) -> Program:
+def _return_program(program: Program) -> Program:
     return program

@@ -10,11 +10,11 @@ from typing import Protocol
 
 import torch
 
-from analysis.sensitivity.exact.work_unit import Outcome, Unit, run_unit
+from analysis.sensitivity.exact.work_unit import Outcome, Unit, run_work_unit
 from quant.engine.program import Program
 
 
-def available_cores() -> int:
+def available_core_count() -> int:
     """Return the number of cores available to the process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -29,7 +29,7 @@ class Workers(Protocol):
     def count(self) -> int:
         """The number of units that run at once."""
 
-    def run(self, program: Program, units: Iterator[Unit]) -> Outcomes:
+    def run_units(self, program: Program, units: Iterator[Unit]) -> Outcomes:
         """Yield outcomes as units finish; takes units on demand. Closing stops the work."""
 
 
@@ -39,10 +39,10 @@ class Serial:
 
     count: int = 1
 
-    def run(self, program: Program, units: Iterator[Unit]) -> Outcomes:
+    def run_units(self, program: Program, units: Iterator[Unit]) -> Outcomes:
         """Yield outcomes as units finish."""
         for unit in units:
-            yield from run_unit(program, unit)
+            yield from run_work_unit(program, unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class Pool:
     data. Threads also share the memory limit of a unit.
     """
 
-    count: int = field(default_factory=available_cores)
+    count: int = field(default_factory=available_core_count)
 
-    def run(self, program: Program, units: Iterator[Unit]) -> Outcomes:
+    def run_units(self, program: Program, units: Iterator[Unit]) -> Outcomes:
         """Yield outcomes as units finish; closing waits for the forwards in progress."""
         if self.count == 1:
-            yield from Serial().run(program, units)
+            yield from Serial().run_units(program, units)
             return
         threads_before = torch.get_num_threads()
         stop = Event()
@@ -66,12 +66,12 @@ class Pool:
 
         def work(unit: Unit) -> None:
             share = replace(unit, memory_bytes=unit.memory_bytes // self.count)
-            for outcome in run_unit(program, share):
+            for outcome in run_work_unit(program, share):
                 results.put(outcome)
                 if stop.is_set():
                     return
 
-        with ThreadPoolExecutor(self.count, initializer=settle_threads) as pool:
+        with ThreadPoolExecutor(self.count, initializer=use_one_thread) as pool:
             try:
                 running = 0
                 while True:
@@ -93,7 +93,7 @@ class Pool:
                 torch.set_num_threads(threads_before)
 
 
-def settle_threads() -> None:
+def use_one_thread() -> None:
     """Set torch to one thread for the calling thread.
 
     Torch looks up the process's thread count once, before the first use, hence the first call.

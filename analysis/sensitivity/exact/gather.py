@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from analysis.evaluation.per_image import UNKNOWN, Figures, rows_from_bytes, summarize_rows
-from analysis.network import Network, whole_batch
+from analysis.network import Network, batch_that_fits
 from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.image_chunks import Chunk, divide_into_chunks
-from analysis.sensitivity.questions import float_key, key_of, questions_of
+from analysis.sensitivity.questions import float_network_key, question_key, questions_of_sweep
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
 from analysis.site_encodings import SiteEncodings
 from analysis.study import Study
@@ -33,73 +33,75 @@ class SweepQuestions:
     figures: dict[bytes, Figures] = field(default_factory=dict)
 
     @property
-    def layers(self) -> tuple[str, ...]:
+    def layers_in_question(self) -> tuple[str, ...]:
         """The layers in question, in the order of the network."""
         return tuple(dict.fromkeys(question.layer for question in self.keys if question.layer))
 
-    def base_of(self, question: Question) -> Question | None:
+    def base_question(self, question: Question) -> Question | None:
         """Return the question about the network that a layer is judged in; None if all float."""
         if question.view is View.ONLY:
             return None
         return Question("", question.bits, question.side, View.ALL_BUT)
 
 
-def ask(study: Study, sweep: Sweep, cells: Cells) -> SweepQuestions:
+def ask_sweep_questions(study: Study, sweep: Sweep, cells: Cells) -> SweepQuestions:
     """Return what a sweep asks, in chunks of which as many as can be are known to the store.
 
     Raises:
         ConfigError: a layer or a rule that does not fit the network.
     """
-    network, data, grids = study.network, study.images, study.encodings(sweep.config)
-    questions = list(questions_of(network, sweep, grids))
+    network, data, grids = study.network, study.scored_images, study.site_encodings(sweep.config)
+    questions = list(questions_of_sweep(network, sweep, grids))
     if sweep.view is View.ALL_BUT:
         questions += [Question("", b, s, sweep.view) for s in sweep.sides for b in sweep.bits]
-    key_of_float = float_key(grids)
-    known = cells.chunks(data.source_digest(), key_of_float)
+    key_of_float = float_network_key(grids)
+    known = cells.answered_chunks(data.source_digest(), key_of_float)
     return SweepQuestions(
         grids,
         sweep,
-        {question: key_of(grids, question) for question in questions},
+        {question: question_key(grids, question) for question in questions},
         key_of_float,
-        divide_into_chunks(data, _chunk_size(network, grids, sweep), known),
+        divide_into_chunks(data, _images_per_chunk(network, grids, sweep), known),
         len(data),
-        study.figures,
+        study.figures_by_digest,
     )
 
 
-def _chunk_size(network: Network, grids: SiteEncodings, sweep: Sweep) -> int:
+def _images_per_chunk(network: Network, grids: SiteEncodings, sweep: Sweep) -> int:
     """Return the images in a chunk: as many as suit the cache and as memory allows."""
     if network.graph.batch is not None:
         return network.graph.batch
     program = grids.program
     largest = max(program.checkpoint_bytes([place]) for place in range(len(program) + 1))
-    return min(network.batch_size, whole_batch(sweep.memory_bytes, largest))
+    return min(network.forward_batch_size, batch_that_fits(sweep.memory_bytes, largest))
 
 
-def is_answered(asked: SweepQuestions, cells: Cells) -> bool:
+def is_sweep_answered(asked: SweepQuestions, cells: Cells) -> bool:
     """Whether the store has every answer on every image."""
     keys = set(asked.keys.values())
-    return set(product(keys, (chunk.key for chunk in asked.chunks))) <= cells.known(keys)
+    return set(product(keys, (chunk.key for chunk in asked.chunks))) <= cells.known_answers(keys)
 
 
-def gather(
+def gather_scores(
     asked: SweepQuestions, cells: Cells, seconds: float = 0.0, forwards: float = 0.0
 ) -> Sensitivity:
     """Return the scores that the store knows, each over the images that it has been put to."""
-    contents = cells.contents([*asked.keys.values(), asked.float_key])
+    contents = cells.rows_by_question([*asked.keys.values(), asked.float_key])
     order = [chunk.key for chunk in asked.chunks]
     reference = contents[asked.float_key]
     outputs = len(asked.grids.program.outputs)
     found = [
         score
         for question, key in asked.keys.items()
-        if (score := _score(asked, question, reference, contents[key], order)) is not None
+        if (score := _score_question(asked, question, reference, contents[key], order)) is not None
     ]
     return Sensitivity(
         sweep=asked.sweep,
         depth=Depth.EXACT,
         images=asked.images,
-        float_top1=_top1(b"".join(reference[key] for key in order if key in reference), outputs),
+        float_top1=_top1_share(
+            b"".join(reference[key] for key in order if key in reference), outputs
+        ),
         scores=tuple(score for score in found if score.question.layer),
         whole=tuple(score for score in found if not score.question.layer),
         seconds=seconds,
@@ -107,7 +109,7 @@ def gather(
     )
 
 
-def _score(
+def _score_question(
     asked: SweepQuestions,
     question: Question,
     reference: Mapping[str, bytes],
@@ -117,7 +119,7 @@ def _score(
     known = [key for key in order if key in contents and key in reference]
     if not known:
         return None
-    figures = _figures(
+    figures = _figures_of_rows(
         asked,
         b"".join([reference[key] for key in known]),
         b"".join([contents[key] for key in known]),
@@ -126,7 +128,7 @@ def _score(
     return CellScore(question=question, depth=Depth.EXACT, **values)
 
 
-def _figures(asked: SweepQuestions, reference: bytes, contents: bytes) -> Figures:
+def _figures_of_rows(asked: SweepQuestions, reference: bytes, contents: bytes) -> Figures:
     """Return the figures of rows; the study holds them, since a page asks every second."""
     key = hashlib.blake2b(reference + contents, digest_size=16).digest()
     known, outputs = asked.figures, len(asked.grids.program.outputs)
@@ -140,39 +142,42 @@ def _figures(asked: SweepQuestions, reference: bytes, contents: bytes) -> Figure
     return found
 
 
-def _top1(reference: bytes, outputs: int) -> float | None:
+def _top1_share(reference: bytes, outputs: int) -> float | None:
     right = rows_from_bytes(reference, outputs)["right"]
     if len(right) == 0 or (right == UNKNOWN).any():
         return None
     return float((right == 1).mean())
 
 
-def decided_layers(asked: SweepQuestions, cells: Cells) -> frozenset[str]:
+def find_decided_layers(asked: SweepQuestions, cells: Cells) -> frozenset[str]:
     """Return the layers whose place in the ranking no other layer disputes any more.
 
     They are ranked by the output's SQNR at the fewest bits, on each side by itself: a layer is
     decided where its interval overlaps with no other layer's.
     """
     bits = min(asked.sweep.bits)
-    scores = [s for s in gather(asked, cells).scores if s.question.bits == bits]
-    disputed = set(asked.layers)
+    scores = [s for s in gather_scores(asked, cells).scores if s.question.bits == bits]
+    disputed = set(asked.layers_in_question)
     agreed = [
-        _decided([s for s in scores if s.question.side is side]) for side in asked.sweep.sides
+        _decided_by_layer([s for s in scores if s.question.side is side])
+        for side in asked.sweep.sides
     ]
-    for layer in asked.layers:
+    for layer in asked.layers_in_question:
         known = [verdicts[layer] for verdicts in agreed if layer in verdicts]
         if known and all(known):
             disputed.discard(layer)
-    return frozenset(asked.layers) - disputed
+    return frozenset(asked.layers_in_question) - disputed
 
 
-def _decided(scores: Sequence[CellScore]) -> dict[str, bool]:
+def _decided_by_layer(scores: Sequence[CellScore]) -> dict[str, bool]:
     return {
-        score.question.layer: all(other is score or _apart(score, other) for other in scores)
+        score.question.layer: all(
+            other is score or _intervals_are_apart(score, other) for other in scores
+        )
         for score in scores
     }
 
 
-def _apart(one: CellScore, other: CellScore) -> bool:
+def _intervals_are_apart(one: CellScore, other: CellScore) -> bool:
     a, b = one.sqnr_ci95, other.sqnr_ci95
     return a is not None and b is not None and (a.low > b.high or b.low > a.high)

@@ -41,7 +41,7 @@ def divide_into_chunks(
     return tuple(sorted(chunks, key=lambda chunk: places[chunk.images[0]]))
 
 
-def chunk_images(data: Dataset, chunk: Chunk) -> Dataset:
+def images_of_chunk(data: Dataset, chunk: Chunk) -> Dataset:
     """Return the images of a chunk."""
     places = {image: place for place, image in enumerate(data.indices)}
     return data.subset([places[image] for image in chunk.images])

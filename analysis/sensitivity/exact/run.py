@@ -6,12 +6,12 @@ from contextlib import closing
 
 from torch import Tensor
 
-from analysis.evaluation.evaluate import check_labels
+from analysis.evaluation.evaluate import check_label_range
 from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.answer_writer import AnswerWriter
 from analysis.sensitivity.exact.executors import Workers
-from analysis.sensitivity.exact.gather import SweepQuestions, decided_layers
-from analysis.sensitivity.exact.image_chunks import Chunk, chunk_images
+from analysis.sensitivity.exact.gather import SweepQuestions, find_decided_layers
+from analysis.sensitivity.exact.image_chunks import Chunk, images_of_chunk
 from analysis.sensitivity.exact.work_unit import ChunkQuestion, Outcome, Unit
 from analysis.sensitivity.sweep import Question
 from data_io.dataset import Dataset
@@ -30,7 +30,7 @@ QUESTION_OVERHEAD = 0.02
 """The overhead of a question as a share of the network, for the progress."""
 
 
-def run_exact(
+def run_exact_sweep(
     asked: SweepQuestions,
     data: Dataset,
     cells: Cells,
@@ -48,13 +48,13 @@ def run_exact(
         QuantError: a label is no output of the network, or a range needs statistics.
     """
     todo = _OpenWork(asked, data, cells, reuse=reuse)
-    left = asked.layers
+    left = asked.layers_in_question
     for chunks in _chunk_rounds(asked):
         for layers in _layer_groups(left, ranking, staged=not asked.sweep.stop_when_decided):
-            units = todo.units(layers, chunks, workers.count)
+            units = todo.yield_units(layers, chunks, workers.count)
             yield from _compute_units(todo, cells, workers, units)
         if asked.sweep.stop_when_decided:
-            decided = decided_layers(asked, cells)
+            decided = find_decided_layers(asked, cells)
             left = tuple(layer for layer in left if layer not in decided)
     return todo.macs
 
@@ -64,14 +64,14 @@ def _compute_units(
 ) -> Steps[None]:
     """Run units; store the answers at least every half second, and on any error."""
     writer = AnswerWriter(cells)
-    with closing(workers.run(todo.program, units)) as outcomes:
+    with closing(workers.run_units(todo.program, units)) as outcomes:
         try:
             for outcome in outcomes:
-                writer.add(outcome.key, outcome.chunk, outcome.rows)
-                todo.take(outcome)
-                yield todo.progress()
+                writer.add_answer(outcome.key, outcome.chunk, outcome.rows)
+                todo.take_outcome(outcome)
+                yield todo.current_progress()
         finally:
-            writer.close()
+            writer.write_remaining()
 
 
 def _chunk_rounds(asked: SweepQuestions) -> Iterator[tuple[Chunk, ...]]:
@@ -108,8 +108,8 @@ class _OpenWork:
         self.program = asked.grids.program
         self.macs, self._answered = 0, 0.0
         keys = [*asked.keys.values(), asked.float_key]
-        self._done = cells.known(keys)
-        self._cost = {key: self._share(question) for question, key in asked.keys.items()}
+        self._done = cells.known_answers(keys)
+        self._cost = {key: self._share_of_network(question) for question, key in asked.keys.items()}
         self._images = {chunk.key: len(chunk.images) for chunk in asked.chunks}
         self._total = sum(
             self._cost[key] * images
@@ -119,40 +119,42 @@ class _OpenWork:
         )
         self._references: dict[str, tuple[Tensor, ...]] = {}
         images = {chunk.key: chunk.images for chunk in asked.chunks}
-        cells.add_chunks(data.source_digest(), images)
+        cells.add_image_chunks(data.source_digest(), images)
         self._start = time.monotonic()
 
-    def units(self, layers: Sequence[str], chunks: Sequence[Chunk], workers: int) -> Iterator[Unit]:
+    def yield_units(
+        self, layers: Sequence[str], chunks: Sequence[Chunk], workers: int
+    ) -> Iterator[Unit]:
         """Yield units for missing answers, chunk after chunk; images are read on demand."""
         questions = [question for question in self._asked.keys if question.layer in layers]
-        missing = sum(self._missing(q, chunk) for q in questions for chunk in chunks)
+        missing = sum(self._is_missing(q, chunk) for q in questions for chunk in chunks)
         # A single worker needs no division of the work.
         share = -(-missing // (UNITS_A_WORKER * workers)) if workers > 1 else missing
         most = max(MIN_QUESTIONS, share)
         for chunk in chunks:
-            yield from self._units_of(chunk, questions, most)
+            yield from self._units_of_chunk(chunk, questions, most)
 
-    def _units_of(
+    def _units_of_chunk(
         self, chunk: Chunk, questions_of_chunk: Sequence[Question], most: int
     ) -> Iterator[Unit]:
         families: dict[Question | None, dict[str, Question]] = {}
         for question in questions_of_chunk:
-            base = self._asked.base_of(question)
+            base = self._asked.base_question(question)
             families.setdefault(base, {})
-            if self._missing(question, chunk):
+            if self._is_missing(question, chunk):
                 # A layer without weights has the same encodings for both sides.
                 families[base].setdefault(self._asked.keys[question], question)
         read: tuple[Inputs, Tensor | None] | None = None
         for base, distinct in families.items():
             questions = list(distinct.values())
-            pending = base if base is not None and self._missing(base, chunk) else None
+            pending = base if base is not None and self._is_missing(base, chunk) else None
             parts = [questions[i : i + most] for i in range(0, len(questions), most)]
             for part in parts or ([[]] if pending else []):
-                read = read or self._read(chunk)
-                yield self._unit(chunk, read, base, pending, part)
+                read = read or self._read_chunk(chunk)
+                yield self._build_unit(chunk, read, base, pending, part)
                 pending = None
 
-    def _unit(
+    def _build_unit(
         self,
         chunk: Chunk,
         read: tuple[Inputs, Tensor | None],
@@ -164,8 +166,8 @@ class _OpenWork:
             chunk=chunk.key,
             inputs=read[0],
             labels=read[1],
-            base=self._grids_of(base) if base else {},
-            trials=tuple(self._trial(question) for question in questions),
+            base=self._encodings_of_question(base) if base else {},
+            trials=tuple(self._chunk_question(question) for question in questions),
             float_key=self._asked.float_key,
             base_key=self._asked.keys[pending] if pending else None,
             reference=self._references.get(chunk.key),
@@ -173,36 +175,38 @@ class _OpenWork:
             reuse=self._reuse,
         )
 
-    def _trial(self, question: Question) -> ChunkQuestion:
+    def _chunk_question(self, question: Question) -> ChunkQuestion:
         key = self._asked.keys[question]
-        if self._asked.base_of(question) is None:
-            return ChunkQuestion(key, on=self._grids_of(question))
-        return ChunkQuestion(key, off=self._asked.grids.sites(question.layer, question.side))
+        if self._asked.base_question(question) is None:
+            return ChunkQuestion(key, on=self._encodings_of_question(question))
+        return ChunkQuestion(key, off=self._asked.grids.site_names(question.layer, question.side))
 
-    def _grids_of(self, question: Question) -> Mapping[str, Encoding]:
+    def _encodings_of_question(self, question: Question) -> Mapping[str, Encoding]:
         grids = self._asked.grids
-        return grids.of(grids.sites(question.layer or None, question.side), question.bits)
+        return grids.encodings_at_bits(
+            grids.site_names(question.layer or None, question.side), question.bits
+        )
 
-    def _read(self, chunk: Chunk) -> tuple[Inputs, Tensor | None]:
-        data = chunk_images(self._data, chunk)
+    def _read_chunk(self, chunk: Chunk) -> tuple[Inputs, Tensor | None]:
+        data = images_of_chunk(self._data, chunk)
         batch = next(iter(data.batches(len(data))))
         network = self._asked.grids.network
-        if not network.classifies:
+        if not network.is_classifier:
             return batch.inputs, None
-        check_labels(batch.labels, network.outputs)
+        check_label_range(batch.labels, network.output_count)
         return batch.inputs, batch.labels
 
-    def _missing(self, question: Question, chunk: Chunk) -> bool:
+    def _is_missing(self, question: Question, chunk: Chunk) -> bool:
         return (self._asked.keys[question], chunk.key) not in self._done
 
-    def _share(self, question: Question) -> float:
+    def _share_of_network(self, question: Question) -> float:
         """Return the share of the network that a question runs."""
-        sites = self._asked.grids.sites(question.layer or None, question.side)
+        sites = self._asked.grids.site_names(question.layer or None, question.side)
         whole = self.program.macs_between(0, len(self.program))
         before = self.program.macs_between(0, self.program.restart_position(sites))
         return 1 + QUESTION_OVERHEAD - (before / whole if whole else 0.0)
 
-    def take(self, outcome: Outcome) -> None:
+    def take_outcome(self, outcome: Outcome) -> None:
         """Record an outcome, and the float network's output for later units."""
         self._done.add((outcome.key, outcome.chunk))
         self.macs += outcome.macs
@@ -213,10 +217,10 @@ class _OpenWork:
             if held + _tensor_bytes(outcome.reference) <= self._asked.sweep.memory_bytes:
                 self._references[outcome.chunk] = outcome.reference
 
-    def progress(self) -> Progress:
+    def current_progress(self) -> Progress:
         """Return the progress and the estimated remaining time."""
         done = min(1.0, self._answered)
-        text = f"Exact: {len(self._asked.layers)} layers on {self._asked.images} images"
+        text = f"Exact: {len(self._asked.layers_in_question)} layers on {self._asked.images} images"
         if done > 0:
             left = (time.monotonic() - self._start) * (1 - done) / done
             text += f", about {_format_duration(left)} left"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from analysis.evaluation.per_image import Rows, compare_outputs, describe_float_outputs
+from analysis.evaluation.per_image import Rows, compare_image_outputs, describe_float_outputs
 from analysis.sensitivity.sweep import MEMORY_BYTES
 from quant.encoding import Encoding
 from quant.engine.program import FLOAT, Program, Settings, Values
@@ -29,7 +29,7 @@ class ChunkQuestion:
     off: tuple[str, ...] = ()
 
     @property
-    def sites(self) -> tuple[str, ...]:
+    def different_sites(self) -> tuple[str, ...]:
         """The sites that differ from the base."""
         return (*self.on, *self.off)
 
@@ -70,7 +70,7 @@ class Outcome:
     reference: tuple[Tensor, ...] | None = None
 
 
-def run_unit(program: Program, unit: Unit) -> Iterator[Outcome]:
+def run_work_unit(program: Program, unit: Unit) -> Iterator[Outcome]:
     """Yield an outcome for the float network and the base if requested, then for each question.
 
     Every forward runs in one thread of torch, so results have the same bits on every executor.
@@ -80,8 +80,10 @@ def run_unit(program: Program, unit: Unit) -> Iterator[Outcome]:
         yield work.float_outcome()
     if unit.base_key is not None:
         yield work.base_outcome(unit.base_key)
-    for trial in sorted(unit.trials, key=lambda trial: program.restart_position(trial.sites)):
-        yield work.answer(trial)
+    for trial in sorted(
+        unit.trials, key=lambda trial: program.restart_position(trial.different_sites)
+    ):
+        yield work.answer_question(trial)
 
 
 @contextmanager
@@ -114,18 +116,20 @@ class _Work:
         """Run the float network, which equals a base without encodings."""
         with single_threaded():
             if self._unit.base:
-                self._reference = self._finish(self._program.start_values(self._inputs), 0, FLOAT)
+                self._reference = self._finish_network(
+                    self._program.start_values(self._inputs), 0, FLOAT
+                )
             else:
                 self._reference = self._run_base()
             rows = describe_float_outputs(self._reference, self._unit.labels)
-        return self._outcome(self._unit.float_key, rows, self._reference)
+        return self._outcome_of_rows(self._unit.float_key, rows, self._reference)
 
     def base_outcome(self, key: str) -> Outcome:
         """Run the base network."""
         with single_threaded():
-            return self._compared(key, self._run_base())
+            return self._outcome_of_comparison(key, self._run_base())
 
-    def answer(self, trial: ChunkQuestion) -> Outcome:
+    def answer_question(self, trial: ChunkQuestion) -> Outcome:
         """Run the layers from the first site at which a question differs from the base."""
         with single_threaded():
             settings = {
@@ -133,25 +137,29 @@ class _Work:
             }
             settings.update(self._program.settle_weights(trial.on))
             if not self._unit.reuse:
-                output = self._finish(self._program.start_values(self._inputs), 0, settings)
+                output = self._finish_network(self._program.start_values(self._inputs), 0, settings)
             else:
-                position = self._program.restart_position(trial.sites)
-                output = self._finish(dict(self._at(position)), position, settings)
-            return self._compared(trial.key, output)
+                position = self._program.restart_position(trial.different_sites)
+                output = self._finish_network(
+                    dict(self._base_values_at(position)), position, settings
+                )
+            return self._outcome_of_comparison(trial.key, output)
 
     def _run_base(self) -> tuple[Tensor, ...]:
         """Run the base to the end; store values at the questions' starts as memory allows."""
         values, place = self._program.start_values(self._inputs), 0
-        for position in self._affordable():
-            self._run(values, place, position, self._settings)
+        for position in self._affordable_positions():
+            self._run_steps(values, place, position, self._settings)
             self._stored[position], place = dict(values), position
-        return self._finish(values, place, self._settings)
+        return self._finish_network(values, place, self._settings)
 
-    def _affordable(self) -> list[int]:
+    def _affordable_positions(self) -> list[int]:
         """Return the positions to store, from the end back: values of early layers are large."""
         if not self._unit.reuse:
             return []
-        positions = {self._program.restart_position(trial.sites) for trial in self._unit.trials}
+        positions = {
+            self._program.restart_position(trial.different_sites) for trial in self._unit.trials
+        }
         copies = 2 if self._unit.base else 1  # the value before quantization and after
         stored: list[int] = []
         for position in sorted(positions, reverse=True):
@@ -163,29 +171,31 @@ class _Work:
             stored.append(position)
         return stored[::-1]
 
-    def _at(self, position: int) -> Values:
+    def _base_values_at(self, position: int) -> Values:
         """Return the base's values at a position at or after the last position."""
         if position in self._stored:
             self._values = self._stored.pop(position)
         elif position > self._place:
-            self._run(self._values, self._place, position, self._settings)
+            self._run_steps(self._values, self._place, position, self._settings)
         self._place = position
         return self._values
 
-    def _run(self, values: Values, start: int, stop: int, settings: Settings) -> None:
+    def _run_steps(self, values: Values, start: int, stop: int, settings: Settings) -> None:
         self._program.run_steps(values, start, stop, settings)
         self._macs += self._count * self._program.macs_between(start, stop)
 
-    def _finish(self, values: Values, start: int, settings: Settings) -> tuple[Tensor, ...]:
-        self._run(values, start, len(self._program), settings)
+    def _finish_network(self, values: Values, start: int, settings: Settings) -> tuple[Tensor, ...]:
+        self._run_steps(values, start, len(self._program), settings)
         return tuple(output[: self._count] for output in self._program.result_tensors(values))
 
-    def _compared(self, key: str, output: tuple[Tensor, ...]) -> Outcome:
+    def _outcome_of_comparison(self, key: str, output: tuple[Tensor, ...]) -> Outcome:
         if self._reference is None:
             raise RuntimeError("The float network runs first.")
-        return self._outcome(key, compare_outputs(self._reference, output, self._unit.labels))
+        return self._outcome_of_rows(
+            key, compare_image_outputs(self._reference, output, self._unit.labels)
+        )
 
-    def _outcome(
+    def _outcome_of_rows(
         self, key: str, rows: Rows, reference: tuple[Tensor, ...] | None = None
     ) -> Outcome:
         macs, self._macs = self._macs, 0

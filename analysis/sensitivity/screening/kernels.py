@@ -31,7 +31,7 @@ class Levels:
     limits: Floats
 
 
-def levels_of(grids: Sequence[Encoding]) -> Levels:
+def levels_of_encodings(grids: Sequence[Encoding]) -> Levels:
     """Return per-tensor encodings as arrays for the products."""
     lows = [grid.qmin - int(grid.zero_point) for grid in grids]
     highs = [grid.qmax - int(grid.zero_point) for grid in grids]
@@ -43,26 +43,30 @@ class ErrorProducts:
     """A layer's output (N, ...) and P gradients, for products with changes of the output."""
 
     def __init__(self, output: Tensor, gradients: Sequence[Tensor]) -> None:
-        self._output, self._rows = output, _image_rows(output)
-        self._pulls = [_image_rows(gradient) for gradient in gradients]
+        self._output, self._rows = output, _rows_by_image(output)
+        self._pulls = [_rows_by_image(gradient) for gradient in gradients]
 
-    def on_grids(self, moved: Tensor, levels: Levels) -> Tensor:
+    def products_of_encodings(self, moved: Tensor, levels: Levels) -> Tensor:
         """Return (S, P, N) for `moved` (N, ...) under S encodings, instead of the output."""
-        rows = self._rows if moved is self._output else _image_rows(moved)
+        rows = self._rows if moved is self._output else _rows_by_image(moved)
         found = np.empty((len(levels.scales), len(self._pulls), len(rows)))
         for probe, pull in enumerate(self._pulls):
-            found[:, probe] = _grid_products(rows, self._rows, pull, levels.scales, levels.limits)
+            found[:, probe] = _encoding_products(
+                rows, self._rows, pull, levels.scales, levels.limits
+            )
         return torch.from_numpy(found)
 
-    def of_move(self, moved: Tensor) -> Tensor:
+    def products_of_move(self, moved: Tensor) -> Tensor:
         """Return (1, P, N) for `moved` (N, ...) instead of the output."""
-        rows = _image_rows(moved)
+        rows = _rows_by_image(moved)
         found = [_moved_products(rows, self._rows, pull) for pull in self._pulls]
         return torch.from_numpy(np.stack(found)[None])
 
 
 @compile_loop(VECTORS)
-def _grid_products(moved: Floats, base: Floats, pull: Floats, scales: Floats, limits: Any) -> Any:
+def _encoding_products(
+    moved: Floats, base: Floats, pull: Floats, scales: Floats, limits: Any
+) -> Any:
     """Return (S, N): sums of `pull` times (quantized `moved` minus `base`), all (N, K)."""
     images, values = moved.shape
     found = np.zeros((len(scales), images))
@@ -101,7 +105,7 @@ def _moved_products(moved: Floats, base: Floats, pull: Floats) -> Any:
     return found
 
 
-def _image_rows(values: Tensor) -> Floats:
+def _rows_by_image(values: Tensor) -> Floats:
     """Return one row per image; values of channels-last tensors stay in memory order."""
     if values.dim() == 4:
         values = values.permute(0, 2, 3, 1)

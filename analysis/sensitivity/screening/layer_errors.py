@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analysis.sensitivity.screening.kernels import ErrorProducts, Levels, levels_of
+from analysis.sensitivity.screening.kernels import ErrorProducts, Levels, levels_of_encodings
 from analysis.sensitivity.sweep import Question
 from analysis.site_encodings import SiteEncodings
 from quant.engine.gradients import Backward, Local
@@ -59,11 +59,11 @@ class LocalProducts:
             sides = self._bits.setdefault(question.layer, {}).setdefault(question.bits, set())
             sides.add(question.side)
 
-    def keys(self, layer: str) -> tuple[Key, ...]:
+    def question_keys(self, layer: str) -> tuple[Key, ...]:
         """Return bits and side of each question about a layer that was visited."""
         return self._plans[layer].keys
 
-    def of(self, local: Local) -> Tensor | None:
+    def products_of_layer(self, local: Local) -> Tensor | None:
         """Return (S, P, N) for the questions about a layer, in the order of `keys`.
 
         That is the product of each of P gradients with the layer's error on each of N images. None
@@ -73,13 +73,13 @@ class LocalProducts:
         if name not in self._bits:
             return None
         if name not in self._plans:
-            self._plans[name] = self._plan(local)
+            self._plans[name] = self._plan_for_layer(local)
         plan = self._plans[name]
         self.runs[name] = len(plan.again) + len(local.gradients) * bool(plan.weighed)
-        parts = list(self._parts(local, plan))
+        parts = list(self._product_parts(local, plan))
         return torch.cat(parts) if parts else None
 
-    def _parts(self, local: Local, plan: _Plan) -> Iterator[Tensor]:
+    def _product_parts(self, local: Local, plan: _Plan) -> Iterator[Tensor]:
         if plan.weighed and local.weigh is not None:
             yield torch.stack(local.weigh(self._weight_shifts(local, plan.weighed)), 1)
         if not plan.again and plan.floats is None:
@@ -88,15 +88,15 @@ class LocalProducts:
         for bits, sides in plan.again.items():
             if local.run is None:
                 raise RuntimeError(f"{local.layer.name} has no weight to run again with.")
-            moved = local.run(self._packed_weight(local, bits))
+            moved = local.run(self._pack_quantized_weight(local, bits))
             if Side.WEIGHTS in sides:
-                yield products.of_move(moved)
+                yield products.products_of_move(moved)
             if Side.BOTH in sides:
-                yield products.on_grids(moved, plan.both[bits])
+                yield products.products_of_encodings(moved, plan.both[bits])
         if plan.floats is not None:
-            yield products.on_grids(local.output, plan.floats)
+            yield products.products_of_encodings(local.output, plan.floats)
 
-    def _plan(self, local: Local) -> _Plan:
+    def _plan_for_layer(self, local: Local) -> _Plan:
         asked = self._bits[local.layer.name]
         weighed: list[int] = []
         again: dict[int, set[Side]] = {}
@@ -116,22 +116,26 @@ class LocalProducts:
             keys=(*((bits, Side.WEIGHTS) for bits in weighed), *moved, *still),
             weighed=tuple(weighed),
             again=again,
-            both={bits: self._levels(local, [bits]) for bits, side in moved if side is Side.BOTH},
-            floats=self._levels(local, [bits for bits, _ in still]) if still else None,
+            both={
+                bits: self._input_levels(local, [bits]) for bits, side in moved if side is Side.BOTH
+            },
+            floats=self._input_levels(local, [bits for bits, _ in still]) if still else None,
         )
 
-    def _levels(self, local: Local, widths: Sequence[int]) -> Levels:
-        sites = self._grids.sites(local.layer.name, Side.ACTIVATIONS)
-        return levels_of([self._grids.of(sites, bits)[sites[0]] for bits in widths])
+    def _input_levels(self, local: Local, widths: Sequence[int]) -> Levels:
+        sites = self._grids.site_names(local.layer.name, Side.ACTIVATIONS)
+        return levels_of_encodings(
+            [self._grids.encodings_at_bits(sites, bits)[sites[0]] for bits in widths]
+        )
 
-    def _packed_weight(self, local: Local, bits: int) -> Tensor:
+    def _pack_quantized_weight(self, local: Local, bits: int) -> Tensor:
         """Return a layer's weight on its grid, as the layer's kernel takes it."""
         key = (local.layer.name, bits)
         if key in self._packed:
             return self._packed[key]
-        _, (weight,) = self._weights(local, (bits,))
+        _, (weight,) = self._weight_at_widths(local, (bits,))
         found = self._backward.prepare_weight(local.layer, weight)
-        if self._fits(found):
+        if self._fits_in_memory(found):
             self._packed[key] = found
         return found
 
@@ -140,21 +144,21 @@ class LocalProducts:
         name = local.layer.name
         if name in self._shifts:
             return self._shifts[name]
-        stored, weights = self._weights(local, bits)
+        stored, weights = self._weight_at_widths(local, bits)
         found = torch.stack(weights).sub_(stored)
-        if self._fits(found):
+        if self._fits_in_memory(found):
             self._shifts[name] = found
         return found
 
-    def _weights(self, local: Local, widths: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    def _weight_at_widths(self, local: Local, widths: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """Return a layer's weight, and what it is on the grid of each width."""
         layer = local.layer
-        sites = self._grids.sites(layer.name, Side.WEIGHTS)
+        sites = self._grids.site_names(layer.name, Side.WEIGHTS)
         stored = self._grids.network.graph.stored_tensor(str(layer.weight)).detach()
-        grids = [self._grids.of(sites, bits)[sites[0]] for bits in widths]
+        grids = [self._grids.encodings_at_bits(sites, bits)[sites[0]] for bits in widths]
         return stored, [grid.fake_quantize(stored) for grid in grids]
 
-    def _fits(self, made: Tensor) -> bool:
+    def _fits_in_memory(self, made: Tensor) -> bool:
         """Whether memory has room for one more tensor, which it takes then."""
         size = FLOAT_BYTES * made.numel()
         if size > self._free_input_letters:

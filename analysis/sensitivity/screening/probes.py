@@ -10,7 +10,7 @@ from torch.nn import functional
 from quant.inputs import Outputs, as_network_inputs, tensors_of_batch
 
 
-def draw_probes(
+def draw_output_probes(
     outputs: Sequence[Tensor],
     count: int,
     generator: torch.Generator,
@@ -39,7 +39,7 @@ def draw_probes(
     return [as_network_inputs(signs), as_network_inputs([divergence, *rest])]
 
 
-def take_turns(probes: Sequence[Outputs], first: int) -> Outputs:
+def take_probes_in_turn(probes: Sequence[Outputs], first: int) -> Outputs:
     """Return one probe that gives each image the vector of one of several probes in turn.
 
     `first` is the position of the first image among all images.
@@ -48,13 +48,13 @@ def take_turns(probes: Sequence[Outputs], first: int) -> Outputs:
     parts = []
     for alike in zip(*each, strict=True):
         chosen = torch.zeros_like(alike[0])
-        for own, part in zip(turns_of(len(chosen), first, len(each)), alike, strict=True):
+        for own, part in zip(probe_turns(len(chosen), first, len(each)), alike, strict=True):
             chosen[own] = part[own]
         parts.append(chosen)
     return as_network_inputs(parts)
 
 
-def turns_of(images: int, first: int, probes: int) -> Tensor:
+def probe_turns(images: int, first: int, probes: int) -> Tensor:
     """Return (P, N): whether each of N images, starting at position `first`, belongs to a probe."""
     return (torch.arange(first, first + images) % probes) == torch.arange(probes)[:, None]
 
@@ -73,7 +73,7 @@ def output_scales(outputs: Sequence[Tensor]) -> tuple[float, ...]:
     return tuple((energy * known) ** -0.5 if energy > 0 else 0.0 for energy in energies)
 
 
-def signal_of(outputs: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
+def signal_energy_by_image(outputs: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
     """Return the energy of each image's outputs (N,) in the units of the scales."""
     parts = [
         scale**2 * output.double().square().reshape(len(output), -1).sum(1)

@@ -18,18 +18,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from analysis.evaluation.evaluate import LabelledBatch, check_labels
+from analysis.evaluation.evaluate import LabelledBatch, check_label_range
 from analysis.evaluation.measures import signal_to_noise_db
 from analysis.evaluation.per_image import sqnr_intervals
 from analysis.network import Network
-from analysis.sensitivity.questions import questions_of
+from analysis.sensitivity.questions import questions_of_sweep
 from analysis.sensitivity.screening.layer_errors import LocalProducts
 from analysis.sensitivity.screening.probes import (
-    draw_probes,
+    draw_output_probes,
     output_scales,
-    signal_of,
-    take_turns,
-    turns_of,
+    probe_turns,
+    signal_energy_by_image,
+    take_probes_in_turn,
 )
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
 from analysis.study import Study
@@ -47,7 +47,7 @@ SHARE_OF_GRIDS = 0.3
 SEED = 0
 
 
-def screen(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
+def screen_layers(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
     """Predict the answers to a sweep from the images that `study` scores.
 
     All bits share the forward and the backward. In the view ALL_BUT the energies of all layers'
@@ -58,25 +58,25 @@ def screen(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
         QuantError: there is no image, a layer is not the network's, or a range needs statistics
             that calibration has not collected.
     """
-    network, data = study.network, study.images
+    network, data = study.network, study.scored_images
     if len(data) == 0:
         raise QuantError("Screening needs images; the data has none. Choose other data.")
     start = time.perf_counter()
     turns = len(data) >= FEWEST_TO_TAKE_TURNS
     screening = _Screening(study, sweep, turns=turns)
-    yield from screening.make_grids()
+    yield from screening.choose_encodings()
     done = 0
-    for batch in data.batches(batch_size(network)):
-        if network.classifies:
-            check_labels(batch.labels, network.outputs)
-        screening.add(batch)
+    for batch in data.batches(screening_batch_size(network)):
+        if network.is_classifier:
+            check_label_range(batch.labels, network.output_count)
+        screening.add_batch(batch)
         done += sample_count(batch.inputs)
         share = SHARE_OF_GRIDS + (1 - SHARE_OF_GRIDS) * done / len(data)
         yield Progress(share, f"Screening: {done} of {len(data)} images")
-    return screening.result(time.perf_counter() - start)
+    return screening.screening_result(time.perf_counter() - start)
 
 
-def batch_size(network: Network) -> int:
+def screening_batch_size(network: Network) -> int:
     """Return the number of images in a forward and its backwards."""
     if network.graph.batch is not None:
         return network.graph.batch
@@ -93,12 +93,12 @@ class _Screening:
     def __init__(self, study: Study, sweep: Sweep, *, turns: bool) -> None:
         network = study.network
         self._network, self._sweep, self._turns = network, sweep, turns
-        self._grids = study.encodings(sweep.config)
-        self._asked = questions_of(network, sweep, self._grids)
+        self._grids = study.site_encodings(sweep.config)
+        self._asked = questions_of_sweep(network, sweep, self._grids)
         # in the view ALL_BUT every layer adds to the noise that the others are judged in
         layers = sweep.layers if sweep.view is View.ONLY else None
         own = replace(sweep, view=View.ONLY, layers=layers)
-        self._questions = questions_of(network, own, self._grids)
+        self._questions = questions_of_sweep(network, own, self._grids)
         self._backward = Backward(network.graph)
         self._products = LocalProducts(
             self._backward, self._grids, self._questions, sweep.memory_bytes
@@ -111,62 +111,64 @@ class _Screening:
         self._reached: set[str] = set()
         self._right: list[Tensor] | None = []
 
-    def make_grids(self) -> Steps[None]:
+    def choose_encodings(self) -> Steps[None]:
         """Choose the ranges of all sites."""
         for place, question in enumerate(self._questions):
-            sites = self._grids.sites(question.layer, question.side)
-            self._grids.of(sites, question.bits)
+            sites = self._grids.site_names(question.layer, question.side)
+            self._grids.encodings_at_bits(sites, question.bits)
             yield Progress(
                 SHARE_OF_GRIDS * (place + 1) / len(self._questions),
                 f"Screening: ranges of {question.layer} at {question.bits} bits",
             )
 
-    def add(self, batch: LabelledBatch) -> None:
+    def add_batch(self, batch: LabelledBatch) -> None:
         """Take in some images."""
         inputs = arrange_batch(batch.inputs, self._network.graph.batch)
         count, first = sample_count(batch.inputs), sum(map(len, self._signal))
 
         def visit(local: Local) -> None:
-            found = self._products.of(local)
+            found = self._products.products_of_layer(local)
             if found is not None:
                 squares = found[..., :count].square()
                 self._found.setdefault(local.layer.name, []).append(squares)
-            if local.layer.name not in self._reached and any(map(_flows, local.gradients)):
+            if local.layer.name not in self._reached and any(map(_has_gradient, local.gradients)):
                 self._reached.add(local.layer.name)
 
         def probe(found: Outputs) -> list[Outputs]:
             outputs = tensors_of_batch(found)
             # several outputs count alike, each by its own size: that of the first images
             self._scales = self._scales or output_scales([each[:count] for each in outputs])
-            probes = draw_probes(outputs, count, self._generator, self._scales)
+            probes = draw_output_probes(outputs, count, self._generator, self._scales)
             turns = self._turns and len(probes) > 1
             everyone = torch.ones(len(probes), count, dtype=torch.bool)
-            self._whom.append(turns_of(count, first, len(probes)) if turns else everyone)
-            return [take_turns(probes, first)] if turns else probes
+            self._whom.append(probe_turns(count, first, len(probes)) if turns else everyone)
+            return [take_probes_in_turn(probes, first)] if turns else probes
 
         outputs = [out[:count] for out in tensors_of_batch(self._backward(inputs, probe, visit))]
         output = outputs[0]
-        self._signal.append(signal_of(outputs, self._scales))
+        self._signal.append(signal_energy_by_image(outputs, self._scales))
         if batch.labels is None or output.dim() != 2:
             self._right = None
         elif self._right is not None:
             self._right.append(output.argmax(1) == batch.labels)
 
-    def result(self, seconds: float) -> Sensitivity:
+    def screening_result(self, seconds: float) -> Sensitivity:
         """Return the predictions."""
         found = {
             Question(layer, bits, side): figures
             for layer, parts in self._found.items()
             if layer in self._reached
             for (bits, side), figures in zip(
-                self._products.keys(layer), torch.cat(parts, 2), strict=True
+                self._products.question_keys(layer), torch.cat(parts, 2), strict=True
             )
         }
         whole: dict[Question, Tensor] = {}
         if self._sweep.view is View.ALL_BUT:
-            found, whole = _all_but(found)
+            found, whole = _figures_without_layer(found)
         signal, whom = torch.cat(self._signal), torch.cat(self._whom, 1)
-        scores = _scores(signal, whom, {q: found[q] for q in self._asked if q in found})
+        scores = _scores_from_products(
+            signal, whom, {q: found[q] for q in self._asked if q in found}
+        )
         known = self._right
         return Sensitivity(
             sweep=self._sweep,
@@ -174,25 +176,25 @@ class _Screening:
             images=len(signal),
             float_top1=None if known is None else float(torch.cat(known).double().mean()),
             scores=tuple(scores),
-            whole=tuple(_scores(signal, whom, whole)),
+            whole=tuple(_scores_from_products(signal, whom, whole)),
             seconds=seconds,
-            forwards=self._forwards(),
+            forwards=self._forwards_per_image(),
         )
 
-    def _forwards(self) -> float:
+    def _forwards_per_image(self) -> float:
         """Return how many forwards of the whole network an image took; a backward counts as one."""
         macs = {layer.name: layer.macs for layer in self._network.graph.layers}
         again = sum(macs[layer] * runs for layer, runs in self._products.runs.items())
         backwards = 1 if self._turns else len(self._whom[0])
-        return 1 + backwards + (again / self._network.macs if self._network.macs else 0.0)
+        return 1 + backwards + (again / self._network.mac_count if self._network.mac_count else 0.0)
 
 
-def _flows(gradient: Tensor) -> bool:
+def _has_gradient(gradient: Tensor) -> bool:
     """Whether there is a gradient (N, ...) at all; most often one image tells."""
     return bool(gradient[:1].any()) or bool(gradient.any())
 
 
-def _all_but(
+def _figures_without_layer(
     found: Mapping[Question, Tensor],
 ) -> tuple[dict[Question, Tensor], dict[Question, Tensor]]:
     """Return figures of the network without each layer's noise, and with all of it."""
@@ -209,7 +211,9 @@ def _all_but(
     return rest, whole
 
 
-def _scores(signal: Tensor, whom: Tensor, found: Mapping[Question, Tensor]) -> list[CellScore]:
+def _scores_from_products(
+    signal: Tensor, whom: Tensor, found: Mapping[Question, Tensor]
+) -> list[CellScore]:
     """Return scores from squared products (P, N) of gradients with each layer's error.
 
     `whom` (1 or 2, N) says which images were asked for the energy, and which for the divergence.

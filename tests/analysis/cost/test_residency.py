@@ -7,11 +7,11 @@ import pytest
 from accelerator import load_preset
 from accelerator.parts import WeightMemory
 from accelerator.validation.networks import TINY, network_table
-from analysis.cost.estimate import cost
+from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.residency import find_residency_step
 from analysis.cost.table_network import TableNetwork
 from analysis.cost.workload import build_workload
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from quant.config import uniform_config
 
 GAP9 = load_preset("gap9_ne16_like")
@@ -20,7 +20,7 @@ GAP9 = load_preset("gap9_ne16_like")
 @pytest.fixture(scope="module")
 def keyword_net() -> Network:
     table = TableNetwork("kws")
-    return prepare("kws", table.eval(), table.input_shape, "x")
+    return prepare_network("kws", table.eval(), table.input_shape, "x")
 
 
 def test_the_module_has_the_work_of_its_table(keyword_net: Network) -> None:
@@ -39,12 +39,12 @@ def test_the_step_names_the_widest_width_at_which_all_weights_fit(keyword_net: N
     step = find_residency_step(keyword_net, uniform_config(8, 8), machine)
     assert step is not None
     assert (step.fits_now, step.widest_bits) == (False, 4)
-    assert step.sentence().endswith("At 4 bits all weights fit: no DRAM traffic.")
-    assert cost(keyword_net, uniform_config(4, 8), machine).dram_bits == 0
-    assert cost(keyword_net, uniform_config(5, 8), machine).dram_bits > 0
+    assert step.residency_sentence().endswith("At 4 bits all weights fit: no DRAM traffic.")
+    assert estimate_config_cost(keyword_net, uniform_config(4, 8), machine).dram_bits == 0
+    assert estimate_config_cost(keyword_net, uniform_config(5, 8), machine).dram_bits > 0
     fits = find_residency_step(keyword_net, uniform_config(4, 8), machine)
     assert fits is not None
-    assert fits.sentence().startswith("All weights fit on chip")
+    assert fits.residency_sentence().startswith("All weights fit on chip")
 
 
 def test_machines_that_never_keep_weights_have_no_step(keyword_net: Network) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.deployment.runtime_check import ExecutionCheck, check_execution
+from analysis.deployment.runtime_check import ExecutionCheck, check_file_execution
 from analysis.evaluation.layer_sqnr import record_layer_outputs
 from analysis.evaluation.measures import proportion_interval, sqnr_db
 from analysis.network import Network
@@ -100,7 +100,7 @@ def simulated(network: Network) -> QuantGraph:
 
 def check(network: Network, graph: QuantGraph, labels: Tensor | None = None) -> ExecutionCheck:
     data = Images(CASES["kitchen"].inputs(COUNT), labels)
-    return drain_steps(check_execution(network, graph, Runtime(network, graph), data, runs=3))
+    return drain_steps(check_file_execution(network, graph, Runtime(network, graph), data, runs=3))
 
 
 def test_it_counts_where_integer_kernels_part_from_the_simulation(
@@ -136,16 +136,18 @@ def test_the_worst_layer_is_the_one_with_the_error(network: Network, simulated: 
     assert found.integer_layers == ("conv1", "linear")
     assert (found.latency.runs, found.latency.batch, found.latency.threads) == (3, 1, 3)
     speedup = found.latency.float_s / found.latency.executed_s
-    assert found.latency.speedup == pytest.approx(speedup)
+    assert found.latency.quantized_speedup == pytest.approx(speedup)
 
 
 def test_it_tells_how_far_it_is_and_needs_images(network: Network, simulated: QuantGraph) -> None:
     runtime = Runtime(network, simulated)
-    steps = check_execution(network, simulated, runtime, Images(CASES["kitchen"].inputs(4)), 2)
+    steps = check_file_execution(network, simulated, runtime, Images(CASES["kitchen"].inputs(4)), 2)
     told = list(steps)
     assert all(isinstance(step, Progress) for step in told)
     fractions = [step.fraction for step in told]
     assert fractions == sorted(fractions)
     assert fractions[-1] < 1
     with pytest.raises(QuantError, match="needs images"):
-        drain_steps(check_execution(network, simulated, runtime, Images(torch.empty(0, 3, 8, 8))))
+        drain_steps(
+            check_file_execution(network, simulated, runtime, Images(torch.empty(0, 3, 8, 8)))
+        )

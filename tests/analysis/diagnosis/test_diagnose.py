@@ -5,15 +5,25 @@ from functools import cache
 import pytest
 import torch
 
-from analysis.calibration import Calibrated, calibrate
-from analysis.diagnosis.diagnose import SuspectCard, change_encoding, question_config, suspect_card
-from analysis.diagnosis.remedies import CORRECT, PER_CHANNEL, ROUND, Remedy, more_bits
-from analysis.diagnosis.try_remedy import RemedyTrial, solo_config, try_remedy, verdict
+from analysis.calibration import Calibrated, calibrate_network
+from analysis.diagnosis.diagnose import (
+    SuspectCard,
+    build_suspect_card,
+    change_layer_encoding,
+    question_config,
+)
+from analysis.diagnosis.remedies import CORRECT, PER_CHANNEL, ROUND, Remedy, more_bits_remedy
+from analysis.diagnosis.try_remedy import (
+    RemedyTrial,
+    remedy_verdict,
+    single_layer_config,
+    try_layer_remedy,
+)
 from analysis.evaluation.measures import sqnr_db
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from analysis.ranges.findings import Cause
 from analysis.ranges.tensors import RangeBook, open_range_book
-from analysis.sensitivity.analyze import sensitivity
+from analysis.sensitivity.analyze import analyze_sensitivity
 from analysis.sensitivity.sweep import Depth, Question, Sweep
 from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
@@ -34,7 +44,7 @@ DEPTHWISE = Question("blocks.1.depthwise.0", 8, Side.WEIGHTS)
 @cache
 def network() -> Network:
     chosen = sample("fashion-mobilenet-imbalanced")
-    return prepare(chosen.name, chosen.build(), chosen.input_shape, "digest")
+    return prepare_network(chosen.name, chosen.build(), chosen.input_shape, "digest")
 
 
 @cache
@@ -49,7 +59,7 @@ def seen() -> Dataset:
 
 @cache
 def calibrated() -> Calibrated:
-    return drain_steps(calibrate(network(), seen()))
+    return drain_steps(calibrate_network(network(), seen()))
 
 
 @cache
@@ -59,7 +69,7 @@ def book() -> RangeBook:
 
 @cache
 def card(question: Question = DEPTHWISE, config: QuantConfig = CONFIG) -> SuspectCard:
-    return suspect_card(book(), config, question, find_layer_pairs(network().graph)[0])
+    return build_suspect_card(book(), config, question, find_layer_pairs(network().graph)[0])
 
 
 def titles(found: SuspectCard) -> list[str]:
@@ -74,7 +84,7 @@ def value(found: SuspectCard, start: str) -> float:
 @cache
 def tried(question: Question, remedy: Remedy, config: QuantConfig = CONFIG) -> RemedyTrial:
     return drain_steps(
-        try_remedy(
+        try_layer_remedy(
             Study(network(), scored(), seen(), calibrated=calibrated()), config, question, remedy
         )
     )
@@ -109,12 +119,12 @@ def test_channels_that_differ_ask_for_equalization_then_for_scales_of_their_own(
     assert titles(card())[:2] == ["Equalize across layers", PER_CHANNEL.title]
     assert "blocks.1.expand.0 and blocks.1.project.0" in card().remedies[0].why
     assert titles(card())[-1] == "16 bits for this layer"
-    alone = suspect_card(book(), CONFIG, DEPTHWISE)
+    alone = build_suspect_card(book(), CONFIG, DEPTHWISE)
     assert "Equalize across layers" not in titles(alone)
 
 
 def test_what_has_its_own_scales_is_not_offered_them_again() -> None:
-    config = change_encoding(book(), CONFIG, DEPTHWISE, PER_CHANNEL.weight, None)
+    config = change_layer_encoding(book(), CONFIG, DEPTHWISE, PER_CHANNEL.weight, None)
     assert PER_CHANNEL.title not in titles(card(DEPTHWISE, config))
 
 
@@ -132,15 +142,15 @@ def test_both_sides_are_judged_together() -> None:
 
 def test_without_calibration_activations_are_not_judged() -> None:
     bare = open_range_book(network().graph, None)
-    found = suspect_card(bare, CONFIG, Question("pool", 8, Side.ACTIVATIONS))
+    found = build_suspect_card(bare, CONFIG, Question("pool", 8, Side.ACTIVATIONS))
     assert not found.causes
     assert not found.evidence
 
 
 def test_the_next_width_that_is_worth_trying() -> None:
-    wider = {bits: more_bits(Question("x", bits, Side.BOTH)) for bits in (2, 4, 8, 16)}
+    wider = {bits: more_bits_remedy(Question("x", bits, Side.BOTH)) for bits in (2, 4, 8, 16)}
     assert [w and w.weight and w.weight.bits for w in wider.values()] == [4, 6, 16, None]
-    only = more_bits(Question("x", 4, Side.ACTIVATIONS))
+    only = more_bits_remedy(Question("x", 4, Side.ACTIVATIONS))
     assert only is not None
     assert only.weight is None
 
@@ -159,7 +169,7 @@ def test_the_grid_of_an_average_pool_is_changed_where_it_is_chosen() -> None:
 
 
 def test_alone_means_that_all_else_is_float() -> None:
-    solo = solo_config(book(), question_config(book(), CONFIG, DEPTHWISE), DEPTHWISE)
+    solo = single_layer_config(book(), question_config(book(), CONFIG, DEPTHWISE), DEPTHWISE)
     grids = [site for site in plan_sites(network().graph, solo) if not site.spec.is_float]
     assert [(site.layer, site.side) for site in grids] == [(DEPTHWISE.layer, Side.WEIGHTS)]
     assert grids[0].spec == CONFIG.default.weight
@@ -169,7 +179,7 @@ def test_a_trial_begins_where_the_exact_sweep_stands() -> None:
     """Its score before any repair is the sweep's answer to the same question."""
     sweep = Sweep(CONFIG, (8,), (Side.WEIGHTS,), layers=(DEPTHWISE.layer,))
     (score,) = drain_steps(
-        sensitivity(Study(network(), scored(), calibrated=calibrated()), sweep, Depth.EXACT)
+        analyze_sensitivity(Study(network(), scored(), calibrated=calibrated()), sweep, Depth.EXACT)
     ).scores
     before = tried(DEPTHWISE, PER_CHANNEL).alone_before
     assert before.top1_drop == pytest.approx(score.accuracy_drop)
@@ -181,25 +191,25 @@ def test_scales_of_their_own_and_equalization_heal_the_depthwise_layer() -> None
     for remedy in card().remedies[:2]:
         trial = tried(DEPTHWISE, remedy)
         assert trial.alone_after.sqnr_db > trial.alone_before.sqnr_db + 15
-        assert trial.images == 64
+        assert trial.image_count == 64
     equalized = tried(DEPTHWISE, card().remedies[0])
     assert equalized.whole_before is not None
     assert equalized.whole_after is not None
     assert equalized.whole_after.sqnr_db > equalized.whole_before.sqnr_db + 15
-    assert "In the whole network" in verdict(equalized)[1]
-    assert verdict(equalized)[1].endswith("(better).")
+    assert "In the whole network" in remedy_verdict(equalized)[1]
+    assert remedy_verdict(equalized)[1].endswith("(better).")
 
 
 def test_adaround_is_tried_on_the_layer_alone() -> None:
     trial = tried(Question("head.0", 4, Side.WEIGHTS), ROUND, uniform_config(8, 8))
     assert trial.whole_after is None
-    assert len(verdict(trial)) == 1
+    assert len(remedy_verdict(trial)) == 1
     assert trial.alone_after.sqnr_db > trial.alone_before.sqnr_db
 
 
 def test_more_bits_are_tried_on_the_side_in_question_alone() -> None:
     question = Question("head.0", 4, Side.ACTIVATIONS)
-    remedy = more_bits(question)
+    remedy = more_bits_remedy(question)
     assert remedy is not None
     assert remedy.weight is None
     trial = tried(question, remedy)
@@ -208,11 +218,11 @@ def test_more_bits_are_tried_on_the_side_in_question_alone() -> None:
 
 def test_a_repair_that_learns_from_images_says_when_there_are_none() -> None:
     study = Study(network(), scored(), calibrated=calibrated())
-    steps = try_remedy(study, CONFIG, DEPTHWISE, CORRECT)
+    steps = try_layer_remedy(study, CONFIG, DEPTHWISE, CORRECT)
     with pytest.raises(QuantError, match="Choose data first"):
         drain_steps(steps)
 
 
 def test_a_change_that_does_nothing_is_called_no_difference() -> None:
     same = Remedy("Nothing", "", weight=SpecChange(bits=8))
-    assert all(line.endswith("(no difference).") for line in verdict(tried(DEPTHWISE, same)))
+    assert all(line.endswith("(no difference).") for line in remedy_verdict(tried(DEPTHWISE, same)))

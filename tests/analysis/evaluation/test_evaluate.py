@@ -10,11 +10,11 @@ from analysis.evaluation.evaluate import (
     MAX_DISAGREEMENTS,
     Disagreement,
     Evaluation,
-    evaluate,
-    score_float,
+    evaluate_network,
+    score_float_network,
 )
 from analysis.evaluation.measures import paired_interval, proportion_interval
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from quant.errors import QuantError
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph
@@ -28,7 +28,7 @@ def network() -> Network:
     linear = nn.Linear(2 * CLASSES, CLASSES, bias=False)
     with torch.no_grad():
         linear.weight.copy_(torch.eye(2 * CLASSES)[:CLASSES])
-    return prepare("picks", nn.Sequential(linear), (2 * CLASSES,), "digest")
+    return prepare_network("picks", nn.Sequential(linear), (2 * CLASSES,), "digest")
 
 
 class Picks:
@@ -52,7 +52,7 @@ def data(answers: Sequence[tuple[int, int]], labels: Sequence[int] | None = None
 
 
 def score(answers: Sequence[tuple[int, int]], labels: Sequence[int] | None = None) -> Evaluation:
-    return drain_steps(evaluate(network(), QUANTIZED, data(answers, labels)))
+    return drain_steps(evaluate_network(network(), QUANTIZED, data(answers, labels)))
 
 
 def test_counts_by_hand() -> None:
@@ -100,7 +100,7 @@ def test_without_labels_only_agreement_is_known() -> None:
 def test_batches_do_not_change_the_result() -> None:
     answers = [(i % 3, i * i % 3) for i in range(600)]
     labels = [i * 7 % 3 for i in range(600)]
-    steps = evaluate(network(), QUANTIZED, data(answers, labels))
+    steps = evaluate_network(network(), QUANTIZED, data(answers, labels))
     fractions = []
     while True:
         try:
@@ -129,7 +129,7 @@ def test_labels_that_are_no_output_are_refused(label: int) -> None:
     with pytest.raises(QuantError, match=f"between 0 and 2, .* got {label}"):
         score([(0, 0), (1, 1)], [0, label])
     with pytest.raises(QuantError, match=f"got {label}"):
-        drain_steps(score_float(network(), data([(0, 0)], [label])))
+        drain_steps(score_float_network(network(), data([(0, 0)], [label])))
 
 
 def test_no_images_are_refused() -> None:
@@ -139,7 +139,7 @@ def test_no_images_are_refused() -> None:
 
 def test_float_alone() -> None:
     found = drain_steps(
-        score_float(network(), data([(0, 1), (1, 1), (2, 1), (0, 0)], [0, 1, 0, 0]))
+        score_float_network(network(), data([(0, 1), (1, 1), (2, 1), (0, 0)], [0, 1, 0, 0]))
     )
     assert found is not None
     assert (found.samples, found.top1) == (4, 0.75)
@@ -147,5 +147,5 @@ def test_float_alone() -> None:
 
 
 def test_float_alone_needs_labels_and_images() -> None:
-    assert drain_steps(score_float(network(), data([(0, 1)]))) is None
-    assert drain_steps(score_float(network(), data([], []))) is None
+    assert drain_steps(score_float_network(network(), data([(0, 1)]))) is None
+    assert drain_steps(score_float_network(network(), data([], []))) is None

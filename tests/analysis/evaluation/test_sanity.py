@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from analysis.evaluation.sanity import SanityCheck, check_float_network, find_suspicions
-from analysis.network import Network, forward, prepare
+from analysis.network import Network, forward_first_output, prepare_network
 from data_io.arrays import ArraySource
 from data_io.dataset import Dataset
 from data_io.preprocessing import Preprocess
@@ -26,7 +26,7 @@ def by_colour() -> Network:
         # score of the class = w . (red, green, blue), for inputs scaled by STEPS
         linear.weight.copy_(torch.tensor([[3.0, 0, -1], [-1.0, 0, 3], [2.0, 0, 2], [-1.0, 0, -1]]))
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
-    return prepare("by colour", pool.eval(), (3, 2, 2), "digest")
+    return prepare_network("by colour", pool.eval(), (3, 2, 2), "digest")
 
 
 def coloured(steps: Preprocess, order: tuple[int, ...] = (0, 1, 2, 3)) -> Dataset:
@@ -52,13 +52,15 @@ def check(network: Network, data: Dataset) -> SanityCheck:
     assert isinstance(batch.inputs, torch.Tensor)
     assert batch.labels is not None
     top1 = float(
-        (forward(network.graph, None, batch.inputs).argmax(1) == batch.labels).float().mean()
+        (forward_first_output(network.graph, None, batch.inputs).argmax(1) == batch.labels)
+        .float()
+        .mean()
     )
     return drain_steps(check_float_network(network, data, top1))
 
 
 def test_a_sound_network_is_not_suspected(by_colour: Network) -> None:
-    assert check(by_colour, coloured(STEPS)).sentences() == ()
+    assert check(by_colour, coloured(STEPS)).warning_sentences() == ()
 
 
 def test_classes_in_another_order_are_matched(by_colour: Network) -> None:
@@ -76,7 +78,7 @@ def test_mean_and_std_on_the_wrong_scale_are_told(by_colour: Network) -> None:
     assert found.better.preprocess is not None
     assert found.better.preprocess.mean == pytest.approx((128.0,) * 3)
     assert found.better.top1 == 1.0
-    assert "With mean and std times 255: 100%" in " ".join(found.sentences())
+    assert "With mean and std times 255: 100%" in " ".join(found.warning_sentences())
 
 
 def test_chance_and_one_class_by_hand() -> None:

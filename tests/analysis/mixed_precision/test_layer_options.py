@@ -5,16 +5,16 @@ from dataclasses import astuple, replace
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.cost.estimate import cost
+from analysis.cost.estimate import estimate_config_cost
 from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.layer_options import (
     Change,
     Explanation,
     change_from_reference,
-    cost_change,
-    explain_layer,
+    change_in_cost,
+    explain_layer_bits,
 )
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
 from quant.config import QuantConfig, uniform_config
 from quant.errors import ConfigError
@@ -27,7 +27,7 @@ NOTHING = Change(0.0, 0.0, 0, 0, 0, 0)
 
 def network(name: str = "plain") -> Network:
     case = CASES[name]
-    return prepare(name, case.model(), case.shape, "digest")
+    return prepare_network(name, case.model(), case.shape, "digest")
 
 
 def weighted(net: Network) -> str:
@@ -39,7 +39,7 @@ def explain(
 ) -> Explanation:
     net = network()
     place = load_preset(machine)
-    return explain_layer(net, config or uniform_config(8, 8), weighted(net), place, **more)  # type: ignore[arg-type]
+    return explain_layer_bits(net, config or uniform_config(8, 8), weighted(net), place, **more)  # type: ignore[arg-type]
 
 
 def sensitivity(layer: str, view: View = View.ONLY) -> Sensitivity:
@@ -61,7 +61,7 @@ def test_the_present_width_changes_nothing_and_is_marked() -> None:
 def test_every_option_is_the_difference_of_two_prices(machine: str) -> None:
     net, place = network(), load_preset(machine)
     layer, config = weighted(net), uniform_config(6, 8)
-    found = explain_layer(net, config, layer, place)
+    found = explain_layer_bits(net, config, layer, place)
     for option in found.options:
         change = SpecChange(bits=option.bits)
         other = (
@@ -69,7 +69,10 @@ def test_every_option_is_the_difference_of_two_prices(machine: str) -> None:
             if option.side is Side.WEIGHTS
             else config.with_layer_change(layer, activation=change)
         )
-        expected = cost(net, other, place).energy_pj - cost(net, config, place).energy_pj
+        expected = (
+            estimate_config_cost(net, other, place).energy_pj
+            - estimate_config_cost(net, config, place).energy_pj
+        )
         assert option.change.energy_pj == pytest.approx(expected, abs=1e-9)
 
 
@@ -77,11 +80,14 @@ def test_what_is_saved_against_eight_bits_is_the_way_back_turned_around() -> Non
     net, place = network(), load_preset("bitfusion_like")
     layer = weighted(net)
     config = uniform_config(8, 8).with_layer_change(layer, weight=SpecChange(bits=4))
-    saved = change_from_reference(explain_layer(net, config, layer, place), Side.WEIGHTS)
+    saved = change_from_reference(explain_layer_bits(net, config, layer, place), Side.WEIGHTS)
     assert saved is not None
     assert saved.energy_pj < 0
     assert saved.weight_bytes < 0
-    expected = cost_change(cost(net, uniform_config(8, 8), place), cost(net, config, place))
+    expected = change_in_cost(
+        estimate_config_cost(net, uniform_config(8, 8), place),
+        estimate_config_cost(net, config, place),
+    )
     assert astuple(saved) == pytest.approx(astuple(expected))
 
 
@@ -102,17 +108,17 @@ def test_another_view_says_nothing_of_the_layer_alone() -> None:
 def test_a_pool_is_told_whose_grid_it_has_and_its_options_move_that_grid() -> None:
     net, place = network("kitchen"), load_preset("bitfusion_like")
     pool = next(layer for layer in net.graph.layers if layer.kind == "average-pool")
-    found = explain_layer(net, uniform_config(8, 8), pool.name, place)
+    found = explain_layer_bits(net, uniform_config(8, 8), pool.name, place)
     assert found.grid_of not in (None, pool.name)
     assert set(found.bits) == {Side.ACTIVATIONS}
-    four = found.option(Side.ACTIVATIONS, 4)
+    four = found.option_of_width(Side.ACTIVATIONS, 4)
     assert four is not None
     assert four.change.energy_pj < 0
 
 
 def test_the_input_has_bits_but_no_cost_of_its_own() -> None:
     net = network()
-    found = explain_layer(net, uniform_config(8, 8), "input", load_preset("bitfusion_like"))
+    found = explain_layer_bits(net, uniform_config(8, 8), "input", load_preset("bitfusion_like"))
     assert found.cost is None
     assert set(found.bits) == {Side.ACTIVATIONS}
 
@@ -120,14 +126,16 @@ def test_the_input_has_bits_but_no_cost_of_its_own() -> None:
 def test_an_eight_bit_array_gains_only_storage() -> None:
     found = explain(machine="edge_systolic_8b")
     assert "storage" in found.gains
-    four = found.option(Side.WEIGHTS, 4)
+    four = found.option_of_width(Side.WEIGHTS, 4)
     assert four is not None
     assert four.change.latency_s == 0
 
 
 def test_a_layer_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="'nowhere'"):
-        explain_layer(network(), uniform_config(8, 8), "nowhere", load_preset("bitfusion_like"))
+        explain_layer_bits(
+            network(), uniform_config(8, 8), "nowhere", load_preset("bitfusion_like")
+        )
 
 
 def test_widths_that_are_asked_for_are_offered_beside_the_usual() -> None:

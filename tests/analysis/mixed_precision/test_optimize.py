@@ -10,16 +10,21 @@ import pytest
 from accelerator.machine import load_preset
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Pin
-from analysis.mixed_precision.optimize import Answer, Task, optimize
-from analysis.mixed_precision.pareto_front import find_front, measure, prediction_error, updated
+from analysis.mixed_precision.optimize import Answer, Task, optimize_bits
+from analysis.mixed_precision.pareto_front import (
+    find_pareto_front,
+    measure_proposals,
+    prediction_error,
+    update_front,
+)
 from analysis.mixed_precision.proposal import Budget, BudgetError
 from analysis.mixed_precision.search import BitSearch, explain_handling
-from analysis.runs.apply_recipe import repair_float
+from analysis.runs.apply_recipe import repair_float_network
 from analysis.runs.experiment_file import experiment_from_plain
 from analysis.runs.run_store import Run, RunStore
-from analysis.sensitivity.analyze import sensitivity
+from analysis.sensitivity.analyze import analyze_sensitivity
 from analysis.sensitivity.exact.executors import Pool
-from analysis.sensitivity.recheck import loud_layers
+from analysis.sensitivity.recheck import find_loud_layers
 from analysis.sensitivity.sweep import Depth, Sweep
 from analysis.study import Study
 from commands.bit_options import (
@@ -60,7 +65,7 @@ def task(**changes: Any) -> Task:
 
 def answer(name: str = "kitchen", **changes: Any) -> Answer:
     small = case(name)
-    steps = optimize(
+    steps = optimize_bits(
         Study(small.network, small.data, small.data, calibrated=small.calibrated), task(**changes)
     )
     return drain_steps(steps)
@@ -68,7 +73,7 @@ def answer(name: str = "kitchen", **changes: Any) -> Answer:
 
 def search_of(name: str = "kitchen") -> BitSearch:
     small = case(name)
-    steps = sensitivity(small.study(), Sweep(PLAIN, (8, 4, 2)), workers=Pool(1))
+    steps = analyze_sensitivity(small.study(), Sweep(PLAIN, (8, 4, 2)), workers=Pool(1))
     return BitSearch(
         small.network, drain_steps(steps), FUSION, read_choice_rules("2,4,8", (), None)
     )
@@ -102,10 +107,12 @@ def test_repairs_take_part_in_the_search() -> None:
     small = case("plain")
     recipe: Recipe = (Equalize(), CorrectBias())
     plain, found = answer("plain", measured=True), answer("plain", measured=True, recipe=recipe)
-    repaired = repair_float(Study(small.network, small.data, small.data), recipe)
+    repaired = repair_float_network(Study(small.network, small.data, small.data), recipe)
     assert repaired.network.graph_digest != small.network.graph_digest
-    drain_steps(repaired.calibrated())
-    swept = drain_steps(sensitivity(repaired.scoring(small.data), found.sensitivity.sweep))
+    drain_steps(repaired.collect_statistics())
+    swept = drain_steps(
+        analyze_sensitivity(repaired.with_scored_images(small.data), found.sensitivity.sweep)
+    )
     assert {s.question: s.sqnr_db for s in swept.scores} == {
         s.question: s.sqnr_db for s in found.sensitivity.scores
     }
@@ -121,7 +128,7 @@ def test_repairs_take_part_in_the_search() -> None:
 def test_what_is_out_of_reach_is_told_before_the_sweep() -> None:
     small = case("kitchen")
     wanted = task(budgets=(Budget(Quantity.ENERGY, 0.01, relative=True),))
-    steps = optimize(
+    steps = optimize_bits(
         Study(small.network, small.data, small.data, calibrated=small.calibrated), wanted
     )
     assert next(steps).text == "Looking up what is within reach"
@@ -153,7 +160,9 @@ def test_how_costs_that_are_no_sums_are_dealt_with_is_written(
     found = answer(budgets=(Budget(quantity, 0.9, relative=True),))
     told = summarize_optimum(found, case("kitchen").network)
     assert sum(sentence in note for note in told["notes"]) == 1
-    assert quantity.of(found.proposal.cost) <= 0.9 * quantity.of(found.reference.cost) * (1 + 1e-9)
+    assert quantity.value_in(found.proposal.cost) <= 0.9 * quantity.value_in(
+        found.reference.cost
+    ) * (1 + 1e-9)
     assert not any(sentence in note for note in answer().notes)
 
 
@@ -166,7 +175,7 @@ def test_what_stays_on_chip_is_explained_where_it_depends_on_bits() -> None:
         small.network, sweep, replace(preset, buffers=room), read_choice_rules("2,4,8", (), None)
     )
     (sentence,) = explain_handling(search, [Quantity.ENERGY, Quantity.SIZE])
-    assert f"{search.scenes} sets are tried at first" in sentence
+    assert f"{search.scene_count} sets are tried at first" in sentence
     assert explain_handling(search_of(), [Quantity.ENERGY, Quantity.BOPS]) == ()
 
 
@@ -178,7 +187,7 @@ def test_runs_in_the_store_teach_and_new_ones_are_kept(tmp_path: Path) -> None:
     def ask() -> Answer:
         data = small.data
         return drain_steps(
-            optimize(
+            optimize_bits(
                 Study(small.network, data, data, store=store, calibrated=small.calibrated),
                 wanted,
                 store,
@@ -187,7 +196,7 @@ def test_runs_in_the_store_teach_and_new_ones_are_kept(tmp_path: Path) -> None:
 
     first, second = ask(), ask()
     assert (first.taught, second.taught) == (0, 2)
-    assert [run.name for run in store.all()[:2]] == ["reference", "Mixed"]
+    assert [run.name for run in store.all_runs()[:2]] == ["reference", "Mixed"]
     assert second.proposal.config == first.proposal.config
     before, after = first.proposal.prediction, second.proposal.prediction
     assert after.sqnr_ci95.high - after.sqnr_ci95.low < before.sqnr_ci95.high - before.sqnr_ci95.low
@@ -203,7 +212,7 @@ def test_screened_answers_are_checked_where_they_are_loud(
 ) -> None:
     monkeypatch.setattr("analysis.sensitivity.recheck.LOUD_DB", 60.0)
     found = answer(depth=Depth.SCREENING)
-    assert loud_layers(found.sensitivity) == ()
+    assert find_loud_layers(found.sensitivity) == ()
     checked = [score for score in found.sensitivity.scores if score.agreement is not None]
     exact = {score.question: score for score in answer().sensitivity.scores}
     assert checked
@@ -276,10 +285,10 @@ def test_bits_that_are_none_are_told(text: str) -> None:
 def test_measured_points_correct_the_predictor() -> None:
     search = search_of()
     small = case("kitchen")
-    front = drain_steps(find_front(search, Quantity.ENERGY, 4))
+    front = drain_steps(find_pareto_front(search, Quantity.ENERGY, 4))
     before = search.predictor
     kept: list[Run] = []
-    steps = measure(
+    steps = measure_proposals(
         search,
         Study(search.network, small.data, calibrated=small.calibrated),
         front.proposals,
@@ -288,7 +297,7 @@ def test_measured_points_correct_the_predictor() -> None:
     found = drain_steps(steps)
     assert [one.run for one in found] == kept
     assert len(search.predictor.networks) == len(before.networks) + len(found)
-    corrected = updated(front, search.predictor)
+    corrected = update_front(front, search.predictor)
     after = [replace(m, proposal=p) for m, p in zip(found, corrected.proposals, strict=True)]
     assert prediction_error(after).rms_db <= prediction_error(found).rms_db
     assert [p.config for p in corrected.proposals] == [p.config for p in front.proposals]
@@ -297,8 +306,10 @@ def test_measured_points_correct_the_predictor() -> None:
 def test_a_cancelled_queue_loses_no_run() -> None:
     search, small = search_of(), case("kitchen")
     kept: list[Run] = []
-    proposals = [search.judge(name, search.uniform(8, 8)) for name in ("one", "two", "three")]
-    steps = measure(
+    proposals = [
+        search.judge_config(name, search.uniform_config(8, 8)) for name in ("one", "two", "three")
+    ]
+    steps = measure_proposals(
         search,
         Study(search.network, small.data, calibrated=small.calibrated),
         proposals,
@@ -314,10 +325,10 @@ def test_a_cancelled_queue_loses_no_run() -> None:
 def test_the_error_of_predictions_is_counted() -> None:
     search, small = search_of(), case("kitchen")
     found = drain_steps(
-        measure(
+        measure_proposals(
             search,
             Study(search.network, small.data, calibrated=small.calibrated),
-            [search.judge("a", search.uniform(4, 4))],
+            [search.judge_config("a", search.uniform_config(4, 4))],
         )
     )
     error = prediction_error(found)

@@ -5,13 +5,13 @@ import random
 import numpy as np
 import pytest
 
-from analysis.calibration import calibrate
-from analysis.evaluation.evaluate import Evaluation, evaluate
-from analysis.network import prepare
+from analysis.calibration import calibrate_network
+from analysis.evaluation.evaluate import Evaluation, evaluate_network
+from analysis.network import prepare_network
 from analysis.prediction.noise_table import NoiseSum, build_noise_table
 from analysis.prediction.predictor import Predictor, predictor_from_sweep
-from analysis.sensitivity.analyze import sensitivity
-from analysis.sensitivity.recheck import check_loud, loud_layers
+from analysis.sensitivity.analyze import analyze_sensitivity
+from analysis.sensitivity.recheck import find_loud_layers, recheck_loud_layers
 from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Sweep
 from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
@@ -29,17 +29,17 @@ TAUGHT, IMAGES = 4, 300
 def known() -> tuple[Predictor, Measured]:
     """A screened network, and even and random bits measured on other images, shuffled."""
     loaded = load_sample_model("fashion-mobilenet")
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     seen, config = fashion_train_part().sample(64), uniform_config(8, 8)
-    calibrated = drain_steps(calibrate(network, seen))
+    calibrated = drain_steps(calibrate_network(network, seen))
     sweep = Sweep(config, DEFAULT_BITS)
     few = seen.first(32)
     screened = drain_steps(
-        sensitivity(Study(network, few, calibrated=calibrated), sweep, Depth.SCREENING)
+        analyze_sensitivity(Study(network, few, calibrated=calibrated), sweep, Depth.SCREENING)
     )
-    found = drain_steps(check_loud(Study(network, few, calibrated=calibrated), screened))
-    assert "stem.0" in loud_layers(screened)
-    assert loud_layers(found) == ()
+    found = drain_steps(recheck_loud_layers(Study(network, few, calibrated=calibrated), screened))
+    assert "stem.0" in find_loud_layers(screened)
+    assert find_loud_layers(found) == ()
     table, graph = build_noise_table(network.graph, found), network.graph
     parts, draw = parts_of_graph(graph), random.Random(0)
     configs = [uniform_config(w, a) for w, a in ((8, 8), (6, 8), (6, 6), (4, 8), (3, 8), (8, 4))]
@@ -50,15 +50,15 @@ def known() -> tuple[Predictor, Measured]:
     data, measured = fashion_test().sample(IMAGES), []
     for wish in configs:
         score = drain_steps(
-            evaluate(network, quantize_graph(graph, wish, calibrated.statistics), data)
+            evaluate_network(network, quantize_graph(graph, wish, calibrated.statistics), data)
         )
-        measured.append((table.sum_up(cells_of_config(wish, graph)), score))
+        measured.append((table.sum_cells(cells_of_config(wish, graph)), score))
     return predictor_from_sweep(found), measured
 
 
 def taught(predictor: Predictor, measured: Measured) -> Predictor:
     for one in measured:
-        predictor = predictor.learn(*one)
+        predictor = predictor.learn_measurement(*one)
     return predictor
 
 
@@ -69,7 +69,7 @@ def test_bands_hold_what_is_measured_later(known: tuple[Predictor, Measured]) ->
         turned = measured[start:] + measured[:start]
         predictor = taught(first, turned[:TAUGHT])
         for summed, score in turned[TAUGHT:]:
-            said = predictor.predict(summed)
+            said = predictor.predict_network(summed)
             assert said.loss_ci95 is not None
             assert score.top1_drop is not None or not predictor.labelled
             loss = score.top1_drop if predictor.labelled else 1 - score.agreement
@@ -86,7 +86,7 @@ def test_what_is_measured_brings_its_own_prediction_nearer_and_narrows_it(
     errors, widths = np.zeros(2), np.zeros(2)
     for summed, score in measured[TAUGHT:]:
         for place, predictor in enumerate((before, after)):
-            said = predictor.predict(summed)
+            said = predictor.predict_network(summed)
             errors[place] += (said.sqnr_db - score.sqnr_db) ** 2
             widths[place] += said.sqnr_ci95.high - said.sqnr_ci95.low
     assert errors[1] < 0.3 * errors[0]

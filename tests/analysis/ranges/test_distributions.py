@@ -8,16 +8,21 @@ import torch
 from torch import Tensor
 
 from analysis.evaluation.measures import sqnr_db
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from analysis.ranges.distributions import Channels, activation_distribution, weight_distribution
-from analysis.ranges.encoding_fit import SEARCHED_VALUES, fit_statistics, fit_weight, split_error
+from analysis.ranges.encoding_fit import (
+    SEARCHED_VALUES,
+    fit_statistics_encoding,
+    fit_weight_encoding,
+    split_histogram_error,
+)
 from analysis.ranges.findings import (
     ACTIVATION_KURTOSIS,
     CHANNEL_RATIO,
     Cause,
-    examine_tensor,
+    examine_tensor_fit,
     expected_sqnr_db,
-    rank_suspects,
+    rank_suspect_tensors,
 )
 from analysis.ranges.tensors import open_range_book
 from quant.config import uniform_config
@@ -61,7 +66,7 @@ def kurtosis(values: Tensor) -> float:
 
 def network(name: str) -> Network:
     found = sample(name)
-    return prepare(name, found.build(), found.input_shape, name)
+    return prepare_network(name, found.build(), found.input_shape, name)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
@@ -72,7 +77,7 @@ def test_a_weights_fit_is_that_of_its_raw_values(spec: QuantSpec) -> None:
     unclamped = (weight / encoding.scale).round() + encoding.zero_point
     outside = (unclamped < encoding.qmin) | (unclamped > encoding.qmax)
     squares = (quantized - weight).double().square()
-    fit = fit_weight(weight, spec)
+    fit = fit_weight_encoding(weight, spec)
     assert fit.sqnr_db == pytest.approx(sqnr_db(weight, quantized), abs=1e-3)
     assert fit.clipped_share == pytest.approx(float(outside.double().mean()))
     assert fit.clipping_error == pytest.approx(float(squares[outside].sum()), rel=1e-4)
@@ -87,11 +92,11 @@ def test_a_weights_fit_is_that_of_its_raw_values(spec: QuantSpec) -> None:
 def test_a_fit_by_hand() -> None:
     """Two bits, symmetric, from -2 to 1: the scale is 1, the codes are -2, -1, 0 and 1."""
     weight = torch.tensor([[-2.0, -0.75, 0.25, 1.0]])
-    fit = fit_weight(weight, QuantSpec(2, estimator=Estimator.MIN_MAX))
+    fit = fit_weight_encoding(weight, QuantSpec(2, estimator=Estimator.MIN_MAX))
     assert (fit.low.tolist(), fit.high.tolist(), fit.scale.tolist()) == ([-2.0], [1.0], [1.0])
     assert fit.rounding_error == pytest.approx(0.125)
     assert (fit.clipping_error, fit.clipped_share) == (0.0, 0.0)
-    assert (fit.codes_used, fit.levels, fit.clipping_part) == (4, 4, 0.0)
+    assert (fit.codes_used, fit.code_count, fit.clipping_part) == (4, 4, 0.0)
     assert fit.sqnr_db == pytest.approx(10 * math.log10(5.625 / 0.125))
 
 
@@ -105,7 +110,7 @@ def test_a_streams_fit_is_that_of_its_raw_values(
     spec = QuantSpec(bits, symmetric=False, estimator=estimator, percentile=99.0)
     statistics = stream(values.reshape(-1, 10))
     encoding = encode_statistics(statistics, spec)
-    fit = fit_statistics(statistics, encoding, spec)
+    fit = fit_statistics_encoding(statistics, encoding, spec)
     quantized = encoding.fake_quantize(values)
     unclamped = (values / encoding.scale).round() + encoding.zero_point
     outside = (unclamped < encoding.qmin) | (unclamped > encoding.qmax)
@@ -115,7 +120,7 @@ def test_a_streams_fit_is_that_of_its_raw_values(
     error = float(squares.sum())
     assert fit.clipping_error == pytest.approx(float(squares[outside].sum()), abs=0.03 * error)
     assert fit.rounding_error == pytest.approx(float(squares[~outside].sum()), abs=0.03 * error)
-    assert abs(fit.codes_used - len(encoding.quantize(values).unique())) <= 2 + fit.levels // 50
+    assert abs(fit.codes_used - len(encoding.quantize(values).unique())) <= 2 + fit.code_count // 50
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -124,7 +129,7 @@ def test_rounding_and_clipping_add_up_to_the_estimators_error(name: str) -> None
     for high in (0.3, 1.0, 6.0):
         spec = QuantSpec(4, symmetric=False)
         encoding = encode_range(torch.tensor(-0.4), torch.tensor(high), spec)
-        both = split_error(counts.double(), edges, encoding)
+        both = split_histogram_error(counts.double(), edges, encoding)
         assert min(both) >= 0
         assert sum(both) == pytest.approx(float(histogram_error(counts, edges, encoding)), rel=1e-6)
 
@@ -134,7 +139,7 @@ def test_large_weights_are_searched_on_a_part_with_nearly_the_same_result() -> N
     for granularity in (Granularity.PER_TENSOR, Granularity.PER_CHANNEL):
         spec = QuantSpec(4, granularity=granularity)
         whole = sqnr_db(weight, encode_weight(weight, spec).fake_quantize(weight))
-        assert fit_weight(weight, spec).sqnr_db == pytest.approx(whole, abs=0.1)
+        assert fit_weight_encoding(weight, spec).sqnr_db == pytest.approx(whole, abs=0.1)
 
 
 def test_channels_of_a_transposed_weight_are_its_second_axis() -> None:
@@ -143,8 +148,8 @@ def test_channels_of_a_transposed_weight_are_its_second_axis() -> None:
     channels = weight_distribution("up", weight, axis=1).channels
     assert channels is not None
     assert len(channels.low) == 3
-    assert int(np.argmax(channels.largest)) == 1
-    fit = fit_weight(weight, QuantSpec(8, granularity=Granularity.PER_CHANNEL), axis=1)
+    assert int(np.argmax(channels.largest_by_channel)) == 1
+    fit = fit_weight_encoding(weight, QuantSpec(8, granularity=Granularity.PER_CHANNEL), axis=1)
     assert len(fit.scale) == 3
 
 
@@ -159,7 +164,9 @@ def test_moments_and_ranges_of_a_weight() -> None:
     assert channels.high.tolist() == weight.amax(1).tolist()
     assert channels.inner_low.tolist() == pytest.approx(weight.quantile(0.05, 1).tolist(), rel=1e-4)
     largest = weight.abs().amax(1).sort().values
-    assert channels.ratio == pytest.approx(float(largest[-1] / ((largest[1] + largest[2]) / 2)))
+    assert channels.widest_to_median_ratio == pytest.approx(
+        float(largest[-1] / ((largest[1] + largest[2]) / 2))
+    )
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -175,7 +182,9 @@ def test_moments_of_a_stream(name: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_bars_hold_every_value(name: str, most: int) -> None:
     values = STREAMS[name]
-    counts, edges = activation_distribution("a", stream(values.reshape(-1, 10))).bars(most)
+    counts, edges = activation_distribution("a", stream(values.reshape(-1, 10))).histogram_bars(
+        most
+    )
     assert len(counts) == most
     assert counts.sum() == len(values)
     assert (edges[0], edges[-1]) == (float(values.min()), float(values.max()))
@@ -183,7 +192,7 @@ def test_bars_hold_every_value(name: str, most: int) -> None:
 
 def test_a_constant_tensor_has_one_bar() -> None:
     found = weight_distribution("w", torch.full((2, 3), 0.5))
-    counts, edges = found.bars()
+    counts, edges = found.histogram_bars()
     assert counts.tolist() == [6.0]
     assert edges.tolist() == [0.5, 0.5]
     assert found.kurtosis == 0.0
@@ -192,8 +201,8 @@ def test_a_constant_tensor_has_one_bar() -> None:
 def test_channels_without_values_do_not_count() -> None:
     zero = np.zeros(4)
     channels = Channels(zero, np.array([8.0, 2.0, 2.0, 1e-9]), zero, zero, zero)
-    assert channels.alive.tolist() == [True, True, True, False]
-    assert channels.ratio == 4.0
+    assert channels.alive_channels.tolist() == [True, True, True, False]
+    assert channels.widest_to_median_ratio == 4.0
 
 
 def test_nothing_collected_is_said() -> None:
@@ -242,13 +251,20 @@ def test_calibration_follows_every_channel() -> None:
 def test_the_unbalanced_layers_are_suspect_and_a_sound_network_is_not() -> None:
     config = uniform_config(8, 8, Granularity.PER_TENSOR)
     spoilt = network("fashion-mobilenet-imbalanced")
-    found = rank_suspects(open_range_book(spoilt.graph, None).examine_all(config, Side.WEIGHTS))
+    found = rank_suspect_tensors(
+        open_range_book(spoilt.graph, None).examine_all_tensors(config, Side.WEIGHTS)
+    )
     unequal = {f"blocks.{n}.{part}.0" for n in range(1, 8) for part in ("expand", "depthwise")}
-    assert {item.layer for item in found[:14]} == unequal
+    assert {item.layer_name for item in found[:14]} == unequal
     assert all(item.findings[0].cause is Cause.CHANNELS for item in found[:14])
     assert [item.bits_lost for item in found] == sorted((i.bits_lost for i in found), reverse=True)
     sound = network("fashion-resnet")
-    assert rank_suspects(open_range_book(sound.graph, None).examine_all(config, Side.WEIGHTS)) == []
+    assert (
+        rank_suspect_tensors(
+            open_range_book(sound.graph, None).examine_all_tensors(config, Side.WEIGHTS)
+        )
+        == []
+    )
 
 
 def test_a_reason_states_the_number_measured() -> None:
@@ -257,15 +273,15 @@ def test_a_reason_states_the_number_measured() -> None:
     spec = QuantSpec(8, granularity=Granularity.PER_TENSOR)
     distribution = weight_distribution("w", weight)
     assert distribution.channels is not None
-    ratio = distribution.channels.ratio
-    item = examine_tensor(distribution, fit_weight(weight, spec))
+    ratio = distribution.channels.widest_to_median_ratio
+    item = examine_tensor_fit(distribution, fit_weight_encoding(weight, spec))
     assert ratio > CHANNEL_RATIO
     assert item.findings[0].sentence.startswith(f"Channel 3 spans {ratio:.0f} times the median")
     assert item.bits_lost == pytest.approx(math.log2(ratio))
     causes = {finding.cause for finding in item.findings}
     assert {Cause.CHANNELS, Cause.SQNR, Cause.OUTLIERS} <= causes
-    own = examine_tensor(
-        distribution, fit_weight(weight, QuantSpec(8, granularity=Granularity.PER_CHANNEL))
+    own = examine_tensor_fit(
+        distribution, fit_weight_encoding(weight, QuantSpec(8, granularity=Granularity.PER_CHANNEL))
     )
     assert "its own scales" in own.findings[0].sentence
     assert Cause.SQNR not in {finding.cause for finding in own.findings}
@@ -275,14 +291,14 @@ def test_too_few_codes_and_too_much_clipping_are_found() -> None:
     values = torch.cat([torch.randn(9000) * 0.01, torch.tensor([1.0])])
     statistics = stream(values[:, None])
     wide = QuantSpec(8, symmetric=False, estimator=Estimator.MIN_MAX)
-    fit = fit_statistics(statistics, encode_statistics(statistics, wide), wide)
+    fit = fit_statistics_encoding(statistics, encode_statistics(statistics, wide), wide)
     causes = {
-        f.cause for f in examine_tensor(activation_distribution("a", statistics), fit).findings
+        f.cause for f in examine_tensor_fit(activation_distribution("a", statistics), fit).findings
     }
     assert Cause.CODES in causes
     narrow = encode_range(torch.tensor(-0.01), torch.tensor(0.01), wide)
-    clipped = examine_tensor(
-        activation_distribution("a", statistics), fit_statistics(statistics, narrow, wide)
+    clipped = examine_tensor_fit(
+        activation_distribution("a", statistics), fit_statistics_encoding(statistics, narrow, wide)
     )
     assert Cause.CLIPPING in {f.cause for f in clipped.findings}
 
@@ -291,7 +307,7 @@ def test_the_limits_know_what_is_usual() -> None:
     values = torch.randn(200_000)
     for bits in (2, 4, 6, 8):
         spec = QuantSpec(bits, granularity=Granularity.PER_TENSOR)
-        assert fit_weight(values[None], spec).sqnr_db == pytest.approx(
+        assert fit_weight_encoding(values[None], spec).sqnr_db == pytest.approx(
             expected_sqnr_db(bits), abs=1.5
         )
     rare = (torch.randn(500_000) - 1.2816).relu()

@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_machine, load_preset
-from analysis.calibration import calibrate
-from analysis.cost.estimate import cost
+from analysis.calibration import calibrate_network
+from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.quantity import Quantity
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from analysis.reporting.contents import Report, ReportOrigin
-from analysis.reporting.gather import Around, gather_report, layer_choices
-from analysis.reporting.reproduce import beyond_command, command_of
-from analysis.reporting.trade_off import read_answer, run_point
+from analysis.reporting.gather import Around, gather_run_report, layer_choices
+from analysis.reporting.reproduce import command_for_run, repairs_beyond_command
+from analysis.reporting.trade_off import read_optimize_answer, trade_point_of_run
 from analysis.runs.experiment import Experiment
-from analysis.runs.repair import repair, run_of
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.repair import repair_and_measure, run_from_steps
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run, RunStore
-from analysis.sensitivity.analyze import exact
+from analysis.sensitivity.analyze import analyze_exactly
 from analysis.sensitivity.exact.executors import Pool
-from analysis.sensitivity.stored import harmful, known_sensitivity
+from analysis.sensitivity.stored import output_noise_by_layer, stored_sensitivity
 from analysis.sensitivity.sweep import Sweep
-from analysis.split import ImageChoice, Split, choose_split
+from analysis.split import ImageChoice, Split, choose_data_split
 from analysis.study import Study
 from commands.work.make_report import ReportTask, find_run, make_run_report, open_run_store
 from model_io.load import load_model
@@ -46,24 +46,26 @@ NOW = Experiment(CONFIG, MACHINE, given_name="now")
 @pytest.fixture(scope="module")
 def network() -> Network:
     loaded = load_model(MODEL, None, ())
-    return prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest, loaded.batch)
+    return prepare_network(
+        loaded.name, loaded.module, loaded.input_shape, loaded.digest, loaded.batch
+    )
 
 
 @pytest.fixture(scope="module")
 def images(network: Network) -> Split:
-    return choose_split(MODEL, network, CONFIG, CHOICE)
+    return choose_data_split(MODEL, network, CONFIG, CHOICE)
 
 
 @pytest.fixture(scope="module")
 def measured(network: Network, images: Split) -> Run:
     assert images.calibration is not None
-    ranges = drain_steps(calibrate(network, images.calibration, images.input_range))
+    ranges = drain_steps(calibrate_network(network, images.calibration, images.input_range))
     what = Experiment(CONFIG, MACHINE, given_name="four")
-    return drain_steps(run_experiment(Study(network, images.score, calibrated=ranges), what))
+    return drain_steps(measure_experiment(Study(network, images.score, calibrated=ranges), what))
 
 
 def gathered(run: Run, **around: Any) -> Report:
-    return drain_steps(gather_report(run, Around(**around)))
+    return drain_steps(gather_run_report(run, Around(**around)))
 
 
 class TestGather:
@@ -80,9 +82,9 @@ class TestGather:
     ) -> None:
         facts = gathered(measured, study=Study(network)).model
         assert facts is not None
-        assert facts.at_8_bits == cost(network, uniform_config(8, 8), MACHINE)
+        assert facts.at_8_bits == estimate_config_cost(network, uniform_config(8, 8), MACHINE)
         assert facts.as_float.energy_pj > facts.at_8_bits.energy_pj
-        assert (facts.parameters, facts.macs) == (network.parameters, network.macs)
+        assert (facts.parameters, facts.macs) == (network.parameters, network.mac_count)
 
     def test_another_model_is_refused(self, network: Network, measured: Run) -> None:
         with pytest.raises(ConfigError, match="must be that of the run"):
@@ -118,7 +120,7 @@ class TestGather:
         store = RunStore(tmp_path)
         other = replace(measured, id="b", name="other")
         for run in (measured, other, replace(measured, id="c", data_digest="x")):
-            store.save(run)
+            store.save_run(run)
         assert [run.id for run in gathered(measured, store=store).others] == ["b"]
 
     def test_what_the_store_knows_of_layers_is_told(
@@ -126,12 +128,14 @@ class TestGather:
     ) -> None:
         assert images.calibration is not None
         store = RunStore(tmp_path)
-        study = Study.of(network, images, store)
-        drain_steps(study.calibrated())
+        study = Study.of_split(network, images, store)
+        drain_steps(study.collect_statistics())
         around = {"study": study, "store": store}
         assert gathered(measured, **around).sensitivity is None
         sweep = Sweep(CONFIG, (8, 4))
-        known = drain_steps(exact(study.scoring(images.score.first(8)), sweep, Pool()))
+        known = drain_steps(
+            analyze_exactly(study.with_scored_images(images.score.first(8)), sweep, Pool())
+        )
         found = gathered(measured, **around)
         assert found.sensitivity is not None
         assert len(found.sensitivity.scores) == len(known.scores)
@@ -141,15 +145,17 @@ class TestGather:
     def test_repairs_count_only_where_they_are_the_runs(
         self, network: Network, images: Split
     ) -> None:
-        ranges = drain_steps(calibrate(network, images.calibration, images.input_range))  # type: ignore[arg-type]
+        ranges = drain_steps(calibrate_network(network, images.calibration, images.input_range))  # type: ignore[arg-type]
         recipe = build_recipe(equalize=True)
         steps = drain_steps(
-            repair(
+            repair_and_measure(
                 Study(network, images.score, images.calibration, calibrated=ranges), CONFIG, recipe
             )
         )
-        study = Study.of(network, images)
-        repaired = run_of(steps, study, Experiment(CONFIG, MACHINE, recipe, given_name="repaired"))
+        study = Study.of_split(network, images)
+        repaired = run_from_steps(
+            steps, study, Experiment(CONFIG, MACHINE, recipe, given_name="repaired")
+        )
         found = gathered(repaired, steps=steps).repairs
         assert found is not None
         assert found.titles == ("Plain quantization", "Equalize")
@@ -166,10 +172,10 @@ class TestSensitivityKnown:
     def test_noise_is_that_of_both_sides_at_the_chosen_bits(
         self, network: Network, images: Split
     ) -> None:
-        ranges = drain_steps(calibrate(network, images.calibration, images.input_range))  # type: ignore[arg-type]
+        ranges = drain_steps(calibrate_network(network, images.calibration, images.input_range))  # type: ignore[arg-type]
         sweep = Sweep(CONFIG, (8, 4))
         found = drain_steps(
-            exact(Study(network, images.score.first(8), calibrated=ranges), sweep, Pool())
+            analyze_exactly(Study(network, images.score.first(8), calibrated=ranges), sweep, Pool())
         )
         layer = next(x.name for x in network.graph.layers if x.weight is not None)
         at = {(s.question.layer, s.question.side, s.question.bits): s.sqnr_db for s in found.scores}
@@ -177,8 +183,8 @@ class TestSensitivityKnown:
             10 ** (-at[layer, side, bits] / 10)
             for side, bits in ((Side.WEIGHTS, 4), (Side.ACTIVATIONS, 8))
         )
-        assert harmful(found, CONFIG, network)[layer] == pytest.approx(expected)
-        assert harmful(found, uniform_config(5, 8), network).keys() == {
+        assert output_noise_by_layer(found, CONFIG, network)[layer] == pytest.approx(expected)
+        assert output_noise_by_layer(found, uniform_config(5, 8), network).keys() == {
             x.name for x in network.graph.layers if x.weight is None
         }
 
@@ -188,13 +194,13 @@ class TestSensitivityKnown:
         store = RunStore(tmp_path)
         sweep = Sweep(CONFIG, (4,), (Side.WEIGHTS,))
         drain_steps(
-            exact(
+            analyze_exactly(
                 Study(network, images.score.first(8), store=store),
                 sweep,
                 Pool(),
             )
         )
-        found = known_sensitivity(Study(network, images.score, store=store), CONFIG)
+        found = stored_sensitivity(Study(network, images.score, store=store), CONFIG)
         assert found is not None
         assert {score.question.side for score in found.scores} == {Side.WEIGHTS}
 
@@ -209,22 +215,22 @@ class TestReproduce:
             "my model.pt2", "bitfusion_like", input_shape=(3, 8, 8), data="a b.npz",
             preprocess="{}", samples=10, calibration=4, seed=3,
         )  # fmt: skip
-        assert command_of(run, origin) == (
+        assert command_for_run(run, origin) == (
             "python cli.py evaluate --model 'my model.pt2' --input-shape 3,8,8 --data 'a b.npz' "
             "--preprocess preprocess.json --samples 10 --calibration 4 --seed 3 "
             "--config configuration.json --machine bitfusion_like --equalize "
             "--correct-bias analytic --adaround --adaround-iterations 500"
         )
-        assert beyond_command(run) == ()
+        assert repairs_beyond_command(run) == ()
 
     def test_a_name_cannot_add_a_command(self) -> None:
         origin = ReportOrigin("x; rm -rf /", "m")
-        assert "'x; rm -rf /'" in command_of(run_of_results("a", cost_report()), origin)
+        assert "'x; rm -rf /'" in command_for_run(run_of_results("a", cost_report()), origin)
 
     def test_passes_without_an_option_are_told(self) -> None:
         title = "Equalize, ReLU6 as ReLU"
         run = replace(run_of_results("a", cost_report()), recipe=(title,))
-        assert beyond_command(run) == (title,)
+        assert repairs_beyond_command(run) == (title,)
 
 
 def answer(run: Run, **changes: Any) -> dict[str, Any]:
@@ -253,7 +259,7 @@ def answer(run: Run, **changes: Any) -> dict[str, Any]:
 class TestFront:
     def test_the_answer_of_optimize_is_read(self) -> None:
         run = run_of_results("chosen", cost_report())
-        found = read_answer(json.loads(json.dumps(answer(run))), run)
+        found = read_optimize_answer(json.loads(json.dumps(answer(run))), run)
         assert found.quantity is Quantity.ENERGY
         assert [point.name for point in found.predicted] == ["Mixed 5", "Mixed 9"]
         assert [point.name for point in found.references] == ["W8A8"]
@@ -276,16 +282,16 @@ class TestFront:
     def test_anything_else_is_refused(self, change: dict[str, Any], said: str) -> None:
         run = run_of_results("chosen", cost_report())
         with pytest.raises(ValueError, match=said):
-            read_answer(answer(run, **change), run)
+            read_optimize_answer(answer(run, **change), run)
 
     @pytest.mark.parametrize("raw", [None, 3, [], "text", {}])
     def test_what_is_no_answer_is_refused(self, raw: object) -> None:
         with pytest.raises(ValueError, match="optimize"):
-            read_answer(raw, run_of_results("chosen", cost_report()))
+            read_optimize_answer(raw, run_of_results("chosen", cost_report()))
 
     def test_without_labels_answers_count(self) -> None:
         run = run_of_results("chosen", cost_report())
-        point = run_point(run, Quantity.LATENCY, labelled=False)
+        point = trade_point_of_run(run, Quantity.LATENCY, labelled=False)
         assert point.loss == pytest.approx(1 - run.evaluation.agreement)
         assert point.cost == run.cost.latency_s
         assert math.isfinite(point.sqnr_db)
@@ -302,7 +308,7 @@ class TestRoad:
         store = RunStore(tmp_path)
         found = drain_steps(make_run_report(network, self.task(store=store)))
         assert found.run.evaluation == measured.evaluation
-        assert [run.name for run in store.all()] == ["now"]
+        assert [run.name for run in store.all_runs()] == ["now"]
         assert found.origin is not None
         assert (found.origin.samples, found.origin.calibration) == (40, 16)
 
@@ -310,7 +316,7 @@ class TestRoad:
         self, network: Network, measured: Run, tmp_path: Path
     ) -> None:
         store = RunStore(tmp_path)
-        store.save(measured)
+        store.save_run(measured)
         task = self.task(
             run=measured,
             store=store,
@@ -360,8 +366,8 @@ class TestRoad:
         self, measured: Run, tmp_path: Path
     ) -> None:
         store = RunStore(tmp_path)
-        store.save(replace(measured, id="abc1", name="one"))
-        store.save(replace(measured, id="abd2", name="two"))
+        store.save_run(replace(measured, id="abc1", name="one"))
+        store.save_run(replace(measured, id="abd2", name="two"))
         for identity in ("abc1", "abc", "one"):
             assert find_run(store, identity).name == "one"
         for identity in ("ab", "three", ""):

@@ -19,7 +19,7 @@ COST = report(layer_cost("a"))
 def filled(folder: Path) -> Path:
     store = RunStore(folder)
     for number in range(20):
-        store.save(run(f"run {number}", COST))
+        store.save_run(run(f"run {number}", COST))
     store.keep_answer("question", [1, 2, 3])
     assert store.path is not None
     return store.path
@@ -55,10 +55,10 @@ def test_a_damaged_file_ends_in_a_sentence_or_in_what_can_be_read(tmp_path: Path
         for _ in range(2):  # what was put aside makes room
             try:
                 store = RunStore(folder)
-                store.all()
-                store.answer("question")
-                store.save(run("new", COST, id="new"))
-                assert "new" in {kept.id for kept in store.all()}
+                store.all_runs()
+                store.find_answer("question")
+                store.save_run(run("new", COST, id="new"))
+                assert "new" in {kept.id for kept in store.all_runs()}
                 break
             except StoreError as error:
                 said = str(error)
@@ -70,8 +70,8 @@ def test_a_damaged_file_ends_in_a_sentence_or_in_what_can_be_read(tmp_path: Path
 def test_what_is_no_database_is_put_aside_and_kept(tmp_path: Path) -> None:
     (tmp_path / "runs.sqlite").write_bytes(b"a letter to my aunt" * 99)
     store = RunStore(tmp_path)
-    store.save(run("new", COST))
-    assert [kept.name for kept in store.all()] == ["new"]
+    store.save_run(run("new", COST))
+    assert [kept.name for kept in store.all_runs()] == ["new"]
     (aside,) = tmp_path.glob("runs.damaged-*.sqlite")
     assert aside.read_bytes() == b"a letter to my aunt" * 99
 
@@ -81,7 +81,7 @@ def test_a_database_of_another_program_is_put_aside(tmp_path: Path) -> None:
         other.execute("CREATE TABLE runs (kilometres REAL)")
     with pytest.raises(StoreError, match=r"runs.sqlite must be a file of QuantScope's results"):
         RunStore(tmp_path)
-    assert RunStore(tmp_path).all() == ()
+    assert RunStore(tmp_path).all_runs() == ()
     assert len(list(tmp_path.glob("runs.damaged-*"))) == 1
 
 
@@ -92,10 +92,10 @@ def test_a_locked_file_is_told_in_seconds(tmp_path: Path, monkeypatch: pytest.Mo
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreError, match="another program has held it"):
-            RunStore(tmp_path).all()
+            RunStore(tmp_path).all_runs()
         with pytest.raises(StoreError, match="another program has held it"):
             Cells(path)
-    assert len(RunStore(tmp_path).all()) == 20
+    assert len(RunStore(tmp_path).all_runs()) == 20
 
 
 def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    store.save(run("before", COST))
+    store.save_run(run("before", COST))
 
     def small(path: Path, timeout: float) -> sqlite3.Connection:
         found = real(path, timeout=timeout)
@@ -123,26 +123,30 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
         patch.setattr(sqlite3, "connect", small)
         with pytest.raises(StoreError, match="Make room"):
             store.keep_answer("long", "x" * 100_000)
-    assert [kept.name for kept in store.all()] == ["before"]
+    assert [kept.name for kept in store.all_runs()] == ["before"]
 
 
 def test_owners_see_and_change_nothing_of_each_other(tmp_path: Path) -> None:
     mine, a, b = (RunStore(tmp_path, owner) for owner in ("", "session a", "user b"))
     for store, name in ((mine, "m"), (a, "a"), (b, "b")):
-        store.save(run(name, COST, id=name))
+        store.save_run(run(name, COST, id=name))
         store.keep_answer("question", name)
-    assert [[kept.name for kept in store.all()] for store in (mine, a, b)] == [["m"], ["a"], ["b"]]
-    assert [store.answer("question") for store in (mine, a, b)] == ["m", "a", "b"]
-    a.rename("b", "stolen")
-    a.delete("m")
-    a.save(run("mine now", COST, id="b"))
-    assert [kept.name for kept in b.all()] == ["b"]
-    assert [kept.name for kept in mine.all()] == ["m"]
-    assert {kept.name for kept in a.all()} == {"a", "mine now"}
+    assert [[kept.name for kept in store.all_runs()] for store in (mine, a, b)] == [
+        ["m"],
+        ["a"],
+        ["b"],
+    ]
+    assert [store.find_answer("question") for store in (mine, a, b)] == ["m", "a", "b"]
+    a.rename_run("b", "stolen")
+    a.delete_run("m")
+    a.save_run(run("mine now", COST, id="b"))
+    assert [kept.name for kept in b.all_runs()] == ["b"]
+    assert [kept.name for kept in mine.all_runs()] == ["m"]
+    assert {kept.name for kept in a.all_runs()} == {"a", "mine now"}
     a.forget_owner()
-    assert a.all() == ()
-    assert a.answer("question") is None
-    assert [kept.name for kept in b.all()] == ["b"]
-    assert mine.answer("question") == "m"
+    assert a.all_runs() == ()
+    assert a.find_answer("question") is None
+    assert [kept.name for kept in b.all_runs()] == ["b"]
+    assert mine.find_answer("question") == "m"
     with pytest.raises(ValueError, match="run by run"):
         mine.forget_owner()

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.runs.apply_recipe import title_of
+from analysis.runs.apply_recipe import title_of_pass
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import (
     EncodingsReference,
     experiment_to_plain,
-    read_experiment,
+    read_experiment_json,
     recipe_from_titles,
     record_of_run,
-    write_experiment,
+    write_experiment_json,
 )
 from quant.config import uniform_config
 from quant.errors import ConfigError, QuantError
@@ -36,11 +36,13 @@ RECIPE = (
     CorrectBias(Method.ANALYTIC),
     AdaRound(iterations=77),
 )
-EXPERIMENT = Experiment(CONFIG, MACHINE, RECIPE, given_name="mine", seed=5).on("m" * 64, "d" * 64)
+EXPERIMENT = Experiment(CONFIG, MACHINE, RECIPE, given_name="mine", seed=5).on_model_and_data(
+    "m" * 64, "d" * 64
+)
 
 
 def test_what_is_written_is_read_again() -> None:
-    record = read_experiment(write_experiment(EXPERIMENT))
+    record = read_experiment_json(write_experiment_json(EXPERIMENT))
     assert record.experiment == EXPERIMENT
     assert record.encodings is None
 
@@ -48,7 +50,7 @@ def test_what_is_written_is_read_again() -> None:
 def test_a_machine_of_ones_own_and_encodings_travel_with_it() -> None:
     given = Given("mine.encodings", CONFIG, {}, text="{}")
     own = replace(EXPERIMENT, machine=replace(MACHINE, name="my own"), encodings=given)
-    record = read_experiment(write_experiment(own))
+    record = read_experiment_json(write_experiment_json(own))
     assert record.experiment == replace(own, encodings=None)
     assert record.encodings == EncodingsReference("mine.encodings", "{}")
     assert record.with_encodings(given) == own
@@ -56,14 +58,14 @@ def test_a_machine_of_ones_own_and_encodings_travel_with_it() -> None:
 
 def test_an_answer_that_holds_one_is_read_too() -> None:
     text = json.dumps({"model": "net", "experiment": experiment_to_plain(EXPERIMENT)})
-    assert read_experiment(text).experiment == EXPERIMENT
+    assert read_experiment_json(text).experiment == EXPERIMENT
 
 
 def test_a_configuration_of_today_is_an_experiment_without_repairs() -> None:
     text = json.dumps(CONFIG.to_dict())
-    assert read_experiment(text, MACHINE).experiment == Experiment(CONFIG, MACHINE)
+    assert read_experiment_json(text, MACHINE).experiment == Experiment(CONFIG, MACHINE)
     with pytest.raises(ConfigError, match="must be JSON with"):
-        read_experiment(text)
+        read_experiment_json(text)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +87,13 @@ def test_a_configuration_of_today_is_an_experiment_without_repairs() -> None:
 def test_a_value_that_cannot_be_is_named(changes: dict[str, Any], said: str) -> None:
     plain = {**experiment_to_plain(EXPERIMENT), **changes}
     with pytest.raises(QuantError, match=said):
-        read_experiment(json.dumps(plain))
+        read_experiment_json(json.dumps(plain))
 
 
 @pytest.mark.parametrize("text", ["", "[", "3", "[]", "{}", "[" * 100_000])
 def test_what_is_no_experiment_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="must be JSON"):
-        read_experiment(text, MACHINE)
+        read_experiment_json(text, MACHINE)
 
 
 def test_a_run_is_loaded_with_its_repairs() -> None:
@@ -103,11 +105,15 @@ def test_a_run_is_loaded_with_its_repairs() -> None:
 
 
 def test_a_run_of_an_older_version_tells_its_repairs_by_their_titles() -> None:
-    titles = tuple(title_of(step) for step in RECIPE)
+    titles = tuple(title_of_pass(step) for step in RECIPE)
     assert recipe_from_titles(titles) == RECIPE
     costs = replace(report(layer_cost("a")), machine="bitfusion_like")
     old = replace(run("old", costs, config=CONFIG.to_dict()), recipe=titles)
     experiment = record_of_run(old).experiment
-    assert (experiment.recipe, experiment.machine, experiment.name) == (RECIPE, MACHINE, "old")
+    assert (experiment.recipe, experiment.machine, experiment.display_name) == (
+        RECIPE,
+        MACHINE,
+        "old",
+    )
     with pytest.raises(ConfigError, match="known passes"):
         recipe_from_titles(("Magic",))

@@ -8,7 +8,7 @@ import pytest
 
 from accelerator.report import Energy
 from accelerator.workload import OpKind
-from analysis.runs.json_values import from_plain, to_plain
+from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.runs.run_store import Run
 from tests.analysis.results import layer_cost, report, run, unlabelled
 
@@ -43,27 +43,27 @@ OUTER = Outer(
 
 
 def through_json(value: object) -> Any:
-    return json.loads(json.dumps(to_plain(value), allow_nan=False))
+    return json.loads(json.dumps(plain_from_result(value), allow_nan=False))
 
 
 def test_round_trip_of_every_kind_of_field() -> None:
-    assert from_plain(Outer, through_json(OUTER)) == OUTER
+    assert result_from_plain(Outer, through_json(OUTER)) == OUTER
 
 
 def test_a_whole_run_survives() -> None:
     odd = layer_cost("pool", Energy(1, 2, 3, 4, 5, 6, 7), kind=OpKind.POOL, warnings=("w",))
     made = run("n", report(layer_cost("a"), odd), layer_sqnr_db={"a": math.inf, "pool": 3.0})
-    assert from_plain(Run, through_json(made)) == made
+    assert result_from_plain(Run, through_json(made)) == made
     bare = run("n", report(odd), unlabelled(900))
-    assert from_plain(Run, through_json(bare)) == bare
+    assert result_from_plain(Run, through_json(bare)) == bare
 
 
 def test_nan_survives() -> None:
-    assert math.isnan(from_plain(Inner, through_json(Inner(math.nan))).share)
+    assert math.isnan(result_from_plain(Inner, through_json(Inner(math.nan))).share)
 
 
 def test_unknown_keys_are_ignored_and_defaults_filled() -> None:
-    assert from_plain(Inner, {"share": 1, "new": "x"}) == Inner(1.0, 1)
+    assert result_from_plain(Inner, {"share": 1, "new": "x"}) == Inner(1.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_unknown_keys_are_ignored_and_defaults_filled() -> None:
 )
 def test_wrong_types_are_refused_with_their_place(key: str, value: object, where: str) -> None:
     with pytest.raises(ValueError, match=where):
-        from_plain(Outer, {**through_json(OUTER), key: value})
+        result_from_plain(Outer, {**through_json(OUTER), key: value})
 
 
 def test_a_missing_field_is_refused() -> None:
     plain = through_json(OUTER)
     del plain["colour"]
     with pytest.raises(ValueError, match=r"Outer\.colour must be there"):
-        from_plain(Outer, plain)
+        result_from_plain(Outer, plain)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import analysis.evaluation.evaluate as module
-from analysis.network import forward_all
+from analysis.network import forward_all_outputs
 from analysis.runs.experiment import Experiment
 from analysis.runs.partial_scores import FILE, PartialScores
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run, RunStore
 from analysis.study import Study
 from quant.config import uniform_config
@@ -18,13 +18,13 @@ from tests.analysis.runs.test_run_experiment import calibrated, data, machine, n
 
 def counted(patch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
-    real = forward_all
+    real = forward_all_outputs
 
     def forward(*arguments: object) -> object:
         calls.append(1)
         return real(*arguments)  # type: ignore[arg-type]
 
-    patch.setattr(module, "forward_all", forward)
+    patch.setattr(module, "forward_all_outputs", forward)
     return calls
 
 
@@ -40,7 +40,7 @@ def test_a_run_that_was_ended_goes_on(
     def begin() -> Steps[Run]:
         experiment = Experiment(config, machine(), seed=7, given_name="run")
         study = Study(network(), data(), calibrated=calibrated(), store=RunStore(tmp_path))
-        return run_experiment(study, experiment)
+        return measure_experiment(study, experiment)
 
     steps = begin()
     for progress in steps:
@@ -61,7 +61,7 @@ def test_a_run_that_was_ended_goes_on(
 def test_without_a_place_nothing_is_kept_and_nothing_stops(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     stored = PartialScores(tmp_path / "file" / "folder", "question")
-    stored.keep(0, (), ())
-    stored.flush()
-    assert stored.find(0) is None
-    stored.forget()
+    stored.keep_outputs(0, (), ())
+    stored.flush_outputs()
+    assert stored.find_outputs(0) is None
+    stored.forget_outputs()

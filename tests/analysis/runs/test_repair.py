@@ -5,14 +5,19 @@ from pathlib import Path
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.calibration import Calibrated, calibrate
+from analysis.calibration import Calibrated, calibrate_network
 from analysis.evaluation.evaluate import Evaluation, FloatScore
 from analysis.evaluation.measures import Interval
-from analysis.network import Network, prepare
-from analysis.runs.apply_recipe import apply_recipe, first_stage, learns, title_of
+from analysis.network import Network, prepare_network
+from analysis.runs.apply_recipe import (
+    apply_whole_recipe,
+    pass_needs_images,
+    plain_quantized_stage,
+    title_of_pass,
+)
 from analysis.runs.experiment import Experiment
-from analysis.runs.repair import RepairStep, repair, run_of, verdict
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.repair import RepairStep, repair_and_measure, repair_verdict, run_from_steps
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import RunStore
 from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
@@ -36,7 +41,7 @@ RECIPE = (Equalize(), CorrectBias())
 @cache
 def network() -> Network:
     chosen = sample("fashion-mobilenet-imbalanced")
-    return prepare(chosen.name, chosen.build(), chosen.input_shape, "digest")
+    return prepare_network(chosen.name, chosen.build(), chosen.input_shape, "digest")
 
 
 @cache
@@ -51,19 +56,23 @@ def seen() -> Dataset:
 
 @cache
 def calibrated() -> Calibrated:
-    return drain_steps(calibrate(network(), seen()))
+    return drain_steps(calibrate_network(network(), seen()))
 
 
 @cache
 def steps(config: QuantConfig = CONFIG) -> tuple[RepairStep, ...]:
     return drain_steps(
-        repair(Study(network(), scored(), seen(), calibrated=calibrated()), config, RECIPE)
+        repair_and_measure(
+            Study(network(), scored(), seen(), calibrated=calibrated()), config, RECIPE
+        )
     )
 
 
 def test_the_first_step_is_plain_quantization_as_a_run_measures_it() -> None:
     plain = Experiment(CONFIG, load_preset("edge_systolic_8b"), given_name="plain")
-    run = drain_steps(run_experiment(Study(network(), scored(), calibrated=calibrated()), plain))
+    run = drain_steps(
+        measure_experiment(Study(network(), scored(), calibrated=calibrated()), plain)
+    )
     assert steps()[0].title == "Plain quantization"
     assert steps()[0].evaluation == run.evaluation
     assert steps()[0].layer_sqnr_db == run.layer_sqnr_db
@@ -95,20 +104,20 @@ def test_a_recipe_in_a_run_gives_what_its_steps_gave(tmp_path: Path) -> None:
     machine = load_preset("edge_systolic_8b")
     experiment = Experiment(CONFIG, machine, recipe=RECIPE, given_name="repaired")
     run = drain_steps(
-        run_experiment(Study(network(), scored(), seen(), calibrated=calibrated()), experiment)
+        measure_experiment(Study(network(), scored(), seen(), calibrated=calibrated()), experiment)
     )
     assert run.recipe == ("Equalize", "Correct biases (empirical)")
     assert run.evaluation == steps()[-1].evaluation
     study = Study(network(), scored(), seen(), calibrated=calibrated())
-    kept = run_of(steps(), study, experiment.named("kept"))
+    kept = run_from_steps(steps(), study, experiment.with_name("kept"))
     assert (kept.recipe, kept.evaluation, kept.cost) == (run.recipe, run.evaluation, run.cost)
     store = RunStore(tmp_path)
-    store.save(kept)
-    assert store.all() == (kept,)
+    store.save_run(kept)
+    assert store.all_runs() == (kept,)
 
 
 def test_an_illegal_order_stops_before_anything_runs() -> None:
-    work = repair(
+    work = repair_and_measure(
         Study(network(), scored(), seen(), calibrated=calibrated()),
         CONFIG,
         (CorrectBias(), Equalize()),
@@ -131,17 +140,17 @@ def test_an_illegal_order_stops_before_anything_runs() -> None:
 def test_passes_that_learn_refuse_to_run_without_images(
     step: Equalize | AbsorbBias | CorrectBias | AdaRound, needs: bool
 ) -> None:
-    assert learns(step) == needs
-    stage = first_stage(network(), CONFIG, calibrated())
+    assert pass_needs_images(step) == needs
+    stage = plain_quantized_stage(network(), CONFIG, calibrated())
     if needs:
         with pytest.raises(QuantError, match="images"):
-            drain_steps(apply_recipe(stage, (step,), CONFIG, None))
-    assert title_of(step)
+            drain_steps(apply_whole_recipe(stage, (step,), CONFIG, None))
+    assert title_of_pass(step)
 
 
 def test_replacing_relu6_measures_what_it_costs_the_float_network() -> None:
     study = Study(network(), scored().first(50), seen(), calibrated=calibrated())
-    found = drain_steps(repair(study, CONFIG, (Equalize(replace_relu6=True),)))
+    found = drain_steps(repair_and_measure(study, CONFIG, (Equalize(replace_relu6=True),)))
     assert found[1].float_score is not None
     assert 0 <= found[1].float_score.top1 <= 1
 
@@ -157,17 +166,19 @@ def step_with(top1: float, float_score: FloatScore | None = None, db: float = 30
 
 def test_a_verdict_says_what_a_pass_did_and_why_it_did_harm() -> None:
     plain = step_with(0.8)
-    assert verdict(plain, step_with(0.85)) == ("AdaRound brings 5.00 points of top-1, to 85.00 %.")
-    assert "leaves top-1 at 80.00 %" in verdict(plain, step_with(0.8))
-    assert "may be chance" in verdict(plain, step_with(0.79))
-    assert "a: 12.0 dB" in verdict(plain, step_with(0.7, db=18.0))
-    assert "add up" in verdict(plain, step_with(0.7))
+    assert repair_verdict(plain, step_with(0.85)) == (
+        "AdaRound brings 5.00 points of top-1, to 85.00 %."
+    )
+    assert "leaves top-1 at 80.00 %" in repair_verdict(plain, step_with(0.8))
+    assert "may be chance" in repair_verdict(plain, step_with(0.79))
+    assert "a: 12.0 dB" in repair_verdict(plain, step_with(0.7, db=18.0))
+    assert "add up" in repair_verdict(plain, step_with(0.7))
     lost = FloatScore(1000, 0.6, Interval(0.5, 0.7))
-    assert "loses 30.00 points" in verdict(plain, step_with(0.7, lost))
+    assert "loses 30.00 points" in repair_verdict(plain, step_with(0.7, lost))
 
 
 def test_without_labels_a_verdict_speaks_of_agreement() -> None:
     unlabelled = replace(step_with(0.8).evaluation, labelled=False, quantized_top1=None)
     step = replace(step_with(0.8), evaluation=unlabelled)
     better = replace(step, evaluation=replace(unlabelled, agreement=0.9))
-    assert "10.00 points of agreement with float" in verdict(step, better)
+    assert "10.00 points of agreement with float" in repair_verdict(step, better)

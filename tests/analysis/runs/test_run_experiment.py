@@ -8,14 +8,14 @@ import torch
 
 from accelerator.machine import Machine, Storage, load_preset, presets
 from accelerator.report import CostReport
-from analysis.calibration import Calibrated, calibrate, needs_data
-from analysis.cost.estimate import cost
+from analysis.calibration import Calibrated, calibrate_network, config_needs_data
+from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.workload import Entropies
 from analysis.evaluation.layer_sqnr import measure_layer_sqnr
-from analysis.network import Network, forward, prepare
+from analysis.network import Network, forward_first_output, prepare_network
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import experiment_from_plain
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run, RunStore
 from analysis.study import Study
 from data_io.dataset import Dataset
@@ -31,20 +31,20 @@ from tests.networks import CASES
 @cache
 def network(name: str = "plain") -> Network:
     case = CASES[name]
-    return prepare(name, case.model(), case.shape, f"digest of {name}")
+    return prepare_network(name, case.model(), case.shape, f"digest of {name}")
 
 
 @cache
 def data() -> Dataset:
     """Images whose labels are the float network's answers, so that it is always right."""
     inputs = CASES["plain"].inputs(40)
-    answers = forward(network().graph, None, inputs).argmax(1)
+    answers = forward_first_output(network().graph, None, inputs).argmax(1)
     return dataset(inputs, answers, "digest of toy")
 
 
 @cache
 def calibrated() -> Calibrated:
-    return drain_steps(calibrate(network(), data()))
+    return drain_steps(calibrate_network(network(), data()))
 
 
 def machine(name: str = "bitfusion_like") -> Machine:
@@ -53,7 +53,7 @@ def machine(name: str = "bitfusion_like") -> Machine:
 
 def run(config: QuantConfig, name: str = "run") -> Run:
     return drain_steps(
-        run_experiment(
+        measure_experiment(
             Study(network(), data(), calibrated=calibrated()),
             Experiment(config, machine(), seed=7, given_name=name),
         )
@@ -69,20 +69,22 @@ def test_the_whole_road_and_back_from_disk(tmp_path: Path) -> None:
     assert (found.data, found.data_digest, found.calibration_images) == ("toy", data().digest, 40)
     assert found.experiment is not None
     recorded = experiment_from_plain(found.experiment).experiment
-    assert recorded.on("", "") == Experiment(config, machine(), given_name=found.name, seed=7)
+    assert recorded.on_model_and_data("", "") == Experiment(
+        config, machine(), given_name=found.name, seed=7
+    )
     assert (recorded.model_digest, recorded.data_digest) == (network().digest, data().digest)
     assert (found.evaluation.samples, found.evaluation.float_top1, found.seed) == (40, 1.0, 7)
     assert found.evaluation.sqnr_db > 5
-    assert found.cost == cost(network(), config, machine())
+    assert found.cost == estimate_config_cost(network(), config, machine())
     assert config_from_dict(found.config) == config
     layers = [layer.name for layer in network().graph.layers]
     assert list(found.layer_sqnr_db) == layers
-    RunStore(tmp_path).save(found)
-    assert RunStore(tmp_path).all() == (found,)
+    RunStore(tmp_path).save_run(found)
+    assert RunStore(tmp_path).all_runs() == (found,)
 
 
 def test_a_report_is_plain_json() -> None:
-    report = cost(network(), uniform_config(8, 8), machine())
+    report = estimate_config_cost(network(), uniform_config(8, 8), machine())
     text = json.dumps(report.to_dict(), allow_nan=False)
     assert json.loads(text)["energy_pj"] == pytest.approx(report.energy_pj)
 
@@ -103,7 +105,7 @@ def test_fewer_bits_are_noisier_and_cheaper() -> None:
 
 
 def test_progress_grows_to_one() -> None:
-    steps = run_experiment(
+    steps = measure_experiment(
         Study(network(), data(), calibrated=calibrated()),
         Experiment(uniform_config(8, 8), machine(), given_name="p"),
     )
@@ -114,13 +116,13 @@ def test_progress_grows_to_one() -> None:
 
 def test_calibration_is_needed_unless_ranges_follow_from_batch_norms() -> None:
     config = uniform_config(8, 8)
-    assert needs_data(network(), config)
-    assert not needs_data(network(), uniform_config(4, 32))
+    assert config_needs_data(network(), config)
+    assert not config_needs_data(network(), uniform_config(4, 32))
     free = SpecChange(estimator=Estimator.BATCH_NORM)
-    assert not needs_data(network(), QuantConfig(rules=(Rule("*", activation=free),)))
+    assert not config_needs_data(network(), QuantConfig(rules=(Rule("*", activation=free),)))
     with pytest.raises(CalibrationError, match="Calibrate first"):
         drain_steps(
-            run_experiment(
+            measure_experiment(
                 Study(network(), data(), calibrated=Calibrated()),
                 Experiment(config, machine(), given_name="x"),
             )
@@ -130,7 +132,7 @@ def test_calibration_is_needed_unless_ranges_follow_from_batch_norms() -> None:
 def test_bits_matter_on_a_machine_that_fuses_them() -> None:
     name = "fashion-resnet"
     eight, four, mixed = (
-        cost(network(name), config, machine())
+        estimate_config_cost(network(name), config, machine())
         for config in (
             uniform_config(8, 8),
             uniform_config(4, 4),
@@ -143,12 +145,14 @@ def test_bits_matter_on_a_machine_that_fuses_them() -> None:
     assert four.weight_bytes < 0.6 * eight.weight_bytes
     assert four.bops == eight.bops // 4
     assert mixed.energy_pj < eight.energy_pj
-    assert four.macs == eight.macs == network(name).macs
+    assert four.macs == eight.macs == network(name).mac_count
 
 
 def test_bits_save_no_cycles_on_an_eight_bit_machine() -> None:
     edge = machine("edge_systolic_8b")
-    eight, four = (cost(network("fashion-resnet"), uniform_config(b, b), edge) for b in (8, 4))
+    eight, four = (
+        estimate_config_cost(network("fashion-resnet"), uniform_config(b, b), edge) for b in (8, 4)
+    )
     assert four.cycles == eight.cycles
     assert four.energy_pj == eight.energy_pj
     asked = [layer for layer in four.layers if layer.kind == "conv"]
@@ -162,17 +166,18 @@ def test_bits_save_no_cycles_on_an_eight_bit_machine() -> None:
 @pytest.mark.parametrize("name", presets())
 def test_every_machine_prices_every_kind_of_network(name: str) -> None:
     for model in ("plain", "kitchen", "gated", "attention", "one-dimensional", "transposed"):
-        report = cost(network(model), uniform_config(8, 8), machine(name))
+        report = estimate_config_cost(network(model), uniform_config(8, 8), machine(name))
         assert report.energy_pj > 0
         assert report.latency_s > 0
-        assert report.macs == network(model).macs
+        assert report.macs == network(model).mac_count
 
 
 def test_entropy_counts_where_weights_are_compressed() -> None:
     name = next(n for n in presets() if machine(n).weight_storage is Storage.ENTROPY)
     known: Entropies = {}
     reports: list[CostReport] = [
-        cost(network(), uniform_config(bits, 8), machine(name), known) for bits in (8, 4)
+        estimate_config_cost(network(), uniform_config(bits, 8), machine(name), known)
+        for bits in (8, 4)
     ]
     assert reports[1].weight_bytes < reports[0].weight_bytes
     assert len(known) == 2 * sum(layer.weight is not None for layer in network().graph.layers)
@@ -181,10 +186,12 @@ def test_entropy_counts_where_weights_are_compressed() -> None:
 def test_a_run_takes_the_entropies_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     name = next(n for n in presets() if machine(n).weight_storage is Storage.ENTROPY)
     study = Study(network(), data(), calibrated=calibrated())
-    report = cost(network(), uniform_config(8, 8), machine(name), study.entropies)
+    report = estimate_config_cost(
+        network(), uniform_config(8, 8), machine(name), study.weight_entropies
+    )
     monkeypatch.setattr("analysis.cost.workload.entropy_bits", None)  # measuring again would fail
     wanted = Experiment(uniform_config(8, 8), machine(name), given_name="known")
-    found = drain_steps(run_experiment(study, wanted))
+    found = drain_steps(measure_experiment(study, wanted))
     assert found.cost == report
 
 
@@ -205,7 +212,7 @@ def test_layer_sqnr_by_hand() -> None:
     linear = torch.nn.Linear(2, 2, bias=False)
     weight = torch.tensor([[1.0, 0.3], [0.2, 0.9]])
     linear.load_state_dict({"weight": weight})
-    small = prepare("two", torch.nn.Sequential(linear), (2,), "d")
+    small = prepare_network("two", torch.nn.Sequential(linear), (2,), "d")
     config = QuantConfig(uniform_config(32, 32).default, (Rule("0", weight=SpecChange(bits=8)),))
     graph = quantize_graph(small.graph, config)
     inputs = torch.tensor([[1.0, 2.0]])

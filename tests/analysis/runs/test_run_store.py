@@ -13,69 +13,69 @@ COST = report(layer_cost("a"))
 
 def test_a_run_survives_reopening(tmp_path: Path) -> None:
     kept = run("first", COST, config={"version": 1, "rules": [{"select": "x"}]})
-    RunStore(tmp_path / "new" / "folder").save(kept)
-    assert RunStore(tmp_path / "new" / "folder").all() == (kept,)
+    RunStore(tmp_path / "new" / "folder").save_run(kept)
+    assert RunStore(tmp_path / "new" / "folder").all_runs() == (kept,)
 
 
 def test_the_newest_comes_first(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     for name, created in (("b", "2026-01-02"), ("c", "2026-01-03"), ("a", "2026-01-01")):
-        store.save(run(name, COST, created=created))
-    store.save(run("same second, later", COST, created="2026-01-03"))
-    assert [kept.name for kept in store.all()] == ["same second, later", "c", "b", "a"]
+        store.save_run(run(name, COST, created=created))
+    store.save_run(run("same second, later", COST, created="2026-01-03"))
+    assert [kept.name for kept in store.all_runs()] == ["same second, later", "c", "b", "a"]
 
 
 def test_saving_again_replaces(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    store.save(run("old", COST, id="1"))
-    store.save(run("new", COST, id="1"))
-    assert [kept.name for kept in store.all()] == ["new"]
+    store.save_run(run("old", COST, id="1"))
+    store.save_run(run("new", COST, id="1"))
+    assert [kept.name for kept in store.all_runs()] == ["new"]
 
 
 def test_rename_and_delete(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     for identity in "12":
-        store.save(run(f"run {identity}", COST, id=identity))
-    store.rename("1", "  better  ")
-    store.delete("2")
-    assert [(kept.id, kept.name) for kept in store.all()] == [("1", "better")]
+        store.save_run(run(f"run {identity}", COST, id=identity))
+    store.rename_run("1", "  better  ")
+    store.delete_run("2")
+    assert [(kept.id, kept.name) for kept in store.all_runs()] == [("1", "better")]
 
 
 @pytest.mark.parametrize("name", ["", "  "])
 def test_an_empty_name_is_refused(tmp_path: Path, name: str) -> None:
     store = RunStore(tmp_path)
-    store.save(run("kept", COST, id="1"))
+    store.save_run(run("kept", COST, id="1"))
     with pytest.raises(ValueError, match="must have a name"):
-        store.rename("1", name)
-    assert store.all()[0].name == "kept"
+        store.rename_run("1", name)
+    assert store.all_runs()[0].name == "kept"
 
 
 def test_names_are_data_and_never_sql(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     name = "'); DROP TABLE runs; --"
-    store.save(run(name, COST, id=name))
-    assert store.all()[0].name == name
+    store.save_run(run(name, COST, id=name))
+    assert store.all_runs()[0].name == name
 
 
 def test_threads_share_a_store(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda i: store.save(run(f"run {i}", COST)), range(20)))
-        seen = list(pool.map(lambda _: len(store.all()), range(4)))
+        list(pool.map(lambda i: store.save_run(run(f"run {i}", COST)), range(20)))
+        seen = list(pool.map(lambda _: len(store.all_runs()), range(4)))
     assert seen == [20] * 4
-    assert {kept.name for kept in store.all()} == {f"run {i}" for i in range(20)}
+    assert {kept.name for kept in store.all_runs()} == {f"run {i}" for i in range(20)}
 
 
 def test_two_stores_on_one_file_see_each_other(tmp_path: Path) -> None:
     first, second = RunStore(tmp_path), RunStore(tmp_path)
-    first.save(run("a", COST))
-    assert [kept.name for kept in second.all()] == ["a"]
+    first.save_run(run("a", COST))
+    assert [kept.name for kept in second.all_runs()] == ["a"]
 
 
 def test_runs_of_another_format_are_ignored(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    store.save(run("readable", COST))
+    store.save_run(run("readable", COST))
     with closing(sqlite3.connect(str(store.path))) as database, database:
         row = ("x", "of the future", "2099", 99, "{}")
         database.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", row)
-    assert [kept.name for kept in store.all()] == ["readable"]
+    assert [kept.name for kept in store.all_runs()] == ["readable"]

@@ -10,7 +10,7 @@ from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import paired_interval
 from analysis.runs.compare_runs import with_distinct_names
 from analysis.runs.run_store import Run
-from analysis.runs.verdict import Level, Place, judge, lost_much
+from analysis.runs.verdict import Level, Place, judge_run, loses_much_accuracy
 from quant.config import uniform_config
 from tests.analysis.results import evaluation, report, run, unlabelled
 
@@ -38,14 +38,14 @@ def scored(score: Evaluation, *recipe: str) -> Run:
     ],
 )
 def test_a_loss_has_a_level_and_a_sentence(score: Evaluation, level: Level, start: str) -> None:
-    found = judge(scored(score))
+    found = judge_run(scored(score))
     assert found.level is level
     assert found.sentence.startswith(start)
     assert f": {level}." in found.sentence
 
 
 def test_the_images_that_decide_do_so_with_the_same_losses() -> None:
-    sentence = judge(scored(evaluation(12, 4, 1000))).sentence
+    sentence = judge_run(scored(evaluation(12, 4, 1000))).sentence
     images = int(re.findall(r"About (\d+) images", sentence)[0])
 
     def upper(count: int) -> float:
@@ -56,31 +56,31 @@ def test_the_images_that_decide_do_so_with_the_same_losses() -> None:
 
 
 def test_a_loss_of_one_point_is_decided_by_no_number_of_images() -> None:
-    assert judge(scored(evaluation(12, 2, 1000))).sentence.endswith(
+    assert judge_run(scored(evaluation(12, 2, 1000))).sentence.endswith(
         "too close to one point for more images to decide."
     )
 
 
 def test_a_network_at_chance_is_not_deployable_though_it_loses_few_points() -> None:
     score = evaluation(lost=180, won=0, samples=1000, hits=680)
-    assert judge(scored(score), classes=2).level is Level.NOT_DEPLOYABLE
-    assert "no better than chance" in judge(scored(score), classes=2).sentence
-    assert judge(scored(score), classes=10).level is Level.REPAIR_FIRST
+    assert judge_run(scored(score), classes=2).level is Level.NOT_DEPLOYABLE
+    assert "no better than chance" in judge_run(scored(score), classes=2).sentence
+    assert judge_run(scored(score), classes=10).level is Level.REPAIR_FIRST
 
 
 def test_a_float_network_at_chance_lets_nothing_be_judged() -> None:
-    found = judge(scored(evaluation(0, 0, 1000, 101)), classes=10)
+    found = judge_run(scored(evaluation(0, 0, 1000, 101)), classes=10)
     assert found.level is Level.UNDECIDED
     assert [step.place for step in found.steps] == [Place.MODEL]
 
 
 def test_exact_outputs_need_no_number_of_images() -> None:
     score = replace(evaluation(samples=20, hits=18), sqnr_db=math.inf)
-    assert judge(scored(score)).level is Level.DEPLOYABLE
+    assert judge_run(scored(score)).level is Level.DEPLOYABLE
 
 
 def test_outputs_without_classes_are_left_to_the_person() -> None:
-    found = judge(scored(replace(unlabelled(500), classes=False)))
+    found = judge_run(scored(replace(unlabelled(500), classes=False)))
     assert found.level is Level.UNDECIDED
     assert "20.0 dB" in found.sentence
     assert found.steps[0].place is Place.SENSITIVITY
@@ -98,7 +98,7 @@ def test_outputs_without_classes_are_left_to_the_person() -> None:
 def test_the_next_steps_follow_from_loss_and_recipe(
     score: Evaluation, recipe: tuple[str, ...], places: list[Place]
 ) -> None:
-    assert [step.place for step in judge(scored(score, *recipe)).steps] == places
+    assert [step.place for step in judge_run(scored(score, *recipe)).steps] == places
 
 
 def test_sides_are_named_only_where_runs_have_measured_them() -> None:
@@ -107,18 +107,18 @@ def test_sides_are_named_only_where_runs_have_measured_them() -> None:
         return run("tried", report(), evaluation(lost), config=config)
 
     both, weights, activations = tried(4, 8, 796), tried(4, 32, 780), tried(32, 8, 20)
-    assert "alone" not in judge(both).sentence
-    assert "alone" not in judge(both, others=(both, tried(2, 32, 1), tried(32, 4, 1))).sentence
-    found = judge(both, others=(both, weights, activations)).sentence
+    assert "alone" not in judge_run(both).sentence
+    assert "alone" not in judge_run(both, others=(both, tried(2, 32, 1), tried(32, 4, 1))).sentence
+    found = judge_run(both, others=(both, weights, activations)).sentence
     assert "; weights alone lose 78.0 points, activations alone lose 2.0 points." in found
-    assert "alone" not in judge(both, others=(replace(weights, data_digest="other"),)).sentence
+    assert "alone" not in judge_run(both, others=(replace(weights, data_digest="other"),)).sentence
 
 
 def test_a_run_that_lost_more_than_a_point_is_told_from_one_that_did_not() -> None:
-    assert lost_much(scored(evaluation(60, 10)))
-    assert lost_much(scored(unlabelled(950)))
-    assert not lost_much(scored(evaluation(5, 4)))
-    assert not lost_much(scored(unlabelled(999)))
+    assert loses_much_accuracy(scored(evaluation(60, 10)))
+    assert loses_much_accuracy(scored(unlabelled(950)))
+    assert not loses_much_accuracy(scored(evaluation(5, 4)))
+    assert not loses_much_accuracy(scored(unlabelled(999)))
 
 
 def test_runs_of_one_name_are_told_apart_by_time() -> None:

@@ -9,13 +9,19 @@ import pytest
 import torch
 
 from analysis.calibration import Calibrated
-from analysis.evaluation.evaluate import evaluate
-from analysis.network import Network, prepare
+from analysis.evaluation.evaluate import evaluate_network
+from analysis.network import Network, prepare_network
 from analysis.runs.run_store import RunStore
-from analysis.sensitivity.analyze import SCREENED_IMAGES, exact, kept, sensitivity, worst_first
+from analysis.sensitivity.analyze import (
+    SCREENED_IMAGES,
+    analyze_exactly,
+    analyze_sensitivity,
+    kept_sensitivity,
+    rank_layers_worst_first,
+)
 from analysis.sensitivity.exact.executors import Pool, Serial
 from analysis.sensitivity.exact.image_chunks import divide_into_chunks
-from analysis.sensitivity.screening.screen import screen
+from analysis.sensitivity.screening.screen import screen_layers
 from analysis.sensitivity.sweep import Sensitivity, Sweep, View
 from analysis.study import Study
 from data_io.bundled import fashion_test
@@ -48,7 +54,9 @@ def answers(
 ) -> Sensitivity:
     data = it.data if count is None else it.data.first(count)
     return drain_steps(
-        exact(Study(it.network, data, store=store, calibrated=it.calibrated), asked, Serial())
+        analyze_exactly(
+            Study(it.network, data, store=store, calibrated=it.calibrated), asked, Serial()
+        )
     )
 
 
@@ -74,7 +82,7 @@ def test_every_answer_is_that_of_the_quantized_graph(name: str, view: View) -> N
         question, graph = score.question, graphs[score.question.bits]
         one = graph.only_layer if view is View.ONLY else graph.all_but_layer
         with graph.only_side(question.side), one(question.layer, question.side):
-            wanted = drain_steps(evaluate(it.network, graph, it.data))
+            wanted = drain_steps(evaluate_network(it.network, graph, it.data))
         assert score.images == wanted.samples
         if wanted.sqnr_db < 90:  # above, the rounding of float32 is part of the noise
             assert score.sqnr_db == pytest.approx(wanted.sqnr_db, abs=0.05), question
@@ -108,7 +116,7 @@ def test_kl_and_cross_entropy_by_hand() -> None:
 def test_it_equals_the_naive_sweep_to_the_last_bit(name: str, view: View) -> None:
     it = case(name)
     fast = answers(it, sweep(view))
-    steps = exact(it.study(), sweep(view), Serial(), reuse=False)
+    steps = analyze_exactly(it.study(), sweep(view), Serial(), reuse=False)
     slow = drain_steps(steps)
     assert (fast.scores, fast.whole, fast.float_top1) == (slow.scores, slow.whole, slow.float_top1)
     assert fast.forwards < 0.75 * slow.forwards
@@ -139,7 +147,7 @@ def test_the_whole_network_is_among_the_answers_of_all_but() -> None:
     for score in found.whole:
         graph = simulated(it, score.question.bits)
         with graph.only_side(score.question.side):
-            wanted = drain_steps(evaluate(it.network, graph, it.data))
+            wanted = drain_steps(evaluate_network(it.network, graph, it.data))
         assert score.question.layer == ""
         assert score.sqnr_db == pytest.approx(wanted.sqnr_db, abs=0.01)
 
@@ -163,7 +171,7 @@ def test_an_average_pool_takes_the_grid_of_its_input() -> None:
         graph = simulated(it, score.question.bits)
         with graph.only_layer(pool.name, Side.ACTIVATIONS):
             assert score.sqnr_db == pytest.approx(
-                drain_steps(evaluate(it.network, graph, it.data)).sqnr_db, abs=0.01
+                drain_steps(evaluate_network(it.network, graph, it.data)).sqnr_db, abs=0.01
             )
 
 
@@ -221,7 +229,7 @@ def test_other_statistics_change_activations_alone(tmp_path: Path) -> None:
 
 def stopped_after(it: Case, asked: Sweep, store: RunStore, steps: int) -> int:
     """Run some steps of a sweep and close it; return how many it took to its end if it came."""
-    work = exact(it.study(store), asked, Serial())
+    work = analyze_exactly(it.study(store), asked, Serial())
     for done in range(steps):
         if next(work, None) is None:
             return done
@@ -237,7 +245,7 @@ def test_stopped_and_resumed_it_computes_the_rest_alone(tmp_path: Path, view: Vi
     store = RunStore(tmp_path)
     for _ in range(3):
         stopped_after(it, asked, store, 30)
-    before = kept(it.study(store), asked)
+    before = kept_sensitivity(it.study(store), asked)
     assert 0 < sum(s.images for s in before.scores) < len(whole.scores) * len(it.data)
     rest = answers(it, asked, store)
     assert (rest.scores, rest.whole, rest.float_top1) == (
@@ -251,17 +259,17 @@ def test_stopped_and_resumed_it_computes_the_rest_alone(tmp_path: Path, view: Vi
 
 def test_what_is_kept_can_be_asked_for_at_any_time(tmp_path: Path) -> None:
     it, store, asked = case("kitchen"), RunStore(tmp_path), sweep(memory_bytes=CHUNKS_OF_FOUR)
-    empty = kept(it.study(store), asked)
+    empty = kept_sensitivity(it.study(store), asked)
     assert (empty.scores, empty.whole, empty.float_top1) == ((), (), None)
     seen = 0
     for _ in range(4):
         stopped_after(it, asked, store, 30)
-        now = kept(it.study(store), asked)
+        now = kept_sensitivity(it.study(store), asked)
         images = sum(score.images for score in now.scores)
         assert images > seen
         seen = images
     final = answers(it, asked, store)
-    assert kept(it.study(store), asked).scores == final.scores
+    assert kept_sensitivity(it.study(store), asked).scores == final.scores
 
 
 @pytest.mark.parametrize("drawn", [False, True])
@@ -291,7 +299,9 @@ def test_layers_named_worst_are_answered_first() -> None:
     data = it.data
     with_store = []
     for ranking in (None, worst):
-        work = exact(Study(it.network, data, calibrated=it.calibrated), asked, Serial(), ranking)
+        work = analyze_exactly(
+            Study(it.network, data, calibrated=it.calibrated), asked, Serial(), ranking
+        )
         with_store.append(drain_steps(work))
     assert with_store[0].scores == with_store[1].scores
 
@@ -302,9 +312,9 @@ def test_the_first_of_the_ranking_have_all_images_before_the_others_have_any(
     it, store = case("fashion-mobilenet"), RunStore(tmp_path)
     worst = [layer.name for layer in it.network.graph.layers if layer.weight][::-1]
     asked = sweep(sides=(Side.WEIGHTS,), bits=(4,), memory_bytes=2**18)
-    work = exact(it.study(store), asked, Serial(), worst)
+    work = analyze_exactly(it.study(store), asked, Serial(), worst)
     for _ in work:
-        now = kept(it.study(store), asked)
+        now = kept_sensitivity(it.study(store), asked)
         others = [s for s in now.scores if s.question.layer not in worst[:8]]
         if others:
             break
@@ -383,7 +393,7 @@ def test_questions_that_cannot_be_asked_are_told() -> None:
         answers(replace(it, data=wrong), sweep())
     with pytest.raises(QuantError, match="has no statistics"):
         drain_steps(
-            exact(
+            analyze_exactly(
                 Study(it.network, it.data, calibrated=replace(it.calibrated, statistics={})),
                 sweep(),
                 Serial(),
@@ -406,7 +416,7 @@ def test_chunks_hold_every_image_once_and_take_over_what_is_known() -> None:
 def test_the_public_road_runs_a_pool(tmp_path: Path) -> None:
     it = case("kitchen")
     asked = sweep(bits=(4,))
-    found = drain_steps(sensitivity(it.study(RunStore(tmp_path)), asked))
+    found = drain_steps(analyze_sensitivity(it.study(RunStore(tmp_path)), asked))
     assert found.scores == answers(it, asked).scores
     assert (found.images, found.sweep) == (12, asked)
 
@@ -416,13 +426,15 @@ def test_screening_puts_the_worst_first_only_where_there_is_something_to_do(
 ) -> None:
     it, store = case("fashion-mobilenet"), RunStore(tmp_path)
     asked = sweep(bits=(4,), sides=(Side.WEIGHTS,))
-    ranking = drain_steps(worst_first(it.study(), asked))
+    ranking = drain_steps(rank_layers_worst_first(it.study(), asked))
     weighted = [layer.name for layer in it.network.graph.layers if layer.weight]
     assert sorted(ranking) == sorted(weighted)
-    first = drain_steps(sensitivity(it.study(store), asked))
+    first = drain_steps(analyze_sensitivity(it.study(store), asked))
     calls: list[object] = []
-    monkeypatch.setattr("analysis.sensitivity.analyze.worst_first", lambda *a: calls.append(a))
-    again = drain_steps(sensitivity(it.study(store), asked))
+    monkeypatch.setattr(
+        "analysis.sensitivity.analyze.rank_layers_worst_first", lambda *a: calls.append(a)
+    )
+    again = drain_steps(analyze_sensitivity(it.study(store), asked))
     assert not calls
     assert again.scores == first.scores
     assert again.forwards == 0
@@ -433,13 +445,13 @@ def trained_ranking(graph: FloatGraph, network: Network, data: Dataset) -> list[
     config = uniform_config(8, 8, Granularity.PER_TENSOR)
     asked = Sweep(config, bits=(8,), sides=(Side.WEIGHTS,))
     it = replace(network, graph=graph)
-    found = drain_steps(exact(Study(it, data, calibrated=Calibrated()), asked, Pool()))
+    found = drain_steps(analyze_exactly(Study(it, data, calibrated=Calibrated()), asked, Pool()))
     return [s.question.layer for s in sorted(found.scores, key=lambda s: s.sqnr_db)]
 
 
 def test_unbalanced_depthwise_layers_and_those_before_are_guilty_until_they_are_equalized() -> None:
     loaded = load_sample_model("fashion-mobilenet-imbalanced")
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     data = fashion_test().sample(128)
     equalized = Equalize()(network.graph).graph
     before = trained_ranking(network.graph, network, data)
@@ -468,9 +480,9 @@ def test_chunks_that_finished_out_of_order_change_no_bit(tmp_path: Path) -> None
 def test_all_but_one_starts_with_the_layers_whose_return_gives_back_most() -> None:
     it = case("kitchen")
     asked = sweep(View.ALL_BUT, bits=(3,))
-    found = drain_steps(worst_first(it.study(), asked))
+    found = drain_steps(rank_layers_worst_first(it.study(), asked))
     few = it.data.first(SCREENED_IMAGES)
-    screened = drain_steps(screen(Study(it.network, few, calibrated=it.calibrated), asked))
+    screened = drain_steps(screen_layers(Study(it.network, few, calibrated=it.calibrated), asked))
     best: dict[str, float] = {}
     for score in screened.scores:
         whole = next(w for w in screened.whole if w.question.side is score.question.side)

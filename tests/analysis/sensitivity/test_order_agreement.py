@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from analysis.evaluation.measures import spearman_correlation
-from analysis.sensitivity.ranking import agreement_of
+from analysis.sensitivity.ranking import rank_agreement
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from quant.config import uniform_config
 from quant.simulation.plan import Side
@@ -46,9 +46,9 @@ def test_only_questions_that_both_answer_are_compared() -> None:
         | on(Side.WEIGHTS, [7], 4),
     )
     exact = answer(Depth.EXACT, on(Side.WEIGHTS, [4, 5, 6]) | on(Side.ACTIVATIONS, [6, 5, 4]))
-    assert agreement_of(screened, exact, Side.WEIGHTS) == pytest.approx(1)
-    assert agreement_of(screened, exact, Side.ACTIVATIONS) == pytest.approx(-1)
-    assert agreement_of(screened, exact, Side.WEIGHTS, bits=8) == pytest.approx(1)
-    assert agreement_of(screened, exact, Side.WEIGHTS, bits=4) is None
+    assert rank_agreement(screened, exact, Side.WEIGHTS) == pytest.approx(1)
+    assert rank_agreement(screened, exact, Side.ACTIVATIONS) == pytest.approx(-1)
+    assert rank_agreement(screened, exact, Side.WEIGHTS, bits=8) == pytest.approx(1)
+    assert rank_agreement(screened, exact, Side.WEIGHTS, bits=4) is None
     filled = answer(Depth.EXACT, on(Side.WEIGHTS, [4, 5, 6]), other=Depth.SCREENING)
-    assert agreement_of(screened, filled, Side.WEIGHTS) is None
+    assert rank_agreement(screened, filled, Side.WEIGHTS) is None

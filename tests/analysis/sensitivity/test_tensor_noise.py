@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from analysis.calibration import Calibrated
 from analysis.evaluation.measures import sqnr_db
 from analysis.ranges.distributions import weight_distributions
-from analysis.sensitivity.questions import questions_of
+from analysis.sensitivity.questions import questions_of_sweep
 from analysis.sensitivity.sweep import Depth, Question, Sweep, View
-from analysis.sensitivity.tensor_noise import instant
+from analysis.sensitivity.tensor_noise import tensor_noise_sensitivity
 from analysis.study import Study
 from quant.config import uniform_config
 from quant.errors import ConfigError
@@ -34,7 +34,7 @@ NETWORKS = ["kitchen", "attention", "one-dimensional", "transposed-grouped", "pe
 def test_weights_have_the_noise_of_their_grids(name: str, granularity: Granularity) -> None:
     it = case(name)
     sweep = replace(SWEEP, config=uniform_config(8, 8, granularity), sides=(Side.WEIGHTS,))
-    found = instant(Study(it.network, calibrated=Calibrated()), sweep)
+    found = tensor_noise_sensitivity(Study(it.network, calibrated=Calibrated()), sweep)
     weighted = [layer for layer in it.network.graph.layers if layer.weight is not None]
     assert [(s.question.layer, s.question.bits) for s in found.scores] == [
         (layer.name, bits) for layer in weighted for bits in BITS
@@ -51,7 +51,7 @@ def test_weights_have_the_noise_of_their_grids(name: str, granularity: Granulari
 @pytest.mark.parametrize("name", NETWORKS)
 def test_activations_have_about_the_noise_of_the_images_they_were_calibrated_on(name: str) -> None:
     it = case(name)
-    found = instant(it.study(), replace(SWEEP, sides=(Side.ACTIVATIONS,)))
+    found = tensor_noise_sensitivity(it.study(), replace(SWEEP, sides=(Side.ACTIVATIONS,)))
     inputs = first_output_of(next(it.data.batches(len(it.data))).inputs)
     for bits in (4, 2):
         graph = quantize_graph(
@@ -84,8 +84,10 @@ def measured(graph: QuantGraph, inputs: Tensor) -> dict[str, float]:
 
 def test_both_adds_the_noise_of_weight_and_activation() -> None:
     it = case("kitchen")
-    found = {s.question: s.sqnr_db for s in instant(it.study(), SWEEP).scores}
-    assert list(found) == list(questions_of(it.network, SWEEP, it.study().encodings(SWEEP.config)))
+    found = {s.question: s.sqnr_db for s in tensor_noise_sensitivity(it.study(), SWEEP).scores}
+    assert list(found) == list(
+        questions_of_sweep(it.network, SWEEP, it.study().site_encodings(SWEEP.config))
+    )
 
     def noise(layer: str, side: Side) -> float:
         return 10 ** (-found[Question(layer, 4, side)] / 10)
@@ -98,19 +100,19 @@ def test_both_adds_the_noise_of_weight_and_activation() -> None:
 
 def test_without_statistics_weights_are_answered_alone() -> None:
     it = case("kitchen")
-    found = instant(Study(it.network, calibrated=Calibrated()), SWEEP)
+    found = tensor_noise_sensitivity(Study(it.network, calibrated=Calibrated()), SWEEP)
     assert {score.question.side for score in found.scores} == {Side.WEIGHTS}
 
 
 def test_a_view_changes_nothing_and_layers_are_chosen() -> None:
     it = case("kitchen")
     sweep = replace(SWEEP, layers=("conv2",))
-    only = instant(it.study(), sweep)
-    rest = instant(it.study(), replace(sweep, view=View.ALL_BUT))
+    only = tensor_noise_sensitivity(it.study(), sweep)
+    rest = tensor_noise_sensitivity(it.study(), replace(sweep, view=View.ALL_BUT))
     assert {score.question.layer for score in only.scores} == {"conv2"}
     assert [s.sqnr_db for s in only.scores] == [s.sqnr_db for s in rest.scores]
     with pytest.raises(ConfigError, match="nowhere"):
-        instant(it.study(), replace(sweep, layers=("nowhere",)))
+        tensor_noise_sensitivity(it.study(), replace(sweep, layers=("nowhere",)))
 
 
 def test_distributions_of_weights_are_those_of_the_tensors() -> None:
@@ -124,4 +126,6 @@ def test_distributions_of_weights_are_those_of_the_tensors() -> None:
         ordered = largest.sort().values
         middle = (ordered[len(ordered) // 2] + ordered[(len(ordered) - 1) // 2]) / 2
         assert held.channels is not None
-        assert held.channels.ratio == pytest.approx(float(largest.max() / middle), rel=1e-5)
+        assert held.channels.widest_to_median_ratio == pytest.approx(
+            float(largest.max() / middle), rel=1e-5
+        )

@@ -11,7 +11,7 @@ from accelerator.machine import load_preset
 from analysis.gate.condition import read_condition
 from analysis.gate.decide import check_run
 from analysis.runs.experiment import Experiment
-from analysis.runs.experiment_file import write_experiment
+from analysis.runs.experiment_file import write_experiment_json
 from cli import app
 from commands.gate.outcome_files import outcome_as_junit, outcome_as_markdown
 from quant.config import uniform_config
@@ -29,7 +29,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for bits in (8, 2):
         found[f"w{bits}"] = folder / f"w{bits}.json"
         experiment = Experiment(uniform_config(bits, 8), machine)
-        found[f"w{bits}"].write_text(write_experiment(experiment), encoding="utf-8")
+        found[f"w{bits}"].write_text(write_experiment_json(experiment), encoding="utf-8")
     return found
 
 

@@ -8,8 +8,8 @@ import pytest
 from accelerator.machine import load_preset
 from analysis.cost.compare_configs import ConfigDiff, diff_configs
 from analysis.evaluation.measures import Interval
-from analysis.mixed_precision.layer_options import Explanation, explain_layer
-from analysis.network import Network, prepare
+from analysis.mixed_precision.layer_options import Explanation, explain_layer_bits
+from analysis.network import Network, prepare_network
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep
 from figures import takeaway
 from figures.configure.compare import moved_energy, transition_matrix
@@ -24,7 +24,7 @@ MACHINE = load_preset("bitfusion_like")
 @pytest.fixture(scope="module")
 def network() -> Network:
     case = CASES["plain"]
-    return prepare("plain", case.model(), case.shape, "digest")
+    return prepare_network("plain", case.model(), case.shape, "digest")
 
 
 def diff(network: Network, after: QuantConfig) -> ConfigDiff:
@@ -33,7 +33,7 @@ def diff(network: Network, after: QuantConfig) -> ConfigDiff:
 
 def explained(network: Network, known: Sensitivity | None = None) -> Explanation:
     layer = next(x.name for x in network.graph.layers if x.weight is not None)
-    return explain_layer(network, uniform_config(4, 8), layer, MACHINE, known)
+    return explain_layer_bits(network, uniform_config(4, 8), layer, MACHINE, known)
 
 
 def measured(network: Network, **figures: float | Interval) -> Sensitivity:
@@ -110,7 +110,7 @@ def test_all_are_valid_json_and_escape_names(network: Network, machine: str) -> 
     for figure in (
         transition_matrix(found),
         moved_energy(found),
-        widths_explained(explain_layer(network, uniform_config(8, 8), layer, place)),
+        widths_explained(explain_layer_bits(network, uniform_config(8, 8), layer, place)),
     ):
         plain = figure.to_json()
         nothing = takeaway(figure) == "No energy moves"

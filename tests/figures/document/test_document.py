@@ -168,11 +168,11 @@ class TestNumbers:
             assert repr(exact) in values, exact
 
     def test_the_run_can_be_read_back_from_the_file(self) -> None:
-        from analysis.runs.json_values import from_plain
+        from analysis.runs.json_values import result_from_plain
 
         found = measured()
         scripts = Elements(render_report(contents(found))).scripts
-        assert from_plain(Run, json.loads(scripts["script run"])) == found
+        assert result_from_plain(Run, json.loads(scripts["script run"])) == found
         assert json.loads(scripts["script config"]) == found.config
 
     def test_intervals_versions_and_digests_are_told(self) -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from analysis.ranges.distributions import activation_distribution, weight_distribution
-from analysis.ranges.encoding_fit import fit_statistics, fit_weight
-from analysis.ranges.findings import ExaminedTensor, examine_tensor
+from analysis.ranges.encoding_fit import fit_statistics_encoding, fit_weight_encoding
+from analysis.ranges.findings import ExaminedTensor, examine_tensor_fit
 from figures import takeaway
 from figures.ranges.by_layer import half_encoding_step, ranges_along_depth
 from figures.ranges.channels import channel_magnitudes, channel_ranges
@@ -29,8 +29,8 @@ def weight(name: str, spread: float = 1.0, spec: QuantSpec | None = TENSOR) -> E
     torch.manual_seed(1)
     values = torch.randn(10, 60).clamp(-2, 2)
     values[4] *= spread
-    return examine_tensor(
-        weight_distribution(name, values), fit_weight(values, spec) if spec else None
+    return examine_tensor_fit(
+        weight_distribution(name, values), fit_weight_encoding(values, spec) if spec else None
     )
 
 
@@ -38,8 +38,8 @@ def activation(percentile: float = 100) -> ExaminedTensor:
     statistics = Statistics(channels=ChannelStatistics())
     statistics.collect((3 * torch.randn(500, 8)).clamp(0, 6))
     spec = QuantSpec(8, symmetric=False, estimator=Estimator.PERCENTILE, percentile=percentile)
-    fit = fit_statistics(statistics, encode_statistics(statistics, spec), spec)
-    return examine_tensor(activation_distribution("relu", statistics), fit)
+    fit = fit_statistics_encoding(statistics, encode_statistics(statistics, spec), spec)
+    return examine_tensor_fit(activation_distribution("relu", statistics), fit)
 
 
 def trace(figure: go.Figure, start: str) -> go.Figure:
@@ -58,14 +58,17 @@ def all_figures() -> dict[str, go.Figure]:
         "act": act,
         "float": weight("f", spec=None),
         "own": weight("own", 50.0, QuantSpec(4)),
-        "dead": examine_tensor(weight_distribution("dead", dead), fit_weight(dead, TENSOR)),
-        "zero": examine_tensor(
-            weight_distribution("z", torch.zeros(2, 3)), fit_weight(torch.zeros(2, 3), TENSOR)
+        "dead": examine_tensor_fit(
+            weight_distribution("dead", dead), fit_weight_encoding(dead, TENSOR)
+        ),
+        "zero": examine_tensor_fit(
+            weight_distribution("z", torch.zeros(2, 3)),
+            fit_weight_encoding(torch.zeros(2, 3), TENSOR),
         ),
     }.items():
         role, channels = item.distribution.side.noun, item.distribution.channels
         assert channels is not None
-        result[f"depth {name}"] = ranges_along_depth([item, item], role, item.layer)
+        result[f"depth {name}"] = ranges_along_depth([item, item], role, item.layer_name)
         result[f"histogram {name}"] = value_histogram(item.distribution, item.fit)
         for by_range in (True, False):
             for draw in (channel_ranges, channel_magnitudes):
@@ -103,7 +106,7 @@ def test_the_overview_names_the_worst_and_marks_it() -> None:
         assert list(parts) == sorted(parts)
     band = trace(figure, "One encoding")
     assert band.line.color == WEIGHT
-    assert max(band.y) == pytest.approx(items[1].distribution.largest)
+    assert max(band.y) == pytest.approx(items[1].distribution.largest_magnitude)
 
 
 def test_a_sound_network_is_said_to_be_sound() -> None:
@@ -114,7 +117,7 @@ def test_a_sound_network_is_said_to_be_sound() -> None:
 
 def test_half_a_step_of_one_grid() -> None:
     item = weight("a")
-    assert half_encoding_step(item) == pytest.approx(item.distribution.largest / 127 / 2)
+    assert half_encoding_step(item) == pytest.approx(item.distribution.largest_magnitude / 127 / 2)
     act = activation()
     assert half_encoding_step(act) == pytest.approx(act.distribution.high / 255 / 2)
 
@@ -163,7 +166,7 @@ def test_channels_stand_by_range_or_in_order() -> None:
     channels = item.distribution.channels
     assert channels is not None
     figure = channel_ranges(channels, item.fit, "weight", by_range=True)
-    ratio = channels.ratio
+    ratio = channels.widest_to_median_ratio
     assert takeaway(figure) == f"Channel 4 spans {ratio:.3g} times the median of 10 channels"
     bars = trace(figure, "Minimum")
     assert bars.customdata[0][0] == 4
@@ -179,7 +182,7 @@ def test_channels_stand_by_range_or_in_order() -> None:
 def test_channels_that_round_to_zero_are_counted() -> None:
     values = torch.full((5, 4), 1e-3)
     values[0] = 10.0
-    fit = fit_weight(values, QuantSpec(8, estimator=Estimator.MIN_MAX))
+    fit = fit_weight_encoding(values, QuantSpec(8, estimator=Estimator.MIN_MAX))
     channels = weight_distribution("a", values).channels
     assert channels is not None
     figure = channel_magnitudes(channels, fit, "weight", by_range=True)

@@ -9,10 +9,10 @@ from accelerator.machine import load_preset
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.choices import Rules
-from analysis.mixed_precision.pareto_front import Front, find_front, updated
+from analysis.mixed_precision.pareto_front import Front, find_pareto_front, update_front
 from analysis.mixed_precision.proposal import Proposal
 from analysis.mixed_precision.search import BitSearch
-from analysis.mixed_precision.useful_bits import useful_rules
+from analysis.mixed_precision.useful_bits import restrict_to_useful_bits
 from analysis.prediction.predictor import Prediction
 from figures import takeaway
 from figures.tradeoffs.bits_chosen import bits_by_layer
@@ -32,14 +32,16 @@ ACCURACY, NOISE = (
 
 def searched(machine: str) -> BitSearch:
     network, preset = network_of(NAME), load_preset(machine)
-    return BitSearch(network, made_up(network), preset, useful_rules(preset, Rules(WIDTHS)))
+    return BitSearch(
+        network, made_up(network), preset, restrict_to_useful_bits(preset, Rules(WIDTHS))
+    )
 
 
 def panel(machine: str, quantity: Quantity = Quantity.ENERGY) -> Panel:
     search = searched(machine)
-    eight = {each: each.of(search.reference.cost) for each in Quantity}
-    found = drain_steps(find_front(search, quantity, 6))
-    return Panel(found, (), search.judge("now", uniform_config(6, 8)), None, eight)
+    eight = {each: each.value_in(search.reference.cost) for each in Quantity}
+    found = drain_steps(find_pareto_front(search, quantity, 6))
+    return Panel(found, (), search.judge_config("now", uniform_config(6, 8)), None, eight)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,7 @@ def test_a_loss_is_turned_into_accuracy_with_its_interval_turned_too() -> None:
 
 def test_a_corrected_front_keeps_costs(bitfusion: Panel) -> None:
     search = searched("bitfusion_like")
-    again: Front = updated(bitfusion.front, search.predictor)
+    again: Front = update_front(bitfusion.front, search.predictor)
     assert [p.cost for p in again.proposals] == [p.cost for p in bitfusion.front.proposals]
 
 

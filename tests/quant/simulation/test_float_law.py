@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.network import prepare
+from analysis.network import prepare_network
 from quant.errors import CaptureError
 from quant.graph import capture as capturing
 from tests.networks_kinds import CASES
@@ -12,7 +12,7 @@ def test_a_value_that_is_written_into_behind_a_quantizer_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     case = CASES["clip on a view"]
-    prepare("functional", case.build().eval(), case.shape, "digest")
+    prepare_network("functional", case.build().eval(), case.shape, "digest")
     monkeypatch.setattr(capturing, "writes_into_others", lambda _: False)
     with pytest.raises(CaptureError, match=r"32 bits must equal .* first at \w+ .aten"):
-        prepare("in place", case.build().eval(), case.shape, "digest")
+        prepare_network("in place", case.build().eval(), case.shape, "digest")

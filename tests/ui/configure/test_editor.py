@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
-from analysis.cost.estimate import cost
-from analysis.network import Network, prepare
+from analysis.cost.estimate import estimate_config_cost
+from analysis.network import Network, prepare_network
 from figures.style.units import format_share
 from quant.config import QuantConfig, Rule, uniform_config
 from quant.errors import ConfigError
@@ -19,7 +19,7 @@ from ui.widgets.tables import BIT_CHOICES, config_table, layers_without_choice
 @pytest.fixture(scope="module")
 def network() -> Network:
     case = SMALL["kitchen"]
-    return prepare("kitchen", case.model(), case.shape, "digest", None)
+    return prepare_network("kitchen", case.model(), case.shape, "digest", None)
 
 
 def names(network: Network) -> list[str]:
@@ -115,7 +115,7 @@ def test_presets_fit_every_network(network: Network) -> None:
 def test_the_table_shows_each_layer_with_its_choice_and_its_cost(network: Network) -> None:
     config = QuantConfig(uniform_config(4, 8).default, (Rule("linear", SpecChange(bits=16)),))
     chosen = config.resolve_layers(network.graph.layers)
-    report = cost(network, config, load_preset("edge_systolic_8b"))
+    report = estimate_config_cost(network, config, load_preset("edge_systolic_8b"))
     table = config_table(network.graph.layers, chosen, report, {"max_pool": "conv2"})
     rows = {row.layer: row for row in table.itertuples()}
     assert list(rows) == names(network)
@@ -137,7 +137,7 @@ def test_the_table_shows_each_layer_with_its_choice_and_its_cost(network: Networ
 
 def effective(network: Network, machine: str, config: QuantConfig) -> str:
     layers = network.graph.layers
-    report = cost(network, config, load_preset(machine))
+    report = estimate_config_cost(network, config, load_preset(machine))
     table = config_table(layers, config.resolve_layers(layers), report, {}).set_index("layer")
     found = str(table.loc["conv2", "effective"])
     passes = next(layer.passes for layer in report.layers if layer.layer == "conv2")

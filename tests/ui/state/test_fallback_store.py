@@ -20,30 +20,30 @@ def test_memory_stands_in_and_is_written_later(
     place.write_text("in the way")
     store = FallbackStore(place / "runs")
     assert "must have a folder that can be written" in store.problem
-    store.save(run("a", COST, id="1"))
-    store.save(run("b", COST, id="2"))
+    store.save_run(run("a", COST, id="1"))
+    store.save_run(run("b", COST, id="2"))
     store.keep_answer("question", 7)
-    store.rename("1", "c")
-    store.delete("2")
+    store.rename_run("1", "c")
+    store.delete_run("2")
     assert store.path is None
-    assert [kept.name for kept in store.all()] == ["c"]
-    assert store.answer("question") == 7
+    assert [kept.name for kept in store.all_runs()] == ["c"]
+    assert store.find_answer("question") == 7
     place.unlink()
-    assert [kept.name for kept in store.all()] == ["c"]
+    assert [kept.name for kept in store.all_runs()] == ["c"]
     assert store.problem == ""
     again = FallbackStore(place / "runs")
-    assert [kept.name for kept in again.all()] == ["c"]
-    assert again.answer("question") == 7
+    assert [kept.name for kept in again.all_runs()] == ["c"]
+    assert again.find_answer("question") == 7
 
 
 def test_a_file_that_breaks_while_it_is_used(tmp_path: Path) -> None:
     store = FallbackStore(tmp_path)
-    store.save(run("a", COST))
+    store.save_run(run("a", COST))
     (tmp_path / "runs.sqlite").unlink()
     (tmp_path / "runs.sqlite").mkdir()
-    store.save(run("b", COST))
+    store.save_run(run("b", COST))
     assert "must be a file that can be read and written" in store.problem
-    assert [kept.name for kept in store.all()] == ["b"]
+    assert [kept.name for kept in store.all_runs()] == ["b"]
 
 
 def test_choices_are_whole_or_the_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,10 @@ from accelerator.machine import load_preset
 from analysis.diagnosis.flow.contents import Diagnosis, FlowStage, StepOutcome
 from analysis.diagnosis.flow.goal import Goal
 from analysis.diagnosis.flow.run_diagnosis import DiagnosisTask, run_diagnosis
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from analysis.runs.experiment import Experiment
-from analysis.runs.experiment_file import read_experiment, write_experiment
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.experiment_file import read_experiment_json, write_experiment_json
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import RunStore
 from analysis.study import Study
 from data_io.arrays import ArraySource
@@ -34,7 +34,7 @@ PER_TENSOR = uniform_config(8, 8, Granularity.PER_TENSOR)
 @cache
 def network(name: str) -> Network:
     chosen = sample(name)
-    return prepare(chosen.name, chosen.build(), chosen.input_shape, "digest")
+    return prepare_network(chosen.name, chosen.build(), chosen.input_shape, "digest")
 
 
 def study_of(name: str, images: int = 200) -> Study:
@@ -96,8 +96,8 @@ def test_each_box_has_a_loss_with_interval_and_the_order_is_the_papers(unequal: 
 
 
 def test_the_chosen_experiment_measures_the_same_elsewhere(unequal: Diagnosis) -> None:
-    found = read_experiment(write_experiment(unequal.experiment)).experiment
-    run = drain_steps(run_experiment(study_of("fashion-mobilenet-imbalanced"), found))
+    found = read_experiment_json(write_experiment_json(unequal.experiment)).experiment
+    run = drain_steps(measure_experiment(study_of("fashion-mobilenet-imbalanced"), found))
     assert unequal.run is not None
     assert run.evaluation == unequal.run.evaluation
 
@@ -105,7 +105,7 @@ def test_the_chosen_experiment_measures_the_same_elsewhere(unequal: Diagnosis) -
 def test_each_step_is_a_named_run_and_a_second_flow_finds_them(
     unequal: Diagnosis, store: RunStore
 ) -> None:
-    kept = {run.id: run.name for run in store.all()}
+    kept = {run.id: run.name for run in store.all_runs()}
     steps = [step for step in unequal.steps if step.run]
     assert {kept[step.run] for step in steps} >= {
         "Diagnose: as configured",
@@ -117,7 +117,7 @@ def test_each_step_is_a_named_run_and_a_second_flow_finds_them(
         run_diagnosis(DiagnosisTask(study, experiment(PER_TENSOR), Goal(4.0), store))
     )
     assert all(step.resumed for step in again.steps if step.run)
-    assert len(store.all()) == len(kept)
+    assert len(store.all_runs()) == len(kept)
     assert (again.met, again.experiment) == (unequal.met, unequal.experiment)
 
 

@@ -13,14 +13,14 @@ from analysis.evaluation.per_image import (
     MIN_IMAGES,
     ROW,
     UNKNOWN,
-    compare_outputs,
+    compare_image_outputs,
     describe_float_outputs,
     rows_from_bytes,
     rows_to_bytes,
     sqnr_interval,
     summarize_rows,
 )
-from analysis.sensitivity.exact.work_unit import ChunkQuestion, Outcome, Unit, _Work, run_unit
+from analysis.sensitivity.exact.work_unit import ChunkQuestion, Outcome, Unit, _Work, run_work_unit
 from analysis.site_encodings import SiteEncodings
 from quant.config import uniform_config
 from quant.simulation.plan import Side
@@ -34,7 +34,8 @@ def unit(grids: SiteEncodings, memory_bytes: int = ROOMY) -> Unit:
     inputs, labels = case("kitchen").data.source.read(range(12))
     names = [layer.name for layer in grids.network.graph.layers if layer.weight]
     trials = tuple(
-        ChunkQuestion(name, on=grids.of(grids.sites(name, Side.WEIGHTS), 3)) for name in names
+        ChunkQuestion(name, on=grids.encodings_at_bits(grids.site_names(name, Side.WEIGHTS), 3))
+        for name in names
     )
     return Unit("chunk", inputs, labels, {}, trials, "float", memory_bytes=memory_bytes)
 
@@ -56,11 +57,11 @@ def test_what_is_kept_stays_within_the_bound_and_changes_no_bit(
     program = grids.program
     bound = images * program.checkpoint_bytes(range(len(program)))
     tight = unit(grids, bound)
-    kept = _Work(program, tight)._affordable()
+    kept = _Work(program, tight)._affordable_positions()
     assert program.checkpoint_bytes(kept) * len(tight.inputs) <= bound
-    found, roomy = list(run_unit(program, tight)), list(run_unit(program, unit(grids)))
+    found, roomy = list(run_work_unit(program, tight)), list(run_work_unit(program, unit(grids)))
     assert by_key(found) == by_key(roomy)
-    most = len(_Work(program, unit(grids))._affordable())
+    most = len(_Work(program, unit(grids))._affordable_positions())
     # what is not kept runs a second time, up to a whole forward
     extra = sum(o.macs for o in found) - sum(o.macs for o in roomy)
     assert (extra > 0) == (len(kept) < most)
@@ -69,23 +70,23 @@ def test_what_is_kept_stays_within_the_bound_and_changes_no_bit(
 
 def test_a_known_reference_saves_a_forward(grids: SiteEncodings) -> None:
     full = unit(grids)
-    first, *rest = run_unit(grids.program, full)
+    first, *rest = run_work_unit(grids.program, full)
     assert first.key == "float"
     assert first.reference is not None
-    again = list(run_unit(grids.program, replace(full, reference=first.reference)))
+    again = list(run_work_unit(grids.program, replace(full, reference=first.reference)))
     assert by_key(again) == by_key(rest)
 
 
 def test_units_and_outcomes_travel(grids: SiteEncodings) -> None:
     sent: Unit = pickle.loads(pickle.dumps(unit(grids)))
-    found: list[Outcome] = pickle.loads(pickle.dumps(list(run_unit(grids.program, sent))))
-    assert by_key(found) == by_key(list(run_unit(grids.program, unit(grids))))
+    found: list[Outcome] = pickle.loads(pickle.dumps(list(run_work_unit(grids.program, sent))))
+    assert by_key(found) == by_key(list(run_work_unit(grids.program, unit(grids))))
 
 
 def test_rows_by_hand() -> None:
     reference = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
     output = torch.tensor([[2.0, 3.0], [0.0, 1.0]])
-    rows = compare_outputs(reference, output, torch.tensor([0, 0]))
+    rows = compare_image_outputs(reference, output, torch.tensor([0, 0]))
     assert rows["energy"].tolist() == [9.0, 0.0]
     assert rows["agrees"].tolist() == [0, 1]
     assert rows["right"].tolist() == [0, 0]
@@ -104,11 +105,11 @@ def test_outputs_of_other_forms_have_no_classes() -> None:
     reference = torch.randn(3, 4, 2, 2)
     output = reference.clone()
     output[1] *= -1
-    rows = compare_outputs(reference, output, torch.zeros(3, dtype=torch.long))
+    rows = compare_image_outputs(reference, output, torch.zeros(3, dtype=torch.long))
     assert (rows["agrees"] == UNKNOWN).all()
     assert np.isnan(rows["kl"]).all()
     assert (rows["right"] == UNKNOWN).all()
-    single = compare_outputs(torch.zeros(3), torch.ones(3), None)
+    single = compare_image_outputs(torch.zeros(3), torch.ones(3), None)
     assert single["energy"].tolist() == [1.0, 1.0, 1.0]
 
 
@@ -117,14 +118,14 @@ def test_several_outputs_count_alike_whatever_their_units_are() -> None:
     first, second = torch.randn(5, 4), 1000 * torch.randn(5, 6)
     noisy = first * 1.1, second * (1 + 0.03**0.5)
     reference = describe_float_outputs((first, second), None)
-    rows = compare_outputs((first, second), noisy, None)
+    rows = compare_image_outputs((first, second), noisy, None)
     assert reference["energy"].shape == rows["energy"].shape == (5, 2)
     found = summarize_rows(
         rows_from_bytes(rows_to_bytes(reference), 2), rows_from_bytes(rows_to_bytes(rows), 2)
     )
     assert found.sqnr_db == pytest.approx(-10 * math.log10(0.02))
     alone = summarize_rows(
-        describe_float_outputs(first, None), compare_outputs(first, noisy[0], None)
+        describe_float_outputs(first, None), compare_image_outputs(first, noisy[0], None)
     )
     assert (found.agreement, found.kl) == (alone.agreement, alone.kl)
     assert found.sqnr_ci95 is not None
@@ -133,7 +134,7 @@ def test_several_outputs_count_alike_whatever_their_units_are() -> None:
 
 def test_an_output_of_zeros_says_nothing() -> None:
     first, zeros = torch.randn(5, 4), torch.zeros(5, 3)
-    rows = compare_outputs((first, zeros), (first * 1.1, zeros), None)
+    rows = compare_image_outputs((first, zeros), (first * 1.1, zeros), None)
     found = summarize_rows(describe_float_outputs((first, zeros), None), rows)
     assert found.sqnr_db == pytest.approx(20.0)
     silent = describe_float_outputs((zeros, zeros), None)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.sensitivity.screening.kernels import PIECE_VALUES, ErrorProducts, levels_of
+from analysis.sensitivity.screening.kernels import PIECE_VALUES, ErrorProducts, levels_of_encodings
 from quant.encoding import Encoding
 
 GRID = Encoding(torch.tensor(0.13), torch.tensor(3.0), 0, 15)
@@ -34,9 +34,9 @@ def test_products_are_those_of_the_whole(shape: tuple[int, ...], *, last: bool) 
         GRID.fake_quantize(moved) - output,
     ]
     products = ErrorProducts(output, gradients)
-    on_output = products.on_grids(output, levels_of([GRID, WIDE]))
-    on_moved = products.on_grids(moved, levels_of([GRID]))
-    found = torch.cat([products.of_move(moved), on_output, on_moved])
+    on_output = products.products_of_encodings(output, levels_of_encodings([GRID, WIDE]))
+    on_moved = products.products_of_encodings(moved, levels_of_encodings([GRID]))
+    found = torch.cat([products.products_of_move(moved), on_output, on_moved])
     assert found.shape == (4, 2, shape[0])
     for own, error in zip(found, errors, strict=True):
         for product, gradient in zip(own, gradients, strict=True):

@@ -9,14 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analysis.calibration import Calibrated, calibrate
-from analysis.network import Network, prepare
-from analysis.sensitivity.analyze import exact
+from analysis.calibration import Calibrated, calibrate_network
+from analysis.network import Network, prepare_network
+from analysis.sensitivity.analyze import analyze_exactly
 from analysis.sensitivity.exact.executors import Serial
-from analysis.sensitivity.ranking import agreement_of
+from analysis.sensitivity.ranking import rank_agreement
 from analysis.sensitivity.screening import screen as screening
-from analysis.sensitivity.screening.probes import fisher_probes, take_turns, turns_of
-from analysis.sensitivity.screening.screen import FEWEST_TO_TAKE_TURNS, batch_size, screen
+from analysis.sensitivity.screening.probes import fisher_probes, probe_turns, take_probes_in_turn
+from analysis.sensitivity.screening.screen import (
+    FEWEST_TO_TAKE_TURNS,
+    screen_layers,
+    screening_batch_size,
+)
 from analysis.sensitivity.sweep import Depth, Question, Sensitivity, Sweep, View
 from analysis.study import Study
 from data_io.bundled import fashion_test, fashion_train_part
@@ -34,9 +38,9 @@ SWEEP = Sweep(uniform_config(8, 8), bits=BITS, sides=ALL_SIDES)
 
 
 def toy(model: nn.Module, shape: tuple[int, ...], count: int = 10) -> Case:
-    network = prepare("toy", model.eval(), shape, "toy")
+    network = prepare_network("toy", model.eval(), shape, "toy")
     data = dataset(torch.randn(count, *shape, generator=torch.Generator().manual_seed(1)))
-    return Case(network, data, drain_steps(calibrate(network, data)))
+    return Case(network, data, drain_steps(calibrate_network(network, data)))
 
 
 def linear(outputs: int) -> nn.Module:
@@ -55,11 +59,11 @@ def linear(outputs: int) -> nn.Module:
 
 
 def screened(it: Case, sweep: Sweep = SWEEP) -> Sensitivity:
-    return drain_steps(screen(it.study(), sweep))
+    return drain_steps(screen_layers(it.study(), sweep))
 
 
 def answered(it: Case, sweep: Sweep = SWEEP) -> Sensitivity:
-    return drain_steps(exact(it.study(), sweep, Serial()))
+    return drain_steps(analyze_exactly(it.study(), sweep, Serial()))
 
 
 def by_question(found: Sensitivity) -> dict[Question, float]:
@@ -107,10 +111,13 @@ def test_where_only_one_thing_is_asked_no_image_is_left_out() -> None:
 
 def test_turns_ask_every_image_once() -> None:
     probes = [torch.full((5, 3), 1.0), torch.full((5, 3), 2.0)]
-    assert first_output_of(take_turns(probes, 0))[:, 0].tolist() == [1, 2, 1, 2, 1]
-    assert first_output_of(take_turns(probes, 3))[:, 0].tolist() == [2, 1, 2, 1, 2]
-    assert turns_of(5, 3, 2).tolist() == [[False, True] * 2 + [False], [True, False] * 2 + [True]]
-    pair = take_turns([as_network_inputs([p, p + 2]) for p in probes], 1)
+    assert first_output_of(take_probes_in_turn(probes, 0))[:, 0].tolist() == [1, 2, 1, 2, 1]
+    assert first_output_of(take_probes_in_turn(probes, 3))[:, 0].tolist() == [2, 1, 2, 1, 2]
+    assert probe_turns(5, 3, 2).tolist() == [
+        [False, True] * 2 + [False],
+        [True, False] * 2 + [True],
+    ]
+    pair = take_probes_in_turn([as_network_inputs([p, p + 2]) for p in probes], 1)
     assert [part[:2, 0].tolist() for part in tensors_of_batch(pair)] == [[2, 1], [4, 3]]
 
 
@@ -148,8 +155,8 @@ def test_all_questions_are_answered_in_order(name: str) -> None:
 @cache
 def trained(name: str) -> Case:
     loaded = load_model(name)
-    network = prepare(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    calibrated = drain_steps(calibrate(network, fashion_train_part().sample(64)))
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    calibrated = drain_steps(calibrate_network(network, fashion_train_part().sample(64)))
     return Case(network, fashion_test().sample(32), calibrated)
 
 
@@ -160,7 +167,7 @@ def test_trained_networks_are_ranked_as_the_exact_sweep_ranks_them(name: str) ->
     found, expected = screened(it, sweep), answered(it, sweep)
     for side in sweep.sides:
         for bits in sweep.bits:
-            rho = agreement_of(found, expected, side, bits)
+            rho = rank_agreement(found, expected, side, bits)
             assert rho is not None
             assert rho >= 0.85, (side, bits)
     apart = [
@@ -174,9 +181,9 @@ def test_trained_networks_are_ranked_as_the_exact_sweep_ranks_them(name: str) ->
 
 def test_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     it = case("kitchen")
-    assert batch_size(it.network) > 5
+    assert screening_batch_size(it.network) > 5
     expected = by_question(screened(it))
-    monkeypatch.setattr(screening, "batch_size", lambda _: 5)
+    monkeypatch.setattr(screening, "screening_batch_size", lambda _: 5)
     assert by_question(screened(it)) == pytest.approx(expected, rel=1e-3)
 
 
@@ -190,9 +197,9 @@ def test_a_fixed_batch_is_filled_up() -> None:
     fixed = it.network.graph.copy_graph()
     fixed.batch = 4
     network = Network("fixed", "fixed", fixed, it.network.parameters)
-    assert batch_size(network) == 4
+    assert screening_batch_size(network) == 4
     found = by_question(
-        drain_steps(screen(Study(network, it.data, calibrated=it.calibrated), SWEEP))
+        drain_steps(screen_layers(Study(network, it.data, calibrated=it.calibrated), SWEEP))
     )
     assert found == pytest.approx(by_question(screened(it)), rel=1e-3)
 
@@ -221,7 +228,7 @@ def test_a_cancelled_screening_leaves_nothing_behind() -> None:
     it = case("kitchen")
     inputs = next(it.data.batches(4)).inputs
     before = it.network.graph(inputs)
-    steps = screen(it.study(), SWEEP)
+    steps = screen_layers(it.study(), SWEEP)
     for step in steps:
         if step.text.endswith("images"):
             break
@@ -234,7 +241,7 @@ def test_a_cancelled_screening_leaves_nothing_behind() -> None:
 
 def test_progress_grows_to_one() -> None:
     it = case("kitchen")
-    fractions = [step.fraction for step in screen(it.study(), SWEEP)]
+    fractions = [step.fraction for step in screen_layers(it.study(), SWEEP)]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
 
@@ -262,7 +269,7 @@ def test_without_images_there_is_nothing_to_screen() -> None:
     it = case("kitchen")
     with pytest.raises(QuantError, match="needs images"):
         drain_steps(
-            screen(
+            screen_layers(
                 Study(it.network, dataset(torch.zeros(0, 3, 8, 8)), calibrated=it.calibrated), SWEEP
             )
         )
