@@ -20,5 +20,5 @@ if not has_workspace():
     choose_thread_count()
     set_workspace(open_workspace())
 keep_workspace_address(present_workspace())
-show_frame(present_workspace(), present_workspace().begin_page())
+show_frame(present_workspace(), present_workspace().begin_page(), on_model=page.url_path == "")
 page.run()

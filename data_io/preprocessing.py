@@ -42,6 +42,13 @@ class PixelScale(StrEnum):
     UNIT = "0..1"  # torchvision's convention
 
 
+class ChannelOrder(StrEnum):
+    """The order in which a network takes the colours of a pixel."""
+
+    RGB = "RGB"
+    BGR = "BGR"  # networks from Caffe and OpenCV
+
+
 class Layout(StrEnum):
     """The order of the axes of a batch of inputs."""
 
@@ -55,6 +62,7 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "interpolation": Interpolation,
     "layout": Layout,
     "scale": PixelScale,
+    "channel_order": ChannelOrder,
 }
 _MODES = {1: "L", 3: "RGB"}
 _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
@@ -88,6 +96,7 @@ class Preprocess:
         layout: the order of axes in which the network takes its inputs.
         table: what the columns mean where the data are a table; images need none.
         unit_scale_assumed: whether a file gave mean and std on the scale 0 to 1 without saying so.
+        channel_order: BGR reverses three colours last; mean and std stay in the order RGB.
 
     Raises:
         DatasetError: a field has a value that cannot be.
@@ -104,6 +113,7 @@ class Preprocess:
     layout: Layout = Layout.NCHW
     table: TableColumns | None = None
     unit_scale_assumed: bool = field(default=False, compare=False)
+    channel_order: ChannelOrder = ChannelOrder.RGB
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -154,6 +164,8 @@ class Preprocess:
         """Map pixels (N, C, H, W), 0 to 255, to float32 inputs in the declared layout."""
         mean, std = (torch.tensor(v).reshape(-1, 1, 1) for v in (self.mean, self.std))
         inputs = (pixels.float() - mean) / std
+        if self.channel_order is ChannelOrder.BGR:
+            inputs = inputs.flip(1)
         if self.layout is Layout.NHWC:
             inputs = inputs.permute(0, 2, 3, 1)
         return inputs.contiguous()
@@ -169,6 +181,8 @@ class Preprocess:
         values = dataclasses.asdict(self)
         for name in _NOT_IN_PIXEL_JSON:
             values.pop(name)
+        if self.channel_order is ChannelOrder.RGB:  # older files lack the key: one digest for both
+            values.pop("channel_order")
         if _looks_like_unit_scale((*self.mean, *self.std)):
             values["scale"] = PixelScale.BYTES
         return json.dumps(values)
@@ -293,13 +307,7 @@ def _checked_fields(cls: type[Preprocess], fields: dict[str, Any]) -> dict[str, 
 
 def _typed(key: str, value: Any) -> Any:
     """Return one JSON value in the type of its field, or raise DatasetError."""
-    enums = {
-        "resize_to": ResizeTo,
-        "interpolation": Interpolation,
-        "layout": Layout,
-        "scale": PixelScale,
-    }
-    if (enum := enums.get(key)) is not None:
+    if (enum := _ENUMS.get(key)) is not None:
         if value not in list(enum):
             raise DatasetError(f"{key} must be one of {', '.join(enum)}, got {value!r}.")
         return enum(value)

@@ -53,8 +53,8 @@ foreseen = predicted_quality_card(cards, work, config, PRESETS[against], against
 cost_cards(report, reference, against, cards)
 if not foreseen and work.parts is not None:
     st.page_link(
-        TRADEOFFS, label="Find the front once, and the accuracy of every edit is predicted here",
-        icon=":material/balance:",
+        TRADEOFFS, icon=":material/balance:",
+        label="Find the best trade-offs once, and the accuracy of every edit is predicted here",
     )  # fmt: skip
 
 encodings_note(work)

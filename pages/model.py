@@ -3,9 +3,11 @@ import streamlit as st
 from figures.style.units import format_bytes, format_count
 from quant.config import uniform_config
 from quant.graph.layers import is_input_name
-from ui.answers.float_score import find_float_score, first_images, measure_float_score
+from ui.answers.float_score import find_float_score, measure_float_score
 from ui.configure.file_encodings import offer_own_encodings
-from ui.model.forms import bring_data, bring_model, sample_cards
+from ui.model.bring_data import bring_data
+from ui.model.bring_model import bring_model, sample_cards
+from ui.model.input_preview import show_first_images
 from ui.model.inspection_view import show_inspection
 from ui.model.task_facts import (
     accuracy_substitute,
@@ -18,7 +20,6 @@ from ui.model.task_facts import (
 )
 from ui.navigation import CONFIGURE, RUNS
 from ui.state.workspace import present_workspace
-from ui.widgets.cards import image_strip
 from ui.widgets.markdown import plain
 from ui.widgets.network_view import show_layer_table, show_network_graph, show_picked_layer
 
@@ -29,9 +30,9 @@ st.title("Model")
 st.caption("What have I got? The network as it will be quantized, and the images it is judged on.")
 
 if network is None:
-    st.info("No model is loaded. Choose a sample below or bring your own.")
-    sample_cards(work)
+    st.info("No model is loaded. Bring your own or choose a sample.")
     bring_model(work)
+    sample_cards(work)
     st.stop()
 
 measure_float_score(work)
@@ -43,6 +44,7 @@ as_float, at_8_bits = (
 score = find_float_score(work)
 
 st.subheader(plain(network.name), anchor=False)
+bring_model(work)
 cards = st.container(horizontal=True)
 float_score_card(cards, work, score)
 cards.metric("Parameters", format_count(network.parameters), border=True, height="stretch")
@@ -91,9 +93,7 @@ else:
     )
     if stands:
         st.caption(stands)
-    if images := first_images(work):
-        image_strip(images)
-        st.caption("The first images as the model sees them, and what the float network answers.")
+    show_first_images(work)
     import_check_note(work)
 if needs_inputs_table(network):
     inputs_table(work, network)
@@ -112,5 +112,3 @@ show_layer_table(work, network)
 
 st.subheader("Sample models", anchor=False)
 sample_cards(work)
-st.subheader("Bring your own model", anchor=False)
-bring_model(work)

@@ -11,12 +11,16 @@ from ui.ranges.view import (
     suspect_reasons,
 )
 from ui.state.workspace import present_workspace
+from ui.widgets.explain import ENCODING
 from ui.widgets.prerequisites import needed_network
 
 work = present_workspace()
 
 st.title("Ranges")
-st.caption("Where does the grid not fit? Ranges of weights and activations, layer by layer.")
+st.caption(
+    "Where does the encoding not fit? Ranges of weights and activations, layer by layer.",
+    help=ENCODING,
+)
 
 network = needed_network(work)
 book = present_range_book(work, network)

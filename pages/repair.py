@@ -1,41 +1,42 @@
 import streamlit as st
 
 from analysis.runs.experiment import smooth_for
-from figures import takeaway
-from figures.repair.waterfall import repair_waterfall
 from ui.repair.form import recipe_form
+from ui.repair.recommend import show_recommendation
+from ui.repair.steps import show_steps
 from ui.repair.view import (
     is_of_present_work,
     is_repairing,
     keep_repaired_form,
     pass_details,
-    repair_step_table,
     show_before_after,
     start_repair,
-    step_intervals,
-    step_score,
-    step_verdicts,
     use_recipe_button,
 )
 from ui.state.workspace import present_workspace
+from ui.widgets.explain import RECIPE
 from ui.widgets.markdown import plain
 from ui.widgets.prerequisites import needed_images
+
+POLL_S = 1.5
 
 work = present_workspace()
 
 st.title("Repair")
 st.caption(
-    "What helps, and why? Passes of the white paper, one after the other, each measured. "
-    "The standard order: equalize, absorb biases, AdaRound or bias correction."
+    "What helps, and why? Repairs of the white paper, one after the other, each measured. "
+    "The standard order: equalize, absorb biases, AdaRound or bias correction.",
+    help=RECIPE,
 )
 
 network, parts = needed_images(work, "A repair needs a model and images to measure it on.")
 st.markdown(
-    f"**{plain(work.experiment.display_name)}** on **{plain(network.name)}** · passes learn from "
+    f"**{plain(work.experiment.display_name)}** on **{plain(network.name)}** · repairs learn from "
     f"{len(parts.calibration or ())} images, without labels · {len(parts.score)} others are scored"
     + ("" if parts.score.labelled else
        ", without labels too: agreement with the float network and SQNR take accuracy's place")
 )  # fmt: skip
+show_recommendation(work)
 recipe = recipe_form(smooth_for(work.config))
 if st.button(
     "Run the recipe and measure every step", type="primary", icon=":material/healing:",
@@ -46,13 +47,21 @@ if st.button(
     work.notes.append("The recipe is under way; progress and Cancel are in the side bar.")
     st.rerun()
 
-found = work.repaired
-if found is None and is_repairing(work):
-    st.info("Under way: results appear here; progress and Cancel are in the side bar.")
+
+@st.fragment(run_every=POLL_S if is_repairing(work) else None)
+def steps_so_far() -> None:
+    """Show the steps of a recipe that is under way, as they are measured."""
+    st.info("Under way: each step appears here once it is measured.", icon=":material/pending:")
+    if work.repairing is not None:
+        show_steps(work.repairing.steps, "repair.so_far")
+
+
+if is_repairing(work):
+    steps_so_far()
     st.stop()
+found = work.repaired
 if found is None:
-    st.info("No recipe has run yet. Try equalization on fashion-mobilenet-imbalanced at W8A8 "
-            "per-tensor: the textbook case.", icon=":material/lightbulb:")  # fmt: skip
+    st.info("No recipe has run yet.")
     st.stop()
 
 if is_of_present_work(work, found):
@@ -64,29 +73,11 @@ else:
         icon=":material/history:",
     )
 steps = found.steps
-labelled = steps[0].evaluation.labelled
-figure = repair_waterfall(
-    [step.title for step in steps],
-    [step_score(step) for step in steps],
-    steps[0].evaluation.float_top1,
-    "Top-1" if labelled else "Agreement with float",
-    step_intervals(steps),
-)
-st.plotly_chart(figure, key="repair.waterfall", alt=takeaway(figure))
-step_verdicts(steps)
-table = repair_step_table(steps)
-st.dataframe(
-    table, hide_index=True, width="stretch",
-    column_config={
-        name: st.column_config.NumberColumn(format="%.2f")
-        for name in ("top-1 %", "agreement %", "output SQNR dB", "its SQNR dB", "float top-1 %",
-                     "seconds")
-    },
-)  # fmt: skip
+show_steps(steps, "repair.waterfall")
 keep_repaired_form(work, found)
 
 st.subheader("Before and after", anchor=False)
 if len(steps) > 1:
     show_before_after(steps, work.picked)
-st.subheader("What the passes found", anchor=False)
+st.subheader("What the repairs did", anchor=False)
 pass_details(found.study.network, steps)

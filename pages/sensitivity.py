@@ -25,6 +25,7 @@ from ui.sensitivity.view import (
 )
 from ui.session.opened_results import show_opened_sensitivity
 from ui.state.workspace import present_workspace
+from ui.widgets.explain import SQNR
 from ui.widgets.prerequisites import needed_network
 
 POLL_S = 1.5
@@ -32,7 +33,10 @@ POLL_S = 1.5
 work = present_workspace()
 
 st.title("Sensitivity")
-st.caption("Which layer is guilty? What each costs when it is quantized, and which repair to try.")
+st.caption(
+    "Which layers cost most? What each costs when it is quantized, and which repair to try.",
+    help=SQNR,
+)
 
 if work.opened is not None:
     show_opened_sensitivity(work)

@@ -19,7 +19,7 @@ work = present_workspace()
 st.title("Train")
 st.caption(
     "Is it worth it, and is it working? The network goes on learning with its weights and "
-    "activations on their grids. Repair is cheaper: ask first what training would add."
+    "activations on their encodings. Repair is cheaper: ask first what training would add."
 )
 
 network, _ = needed_images(work, "Training needs a model and images.")

@@ -46,7 +46,7 @@ class LayerConfig:
             )
         if self.activation.bits == 1 or self.activation.narrow or self.activation.channel_bits:
             raise ConfigError(
-                "1 bit, narrow grids and a width for each channel are for weights; activations "
+                "1 bit, narrow encodings and a width for each channel are for weights; activations "
                 "asked for one. Give them 2 bits or more."
             )
         if self.weight.estimator in (Estimator.CROSS_ENTROPY, Estimator.BATCH_NORM):

@@ -51,7 +51,7 @@ class Given:
         """Return what was taken from the file and what was not, a sentence each."""
         rules = len(self.config.rules)
         beside = f"{rules} {'rule' if rules == 1 else 'rules'} beside its default"
-        start = f"{len(self.grids)} grids of {self.source} are used as they are"
+        start = f"{len(self.grids)} encodings of {self.source} are used as they are"
         found = [f"{start}; the configuration has {beside}."]
         if self.uncovered:
             found.append(

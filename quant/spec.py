@@ -68,8 +68,8 @@ class QuantSpec:
             )
         if not self.symmetric and (self.bits == 1 or self.narrow or self.channel_bits):
             raise ConfigError(
-                "1 bit, narrow grids and a width for each channel belong to symmetric grids; got "
-                "an asymmetric one. Set symmetric to true."
+                "1 bit, narrow encodings and a width for each channel belong to symmetric "
+                "encodings; got an asymmetric one. Set symmetric to true."
             )
         self._check_channel_bits()
         if self.group_size < 1:

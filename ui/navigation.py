@@ -27,11 +27,11 @@ def list_pages() -> list[st.Page]:
         ),
         st.Page(
             RANGES, title="Ranges", icon=":material/bar_chart:",
-            help="Where does the grid not fit? Ranges of weights and activations.",
+            help="Where does the encoding not fit? Ranges of weights and activations.",
         ),
         st.Page(
             SENSITIVITY, title="Sensitivity", icon=":material/troubleshoot:",
-            help="Which layer is guilty? What each costs, and which repair to try.",
+            help="Which layers cost most? What each loses, and which repair to try.",
         ),
         st.Page(
             REPAIR, title="Repair", icon=":material/healing:",
@@ -47,7 +47,7 @@ def list_pages() -> list[st.Page]:
         ),
         st.Page(
             TRAIN, title="Train", icon=":material/school:",
-            help="Is it worth it, and is it working? Weights learn on their grids.",
+            help="Is it worth it, and is it working? Weights learn on their encodings.",
         ),
         st.Page(
             RUNS, title="Run and compare", icon=":material/play_circle:",

@@ -46,7 +46,7 @@ class Cause(StrEnum):
     SQNR = "SQNR"
     CODES = "unused codes"
     CLIPPING = "clipping"
-    FEW_WEIGHTS = "few weights a channel"
+    FEW_WEIGHTS = "few weights per channel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,16 @@ class ExaminedTensor:
 
 
 def examine_tensor_fit(distribution: Distribution, fit: Fit | None) -> ExaminedTensor:
-    """Return the findings against the encoding of a tensor, the largest loss of bits first."""
-    candidates = [_channel_finding(distribution, fit), _outlier_finding(distribution)]
+    """Return the findings against the encoding of a tensor, the largest loss of bits first.
+
+    Unequal channels speak against one encoding for all channels of a weight, not against one for
+    each; outliers speak against the latter only where the SQNR suffers.
+    """
+    candidates: list[Finding | None] = []
+    if not _has_own_encodings(distribution, fit):
+        candidates = [_channel_finding(distribution), _outlier_finding(distribution)]
+    elif fit is not None and _sqnr_finding(fit) is not None:
+        candidates = [_outlier_finding(distribution)]
     if fit is not None:
         candidates += [_sqnr_finding(fit), _code_finding(distribution, fit), _clipping_finding(fit)]
     findings = sorted((f for f in candidates if f is not None), key=lambda f: -f.bits_lost)
@@ -107,7 +115,13 @@ def expected_sqnr_db(bits: int) -> float:
     return NORMAL_DB[-1] + 5.5 * (bits - 8)
 
 
-def _channel_finding(distribution: Distribution, fit: Fit | None) -> Finding | None:
+def _has_own_encodings(distribution: Distribution, fit: Fit | None) -> bool:
+    """Whether each channel, or group, of a weight has an encoding of its own."""
+    own = fit is not None and fit.spec.granularity is not Granularity.PER_TENSOR
+    return own and distribution.side is Side.WEIGHTS
+
+
+def _channel_finding(distribution: Distribution) -> Finding | None:
     channels = distribution.channels
     if channels is None or channels.widest_to_median_ratio < CHANNEL_RATIO:
         return None
@@ -116,11 +130,8 @@ def _channel_finding(distribution: Distribution, fit: Fit | None) -> Finding | N
     sentence = (
         f"Channel {widest} spans {_format_ratio(channels.widest_to_median_ratio)} times the "
         "median channel, "
-        f"which a shared grid would leave {lost:.1f} bits short"
+        f"which a shared encoding would leave {lost:.1f} bits short"
     )
-    own = fit is not None and fit.spec.granularity is not Granularity.PER_TENSOR
-    if own and distribution.side is Side.WEIGHTS:
-        sentence += "; its own scales, as chosen, avoid that"
     return Finding(Cause.CHANNELS, sentence + ".", lost)
 
 

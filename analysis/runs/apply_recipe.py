@@ -54,7 +54,7 @@ def title_of_pass(step: Pass) -> str:
         case AdaRound(iterations=iterations):
             return f"AdaRound ({iterations} iterations)"
         case UseGrids(source=source, grids=grids):
-            return f"Grids of {source} ({len(grids)} tensors)"
+            return f"Encodings of {source} ({len(grids)} tensors)"
         case UseTraining(state=state, source=source):
             return f"Training {source} ({state.record.steps} steps)"
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,11 +59,15 @@ class RepairStep:
 
 
 def repair_and_measure(
-    study: Study, config: QuantConfig, recipe: Recipe
+    study: Study,
+    config: QuantConfig,
+    recipe: Recipe,
+    on_step: Callable[[tuple[RepairStep, ...]], None] | None = None,
 ) -> Steps[tuple[RepairStep, ...]]:
     """Run a recipe and measure after every pass; the first step is plain quantization.
 
-    Passes learn from the study's calibration images; its other images are scored.
+    Passes learn from the study's calibration images; its other images are scored. `on_step` gets
+    the steps so far each time one has been measured.
 
     Raises:
         RecipeError: the order is not legal; nothing has run then.
@@ -75,6 +79,8 @@ def repair_and_measure(
     stage = plain_quantized_stage(network, config, study.known_statistics)
     measured = _measure_step(network, stage, data, None, None)
     done = [(yield from part_of_progress(measured, 0.0, 1 / count))]
+    tell = on_step or (lambda _: None)
+    tell(tuple(done))
     for number, step in enumerate(recipe, start=1):
         start = time.monotonic()
         middle = (number + 0.6) / count
@@ -83,6 +89,7 @@ def repair_and_measure(
         measured = _measure_step(network, stage, data, step, outcome)
         result = yield from part_of_progress(measured, middle, (number + 1) / count)
         done.append(replace(result, seconds=time.monotonic() - start))
+        tell(tuple(done))
     return tuple(done)
 
 

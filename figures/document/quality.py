@@ -133,7 +133,7 @@ def _sensitivity_plots(report: Report) -> Iterator[Html]:
     images = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     how = f"{found.depth}, {images} images"
     yield html_element(
-        "p", f"Each layer alone on its grid, all others in float ({how}).", class_="before"
+        "p", f"Each layer alone on its encoding, all others in float ({how}).", class_="before"
     )
     if report.noise:
         yield plot_element(

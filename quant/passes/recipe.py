@@ -91,8 +91,8 @@ def _check_training_steps(recipe: Recipe, kinds: list[type]) -> None:
     wrong += [type(one).__name__ for one in recipe[place + 1 :] if isinstance(one, AdaRound)]
     if wrong:
         raise RecipeError(
-            "A training has its own weights and grids, so equalization alone comes before it and "
-            f"bias correction alone after it; got {wrong[0]}. Remove one of both."
+            "A training has its own weights and encodings, so equalization alone comes before it "
+            f"and bias correction alone after it; got {wrong[0]}. Remove one of both."
         )
 
 
@@ -101,11 +101,11 @@ def _check_given_encodings(recipe: Recipe, kinds: list[type]) -> None:
     changing = [type(step).__name__ for step in recipe if is_float_pass(step)]
     if changing:
         raise RecipeError(
-            "Given grids belong to the weights as they came; got them together with "
+            "Given encodings belong to the weights as they came; got them together with "
             f"{changing[0]}, which changes weights. Remove one of both."
         )
     if kinds[0] is not UseGrids:
         raise RecipeError(
-            "Given grids must come first, since other passes repair what grids do; got "
+            "Given encodings must come first, since other passes repair what encodings do; got "
             f"{kinds[0].__name__} before them. Move them up."
         )

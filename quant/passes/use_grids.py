@@ -24,7 +24,7 @@ class GridsUsed:
 class UseGrids:
     """Use grids that come from elsewhere, such as a file, in the place of calibrated ones.
 
-    Where the configuration asks for another width or granularity than the given grid has, as it
+    Where the configuration asks for another width or granularity than the given encoding has, as it
     does once a layer has been edited, the calibrated grid stays. `grids` are by site; `source` is
     what to call their origin.
     """
@@ -37,7 +37,7 @@ class UseGrids:
     ) -> Steps[GridsUsed]:
         """Set the grids of `quantized` in place; a site that shares another's grid follows it."""
         del graph, batches
-        yield Progress(0.0, f"Using the grids of {self.source}")
+        yield Progress(0.0, f"Using the encodings of {self.source}")
         return self.apply_at_once(quantized)
 
     def apply_at_once(self, quantized: QuantGraph) -> GridsUsed:
@@ -65,11 +65,11 @@ def encoding_misfit(given: Encoding, site: Site) -> str:
     if spec.is_float:
         return "the configuration leaves it float"
     if given.bits != spec.bits:
-        return f"the configuration has {spec.bits} bits, the given grid {given.bits}"
+        return f"the configuration has {spec.bits} bits, the given encoding {given.bits}"
     if _widths_of_channels(given) != spec.channel_bits:
-        return "the configuration has other widths of channels than the given grid"
+        return "the configuration has other widths of channels than the given encoding"
     if not _has_same_granularity(given, spec):
-        return f"the configuration is {spec.granularity}, the given grid is not"
+        return f"the configuration is {spec.granularity}, the given encoding is not"
     return ""
 
 

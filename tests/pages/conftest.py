@@ -30,7 +30,7 @@ def _traced_once() -> Iterator[None]:
         kept[choice.source] = network
         return network
 
-    for place in ("ui.state.model_and_data", "ui.state.new_workspace", "ui.model.forms"):
+    for place in ("ui.state.model_and_data", "ui.state.new_workspace", "ui.model.load_network"):
         patch.setattr(f"{place}.load_chosen_network", load)
     yield
     patch.undo()

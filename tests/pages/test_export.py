@@ -208,7 +208,7 @@ def test_encodings_go_out_and_come_in_again(export: Visit) -> None:
     given = work.experiment.encodings
     assert given is not None
     assert not given.uncovered
-    assert "grids of mine.encodings are used as they are" in visit.words
+    assert "encodings of mine.encodings are used as they are" in visit.words
     visit.open(RUNS).press("Run").wait()
     run = work.store.all_runs()[0]
     assert run.recipe == (f"Grids of mine.encodings ({len(given.grids)} tensors)",)
@@ -235,7 +235,7 @@ def test_a_configuration_made_for_another_model_is_told(visit: Visit) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_quantized_file_offers_its_grids(visit: Visit, tmp_path: Path) -> None:
     from tests.model_io.onnx_import.test_quantized import quantized
-    from ui.model.forms import start_loading
+    from ui.model.load_network import start_loading
     from ui.state.model_and_data import ModelChoice
 
     _, path = quantized(tmp_path)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.model_io.pt2_files import Payload, members_of
 from tests.pages.visit import MODEL, RUNS, Visit
-from ui.model.forms import write_uploaded_images
+from ui.model.bring_data import write_uploaded_images
 from ui.navigation import RANGES
 from ui.settings import Settings
 from ui.state.model_and_data import ModelChoice
@@ -50,7 +50,7 @@ class Sent:
 @pytest.fixture
 def tiny(visit: Visit, tiny_pt2: bytes) -> Visit:
     """A user's own network of three classes over (1, 6, 6)."""
-    visit.upload("model.upload", "tiny.pt2", tiny_pt2).press("model.upload.load").wait()
+    visit.upload("model.upload", "tiny.pt2", tiny_pt2).press("model.load").wait()
     assert visit.work.network is not None
     assert visit.work.network.name == "tiny"
     return visit
@@ -157,7 +157,7 @@ def test_a_model_that_runs_code_is_refused_with_its_sentence(
         for name, content in members.items():
             archive.writestr(f"net/{name}", content)
     before = visit.work.network
-    visit.upload("model.upload", "nice.pt2", buffer.getvalue()).press("model.upload.load").wait()
+    visit.upload("model.upload", "nice.pt2", buffer.getvalue()).press("model.load").wait()
     assert not marker.exists()
     (error,) = visit.errors
     assert error.startswith("**Loading nice.pt2** stopped: ")
@@ -177,11 +177,15 @@ def test_a_file_that_is_no_model_is_refused(
     visit: Visit, name: str, content: bytes, sentence: str
 ) -> None:
     before = visit.work.network
-    visit.upload("model.upload", name, content).press("model.upload.load").wait()
+    told = visit.upload("model.upload", name, content).press("model.load").words
+    told += visit.wait().words
+    assert f"Loading {name} failed; Model says why." in told  # the toast
     (error,) = visit.errors
     assert sentence in error
     assert f"**Loading {name}** stopped" in error
     assert visit.work.network is before
+    (again,) = visit.run().errors  # until another model is asked for
+    assert again == error
 
 
 def test_a_path_to_no_model_says_so(visit: Visit) -> None:
@@ -190,15 +194,6 @@ def test_a_path_to_no_model_says_so(visit: Visit) -> None:
     (error,) = visit.errors
     assert "net.pt2" in error
     assert visit.work.network is not None
-
-
-def test_a_shape_that_is_none_is_refused_before_anything_is_loaded(visit: Visit) -> None:
-    visit.at.text_input(key="model.path.shape").set_value("3, wide")
-    visit.press("Load from path")
-    (error,) = visit.errors
-    assert "A shape must be whole numbers from 1 on, such as 3,224,224" in error
-    assert "got '3, wide'" in error
-    assert not visit.work.runner.active_jobs
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from tests.pages.visit import RUNS, Visit
 
 
 def upload(visit: Visit, made: ModelProto, name: str = "net.onnx", shape: str = "") -> Visit:
-    visit.upload("model.upload", name, made.SerializeToString())
-    if shape:
-        visit.at.text_input(key="model.upload.shape").set_value(shape)
-    return visit.press("model.upload.load").wait()
+    visit.upload("model.upload", name, made.SerializeToString()).press("model.load").wait()
+    if not shape:
+        return visit
+    visit.at.text_input(key="model.shape").set_value(shape)
+    return visit.press("model.shape.load").wait()
 
 
 def open_sizes() -> ModelProto:
@@ -47,31 +48,41 @@ def test_a_sample_has_no_notes(visit: Visit) -> None:
     assert not any("Beside ONNX Runtime" in text.value for text in visit.at.text)
 
 
-def test_open_sizes_are_asked_for_once(visit: Visit) -> None:
+def test_open_sizes_are_asked_for_at_once_and_only_then(visit: Visit) -> None:
     before = visit.work.network
+    assert "Shape of one input" not in [text.label for text in visit.at.text_input]
     upload(visit, open_sizes())
     (error,) = visit.errors
     assert "must be known, got (3, ?, ?)" in error
     assert visit.work.network is before
-    upload(visit, open_sizes(), shape="3, 12, 12")
+    assert visit.at.text_input(key="model.shape").value == "3,224,224"  # as the file's form says
+    visit.at.text_input(key="model.shape").set_value("3, 12, 12")
+    visit.press("model.shape.load").wait()
     assert visit.errors == []
     assert visit.work.network is not None
     assert visit.work.network.graph.input_shape == (3, 12, 12)
 
 
-def test_a_shape_that_is_none_is_told(visit: Visit) -> None:
-    visit.upload("model.upload", "net.onnx", open_sizes().SerializeToString())
-    visit.at.text_input(key="model.upload.shape").set_value("3, wide")
-    visit.press("model.upload.load")
-    assert "must be whole numbers" in visit.errors[0]
+def test_a_shape_is_remembered_with_the_file(visit: Visit) -> None:
+    made = open_sizes()
+    upload(visit, made, shape="3, 12, 12")
+    upload(visit, made, name="again.onnx")
+    assert visit.errors == []
+    assert visit.work.network is not None
+    assert visit.work.network.name == "again"
 
 
-def test_a_path_on_this_machine(visit: Visit, tmp_path: Path) -> None:
-    visit.at.text_input(key="model.path.text").set_value(
-        str(saved(tmp_path / "mine.onnx", open_sizes()))
-    )
-    visit.at.text_input(key="model.path.shape").set_value("3,10,10")
+def test_a_path_on_this_machine_that_leaves_sizes_open(visit: Visit, tmp_path: Path) -> None:
+    path = saved(tmp_path / "mine.onnx", open_sizes())
+    visit.at.text_input(key="model.path.text").set_value(str(path))
     visit.press("Load from path").wait()
+    visit.at.text_input(key="model.shape").set_value("3, wide")
+    visit.press("model.shape.load")
+    assert "A shape must be whole numbers from 1 on" in visit.errors[-1]
+    assert "got '3, wide'" in visit.errors[-1]
+    assert not visit.work.runner.active_jobs
+    visit.at.text_input(key="model.shape").set_value("3,10,10")
+    visit.press("model.shape.load").wait()
     assert visit.work.network is not None
     assert (visit.work.network.name, visit.work.network.graph.input_shape) == ("mine", (3, 10, 10))
 

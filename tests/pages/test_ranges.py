@@ -2,7 +2,7 @@
 
 import pytest
 
-from quant.config import QuantConfig
+from quant.config import QuantConfig, uniform_config
 from quant.spec import Granularity
 from tests.pages.visit import Visit
 
@@ -26,6 +26,7 @@ def csv_keys(visit: Visit) -> set[str]:
 
 
 def test_weights_are_judged_before_any_calibration(visit: Visit) -> None:
+    visit.work.set_config(uniform_config(8, 8, Granularity.PER_TENSOR))
     visit.open(RANGES)
     assert "Judged by the weights alone" in visit.words
     assert "times the median channel" in visit.words
@@ -33,6 +34,8 @@ def test_weights_are_judged_before_any_calibration(visit: Visit) -> None:
     assert visit.at.selectbox[0].value == "blocks.4.depthwise.0"  # the worst to begin with
     assert len(visit.at.get("plotly_chart")) == 3
     assert not visit.errors
+    visit.work.set_config(uniform_config(8, 8))  # each channel has an encoding of its own
+    assert "times the median channel" not in visit.run().words
 
 
 def test_activations_ask_for_calibration_and_then_show(visit: Visit) -> None:
@@ -72,7 +75,7 @@ def test_a_control_moves_the_sqnr_and_the_button_writes_it_down(visit: Visit) ->
 def test_an_activations_choice_is_written_to_the_layer_that_owns_the_grid(visit: Visit) -> None:
     side(visit.open(RANGES), "Activations").press("ranges.calibrate").wait()
     visit.choose(control(visit, "Layer"), "pool")
-    assert "Its grid is that of" in visit.words
+    assert "Its encoding is that of" in visit.words
     visit.choose(control(visit, "Bits"), 5).press("ranges.use")
     (rule,) = visit.work.config.rules
     assert rule.select == "head.0"

@@ -2,11 +2,15 @@ from pathlib import Path
 
 import pytest
 
+from analysis.runs.repair import RepairStep, repair_and_measure
 from quant.config import uniform_config
+from quant.passes.equalize import Equalize
+from quant.progress import drain_steps
 from quant.spec import Granularity
 from tests.pages.visit import Visit, leave_choices
 from ui.navigation import REPAIR, RUNS
 from ui.repair.form import ABSORB, CORRECT, EQUALIZE, ROUND
+from ui.repair.view import is_repairing
 
 IMBALANCED = {
     "model": {
@@ -24,9 +28,11 @@ def visit(runs: Path) -> Visit:
     return Visit().open(REPAIR)
 
 
-def test_before_any_recipe_the_page_says_what_to_try(visit: Visit) -> None:
+def test_before_any_recipe_the_page_says_what_suits_this_model(visit: Visit) -> None:
     assert "No recipe has run yet" in visit.words
-    assert "passes learn from 32 images" in visit.words
+    assert f"Recommended for this model: {EQUALIZE}, {CORRECT}" in visit.words.replace("**", "")
+    assert "weights have channels of unequal range under one encoding" in visit.words
+    assert "repairs learn from 32 images" in visit.words
     assert not visit.at.get("plotly_chart")
 
 
@@ -47,6 +53,33 @@ def test_a_recipe_is_measured_step_by_step_and_can_be_kept(visit: Visit) -> None
     assert "W8A8 per-tensor · equalized, bias corrected" in list(
         visit.at.dataframe[0].value["name"]
     )
+
+
+def test_the_recommendation_follows_the_bits_and_is_one_click(visit: Visit) -> None:
+    visit.work.set_config(uniform_config(4, 8))
+    visit.run()
+    assert "AdaRound: 26 weights have 5 bits or fewer" in visit.words
+    visit.press("repair.recommended")
+    assert visit.at.multiselect(key="repair.recipe").value == [ROUND]
+    assert visit.at.button(key="repair.recommended").disabled
+
+
+def test_steps_are_there_as_they_are_measured(visit: Visit) -> None:
+    visit.at.multiselect(key="repair.recipe").set_value([EQUALIZE])
+    visit.run()
+    seen: list[tuple[RepairStep, ...]] = []
+    study, experiment = visit.work.study, visit.work.experiment
+    assert study is not None
+    drain_steps(study.collect_statistics(experiment.config))
+    for _ in repair_and_measure(study, experiment.config, (Equalize(),), seen.append):
+        pass
+    assert [len(steps) for steps in seen] == [1, 2]
+    visit.press("repair.run")
+    if is_repairing(visit.work):
+        assert "Under way: each step appears here" in visit.words
+    visit.wait()
+    assert visit.work.repairing is not None
+    assert [s.title for s in visit.work.repairing.steps] == ["Plain quantization", "Equalize"]
 
 
 def test_an_illegal_order_is_explained_and_cannot_run(visit: Visit) -> None:

@@ -162,7 +162,7 @@ class TestOnAnotherMachine:
         assert saved() == []  # nothing of it is among one's own
         labels = {b.label: b for b in visit.at.button}
         assert "Run" not in labels
-        assert all(labels[name].disabled for name in ("Rename", "Delete", "Load"))
+        assert all(labels[name].disabled for name in ("Rename", "Delete", "Use this configuration"))
         assert visit.metric("Quantized top-1").value.endswith("%")
 
     def test_closing_it_brings_back_ones_own_work(

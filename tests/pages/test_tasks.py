@@ -161,12 +161,11 @@ def test_open_sizes_of_several_inputs_are_asked_for_once_and_remembered(
     (error,) = visit.errors
     assert "such as x=3,224,224; z=128" in error
     assert visit.work.network is before
-    visit.at.text_input(key="model.path.shape").set_value("x=3,6,6; z=3")
-    visit.press("Load from path").wait()
+    visit.at.text_input(key="model.shape").set_value("x=3,6,6; z=3")
+    visit.press("model.shape.load").wait()
     assert visit.work.network is not None
     assert [one.shape for one in visit.work.network.graph.inputs] == [(3, 6, 6), (3,)]
     visit.press("model.use.fashion-resnet").wait()
-    visit.at.text_input(key="model.path.shape").set_value("")
     with_model(visit, Path(path))
     assert [one.shape for one in visit.work.network.graph.inputs] == [(3, 6, 6), (3,)]
     again = Visit().wait()  # another tab
@@ -179,9 +178,10 @@ def test_a_shape_of_one_input_is_remembered_for_an_upload(visit: Visit) -> None:
     content = model(nodes, ["n", 3, "h", "w"]).SerializeToString()
     for shape in ("3,6,6", ""):
         visit.press("model.use.fashion-resnet").wait()
-        visit.upload("model.upload", "net.onnx", content)
-        visit.at.text_input(key="model.upload.shape").set_value(shape)
-        visit.press("model.upload.load").wait()
+        visit.upload("model.upload", "net.onnx", content).press("model.load").wait()
+        if shape:
+            visit.at.text_input(key="model.shape").set_value(shape)
+            visit.press("model.shape.load").wait()
         assert visit.work.network is not None
         assert visit.work.network.graph.input_shape == (3, 6, 6), shape
     visit.open(MODEL)

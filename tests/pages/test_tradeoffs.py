@@ -244,7 +244,9 @@ def test_least_cost_within_a_loss_needs_measurements_first(opened: Visit) -> Non
 def test_configure_foresees_what_is_edited(opened: Visit) -> None:
     opened.open(CONFIGURE)
     assert opened.metric("Predicted top-1").value == "?"
-    assert "Find the front once, and the accuracy of every edit is predicted here" in opened.links()
+    assert "Find the best trade-offs once, and the accuracy of every edit is predicted here" in (
+        opened.links()
+    )
     found(opened.open(TRADEOFFS))
     opened.open(CONFIGURE)
     before = float(opened.metric("Predicted SQNR").value.removesuffix(" dB"))

@@ -120,7 +120,7 @@ def test_json_is_compact_and_files_of_before_read_as_before() -> None:
         ('{"rules": [{"select": "a", "weight": {"channel_bits": 8}}]}', "one character"),
         ('{"default": {"weight": {"channel_bits": "88"}}}', "a rule that names one layer"),
         ('{"default": {"activation": {"bits": 1, "symmetric": true}}}', "are for weights"),
-        ('{"default": {"weight": {"bits": 1, "symmetric": false}}}', "symmetric grids"),
+        ('{"default": {"weight": {"bits": 1, "symmetric": false}}}', "symmetric encodings"),
         ('{"default": {"weight": {"bits": 0}}}', "between 1 and 16"),
     ],
 )

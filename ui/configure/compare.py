@@ -69,7 +69,7 @@ def diff_picker(workspace: Workspace, network: Network, config: QuantConfig) -> 
     """Let the user choose a configuration to compare with `config`, and show the difference."""
     found = comparable_configs(workspace, network)
     name = st.selectbox(
-        "Difference to", list(found), key="diff.against",
+        "Compare with", list(found), key="diff.against",
         help="Any preset, what stood before the last change, or the configuration of a run",
     )  # fmt: skip
     show_config_diff(workspace, network, found[name], config)

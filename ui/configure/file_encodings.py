@@ -39,7 +39,7 @@ def offer_own_encodings(workspace: Workspace, network: Network) -> None:
         "In use as configuration" if used else "Use the file's quantization as configuration",
         key="model.given", icon=":material/grid_on:", disabled=used, on_click=use_file_encodings,
         args=(workspace, given),
-        help="Its bits become the rules, its scales the grids of the simulation",
+        help="Its bits become the rules, its scales the encodings of the simulation",
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def config_file_box(workspace: Workspace, network: Network) -> None:
         "Open an experiment, a configuration or AIMET encodings", type=["json", "encodings"],
         key="configure.open",
         help="Encodings of version 2.0.0, 1.0.0 or 0.6.1, by the tensor names of the model's ONNX "
-        "file or by our layers' names: their scales become the grids of the simulation",
+        "file or by our layers' names: their scales become the encodings of the simulation",
     )  # fmt: skip
     if uploaded is None or not st.button("Use this file", key="configure.use"):
         return

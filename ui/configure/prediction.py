@@ -8,6 +8,7 @@ from figures.tradeoffs.wording import QualityScale
 from quant.config import QuantConfig
 from ui.answers.forecast import present_foresight, quality_scale
 from ui.state.workspace import Workspace
+from ui.widgets.explain import FRONT
 
 LEAST = 0.05  # of a change that is not written as 0.0
 UNSURE = "Expected from the noise of each layer alone, with its 95 % interval; a run alone tells"
@@ -72,9 +73,10 @@ def _measured_sentence(foresight: Foresight, scale: QualityScale, config: QuantC
 def _unknown_quality_card(
     row: st.delta_generator.DeltaGenerator, foresight: Foresight | None
 ) -> None:
-    missing = "needs a front" if foresight is None else "not known at these bits"
+    missing = "find trade-offs first" if foresight is None else "not known at these bits"
     row.metric(
         "Predicted top-1", "?", missing, delta_color="off", delta_arrow="off", border=True,
         height="stretch",
-        help=f"{UNSURE}. Bits, grids or ranges that no sweep has seen are not predicted.",
+        help=f"{UNSURE}. {FRONT} Bits, encodings or ranges that no sweep has seen are not "
+        "predicted.",
     )  # fmt: skip

@@ -99,7 +99,7 @@ def _show_step(step: FlowStep) -> None:
         if step.resumed:
             facts[0] += ", found among the runs"
         if step.energy_pj is not None:
-            facts.append(f"{format_energy(step.energy_pj)} an image")
+            facts.append(f"{format_energy(step.energy_pj)} per image")
         if step.adopted is not None:
             facts.append("stays" if step.adopted else "is not used")
         left.caption(" · ".join(facts))

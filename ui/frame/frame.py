@@ -1,26 +1,26 @@
 """The frame around the pages: the working context and the running job."""
 
-import logging
+from dataclasses import replace
 
 import streamlit as st
 
 from analysis.runs.experiment import name_of_recipe
-from quant.errors import QuantError
+from ui.answers.float_score import find_sanity_check
 from ui.frame.sign_in import sign_in_box
+from ui.job_kind import JobKind
 from ui.jobs import JobState, watch_jobs
-from ui.request_guard import paths_open
 from ui.session.session_box import opened_session_note, session_box
 from ui.state.choices_history import History
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
+from ui.widgets.problem import show_problem
 
-_LOG = logging.getLogger(__name__)
 
+def show_frame(workspace: Workspace, ended: int, *, on_model: bool) -> None:
+    """Draw the sidebar under the navigation, and what earlier steps left to say.
 
-def show_frame(workspace: Workspace, ended: int) -> None:
-    """Draw the sidebar under the navigation, and the notes of earlier steps.
-
-    `ended` is the number of ended jobs at the start of the page run.
+    `ended` is how many jobs had ended when the page run began. `on_model` says that the page is
+    Model, where a failed load is told beside the button.
     """
     with st.sidebar:
         _show_context(workspace)
@@ -35,7 +35,8 @@ def show_frame(workspace: Workspace, ended: int) -> None:
             f"Results are kept in memory only, until the server stops. {plain(problem)}",
             icon=":material/database_off:",
         )
-    _show_notes(workspace)
+    _show_notes(workspace, on_model=on_model)
+    _warn_of_float(workspace)
 
 
 def _show_context(workspace: Workspace) -> None:
@@ -94,32 +95,37 @@ def redo_change(workspace: Workspace) -> None:
     workspace.step_history(History.redo)
 
 
-def _show_notes(workspace: Workspace) -> None:
+def _show_notes(workspace: Workspace, *, on_model: bool) -> None:
     while workspace.notes:
         st.toast(workspace.notes.pop(0), icon=":material/info:", duration="long")
     last = workspace.runner.last
     if last is None or last.shown:
         return
-    if last.state is JobState.FAILED:
+    if last.state is JobState.FAILED and last.kind is JobKind.LOAD_MODEL:
+        st.toast(
+            f"{plain(last.title)} failed; Model says why.", icon=":material/error:", duration="long"
+        )
+        last.shown = True
+    if last.state is JobState.FAILED and not (last.kind is JobKind.LOAD_MODEL and on_model):
         show_problem(workspace, last.title, last.problem)
     elif last.state is JobState.CANCELLED:
         st.toast(f"{plain(last.title)}: cancelled. Nothing else changed.", icon=":material/close:")
         last.shown = True
 
 
-def show_problem(workspace: Workspace, title: str, problem: Exception | None) -> None:
-    """Show an error that the user can correct as a sentence, and any other error as a bug.
-
-    The traceback of a bug is shown to the person at the server's machine, and goes to the log.
-    """
-    if isinstance(problem, ValueError | OSError | QuantError):
-        st.error(f"**{plain(title)}** stopped: {plain(str(problem))}", icon=":material/error:")
-    elif problem is not None and paths_open(workspace.settings):
-        st.exception(problem)
-    elif problem is not None:
-        _LOG.error("%s stopped", title, exc_info=problem)
-        st.error(
-            f"**{plain(title)}** stopped by a fault of QuantScope ({type(problem).__name__}). "
-            "The log of the server says where.",
-            icon=":material/error:",
-        )
+def _warn_of_float(workspace: Workspace) -> None:
+    """Tell what is suspicious about the float network on the data; offer the measured remedy."""
+    found = None if workspace.opened is not None else find_sanity_check(workspace)
+    if found is None or not found.suspicions:
+        return
+    with st.container(border=True):
+        st.error(plain(" ".join(found.warning_sentences())), icon=":material/warning:")
+        better = found.better
+        if better is None or better.preprocess is None:
+            return
+        steps = better.preprocess.to_json()
+        st.button(
+            f"Use {better.change}", key="frame.better_inputs", type="primary",
+            icon=":material/check:", on_click=workspace.take_data,
+            args=(replace(workspace.data, preprocess=steps),),
+        )  # fmt: skip

@@ -1,10 +1,24 @@
 """The fields for the steps from an image to an input, on the Model page."""
 
+import json
+from typing import Any
+
 import streamlit as st
 
-from data_io.preprocessing import Interpolation, Layout, Preprocess, ResizeTo
+from data_io.pixel_scalings import PixelScaling, pixel_scalings
+from data_io.preprocessing import (
+    UNIT_SCALE_NOTE,
+    ChannelOrder,
+    Interpolation,
+    Layout,
+    PixelScale,
+    Preprocess,
+    ResizeTo,
+)
 from quant.errors import QuantError
 from ui.widgets.markdown import plain
+
+READ_OFF = "as the numbers say"
 
 
 def preprocess_form(present: str, place: str) -> str:
@@ -14,61 +28,111 @@ def preprocess_form(present: str, place: str) -> str:
     """
     steps = Preprocess.from_json(present) if present else Preprocess()
     with st.expander("How an image becomes an input", icon=":material/crop:"):
-        first, second, third, fourth = st.columns(4)
-        channels = first.selectbox(
-            "Channels", [1, 3], index=0 if steps.channels == 1 else 1, key=f"{place}.channels"
-        )
-        fraction = second.number_input(
-            "Centre crop first (part of the short side)", 0.1, 1.0, steps.crop_fraction or 1.0,
-            step=0.005, format="%.3f", key=f"{place}.crop_fraction",
+        fields = {**_shape_fields(steps, place), **_scale_fields(steps, place)}
+        try:
+            found = Preprocess.from_json(json.dumps(_in_json(fields)))
+        except ValueError as error:
+            st.error(plain(str(error)))
+            return present
+        if found.notes:
+            st.caption(f":material/info: {plain(UNIT_SCALE_NOTE)}")
+    return found.to_json()
+
+
+def _shape_fields(steps: Preprocess, place: str) -> dict[str, Any]:
+    """Show the fields of crop, resize and layout."""
+    first, second, third, fourth = st.columns(4)
+    channels = first.selectbox(
+        "Channels", [1, 3], index=0 if steps.channels == 1 else 1, key=f"{place}.channels"
+    )
+    fraction = second.number_input(
+        "Centre crop first (part of the short side)", 0.1, 1.0, steps.crop_fraction or 1.0,
+        step=0.005, format="%.3f", key=f"{place}.crop_fraction",
+    )  # fmt: skip
+    resize = third.number_input("Resize to (0: no)", 0, 4096, steps.resize or 0, key=f"{place}.re")
+    resize_to = fourth.selectbox(
+        "which is", list(ResizeTo), index=list(ResizeTo).index(steps.resize_to), key=f"{place}.to"
+    )
+    crop = first.number_input("Crop last (0: no)", 0, 4096, steps.crop or 0, key=f"{place}.crop")
+    interpolation = second.selectbox(
+        "Interpolation", list(Interpolation),
+        index=list(Interpolation).index(steps.interpolation), key=f"{place}.interpolation",
+    )  # fmt: skip
+    layout = third.selectbox(
+        "Layout", list(Layout), index=list(Layout).index(steps.layout), key=f"{place}.layout"
+    )
+    order = fourth.selectbox(
+        "Colours", list(ChannelOrder), index=list(ChannelOrder).index(steps.channel_order),
+        key=f"{place}.colours", help="The order that the network was trained with; BGR in Caffe "
+        "and OpenCV.",
+    )  # fmt: skip
+    return {
+        "channels": channels,
+        "crop_fraction": None if fraction >= 1 else fraction,
+        "resize": resize or None,
+        "resize_to": resize_to,
+        "crop": crop or None,
+        "interpolation": interpolation,
+        "layout": layout,
+        "channel_order": order,
+    }
+
+
+def _scale_fields(steps: Preprocess, place: str) -> dict[str, Any]:
+    """Show buttons of the common scalings, and the fields of mean and deviation."""
+    scales = [READ_OFF, *PixelScale]
+    keys = {name: f"{place}.{name}" for name in ("mean", "std", "scale")}
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.markdown("Pixels are scaled as for")
+    channels = int(st.session_state.get(f"{place}.channels", steps.channels))
+    for scaling in pixel_scalings(channels):
+        row.button(
+            scaling.short, key=f"{place}.{scaling.short}", on_click=_take_scaling,
+            args=(keys, scaling), help=f"Sets mean and deviation for {plain(scaling.title)}",
         )  # fmt: skip
-        resize = third.number_input(
-            "Resize to (0: no)", 0, 4096, steps.resize or 0, key=f"{place}.re"
-        )
-        resize_to = fourth.selectbox(
-            "which is",
-            list(ResizeTo),
-            index=list(ResizeTo).index(steps.resize_to),
-            key=f"{place}.to",
-        )
-        crop = first.number_input(
-            "Crop last (0: no)", 0, 4096, steps.crop or 0, key=f"{place}.crop"
-        )
-        interpolation = second.selectbox(
-            "Interpolation", list(Interpolation),
-            index=list(Interpolation).index(steps.interpolation), key=f"{place}.interpolation",
-        )  # fmt: skip
-        mean = third.text_input("Mean (0 to 255)", _number_text(steps.mean), key=f"{place}.mean")
-        std = fourth.text_input("Standard deviation", _number_text(steps.std), key=f"{place}.std")
-        layout = first.selectbox(
-            "Layout", list(Layout), index=list(Layout).index(steps.layout), key=f"{place}.layout"
-        )
+    start = PixelScale.BYTES if "scale" in json.loads(steps.to_json()) else READ_OFF
+    fields = {"mean": _numbers(steps.mean), "std": _numbers(steps.std), "scale": start}
+    for name, value in fields.items():  # the buttons write here: the fields get no other value
+        st.session_state.setdefault(keys[name], value)
+    first, second, third = st.columns(3)
+    mean = first.text_input("Mean, one number per channel", key=keys["mean"])
+    std = second.text_input("Standard deviation", key=keys["std"])
+    scale = third.selectbox(
+        "Mean and deviation are on", scales, key=keys["scale"],
+        help="torchvision's are on 0..1. Where nothing is said, numbers that are all at most 1 "
+        "are read as 0..1.",
+    )  # fmt: skip
+    return {"mean": mean, "std": std, "scale": None if scale == READ_OFF else scale}
+
+
+def _take_scaling(keys: dict[str, str], scaling: PixelScaling) -> None:
+    """Put the numbers of a scaling into the fields."""
+    st.session_state[keys["mean"]] = _numbers(scaling.mean)
+    st.session_state[keys["std"]] = _numbers(scaling.std)
+    st.session_state[keys["scale"]] = PixelScale.BYTES
+
+
+def _in_json(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields as `Preprocess.from_json` reads them.
+
+    Raises:
+        QuantError: mean or deviation are no numbers.
+    """
+    channels = fields["channels"]
+    found = {key: value for key, value in fields.items() if key != "scale" or value}
+    for name in ("mean", "std"):
+        found[name] = _read_numbers(fields[name], channels)
+    return found
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.10g}" for value in values)
+
+
+def _read_numbers(text: str, count: int) -> list[float]:
+    """Return the numbers in `text`, one for each channel; a single number serves all channels."""
     try:
-        result = Preprocess(
-            channels=channels,
-            crop_fraction=None if fraction >= 1 else fraction,
-            resize=resize or None,
-            resize_to=resize_to or steps.resize_to,
-            interpolation=interpolation or steps.interpolation,
-            crop=crop or None,
-            mean=_read_numbers(mean, channels),
-            std=_read_numbers(std, channels),
-            layout=layout or steps.layout,
-        )
-    except ValueError as error:
-        st.error(plain(str(error)))
-        return present
-    return result.to_json()
-
-
-def _number_text(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
-
-
-def _read_numbers(text: str, count: int) -> tuple[float, ...]:
-    """Return the numbers in `text` by channel; a single number serves all channels."""
-    try:
-        values = tuple(float(word) for word in text.split(","))
+        values = [float(word) for word in text.split(",")]
     except ValueError:
         raise QuantError(f"Mean and deviation must be numbers; got {text!r}.") from None
     return values * count if len(values) == 1 else values

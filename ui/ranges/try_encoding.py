@@ -34,7 +34,7 @@ def encoding_controls(workspace: Workspace, book: RangeBook, site: Site) -> Quan
     start_bits = START_BITS if spec.is_float else spec.bits
     bits = row.selectbox(
         "Bits", BITS, BITS.index(start_bits) if start_bits in BITS else 0, key=f"{place}.bits",
-        help="Width of the grid's integers",
+        help="Width of the encoding's integers",
     )  # fmt: skip
     symmetry = row.selectbox(
         "Symmetry", SYMMETRIES, 0 if spec.symmetric else 1, key=f"{place}.symmetry",
@@ -109,7 +109,7 @@ def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, side: Side) 
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     )
     owner = "" if site.shared_with is None else (
-        f" Its grid is that of `{site.shared_with}`, for which a change counts."
+        f" Its encoding is that of `{site.shared_with}`, for which a change counts."
     )  # fmt: skip
     row.caption(
         ("The configuration leaves this tensor in float." if site.spec.is_float

@@ -98,7 +98,7 @@ def suspect_list(
     """Show suspects with reasons; a ticked row writes the layer's name to `picker` and `seen`."""
     found = rank_suspect_tensors(examined)
     if not found:
-        st.success(f"No {side.noun} is suspect: the grids fit.", icon=":material/check:")
+        st.success(f"No {side.noun} is suspect: the encodings fit.", icon=":material/check:")
         return
 
     def pick_layer() -> None:
@@ -139,11 +139,11 @@ def encoding_fit_cards(fit: Fit, before: Fit | None) -> None:
     )  # fmt: skip
     cards.metric(
         "Clipped", small_share(fit.clipped_share), border=True, height="stretch",
-        help="Values more than half a step outside the grid",
+        help="Values more than half a step outside the encoding",
     )  # fmt: skip
     cards.metric(
         "Codes used", f"{fit.codes_used} of {fit.code_count}", border=True, height="stretch",
-        help="Integers of the grid that occur; of grids per channel, in any channel",
+        help="Integers of the encoding that occur; of encodings per channel, in any channel",
     )  # fmt: skip
     part = round(100 * fit.clipping_part)
     cards.metric(

@@ -18,16 +18,29 @@ PASSES = (EQUALIZE, SMOOTH, ABSORB, CORRECT, ROUND)
 REACHES = {Reach.LARGEST: "Largest weights", Reach.RMS: "Root mean squares"}
 
 
+def names_of_recipe(recipe: Recipe) -> list[str]:
+    """Return the names by which the form lists the repairs of a recipe."""
+    kinds = {
+        Equalize: EQUALIZE,
+        Smooth: SMOOTH,
+        AbsorbBias: ABSORB,
+        AdaRound: ROUND,
+        CorrectBias: CORRECT,
+    }
+    return [name for step in recipe for kind, name in kinds.items() if isinstance(step, kind)]
+
+
 def recipe_form(smooth: Smooth) -> Recipe | None:
     """Show the passes and their settings; return the recipe, or None after an error message.
 
     `smooth` is the smoothing for the bits of the experiment. The settings of a pass are disabled
     without the pass.
     """
+    st.session_state.setdefault("repair.recipe", [EQUALIZE, CORRECT])
     chosen = st.multiselect(
-        "Recipe, in the order in which passes run", PASSES, default=[EQUALIZE, CORRECT],
+        "Recipe, in the order in which repairs run", PASSES,
         key="repair.recipe", persist_state="session",
-        help="Remove a pass to switch it off; passes run in the order in which you pick them",
+        help="Remove a repair to switch it off; repairs run in the order in which you pick them",
     )  # fmt: skip
     row = st.container(horizontal=True, vertical_alignment="bottom")  # wraps in a narrow window
     reach = row.selectbox(

@@ -1,6 +1,6 @@
 """Running a recipe, and the effect of each pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -52,17 +52,23 @@ def start_repair(workspace: Workspace, recipe: Recipe) -> None:
         return
     experiment = workspace.experiment.with_recipe(recipe)
 
+    def show_steps(steps: tuple[RepairStep, ...]) -> None:
+        workspace.repairing = Repaired(study, experiment, steps)
+
     def keep_steps(steps: tuple[RepairStep, ...]) -> None:
         workspace.repaired = Repaired(study, experiment, steps)
 
+    workspace.repairing = None
     title = f"{JobKind.REPAIR} {workspace.experiment.display_name}"
-    work = lambda: _calibrate_and_repair(study, experiment)  # noqa: E731
+    work = lambda: _calibrate_and_repair(study, experiment, show_steps)  # noqa: E731
     workspace.runner.submit(Job(JobKind.REPAIR, title, work, keep_steps))
 
 
-def _calibrate_and_repair(study: Study, experiment: Experiment) -> Steps[tuple[RepairStep, ...]]:
+def _calibrate_and_repair(
+    study: Study, experiment: Experiment, on_step: Callable[[tuple[RepairStep, ...]], None]
+) -> Steps[tuple[RepairStep, ...]]:
     yield from part_of_progress(study.collect_statistics(experiment.config), 0.0, CALIBRATION_SHARE)
-    work = repair_and_measure(study, experiment.config, experiment.all_passes)
+    work = repair_and_measure(study, experiment.config, experiment.all_passes, on_step)
     return (yield from part_of_progress(work, CALIBRATION_SHARE, 1.0))
 
 
@@ -195,7 +201,7 @@ def pass_details(network: Network, steps: Sequence[RepairStep]) -> None:
 def _show_equalized_pairs(network: Network, step: RepairStep, found: Equalized) -> None:
     with st.expander(
         f"{len(found.pairs)} pairs equalized in {found.rounds} rounds, "
-        f"{len(found.unpaired)} layers begin none", icon=":material/link:", expanded=True,
+        f"{len(found.unpaired)} layers cannot be equalized", icon=":material/link:", expanded=True,
     ):  # fmt: skip
         figure = equalized_pairs(
             cached_layer_places(network.digest, network),

@@ -119,7 +119,7 @@ def manage_run(workspace: Workspace, run: Run) -> None:
             return
         st.rerun()
     if row.button(
-        "Load",
+        "Use this configuration",
         key="runs.load",
         disabled=locked,
         help="Its configuration, repairs and machine become the present experiment",
@@ -187,5 +187,5 @@ def _answer_verdict(item: Disagreement) -> str:
     if item.label is None:
         return ""
     if item.label == item.float_class:
-        return "was right, is wrong"
-    return "was wrong, is right" if item.label == item.quantized_class else "wrong both times"
+        return "now wrong"
+    return "now right" if item.label == item.quantized_class else "wrong in both"

@@ -54,8 +54,8 @@ def show_run_verdict(workspace: Workspace, run: Run, others: Sequence[Run]) -> N
     row.caption("Why this verdict?", help=LIMITS, width="content")
     if network is None or not _is_present_experiment(workspace, run):
         st.caption(
-            "The other pages work on the present experiment, which is another one: Load, below, "
-            "takes this run there."
+            "The other pages work on the present experiment, which is another one: Use this "
+            "configuration, below, takes this run there."
         )
 
 

@@ -27,6 +27,7 @@ from ui.sensitivity.view import Lens
 from ui.state.edit_config import set_config
 from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
+from ui.widgets.explain import KURTOSIS
 from ui.widgets.markdown import plain
 
 GIVEN_BITS = 8
@@ -110,13 +111,13 @@ def _score_card(
 
 def _show_causes(suspect: SuspectCard) -> None:
     if not suspect.causes:
-        st.markdown(
-            ":material/check: Nothing speaks against its grid: the width itself is what hurts."
-        )
+        st.markdown(":material/check: The range fits; the bit width is the problem.")
     for cause in suspect.causes:
         st.markdown(f":material/warning: **{plain(cause.cause)}** · {plain(cause.sentence)}")
     with st.expander("The numbers", icon=":material/straighten:"):
         st.markdown(_evidence_table(suspect))
+        if any("kurtosis" in item.name for item in suspect.evidence):
+            st.caption("What is kurtosis?", help=KURTOSIS)
 
 
 def _evidence_table(suspect: SuspectCard) -> str:
@@ -131,7 +132,7 @@ def _evidence_table(suspect: SuspectCard) -> str:
 def _ranges_link(workspace: Workspace, lens: Lens) -> None:
     if st.button(
         "Its ranges", key="sensitivity.ranges", icon=":material/bar_chart:", type="tertiary",
-        help="Histogram, grid and channels of this layer on the page Ranges",
+        help="Histogram, encoding and channels of this layer on the page Ranges",
     ):  # fmt: skip
         workspace.picked.pick_layer(lens.picked)
         st.session_state["ranges.side"] = "Weights" if lens.side is Side.WEIGHTS else "Activations"

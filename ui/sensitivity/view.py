@@ -109,8 +109,8 @@ def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -
     """Describe the numbers: their depth, their images, and the substitute for accuracy."""
     if found.depth is Depth.INSTANT:
         st.caption(
-            "Instant: the noise of each weight and activation by itself. It says where a grid does "
-            "not fit, not what that costs at the output"
+            "Instant: the noise of each weight and activation by itself. It says where an encoding "
+            "does not fit, not what that costs at the output"
             + (". Screen to measure the harm." if asked_depth is not Depth.INSTANT else ".")
         )
         return
@@ -198,7 +198,7 @@ def _list_columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
         "sqnr": number("SQNR dB", format="%.1f", width=75, help="Higher is better"),
         "kl": number("KL", format="%.3g", width=75, help="In nats; lower is better"),
         "agreement": number("Agreement %", format="%.1f", width=95, help="Higher is better"),
-        "known": text("Known by"),
+        "known": text("Method"),
         "images": number("Images"),
     }
 

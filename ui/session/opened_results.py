@@ -57,7 +57,7 @@ def show_opened_fronts(workspace: Workspace) -> None:
     session = workspace.opened.session
     records = [front for found in session.found for front in found.fronts]
     if not records:
-        st.info("This session holds no front.")
+        st.info("This session holds no trade-offs.")
     for number, record in enumerate(records):
         st.subheader(f"{str(record.quantity).capitalize()} on {plain(record.machine)}")
         figure = trade_off_chart(trade_off_from_record(record, session.runs))
@@ -65,7 +65,7 @@ def show_opened_fronts(workspace: Workspace) -> None:
         st.plotly_chart(figure, key=key, alt=takeaway(figure), config=CHART)
         st.dataframe(
             _front_table(record), key=f"{key}.table", hide_index=True, width="stretch",
-            alt=f"Points of the front on {record.machine}",
+            alt=f"Best trade-offs on {record.machine}",
         )  # fmt: skip
 
 

@@ -9,11 +9,11 @@ from data_io.bundled import BUNDLED_DATA
 from data_io.preprocessing import Preprocess
 from data_io.table_columns import TableColumns
 from model_io.encodings.apply_to_network import file_knowledge
+from model_io.errors import OpenShapeError
 from model_io.input_specs import InputSpec, read_input_specs, write_input_specs
 from model_io.load import Wish, load_model, load_uploaded_model
 from model_io.loaded_model import LoadedModel
 from quant.config import uniform_config
-from quant.errors import QuantError
 from quant.interruption import limit_processor_time
 from quant.progress import Progress, Steps
 from sample_models.registry import SAMPLES
@@ -102,9 +102,10 @@ def _read_network(choice: ModelChoice) -> Steps[Network]:
         loaded = read_chosen_model(choice)
     takes = loaded.expected_inputs or choice.wish
     if not takes:
-        raise QuantError(
+        raise OpenShapeError(
             "The shape of one input must be known; the file does not tell. "
-            "Give it as channels, height, width."
+            "Give it as channels, height, width.",
+            "3,224,224",
         )
     yield Progress(0.4, "Tracing the network")
     model = loaded.program or loaded.module

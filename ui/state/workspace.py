@@ -39,6 +39,7 @@ from ui.state.model_and_data import (
     default_data,
     open_chosen_data,
 )
+from ui.state.model_load import ModelLoad
 from ui.state.opened_session import OpenedSession
 from ui.state.results import ExportWork, Repaired
 from ui.state.sensitivity import SensitivityWork
@@ -81,6 +82,7 @@ class Workspace:
     data: DataChoice = field(default_factory=DataChoice)
     parts: Split | None = None
     data_problem: str = ""
+    load: ModelLoad | None = None
     experiments: History[Experiment] = field(
         default_factory=lambda: History(default_experiment(None))
     )
@@ -90,6 +92,7 @@ class Workspace:
     runner: JobRunner = field(default_factory=JobRunner)
     notes: list[str] = field(default_factory=list)
     repaired: Repaired | None = None
+    repairing: Repaired | None = None
     sensitivity: SensitivityWork = field(default_factory=SensitivityWork)
     tradeoffs: TradeoffWork = field(default_factory=TradeoffWork)
     training: TrainingWork = field(default_factory=TrainingWork)

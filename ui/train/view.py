@@ -55,7 +55,7 @@ def training_form(workspace: Workspace) -> TrainingTask | None:
     )
     with st.expander("More settings"):
         left, middle, right = st.columns(3)
-        batch = int(left.number_input("Images a step", 2, 512, 32, key="train.batch"))
+        batch = int(left.number_input("Images per step", 2, 512, 32, key="train.batch"))
         rate = middle.number_input(
             "Relative rate",
             0.0001,

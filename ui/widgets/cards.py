@@ -8,10 +8,11 @@ from streamlit.delta_generator import DeltaGenerator
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
+from analysis.evaluation.shown_inputs import Shown
 from analysis.runs.run_store import Run
 from figures.cost.wording import latency_interval, trust_text
 from figures.style.units import format_bytes, format_energy, format_share, format_time
-from ui.answers.float_score import Shown
+from ui.widgets.explain import SQNR
 from ui.widgets.markdown import plain
 
 SMALLEST_CHANGE = 0.0005  # what would be written as 0.0 %
@@ -122,7 +123,7 @@ def score_cards(run: Run) -> None:
         "Output SQNR", f"{found.sqnr_db:.1f} dB" if found.sqnr_db < 300 else "exact", border=True,
         height="stretch",
         delta="higher is better", delta_color="off", delta_arrow="off",
-        help="Signal to quantization noise of the output; several outputs count alike",
+        help=f"{SQNR} Of several outputs, all count alike.",
     )  # fmt: skip
     if found.metric_problem:
         st.warning(plain(found.metric_problem), icon=":material/function:")

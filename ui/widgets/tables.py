@@ -71,7 +71,7 @@ def config_table(
 def _layer_note(layer: Layer, wish: LayerConfig, shared: dict[str, str]) -> str:
     """Return the owner of a layer's encoding, or the widths of the layer's channels, in words."""
     if layer.name in shared:
-        return f"grid of {shared[layer.name]}"
+        return f"encoding of {shared[layer.name]}"
     own = wish.weight.channel_bits
     if not own or layer.weight is None:
         return ""

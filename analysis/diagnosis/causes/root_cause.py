@@ -28,7 +28,7 @@ class RootCause(StrEnum):
     UNEQUAL_CHANNELS = "unequal channel ranges"
     OUTLIER_CHANNEL = "outlier channel"
     DEAD_CHANNEL = "nearly dead channel"
-    FEW_WEIGHTS = "few weights a channel"
+    FEW_WEIGHTS = "few weights per channel"
     FEW_CODES = "few codes used"
     CLIPPED_TAIL = "clipped tail"
     NEGATIVE_TAIL = "negative tail"

@@ -89,7 +89,7 @@ def _few_weights(facts: SiteFacts) -> SiteCause | None:
     if shift < MEAN_SHIFT:
         return None
     evidence = (
-        f"{rows.shape[1]} weights a channel: rounding moves the sum of the median channel by "
+        f"{rows.shape[1]} weights per channel: rounding moves the sum of the median channel by "
         f"{100 * shift:.1f} %."
     )
     return facts.found(

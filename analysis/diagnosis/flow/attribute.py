@@ -36,7 +36,7 @@ class Attribution:
     def sentence(self, whole_points: float) -> str:
         """Return which layers lose most, and how the parts add up beside the whole."""
         if not self.layers:
-            return "No layer on the guilty side has bits between 2 and 16."
+            return "No layer on the side that loses most has bits between 2 and 16."
         worst = self.layers[0]
         told = f"{worst.layer} ({worst.side}) is the worst of {len(self.layers)}"
         measured = [one for one in self.layers if one.points is not None]

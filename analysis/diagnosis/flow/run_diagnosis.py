@@ -145,7 +145,7 @@ def _find_layers(trials: Trials, state: FlowState) -> Steps[None]:
     whole = state.nearest.loss.points
     _tell(trials, "Loss by layer", attribution.sentence(whole), start)
     start = time.monotonic()
-    yield Progress(0.9, "Looking at the ranges of the guilty side")
+    yield Progress(0.9, "Looking at the ranges of the side that loses most")
     causes = find_causes(study, state.given.config, state.sides)
     if Side.ACTIVATIONS in state.sides:
         few = yield from part_of_progress(find_few_images(study), 0.9, 1.0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from onnx import TensorProto, helper
 
-from model_io.errors import ModelError
+from model_io.errors import ModelError, OpenShapeError
 from model_io.input_specs import InputSpec, write_input_specs
 from model_io.onnx_import.program.read_program import REALS, FileInput
 from model_io.onnx_import.program.steps import OnnxProgram, readable
@@ -77,16 +77,18 @@ def _check_known(sources: Sequence[FileInput], wishes: Mapping[str, InputSpec], 
     if not missing:
         return
     if len(sources) == 1:
-        raise ModelError(
+        proposal = "3,224,224" if missing[0].sizes is None else _proposal(missing[0])
+        raise OpenShapeError(
             f"The shape of one input must be known, got ({_said(missing[0])}) in {shown}, where ? "
-            "may be any size. Give the input's shape, such as "
-            f"{'3,224,224' if missing[0].sizes is None else _proposal(missing[0])}."
+            f"may be any size. Give the input's shape, such as {proposal}.",
+            proposal,
         )
     listed = ", ".join(f"({_said(s)}) for {readable(s.name)}" for s in missing)
     example = write_input_specs([InputSpec(readable(s.name), _guess(s)) for s in missing])
-    raise ModelError(
+    raise OpenShapeError(
         f"The shape of every input must be known, got {listed} in {shown}, where ? may be any "
-        f"size. Give their shapes, such as {example}."
+        f"size. Give their shapes, such as {example}.",
+        example,
     )
 
 

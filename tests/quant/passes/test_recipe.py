@@ -34,7 +34,7 @@ def test_legal_orders_pass(recipe: Recipe) -> None:
         ((AdaRound(100), AdaRound(200)), "AdaRound 2 times"),
         ((Equalize(), UseGrids()), "together with Equalize"),
         ((UseGrids(), AbsorbBias()), "together with AbsorbBias"),
-        ((CorrectBias(), UseGrids()), "Given grids must come first"),
+        ((CorrectBias(), UseGrids()), "Given encodings must come first"),
     ],
 )
 def test_illegal_orders_say_what_stands_wrong_and_what_to_do(recipe: Recipe, said: str) -> None:

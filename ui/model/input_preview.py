@@ -1,0 +1,40 @@
+"""What the network gets: pictures with answers, and the numbers in them."""
+
+import streamlit as st
+
+from analysis.evaluation.shown_inputs import ShownInputs
+from ui.answers.shown_images import first_images, preview_images
+from ui.state.workspace import Workspace
+from ui.widgets.cards import image_strip
+from ui.widgets.markdown import plain
+
+NUMBERS_HELP = (
+    "Most networks are trained on numbers from about -3 to 3. Numbers far from those of the "
+    "training make a network guess."
+)
+
+
+def show_first_images(workspace: Workspace) -> None:
+    """Show some images of the data as the network gets them, with answers and numbers."""
+    if (found := first_images(workspace)) is not None:
+        image_strip(found.images)
+        st.caption("Images of the data as the model sees them, and what the float network answers.")
+        _show_numbers(found)
+
+
+def preview_inputs(workspace: Workspace, preprocess: str) -> None:
+    """Show the same images under the steps of the form, before they are used."""
+    try:
+        found = preview_images(workspace, preprocess)
+    except (ValueError, OSError) as error:
+        st.warning(f"With these steps: {plain(str(error))}", icon=":material/crop:")
+        return
+    if found is None:
+        return
+    st.markdown("**Preview: the present images with these steps, and the answers**")
+    image_strip(found.images)
+    _show_numbers(found)
+
+
+def _show_numbers(found: ShownInputs) -> None:
+    st.caption(f":material/numbers: {plain(found.numbers.sentence())}", help=NUMBERS_HELP)
