@@ -92,6 +92,11 @@ class Network:
         return len(self.graph.output_shape) == 1 and self.output_count > 1
 
     @property
+    def chance(self) -> float:
+        """The share of images that a guess answers right; 0 where the network is no classifier."""
+        return 1 / self.output_count if self.is_classifier else 0.0
+
+    @property
     def float_weights(self) -> tuple[FloatWeight, ...]:
         """Stored tensors that enter products and stay float whatever is configured."""
         return find_float_weights(self.graph)

@@ -137,9 +137,12 @@ def export_network(
         images = write_export.choose_export_images(model, network, tried, choice, check=check)
         notes = (*notes, *(images.notes if images is not None else ()))
         study = Study.of_split(network, images)
-        asked = write_export.ExportWish(study, tried, kind, out, model, check=check, notes=notes)
+        asked = write_export.ExportWish(
+            study, tried, kind, out, model, check=check, notes=notes, runs=runs
+        )
         found = watch_steps(write_export.write_export(asked))
-        write_answer(answer, add_warnings(found, how.notes if how else ()))
+        told = (*(how.notes if how else ()), *found["warnings"])
+        write_answer(answer, add_warnings(found, told))
 
 
 @app.command("convert")

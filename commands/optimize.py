@@ -61,7 +61,8 @@ def optimize_bits(
         Quantity | None, typer.Option(help="Make this least, within --loss, instead.")
     ] = None,
     loss: Annotated[
-        float | None, typer.Option(help="Most top-1 to lose, predicted, as a share.", min=0, max=1)
+        float | None,
+        typer.Option(help="Most top-1 to lose against float, predicted, as a share.", min=0, max=1),
     ] = None,
     pin: Annotated[
         list[str] | None, typer.Option(help="LAYER=8/8: bits of weight/output, - for free.")
@@ -142,4 +143,5 @@ def optimize_bits(
         watch_steps(study.collect_statistics())
         answer = watch_steps(find(study, task, store))
         found = summarize_optimum(answer, network)
-        write_answer(out, add_warnings(found, steps.notes if steps else ()))
+        told = (*(steps.notes if steps else ()), *answer.warnings)
+        write_answer(out, add_warnings(found, told))

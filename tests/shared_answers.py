@@ -6,7 +6,10 @@ test. What a test keeps in a run store, a workspace or a file stays its own.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Hashable
+import uuid
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from inspect import signature
@@ -15,13 +18,19 @@ from typing import Any
 
 import pytest
 
+from accelerator.machine import Machine
 from analysis.calibration import calibrate_network
 from analysis.evaluation.evaluate import score_float_network
 from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.pareto_front import find_pareto_front
+from analysis.mixed_precision.recipe_noise import RecipeNoise
+from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.search import BitSearch
+from analysis.runs.run_experiment import measure_experiment
 from analysis.sensitivity.recheck import recheck_loud_layers
+from analysis.sensitivity.screening.corrected_noise import corrected_shares
 from analysis.sensitivity.screening.screen import screen_layers
+from analysis.study import Study
 from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
 from quant.graph.float_graph import FloatGraph
 from quant.progress import Steps
@@ -50,6 +59,7 @@ def modules() -> list[ModuleType]:
 
 
 _SEARCHES: dict[Hashable, tuple[BitSearch, object]] = {}
+_RECIPE_SEARCHES: dict[str, RecipeSearch] = {}
 _MARKED: dict[str, MarkedOnnx] = {}
 
 
@@ -83,6 +93,27 @@ def search_once(*arguments: Any, **options: Any) -> BitSearch:
     return _SEARCHES[question][0]
 
 
+def recipe_search_once(
+    noises: Sequence[RecipeNoise], machine: Machine, rules: Rules, *rest: Any
+) -> RecipeSearch:
+    """Return a search for bits and repairs, the one of before where all noise is the same."""
+    asked = [(n.recipe, n.network.digest, n.sensitivity, n.others) for n in noises]
+    question = repr((asked, machine.name, rules, rest))
+    if question not in _RECIPE_SEARCHES:
+        _RECIPE_SEARCHES[question] = RecipeSearch(noises, machine, rules, *rest)
+    return _RECIPE_SEARCHES[question]
+
+
+class Runs(Answers):
+    """Runs of experiments, each measured once; every test gets a run with an id of its own."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Steps[Any]:
+        """Return a run of the experiment, measured where nobody did before."""
+        found = yield from super().__call__(*arguments, **options)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return replace(found, id=uuid.uuid4().hex, created=now)
+
+
 def marked_once(quantized: QuantGraph) -> MarkedOnnx:
     """Return the float ONNX of a network, written once for the same operations and weights."""
     sites = [(site.name, site.side.noun, site.layer, site.shared_with) for site in quantized.sites]
@@ -102,6 +133,10 @@ def content(graph: FloatGraph) -> list[object]:
 
 def identity(argument: object) -> Hashable:
     """Return what tells an argument apart: two that are the same to every function are equal."""
+    if isinstance(argument, Study):
+        images = (argument.scored, argument.calibration)
+        digests = [None if one is None else one.digest for one in images]
+        return repr((argument.network.digest, argument.network.graph_digest, *digests))
     if hasattr(argument, "source_digest"):  # a dataset
         return str(argument.digest)  # type: ignore[attr-defined]
     try:
@@ -119,9 +154,12 @@ SHARED: tuple[tuple[object, Callable[..., Any]], ...] = (
             calibrate_network,
             screen_layers,
             recheck_loud_layers,
+            corrected_shares,
             find_pareto_front,
         )
     ),
+    (measure_experiment, Runs(measure_experiment)),
     (BitSearch, search_once),
+    (RecipeSearch, recipe_search_once),
     (export_marked_onnx, marked_once),
 )

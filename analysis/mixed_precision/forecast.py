@@ -1,14 +1,17 @@
-"""Predicts unmeasured configurations from a sweep and from earlier runs."""
+"""Predicts unmeasured configurations from sweeps, under several recipes, and from earlier runs."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.mixed_precision.pareto_front import Measured
 from analysis.mixed_precision.proposal import Proposal
+from analysis.mixed_precision.recipe_noise import RecipeNoise
 from analysis.network import Network
 from analysis.prediction.noise_table import UNKNOWN_SUM, NoiseSum, NoiseTable, build_noise_table
 from analysis.prediction.predictor import Prediction, Predictor, predictor_from_sweep
+from analysis.runs.apply_recipe import title_of_pass
+from analysis.runs.experiment_file import recipe_from_titles
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
 from quant.assignment import (
@@ -20,75 +23,91 @@ from quant.assignment import (
 )
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import QuantError
+from quant.passes.adaround import AdaRound
+from quant.passes.recipe import Recipe
 from quant.spec import Granularity
 
 ENOUGH = 3  # measured points that a loss needs: one or two make no curve
 PLAIN_BITS = 8  # placeholder where only the bits may differ
+Titles = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Foresight:
     """Predicts configurations that differ from `config` only in bits and granularities.
 
-    `measured` holds the runs behind the predictor, the oldest first, each with the prediction made
-    before the run. The differences between prediction and run are the errors of prediction.
+    `tables` hold the noise of each layer alone, by recipe. `measured` holds the runs behind the
+    predictor, the oldest first, each with the prediction made before the run: the differences
+    between prediction and run are the errors of prediction. `rounded` are runs of a recipe followed
+    by AdaRound, which is not predicted.
     """
 
     network: Network
     config: QuantConfig
     sensitivity: Sensitivity
-    table: NoiseTable
+    tables: Mapping[Recipe, NoiseTable]
     predictor: Predictor
     measured: tuple[Measured, ...] = ()
+    rounded: tuple[Measured, ...] = ()
 
     @property
     def tells_loss(self) -> bool:
         """Whether enough measured points exist to predict a loss of accuracy."""
         return self.predictor.measured_count >= ENOUGH
 
-    def summed_noise(self, config: QuantConfig) -> NoiseSum:
+    def summed_noise(self, config: QuantConfig, recipe: Recipe = ()) -> NoiseSum:
         """Return the sum over the layers; nan where a layer is unknown or other settings differ."""
-        if config_without_choices(self.network, config) != self.config:
+        table = self.tables.get(recipe)
+        if table is None or config_without_choices(self.network, config) != self.config:
             return UNKNOWN_SUM
         try:
-            return self.table.sum_cells(cells_of_config(config, self.network.graph))
+            return table.sum_cells(cells_of_config(config, self.network.graph))
         except QuantError:
             return UNKNOWN_SUM
 
-    def predict_config(self, config: QuantConfig) -> Prediction | None:
+    def predict_config(self, config: QuantConfig, recipe: Recipe = ()) -> Prediction | None:
         """Return the prediction for a configuration, or None where a layer is unknown."""
-        summed = self.summed_noise(config)
+        summed = self.summed_noise(config, recipe)
         return self.predictor.predict_network(summed) if math.isfinite(summed.energy) else None
 
 
 def learn_forecast(
-    network: Network,
-    sensitivity: Sensitivity,
-    runs: Iterable[Run],
-    data_digest: str,
-    others: Sequence[Sensitivity] = (),
+    noises: Sequence[RecipeNoise], runs: Iterable[Run], data_digest: str
 ) -> Foresight:
-    """Learn from a sweep, then from each run of the network on the data, the oldest run first.
+    """Learn from sweeps, then from each run of the network on the data, the oldest run first.
 
-    `runs` come in the order of a store, the newest first. `others` are sensitivities of weights at
-    other granularities, equal to `sensitivity` in every other setting. Skipped are repaired runs,
-    runs with other settings, runs at bits outside the sweep, and all but the newest run with equal
-    bits.
+    `noises` are those of the recipes that take part, the first of which gives the network and the
+    sweep's losses. `runs` come in the order of a store, the newest first. Skipped are runs under
+    other recipes, runs with other settings, runs at bits outside the sweep, and all but the newest
+    run with equal bits and recipe.
 
     Raises:
-        QuantError: the sweep did not quantize each layer alone in a float network.
+        QuantError: a sweep did not quantize each layer alone in a float network.
     """
+    network, sensitivity = noises[0].network, noises[0].sensitivity
     config = config_without_choices(network, sensitivity.sweep.config)
-    first = predictor_from_sweep(sensitivity)
-    table = build_noise_table(network.graph, *others, sensitivity)
-    forecast = Foresight(network, config, sensitivity, table, first)
-    for run, run_config in _usable_runs(forecast, runs, data_digest):
-        summed = forecast.summed_noise(run_config)
+    first = predictor_from_sweep(sensitivity, network.chance)
+    tables = {
+        noise.recipe: build_noise_table(noise.network.graph, *noise.others, noise.sensitivity)
+        for noise in noises
+    }
+    forecast = Foresight(network, config, sensitivity, tables, first)
+    for run, run_config, recipe in _usable_runs(forecast, runs, data_digest):
+        summed = forecast.summed_noise(run_config, _predicted_recipe(recipe))
         prediction = forecast.predictor.predict_network(summed)
-        one = Measured(Proposal(run.name, run_config, summed, prediction, run.cost), run)
+        proposal = Proposal(run.name, run_config, summed, prediction, run.cost, recipe=recipe)
+        one = Measured(proposal, run)
+        if recipe not in tables:
+            forecast = replace(forecast, rounded=(*forecast.rounded, one))
+            continue
         predictor = forecast.predictor.learn_measurement(summed, run.evaluation)
         forecast = replace(forecast, predictor=predictor, measured=(*forecast.measured, one))
     return forecast
+
+
+def _predicted_recipe(recipe: Recipe) -> Recipe:
+    """Return the recipe without AdaRound, which is not predicted."""
+    return tuple(step for step in recipe if not isinstance(step, AdaRound))
 
 
 def config_without_bits(network: Network, config: QuantConfig) -> QuantConfig:
@@ -104,22 +123,40 @@ def config_without_choices(network: Network, config: QuantConfig) -> QuantConfig
 
 def _usable_runs(
     forecast: Foresight, runs: Iterable[Run], data_digest: str
-) -> list[tuple[Run, QuantConfig]]:
+) -> list[tuple[Run, QuantConfig, Recipe]]:
     """Return the usable runs, the newest for each choice of bits, the oldest first."""
     network = forecast.network
-    by_cells: dict[tuple[Cell, ...], tuple[Run, QuantConfig]] = {}
+    by_cells: dict[tuple[tuple[Cell, ...], Recipe], tuple[Run, QuantConfig, Recipe]] = {}
+    recipes = {_titles(recipe): recipe for recipe in forecast.tables}
     # The sort is stable: runs of the same second keep the order of the store.
     newest = sorted(runs, key=lambda run: run.created, reverse=True)
     for run in newest[::-1]:
-        if (run.model_digest, run.data_digest) != (network.digest, data_digest) or run.recipe:
+        if (run.model_digest, run.data_digest) != (network.digest, data_digest):
+            continue
+        recipe = _recipe_of(run, recipes)
+        if recipe is None:
             continue
         try:
             config = config_from_dict(run.config)
-            usable = math.isfinite(forecast.summed_noise(config).energy)
+            usable = math.isfinite(forecast.summed_noise(config, _predicted_recipe(recipe)).energy)
         except QuantError:
             continue  # the run comes from another version
         if usable:
-            cells = cells_of_config(config, network.graph)
-            by_cells.pop(cells, None)  # reinsert, so that the newest comes last
-            by_cells[cells] = run, config
+            key = cells_of_config(config, network.graph), recipe
+            by_cells.pop(key, None)  # reinsert, so that the newest comes last
+            by_cells[key] = run, config, recipe
     return list(by_cells.values())
+
+
+def _recipe_of(run: Run, recipes: Mapping[Titles, Recipe]) -> Recipe | None:
+    """Return the recipe of a run if it takes part, alone or before AdaRound; else None."""
+    if run.recipe in recipes:
+        return recipes[run.recipe]
+    *before, last = run.recipe or ("",)
+    if tuple(before) in recipes and last.startswith("AdaRound"):
+        return (*recipes[tuple(before)], *recipe_from_titles([last]))
+    return None
+
+
+def _titles(recipe: Recipe) -> Titles:
+    return tuple(title_of_pass(step) for step in recipe)

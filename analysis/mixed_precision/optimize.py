@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
-from analysis.cost.workload import Entropies
 from analysis.mixed_precision.choices import Rules
+from analysis.mixed_precision.explain_costs import explain_handling
 from analysis.mixed_precision.forecast import learn_forecast
 from analysis.mixed_precision.pareto_front import (
     Front,
@@ -17,11 +17,18 @@ from analysis.mixed_precision.pareto_front import (
     update_front,
 )
 from analysis.mixed_precision.proposal import Budget, Proposal
-from analysis.mixed_precision.search import BitSearch, explain_handling
+from analysis.mixed_precision.recipe_noise import (
+    Sweeping,
+    measure_recipe_noise,
+    repaired_study,
+)
+from analysis.mixed_precision.recipe_search import RecipeSearch
+from analysis.mixed_precision.search import BitSearch
 from analysis.mixed_precision.useful_bits import explain_machine_gains, restrict_to_useful_bits
 from analysis.network import Network
-from analysis.runs.apply_recipe import repair_float_network, title_of_pass
-from analysis.runs.run_store import Run, RunStore
+from analysis.prediction.predictor import measured_loss_share
+from analysis.runs.run_store import RunStore
+from analysis.runs.verdict import SMALL_LOSS
 from analysis.sensitivity.analyze import analyze_sensitivity
 from analysis.sensitivity.recheck import recheck_loud_layers
 from analysis.sensitivity.sweep import (
@@ -36,7 +43,7 @@ from analysis.study import Study
 from quant.assignment import bits_by_part, parts_of_graph
 from quant.config import QuantConfig
 from quant.errors import ConfigError
-from quant.passes.recipe import Recipe, is_float_pass
+from quant.passes.recipe import Recipe
 from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.plan import TENSOR_SIDES, Side
 from quant.spec import FLOAT_BITS
@@ -92,7 +99,7 @@ class Answer:
     """What was found: the proposal, the front, and what was measured of them.
 
     `others` are the sensitivities of weights at other granularities; `taught` counts earlier runs
-    that corrected the predictions.
+    that corrected the predictions. `warnings` are sentences about the choice.
     """
 
     task: Task
@@ -104,6 +111,7 @@ class Answer:
     measured: tuple[Measured, ...] = ()
     notes: tuple[str, ...] = ()
     taught: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> Steps[Answer]:
@@ -116,35 +124,23 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
     Raises:
         QuantError: no choice keeps the budgets, or anything does not fit the network.
     """
-    scored, repaired = study.scored_images, study
-    if any(map(is_float_pass, task.recipe)):
-        yield Progress(0.0, "Repairing the float network")
-        repaired = repair_float_network(study, task.recipe)
-        yield from repaired.collect_statistics()
+    scored = study.scored_images
+    repaired = yield from repaired_study(study, task.recipe)
     network = repaired.network
     sweeping = repaired.with_scored_images(repaired.calibration or scored)
     rules = _fitting_rules(task)
     bits = tuple(sorted(_needed_widths(task, rules, network), reverse=True))
     own = Sweep(task.config, bits, TENSOR_SIDES)
-    sweeps = (own, *sweeps_of_granularities(network.graph, own, rules.granularities))
-    entropies: Entropies = {}
     yield Progress(0.0, "Looking up what is within reach")
-    _check_budget_reach(network, sweeps, rules, task, entropies)
-    swept: list[Sensitivity] = []
-    for place, sweep in enumerate(sweeps):
-        steps = analyze_sensitivity(sweeping, sweep, task.depth)
-        ends = [SWEEP_SHARE * (place + more) / len(sweeps) for more in (0, 1)]
-        answers = yield from part_of_progress(steps, *ends)
-        if task.depth is Depth.SCREENING:
-            answers = yield from recheck_loud_layers(sweeping, answers)
-        swept.append(answers)
-    known, *others = swept
-    yield Progress(SWEEP_SHARE, "Choosing bits")
-    runs = [] if store is None else _runs_with_recipe(store, task.recipe)
-    foresight = learn_forecast(network, known, runs, scored.digest, others)
-    search = BitSearch(
-        network, known, task.machine, rules, task.reference, entropies, others, foresight.predictor
+    _check_budget_reach(network, own, rules, task)
+    steps = measure_recipe_noise(
+        sweeping, task.recipe, own, rules.granularities, _sweeping(task.depth)
     )
+    noise = yield from part_of_progress(steps, 0.0, SWEEP_SHARE)
+    yield Progress(SWEEP_SHARE, "Choosing bits")
+    runs = () if store is None else store.all_runs()
+    foresight = learn_forecast([noise], runs, scored.digest)
+    search = RecipeSearch([noise], task.machine, rules, task.reference, foresight.predictor)
     proposal, front = _choose_proposal(search, task), None
     if task.front:
         points = find_pareto_front(search, task.main_quantity, task.front)
@@ -153,28 +149,64 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
     if task.measured:
         queue = (proposal, search.reference)
         keep = None if store is None else store.save_run
-        steps_of_runs = measure_proposals(search, study, queue, task.seed, keep, task.recipe)
+        steps_of_runs = measure_proposals(search, study, queue, task.seed, keep)
         found = yield from part_of_progress(steps_of_runs, FRONT_SHARE, 1.0)
         front = None if front is None else update_front(front, search.predictor)
     counted = [task.main_quantity, *(budget.quantity for budget in task.budgets)]
     notes = (explain_machine_gains(task.machine), *explain_handling(search, counted))
-    taught = len(foresight.measured)
-    rest = tuple(others)
-    return Answer(task, known, rest, search.reference, proposal, front, found, notes, taught)
+    return Answer(
+        task,
+        noise.sensitivity,
+        noise.others,
+        search.reference,
+        proposal,
+        front,
+        found,
+        notes,
+        len(foresight.measured),
+        warn_of_loss(proposal, found),
+    )
 
 
-def _runs_with_recipe(store: RunStore, recipe: Recipe) -> list[Run]:
-    """Return the runs that a recipe repaired, as runs of the repaired network."""
-    titles = tuple(title_of_pass(step) for step in recipe)
-    return [replace(run, recipe=()) for run in store.all_runs() if run.recipe == titles]
+def _sweeping(depth: Depth) -> Sweeping:
+    """Return what answers a sweep at a depth; loud layers of a screening are checked."""
+
+    def sweep_once(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
+        answers = yield from analyze_sensitivity(study, sweep, depth)
+        if depth is Depth.SCREENING:
+            answers = yield from recheck_loud_layers(study, answers)
+        return answers
+
+    return sweep_once
 
 
-def _check_budget_reach(
-    network: Network, sweeps: Sequence[Sweep], rules: Rules, task: Task, entropies: Entropies
-) -> None:
+def warn_of_loss(proposal: Proposal, measured: Sequence[Measured]) -> tuple[str, ...]:
+    """Return a warning where the choice loses more than `SMALL_LOSS` against float, else nothing.
+
+    A measured loss counts where there is one, else the predicted loss.
+    """
+    words, loss = "is predicted", proposal.prediction.loss
+    for one in measured:
+        found = one.run.evaluation
+        if one.proposal is proposal:
+            words, loss = (
+                "was measured",
+                measured_loss_share(found, labelled=found.top1_drop is not None),
+            )
+    if loss is None or loss <= SMALL_LOSS:
+        return ()
+    sentence = (
+        f"The choice should lose at most {100 * SMALL_LOSS:g} point against float; it {words} to "
+        f"lose {100 * loss:.1f}. Allow a higher cost, or add repairs."
+    )
+    return (sentence,)
+
+
+def _check_budget_reach(network: Network, own: Sweep, rules: Rules, task: Task) -> None:
     """Raise at once what would else be raised after the sweep: cost needs no sensitivity."""
+    sweeps = (own, *sweeps_of_granularities(network.graph, own, rules.granularities))
     silent, *others = (_silent_sensitivity(network, sweep) for sweep in sweeps)
-    search = BitSearch(network, silent, task.machine, rules, task.reference, entropies, others)
+    search = BitSearch(network, silent, task.machine, rules, task.reference, None, others)
     search.least_noise_choice(task.budgets)
 
 
@@ -208,7 +240,7 @@ def _needed_widths(task: Task, rules: Rules, network: Network) -> set[int]:
     return {bits for bits in (*found, *given) if bits is not None and bits != FLOAT_BITS}
 
 
-def _choose_proposal(search: BitSearch, task: Task) -> Proposal:
+def _choose_proposal(search: RecipeSearch, task: Task) -> Proposal:
     if task.least is None:
         return search.least_noise_choice(task.budgets)
     return search.cheapest_choice(task.least, task.budgets, most_loss=task.most_loss)

@@ -8,16 +8,18 @@ import numpy as np
 
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.proposal import Budget, Proposal
+from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.search import BitSearch
 from analysis.prediction.predictor import Predictor, measured_loss_share
 from analysis.runs.experiment import Experiment
 from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run
 from analysis.study import Study
-from quant.passes.recipe import Recipe
+from quant.errors import QuantError
 from quant.progress import Progress, Steps, part_of_progress
 
 REFERENCES = ((8, 8), (6, 8), (6, 6), (4, 8), (4, 4))
+Search = BitSearch | RecipeSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class PredictionError:
     intervals: int
 
 
-def find_pareto_front(search: BitSearch, quantity: Quantity, points: int = 12) -> Steps[Front]:
+def find_pareto_front(search: Search, quantity: Quantity, points: int = 12) -> Steps[Front]:
     """Solve for budgets spread evenly, in ratio, between the cheapest and the least noisy choice.
 
     Raises:
@@ -98,27 +100,24 @@ def _undominated_proposals(found: Iterable[Proposal], quantity: Quantity) -> tup
 
 
 def measure_proposals(
-    search: BitSearch,
+    search: Search,
     study: Study,
     proposals: Sequence[Proposal],
     seed: int = 0,
     keep: Callable[[Run], None] | None = None,
-    recipe: Recipe = (),
 ) -> Steps[tuple[Measured, ...]]:
     """Measure proposals one after the other; what is measured corrects the search's predictor.
 
-    `keep` is given each run when it is done, so that a cancelled queue loses none. `recipe` repairs
-    each network before it is scored.
+    `keep` is given each run when it is done, so that a cancelled queue loses none. The recipe of a
+    proposal repairs the network before it is scored.
 
     Raises:
         QuantError: the calibration or the labels do not fit the network.
     """
     found: list[Measured] = []
     for number, proposal in enumerate(proposals):
-        named = Experiment(proposal.config, search.machine, recipe, seed=seed).with_name(
-            proposal.name
-        )
-        steps = measure_experiment(study, named)
+        tried = Experiment(proposal.config, search.machine, proposal.recipe, seed=seed)
+        steps = measure_experiment(study, tried.with_name(proposal.name))
         run = yield from part_of_progress(
             steps, number / len(proposals), (number + 1) / len(proposals)
         )
@@ -167,7 +166,42 @@ def update_front(front: Front, predictor: Predictor) -> Front:
     )
 
 
-def move_to_machine(search: BitSearch, one: Measured) -> Measured:
+def move_to_machine(search: RecipeSearch, one: Measured) -> Measured:
     """Return a measured run with its cost on the machine of a search."""
-    report = search.judge_config(one.proposal.name, one.proposal.config).cost
+    report = search.judge_config(one.proposal.name, one.proposal.config, one.proposal.recipe).cost
     return Measured(replace(one.proposal, cost=report), one.run)
+
+
+def spread_proposals(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Return the least noisy, the noisiest, then proposals between by halves: what teaches most."""
+    left = sorted(proposals, key=lambda proposal: proposal.noise_energy_sum)
+    chosen = left[:1] + left[:0:-1][:1]
+    spans = [(0, len(left) - 1)]
+    for low, high in spans:
+        if high - low > 1:
+            middle = (low + high) // 2
+            chosen.append(left[middle])
+            spans += [(low, middle), (middle, high)]
+    return chosen
+
+
+def next_to_measure(
+    search: Search, front: Front, measured: Sequence[Proposal], loss: float
+) -> Proposal | None:
+    """Return the proposal whose measurement helps most with a bound on the loss; None at the end.
+
+    The first, third, ... is the cheapest choice within `loss` as now predicted; between these come
+    points of the front, from the middle outwards. A proposal that was measured is not measured
+    again.
+    """
+    known = {(proposal.config, proposal.recipe) for proposal in measured}
+    left = [p for p in spread_proposals(front.proposals) if (p.config, p.recipe) not in known]
+    left = left[2:] + left[:2]  # both ends come last: most networks fail at the cheap end
+    if len(measured) % 2 == 0:
+        try:
+            wanted = search.cheapest_choice(front.quantity, most_loss=loss)
+        except QuantError:
+            return left[0] if left else None
+        if (wanted.config, wanted.recipe) not in known:
+            return wanted
+    return left[0] if left else None

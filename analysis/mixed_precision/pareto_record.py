@@ -1,6 +1,6 @@
 """A front as stored: choices and predictions, without networks and tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,16 +8,21 @@ from accelerator.report import CostReport
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_front import Front
 from analysis.mixed_precision.proposal import Proposal
-from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.recipe_noise import RecipeNoise, RecipeNoiseRecord, record_noise
+from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Prediction
+from analysis.runs.experiment_file import pass_to_plain, recipe_from_plain
 from analysis.sensitivity.sweep import Sensitivity
 from quant.config import config_from_dict
 
 
 @dataclass(frozen=True, slots=True)
 class FrontPoint:
-    """A proposal: the configuration as from `QuantConfig.to_dict`, and the cost by quantity."""
+    """A proposal: the configuration as from `QuantConfig.to_dict`, and the cost by quantity.
+
+    `recipe` holds the repairs as `pass_to_plain` writes them.
+    """
 
     name: str
     config: dict[str, Any]
@@ -26,6 +31,7 @@ class FrontPoint:
     prediction: Prediction
     proven: bool = False
     seconds: float = 0.0
+    recipe: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +49,34 @@ class FrontRecord:
 
 @dataclass(frozen=True, slots=True)
 class FoundRecord:
-    """The fronts of one question, which consists of plain values, with the sensitivities behind."""
+    """The fronts of one question, which consists of plain values, with the sensitivities behind.
+
+    `sensitivity` and `others` are those under the first recipe, `recipe`; `repaired` holds those
+    under the recipes after the first.
+    """
 
     question: dict[str, Any]
     fronts: tuple[FrontRecord, ...]
     sensitivity: Sensitivity
     others: tuple[Sensitivity, ...] = ()
+    recipe: tuple[dict[str, Any], ...] = ()
+    repaired: tuple[RecipeNoiseRecord, ...] = ()
+
+
+def record_question(
+    question: dict[str, Any], fronts: Iterable[FrontRecord], noises: Sequence[RecipeNoise]
+) -> FoundRecord:
+    """Return the storable record of the fronts of a question, with the noise behind them."""
+    first, *rest = map(record_noise, noises)
+    return FoundRecord(
+        question, tuple(fronts), first.sensitivity, first.others, first.recipe, tuple(rest)
+    )
+
+
+def noise_records(record: FoundRecord) -> tuple[RecipeNoiseRecord, ...]:
+    """Return the noise records under all recipes of a question, in order."""
+    first = RecipeNoiseRecord(record.recipe, record.sensitivity, record.others)
+    return (first, *record.repaired)
 
 
 def record_front(
@@ -66,7 +94,7 @@ def record_front(
     )
 
 
-def restore_front(record: FrontRecord, search: BitSearch) -> Front:
+def restore_front(record: FrontRecord, search: RecipeSearch) -> Front:
     """Return the front of a record, priced and predicted anew by a search of the record's machine.
 
     Raises:
@@ -80,9 +108,10 @@ def restore_front(record: FrontRecord, search: BitSearch) -> Front:
     )
 
 
-def _judge_front_points(points: Iterable[FrontPoint], search: BitSearch) -> Iterable[Proposal]:
+def _judge_front_points(points: Iterable[FrontPoint], search: RecipeSearch) -> Iterable[Proposal]:
     for point in points:
-        proposal = search.judge_config(point.name, config_from_dict(point.config))
+        recipe = recipe_from_plain(list(point.recipe))
+        proposal = search.judge_config(point.name, config_from_dict(point.config), recipe)
         yield replace(proposal, proven=point.proven, seconds=point.seconds)
 
 
@@ -95,6 +124,7 @@ def _record_front_point(proposal: Proposal) -> FrontPoint:
         proposal.prediction,
         proposal.proven,
         proposal.seconds,
+        tuple(map(pass_to_plain, proposal.recipe)),
     )
 
 

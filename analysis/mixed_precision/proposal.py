@@ -8,6 +8,7 @@ from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Prediction, Predictor
 from quant.config import QuantConfig
 from quant.errors import QuantError
+from quant.passes.recipe import Recipe
 
 
 class BudgetError(QuantError):
@@ -29,7 +30,8 @@ class Proposal:
 
     `summed` is the sum over single layers; `noise` the sum of noise energies as a share of the
     output's energy. `proven` says that no choice within the rules is better by more than a
-    millionth, for the on-chip sets tried. `seconds` is the time of the search.
+    millionth, for the on-chip sets tried. `seconds` is the time of the search. `recipe` repairs the
+    network before it is scored.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Proposal:
     cost: CostReport
     proven: bool = False
     seconds: float = 0.0
+    recipe: Recipe = ()
 
     @property
     def noise_energy_sum(self) -> float:

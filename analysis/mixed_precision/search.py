@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from accelerator.machine import Machine, Storage
@@ -29,9 +29,12 @@ from analysis.sensitivity.sweep import Sensitivity
 from quant.assignment import Knob, cells_of_config, config_with_bits, parts_of_graph
 from quant.config import QuantConfig
 from quant.errors import QuantError
+from quant.passes.recipe import Recipe
 from quant.simulation.plan import Side
 
 ROUNDS = 4
+LOSS_ROUNDS = 12
+TIGHTEN = 0.7  # of a noise bound whose choice loses more than is allowed
 MAX_SCENES = 8  # at most so many sets of values on chip are tried
 NOISE_TOLERANCE = 1e-3  # relative change of the noise bound that counts as converged
 ROUNDING = 1e-9  # relative to a limit: error of float sums
@@ -53,7 +56,8 @@ class BitSearch:
     solved for each set of values that stays on chip at uniform widths, and for the sets of the
     answers, with the constraint that the set fits; the best answer counts. The cost model prices
     every answer, and a limit that the true cost breaks is tightened by the excess. Machines whose
-    on-chip set does not depend on bits have one set.
+    on-chip set does not depend on bits have one set. `network` and `sensitivity` are those after
+    the float passes of `recipe`, which the proposals carry.
 
     Raises:
         QuantError: a sensitivity at some bits is unknown, or pins and rules do not fit.
@@ -69,10 +73,12 @@ class BitSearch:
         entropies: Entropies | None = None,
         others: Sequence[Sensitivity] = (),
         predictor: Predictor | None = None,
+        recipe: Recipe = (),
     ) -> None:
         self.network, self.machine, self.rules = network, machine, rules
+        self.recipe = recipe
         self.sensitivity, self.config = sensitivity, sensitivity.sweep.config
-        self.predictor = predictor or predictor_from_sweep(sensitivity)
+        self.predictor = predictor or predictor_from_sweep(sensitivity, network.chance)
         self.table = build_noise_table(network.graph, *others, sensitivity)
         energies = self.table.energies
         knobs = find_free_knobs(network.graph, self.config, rules)
@@ -111,7 +117,14 @@ class BitSearch:
         except QuantError:
             summed = UNKNOWN_SUM
         report = estimate_config_cost(self.network, config, self.machine, self.costs.entropies)
-        return Proposal(name, config, summed, self.predictor.predict_network(summed), report)
+        said = self.predictor.predict_network(summed)
+        return Proposal(name, config, summed, said, report, recipe=self.recipe)
+
+    def unknown(self, name: str, config: QuantConfig, recipe: Recipe) -> Proposal:
+        """Price a configuration under another recipe, whose noise is not known."""
+        report = estimate_config_cost(self.network, config, self.machine, self.costs.entropies)
+        said = self.predictor.predict_network(UNKNOWN_SUM)
+        return Proposal(name, config, UNKNOWN_SUM, said, report, recipe=recipe)
 
     def least_noise_choice(self, budgets: Sequence[Budget], name: str = "Mixed") -> Proposal:
         """Return the choice with the least predicted noise that keeps all budgets.
@@ -150,9 +163,9 @@ class BitSearch:
                 name, self._cheapest_candidate(quantity, caps, most_noise), start
             )
         kept: _Candidate | None = None
-        like, bound = self.reference.summed, 0.0
-        for _ in range(ROUNDS):  # the loss from noise depends on the layers behind the noise
-            most = min(self.predictor.most_noise_energy(most_loss, like), most_noise or math.inf)
+        like, bound, tight = self.reference.summed, 0.0, most_noise or math.inf
+        for _ in range(LOSS_ROUNDS):  # the loss from noise depends on the layers behind the noise
+            most = min(self.predictor.most_noise_energy(most_loss, like), tight)
             if kept is not None and math.isclose(most, bound, rel_tol=NOISE_TOLERANCE):
                 break
             bound, found = most, self._cheapest_candidate(quantity, caps, most)
@@ -163,6 +176,9 @@ class BitSearch:
                 kept is None or quantity.value_in(found.report) < quantity.value_in(kept.report)
             ):
                 kept = found
+            if kept is not None and (not good or math.isfinite(tight)):
+                break
+            tight = tight if good else TIGHTEN * bound
         return self._candidate_proposal(name, kept or found, start)
 
     def _cheapest_candidate(
@@ -209,6 +225,7 @@ class BitSearch:
             found.report,
             found.proven,
             time.perf_counter() - start,
+            self.recipe,
         )
 
     def _search_best_candidate(
@@ -320,28 +337,3 @@ def _quietest_options(noise: Noise, knob: Knob) -> Knob:
             best[bits] = option
     chosen = tuple(best.values())
     return Knob(knob.parts, tuple(best), tuple(knob.grains[option] for option in chosen))
-
-
-_HANDLING = {
-    Quantity.LATENCY: "Latency: the slower of computing and moving data, looked up for each layer "
-    "at the widths of the layer and its neighbours; layers run one after the other, so the sum is "
-    "exact.",
-    Quantity.MEMORY: "Peak memory: the largest sum of the bytes alive at each step; every step is "
-    "a separate limit, so the result is exact.",
-}
-
-
-def explain_handling(search: BitSearch, quantities: Iterable[Quantity]) -> tuple[str, ...]:
-    """Return a sentence for each quantity that is no plain sum; other quantities need none."""
-    distinct = tuple(dict.fromkeys(quantities))
-    sentences = [_HANDLING[quantity] for quantity in distinct if quantity in _HANDLING]
-    priced = [str(q) for q in distinct if q in (Quantity.ENERGY, Quantity.LATENCY)]
-    if priced and search.scene_count > 1:
-        sentences.append(
-            f"Which values stay on chip on {search.machine.name} depends on the widths of all "
-            f"layers, and {' and '.join(priced)} depends on these values: {search.scene_count} "
-            "sets are "
-            f"tried at first, {MAX_SCENES} at most. Each answer is exact for one set, and priced "
-            "by the whole cost model; a set that was not tried may hold a better answer."
-        )
-    return tuple(sentences)

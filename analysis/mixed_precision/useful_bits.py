@@ -9,6 +9,7 @@ from accelerator.workload import FLOAT_BITS
 from analysis.mixed_precision.choices import Rules
 from quant.simulation.plan import Side
 
+SIDES = (Side.WEIGHTS, Side.ACTIVATIONS)
 NARROW, USUAL, WIDE = 2, 8, 16  # narrowest, usual and widest integers of a quantizer
 
 
@@ -44,6 +45,27 @@ def _storage_bits_per_value(machine: Machine, side: Side, bits: int) -> float:
     if machine.weight_storage is Storage.CONTAINER:
         return next(size for size in (8, 16, FLOAT_BITS) if size >= bits)
     return bits
+
+
+def machines_that_gain(machines: Iterable[Machine], offered: Iterable[int]) -> list[Machine]:
+    """Return the machines that compute or store something less with fewer bits than 8.
+
+    First come machines with cheaper arithmetic for both operands, then the others.
+    """
+    bits = tuple(offered)
+    gains = {
+        machine: [
+            min(find_useful_bits(machine, side, bits), default=USUAL) < USUAL for side in SIDES
+        ]
+        for machine in machines
+    }
+    computed = [
+        machine
+        for machine in gains
+        if all(min(directly_computed_bits(machine, side), default=USUAL) < USUAL for side in SIDES)
+    ]
+    found = [machine for machine, sides in gains.items() if any(sides)]
+    return sorted(found, key=lambda machine: machine not in computed)
 
 
 def restrict_to_useful_bits(machine: Machine, rules: Rules) -> Rules:

@@ -75,6 +75,7 @@ class Predictor:
     """A predictor trained on `points` of single layers and on measured networks.
 
     `by_divergence` says that harm is a KL divergence; `most` is the largest possible loss, a share.
+    `chance` is the share of answers that guessing gets right, below which no prediction falls.
     """
 
     points: tuple[Point, ...] = ()
@@ -82,11 +83,17 @@ class Predictor:
     labelled: bool = True
     by_divergence: bool = False
     most: float = 1.0
+    chance: float = 0.0
 
     @property
     def measured_count(self) -> int:
         """The number of points that relate harm to loss."""
         return len(self.points) + sum(one.loss is not None for one in self.networks)
+
+    @property
+    def tells_loss(self) -> bool:
+        """Whether a loss is predicted: from measured points, or from the usual curve of classes."""
+        return self.by_divergence or self.measured_count > 0
 
     def predict_network(self, summed: NoiseSum) -> Prediction:
         """Return the prediction for the sum over a network's layers."""
@@ -99,12 +106,13 @@ class Predictor:
             return self
         harm = measured.kl if self.by_divergence else 10 ** (-measured.sqnr_db / 10)
         one = MeasuredNetwork(summed, measured.sqnr_db, harm, loss, measured.samples)
-        most = measured.float_top1 if self.labelled and measured.float_top1 else self.most
+        top = measured.float_top1 if self.labelled else None
+        most = self.most if top is None else max(top - self.chance, 0.0)
         return replace(self, networks=(*self.networks, one), most=most)
 
     def most_noise_energy(self, loss: float, like: NoiseSum) -> float:
         """Return the largest energy of a mixture like `like` with a predicted loss <= `loss`."""
-        if not self.measured_count:
+        if not self.tells_loss:
             raise QuantError(
                 "How accuracy follows from noise must be known; no point is measured. Measure a "
                 "few proposals, or sweep exactly."
@@ -206,7 +214,7 @@ class _FittedPredictor:
         reach = Z95 * math.hypot(level.deviation_db, LEVEL_DB)
         ends = Interval(level.level_db - reach, level.level_db + reach)
         labelled = self.predictor.labelled
-        if not self.predictor.measured_count:
+        if not self.predictor.tells_loss:
             return Prediction(level.level_db, ends, labelled=labelled)
         harm, loss = self.expected_harm(summed)
         if not math.isfinite(loss):
@@ -222,7 +230,7 @@ class _FittedPredictor:
         )
         other = Z95 * math.hypot(curve.loss_deviation(db_to_energy(harm.level_db)), LEAST_SPREAD)
         low, high = loss - math.hypot(loss - quiet, other), loss + math.hypot(loud - loss, other)
-        return Interval(max(0.0, low), min(1.0, high))
+        return Interval(max(0.0, low), min(curve.most, high))
 
 
 LEAST_SPREAD = 0.007  # least deviation of a loss from the expected loss
@@ -258,8 +266,11 @@ def saturated_level_db(energy: float) -> float:
     return energy_to_db(energy / math.sqrt(1 + (energy / MOST_NOISE) ** 2))
 
 
-def predictor_from_sweep(sensitivity: Sensitivity) -> Predictor:
-    """Return a predictor trained on a sweep alone: the loss from each layer's noise."""
+def predictor_from_sweep(sensitivity: Sensitivity, chance: float = 0.0) -> Predictor:
+    """Return a predictor trained on a sweep alone: the loss from each layer's noise.
+
+    `chance` is the share of answers that guessing gets right.
+    """
     labelled = sensitivity.float_top1 is not None
     scores = sensitivity.scores
     by_divergence = bool(scores) and all(score.kl is not None for score in scores)
@@ -270,8 +281,8 @@ def predictor_from_sweep(sensitivity: Sensitivity) -> Predictor:
         harm = _score_harm(score, by_divergence=by_divergence)
         if loss is not None and math.isfinite(harm):
             points.append(Point(harm, loss, score.images * share))
-    most = sensitivity.float_top1 or 1.0
-    return Predictor(tuple(points), (), labelled, by_divergence, most)
+    top = 1.0 if sensitivity.float_top1 is None else sensitivity.float_top1
+    return Predictor(tuple(points), (), labelled, by_divergence, max(top - chance, 0.0), chance)
 
 
 def _score_harm(score: CellScore, *, by_divergence: bool) -> float:

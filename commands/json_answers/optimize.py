@@ -113,6 +113,7 @@ def _prediction_values(found: Prediction) -> dict[str, Any]:
         "loss": found.loss,
         "loss_ci95": interval_bounds(found.loss_ci95),
         "loss_is_of": "top-1" if found.labelled else "agreement",
+        "loss_is_against": "float",
     }
 
 
@@ -123,6 +124,7 @@ def _run_values(measured: Measured) -> dict[str, Any]:
         "samples": score.samples,
         "sqnr_db": finite_or_none(score.sqnr_db),
         "top1": score.quantized_top1,
+        "float_top1": score.float_top1,
         "top1_drop": score.top1_drop,
         "top1_drop_ci95": interval_bounds(score.top1_drop_ci95),
         "agreement": score.agreement,

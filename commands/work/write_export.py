@@ -10,11 +10,18 @@ import torch
 
 from analysis.calibration import config_needs_data
 from analysis.cost.estimate import estimate_config_cost
+from analysis.deployment.file_answers import (
+    USUAL_IMAGES,
+    check_answers,
+    find_mismatch,
+    run_named,
+)
 from analysis.deployment.prepare_export import collect_layer_numbers, quantize_for_export
 from analysis.deployment.runtime_check import ExecutionCheck, check_file_execution
 from analysis.network import Network
 from analysis.runs.apply_recipe import Stage, pass_needs_images
 from analysis.runs.experiment import Experiment
+from analysis.runs.run_store import Run, RunStore
 from analysis.split import ImageChoice, Split, choose_data_split
 from analysis.study import Study
 from commands.json_answers.float_weights import list_float_weights
@@ -26,9 +33,11 @@ from model_io.qdq_export.export_qdq import export_qdq_onnx
 from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.weights import WeightStyle
 from model_io.runtime.executed_model import open_exported_model
+from model_io.runtime.onnx_runtime import open_bytes
 from quant.inputs import tensors_of_batch
 from quant.progress import Progress, Steps, part_of_progress
 
+RUNS_FILE = "runs.sqlite"
 QDQ = {"onnx-qdq": WeightStyle.INTEGER, "onnx-qdq-float": WeightStyle.FLOAT}
 
 
@@ -44,6 +53,7 @@ class ExportWish:
         experiment: the content of the files.
         check: whether to run the file beside the simulation and to time the file.
         notes: sentences from the steps before.
+        runs: the folder of runs, where one run may have the name of the experiment.
     """
 
     study: Study
@@ -53,6 +63,7 @@ class ExportWish:
     model: str
     check: bool = False
     notes: tuple[str, ...] = ()
+    runs: Path | None = None
 
 
 def choose_format(name: str, out: Path, weights: str, *, check: bool) -> str:
@@ -119,6 +130,15 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
         "notes": [*wish.notes, *made.notes],
         "command": made.command.replace(made.main_file, wish.out.name),
     }
+    answer["file_check"], answer["warnings"] = None, []
+    if wish.format in QDQ and wish.study.scored is not None:
+        session = open_bytes(made.files[made.main_file])
+        images = wish.study.scored.first(USUAL_IMAGES)
+        steps = check_answers(stage.network, stage.quantized, session, images)
+        told = yield from part_of_progress(steps, 0.6, 0.7)
+        run = _run_of_name(wish)
+        answer["file_check"] = _finite_values(asdict(told))
+        answer["warnings"] = [text for text in [find_mismatch(told, run)] if text]
     if wish.check:
         file = export_qdq_onnx(source.quantized, QDQ[wish.format], source.marked_onnx)
         executed = open_exported_model(file, torch.get_num_threads())
@@ -129,6 +149,15 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
         found = yield from part_of_progress(checking, 0.7, 1.0)
         answer["execution"] = summarize_execution(found)
     return answer
+
+
+def _run_of_name(wish: ExportWish) -> Run | None:
+    """Return the run that the experiment is named after, where the folder of runs has one."""
+    if wish.runs is None or wish.study.scored is None or not (wish.runs / RUNS_FILE).exists():
+        return None
+    stored = RunStore(wish.runs).all_runs()
+    digests = wish.study.network.digest, wish.study.scored.digest
+    return run_named(stored, wish.experiment.display_name, *digests)
 
 
 def _artefact_source(wish: ExportWish, stage: Stage) -> ArtefactSource:

@@ -1,6 +1,6 @@
 """The best trade-offs: accuracy over cost, predicted and measured, on one or several machines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -8,12 +8,14 @@ from plotly.subplots import make_subplots
 
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
-from analysis.mixed_precision.pareto_front import Front, Measured
+from analysis.mixed_precision.pareto_front import Measured
 from analysis.mixed_precision.proposal import Proposal
+from analysis.runs.experiment import name_of_recipe
 from figures.style.layout import HALF_WIDTH, escape_markup, finish_figure, shorten_name
 from figures.style.palette import AFTER, BEFORE, FLOAT, PREDICTED, with_opacity
 from figures.style.point_labels import place_labels
 from figures.style.units import bytes_scale, energy_scale, time_scale
+from figures.tradeoffs.panel import Panel
 from figures.tradeoffs.wording import (
     COST_NAMES,
     QualityScale,
@@ -26,31 +28,6 @@ PLOT_PX = 300
 LOW_PX = 220  # height with several machines, so that the picked point below is in sight
 SIGHT = 25.0  # visible points of accuracy below the best
 NARROW = 40  # letters of a panel's name
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A front on one machine with the measured points and the present configuration.
-
-    `answer` is the choice that keeps the budget; `eight` the cost of uniform 8 bits.
-    """
-
-    front: Front
-    measured: tuple[Measured, ...]
-    present: Proposal
-    answer: Proposal | None
-    eight: Mapping[Quantity, float]
-
-    @property
-    def proposals(self) -> tuple[Proposal, ...]:
-        """Every predicted configuration."""
-        answer = () if self.answer is None else (self.answer,)
-        return (*self.front.proposals, *answer, *self.front.references, self.present)
-
-    @property
-    def full_cost(self) -> float:
-        """The cost of uniform 8 bits, in the front's quantity."""
-        return self.eight[self.front.quantity]
 
 
 def front_chart(
@@ -250,7 +227,9 @@ class _PanelDrawing:
     def _hover_text(self, proposal: Proposal) -> str:
         cost = cost_text(self.panel.front.quantity, proposal.cost, self.panel.full_cost)
         quality = quality_text(self.scale, proposal.prediction)
-        return f"<b>{escape_markup(proposal.name)}</b><br>predicted {quality}<br>{cost}"
+        repairs = name_of_recipe(proposal.recipe) or "no repair"
+        name = escape_markup(proposal.name)
+        return f"<b>{name}</b><br>{escape_markup(repairs)}<br>predicted {quality}<br>{cost}"
 
     def _add_prediction_band(self) -> None:
         """Shade the 95 % interval of the prediction along the front."""
@@ -279,7 +258,7 @@ class _PanelDrawing:
     def _add_measured_points(self) -> None:
         shown = [
             (one, value, self.scale.measured_interval(one.run) or Interval(value, value))
-            for one in self.panel.measured
+            for one in self.panel.runs
             if (value := self.scale.measured_value(one.run)) is not None
         ]
         if not shown:
@@ -305,7 +284,12 @@ class _PanelDrawing:
                 "size": 8,
                 "color": PREDICTED,
                 "symbol": [
-                    "diamond" if one.proposal.config in even else "circle" for one, _, _ in shown
+                    "triangle-up"
+                    if one in self.panel.rounded
+                    else "diamond"
+                    if one.proposal.config in even
+                    else "circle"
+                    for one, _, _ in shown
                 ],
             },
             customdata=[
@@ -318,8 +302,9 @@ class _PanelDrawing:
         )
 
     def _measured_text(self, one: Measured) -> str:
+        repairs = name_of_recipe(one.proposal.recipe) or "no repair"
         return (
-            f"<b>{escape_markup(one.proposal.name)}</b><br>"
+            f"<b>{escape_markup(one.proposal.name)}</b><br>{escape_markup(repairs)}<br>"
             f"measured {self.scale.run_text(one.run)}<br>"
             f"was predicted {quality_text(self.scale, one.proposal.prediction)}<br>"
             f"{cost_text(self.panel.front.quantity, one.proposal.cost, self.panel.full_cost)}"
@@ -331,8 +316,12 @@ class _PanelDrawing:
             for p in self.panel.proposals
         ]
         points += [
-            (self._cost_position(o.proposal), self.scale.measured_value(o.run), o.proposal.name)
-            for o in self.panel.measured
+            (
+                self._cost_position(one.proposal),
+                self.scale.measured_value(one.run),
+                one.proposal.name,
+            )
+            for one in self.panel.runs
         ]
         here = [(x, y) for x, y, other in points if other == name]
         self.figure.add_scatter(

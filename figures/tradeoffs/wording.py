@@ -36,10 +36,17 @@ class QualityScale:
     """The scale of quality: accuracy, agreement with float without labels, or SQNR.
 
     `by_loss` says that a measurement relates noise to answers; `float_top1` is None without labels.
+    `chance` is the accuracy of guessing, a share, below which no prediction is told.
     """
 
     by_loss: bool
     float_top1: float | None
+    chance: float = 0.0
+
+    @property
+    def of_float(self) -> float:
+        """The value of the float network in percent; agreement with itself is 100 %."""
+        return self._percent_left(0.0)
 
     @property
     def axis_title(self) -> str:
@@ -109,7 +116,8 @@ class QualityScale:
         )
 
     def _percent_left(self, loss: float) -> float:
-        return 100 * ((1.0 if self.float_top1 is None else self.float_top1) - loss)
+        top = 1.0 if self.float_top1 is None else self.float_top1
+        return 100 * max(top - loss, min(self.chance, top))
 
     def _percent_interval(self, loss: Interval) -> Interval:
         return Interval(max(0.0, self._percent_left(loss.high)), self._percent_left(loss.low))
@@ -146,11 +154,11 @@ def cost_text(quantity: Quantity, report: CostReport, eight: float) -> str:
 
 
 def saved_share(front: Front, eight: float, scale: QualityScale) -> float | None:
-    """Return the share of the cost of 8 bits that mixed bits save within a point (or dB)."""
-    base = next((p for p in front.references if p.name == "W8A8"), None)
-    target = None if base is None else scale.predicted_value(base.prediction)
-    if target is None:
-        return None
+    """Return the share of the cost of 8 bits that mixed bits save within a point of float.
+
+    None where no proposal is within a point. Accuracies only.
+    """
+    target = scale.of_float
     good = [
         front.quantity.value_in(p.cost)
         for p in front.proposals
@@ -160,23 +168,33 @@ def saved_share(front: Front, eight: float, scale: QualityScale) -> float | None
 
 
 def front_takeaway(fronts: Sequence[tuple[Front, float]], scale: QualityScale) -> str:
-    """Return the gain of mixed bits: cost within a point of uniform 8 bits, else quality."""
+    """Return the gain of mixed bits: cost within a point of float, else the best quality."""
     quantity = fronts[0][0].quantity
     if not scale.by_loss:
         return _noise_takeaway(fronts)
-    near = f"within {NEAR:.0f} point of W8A8"
+    near = f"at most {NEAR:.0f} point below float"
     savings = [(front.machine, saved_share(front, eight, scale)) for front, eight in fronts]
     known = [(machine, share) for machine, share in savings if share is not None]
     if not known:
-        return _noise_takeaway(fronts)
+        return _floor_broken(fronts, scale)
     best, share = max(known, key=lambda one: one[1])
     if share < NOTHING:
         where = f"on {best}" if len(fronts) == 1 else "on any of these machines"
-        return f"Fewer bits than 8 save no {quantity} {where}, {near}"
+        return f"Fewer bits than 8 save no {quantity} {where}, if {near}"
     if len(known) == 1:
-        return f"Mixed bits take {format_share(share)} less {quantity} {near}, as predicted"
+        return f"Mixed bits take {format_share(share)} less {quantity} than W8A8, {near}"
     others = _other_savings(known, best)
     return f"{best} profits most: {format_share(share)} less {quantity} {near}; {others}"
+
+
+def _floor_broken(fronts: Sequence[tuple[Front, float]], scale: QualityScale) -> str:
+    """Return how far below float the best prediction is, where none is within a point."""
+    values = [scale.predicted_value(p.prediction) for front, _ in fronts for p in front.proposals]
+    known = [value for value in values if value is not None]
+    if not known:
+        return _noise_takeaway(fronts)
+    lost = scale.of_float - max(known)
+    return f"No choice stays within {NEAR:.0f} point of float: the best loses {lost:.1f}"
 
 
 def _other_savings(known: Sequence[tuple[str, float]], best: str) -> str:

@@ -65,6 +65,15 @@ class RuntimeSession:
         return [torch.from_numpy(value) for value in found]
 
 
+def open_bytes(content: bytes) -> RuntimeSession:
+    """Return an ONNX file in ONNX Runtime, as another program would open it.
+
+    Raises:
+        ModelError: ONNX Runtime does not take the file.
+    """
+    return RuntimeSession(onnx.load_from_string(content))
+
+
 _SHARED_WEIGHT = "AddInitializerWithOrtValue"
 """In what ONNX Runtime says when it cannot turn one weight for two nodes."""
 

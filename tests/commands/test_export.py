@@ -11,10 +11,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from analysis.runs.run_store import RunStore
 from cli import app
 from model_io.load import load_model
 from quant.graph.capture import capture_graph
 from sample_models.registry import sample
+from tests.analysis.results import evaluation, layer_cost, report, run
 from tests.model_io.onnx_files import saved, small
 
 MODEL = "fashion-resnet"
@@ -65,6 +67,32 @@ def test_a_checked_file_runs_elsewhere_and_agrees(ask: Ask, tmp_path: Path) -> N
     (logits,) = session.run(None, {"input": torch.zeros(3, 1, 28, 28).numpy()})
     assert logits.shape == (3, 10)
     assert "small.onnx" in got["command"]
+
+
+def test_a_file_far_from_the_run_of_its_name_is_warned_of(tmp_path: Path) -> None:
+    """The check is part of making the file; the experiment is named after a run at 94 %."""
+    out, told = tmp_path / "s.onnx", tmp_path / "mine.json"
+    common = ("--model", MODEL, *QUICK)
+    measured = CliRunner().invoke(app, ["evaluate", *common])
+    tried = json.loads(measured.stdout)["experiment"]
+    told.write_text(json.dumps({**tried, "name": "mine"}))
+    ask = ["export", *common, "--format", "onnx-qdq", "--out", str(out), "--runs", str(tmp_path)]
+    ask += ["--experiment", str(told)]
+    digests = {name: tried[name] for name in ("model_digest", "data_digest")}
+    RunStore(tmp_path).save_run(
+        run("mine", report(layer_cost("a")), evaluation(hits=820), **digests)
+    )
+    good = json.loads(CliRunner().invoke(app, ask).stdout)
+    assert good["warnings"] == []
+    assert good["file_check"]["samples"] == 40
+    assert good["file_check"]["agreement"] >= 0.9
+    assert good["file_check"]["top1"] > 0.7
+    far = run("mine", report(layer_cost("a")), evaluation(lost=700), created="2099", **digests)
+    RunStore(tmp_path).save_run(far)
+    bad = CliRunner().invoke(app, ask)
+    (warning,) = json.loads(bad.stdout)["warnings"]
+    assert "must be the network of the run 'mine' that it is named after" in warning
+    assert f"Warning: {warning}" in bad.stderr
 
 
 def test_float_weights_stand_between_pairs(ask: Ask, tmp_path: Path) -> None:

@@ -63,6 +63,22 @@ def test_one_artefact_is_made_checked_and_downloaded(export: Visit) -> None:
     assert config_from_file(text, export.work.network.graph.layers) == (uniform_config(8, 8), ())
 
 
+def test_a_file_that_is_not_the_run_of_its_name_is_red(export: Visit) -> None:
+    """A run of this name answered well; what is exported under the name answers one in ten."""
+    export.open(RUNS).press("Run").wait()
+    run = export.work.store.all_runs()[0]
+    export.work.change(export.work.experiment.with_config(uniform_config(2, 2)).with_name(run.name))
+    assert export.work.experiment.display_name == run.name
+    export.open(EXPORT).press("export.make.onnx-qdq").wait()
+    (alarm,) = export.errors
+    assert f"must be the network of the run '{run.name}' that it is named after" in alarm
+    assert ":green[:material/check:]" not in export.markdown
+    export.work.change(export.work.experiment.with_config(uniform_config(8, 8)))
+    export.run().press("export.make.onnx-qdq").wait()
+    assert not export.errors
+    assert "Run in ONNX Runtime on 128 images" in export.words
+
+
 def test_all_of_them_at_once(export: Visit) -> None:
     export.press("export.all").wait()
     found = made(export)

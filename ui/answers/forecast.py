@@ -1,11 +1,13 @@
 """The known facts of a configuration of the present model; no function here runs the network."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from analysis.mixed_precision.forecast import Foresight, config_without_bits, learn_forecast
+from analysis.mixed_precision.recipe_noise import RecipeNoise
 from analysis.network import Network
 from analysis.sensitivity.ranking import merge_deepest_answers
 from analysis.sensitivity.sweep import Sensitivity, Sweep
@@ -14,6 +16,7 @@ from figures.tradeoffs.wording import QualityScale
 from quant.assignment import cells_of_config, config_at_granularity
 from quant.config import QuantConfig
 from quant.errors import QuantError
+from quant.passes.recipe import Recipe
 from quant.simulation.plan import TENSOR_SIDES
 from ui.answers.float_score import find_float_score
 from ui.answers.sensitivity import SCREENED_IMAGES, last_request, screened_answers
@@ -34,7 +37,7 @@ def eight_bit_config(workspace: Workspace, network: Network) -> QuantConfig:
     weights = [grain for _, _, grain in cells_of_config(own, network.graph) if grain is not None]
     usual = config_at_granularity(own, Counter(weights).most_common(1)[0][0]) if weights else own
     chosen = len(set(weights)) > 1 and workspace.parts is not None
-    if chosen and sensitivity_key_at(network, workspace.parts, usual) in workspace.tradeoffs.others:
+    if chosen and any(n.others for n in held_noises(workspace, usual).values()):
         return usual
     return own
 
@@ -54,26 +57,51 @@ def present_foresight(workspace: Workspace) -> Foresight | None:
 
 
 def _learn_foresight(workspace: Workspace, network: Network, parts: Split) -> Foresight | None:
-    found = deepest_sensitivity(workspace)
-    if found is None:
+    noises = noises_now(workspace, network)
+    if not noises:
         return None
     try:
-        others = workspace.tradeoffs.others.get(sensitivity_key(workspace, network, parts), ())
-        return learn_forecast(
-            network, found, workspace.store.all_runs(), parts.score.digest, others
-        )
+        return learn_forecast(noises, workspace.store.all_runs(), parts.score.digest)
     except QuantError:
         return None
+
+
+def held_noises(workspace: Workspace, config: QuantConfig) -> dict[Recipe, RecipeNoise]:
+    """Return the noise under each recipe that fronts were found from, for a configuration."""
+    network = workspace.network
+    if network is None:
+        return {}
+    return workspace.tradeoffs.noises.get(sensitivity_key_at(network, workspace.parts, config), {})
+
+
+def hold_noises(workspace: Workspace, noises: Sequence[RecipeNoise]) -> None:
+    """Hold the noise under recipes for the present model and data."""
+    network = workspace.network
+    if network is None:
+        return
+    for noise in noises:
+        key = sensitivity_key_at(network, workspace.parts, noise.sensitivity.sweep.config)
+        workspace.tradeoffs.noises.setdefault(key, {})[noise.recipe] = noise
+
+
+def noises_now(workspace: Workspace, network: Network) -> tuple[RecipeNoise, ...]:
+    """Return the noise under each known recipe, first without repairs: the deepest there is."""
+    held = held_noises(workspace, eight_bit_config(workspace, network))
+    plain = deepest_sensitivity(workspace)
+    rest = tuple(noise for recipe, noise in held.items() if recipe)
+    if plain is None:
+        return rest
+    others = held[()].others if () in held else ()
+    entropies = {} if workspace.study is None else workspace.study.weight_entropies
+    return (RecipeNoise((), network, plain, others, entropies), *rest)
 
 
 def _foresight_key(workspace: Workspace, network: Network, parts: Split) -> tuple[object, ...]:
     """Return the choices of the user on which sensitivities depend."""
     config = eight_bit_config(workspace, network).to_json()
     known = None if workspace.study is None else workspace.study.known_statistics
-    key = sensitivity_key(workspace, network, parts)
-    held = workspace.tradeoffs.sensitivities.get(key)
-    others = workspace.tradeoffs.others.get(key)
-    return network.digest, parts.score.digest, config, id(known), id(held), id(others)
+    held = held_noises(workspace, eight_bit_config(workspace, network))
+    return network.digest, parts.score.digest, config, id(known), *map(id, held.values())
 
 
 def _store_stamp(path: Path | None) -> tuple[int, int]:
@@ -82,11 +110,6 @@ def _store_stamp(path: Path | None) -> tuple[int, int]:
         return 0, 0
     told = path.stat()
     return told.st_mtime_ns, told.st_size
-
-
-def sensitivity_key(workspace: Workspace, network: Network, parts: Split) -> str:
-    """Return the key of the sensitivities behind a front."""
-    return sensitivity_key_at(network, parts, eight_bit_config(workspace, network))
 
 
 def sensitivity_key_at(network: Network, parts: Split | None, config: QuantConfig) -> str:
@@ -99,11 +122,11 @@ def sensitivity_key_at(network: Network, parts: Split | None, config: QuantConfi
 
 def deepest_sensitivity(workspace: Workspace) -> Sensitivity | None:
     """Return the deepest known sensitivities: exact scores, and screened scores for the rest."""
-    network, parts = workspace.network, workspace.parts
-    if network is None or parts is None:
+    network = workspace.network
+    if network is None or workspace.parts is None:
         return None
     config = eight_bit_config(workspace, network)
-    quick = _screened_sensitivity(workspace, network, parts, config)
+    quick = _screened_sensitivity(workspace, config)
     return with_exact_answers(workspace, network, config, quick)
 
 
@@ -117,13 +140,11 @@ def with_exact_answers(
     return merge_deepest_answers(exact, quick, [layer.name for layer in network.graph.layers])
 
 
-def _screened_sensitivity(
-    workspace: Workspace, network: Network, parts: Split, config: QuantConfig
-) -> Sensitivity | None:
+def _screened_sensitivity(workspace: Workspace, config: QuantConfig) -> Sensitivity | None:
     """Return the sensitivities behind a front, else the screened sensitivities of Sensitivity."""
-    held = workspace.tradeoffs.sensitivities.get(sensitivity_key(workspace, network, parts))
+    held = held_noises(workspace, config).get(())
     if held is not None:
-        return held
+        return held.sensitivity
     asked = last_request(workspace)
     found = screened_answers(workspace, Sweep(config), SCREENED_IMAGES)
     return found or screened_answers(
@@ -134,7 +155,8 @@ def _screened_sensitivity(
 def quality_scale(workspace: Workspace, foresight: Foresight) -> QualityScale:
     """Return how quality is told: as accuracy once enough was measured."""
     by_loss = foresight.tells_loss
-    return QualityScale(by_loss, float_top1(workspace, foresight) if by_loss else None)
+    top = float_top1(workspace, foresight) if by_loss else None
+    return QualityScale(by_loss, top, foresight.network.chance)
 
 
 def float_top1(workspace: Workspace, foresight: Foresight) -> float | None:

@@ -1,8 +1,15 @@
 """Fronts for after a restart: kept in the run store, and read back with their searches."""
 
 from accelerator.machine import Machine
-from analysis.mixed_precision.pareto_record import FoundRecord, record_front, restore_front
-from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.pareto_record import (
+    FoundRecord,
+    noise_records,
+    record_front,
+    record_question,
+    restore_front,
+)
+from analysis.mixed_precision.recipe_noise import restore_noise
+from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.split import Split
 from ui.state.tradeoffs import Found, FrontRequest
@@ -24,11 +31,11 @@ def keep_fronts(workspace: Workspace, key: str, found: Found, parts: Split) -> N
 def record_fronts(found: Found, data_digest: str) -> FoundRecord:
     """Return the storable part of the fronts of a question."""
     digest = found.network.digest
-    records = tuple(
+    records = [
         record_front(front, digest, data_digest, found.searches[name].reference.cost)
         for name, front in found.fronts.items()
-    )
-    return FoundRecord(plain_from_result(found.wish), records, found.sensitivity, found.others)
+    ]
+    return record_question(plain_from_result(found.wish), records, found.noises)
 
 
 def read_stored_fronts(workspace: Workspace, key: str, wish: FrontRequest) -> Found | None:
@@ -55,15 +62,17 @@ def restore_fronts(workspace: Workspace, wish: FrontRequest, record: FoundRecord
     places = {(one.model_digest, one.data_digest) for one in record.fronts}
     if places != {(network.digest, parts.score.digest)}:
         return None
-    known, others = record.sensitivity, record.others
-    entropies = None if workspace.study is None else workspace.study.weight_entropies
+    study = workspace.study
+    if study is None:
+        return None
+    noises = tuple(restore_noise(one, study) for one in noise_records(record))
     searches, fronts = {}, {}
     for one in record.fronts:
         machine = machines[one.machine]
         rules = wish.choice_rules(machine, network, workspace.config)
-        search = BitSearch(network, known, machine, rules, entropies=entropies, others=others)
+        search = RecipeSearch(noises, machine, rules)
         searches[one.machine], fronts[one.machine] = search, restore_front(one, search)
-    return Found(wish, network, known, others, searches, fronts)
+    return Found(wish, network, noises, searches, fronts)
 
 
 def _fronts_question(key: str) -> str:

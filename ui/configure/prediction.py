@@ -6,6 +6,7 @@ from analysis.mixed_precision.forecast import Foresight
 from analysis.prediction.predictor import Prediction
 from figures.tradeoffs.wording import QualityScale
 from quant.config import QuantConfig
+from quant.passes.recipe import Recipe
 from ui.answers.forecast import present_foresight, quality_scale
 from ui.state.workspace import Workspace
 from ui.widgets.explain import FRONT
@@ -23,7 +24,8 @@ def predicted_quality_card(
 ) -> bool:
     """Show the predicted quality against a reference; return whether a front is known."""
     foresight = present_foresight(workspace)
-    said = None if foresight is None else foresight.predict_config(config)
+    recipe = workspace.experiment.recipe
+    said = None if foresight is None else foresight.predict_config(config, recipe)
     if foresight is None or said is None:
         _unknown_quality_card(row, foresight)
         return foresight is not None
@@ -32,8 +34,8 @@ def predicted_quality_card(
     if value is None or ends is None:
         _unknown_quality_card(row, foresight)
         return True
-    change = _quality_change(scale, value, foresight.predict_config(reference))
-    measured = _measured_sentence(foresight, scale, config)
+    change = _quality_change(scale, value, foresight.predict_config(reference, recipe))
+    measured = _measured_sentence(foresight, scale, config, recipe)
     row.metric(
         _quality_label(scale),
         f"{value:.1f} {scale.unit}",
@@ -61,9 +63,11 @@ def _quality_change(scale: QualityScale, value: float, other: Prediction | None)
     return (f"{value - before:+.1f}",)
 
 
-def _measured_sentence(foresight: Foresight, scale: QualityScale, config: QuantConfig) -> str:
+def _measured_sentence(
+    foresight: Foresight, scale: QualityScale, config: QuantConfig, recipe: Recipe
+) -> str:
     """Return the measured quality of a run with equal bits, in a sentence; else an empty text."""
-    summed = foresight.summed_noise(config)
+    summed = foresight.summed_noise(config, recipe)
     for one in foresight.measured:
         if one.proposal.summed == summed and scale.measured_value(one.run) is not None:
             return f" Measured in {one.run.name}: {scale.run_text(one.run)}."

@@ -4,12 +4,19 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelerator.report import CostReport
+from analysis.deployment.file_answers import (
+    USUAL_IMAGES,
+    check_answers,
+    describe_answers,
+    find_mismatch,
+    run_named,
+)
 from analysis.deployment.prepare_export import collect_layer_numbers, quantize_for_export
 from analysis.network import Network
-from analysis.runs.apply_recipe import title_of_pass
+from analysis.runs.apply_recipe import Stage, title_of_pass
 from analysis.runs.experiment import Experiment
 from analysis.sensitivity.sweep import Sensitivity
 from analysis.study import Study
@@ -17,6 +24,7 @@ from model_io.artefacts.artefact import TRIAL, Artefact, ArtefactSource
 from model_io.artefacts.formats import FORMATS
 from model_io.artefacts.viewer_overlays import LayerNumber
 from model_io.errors import ModelError
+from model_io.runtime.onnx_runtime import open_bytes
 from quant.config import QuantConfig
 from quant.inputs import tensors_of_batch
 from quant.passes.use_grids import UseGrids
@@ -29,6 +37,7 @@ from ui.state.workspace import Workspace
 
 STAGE_SHARE = 0.5
 MOST_KEPT = 8
+RUNNABLE = ("onnx-qdq", "onnx-qdq-float")
 VIEWERS = ("model-explorer", "netron")
 EXPORTS = "exports"
 
@@ -143,10 +152,29 @@ def _make_artefacts(
         share = STAGE_SHARE + (1 - STAGE_SHARE) * number / len(formats)
         yield Progress(share, f"Making {FORMATS[name].title}")
         try:
-            made = _write_artefact(workspace, wish, name, FORMATS[name].make(source))
+            found = FORMATS[name].make(source)
+            made = _write_artefact(workspace, wish, name, found)
+            if name in RUNNABLE:
+                made = yield from _run_file(workspace, wish, stage, found, made)
         except ModelError as error:  # the other formats can still be made
             made = Made(problem=str(error))
         _keep_artefact(workspace, wish.artefact_key(name), name, made)
+
+
+def _run_file(
+    workspace: Workspace, wish: ExportRequest, stage: Stage, file: Artefact, made: Made
+) -> Steps[Made]:
+    """Run a file in ONNX Runtime on some images; add what it answered, and whether it is wrong."""
+    scored = wish.study.scored
+    if scored is None:
+        return made
+    session = open_bytes(file.files[file.main_file])
+    images = scored.first(USUAL_IMAGES)
+    found = yield from check_answers(stage.network, stage.quantized, session, images)
+    digests = wish.network.digest, scored.digest
+    run = run_named(workspace.store.all_runs(), wish.name, *digests)
+    told = (*made.checks, describe_answers(found))
+    return replace(made, checks=told, alarm=find_mismatch(found, run))
 
 
 def _keep_artefact(workspace: Workspace, key: str, name: str, made: Made) -> None:

@@ -88,7 +88,10 @@ def _artefact_row(
 
 
 def _artefact_details(made: Made) -> None:
-    lines = [f":green[:material/check:] {plain(check)}" for check in made.checks]
+    if made.alarm:
+        st.error(plain(made.alarm), icon=":material/dangerous:")
+    color, mark = ("red", "close") if made.alarm else ("green", "check")
+    lines = [f":{color}[:material/{mark}:] {plain(check)}" for check in made.checks]
     lines += [f":orange[:material/info:] {plain(note)}" for note in made.notes]
     st.markdown("  \n".join(lines))
     if len(made.files) > 1:

@@ -20,7 +20,10 @@ class Repaired:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A finished artefact with its file; or the problem that stopped the artefact."""
+    """A finished artefact with its file; or the problem that stopped the artefact.
+
+    `alarm` says why the file is not the network that the file is named after.
+    """
 
     path: Path | None = None
     size_bytes: int = 0
@@ -29,6 +32,7 @@ class Made:
     notes: tuple[str, ...] = ()
     command: str = ""
     problem: str = ""
+    alarm: str = ""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -9,15 +9,25 @@ from analysis.mixed_precision.choices import Pin, Rules, Together
 from analysis.mixed_precision.forecast import Foresight
 from analysis.mixed_precision.pareto_front import Front
 from analysis.mixed_precision.proposal import Proposal
-from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.recipe_noise import (
+    USUAL_CHOICES,
+    RecipeChoice,
+    RecipeNoise,
+    chosen_recipes,
+)
+from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.useful_bits import restrict_to_useful_bits
 from analysis.network import Network
-from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity
+from analysis.sensitivity.sweep import DEFAULT_BITS
+from analysis.study import Study
 from quant.assignment import bits_by_part
 from quant.config import QuantConfig
+from quant.passes.recipe import Recipe
 from quant.spec import FLOAT_BITS, Granularity
 
 POINTS = 12
+MEASURED = 3  # points that a front measures unless a person asks for others
+MOST_MEASURED = 10
 MOST_MACHINES = 3
 UNITS = {
     Quantity.ENERGY: ("nJ", 1e3),
@@ -34,7 +44,8 @@ class FrontRequest:
     """What is asked as a person puts it; `others` are machines beside the present one.
 
     `pinned` layers keep the bits that they have now; `edge_bits` of 0 leave first and last free.
-    Weights may choose among `granularities`; without any they keep their own.
+    Weights may choose among `granularities`; without any they keep their own. `recipes` are the
+    repairs that take part, and `measured` is the number of points that finding the front measures.
     """
 
     quantity: Quantity = Quantity.ENERGY
@@ -44,6 +55,8 @@ class FrontRequest:
     together: Together = Together.LAYER
     pinned: tuple[str, ...] = ()
     granularities: tuple[Granularity, ...] = ()
+    recipes: tuple[RecipeChoice, ...] = USUAL_CHOICES
+    measured: int = MEASURED
 
     def choice_rules(self, machine: Machine, network: Network, config: QuantConfig) -> Rules:
         """Return what a choice must obey; widths that bring a machine nothing are left out.
@@ -64,6 +77,10 @@ class FrontRequest:
         rules = Rules(self.bits, pins, self.edge_bits or None, self.together, grains)
         return rules if self.quantity is Quantity.BOPS else restrict_to_useful_bits(machine, rules)
 
+    def repairs(self, study: Study, present: Recipe) -> tuple[Recipe, ...]:
+        """Return the recipes that take part; `present` is the recipe of the experiment."""
+        return chosen_recipes(self.recipes, present, study.equalizable_pairs())
+
     def needed_widths(self, network: Network, config: QuantConfig) -> tuple[int, ...]:
         """Return all bits that a sensitivity is needed for, the usual ones and the present's."""
         present = set(bits_by_part(config, network.graph).values())
@@ -77,8 +94,8 @@ class Against:
     EIGHT = "% of W8A8"
     PRESENT = "% of present"
     UNIT = "absolute"
-    POINTS = "points lost"
-    ALL = (EIGHT, PRESENT, UNIT, POINTS)
+    POINTS = "points below float"
+    ALL = (POINTS, EIGHT, PRESENT, UNIT)
 
 
 STARTS = {Against.EIGHT: 60.0, Against.PRESENT: 80.0, Against.UNIT: 10.0, Against.POINTS: 1.0}
@@ -88,22 +105,21 @@ STARTS = {Against.EIGHT: 60.0, Against.PRESENT: 80.0, Against.UNIT: 10.0, Agains
 class PointRequest:
     """The one point that is asked for: at most `most`, measured in `against`."""
 
-    against: str = Against.EIGHT
-    most: float = STARTS[Against.EIGHT]
+    against: str = Against.POINTS
+    most: float = STARTS[Against.POINTS]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Found:
     """The fronts that were found for a wish, machine by machine, and what can search on.
 
-    `others` are the sensitivities of weights at other granularities.
+    `noises` are those under each recipe that takes part.
     """
 
     wish: FrontRequest
     network: Network
-    sensitivity: Sensitivity
-    others: tuple[Sensitivity, ...]
-    searches: dict[str, BitSearch]
+    noises: tuple[RecipeNoise, ...]
+    searches: dict[str, RecipeSearch]
     fronts: dict[str, Front]
 
 
@@ -111,17 +127,17 @@ class Found:
 class TradeoffWork:
     """Fronts by what they were found from, answers to targets, and what predicts.
 
-    `sensitivities` are by configuration without bits and data, and so are `others`, those of
-    weights at other granularities; `missing` are questions the store has no front of. `picked` is
-    a machine and a point.
+    `noises` are by configuration without bits and data, then by recipe; `missing` are questions
+    the store has no front of. `picked` is a machine and a point, `rounded` whether AdaRound is put
+    behind the repairs of a point that is measured or loaded.
     """
 
     found: dict[str, Found] = field(default_factory=dict)
     answers: dict[Any, Proposal | str] = field(default_factory=dict)
-    sensitivities: dict[str, Sensitivity] = field(default_factory=dict)
-    others: dict[str, tuple[Sensitivity, ...]] = field(default_factory=dict)
+    noises: dict[str, dict[Recipe, RecipeNoise]] = field(default_factory=dict)
     foresights: dict[Any, Foresight | None] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     picked: tuple[str, str] | None = None
+    rounded: bool = False
     wish: FrontRequest | None = None
     target: PointRequest = field(default_factory=PointRequest)

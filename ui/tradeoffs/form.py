@@ -2,18 +2,31 @@
 
 import streamlit as st
 
-from accelerator.machine import presets
+from accelerator.machine import load_preset, presets
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Together
-from analysis.mixed_precision.useful_bits import find_useful_bits
+from analysis.mixed_precision.recipe_noise import RecipeChoice
+from analysis.mixed_precision.useful_bits import (
+    explain_machine_gains,
+    find_useful_bits,
+    machines_that_gain,
+)
 from analysis.network import Network
 from analysis.runs.json_values import result_from_plain
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS, Granularity
-from ui.state.tradeoffs import MOST_MACHINES, STARTS, UNITS, Against, FrontRequest, PointRequest
+from ui.state.tradeoffs import (
+    MOST_MACHINES,
+    MOST_MEASURED,
+    STARTS,
+    UNITS,
+    Against,
+    FrontRequest,
+    PointRequest,
+)
 from ui.state.workspace import Workspace, find_machine
 from ui.tradeoffs.jobs import front_request_key
-from ui.widgets.machine_picker import machine_picker
+from ui.widgets.machine_picker import choose_machine, machine_picker
 from ui.widgets.markdown import plain
 from ui.widgets.tables import BIT_CHOICES
 
@@ -75,6 +88,7 @@ def front_request_form(workspace: Workspace, network: Network) -> tuple[FrontReq
         with st.popover("Rules", icon=":material/rule:"):
             rules = _rule_fields(workspace, network, last)
     wish = FrontRequest(quantity, tuple(others), *rules)
+    _gains_note(workspace, wish)
     workspace.tradeoffs.wish, workspace.tradeoffs.target = wish, aimed
     return wish, aimed
 
@@ -83,10 +97,10 @@ def _target_fields(last: PointRequest, quantity: Quantity) -> PointRequest:
     """Show what bounds the one point that is asked for."""
     unit = UNITS[quantity][0]
     against: str = st.selectbox(
-        "Bound in", Against.ALL, index=Against.ALL.index(last.against), width=140,
+        "Bound in", Against.ALL, index=Against.ALL.index(last.against), width=170,
         key="tradeoffs.against", format_func=lambda name: unit if name == Against.UNIT else name,
-        help="A bound on the cost: the least noise within it. A bound on the points of accuracy "
-        "lost: the least cost within it, as predicted.",
+        help="Points below float: the least cost that is predicted to stay that near to the float "
+        "network. A bound on the cost: the least noise within it.",
     )  # fmt: skip
     start = last.most if against == last.against else STARTS[against]
     most = st.number_input(
@@ -98,8 +112,27 @@ def _target_fields(last: PointRequest, quantity: Quantity) -> PointRequest:
 
 def _rule_fields(
     workspace: Workspace, network: Network, last: FrontRequest
-) -> tuple[tuple[int, ...], int, Together, tuple[str, ...], tuple[Granularity, ...]]:
+) -> tuple[
+    tuple[int, ...],
+    int,
+    Together,
+    tuple[str, ...],
+    tuple[Granularity, ...],
+    tuple[RecipeChoice, ...],
+    int,
+]:
     """Show what a choice must obey."""
+    recipes = st.multiselect(
+        "Repairs that take part", list(RecipeChoice), default=list(last.recipes),
+        key="tradeoffs.recipes", placeholder="No repair",
+        help="The search takes the best of these for each point. AdaRound is an extra: its effect "
+        "is measured, not predicted",
+    )  # fmt: skip
+    measured: int = st.number_input(
+        "Points to measure with the front", 0, MOST_MEASURED, last.measured, 1,
+        key="tradeoffs.measured",
+        help="Measured points tell top-1 and correct all predictions; 0 measures none",
+    )  # fmt: skip
     bits = st.multiselect(
         "Widths on offer", BITS, default=list(last.bits), key="tradeoffs.bits",
         help="Of these, only widths that a machine makes something of are tried there",
@@ -133,7 +166,26 @@ def _rule_fields(
         "measured at each. Only the size of compressed weights depends on it",
     )  # fmt: skip
     wide = tuple(sorted(offered, reverse=True))
-    return wide, edge, together, tuple(pinned), GRAINS[grains]
+    usual = tuple(recipes) or (RecipeChoice.NONE,)
+    return wide, edge, together, tuple(pinned), GRAINS[grains], usual, measured
+
+
+def _gains_note(workspace: Workspace, wish: FrontRequest) -> None:
+    """Say before the click that fewer bits gain nothing here, and offer a machine that gains."""
+    machines = [workspace.machine, *(find_machine(workspace, name) for name in wish.others)]
+    if wish.quantity is Quantity.BOPS or machines_that_gain(machines, wish.bits):
+        return
+    others = machines_that_gain([load_preset(name) for name in presets()], wish.bits)
+    st.info(
+        f"There is nothing to trade here. {plain(explain_machine_gains(workspace.machine))} "
+        "Repairs may still bring accuracy back.",
+        icon=":material/lightbulb:",
+    )
+    if others and st.button(
+        f"Search on {others[0].title} instead", key="tradeoffs.gainful", icon=":material/memory:"
+    ):
+        choose_machine(workspace, others[0].name)
+        st.rerun()
 
 
 def _bits_text(bits: tuple[int, ...]) -> str:

@@ -6,13 +6,22 @@ from dataclasses import replace
 
 from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
-from analysis.mixed_precision.pareto_front import Front, find_pareto_front, measure_proposals
+from analysis.mixed_precision.forecast import learn_forecast
+from analysis.mixed_precision.pareto_front import (
+    Front,
+    find_pareto_front,
+    measure_proposals,
+    next_to_measure,
+)
 from analysis.mixed_precision.pareto_record import FoundRecord
 from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
-from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.recipe_noise import RecipeNoise
+from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.useful_bits import explain_machine_gains
+from analysis.runs.experiment import name_of_recipe
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.runs.run_store import Run
+from analysis.runs.verdict import SMALL_LOSS
 from analysis.sensitivity.sweep import Sensitivity, View
 from analysis.study import Study
 from figures.style.units import format_share
@@ -20,12 +29,8 @@ from figures.tradeoffs.wording import COST_NAMES, value_text
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.progress import Progress, Steps, part_of_progress
-from ui.answers.forecast import (
-    present_foresight,
-    sensitivity_key,
-    sensitivity_key_at,
-)
-from ui.answers.screened_noise import noise_by_granularity
+from ui.answers.forecast import eight_bit_config, hold_noises, present_foresight, sensitivity_key_at
+from ui.answers.recipe_noises import noises_of
 from ui.answers.stored_fronts import (
     keep_fronts,
     read_stored_fronts,
@@ -44,7 +49,8 @@ from ui.state.tradeoffs import (
 )
 from ui.state.workspace import Workspace
 
-CALIBRATION_SHARE, NOISE_SHARE = 0.15, 0.6
+CALIBRATION_SHARE, NOISE_SHARE, FRONT_SHARE = 0.1, 0.5, 0.65
+ROUNDING = 1e-9
 MOST_FOUND = 6
 
 
@@ -53,11 +59,15 @@ def front_key(workspace: Workspace, wish: FrontRequest) -> str:
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
         return ""
-    place = sensitivity_key(workspace, network, parts)
+    study = workspace.study
+    if study is None:
+        return ""
+    place = sensitivity_key_at(network, parts, eight_bit_config(workspace, network))
     machines = requested_machines(workspace, wish)
     present = workspace.config
     rules = [wish.choice_rules(machine, network, present) for machine in machines]
-    text = repr((place, wish.quantity, rules, machines))
+    recipes = wish.repairs(study, workspace.experiment.recipe)
+    text = repr((place, wish.quantity, rules, machines, recipes))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -74,19 +84,13 @@ def find_known_fronts(workspace: Workspace, wish: FrontRequest) -> Found | None:
 
 
 def hold_fronts(workspace: Workspace, key: str, found: Found) -> None:
-    """Hold fronts, and the sensitivities behind them; the oldest go."""
-    network, parts, work = workspace.network, workspace.parts, workspace.tradeoffs
+    """Hold fronts, and the noise behind them; the oldest fronts go."""
+    work = workspace.tradeoffs
     while len(work.found) >= MOST_FOUND:
         work.found.pop(next(iter(work.found)))
     work.found[key] = found
     work.answers.clear()
-    if network is not None and parts is not None:
-        place = sensitivity_key_at(network, parts, found.sensitivity.sweep.config)
-        work.sensitivities.setdefault(place, found.sensitivity)
-        known = {other.sweep.config: other for other in work.others.get(place, ())}
-        known |= {other.sweep.config: other for other in found.others}
-        if known:
-            work.others[place] = tuple(known.values())
+    hold_noises(workspace, found.noises)
 
 
 def take_session_fronts(
@@ -97,9 +101,7 @@ def take_session_fronts(
     if network is None or parts is None:
         return
     if sensitivity is not None and sensitivity.sweep.view is View.ONLY:
-        work.sensitivities[sensitivity_key_at(network, parts, sensitivity.sweep.config)] = (
-            sensitivity
-        )
+        hold_noises(workspace, [RecipeNoise((), network, sensitivity)])
     for record in records:
         try:
             wish = result_from_plain(FrontRequest, record.question)
@@ -130,8 +132,6 @@ def start_front_search(workspace: Workspace, wish: FrontRequest) -> None:
         return found
 
     def take_fronts(found: Found) -> None:
-        place = sensitivity_key(then, network, parts)
-        then.tradeoffs.sensitivities[place] = found.sensitivity
         hold_fronts(then, key, found)
 
     workspace.runner.submit(
@@ -148,31 +148,52 @@ def _search_fronts(
 ) -> Steps[Found]:
     network = study.network
     yield from part_of_progress(study.collect_statistics(), 0.0, CALIBRATION_SHARE)
-    steps_of_noise = noise_by_granularity(workspace, study, wish, present)
-    noise, others = yield from part_of_progress(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
+    steps_of_noise = noises_of(workspace, study, wish, present)
+    noises = yield from part_of_progress(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
+    hold_noises(workspace, noises)
     searches, fronts = {}, {}
+    share = (FRONT_SHARE - NOISE_SHARE) / len(machines)
     for place, machine in enumerate(machines):
-        share = (1 - NOISE_SHARE) / len(machines)
-        start = NOISE_SHARE + share * place
+        start = NOISE_SHARE + place * share
         yield Progress(start, f"Costs on {machine.name}")
-        rules = wish.choice_rules(machine, network, present)
-        entropies = study.weight_entropies
-        search = BitSearch(network, noise, machine, rules, entropies=entropies, others=others)
+        search = RecipeSearch(noises, machine, wish.choice_rules(machine, network, present))
         front = find_pareto_front(search, wish.quantity, POINTS)
         searches[machine.name] = search
         plain = yield from part_of_progress(front, start, start + share)
         fronts[machine.name] = _name_points(plain, search)
-    return Found(wish, network, noise, others, searches, fronts)
+    found = Found(wish, network, noises, searches, fronts)
+    yield from part_of_progress(_measure_some(workspace, study, found), FRONT_SHARE, 1.0)
+    return found
 
 
-def _name_points(front: Front, search: BitSearch) -> Front:
+def _measure_some(workspace: Workspace, study: Study, found: Found) -> Steps[None]:
+    """Measure the points that tell most of the floor, as many as the wish asks for."""
+    machine, front = next(iter(found.fronts.items()))
+    search, keep = found.searches[machine], workspace.store.save_run
+    foresight = learn_forecast(found.noises, workspace.store.all_runs(), study.scored_images.digest)
+    search.predictor = foresight.predictor
+    measured = [one.proposal for one in foresight.measured]
+    missing = max(0, found.wish.measured - len(measured))
+    for number in range(missing):
+        proposal = next_to_measure(search, front, measured, SMALL_LOSS)
+        if proposal is None:
+            return
+        named = replace(proposal, name=_name_of(proposal, front.quantity, search))
+        steps = measure_proposals(search, study, [named], workspace.data.seed, keep)
+        (one,) = yield from part_of_progress(steps, number / missing, (number + 1) / missing)
+        measured.append(one.proposal)
+
+
+def _name_points(front: Front, search: RecipeSearch) -> Front:
     """Return the front with names that say what a point costs beside uniform 8 bits."""
-    quantity, eight = front.quantity, front.quantity.value_in(search.reference.cost)
-    named = (
-        replace(one, name=f"Mixed, {100 * quantity.value_in(one.cost) / eight:.1f} % {quantity}")
-        for one in front.proposals
-    )
+    named = (replace(one, name=_name_of(one, front.quantity, search)) for one in front.proposals)
     return replace(front, proposals=tuple(named))
+
+
+def _name_of(proposal: Proposal, quantity: Quantity, search: RecipeSearch) -> str:
+    """Return a name that says what a proposal costs beside uniform 8 bits."""
+    share = quantity.value_in(proposal.cost) / quantity.value_in(search.reference.cost)
+    return f"Mixed, {100 * share:.1f} % {quantity}"
 
 
 def answer_target(
@@ -194,12 +215,15 @@ def answer_target(
 
 
 def _solve_target(
-    search: BitSearch, found: Found, target: PointRequest, present: Proposal
+    search: RecipeSearch, found: Found, target: PointRequest, present: Proposal
 ) -> Proposal:
     quantity = found.wish.quantity
     if target.against == Against.POINTS:
-        name = f"Least {quantity} within {target.most:g} points"
-        return search.cheapest_choice(quantity, most_loss=target.most / 100, name=name)
+        name = f"Least {quantity} within {_points(target.most)} of float"
+        best = search.cheapest_choice(quantity, most_loss=target.most / 100, name=name)
+        if best.prediction.loss is not None and best.prediction.loss > target.most / 100 + ROUNDING:
+            raise BudgetError("No choice of bits and repairs keeps the bound.")
+        return best
     unit, factor = UNITS[quantity]
     words, worth = {
         Against.EIGHT: (Against.EIGHT, quantity.value_in(search.reference.cost) / 100),
@@ -210,11 +234,22 @@ def _solve_target(
     return search.least_noise_choice([Budget(quantity, target.most * worth)], name)
 
 
-def _unreachable_sentence(search: BitSearch, quantity: Quantity, target: PointRequest) -> str:
+def _points(count: float) -> str:
+    return "1 point" if count == 1 else f"{count:g} points"
+
+
+def _unreachable_sentence(search: RecipeSearch, quantity: Quantity, target: PointRequest) -> str:
     """Say what is within reach where a target is not."""
     wanted = f"{target.most:g} {target.against}"
     if target.against == Against.POINTS:
-        return f"No choice of bits is predicted to keep {wanted}. Allow more, or offer wider bits."
+        best = search.least_noise_choice(())
+        lost = 100 * (best.prediction.loss or 0.0)
+        repairs = name_of_recipe(best.recipe) or "no repair"
+        return (
+            f"Nothing on {search.machine.name} keeps at most {_points(target.most)} below float: "
+            f"the best choice, with {repairs}, is predicted to lose {_points(round(lost, 1))}. "
+            "Offer wider bits, put AdaRound behind the repairs, or train."
+        )
     if target.against == Against.UNIT:
         wanted = f"{target.most:g} {UNITS[quantity][0]}"
     least, eight = (
@@ -226,19 +261,6 @@ def _unreachable_sentence(search: BitSearch, quantity: Quantity, target: PointRe
         f"{wanted}; {value_text(quantity, least)} ({format_share(least / eight)} of W8A8) is the "
         "least. Allow more, offer narrower bits, or pin fewer layers."
     )
-
-
-def spread_proposals(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Return the least noisy, the most, then those between them by halves: what teaches most."""
-    left = sorted(proposals, key=lambda proposal: proposal.noise_energy_sum)
-    chosen = left[:1] + left[:0:-1][:1]
-    spans = [(0, len(left) - 1)]
-    for low, high in spans:
-        if high - low > 1:
-            middle = (low + high) // 2
-            chosen.append(left[middle])
-            spans += [(low, middle), (middle, high)]
-    return chosen
 
 
 def start_measuring(

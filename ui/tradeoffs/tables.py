@@ -7,18 +7,35 @@ import pandas as pd
 from analysis.mixed_precision.pareto_front import Measured
 from analysis.mixed_precision.proposal import Proposal
 from analysis.network import Network
+from analysis.runs.experiment import name_of_recipe
 from figures.style.units import format_bytes, format_energy, format_time
-from figures.tradeoffs.front import Panel
+from figures.tradeoffs.panel import Panel
 from figures.tradeoffs.wording import QualityScale, quality_text
-from quant.assignment import bits_by_part
+from quant.assignment import Cell, bits_by_part, cells_of_config
+from quant.passes.recipe import Recipe
 from quant.simulation.plan import Side
 
+Choice = tuple[tuple[Cell, ...], Recipe]
 
-def pickable_points(panel: Panel) -> list[Proposal]:
-    """Return all points that can be picked: predicted ones, then other runs, by rising cost."""
-    named = {point.name: point for point in panel.proposals}
-    runs = {one.proposal.name: one.proposal for one in panel.measured}
-    return list({**runs, **named}.values())
+
+def named_points(panel: Panel) -> list[Proposal]:
+    """Return all points that can be picked: the present one, the answer, predictions, runs."""
+    answer = () if panel.answer is None else (panel.answer,)
+    runs = (one.proposal for one in (*panel.measured, *panel.rounded))
+    return [panel.present, *answer, *panel.front.proposals, *panel.front.references, *runs]
+
+
+def choice_of(network: Network, proposal: Proposal) -> Choice:
+    """Return what makes two points the same configuration: bits, granularities and repairs."""
+    return cells_of_config(proposal.config, network.graph), proposal.recipe
+
+
+def pickable_points(network: Network, panel: Panel) -> list[Proposal]:
+    """Return one point a configuration, by rising cost."""
+    unique: dict[Choice, Proposal] = {}
+    for point in named_points(panel):
+        unique.setdefault(choice_of(network, point), point)
+    return sorted(unique.values(), key=lambda point: panel.front.quantity.value_in(point.cost))
 
 
 def front_table(
@@ -35,6 +52,7 @@ def front_table(
         [
             {
                 "name": point.name,
+                "repairs": name_of_recipe(point.recipe) or "none",
                 f"predicted {scale.unit}": quality_text(scale, point.prediction),
                 f"measured {scale.unit}": "" if run is None else scale.run_text(run.run),
                 f"{quantity} % of W8A8": round(100 * quantity.value_in(point.cost) / eight, 1),

@@ -8,42 +8,48 @@ import streamlit as st
 
 from accelerator.interval import describe_trust
 from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.explain_costs import explain_handling
 from analysis.mixed_precision.forecast import ENOUGH, Foresight
 from analysis.mixed_precision.pareto_front import (
     Measured,
     move_to_machine,
     prediction_error,
+    spread_proposals,
     update_front,
 )
 from analysis.mixed_precision.proposal import Proposal
-from analysis.mixed_precision.search import BitSearch, explain_handling
+from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.useful_bits import explain_machine_gains
 from analysis.network import Network
+from analysis.runs.experiment import name_of_recipe
+from analysis.runs.verdict import SMALL_LOSS
 from analysis.sensitivity.sweep import Depth, Sensitivity
 from figures import takeaway
 from figures.style.units import format_share
 from figures.tradeoffs.bits_chosen import bits_by_layer
-from figures.tradeoffs.front import Panel, front_chart
+from figures.tradeoffs.front import front_chart
+from figures.tradeoffs.panel import Panel
 from figures.tradeoffs.wording import COST_NAMES, QualityScale, amount_text, quality_text
 from quant.assignment import bits_by_part
+from quant.passes.adaround import AdaRound
 from ui.job_kind import JobKind
-from ui.state.edit_config import set_preset
+from ui.state.edit_config import change_experiment
 from ui.state.tradeoffs import Found, PointRequest
 from ui.state.workspace import Workspace
-from ui.tradeoffs.jobs import answer_target, spread_proposals, start_measuring
-from ui.tradeoffs.tables import front_table, pickable_points
+from ui.tradeoffs.jobs import answer_target, start_measuring
+from ui.tradeoffs.tables import choice_of, front_table, named_points, pickable_points
 from ui.widgets.download import csv_download_button
 from ui.widgets.markdown import plain
 
 CHART = {"displayModeBar": False}
 SHOWN = (Quantity.ENERGY, Quantity.LATENCY, Quantity.SIZE, Quantity.MEMORY)
-BIT_SCALABLE = "bitfusion_like"
+ROUNDING_ITERATIONS = 400  # where gains of AdaRound flatten out on the sample networks
 
 
 def machine_panels(
     workspace: Workspace, found: Found, foresight: Foresight, target: PointRequest
 ) -> tuple[list[Panel], dict[str, str]]:
-    """Return what is drawn of each machine, and why a target cannot be kept."""
+    """Return what is drawn of each machine, and why a bound cannot be kept."""
     panels: list[Panel] = []
     problems: dict[str, str] = {}
     for name, search in found.searches.items():
@@ -59,18 +65,18 @@ def machine_panels(
                 present,
                 None if isinstance(got, str) else got.predicted_by(foresight.predictor),
                 {quantity: quantity.value_in(search.reference.cost) for quantity in Quantity},
+                tuple(move_to_machine(search, one) for one in foresight.rounded),
             )
         )
     return panels, problems
 
 
-def _present_proposal(search: BitSearch, foresight: Foresight, workspace: Workspace) -> Proposal:
-    """Return the present configuration; its noise is not known where its grids are others."""
-    config = workspace.config
-    proposal = search.judge_config(f"Now: {workspace.experiment.display_name}", config)
-    return replace(proposal, summed=foresight.summed_noise(config)).predicted_by(
-        foresight.predictor
-    )
+def _present_proposal(search: RecipeSearch, foresight: Foresight, workspace: Workspace) -> Proposal:
+    """Return the present experiment; the noise is unknown where encodings are others."""
+    config, recipe = workspace.config, workspace.experiment.recipe
+    proposal = search.judge_config(f"Now: {workspace.experiment.display_name}", config, recipe)
+    summed = foresight.summed_noise(config, recipe)
+    return replace(proposal, summed=summed).predicted_by(foresight.predictor)
 
 
 def show_front(
@@ -104,23 +110,25 @@ def picked_point(workspace: Workspace, panels: Sequence[Panel]) -> tuple[Panel, 
     """Return the point picked and its panel: at first the answer, else the cheapest."""
     name = _machine_in_sight(workspace, panels)
     panel = next(panel for panel in panels if panel.front.machine == name)
-    points = pickable_points(panel)
     wanted = workspace.tradeoffs.picked
-    for point in points:
+    for point in named_points(panel):
         if wanted is not None and point.name == wanted[1]:
             return panel, point
-    return panel, panel.answer or points[0]
+    return panel, panel.answer or panel.front.proposals[0]
 
 
 def show_point_details(
     workspace: Workspace, found: Found, panel: Panel, picked: Proposal, scale: QualityScale
 ) -> None:
     """Show the point picked: what is predicted, what was measured, what it costs, its bits."""
-    st.markdown(f"**{plain(picked.name)}** on {plain(panel.front.machine)}")
+    repairs = name_of_recipe(picked.recipe) or "no repair"
+    st.markdown(f"**{plain(picked.name)}** on {plain(panel.front.machine)}, {plain(repairs)}")
     run = measured_run(found.network, panel, picked)
     measured = "not measured yet" if run is None else f"measured **{scale.run_text(run.run)}**"
     predicted = quality_text(scale, picked.prediction)
     st.markdown(f"{plain(scale.name)}: predicted **{predicted}**, {measured}.")
+    if scale.by_loss:
+        st.markdown(_below_float(scale, picked, run))
     st.caption(_cost_sentence(panel, picked))
     _point_buttons(workspace, found, panel, picked, done=run is not None, told=scale.by_loss)
 
@@ -144,19 +152,44 @@ def _cost_sentence(panel: Panel, picked: Proposal) -> str:
 
 def measured_run(network: Network, panel: Panel, proposal: Proposal) -> Measured | None:
     """Return the run of the same bits, if there is one."""
-    wanted = bits_by_part(proposal.config, network.graph)
-    alike = (o for o in panel.measured if bits_by_part(o.proposal.config, network.graph) == wanted)
+    wanted = choice_of(network, proposal)
+    alike = (one for one in panel.measured if choice_of(network, one.proposal) == wanted)
     return next(alike, None)
+
+
+def _below_float(scale: QualityScale, picked: Proposal, run: Measured | None) -> str:
+    """Say how far below the float network a point is, and whether that is within one point."""
+    value = (
+        scale.predicted_value(picked.prediction) if run is None else scale.measured_value(run.run)
+    )
+    if value is None:
+        return "How far below float is not known."
+    lost = scale.of_float - value
+    words = f"{'Measured' if run else 'Predicted'} {lost:.1f} points below float."
+    if lost <= 100 * SMALL_LOSS:
+        return f":material/check_circle: {words}"
+    return f":material/warning: {words} One point is what a deployable network may lose."
 
 
 def _point_buttons(
     workspace: Workspace, found: Found, panel: Panel, picked: Proposal, *, done: bool, told: bool
 ) -> None:
+    rounding = st.toggle(
+        "With AdaRound (extra)", key="tradeoffs.rounded",
+        value=workspace.tradeoffs.rounded,
+        help="Learns the rounding of weights behind the repairs: minutes, and usually better. The "
+        "prediction does not know of it, so measure the point",
+    )  # fmt: skip
+    workspace.tradeoffs.rounded = rounding
+    if rounding:
+        picked = replace(picked, recipe=(*picked.recipe, AdaRound(iterations=ROUNDING_ITERATIONS)))
+        done = False
     row = st.container(horizontal=True)
     if row.button(
         "Load into Configure", key="tradeoffs.load", icon=":material/tune:", type="primary",
-        disabled=picked.config == workspace.config,
-        help="Makes it the present configuration; Undo takes it back",
+        disabled=(picked.config, picked.recipe)
+        == (workspace.config, workspace.experiment.recipe),
+        help="Makes it the present experiment, with its repairs; Undo takes it back",
     ):  # fmt: skip
         load_proposal(workspace, picked)
         st.rerun()  # the whole page, so that the frame shows what is loaded
@@ -179,14 +212,16 @@ def _point_buttons(
 
 
 def load_proposal(workspace: Workspace, proposal: Proposal) -> None:
-    """Make a proposal the present configuration, under its name."""
-    set_preset(workspace, proposal.config, proposal.name.removeprefix("Now: "))
-    workspace.notes.append(f"{proposal.name} is the present configuration; Undo takes it back.")
+    """Make a proposal the present experiment, with its repairs, under its name."""
+    experiment = workspace.experiment.with_calibrated_ranges().with_config(proposal.config)
+    name = proposal.name.removeprefix("Now: ")
+    change_experiment(workspace, experiment.with_recipe(proposal.recipe).with_name(name))
+    workspace.notes.append(f"{proposal.name} is the present experiment; Undo takes it back.")
 
 
 def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: QualityScale) -> None:
     """Show all points of a machine; ticks pick, and say what to measure."""
-    points = pickable_points(panel)
+    points = pickable_points(found.network, panel)
     runs = [measured_run(found.network, panel, point) for point in points]
     key = f"tradeoffs.table.{panel.front.machine}"
 
@@ -212,9 +247,7 @@ def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: Qu
         for point, run in zip(points, runs, strict=True)
         if run is None and point in (ticked or points)
     ]
-    left = list(
-        {tuple(bits_by_part(p.config, found.network.graph).items()): p for p in wanted}.values()
-    )
+    left = wanted
     row = st.container(horizontal=True, vertical_alignment="center")
     what = f"Measure {len(left)} {'ticked' if ticked else 'not measured yet'}"
     what = what if left else "All are measured"
@@ -236,7 +269,7 @@ def show_front_notes(
     st.caption(
         " ".join(
             (
-                _noise_origin(found.sensitivity),
+                _noise_origin(found.noises[0].sensitivity),
                 *_prediction_errors(foresight),
                 _missing_accuracy_note(scale),
             )
@@ -252,12 +285,6 @@ def show_front_notes(
     ]
     for sentence in dict.fromkeys(handled):
         st.markdown(f"- {plain(sentence)}")
-    flat = all(len(panel.front.proposals) == 1 for panel in panels)
-    if flat and BIT_SCALABLE not in found.searches:
-        st.info(
-            f"There is nothing to trade here. Choose {BIT_SCALABLE} beside it to see a machine "
-            "on which fewer bits save arithmetic.", icon=":material/lightbulb:",
-        )  # fmt: skip
 
 
 def _noise_origin(known: Sensitivity) -> str:

@@ -10,7 +10,8 @@ import pytest
 from accelerator.machine import load_preset
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Pin
-from analysis.mixed_precision.optimize import Answer, Task, optimize_bits
+from analysis.mixed_precision.explain_costs import explain_handling
+from analysis.mixed_precision.optimize import Answer, Task, optimize_bits, warn_of_loss
 from analysis.mixed_precision.pareto_front import (
     find_pareto_front,
     measure_proposals,
@@ -18,7 +19,7 @@ from analysis.mixed_precision.pareto_front import (
     update_front,
 )
 from analysis.mixed_precision.proposal import Budget, BudgetError
-from analysis.mixed_precision.search import BitSearch, explain_handling
+from analysis.mixed_precision.search import BitSearch
 from analysis.runs.apply_recipe import repair_float_network
 from analysis.runs.experiment_file import experiment_from_plain
 from analysis.runs.run_store import Run, RunStore
@@ -113,9 +114,12 @@ def test_repairs_take_part_in_the_search() -> None:
     swept = drain_steps(
         analyze_sensitivity(repaired.with_scored_images(small.data), found.sensitivity.sweep)
     )
-    assert {s.question: s.sqnr_db for s in swept.scores} == {
-        s.question: s.sqnr_db for s in found.sensitivity.scores
-    }
+    for plainly, corrected in zip(swept.scores, found.sensitivity.scores, strict=True):
+        assert corrected.question == plainly.question
+        if plainly.question.side is Side.ACTIVATIONS:
+            assert corrected.sqnr_db == plainly.sqnr_db
+        else:  # bias correction takes noise away
+            assert corrected.sqnr_db >= plainly.sqnr_db
     assert found.sensitivity.scores != plain.sensitivity.scores
     for one in found.measured:
         assert one.run.recipe == ("Equalize", "Correct biases (empirical)")
@@ -123,6 +127,18 @@ def test_repairs_take_part_in_the_search() -> None:
     assert told["recipe"] == ["Equalize", "Correct biases (empirical)"]
     chosen = experiment_from_plain(told["choice"]["experiment"]).experiment
     assert (chosen.recipe, chosen.config) == (recipe, found.proposal.config)
+
+
+def test_a_choice_far_below_float_is_warned_of() -> None:
+    """Many images answer otherwise at few bits; a measured loss counts more than a guess."""
+    found = answer(budgets=(Budget(Quantity.ENERGY, 0.3, relative=True),), measured=True)
+    one, _ = found.measured
+    bad = replace(one, run=replace(one.run, evaluation=replace(one.run.evaluation, top1_drop=0.26)))
+    (sentence,) = warn_of_loss(found.proposal, [bad])
+    assert "lose at most 1 point against float; it was measured to lose 26.0" in sentence
+    near = replace(one.run.evaluation, top1_drop=0.005)
+    kept = replace(one, run=replace(one.run, evaluation=near))
+    assert warn_of_loss(found.proposal, [kept]) == ()
 
 
 def test_what_is_out_of_reach_is_told_before_the_sweep() -> None:

@@ -1,0 +1,157 @@
+"""What a recipe of repairs leaves of the noise: sensitivities of the network that it repairs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from analysis.cost.workload import Entropies
+from analysis.network import Network
+from analysis.runs.apply_recipe import repair_float_network
+from analysis.runs.experiment_file import pass_to_plain, recipe_from_plain
+from analysis.sensitivity.screening.corrected_noise import corrected_shares, with_bias_corrected
+from analysis.sensitivity.sweep import Sensitivity, Sweep, sweeps_of_granularities
+from analysis.study import Study
+from quant.graph.layer_pairs import Pair
+from quant.passes.absorb_bias import AbsorbBias
+from quant.passes.adaround import AdaRound
+from quant.passes.correct_bias import CorrectBias
+from quant.passes.equalize import Equalize
+from quant.passes.recipe import Recipe, is_float_pass
+from quant.progress import Progress, Steps, part_of_progress
+from quant.simulation.plan import Side
+from quant.spec import Granularity
+
+SWEEPS_SHARE = 0.8  # of the work on one recipe; bias correction is the rest
+CORRECTED_IMAGES = 32  # on which the means of bias correction are predicted
+Sweeping = Callable[[Study, Sweep], Steps[Sensitivity]]
+
+
+class RecipeChoice(StrEnum):
+    """A recipe that takes part in a search; `PRESENT` stands for that of the experiment."""
+
+    NONE = "no repair"
+    EQUALIZED = "equalized"
+    CORRECTED = "equalized, biases corrected"
+    PRESENT = "as the experiment"
+
+
+RECIPES: dict[RecipeChoice, Recipe] = {
+    RecipeChoice.NONE: (),
+    RecipeChoice.EQUALIZED: (Equalize(),),
+    RecipeChoice.CORRECTED: (Equalize(), CorrectBias()),
+}
+USUAL_CHOICES = tuple(RecipeChoice)
+"""What takes part unless a person chooses: repairs without training, which take seconds."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RecipeNoise:
+    """A recipe, the network after the float passes, and the noise of each layer quantized alone.
+
+    `others` are sensitivities of weights at other granularities. Bias correction is part of all
+    sensitivities; AdaRound is not: predictions are those without rounding that is learned.
+    `entropies` caches the entropies of weights for machines that compress weights.
+    """
+
+    recipe: Recipe
+    network: Network
+    sensitivity: Sensitivity
+    others: tuple[Sensitivity, ...] = ()
+    entropies: Entropies = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeNoiseRecord:
+    """What is kept of the noise under a recipe; the network is repaired again from the recipe.
+
+    `recipe` holds the repairs as `pass_to_plain` writes them.
+    """
+
+    recipe: tuple[dict[str, Any], ...]
+    sensitivity: Sensitivity
+    others: tuple[Sensitivity, ...] = ()
+
+
+def record_noise(noise: RecipeNoise) -> RecipeNoiseRecord:
+    """Return the storable record of the noise under a recipe."""
+    recipe = tuple(map(pass_to_plain, noise.recipe))
+    return RecipeNoiseRecord(recipe, noise.sensitivity, noise.others)
+
+
+def restore_noise(record: RecipeNoiseRecord, study: Study) -> RecipeNoise:
+    """Return the noise of a record; `study` is that of the network before repairs.
+
+    Raises:
+        ConfigError: a pass of the record cannot be read.
+    """
+    recipe = recipe_from_plain(list(record.recipe))
+    network, entropies = study.network, study.weight_entropies
+    if any(map(is_float_pass, recipe)):
+        network, entropies = repair_float_network(study, recipe).network, {}
+    return RecipeNoise(recipe, network, record.sensitivity, record.others, entropies)
+
+
+def chosen_recipes(
+    choices: Sequence[RecipeChoice], present: Recipe, pairs: Sequence[Pair]
+) -> tuple[Recipe, ...]:
+    """Return the recipes that take part_of_progress, without repetition; at least the empty recipe.
+
+    Equalization is left out where the network has no pair to equalize, and AdaRound of the present
+    recipe because its noise is not predicted.
+    """
+    recipes = [RECIPES.get(choice, present) for choice in choices]
+    if not pairs:
+        recipes = [_without(recipe, Equalize, AbsorbBias) for recipe in recipes]
+    recipes = [_without(recipe, AdaRound) for recipe in recipes]
+    return tuple(dict.fromkeys(filter(is_predictable, recipes))) or ((),)
+
+
+def _without(recipe: Recipe, *kinds: type) -> Recipe:
+    return tuple(step for step in recipe if not isinstance(step, kinds))
+
+
+def is_predictable(recipe: Recipe) -> bool:
+    """Whether the noise under a recipe follows from screening: no AdaRound, training, encodings."""
+    return all(isinstance(step, Equalize | AbsorbBias | CorrectBias) for step in recipe)
+
+
+def repaired_study(study: Study, recipe: Recipe) -> Steps[Study]:
+    """Return the calibrated study of the network after the float passes of a recipe."""
+    if not any(map(is_float_pass, recipe)):
+        yield from study.collect_statistics()
+        return study
+    yield Progress(0.0, "Repairing the float network")
+    repaired = repair_float_network(study, recipe)
+    yield from repaired.collect_statistics()
+    return repaired
+
+
+def measure_recipe_noise(
+    repaired: Study,
+    recipe: Recipe,
+    own: Sweep,
+    granularities: tuple[Granularity, ...] | None,
+    sweeping: Sweeping,
+) -> Steps[RecipeNoise]:
+    """Return the noise under a recipe; `repaired` is the study of the network that it repaired.
+
+    `sweeping` answers one sweep of a study: by screening, exactly, or from a store.
+    """
+    sweeps = (own, *sweeps_of_granularities(repaired.network.graph, own, granularities))
+    corrected = any(isinstance(step, CorrectBias) for step in recipe)
+    share = (SWEEPS_SHARE if corrected else 1.0) / len(sweeps)
+    swept: list[Sensitivity] = []
+    for place, sweep in enumerate(sweeps):
+        steps = sweeping(repaired, sweep)
+        swept.append((yield from part_of_progress(steps, share * place, share * (place + 1))))
+    if corrected:
+        left = (1.0 - SWEEPS_SHARE) / len(sweeps)
+        few = repaired.with_scored_images(repaired.scored_images.first(CORRECTED_IMAGES))
+        for place, known in enumerate(swept):
+            sweep = replace(known.sweep, sides=(Side.WEIGHTS,))
+            begun = SWEEPS_SHARE + left * place
+            shares = yield from part_of_progress(corrected_shares(few, sweep), begun, begun + left)
+            swept[place] = with_bias_corrected(known, shares)
+    known, *others = swept
+    return RecipeNoise(recipe, repaired.network, known, tuple(others), repaired.weight_entropies)

@@ -1,0 +1,40 @@
+"""What is drawn of one machine: a front, measured points, and the present experiment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from analysis.cost.quantity import Quantity
+from analysis.mixed_precision.pareto_front import Front, Measured
+from analysis.mixed_precision.proposal import Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A front on one machine with the measured points and the present configuration.
+
+    `answer` is the choice that keeps the bound; `eight` the cost of uniform 8 bits; `rounded` are
+    measured points with AdaRound behind the repairs, which no prediction covers.
+    """
+
+    front: Front
+    measured: tuple[Measured, ...]
+    present: Proposal
+    answer: Proposal | None
+    eight: Mapping[Quantity, float]
+    rounded: tuple[Measured, ...] = ()
+
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        """Every predicted configuration."""
+        answer = () if self.answer is None else (self.answer,)
+        return (*self.front.proposals, *answer, *self.front.references, self.present)
+
+    @property
+    def full_cost(self) -> float:
+        """The cost of uniform 8 bits, in the front's quantity."""
+        return self.eight[self.front.quantity]
+
+    @property
+    def runs(self) -> tuple[Measured, ...]:
+        """Every measured point, with AdaRound or without."""
+        return (*self.measured, *self.rounded)
