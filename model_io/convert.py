@@ -1,4 +1,4 @@
-"""An imported network as a `.pt2` file, which any later session reads without importing again."""
+"""An imported network as a `.pt2` file; later sessions read the file without a new import."""
 
 import io
 from dataclasses import asdict, dataclass
@@ -21,15 +21,15 @@ SAME = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What became of a network.
+    """The result of a conversion.
 
     Attributes:
-        layers: their names, which are the same in the file.
-        size_bytes: of the file.
-        difference: the largest relative difference of the file's outputs to the network's.
-        batch: the only batch size, or None for any.
-        notes: what the file does not hold, a sentence each.
-        imported: what the import of an ONNX file did; None for other sources.
+        layers: names of the layers; network and file agree.
+        size_bytes: size of the file.
+        difference: the largest relative difference between the outputs of file and network.
+        batch: the only batch size, or None for a free batch.
+        notes: the losses of the file, a sentence for each loss.
+        imported: the report of an ONNX import; None for other sources.
     """
 
     layers: tuple[str, ...]
@@ -41,10 +41,10 @@ class Converted:
 
 
 def convert_to_pt2(loaded: LoadedModel, out: Path) -> Converted:
-    """Write a network as `.pt2`, read it back, and check that it is the same.
+    """Write a network as `.pt2`, read the file back, and check the agreement.
 
     Raises:
-        ModelError: `out` has another ending, or the file does not come back as it went.
+        ModelError: `out` has another ending, or the network in the file differs.
         CaptureError: torch.export cannot trace the network.
     """
     if out.suffix != ".pt2":

@@ -1,4 +1,4 @@
-"""What two models that compute the same have in common: digests of files and of tensors."""
+"""Digests of files and of tensors: equal digests mean equal models."""
 
 import hashlib
 from pathlib import Path
@@ -8,7 +8,7 @@ from torch import nn
 
 
 def module_state_digest(module: nn.Module) -> str:
-    """Return a SHA-256 over the module's class and the names, types and values of its tensors."""
+    """Return a SHA-256 of a module: class, and name, type and values of the tensors."""
     total = hashlib.sha256(type(module).__qualname__.encode())
     for name, tensor in module.state_dict().items():
         total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())

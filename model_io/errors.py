@@ -1,12 +1,12 @@
-"""The errors of this package: every sentence says what must hold, what was got, what to do."""
+"""The errors of `model_io`: a sentence says the requirement, the finding and the remedy."""
 
 
 class ModelError(ValueError):
-    """A model that cannot be read, or does not fit the weights or the place it is used in."""
+    """An unreadable model, or a model that does not fit the weights or the intended use."""
 
 
 class UnsafeFileError(ModelError):
-    """A file that could run code, or exhaust memory, while it is read; nothing of it was run."""
+    """A file that could run code or exhaust memory while loading; QuantScope ran no part of it."""
 
 
 class OpenShapeError(ModelError):

@@ -1,4 +1,4 @@
-"""What a network takes, as its file or the user describes it."""
+"""The inputs of a network, as the file or the user describes them."""
 
 import inspect
 import re
@@ -25,13 +25,12 @@ _NAME = re.compile(r"[^=;:,\s]([^=;:]*[^=;:\s])?")
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """One input: its name, its shape for one sample, the type of its elements.
+    """One input: name, shape of one sample, and type of the elements.
 
     Attributes:
-        name: in the file, or of the argument; empty where a user speaks of the only one.
-        shape: without the batch axis.
-        kind: such as float32, int64 or bool.
-        has_pixels: whether the file takes uint8 pixels, 0 to 255, and scales them itself.
+        name: name in the file or of the argument; empty for the only input of a user's text.
+        shape: shape without the batch axis.
+        kind: element type, such as float32, int64 or bool.
     """
 
     name: str
@@ -47,10 +46,10 @@ class InputSpec:
 def read_input_specs(text: str) -> tuple[InputSpec, ...]:
     """Return the inputs in a text such as "3,224,224" or "image=3,224,224; ids=int:16".
 
-    Sizes may stand between commas or an x; a type may stand before them, with a colon.
+    Commas or an x separate sizes; an optional type with a colon precedes the sizes.
 
     Raises:
-        ModelError: something else stands there.
+        ModelError: the text has another form.
     """
     found = tuple(_read_input_spec(part, text) for part in text.split(";") if part.strip())
     names = [one.name for one in found]
@@ -75,7 +74,7 @@ def _read_input_spec(part: str, text: str) -> InputSpec:
 
 
 def write_input_specs(inputs: Sequence[InputSpec]) -> str:
-    """Return the text that `read_wish` reads."""
+    """Return the text of the inputs for `read_input_specs`."""
     parts = []
     for one in inputs:
         kind = "" if one.kind == "float32" else f"{one.kind}:"
@@ -85,7 +84,7 @@ def write_input_specs(inputs: Sequence[InputSpec]) -> str:
 
 
 def name_inputs(module: nn.Module, inputs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
-    """Return inputs of a module with the names of its arguments where they have none."""
+    """Return the inputs with names; unnamed inputs get the names of the module's arguments."""
     arguments = [name for name in inspect.signature(module.forward).parameters if name != "self"]
     if len(inputs) == 1 and not inputs[0].name and inputs[0].kind == "float32":
         return ()  # one image, of which the shape says all

@@ -1,4 +1,4 @@
-"""Load a model by what the user names: a sample, a file, or weights with a builder."""
+"""Load a model by name: a sample, a file, or weights with a builder."""
 
 import hashlib
 from collections.abc import Callable
@@ -28,15 +28,15 @@ def load_model(
     """Return the model that `source` names.
 
     Args:
-        source: a sample's name, a `.pt2`, `.onnx` or `.safetensors` file.
-        builder: "path.py:function" that makes the network for a `.safetensors` file. The function
-            is run: name only code of your own, and never pass on what an upload brought.
-        input_shape: of one input, (C, H, W), or a description of each; for builders, and for
-            ONNX files that leave sizes open; the other sources know theirs.
+        source: the name of a sample, or a `.pt2`, `.onnx` or `.safetensors` file.
+        builder: "path.py:function" that builds the network of a `.safetensors` file. The function
+            runs: name only your own code, and never the content of an upload.
+        input_shape: shape of one input, (C, H, W), or a description of the inputs; for builders,
+            and for ONNX files with open sizes. Other sources know the inputs.
 
     Raises:
-        ModelError: nothing of that name, a format that is not read, or content that does not fit.
-        UnsafeFileError: a file that could run code; nothing of it was run.
+        ModelError: the name is unknown, the format is unsupported, or the content does not fit.
+        UnsafeFileError: the file could run code; QuantScope ran no part of the file.
     """
     if str(source) in SAMPLES:
         return load_sample_model(str(source))
@@ -54,16 +54,16 @@ def load_model(
 
 
 def load_uploaded_model(path: Path, name: str, input_shape: Wish = ()) -> LoadedModel:
-    """Return the model in an uploaded file, which can run nothing on this machine.
+    """Return the model in an uploaded file; no part of the upload runs on the machine.
 
     Args:
-        path: where the upload was put.
-        name: the name that the user gave the file; decides the format.
-        input_shape: of one input, for ONNX files that leave sizes open.
+        path: path of the stored upload.
+        name: the user's name of the file; the ending decides the format.
+        input_shape: shape of one input, for ONNX files with open sizes.
 
     Raises:
-        ModelError: a format that cannot be read safely, or content that does not fit.
-        UnsafeFileError: a file that could run code; nothing of it was run.
+        ModelError: QuantScope cannot read the format safely, or the content does not fit.
+        UnsafeFileError: the file could run code; QuantScope ran no part of the file.
     """
     shown = Path(name.replace("\\", "/"))
     if shown.suffix.lower() in _PICKLES:
@@ -79,7 +79,7 @@ def load_uploaded_model(path: Path, name: str, input_shape: Wish = ()) -> Loaded
 
 
 def load_sample_model(name: str) -> LoadedModel:
-    """Return one of the networks that come with the project."""
+    """Return a sample network of the project."""
     entry = sample(name)
     module = entry.build()
     return LoadedModel(
@@ -110,7 +110,7 @@ def _load_pt2_model(
 
 
 def _load_safetensors_model(path: Path, builder: str | None, input_shape: Wish) -> LoadedModel:
-    """Build a network and fill it."""
+    """Build a network and load the weights."""
     if builder is None:
         raise ModelError(
             f"Weights alone are no network, got {path.name} without a builder; name the function "
@@ -127,7 +127,7 @@ def _load_safetensors_model(path: Path, builder: str | None, input_shape: Wish) 
 
 
 def _load_onnx_model(path: Path, builder: str | None, input_shape: Wish) -> LoadedModel:
-    """Import an ONNX file; its tensors may lie beside it."""
+    """Import an ONNX file; tensors can lie in files beside the ONNX file."""
     if builder is not None:
         raise ModelError(
             f"A builder belongs to .safetensors files, got one for {path.name}; leave it out."
@@ -160,7 +160,7 @@ def _import_onnx_file(path: Path, input_shape: Wish, shown: str, *, alone: bool)
 
 
 def _pickle_refusal_error(path: Path) -> UnsafeFileError:
-    """Return the error for files that are pickles."""
+    """Return the error for pickle files."""
     return UnsafeFileError(
         f"A model file must not be a pickle, got {path.name}: opening a pickle can run any code. "
         "Save the weights with safetensors.torch.save_file(model.state_dict(), ...), or the whole "

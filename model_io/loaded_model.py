@@ -1,4 +1,4 @@
-"""A model as it came in, wherever from."""
+"""A model as loaded, from a sample, a file or a builder."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,22 +25,21 @@ class ModelOrigin(StrEnum):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A float network in eval mode, and what is known of it.
+    """A float network in eval mode with the facts from the source.
 
     Attributes:
-        name: what to call it on a page: the sample's name or the file's, without folders.
+        name: name on a page: the name of the sample, or of the file without folders.
         module: maps inputs (N, *input_shape) to outputs.
-        input_shape: of one input, of several the first, without the batch axis; empty where nobody
-            told it.
-        batch: the one batch size it takes, or None where any will do.
-        digest: SHA-256 of what it computes with; equal digests mean equal models.
-        origin: where it came from.
-        program: what torch.export wrote, where the model came as that; capturing it needs no
-            second export.
-        report: what the import of an ONNX file did; None for other origins.
-        encodings: the grids of an ONNX file that was quantized already.
-        places: where the tensors of an ONNX file are in the module, by their names.
-        inputs: what it takes, where the source tells more than the shape of one image.
+        input_shape: shape of the first input without the batch axis; empty for unknown shapes.
+        batch: the only batch size, or None for a free batch.
+        digest: SHA-256 of the computation; equal digests mean equal models.
+        origin: source of the model.
+        program: the program of torch.export for a model from a `.pt2` file; capturing the program
+            needs no second export.
+        report: the report of an ONNX import; None for other origins.
+        encodings: the encodings of a quantized ONNX file.
+        places: the place of every ONNX tensor in the module, by tensor name.
+        inputs: the inputs, for sources that tell more than one image shape.
     """
 
     name: str
@@ -57,7 +56,7 @@ class LoadedModel:
 
     @property
     def expected_inputs(self) -> tuple[int, ...] | tuple[InputSpec, ...]:
-        """What it takes, as `analysis.network.prepare` wants it; empty where nobody told it."""
+        """The inputs for `analysis.network.prepare_network`; empty for unknown shapes."""
         return self.inputs or self.input_shape
 
     @property
@@ -67,14 +66,14 @@ class LoadedModel:
 
     @property
     def import_notes(self) -> tuple[str, ...]:
-        """What reading the file found, a sentence each."""
+        """The findings of reading the file, one sentence for each finding."""
         return () if self.report is None else tuple(self.report.report_sentences())
 
     def example_inputs(self, batch: int = 2) -> Tensor:
-        """Return zeros in the shape of a batch of inputs; `batch` is ignored where it is fixed.
+        """Return zeros of shape (batch, *input_shape); a fixed batch overrides `batch`.
 
         Raises:
-            ModelError: the input shape is not known.
+            ModelError: the input shape is unknown.
         """
         if not self.input_shape:
             raise ModelError(

@@ -1,1 +1,1 @@
-"""The files that a person takes home."""
+"""The files that a user exports."""

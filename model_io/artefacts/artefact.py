@@ -1,4 +1,4 @@
-"""What can be taken home of a network: files, what was checked of them, and the next command."""
+"""An exported artefact: files, the checks of the files, and the next command."""
 
 import io
 import zipfile
@@ -25,17 +25,17 @@ TRIAL = 16
 
 @dataclass(frozen=True)
 class ArtefactSource:
-    """A calibrated, repaired simulation and what is known of it.
+    """A calibrated, repaired simulation and the facts about the network.
 
     Attributes:
-        name: of the files, without an ending.
-        graph: the float network that it was made from, after equalization and the like.
-        quantized: what is exported.
-        config: how it was configured.
-        metrics: numbers of its layers, for viewers.
-        inputs: real ones to try files on, one tensor for each input; random ones where there are
-            none.
-        model: what the command line calls the network.
+        name: name of the files, without an ending.
+        graph: the float network before quantization, after equalization and other float passes.
+        quantized: the simulated network to export.
+        config: the configuration of `quantized`.
+        metrics: numbers of the layers, for viewers.
+        inputs: real inputs to test files on, one tensor of shape (N, ...) for each input of the
+            network; empty means random inputs.
+        model: the name of the network on the command line.
     """
 
     name: str
@@ -48,23 +48,23 @@ class ArtefactSource:
 
     @property
     def trial_inputs(self) -> tuple[Tensor, ...]:
-        """What files are tried on."""
+        """Inputs of the file checks: one tensor of shape (N, ...) for each input of the network."""
         return self.inputs or random_trial_inputs(self.graph, TRIAL)
 
     @property
     def trial_description(self) -> str:
-        """What that is, in words."""
+        """The inputs of the file checks in words."""
         count = len(self.trial_inputs[0])
         return f"{count} {'inputs' if self.inputs else 'random inputs'}"
 
     @cached_property
     def marked_onnx(self) -> MarkedOnnx:
-        """The network as float ONNX, made once for all formats that need it."""
+        """The network as float ONNX, built once for all formats."""
         return export_marked_onnx(self.quantized)
 
     @cached_property
     def checked_float_onnx(self) -> bytes:
-        """The same, checked, with weights as they are simulated."""
+        """The network as checked float ONNX with quantized weights."""
         return serialize_checked_model(
             model_with_quantized_weights(self.quantized, self.marked_onnx)
         )
@@ -72,13 +72,13 @@ class ArtefactSource:
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """Files that belong together, the main one first.
+    """Files that belong together, the main file first.
 
     Attributes:
-        files: by name.
-        checks: what was found true of them, a sentence each.
-        notes: what they cannot hold or what to mind, a sentence each.
-        command: the next tool's line for a shell, in the folder of the files.
+        files: the content of a file by file name.
+        checks: the results of the file checks, one sentence for a check.
+        notes: limits and warnings, one sentence for a note.
+        command: the shell line of the next tool, for the folder of the files.
     """
 
     files: dict[str, bytes]
@@ -93,11 +93,11 @@ class Artefact:
 
     @property
     def size_bytes(self) -> int:
-        """All files together."""
+        """The total size of the files."""
         return sum(map(len, self.files.values()))
 
     def pack_files(self, name: str) -> tuple[str, bytes]:
-        """Return (name, content) of one file to hand out: the only one, or a zip of all."""
+        """Return (name, content) of one file for the user: the only file, or a zip of the files."""
         if len(self.files) == 1:
             return self.main_file, self.files[self.main_file]
         held = io.BytesIO()
@@ -109,7 +109,7 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of artefact: its title, whom it is for, and how it is made."""
+    """A kind of artefact: title, audience, and maker function."""
 
     title: str
     purpose: str
@@ -117,7 +117,10 @@ class Format:
 
 
 def random_trial_inputs(graph: FloatGraph, count: int) -> tuple[Tensor, ...]:
-    """Return random inputs, the same at every call: `count`, or as many as the network takes."""
+    """Return random inputs, one tensor of shape (N, ...) for each input of the network.
+
+    A fixed seed gives equal inputs at every call. N is `count`, or the fixed batch of the network.
+    """
     generator = torch.Generator().manual_seed(0)
     found = []
     for one in graph.inputs:
@@ -131,10 +134,10 @@ def random_trial_inputs(graph: FloatGraph, count: int) -> tuple[Tensor, ...]:
 
 
 def serialize_checked_model(model: ModelProto) -> bytes:
-    """Return a model as a file that the ONNX checker accepts.
+    """Return a model as the bytes of a file that the ONNX checker accepts.
 
     Raises:
-        ModelError: it does not.
+        ModelError: the ONNX checker refuses the model.
     """
     try:
         checker.check_model(model, full_check=True)

@@ -1,4 +1,4 @@
-"""The formats: how the files of each are made and checked."""
+"""The export formats: making and checking the files of a format."""
 
 import io
 import json
@@ -43,10 +43,10 @@ def _encodings_maker(version: str) -> Callable[[ArtefactSource], Artefact]:
 
 
 def _describe_read_back(source: ArtefactSource, text: str) -> str:
-    """Read encodings again; return what came back in a sentence.
+    """Read the exported encodings again and return the comparison in a sentence.
 
     Raises:
-        ModelError: a grid is another one now.
+        ModelError: an encoding differs after reading.
     """
     grids = read_aimet_encodings(text, source.name).grids
     graph = source.graph
@@ -78,10 +78,10 @@ def _make_pt2_program(source: ArtefactSource) -> Artefact:
 
 
 def _describe_program_agreement(source: ArtefactSource, content: bytes) -> str:
-    """Run the file beside the simulation; return how they agree in a sentence.
+    """Run the file beside the simulation and return the agreement in a sentence.
 
     Raises:
-        ModelError: they give different numbers.
+        ModelError: the file and the simulation give different numbers.
     """
     inputs = source.trial_inputs
     with exclusive_torch():
@@ -144,10 +144,10 @@ def _known_layer_numbers(source: ArtefactSource) -> tuple[LayerNumber, ...]:
 
 
 def _describe_matched_nodes(source: ArtefactSource) -> str:
-    """Return a sentence on the nodes that have numbers; each is one of the ONNX file.
+    """Return a sentence on the nodes that have numbers; the ONNX file holds every node.
 
     Raises:
-        ModelError: a node is not in the file.
+        ModelError: a node is absent from the file.
     """
     names = {node.name for node in source.marked_onnx.model.graph.node}
     lost = set(source.marked_onnx.nodes.values()) - names

@@ -1,4 +1,4 @@
-"""The simulated network as a `.pt2` file that torch alone can load: quantizers as plain ATen."""
+"""The simulated network as a `.pt2` file for torch alone: quantizers as plain ATen operators."""
 
 import io
 import warnings
@@ -22,9 +22,9 @@ _TYPES = (torch.int8, torch.int16, torch.int32)
 
 
 class PlainQuantizer(nn.Module):
-    """Divides, rounds half to even, clips, multiplies: the same steps as a quantizer's own.
+    """Quantizer of plain ATen operators: divide, round half to even, clip, multiply.
 
-    `clip` is that of the activation function which the quantizer stands in for.
+    `clip` holds the limits of the activation function that the quantizer replaces.
     """
 
     def __init__(
@@ -37,26 +37,26 @@ class PlainQuantizer(nn.Module):
         self.clip = None if clip is None or encoding_subsumes_clip(encoding, clip) else clip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a tensor to one of the same shape."""
+        """Quantize `x` of any shape; the result has the shape of `x`."""
         x = _apply_clip(x, self.clip)
         # in place as there: strides decide in which order a convolution adds
         return torch.div(x, self.scale).round_().clamp_(*self.limits).mul_(self.scale)
 
 
 class Clip(nn.Module):
-    """The activation function of a quantizer that lets values pass."""
+    """The activation function of a float quantizer, which lets values pass."""
 
     def __init__(self, clip: tuple[float | None, float | None] | None) -> None:
         super().__init__()
         self.clip = clip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a tensor to one of the same shape."""
+        """Limit `x` of any shape; the result has the shape of `x`."""
         return _apply_clip(x, self.clip)
 
 
 class IntegerWeight(nn.Module):
-    """A weight as whole numbers, in the least type that holds them, and their scale."""
+    """A weight as integers of the smallest fitting type, with the scale."""
 
     def __init__(self, weight: Tensor, encoding: Encoding) -> None:
         super().__init__()
@@ -66,19 +66,19 @@ class IntegerWeight(nn.Module):
         self.scale = nn.Buffer(encoding.scale.clone())
 
     def forward(self) -> Tensor:
-        """Return the real numbers."""
+        """Return the real weight, in the shape of the stored integers."""
         return self.whole.to(torch.float32) * self.scale
 
 
 def write_pt2_program(quantized: QuantGraph) -> bytes:
-    """Return the simulated network as `torch.export.save` writes it.
+    """Return the simulated network in the format of `torch.export.save`.
 
-    Its operators are ATen's: it loads with `torch.export.load` where this package is not, takes
-    any batch unless the network fixes it, and computes what the simulation does. Weights are held
-    as whole numbers.
+    The program holds ATen operators alone: `torch.export.load` reads the file without QuantScope.
+    The program accepts every batch size unless the network fixes the batch, and computes the
+    numbers of the simulation. Weights are stored as integers.
 
     Raises:
-        ModelError: torch cannot export the network again.
+        ModelError: torch cannot export the simulated network.
     """
     module = plain_graph_module(quantized)
     graph = quantized.graph
@@ -101,7 +101,7 @@ def write_pt2_program(quantized: QuantGraph) -> bytes:
 
 
 def plain_graph_module(quantized: QuantGraph) -> fx.GraphModule:
-    """Return a copy of a simulated network without quantizers of ours, the same in value."""
+    """Return a copy of a simulated network with plain ATen quantizers, equal in value."""
     module = copy_graph_module(quantized.module)
     for node in list(module.graph.nodes):
         if node.op != "call_module":

@@ -19,7 +19,7 @@ LEAST_DB = 10.0
 
 
 def qdq_file_maker(style: WeightStyle) -> Callable[[ArtefactSource], Artefact]:
-    """Return what makes a file with weights in that style."""
+    """Return the function that makes a file with weights in the given style."""
 
     def make(source: ArtefactSource) -> Artefact:
         made = export_qdq_onnx(source.quantized, style, source.marked_onnx)
@@ -45,7 +45,7 @@ def qdq_file_maker(style: WeightStyle) -> Callable[[ArtefactSource], Artefact]:
 
 
 def _integer_kernel_notes(whole: int, layers: int) -> tuple[list[str], list[str]]:
-    """Return the checks and the notes on layers with weights of which `whole` run in integers."""
+    """Return checks and notes on layers with weights; the layers in `whole` run in integers."""
     told = f"{whole} of {layers} layers with weights run in whole numbers in ONNX Runtime here"
     if whole == layers:
         return [f"{told}."], []
@@ -55,10 +55,10 @@ def _integer_kernel_notes(whole: int, layers: int) -> tuple[list[str], list[str]
 def _agreement_sentence(
     source: ArtefactSource, simulated: QuantGraph, session: RuntimeSession
 ) -> str:
-    """Return in a sentence how a file agrees with the simulation.
+    """Return the agreement of a file with the simulation in a sentence.
 
     Raises:
-        ModelError: it does not agree at all.
+        ModelError: the file computes different numbers.
     """
     inputs = source.trial_inputs
     with torch.inference_mode():

@@ -12,7 +12,7 @@ _ON_PALE, _ON_HOT = "#1a1a1a", "#ffffff"
 
 @dataclass(frozen=True, slots=True)
 class LayerNumber:
-    """A number for each layer; `low_is_bad` tells which end of it catches the eye."""
+    """A number for each layer; `low_is_bad` tells the viewer to highlight low numbers."""
 
     name: str
     unit: str
@@ -21,7 +21,7 @@ class LayerNumber:
 
     @property
     def title_with_unit(self) -> str:
-        """The name with its unit."""
+        """The name with the unit."""
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
@@ -29,8 +29,9 @@ def write_model_explorer(metric: LayerNumber, nodes: Mapping[str, str]) -> str:
     """Return node data of one metric, as JSON for Model Explorer.
 
     Args:
-        metric: of layers; what is not finite has no place in JSON and is left out.
-        nodes: the name of each layer's node in the ONNX file.
+        metric: a number by layer; infinite values and nan are left out because JSON has no word
+            for them.
+        nodes: the name of a layer's node in the ONNX file, by layer.
     """
     pale, hot = {"bgColor": _PALE, "textColor": _ON_PALE}, {"bgColor": _HOT, "textColor": _ON_HOT}
     ends = (hot, pale) if metric.low_is_bad else (pale, hot)
@@ -47,12 +48,12 @@ def write_netron_attachment(
     nodes: Mapping[str, str],
     metadata: Mapping[str, str] | None = None,
 ) -> str:
-    """Return all metrics as an attachment, a file that Netron opens beside an ONNX file.
+    """Return the metrics as an attachment, a file that Netron opens beside an ONNX file.
 
     Args:
-        metrics: of layers; what is not finite is left out.
-        nodes: the name of each layer's node in the ONNX file.
-        metadata: shown with the model as a whole.
+        metrics: numbers by layer; infinite values and nan are left out.
+        nodes: the name of a layer's node in the ONNX file, by layer.
+        metadata: text about the whole model.
     """
     return _json_text(
         {
@@ -77,7 +78,7 @@ def write_netron_attachment(
 
 
 def _values_by_node(metric: LayerNumber, nodes: Mapping[str, str]) -> Iterator[tuple[str, float]]:
-    """Yield (node, value) of the layers that have both, in the order of the nodes."""
+    """Yield (node, value) of the layers that have a node and a value, in the order of the nodes."""
     for layer, node in nodes.items():
         value = metric.values.get(layer)
         if value is not None and math.isfinite(value):

@@ -1,1 +1,1 @@
-"""Networks that a person's own Python builds."""
+"""Networks that a user's Python function builds."""

@@ -1,7 +1,7 @@
-"""A network from a Python function of the user's own: `path.py:function`.
+"""A network from a user's Python function: `path.py:function`.
 
-This runs the named file. It is meant for files on the user's own machine, named by hand (the
-command line, a path typed into a page that runs locally); an upload must never come here.
+The module runs the named file. Allowed are files on the user's own machine, named by hand: on the
+command line, or as a path in the page of a local server. An upload must never reach the module.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from model_io.errors import ModelError
 
 
 def build_network(builder: str) -> nn.Module:
-    """Return the network that the function makes, in eval mode.
+    """Return the network that the function builds, in eval mode.
 
     Args:
-        builder: a file and a function in it that takes no arguments, as "nets/mine.py:my_net".
+        builder: a file and a function without arguments, such as "nets/mine.py:my_net".
 
     Raises:
-        ModelError: no such file or function, an error in either, or no network returned.
+        ModelError: file or function is missing, the code fails, or the result is no network.
     """
     make = load_builder_function(builder, "A builder")
     file, _, function = builder.rpartition(":")
@@ -43,14 +43,14 @@ def build_network(builder: str) -> nn.Module:
 
 
 def load_builder_function(text: str, what: str) -> Callable[..., Any]:
-    """Return the function that "path.py:function" names; the file is run.
+    """Run a user's file and return the function that "path.py:function" names.
 
     Args:
-        text: a file and a function in it.
-        what: what sentences call it, such as "A builder".
+        text: file and function.
+        what: the name for sentences, such as "A builder".
 
     Raises:
-        ModelError: no such file or function, or an error while the file runs.
+        ModelError: file or function is missing, or the file fails.
     """
     file, separator, function = text.rpartition(":")
     path = Path(file)
@@ -70,7 +70,7 @@ def load_builder_function(text: str, what: str) -> Callable[..., Any]:
 
 
 def _import_private_module(path: Path, what: str) -> ModuleType:
-    """Return the file as a module that shadows no other and is shadowed by no other."""
+    """Return the file as a private module, which neither shadows a module nor is shadowed."""
     if not path.is_file():
         raise ModelError(f"{what}'s file must exist, got {path.name}; check its path.")
     try:

@@ -1,4 +1,4 @@
-"""Weights from a safetensors file into a network: tensors only, nothing in it can run."""
+"""Weights from a safetensors file into a network: the file holds tensors and no code."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def load_safetensors_weights(model: nn.Module, path: Path) -> None:
     """Copy the tensors in the file at `path` into `model`.
 
     Raises:
-        ModelError: not a safetensors file, or names, shapes or types that do not fit the network.
+        ModelError: no safetensors file, or names, shapes or types that do not fit the network.
     """
     try:
         tensors: dict[str, Tensor] = load_file(path)
@@ -39,7 +39,7 @@ def load_safetensors_weights(model: nn.Module, path: Path) -> None:
 
 
 def _mismatched_shapes(wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
-    """Return the names of tensors whose shapes differ, each with both shapes."""
+    """Return the names of tensors with a wrong shape; the text of a name includes both shapes."""
     return [
         f"{key} ({_shape_text(tensors[key])}, the network has {_shape_text(tensor)})"
         for key, tensor in wanted.items()
@@ -48,12 +48,12 @@ def _mismatched_shapes(wanted: dict[str, Tensor], tensors: dict[str, Tensor]) ->
 
 
 def _shape_text(tensor: Tensor) -> str:
-    """Return a shape as people write it, such as 64 x 3 x 3 x 3."""
+    """Return a shape as text, such as 64 x 3 x 3 x 3."""
     return " x ".join(map(str, tensor.shape)) or "one number"
 
 
 def _name_difference(verb: str, names: list[str]) -> str:
-    """Return "lacks 5 tensors, such as a, b, c", or nothing where there are none."""
+    """Return "lacks 5 tensors, such as a, b, c", or an empty text without names."""
     if not names:
         return ""
     rest = ", ..." if len(names) > _SHOWN else ""

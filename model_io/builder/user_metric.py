@@ -1,7 +1,7 @@
-"""A metric from a Python function of the user's own: `path.py:function`.
+"""A metric from a user's Python function: `path.py:function`.
 
-This runs the named file, as `builder` does. It is meant for files on the user's own
-machine, named by hand; an upload must never come here, nor anybody on a shared server.
+The module runs the named file, like `builder`. Allowed are files on the user's own machine, named
+by hand. An upload or a visitor of a shared server must never reach the module.
 """
 
 import traceback
@@ -16,13 +16,13 @@ from model_io.errors import ModelError
 
 @dataclass(frozen=True)
 class FileMetric:
-    """A function (outputs, targets) in a file: a number for each image, or one for all.
+    """A function (outputs, targets) in a file: a number for each image, or one for the whole data.
 
     Attributes:
-        name: the function's name.
-        higher_is_better: what the function says of itself; True where it says nothing.
-        function: what is called.
-        file: where it stands.
+        name: the name of the function.
+        higher_is_better: the attribute of the function with the same name; True by default.
+        function: the callable.
+        file: the path of the file.
     """
 
     name: str
@@ -31,10 +31,10 @@ class FileMetric:
     file: Path
 
     def __call__(self, outputs: Any, targets: Any) -> Any:
-        """Return what the function gives for outputs (N, ...) and targets, tensors as numbers.
+        """Return the result of the function for outputs of shape (N, ...) and targets, as numbers.
 
         Raises:
-            ModelError: the function fails; the sentence names it and the line.
+            ModelError: the function fails; the sentence names the function and the line.
         """
         try:
             found = self.function(outputs, targets)
@@ -54,7 +54,7 @@ def load_file_metric(text: str) -> FileMetric:
     """Return the metric that "path.py:function" names.
 
     Raises:
-        ModelError: no such file or function, or an error while the file runs.
+        ModelError: file or function is missing, or the file fails.
     """
     function = load_builder_function(text, "A metric")
     file, _, name = text.rpartition(":")

@@ -1,13 +1,13 @@
 """Import of a user's own file, apart from the modules of QuantScope.
 
-A file that says `import datasets` means a neighbour or an installed package. The names of
-QuantScope's own folders (`analysis`, `commands`, `ui`) are common names too, so a plain import
-would hand a folder of QuantScope to the file. The file and its neighbours are therefore loaded
-under a private package, with an `__import__` of their own that looks for a module
+A file with `import datasets` means a neighbour or an installed package. The folders of QuantScope
+(`analysis`, `commands`, `ui`) have common names too, so a plain import would give the file a
+folder of QuantScope. Therefore the file and the neighbours are loaded under a private package
+with a private `__import__`. The private `__import__` looks for a module
 
-1. beside the file, as Python does for a script;
-2. for a name that QuantScope's folders have: among installed packages only;
-3. for other names: as Python always does.
+1. beside the file, like Python for a script;
+2. among installed packages only, for the name of a QuantScope folder;
+3. like Python, for other names.
 """
 
 import builtins
@@ -33,12 +33,12 @@ _LOCK = threading.RLock()  # a package is forgotten and loaded by one thread at 
 
 
 def load_file(path: Path) -> ModuleType:
-    """Run a Python file of a user and return its module; neighbours are read afresh.
+    """Run a user's Python file and return the module; neighbours are read afresh.
 
     Raises:
-        ImportError: a module that the file imports exists neither beside it nor among the
+        ImportError: the file imports a module that exists neither beside the file nor among the
             installed packages.
-        Exception: whatever the file raises.
+        Exception: an error of the file itself.
     """
     folder = path.resolve().parent
     package = _PREFIX + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
@@ -71,14 +71,14 @@ def _register_package(package: str, folder: Path) -> None:
 
 
 class _UserLoader(SourceFileLoader):
-    """Runs a module of a user with the user's own `__import__`, always from its source."""
+    """Runs a user's module with the private `__import__`, always from source."""
 
     def __init__(self, name: str, path: str, package: str) -> None:
         super().__init__(name, path)
         self.package = package
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002  the protocol has it
-        """Compile the source: bytecode in a cache may be older than an edit of this second."""
+        """Compile the source: cached bytecode can be older than an edit in the current second."""
         code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
         return code
 
@@ -98,7 +98,7 @@ class _UserFinder(MetaPathFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,  # noqa: ARG002  the protocol has it
     ) -> ModuleSpec | None:
-        """Return where a module lies, or None where the name is not a user's or nowhere."""
+        """Return the place of a user's module, or None for a foreign or missing module."""
         if not fullname.startswith(_PREFIX) or path is None:
             return None
         package, _, rest = fullname.partition(".")
@@ -144,7 +144,7 @@ def _user_builtins(package: str) -> dict[str, object]:
 
 
 def _is_of_user(package: str, top: str) -> bool:
-    """Whether a top-level name is one beside the user's file, or one that QuantScope has too."""
+    """Whether a top-level name lies beside the user's file, or equals a name of QuantScope."""
     if top in OWN_NAMES:
         return True
     spec = PathFinder.find_spec(top, sys.modules[package].__path__)

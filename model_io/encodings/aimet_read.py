@@ -17,22 +17,22 @@ MOST_RECORDS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Encodings:
-    """The grids in a file; `version` is that of the format it was read as."""
+    """The encodings in a file; `version` is the version of the file format."""
 
     version: str
     grids: tuple[FileEncoding, ...]
 
 
 def is_encodings_text(text: str) -> bool:
-    """Whether JSON text looks like encodings, rather than a configuration or something else."""
+    """Whether JSON text looks like encodings, rather than a configuration or another document."""
     return any(f'"{key}"' in text for key in ("encodings", *_SECTIONS))
 
 
 def read_aimet_encodings(content: str | bytes, shown: str) -> Encodings:
-    """Return the grids in a file that a sentence calls `shown`.
+    """Return the encodings in the text of a file; `shown` is the name of the file in sentences.
 
     Raises:
-        ModelError: it holds no encodings, of another version, or a value that cannot be; the
+        ModelError: the text holds no encodings, an unknown version, or an impossible value; the
             sentence names the tensor.
     """
     raw = _parse_json(content, shown)
@@ -69,7 +69,7 @@ def _parse_json(content: str | bytes, shown: str) -> Any:
 
 
 def encodings_version(raw: Any) -> str:
-    """Return the version that a file names, or that its shape tells as AIMET does."""
+    """Return the version in the file; without a version, the JSON's shape decides, as in AIMET."""
     if isinstance(raw, dict) and isinstance(raw.get("version"), str):
         named = raw["version"]
         return "2.0.0" if named.startswith("2.0.0.") else named
@@ -88,7 +88,7 @@ _SECTIONS = {"activation_encodings": False, "param_encodings": True}
 
 
 def _records_of_v2(raw: Any) -> Named:
-    """Yield the records of 2.0.0, which does not tell weights from activations."""
+    """Yield the records of 2.0.0; version 2.0.0 does not separate weights from activations."""
     for record in _section_list(
         raw.get("encodings") if isinstance(raw, dict) else raw, "encodings"
     ):

@@ -1,4 +1,4 @@
-"""One record of AIMET 1.0.0 and 0.6.1: offsets are negative, on the grid without a sign."""
+"""One record of AIMET 1.0.0 and 0.6.1: offsets are negative, for codes without a sign."""
 
 from dataclasses import replace
 from typing import Any
@@ -51,10 +51,10 @@ def read_v1_record(tensor: str, parameter: bool | None, record: dict[str, Any]) 
 
 
 def read_v061_records(tensor: str, parameter: bool | None, records: Any) -> FileEncoding:
-    """Return the grid in the list of records of 0.6.1, one for each channel.
+    """Return the encoding in the list of records of 0.6.1, one record for each channel.
 
     Raises:
-        Unreadable: a field is missing or cannot be.
+        Unreadable: a field is missing or impossible.
     """
     records = [records] if isinstance(records, dict) else records
     if not isinstance(records, list) or not records or not all(map(_is_json_object, records)):
@@ -91,7 +91,7 @@ def _encoding_from_offsets(
     parameter: bool | None,
     block: int | None,
 ) -> FileEncoding:
-    """Return the grid of these offsets: signed where the middle of a symmetric one is zero."""
+    """Return the encoding of the offsets: signed if the middle of a symmetric encoding is zero."""
     shift = -read_zero_points(offset, scale.shape)
     if not (shift == np.round(shift)).all():
         return FileEncoding(tensor, bits, parameter=parameter, problem=zero_missing_reason(tensor))
@@ -110,7 +110,7 @@ def _encoding_from_offsets(
 
 
 def _lpbq_block_scales(record: dict[str, Any], channels: Any) -> Any:
-    """Return the scales of LPBQ: a whole number for each block, times a scale for its channel."""
+    """Return the scales of LPBQ: the integer of a block times the scale of the channel."""
     held = read_number_array(record.get("per_block_int_scale"), "per_block_int_scale").ravel()
     if held.size % channels.size or not (held > 0).all():
         raise Unreadable("must have as many positive per_block_int_scale for every channel")
@@ -119,7 +119,7 @@ def _lpbq_block_scales(record: dict[str, Any], channels: Any) -> Any:
 
 
 def _truth_value(value: Any) -> bool:
-    """Return a truth value, which 0.6.1 writes as text."""
+    """Return a truth value; version 0.6.1 writes truth values as text."""
     return value is True or str(value).lower() == "true"
 
 

@@ -1,4 +1,4 @@
-"""One record of AIMET 2.0.0 (peers: as onnx::QuantizeLinear of opset 23), and what it means."""
+"""One record of AIMET 2.0.0 and its meaning, as in onnx::QuantizeLinear of opset 23."""
 
 import re
 from dataclasses import replace
@@ -23,10 +23,10 @@ _BETA_BITS, _BETA_MOST = 4, 16
 
 
 def read_v2_record(tensor: str, parameter: bool | None, record: dict[str, Any]) -> FileEncoding:
-    """Return the grid in a record; a null stands for what is left out.
+    """Return the encoding in a record; null stands for an absent field.
 
     Raises:
-        Unreadable: a field is missing or cannot be.
+        Unreadable: a field is missing or impossible.
     """
     kind = record.get("output_dtype")
     if kind in _FLOATS:
@@ -58,7 +58,7 @@ def read_v2_record(tensor: str, parameter: bool | None, record: dict[str, Any]) 
 def _complete_encoding(
     start: FileEncoding, record: dict[str, Any], scale: Any, block: Any
 ) -> FileEncoding:
-    """Return the grid with its scales, zero points and axis."""
+    """Return the encoding with scales, zero points and axis."""
     axis = record.get("axis")
     if scale.size > 1 and axis is None and block is None:
         raise Unreadable("must have an axis, since it has several scales")
@@ -86,7 +86,7 @@ def _complete_encoding(
 
 
 def _lpbq_scales(record: dict[str, Any]) -> Any:
-    """Return the scales of LPBQ: a whole number for each block, times a scale for its channel."""
+    """Return the scales of LPBQ: the integer of a block times the scale of the channel."""
     blocks = read_number_array(record["per_block_int_scale"], "per_block_int_scale")
     channels = read_positive_scales(
         record.get("per_channel_float_scale"), "per_channel_float_scale"

@@ -13,7 +13,7 @@ _LONGEST_NAME = 400
 
 
 class Unreadable(ValueError):  # noqa: N818  never leaves this package: a sentence grows around it
-    """What an encoding must hold and does not; follows its name in a sentence."""
+    """The missing requirement of an encoding; the text follows the tensor's name in a sentence."""
 
 
 def readable_tensor_name(name: Any) -> str:
@@ -53,7 +53,7 @@ def read_positive_scales(value: Any, what: str) -> NDArray[np.float32]:
 
 
 def read_zero_points(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return zero points of that shape: none for None, one for all, or as many as scales."""
+    """Return zero points of the given shape: zeros for None, else one value or a value a scale."""
     found = np.zeros(()) if value is None else read_number_array(value, "zero points")
     if found.size not in (1, math.prod(shape)):
         raise Unreadable(f"must have as many zero points as scales, got {found.size}")

@@ -1,4 +1,4 @@
-"""Write AIMET encodings: 2.0.0, one flat list that follows ONNX, and 1.0.0, two lists."""
+"""Write AIMET encodings: 2.0.0 is one flat list after ONNX, 1.0.0 is two lists."""
 
 import json
 from collections import Counter
@@ -24,15 +24,15 @@ _TYPES = {
 def write_aimet_encodings(
     grids: Sequence[FileEncoding], version: str = "2.0.0", settings: dict[str, Any] | None = None
 ) -> str:
-    """Return the grids of a network as JSON text that AIMET's tool chain reads.
+    """Return the encodings of a network as JSON text for AIMET's tool chain.
 
     Args:
-        grids: of weights, activations and, where they are to be whole numbers, biases.
+        grids: encodings of weights, of activations and, for integer biases, of biases.
         version: "2.0.0" or "1.0.0".
         settings: the `quantizer_args` of 1.0.0.
 
     Raises:
-        ModelError: another version.
+        ModelError: the version is unknown.
     """
     if version not in VERSIONS:
         raise ModelError(f"Encodings are written as {' or '.join(VERSIONS)}, got {version!r}.")
@@ -53,7 +53,7 @@ def write_aimet_encodings(
 
 
 def version_notes(grids: Iterable[FileEncoding], version: str) -> tuple[str, ...]:
-    """Return what a version cannot hold as it is, a sentence each."""
+    """Return the losses of a version, a sentence for each loss."""
     if version != "2.0.0":
         return ()
     grids = tuple(grids)
@@ -75,12 +75,12 @@ def version_notes(grids: Iterable[FileEncoding], version: str) -> tuple[str, ...
 
 
 def integer_type_bits(bits: int) -> int:
-    """Return the bits of the least integer type of 2.0.0 that holds so many."""
+    """Return the bits of the smallest integer type of 2.0.0 with at least `bits` bits."""
     return next(width for width in _WIDTHS if width >= bits)
 
 
 def widen_to_type(grid: FileEncoding) -> FileEncoding:
-    """Return a grid in the type that 2.0.0 holds it in: activations unsigned, as AIMET does."""
+    """Return an encoding in the integer type of 2.0.0; activations are unsigned, as in AIMET."""
     bits = integer_type_bits(grid.bits)
     if not grid.signed or grid.parameter:
         return replace(grid, bits=bits)
@@ -89,7 +89,7 @@ def widen_to_type(grid: FileEncoding) -> FileEncoding:
 
 
 def _v2_record(grid: FileEncoding) -> dict[str, Any]:
-    """Return a record of 2.0.0; what has its default value is left out."""
+    """Return a record of 2.0.0; fields with a default value are left out."""
     record: dict[str, Any] = {
         "name": grid.tensor,
         "output_dtype": f"{'' if grid.signed else 'u'}int{grid.bits}",
@@ -105,7 +105,7 @@ def _v2_record(grid: FileEncoding) -> dict[str, Any]:
 
 
 def _nested_lists(values: Sequence[float], shape: tuple[int, ...]) -> Any:
-    """Return values as lists of lists of that shape; one value alone for no axes."""
+    """Return values as nested lists of the given shape; an empty shape gives the value alone."""
     if not shape:
         return values[0]
     step = len(values) // shape[0]
@@ -137,7 +137,7 @@ def _v1_record(grid: FileEncoding) -> dict[str, Any]:
 
 
 def _order_outputs_first(grid: FileEncoding, values: Sequence[Any]) -> Sequence[Any]:
-    """Return values of blocks by output channel, which 1.0.0 prescribes."""
+    """Return the values of blocks ordered by output channel, as 1.0.0 prescribes."""
     if grid.block_size is None or grid.axis != 0:
         return values
     blocks, outputs = grid.shape[:2]

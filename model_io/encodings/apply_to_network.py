@@ -35,11 +35,11 @@ _CONSTANT = "it is a constant, such as a bias, but no weight of a layer"
 def file_knowledge(
     loaded: LoadedModel, graph: FloatGraph
 ) -> tuple[dict[str, EncodingTarget], Given | None]:
-    """Return what the tensors of a model's file are in its graph, and what it says of their grids.
+    """Return the target of every file tensor in the graph, and the encodings in the model's file.
 
     Args:
         loaded: the model.
-        graph: captured from it, its batch norms folded.
+        graph: the graph of the model, with folded batch norms.
     """
     targets = encoding_targets_by_tensor(graph, loaded.places)
     if not loaded.encodings:
@@ -62,12 +62,12 @@ def read_network_encodings(content: str | bytes, network: "NamedNetwork", shown:
     """Return the quantization that a file of encodings describes for a loaded network.
 
     Args:
-        content: of the file.
-        network: its graph, and what the tensors of its own file are (`knowledge_of`).
-        shown: what to call the file.
+        content: the content of the file.
+        network: the network with the targets of the file's tensors (`file_knowledge`).
+        shown: the name of the file in sentences.
 
     Raises:
-        ModelError: it holds no encodings, or none of this network.
+        ModelError: the file holds no encodings, or no encodings of the network.
     """
     text = content if isinstance(content, str) else content.decode(errors="replace")
     grids = read_aimet_encodings(text, shown).grids
@@ -75,16 +75,16 @@ def read_network_encodings(content: str | bytes, network: "NamedNetwork", shown:
 
 
 def resolve_encodings(source: str, text: str, network: "NamedNetwork", own: Given | None) -> Given:
-    """Return the encodings that a reference stands for: those in `text`, or without one `own`.
+    """Return the encodings of a reference: the encodings in `text`, or `own` without a text.
 
     Args:
-        source: what to call the file.
-        text: of the file; empty where the encodings are those of the model's own file.
+        source: the name of the file.
+        text: the text of the file; empty for the encodings in the model's own file.
         network: the loaded network.
-        own: the encodings of the model's own file, if it has some.
+        own: the encodings of the model's own file, or None.
 
     Raises:
-        ModelError: there are none of that network.
+        ModelError: the network has no encodings from `source`.
     """
     if text:
         return read_network_encodings(text, network, source)
@@ -97,19 +97,19 @@ def resolve_encodings(source: str, text: str, network: "NamedNetwork", own: Give
 
 
 class NamedNetwork(Protocol):
-    """A network whose tensors have names."""
+    """A network with named tensors."""
 
     @property
     def graph(self) -> FloatGraph:
-        """The graph, its batch norms folded."""
+        """The graph, with folded batch norms."""
 
     @property
     def targets(self) -> Mapping[str, EncodingTarget]:
-        """What each tensor of its file is."""
+        """The target of every tensor of the file."""
 
 
 def encoding_from_quantizer(encoding: TensorEncoding) -> FileEncoding:
-    """Return the grid that a quantizer of an ONNX file has."""
+    """Return the encoding of a quantizer in an ONNX file."""
     several = encoding.axis is not None
     middle = 0 if encoding.signed else 1 << (encoding.bits - 1)
     return FileEncoding(
@@ -130,9 +130,9 @@ def encoding_from_quantizer(encoding: TensorEncoding) -> FileEncoding:
 def encoding_targets_by_tensor(
     graph: FloatGraph, places: Mapping[str, TensorPlace]
 ) -> dict[str, EncodingTarget]:
-    """Return which site each tensor belongs to: by its name in the file, or by ours.
+    """Return the site of every tensor, by the name in the file and by the name in QuantScope.
 
-    Ours are the names of sites ("conv1", "conv1 weight") and of parameters ("conv1.weight").
+    QuantScope names sites ("conv1", "conv1 weight") and parameters ("conv1.weight").
     """
     sites = plan_sites(graph, QuantConfig())
     found = {site.name: EncodingTarget(site.name) for site in sites}
@@ -156,7 +156,7 @@ def encoding_targets_by_tensor(
 
 
 def _last_nodes_by_path(graph: FloatGraph) -> dict[str, fx.Node]:
-    """Return the last node of each module, whose value leaves it, and the inputs by their names."""
+    """Return the output node of each module by path, and the input nodes by name."""
     found = {
         layer.name: graph.node_named(layer.node)
         for layer in graph.layers
@@ -178,7 +178,7 @@ def _find_weight_target(graph: FloatGraph, place: TensorPlace, site: Site | None
 
 
 def _find_activation_target(node: fx.Node | None, grids: Mapping[str, str]) -> EncodingTarget:
-    """Return the site whose grid a value has: its own, or that of what passes through it."""
+    """Return the site with the encoding of a value: its own site, or the site behind moves."""
     if node is None:
         return EncodingTarget(reason="it is inside a layer, which has one grid, at its end")
     direct = node.name in grids
@@ -195,16 +195,16 @@ def apply_file_encodings(
     targets: Mapping[str, EncodingTarget],
     source: str,
 ) -> Given:
-    """Return the configuration and the grids that a file describes.
+    """Return the configuration and the encodings that a file describes.
 
     Args:
-        found: the grids in the file.
-        graph: the network, its batch norms folded.
-        targets: what the file's tensors are in it (`targets_of`).
-        source: what to call the file.
+        found: the encodings in the file.
+        graph: the network, with folded batch norms.
+        targets: the target of every tensor of the file (`encoding_targets_by_tensor`).
+        source: the name of the file.
 
     Raises:
-        ModelError: no tensor of the file is one of the network's.
+        ModelError: the network has no tensor of the file.
     """
     sites = {site.name: site for site in plan_sites(graph, QuantConfig())}
     taking = _Taking(graph, sites)
@@ -231,7 +231,7 @@ def apply_file_encodings(
 
 
 class _Taking:
-    """The grids taken from a file so far, by site, and the tensors that were not."""
+    """The encodings accepted from a file so far, by site, and the refused tensors."""
 
     def __init__(self, graph: FloatGraph, sites: dict[str, Site]) -> None:
         self.graph, self.sites = graph, sites
@@ -240,7 +240,7 @@ class _Taking:
         self.unused: dict[str, str] = {}
 
     def take_tensor(self, grid: FileEncoding, target: EncodingTarget | None) -> None:
-        """Take one tensor of the file, or note why not."""
+        """Accept one tensor of the file, or record the reason for the refusal."""
         if target is None or not target.site:
             unknown = _CONSTANT if grid.parameter else _UNKNOWN
             self.unused[grid.tensor] = unknown if target is None else target.reason
@@ -273,7 +273,7 @@ class _Taking:
         )
 
     def specs_by_layer(self) -> dict[str, LayerSpecs]:
-        """Return what each layer shall be; without a grid in the file it is float."""
+        """Return the specs of every layer; a layer without an encoding in the file is float."""
         found: dict[str, LayerSpecs] = {}
         for layer in self.graph.layers:
             weight = self.specs.get(weight_site_name(layer.name))
@@ -289,7 +289,7 @@ class _Taking:
 
 
 def equal_activation_encodings(first: Encoding | None, second: Encoding) -> bool:
-    """Whether two grids of activations hold the same real numbers."""
+    """Whether two activation encodings hold equal real numbers."""
     return first is not None and all(
         bool((getattr(first, end) == getattr(second, end)).all())
         for end in ("scale", "low", "high")

@@ -1,4 +1,4 @@
-"""The grids of a simulated network as encodings, and the float ONNX file that they belong to."""
+"""The encodings of a simulated network and the float ONNX file with the same tensor names."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ _SCHEME = "post_training_tf_enhanced"
 
 @dataclass(frozen=True, slots=True)
 class ExportedEncodings:
-    """Encodings as JSON text, what they cannot hold, and how many tensors they name."""
+    """Encodings as JSON text, the losses of the format, and the number of named tensors."""
 
     text: str
     notes: tuple[str, ...]
@@ -45,12 +45,12 @@ def export_network_encodings(
 
     Args:
         quantized: the simulated network.
-        marked: the same as float ONNX.
+        marked: the network as float ONNX.
         version: "2.0.0" or "1.0.0".
-        default: what most layers are, for the settings that 1.0.0 holds.
+        default: the commonest spec, for the settings in 1.0.0.
 
     Raises:
-        ModelError: a range is missing, or another version.
+        ModelError: a range is missing, or the version is unknown.
     """
     grids = tuple(network_encodings(quantized, marked))
     text = write_aimet_encodings(grids, version, _quantizer_args(default))
@@ -58,7 +58,7 @@ def export_network_encodings(
 
 
 def network_encodings(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[FileEncoding]:
-    """Yield the grids of activations, what they pass on to, weights and biases."""
+    """Yield the encodings of activations, moved values, weights and biases."""
     activations: dict[str, FileEncoding] = {}
     weights: list[FileEncoding] = []
     for site in quantized.sites:
@@ -90,14 +90,14 @@ def _site_encoding(quantized: QuantGraph, site: Site, held: FileTensor) -> FileE
 
 
 def is_weight_flipped(held: FileTensor) -> bool:
-    """Whether the file holds a matrix with its axes the other way round."""
+    """Whether the file holds a matrix transposed."""
     return len(held.axes) == 2 and held.axes == (1, 0)
 
 
 def _moved_value_encodings(
     activations: dict[str, FileEncoding], marked: MarkedOnnx
 ) -> Iterator[FileEncoding]:
-    """Yield the grid of every value that only moves values on a grid, as AIMET adds them."""
+    """Yield the encoding of every value that moves quantized values, as AIMET does."""
     graph = marked.model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     known = dict(activations)
@@ -146,7 +146,7 @@ def _scales_vary_by_input(site: Site) -> bool:
 
 
 def _layer_input_scale(quantized: QuantGraph, layer: Layer) -> Tensor | None:
-    """Return the scale of what a layer reads, through what only moves values; None if float."""
+    """Return the scale, of shape (), of the layer's input behind moves; None for a float input."""
     operation = next(n for n in quantized.module.graph.nodes if n.name == layer.node)
     node = operation.args[0]
     modules = dict(quantized.module.named_modules())
@@ -166,7 +166,7 @@ def _operation_names(quantized: QuantGraph) -> set[str]:
 
 
 def model_with_quantized_weights(quantized: QuantGraph, marked: MarkedOnnx) -> ModelProto:
-    """Return the float model with weights as simulated: on their grids, which leave them there."""
+    """Return the float model with quantized weights; quantizing again changes no weight."""
     model = ModelProto()
     model.CopyFrom(marked.model)
     held = {tensor.name: tensor for tensor in model.graph.initializer}

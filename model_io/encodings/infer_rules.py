@@ -1,4 +1,4 @@
-"""Few rules that say what many layers have in common."""
+"""Few rules that describe the specs of a network's layers."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,16 +18,16 @@ from quant.spec import QuantSpec, SpecChange
 
 @dataclass(frozen=True, slots=True)
 class LayerSpecs:
-    """What one layer shall be; `weight` is None where it has none."""
+    """The specs of one layer; `weight` is None for a layer without a weight."""
 
     weight: QuantSpec | None
     activation: QuantSpec
 
 
 def infer_config(graph: FloatGraph, wishes: Mapping[str, LayerSpecs]) -> QuantConfig:
-    """Return a configuration that gives each layer its wish: what most want as the default.
+    """Return a configuration that gives every layer the wanted specs; the commonest is the default.
 
-    A kind of layers that agree gets one rule, layers that differ one each.
+    A kind of layers with equal specs gets one rule; other layers get a rule for each layer.
     """
     weights = Counter(wish.weight for wish in wishes.values() if wish.weight is not None)
     activations = Counter(wish.activation for wish in wishes.values())
@@ -44,7 +44,7 @@ def _commonest_spec(counted: Counter[QuantSpec], otherwise: QuantSpec) -> QuantS
 def _infer_rules(
     graph: FloatGraph, wishes: Mapping[str, LayerSpecs], default: LayerConfig
 ) -> Iterator[Rule]:
-    """Yield a rule for each kind whose layers all differ alike, then one for each other layer."""
+    """Yield a rule for each kind with equal differences, then a rule for each other layer."""
     changes = {
         layer.name: _layer_spec_changes(wishes[layer.name], default) for layer in graph.layers
     }
@@ -72,7 +72,7 @@ def _layer_spec_changes(wish: LayerSpecs, default: LayerConfig) -> tuple[SpecCha
 
 
 def _spec_difference(wish: QuantSpec, start: QuantSpec) -> SpecChange:
-    """Return what has to change; where the wish is float nothing but the bits matters."""
+    """Return the change from `start` to `wish`; a float wish changes the bits only."""
     if wish.is_float:
         return SpecChange() if start.is_float else SpecChange(bits=wish.bits)
     own = {field.name: getattr(wish, field.name) for field in fields(wish)}

@@ -1,4 +1,4 @@
-"""The grid of one tensor as files hold it, and as the simulation does."""
+"""The encoding of one tensor in a file and in the simulation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,23 +14,23 @@ from quant.spec import FLOAT_BITS, Granularity, QuantSpec
 
 @dataclass(frozen=True, slots=True)
 class FileEncoding:
-    """real = scale * (q - zero_point), q whole and of `bits` bits.
+    """real = scale * (q - zero_point); q is an integer of `bits` bits.
 
     Attributes:
-        tensor: its name in the file.
-        bits: width of the grid, which may be less than that of the type it is stored in.
-        signed: whether q goes below zero.
-        symmetric: whether zero lies in the middle of the grid, by wish or by fact.
-        scale: all scales in order, each a float32.
-        zero_point: as many whole numbers.
-        shape: of the scales; () for one, (C,) by channel, more for blocks.
-        axis: of the tensor: of its channels, or of its blocks; None for one scale, or where the
-            file means the output channels and does not say so.
-        block_size: elements along `axis` that share a scale.
-        parameter: whether it is a weight or bias; None where the file does not tell.
-        floating: whether the tensor stays float; nothing but `bits` holds then.
-        narrow: whether a signed grid leaves its least number out, as -7 to 7 of 4 bits does.
-        problem: why the grid cannot be used here; empty where it can.
+        tensor: name of the tensor in the file.
+        bits: width of the encoding; the stored type can be wider.
+        signed: whether q can be negative.
+        symmetric: whether zero lies in the middle of the encoding, by choice or by chance.
+        scale: the scales in order, float32.
+        zero_point: one integer for each scale.
+        shape: shape of the scales; () for one scale, (C,) by channel, more axes for blocks.
+        axis: axis of the tensor's channels or blocks; None for one scale, or for output channels
+            that the file does not name.
+        block_size: number of elements along `axis` that share a scale.
+        parameter: whether the tensor is a weight or bias; None for a file without the information.
+        floating: whether the tensor stays float; then only `bits` counts.
+        narrow: whether a signed encoding leaves out the smallest code, as -7 to 7 of 4 bits does.
+        problem: the reason why QuantScope cannot use the encoding; empty for a usable encoding.
     """
 
     tensor: str
@@ -49,7 +49,7 @@ class FileEncoding:
 
     @property
     def scale_granularity(self) -> Granularity:
-        """How many values share one scale."""
+        """The granularity of the scales."""
         if self.block_size is not None:
             return Granularity.PER_GROUP
         return Granularity.PER_CHANNEL if self.shape else Granularity.PER_TENSOR
@@ -62,7 +62,7 @@ class FileEncoding:
         return (least, levels // 2 - 1) if self.signed else (0, levels - 1)
 
     def spec_fields(self) -> dict[str, Any]:
-        """Return what a specification says of such a grid."""
+        """Return the fields of a spec that the encoding determines."""
         if self.floating:
             return {"bits": FLOAT_BITS}
         fields: dict[str, Any] = {
@@ -76,7 +76,7 @@ class FileEncoding:
 
 
 def float_tensor_record(tensor: str, *, parameter: bool) -> FileEncoding:
-    """Return the record of a tensor that stays float."""
+    """Return the record of a float tensor."""
     return FileEncoding(tensor, FLOAT_BITS, parameter=parameter, floating=True)
 
 
@@ -88,14 +88,14 @@ def file_encoding_of(
     *,
     flipped: bool = False,
 ) -> FileEncoding:
-    """Return a grid of the simulation as a file holds it.
+    """Return an encoding of the simulation in the form of a file.
 
     Args:
-        tensor: its name in the file.
-        encoding: the grid.
-        spec: what it was made for.
-        channel_axis: of a weight, the axis of its output channels; None for activations.
-        flipped: whether the file holds a matrix with its axes the other way round.
+        tensor: name of the tensor in the file.
+        encoding: the encoding in the simulation.
+        spec: the spec of the encoding.
+        channel_axis: the axis of a weight's output channels; None for activations.
+        flipped: whether the file holds a matrix transposed.
     """
     parameter = channel_axis is not None
     scale, zero_point = encoding.scale, encoding.zero_point.expand_as(encoding.scale)
@@ -127,10 +127,10 @@ def file_encoding_of(
 
 
 def simulated_activation_encoding(grid: FileEncoding) -> Encoding:
-    """Return the grid of an activation for the simulation.
+    """Return the encoding of an activation in the simulation.
 
     Raises:
-        ModelError: it has more than one scale, or cannot be used here.
+        ModelError: the encoding has several scales, or is unusable.
     """
     _check_has_scale(grid)
     if len(grid.scale) != 1:
@@ -145,17 +145,17 @@ def simulated_activation_encoding(grid: FileEncoding) -> Encoding:
 def simulated_weight_encoding(
     grid: FileEncoding, shape: tuple[int, ...], channel_axis: int, *, flipped: bool | None = None
 ) -> Encoding:
-    """Return the grid of a weight of that shape for the simulation.
+    """Return the encoding of a weight in the simulation.
 
     Args:
-        grid: as a file holds it.
-        shape: of the weight in the simulation.
-        channel_axis: the axis of its output channels there.
-        flipped: whether the file holds the matrix with its axes the other way round; None to
-            tell by the axis that the file names: scales go by output channel.
+        grid: the encoding in the file.
+        shape: shape of the weight in the simulation.
+        channel_axis: axis of the output channels in the simulation.
+        flipped: whether the file holds the matrix transposed; None reads the answer from the axis
+            in the file, because scales belong to output channels.
 
     Raises:
-        ModelError: its scales do not fit the weight, or it cannot be used here.
+        ModelError: the scales do not fit the weight, or the encoding is unusable.
     """
     _check_has_scale(grid)
     if grid.scale_granularity is Granularity.PER_TENSOR:
@@ -194,7 +194,7 @@ def _spread_by_channel(
 def _spread_by_block(
     values: Tensor, grid: FileEncoding, shape: tuple[int, ...], axis: int, flipped: bool
 ) -> Tensor:
-    """Return one value for each output and input channel; a block's inputs repeat one."""
+    """Return a value of shape (outputs, inputs, 1, ...): inputs of a block have equal values."""
     outputs, inputs = shape[axis], shape[1 - axis]
     size = grid.block_size or 1
     blocks = -(-inputs // size)

@@ -1,6 +1,6 @@
-"""A network as float ONNX that knows which tensor every grid belongs to.
+"""A network as float ONNX, with the tensor of every encoding.
 
-It is what all formats that speak of tensors start from: Q/DQ, encodings, notes for viewers.
+The formats with tensors start from here: Q/DQ, encodings, and overlays for viewers.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ PRODUCER = "QuantScope"
 class FileTensor:
     """A tensor of the file.
 
-    `axes[i]` is the axis of the network's own tensor that is axis i in the file: (1, 0) for a
-    matrix that the file holds transposed, as MatMul takes it; empty for activations.
+    `axes[i]` is the axis of the network's tensor behind axis i of the file: (1, 0) for a matrix
+    that the file holds transposed, as MatMul needs it; empty for activations.
     """
 
     name: str
@@ -36,16 +36,16 @@ class FileTensor:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class MarkedOnnx:
-    """A float ONNX model and where our layers are in it.
+    """A float ONNX model and the places of QuantScope's layers in the model.
 
     Attributes:
-        model: opset 21, standard operators only. It is shared: copy it before you change it.
-        tensors: for each site's name the tensor that is put on its grid:
-            an initializer for weights, else what a node computes, or the graph's input.
-        biases: for each layer that has a bias the initializer that holds it.
-        nodes: for each layer but the input the name of the node that is its operation (Conv,
-            Gemm, ...), which is the layer's own. Its other nodes, and those that only bring values
-            to it, are called "layer/operator".
+        model: opset 21, standard operators only. The object is shared: copy before a change.
+        tensors: the quantized tensor by site name: an initializer for weights, else the output of a
+            node, or the input of the graph.
+        biases: the initializer of the bias, by layer.
+        nodes: the name of the layer's operation (Conv, Gemm, ...), by layer, without the input; the
+            node has the name of the layer. Other nodes of the layer, and nodes that only move
+            values to the layer, have names "layer/operator".
     """
 
     model: ModelProto
@@ -55,13 +55,13 @@ class MarkedOnnx:
 
 
 def export_marked_onnx(quantized: QuantGraph) -> MarkedOnnx:
-    """Return the float ONNX of a quantized network, equalized, corrected and folded as it is.
+    """Return the float ONNX of a quantized network, with equalization, correction and folding.
 
-    Names are those of our layers: the node and the output tensor of layer "blocks.0.conv" are
-    called "blocks.0.conv", its weight "blocks.0.conv.weight" as the parameter is.
+    Names come from the layers: node and output tensor of layer "blocks.0.conv" are named
+    "blocks.0.conv", the weight "blocks.0.conv.weight" like the parameter.
 
     Raises:
-        ModelError: an operation that ONNX has no words for, or more than one file can hold.
+        ModelError: ONNX has no operator for an operation, or the model exceeds the size of a file.
     """
     model = export_with_marks(quantized)
     wiring, places = GraphEdits(model.graph), Places()
@@ -85,7 +85,7 @@ def export_marked_onnx(quantized: QuantGraph) -> MarkedOnnx:
 
 
 def _remove_mark(mark: NodeProto, wiring: GraphEdits, places: Places) -> None:
-    """Remove a mark; note what it stood at."""
+    """Remove a mark and record the place."""
     attributes = {a.name: helper.get_attribute_value(a).decode() for a in mark.attribute}
     what, layer = Marked(attributes["what"]), attributes["layer"]
     source, result = mark.input[0], mark.output[0]
@@ -109,7 +109,7 @@ def _remove_mark(mark: NodeProto, wiring: GraphEdits, places: Places) -> None:
 
 
 def _is_private_value(mark: NodeProto, wiring: GraphEdits, places: Places) -> bool:
-    """Whether the marked value is nobody else's: no other grid's, and read by marks alone."""
+    """Whether only marks read the marked value and no other site uses the value."""
     source = mark.input[0]
     others = [node for node in wiring.readers[source] if node is not mark]
     return (
@@ -118,7 +118,7 @@ def _is_private_value(mark: NodeProto, wiring: GraphEdits, places: Places) -> bo
 
 
 def _duplicate_constant(mark: NodeProto, wiring: GraphEdits, name: str) -> Held:
-    """Give what reads a marked constant one of its own, transposed as it is read."""
+    """Give the readers of a marked constant a private copy, transposed for the readers."""
     value, result = wiring.constant_array(mark.input[0]), mark.output[0]
     axes = tuple(range(value.ndim))
     readers = wiring.readers[result]
@@ -139,7 +139,7 @@ def _transpose_permutation(transpose: NodeProto, rank: int) -> tuple[int, ...]:
 
 
 def _strip_exporter_notes(model: ModelProto) -> ModelProto:
-    """Return a model without the exporter's notes, which hold paths of this machine."""
+    """Return a model without the exporter's notes, because notes hold paths of the machine."""
     graph = model.graph
     for value in (*graph.node, *graph.initializer, *graph.input, *graph.output, graph, model):
         del value.metadata_props[:]

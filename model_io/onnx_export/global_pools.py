@@ -1,6 +1,6 @@
-"""One spelling for global average pools.
+"""One form for global average pools.
 
-torch's exporter writes means, which runtimes compute in real numbers only.
+torch's exporter writes ReduceMean; runtimes have no integer kernel for ReduceMean.
 """
 
 from onnx import NodeProto, helper
@@ -9,9 +9,9 @@ from model_io.onnx_export.graph_edits import GraphEdits
 
 
 def spell_global_pools(wiring: GraphEdits) -> dict[str, str]:
-    """Turn means over all axes behind the channels into GlobalAveragePool, in place.
+    """Replace means over the axes behind the channels by GlobalAveragePool, in place.
 
-    Returns the values that now come from a Squeeze behind the pool, with what the pool gives.
+    Returns the output of the pool for every value that now leaves a Squeeze behind the pool.
     """
     moved: dict[str, str] = {}
     ranks = {
@@ -26,7 +26,7 @@ def spell_global_pools(wiring: GraphEdits) -> dict[str, str]:
 
 
 def _mean_axes(node: NodeProto, wiring: GraphEdits, rank: int) -> set[int]:
-    """Return the axes that a mean goes over; none where they are computed."""
+    """Return the axes of a mean; an empty set for computed axes."""
     if len(node.input) < 2 or node.input[1] not in wiring.constants:
         return set()
     return {int(axis) % rank for axis in wiring.constant_array(node.input[1]).ravel()}

@@ -1,4 +1,4 @@
-"""Edits of an ONNX graph by the names of its values, with makers and readers kept in step."""
+"""Edits of an ONNX graph by value name; producers and readers stay up to date."""
 
 from collections import defaultdict
 
@@ -8,7 +8,7 @@ from onnx import GraphProto, NodeProto, numpy_helper
 
 
 class GraphEdits:
-    """Who makes and who reads each value of a graph; `finish` writes the edits into it."""
+    """Producer and readers of each value of a graph; `write_graph` writes the edited graph."""
 
     def __init__(self, graph: GraphProto) -> None:
         self.graph = graph
@@ -22,7 +22,7 @@ class GraphEdits:
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
 
     def is_graph_output(self, value: str) -> bool:
-        """Whether the graph returns that value."""
+        """Whether the graph returns the value."""
         return any(output.name == value for output in self.graph.output)
 
     def constant_array(self, name: str) -> NDArray[np.generic]:
@@ -30,13 +30,13 @@ class GraphEdits:
         return numpy_helper.to_array(self.constants[name])
 
     def add_constant(self, name: str, value: NDArray[np.generic]) -> str:
-        """Add a constant; return its name."""
+        """Add a constant and return the name."""
         # a transposed view has strides that a file has not
         self.constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         return name
 
     def redirect_readers(self, old: str, new: str) -> None:
-        """Let everything that reads `old` read `new`, the graph's output too."""
+        """Let the readers of `old` read `new`; the graph's output counts as a reader."""
         for node in self.readers.pop(old, []):
             for place, value in enumerate(node.input):
                 if value == old:
@@ -49,7 +49,7 @@ class GraphEdits:
                 output.name = new
 
     def remove_node(self, node: NodeProto) -> None:
-        """Take out a node whose outputs nothing reads any more."""
+        """Remove a node without readers."""
         for value in node.output:
             self.makers.pop(value, None)
         for value in dict.fromkeys(node.input):
@@ -57,7 +57,7 @@ class GraphEdits:
         self.nodes = [other for other in self.nodes if other is not node]
 
     def insert_node_after(self, earlier: NodeProto, node: NodeProto) -> None:
-        """Put a node right after another."""
+        """Insert a node right after the node `earlier`."""
         place = next(i for i, other in enumerate(self.nodes) if other is earlier)
         self.nodes.insert(place + 1, node)
         self.makers.update(dict.fromkeys((*earlier.output,), earlier))
@@ -66,11 +66,11 @@ class GraphEdits:
             self.readers[value].append(node)
 
     def remove_reader(self, node: NodeProto, value: str) -> None:
-        """Note that a node reads a value no more."""
+        """Record that a node no longer reads a value."""
         self.readers[value] = [other for other in self.readers[value] if other is not node]
 
     def write_graph(self) -> None:
-        """Write the nodes, and the constants that are read, into the graph."""
+        """Write the nodes and the used constants to the graph."""
         kept = [tensor for name, tensor in self.constants.items() if self.readers.get(name)]
         nodes = list(self.nodes)
         del self.graph.initializer[:], self.graph.node[:]

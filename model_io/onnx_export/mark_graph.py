@@ -1,4 +1,4 @@
-"""The network as float ONNX in which a node of ours marks every place that has a name or a grid."""
+"""The network as float ONNX with a mark, a custom node, at every named or quantized value."""
 
 import logging
 import re
@@ -28,7 +28,7 @@ ONLY_PROTOBUF = 2**31
 
 
 class Marked(StrEnum):
-    """What a mark stands at; the values of its attribute `what`."""
+    """The kinds of marked values; the values of the attribute `what`."""
 
     WEIGHT = "weight"
     BIAS = "bias"
@@ -37,13 +37,13 @@ class Marked(StrEnum):
 
 
 def export_with_marks(quantized: QuantGraph) -> ModelProto:
-    """Return the float network as ONNX (opset 21); marks stand in for quantizers.
+    """Return the float network as ONNX (opset 21); marks replace quantizers.
 
-    Every mark has attributes `what` (`Marked`) and `layer`. The batch is dynamic unless the network
-    fixes it. Weights are those of the quantized graph, before they are put on their grids.
+    A mark has attributes `what` (`Marked`) and `layer`. The batch is dynamic unless the network
+    fixes the batch. Weights are the weights of the quantized graph before rounding.
 
     Raises:
-        ModelError: an operation that ONNX has no words for, or more than one file can hold.
+        ModelError: ONNX has no operator for an operation, or the model exceeds the size of a file.
     """
     graph = quantized.graph
     held = 4 * sum(p.numel() for p in quantized.module.parameters())
@@ -114,7 +114,7 @@ def _insert_mark_after(module: fx.GraphModule, node: fx.Node, what: Marked, laye
 
 
 def _mark_quantizer(module: fx.GraphModule, node: fx.Node, quantizer: Quantizer) -> None:
-    """Replace a quantizer by the clip that it took in, if any, and a mark."""
+    """Replace a quantizer by a mark, after the clip that the quantizer absorbed."""
     source = node.args[0]
     what = Marked.WEIGHT if quantizer.site.side is Side.WEIGHTS else Marked.ACTIVATION
     with module.graph.inserting_before(node):
@@ -131,7 +131,7 @@ def _mark_quantizer(module: fx.GraphModule, node: fx.Node, quantizer: Quantizer)
 
 
 def _mark_operator(x: Tensor, what: str, layer: str) -> Tensor:
-    """Return a node of our own domain in the export; its value in torch means nothing."""
+    """Return a copy of `x`, of equal shape; in the export, a node of a custom domain."""
     marked: Tensor = torch.onnx.ops.symbolic(
         f"{DOMAIN}::{MARK}",
         (x,),
@@ -145,7 +145,7 @@ def _mark_operator(x: Tensor, what: str, layer: str) -> Tensor:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's talk about its own innards from people."""
+    """Suppress the exporter's messages about internal matters."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -158,7 +158,7 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def _culprit_operation(error: BaseException) -> str:
-    """Return the operation that the exporter stopped at, or what it said in the end."""
+    """Return the operation at which the exporter stopped, or the last line of the error."""
     while error.__cause__ is not None:
         error = error.__cause__
     named = re.search(r"OpOverload\(op='([^']+)'", str(error))

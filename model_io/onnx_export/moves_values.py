@@ -1,4 +1,4 @@
-"""Which nodes of a file only move values, so that their results lie on the grid of their input."""
+"""Nodes that only move values, so that the result keeps the encoding of the input."""
 
 from collections.abc import Mapping
 
@@ -31,7 +31,7 @@ _ALWAYS = frozenset(
 
 
 def only_moves_values(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
-    """Whether each number that leaves a node is zero or came in; a ReLU does no more."""
+    """Whether a node returns only input values and zeros; a ReLU does so."""
     if node.op_type in _ALWAYS:
         return True
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}

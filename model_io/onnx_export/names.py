@@ -1,4 +1,4 @@
-"""Names that people read: nodes and tensors of a file are called as our layers."""
+"""Readable names: nodes and tensors of a file get the names of layers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ Held = tuple[str, tuple[int, ...]]
 
 @dataclass(eq=False)
 class Places:
-    """Where layers are in a graph, by the names that its values have now.
+    """The places of layers in a graph, by the present value names.
 
     Attributes:
-        outputs: for each layer the value that leaves it.
-        operations: for each layer the first result of the node that is its operation.
-        weights: for each layer the constant and its axes (`FileTensor.axes`).
-        biases: likewise.
+        outputs: the output value, by layer.
+        operations: the first result of the layer's operation, by layer.
+        weights: the constant and the axes (`FileTensor.axes`), by layer.
+        biases: the constant and the axes, by layer.
     """
 
     outputs: dict[str, str] = field(default_factory=dict)
@@ -30,16 +30,16 @@ class Places:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Names:
-    """The new name of each value, and of each node by its first result's old name."""
+    """The new name of each value, and of each node by the old name of the first result."""
 
     values: dict[str, str]
     nodes: dict[str, str]
 
 
 def rename_nodes_and_values(graph: FloatGraph, file: GraphProto, places: Places) -> Names:
-    """Give all nodes and values of `file` new names, in place; return them.
+    """Rename the nodes and values of `file` in place and return the new names.
 
-    The same network gives the same names, whatever torch's exporter calls its values.
+    Equal networks get equal names; the names from torch's exporter have no influence.
     """
     owners = _layer_by_node(file, places)
     names = Names({"": ""}, _choose_node_names(file, places, owners))
@@ -52,7 +52,7 @@ def rename_nodes_and_values(graph: FloatGraph, file: GraphProto, places: Places)
 
 
 def unique_name(name: str, taken: set[str]) -> str:
-    """Return the name, or with a number where it is taken; take it."""
+    """Return the name, with a number if the name is taken, and record the name as taken."""
     candidate, count = name, 1
     while candidate in taken:
         count += 1
@@ -62,7 +62,7 @@ def unique_name(name: str, taken: set[str]) -> str:
 
 
 def _layer_by_node(file: GraphProto, places: Places) -> dict[str, str]:
-    """Return for each node, by its first result, the first layer that depends on it."""
+    """Return the first dependent layer of each node, by the node's first result."""
     makers = {value: node for node in file.node for value in node.output}
     ends = set(places.outputs.values())
     owners: dict[str, str] = {}
@@ -97,7 +97,7 @@ def _wanted_value_names(
     owners: dict[str, str],
     nodes: dict[str, str],
 ) -> Iterable[tuple[str, str]]:
-    """Yield (old name, wish) of all values; who comes first gets the name."""
+    """Yield (old name, wanted name) of the values; the first to want a name gets the name."""
     titles = [one.name for one in graph.inputs] if len(graph.inputs) > 1 else [INPUT_LAYER]
     yield from ((value.name, title) for value, title in zip(file.input, titles, strict=True))
     yield from ((value, layer) for layer, value in places.outputs.items())

@@ -7,7 +7,7 @@ OPSET = 18
 
 
 def write_plain_onnx(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
-    """Return an ONNX file (opset 18) of a module for one input of batch 1."""
+    """Return an ONNX file (opset 18) of a module with one input of batch 1."""
     example = (torch.zeros(1, *input_shape),)
     with torch.no_grad():
         program = torch.onnx.export(

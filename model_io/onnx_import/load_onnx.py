@@ -1,4 +1,4 @@
-"""Load an ONNX file as a network that can be captured, edited and trained."""
+"""Load an ONNX file as a network that QuantScope can capture, edit and train."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,22 +13,30 @@ from model_io.input_specs import InputSpec
 from model_io.onnx_import.patterns.activations import ACTIVATIONS
 from model_io.onnx_import.patterns.layers import LAYERS
 from model_io.onnx_import.patterns.norms import NORMS
-from model_io.onnx_import.patterns.recognise import Recognised, recognise
+from model_io.onnx_import.patterns.recognise import Recognised, recognise_patterns
 from model_io.onnx_import.program.decide_branches import decide_branches
-from model_io.onnx_import.program.fold_constants import cancel_transposes, fold
-from model_io.onnx_import.program.free_batch import free_batch
+from model_io.onnx_import.program.fold_constants import cancel_transposes, fold_constant_steps
+from model_io.onnx_import.program.free_batch import free_fixed_batch
 from model_io.onnx_import.program.input_shapes import describe_inputs
 from model_io.onnx_import.program.network import OnnxNetwork
 from model_io.onnx_import.program.read_program import (
     FileInput,
     Output,
-    check_operators,
+    check_known_operators,
     read_program,
 )
-from model_io.onnx_import.program.steps import OnnxProgram, readable
-from model_io.onnx_import.reading.normalize import prune, take_in, widen
-from model_io.onnx_import.reading.open_file import OnnxFile, open_onnx
-from model_io.onnx_import.reading.remove_qdq import TensorEncoding, take_out, with_nodes
+from model_io.onnx_import.program.steps import OnnxProgram, readable_module_name
+from model_io.onnx_import.reading.normalize import (
+    prune_unused_nodes,
+    take_in_tensors,
+    widen_half_precision,
+)
+from model_io.onnx_import.reading.open_file import OnnxFile, open_onnx_file
+from model_io.onnx_import.reading.remove_qdq import (
+    TensorEncoding,
+    encodings_with_nodes,
+    take_out_quantizers,
+)
 from model_io.onnx_import.reading.tensors import TensorReader
 from model_io.onnx_import.reference import Reference
 from model_io.onnx_import.report import ImportReport
@@ -52,15 +60,15 @@ class Imported:
     """A network from an ONNX file.
 
     Attributes:
-        module: maps inputs (N, *input_shape) to the output, or to a tuple of several; one module
-            for each node, named as it.
-        input_shape: of one input, of several the first, without the batch.
-        batch: the only batch size that runs, or None for any.
-        report: what the import did.
-        encodings: the grids of a file that was quantized already; empty otherwise.
-        places: where the file's tensors are in the network, by their names.
-        inputs: all that the network takes, in the order of its arguments.
-        given: how well the network agrees on the inputs that were given; None without any.
+        module: maps inputs (N, *input_shape) to the output, or to a tuple of outputs; one module
+            for each node, with the node's name.
+        input_shape: shape of the first input, without the batch.
+        batch: the only batch size, or None for a free batch.
+        report: the report of the import.
+        encodings: the encodings of a quantized file; empty for float files.
+        places: the place of every file tensor in the network, by tensor name.
+        inputs: the inputs of the network, in the order of the arguments.
+        given: the agreement on the user's inputs; None without inputs.
     """
 
     module: nn.Module
@@ -85,14 +93,14 @@ def load_onnx_network(
 
     Args:
         path: the file.
-        input_shape: of one input, where the file leaves sizes open; of several, each by its name.
-        shown: what sentences call the file; its name by default.
-        alone: whether it came without its folder, as an upload does.
-        inputs: real ones (N, *input_shape) to check on besides random ones, if there are any.
+        input_shape: shape of one input, for open sizes in the file; for several inputs by name.
+        shown: the name of the file in sentences; the file's name by default.
+        alone: whether the file came without a folder, like an upload.
+        inputs: real inputs (N, *input_shape) to check on besides random inputs, or None.
 
     Raises:
-        ModelError: it cannot come in; the sentence says which node and what to do.
-        UnsafeFileError: it would fill the memory, or read what lies outside its folder.
+        ModelError: QuantScope cannot import the file; the sentence names node and remedy.
+        UnsafeFileError: the file would fill the memory, or read outside the folder.
     """
     shown = shown or path.name
     try:
@@ -101,7 +109,7 @@ def load_onnx_network(
         if plain:
             wish = (InputSpec("", plain),)
         given = (inputs,) if isinstance(inputs, Tensor) else inputs
-        return _import_parsed_file(open_onnx(path, shown, alone=alone), wish, given)
+        return _import_parsed_file(open_onnx_file(path, shown, alone=alone), wish, given)
     except ModelError:
         raise
     except Exception as error:
@@ -119,17 +127,17 @@ def check_onnx_agreement(
     alone: bool = False,
     inputs: tuple[Tensor, ...],
 ) -> ImportAgreement:
-    """Run a file that came in beside ONNX Runtime once more, on real inputs.
+    """Run an imported file beside ONNX Runtime once more, on real inputs of shape (N, ...).
 
     Args:
         path: the file.
-        wish: what it takes, as `Imported.inputs` says.
-        shown: what sentences call the file; its name by default.
-        alone: whether it came without its folder, as an upload does.
+        wish: the inputs of the file, as in `Imported.inputs`.
+        shown: the name of the file in sentences; the file's name by default.
+        alone: whether the file came without a folder, like an upload.
         inputs: a tensor (N, ...) for each input.
 
     Raises:
-        ModelError: the outputs differ; the sentence names the first layer that does.
+        ModelError: the outputs differ; the sentence names the first different layer.
     """
     found = load_onnx_network(path, wish, shown, alone=alone, inputs=inputs).given
     return ImportAgreement(0.0, 0) if found is None else found
@@ -138,25 +146,27 @@ def check_onnx_agreement(
 def _import_parsed_file(
     file: OnnxFile, wish: tuple[InputSpec, ...], real: tuple[Tensor, ...] | None
 ) -> Imported:
-    """Return the network of a parsed file."""
-    counts = Counter(readable(n.op_type) for n in file.model.graph.node if n.op_type != "Constant")
+    """Return the network of a parsed file, checked on real inputs of shape (N, ...) or None."""
+    counts = Counter(
+        readable_module_name(n.op_type) for n in file.model.graph.node if n.op_type != "Constant"
+    )
     reader = TensorReader(file.shown, file.folder)
-    take_in(file.model, reader)
-    prune(file.model.graph)
-    widened = widen(file.model)
-    encodings = take_out(file.model, file.shown)
+    take_in_tensors(file.model, reader)
+    prune_unused_nodes(file.model.graph)
+    widened = widen_half_precision(file.model)
+    encodings = take_out_quantizers(file.model, file.shown)
     program, sources, outputs = read_program(file)
-    folded = fold(program, file.shown)
-    check_operators(program, file.shown, but=("If",))
+    folded = fold_constant_steps(program, file.shown)
+    check_known_operators(program, file.shown, but=("If",))
     transposes = cancel_transposes(program)
     inputs, batch = describe_inputs(sources, program, wish, file.shown)
     folded += decide_branches(program, (batch,) if batch else (1, 2, 5), inputs, file.shown)
-    check_operators(program, file.shown)
+    check_known_operators(program, file.shown)
     trial = ImportTrial(inputs, sources, outputs, batch, real)
     network, freed, recognised, agreement, given = _build_network(file, program, trial)
-    left_out = tuple(readable(o.name)[:60] for o in outputs if not o.real)
+    left_out = tuple(readable_module_name(o.name)[:60] for o in outputs if not o.real)
     report = ImportReport(
-        readable(file.model.producer_name)[:60],
+        readable_module_name(file.model.producer_name)[:60],
         file.opset,
         tuple(counts.most_common()),
         folded,
@@ -170,7 +180,7 @@ def _import_parsed_file(
         agreement.inputs,
         left_out,
     )
-    named = with_nodes(encodings, file.model, program.input)
+    named = encodings_with_nodes(encodings, file.model, program.input)
     places = find_tensor_places(program, network.paths, named)
     return Imported(
         network, inputs[0].shape, None if freed else batch, report, named, places, inputs, given
@@ -179,7 +189,7 @@ def _import_parsed_file(
 
 @dataclass(frozen=True, eq=False)
 class ImportTrial:
-    """What a network is tried on: what it takes and gives, its batch, real inputs if there are."""
+    """The trial of a network: inputs and outputs, batch, and real inputs or None."""
 
     inputs: tuple[InputSpec, ...]
     sources: tuple[FileInput, ...]
@@ -191,15 +201,15 @@ class ImportTrial:
 def _build_network(
     file: OnnxFile, program: OnnxProgram, trial: ImportTrial
 ) -> tuple[OnnxNetwork, bool, list[Recognised], ImportAgreement, ImportAgreement | None]:
-    """Return (network, whether its batch was freed, what was recognised, how well it agrees).
+    """Return (network, whether the batch was freed, recognised operators, agreement, agreement).
 
-    Last how well it agrees on the inputs that were given alone.
+    The last agreement counts the user's inputs alone.
     """
     batch = trial.batch
     known = infer_value_shapes(OnnxNetwork(program), batch or 2, trial.inputs)
     drawn = random_trial_inputs(program, trial.sources, trial.inputs, TRIAL_BATCH * (batch or 2))
-    recognised = recognise(program, NORMS, known)
-    recognised += recognise(program, (*ACTIVATIONS, *LAYERS), known)
+    recognised = recognise_patterns(program, NORMS, known)
+    recognised += recognise_patterns(program, (*ACTIVATIONS, *LAYERS), known)
     network = OnnxNetwork(program).eval()
     reference = Reference(file.model, trial.sources, trial.outputs, file.shown)
     first = [values[: batch or 2] for values in drawn]
@@ -215,9 +225,9 @@ def _build_network(
 def _agreement_on_inputs(
     network: OnnxNetwork, reference: Reference, trial: ImportTrial
 ) -> ImportAgreement | None:
-    """Return how well the network agrees on given inputs; None without any.
+    """Return the agreement on the user's inputs; None without inputs.
 
-    Where the file fixes the batch, the last one is filled up with the first input.
+    If the file fixes the batch, copies of the first input fill the last batch.
     """
     if trial.given is None or not len(trial.given[0]):
         return None
@@ -236,9 +246,9 @@ def _agreement_on_inputs(
 def _free_batch_network(
     program: OnnxProgram, reference: Reference, trial: Sequence[Tensor], batch: int
 ) -> tuple[OnnxNetwork, ImportAgreement] | None:
-    """Return a network of the same results for any batch, and its agreement; None if none is."""
+    """Return a network for every batch and the agreement on inputs of shape (N, ...), or None."""
     try:
-        network = OnnxNetwork(free_batch(program, batch)).eval()
+        network = OnnxNetwork(free_fixed_batch(program, batch)).eval()
         agreement = compare_outputs(network, reference.run_in_pieces(batch), trial)
     except ModelError:
         return None

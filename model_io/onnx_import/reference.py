@@ -19,7 +19,7 @@ _SILENT = 4
 
 
 class Reference:
-    """A file as ONNX Runtime runs it: without optimization, on one thread, in this process."""
+    """A file in ONNX Runtime: without optimization, on one thread, in the process."""
 
     def __init__(
         self, model: ModelProto, sources: Sequence[FileInput], outputs: Sequence[Output], shown: str
@@ -67,7 +67,7 @@ class Reference:
     def run_reference(
         self, inputs: Sequence[Tensor], session: ort.InferenceSession | None = None
     ) -> list[Array]:
-        """Return the outputs for inputs as the network takes them."""
+        """Return the outputs for inputs of shape (N, ...), in the form of the network's inputs."""
         values = {
             source.name: x.numpy().astype(helper.tensor_dtype_to_np_dtype(source.kind))
             for source, x in zip(self.sources, inputs, strict=True)
@@ -87,13 +87,13 @@ class Reference:
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
     def run_in_pieces(self, batch: int) -> "Reference":
-        """Return the same reference, which runs inputs in pieces of the file's own batch."""
+        """Return a reference that runs inputs in pieces of the file's own batch."""
         other = copy.copy(self)
         other.piece = batch
         return other
 
     def with_all_values(self, names: list[str]) -> ort.InferenceSession:
-        """Return a session whose outputs are these values."""
+        """Return a session with the given values as outputs."""
         model = ModelProto()
         model.CopyFrom(self.model)
         del model.graph.output[:]

@@ -1,4 +1,4 @@
-"""What an import did, in numbers and in sentences."""
+"""The report of an import, in numbers and in sentences."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ _LISTED = 12
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What was in an ONNX file, and what became of it.
+    """The content of an ONNX file and the steps of the import.
 
     Attributes:
-        producer: the program that wrote the file, as the file says.
+        producer: the program that wrote the file, from the file.
         opset: version of the standard operators.
-        operators: (operator, number of nodes) in the file, constants apart, most frequent first.
-        folded: nodes that were computed once, or that only passed values on.
-        recognised: operators that stand for several loose nodes.
-        transposes: pairs of transposes that undid one another.
-        widened: whether half precision was widened to float32.
-        outside: tensors that lay in files beside the model.
-        encodings: tensors whose grids were read from quantizers in the file.
-        freed_batch: the batch size of the file, where the network takes any though the file did
-            not; else None.
-        difference: relative, beside ONNX Runtime.
-        inputs: how many inputs, random and given, that was measured on.
-        left_out: outputs that hold no real numbers, by name.
+        operators: (operator, number of nodes) in the file without constants, by falling number.
+        folded: number of nodes computed once, or nodes that only passed values on.
+        recognised: operators that replace several small nodes.
+        transposes: number of pairs of transposes that cancelled out.
+        widened: whether half precision became float32.
+        outside: number of tensors in files beside the model.
+        encodings: number of tensors with encodings from quantizers in the file.
+        freed_batch: the batch size of the file, if the network accepts every batch and the file
+            does not; else None.
+        difference: relative difference beside ONNX Runtime.
+        inputs: number of inputs, random and real, behind `difference`.
+        left_out: names of outputs without real numbers.
     """
 
     producer: str
@@ -50,7 +50,7 @@ class ImportReport:
         return sum(count for _, count in self.operators)
 
     def report_sentences(self) -> list[str]:
-        """Return what a person wants to know, one sentence each."""
+        """Return the report for a user, one sentence for each fact."""
         kinds = Counter(found.operator for found in self.recognised)
         listed = ", ".join(f"{count} {name}" for name, count in kinds.most_common())
         loose = sum(found.nodes for found in self.recognised)

@@ -1,10 +1,10 @@
-"""Where the tensors of a file are in the network that was made of it."""
+"""The place of the file's tensors in the imported network."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep, readable
+from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep, readable_module_name
 from model_io.onnx_import.reading.remove_qdq import TensorEncoding
 
 INPUT = "input"
@@ -17,13 +17,12 @@ _STORED = re.compile(r"(.+) \((transposed|flat|linear .+|bias .+)\)")
 
 @dataclass(frozen=True, slots=True)
 class TensorPlace:
-    """The module at `paths[0]` gives this tensor, or reads it as its weight.
+    """The module at `paths[0]` returns the tensor, or reads the tensor as the weight.
 
-    `paths` goes on with what stands before the module, where that is a batch norm, which is folded
-    away later; the network's input has the path "input", of several each
-    "input:" and its name. `flipped` says that the file holds a
-    matrix with its axes the other way round, `changed` that it holds other values, or a weight as
-    it was before a batch norm behind it.
+    If the module is a batch norm, which is folded later, `paths` goes on with the module before the
+    batch norm. The network's input has the path "input"; one of several inputs has "input:" and the
+    name. `flipped` means that the file holds a matrix transposed; `changed` means that the file
+    holds other values, or a weight before the folding of a batch norm.
     """
 
     paths: tuple[str, ...]
@@ -35,19 +34,20 @@ class TensorPlace:
 def find_tensor_places(
     program: OnnxProgram, paths: dict[str, str], encodings: Iterable[TensorEncoding] = ()
 ) -> dict[str, TensorPlace]:
-    """Return the places of the tensors that are in a network still, by their names in the file.
+    """Return the places of the tensors that are still in a network, by the names in the file.
 
     Args:
-        program: what the network was made of.
-        paths: of the modules, by the names of steps.
-        encodings: of quantizers that were taken out, whose results stand for their tensors.
+        program: the program of the network.
+        paths: the paths of the modules, by step name.
+        encodings: the encodings of removed quantizers; the result of a quantizer stands for the
+            tensor.
     """
-    several = len(program.inputs) > 1
+    several = len(program.input_names) > 1
     found = {
-        name: TensorPlace((f"{INPUT}:{readable(name)}" if several else INPUT,))
-        for name in program.inputs
+        name: TensorPlace((f"{INPUT}:{readable_module_name(name)}" if several else INPUT,))
+        for name in program.input_names
     }
-    makers = program.producers()
+    makers = program.producers_by_value()
     for step in program.steps:
         for name in filter(None, step.outputs):
             found[name] = TensorPlace(tuple(_step_paths(step, makers, paths)))
@@ -76,10 +76,10 @@ def _quantized_tensor_places(
     encodings: Iterable[TensorEncoding],
     found: dict[str, TensorPlace],
 ) -> Iterable[tuple[str, TensorPlace]]:
-    """Yield the tensors before quantizers whose results are in the network."""
+    """Yield the tensors before quantizers with results in the network."""
     held = {step.name: step.inputs[_MATRIX] for step in program.steps if len(step.inputs) > 1}
     for encoding in encodings:
-        node = readable(encoding.node)
+        node = readable_module_name(encoding.node)
         if encoding.value in found:
             yield encoding.tensor, found[encoding.value]
             continue
@@ -92,14 +92,14 @@ def _quantized_tensor_places(
 def _step_paths(
     step: OnnxStep, makers: dict[str, OnnxStep], paths: dict[str, str]
 ) -> Iterable[str]:
-    """Yield the path of a step and, where it is a batch norm, of what stands before it."""
+    """Yield the path of a step and, for a batch norm, the path of the step before."""
     yield paths[step.name]
     if step.operator == "BatchNormalization" and step.inputs[0] in makers:
         yield paths[makers[step.inputs[0]].name]
 
 
 def _weight_place(name: str, path: str) -> tuple[str, TensorPlace]:
-    """Return (name in the file, place) of a weight, which may have been transposed or scaled."""
+    """Return (name in the file, place) of a weight, possibly transposed or scaled."""
     match = _STORED.fullmatch(name)
     if match is None:
         return name, TensorPlace((path,), weight=True)

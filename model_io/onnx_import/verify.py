@@ -1,4 +1,4 @@
-"""Run the imported network beside ONNX Runtime: what it computes is right, or it is refused."""
+"""Run the imported network beside ONNX Runtime: a network with another result is refused."""
 
 import math
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.input_specs import KINDS, InputSpec
-from model_io.onnx_import.program.estimate_memory import bytes_of, without_memory
-from model_io.onnx_import.program.network import OnnxNetwork, Results, title
+from model_io.onnx_import.program.estimate_memory import bytes_of_results, without_memory
+from model_io.onnx_import.program.network import OnnxNetwork, Results, step_title
 from model_io.onnx_import.program.read_program import FileInput
 from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep
 from model_io.onnx_import.reference import Array, Reference
@@ -33,48 +33,48 @@ class ImportAgreement:
     inputs: int
 
     def merge_with(self, other: "ImportAgreement") -> "ImportAgreement":
-        """Return both as one."""
+        """Return both agreements as one."""
         return ImportAgreement(max(self.difference, other.difference), self.inputs + other.inputs)
 
     @property
     def networks_agree(self) -> bool:
-        """Whether the two compute the same."""
+        """Whether network and reference compute equal results."""
         return self.difference <= LARGEST_DIFFERENCE
 
 
 def infer_value_shapes(
     network: OnnxNetwork, batch: int, inputs: Sequence[InputSpec]
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every value, found without memory; refuse what would fill it.
+    """Return the shape of every value, found without memory; too large values raise an error.
 
     Raises:
         UnsafeFileError: a value larger than `MAX_VALUE_BYTES`.
-        ModelError: an operator that cannot take its inputs.
+        ModelError: an operator refuses the inputs.
     """
     found = {name: (batch, *one.shape) for name, one in zip(network.inputs, inputs, strict=True)}
 
     def watch(step: OnnxStep, results: Results) -> None:
-        if (size := bytes_of(results)) > MAX_VALUE_BYTES:
+        if (size := bytes_of_results(results)) > MAX_VALUE_BYTES:
             raise UnsafeFileError(
                 f"A value of the network must hold at most {MAX_VALUE_BYTES} bytes for a batch of "
-                f"{batch}, got {size} from {title(step)}. Give a smaller input shape."
+                f"{batch}, got {size} from {step_title(step)}. Give a smaller input shape."
             )
         for name, result in zip(step.outputs, results, strict=False):
             if isinstance(result, Tensor):
                 found[name] = tuple(result.shape)
 
     with torch.no_grad(), without_memory():
-        network.run([one.zero_batch(batch) for one in inputs], watch)
+        network.run_watched([one.zero_batch(batch) for one in inputs], watch)
     return found
 
 
 def random_trial_inputs(
     program: OnnxProgram, sources: Sequence[FileInput], inputs: Sequence[InputSpec], batch: int
 ) -> tuple[Tensor, ...]:
-    """Return random inputs: normal ones, pixels where the file wants whole numbers for an image.
+    """Return random inputs of shape (batch, *shape): normal, or pixels for integer image inputs.
 
-    Tokens lie within the table that they pick rows of; of other whole numbers nothing is known, and
-    they are 0 or 1, as masks are.
+    Tokens lie within the lookup table of the file; integers of unknown meaning are 0 or 1, like
+    masks.
     """
     generator = torch.Generator().manual_seed(0)
     found = []
@@ -97,7 +97,7 @@ def random_trial_inputs(
 
 
 def file_typed_inputs(values: Tensor, source: FileInput) -> Tensor:
-    """Return real inputs as the file can take them: whole numbers where it wants these."""
+    """Return real inputs of shape (N, ...) in the file's type, rounded for integer inputs."""
     kind = helper.tensor_dtype_to_np_dtype(source.kind)
     if kind.kind not in "iu" or not values.is_floating_point():
         return values
@@ -106,9 +106,9 @@ def file_typed_inputs(values: Tensor, source: FileInput) -> Tensor:
 
 
 def lookup_table_rows(program: OnnxProgram, name: str) -> list[int]:
-    """Return the numbers of rows of the tables from which an input of whole numbers picks."""
+    """Return the numbers of rows of the lookup tables behind an integer input."""
     found = []
-    for step in program.consumers().get(name, []):
+    for step in program.consumers_by_value().get(name, []):
         table = program.constants.get(step.inputs[0]) if step.inputs else None
         if step.operator == "Gather" and table is not None and table.dim() > 1:
             found.append(int(table.shape[step.attributes.get("axis", 0)]))
@@ -118,10 +118,10 @@ def lookup_table_rows(program: OnnxProgram, name: str) -> list[int]:
 
 
 def relative_difference(ours: Array, theirs: Array) -> float:
-    """Return how far two arrays lie apart, relative to the second; infinity for other shapes.
+    """Return the difference of two arrays relative to the second; infinity for unequal shapes.
 
-    The larger of two: by the roots of summed squares, and by the greatest element. Places where
-    both have no number, or the same infinity, agree.
+    The result is the larger of two ratios: of root summed squares, and of largest elements. Two nan
+    or two equal infinities agree.
     """
     if ours.shape != theirs.shape:
         return math.inf
@@ -142,8 +142,8 @@ def relative_difference(ours: Array, theirs: Array) -> float:
 def compare_outputs(
     network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]
 ) -> ImportAgreement:
-    """Return how far the network's outputs lie from the reference's: the furthest counts."""
-    ours = network.run(x)
+    """Return the largest difference between network and reference for inputs of shape (N, ...)."""
+    ours = network.run_watched(x)
     whole = next((output for output in ours if not output.is_floating_point()), None)
     if whole is not None:
         raise ModelError(
@@ -157,10 +157,10 @@ def compare_outputs(
 def verify_network(
     network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]
 ) -> ImportAgreement:
-    """Compare the network's output with the reference's.
+    """Compare the outputs of network and reference for inputs of shape (N, ...).
 
     Raises:
-        ModelError: they differ; the sentence names the first layer that does.
+        ModelError: the outputs differ; the sentence names the first different layer.
     """
     agreement = compare_outputs(network, reference, x)
     if agreement.networks_agree:
@@ -178,7 +178,10 @@ def verify_network(
 def first_different_step(
     network: OnnxNetwork, reference: Reference, x: Sequence[Tensor]
 ) -> tuple[str, float]:
-    """Return (the first step whose result differs, by how much); "" where none does."""
+    """Return (first step with another result, difference) for inputs of shape (N, ...).
+
+    Without a difference the name is "".
+    """
     ours: dict[str, tuple[OnnxStep, Array]] = {}
 
     def watch(step: OnnxStep, results: Results) -> None:
@@ -186,12 +189,12 @@ def first_different_step(
             if isinstance(result, Tensor) and result.is_floating_point():
                 ours[name] = step, result.numpy()
 
-    network.run(x, watch)
+    network.run_watched(x, watch)
     held = {name for node in reference.model.graph.node for name in node.output}
     names = [name for name in ours if name in held]
     theirs = reference.run_reference(x, reference.with_all_values(names)) if names else []
     for name, expected in zip(names, theirs, strict=True):
         apart = relative_difference(ours[name][1], np.asarray(expected))
         if apart > LARGEST_DIFFERENCE:
-            return title(ours[name][0]), apart
+            return step_title(ours[name][0]), apart
     return "", 0.0

@@ -1,1 +1,1 @@
-"""Networks that torch exported: checked, then loaded."""
+"""Networks exported by torch: checked, then loaded."""

@@ -1,4 +1,4 @@
-"""Which operators a program may name: those of ATen that compute, and arithmetic on shapes."""
+"""The operators that a program may name: ATen operators that compute, and shape arithmetic."""
 
 import re
 from functools import cache
@@ -43,7 +43,7 @@ REGIONS = {
 
 
 def operator_advice(target: str) -> str:
-    """Return what to do about an operator of another library; empty where nothing is known."""
+    """Return the remedy for an operator of another library; empty for unknown libraries."""
     match = re.fullmatch(r"torch\.ops\.([a-z0-9_]{1,40})\.([A-Za-z0-9_.]{1,60})", target, re.ASCII)
     if match is None or match[1] == "aten":
         return ""
@@ -67,10 +67,10 @@ def operator_advice(target: str) -> str:
 
 
 def is_known_operator(target: str) -> bool:
-    """Whether `target`, as written in a `.pt2`, names an operator that only computes.
+    """Whether `target`, in the spelling of a `.pt2`, names an operator that only computes.
 
-    ATen's operators must be registered with torch's dispatcher: TorchScript's builtins under the
-    same prefix, such as aten::save, which writes files, are not.
+    torch's dispatcher must know an ATen operator: TorchScript's builtins with the prefix aten, such
+    as aten::save, which writes files, are absent from the dispatcher.
     """
     if target in _ARITHMETIC:
         return True
@@ -88,5 +88,5 @@ def is_known_operator(target: str) -> bool:
 
 @cache
 def _dispatcher_operators() -> frozenset[str]:
-    """Return the full names of all operators that torch's dispatcher knows."""
+    """Return the full names of the operators in torch's dispatcher."""
     return frozenset(torch._C._dispatch_get_all_op_names())  # noqa: SLF001 (no public list)

@@ -1,10 +1,10 @@
-"""The outer shell of a `.pt2` file: a zip archive whose every member is known and bounded.
+"""The outer layer of a `.pt2` file: a zip archive with known members of bounded size.
 
-`torch.export.load` unpickles whatever a `.pt2` names as pickled (weights, constants, sample
-inputs, custom objects), loads compiled libraries from `data/aotinductor`, and evaluates strings
-of the graph's JSON as Python. So the file is never given to it. This module opens the archive
-with `zipfile` alone; `program_check` checks the JSON; `exported` writes a new archive from the
-checked parts, and only that one is loaded.
+`torch.export.load` unpickles the members that a `.pt2` declares pickled (weights, constants, sample
+inputs, custom objects), loads compiled libraries from `data/aotinductor`, and evaluates strings of
+the graph's JSON as Python. Therefore torch never reads the user's file. `archive` opens the file
+with `zipfile` alone; `check_program` checks the JSON; `load_pt2` writes a new archive from the
+checked parts, and torch loads the new archive.
 """
 
 import re
@@ -44,16 +44,16 @@ REMEDY = "Export the network again with torch.export.export and torch.export.sav
 
 @dataclass(frozen=True)
 class Archive:
-    """An open `.pt2` whose members passed the checks; names are relative to its root folder."""
+    """An open `.pt2` with checked members; names are relative to the root folder."""
 
     file: zipfile.ZipFile
     members: dict[str, zipfile.ZipInfo]
 
     def read_member(self, name: str, limit: int = MAX_BYTES) -> bytes:
-        """Return a member's bytes; their checksum is verified.
+        """Return a member's bytes after a check of the checksum.
 
         Raises:
-            ModelError: no such member, longer than `limit`, or damaged.
+            ModelError: the member is missing, longer than `limit`, or damaged.
         """
         info = self.members.get(name)
         if info is None:
@@ -71,12 +71,12 @@ class Archive:
 
 
 def open_pt2_archive(path: Path, shown: str) -> Archive:
-    """Open a `.pt2` and check names, sizes and kinds of all members; close `.file` after use.
+    """Open a `.pt2` and check name, size and kind of the members; close `.file` after use.
 
     Raises:
-        ModelError: not a zip archive that torch.export.save of torch 2.8 or later wrote.
-        UnsafeFileError: encrypted, outside names, doubled names, too large, or compiled or
-            pickled content.
+        ModelError: no zip archive from torch.export.save of torch 2.8 or later.
+        UnsafeFileError: encrypted, names outside the folder, doubled names, too large, or compiled
+            or pickled content.
     """
     try:
         file = zipfile.ZipFile(path)
@@ -103,7 +103,7 @@ def _check_archive_head(archive: Archive, shown: str) -> None:
 
 
 def _checked_members(file: zipfile.ZipFile, shown: str) -> dict[str, zipfile.ZipInfo]:
-    """Return the members without their common root folder, all of known names."""
+    """Return the members without the common root folder; unknown names raise an error."""
     infos = [info for info in file.infolist() if not info.is_dir()]
     _check_unpacked_size(infos, shown)
     members: dict[str, zipfile.ZipInfo] = {}
@@ -126,7 +126,7 @@ def _checked_members(file: zipfile.ZipFile, shown: str) -> dict[str, zipfile.Zip
 
 
 def _check_unpacked_size(infos: list[zipfile.ZipInfo], shown: str) -> None:
-    """Raise where the archive unpacks to more than a model would."""
+    """Raise an error if the unpacked archive is larger than a model."""
     total = sum(info.file_size for info in infos)
     packed = sum(info.compress_size for info in infos)
     if len(infos) > MAX_MEMBERS or total > MAX_BYTES or total > _MAX_RATIO * packed + 2**20:
@@ -138,7 +138,7 @@ def _check_unpacked_size(infos: list[zipfile.ZipInfo], shown: str) -> None:
 
 
 def _check_member_name(info: zipfile.ZipInfo, name: str, shown: str) -> None:
-    """Raise where a member is encrypted or not one that torch.export.save writes."""
+    """Raise an error for an encrypted member, or a member that torch.export.save never writes."""
     if info.flag_bits & _ENCRYPTED:
         raise UnsafeFileError(
             f"{shown} must not be encrypted, got an encrypted member {name}. Unpack it first."

@@ -1,10 +1,10 @@
-"""Check the graph's JSON of a `.pt2`: every string in it has to be of a shape that cannot act.
+"""Check the graph's JSON of a `.pt2`: every string must have a harmless form.
 
-torch 2.13 evaluates or resolves these strings while it loads a program: `expr_str` and symbol
-names (sympy.sympify, which is Python's eval), `guards_code` (exec), names of inputs (written into
-generated Python), `target` (getattr from the module torch, so that `torch.os.system` resolves),
-the context in `in_spec` and `out_spec` (imports a module), `as_operator`. The rules below name the
-shape each may have; a string in a place without a rule is refused.
+torch 2.13 evaluates or resolves strings while loading a program: `expr_str` and symbol names
+(sympy.sympify, Python's eval), `guards_code` (exec), names of inputs (written into generated
+Python), `target` (getattr from the module torch, so that `torch.os.system` resolves), the context
+in `in_spec` and `out_spec` (imports a module), `as_operator`. The rules below give the allowed form
+of each string; a string without a rule is refused.
 """
 
 import keyword
@@ -25,23 +25,23 @@ _NUMBER_WORDS = ("Infinity", "-Infinity", "NaN")
 
 
 def _is_python_name(text: str) -> bool:
-    """Whether this is one Python name, no keyword and no name with two leading underscores."""
+    """Whether `text` is a Python name without leading double underscore, and no keyword."""
     return (
         text.isascii() and text.isidentifier() and not keyword.iskeyword(text) and text[:2] != "__"
     )
 
 
 def _is_module_path(text: str) -> bool:
-    """Whether this is a path of a parameter or module, such as blocks.0.conv.weight.
+    """Whether `text` is a path of a parameter or module, such as blocks.0.conv.weight.
 
-    Names of ONNX nodes hold slashes and the like. torch writes a path into source between double
-    quotes: no quote and no backslash may stand in it.
+    Names of ONNX nodes contain slashes. torch writes a path between double quotes into source code,
+    so quotes and backslashes are forbidden.
     """
     return re.fullmatch(r"[\w/:;@-]+(\.[\w/:;@-]+)*", text, re.ASCII) is not None
 
 
 def _is_tree_text(text: str) -> bool:
-    """Whether this describes nested tuples, lists and dicts, and no other type."""
+    """Whether `text` describes nested tuples, lists and dicts, and no other type."""
     try:
         spec = parse_json(text)
     except JsonError:
@@ -112,7 +112,7 @@ _REFUSED = {
 
 
 def check_program_values(value: Any, key: str = "", depth: int = 0) -> None:
-    """Raise UnsafeFileError at the first string, anywhere in `value`, that breaks its rule."""
+    """Raise UnsafeFileError at the first string in `value`, at any depth, that breaks a rule."""
     if depth > _MAX_DEPTH:
         raise _broken_rule_error(key, f"nested at most {_MAX_DEPTH} deep", "more")
     if isinstance(value, dict):
@@ -129,7 +129,7 @@ def check_program_values(value: Any, key: str = "", depth: int = 0) -> None:
 
 
 def _check_json_object(value: dict[str, Any], key: str, depth: int) -> None:
-    """Check the keys of an object, then what it holds."""
+    """Check the keys of an object, then the values."""
     if key in _RULES:
         raise _broken_rule_error(key, _RULES[key][1], "an object")
     is_allowed = {"config": _is_module_path, "range_constraints": _is_shape_symbol}.get(
@@ -148,12 +148,12 @@ def _check_json_object(value: dict[str, Any], key: str, depth: int) -> None:
 
 
 def _refuse_text(_: str) -> bool:
-    """Refuse text in a place where none is expected."""
+    """Refuse text in a place without text."""
     return False
 
 
 def _is_shape_symbol(text: str) -> bool:
-    """Whether this names one shape symbol, such as s77."""
+    """Whether `text` names one shape symbol, such as s77."""
     return re.fullmatch(r"[su][0-9]{1,6}", text) is not None
 
 
@@ -184,15 +184,15 @@ def parse_json_object(text: bytes) -> dict[str, Any]:
 
 
 def check_program_json(text: bytes) -> dict[str, Any]:
-    """Return the program's JSON with everything that is not needed left out, the rest checked.
+    """Return the checked JSON of the program without the parts that loading does not need.
 
-    Kept of each node's metadata are the module path and the function's name, which layers are
-    named by. Guards, source lines and file paths are dropped: they are code, or tell about the
-    machine of the sender.
+    Each node's metadata keep the module path and the function's name, because layer names come from
+    both. Guards, source lines and file paths are dropped: guards are code, paths tell about the
+    sender's machine.
 
     Raises:
-        ModelError: not the JSON of an exported program in eval mode.
-        UnsafeFileError: a string that could act while the program is loaded.
+        ModelError: the text is not the JSON of an exported program in eval mode.
+        UnsafeFileError: a string could act while torch loads the program.
     """
     program = parse_json_object(text)
     try:
@@ -229,7 +229,7 @@ def check_program_json(text: bytes) -> dict[str, Any]:
 class _Region:
     """A graph that a node runs under torch.no_grad or autocast.
 
-    `holder` is the argument that it is, `node` the one that runs it, whose arguments have no names.
+    `holder` is the argument with the graph; `node` is the node, whose arguments have no names.
     """
 
     holder: dict[str, Any]
@@ -244,7 +244,7 @@ class _Region:
         return found
 
     def restore_graph(self) -> None:
-        """Let the node have its graph again."""
+        """Give the graph back to the node."""
         self.holder.clear()
         self.holder["as_graph"] = self.graph
         self.node["target"] = self.target
@@ -253,7 +253,7 @@ class _Region:
 
 
 def _detach_regions(nodes: list[dict[str, Any]], depth: int = 0) -> list[_Region]:
-    """Take the graphs of regions out of their nodes, so that each is checked as the main one is."""
+    """Detach the graphs of regions from the nodes; each graph is checked like the main graph."""
     found: list[_Region] = []
     for node in nodes if depth < _MAX_DEPTH // 4 else ():
         for entry in node["inputs"] if node["target"] in REGIONS else ():
@@ -273,7 +273,7 @@ def _detach_regions(nodes: list[dict[str, Any]], depth: int = 0) -> list[_Region
 
 
 def _train_mode_advice(node: dict[str, Any]) -> str:
-    """Return what to say of an operator that was exported in train mode."""
+    """Return the sentence on an operator exported in train mode."""
     given = {entry["name"]: entry["arg"] for entry in node["inputs"]}
     if "as_none" in given.get("running_mean", {}):
         return (
@@ -303,7 +303,7 @@ def _version_numbers(program: dict[str, Any]) -> dict[str, Any]:
 
 
 def _printable_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    """Return what layers are named by, where it is printable text: data, never code."""
+    """Return the metadata for layer names if printable: data, never code."""
     kept = {key: metadata[key] for key in ("nn_module_stack", "torch_fn") if key in metadata}
     return {
         key: text

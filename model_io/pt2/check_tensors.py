@@ -1,4 +1,4 @@
-"""Check what a `.pt2` says of a tensor against the bytes that it brings."""
+"""Check the description of a tensor in a `.pt2` against the stored bytes."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ _STRIDED = 7
 
 
 def check_tensor_bounds(path: str, meta: Any, stored_bytes: int) -> None:
-    """Raise UnsafeFileError unless every element of the tensor lies inside its bytes.
+    """Raise UnsafeFileError unless the stored bytes hold every element of the tensor.
 
-    A tensor without bytes would be filled with zeros of any size, one with wrong strides would
-    read memory beyond its own.
+    torch would fill a tensor without bytes with zeros of unlimited size; wrong strides would read
+    memory outside the tensor.
 
     Args:
         path: the tensor's name in the network.
-        meta: its `tensor_meta`: dtype, sizes, strides, storage offset, layout.
-        stored_bytes: how many bytes the file holds for it.
+        meta: the `tensor_meta`: dtype, sizes, strides, storage offset, layout.
+        stored_bytes: number of bytes in the file.
     """
     try:
         element = _ELEMENT_BYTES[meta["dtype"]]

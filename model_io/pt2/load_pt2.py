@@ -1,4 +1,4 @@
-"""Load a `.pt2` file of torch.export without trusting it."""
+"""Load a `.pt2` file of torch.export without trust in the content."""
 
 import io
 import json
@@ -32,14 +32,14 @@ from quant.torch_state import exclusive_torch
 
 @dataclass(frozen=True)
 class Exported:
-    """A loaded program and what it takes.
+    """A loaded program and the inputs.
 
     Attributes:
-        program: what torch.export wrote.
+        program: the program of torch.export.
         module: computes the network: `program.module()`.
-        input_shape: of one item, without the batch axis; of several inputs the first's.
-        batch: the batch size it was exported for, or None where any will do.
-        inputs: all that it takes.
+        input_shape: shape of one item of the first input, without the batch axis.
+        batch: the batch size of the export, or None for a free batch.
+        inputs: the inputs.
     """
 
     program: ExportedProgram
@@ -50,18 +50,17 @@ class Exported:
 
 
 def load_exported_program(path: Path, shown: str) -> Exported:
-    """Return the program in the `.pt2` at `path`; no part of the file is ever run.
+    """Return the program in the `.pt2` at `path`; no part of the file ever runs.
 
-    torch.export.load is given an archive that this function writes itself, from the tensors' raw
-    bytes and from JSON whose every string was checked. It holds no pickle, no guard and no
-    library, whatever the file held.
+    torch.export.load reads a new archive, written here from the raw bytes of the tensors and from
+    JSON with checked strings. The new archive holds no pickle, no guard and no library.
 
     Args:
         path: the file.
-        shown: what sentences call it.
+        shown: the name of the file in sentences.
 
     Raises:
-        ModelError: not a program of torch.export, or its inputs are no batches of tensors.
+        ModelError: the file is no program of torch.export, or inputs are no batches of tensors.
         UnsafeFileError: content that could run code or exhaust memory.
     """
     buffer, inputs, batch = _check_archive(path, shown)
@@ -78,7 +77,7 @@ def load_exported_program(path: Path, shown: str) -> Exported:
 
 
 def _check_archive(path: Path, shown: str) -> tuple[io.BytesIO, tuple[InputSpec, ...], int | None]:
-    """Return (the new archive, its inputs, batch size or None for any)."""
+    """Return (new archive, inputs, batch size or None for a free batch)."""
     archive = open_pt2_archive(path, shown)
     with archive.file:
         program = check_program_json(archive.read_member(PROGRAM, MAX_JSON_BYTES))
@@ -103,7 +102,7 @@ def _rewrite_archive(archive: Archive, program: dict[str, Any]) -> io.BytesIO:
 
 
 def _check_tensor_config(archive: Archive, name: str, prefix: str) -> dict[str, dict[str, Any]]:
-    """Return the table of tensors: each raw, on the CPU, and inside its bytes."""
+    """Return the table of tensors: raw, on the CPU, and inside the stored bytes."""
     table = parse_json_object(archive.read_member(name, MAX_JSON_BYTES))
     config = table.get("config")
     if not isinstance(config, dict) or not all(isinstance(e, dict) for e in config.values()):
@@ -132,7 +131,7 @@ _KINDS = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 12: "bool"}
 def _program_inputs(
     program: dict[str, Any], shown: str
 ) -> tuple[tuple[InputSpec, ...], int | None]:
-    """Return (what the program takes, batch size or None for any)."""
+    """Return (inputs, batch size or None for a free batch)."""
     graph_module = program["graph_module"]
     try:
         specs = [
@@ -166,7 +165,7 @@ def _program_inputs(
 
 
 def _batch_size(sizes: list[Any], shown: str) -> int | None:
-    """Return the first of an input's sizes, None for any; all others must be fixed."""
+    """Return the first size of an input, None for a free batch; other sizes must be fixed."""
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes[1:]):
         raise ModelError(
             f"Only the batch axis, the first, may be of any size, got sizes {sizes} (None: any) in "
@@ -177,6 +176,6 @@ def _batch_size(sizes: list[Any], shown: str) -> int | None:
 
 
 def _first_error_line(error: Exception) -> str:
-    """Return the beginning of an error's text, without paths of this machine."""
+    """Return the first line of an error without paths of the machine."""
     line = next(chain(str(error).splitlines(), [""]))
     return re.sub(r"/\S+/", "", line)[:160]

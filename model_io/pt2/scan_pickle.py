@@ -1,7 +1,7 @@
-"""Look into the one pickle that every `.pt2` carries, its sample inputs, without running it.
+"""Scan the sample inputs, the one pickle in a `.pt2`, without running the pickle.
 
-The sample inputs are not needed and never unpickled. They are scanned all the same: a file that
-hides a call there is hostile, and its owner should hear it.
+QuantScope needs no sample inputs and never unpickles. The scan finds hidden calls: a file with a
+hidden call is hostile, and the user should know.
 """
 
 import io
@@ -49,7 +49,7 @@ def check_sample_inputs(data: bytes, shown: str) -> None:
 
 
 def _pickled_names(pickled: bytes) -> set[str]:
-    """Return the "module name" pairs a pickle refers to, and opcodes that hide such names."""
+    """Return the "module name" pairs in a pickle, and the opcodes that hide names."""
     found: set[str] = set()
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name == "GLOBAL":
@@ -60,7 +60,7 @@ def _pickled_names(pickled: bytes) -> set[str]:
 
 
 def _unsafe_pickle_error(shown: str, got: str) -> UnsafeFileError:
-    """Return the error that says what was found."""
+    """Return the error with the finding."""
     return UnsafeFileError(
         f"The sample inputs in {shown} must be plain tensors, got a pickle that names {got}. It "
         "was not run; do not open this file elsewhere if you do not know where it comes from."

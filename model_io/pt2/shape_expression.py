@@ -1,7 +1,8 @@
-"""Sizes of a `.pt2` that are computed: arithmetic over shape symbols, and nothing else.
+"""Computed sizes of a `.pt2`: arithmetic over shape symbols only.
 
-torch gives the text of a size to sympy, which evaluates it as Python. It is parsed here first, and
-every part of it must be a number, a symbol, or one of the operations that torch.export writes.
+torch passes the text of a size to sympy, and sympy evaluates the text as Python. Therefore the
+parser below checks the text first: a part must be a number, a symbol, or an operation that
+torch.export writes.
 """
 
 import ast
@@ -50,7 +51,7 @@ def is_shape_expression(text: str) -> bool:
 
 
 def _is_safe_expression(node: ast.expr, power: int) -> bool:
-    """Whether a part is arithmetic whose powers multiply to at most `power`."""
+    """Whether a part is arithmetic with powers that multiply to at most `power`."""
     if isinstance(node, ast.Constant):
         return type(node.value) is int
     if isinstance(node, ast.Name):
@@ -76,7 +77,7 @@ def _is_safe_expression(node: ast.expr, power: int) -> bool:
 
 
 def _is_symbol_call(call: ast.Call) -> bool:
-    """Whether this is Symbol('s77', positive=True, integer=True)."""
+    """Whether the call is Symbol('s77', positive=True, integer=True)."""
     names = [part.value for part in call.args if isinstance(part, ast.Constant)]
     named = len(call.args) == 1 and len(names) == 1 and isinstance(names[0], str)
     assumed = all(
@@ -89,7 +90,7 @@ def _is_symbol_call(call: ast.Call) -> bool:
 
 
 def _is_small_power(call: ast.Call, power: int) -> bool:
-    """Whether this is a part to a small whole power, such as Pow(Symbol('s77'), Integer(-1))."""
+    """Whether the call is a small integer power, such as Pow(Symbol('s77'), Integer(-1))."""
     if len(call.args) != 2:
         return False
     exponent = _literal_integer(call.args[1])
@@ -99,7 +100,7 @@ def _is_small_power(call: ast.Call, power: int) -> bool:
 
 
 def _literal_integer(node: ast.expr) -> int | None:
-    """Return a whole number that is written out, also as Integer(-1); None for anything else."""
+    """Return a literal integer, also as Integer(-1); None for other nodes."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
         if node.func.id != "Integer" or len(node.args) != 1:
             return None

@@ -1,8 +1,8 @@
 """A quantized network as ONNX with QuantizeLinear and DequantizeLinear (opset 21).
 
-Every value on a grid passes a pair of them; weights are whole numbers with DequantizeLinear behind
-them, or real ones with a pair. A runtime that knows the pattern computes in whole numbers. The file
-computes what the simulation does, up to the rounding of biases and the order of sums in float32.
+A quantized value passes through a Q/DQ pair. A weight is stored as integers with DequantizeLinear,
+or as real numbers with a pair. A runtime with integer kernels recognizes the pattern. The file
+computes the numbers of the simulation, except for rounded biases and the order of float32 sums.
 """
 
 import json
@@ -29,15 +29,15 @@ class QdqOnnx:
     """A quantized ONNX model.
 
     Attributes:
-        model: opset 21; metadata and doc_string tell of grids that are narrower than their type.
-        marked: the float model it was made from.
-        values: for each site of an activation the value that later nodes read: what its
-            DequantizeLinear gives, or the float tensor where it has no grid.
-        sources: for each site with a grid what its first quantizer reads, or the whole numbers
-            that its DequantizeLinear does.
-        notes: a sentence on all that is not as one would expect.
-        biases: for each layer with a bias in whole numbers what these stand for, (O,).
-        raised: for each layer whose weight has a larger scale than `quantized` its grid.
+        model: opset 21; metadata and doc_string name the encodings narrower than the stored type.
+        marked: the float model before quantization.
+        values: the value for later nodes, by activation site: the output of DequantizeLinear, or
+            the float tensor of a float site.
+        sources: the input of the first quantizer, by site; for stored integers the input of
+            DequantizeLinear.
+        notes: a sentence for each unexpected property.
+        biases: the real value of an integer bias, of shape (O,), by layer.
+        raised: the weight encoding with a larger scale than in `quantized`, by layer.
     """
 
     model: ModelProto
@@ -54,14 +54,14 @@ def export_qdq_onnx(
     weights: WeightStyle = WeightStyle.INTEGER,
     marked: MarkedOnnx | None = None,
 ) -> QdqOnnx:
-    """Return a calibrated network as ONNX with Q/DQ pairs, as repaired and rounded as it is.
+    """Return a calibrated network as ONNX with Q/DQ pairs, with the repairs and rounded weights.
 
-    Biases are int32 on the grid scale_x * scale_w where input and weight have grids and the type
-    holds them. A width without a type of its own goes into the next wider one. `marked` saves the
-    time to make it where the float file of the same network is there already.
+    If input and weight are quantized and int32 suffices, the bias is int32 with the scale
+    scale_x * scale_w. A width without an integer type uses the next wider type. `marked` is the
+    float file of the network; passing `marked` saves a second export.
 
     Raises:
-        ModelError: a range is missing, an operation has no words in ONNX, or the file is too big.
+        ModelError: a range is missing, ONNX lacks an operator, or the file is too big.
     """
     _check_calibrated(quantized)
     marked = marked or export_marked_onnx(quantized)
@@ -89,7 +89,7 @@ def export_qdq_onnx(
 
 
 def _quantizer_sources(model: ModelProto, marked: MarkedOnnx) -> dict[str, str]:
-    """Return what the quantizer of each site reads."""
+    """Return the input of the quantizer, by site."""
     readers = {node.name: node.input[0] for node in model.graph.node}
     found = {
         site: readers.get(

@@ -1,8 +1,7 @@
-"""Where a grid may stand earlier than in the simulation, next to the operation, with one result.
+"""Encodings that can stand earlier than in the simulation, next to the operation, without effect.
 
-Runtimes compute an operation in whole numbers only if its quantizer follows at once. What moves
-values, and limits that lie on the grid, can go behind it: rounding to a grid is monotone and
-acts on each number alone.
+A runtime computes an operation in integers only if the quantizer follows directly. Moves, and
+limits on the encoding, can follow the quantizer: rounding is monotone and elementwise.
 """
 
 from collections import defaultdict
@@ -20,9 +19,9 @@ _LIMITS = frozenset({"Clip", "Max", "Min"})
 
 @dataclass(frozen=True, slots=True)
 class Early:
-    """For values at which a grid may stand already, the tensor whose grid it is.
+    """The site tensor with the encoding, for values that can have the encoding early.
 
-    `limits` does so for the nodes behind such a value whose constants must lie on the grid, too.
+    `limits` names the site tensor for nodes whose constant limits need rounding to the encoding.
     """
 
     tensors: dict[str, str]
@@ -30,7 +29,7 @@ class Early:
 
 
 def find_early_quantizers(marked: MarkedOnnx) -> Early:
-    """Find the operations between which and their site nothing but moves and limits stand."""
+    """Find the operations with only moves and limits between operation and site."""
     graph = marked.model.graph
     held = {tensor.name: tensor for tensor in graph.initializer}
     readers: defaultdict[str, list[NodeProto]] = defaultdict(list)
@@ -55,10 +54,7 @@ def find_early_quantizers(marked: MarkedOnnx) -> Early:
 def _sole_reader_chain(
     start: str, end: str, readers: defaultdict[str, list[NodeProto]]
 ) -> list[NodeProto]:
-    """Return the nodes from one value to another where each is the only reader of the one before.
-
-    Empty where there is no such chain.
-    """
+    """Return the nodes from `start` to `end`; nothing if a value on the way has two readers."""
     chain: list[NodeProto] = []
     value = start
     while value != end:

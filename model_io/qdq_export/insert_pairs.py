@@ -1,4 +1,4 @@
-"""The walk over a float ONNX graph that puts Q/DQ pairs where the simulation has quantizers."""
+"""Rewrites a float ONNX graph with Q/DQ pairs at the quantizers of the simulation."""
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ _HEARD = 0.25
 
 
 class QdqBuilder:
-    """Walks the nodes in order and writes each again, with pairs after what lies on a grid."""
+    """Rewrites the nodes in order, with pairs after quantized values."""
 
     def __init__(self, quantized: QuantGraph, marked: MarkedOnnx, style: WeightStyle) -> None:
         self.quantized, self.marked = quantized, marked
@@ -59,7 +59,7 @@ class QdqBuilder:
         return model
 
     def _write_node(self, source: NodeProto) -> None:
-        """Write a node that reads what lies on grids, and the pairs behind it."""
+        """Write a node with quantized inputs, then the pairs of the outputs."""
         node = NodeProto()
         node.CopyFrom(source)
         if node.name in self._layers:
@@ -86,7 +86,7 @@ class QdqBuilder:
         codes: tuple[int, int] | None = None,
         moved: StoredEncoding | None = None,
     ) -> None:
-        """Write the pair of a value that `source` now holds, if it has a grid."""
+        """Write the pair of a quantized value; `source` holds the float value."""
         grid = self._value_encoding(value, moved)
         if grid is None:
             return
@@ -99,7 +99,7 @@ class QdqBuilder:
         self.writer.read[value] = self.writer.write_pair(value, source, grid)
 
     def _value_encoding(self, value: str, moved: StoredEncoding | None) -> StoredEncoding | None:
-        """Return the grid of a value: its own, one that may come early, or the one it came with."""
+        """Return the encoding of a value: own, early, or moved along."""
         for tensor in (value, self._early.tensors.get(value, "")):
             quantizer = self._places.get(tensor)
             if quantizer is not None:
@@ -107,7 +107,7 @@ class QdqBuilder:
         return moved
 
     def _activation_encoding(self, quantizer: Quantizer, tensor: str) -> StoredEncoding | None:
-        """Return an activation's grid; sites that share an encoding share it."""
+        """Return an activation's encoding; sites with a common encoding share the object."""
         if quantizer.encoding is None:
             return None
         least = _BYTE if tensor in self._moved_on else 0
@@ -115,7 +115,7 @@ class QdqBuilder:
         return self._stored.setdefault((id(quantizer.encoding), grid.kind), grid)
 
     def _find_moved_tensors(self) -> frozenset[str]:
-        """Return the tensors on grids that nodes move on: no runtime moves numbers of four bits."""
+        """Return the quantized tensors that moves read: no runtime moves 4-bit numbers."""
         nodes = self.marked.model.graph.node
         moved = {
             value
@@ -126,7 +126,7 @@ class QdqBuilder:
         return frozenset(moved | set(self._early.tensors.values()))
 
     def _moved_encoding(self, node: NodeProto) -> StoredEncoding | None:
-        """Return the grid that a node only moves the values of."""
+        """Return the encoding of a node that only moves quantized values."""
         if node.name in self._layers or not only_moves_values(node, self.writer.constants):
             return None
         count = len(node.input) if node.op_type == "Concat" else 1
@@ -134,11 +134,11 @@ class QdqBuilder:
         return found[0] if all(grid is found[0] for grid in found) else None
 
     def _fused_clip_codes(self, node: NodeProto) -> tuple[int, int] | None:
-        """Return the codes to clip to if the node is a clip better done behind the grid.
+        """Return the codes of a clip that works better behind the quantizer, else None.
 
-        Between an operation and its quantizer a clip keeps runtimes from computing in whole
-        numbers, unless the type's own ends do the same; behind the grid, at the nearest steps, it
-        has the same result.
+        A clip between an operation and the quantizer prevents integer kernels, unless the limits of
+        the type do the work of the clip. Behind the quantizer, a clip at the nearest codes has an
+        equal result.
         """
         quantizer = self._places.get(node.output[0])
         if quantizer is None or quantizer.encoding is None or quantizer.clip is None:
@@ -159,7 +159,7 @@ class QdqBuilder:
         )
 
     def _round_limits(self, node: NodeProto) -> None:
-        """Round the constants that a node limits to, to the grid that now stands before it."""
+        """Round the constant limits of a node to the encoding that now precedes the node."""
         quantizer = self._places.get(self._early.limits.get(node.name, ""))
         if quantizer is None or quantizer.encoding is None:
             return
@@ -170,7 +170,7 @@ class QdqBuilder:
                 node.input[place] = self.writer.add_constant(f"{node.name}/limit_{place}", on_grid)
 
     def export_notes(self) -> tuple[str, ...]:
-        """Return a sentence on each thing that is not as one would expect."""
+        """Return a sentence for each unexpected property."""
         coarse, raised = self.parameters.coarse_biases, list(self.parameters.raised)
         quantizers = self.quantized.quantizers.values()
         floating = sum(quantizer.encoding is None for quantizer in quantizers)
@@ -208,14 +208,14 @@ class QdqBuilder:
 
 
 def _abbreviate_layers(layers: list[str]) -> str:
-    """Return layers for a sentence: the first, and how many there are."""
+    """Return layers for a sentence: the first name and the count."""
     if len(layers) < 2:
         return "".join(layers)
     return f"{len(layers)} layers, such as {layers[0]},"
 
 
 def _limit_code(grid: StoredEncoding, limit: float | None) -> int | None:
-    """Return the whole number that a limit falls on."""
+    """Return the code of a limit."""
     if limit is None:
         return None
     # in float32, as the quantizer divides

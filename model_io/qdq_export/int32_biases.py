@@ -18,16 +18,16 @@ _BYTE = 8
 
 
 def raise_weight_scales(encoding: Encoding, bias: Tensor, x: StoredEncoding) -> Encoding:
-    """Return a weight's grid with the scales raised under which its bias would overflow int32.
+    """Return a weight's encoding with larger scales where int32 cannot hold the bias.
 
-    That happens where weights of a channel are 2**23 times smaller than its bias, dead channels
-    mostly; what their coarser grid loses is as small. Wider grids than 8 bits stay: no integer
-    kernel adds their biases (see `step_of`).
+    An overflow needs weights 2**23 times smaller than the bias of the channel, as in dead
+    channels; the loss from the coarser encoding is as small. Encodings wider than 8 bits stay: no
+    integer kernel adds the bias (see `bias_scale`).
 
     Args:
-        encoding: of the weight; one scale or one by channel.
-        bias: (O,).
-        x: the grid of the layer's input.
+        encoding: the encoding of the weight; one scale, or one scale by channel.
+        bias: shape (O,).
+        x: the encoding of the layer's input.
     """
     if max(x.encoding_bits, (encoding.qmax - encoding.qmin).bit_length()) > _BYTE:
         return encoding
@@ -40,7 +40,7 @@ def raise_weight_scales(encoding: Encoding, bias: Tensor, x: StoredEncoding) -> 
 
 
 def bias_scale(bias: NDArray[np.float32], product: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the scale of a bias: that of the products, times a power of two where int32 asks.
+    """Return the scale of a bias: the product scale, times a power of two where int32 needs one.
 
     Shapes: () or (O,).
     """

@@ -1,4 +1,4 @@
-"""The simulation of what a file with Q/DQ pairs holds: the one difference to ours is its biases."""
+"""The simulation of a Q/DQ file; only the biases differ from the simulation before export."""
 
 import copy
 
@@ -11,10 +11,10 @@ from quant.simulation.quant_graph import QuantGraph
 
 
 def simulate_written_file(quantized: QuantGraph, made: QdqOnnx) -> QuantGraph:
-    """Return a copy with the file's biases, and the scales that were raised so that they fit.
+    """Return a copy with the file's integer biases and the raised scales.
 
-    Integer kernels add a bias in steps of scale_x * scale_w; `quantized`, from which the file was
-    made, leaves it float. A bias that two operations share stays as it is.
+    Integer kernels add a bias in steps of scale_x * scale_w; the simulation before export keeps the
+    bias float. A bias shared by two operations stays float.
     """
     found = copy.deepcopy(quantized)
     for name, bias in made.biases.items():

@@ -1,4 +1,4 @@
-"""The grid of one tensor in the types of ONNX opset 21."""
+"""The encoding of one tensor in the types of ONNX opset 21."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,15 +27,15 @@ _TYPES = {
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StoredEncoding:
-    """A grid as the file spells it.
+    """An encoding in the form of the file.
 
     Attributes:
-        kind: the type of the stored whole numbers, a `TensorProto.DataType`.
-        scale: float32; () for one, (C,) by channel, of the tensor's rank for blocks.
-        zero_point: whole numbers of the same shape.
-        qmin: the least whole number in use.
-        qmax: the greatest.
-        attributes: `axis` and `block_size` of QuantizeLinear and DequantizeLinear, as needed.
+        kind: the type of the stored integers, a `TensorProto.DataType`.
+        scale: float32; () for one scale, (C,) by channel, the tensor's rank for blocks.
+        zero_point: integers of the shape of `scale`.
+        qmin: the smallest code in use.
+        qmax: the largest code in use.
+        attributes: `axis` and `block_size` of QuantizeLinear and DequantizeLinear, if needed.
     """
 
     kind: int
@@ -47,12 +47,12 @@ class StoredEncoding:
 
     @property
     def type_limits(self) -> tuple[int, int]:
-        """The least and the greatest whole number that the type holds."""
+        """The smallest and the largest integer of the type."""
         return integer_type_limits(self.kind)
 
     @property
     def is_narrower_than_type(self) -> bool:
-        """Whether the type holds numbers that the grid does not have."""
+        """Whether the type has more codes than the encoding."""
         return self.type_limits != (self.qmin, self.qmax)
 
     @property
@@ -62,7 +62,7 @@ class StoredEncoding:
 
     @property
     def encoding_bits(self) -> int:
-        """Width of the grid itself."""
+        """Width of the encoding, in bits."""
         return (self.qmax - self.qmin).bit_length()
 
 
@@ -73,7 +73,7 @@ def integer_type_limits(kind: int) -> tuple[int, int]:
 
 
 def store_activation(encoding: Encoding, least: int = 4) -> StoredEncoding:
-    """Return the grid of an activation, one scale, in a type of at least so many bits."""
+    """Return the encoding of an activation, one scale, in a type of at least `least` bits."""
     scale, zero = (_numpy_array(held).reshape(()) for held in (encoding.scale, encoding.zero_point))
     return _stored_encoding(encoding, scale, zero, {}, least)
 
@@ -81,7 +81,7 @@ def store_activation(encoding: Encoding, least: int = 4) -> StoredEncoding:
 def store_weight(
     encoding: Encoding, spec: QuantSpec, layer: Layer, tensor: FileTensor
 ) -> StoredEncoding:
-    """Return the grid of a layer's weight along the axes that it has in the file."""
+    """Return the encoding of a layer's weight, with the axes of the file."""
     scale = _numpy_array(encoding.scale)
     if scale.ndim == 0 or scale.size == 1:
         return _stored_encoding(

@@ -18,14 +18,14 @@ from quant.spec import write_widths_text
 
 
 class WeightStyle(StrEnum):
-    """How a file holds weights: whole numbers, or real ones behind which a pair stands."""
+    """The form of weights in a file: integers, or real numbers with a pair."""
 
     INTEGER = "integer"
     FLOAT = "float"
 
 
 class Parameters:
-    """Writes the weights and biases that layers read, each once."""
+    """Writes the weights and biases of layers, each tensor once."""
 
     def __init__(
         self, quantized: QuantGraph, marked: MarkedOnnx, style: WeightStyle, writer: Writer
@@ -43,7 +43,7 @@ class Parameters:
         """One character a channel for each weight whose channels have widths of their own."""
 
     def write_layer(self, layer: Layer, source: str) -> None:
-        """Write what a layer reads besides the value `source`."""
+        """Write the weight and the bias of a layer; `source` is the input value."""
         site = weight_site_name(layer.name)
         if site not in self.quantized.quantizers:
             return
@@ -63,7 +63,7 @@ class Parameters:
         self._write_bias(layer, bias.name, held, x.scale * grid.scale)
 
     def _write_weight(self, layer: Layer, encoding: Encoding) -> StoredEncoding:
-        """Write a weight as whole numbers, or as real ones with a pair."""
+        """Write a weight as integers, or as real numbers with a pair."""
         site = weight_site_name(layer.name)
         tensor = self.marked.tensors[site]
         grid = store_weight(encoding, self.quantized.quantizers[site].site.spec, layer, tensor)
@@ -115,5 +115,5 @@ class Parameters:
 
 
 def _scales_vary_by_input(encoding: Encoding, layer: Layer) -> bool:
-    """Whether scales differ along the input channels, so that products have no common one."""
+    """Whether scales vary along input channels, so that products have no common scale."""
     return encoding.scale.dim() > 1 and encoding.scale.shape[1 - layer.channel_axis] > 1

@@ -1,4 +1,4 @@
-"""Writes nodes and constants one after the other: the pen of `qdq_nodes` and `qdq_weights`."""
+"""Writes nodes and constants in order, for `insert_pairs` and `weights`."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,13 +12,13 @@ _SUFFIX = "_DequantizeLinear_Output"
 
 
 class Writer:
-    """Nodes in the order of execution, constants by name, and what stands for what.
+    """Nodes in the order of execution, constants by name, and replaced values.
 
     Attributes:
-        nodes: written so far.
-        constants: all that there are; those that nothing reads are left out in the end.
-        read: what later nodes read instead of a value.
-        grids: on which grid a value lies.
+        nodes: the nodes so far.
+        constants: the constants; unused constants are left out at the end.
+        read: the replacement of a value for later nodes.
+        grids: the encoding of a value.
     """
 
     def __init__(self, constants: Iterable[TensorProto], outputs: Iterable[str]) -> None:
@@ -35,7 +35,7 @@ class Writer:
         return numpy_helper.to_array(self.constants[name])
 
     def add_constant(self, name: str, value: Array) -> str:
-        """Add a constant; return its name."""
+        """Add a constant and return the name."""
         # what was transposed has strides that a file has not
         self.constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         return name
@@ -43,12 +43,12 @@ class Writer:
     def write_node(
         self, operator: str, inputs: list[str], name: str, output: str, **more: Any
     ) -> str:
-        """Write a node; return its result's name."""
+        """Write a node and return the name of the result."""
         self.nodes.append(helper.make_node(operator, inputs, [output], name, **more))
         return output
 
     def encoding_tensor_names(self, value: str, grid: StoredEncoding) -> list[str]:
-        """Return the names of scale and zero point; values that share a grid share them."""
+        """Return the names of scale and zero point; values with a common encoding share names."""
         if id(grid) not in self._names:
             made = [
                 self.add_constant(f"{value}_scale", grid.scale),
@@ -58,7 +58,7 @@ class Writer:
         return self._names[id(grid)][1]
 
     def write_pair(self, value: str, source: str, grid: StoredEncoding) -> str:
-        """Write QuantizeLinear and DequantizeLinear behind `source`; return their result."""
+        """Write QuantizeLinear and DequantizeLinear behind `source`; return the result's name."""
         whole = self.write_node(
             "QuantizeLinear",
             [source, *self.encoding_tensor_names(value, grid)],
@@ -69,7 +69,7 @@ class Writer:
         return self.write_dequantize(value, whole, grid)
 
     def write_dequantize(self, value: str, whole: str, grid: StoredEncoding) -> str:
-        """Write DequantizeLinear behind whole numbers; return its result."""
+        """Write DequantizeLinear behind integers and return the result's name."""
         return self.write_node(
             "DequantizeLinear",
             [whole, *self.encoding_tensor_names(value, grid)],
@@ -81,7 +81,7 @@ class Writer:
     def write_limited_pair(
         self, value: str, source: str, grid: StoredEncoding, codes: tuple[int, int]
     ) -> str:
-        """Write a pair of the whole type and behind it limits to the codes in use."""
+        """Write a pair with the full type, then limits to the codes in use."""
         self.encoding_tensor_names(value, grid)
         result = self.write_pair(f"{value}_wide", source, grid)
         zero = int(grid.zero_point)

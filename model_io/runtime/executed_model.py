@@ -1,4 +1,4 @@
-"""An exported network as this machine executes it: float, in whole numbers, and value by value."""
+"""An exported network as the machine executes it: float, in integers, and value by value."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from quant.inputs import Inputs
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ExecutedFile:
-    """What `analysis.deployment.runtime_check` asks of a runtime.
+    """The runtime of an exported file, for `analysis.deployment.runtime_check`.
 
     Attributes:
         floats: the float file, optimized.
-        integers: the quantized file, optimized: integer kernels where there are some.
+        integers: the quantized file, optimized, with the integer kernels of the runtime.
         plain: the quantized file, node by node in float32.
-        operators: for each layer the operator that really runs it in `integers`; layers that are
-            fused with others, or are no node, are left out.
-        threads: of a run.
+        operators: the operator that executes a layer in `integers`, by layer; fused layers and
+            layers without a node are left out.
+        threads: number of threads of a run.
     """
 
     floats: RuntimeSession
@@ -32,19 +32,19 @@ class ExecutedFile:
 
     @property
     def integer_layers(self) -> frozenset[str]:
-        """The layers that multiply and add whole numbers."""
+        """The layers that multiply and add integers."""
         return frozenset(name for name, kind in self.operators.items() if is_integer_operator(kind))
 
     def layer_values(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Return what leaves each layer's grid, by layer, computed node by node."""
+        """Return the quantized output of each layer, of shape (N, ...), computed node by node."""
         return dict(zip(self._sites, self._values.run_values(inputs), strict=True))
 
 
 def open_exported_model(made: QdqOnnx, threads: int = 1) -> ExecutedFile:
-    """Open an exported network in ONNX Runtime in all ways that a check needs.
+    """Open an exported network in ONNX Runtime in the three modes of a check.
 
     Raises:
-        ModelError: ONNX Runtime does not take the file.
+        ModelError: ONNX Runtime refuses the file.
     """
     executed = executed_operators(made.model, threads)
     nodes = made.marked.nodes

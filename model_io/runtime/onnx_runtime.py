@@ -1,4 +1,4 @@
-"""Exported files as ONNX Runtime executes them on this machine."""
+"""Exported files as ONNX Runtime executes them on the machine."""
 
 import re
 import tempfile
@@ -24,9 +24,9 @@ _INTEGER = re.compile(r"^(QLinear|QGemm|MatMulInteger|ConvInteger|DynamicQuantiz
 
 
 class RuntimeSession:
-    """One model in ONNX Runtime; it runs like a graph.
+    """One model in ONNX Runtime, callable like a graph.
 
-    `optimize` lets it fuse operations, and pairs of Q/DQ into integer kernels.
+    With `optimize`, ONNX Runtime fuses operations, and Q/DQ pairs into integer kernels.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class RuntimeSession:
         )
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        """Return the (first) output for inputs (N, ...)."""
+        """Return the (first) output for inputs of shape (N, ...)."""
         return tensors_of_batch(self.run(inputs))[0]
 
     def run(self, inputs: Inputs) -> Outputs:
-        """Return all outputs for inputs (N, ...)."""
+        """Return the outputs for inputs of shape (N, ...)."""
         return as_network_inputs(self.run_values(inputs))
 
     def run_values(self, inputs: Inputs) -> list[Tensor]:
-        """Return the outputs, or the values that were asked for, in order."""
+        """Return the requested values (without a request the outputs), of shape (N, ...)."""
         feed = {
             name: np.ascontiguousarray(part.numpy())
             for name, part in zip(self._inputs, tensors_of_batch(inputs), strict=True)
@@ -79,9 +79,9 @@ _SHARED_WEIGHT = "AddInitializerWithOrtValue"
 
 
 def executed_operators(model: ModelProto, threads: int = 1) -> dict[str, str]:
-    """Return the operator that ONNX Runtime really executes for each node that it keeps, by name.
+    """Return the operator that ONNX Runtime executes for each remaining node, by node name.
 
-    What it fuses keeps the name of the operation, which is our layer's.
+    A fused node keeps the name of the operation, equal to the name of QuantScope's layer.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "executed.onnx")
@@ -134,7 +134,7 @@ def _has_vnni() -> bool:
 
 
 def _expose_values(model: ModelProto, values: Sequence[str]) -> ModelProto:
-    """Return a copy whose outputs are these values."""
+    """Return a copy of the model with the given values as outputs."""
     copied = ModelProto()
     copied.CopyFrom(model)
     del copied.graph.output[:]

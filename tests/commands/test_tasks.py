@@ -158,15 +158,20 @@ def test_a_difference_on_the_data_is_an_error_that_names_the_layer(
     nodes = [node("Relu", ["x"], "r", "first"), node("Abs", ["r"], "y", "second")]
     path = saved(folder / "net.onnx", model(nodes, ["n", 3]))
     np.savez(folder / "far.npz", inputs=np.full((20, 3), 300, np.float32))
-    monkeypatch.setitem(TABLE, "Abs", Operator(lambda call: call.tensor(0).abs().clamp(max=200)))
+    monkeypatch.setitem(
+        TABLE, "Abs", Operator(lambda call: call.input_tensor(0).abs().clamp(max=200))
+    )
     found = run("evaluate", "--model", path, "--data", folder / "far.npz", "--calibration", 8)
     assert found.exit_code == 2
     assert "The first layer that differs is The node 'second' (Abs)" in found.stderr
 
 
 def test_open_sizes_are_asked_for_at_once(folder: Path) -> None:
-    nodes = [node("GlobalAveragePool", ["x"], "p"), node("Flatten", ["p"], "f"),
-             node("Mul", ["f", "z"], "y")]  # fmt: skip
+    nodes = [
+        node("GlobalAveragePool", ["x"], "p"),
+        node("Flatten", ["p"], "f"),
+        node("Mul", ["f", "z"], "y"),
+    ]
     made = model(nodes, ["n", 3, "h", "w"])
     made.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", "t"]))
     path = saved(folder / "net.onnx", made)

@@ -136,7 +136,9 @@ def test_an_import_that_differs_on_the_data_is_told(
 ) -> None:
     nodes = [node("Relu", ["x"], "r", "first"), node("Abs", ["r"], "y", "second")]
     path = saved(tmp_path / "far.onnx", model(nodes, ["n", 3]))
-    monkeypatch.setitem(TABLE, "Abs", Operator(lambda call: call.tensor(0).abs().clamp(max=200)))
+    monkeypatch.setitem(
+        TABLE, "Abs", Operator(lambda call: call.input_tensor(0).abs().clamp(max=200))
+    )
     with_model(visit, path)
     buffer = io.BytesIO()
     np.savez(buffer, inputs=np.full((20, 3), 300, np.float32))

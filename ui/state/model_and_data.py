@@ -34,7 +34,7 @@ class ModelChoice:
     """A sample's name or a file; `shown` is the user's name for an upload.
 
     `input_shape` is the user's shape of the only input. `inputs` describes several inputs, or
-    inputs of whole numbers, in the words of `model_io.input_specs.read_wish`.
+    inputs of whole numbers, in the words of `model_io.input_specs.read_input_specs`.
     """
 
     source: str = "fashion-mobilenet"

@@ -1,4 +1,4 @@
-"""What each ONNX operator computes, by family; importing this package fills the one table."""
+"""The ONNX operators by family; importing the package fills the operator table."""
 
 from model_io.onnx_import.operators import (
     activations,

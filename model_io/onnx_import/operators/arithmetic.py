@@ -1,4 +1,4 @@
-"""Operators on two or more tensors, which broadcast; and the same on plain numbers."""
+"""Broadcasting operators on two or more tensors, and their form for plain numbers."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -9,37 +9,39 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_io.onnx_import.operators.table import Function, operator
+from model_io.onnx_import.operators.table import Function, register_operator
 from model_io.onnx_import.program.call import Call
-from model_io.onnx_import.program.values import Value, known
+from model_io.onnx_import.program.values import Value, known_array
 
 Operand = Tensor | float
 _LARGEST_EXPONENT = 64
 
 
-def ranks(call: Call) -> int:
-    """Return the most axes that a tensor among the inputs has."""
+def highest_input_rank(call: Call) -> int:
+    """Return the largest number of axes among the input tensors."""
     return max((v.dim() for v in call.values if isinstance(v, Tensor)), default=0)
 
 
-def _pairwise(compute: Callable[[Any, Any], Tensor]) -> Function:
+def _pairwise_function(compute: Callable[[Any, Any], Tensor]) -> Function:
     def run(call: Call) -> Value:
-        rank = ranks(call)
-        left, right = call.operand(0, rank), call.operand(1, rank)
+        rank = highest_input_rank(call)
+        left, right = call.plain_operand(0, rank), call.plain_operand(1, rank)
         if not isinstance(left, Tensor) and not isinstance(right, Tensor):
-            left = call.tensor(0)
+            left = call.input_tensor(0)
         return compute(left, right)
 
     return run
 
 
-def _numbers(compute: Callable[[Any, Any], Any]) -> Function:
+def _plain_number_function(compute: Callable[[Any, Any], Any]) -> Function:
     each = np.frompyfunc(compute, 2, 1)
-    return lambda call: known(reduce(each, [call.known(i) for i in range(len(call.values))]))
+    return lambda call: known_array(
+        reduce(each, [call.known_numbers(i) for i in range(len(call.values))])
+    )
 
 
-def _divide(left: Any, right: Any) -> Tensor:
-    """Divide; whole numbers are cut towards zero."""
+def _divide_tensors(left: Any, right: Any) -> Tensor:
+    """Divide with broadcast shapes; integer quotients are cut towards zero."""
     first = left if isinstance(left, Tensor) else right
     if first.is_floating_point():
         quotient: Tensor = left / right
@@ -47,7 +49,7 @@ def _divide(left: Any, right: Any) -> Tensor:
     return torch.div(torch.as_tensor(left), right, rounding_mode="trunc")
 
 
-def _divide_numbers(left: Any, right: Any) -> Any:
+def _divide_plain_numbers(left: Any, right: Any) -> Any:
     if isinstance(left, float | torch.SymFloat):
         return left / right
     # a size is never negative, so only plain numbers need the cut towards zero
@@ -55,7 +57,7 @@ def _divide_numbers(left: Any, right: Any) -> Any:
     return -(-left // right) if plain and (left < 0) != (right < 0) else left // right
 
 
-def _power(left: Any, right: Any) -> Tensor:
+def _raise_to_power(left: Any, right: Any) -> Tensor:
     result = torch.pow(left, right)
     return result.to(left.dtype) if isinstance(left, Tensor) else result
 
@@ -70,8 +72,8 @@ for _name, _tensors, _plain in (
     ("Add", lambda a, b: a + b, lambda a, b: a + b),
     ("Sub", lambda a, b: a - b, lambda a, b: a - b),
     ("Mul", lambda a, b: a * b, lambda a, b: a * b),
-    ("Div", _divide, _divide_numbers),
-    ("Pow", _power, _power_of_numbers),
+    ("Div", _divide_tensors, _divide_plain_numbers),
+    ("Pow", _raise_to_power, _power_of_numbers),
     ("Equal", torch.eq, lambda a, b: bool(a == b)),
     ("Greater", torch.gt, lambda a, b: bool(a > b)),
     ("GreaterOrEqual", torch.ge, lambda a, b: bool(a >= b)),
@@ -84,38 +86,40 @@ for _name, _tensors, _plain in (
     ("BitwiseOr", lambda a, b: a | b, lambda a, b: a | b),
     ("BitwiseXor", lambda a, b: a ^ b, lambda a, b: a ^ b),
 ):
-    _swapped = _tensors
+    _compare_swapped = _tensors
     if _name in ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"):
         # torch's comparisons want the tensor first
-        def _swapped(left: Any, right: Any, compare: Any = _tensors) -> Tensor:
+        def _compare_swapped(left: Any, right: Any, compare: Any = _tensors) -> Tensor:
             return compare(torch.as_tensor(left), right)  # type: ignore[no-any-return]
 
-    operator(_name, known=_numbers(_plain))(_pairwise(_swapped))
+    register_operator(_name, known=_plain_number_function(_plain))(
+        _pairwise_function(_compare_swapped)
+    )
 
 
-@operator("Mod", known=_numbers(lambda a, b: a % b))
-def modulo(call: Call) -> Value:
+@register_operator("Mod", known=_plain_number_function(lambda a, b: a % b))
+def compute_modulo(call: Call) -> Value:
     """Return the remainder, with the divisor's sign, or the dividend's where `fmod` is set."""
-    compute = torch.fmod if call.attribute("fmod", 0) else torch.remainder
-    return compute(call.tensor(0), call.operand(1, ranks(call)))
+    compute = torch.fmod if call.attribute_value("fmod", 0) else torch.remainder
+    return compute(call.input_tensor(0), call.plain_operand(1, highest_input_rank(call)))
 
 
-@operator("Sum", known=_numbers(lambda a, b: a + b))
-def total(call: Call) -> Any:
-    """Add all inputs."""
-    return reduce(torch.add, _operands(call))
+@register_operator("Sum", known=_plain_number_function(lambda a, b: a + b))
+def add_all_inputs(call: Call) -> Any:
+    """Add the inputs."""
+    return reduce(torch.add, _operands_tensor_first(call))
 
 
-@operator("Mean")
-def mean(call: Call) -> Any:
-    """Return the mean of all inputs."""
-    return reduce(torch.add, _operands(call)) / len(call.values)
+@register_operator("Mean")
+def mean_of_inputs(call: Call) -> Any:
+    """Return the mean of the inputs."""
+    return reduce(torch.add, _operands_tensor_first(call)) / len(call.values)
 
 
-@operator("Max", known=_numbers(torch.sym_max))
-def greatest(call: Call) -> Any:
-    """Return the greatest of the inputs at each place; a ReLU where the other is zero."""
-    first, *others = _operands(call)
+@register_operator("Max", known=_plain_number_function(torch.sym_max))
+def elementwise_maximum(call: Call) -> Any:
+    """Return the elementwise maximum of the inputs; a ReLU if the other input is zero."""
+    first, *others = _operands_tensor_first(call)
     for other in others:
         if isinstance(other, Tensor):
             first = torch.maximum(first, other)
@@ -124,26 +128,26 @@ def greatest(call: Call) -> Any:
     return first
 
 
-@operator("Min", known=_numbers(torch.sym_min))
-def least(call: Call) -> Any:
-    """Return the least of the inputs at each place."""
-    first, *others = _operands(call)
+@register_operator("Min", known=_plain_number_function(torch.sym_min))
+def elementwise_minimum(call: Call) -> Any:
+    """Return the elementwise minimum of the inputs."""
+    first, *others = _operands_tensor_first(call)
     for other in others:
         bounded = isinstance(other, Tensor)
         first = torch.minimum(first, other) if bounded else torch.clamp(first, max=other)
     return first
 
 
-def _operands(call: Call) -> list[Any]:
-    """Return all inputs, a tensor first."""
-    rank = ranks(call)
-    values = [call.operand(i, rank) for i in range(len(call.values))]
+def _operands_tensor_first(call: Call) -> list[Any]:
+    """Return the inputs, a tensor first."""
+    rank = highest_input_rank(call)
+    values = [call.plain_operand(i, rank) for i in range(len(call.values))]
     values.sort(key=lambda value: not isinstance(value, Tensor))
-    return [values[0] if isinstance(values[0], Tensor) else call.tensor(0), *values[1:]]
+    return [values[0] if isinstance(values[0], Tensor) else call.input_tensor(0), *values[1:]]
 
 
-def _choose_numbers(call: Call) -> Value:
-    condition, first, second = np.broadcast_arrays(*(call.known(i) for i in range(3)))
+def _choose_plain_numbers(call: Call) -> Value:
+    condition, first, second = np.broadcast_arrays(*(call.known_numbers(i) for i in range(3)))
     chosen = [
         a if c else b for c, a, b in zip(condition.flat, first.flat, second.flat, strict=True)
     ]
@@ -152,28 +156,30 @@ def _choose_numbers(call: Call) -> Value:
     return result.reshape(condition.shape)
 
 
-@operator("Where", known=_choose_numbers)
-def where(call: Call) -> Value:
+@register_operator("Where", known=_choose_plain_numbers)
+def choose_by_condition(call: Call) -> Value:
     """Choose between two inputs by a condition."""
-    rank = ranks(call)
-    return torch.where(call.tensor(0), call.operand(1, rank), call.operand(2, rank))
+    rank = highest_input_rank(call)
+    return torch.where(
+        call.input_tensor(0), call.plain_operand(1, rank), call.plain_operand(2, rank)
+    )
 
 
-@operator("BitShift")
-def bit_shift(call: Call) -> Value:
+@register_operator("BitShift")
+def shift_bits(call: Call) -> Value:
     """Shift whole numbers."""
-    left = call.attribute("direction") == "LEFT"
+    left = call.attribute_value("direction") == "LEFT"
     compute = torch.bitwise_left_shift if left else torch.bitwise_right_shift
-    return compute(call.tensor(0), call.tensor(1))
+    return compute(call.input_tensor(0), call.input_tensor(1))
 
 
-@operator("CumSum")
-def cumulative_sum(call: Call) -> Value:
-    """Add along an axis, from either end, with or without the element itself."""
-    x, axis = call.tensor(0), int(call.number(1))
-    if call.attribute("reverse", 0):
+@register_operator("CumSum")
+def cumulative_axis_sum(call: Call) -> Value:
+    """Add along an axis, from either end, with or without the element at the place."""
+    x, axis = call.input_tensor(0), int(call.known_number(1))
+    if call.attribute_value("reverse", 0):
         x = x.flip(axis)
     result = x.cumsum(axis)
-    if call.attribute("exclusive", 0):
+    if call.attribute_value("exclusive", 0):
         result = result - x
-    return result.flip(axis) if call.attribute("reverse", 0) else result
+    return result.flip(axis) if call.attribute_value("reverse", 0) else result

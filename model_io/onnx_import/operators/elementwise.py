@@ -1,4 +1,4 @@
-"""Operators on one tensor that treat every element alike, activation functions apart."""
+"""Elementwise operators on one tensor, without activation functions."""
 
 import math
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from onnx import TensorProto
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_io.onnx_import.operators.table import Function, operator
+from model_io.onnx_import.operators.table import Function, register_operator
 from model_io.onnx_import.program.call import Call, Refusal
-from model_io.onnx_import.program.values import Value, known
+from model_io.onnx_import.program.values import Value, known_array
 
 _REALS = (
     TensorProto.FLOAT,
@@ -22,13 +22,13 @@ _REALS = (
 )
 
 
-def _on_tensor(compute: Callable[[Tensor], Tensor]) -> Function:
-    return lambda call: compute(call.tensor(0))
+def _tensor_function(compute: Callable[[Tensor], Tensor]) -> Function:
+    return lambda call: compute(call.input_tensor(0))
 
 
-def _on_numbers(compute: Callable[[Any], Any]) -> Function:
+def _plain_number_function(compute: Callable[[Any], Any]) -> Function:
     each = np.frompyfunc(compute, 1, 1)
-    return lambda call: known(each(call.known(0)))
+    return lambda call: known_array(each(call.known_numbers(0)))
 
 
 _PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
@@ -76,34 +76,36 @@ _ON_NUMBERS: dict[str, Callable[[Any], Any]] = {
 }
 for _name, _compute in _PLAIN.items():
     _numbers = _ON_NUMBERS.get(_name)
-    operator(_name, known=_on_numbers(_numbers) if _numbers else None)(_on_tensor(_compute))
+    register_operator(_name, known=_plain_number_function(_numbers) if _numbers else None)(
+        _tensor_function(_compute)
+    )
 
 
-def _same(call: Call) -> Value:
-    return call.value(0)
+def _return_first_input(call: Call) -> Value:
+    return call.input_value(0)
 
 
-@operator("Identity", "Dropout", known=_same)
-def identity(call: Call) -> Value:
-    """Pass a value on; a dropout does nothing once a network is trained.
+@register_operator("Identity", "Dropout", known=_return_first_input)
+def pass_value_on(call: Call) -> Value:
+    """Return the input; a dropout of a trained network does nothing.
 
     Raises:
-        Refusal: a dropout that is told to train.
+        Refusal: a dropout in training mode.
     """
-    if call.has(2) and call.number(2):
+    if call.has_input(2) and call.known_number(2):
         raise Refusal("It is in training mode. Export the network in eval mode.")
-    return call.value(0)
+    return call.input_value(0)
 
 
-@operator("IsInf")
-def is_inf(call: Call) -> Value:
-    """Mark infinities of the signs that are asked for."""
-    x = call.tensor(0)
-    low = torch.isneginf(x) & bool(call.attribute("detect_negative", 1))
-    return low | (torch.isposinf(x) & bool(call.attribute("detect_positive", 1)))
+@register_operator("IsInf")
+def mark_infinite_values(call: Call) -> Value:
+    """Mark infinities of the requested signs."""
+    x = call.input_tensor(0)
+    low = torch.isneginf(x) & bool(call.attribute_value("detect_negative", 1))
+    return low | (torch.isposinf(x) & bool(call.attribute_value("detect_positive", 1)))
 
 
-def _cast_number(value: Any, to: int) -> Any:
+def _cast_plain_number(value: Any, to: int) -> Any:
     if to in _REALS:
         return torch.sym_float(value) if isinstance(value, torch.SymInt) else float(value)
     if to == TensorProto.BOOL:
@@ -112,15 +114,15 @@ def _cast_number(value: Any, to: int) -> Any:
     return torch.sym_int(value) if symbolic else int(value)
 
 
-def _cast_known(call: Call) -> Value:
-    to = call.attribute("to")
-    return _on_numbers(lambda value: _cast_number(value, to))(call)  # type: ignore[return-value]
+def _cast_known_numbers(call: Call) -> Value:
+    to = call.attribute_value("to")
+    return _plain_number_function(lambda value: _cast_plain_number(value, to))(call)  # type: ignore[return-value]
 
 
-@operator("Cast", known=_cast_known)
-def cast(call: Call) -> Value:
-    """Change the type; all reals are float32 here and all whole numbers int64."""
-    x, to = call.tensor(0), call.attribute("to")
+@register_operator("Cast", known=_cast_known_numbers)
+def cast_element_type(call: Call) -> Value:
+    """Change the type; real numbers are float32 and integers are int64."""
+    x, to = call.input_tensor(0), call.attribute_value("to")
     if to in _REALS:
         return x if x.is_floating_point() else x.to(torch.float32)
     if to == TensorProto.BOOL:
@@ -128,28 +130,28 @@ def cast(call: Call) -> Value:
     return x if x.dtype == torch.int64 else x.to(torch.int64)
 
 
-@operator("CastLike")
-def cast_like(call: Call) -> Value:
-    """Change the type to that of the second input."""
-    return call.tensor(0).to(call.tensor(1).dtype)
+@register_operator("CastLike")
+def cast_like_second(call: Call) -> Value:
+    """Change the type to the type of the second input."""
+    return call.input_tensor(0).to(call.input_tensor(1).dtype)
 
 
-@operator("Clip")
-def clip(call: Call) -> Value:
-    """Bound values; limits that no float passes are none."""
-    x = call.tensor(0)
+@register_operator("Clip")
+def clip_values(call: Call) -> Value:
+    """Limit values; limits beyond the float range have no effect."""
+    x = call.input_tensor(0)
     if call.opset < 11:
-        low, high = call.attribute("min"), call.attribute("max")
+        low, high = call.attribute_value("min"), call.attribute_value("max")
     else:
-        low, high = (call.operand(i, 0) if call.has(i) else None for i in (1, 2))
+        low, high = (call.plain_operand(i, 0) if call.has_input(i) else None for i in (1, 2))
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         x = x if low is None else torch.maximum(x, torch.as_tensor(low))
         return x if high is None else torch.minimum(x, torch.as_tensor(high))
-    return clamp(x, low, high)
+    return clamp_between_numbers(x, low, high)
 
 
-def clamp(x: Tensor, low: float | None, high: float | None) -> Tensor:
-    """Bound values by plain numbers, as a ReLU or ReLU6 where it is one."""
+def clamp_between_numbers(x: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Limit x of any shape by plain numbers; limits 0 and 6 give a ReLU or ReLU6."""
     if x.is_floating_point():
         low = None if low is not None and low <= -3.4e38 else low
         high = None if high is not None and high >= 3.4e38 else high

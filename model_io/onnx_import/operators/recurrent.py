@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from model_io.onnx_import.operators.table import operator
+from model_io.onnx_import.operators.table import register_operator
 from model_io.onnx_import.program.call import Call, Refusal
 from model_io.onnx_import.program.values import Value
 
@@ -13,40 +13,47 @@ _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 _USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
 
-def _check(call: Call) -> None:
+def _check_recurrent_settings(call: Call) -> None:
     kind = call.step.operator
-    usual = _USUAL[kind] * (2 if call.attribute("direction", "forward") == "bidirectional" else 1)
-    relu = kind == "RNN" and set(call.attribute("activations", usual)) == {"Relu"}
+    usual = _USUAL[kind] * (
+        2 if call.attribute_value("direction", "forward") == "bidirectional" else 1
+    )
+    relu = kind == "RNN" and set(call.attribute_value("activations", usual)) == {"Relu"}
     wanted = {
-        "the usual activation functions": call.attribute("activations", usual) == usual or relu,
-        "no clip": call.attribute("clip") is None,
-        "separate input and forget gates": not call.attribute("input_forget", 0),
-        "the time axis first": not call.attribute("layout", 0),
-        "sequences of one length": not call.has(4),
-        "no peepholes": not call.has(7),
-        "linear_before_reset of 1": kind != "GRU" or call.attribute("linear_before_reset", 0) == 1,
+        "the usual activation functions": call.attribute_value("activations", usual) == usual
+        or relu,
+        "no clip": call.attribute_value("clip") is None,
+        "separate input and forget gates": not call.attribute_value("input_forget", 0),
+        "the time axis first": not call.attribute_value("layout", 0),
+        "sequences of one length": not call.has_input(4),
+        "no peepholes": not call.has_input(7),
+        "linear_before_reset of 1": kind != "GRU"
+        or call.attribute_value("linear_before_reset", 0) == 1,
     }
     if missing := [name for name, met in wanted.items() if not met]:
         raise Refusal(f"A recurrent layer must have {', '.join(missing)}. Export it so.")
 
 
 def _in_torch_order(call: Call, tensor: Tensor, sets: int = 1) -> Tensor:
-    """Return (directions, gates * hidden, ...) with the gates in torch's order."""
+    """Return a tensor of shape (directions, gates * hidden, ...), the gates in torch's order."""
     gates = _GATES[call.step.operator]
     parts = tensor.chunk(sets * len(gates), 1)
     order = [base * len(gates) + gate for base in range(sets) for gate in gates]
     return torch.cat([parts[i] for i in order], 1)
 
 
-@operator("LSTM", "GRU", "RNN", weights=WEIGHTS)
-def recurrent(call: Call) -> tuple[Value, ...]:
-    """Run one recurrent layer over (time, batch, features), in one or both directions."""
-    _check(call)
-    x, kind = call.tensor(0), call.step.operator
-    direction = call.attribute("direction", "forward")
-    inner, hidden = _in_torch_order(call, call.tensor(1)), _in_torch_order(call, call.tensor(2))
+@register_operator("LSTM", "GRU", "RNN", weights=WEIGHTS)
+def run_recurrent_layer(call: Call) -> tuple[Value, ...]:
+    """Run one recurrent layer over inputs (time, batch, features), in one or both directions."""
+    _check_recurrent_settings(call)
+    x, kind = call.input_tensor(0), call.step.operator
+    direction = call.attribute_value("direction", "forward")
+    inner, hidden = (
+        _in_torch_order(call, call.input_tensor(1)),
+        _in_torch_order(call, call.input_tensor(2)),
+    )
     directions, size = hidden.shape[0], hidden.shape[2]
-    bias = call.maybe(3)
+    bias = call.optional_tensor(3)
     biases = (
         _in_torch_order(call, bias, 2).chunk(2, 1)
         if bias is not None
@@ -54,7 +61,9 @@ def recurrent(call: Call) -> tuple[Value, ...]:
     )
     flat = [t[d] for d in range(directions) for t in (inner, hidden, *biases)]
     states = [
-        found if (found := call.maybe(i)) is not None else x.new_zeros(directions, x.shape[1], size)
+        found
+        if (found := call.optional_tensor(i)) is not None
+        else x.new_zeros(directions, x.shape[1], size)
         for i in ((5, 6) if kind == "LSTM" else (5,))
     ]
     x = x.flip(0) if direction == "reverse" else x
@@ -62,7 +71,7 @@ def recurrent(call: Call) -> tuple[Value, ...]:
     if kind == "LSTM":
         y, *last = torch.lstm(x, states, *settings)
     else:
-        relu = "Relu" in call.attribute("activations", [])
+        relu = "Relu" in call.attribute_value("activations", [])
         run = torch.gru if kind == "GRU" else torch.rnn_relu if relu else torch.rnn_tanh
         y, *last = run(x, states[0], *settings)
     y = y.flip(0) if direction == "reverse" else y

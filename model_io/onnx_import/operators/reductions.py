@@ -1,4 +1,4 @@
-"""Operators that reduce axes, and those that search along one."""
+"""Operators that reduce axes or search along an axis."""
 
 import math
 from collections.abc import Callable
@@ -7,24 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model_io.onnx_import.operators.table import operator
+from model_io.onnx_import.operators.table import register_operator
 from model_io.onnx_import.program.call import Call
-from model_io.onnx_import.program.values import Known, Value, known
+from model_io.onnx_import.program.values import Known, Value, known_array
 
 Reduce = Callable[[Tensor, list[int], bool], Tensor]
 DROP = False
 """Of the axes that are reduced."""
 
 
-def _axes(call: Call, rank: int) -> list[int]:
-    """Return the axes to reduce; none where an empty list is to change nothing."""
-    axes = call.axes()
+def _axes_to_reduce(call: Call, rank: int) -> list[int]:
+    """Return the axes to reduce; none if the node says that an empty list changes nothing."""
+    axes = call.axes_argument()
     if not axes:
-        return [] if call.attribute("noop_with_empty_axes", 0) else list(range(rank))
+        return [] if call.attribute_value("noop_with_empty_axes", 0) else list(range(rank))
     return [axis % rank for axis in axes]
 
 
-def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+def _product_over_axes(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     for axis in sorted(axes, reverse=True):
         x = x.prod(axis, keepdim=keep)
     return x
@@ -35,7 +35,7 @@ _REDUCTIONS: dict[str, Reduce] = {
     "ReduceSum": lambda x, axes, keep: x.sum(axes, keep),
     "ReduceMax": lambda x, axes, keep: x.amax(axes, keep),
     "ReduceMin": lambda x, axes, keep: x.amin(axes, keep),
-    "ReduceProd": _product,
+    "ReduceProd": _product_over_axes,
     "ReduceL1": lambda x, axes, keep: x.abs().sum(axes, keep),
     "ReduceL2": lambda x, axes, keep: x.square().sum(axes, keep).sqrt(),
     "ReduceLogSum": lambda x, axes, keep: x.sum(axes, keep).log(),
@@ -44,85 +44,92 @@ _REDUCTIONS: dict[str, Reduce] = {
 }
 
 
-def _reduced(call: Call, compute: Reduce) -> Value:
-    x = call.tensor(0)
-    axes = _axes(call, x.dim())
+def _reduce_axes(call: Call, compute: Reduce) -> Value:
+    x = call.input_tensor(0)
+    axes = _axes_to_reduce(call, x.dim())
     if x.dim() == 0:
         return compute(x.reshape(1), [0], DROP)
     # an empty list reduces nothing, but what is done to each element stays
-    return compute(x, axes, bool(call.attribute("keepdims", 1))) if axes else _element(call, x)
+    return (
+        compute(x, axes, bool(call.attribute_value("keepdims", 1)))
+        if axes
+        else _reduce_each_element(call, x)
+    )
 
 
-def _element(call: Call, x: Tensor) -> Tensor:
+def _reduce_each_element(call: Call, x: Tensor) -> Tensor:
     return _REDUCTIONS[call.step.operator](x.unsqueeze(-1), [-1], DROP)
 
 
 def _product_of_numbers(call: Call) -> Value:
-    numbers = call.known(0)
+    numbers = call.known_numbers(0)
     value = math.prod(numbers.ravel().tolist())
-    keep = bool(call.attribute("keepdims", 1)) and numbers.ndim
-    return known([value]) if keep else known(value)
+    keep = bool(call.attribute_value("keepdims", 1)) and numbers.ndim
+    return known_array([value]) if keep else known_array(value)
 
 
-def _known_extreme(call: Call) -> Value:
-    numbers = call.known(0).ravel().tolist()
+def _extreme_of_numbers(call: Call) -> Value:
+    numbers = call.known_numbers(0).ravel().tolist()
     value = numbers[0]
     for number in numbers[1:]:
         best = torch.sym_max if call.step.operator == "ReduceMax" else torch.sym_min
         value = best(value, number)  # type: ignore[no-untyped-call]
-    keep = bool(call.attribute("keepdims", 1)) and call.known(0).ndim
-    return known([value]) if keep else known(value)
+    keep = bool(call.attribute_value("keepdims", 1)) and call.known_numbers(0).ndim
+    return known_array([value]) if keep else known_array(value)
 
 
-def _known_sum(call: Call) -> Value:
-    numbers: Known = call.known(0)
+def _sum_of_numbers(call: Call) -> Value:
+    numbers: Known = call.known_numbers(0)
     value = sum(numbers.ravel().tolist())
-    keep = bool(call.attribute("keepdims", 1)) and numbers.ndim
-    return known([value]) if keep else known(value)
+    keep = bool(call.attribute_value("keepdims", 1)) and numbers.ndim
+    return known_array([value]) if keep else known_array(value)
 
 
 _KNOWN = {
     "ReduceProd": _product_of_numbers,
-    "ReduceMax": _known_extreme,
-    "ReduceMin": _known_extreme,
-    "ReduceSum": _known_sum,
+    "ReduceMax": _extreme_of_numbers,
+    "ReduceMin": _extreme_of_numbers,
+    "ReduceSum": _sum_of_numbers,
 }
 
 
-def _enter(name: str, compute: Reduce) -> None:
-    operator(name, known=_KNOWN.get(name))(lambda call: _reduced(call, compute))
+def _enter_reduction(name: str, compute: Reduce) -> None:
+    register_operator(name, known=_KNOWN.get(name))(lambda call: _reduce_axes(call, compute))
 
 
 for _name, _compute in _REDUCTIONS.items():
-    _enter(_name, _compute)
+    _enter_reduction(_name, _compute)
 
 
-def _place(call: Call, find: Callable[[Tensor, int, bool], Tensor]) -> Any:
-    """Return where along an axis the extreme is; the first or the last of equals."""
-    x, axis = call.tensor(0), call.attribute("axis", 0)
-    keep = bool(call.attribute("keepdims", 1))
-    if not call.attribute("select_last_index", 0):
+def _extreme_index(call: Call, find: Callable[[Tensor, int, bool], Tensor]) -> Any:
+    """Return the index of the extreme along an axis, in the reduced shape.
+
+    The node says whether the first or the last of equal extremes counts.
+    """
+    x, axis = call.input_tensor(0), call.attribute_value("axis", 0)
+    keep = bool(call.attribute_value("keepdims", 1))
+    if not call.attribute_value("select_last_index", 0):
         return find(x, axis, keep)
     return x.shape[axis] - 1 - find(x.flip(axis), axis, keep)
 
 
-@operator("ArgMax")
-def arg_max(call: Call) -> Any:
+@register_operator("ArgMax")
+def index_of_maximum(call: Call) -> Any:
     """Return where the greatest value is."""
-    return _place(call, lambda x, axis, keep: x.argmax(axis, keepdim=keep))
+    return _extreme_index(call, lambda x, axis, keep: x.argmax(axis, keepdim=keep))
 
 
-@operator("ArgMin")
-def arg_min(call: Call) -> Any:
+@register_operator("ArgMin")
+def index_of_minimum(call: Call) -> Any:
     """Return where the least value is."""
-    return _place(call, lambda x, axis, keep: x.argmin(axis, keepdim=keep))
+    return _extreme_index(call, lambda x, axis, keep: x.argmin(axis, keepdim=keep))
 
 
-@operator("TopK")
-def top_k(call: Call) -> tuple[Value, ...]:
-    """Return the k greatest (or least) values along an axis, and where they were."""
-    count = call.ints(1)[0] if call.has(1) else call.attribute("k")
-    axis, largest = call.attribute("axis", -1), bool(call.attribute("largest", 1))
+@register_operator("TopK")
+def greatest_k_values(call: Call) -> tuple[Value, ...]:
+    """Return the k largest (or smallest) values along an axis, with the indices."""
+    count = call.known_integers(1)[0] if call.has_input(1) else call.attribute_value("k")
+    axis, largest = call.attribute_value("axis", -1), bool(call.attribute_value("largest", 1))
     # a stable sort: of equal values the first comes first, which topk does not promise
-    values, places = torch.sort(call.tensor(0), dim=axis, descending=largest, stable=True)
+    values, places = torch.sort(call.input_tensor(0), dim=axis, descending=largest, stable=True)
     return values.narrow(axis, 0, count), places.narrow(axis, 0, count)

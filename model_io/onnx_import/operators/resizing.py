@@ -1,4 +1,4 @@
-"""Resizing images, in all the ways that ONNX knows of finding where a pixel comes from."""
+"""Resizing images, with the coordinate modes of ONNX."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_io.onnx_import.operators.table import operator
+from model_io.onnx_import.operators.table import register_operator
 from model_io.onnx_import.program.call import Call, Refusal
 from model_io.onnx_import.program.values import Value
 
@@ -20,48 +20,50 @@ MOST_WEIGHTS = 2**24
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 
-@operator("Upsample", settings=(1, 2, 3))
-def upsample(call: Call) -> Value:
+@register_operator("Upsample", settings=(1, 2, 3))
+def upsample_by_factors(call: Call) -> Value:
     """Enlarge by factors, the way of opset 9."""
-    x = call.tensor(0)
-    scales = [float(s) for s in call.known(1).ravel().tolist()]
-    return _resized(call, x, scales, None)
+    x = call.input_tensor(0)
+    scales = [float(s) for s in call.known_numbers(1).ravel().tolist()]
+    return _resize_axes(call, x, scales, None)
 
 
-@operator("Resize", settings=(1, 2, 3))
-def resize(call: Call) -> Value:
+@register_operator("Resize", settings=(1, 2, 3))
+def resize_tensor(call: Call) -> Value:
     """Resize by factors or to sizes."""
-    x = call.tensor(0)
+    x = call.input_tensor(0)
     if call.opset == 10:
-        return _resized(call, x, [float(s) for s in call.known(1).ravel().tolist()], None)
-    if call.attribute("antialias", 0) or call.attribute("keep_aspect_ratio_policy", "stretch") != (
-        "stretch"
-    ):
+        return _resize_axes(
+            call, x, [float(s) for s in call.known_numbers(1).ravel().tolist()], None
+        )
+    if call.attribute_value("antialias", 0) or call.attribute_value(
+        "keep_aspect_ratio_policy", "stretch"
+    ) != ("stretch"):
         raise Refusal("It must not smooth nor keep the aspect ratio. Export without these.")
-    axes = [a % x.dim() for a in call.attribute("axes", range(x.dim()))]
+    axes = [a % x.dim() for a in call.attribute_value("axes", range(x.dim()))]
     scales: list[float] = [1.0] * x.dim()
-    if call.has(2) and call.known(2).size:
-        for axis, scale in zip(axes, call.known(2).ravel().tolist(), strict=True):
+    if call.has_input(2) and call.known_numbers(2).size:
+        for axis, scale in zip(axes, call.known_numbers(2).ravel().tolist(), strict=True):
             scales[axis] = float(scale)
-        return _resized(call, x, scales, None)
+        return _resize_axes(call, x, scales, None)
     sizes = list(x.shape)
-    for axis, size in zip(axes, call.ints(3), strict=True):
+    for axis, size in zip(axes, call.known_integers(3), strict=True):
         # the batch is the same on both sides: no factor, though both are symbols
         same = not isinstance(size, int) or not isinstance(x.shape[axis], int)
         sizes[axis] = x.shape[axis] if same else size
         scales[axis] = 1.0 if same else size / x.shape[axis]
-    return _resized(call, x, scales, sizes)
+    return _resize_axes(call, x, scales, sizes)
 
 
-def _resized(call: Call, x: Tensor, scales: list[float], sizes: list[Any] | None) -> Tensor:
-    """Resize every axis whose factor is not one."""
-    mode = call.attribute("mode", "nearest")
-    place = call.attribute("coordinate_transformation_mode", "half_pixel")
+def _resize_axes(call: Call, x: Tensor, scales: list[float], sizes: list[Any] | None) -> Tensor:
+    """Resize the axes of `x` with a factor other than one; the shape becomes the target shape."""
+    mode = call.attribute_value("mode", "nearest")
+    place = call.attribute_value("coordinate_transformation_mode", "half_pixel")
     if call.step.operator == "Upsample" or call.opset == 10:
         place = "asymmetric"
     if place == "tf_crop_and_resize":
         raise Refusal("It crops and resizes at once (tf_crop_and_resize). Export without it.")
-    if (done := _natively(call, x, scales, sizes, (mode, place))) is not None:
+    if (done := _resize_with_torch(call, x, scales, sizes, (mode, place))) is not None:
         return done
     for axis, scale in enumerate(scales):
         if scale == 1:
@@ -70,19 +72,19 @@ def _resized(call: Call, x: Tensor, scales: list[float], sizes: list[Any] | None
         target = sizes[axis] if sizes is not None else math.floor(source * scale)
         if source * target > MOST_WEIGHTS:
             raise Refusal(f"It must not resize {source} elements to {target}; give smaller sizes.")
-        places = _coordinates(place, source, target, scale)
+        places = _source_coordinates(place, source, target, scale)
         if mode == "nearest":
-            x = x.index_select(axis, _nearest(call, places, source, grows=scale > 1))
+            x = x.index_select(axis, _nearest_indices(call, places, source, grows=scale > 1))
         else:
-            weights = _weights(call, mode, places, source)
+            weights = _interpolation_weights(call, mode, places, source)
             x = (x.movedim(axis, -1) @ weights).movedim(-1, axis)
     return x
 
 
-def _natively(
+def _resize_with_torch(
     call: Call, x: Tensor, scales: list[float], sizes: list[Any] | None, how: tuple[str, str]
 ) -> Tensor | None:
-    """Resize with torch's own operator where it does the same; else None."""
+    """Resize x (N, C, *) with torch's operator if the results agree; else return None."""
     if x.dim() not in _LINEAR or any(s != 1 for s in scales[:2]) or all(s == 1 for s in scales):
         return None
     mode, place = how
@@ -90,7 +92,7 @@ def _natively(
     factor = scales[2:] if sizes is None else None
     if mode == "nearest":
         whole = all(s == int(s) for s in scales)
-        rounded = call.attribute("nearest_mode", "round_prefer_floor")
+        rounded = call.attribute_value("nearest_mode", "round_prefer_floor")
         old = call.opset < 11 and min(scales) >= 1
         simple = place == "asymmetric" and (rounded == "floor" or old)
         middle = place in ("half_pixel", "pytorch_half_pixel") and rounded.startswith("round")
@@ -101,8 +103,8 @@ def _natively(
     if place == "pytorch_half_pixel" and sizes is not None and 1 in sizes[2:]:
         return None
     if mode == "cubic":
-        plain = call.attribute("cubic_coeff_a", -0.75) == -0.75
-        if x.dim() != 4 or not plain or call.attribute("exclude_outside", 0):
+        plain = call.attribute_value("cubic_coeff_a", -0.75) == -0.75
+        if x.dim() != 4 or not plain or call.attribute_value("exclude_outside", 0):
             return None
     elif mode != "linear":
         raise Refusal(f"Its mode must be nearest, linear or cubic, and is {mode!r}.")
@@ -112,8 +114,8 @@ def _natively(
     return F.interpolate(x, size, factor, name, align_corners=corners)
 
 
-def _coordinates(place: str, source: int, target: int, scale: float) -> Array:
-    """Return where in the source each element of the target lies; in float32, as others do it."""
+def _source_coordinates(place: str, source: int, target: int, scale: float) -> Array:
+    """Return the source coordinate of every target element, in float32 like other runtimes."""
     places = np.arange(target, dtype=np.float32)
     factor, half = np.float32(scale), np.float32(0.5)
     if place == "align_corners":
@@ -128,9 +130,9 @@ def _coordinates(place: str, source: int, target: int, scale: float) -> Array:
     return offset + (places + half) / factor - half
 
 
-def _nearest(call: Call, places: Array, source: int, *, grows: bool) -> Tensor:
-    """Return the index of the nearest element, ties as the mode says."""
-    mode = call.attribute("nearest_mode", "round_prefer_floor")
+def _nearest_indices(call: Call, places: Array, source: int, *, grows: bool) -> Tensor:
+    """Return the index of the nearest element, of shape (target,); the mode decides ties."""
+    mode = call.attribute_value("nearest_mode", "round_prefer_floor")
     if call.opset < 11:
         mode = "floor" if grows else "ceil"
     ways: dict[str, Callable[[Array], Array]] = {
@@ -142,22 +144,22 @@ def _nearest(call: Call, places: Array, source: int, *, grows: bool) -> Tensor:
     return torch.from_numpy(np.clip(ways[mode](places), 0, source - 1).astype(np.int64))
 
 
-def _weights(call: Call, mode: str, places: Array, source: int) -> Tensor:
+def _interpolation_weights(call: Call, mode: str, places: Array, source: int) -> Tensor:
     """Return the matrix (source, target) of a linear or cubic interpolation."""
-    a = call.attribute("cubic_coeff_a", -0.75)
+    a = call.attribute_value("cubic_coeff_a", -0.75)
     matrix = np.zeros((source, len(places)))
     first = np.floor(places).astype(int)
     for tap in (0, 1) if mode == "linear" else (-1, 0, 1, 2):
         index = first + tap
         distance = np.abs(places - index)
-        part = 1 - distance if mode == "linear" else _cubic(distance, a)
-        if call.attribute("exclude_outside", 0):
+        part = 1 - distance if mode == "linear" else _cubic_weight(distance, a)
+        if call.attribute_value("exclude_outside", 0):
             part = np.where((index >= 0) & (index < source), part, 0)
         np.add.at(matrix, (np.clip(index, 0, source - 1), np.arange(len(places))), part)
     return torch.from_numpy((matrix / matrix.sum(0)).astype(np.float32))
 
 
-def _cubic(distance: Array, a: float) -> Array:
+def _cubic_weight(distance: Array, a: float) -> Array:
     """Return the weight of a neighbour (Keys, 1981)."""
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = a * (((distance - 5) * distance + 8) * distance - 4)

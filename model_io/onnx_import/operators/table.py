@@ -1,4 +1,4 @@
-"""The one table of operators: what each computes, in torch."""
+"""The table of operators: the computation of every operator, in torch."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -12,13 +12,14 @@ Function = Callable[[Call], Result]
 
 @dataclass(frozen=True)
 class Operator:
-    """How an operator of the standard (or one of our own) is computed.
+    """The computation of an operator of the standard, or of a QuantScope operator.
 
     Attributes:
-        run: on tensors; torch.export can trace it.
-        known: on plain numbers, where all inputs are known; None where it has no such form.
-        weights: names of the inputs that hold a layer's weights, by position; these become
-    X
+        run: the computation on tensors; torch.export can trace the function.
+        known: the computation on plain numbers, if the inputs are known; None without such a form.
+        weights: names of the inputs with a layer's weights, by position; the module of the node
+            holds the weights as parameters under the names.
+        settings: positions of the inputs that are settings and become plain numbers.
     """
 
     run: Function
@@ -30,13 +31,13 @@ class Operator:
 TABLE: dict[str, Operator] = {}
 
 
-def operator(
+def register_operator(
     *names: str,
     known: Function | None = None,
     weights: Iterable[str] = (),
     settings: Iterable[int] = (),
 ) -> Callable[[Function], Function]:
-    """Enter a function for operators; `weights` names inputs by position, "" for no weight."""
+    """Register a function for operators; `weights` names inputs by position, "" for no weight."""
 
     def enter(run: Function) -> Function:
         roles = {index: role for index, role in enumerate(weights) if role}

@@ -1,1 +1,1 @@
-"""Groups of ONNX nodes that are one operator."""
+"""Groups of ONNX nodes that form one operator."""

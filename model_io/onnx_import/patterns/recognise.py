@@ -1,4 +1,4 @@
-"""See one operator in the loose nodes that exporters write for it, and put it in their place."""
+"""Recognize an operator in the small nodes of an exporter, and replace the nodes."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _NAMED_BY_PRODUCT = ("Linear", "Conv", "ConvTranspose")
 
 @dataclass(frozen=True)
 class Recognised:
-    """An operator that stands for several nodes of the file."""
+    """An operator that replaces several nodes of the file."""
 
     operator: str
     node: str
@@ -24,7 +24,7 @@ class Recognised:
 
 @dataclass(eq=False)
 class Sight:
-    """A program, the shapes of its values, and who writes and reads each."""
+    """A program, the shapes of the values, and producer and readers of a value."""
 
     program: OnnxProgram
     shapes: dict[str, tuple[int, ...]]
@@ -32,54 +32,59 @@ class Sight:
     readers: dict[str, list[OnnxStep]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.writers, self.readers = self.program.producers(), self.program.consumers()
+        self.writers, self.readers = (
+            self.program.producers_by_value(),
+            self.program.consumers_by_value(),
+        )
 
-    def number(self, name: str) -> float | None:
+    def constant_number(self, name: str) -> float | None:
         """Return a constant of one element."""
         value = self.program.constants.get(name)
         return float(value.reshape(-1)[0]) if value is not None and value.numel() == 1 else None
 
-    def is_number(self, name: str, wish: float) -> bool:
-        """Whether a value is this constant, as far as float16 tells."""
-        found = self.number(name)
+    def is_constant_number(self, name: str, wish: float) -> bool:
+        """Whether a value is the constant `wish`, within the precision of float16."""
+        found = self.constant_number(name)
         return found is not None and math.isclose(found, wish, rel_tol=1e-3)
 
-    def step(self, name: str, *operators: str) -> OnnxStep | None:
-        """Return the step that writes a value, if it is one of these operators."""
+    def step_that_writes(self, name: str, *operators: str) -> OnnxStep | None:
+        """Return the step that writes a value, if the operator is in the list."""
         found = self.writers.get(name)
         return found if found is not None and found.operator in operators else None
 
-    def split(self, step: OnnxStep) -> list[tuple[str, str]]:
+    def both_input_orders(self, step: OnnxStep) -> list[tuple[str, str]]:
         """Return both orders of a step's two inputs."""
         first, second = step.inputs[:2]
         return [(first, second), (second, first)]
 
-    def plus(self, name: str, wish: float) -> tuple[str, OnnxStep] | None:
-        """Return (x, step) where the value is x plus this number."""
-        if (step := self.step(name, "Add")) is not None:
-            for rest, constant in self.split(step):
-                if self.is_number(constant, wish):
+    def find_sum_with(self, name: str, wish: float) -> tuple[str, OnnxStep] | None:
+        """Return (x, step) if the value is x plus `wish`."""
+        if (step := self.step_that_writes(name, "Add")) is not None:
+            for rest, constant in self.both_input_orders(step):
+                if self.is_constant_number(constant, wish):
                     return rest, step
         return None
 
-    def rank(self, name: str) -> int:
-        """Return how many axes a value has; 0 where nobody knows."""
+    def rank_of_value(self, name: str) -> int:
+        """Return the number of axes of a value; 0 for unknown values."""
         return len(self.shapes.get(name, ()))
 
-    def product(self, step: OnnxStep, depth: int = 0) -> tuple[list[str], float, list[OnnxStep]]:
-        """Return (factors, number, steps) of a chain of products, its inner steps read once."""
+    def chain_of_products(
+        self, step: OnnxStep, depth: int = 0
+    ) -> tuple[list[str], float, list[OnnxStep]]:
+        """Return (factors, number, steps) of a chain of products; inner steps have one reader."""
         factors: list[str] = []
         number, steps = 1.0, [step]
         for index, name in enumerate(step.inputs[:2]):
-            found = self.number(name)
+            found = self.constant_number(name)
             if found is not None and found != 0 and (index or step.operator == "Mul"):
                 number *= found if step.operator == "Mul" else 1 / found
                 continue
             if step.operator == "Div" and index:
                 return [*factors, "/"], number, steps
-            inner = self.step(name, "Mul", "Div")
+            inner = self.step_that_writes(name, "Mul", "Div")
             if inner is not None and len(self.readers[name]) == 1 and depth < _LONGEST_CHAIN:
-                below, times, more = self.product(inner, depth + 1)
+                below, times, more = self.chain_of_products(inner, depth + 1)
                 factors, number, steps = factors + below, number * times, steps + more
             else:
                 factors.append(name)
@@ -91,10 +96,10 @@ Match = tuple[str, tuple[str, ...], dict[str, Any], list[OnnxStep]]
 Pattern = Callable[[Sight, OnnxStep], Match | None]
 
 
-def recognise(
+def recognise_patterns(
     program: OnnxProgram, patterns: tuple[Pattern, ...], shapes: dict[str, tuple[int, ...]]
 ) -> list[Recognised]:
-    """Replace what the patterns find, from the output backwards so that the largest wins."""
+    """Replace the matches of the patterns, from the output backwards so that the largest wins."""
     found: list[Recognised] = []
     for pattern in patterns:
         sight = Sight(program, shapes)
@@ -103,7 +108,7 @@ def recognise(
         for step in reversed(program.steps):
             check_interruption()
             match = None if step.name in gone else pattern(sight, step)
-            if match is None or not _is_closed(sight, step, match[3], gone):
+            if match is None or not _is_closed_group(sight, step, match[3], gone):
                 continue
             operator, inputs, attributes, steps = match
             named = steps[-1] if operator in _NAMED_BY_PRODUCT else step
@@ -111,16 +116,16 @@ def recognise(
             gone.update(s.name for s in steps if s is not step)
             found.append(Recognised(operator, named.name, len({s.name for s in steps})))
         program.steps = [new.get(s.name, s) for s in program.steps if s.name not in gone]
-        program.prune()
+        program.drop_unused_steps()
     return found[::-1]
 
 
-def _is_closed(sight: Sight, root: OnnxStep, steps: list[OnnxStep], gone: set[str]) -> bool:
-    """Whether nothing outside reads what vanishes, and nothing of it is taken already."""
+def _is_closed_group(sight: Sight, root: OnnxStep, steps: list[OnnxStep], gone: set[str]) -> bool:
+    """Whether outside steps read no removed value, and no step of the group is taken."""
     names = {step.name for step in steps}
     if names & gone:
         return False
     inner = [o for step in steps if step is not root for o in step.outputs if o]
-    return set(sight.program.outputs).isdisjoint(inner) and all(
+    return set(sight.program.output_names).isdisjoint(inner) and all(
         reader.name in names for value in inner for reader in sight.readers.get(value, [])
     )

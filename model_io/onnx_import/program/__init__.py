@@ -1,1 +1,1 @@
-"""The ONNX graph as a program in order, its constants folded."""
+"""The ONNX graph as an ordered program with folded constants."""

@@ -1,4 +1,4 @@
-"""Run operators on tensors without memory, to learn how much they would take."""
+"""Run operators on tensors without memory, to learn the needed memory."""
 
 import logging
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ _LOG = logging.getLogger("torch._subclasses.fake_tensor")
 
 @contextmanager
 def without_memory() -> Iterator[None]:
-    """Let every tensor that is made in this context have a shape and a type, but no values.
+    """Give new tensors of the context a shape and a type, but no values.
 
-    Operators that do not fit their inputs are told in an error of ours; torch need not log them.
+    QuantScope reports operators that do not fit the inputs; logs of torch are off.
     """
     level = _LOG.level
     _LOG.setLevel(logging.CRITICAL)
@@ -27,7 +27,7 @@ def without_memory() -> Iterator[None]:
         _LOG.setLevel(level)
 
 
-def bytes_of(results: Results) -> int:
-    """Return the bytes that tensors hold, or would."""
+def bytes_of_results(results: Results) -> int:
+    """Return the bytes of tensors; tensors without memory count as if they had memory."""
     tensors = [r for r in results if isinstance(r, Tensor)]
     return sum(t.numel() * t.element_size() for t in tensors)

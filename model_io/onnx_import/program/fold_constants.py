@@ -1,9 +1,8 @@
-"""Compute what is constant once, in bounded memory, and take in the branches that are decided.
+"""Compute constants once, in bounded memory, and inline decided branches.
 
-The simplifiers on the package index were tried first: given a file of 1 kB whose Expand repeats
-one number a billion times they fill 4.6 GB or die, they fuse batch norms and rename nodes. Here
-each step is tried on tensors without memory first, and is computed by the table of operators that
-the network itself runs on.
+Existing simplifiers failed: for a file of 1 kB with an Expand that repeats a number a billion
+times the simplifiers fill 4.6 GB or crash, and the simplifiers fuse batch norms and rename nodes.
+Here a step runs on tensors without memory first, then with the operator table of the network.
 """
 
 from collections import deque
@@ -12,11 +11,11 @@ from onnx import GraphProto
 
 from model_io.errors import UnsafeFileError
 from model_io.onnx_import.operators import TABLE
-from model_io.onnx_import.program.estimate_memory import bytes_of, without_memory
-from model_io.onnx_import.program.network import compute, title
-from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep, read_steps
-from model_io.onnx_import.program.topological_order import in_order
-from model_io.onnx_import.program.values import constant, to_tensor
+from model_io.onnx_import.program.estimate_memory import bytes_of_results, without_memory
+from model_io.onnx_import.program.network import compute_step, step_title
+from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep, read_graph_steps
+from model_io.onnx_import.program.topological_order import order_steps
+from model_io.onnx_import.program.values import constant_to_value, tensor_from_value
 
 MAX_BYTES_A_STEP = 256 * 1024**2
 MAX_BYTES = 1024**3
@@ -25,12 +24,12 @@ _BY_VALUE = {"NonZero"}
 """Operators whose output's size depends on values, which tensors without memory have not."""
 
 
-def fold(program: OnnxProgram, shown: str) -> int:
-    """Compute constant steps in place and inline decided branches; return how many steps went.
+def fold_constant_steps(program: OnnxProgram, shown: str) -> int:
+    """Compute constant steps in place and inline decided branches; return the folded steps' count.
 
     Raises:
-        UnsafeFileError: a constant that would fill the memory.
-        ModelError: an operator that cannot take its inputs.
+        UnsafeFileError: a constant would fill the memory.
+        ModelError: an operator refuses the inputs.
     """
     before = len(program.steps)
     names = {step.name for step in program.steps}
@@ -38,52 +37,52 @@ def fold(program: OnnxProgram, shown: str) -> int:
     waiting, kept = deque(program.steps), []
     while waiting:
         step = waiting.popleft()
-        if (branch := _decided(step, program)) is not None:
-            inlined = _inline(step, branch, program, names, shown)
+        if (branch := _decided_branch(step, program)) is not None:
+            inlined = _inline_branch(step, branch, program, names, shown)
             before += len(inlined)
             waiting.extendleft(reversed(inlined))
-        elif _is_constant(step, program):
-            total += _compute(step, program, MAX_BYTES - total, shown)
+        elif _is_constant_step(step, program):
+            total += _compute_constant_step(step, program, MAX_BYTES - total, shown)
         else:
             kept.append(step)
     program.steps = kept
-    _drop_identities(program)
-    program.prune()
+    _drop_identity_steps(program)
+    program.drop_unused_steps()
     return before - len(program.steps)
 
 
-def _is_constant(step: OnnxStep, program: OnnxProgram) -> bool:
-    """Whether all that a step reads is constant, and its result the same at every run."""
+def _is_constant_step(step: OnnxStep, program: OnnxProgram) -> bool:
+    """Whether the inputs of a step are constant, and repeated runs give equal results."""
     if step.operator not in TABLE or step.domain:
         return False
     branches = any(isinstance(value, GraphProto) for value in step.attributes.values())
     return not branches and all(not n or n in program.constants for n in step.inputs)
 
 
-def _compute(step: OnnxStep, program: OnnxProgram, left: int, shown: str) -> int:
-    """Put a step's results among the constants; return the bytes they hold."""
+def _compute_constant_step(step: OnnxStep, program: OnnxProgram, left: int, shown: str) -> int:
+    """Add a step's results to the constants and return the bytes of the results."""
     entry = TABLE[step.operator]
     values = [
-        constant(program.constants[n], setting=i in entry.settings) if n else None
+        constant_to_value(program.constants[n], setting=i in entry.settings) if n else None
         for i, n in enumerate(step.inputs)
     ]
     if step.operator not in _BY_VALUE:
         with without_memory():
-            size = bytes_of(compute(step, values, program.opset))
+            size = bytes_of_results(compute_step(step, values, program.opset))
         if size > min(MAX_BYTES_A_STEP, left):
             raise UnsafeFileError(
                 f"The constants of {shown} must hold at most {MAX_BYTES_A_STEP} bytes each when "
-                f"computed, got {size} from {title(step)}. Export without it."
+                f"computed, got {size} from {step_title(step)}. Export without it."
             )
-    results = compute(step, values, program.opset)
+    results = compute_step(step, values, program.opset)
     for name, result in zip(step.outputs, results, strict=False):
         if name and result is not None:
-            program.constants[name] = to_tensor(result).contiguous()
-    return bytes_of(results)
+            program.constants[name] = tensor_from_value(result).contiguous()
+    return bytes_of_results(results)
 
 
-def _decided(step: OnnxStep, program: OnnxProgram) -> GraphProto | None:
-    """Return the branch of an If whose condition is constant."""
+def _decided_branch(step: OnnxStep, program: OnnxProgram) -> GraphProto | None:
+    """Return the branch of an If with a constant condition."""
     if step.operator != "If" or step.domain or step.inputs[0] not in program.constants:
         return None
     condition = bool(program.constants[step.inputs[0]].reshape(-1)[:1].any())
@@ -91,11 +90,11 @@ def _decided(step: OnnxStep, program: OnnxProgram) -> GraphProto | None:
     return branch if isinstance(branch, GraphProto) else None
 
 
-def _inline(
+def _inline_branch(
     step: OnnxStep, branch: GraphProto, program: OnnxProgram, names: set[str], shown: str
 ) -> list[OnnxStep]:
-    """Return the steps of a branch that write the step's outputs."""
-    steps, constants = read_steps(branch, shown, names)
+    """Return the steps of a branch, with the outputs of the If."""
+    steps, constants = read_graph_steps(branch, shown, names)
     program.constants.update(constants)
     result = [
         OnnxStep(f"{step.name}.{o.name}", "Identity", (o.name,), (output,))
@@ -103,10 +102,10 @@ def _inline(
     ]
     written = {name for s in steps for name in s.outputs}
     outside = {name for s in [*steps, *result] for name in s.inputs} - written
-    return in_order([*steps, *result], outside | set(program.constants), shown)
+    return order_steps([*steps, *result], outside | set(program.constants), shown)
 
 
-def _drop_identities(program: OnnxProgram) -> None:
+def _drop_identity_steps(program: OnnxProgram) -> None:
     """Let readers of a copy read the original; dropouts are copies."""
     same = {
         step.outputs[0]: step.inputs[0]
@@ -115,13 +114,13 @@ def _drop_identities(program: OnnxProgram) -> None:
         and not any(step.outputs[1:])
         and not any(step.inputs[2:])  # a third one may tell a dropout to train
     }
-    program.alias(same)
+    program.alias_values(same)
     program.steps = [s for s in program.steps if s.outputs[0] not in same]
 
 
 def cancel_transposes(program: OnnxProgram) -> int:
-    """Drop pairs of transposes that give the first order back; return how many pairs went."""
-    writers = program.producers()
+    """Remove pairs of transposes that restore the order; return the number of removed pairs."""
+    writers = program.producers_by_value()
     same: dict[str, str] = {}
     for step in program.steps:
         order = step.attributes.get("perm") if step.operator == "Transpose" else None
@@ -131,7 +130,7 @@ def cancel_transposes(program: OnnxProgram) -> int:
         first = before.attributes.get("perm")
         if first and len(first) == len(order) and [first[a] for a in order] == sorted(order):
             same[step.outputs[0]] = before.inputs[0]
-    program.alias(same)
+    program.alias_values(same)
     program.steps = [s for s in program.steps if s.outputs[0] not in same]
-    program.prune()
+    program.drop_unused_steps()
     return len(same)

@@ -1,16 +1,16 @@
-"""Free the batch of files that were exported with a fixed one."""
+"""Free the batch of files exported with a fixed batch."""
 
 import torch
 
 from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep
 
 
-def free_batch(program: OnnxProgram, batch: int) -> OnnxProgram:
-    """Return a copy whose constant target shapes let any batch pass.
+def free_fixed_batch(program: OnnxProgram, batch: int) -> OnnxProgram:
+    """Return a copy with constant target shapes that accept every batch.
 
-    A Reshape to [batch, ...] of plain sizes gets -1 in its first place, which is the same for the
-    file's own batch; where a -1 stands elsewhere, a first size equal to the batch is copied from
-    the input. Whether this was right, a run beside ONNX Runtime has to tell.
+    A Reshape to plain sizes [batch, ...] gets -1 in the first place, which equals the file's own
+    batch; if another place has -1, a first size equal to the batch is copied from the input. A run
+    beside ONNX Runtime must confirm the copy.
     """
     constants = dict(program.constants)
     steps = []

@@ -1,4 +1,4 @@
-"""What the inputs of a file are: their kinds, their sizes, and those that a person has to give."""
+"""The inputs of a file: kinds, sizes, and the sizes that a user must give."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from model_io.errors import ModelError, OpenShapeError
 from model_io.input_specs import InputSpec, write_input_specs
 from model_io.onnx_import.program.read_program import REALS, FileInput
-from model_io.onnx_import.program.steps import OnnxProgram, readable
+from model_io.onnx_import.program.steps import OnnxProgram, readable_module_name
 
 _WHOLES = (
     TensorProto.INT64,
@@ -23,18 +23,22 @@ _GUESS = {1: 128, 2: 128, 3: 224}
 def describe_inputs(
     sources: Sequence[FileInput], program: OnnxProgram, wish: Sequence[InputSpec], shown: str
 ) -> tuple[tuple[InputSpec, ...], int | None]:
-    """Return (what the network takes, batch size or None for any).
+    """Return (inputs, batch size or None for a free batch).
 
-    `wish` gives sizes that the file leaves open, for the only input or for each by its name.
+    `wish` gives the sizes that the file leaves open, for the only input or by input name.
 
     Raises:
-        ModelError: a size is not known, or not as the file says; an input has no batch axis.
+        ModelError: a size is unknown or contradicts the file, or an input has no batch axis.
     """
-    wishes = _by_name(sources, wish, shown)
-    kinds = [_kind_of(source, program, alone=len(sources) == 1, shown=shown) for source in sources]
+    wishes = _wishes_by_name(sources, wish, shown)
+    kinds = [
+        _element_kind(source, program, alone=len(sources) == 1, shown=shown) for source in sources
+    ]
     alone = len(sources) == 1
-    _check_known(sources, wishes, shown)
-    shapes = [_shape_of(source, wishes.get(source.name), shown, alone=alone) for source in sources]
+    _check_known_sizes(sources, wishes, shown)
+    shapes = [
+        _sample_shape(source, wishes.get(source.name), shown, alone=alone) for source in sources
+    ]
     batches = {source.sizes[0] if source.sizes else None for source in sources}
     if len(batches) > 1:
         said = ", ".join("any" if size is None else str(size) for size in batches)
@@ -44,7 +48,7 @@ def describe_inputs(
         )
     specs = tuple(
         InputSpec(
-            readable(source.name),
+            readable_module_name(source.name),
             shape,
             kind,
             has_pixels=kind == "float32" and source.kind == TensorProto.UINT8,
@@ -54,13 +58,13 @@ def describe_inputs(
     return specs, batches.pop()
 
 
-def _by_name(
+def _wishes_by_name(
     sources: Sequence[FileInput], wish: Sequence[InputSpec], shown: str
 ) -> Mapping[str, InputSpec]:
-    """Return what was asked for, by the names in the file."""
+    """Return the wanted inputs, by the names in the file."""
     if len(sources) == 1 and len(wish) == 1:
         return {sources[0].name: wish[0]}
-    names = {readable(source.name): source.name for source in sources}
+    names = {readable_module_name(source.name): source.name for source in sources}
     unknown = [one.name for one in wish if one.name not in names]
     if unknown:
         raise ModelError(
@@ -71,20 +75,27 @@ def _by_name(
     return {names[one.name]: one for one in wish}
 
 
-def _check_known(sources: Sequence[FileInput], wishes: Mapping[str, InputSpec], shown: str) -> None:
-    """Raise where sizes are open that nobody gave: all of them at once, to be asked for once."""
-    missing = [s for s in sources if _is_open(s) and s.name not in wishes]
+def _check_known_sizes(
+    sources: Sequence[FileInput], wishes: Mapping[str, InputSpec], shown: str
+) -> None:
+    """Raise an error for open sizes that the user left out; one error names every size."""
+    missing = [s for s in sources if _has_open_sizes(s) and s.name not in wishes]
     if not missing:
         return
     if len(sources) == 1:
-        proposal = "3,224,224" if missing[0].sizes is None else _proposal(missing[0])
+        proposal = "3,224,224" if missing[0].sizes is None else _proposed_option(missing[0])
         raise OpenShapeError(
-            f"The shape of one input must be known, got ({_said(missing[0])}) in {shown}, where ? "
+            f"The shape of one input must be known, got ({_shape_in_words(missing[0])}) in "
+            f"{shown}, where ? "
             f"may be any size. Give the input's shape, such as {proposal}.",
             proposal,
         )
-    listed = ", ".join(f"({_said(s)}) for {readable(s.name)}" for s in missing)
-    example = write_input_specs([InputSpec(readable(s.name), _guess(s)) for s in missing])
+    listed = ", ".join(
+        f"({_shape_in_words(s)}) for {readable_module_name(s.name)}" for s in missing
+    )
+    example = write_input_specs(
+        [InputSpec(readable_module_name(s.name), _guess_shape(s)) for s in missing]
+    )
     raise OpenShapeError(
         f"The shape of every input must be known, got {listed} in {shown}, where ? may be any "
         f"size. Give their shapes, such as {example}.",
@@ -92,32 +103,32 @@ def _check_known(sources: Sequence[FileInput], wishes: Mapping[str, InputSpec], 
     )
 
 
-def _is_open(source: FileInput) -> bool:
+def _has_open_sizes(source: FileInput) -> bool:
     return source.sizes is None or None in source.sizes[1:]
 
 
-def _said(source: FileInput) -> str:
+def _shape_in_words(source: FileInput) -> str:
     sizes = source.sizes or (None, None)
     return ", ".join("?" if size is None else str(size) for size in sizes[1:])
 
 
-def _guess(source: FileInput) -> tuple[int, ...]:
+def _guess_shape(source: FileInput) -> tuple[int, ...]:
     sizes = (source.sizes or (None, None))[1:]
     return tuple(size or _GUESS.get(len(sizes), 16) for size in sizes)
 
 
-def _proposal(source: FileInput) -> str:
-    return ",".join(map(str, _guess(source)))
+def _proposed_option(source: FileInput) -> str:
+    return ",".join(map(str, _guess_shape(source)))
 
 
-def _shape_of(
+def _sample_shape(
     source: FileInput, wish: InputSpec | None, shown: str, *, alone: bool
 ) -> tuple[int, ...]:
     """Return the shape of one sample of an input."""
     if source.sizes is None and wish is not None:
         return wish.shape
     sizes = source.sizes or ()
-    whose = "The input" if alone else f"The input {readable(source.name)[:60]!r}"
+    whose = "The input" if alone else f"The input {readable_module_name(source.name)[:60]!r}"
     if len(sizes) < (2 if alone else 1):
         raise ModelError(
             f"{whose} of {shown} must have the batch as its first axis and others behind it, got "
@@ -129,15 +140,19 @@ def _shape_of(
         size in (None, given) for size, given in zip(sizes[1:], wish.shape, strict=True)
     )
     if not fits:
-        what = "The input's shape" if alone else f"The shape of {readable(source.name)[:60]!r}"
+        what = (
+            "The input's shape"
+            if alone
+            else f"The shape of {readable_module_name(source.name)[:60]!r}"
+        )
         raise ModelError(
-            f"{what} must fit ({_said(source)}), which {shown} says of it, got "
+            f"{what} must fit ({_shape_in_words(source)}), which {shown} says of it, got "
             f"({', '.join(map(str, wish.shape))}). Leave it out, or give sizes for the ? alone."
         )
     return wish.shape
 
 
-def _kind_of(source: FileInput, program: OnnxProgram, *, alone: bool, shown: str) -> str:
+def _element_kind(source: FileInput, program: OnnxProgram, *, alone: bool, shown: str) -> str:
     """Return the type of an input's elements in the network."""
     if source.kind in REALS:
         return "float32"
@@ -152,6 +167,7 @@ def _kind_of(source: FileInput, program: OnnxProgram, *, alone: bool, shown: str
         return "int64"
     kind = helper.tensor_dtype_to_string(source.kind).rpartition(".")[2].lower()
     raise ModelError(
-        f"The inputs of {shown} must hold numbers, got {kind} for {readable(source.name)[:60]!r}. "
+        f"The inputs of {shown} must hold numbers, got {kind} for "
+        f"{readable_module_name(source.name)[:60]!r}. "
         "Cut off what comes before the first numbers with onnx.utils.extract_model."
     )

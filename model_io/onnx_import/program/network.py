@@ -16,9 +16,9 @@ from model_io.onnx_import.program.values import (
     MOST_KNOWN,
     Known,
     Value,
-    constant,
-    is_known,
-    to_tensor,
+    constant_to_value,
+    is_known_value,
+    tensor_from_value,
 )
 from quant.interruption import check_interruption
 
@@ -29,11 +29,11 @@ Results = tuple[Value | None, ...]
 Watch = Callable[[OnnxStep, Results], None]
 
 
-def compute(step: OnnxStep, values: Sequence[Value | None], opset: int) -> Results:
-    """Return what a step gives for its inputs.
+def compute_step(step: OnnxStep, values: Sequence[Value | None], opset: int) -> Results:
+    """Return the results of a step.
 
     Raises:
-        ModelError: the operator cannot take these inputs; the sentence names the node.
+        ModelError: the operator refuses the inputs; the sentence names the node.
     """
     entry = TABLE[step.operator]
     # operators of our own follow the newest standard, whatever the file's
@@ -42,45 +42,45 @@ def compute(step: OnnxStep, values: Sequence[Value | None], opset: int) -> Resul
     try:
         result = run(call)
     except Refusal as refusal:
-        raise ModelError(f"{title(step)} cannot come in: {refusal}") from None
+        raise ModelError(f"{step_title(step)} cannot come in: {refusal}") from None
     except ModelError:
         raise
     except Exception as error:
         line = (str(error).strip().splitlines() or [""])[0][:200]
         raise ModelError(
-            f"{title(step)} must fit its inputs of shape {_shapes(values)}, got an error "
+            f"{step_title(step)} must fit its inputs of shape {_shapes_text(values)}, got an error "
             f"({type(error).__name__}: {line}). Check the input's shape, or export again."
         ) from error
     results = result if isinstance(result, tuple) else (result,)
-    if any(isinstance(r, np.ndarray) and not _fits(r) for r in results):
-        raise ModelError(f"{title(step)} must give numbers of 64 bits, got larger ones.")
+    if any(isinstance(r, np.ndarray) and not _fits_int64(r) for r in results):
+        raise ModelError(f"{step_title(step)} must give numbers of 64 bits, got larger ones.")
     return results
 
 
 def _are_few_numbers(values: Sequence[Value | None]) -> bool:
-    """Whether all inputs are plain numbers, and too few to fill the memory when they broadcast."""
+    """Whether the inputs are plain numbers, and few enough to broadcast in memory."""
     given = [v for v in values if v is not None]
-    if not all(is_known(v) and v.ndim <= _MOST_AXES for v in given):
+    if not all(is_known_value(v) and v.ndim <= _MOST_AXES for v in given):
         return False
     return sum(math.prod(v.shape) for v in given) <= MOST_KNOWN
 
 
-def _fits(numbers: Known) -> bool:
-    """Whether whole numbers are such as int64 holds; Python's own grow without end."""
+def _fits_int64(numbers: Known) -> bool:
+    """Whether int64 holds the integers; Python's integers grow without limit."""
     return all(abs(n) < _LARGEST for n in numbers.ravel().tolist() if type(n) is int)
 
 
-def title(step: OnnxStep) -> str:
+def step_title(step: OnnxStep) -> str:
     """Return how a sentence names a step."""
     return f"The node {step.name[:120]!r} ({step.operator[:60]})"
 
 
-def _shapes(values: Sequence[Value | None]) -> str:
+def _shapes_text(values: Sequence[Value | None]) -> str:
     return ", ".join("none" if v is None else str(tuple(v.shape)) for v in values)
 
 
 class Operation(nn.Module):
-    """One node. Its weights are parameters, its other constants numbers, parameters or buffers."""
+    """One node. Weights are parameters, other constants are numbers, parameters or buffers."""
 
     def __init__(
         self, step: OnnxStep, opset: int, constants: dict[str, Tensor | nn.Parameter]
@@ -92,16 +92,16 @@ class Operation(nn.Module):
         self._sources: list[str | Known | int | None] = []
         for index, name in enumerate(step.inputs):
             if name in constants:
-                self._sources.append(self._constant(index, constants[name]))
+                self._sources.append(self._register_constant(index, constants[name]))
             else:
                 self._sources.append(self.reads.index(name) if name else None)
 
-    def _constant(self, index: int, value: Tensor) -> str | Known:
-        """Register a constant and return its attribute; or return plain numbers."""
+    def _register_constant(self, index: int, value: Tensor) -> str | Known:
+        """Register a constant of any shape and return the attribute, or return plain numbers."""
         entry = TABLE[self.step.operator]
         role = entry.weights.get(index)
         if role is None:
-            handed = constant(value, setting=index in entry.settings)
+            handed = constant_to_value(value, setting=index in entry.settings)
             if not isinstance(handed, Tensor):
                 return handed
             role = "value" if index == 0 or not hasattr(self, "value") else f"value_{index}"
@@ -112,11 +112,15 @@ class Operation(nn.Module):
         return role
 
     def forward(self, *values: Any) -> Results:
-        """Return the node's outputs for the inputs that are not constant."""
-        return compute(self.step, [self._given(s, values) for s in self._sources], self.opset)
+        """Return the node's outputs for the inputs that are not constant, of any shape."""
+        return compute_step(
+            self.step, [self._input_value(s, values) for s in self._sources], self.opset
+        )
 
-    def _given(self, source: str | Known | int | None, values: tuple[Any, ...]) -> Value | None:
-        """Return an input: a registered constant, plain numbers, or one of `values`."""
+    def _input_value(
+        self, source: str | Known | int | None, values: tuple[Any, ...]
+    ) -> Value | None:
+        """Return an input: a registered constant, plain numbers, or a member of `values`."""
         if isinstance(source, str):
             held: Tensor = getattr(self, source)
             return held
@@ -124,11 +128,11 @@ class Operation(nn.Module):
 
 
 class OnnxNetwork(nn.Module):
-    """A network that torch.export can trace; its modules bear the names of the file's nodes."""
+    """A network that torch.export can trace; the modules have the names of the file's nodes."""
 
     def __init__(self, program: OnnxProgram) -> None:
         super().__init__()
-        self.inputs, self._outputs = program.inputs, program.outputs
+        self.inputs, self._outputs = program.input_names, program.output_names
         shared = {
             name: nn.Parameter(value) if value.is_floating_point() else value
             for name, value in program.constants.items()
@@ -140,28 +144,30 @@ class OnnxNetwork(nn.Module):
             self._ends[index].append(name)
         # children after their parents, so that a node "a.b" finds the node "a" in its place
         for operation in sorted(self._operations, key=lambda o: o.step.name.count(".")):
-            self._place(operation)
+            self._place_operation(operation)
         paths = {id(module): path for path, module in self.named_modules()}
         self.paths = {o.step.name: paths[id(o)] for o in self._operations}
 
-    def _place(self, operation: Operation) -> None:
-        """Hang an operation into the tree of modules, at the path that its name spells."""
+    def _place_operation(self, operation: Operation) -> None:
+        """Add an operation to the tree of modules, at the path in the name."""
         *above, name = operation.step.name.split(".")
         owner: nn.Module = self
         for part in above:
-            free = _free_name(owner, part, branch=True)
+            free = _free_child_name(owner, part, branch=True)
             if free not in owner._modules:  # noqa: SLF001  no public way to ask
                 owner.add_module(free, nn.Module())
             owner = owner.get_submodule(free)
-        owner.add_module(_free_name(owner, name, branch=False), operation)
+        owner.add_module(_free_child_name(owner, name, branch=False), operation)
 
     def forward(self, x: Tensor, *more: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return the network's output, or all of several, for a batch of inputs."""
-        found = self.run((x, *more))
+        """Return the output, or a tuple of outputs, for inputs of shape (N, ...)."""
+        found = self.run_watched((x, *more))
         return found if len(found) > 1 else found[0]
 
-    def run(self, inputs: Sequence[Tensor], watch: Watch | None = None) -> tuple[Tensor, ...]:
-        """Return the outputs; `watch` sees every step's results on the way."""
+    def run_watched(
+        self, inputs: Sequence[Tensor], watch: Watch | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return the outputs for inputs of shape (N, ...); `watch` sees every step's results."""
         values: dict[str, Value | None] = dict(zip(self.inputs, inputs, strict=True))
         for operation, ends in zip(self._operations, self._ends, strict=True):
             check_interruption()
@@ -172,17 +178,17 @@ class OnnxNetwork(nn.Module):
             for name in ends:
                 if name not in self._outputs:
                     values.pop(name, None)
-        return tuple(self._result(name, values.get(name)) for name in self._outputs)
+        return tuple(self._result_as_float(name, values.get(name)) for name in self._outputs)
 
     @staticmethod
-    def _result(name: str, value: Value | None) -> Tensor:
+    def _result_as_float(name: str, value: Value | None) -> Tensor:
         if value is None:
             raise ModelError(f"The output {name[:80]!r} must be computed, and is not.")
-        return to_tensor(value)
+        return tensor_from_value(value)
 
 
-def _free_name(owner: nn.Module, part: str, *, branch: bool) -> str:
-    """Return a name for a child that no attribute has; a branch may be an existing child."""
+def _free_child_name(owner: nn.Module, part: str, *, branch: bool) -> str:
+    """Return a free attribute name for a child; an existing child can be the branch."""
     # torch.fx writes an identifier into source as it is, and a keyword is one
     name = f"{part}_" if not part or keyword.iskeyword(part) else part
     while hasattr(owner, name) and not (branch and name in owner._modules):  # noqa: SLF001

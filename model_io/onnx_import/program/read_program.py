@@ -1,4 +1,4 @@
-"""From a parsed file to a program that the operators can run, its inputs and its outputs."""
+"""From a parsed file to a program for the operators, with inputs and outputs."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,14 @@ from onnx import GraphProto, TensorProto, ValueInfoProto, defs
 
 from model_io.errors import ModelError
 from model_io.onnx_import.operators import TABLE
-from model_io.onnx_import.program.steps import OWN, OnnxProgram, OnnxStep, read_steps, reads
-from model_io.onnx_import.program.topological_order import in_order
+from model_io.onnx_import.program.steps import (
+    OWN,
+    OnnxProgram,
+    OnnxStep,
+    read_graph_steps,
+    values_read_by,
+)
+from model_io.onnx_import.program.topological_order import order_steps
 from model_io.onnx_import.reading.open_file import OnnxFile
 from quant.interruption import check_interruption
 
@@ -33,7 +39,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class FileInput:
-    """An input: its name, its type in the file, its sizes (None where any will do)."""
+    """An input: name, type in the file, sizes (None for a free size)."""
 
     name: str
     kind: int
@@ -42,25 +48,25 @@ class FileInput:
 
 @dataclass(frozen=True)
 class Output:
-    """An output: its name, and whether it holds real numbers, as the file says."""
+    """An output: name, and whether the file declares real numbers."""
 
     name: str
     real: bool
 
 
 def read_program(file: OnnxFile) -> tuple[OnnxProgram, tuple[FileInput, ...], tuple[Output, ...]]:
-    """Return the program of a file whose tensors were checked, its inputs and its outputs.
+    """Return the program of a file with checked tensors, the inputs and the outputs.
 
-    The program gives the real outputs alone where there are some.
+    The program returns real outputs only, if the file has real outputs.
 
     Raises:
-        ModelError: no input or output, a circle, or a value from nowhere.
+        ModelError: no input or output, a circle, or a value without producer.
     """
     graph = file.model.graph
-    steps, constants = read_steps(graph, file.shown, set())
-    found = _inputs(graph, set(constants), steps, file.shown)
-    outputs = _outputs(graph, file.shown)
-    order = in_order(steps, {*(one.name for one in found), *constants}, file.shown)
+    steps, constants = read_graph_steps(graph, file.shown, set())
+    found = _used_inputs(graph, set(constants), steps, file.shown)
+    outputs = _graph_outputs(graph, file.shown)
+    order = order_steps(steps, {*(one.name for one in found), *constants}, file.shown)
     first, *rest = (one.name for one in found)
     wanted = [one.name for one in outputs if one.real] or [outputs[0].name]
     program = OnnxProgram(
@@ -72,33 +78,33 @@ def read_program(file: OnnxFile) -> tuple[OnnxProgram, tuple[FileInput, ...], tu
         more_inputs=tuple(rest),
         more_outputs=tuple(wanted[1:]),
     )
-    program.prune()
+    program.drop_unused_steps()
     return program, found, outputs
 
 
-def _inputs(
+def _used_inputs(
     graph: GraphProto, known: set[str], steps: list[OnnxStep], shown: str
 ) -> tuple[FileInput, ...]:
-    """Return the inputs that something reads."""
-    read = {name for step in steps for name in reads(step)}
+    """Return the inputs that steps read."""
+    read = {name for step in steps for name in values_read_by(step)}
     found = [i for i in graph.input if i.name not in known and i.name in read]
     if not found:
         raise ModelError(
             f"A network must take a tensor, got none that {shown} reads. Export it with its input "
             "as an argument."
         )
-    return tuple(FileInput(i.name, i.type.tensor_type.elem_type, _sizes(i)) for i in found)
+    return tuple(FileInput(i.name, i.type.tensor_type.elem_type, _tensor_sizes(i)) for i in found)
 
 
-def _sizes(value: ValueInfoProto) -> tuple[int | None, ...] | None:
-    """Return the sizes of a tensor; None for those that are named, not given, or not positive."""
+def _tensor_sizes(value: ValueInfoProto) -> tuple[int | None, ...] | None:
+    """Return the sizes of a tensor; None for named, missing or non-positive sizes."""
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return None
     return tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
 
 
-def _outputs(graph: GraphProto, shown: str) -> tuple[Output, ...]:
+def _graph_outputs(graph: GraphProto, shown: str) -> tuple[Output, ...]:
     """Return the outputs."""
     if not graph.output:
         raise ModelError(
@@ -108,19 +114,19 @@ def _outputs(graph: GraphProto, shown: str) -> tuple[Output, ...]:
     return tuple(Output(o.name, o.type.tensor_type.elem_type in real) for o in graph.output)
 
 
-def check_operators(program: OnnxProgram, shown: str, *, but: tuple[str, ...] = ()) -> None:
-    """Raise where operators cannot come in; the sentence names them all, each with a node.
+def check_known_operators(program: OnnxProgram, shown: str, *, but: tuple[str, ...] = ()) -> None:
+    """Raise an error that names every unknown operator, with a node for each.
 
-    Those named in `but` may still be decided.
+    The names in `but` can still be decided later.
 
     Raises:
-        ModelError: control flow, a custom domain, or an operator that is not in the table.
+        ModelError: control flow, a custom domain, or an operator outside the table.
     """
     refused: dict[str, list[OnnxStep]] = {}
     for step in program.steps:
         check_interruption()
         undecided = step.operator in but and not step.domain
-        if not undecided and not _is_known(step, program.opset):
+        if not undecided and not _is_known_operator(step, program.opset):
             name = f"{step.domain[:40]}.{step.operator[:40]}" if step.domain else step.operator[:40]
             refused.setdefault(name, []).append(step)
     if not refused:
@@ -134,17 +140,17 @@ def check_operators(program: OnnxProgram, shown: str, *, but: tuple[str, ...] = 
     first = next(iter(refused.values()))[0]
     raise ModelError(
         f"Every operator in {shown} must be one that can be quantized here, got {listed}. "
-        f"{_remedy(first)}"
+        f"{_operator_remedy(first)}"
     )
 
 
-def _is_known(step: OnnxStep, opset: int) -> bool:
+def _is_known_operator(step: OnnxStep, opset: int) -> bool:
     if step.domain == OWN:
         return True
-    return not step.domain and step.operator in TABLE and _in_standard(step.operator, opset)
+    return not step.domain and step.operator in TABLE and _is_in_standard(step.operator, opset)
 
 
-def _in_standard(operator: str, opset: int) -> bool:
+def _is_in_standard(operator: str, opset: int) -> bool:
     try:
         defs.get_schema(operator, opset, "")
     except defs.SchemaError:
@@ -152,7 +158,7 @@ def _in_standard(operator: str, opset: int) -> bool:
     return True
 
 
-def _remedy(step: OnnxStep) -> str:
+def _operator_remedy(step: OnnxStep) -> str:
     if step.domain:
         return (
             f"Operators of the domain {step.domain[:60]!r} belong to another tool: export with "

@@ -1,4 +1,4 @@
-"""The file's graph as plain steps and constants, in an order that runs."""
+"""The file's graph as plain steps and constants, in an executable order."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ from onnx import AttributeProto, GraphProto, NodeProto, helper
 from torch import Tensor
 
 from model_io.errors import ModelError
-from model_io.onnx_import.program.values import from_tensor
+from model_io.onnx_import.program.values import known_from_tensor
 from model_io.onnx_import.reading.open_file import STANDARD
-from model_io.onnx_import.reading.subgraphs import outer_reads
-from model_io.onnx_import.reading.tensors import array, to_torch
+from model_io.onnx_import.reading.subgraphs import values_read_outside
+from model_io.onnx_import.reading.tensors import array_of_tensor, torch_from_array
 
 _HARMLESS = frozenset("_-/:. (),;+=@#%&?")
 _LONGEST_NAME, _DEEPEST_NAME = 200, 20
@@ -23,10 +23,10 @@ OWN = "quantscope"
 
 @dataclass(frozen=True, eq=False)
 class OnnxStep:
-    """One node: its name in the file, its operator, the values it reads and writes.
+    """One node: name in the file, operator, names of input and output values.
 
-    `inputs` may hold "" for one that is left out. `domain` is "" for standard operators. Tensors
-    among `attributes` are torch's, graphs stay as the file has them.
+    `inputs` holds "" for an omitted input. `domain` is "" for standard operators. Tensors among
+    `attributes` are torch tensors; graphs keep the form of the file.
     """
 
     name: str
@@ -39,16 +39,16 @@ class OnnxStep:
 
 @dataclass(eq=False)
 class OnnxProgram:
-    """Steps in an order that runs, and the constants they read.
+    """Steps in an executable order, and the constants.
 
     Attributes:
-        input: the name of the first value that is not known.
-        output: the name of the first result.
+        input: name of the first unknown value.
+        output: name of the first result.
         opset: version of the standard operators.
-        constants: by the name of the value; float32, int64 or bool.
-        same: values that are gone, and of each the one that all read in its place.
-        more_inputs: the names of further values that are not known.
-        more_outputs: the names of further results.
+        constants: constants by value name; float32, int64 or bool.
+        same: the replacement of a removed value, by the removed value's name.
+        more_inputs: names of further unknown values.
+        more_outputs: names of further results.
     """
 
     steps: list[OnnxStep]
@@ -61,29 +61,29 @@ class OnnxProgram:
     more_outputs: tuple[str, ...] = ()
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """The names of all values that are not known, in the file's order."""
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the unknown values, in the file's order."""
         return (self.input, *self.more_inputs)
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of all results, in the file's order."""
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the results, in the file's order."""
         return (self.output, *self.more_outputs)
 
-    def consumers(self) -> dict[str, list[OnnxStep]]:
-        """Return the steps that read each value."""
+    def consumers_by_value(self) -> dict[str, list[OnnxStep]]:
+        """Return the steps that read a value, by value."""
         found: dict[str, list[OnnxStep]] = {}
         for step in self.steps:
             for name in dict.fromkeys(step.inputs):
                 found.setdefault(name, []).append(step)
         return found
 
-    def producers(self) -> dict[str, OnnxStep]:
-        """Return the step that writes each value."""
+    def producers_by_value(self) -> dict[str, OnnxStep]:
+        """Return the step that writes a value, by value."""
         return {name: step for step in self.steps for name in step.outputs if name}
 
-    def alias(self, names: dict[str, str]) -> None:
-        """Let every reader of a value read another instead."""
+    def alias_values(self, names: dict[str, str]) -> None:
+        """Let the readers of a value read another value."""
 
         def real(name: str) -> str:
             while name in names:
@@ -100,77 +100,79 @@ class OnnxProgram:
             for s in self.steps
         ]
 
-    def prune(self) -> None:
-        """Drop steps and constants that nothing needs."""
-        needed = set(self.outputs)
+    def drop_unused_steps(self) -> None:
+        """Remove unused steps and constants."""
+        needed = set(self.output_names)
         kept = []
         for step in reversed(self.steps):
             if needed & set(step.outputs):
                 kept.append(step)
-                needed |= reads(step)
+                needed |= values_read_by(step)
         self.steps = kept[::-1]
         self.constants = {n: t for n, t in self.constants.items() if n in needed}
 
 
-def reads(step: OnnxStep) -> set[str]:
-    """Return all values that a step reads, those its branches read from outside included."""
+def values_read_by(step: OnnxStep) -> set[str]:
+    """Return the values that a step reads, with the outside values of the branches."""
     names = set(filter(None, step.inputs))
     for graph in (g for g in step.attributes.values() if isinstance(g, GraphProto)):
-        names |= outer_reads(graph)
+        names |= values_read_outside(graph)
     return names
 
 
-def read_steps(
+def read_graph_steps(
     graph: GraphProto, shown: str, taken: set[str]
 ) -> tuple[list[OnnxStep], dict[str, Tensor]]:
-    """Return (steps, constants) of a graph whose tensors were checked, Constant nodes taken in.
+    """Return (steps, constants) of a graph with checked tensors; Constant nodes become constants.
 
     Args:
-        graph: of the file or of a branch.
-        shown: what sentences call the file.
-        taken: names of steps that are in use; the new ones are added.
+        graph: the graph of the file or of a branch.
+        shown: the name of the file in sentences.
+        taken: used step names; new names are added.
     """
     if graph.sparse_initializer:
         raise ModelError(
             f"Tensors of {shown} must be dense, got sparse ones. Export with dense weights."
         )
-    constants = {t.name: to_torch(array(t), t.name) for t in graph.initializer}
+    constants = {t.name: torch_from_array(array_of_tensor(t), t.name) for t in graph.initializer}
     steps = []
     for node in graph.node:
-        step = _step(node, shown, taken)
+        step = _step_from_node(node, shown, taken)
         if step.operator == "Constant" and step.domain == "":
-            constants[step.outputs[0]] = _constant(node, step)
+            constants[step.outputs[0]] = _constant_value(node, step)
         else:
             steps.append(step)
     return steps, constants
 
 
-def _step(node: NodeProto, shown: str, taken: set[str]) -> OnnxStep:
-    """Return one node as a step whose name is its own."""
+def _step_from_node(node: NodeProto, shown: str, taken: set[str]) -> OnnxStep:
+    """Return one node as a step with a unique name."""
     outputs = tuple(node.output)
     if not any(outputs):
         raise ModelError(
             f"A node of {shown} must have an output, got {node.op_type[:60]!r} without one. "
             "Export it again."
         )
-    wish = readable(node.name or next(name for name in outputs if name))
+    wish = readable_module_name(node.name or next(name for name in outputs if name))
     name, count = wish, 1
     while name in taken:
         count += 1
         name = f"{wish}_{count}"
     taken.add(name)
-    domain = "" if node.domain in STANDARD else readable(node.domain) or "?"
+    domain = "" if node.domain in STANDARD else readable_module_name(node.domain) or "?"
     domain += " of the file" if domain == OWN else ""
-    attributes = {a.name: _attribute(a) for a in node.attribute}
-    return OnnxStep(name, readable(node.op_type), tuple(node.input), outputs, attributes, domain)
+    attributes = {a.name: _attribute_value(a) for a in node.attribute}
+    return OnnxStep(
+        name, readable_module_name(node.op_type), tuple(node.input), outputs, attributes, domain
+    )
 
 
-def readable(name: str) -> str:
-    """Return a name that a page can show and a tree of modules can hold.
+def readable_module_name(name: str) -> str:
+    """Return a name that is fit for a page and for a tree of modules.
 
-    torch.fx writes the paths of modules into Python source, between double quotes, and runs it:
-    nothing that could end a string may stay in a name. Normalized first, since normalizing makes
-    quotes of other characters, and Python does it to names. What pages would read as markup goes
+    torch.fx writes module paths into Python source between double quotes and runs the source: a
+    name must not contain the end of a string. Normalization comes first, because normalization
+    turns other characters into quotes and Python normalizes names. Markup for pages is removed
     too.
     """
     name = unicodedata.normalize("NFKC", name[:_LONGEST_NAME])
@@ -178,12 +180,12 @@ def readable(name: str) -> str:
     return name if name.count(".") <= _DEEPEST_NAME else name.replace(".", "_")
 
 
-def _attribute(attribute: AttributeProto) -> Any:
+def _attribute_value(attribute: AttributeProto) -> Any:
     """Return a number, text, list, torch tensor or graph."""
     if attribute.HasField("t"):
-        tensor = to_torch(array(attribute.t), attribute.name)
+        tensor = torch_from_array(array_of_tensor(attribute.t), attribute.name)
         # one number is handed out as such: a trial without memory cannot look into tensors
-        return from_tensor(tensor).ravel()[0] if tensor.numel() == 1 else tensor
+        return known_from_tensor(tensor).ravel()[0] if tensor.numel() == 1 else tensor
     if attribute.HasField("g"):
         return attribute.g
     try:
@@ -195,15 +197,15 @@ def _attribute(attribute: AttributeProto) -> Any:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
-def _constant(node: NodeProto, step: OnnxStep) -> Tensor:
-    """Return the value of a Constant node, whichever of its attributes holds it."""
+def _constant_value(node: NodeProto, step: OnnxStep) -> Tensor:
+    """Return the value of a Constant node, in the shape of the attribute that holds the value."""
     for attribute in node.attribute:
         value = step.attributes[attribute.name]
         if attribute.HasField("t"):
-            return to_torch(array(attribute.t), step.name)
+            return torch_from_array(array_of_tensor(attribute.t), step.name)
         if attribute.name in ("value_float", "value_floats", "value_int", "value_ints"):
             kind = "float32" if "float" in attribute.name else "int64"
-            return to_torch(np.asarray(value, kind), step.name)
+            return torch_from_array(np.asarray(value, kind), step.name)
     raise ModelError(
         f"The Constant {step.name!r} must hold numbers, got text or a sparse tensor. Export the "
         "network without its pre-processing."

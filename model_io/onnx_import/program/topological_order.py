@@ -1,22 +1,22 @@
-"""Steps in an order that runs: no circle, no value from nowhere."""
+"""Steps in an executable order: no circle, a producer for every value."""
 
 import heapq
 
 from model_io.errors import ModelError
-from model_io.onnx_import.program.steps import OnnxStep, reads
+from model_io.onnx_import.program.steps import OnnxStep, values_read_by
 
 
-def in_order(steps: list[OnnxStep], known: set[str], shown: str) -> list[OnnxStep]:
-    """Return the steps so that each comes after those it reads from, else in the file's order.
+def order_steps(steps: list[OnnxStep], known: set[str], shown: str) -> list[OnnxStep]:
+    """Return the steps with producers before readers, otherwise in the file's order.
 
     Raises:
-        ModelError: a value that two steps write, that none writes, or steps in a circle.
+        ModelError: a value with two producers or none, or a circle of steps.
     """
-    writer = _writers(steps, known, shown)
+    writer = _writer_by_value(steps, known, shown)
     waiting = [0] * len(steps)
     readers: dict[int, list[int]] = {}
     for index, step in enumerate(steps):
-        for name in reads(step):
+        for name in values_read_by(step):
             if name in writer:
                 waiting[index] += 1
                 readers.setdefault(writer[name], []).append(index)
@@ -43,8 +43,8 @@ def in_order(steps: list[OnnxStep], known: set[str], shown: str) -> list[OnnxSte
     return order
 
 
-def _writers(steps: list[OnnxStep], known: set[str], shown: str) -> dict[str, int]:
-    """Return which step writes each value; raise where two do."""
+def _writer_by_value(steps: list[OnnxStep], known: set[str], shown: str) -> dict[str, int]:
+    """Return the position of the producer of each value; two producers raise an error."""
     writer: dict[str, int] = {}
     for index, step in enumerate(steps):
         for name in filter(None, step.outputs):

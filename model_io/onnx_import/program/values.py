@@ -1,8 +1,8 @@
-"""What flows between operators: tensors, and small whole numbers kept in Python.
+"""The values between operators: tensors, and small integers kept in Python.
 
-Shapes, axes and counts must be plain numbers when torch.export traces a network, and where the
-batch is free they hold its symbol. So they are arrays of Python objects here (`Known`), on which
-numpy's indexing, concatenation and arithmetic work as on any others.
+Shapes, axes and counts must be plain numbers while torch.export traces a network; with a free batch
+they contain the batch symbol. Therefore they are arrays of Python objects (`Known`): numpy's
+indexing, concatenation and arithmetic work on the arrays as usual.
 """
 
 from typing import Any
@@ -19,40 +19,42 @@ MOST_KNOWN = 1024
 """Elements of a constant that is still handed out as plain numbers."""
 
 
-def known(values: Any) -> Known:
-    """Return numbers, a list of them, or an array, as an array of Python objects."""
+def known_array(values: Any) -> Known:
+    """Return numbers, a list of numbers, or an array, as an array of Python objects."""
     if isinstance(values, np.ndarray):
         return values.astype(object)
-    result = np.empty(np.shape(values) if not _symbolic(values) else _shape(values), object)
+    result = np.empty(
+        np.shape(values) if not _is_symbolic(values) else _nested_shape(values), object
+    )
     result[...] = values
     return result
 
 
-def _symbolic(values: Any) -> bool:
+def _is_symbolic(values: Any) -> bool:
     items = values if isinstance(values, list | tuple) else [values]
     return any(isinstance(item, torch.SymInt | torch.SymFloat | torch.SymBool) for item in items)
 
 
-def _shape(values: Any) -> tuple[int, ...]:
+def _nested_shape(values: Any) -> tuple[int, ...]:
     return (len(values),) if isinstance(values, list | tuple) else ()
 
 
-def from_tensor(tensor: Tensor) -> Known:
-    """Return a small constant tensor as plain numbers."""
-    return known(np.asarray(tensor.detach().cpu().numpy()))
+def known_from_tensor(tensor: Tensor) -> Known:
+    """Return a small constant tensor as plain numbers, in the tensor's shape."""
+    return known_array(np.asarray(tensor.detach().cpu().numpy()))
 
 
-def is_known(value: object) -> bool:
+def is_known_value(value: object) -> bool:
     """Whether a value is plain numbers."""
     return isinstance(value, np.ndarray)
 
 
-def to_tensor(value: Value) -> Tensor:
-    """Return a value as a tensor: whole numbers as int64, real ones as float32."""
+def tensor_from_value(value: Value) -> Tensor:
+    """Return a value as a tensor of equal shape: integers as int64, real numbers as float32."""
     if isinstance(value, Tensor):
         return value
     flat: list[Any] = value.ravel().tolist()
-    if _symbolic(flat):
+    if _is_symbolic(flat):
         kind = torch.float32 if any(isinstance(v, float | torch.SymFloat) for v in flat) else None
         parts = [torch.scalar_tensor(v, dtype=kind or torch.int64) for v in flat]
         return torch.stack(parts).reshape(value.shape)
@@ -62,7 +64,7 @@ def to_tensor(value: Value) -> Tensor:
     return torch.tensor(flat, dtype=kind).reshape(value.shape)
 
 
-def constant(value: Tensor, *, setting: bool = False) -> Value:
-    """Return a constant as plain numbers where it is small or a setting, else as it is."""
+def constant_to_value(value: Tensor, *, setting: bool = False) -> Value:
+    """Return a small constant or a setting as plain numbers of equal shape, another unchanged."""
     few = value.numel() <= (1 if value.is_floating_point() else MOST_KNOWN)
-    return from_tensor(value) if few or setting else value
+    return known_from_tensor(value) if few or setting else value

@@ -1,1 +1,1 @@
-"""The ONNX file: opened, checked, brought to one form."""
+"""The ONNX file: opened, checked, and rewritten to one form."""

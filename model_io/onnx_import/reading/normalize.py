@@ -1,4 +1,4 @@
-"""Rewrite a parsed file into one of a single kind: tensors inside, reals in float32."""
+"""Rewrite a parsed file to one form: tensors inside the file, real numbers in float32."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,44 +13,44 @@ from onnx import (
     numpy_helper,
 )
 
-from model_io.onnx_import.reading.subgraphs import inner_graphs, outer_reads
+from model_io.onnx_import.reading.subgraphs import graphs_inside_node, values_read_outside
 from model_io.onnx_import.reading.tensors import TensorReader
 
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")
 
 
-def graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """Yield a graph and those inside its nodes."""
+def nested_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph and the graphs inside the nodes."""
     yield graph
     for node in graph.node:
-        for inner in inner_graphs(node):
-            yield from graphs(inner)
+        for inner in graphs_inside_node(node):
+            yield from nested_graphs(inner)
 
 
-def tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Yield every tensor of a graph, those of attributes included."""
-    for inner in graphs(graph):
+def tensors_of_graph(graph: GraphProto) -> Iterator[TensorProto]:
+    """Yield the tensors of a graph, including tensors in attributes."""
+    for inner in nested_graphs(graph):
         yield from inner.initializer
         for node in inner.node:
             yield from (a.t for a in node.attribute if a.HasField("t"))
 
 
-def take_in(model: ModelProto, reader: TensorReader) -> None:
-    """Check every tensor, and bring in those that lie beside the file.
+def take_in_tensors(model: ModelProto, reader: TensorReader) -> None:
+    """Check the tensors, and read tensors in files beside the model.
 
     Raises:
-        ModelError: a tensor that does not hold what its shape says.
-        UnsafeFileError: one outside the folder, or too many bytes.
+        ModelError: the bytes of a tensor do not fit the shape.
+        UnsafeFileError: a tensor outside the folder, or too many bytes.
     """
-    for tensor in tensors(model.graph):
+    for tensor in tensors_of_graph(model.graph):
         if tensor.data_type == TensorProto.STRING:
             continue  # refused only where an operator of the network reads it
-        reader.check(tensor, tensor.name)
+        reader.check_tensor(tensor, tensor.name)
 
 
-def prune(graph: GraphProto) -> None:
-    """Drop nodes and tensors that no output needs, so that no one runs or holds them."""
+def prune_unused_nodes(graph: GraphProto) -> None:
+    """Remove nodes and tensors without influence on the outputs, to save time and memory."""
     written = [(name, i) for i, node in enumerate(graph.node) for name in node.output if name]
     writers = dict(written)
     if len(writers) < len(written):
@@ -64,16 +64,18 @@ def prune(graph: GraphProto) -> None:
             continue
         alive[index] = True
         node = graph.node[index]
-        inner = (name for branch in inner_graphs(node) for name in outer_reads(branch))
+        inner = (
+            name for branch in graphs_inside_node(node) for name in values_read_outside(branch)
+        )
         new = {*node.input, *inner} - needed
         needed |= new
         waiting.extend(new)
-    _keep(graph.node, alive)
-    _keep(graph.initializer, [tensor.name in needed for tensor in graph.initializer])
+    _keep_wanted_items(graph.node, alive)
+    _keep_wanted_items(graph.initializer, [tensor.name in needed for tensor in graph.initializer])
 
 
-def _keep(items: Any, wanted: list[bool]) -> None:
-    """Drop the items of a repeated field that are not wanted."""
+def _keep_wanted_items(items: Any, wanted: list[bool]) -> None:
+    """Keep only the wanted items of a repeated field."""
     if not all(wanted):
         kept = [
             type(item).FromString(item.SerializeToString())
@@ -84,20 +86,20 @@ def _keep(items: Any, wanted: list[bool]) -> None:
         items.extend(kept)
 
 
-def widen(model: ModelProto) -> bool:
-    """Turn half precision into float32 throughout; return whether there was any."""
+def widen_half_precision(model: ModelProto) -> bool:
+    """Turn half precision into float32; return whether the model had half precision."""
     found = False
-    for tensor in tensors(model.graph):
+    for tensor in tensors_of_graph(model.graph):
         if tensor.data_type in _HALVES:
             wide = numpy_helper.to_array(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
             found = True
-    for graph in graphs(model.graph):
+    for graph in nested_graphs(model.graph):
         for node in graph.node:
             for attribute in node.attribute:
                 found |= _widen_attribute(attribute)
         for value in (*graph.input, *graph.output, *graph.value_info):
-            found |= _widen_type(value.type)
+            found |= _widen_value_type(value.type)
     return found
 
 
@@ -108,7 +110,7 @@ def _widen_attribute(attribute: AttributeProto) -> bool:
     return False
 
 
-def _widen_type(kind: TypeProto) -> bool:
+def _widen_value_type(kind: TypeProto) -> bool:
     if kind.tensor_type.elem_type in _HALVES:
         kind.tensor_type.elem_type = TensorProto.FLOAT
         return True

@@ -1,4 +1,4 @@
-"""Open an ONNX file: bounded bytes, parsed, its functions written out, its versions known."""
+"""Open an ONNX file: limit the bytes, parse, inline the functions, read the versions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from onnx import FunctionProto, ModelProto, NodeProto
 from onnx.inliner import inline_local_functions
 
 from model_io.errors import ModelError, UnsafeFileError
-from model_io.onnx_import.reading.check_wire import check_wire
+from model_io.onnx_import.reading.check_wire import check_wire_format
 
 MAX_BYTES = 2 * 1024**3
 """The most that a file, or all its tensors together, may hold; protobuf's own limit."""
@@ -26,10 +26,10 @@ class OnnxFile:
     """A parsed file.
 
     Attributes:
-        model: without functions.
-        opset: of the standard operators.
-        shown: what sentences call the file.
-        folder: where tensors beside the file may lie; None for an upload, which has no folder.
+        model: the model without functions.
+        opset: version of the standard operators.
+        shown: the name of the file in sentences.
+        folder: the folder for tensors beside the file; None for an upload, which has no folder.
     """
 
     model: ModelProto
@@ -38,17 +38,17 @@ class OnnxFile:
     folder: Path | None
 
 
-def open_onnx(path: Path, shown: str, *, alone: bool) -> OnnxFile:
+def open_onnx_file(path: Path, shown: str, *, alone: bool) -> OnnxFile:
     """Parse the file at `path`.
 
     Args:
         path: the file.
-        shown: what sentences call it.
-        alone: whether it came without its folder, as an upload does.
+        shown: the name of the file in sentences.
+        alone: whether the file came without a folder, like an upload.
 
     Raises:
-        ModelError: no ONNX model, cut short, or of a version that is not read.
-        UnsafeFileError: it would fill the memory.
+        ModelError: no ONNX model, a cut file, or an unsupported version.
+        UnsafeFileError: the file would fill the memory.
     """
     size = path.stat().st_size
     if size > MAX_BYTES:
@@ -58,17 +58,17 @@ def open_onnx(path: Path, shown: str, *, alone: bool) -> OnnxFile:
     data = path.read_bytes()
     if not data:
         raise ModelError(f"{shown} must be an ONNX file, got an empty one. {REMEDY}")
-    check_wire(data, shown)
-    model = _parsed(data, shown)
+    check_wire_format(data, shown)
+    model = _parse_model(data, shown)
     return OnnxFile(
-        _without_functions(model, shown),
-        _opset(model, shown),
+        _inline_functions(model, shown),
+        _standard_opset(model, shown),
         shown,
         None if alone else path.parent,
     )
 
 
-def _parsed(data: bytes, shown: str) -> ModelProto:
+def _parse_model(data: bytes, shown: str) -> ModelProto:
     """Return the message, or raise in plain words."""
     model = ModelProto()
     try:
@@ -82,7 +82,7 @@ def _parsed(data: bytes, shown: str) -> ModelProto:
     return model
 
 
-def _opset(model: ModelProto, shown: str) -> Any:
+def _standard_opset(model: ModelProto, shown: str) -> Any:
     """Return the version of the standard operators."""
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
     if len(versions) != 1 or versions[0] not in OPSETS:
@@ -94,16 +94,19 @@ def _opset(model: ModelProto, shown: str) -> Any:
     return int(versions[0])
 
 
-def _without_functions(model: ModelProto, shown: str) -> ModelProto:
-    """Return the model with every function written out where it is called."""
+def _inline_functions(model: ModelProto, shown: str) -> ModelProto:
+    """Return the model with the nodes of a function at every call of the function."""
     if len(model.graph.node) > MAX_NODES:
-        raise _too_many_nodes(shown)
+        raise _too_many_nodes_error(shown)
     if not model.functions:
         return model
     functions = {(f.domain, f.name): f for f in model.functions}
     sizes: dict[tuple[str, str], int] = {}
-    if sum(_expanded(node, functions, sizes, (), shown) for node in model.graph.node) > MAX_NODES:
-        raise _too_many_nodes(shown)
+    if (
+        sum(_expanded_node_count(node, functions, sizes, (), shown) for node in model.graph.node)
+        > MAX_NODES
+    ):
+        raise _too_many_nodes_error(shown)
     try:
         return inline_local_functions(model)
     except Exception as error:  # noqa: BLE001 (the library raises anything)
@@ -113,19 +116,19 @@ def _without_functions(model: ModelProto, shown: str) -> ModelProto:
         ) from None
 
 
-def _expanded(
+def _expanded_node_count(
     node: NodeProto,
     functions: dict[tuple[str, str], FunctionProto],
     sizes: dict[tuple[str, str], int],
     callers: tuple[tuple[str, str], ...],
     shown: str,
 ) -> int:
-    """Return how many nodes a node stands for; raise where a function calls itself."""
+    """Return the number of nodes behind a node; a function that calls itself raises an error."""
     key = (node.domain, node.op_type)
     if key not in functions:
         inner = [a.g for a in node.attribute if a.HasField("g")]
         return 1 + sum(
-            _expanded(n, functions, sizes, callers, shown) for g in inner for n in g.node
+            _expanded_node_count(n, functions, sizes, callers, shown) for g in inner for n in g.node
         )
     if key in callers or len(callers) > 50:
         raise ModelError(
@@ -134,11 +137,13 @@ def _expanded(
         )
     if key not in sizes:
         inside = functions[key].node
-        sizes[key] = sum(_expanded(n, functions, sizes, (*callers, key), shown) for n in inside)
+        sizes[key] = sum(
+            _expanded_node_count(n, functions, sizes, (*callers, key), shown) for n in inside
+        )
     return sizes[key]
 
 
-def _too_many_nodes(shown: str) -> UnsafeFileError:
+def _too_many_nodes_error(shown: str) -> UnsafeFileError:
     return UnsafeFileError(
         f"{shown} must hold at most {MAX_NODES} nodes, got more. Export the network alone."
     )

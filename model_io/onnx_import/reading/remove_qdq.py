@@ -1,9 +1,9 @@
-"""Files that are quantized already: take QuantizeLinear and DequantizeLinear out, keep their grids.
+"""Quantized files: remove QuantizeLinear and DequantizeLinear and keep the encodings.
 
-The scales and zero points are read as a starting configuration; the network itself becomes the
-float one. Weights that are stored as integers become the real numbers that these stand for.
-Quantizing tools leave out a ReLU where the grid behind it begins at zero, and a ReLU6 where it also
-ends at six: the float network has them again.
+The scales and zero points become a starting configuration; the network becomes float. Weights
+stored as integers become the real numbers behind the integers. Quantizing tools leave out a ReLU
+before an encoding that starts at zero, and a ReLU6 if the encoding also ends at six: the float
+network gets the ReLU or ReLU6 back.
 """
 
 import math
@@ -15,7 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from model_io.errors import ModelError
 from model_io.onnx_import.reading.open_file import STANDARD
-from model_io.onnx_import.reading.tensors import array
+from model_io.onnx_import.reading.tensors import array_of_tensor
 from plain_files.read_json import parse_json
 
 Array = NDArray[np.generic]
@@ -44,21 +44,21 @@ _DOMAINS = (*STANDARD, "com.microsoft")
 
 @dataclass(frozen=True)
 class TensorEncoding:
-    """The grid that a file gives one tensor: real = scale * (q - zero_point).
+    """The encoding of one tensor in a file: real = scale * (q - zero_point).
 
     Attributes:
-        tensor: the name of the tensor in the file before it was quantized.
-        value: the name of the same tensor in the network without quantizers.
-        node: the file's node that makes it, or that reads it where it is a constant; "input" for
-            the network's input.
-        constant: whether it is a weight or a bias.
-        bits: width of the stored integers, or of those in use where a file of ours says so.
-        signed: whether they go below zero.
-        scale: one number, or one for each index of `axis` (and each block), in order.
-        zero_point: as many.
-        axis: of the tensor, or None for one scale.
-        block_size: how many elements along `axis` share a scale; None for one.
-        narrow: whether the least whole number is not in use, so that zero is in the middle.
+        tensor: name of the tensor in the file before quantization.
+        value: name of the tensor in the network without quantizers.
+        node: the file's node that makes the tensor, or for a constant the node that reads the
+            tensor; "input" for the network's input.
+        constant: whether the tensor is a weight or a bias.
+        bits: width of the stored integers, or the narrower width that a QuantScope file declares.
+        signed: whether the integers can be negative.
+        scale: one number, or in order one for each index of `axis` (and each block).
+        zero_point: one integer for each scale.
+        axis: axis of the tensor, or None for one scale.
+        block_size: number of elements along `axis` that share a scale; None means one.
+        narrow: whether the smallest integer is unused, so that zero lies in the middle.
     """
 
     tensor: str
@@ -74,16 +74,16 @@ class TensorEncoding:
     narrow: bool = False
 
 
-def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
-    """Replace quantizers by copies, in place; return the grids they had.
+def take_out_quantizers(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
+    """Replace quantizers by copies, in place; return the encodings of the quantizers.
 
     Raises:
-        ModelError: a quantizer whose grid is computed, or of a kind that is not read.
+        ModelError: a computed encoding, or an unsupported kind.
     """
     graph = model.graph
     if not any(node.op_type in _PAIR for node in graph.node):
         return ()
-    constants, narrow = _constants(graph), _narrow(model)
+    constants, narrow = _constant_arrays(graph), _narrow_widths(model)
     clipped = _take_out_clips(graph)
     makers = {name: node.op_type for node in graph.node for name in node.output}
     found: dict[str, TensorEncoding] = {}
@@ -95,29 +95,29 @@ def take_out(model: ModelProto, shown: str) -> tuple[TensorEncoding, ...]:
             continue
         source = node.input[0]
         origin[node.output[0]] = origin.get(source, source)
-        encoding = _encoding(node, constants, origin.get(source, source), shown)
+        encoding = _encoding_of_quantizer(node, constants, origin.get(source, source), shown)
         low, high = clipped.get(source, clipped.get(node.output[0], _NO_CLIP))
         width = min(_bits_in_use(node, narrow), max(_LEAST_BITS, (high - low).bit_length()))
         encoding = replace(encoding, bits=min(encoding.bits, width), narrow=low == -high)
         if encoding.tensor not in found:
             found[encoding.tensor] = encoding
         if node.op_type == "DequantizeLinear" and source in constants:
-            _store_reals(node, constants, encoding)
-        elif makers.get(source) in _LINEAR and _from_zero(encoding):
-            _make_relu(node, encoding, graph)
+            _store_real_constant(node, constants, encoding)
+        elif makers.get(source) in _LINEAR and _starts_at_zero(encoding):
+            _turn_into_relu(node, encoding, graph)
         else:
-            _make_copy(node)
-    _free_input(graph, narrow)
+            _turn_into_copy(node)
+    _free_network_input(graph, narrow)
     del graph.value_info[:]  # types of what is no integer any more
     return tuple(found.values())
 
 
-def with_nodes(
+def encodings_with_nodes(
     encodings: tuple[TensorEncoding, ...], model: ModelProto, source: str
 ) -> tuple[TensorEncoding, ...]:
-    """Return the grids with the node that makes each tensor, or that reads it where constant.
+    """Return the encodings with the producing node of a tensor, for constants the reading node.
 
-    `model` is without quantizers; `source` is the name of the network's input.
+    `model` has no quantizers; `source` is the name of the network's input.
     """
     makers, readers, origin = {source: "input"}, dict[str, str](), dict[str, str]()
     for node in model.graph.node:
@@ -136,10 +136,10 @@ def with_nodes(
     )
 
 
-def _narrow(model: ModelProto) -> dict[str, int]:
-    """Return the width of the numbers in use, where it is less than that of their type.
+def _narrow_widths(model: ModelProto) -> dict[str, int]:
+    """Return the width of the used codes, by name, if smaller than the width of the type.
 
-    Metadata that do not look like ours say nothing.
+    Metadata in another form than QuantScope's are ignored.
     """
     texts = [entry.value for entry in model.metadata_props if entry.key == NARROW_KEY]
     try:
@@ -155,17 +155,17 @@ def _narrow(model: ModelProto) -> dict[str, int]:
 
 
 def _bits_in_use(node: NodeProto, narrow: dict[str, int]) -> int:
-    """Return the width of a quantizer's numbers by its name or, for a shared grid, its scale's."""
+    """Return the width of a quantizer's codes, by the name of quantizer or shared scale."""
     own = node.name.removesuffix(f"_{node.op_type}").removesuffix("_wide")
     shared = node.input[1].removesuffix("_scale")
     return narrow.get(own, narrow.get(shared, _MOST_BITS))
 
 
 def _take_out_clips(graph: GraphProto) -> dict[str, tuple[int, int]]:
-    """Take out clips of whole numbers between two quantizers; return their limits.
+    """Remove clips of integers between two quantizers and return the limits.
 
-    So Brevitas writes fewer bits than eight: QuantizeLinear, Clip to -7 and 7, DequantizeLinear.
-    The limits are by the names of the values before and behind the clip.
+    Brevitas writes fewer than eight bits in the form QuantizeLinear, Clip to -7 and 7,
+    DequantizeLinear. The limits have the names of the values before and behind the clip.
     """
     makers = {name: node for node in graph.node for name in node.output}
     held = {t.name: t for t in graph.initializer}
@@ -179,22 +179,22 @@ def _take_out_clips(graph: GraphProto) -> dict[str, tuple[int, int]]:
         limits = [held.get(name) for name in node.input[1:3]]
         if before is None or before.op_type != "QuantizeLinear" or None in limits:
             continue
-        low, high = (int(array(limit)) for limit in limits if limit is not None)
+        low, high = (int(array_of_tensor(limit)) for limit in limits if limit is not None)
         found[before.output[0]] = found[node.output[0]] = (low, high)
-        _make_copy(node)
+        _turn_into_copy(node)
     return found
 
 
-def _free_input(graph: GraphProto, narrow: dict[str, int]) -> None:
-    """Take out what keeps the network's input to its narrow grid; it is no layer."""
+def _free_network_input(graph: GraphProto, narrow: dict[str, int]) -> None:
+    """Remove the clip that holds the network's input to a narrow encoding; the clip is no layer."""
     names = {f"{value.name}_Clip" for value in graph.input if value.name in narrow}
     for node in graph.node:
         if node.name in names and node.op_type == "Clip":
-            _make_copy(node)
+            _turn_into_copy(node)
 
 
-def _constants(graph: GraphProto) -> dict[str, Array]:
-    """Return initializers and Constant nodes by name, those that are no text."""
+def _constant_arrays(graph: GraphProto) -> dict[str, Array]:
+    """Return initializers and Constant nodes by name, without text constants."""
     held = {t.name: t for t in graph.initializer}
     for node in graph.node:
         for attribute in node.attribute if node.op_type == "Constant" else ():
@@ -203,13 +203,17 @@ def _constants(graph: GraphProto) -> dict[str, Array]:
     used = {
         name for node in graph.node if node.op_type in _PAIR for name in node.input if name in held
     }
-    return {name: array(held[name]) for name in used if held[name].data_type != TensorProto.STRING}
+    return {
+        name: array_of_tensor(held[name])
+        for name in used
+        if held[name].data_type != TensorProto.STRING
+    }
 
 
-def _encoding(
+def _encoding_of_quantizer(
     node: NodeProto, constants: dict[str, Array], tensor: str, shown: str
 ) -> TensorEncoding:
-    """Return the grid of one quantizer."""
+    """Return the encoding of one quantizer."""
     names = [*node.input, ""]
     scale, zero = constants.get(names[1]), constants.get(names[2])
     if scale is None or (names[2] and zero is None):
@@ -247,18 +251,24 @@ def _encoding(
 
 
 def _kind_without_zero_point(node: NodeProto) -> str:
-    """Return the integer type: the one the node names, else the standard's default."""
+    """Return the integer type in the node, else the standard's default."""
     for attribute in node.attribute:
         if attribute.name == "output_dtype" and attribute.i and node.op_type == "QuantizeLinear":
             return helper.tensor_dtype_to_np_dtype(attribute.i).name
     return "uint8"
 
 
-def _store_reals(node: NodeProto, constants: dict[str, Array], encoding: TensorEncoding) -> None:
+def _store_real_constant(
+    node: NodeProto, constants: dict[str, Array], encoding: TensorEncoding
+) -> None:
     """Let a quantizer of constants become a constant of the real numbers."""
     whole = constants[node.input[0]]
-    scale = _spread(np.array(encoding.scale, np.float32), whole, constants[node.input[1]], encoding)
-    zero: Array = _spread(np.array(encoding.zero_point), whole, constants[node.input[1]], encoding)
+    scale = _spread_along_axis(
+        np.array(encoding.scale, np.float32), whole, constants[node.input[1]], encoding
+    )
+    zero: Array = _spread_along_axis(
+        np.array(encoding.zero_point), whole, constants[node.input[1]], encoding
+    )
     shifted = whole.astype(np.int64) - zero.astype(np.int64)
     reals = (shifted * scale.astype(np.float32)).astype(np.float32)
     name = node.output[0]
@@ -268,8 +278,8 @@ def _store_reals(node: NodeProto, constants: dict[str, Array], encoding: TensorE
     node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(reals)))
 
 
-def _spread(values: Array, whole: Array, like: Array, encoding: TensorEncoding) -> Array:
-    """Return one value for each element: by channel or block along the axis."""
+def _spread_along_axis(values: Array, whole: Array, like: Array, encoding: TensorEncoding) -> Array:
+    """Return one value for each element, by channel or block along the axis."""
     if encoding.axis is None:
         return values.reshape(())
     axis = encoding.axis % max(whole.ndim, 1)
@@ -284,17 +294,17 @@ def _spread(values: Array, whole: Array, like: Array, encoding: TensorEncoding) 
     return values.reshape([-1 if a == axis else 1 for a in range(whole.ndim)])
 
 
-def _from_zero(encoding: TensorEncoding) -> bool:
-    """Whether the grid of an activation has nothing below zero."""
+def _starts_at_zero(encoding: TensorEncoding) -> bool:
+    """Whether an activation's encoding has no negative value."""
     least = -(1 << (encoding.bits - 1)) if encoding.signed else 0
     return not encoding.constant and set(encoding.zero_point) == {least}
 
 
-def _make_relu(node: NodeProto, encoding: TensorEncoding, graph: GraphProto) -> None:
-    """Turn a quantizer into the ReLU, or ReLU6, that its grid stands in for."""
+def _turn_into_relu(node: NodeProto, encoding: TensorEncoding, graph: GraphProto) -> None:
+    """Turn a quantizer into the ReLU or ReLU6 that the encoding replaces."""
     high = ((1 << encoding.bits) - 1) * encoding.scale[0]
     name = node.name or f"{node.output[0]}_relu"
-    _make_copy(node)
+    _turn_into_copy(node)
     node.op_type, node.name = "Relu", name
     if math.isclose(high, _SIX, rel_tol=1e-4):
         node.op_type = "Clip"
@@ -305,8 +315,8 @@ def _make_relu(node: NodeProto, encoding: TensorEncoding, graph: GraphProto) -> 
             node.input.append(graph.initializer[-1].name)
 
 
-def _make_copy(node: NodeProto) -> None:
-    """Turn a quantizer into a copy of its first input."""
+def _turn_into_copy(node: NodeProto) -> None:
+    """Turn a quantizer into a copy of the first input."""
     del node.input[1:]
     del node.attribute[:]
     node.op_type, node.domain = "Identity", ""

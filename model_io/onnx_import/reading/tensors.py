@@ -1,4 +1,4 @@
-"""Tensors of a file: as many bytes as their shapes say, inside the file or inside its folder."""
+"""Tensors of a file: the shape fixes the number of bytes, in the file or in the folder."""
 
 import math
 from pathlib import Path
@@ -18,7 +18,7 @@ _TYPED = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"
 
 
 class TensorReader:
-    """Checks the tensors of one file; together they stay within `MAX_BYTES`."""
+    """Checks the tensors of one file; the sum of the bytes stays within `MAX_BYTES`."""
 
     def __init__(self, shown: str, folder: Path | None) -> None:
         self.shown = shown
@@ -27,27 +27,27 @@ class TensorReader:
         self.outside = 0
         """How many tensors lay in files beside this one."""
 
-    def check(self, tensor: TensorProto, name: str) -> None:
-        """Raise where a tensor does not hold what its shape says; bring in one that lies outside.
+    def check_tensor(self, tensor: TensorProto, name: str) -> None:
+        """Raise an error if bytes and shape of a tensor differ; read a tensor from another file.
 
         Raises:
-            ModelError: a type that is not read, or not as many bytes as the shape says.
-            UnsafeFileError: bytes outside the file's folder, or more than may be held.
+            ModelError: an unsupported type, or a wrong number of bytes for the shape.
+            UnsafeFileError: bytes outside the file's folder, or too many bytes.
         """
-        bits = _bits(tensor, name)
-        count = self._count(tensor, name)
-        self._claim((count * bits + 7) // 8, name)
+        bits = _bits_per_value(tensor, name)
+        count = self._claimed_value_count(tensor, name)
+        self._claim_bytes((count * bits + 7) // 8, name)
         if tensor.data_location == TensorProto.EXTERNAL:
             tensor.CopyFrom(self._with_outside_bytes(tensor, name, (count * bits + 7) // 8))
-        held = _held(tensor, bits)
+        held = _held_value_count(tensor, bits)
         if held != count and not (bits == 4 and held == count + count % 2):
             raise ModelError(
                 f"The tensor {name!r} of {self.shown} must hold {count} values as its shape says, "
                 f"got {held}. The file is damaged; export it again."
             )
 
-    def _count(self, tensor: TensorProto, name: str) -> int:
-        """Return how many values the shape claims."""
+    def _claimed_value_count(self, tensor: TensorProto, name: str) -> int:
+        """Return the number of values in the shape."""
         dims = list(tensor.dims)
         if len(dims) > 16 or any(d < 0 for d in dims) or math.prod(dims) > MAX_BYTES:
             raise UnsafeFileError(
@@ -56,7 +56,7 @@ class TensorReader:
             )
         return math.prod(dims)
 
-    def _claim(self, size: int, name: str) -> None:
+    def _claim_bytes(self, size: int, name: str) -> None:
         self.total += size
         if self.total > MAX_BYTES:
             raise UnsafeFileError(
@@ -65,9 +65,9 @@ class TensorReader:
             )
 
     def _with_outside_bytes(self, tensor: TensorProto, name: str, size: int) -> TensorProto:
-        """Return a copy that holds its bytes, read from a file in the model's own folder."""
+        """Return a copy with the bytes, read from a file in the model's own folder."""
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        path = self._inside_folder(entries.get("location", ""), name)
+        path = self._file_inside_folder(entries.get("location", ""), name)
         offset, length = (
             entries.get(key, default)
             for key, default in (
@@ -94,15 +94,15 @@ class TensorReader:
             name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, raw_data=raw
         )
 
-    def _inside_folder(self, location: str, name: str) -> Path:
-        """Return the file beside the model that a tensor names, if it may be read."""
+    def _file_inside_folder(self, location: str, name: str) -> Path:
+        """Return the file beside the model that a tensor names; forbidden paths raise an error."""
         if self.folder is None:
             raise UnsafeFileError(
                 f"An uploaded ONNX file must hold its weights, got the tensor {name!r} in another "
                 "file. Save it as one file: onnx.save(onnx.load('model.onnx'), 'one.onnx')."
             )
         root = self.folder.resolve()
-        path = (root / location).resolve() if _is_plain(location) else root
+        path = (root / location).resolve() if _is_plain_location(location) else root
         # a link inside the folder may lead out of it: only the resolved place counts
         if path == root or not path.is_relative_to(root):
             raise UnsafeFileError(
@@ -117,11 +117,11 @@ class TensorReader:
         return path
 
 
-def _is_plain(location: str) -> bool:
+def _is_plain_location(location: str) -> bool:
     return bool(location) and "\0" not in location and len(location) < 1000
 
 
-def _bits(tensor: TensorProto, name: str) -> int:
+def _bits_per_value(tensor: TensorProto, name: str) -> int:
     """Return the bits of one value."""
     kind = tensor.data_type
     if kind in _HALF_BYTES:
@@ -140,8 +140,8 @@ def _bits(tensor: TensorProto, name: str) -> int:
         ) from None
 
 
-def _held(tensor: TensorProto, bits: int) -> int:
-    """Return how many values the message holds."""
+def _held_value_count(tensor: TensorProto, bits: int) -> int:
+    """Return the number of values in the message."""
     if tensor.HasField("raw_data"):
         return len(tensor.raw_data) * 8 // bits if len(tensor.raw_data) * 8 % bits == 0 else -1
     typed = max(len(getattr(tensor, name)) for name in _TYPED)
@@ -152,13 +152,13 @@ def _held(tensor: TensorProto, bits: int) -> int:
     return typed
 
 
-def array(tensor: TensorProto) -> Array:
-    """Return the values of a tensor that was checked."""
+def array_of_tensor(tensor: TensorProto) -> Array:
+    """Return the values of a checked tensor."""
     return np.asarray(numpy_helper.to_array(tensor))
 
 
-def to_torch(array: Array, name: str) -> Tensor:
-    """Return real values as float32, whole ones as int64, truth values as they are.
+def torch_from_array(array: Array, name: str) -> Tensor:
+    """Return a tensor of equal shape: real values as float32, integers as int64, bool unchanged.
 
     Raises:
         ModelError: complex numbers.

@@ -289,7 +289,7 @@ def test_a_wrong_operator_is_told_with_its_layer(
     ]  # fmt: skip
     path = saved(tmp_path / "net.onnx", model(nodes, ["n", 3]))
     assert load_onnx_network(path).report.difference < 1e-5
-    monkeypatch.setitem(TABLE, "Sin", Operator(lambda call: call.tensor(0).sin() * 1.01))
+    monkeypatch.setitem(TABLE, "Sin", Operator(lambda call: call.input_tensor(0).sin() * 1.01))
     with pytest.raises(ModelError, match=r"first layer that differs is The node 'wrong' \(Sin\)"):
         load_onnx_network(path)
 
@@ -417,7 +417,7 @@ def test_given_inputs_are_checked_too(tmp_path: Path, monkeypatch: pytest.Monkey
     inputs = torch.full((7, 3), 300.0)
     assert load_onnx_network(path, inputs=inputs).report.inputs == 9
     # wrong where random inputs never come
-    wrong = Operator(lambda call: call.tensor(0).abs().clamp(max=200))
+    wrong = Operator(lambda call: call.input_tensor(0).abs().clamp(max=200))
     monkeypatch.setitem(TABLE, "Abs", wrong)
     assert load_onnx_network(path).report.difference == 0
     with pytest.raises(ModelError, match="first layer that differs is The node 'abs'"):

@@ -13,8 +13,8 @@ from torch import Tensor
 from model_io.onnx_import.operators import TABLE
 from model_io.onnx_import.program.network import Operation
 from model_io.onnx_import.program.steps import OnnxStep
-from model_io.onnx_import.program.values import from_tensor, is_known, to_tensor
-from model_io.onnx_import.reading.tensors import to_torch
+from model_io.onnx_import.program.values import is_known_value, known_from_tensor, tensor_from_value
+from model_io.onnx_import.reading.tensors import torch_from_array
 from tests.model_io import onnx_cases as plain
 from tests.model_io import onnx_layer_cases as layers
 from tests.model_io.onnx_cases import Array, OperatorCase
@@ -81,7 +81,9 @@ def close(got: Tensor, want: Array) -> None:
 def test_an_operator_agrees_with_onnx_runtime(case: OperatorCase) -> None:
     want = expected(case)
     step = step_of(case)
-    tensors = {f"i{n}": to_torch(v, "i") for n, v in enumerate(case.inputs) if v is not None}
+    tensors = {
+        f"i{n}": torch_from_array(v, "i") for n, v in enumerate(case.inputs) if v is not None
+    }
     flowing = [f"i{n}" for n in case.flowing]
     constants: dict[str, Tensor | torch.nn.Parameter] = {
         name: torch.nn.Parameter(value) if value.is_floating_point() else value
@@ -92,22 +94,22 @@ def test_an_operator_agrees_with_onnx_runtime(case: OperatorCase) -> None:
     results = operation(*(tensors[name] for name in operation.reads))
     for got, expect in zip(results, want, strict=False):
         assert got is not None
-        close(to_tensor(got), expect)
+        close(tensor_from_value(got), expect)
     if TABLE[case.operator].known is not None:
-        numbers = [None if not name else from_tensor(tensors[name]) for name in step.inputs]
+        numbers = [None if not name else known_from_tensor(tensors[name]) for name in step.inputs]
         if all(n is None or n.ndim < 2 for n in numbers):
             known = TABLE[case.operator].known
             assert known is not None
             on_numbers = operation_on_numbers(step, numbers, case.opset)
             for got, expect in zip(on_numbers, want, strict=False):
-                close(to_tensor(got), expect)
+                close(tensor_from_value(got), expect)
 
 
 def operation_on_numbers(step: OnnxStep, numbers: list, opset: int) -> tuple:  # type: ignore[type-arg]
-    from model_io.onnx_import.program.network import compute
+    from model_io.onnx_import.program.network import compute_step
 
-    results = compute(step, numbers, opset)
-    assert all(is_known(r) for r in results) or step.operator in ("ConstantOfShape", "Range")
+    results = compute_step(step, numbers, opset)
+    assert all(is_known_value(r) for r in results) or step.operator in ("ConstantOfShape", "Range")
     return results
 
 

@@ -101,7 +101,7 @@ def test_a_difference_on_real_inputs_names_the_layer(
     nodes = [node("Relu", ["x"], "r", "first"), node("Abs", ["r"], "y", "second")]
     path = saved(tmp_path / "net.onnx", model(nodes, ["n", 3]))
     # wrong where random inputs never come
-    wrong = Operator(lambda call: call.tensor(0).abs().clamp(max=200))
+    wrong = Operator(lambda call: call.input_tensor(0).abs().clamp(max=200))
     monkeypatch.setitem(TABLE, "Abs", wrong)
     (spec,) = load_onnx_network(path).inputs
     with pytest.raises(ModelError, match=r"first layer that differs is The node 'second'"):
